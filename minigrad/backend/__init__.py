@@ -1,0 +1,94 @@
+"""Which array library holds this array?  The array itself is the answer; there is no "current backend".
+
+A Backend is a small record: the array module, the few questions on which NumPy and CuPy disagree, and a table of
+fused kernels.  `of` is the only place in the package that looks at an array's type.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any                                     # numpy.ndarray or cupy.ndarray: the one type nothing here may assume
+
+
+class Kernel(NamedTuple):
+    """A fused forward and its first-order backward, both on bare arrays.
+
+    `forward(xp, *inputs, *options) -> (y, saved)`;
+    `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`.
+    """
+    forward: Callable
+    backward: Callable
+
+
+@dataclass(frozen=True, eq=False)
+class Backend:
+    """One array library, with its own answers to what NumPy and CuPy spell differently."""
+    name: str                                   # the device users type: "cpu" or "cuda"
+    xp: ModuleType
+    array: type
+    to_numpy: Callable[[Array], np.ndarray]
+    erf: Callable[[Array], Array]
+    kernels: dict[str, Any] = field(default_factory=dict)
+
+
+class BackendUnavailable(RuntimeError):
+    """A device was asked for that this machine cannot give; the text says why and what to type."""
+
+
+_by_type: dict[type, Backend] = {}
+
+
+def register(backend: Backend) -> Backend:
+    """Make `of` recognise the backend's arrays.  A third library is one file that calls this."""
+    _by_type[backend.array] = backend
+    return backend
+
+
+def get(device: str) -> Backend:
+    """The backend of a device.  CuPy is imported here and nowhere else, when "cuda" is first asked for.
+
+    Raises:
+        ValueError: the device is neither "cpu" nor "cuda".
+        BackendUnavailable: "cuda" was asked for and CuPy, its driver, its device or its libraries are missing.
+    """
+    if device == "cpu":
+        return cpu
+    if device != "cuda":
+        raise ValueError(f'device {device!r} is not known: type "cpu" or "cuda"')
+    for backend in _by_type.values():
+        if backend.name == "cuda":
+            return backend
+    from . import cupy
+    return register(cupy.load())
+
+
+def of(*arrays: Array) -> Backend:
+    """The one backend all `arrays` live on.  Python and NumPy scalars, and None, are at home on every backend."""
+    home = None
+    for array in arrays:
+        found = _by_type.get(type(array)) or _unfamiliar(array)
+        if found is not home and found is not None:
+            if home is not None:
+                raise TypeError(f"operands live on {home.name} and on {found.name}: move one of them with .to({home.name!r})")
+            home = found
+    return home or cpu
+
+
+def _unfamiliar(array: Array) -> Backend | None:
+    """Arrays of a library not yet loaded, and subclasses; scalars belong nowhere in particular."""
+    if array is None or isinstance(array, (bool, int, float, np.generic)):
+        return None
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return get("cuda")
+    for kind, backend in _by_type.items():
+        if isinstance(array, kind):
+            return backend
+    raise TypeError(f"{type(array).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
+
+
+from .numpy import cpu  # noqa: E402  NumPy is always there, and its record needs the classes above.

@@ -1,0 +1,72 @@
+"""Cuts a dataset into batches, in an order that is a function of the seed and the epoch and nothing else."""
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+BLOCK = 50                                                   # batches among which items are sorted by length
+
+
+class Dataset(Protocol):
+    """Anything with a length and an item for each index, a list included."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class Subset:
+    """The items of `dataset` at `indices`, in that order."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]):
+        self.dataset, self.indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[self.indices[index]]
+
+
+class DataLoader:
+    """Batches of `batch_size` items, each made by `collate` from a list of items (by default, the list itself).
+
+    With `lengths`, one number per item, a batch holds items of similar length, so that little of it is padding: items are
+    sorted within blocks of 50 batches, and with `shuffle` the blocks' contents and the order of the batches stay random.
+    With `drop_last` a remainder smaller than a batch is left out, a different one each epoch if shuffled.
+
+    `epoch` counts the passes begun, and may be set: `loader.epoch = 3` makes the next pass that of the fourth epoch.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, seed: int = 0,
+                 collate: Callable[[list], Any] = list, drop_last: bool = False, lengths: Sequence[int] | None = None):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+        if lengths is not None and len(lengths) != len(dataset):
+            raise ValueError(f"{len(lengths)} lengths for {len(dataset)} items; expected one per item")
+        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        self.collate, self.drop_last, self.lengths = collate, drop_last, lengths
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """The indices of the items in each batch of that epoch."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.dataset)) if self.shuffle else np.arange(len(self.dataset))
+        order = order[:len(self) * self.batch_size]
+        if self.lengths is not None:
+            block = np.arange(len(order)) // (BLOCK * self.batch_size)
+            order = order[np.lexsort((-np.asarray(self.lengths)[order], block))]     # by block first, then longest first
+        batches = [order[start:start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        if self.shuffle and self.lengths is not None:        # else every block would run from its longest item to its shortest
+            batches = [batches[i] for i in rng.permutation(len(batches))]
+        return batches
+
+    def __iter__(self) -> Iterator[Any]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        for batch in self.batches(epoch):
+            yield self.collate([self.dataset[i] for i in batch])

@@ -1,0 +1,124 @@
+"""What the layers mean, said once, in Tensors.  No calculus here, and no device: both follow from the ops.
+
+Torch's names, argument order and defaults.  A definition may have a fused kernel under its name; what stands here is
+what that kernel is held to.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import backend, ops
+from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, tanh
+from .primitive import definition
+from .tensor import Tensor, as_array
+
+__all__ = ["dropout", "embedding", "gelu", "layer_norm", "leaky_relu", "linear", "log_softmax", "relu", "scaled_dot_product_attention",
+           "sigmoid", "silu", "softmax", "softplus", "tanh"]
+
+
+@definition
+def gelu(x, /, approximate="none"):
+    """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016); "tanh" is their approximation to it."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    if approximate != "none":
+        raise ValueError(f'approximate={approximate!r} is not known: type "none" (the erf form) or "tanh"')
+    return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
+
+
+def silu(x):
+    """x · sigmoid(x), also called swish."""
+    return x * ops.sigmoid(x)
+
+
+def softplus(x):
+    """log(1 + eˣ), written so that no x overflows."""
+    return ops.relu(x) + ops.log(1 + ops.exp(-ops.abs(x)))
+
+
+def leaky_relu(x, negative_slope: float = 0.01):
+    """x where it is positive, negative_slope · x where it is not."""
+    return ops.where(x > 0, x, negative_slope * x)
+
+
+@definition
+def layer_norm(x, weight, bias, /, eps=1e-5):
+    """Give each last-axis vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
+
+    y = (x - E[x]) / √(Var[x] + eps) · weight + bias; weight and bias have the size of the last axis, or are None.
+    """
+    centred = x - ops.mean(x, -1, True)
+    variance = ops.mean(centred * centred, -1, True)
+    y = centred / ops.sqrt(variance + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def dropout(x, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None):
+    """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
+    return x if not training or p == 0 else ops.dropout(x, _keep(x, x.shape, p, rng), p)
+
+
+def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Any:
+    """A boolean array, each entry true with probability 1 - p, where `like` lives; drawn on the CPU."""
+    array = like.data if isinstance(like, Tensor) else like
+    return backend.of(array).xp.asarray(ops.generator(rng).random(shape, dtype=np.float32) >= p)
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
+                                 scale: float | None = None, rng: np.random.Generator | int | None = None):
+    """softmax(query keyᵀ · scale + mask) value: what each query finds in the values (Vaswani et al. 2017, eq. 1).
+
+    Args:
+        query: (…, T, d).   key: (…, S, d).   value: (…, S, e).   The leading axes are the same.
+        attn_mask: broadcastable to (…, T, S); booleans say what may be attended to, floats are added.  A query that may
+            attend to nothing gets zeros.
+        is_causal: position t may attend to positions 0 … t only.
+        scale: 1/√d by default.
+        dropout_p: dropout on the attention weights, drawn from `rng`.  (Pass 0 when not training.)
+
+    Returns:
+        (…, T, e).
+    """
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last axis, "
+                         f"key and value {tuple(value.shape)} in the last but one")
+    scores = (*query.shape[:-1], key.shape[-2])
+    if attn_mask is not None:
+        array = query.data if isinstance(query, Tensor) else query
+        attn_mask = backend.of(array).xp.asarray(as_array(attn_mask))
+        if attn_mask.dtype.kind in "iu":
+            raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended to), "
+                            "as in mask == 1, or floats to be added")
+        attn_mask = attn_mask if attn_mask.dtype == bool else attn_mask.astype(query.dtype)
+        if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
+            raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
+    keep = _keep(query, scores, dropout_p, rng) if dropout_p else None
+    return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, 1 / math.sqrt(query.shape[-1]) if scale is None else scale, is_causal)
+
+
+@definition
+def _scaled_dot_product_attention(q, k, v, /, mask, keep, p, scale, is_causal):
+    """Scaled dot-product attention, once the mask is an array and the dropout is drawn."""
+    scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * scale                    # (…, T, S)
+    allowed = True
+    if is_causal:
+        xp = backend.of(as_array(q)).xp
+        allowed = xp.tri(scores.shape[-2], scores.shape[-1], dtype=bool)
+    if mask is not None and mask.dtype == bool:
+        allowed = mask & allowed
+    elif mask is not None:
+        scores = scores + mask
+    if allowed is not True:                     # a row with nothing allowed is uniform here, and zero after the second `where`
+        scores = ops.where(allowed, scores, np.finfo(np.float32).min)
+    weights = ops.softmax(scores)
+    if allowed is not True:
+        weights = ops.where(allowed, weights, 0)
+    if keep is not None:
+        weights = ops.dropout(weights, keep, p)
+    return ops.matmul(weights, v)

@@ -1,0 +1,138 @@
+"""Initialisers: what a weight is before it has learnt anything.
+
+Each writes into the Tensor it is given, and returns it.  Numbers are drawn on the CPU, so that a seed means the same model on
+every device.  `rng` is a NumPy Generator, an int (a seed: the same int always draws the same numbers, so let the layers of a
+model share one Generator) or None (different every time).  A Tensor of integers is refused with a TypeError.
+"""
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from ..tensor import Tensor
+
+Rng = np.random.Generator | int | None
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with 0."""
+    return tensor.copy_(0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with 1."""
+    return tensor.copy_(1.0)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with `val`."""
+    return tensor.copy_(val)
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, rng: Rng = None) -> Tensor:
+    """Draw uniformly from [a, b)."""
+    source, dtype = _source(tensor, rng)
+    return tensor.copy_(source.random(tensor.shape, dtype) * (b - a) + a)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None) -> Tensor:
+    """Draw from the normal distribution."""
+    source, dtype = _source(tensor, rng)
+    return tensor.copy_(source.standard_normal(tensor.shape, dtype) * std + mean)
+
+
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *,
+                  rng: Rng = None) -> Tensor:
+    """Draw from the normal distribution, and again whatever falls outside [a, b]: as in torch, these are values, not deviations.
+
+    Raises:
+        ValueError: less than a hundredth of the distribution lies in [a, b].
+    """
+    distribution = NormalDist(mean, std)
+    if (inside := distribution.cdf(b) - distribution.cdf(a)) < 0.01:
+        raise ValueError(f"only {inside:.1%} of the normal distribution with mean {mean} and std {std} lies in [{a}, {b}]: "
+                         "a and b are values, not multiples of std")
+    source, dtype = _source(tensor, rng)
+    values = source.standard_normal(tensor.shape, dtype) * std + mean
+    while (outside := (values < a) | (values > b)).any():
+        values[outside] = source.standard_normal(outside.sum(), dtype) * std + mean
+    return tensor.copy_(values)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
+    """Draw uniformly with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 16)."""
+    bound = gain * math.sqrt(6 / sum(fans(tensor)))
+    return uniform_(tensor, -bound, bound, rng=rng)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
+    """Draw normally with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))), rng=rng)
+
+
+def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *,
+                     rng: Rng = None) -> Tensor:
+    """Draw uniformly with variance gain² / fan (He et al. 2015, eq. 10); `a` is leaky_relu's slope below zero."""
+    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, rng=rng)
+
+
+def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *,
+                    rng: Rng = None) -> Tensor:
+    """Draw normally with variance gain² / fan (He et al. 2015, eq. 10); `a` is leaky_relu's slope below zero."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), rng=rng)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
+    """Make the rows, or the columns where they are fewer, orthogonal and of length `gain` (Saxe et al. 2014).
+
+    A kernel of shape (out, in, *kernel) is treated as the matrix (out, in · kernel).
+    """
+    rows, columns = tensor.shape[0], fans(tensor)[0]
+    source, dtype = _source(tensor, rng)
+    q, r = np.linalg.qr(source.standard_normal((max(rows, columns), min(rows, columns)), dtype))
+    q *= np.sign(np.diag(r)) * gain             # QR fixes the signs; undone, every orthogonal matrix is equally likely
+    return tensor.copy_((q if rows >= columns else q.T).reshape(tensor.shape))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """How much larger weights must be before this activation, so that signals keep their size; the values are torch's.
+
+    `param` is leaky_relu's slope below zero, 0.01 unless given.
+
+    Raises:
+        ValueError: the activation is not one of those listed.
+    """
+    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4,
+             "leaky_relu": math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))}
+    if nonlinearity not in gains:
+        raise ValueError(f"no gain is known for {nonlinearity!r}: choose one of {', '.join(gains)}")
+    return gains[nonlinearity]
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight (out, in, *kernel): how many inputs an output hears, and how many outputs hear an input.
+
+    Raises:
+        ValueError: the Tensor has fewer than two axes.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"a Tensor of shape {tensor.shape} has no fan-in and fan-out, as a weight (out, in, *kernel) has: "
+                         "use zeros_, uniform_ or normal_")
+    outputs, inputs, *kernel = tensor.shape
+    return inputs * math.prod(kernel), outputs * math.prod(kernel)
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'mode is "fan_in" or "fan_out", not {mode!r}')
+    return calculate_gain(nonlinearity, a) / math.sqrt(fans(tensor)[mode == "fan_out"])
+
+
+def _source(tensor: Tensor, rng: Rng) -> tuple[np.random.Generator, type]:
+    """Where to draw from, and in which dtype: NumPy draws float64 and float32, from which 16-bit weights are rounded."""
+    if tensor.dtype.kind in "biu":
+        raise TypeError(f"random weights are fractions, which a Tensor of dtype {tensor.dtype} cannot hold: make it floating")
+    return np.random.default_rng(rng), np.float64 if tensor.dtype == np.float64 else np.float32

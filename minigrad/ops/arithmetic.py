@@ -1,0 +1,165 @@
+"""Arithmetic between Tensors: what the operators mean, with NumPy's broadcasting.
+
+NumPy and Python scalars never widen a dtype; int / int gives float32.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from .. import backend
+from ..primitive import primitive
+
+
+@primitive
+def add(xp, a, b, /):
+    """a + b."""
+    return a + b
+add.defvjp(a=lambda g: g, b=lambda g: g)
+
+
+@primitive
+def subtract(xp, a, b, /):
+    """a - b."""
+    return a - b
+subtract.defvjp(a=lambda g: g, b=lambda g: -g)
+
+
+@primitive
+def multiply(xp, a, b, /):
+    """a · b, entry by entry."""
+    return a * b
+multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
+
+
+@primitive
+def divide(xp, a, b, /):
+    """a / b."""
+    return a / b
+divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
+
+
+@primitive
+def negative(xp, x, /):
+    """-x."""
+    return -x
+negative.defvjp(x=lambda g: -g)
+
+
+def power(x, exponent):
+    """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0."""
+    if isinstance(exponent, (int, float, np.generic)):
+        return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
+    return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
+
+
+@primitive
+def power_of(xp, x, /, exponent):
+    """x ** exponent for an exponent that is a plain number."""
+    return x ** exponent
+power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else g * 0)
+
+
+@primitive
+def power_by(xp, x, exponent, /):
+    """x ** exponent for an exponent that is a Tensor."""
+    return x ** exponent
+power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where(exponent == 0, 1, exponent - 1),
+                exponent=lambda g, x, y: g * y * log(where(x > 0, x, 1)))
+
+
+@primitive
+def abs(xp, x, /):
+    """|x|; the gradient at 0 is 0."""
+    return xp.abs(x)
+abs.defvjp(x=lambda g, x: g * sign(x))
+
+
+@primitive
+def sign(xp, x, /):
+    """-1, 0 or 1; constant almost everywhere, so without a gradient."""
+    return xp.sign(x)
+
+
+@primitive
+def maximum(xp, a, b, /):
+    """The larger of a and b; where they are equal the gradient is shared half and half."""
+    return xp.maximum(a, b)
+maximum.defvjp(a=lambda g, a, b: g * _preference(a, b), b=lambda g, a, b: g * _preference(b, a))
+
+
+@primitive
+def minimum(xp, a, b, /):
+    """The smaller of a and b; where they are equal the gradient is shared half and half."""
+    return xp.minimum(a, b)
+minimum.defvjp(a=lambda g, a, b: g * _preference(b, a), b=lambda g, a, b: g * _preference(a, b))
+
+
+def _preference(winner, loser):
+    """1 where winner > loser, 1/2 where they are equal, else 0."""
+    return sign(winner - loser) * 0.5 + 0.5
+
+
+@primitive
+def where(xp, condition, a, b, /):
+    """a where the condition holds, else b."""
+    return xp.where(condition, a, b)
+where.defvjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
+
+
+@primitive
+def astype(xp, x, /, dtype):
+    """x in another dtype; the gradient comes back in x's own, by the tape."""
+    return x.astype(dtype)
+astype.defvjp(x=lambda g: g)
+
+
+@primitive
+def equal(xp, a, b, /):
+    """a == b, as booleans; comparisons have no gradient."""
+    return a == b
+
+
+@primitive
+def not_equal(xp, a, b, /):
+    """a != b."""
+    return a != b
+
+
+@primitive
+def less(xp, a, b, /):
+    """a < b."""
+    return a < b
+
+
+@primitive
+def less_equal(xp, a, b, /):
+    """a <= b."""
+    return a <= b
+
+
+@primitive
+def greater(xp, a, b, /):
+    """a > b."""
+    return a > b
+
+
+@primitive
+def greater_equal(xp, a, b, /):
+    """a >= b."""
+    return a >= b
+
+
+def to_device(x, device):
+    """x on another device, "cpu" or "cuda"; the gradient travels back."""
+    return _to_device(x, x.device, device)
+
+
+@primitive
+def _to_device(xp, x, /, source, target):
+    """x copied from one device to another."""
+    return backend.get(target).xp.asarray(backend.get(source).to_numpy(x))
+_to_device.defvjp(x=lambda g, source, target: _to_device(g, target, source))
+
+
+from .create import full_like  # noqa: E402  arithmetic is the first room: what it borrows it takes last
+from .elementwise import log  # noqa: E402

@@ -1,0 +1,78 @@
+"""Functions of one Tensor, entry by entry.  Each keeps for its gradient either its input or its output, whichever is enough."""
+from __future__ import annotations
+
+import math
+
+from .. import backend
+from ..primitive import primitive
+from .arithmetic import where
+
+
+@primitive
+def exp(xp, x, /):
+    """eˣ."""
+    return xp.exp(x)
+exp.defvjp(x=lambda g, y: g * y)
+
+
+@primitive
+def log(xp, x, /):
+    """The natural logarithm."""
+    return xp.log(x)
+log.defvjp(x=lambda g, x: g / x)
+
+
+@primitive
+def sqrt(xp, x, /):
+    """√x."""
+    return xp.sqrt(x)
+sqrt.defvjp(x=lambda g, y: g / (2 * y))
+
+
+@primitive
+def sin(xp, x, /):
+    """sin x, x in radians."""
+    return xp.sin(x)
+sin.defvjp(x=lambda g, x: g * cos(x))
+
+
+@primitive
+def cos(xp, x, /):
+    """cos x, x in radians."""
+    return xp.cos(x)
+cos.defvjp(x=lambda g, x: -g * sin(x))
+
+
+@primitive
+def tanh(xp, x, /):
+    """The hyperbolic tangent."""
+    return xp.tanh(x)
+tanh.defvjp(x=lambda g, y: g * (1 - y * y))
+
+
+@primitive
+def sigmoid(xp, x, /):
+    """1 / (1 + e⁻ˣ), written with tanh so that no x overflows."""
+    return 0.5 * xp.tanh(0.5 * x) + 0.5
+sigmoid.defvjp(x=lambda g, y: g * y * (1 - y))
+
+
+@primitive
+def erf(xp, x, /):
+    """The error function, 2/√π ∫₀ˣ exp(-t²) dt."""
+    return backend.of(x).erf(x)
+erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+
+
+@primitive
+def relu(xp, x, /):
+    """max(x, 0); the gradient at 0 is 0, as in torch."""
+    return xp.maximum(x, 0)
+relu.defvjp(x=lambda g, y: g * (y > 0))
+
+
+@primitive
+def clip(xp, x, /, low, high):
+    """x held between low and high (either may be None); no gradient where it was held."""
+    return xp.clip(x, low, high)
+clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))

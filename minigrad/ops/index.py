@@ -1,0 +1,122 @@
+"""Picking entries out and adding them back in.  Taking is reading; its gradient is adding up, so repeated indices add.
+
+Every index is checked on every backend: CuPy alone would wrap around in silence.
+"""
+from __future__ import annotations
+
+from .. import backend
+from ..primitive import primitive
+from ..tensor import Tensor, as_array
+from .arithmetic import where
+
+
+def take(x, index):
+    """x[index]: numbers, slices, None, …, boolean masks, integer arrays or Tensors, mixed as in NumPy.
+
+    Raises:
+        IndexError: an index is out of range; the message says which, and where.
+    """
+    array = x.data if isinstance(x, Tensor) else x
+    return _take(x, _ready(index, array))
+
+
+def _ready(index, array):
+    """The index with bare arrays on the device of `array`, checked against the axis each one reads."""
+    place, parts = backend.of(array), index if isinstance(index, tuple) else (index,)
+    if any(hasattr(part, "dtype") or isinstance(part, (list, Tensor)) for part in parts):
+        parts = tuple(place.xp.asarray(as_array(part)) if isinstance(part, (list, Tensor)) or hasattr(part, "dtype") else part
+                      for part in parts)
+        axis = 0
+        for part in parts:
+            if part is Ellipsis:
+                used = sum(getattr(p, "ndim", 1) if getattr(p, "dtype", None) == bool else p is not None and p is not Ellipsis
+                           for p in parts)
+                axis += array.ndim - used
+            elif part is not None:
+                boolean = getattr(part, "dtype", None) == bool
+                if hasattr(part, "dtype") and not boolean:
+                    check_indices("index", part, array.shape[axis], f"axis {axis} of a Tensor of shape {tuple(array.shape)}")
+                axis += part.ndim if boolean else 1
+        return parts
+    return index
+
+
+def check_indices(op, ids, size, what, low=None):
+    """Refuse integer ids outside [low, size); `low` is -size by default, since counting from the end is NumPy's habit.
+
+    Raises:
+        IndexError: names the first bad id, its position and the range.
+        TypeError: the ids are not integers.
+    """
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{op}: ids must be integers, these have dtype {ids.dtype}: use .astype('int64')")
+    low = -size if low is None else low
+    if ids.size and (int(ids.min()) < low or int(ids.max()) >= size):
+        host = backend.of(ids).to_numpy(ids)
+        bad = (host < low) | (host >= size)
+        place = tuple(int(i[0]) for i in bad.nonzero())
+        raise IndexError(f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range for {what}: "
+                         f"{low} to {size - 1} are allowed")
+
+
+@primitive
+def _take(xp, x, /, index):
+    """x[index], as an op on one Tensor."""
+    return x[index]
+_take.defvjp(x=lambda g, x_shape, index: scatter_add(g, x_shape, index))
+
+
+@primitive
+def scatter_add(xp, g, /, shape, index):
+    """Zeros of `shape` with g added in at `index`; what meets at one place adds up."""
+    out = xp.zeros(shape, g.dtype)
+    if any(hasattr(part, "dtype") and part.dtype != bool for part in (index if isinstance(index, tuple) else (index,))):
+        xp.add.at(out, index, g)
+    else:                                       # slices, numbers and masks cannot meet
+        out[index] = g
+    return out
+scatter_add.defvjp(g=lambda g, index: _take(g, index))
+
+
+def embedding(weight, ids, padding_idx=None):
+    """Rows of `weight` (count, size), one for each of the integer `ids` (any shape): (*ids.shape, size).
+
+    The row `padding_idx` is read like any other, but gets no gradient, as in torch.
+
+    Raises:
+        IndexError: an id is negative or too large; the message says which and where.
+    """
+    table = weight.data if isinstance(weight, Tensor) else weight
+    ids = backend.of(table).xp.asarray(as_array(ids))
+    check_indices("embedding", ids, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
+    y = _embedding(weight, ids)
+    if padding_idx is None or not isinstance(y, Tensor):
+        return y
+    padding = (ids == padding_idx)[..., None]
+    return where(padding, y.detach(), y) if padding.any() else y
+
+
+@primitive
+def _embedding(xp, weight, /, ids):
+    """weight[ids], once the ids are known to be in range."""
+    return weight[ids]
+_embedding.defvjp(weight=lambda g, weight_shape, ids: scatter_add(g, weight_shape, ids))
+
+
+@primitive
+def gather(xp, x, /, axis, ids):
+    """Entry ids[i, j, …] along `axis` for each place of `ids`, which has as many axes as x (torch.gather)."""
+    check_indices("gather", ids, x.shape[axis], f"axis {axis} of shape {tuple(x.shape)}")
+    return xp.take_along_axis(x, ids, axis)
+gather.defvjp(x=lambda g, x_shape, axis, ids: put_along(g, x_shape, axis, ids))
+
+
+@primitive
+def put_along(xp, g, /, shape, axis, ids):
+    """Zeros of `shape` with g added in along `axis` at ids: the gradient of `gather`."""
+    out = xp.zeros(shape, g.dtype)
+    places = list(xp.ogrid[tuple(slice(n) for n in ids.shape)])
+    places[axis] = ids
+    xp.add.at(out, tuple(places), g)
+    return out
+put_along.defvjp(g=lambda g, axis, ids: gather(g, axis, ids))

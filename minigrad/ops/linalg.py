@@ -1,0 +1,93 @@
+"""Products of matrices: where nearly all the arithmetic of a network is done."""
+from __future__ import annotations
+
+import math
+
+from ..primitive import definition, primitive
+from .reduce import sum
+from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
+
+
+def matmul(a, b):
+    """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
+    if len(a.shape) == 1:
+        return squeeze(matmul(expand_dims(a, 0), b), -2 if len(b.shape) > 1 else 0)
+    if len(b.shape) == 1:
+        return squeeze(matmul(a, expand_dims(b, 1)), -1)
+    return _matmul(a, b)
+
+
+@primitive
+def _matmul(xp, a, b, /):
+    """The matrix product of stacks of matrices, (…, m, k) and (…, k, n)."""
+    return xp.matmul(a, b)
+_matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
+               b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
+
+
+@definition
+def linear(x, weight, bias, /):
+    """y = x Wᵀ + b over the last axis of x, with W stored (out, in); the bias may be None."""
+    y = matmul(x, transpose(weight))
+    return y if bias is None else y + bias
+
+
+def einsum(subscripts, *xs):
+    """Einstein's summation: "bij,bjk->bik" multiplies what shares letters and sums over the letters missing on the right.
+
+    Any number of operands, taken in pairs from the left, each pair one matrix product; `...` stands for further axes.
+    Without `->` the letters that occur once are kept, in alphabetical order.  No letter may be repeated in one operand.
+
+    Raises:
+        ValueError: the subscripts do not fit the operands; the message says where.
+    """
+    *terms, out = _terms(subscripts, [len(x.shape) for x in xs])
+    x, term = xs[0], terms[0]
+    for k, (y, other) in enumerate(zip(xs[1:], terms[1:], strict=True), 2):
+        needed = set(out).union(*terms[k:])
+        x, term = _contract(x, term, y, other, needed)
+    x, term = _sum_out(x, term, set(out))
+    return x if term == out else transpose(x, tuple(term.index(letter) for letter in out))
+
+
+def _terms(subscripts, ndims):
+    """The letters of each operand, then of the result, with every `...` spelled out in letters nobody used."""
+    given, arrow, out = subscripts.replace(" ", "").partition("->")
+    terms = given.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"einsum {subscripts!r} describes {len(terms)} operands, but {len(ndims)} were given")
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in subscripts]
+    more = max([n - len(t) + 3 for t, n in zip(terms, ndims, strict=True) if "..." in t], default=0)
+    dots = spare[:more]
+    for i, (term, n) in enumerate(zip(terms, ndims, strict=True)):
+        terms[i] = term = term.replace("...", "".join(dots[more - (n - len(term) + 3):]))
+        if len(term) != n or len(set(term)) != n:
+            raise ValueError(f"einsum {subscripts!r}: operand {i} has {n} axes, but its term names {len(term)}"
+                             if len(term) != n else f"einsum {subscripts!r}: a letter is repeated in one operand")
+    letters = "".join(terms)
+    out = out.replace("...", "".join(dots)) if arrow else \
+        "".join(dots) + "".join(sorted(c for c in set(letters) - set(dots) if letters.count(c) == 1))
+    if not set(out) <= set(letters) or len(set(out)) != len(out):
+        raise ValueError(f"einsum {subscripts!r}: the result may name each letter of the operands once, and no other")
+    return [*terms, out]
+
+
+def _sum_out(x, term, needed):
+    """Without the axes nobody needs."""
+    drop = tuple(i for i, letter in enumerate(term) if letter not in needed)
+    return (sum(x, drop), "".join(letter for letter in term if letter in needed)) if drop else (x, term)
+
+
+def _contract(a, p, b, q, needed):
+    """Two operands to one: shared letters that are needed are a batch, shared ones that are not are multiplied out."""
+    a, p = _sum_out(a, p, needed | set(q))
+    b, q = _sum_out(b, q, needed | set(p))
+    batch = [c for c in p if c in q and c in needed]
+    inner = [c for c in p if c in q and c not in needed]
+    left, right = ([c for c in term if c not in batch and c not in inner] for term in (p, q))
+    sizes = dict(zip(q, b.shape, strict=True)) | {c: n for c, n in zip(p, a.shape, strict=True) if n != 1 or c not in q}
+    a = transpose(a, tuple(p.index(c) for c in batch + left + inner))
+    b = transpose(b, tuple(q.index(c) for c in batch + inner + right))
+    rows, middle, columns = (math.prod(sizes[c] for c in part) for part in (left, inner, right))
+    y = _matmul(reshape(a, (*a.shape[:len(batch)], rows, middle)), reshape(b, (*b.shape[:len(batch)], middle, columns)))
+    return reshape(y, (*y.shape[:-2], *(sizes[c] for c in left + right))), "".join(batch + left + right)

@@ -1,0 +1,100 @@
+"""Reductions: many entries to one.  `axis` is a number, a tuple or None (all); torch's `dim` and `keepdim` work as well."""
+from __future__ import annotations
+
+import math
+
+from ..primitive import primitive
+from .arithmetic import astype
+from .elementwise import exp
+from .shape import broadcast_to, reshape
+
+
+def _restore(g, shape, axis, keepdims):
+    """Put back the axes a reduction took away, so that g lines up with what was reduced."""
+    if axis is not None and not keepdims:
+        axes = {a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
+        g = reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return broadcast_to(g, shape)
+
+
+@primitive
+def sum(xp, x, /, axis=None, keepdims=False):
+    """The sum over `axis`."""
+    return x.sum(axis=axis, keepdims=keepdims)
+sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepdims))
+
+
+def mean(x, axis=None, keepdims=False, **also):
+    """The mean over `axis`."""
+    total = sum(x, axis, keepdims, **also)
+    return total * (math.prod(total.shape) / (math.prod(x.shape) or 1)) if math.prod(x.shape) else total / 0
+
+
+def var(x, axis=None, keepdims=False, correction=0, **also):
+    """The variance over `axis`: mean squared distance to the mean; `correction=1` divides by n - 1."""
+    axis, keepdims = also.get("dim", axis), also.get("keepdim", keepdims)
+    centred = x - mean(x, axis, True)
+    total = sum(centred * centred, axis, keepdims)
+    return total / (math.prod(x.shape) / math.prod(total.shape) - correction)
+
+
+@primitive
+def max(xp, x, /, axis=None, keepdims=False):
+    """The largest entry over `axis`; entries that tie for it share the gradient."""
+    return x.max(axis=axis, keepdims=keepdims)
+max.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims))
+
+
+@primitive
+def min(xp, x, /, axis=None, keepdims=False):
+    """The smallest entry over `axis`; entries that tie for it share the gradient."""
+    return x.min(axis=axis, keepdims=keepdims)
+min.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims))
+
+
+def _to_winners(g, x, y, axis, keepdims):
+    """The gradient of an extreme: to the entries that equal it, in equal shares."""
+    winners = astype(x == _restore(y, x.shape, axis, keepdims), g.dtype)
+    return _restore(g, x.shape, axis, keepdims) * winners / sum(winners, axis, True)
+
+
+@primitive
+def argmax(xp, x, /, axis=None, keepdims=False):
+    """The index of the (first) largest entry over `axis`; an index has no gradient."""
+    return xp.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def logsumexp(xp, x, /, axis=-1, keepdims=False):
+    """log Σ exp(x) over `axis`.  Subtracting the largest entry first keeps exp from overflowing."""
+    top = x.max(axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    return y if keepdims else y.squeeze(axis)
+logsumexp.defvjp(x=lambda g, x, y, axis, keepdims:
+                 _restore(g, x.shape, axis, keepdims) * exp(x - _restore(y, x.shape, axis, keepdims)))
+
+
+@primitive
+def softmax(xp, x, /, axis=-1):
+    """exp(x), scaled to sum to one along `axis`."""
+    y = xp.exp(x - x.max(axis=axis, keepdims=True))
+    y /= y.sum(axis=axis, keepdims=True)
+    return y
+softmax.defvjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
+
+
+@primitive
+def log_softmax(xp, x, /, axis=-1):
+    """log(softmax(x)), without computing the softmax."""
+    y = x - x.max(axis=axis, keepdims=True)
+    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+    return y
+log_softmax.defvjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
+
+
+def sum_to(x, shape):
+    """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`."""
+    lead = len(x.shape) - len(shape)
+    stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)
+    return reshape(sum(x, tuple(range(lead)) + stretched, False), tuple(shape))

@@ -1,0 +1,106 @@
+"""The same numbers in another shape.  Most of these cost nothing: they are views."""
+from __future__ import annotations
+
+from functools import cache
+from inspect import Parameter, Signature
+
+from ..primitive import primitive
+
+
+@primitive
+def reshape(xp, x, /, shape):
+    """x with its entries, in order, in another shape; one size may be -1."""
+    return xp.reshape(x, shape)
+reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
+
+
+@primitive
+def broadcast_to(xp, x, /, shape):
+    """x repeated, without a copy, along new axes and axes of size 1."""
+    return xp.broadcast_to(x, shape)
+broadcast_to.defvjp(x=lambda g: g)              # the tape adds it up again
+
+
+@primitive
+def swapaxes(xp, x, /, a, b):
+    """Axes a and b change places."""
+    return xp.swapaxes(x, a, b)
+swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
+
+
+@primitive
+def transpose(xp, x, /, axes=None):
+    """Axes in the given order; all reversed by default."""
+    return xp.transpose(x, axes)
+transpose.defvjp(x=lambda g, axes: transpose(g, axes and tuple(axes.index(i) for i in range(len(axes)))))
+
+
+def expand_dims(x, axis):
+    """A new axis of size 1 before `axis`."""
+    axis = axis if axis >= 0 else len(x.shape) + 1 + axis
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def squeeze(x, axis=None):
+    """Without the axes of size 1, or without the one given."""
+    if axis is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    axis %= len(x.shape)
+    if x.shape[axis] != 1:
+        raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} has size {x.shape[axis]}, only size 1 can be dropped")
+    return reshape(x, (*x.shape[:axis], *x.shape[axis + 1:]))
+
+
+def flatten(x, start_axis=0):
+    """All axes from `start_axis` on made one."""
+    return reshape(x, (*x.shape[:start_axis], -1))
+
+
+def concatenate(xs, axis=0):
+    """The Tensors `xs` one after the other along an axis they all have."""
+    xs = tuple(xs)
+    if not xs:
+        raise ValueError("concatenate: an empty list was given; it needs at least one Tensor")
+    axis %= len(xs[0].shape)
+    return _concatenate(len(xs))(*xs, axis)
+
+
+@cache
+def _concatenate(n):
+    """The op for n inputs.  Input i's gradient is the piece of g where x_i went."""
+    def concatenate(xp, *xs_and_axis):
+        *xs, axis = xs_and_axis
+        return xp.concatenate(xs, axis)
+
+    names = [f"x{i}" for i in range(n)]
+    concatenate.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("xp", *names)]
+                                          + [Parameter("axis", Parameter.POSITIONAL_OR_KEYWORD)])
+    op = primitive(concatenate)
+
+    def rule(i):
+        shapes = [f"{name}_shape" for name in names[:i + 1]]
+
+        def piece(g, axis, *shapes):
+            start = sum(shape[axis] for shape in shapes[:-1])
+            return g[(slice(None),) * axis + (slice(start, start + shapes[-1][axis]),)]
+        piece.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", "axis", *shapes)])
+        return piece
+    op.defvjp(**{name: rule(i) for i, name in enumerate(names)})
+    return op
+
+
+def stack(xs, axis=0):
+    """The Tensors `xs`, all of one shape, along a new axis."""
+    return concatenate([expand_dims(x, axis) for x in xs], axis)
+
+
+def split(x, sizes, axis=0):
+    """Pieces of x along `axis`: of equal size, if `sizes` is a number (of entries, as in torch), or of the sizes given."""
+    length = x.shape[axis]
+    if isinstance(sizes, int):
+        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+    if sum(sizes) != length:
+        raise ValueError(f"split: sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} is {length} long")
+    axis %= len(x.shape)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [x[(slice(None),) * axis + (slice(start, start + size),)] for start, size in zip(starts, sizes, strict=True)]

@@ -1,0 +1,199 @@
+"""Optimisers: how a weight follows its gradient.  The arithmetic is the backend's kernels; here is what is kept between steps."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from numbers import Real
+from typing import Any
+
+from . import backend
+from .tensor import Tensor
+
+Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+class Optimizer:
+    """Parameters in groups, each group with its own options, and a memory per parameter.
+
+    `param_groups` is a list of dicts, {"params": [...], "lr": ..., ...}, to read and to write; `state` maps a parameter to
+    the arrays kept for it, under torch's names.  A subclass says in `_update` what one step does to one parameter.
+
+    Raises:
+        TypeError: something given is not a Tensor, or an option is one this optimiser does not have.
+        ValueError: there are no parameters, one is given twice, one is not a leaf, or an option is out of range.
+    """
+    def __init__(self, params: Parameters, **defaults: Any):
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        params = _listed(params)
+        for group in params if params and isinstance(params[0], dict) else [{"params": params}]:
+            self.add_param_group(group)
+        if not any(self._walk()):
+            raise ValueError(f"{type(self).__name__} got no parameters: give it a fresh model.parameters(), since a generator "
+                             "that was walked through once is empty")
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add a group; the options it does not name are those the optimiser was given."""
+        name = type(self).__name__
+        if unknown := group.keys() - self.defaults.keys() - {"params", "name"}:
+            raise TypeError(f"{name} has no option {min(unknown)!r}: a group may set {', '.join(self.defaults)}, params and name")
+        group = {**self.defaults, **group, "params": _listed(group.get("params", ()))}
+        first_place = {p: i for i, (_, p) in enumerate(self._walk())}
+        for i, p in enumerate(group["params"], len(first_place)):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{name} moves Tensors, but parameter {i} is a {type(p).__name__}: type model.parameters()")
+            if not p.is_leaf:
+                raise ValueError(f"{name} moves leaves, but parameter {i} is the result of an op: give what it was made from")
+            if first_place.setdefault(p, i) != i:
+                raise ValueError(f"{name} got one Tensor twice: parameter {i} is parameter {first_place[p]} again")
+        for option in ("lr", "momentum", "weight_decay", "eps"):
+            value = group.get(option, 0)
+            if not (isinstance(value, Real) and value >= 0):
+                raise ValueError(f"{name} needs {option} to be a number, 0 or more, but got {value!r}")
+        if not all(0 <= beta < 1 for beta in group.get("betas", ())):
+            raise ValueError(f"{name} needs both betas to be in [0, 1), but got {group['betas']}")
+        if group.get("nesterov") and (not group["momentum"] or group["dampening"]):
+            raise ValueError(f"{name} needs momentum above 0 and dampening=0 for nesterov=True")
+        self.param_groups.append(group)
+
+    def step(self) -> None:
+        """Move, in place, every parameter that has a gradient.
+
+        Raises:
+            ValueError: a gradient has another shape than its parameter, or lives on another device.
+        """
+        for i, (group, p) in enumerate(self._walk()):
+            if p.grad is None:
+                continue
+            if (p.grad.shape, p.grad.device) != (p.shape, p.device):
+                raise ValueError(f"parameter {i} has shape {p.shape} on {p.device}, but its gradient has {p.grad.shape} on "
+                                 f"{p.grad.device}: call zero_grad() after reshaping or moving a model")
+            self._update(backend.of(p.data), p.data, p.grad.data, self.state.setdefault(p, {}), group)
+            p.version += 1                      # a graph that remembers the old weight now refuses to be walked back
+
+    def zero_grad(self) -> None:
+        """Forget every gradient: `.grad` becomes None."""
+        for _, p in self._walk():
+            p.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs, as a copy: numbers and NumPy arrays, each parameter called by its position as in torch."""
+        place = {p: i for i, (_, p) in enumerate(self._walk())}
+        return {"state": {place[p]: {key: _copied(value, backend.cpu) for key, value in memory.items()}
+                          for p, memory in self.state.items()},
+                "param_groups": [{**group, "params": [place[p] for p in group["params"]]} for group in self.param_groups]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict()` returned: the next step is the one it would have been.
+
+        Raises:
+            ValueError: it was saved by another kind of optimiser, or for other parameters.
+        """
+        name, saved, state = type(self).__name__, state_dict["param_groups"], {}
+        sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (saved, self.param_groups))
+        if sizes != own_sizes:
+            raise ValueError(f"the saved state is for groups of {sizes} parameters, but this {name} has groups of {own_sizes}")
+        if missing := self.defaults.keys() - saved[0].keys():
+            raise ValueError(f"the saved state is of another optimiser than {name}: it has no {min(missing)}")
+        for i, (_, p) in enumerate(self._walk()):
+            for key, value in state_dict["state"].get(i, {}).items():
+                if not isinstance(value, int) and value.shape != p.shape:
+                    raise ValueError(f"parameter {i} has shape {p.shape}, its saved {key} has {value.shape}: is it this model?")
+                state.setdefault(p, {})[key] = _copied(value, backend.of(p.data))
+        self.state = state
+        for group, options in zip(self.param_groups, saved, strict=True):
+            group.update({**options, "params": group["params"]})
+
+    def _walk(self) -> Iterator[tuple[dict[str, Any], Tensor]]:
+        return ((group, p) for group in self.param_groups for p in group["params"])
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: v ← momentum·v + (1 − dampening)·g, then w ← w − lr·v; the first v is g itself.
+
+    `nesterov` steps along g + momentum·v instead (Sutskever et al. 2013, as torch writes it); `weight_decay`·w is added to g.
+    """
+    def __init__(self, params: Parameters, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
+                 weight_decay: float = 0.0, nesterov: bool = False):
+        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
+
+    def _update(self, home, param, grad, memory, group):
+        first = not memory
+        if group["momentum"] and first:
+            memory["momentum_buffer"] = home.xp.empty_like(param)
+        velocity = memory["momentum_buffer"] if group["momentum"] else None
+        home.kernels["sgd_step"](home.xp, param, grad, velocity, first=first, **{key: group[key] for key in self.defaults})
+
+
+class Adam(Optimizer):
+    """w ← w − lr·m̂ / (√v̂ + eps), with m̂ and v̂ the running means of g and g², unbiased (Kingma & Ba 2015, algorithm 1).
+
+    `weight_decay`·w is added to g, and so is rescaled with it; AdamW is usually what is wanted.
+    """
+    decoupled = False
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0.0):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _update(self, home, param, grad, memory, group):
+        if not memory:
+            memory.update(step=0, exp_avg=home.xp.zeros_like(param), exp_avg_sq=home.xp.zeros_like(param))
+        memory["step"] += 1
+        beta1, beta2 = group["betas"]
+        home.kernels["adam_step"](
+            home.xp, param, grad, memory["exp_avg"], memory["exp_avg_sq"], lr=group["lr"], beta1=beta1, beta2=beta2,
+            eps=group["eps"], weight_decay=group["weight_decay"], decoupled=self.decoupled, step=memory["step"])
+
+
+class AdamW(Adam):
+    """Adam that shrinks w by the factor 1 − lr·weight_decay and keeps decay out of g (Loshchilov & Hutter 2019, algorithm 2)."""
+    decoupled = True
+
+    def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 1e-2):
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
+def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = False) -> float:
+    """Scale all gradients by one factor, in place, so that their joint 2-norm is at most `max_norm`; return what it was.
+
+    Raises:
+        ValueError: the norm is infinite or not a number, and `error_if_nonfinite` is True.
+    """
+    grads = {i: p.grad for i, p in enumerate(_listed(parameters)) if p.grad is not None}
+    squares = {i: backend.of(g.data).kernels["square_sum"](backend.of(g.data).xp, g.data) for i, g in grads.items()}
+    norm = math.sqrt(sum(squares.values()))     # one wait for the device, not one per gradient
+    if error_if_nonfinite and not math.isfinite(norm):
+        bad = [i for i, square in squares.items() if not math.isfinite(square)]
+        raise ValueError(f"the gradients cannot be clipped: their norm is {norm}, by those of parameters {bad or 'all'}; "
+                         "lower the learning rate, or look for log(0) or 0/0 in the loss")
+    scale = max_norm / (norm + 1e-6)            # torch's guard against dividing by zero
+    if not scale >= 1:                          # so put that a nan spreads, and shows, instead of passing for small
+        for g in grads.values():
+            g.data *= scale
+            g.version += 1
+    return norm
+
+
+def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
+    """Limit every entry of every gradient to [−clip_value, clip_value], in place."""
+    for p in _listed(parameters):
+        if p.grad is not None:
+            backend.of(p.grad.data).xp.clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
+            p.grad.version += 1
+
+
+def _listed(params: Any) -> list[Any]:
+    """`params` as a list; a single Tensor is one parameter, not the rows it could be iterated over."""
+    if isinstance(params, Tensor):
+        return [params]
+    if isinstance(params, (set, frozenset)) or not isinstance(params, Iterable):
+        raise TypeError(f"parameters come in a list or a generator, not as a {type(params).__name__}: type model.parameters()")
+    return list(params)
+
+
+def _copied(value: Any, home: backend.Backend) -> Any:
+    """A step count as it is; an array as a copy on `home`'s device."""
+    return value if isinstance(value, int) else home.xp.array(backend.of(value).to_numpy(value))

@@ -1,0 +1,295 @@
+"""How an op is made.  Two decorators, and nothing else in the package writes on the tape.
+
+@primitive    a function on bare arrays, plus one derivative rule per input.    For when the derivative is short.
+@definition   a function on Tensors: pure meaning, no calculus at all.          For when the derivative is long.
+
+Left of the `/` in a signature are Tensors; right of it are plain options.  An op given a Tensor returns a Tensor; given
+only bare arrays it returns a bare array.  That is why one rule serves every order: a plain backward pass gives it arrays
+and it computes, a recorded one gives it Tensors and it is recorded.  (So a rule is written with operators and ops, and
+of the methods only with those that arrays and Tensors share.)
+
+A backend may offer a fused Kernel under any op's name.  The kernel then carries the first-order path; the rules or the
+definition remain what the op *means*, and answer whenever a gradient is itself to be differentiated.
+"""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import update_wrapper
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .tensor import Node, Tensor, as_array, grad, recording, wrap
+
+OPS: dict[str, _Op] = {}                        # every op by name: the test catalogue has a row for each
+TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}                        # both are taken wherever an op has the option
+_F4 = np.dtype("float32")
+
+
+def primitive(function: Callable) -> Callable:
+    """Make an op of a function on arrays, `(xp, *inputs, /, options)`; `op.defvjp(...)` gives it its derivatives."""
+    return _Primitive(function, list(inspect.signature(function).parameters.values())[1:]).front
+
+
+def definition(function: Callable) -> Callable:
+    """Make an op of a function on Tensors, `(*inputs, /, options)`, that uses nothing but other ops."""
+    return _Definition(function, list(inspect.signature(function).parameters.values())).front
+
+
+class _Op:
+    """What both kinds share: how arguments are bound, how the op is computed, and what is written on the tape."""
+
+    def __init__(self, function: Callable, parameters: list[inspect.Parameter]):
+        self.function, self.name = function, function.__name__.strip("_")      # `_matmul` stands behind the function `matmul`
+        self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        self.options = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+        self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
+        self.front = self._make_front(parameters)
+        OPS[self.name] = self
+
+    def _make_front(self, parameters: list[inspect.Parameter]) -> Callable:
+        """The function users call.  It has the op's own signature, so that Python binds the arguments, and binds them fast.
+
+        For `sum` it is `lambda x, /, axis=None, keepdims=False, **also: run((x,), (axis, keepdims,), also)`.
+        """
+        also = bool(set(TORCH_SPELLING.values()) & set(self.options))
+        names = [*self.inputs, "/", *self.options, *(["**also"] if also else [])]
+        inputs, options = ("(" + "".join(f"{name}, " for name in part) + ")" for part in (self.inputs, self.options))
+        front = eval(f"lambda {', '.join(names)}: run({inputs}, {options}{', also' if also else ''})", {"run": self.run})
+        front.__defaults__ = tuple(p.default for p in parameters if p.default is not p.empty)
+        update_wrapper(front, self.function).__signature__ = inspect.Signature(parameters)
+        front.op = self
+        return front
+
+    def run(self, inputs: tuple, options: tuple, also: dict | None = None) -> Any:
+        """Compute the op; write it on the tape if an input wants a gradient."""
+        if also:
+            options = self._translate(options, also)
+        arrays, parents, wanted, bit, tensors = [], [], 0, 1, False
+        on = recording()
+        for x in inputs:
+            if isinstance(x, Tensor):
+                tensors = True
+                arrays.append(x.data)
+                if on and x.node is not None:
+                    parents.append(x.node)
+                    wanted |= bit
+            else:
+                arrays.append(_bare(x))
+            bit += bit
+        if not tensors and not any(hasattr(a, "dtype") for a in arrays):       # numbers alone: NumPy's stay NumPy's
+            numpy = any(isinstance(x, np.generic) for x in inputs)
+            return self.run(tuple(np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
+        place = backend.of(*arrays)
+        kernel = place.kernels.get(self.name)
+        try:
+            if kernel is not None:
+                y, fused = kernel.forward(place.xp, *arrays, *options)
+            else:
+                y = self.compute(place.xp, inputs, arrays, options)
+                if isinstance(y, Tensor):       # a definition: the ops in it have recorded themselves
+                    return y
+        except (ValueError, TypeError, IndexError) as error:
+            raise explained(error, self, arrays, options) from error
+        if type(y) is not place.array and isinstance(y, np.generic):           # NumPy gives scalars for 0-d arrays
+            y = np.asarray(y)
+        if y.dtype is not _F4:
+            y = self._settle(y, arrays)
+        if not wanted:
+            return wrap(y, None) if tensors else y
+        plan = self.plans.get(wanted)
+        if plan is None:
+            plan = self.plans[wanted] = self.plan([bool(wanted >> i & 1) for i in range(len(inputs))])
+        if not plan.rules and kernel is None:
+            return wrap(y, None)
+        known = (*arrays, *options, y)
+        if plan.asks_shapes:
+            known += tuple([getattr(a, "shape", ()) for a in arrays])
+        saved = plan.keep(known)
+        guards = []                             # leaves whose values are kept: they must not change before the backward pass
+        for i in plan.kept_inputs:
+            x = inputs[i]
+            if isinstance(x, Tensor) and (x.node is None or x.node.step is None):
+                guards.append((x, x.version))
+        if kernel is None:
+            return wrap(y, Node(y.shape, y.dtype, parents, plan, saved, guards))
+        return wrap(y, Node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards))
+
+    def _settle(self, y: Any, arrays: list) -> Any:
+        """The promotion rule, in one place: a floating result has the common type of the floating inputs, float32 if none.
+
+        (NumPy would widen int with float32, and int / int, to float64; and bfloat16 with a Python number to float32.)
+        """
+        if "dtype" in self.options or not is_float(y.dtype):
+            return y
+        floats = [a.dtype for a in arrays if hasattr(a, "dtype") and is_float(a.dtype)]
+        dtype = np.result_type(*floats) if floats else _F4
+        return y if y.dtype == dtype else y.astype(dtype)
+
+    def _translate(self, options: tuple, also: dict) -> tuple:
+        named = dict(zip(self.options, options, strict=True))
+        for name, value in also.items():
+            if TORCH_SPELLING.get(name) not in named:
+                raise TypeError(f"{self.name}() has no option {name!r}; it has {', '.join(named)}")
+            named[TORCH_SPELLING[name]] = value
+        return tuple(named.values())
+
+
+class _Primitive(_Op):
+    def __init__(self, function: Callable, parameters: list[inspect.Parameter]):
+        super().__init__(function, parameters)
+        self.rules: dict[str, tuple[Callable, list[str]]] = {}
+        self.front.defvjp = self.defvjp
+
+    def defvjp(self, **rules: Callable) -> None:
+        """One rule per input: `x=lambda g, ...: gradient of x`.  An input left out has no gradient.
+
+        After `g`, a rule names what it needs, and that is all the tape keeps: an input, its `x_shape`, the output `y`, an
+        option.  It returns an array of its own, `g`, or a view of `g`.
+        """
+        known = {"y", *self.inputs, *self.options, *(f"{name}_shape" for name in self.inputs)}
+        for name, rule in rules.items():
+            _, *asks = inspect.signature(rule).parameters
+            if name not in self.inputs or not known.issuperset(asks):
+                raise TypeError(f"{self.name}: the rule for {name!r} asks for {asks}; a rule is for one of {self.inputs} and may "
+                                f"ask, after the gradient, for {sorted(known)}")
+            self.rules[name] = rule, asks
+
+    def compute(self, xp: Any, inputs: tuple, arrays: list, options: tuple) -> Any:
+        return self.function(xp, *arrays, *options)
+
+    def plan(self, wanted: list[bool]) -> _Plan:
+        no_gradient = (lambda g: None), []
+        rules = [self.rules.get(name, no_gradient) for name, want in zip(self.inputs, wanted, strict=True) if want]
+        return _Plan(self, wanted, rules if self.rules else [])
+
+
+class _Definition(_Op):
+    def compute(self, xp: Any, inputs: tuple, arrays: list, options: tuple) -> Any:
+        return self.function(*inputs, *options)
+
+    def plan(self, wanted: list[bool]) -> _Plan:
+        """A definition answers by being differentiated, and so keeps everything it was given."""
+        return _Meaning(self, wanted, [(None, [*self.inputs, *self.options])])
+
+
+class _Plan:
+    """What an op keeps, and how it goes back, when a given set of its inputs wants a gradient."""
+
+    def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
+        self.name, self.function, self.wanted = op.name, op.function, tuple(wanted)
+        names = [*op.inputs, *op.options, "y", *(f"{name}_shape" for name in op.inputs)]       # as in `known`, above
+        kept = [name for name in names if any(name in asks for _, asks in rules)]
+        self.keep = _pick([names.index(name) for name in kept])
+        self.asks_shapes = any(name.endswith("_shape") and name not in op.options for name in kept)
+        self.kept_inputs = [i for i, name in enumerate(op.inputs) if name in kept]
+        self.rules = [(rule, _pick([kept.index(ask) for ask in asks])) for rule, asks in rules]
+        self.fused = _Fused(self)
+        parent = {name: k for k, name in enumerate(name for name, want in zip(op.inputs, wanted, strict=True) if want)}
+        self.as_tensors = [(k, parent.get(name)) for k, name in enumerate(kept) if name in op.inputs]
+        self.output = kept.index("y") if "y" in kept else None
+
+    def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
+        """One gradient per parent; `again` when they will be differentiated in their turn."""
+        if again:
+            saved = self.recorded(node, saved)
+        return [rule(g, *asks(saved)) for rule, asks in self.rules]
+
+    def recorded(self, node: Node, saved: tuple) -> list:
+        """What was kept, back on the tape: inputs as Tensors with the nodes they had, the output with this node."""
+        saved = list(saved)
+        for k, parent in self.as_tensors:
+            if hasattr(saved[k], "dtype"):
+                saved[k] = wrap(saved[k], None if parent is None else node.parents[parent])
+        if self.output is not None:
+            saved[self.output] = wrap(saved[self.output], node)
+        return saved
+
+
+class _Meaning(_Plan):
+    def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
+        """Differentiate the definition.  Each input gets a slot of its own, though one Tensor may have filled two."""
+        slots = self.recorded(node, saved)
+        wanted = [i for i, want in enumerate(self.wanted) if want]
+        for i in wanted:
+            slots[i] = wrap(slots[i].data, Node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
+        return grad(self.function(*slots), [slots[i] for i in wanted], g, create_graph=True)
+
+
+class _Through:
+    """The step of a node that stands for another."""
+    name = "slot"
+
+    def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> tuple:
+        return (g,)
+
+
+_through = _Through()
+
+
+class _Fused:
+    """The way back through a kernel; when the gradient will itself be differentiated, the op's meaning answers."""
+
+    def __init__(self, plan: _Plan):
+        self.plan, self.name = plan, plan.name
+
+    def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
+        kept, kernel, xp, fused, options = saved
+        if again:
+            return self.plan.pull(node, kept, g, again)
+        gradients = kernel.backward(xp, g, fused, self.plan.wanted, *options)
+        return [gx for gx, want in zip(gradients, self.plan.wanted, strict=True) if want]
+
+
+def _pick(places: list[int]) -> Callable[[tuple], tuple]:
+    """A function that picks these places out of a tuple, as a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)              # in C: this runs for every op and every rule
+    return (lambda values, place=places[0]: (values[place],)) if places else lambda values: ()
+
+
+def _bare(x: Any) -> Any:
+    """An op's input without its Tensor.  NumPy scalars become Python's, which widen no dtype; lists become arrays."""
+    if isinstance(x, np.generic):
+        return x.item()
+    return as_array(x) if isinstance(x, (list, tuple)) else x
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Whether gradients can flow in this dtype (ml_dtypes' bfloat16 is not of NumPy's floating kind)."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def explained(error: Exception, op: _Op, arrays: list, options: tuple) -> Exception:
+    """The same kind of error, saying which op it was, on what shapes, and what would help."""
+    if hasattr(error, "op"):                    # the innermost op has already spoken
+        return error
+    shapes = [str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays]
+    given = [*shapes, *(f"{name}={value!r}" for name, value in zip(op.options, options, strict=True)
+                        if isinstance(value, (int, float, str, tuple, type(None))))]
+    told = type(error)(f"{op.name}({', '.join(given)}): {_hint(op.name, [a.shape for a in arrays if hasattr(a, 'shape')]) or error}")
+    told.op = op.name
+    return told
+
+
+def _hint(name: str, shapes: list[tuple]) -> str | None:
+    """What is wrong with these shapes and what to type, where that can be told."""
+    if len(shapes) < 2:
+        return None
+    a, b = shapes[:2]
+    if name in ("matmul", "linear") and a and b:
+        if name == "linear" and a[-1] != b[-1]:
+            return f"the last axis of x is {a[-1]} long, but the weight (out, in) takes {b[-1]} features"
+        if name == "matmul" and a[-1] != b[-2 if len(b) > 1 else 0]:
+            fix = "; did you mean a @ b.mT?" if len(b) > 1 and a[-1] == b[-1] else ""
+            return f"the last axis of a ({a[-1]}) must equal the last but one of b ({b[-2 if len(b) > 1 else 0]}){fix}"
+    if name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"):
+        for back, (m, n) in enumerate(zip(reversed(a), reversed(b)), 1):
+            if m != n and 1 not in (m, n):
+                insert = next((f"; to line up the first axes write {long}{short}[..., None]" for long, short, s, t in
+                               (("a with ", "b", a, b), ("b with ", "a", b, a)) if len(t) < len(s) and t == s[:len(t)]), "")
+                return f"axis -{back} is {m} in one and {n} in the other; shapes are aligned from the right{insert}"
+    return None

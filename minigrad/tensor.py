@@ -1,0 +1,366 @@
+"""A Tensor is an array and, when somebody wants its gradient, the node of the tape that made it.
+
+The tape is made of Nodes that point only at the Nodes they came from, never at Tensors.  So there are no reference
+cycles, and a graph is freed the moment its last Tensor is dropped.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .backend import Array
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+recording = _recording.get                      # is the tape running?  The only ambient state in the package.
+
+
+@contextmanager
+def record(on: bool) -> Iterator[None]:
+    """Run the body with the tape switched on or off; also a decorator."""
+    token = _recording.set(on)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def no_grad():
+    """Compute without recording: `with mg.no_grad(): ...`, or `@mg.no_grad()` above a function."""
+    return record(False)
+
+
+def enable_grad():
+    """Record again inside a `no_grad` block."""
+    return record(True)
+
+
+_newest_first = count(0, -1)                    # order numbers count down, so that the smallest is the newest
+_FREED = object()                               # what a node holds once a backward pass has let go of what it kept
+
+
+class Node:
+    """One step of the tape: where a value came from, and what is needed to carry its gradient back.
+
+    `step.pull(node, saved, g, again)` gives one gradient (or None) per parent; a leaf has no step, and keeps its gradient.
+    """
+    __slots__ = ("order", "parents", "shape", "dtype", "step", "saved", "guards", "grad", "__weakref__")
+
+    def __init__(self, shape, dtype, parents=(), step=None, saved=(), guards=()):
+        self.order = next(_newest_first)
+        self.shape, self.dtype, self.parents, self.step, self.saved, self.guards = shape, dtype, parents, step, saved, guards
+        self.grad = None
+
+
+class Tensor:
+    """An array that can be differentiated.
+
+    Args:
+        data: a NumPy or CuPy array (kept, not copied), a Tensor (its array is shared), a number or a nested list.
+            Python floats become float32 and Python ints int64; arrays keep their dtype.
+        requires_grad: whether `backward` should leave a gradient here; floating dtypes only.
+        dtype, device: convert to this dtype ("float32"), move to this device ("cpu" or "cuda").
+    """
+    __slots__ = ("data", "node", "version", "__weakref__")
+    __array_ufunc__ = None                      # NumPy arrays on the left of an operator hand over to us,
+    __array_priority__ = 1000                   # and so do CuPy's
+
+    data: Array
+    node: Node | None
+    version: int                                # how often `data` was written into: see `copy_`
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
+        self.data = as_array(data, dtype, device)
+        self.node = None
+        self.version = 0
+        if requires_grad:
+            self.requires_grad = True
+
+    shape = property(lambda self: self.data.shape, doc="The sizes of the axes, a tuple.")
+    ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
+    size = property(lambda self: self.data.size, doc="The number of entries.")
+    dtype = property(lambda self: self.data.dtype, doc="The NumPy dtype.")
+    device = property(lambda self: backend.of(self.data).name, doc='"cpu" or "cuda".')
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow through this Tensor."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        if self.node is not None and self.node.step is not None:
+            raise ValueError("requires_grad can be set on a leaf only, not on the result of an op: use .detach() first")
+        if on and self.dtype.kind in "iub":
+            raise TypeError(f"a Tensor of dtype {self.dtype} has no gradient: make it floating, for example .astype('float32')")
+        if on != self.requires_grad:
+            self.node = Node(self.data.shape, self.data.dtype) if on else None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this Tensor was made by the user and not by an op on others."""
+        return self.node is None or self.node.step is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` left here: d(loss)/d(self), a Tensor of the same shape; None before."""
+        return self.node and self.node.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if self.node is None:
+            if value is not None:
+                raise ValueError("this Tensor does not require a gradient: set requires_grad = True first")
+        else:
+            self.node.grad = value
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to the `.grad` of every leaf that requires one and that this Tensor was made from.
+
+        Args:
+            gradient: what to multiply from the left, of this Tensor's shape; may be left out for a single number.
+            retain_graph: keep what the backward pass needs, so that it can be run again (default: `create_graph`).
+            create_graph: record the backward pass itself, so that the gradients can be differentiated.
+
+        Raises:
+            RuntimeError: nothing here requires a gradient, the graph was freed by an earlier pass, or a Tensor the pass
+                needs was written into since the forward pass.
+        """
+        for leaf, g in _flow(self, gradient, None, create_graph, retain_graph).items():
+            if leaf.grad is None:
+                leaf.grad = g
+            elif create_graph:
+                leaf.grad = leaf.grad + g
+            else:
+                leaf.grad.data += g.data
+
+    def detach(self) -> Tensor:
+        """The same values, cut off from the tape."""
+        return wrap(self.data, None)
+
+    def copy_(self, values: Any) -> Tensor:
+        """Write `values` (broadcast to this shape) into this leaf, in place, without recording.
+
+        A backward pass through ops that had used the old values is refused from here on, instead of going wrong.
+        """
+        if not self.is_leaf:
+            raise ValueError("only a leaf can be written into, not the result of an op: use .detach() first")
+        values = values.data if isinstance(values, Tensor) else values
+        self.data[...] = backend.of(self.data).xp.asarray(values, dtype=self.dtype)
+        self.version += 1
+        return self
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array: the array itself on the CPU, a copy from the GPU."""
+        return backend.of(self.data).to_numpy(self.data)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The only entry, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs a Tensor with one entry, this one has shape {self.shape}")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """Nested Python lists of numbers."""
+        return self.data.tolist()
+
+    def to(self, target: Any) -> Tensor:
+        """On another device ("cpu", "cuda"), or in another dtype ("float64"); differentiable."""
+        if target in ("cpu", "cuda"):
+            return self if target == self.device else ops.to_device(self, target)
+        return ops.astype(self, target)
+
+    def __repr__(self) -> str:
+        more = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.step.name}"
+        body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
+        return f"Tensor({body}, dtype={self.dtype}{more})"
+
+    def __len__(self) -> int: return len(self.data)
+    def __bool__(self) -> bool: return bool(self.data)
+    def __float__(self) -> float: return float(self.data)
+    def __int__(self) -> int: return int(self.data)
+    def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index, value):
+        raise TypeError("a Tensor is not assigned into, for its gradient would be lost: build a new one with "
+                        "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)")
+
+    # Operators are sugar: each names the op it means.
+    def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
+    def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
+    def __sub__(self, other: Any) -> Tensor: return ops.subtract(self, other)
+    def __rsub__(self, other: Any) -> Tensor: return ops.subtract(other, self)
+    def __mul__(self, other: Any) -> Tensor: return ops.multiply(self, other)
+    def __rmul__(self, other: Any) -> Tensor: return ops.multiply(other, self)
+    def __truediv__(self, other: Any) -> Tensor: return ops.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Tensor: return ops.divide(other, self)
+    def __pow__(self, other: Any) -> Tensor: return ops.power(self, other)
+    def __rpow__(self, other: Any) -> Tensor: return ops.power(other, self)
+    def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
+    def __neg__(self) -> Tensor: return ops.negative(self)
+    def __abs__(self) -> Tensor: return ops.abs(self)
+    def __getitem__(self, index: Any) -> Tensor: return ops.take(self, index)
+    def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)
+    def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)
+    def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
+    def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
+    def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
+    def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
+    __hash__ = object.__hash__
+
+    def sum(self, axis=None, keepdims=False, **also) -> Tensor: return ops.sum(self, axis, keepdims, **also)
+    def mean(self, axis=None, keepdims=False, **also) -> Tensor: return ops.mean(self, axis, keepdims, **also)
+    def max(self, axis=None, keepdims=False, **also) -> Tensor: return ops.max(self, axis, keepdims, **also)
+    def min(self, axis=None, keepdims=False, **also) -> Tensor: return ops.min(self, axis, keepdims, **also)
+    def var(self, axis=None, keepdims=False, **also) -> Tensor: return ops.var(self, axis, keepdims, **also)
+    def argmax(self, axis=None, keepdims=False, **also) -> Tensor: return ops.argmax(self, axis, keepdims, **also)
+    def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
+    def transpose(self, *axes) -> Tensor: return ops.transpose(self, axes or None)
+    def swapaxes(self, a: int, b: int) -> Tensor: return ops.swapaxes(self, a, b)
+    def astype(self, dtype: Any) -> Tensor: return ops.astype(self, dtype)
+    T = property(lambda self: ops.transpose(self), doc="All axes in reverse order.")
+    mT = property(lambda self: ops.swapaxes(self, -1, -2), doc="The last two axes swapped.")
+
+
+_new = Tensor.__new__
+
+
+def wrap(array: Array, node: Node | None) -> Tensor:
+    """A Tensor around what is known to be an array: what ops use, since it checks nothing."""
+    tensor = _new(Tensor)
+    tensor.data, tensor.node, tensor.version = array, node, 0
+    return tensor
+
+
+def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
+    """The bare array of whatever a user may give; Python floats, alone or in lists, become float32."""
+    if isinstance(data, Tensor):
+        data = data.data
+    if isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, np.generic):
+        data = np.array([as_array(item) if isinstance(item, Tensor) else item for item in data]
+                        if isinstance(data, (list, tuple)) else data)
+        if data.dtype.kind not in "biuf":
+            raise TypeError(f"a Tensor holds numbers, not {data.dtype}: turn text into ids first")
+        if data.dtype == np.float64 and dtype is None:
+            dtype = np.float32
+    here = backend.of(data)
+    there = here if device is None else backend.get(device)
+    if there is not here:
+        data = there.xp.asarray(here.to_numpy(data))
+    return there.xp.asarray(data, dtype=dtype)
+
+
+def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor with its own copy of `data`: torch's spelling of `Tensor(...)`."""
+    array = as_array(data, dtype, device)
+    return Tensor(array.copy(), requires_grad)
+
+
+def grad(y: Tensor, xs: Tensor | Sequence[Tensor], gradient: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False) -> Any:
+    """d(y)/d(x) for one x (gives a Tensor) or for each x of a sequence (gives a list); every `.grad` is left alone.
+
+    What y does not depend on has gradient zero.  The other arguments are `Tensor.backward`'s.
+
+    Raises:
+        RuntimeError: y, or one of xs, does not require a gradient.
+    """
+    if isinstance(xs, Tensor):
+        return grad(y, [xs], gradient, retain_graph, create_graph)[0]
+    for i, x in enumerate(xs):
+        if x.node is None:
+            raise RuntimeError(f"input {i} of grad does not require a gradient: make it with requires_grad=True")
+    found = _flow(y, gradient, [x.node for x in xs], create_graph, retain_graph)
+    return [found[x.node] if x.node in found else Tensor(backend.of(x.data).xp.zeros_like(x.data)) for x in xs]
+
+
+def _flow(y: Tensor, gradient: Any, targets: list[Node] | None, create_graph: bool, retain_graph: bool | None) -> dict[Node, Tensor]:
+    """Carry a gradient from y back along the tape; return it where it was asked for: at `targets`, else at every leaf.
+
+    Why the order matters: a node may pass its gradient on only when everything it was used in has reported, or part of
+    the gradient is lost.  A node is always made after its parents; so visiting the newest first is such an order, and
+    a heap of the nodes reached so far gives it without recursion.
+
+    Unless the backward pass is itself to be differentiated, what flows are bare arrays: the same rules, no recording.
+    """
+    if y.node is None:
+        raise RuntimeError("nothing here requires a gradient: make an input with requires_grad=True, outside mg.no_grad()")
+    g = _seed(y, gradient)
+    keep = create_graph if retain_graph is None else retain_graph
+    wanted = None if targets is None else set(targets)
+    oldest = 1 if wanted is None else max(node.order for node in wanted)       # what is older leads to no target
+    pending: dict[Node, Any] = {y.node: g if create_graph else g.data}
+    ours: set[Node] = set()                     # nodes whose pending array was made here, and so may be added to in place
+    arrived: dict[Node, Tensor] = {}
+    heap = [(y.node.order, y.node)]
+    with record(create_graph):
+        while heap:
+            node = heappop(heap)[1]
+            g = pending.pop(node)
+            if node in wanted if wanted is not None else node.step is None:
+                arrived[node] = g if create_graph else wrap(g if node in ours else _own(g, node), None)
+            if node.step is None:
+                continue
+            if node.saved is _FREED:
+                raise RuntimeError(f"the graph behind this {node.step.name} was already freed by a backward pass: "
+                                   "run the forward pass again, or give the first backward retain_graph=True")
+            for x, version in node.guards:
+                if x.version != version:
+                    raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {x.shape} that was written into after "
+                                       "the forward pass (by an optimiser step, or copy_): call backward before changing it")
+            pulled = node.step.pull(node, node.saved, g, create_graph)
+            if not keep:
+                node.saved, node.guards = _FREED, ()
+            for parent, gx in zip(node.parents, pulled):
+                if gx is None or parent.order > oldest:
+                    continue
+                if gx.shape != parent.shape:    # the one place broadcasting is undone
+                    gx = ops.sum_to(gx, parent.shape)
+                if gx.dtype is not parent.dtype:                               # ... and promotion
+                    gx = ops.astype(gx, parent.dtype)
+                if parent not in pending:
+                    pending[parent] = gx
+                    heappush(heap, (parent.order, parent))
+                    if gx is not g and not create_graph and getattr(gx, "base", gx) is None:
+                        ours.add(parent)
+                elif parent in ours:
+                    pending[parent] += gx
+                else:
+                    pending[parent] = pending[parent] + gx
+                    if not create_graph:
+                        ours.add(parent)
+            pulled = gx = None                  # let the arrays go before the next step makes more
+    return arrived
+
+
+def _own(g: Array, node: Node) -> Array:
+    """A gradient at rest belongs to nobody else: clipping one in place must not change another."""
+    place = backend.of(g)
+    return place.xp.array(place.xp.broadcast_to(g, node.shape), dtype=node.dtype)
+
+
+def _seed(y: Tensor, gradient: Any) -> Tensor:
+    """The gradient a backward pass starts from."""
+    xp = backend.of(y.data).xp
+    if gradient is None:
+        if y.size != 1:
+            raise RuntimeError(f"backward from a Tensor of shape {y.shape} needs a gradient of that shape: "
+                               "reduce it to one number first (.sum(), .mean()), or give backward(gradient)")
+        return wrap(xp.ones_like(y.data), None)
+    gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+    if gradient.shape != y.shape:
+        raise ValueError(f"the gradient has shape {gradient.shape}, but the Tensor it is for has shape {y.shape}")
+    return gradient if gradient.dtype == y.dtype else ops.astype(gradient, y.dtype)
+
+
+from . import ops  # noqa: E402  ops make Tensors and Tensors speak in ops: the one knot, tied here.

@@ -1,0 +1,88 @@
+"""The metrics by hand, their laws, and against scikit-learn."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigrad import metrics
+
+TRUE, PRED = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 1]          # class 3 never occurs
+pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
+
+
+def test_by_hand():
+    assert metrics.accuracy(TRUE, PRED) == 0.5
+    assert metrics.confusion_matrix(TRUE, PRED).tolist() == [[2, 1, 0], [0, 1, 1], [0, 1, 0]]
+    assert metrics.precision(TRUE, PRED, average=None).tolist() == [1, 1 / 3, 0]
+    assert metrics.recall(TRUE, PRED, average=None).tolist() == [2 / 3, 1 / 2, 0]
+    assert metrics.f1(TRUE, PRED, average=None).tolist() == [0.8, 0.4, 0]
+    assert metrics.f1(TRUE, PRED) == pytest.approx(0.4)
+    assert metrics.f1(TRUE, PRED, average="weighted") == pytest.approx((3 * 0.8 + 2 * 0.4) / 6)
+    assert metrics.f1(TRUE, PRED, average="micro") == 0.5
+
+
+def test_a_class_that_never_occurs_counts_as_zero_if_num_classes_names_it():
+    assert metrics.f1(TRUE, PRED, average=None, num_classes=4).tolist() == [0.8, 0.4, 0, 0]
+    assert metrics.f1(TRUE, PRED, num_classes=4) == pytest.approx(0.3)
+    assert metrics.confusion_matrix([5], [7]).tolist() == [[0, 1], [0, 0]]
+
+
+def test_tensors_and_any_shape():
+    class Tensor:                                            # all that metrics ask of one
+        def numpy(self):
+            return np.array([[0, 1], [2, 2]])
+    assert metrics.accuracy(Tensor(), np.array([[0, 1], [2, 1]])) == 0.75
+    assert isinstance(metrics.f1(Tensor(), Tensor()), float)
+
+
+@pytest.mark.filterwarnings("ignore:A single label")
+@settings(max_examples=30)
+@given(pairs)
+def test_against_scikit_learn(cases):
+    reference = pytest.importorskip("sklearn.metrics")
+    true, pred = zip(*cases)
+    assert metrics.accuracy(true, pred) == pytest.approx(reference.accuracy_score(true, pred))
+    for num_classes in (None, 6):
+        labels = num_classes and range(num_classes)
+        assert (metrics.confusion_matrix(true, pred, num_classes) == reference.confusion_matrix(true, pred, labels=labels)).all()
+        for name in ("precision", "recall", "f1"):
+            for average in ("macro", "micro", "weighted", None):
+                ours = getattr(metrics, name)(true, pred, average, num_classes)
+                theirs = getattr(reference, f"{name}_score")(true, pred, average=average, labels=labels, zero_division=0)
+                assert ours == pytest.approx(theirs), (name, average)
+
+
+def test_report_and_matrix_are_readable():
+    assert metrics.classification_report(TRUE, PRED, ["cat", "dog", "hen"]).splitlines() == [
+        "                  precision  recall     f1  support",
+        "cat                   1.000   0.667  0.800        3",
+        "dog                   0.333   0.500  0.400        2",
+        "hen                   0.000   0.000  0.000        1",
+        "macro average         0.444   0.389  0.400        6",
+        "weighted average      0.611   0.500  0.533        6",
+        "accuracy                             0.500        6"]
+    assert metrics.format_confusion_matrix(np.array([[12, 3], [0, 4]]), ["cat", "dog"]).splitlines() == [
+        "true \\ predicted   0  1",
+        "           cat 0  12  3",
+        "           dog 1   .  4"]
+
+
+@pytest.mark.parametrize("true, pred, message", [
+    ([0, 1], [[0.1, 0.9], [0.8, 0.2]], r"y_true has shape \(2,\) and y_pred \(2, 2\); .*pass logits.argmax\(-1\)"),
+    ([0, 1], [0, 1, 1], r"y_true has shape \(2,\) and y_pred \(3,\); expected the same$"),
+    ([], [], "there are no cases to measure"),
+    ([0, -100], [0, 1], "y_true holds int64 values from -100; expected classes, integers from 0"),
+    ([0, 1], [0.0, 1.0], "y_pred holds float64 values from 0.0; expected classes"),
+])
+def test_what_is_not_classes_is_refused(true, pred, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.f1(true, pred)
+
+
+def test_bad_options():
+    with pytest.raises(ValueError, match="class 2 occurs, but num_classes is 2; expected 0 to 1"):
+        metrics.f1(TRUE, PRED, num_classes=2)
+    with pytest.raises(ValueError, match="average is 'mean'; expected 'macro', 'micro', 'weighted' or None"):
+        metrics.f1(TRUE, PRED, average="mean")
+    with pytest.raises(ValueError, match=r"2 names for a matrix of shape \(3, 3\)"):
+        metrics.format_confusion_matrix(np.eye(3, dtype=int), ["a", "b"])

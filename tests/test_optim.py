@@ -1,0 +1,249 @@
+"""Every optimiser walks where torch's does, resumes where it stopped, and says what is wrong with what it was given."""
+import numpy as np
+import pytest
+
+from minigrad import optim
+from minigrad.tensor import Tensor
+
+OPTIONS = [
+    ("SGD", {}),
+    ("SGD", {"lr": 0.05, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.02, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
+    ("AdamW", {"lr": 0.05, "weight_decay": 0.0}),
+]
+every_option = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda x: x if isinstance(x, str) else ",".join(x))
+START = [np.random.default_rng(0).standard_normal(shape) for shape in ((3, 4), (5,), ())]
+
+
+def parameters(dtype=np.float64, like=None):
+    return [Tensor((w.numpy() if like else w).astype(dtype), requires_grad=True) for w in like or START]
+
+
+def gradient(w, step, i):
+    """A bowl with a bump, tilted another way at each step; parameter 1 has no gradient at every third step."""
+    return None if i == 1 and step % 3 == 0 else np.asarray(w**3 - np.sin(3 * w) + np.cos(step + i), w.dtype)
+
+
+def walk(optimizer, parameters, steps):
+    for step in steps:
+        for i, p in enumerate(parameters):
+            g = gradient(p.numpy(), step, i)
+            p.grad = None if g is None else Tensor(g)
+        optimizer.step()
+
+
+def walk_torch(torch, optimizer, parameters, steps):
+    for step in steps:
+        for i, p in enumerate(parameters):
+            g = gradient(p.detach().numpy(), step, i)
+            p.grad = None if g is None else torch.tensor(g)
+        optimizer.step()
+
+
+def assert_same(ours, theirs, tolerance=0.0):
+    for p, q in zip(ours, theirs, strict=True):
+        assert p.numpy().dtype == q.detach().numpy().dtype
+        np.testing.assert_allclose(p.numpy(), q.detach().numpy(), tolerance)
+
+
+@every_option
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
+def test_walks_where_torch_walks(name, options, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    ours, theirs = parameters(dtype), [torch.tensor(w.astype(dtype), requires_grad=True) for w in START]
+    walk(getattr(optim, name)(ours, **options), ours, range(100))
+    walk_torch(torch, getattr(torch.optim, name)(theirs, **options), theirs, range(100))
+    assert all(abs(p.numpy() - w).max() > 1e-3 for p, w in zip(ours, START, strict=True))
+    assert_same(ours, theirs, tolerance)
+
+
+@every_option
+def test_defaults_and_names_are_those_of_torch(name, options):
+    torch = pytest.importorskip("torch")
+    ours = getattr(optim, name)(parameters(), **options).param_groups[0]
+    theirs = getattr(torch.optim, name)([torch.zeros(1)], **options).param_groups[0]
+    assert {key: value for key, value in ours.items() if key != "params"}.items() <= theirs.items()
+
+
+def test_groups_have_their_own_options_and_a_written_lr_counts():
+    torch = pytest.importorskip("torch")
+    ours, theirs = parameters(), [torch.tensor(w, requires_grad=True) for w in START]
+    optimizers = []
+    for made, ps in ((optim.AdamW, ours), (torch.optim.AdamW, theirs)):
+        groups = [{"params": ps[:1], "weight_decay": 0.0, "lr": 0.1}, {"params": (p for p in ps[1:2])}]
+        optimizers.append(made(groups, lr=0.01, weight_decay=0.2))
+        optimizers[-1].add_param_group({"params": ps[2], "betas": (0.5, 0.9)})
+    assert [[g[key] for key in ("lr", "weight_decay", "betas")] for g in optimizers[0].param_groups] == [
+        [0.1, 0.0, (0.9, 0.999)], [0.01, 0.2, (0.9, 0.999)], [0.01, 0.2, (0.5, 0.9)]]
+    walk(optimizers[0], ours, range(10))
+    walk_torch(torch, optimizers[1], theirs, range(10))
+    for optimizer in optimizers:
+        optimizer.param_groups[1]["lr"] = 0.3
+    walk(optimizers[0], ours, range(10, 20))
+    walk_torch(torch, optimizers[1], theirs, range(10, 20))
+    assert_same(ours, theirs, 1e-12)
+
+
+@every_option
+def test_resuming_in_the_middle_equals_not_stopping(name, options):
+    whole, made = parameters(np.float32), getattr(optim, name)
+    uninterrupted = made(whole, **options)
+    walk(uninterrupted, whole, range(1, 20))
+
+    half = parameters(np.float32)
+    stopped = made(half, **options)
+    walk(stopped, half, range(1, 9))
+    stopped.param_groups[0]["lr"] *= 0.5
+    saved, resumed = stopped.state_dict(), parameters(np.float32, like=half)
+    walk(stopped, half, range(9, 20))           # what was saved is a copy: going on does not touch it
+    other = made(resumed, lr=123.0)
+    other.load_state_dict(saved)
+    walk(other, resumed, range(9, 20))
+    assert_same(resumed, half)
+    if options.get("lr"):                       # and the lr that was written was resumed too
+        assert any((p.numpy() != q.numpy()).any() for p, q in zip(resumed, whole, strict=True))
+
+
+def test_a_state_dict_is_plain_and_has_the_positions_and_names_of_torch():
+    ours = parameters()
+    optimizer = optim.Adam([{"params": ours[:2]}, {"params": ours[2:]}])
+    walk(optimizer, ours, [0])                  # at step 0 parameter 1 has no gradient, and so nothing is kept for it
+    saved = optimizer.state_dict()
+    assert [group["params"] for group in saved["param_groups"]] == [[0, 1], [2]]
+    assert {i: [(key, type(value)) for key, value in memory.items()] for i, memory in saved["state"].items()} == {
+        i: [("step", int), ("exp_avg", np.ndarray), ("exp_avg_sq", np.ndarray)] for i in (0, 2)}
+
+
+def test_a_parameter_without_a_gradient_is_left_alone_and_its_version_too():
+    ours = parameters()
+    walk(optim.AdamW(ours, weight_decay=0.5), ours, [0, 3])
+    assert [p.version for p in ours] == [2, 0, 2]
+    np.testing.assert_array_equal(ours[1].numpy(), START[1])
+
+
+def test_zero_grad_and_writing_in_place():
+    ours = parameters()
+    arrays, optimizer = [p.data for p in ours], optim.SGD(ours)
+    walk(optimizer, ours, [1])
+    assert all(p.data is array for p, array in zip(ours, arrays, strict=True))
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in ours)
+
+
+def test_a_step_between_forward_and_backward_is_caught():
+    w = Tensor(np.ones(3), requires_grad=True)
+    loss = (w * w).sum()
+    w.grad = Tensor(np.ones(3))
+    optim.SGD([w]).step()
+    with pytest.raises(RuntimeError, match="optimiser step"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-14), (np.float32, 1e-6)])
+@pytest.mark.parametrize("max_norm", [1e-3, 1.0, 2.5, 1e3])
+def test_clipping_is_that_of_torch(max_norm, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    ours, theirs = parameters(dtype), [torch.tensor(w.astype(dtype), requires_grad=True) for w in START]
+    for i, (p, q) in enumerate(zip(ours, theirs, strict=True)):
+        g = gradient(p.numpy(), 3, i)           # parameter 1 has none
+        p.grad, q.grad = (None, None) if g is None else (Tensor(g), torch.tensor(g))
+    norm = optim.clip_grad_norm_((p for p in ours), max_norm)
+    assert isinstance(norm, float)
+    assert norm == pytest.approx(torch.nn.utils.clip_grad_norm_(theirs, max_norm).item(), rel=tolerance)
+    assert_same([ours[0].grad, ours[2].grad], [theirs[0].grad, theirs[2].grad], tolerance)
+    optim.clip_grad_value_((p for p in ours), max_norm / 2)
+    torch.nn.utils.clip_grad_value_(theirs, max_norm / 2)
+    assert_same([ours[0].grad, ours[2].grad], [theirs[0].grad, theirs[2].grad], tolerance)
+    assert ours[1].grad is None
+
+
+def test_clipping_happens_in_the_gradient_and_is_counted():
+    w = Tensor(np.zeros(2), requires_grad=True)
+    w.grad = g = Tensor(np.array([3.0, 4.0]))
+    assert optim.clip_grad_norm_(w, 10) == 5.0 and g.version == 0      # small enough: not touched
+    assert optim.clip_grad_norm_(w, 1) == 5.0 and g.version == 1
+    np.testing.assert_allclose(g.numpy(), [0.6, 0.8], rtol=1e-6)
+    assert w.grad is g
+    w.grad = None
+    assert optim.clip_grad_norm_(w, 1) == 0.0
+
+
+@pytest.mark.parametrize(("bad", "others"), [(np.nan, np.nan), (np.inf, 0.0)])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_broken_gradient_shows(bad, others):
+    ours = parameters()
+    ours[0].grad, ours[2].grad = Tensor(np.ones((3, 4))), Tensor(np.array(bad))
+    with pytest.raises(ValueError, match=rf"norm is {bad}.*parameters \[2\].*lower the learning rate"):
+        optim.clip_grad_norm_(ours, 1.0, error_if_nonfinite=True)
+    assert (ours[0].grad.numpy() == 1).all()
+    assert optim.clip_grad_norm_(ours, 1.0) == pytest.approx(bad, nan_ok=True)
+    assert np.isnan(ours[2].grad.numpy()).all()
+    np.testing.assert_array_equal(ours[0].grad.numpy(), np.full((3, 4), others))
+
+
+class Model:
+    def parameters(self):
+        return parameters()
+
+
+W = Tensor(np.zeros(2), requires_grad=True)
+
+
+@pytest.mark.parametrize(("params", "options", "error", "text"), [
+    ([], {}, ValueError, "AdamW got no parameters: give it a fresh model.parameters()"),
+    ([{"params": []}, {"params": iter(())}], {}, ValueError, "no parameters"),
+    (Model(), {}, TypeError, r"not as a Model: type model.parameters\(\)"),
+    ([Model()], {}, TypeError, r"parameter 0 is a Model: type model.parameters\(\)"),
+    ({"w": W}, {}, TypeError, r"parameter 0 is a str: type model.parameters\(\)"),
+    ([W, np.zeros(2)], {}, TypeError, "parameter 1 is a ndarray"),
+    ({W}, {}, TypeError, "in a list or a generator, not as a set"),
+    ([W, Tensor([1.0]), W], {}, ValueError, "parameter 2 is parameter 0 again"),
+    ([{"params": W}, {"params": [Tensor([1.0]), W]}], {}, ValueError, "parameter 2 is parameter 0 again"),
+    ([{"params": W, "weight_dacay": 0.0}], {}, TypeError, "no option 'weight_dacay': a group may set lr, betas, eps"),
+    ([W], {"lr": -0.1}, ValueError, "lr to be a number, 0 or more, but got -0.1"),
+    ([{"params": W, "lr": -0.1}], {}, ValueError, "lr to be a number, 0 or more, but got -0.1"),
+    ([W], {"lr": "2e-5"}, ValueError, "but got '2e-5'"),
+    ([W], {"eps": float("nan")}, ValueError, "eps to be a number, 0 or more, but got nan"),
+    ([W], {"weight_decay": -1}, ValueError, "weight_decay"),
+    ([W], {"betas": (0.9, 1.0)}, ValueError, r"betas to be in \[0, 1\), but got \(0.9, 1.0\)"),
+])
+def test_what_an_optimiser_refuses(params, options, error, text):
+    with pytest.raises(error, match=text):
+        optim.AdamW(params, **options)
+
+
+def test_other_refusals():
+    for options in ({"nesterov": True}, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}):
+        with pytest.raises(ValueError, match="SGD needs momentum above 0 and dampening=0"):
+            optim.SGD([W], **options)
+    with pytest.raises(ValueError, match="parameter 0 is the result of an op"):
+        optim.SGD([W * 2])
+    w = Tensor(np.zeros((2, 3)), requires_grad=True)
+    w.grad = Tensor(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"parameter 0 has shape \(2, 3\) on cpu, but its gradient has \(3, 2\) on cpu"):
+        optim.SGD([w]).step()
+    generator = (p for p in [w])
+    optim.clip_grad_norm_(generator, 1.0)
+    with pytest.raises(ValueError, match="fresh"):
+        optim.SGD(generator)
+
+
+def test_what_cannot_be_resumed():
+    ours = parameters()
+    optimizer = optim.Adam(ours)
+    walk(optimizer, ours, [1])
+    saved = optimizer.state_dict()
+    with pytest.raises(ValueError, match=r"groups of \[3\] parameters, but this Adam has groups of \[1, 2\]"):
+        optim.Adam([{"params": ours[:1]}, {"params": ours[1:]}]).load_state_dict(saved)
+    with pytest.raises(ValueError, match="another optimiser than SGD: it has no"):
+        optim.SGD(ours).load_state_dict(saved)
+    swapped = optim.Adam(ours[::-1], lr=0.5)
+    with pytest.raises(ValueError, match=r"parameter 0 has shape \(\), its saved exp_avg has \(3, 4\)"):
+        swapped.load_state_dict(saved)
+    assert not swapped.state and swapped.param_groups[0]["lr"] == 0.5
