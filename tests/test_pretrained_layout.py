@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.pretrained.layout import Layout, matches
+from minigrad.patterns import matches
+from minigrad.pretrained.layout import Layout
 
 BERT = Layout(legacy={"**.LayerNorm.gamma": "**.LayerNorm.weight", "**.LayerNorm.beta": "**.LayerNorm.bias"},
               drop=("**.position_ids",), base="bert")

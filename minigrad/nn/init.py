@@ -11,9 +11,21 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ..ops import generator as _generator
 from ..tensor import Tensor
 
+LATER = object()                                # rng=LATER: leave the numbers unset, for weights that are about to be loaded
 Rng = np.random.Generator | int | None
+
+
+def empty(*shape: int) -> Tensor:
+    """A float32 Tensor whose numbers are not set yet."""
+    return Tensor(np.empty(shape, np.float32))
+
+
+def generator(rng: Rng) -> np.random.Generator:
+    """The generator itself; a new one from a seed or, given None, from chance.  LATER stays LATER."""
+    return rng if rng is LATER else _generator(rng)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -33,12 +45,16 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, rng: Rng = None) -> Tensor:
     """Draw uniformly from [a, b)."""
+    if rng is LATER:
+        return tensor
     source, dtype = _source(tensor, rng)
     return tensor.copy_(source.random(tensor.shape, dtype) * (b - a) + a)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = None) -> Tensor:
     """Draw from the normal distribution."""
+    if rng is LATER:
+        return tensor
     source, dtype = _source(tensor, rng)
     return tensor.copy_(source.standard_normal(tensor.shape, dtype) * std + mean)
 
@@ -135,4 +151,4 @@ def _source(tensor: Tensor, rng: Rng) -> tuple[np.random.Generator, type]:
     """Where to draw from, and in which dtype: NumPy draws float64 and float32, from which 16-bit weights are rounded."""
     if tensor.dtype.kind in "biu":
         raise TypeError(f"random weights are fractions, which a Tensor of dtype {tensor.dtype} cannot hold: make it floating")
-    return np.random.default_rng(rng), np.float64 if tensor.dtype == np.float64 else np.float32
+    return generator(rng), np.float64 if tensor.dtype == np.float64 else np.float32

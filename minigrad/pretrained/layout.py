@@ -1,14 +1,14 @@
 """How the weights in a file are named and turned, where that differs from our model: the file of a model says what, as data.
 
-Modules carry the names their checkpoint uses, so most names need nothing.  What remains is given as dotted patterns: `*` stands
-for one step of a name, `**` for one or more.  A pattern matches whole names, so "**.attn.bias" can never catch
-"h.0.attn.c_attn.bias".
+Modules carry the names their checkpoint uses, so most names need nothing.  What remains is given as dotted patterns.
 """
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from ..patterns import match, matches
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,10 @@ class Layout:
         return {name: array.T if self.transposed(name) else array for name, array in renamed.items()}
 
 
-def matches(patterns: Iterable[str], name: str) -> bool:
-    """Whether one of the patterns matches the whole name."""
-    return any(_match(pattern, name) for pattern in patterns)
-
-
-def _match(pattern, name):
-    return re.fullmatch(re.escape(pattern).replace(r"\*\*", "(.+)").replace(r"\*", r"([^.]+)"), name)
-
-
 def _rewritten(name, rules):
     """`name` after each rule (pattern, pattern) that matches it, in order; what the stars stood for is carried over."""
     for old, new in rules:
-        if found := _match(old, name):
+        if found := match(old, name):
             stars = iter(found.groups())
             name = re.sub(r"\*+", lambda _, stars=stars: next(stars), new)
     return name

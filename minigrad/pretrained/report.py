@@ -3,7 +3,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .layout import Layout, matches
+from ..patterns import matches
+from .layout import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 

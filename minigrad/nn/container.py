@@ -1,0 +1,32 @@
+"""Modules that hold modules."""
+from __future__ import annotations
+
+from typing import Any
+
+from .module import Module
+
+
+class Sequential(Module):
+    """Modules run one after the other; their names are their numbers, and `model[0]` is the first."""
+    def __init__(self, *modules: Module):
+        vars(self).update({str(i): module for i, module in enumerate(modules)})
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x
+
+    def __iter__(self):
+        return (m for m in vars(self).values() if isinstance(m, Module))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self)[index]
+
+
+class Group(Module):
+    """Modules under one name, for when a checkpoint's path has a step that does nothing by itself."""
+    def __init__(*args: Any, **children: Any):  # *args, so that a child may be called "self", as one of BERT's is
+        vars(args[0]).update(children)

@@ -1,0 +1,136 @@
+"""The plain layers: Linear, Embedding, LayerNorm, Dropout, and the activations as modules.
+
+Names, arguments, defaults and weight layouts are torch's; `rng` says where first weights and dropout are drawn from.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from .. import ops
+from . import init
+from .module import Module, Parameter
+
+
+class Linear(Module):
+    """y = x Wᵀ + b over the last axis: (…, in_features) to (…, out_features).
+
+    `weight` is (out_features, in_features); it and `bias` are first drawn uniformly from ±1/√in_features.
+    """
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: init.Rng = None):
+        self.in_features, self.out_features = in_features, out_features
+        bound, rng = 1 / math.sqrt(in_features) if in_features else 0.0, init.generator(rng)
+        self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))
+        self.bias = Parameter(init.uniform_(init.empty(out_features), -bound, bound, rng=rng)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        return F.linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """A row of `weight` (num_embeddings, embedding_dim) for each integer id: (…) to (…, embedding_dim).
+
+    First drawn from the standard normal distribution.  The row `padding_idx` starts at zero and gets no gradient.
+    """
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, rng: init.Rng = None):
+        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
+        self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
+        if padding_idx is not None:
+            self.weight.data[padding_idx] = 0
+
+    def forward(self, ids: Any) -> Any:
+        return F.embedding(self.weight, ids, self.padding_idx)
+
+
+class LayerNorm(Module):
+    """Give each vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
+
+    Args:
+        normalized_shape: the size of the last axis, or of the last few, which are then normalised together.
+        eps: added to the variance.
+        elementwise_affine, bias: whether there is a `weight`, and with it a `bias`.
+
+    `blend` (α, 1 by default) brings the layer in gradually: y = x + α (LN(x) - x).
+    """
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True):
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps, self.blend = eps, 1.0
+        self.weight = Parameter(init.ones_(init.empty(*self.normalized_shape))) if elementwise_affine else None
+        self.bias = Parameter(init.zeros_(init.empty(*self.normalized_shape))) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        many = len(self.normalized_shape)
+        if tuple(x.shape[-many:]) != self.normalized_shape:
+            raise ValueError(f"LayerNorm over {self.normalized_shape} was given {tuple(x.shape)}: the last axes must be those")
+        y, weight, bias = x, self.weight, self.bias
+        if many > 1:
+            y, weight, bias = ops.flatten(x, -many), weight and ops.flatten(weight), bias and ops.flatten(bias)
+        y = F.layer_norm(y, weight, bias, self.eps)
+        y = ops.reshape(y, x.shape) if many > 1 else y
+        return y if self.blend == 1 else x + self.blend * (y - x)
+
+
+class Dropout(Module):
+    """In training, each entry is 0 with probability p and otherwise divided by 1 - p; in evaluation nothing happens."""
+    def __init__(self, p: float = 0.5, rng: init.Rng = None):
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p={p} is not a probability below 1: give 0 <= p < 1")
+        self.p, self.rng = p, init.generator(rng)
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.p, self.training, self.rng)
+
+
+class Flatten(Module):
+    """All axes from `start_dim` on made one: (N, …) to (N, ·)."""
+    def __init__(self, start_dim: int = 1):
+        self.start_dim = start_dim
+
+    def forward(self, x: Any) -> Any:
+        return ops.flatten(x, self.start_dim)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+    def forward(self, x: Any) -> Any:
+        return F.relu(x)
+
+
+class GELU(Module):
+    """x Φ(x); `approximate` is "none" (the erf form) or "tanh"."""
+    def __init__(self, approximate: str = "none"):
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        return F.gelu(x, self.approximate)
+
+
+class SiLU(Module):
+    """x · sigmoid(x)."""
+    def forward(self, x: Any) -> Any:
+        return F.silu(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + e⁻ˣ)."""
+    def forward(self, x: Any) -> Any:
+        return F.sigmoid(x)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+    def forward(self, x: Any) -> Any:
+        return F.tanh(x)
+
+
+class Softmax(Module):
+    """exp(x), scaled to sum to one along `dim`."""
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return F.softmax(x, self.dim)

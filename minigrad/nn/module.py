@@ -1,0 +1,207 @@
+"""Modules: plain objects whose attributes are parameters, buffers, other modules, or lists of modules.
+
+There is nothing to register and no super().__init__() to forget.  One generator, `walk`, visits the tree; every other
+question about a model is a comprehension over it.  A parameter's name is the path you would type.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from ..patterns import matches
+from ..tensor import Tensor, as_array
+
+
+class Parameter(Tensor):
+    """A Tensor that is trained and saved."""
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True):
+        super().__init__(data, requires_grad)
+
+
+class Buffer(Tensor):
+    """A Tensor that is saved but not trained, such as a running mean."""
+    __slots__ = ()
+
+
+def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (path, module or parameter or buffer) at and under `item`, in the order the attributes were set."""
+    if isinstance(item, (Parameter, Buffer, Module)):
+        yield path, item
+    for name, child in _children(item).items():
+        yield from walk(child, f"{path}.{name}" if path else str(name))
+
+
+def _children(item: Any) -> dict:
+    if isinstance(item, Module):
+        return vars(item)
+    return item if isinstance(item, dict) else dict(enumerate(item)) if isinstance(item, (list, tuple)) else {}
+
+
+class Module:
+    """A part of a model.  Write `__init__`, which sets attributes, and `forward`; call the module to run it."""
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes."""
+        raise TypeError(f"{type(self).__name__} has no forward method: write `def forward(self, x): ...`")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:              # on its way out an error collects where in the model it happened
+            _add_place(error, self)
+            raise
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """(path, module) for this module, whose path is "", and all below it."""
+        return ((path, m) for path, m in walk(self) if isinstance(m, Module))
+
+    def modules(self) -> list[Module]:
+        """This module and all below it."""
+        return [m for _, m in self.named_modules()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every parameter and buffer by its path; a tied one under each of its names."""
+        return {path: t for path, t in walk(self) if isinstance(t, Tensor)}
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter), each parameter once, under the first of its names."""
+        seen: set[int] = set()
+        for path, p in walk(self):
+            if isinstance(p, Parameter) and id(p) not in seen:
+                seen.add(id(p))
+                yield path, p
+
+    def parameters(self) -> list[Parameter]:
+        """Each parameter once, frozen ones included (an optimiser passes over what has no gradient)."""
+        return [p for _, p in self.named_parameters()]
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch to training (dropout acts), or with False to evaluation; returns the module."""
+        for m in self.modules():
+            m.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation: dropout does nothing."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient of every parameter."""
+        for p in self.parameters():
+            p.grad = None
+
+    def freeze(self, *patterns: str) -> list[str]:
+        """Stop training the parameters whose names match, "bert.embeddings.**" say, or all of them; returns their names.
+
+        Patterns are those of `minigrad.patterns`: `*` is one step of a name, `**` one or more, `{0..3}` one of several.
+
+        Raises:
+            ValueError: a pattern matches no parameter; the message gives the names nearest to it.
+        """
+        return self._set_trainable(patterns, False)
+
+    def unfreeze(self, *patterns: str) -> list[str]:
+        """Train the matching parameters again: the reverse of `freeze`."""
+        return self._set_trainable(patterns, True)
+
+    def _set_trainable(self, patterns: tuple[str, ...], on: bool) -> list[str]:
+        named = dict(self.named_parameters())
+        for pattern in patterns:
+            if not any(matches([pattern], name) for name in named):
+                near = get_close_matches(pattern, named, 3, 0.3) or list(named)[:3]
+                raise ValueError(f"{pattern!r} matches no parameter of {type(self).__name__}: `*` is one step of a name, `**` one or "
+                                 f"more; the nearest names are {', '.join(near)}")
+        chosen = [name for name in named if matches(patterns or ("**",), name)]
+        for name in chosen:
+            named[name].requires_grad = on
+        return chosen
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy arrays in by name.  A tied parameter is satisfied by any one of its names.
+
+        Args:
+            state: names to NumPy arrays, Tensors, or torch tensors.
+            strict: refuse when a name is missing or unknown; a wrong shape is always refused.
+
+        Raises:
+            ValueError: one message with all that is missing, unexpected or of the wrong shape; nothing was loaded.
+        """
+        own = self.state_dict()
+        arrays = {name: np.asarray(a.data if isinstance(a, Tensor) and a.device == "cpu" else
+                                   a.numpy() if isinstance(a, Tensor) else a) for name, a in state.items()}
+        given = {id(own[name]) for name in arrays if name in own}
+        faults = {"missing": [name for name, t in own.items() if id(t) not in given] if strict else [],
+                  "unexpected": [name for name in arrays if name not in own] if strict else [],
+                  "wrong shape": [f"{name} is {a.shape}, here {own[name].shape}" for name, a in arrays.items()
+                                  if name in own and a.shape != own[name].shape]}
+        if any(faults.values()):
+            told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+            raise ValueError(f"the state does not fit this {type(self).__name__}: {told}")
+        for name in own.keys() & arrays.keys():
+            own[name].copy_(arrays[name])
+
+    def replace(self, path: str, new: Any) -> Any:
+        """Put `new` where `path` points, by the names the state dict uses; returns what stood there.
+
+        Raises:
+            KeyError: the path leads nowhere; the message says up to where it could be followed.
+        """
+        *steps, last = path.split(".")
+        here: Any = self
+        for depth, name in enumerate([*steps, last]):
+            named = {str(key): child for key, child in _children(here).items()}
+            if name not in named:
+                raise KeyError(f"{path!r} leads nowhere: {'.'.join(steps[:depth]) or 'the model'} has {', '.join(named) or 'nothing'}")
+            parent, here = here, named[name]
+        if isinstance(parent, Module):
+            setattr(parent, last, new)
+        else:
+            parent[int(last) if isinstance(parent, list) else last] = new
+        return here
+
+    def to(self, target: str) -> Module:
+        """Move every parameter and buffer to a device ("cpu", "cuda"), or the floating ones to a dtype ("float64"); gradients are dropped."""
+        for t in {id(t): t for t in self.state_dict().values()}.values():
+            if target in ("cpu", "cuda"):
+                _replace_data(t, as_array(t.data, device=target))
+            elif t.dtype.kind not in "iub":
+                _replace_data(t, t.data.astype(target))
+        return self
+
+    def __repr__(self) -> str:
+        """The tree, one line a module."""
+        lines = [f"{type(self).__name__}({self.describe()})"]
+        for name, child in vars(self).items():
+            below = list(_children(child).items()) if not isinstance(child, Module) else [(None, child)]
+            for key, module in below:
+                if isinstance(module, Module):
+                    label = name if key is None else f"{name}.{key}"
+                    lines += [f"  {label}: {line}" if i == 0 else f"  {line}" for i, line in enumerate(repr(module).split("\n"))]
+        return "\n".join(lines)
+
+    def describe(self) -> str:
+        """What stands in the brackets of the repr: the plain numbers among the attributes."""
+        return ", ".join(f"{name}={value}" for name, value in vars(self).items()
+                         if isinstance(value, (bool, int, float, str)) and not name.startswith("_") and name != "training")
+
+
+def _replace_data(t: Tensor, array: Any) -> None:
+    on, t.node, t.data = t.requires_grad, None, array
+    t.version += 1
+    t.requires_grad = on
+
+
+def _add_place(error: Exception, module: Module) -> None:
+    """Note on the error the path of the module it came from, seen from the outermost one it has reached."""
+    trail = [module, *getattr(error, "module_trail", [])]
+    error.module_trail = trail
+    steps = []
+    for outer, inner in zip(trail, trail[1:]):
+        steps.append(next((path for path, m in walk(outer) if m is inner and path), "?"))
+    error.__notes__ = [f"in {'.'.join(steps) or 'the model'} ({type(trail[-1]).__name__})"]
