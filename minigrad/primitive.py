@@ -13,7 +13,6 @@ definition remain what the op *means*, and answer whenever a gradient is itself 
 """
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import update_wrapper
 from operator import itemgetter
@@ -31,26 +30,33 @@ _F4 = np.dtype("float32")
 
 def primitive(function: Callable) -> Callable:
     """Make an op of a function on arrays, `(xp, *inputs, /, options)`; `op.defvjp(...)` gives it its derivatives."""
-    return _Primitive(function, list(inspect.signature(function).parameters.values())[1:]).front
+    (_, *inputs), options = _parameters(function)
+    return Primitive(function, inputs, options).front
 
 
 def definition(function: Callable) -> Callable:
     """Make an op of a function on Tensors, `(*inputs, /, options)`, that uses nothing but other ops."""
-    return _Definition(function, list(inspect.signature(function).parameters.values())).front
+    return Definition(function, *_parameters(function)).front
+
+
+def _parameters(function: Callable) -> tuple[list[str], list[str]]:
+    """The names left and right of the slash.  (`inspect` would tell too, but costs more to import than this package.)"""
+    code = function.__code__
+    names = list(code.co_varnames[:code.co_argcount])
+    return names[:code.co_posonlyargcount], names[code.co_posonlyargcount:]
 
 
 class _Op:
     """What both kinds share: how arguments are bound, how the op is computed, and what is written on the tape."""
 
-    def __init__(self, function: Callable, parameters: list[inspect.Parameter]):
-        self.function, self.name = function, function.__name__.strip("_")      # `_matmul` stands behind the function `matmul`
-        self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
-        self.options = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+    def __init__(self, function: Callable, inputs: list[str], options: list[str]):
+        self.function, self.inputs, self.options = function, inputs, options
+        self.name = function.__name__.strip("_")                               # `_matmul` stands behind the function `matmul`
         self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
-        self.front = self._make_front(parameters)
+        self.front = self._make_front()
         OPS[self.name] = self
 
-    def _make_front(self, parameters: list[inspect.Parameter]) -> Callable:
+    def _make_front(self) -> Callable:
         """The function users call.  It has the op's own signature, so that Python binds the arguments, and binds them fast.
 
         For `sum` it is `lambda x, /, axis=None, keepdims=False, **also: run((x,), (axis, keepdims,), also)`.
@@ -59,8 +65,9 @@ class _Op:
         names = [*self.inputs, "/", *self.options, *(["**also"] if also else [])]
         inputs, options = ("(" + "".join(f"{name}, " for name in part) + ")" for part in (self.inputs, self.options))
         front = eval(f"lambda {', '.join(names)}: run({inputs}, {options}{', also' if also else ''})", {"run": self.run})
-        front.__defaults__ = tuple(p.default for p in parameters if p.default is not p.empty)
-        update_wrapper(front, self.function).__signature__ = inspect.Signature(parameters)
+        front.__defaults__ = self.function.__defaults__
+        update_wrapper(front, self.function)
+        del front.__wrapped__                   # or help() would show `xp` among the arguments
         front.op = self
         return front
 
@@ -138,9 +145,11 @@ class _Op:
         return tuple(named.values())
 
 
-class _Primitive(_Op):
-    def __init__(self, function: Callable, parameters: list[inspect.Parameter]):
-        super().__init__(function, parameters)
+class Primitive(_Op):
+    """An op with a rule for each input."""
+
+    def __init__(self, function: Callable, inputs: list[str], options: list[str]):
+        super().__init__(function, inputs, options)
         self.rules: dict[str, tuple[Callable, list[str]]] = {}
         self.front.defvjp = self.defvjp
 
@@ -152,7 +161,7 @@ class _Primitive(_Op):
         """
         known = {"y", *self.inputs, *self.options, *(f"{name}_shape" for name in self.inputs)}
         for name, rule in rules.items():
-            _, *asks = inspect.signature(rule).parameters
+            _, *asks = rule.__code__.co_varnames[:rule.__code__.co_argcount]
             if name not in self.inputs or not known.issuperset(asks):
                 raise TypeError(f"{self.name}: the rule for {name!r} asks for {asks}; a rule is for one of {self.inputs} and may "
                                 f"ask, after the gradient, for {sorted(known)}")
@@ -167,7 +176,9 @@ class _Primitive(_Op):
         return _Plan(self, wanted, rules if self.rules else [])
 
 
-class _Definition(_Op):
+class Definition(_Op):
+    """An op that is differentiated by differentiating what it is made of."""
+
     def compute(self, xp: Any, inputs: tuple, arrays: list, options: tuple) -> Any:
         return self.function(*inputs, *options)
 

@@ -50,12 +50,12 @@ class Node:
 
     `step.pull(node, saved, g, again)` gives one gradient (or None) per parent; a leaf has no step, and keeps its gradient.
     """
-    __slots__ = ("order", "parents", "shape", "dtype", "step", "saved", "guards", "grad", "__weakref__")
+    __slots__ = ("order", "parents", "shape", "dtype", "step", "saved", "guards", "grad", "hooks", "__weakref__")
 
     def __init__(self, shape, dtype, parents=(), step=None, saved=(), guards=()):
         self.order = next(_newest_first)
         self.shape, self.dtype, self.parents, self.step, self.saved, self.guards = shape, dtype, parents, step, saved, guards
-        self.grad = None
+        self.grad = self.hooks = None
 
 
 class Tensor:
@@ -132,13 +132,25 @@ class Tensor:
             RuntimeError: nothing here requires a gradient, the graph was freed by an earlier pass, or a Tensor the pass
                 needs was written into since the forward pass.
         """
-        for leaf, g in _flow(self, gradient, None, create_graph, retain_graph).items():
+        for leaf, g in carry_back(self, gradient, None, create_graph, retain_graph).items():
             if leaf.grad is None:
                 leaf.grad = g
             elif create_graph:
                 leaf.grad = leaf.grad + g
             else:
                 leaf.grad.data += g.data
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook(gradient)` in each backward pass, once this Tensor's gradient is complete; what it returns, unless None,
+        takes the gradient's place.  Returns a function that removes the hook again."""
+        if self.node is None:
+            raise RuntimeError("this Tensor does not require a gradient, so a hook on it would never be called")
+        node = self.node
+        node.hooks = [*(node.hooks or ()), hook]
+
+        def remove() -> None:
+            node.hooks = [other for other in node.hooks if other is not hook]
+        return remove
 
     def detach(self) -> Tensor:
         """The same values, cut off from the tape."""
@@ -162,6 +174,13 @@ class Tensor:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The values for another library, `torch.from_dlpack(x)` say, without a copy (and without the tape)."""
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()
 
     def item(self) -> Any:
         """The only entry, as a Python number."""
@@ -266,6 +285,12 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     return Tensor(array.copy(), requires_grad)
 
 
+def from_dlpack(other: Any) -> Tensor:
+    """A Tensor on the memory of another library's array (torch, CuPy, JAX, …), without a copy."""
+    on_cpu = other.__dlpack_device__()[0] == 1                                 # kDLCPU
+    return Tensor(backend.get("cpu" if on_cpu else "cuda").xp.from_dlpack(other))
+
+
 def grad(y: Tensor, xs: Tensor | Sequence[Tensor], gradient: Any = None, retain_graph: bool | None = None,
          create_graph: bool = False) -> Any:
     """d(y)/d(x) for one x (gives a Tensor) or for each x of a sequence (gives a list); every `.grad` is left alone.
@@ -280,12 +305,15 @@ def grad(y: Tensor, xs: Tensor | Sequence[Tensor], gradient: Any = None, retain_
     for i, x in enumerate(xs):
         if x.node is None:
             raise RuntimeError(f"input {i} of grad does not require a gradient: make it with requires_grad=True")
-    found = _flow(y, gradient, [x.node for x in xs], create_graph, retain_graph)
+    found = carry_back(y, gradient, [x.node for x in xs], create_graph, retain_graph)
     return [found[x.node] if x.node in found else Tensor(backend.of(x.data).xp.zeros_like(x.data)) for x in xs]
 
 
-def _flow(y: Tensor, gradient: Any, targets: list[Node] | None, create_graph: bool, retain_graph: bool | None) -> dict[Node, Tensor]:
+def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_graph: bool, retain_graph: bool | None,
+               beyond: bool = True) -> dict[Node, Tensor]:
     """Carry a gradient from y back along the tape; return it where it was asked for: at `targets`, else at every leaf.
+
+    `beyond` a target there may be another, and the gradient goes on through the first; a checkpoint wants it to stop there.
 
     Why the order matters: a node may pass its gradient on only when everything it was used in has reported, or part of
     the gradient is lost.  A node is always made after its parents; so visiting the newest first is such an order, and
@@ -307,9 +335,13 @@ def _flow(y: Tensor, gradient: Any, targets: list[Node] | None, create_graph: bo
         while heap:
             node = heappop(heap)[1]
             g = pending.pop(node)
+            if node.hooks:
+                g = _hooked(node, g)
             if node in wanted if wanted is not None else node.step is None:
                 arrived[node] = g if create_graph else wrap(g if node in ours else _own(g, node), None)
-            if node.step is None:
+                if not beyond:
+                    continue
+            if node.step is None or node.order >= oldest:
                 continue
             if node.saved is _FREED:
                 raise RuntimeError(f"the graph behind this {node.step.name} was already freed by a backward pass: "
@@ -341,6 +373,16 @@ def _flow(y: Tensor, gradient: Any, targets: list[Node] | None, create_graph: bo
                         ours.add(parent)
             pulled = gx = None                  # let the arrays go before the next step makes more
     return arrived
+
+
+def _hooked(node: Node, g: Any) -> Any:
+    """The gradient after the node's hooks have seen it, and perhaps put another in its place."""
+    bare = not isinstance(g, Tensor)
+    g = wrap(g, None) if bare else g
+    for hook in node.hooks:
+        changed = hook(g)
+        g = g if changed is None else changed
+    return g.data if bare else g
 
 
 def _own(g: Array, node: Node) -> Array:

@@ -6,7 +6,6 @@ fused kernels.  `of` is the only place in the package that looks at an array's t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -25,15 +24,14 @@ class Kernel(NamedTuple):
     backward: Callable
 
 
-@dataclass(frozen=True, eq=False)
-class Backend:
+class Backend(NamedTuple):
     """One array library, with its own answers to what NumPy and CuPy spell differently."""
     name: str                                   # the device users type: "cpu" or "cuda"
     xp: ModuleType
     array: type
     to_numpy: Callable[[Array], np.ndarray]
     erf: Callable[[Array], Array]
-    kernels: dict[str, Any] = field(default_factory=dict)
+    kernels: dict[str, Any]                     # by the name of the op; a few plain functions for optimisers
 
 
 class BackendUnavailable(RuntimeError):

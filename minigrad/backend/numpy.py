@@ -6,7 +6,7 @@ from . import Backend, register
 try:
     from . import kernels, numpy_kernels
     table, erf = kernels.table | numpy_kernels.table, numpy_kernels.erf
-except ImportError:
+except (ImportError, AttributeError):
     table, erf = {}, numpy.vectorize(math.erf)
 
 cpu = register(Backend(

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 from functools import cache
-from inspect import Parameter, Signature
 
-from ..primitive import primitive
+from ..primitive import Primitive, primitive
 
 
 @primitive
@@ -67,26 +66,19 @@ def concatenate(xs, axis=0):
 
 @cache
 def _concatenate(n):
-    """The op for n inputs.  Input i's gradient is the piece of g where x_i went."""
-    def concatenate(xp, *xs_and_axis):
-        *xs, axis = xs_and_axis
+    """The op for n inputs.  Input i's gradient is the piece of g where x_i went: after all that came before."""
+    def concatenate(xp, *given):
+        *xs, axis = given
         return xp.concatenate(xs, axis)
 
+    def piece(g, axis, *shapes):
+        start = sum(shape[axis] for shape in shapes[:-1])
+        return g[(slice(None),) * axis + (slice(start, start + shapes[-1][axis]),)]
+
     names = [f"x{i}" for i in range(n)]
-    concatenate.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("xp", *names)]
-                                          + [Parameter("axis", Parameter.POSITIONAL_OR_KEYWORD)])
-    op = primitive(concatenate)
-
-    def rule(i):
-        shapes = [f"{name}_shape" for name in names[:i + 1]]
-
-        def piece(g, axis, *shapes):
-            start = sum(shape[axis] for shape in shapes[:-1])
-            return g[(slice(None),) * axis + (slice(start, start + shapes[-1][axis]),)]
-        piece.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("g", "axis", *shapes)])
-        return piece
-    op.defvjp(**{name: rule(i) for i, name in enumerate(names)})
-    return op
+    op = Primitive(concatenate, names, ["axis"])
+    op.rules = {name: (piece, ["axis", *(f"{before}_shape" for before in names[:i + 1])]) for i, name in enumerate(names)}
+    return op.front
 
 
 def stack(xs, axis=0):

@@ -1,0 +1,298 @@
+"""Fused forms of ops, written once for NumPy and CuPy: bare arrays in, bare arrays out, no Tensors anywhere.
+
+Each op has a forward, which returns its result and what it saves, and a backward, which returns one gradient per input,
+or None where none is wanted.  What is saved is small (a number per row): the rest is computed a second time.
+Nothing is ever written into an input or into `g`.  `xp` is numpy or cupy.
+"""
+from __future__ import annotations
+
+import math
+
+from . import Kernel, of
+
+
+def linear_forward(xp, x, weight, bias):
+    """x Wᵀ + b with W stored (out, in): one matrix product, however many leading axes x has."""
+    y = xp.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
+    xp.matmul(_as_matrix(xp, x), weight.T, out=_as_matrix(xp, y))
+    if bias is not None:
+        y += bias
+    return y, (x, weight)
+
+
+def linear_backward(xp, g, saved, wanted):
+    x, weight = saved
+    g, gx = _as_matrix(xp, g), None
+    if wanted[0]:
+        gx = xp.empty(x.shape, g.dtype)
+        xp.matmul(g, weight, out=_as_matrix(xp, gx))
+    return gx, g.T @ _as_matrix(xp, x) if wanted[1] else None, g.sum(0) if wanted[2] else None
+
+
+def _as_matrix(xp, x):
+    """x with its leading axes made one, in the layout BLAS reads (a gradient may be a broadcast view)."""
+    return xp.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def gelu_forward(xp, x, approximate):
+    """x Φ(x); "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel 2016)."""
+    return x * _phi(xp, x, approximate), x
+
+
+def gelu_backward(xp, g, x, wanted, approximate):
+    phi = _phi(xp, x, approximate)
+    if approximate == "tanh":
+        gx = phi * (1 - phi) * (GELU_TANH[0] + 3 * GELU_TANH[1] * (x * x))
+    else:
+        gx = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    gx *= x
+    gx += phi
+    gx *= g
+    return gx,
+
+
+GELU_TANH = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715          # Φ(x) = sigmoid(a x + b x³), roughly
+
+
+def _phi(xp, x, approximate):
+    if approximate == "tanh":
+        return 0.5 * xp.tanh(0.5 * x * (GELU_TANH[0] + GELU_TANH[1] * (x * x))) + 0.5
+    return 0.5 * of(x).erf(x * math.sqrt(0.5)) + 0.5
+
+
+def softmax_forward(xp, x, axis):
+    """exp(x), scaled to sum to one along `axis`."""
+    y = _below_largest(xp, x, axis)
+    xp.exp(y, out=y)
+    y /= y.sum(axis=axis, keepdims=True)
+    return y, y
+
+
+def softmax_backward(xp, g, y, wanted, axis):
+    gx = g - (g * y).sum(axis=axis, keepdims=True)
+    gx *= y
+    return gx,
+
+
+def log_softmax_forward(xp, x, axis):
+    """log(softmax(x)), without computing the softmax."""
+    y = _below_largest(xp, x, axis)
+    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+    return y, y
+
+
+def log_softmax_backward(xp, g, y, wanted, axis):
+    gx = xp.exp(y)
+    gx *= -g.sum(axis=axis, keepdims=True)
+    gx += g
+    return gx,
+
+
+def _below_largest(xp, x, axis):
+    """x minus its largest entry along `axis`, so that exp cannot overflow: a new array."""
+    return x - x.max(axis=axis, keepdims=True) if x.size else x.copy()
+
+
+def layer_norm_forward(xp, x, weight, bias, eps):
+    """Each last-axis vector with zero mean and unit variance, then scaled and shifted; the sums are at least float32."""
+    wide = xp.result_type(x.dtype, xp.float32)
+    mean = x.mean(-1, keepdims=True, dtype=wide)
+    y = x - mean
+    inverse_std = 1 / xp.sqrt((y * y).mean(-1, keepdims=True) + eps)
+    y *= inverse_std
+    if weight is not None:
+        y *= weight
+    if bias is not None:
+        y += bias
+    return y.astype(x.dtype, copy=False), (x, weight, mean, inverse_std)
+
+
+def layer_norm_backward(xp, g, saved, wanted, eps):
+    x, weight, mean, inverse_std = saved
+    unit = (x - mean) * inverse_std
+    gw = _as_matrix(xp, g * unit).sum(0).astype(x.dtype, copy=False) if wanted[1] else None
+    gb = _as_matrix(xp, g).sum(0) if wanted[2] else None
+    if not wanted[0]:
+        return None, gw, gb
+    gx = g * inverse_std if weight is None else g * weight * inverse_std
+    unit *= (gx * unit).mean(-1, keepdims=True)
+    gx -= gx.mean(-1, keepdims=True)
+    gx -= unit
+    return gx.astype(x.dtype, copy=False), gw, gb
+
+
+def dropout_forward(xp, x, keep, p):
+    """x where `keep` is True, divided by 1 - p, and 0 elsewhere."""
+    y = x * keep
+    y *= 1 / (1 - p)
+    return y, None
+
+
+def dropout_backward(xp, g, saved, wanted, keep, p):
+    return dropout_forward(xp, g, keep, p)[0],
+
+
+def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
+    """softmax(q kᵀ · scale + mask) v: the result lies in memory as q does, so that merging the heads is free."""
+    weights = xp.matmul(q, k.swapaxes(-1, -2))
+    weights *= scale
+    bias = attention_bias(xp, mask, is_causal, weights)
+    if bias is not None:
+        weights += bias
+    log_sum = log_sum_exp(xp, weights)
+    weights = xp.exp(weights - log_sum)
+    y = xp.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
+    y[...] = xp.matmul(weights if keep is None else dropout_forward(xp, weights, keep, p)[0], v)
+    return y, (q, k, v, y, bias, log_sum)
+
+
+def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
+    q, k, v, y, bias, log_sum = saved
+    weights = xp.matmul(q, k.swapaxes(-1, -2))
+    weights *= scale
+    if bias is not None:
+        weights += bias
+    weights -= log_sum
+    xp.exp(weights, out=weights)
+    gscores, kept = xp.matmul(g, v.swapaxes(-1, -2)), weights
+    if keep is not None:
+        gscores, kept = dropout_forward(xp, gscores, keep, p)[0], dropout_forward(xp, weights, keep, p)[0]
+    gscores -= (g * y).sum(-1, keepdims=True)   # this is (gscores * weights).sum(-1), over the shorter axis
+    gscores *= weights
+    gscores *= scale
+    return (xp.matmul(gscores, k) if wanted[0] else None,
+            xp.matmul(gscores.swapaxes(-1, -2), q) if wanted[1] else None,
+            xp.matmul(kept.swapaxes(-1, -2), g) if wanted[2] else None)
+
+
+def attention_bias(xp, mask, is_causal, like):
+    """What the two masks add to the scores: -inf where attending is not allowed; None without a mask."""
+    if is_causal:
+        causal = xp.tri(*like.shape[-2:], dtype=bool)
+        mask = causal if mask is None else mask & causal if mask.dtype == bool else xp.where(causal, mask, -math.inf)
+    if mask is not None and mask.dtype == bool:
+        mask = xp.where(mask, 0, -math.inf)
+    return None if mask is None else mask.astype(like.dtype, copy=False)
+
+
+def log_sum_exp(xp, x):
+    """log Σ exp(x) over the last axis, which is kept; a row of nothing but -inf gives +inf, so that exp(x - …) is 0 there."""
+    if not x.size:
+        return xp.full((*x.shape[:-1], 1), math.inf, x.dtype)
+    top = x.max(-1, keepdims=True)
+    top = xp.where(top == -math.inf, 0, top)
+    total = xp.exp(x - top).sum(-1, keepdims=True)
+    return xp.log(xp.where(total == 0, math.inf, total)) + top
+
+
+def softmax_cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp):
+    """-log softmax(logits)[target] of (N, C) logits and (N,) labels, with torch's class weights, smoothing and reductions."""
+    wide = logits.astype(xp.result_type(logits.dtype, xp.float32), copy=False)
+    counted = target != ignore_index
+    label = target * counted                    # an ignored label reads class 0, and then does not count
+    share = counted.astype(wide.dtype) if weight is None else weight[label] * counted
+    log_sum = log_sum_exp(xp, wide)[:, 0]
+    loss = (log_sum - wide[xp.arange(len(label)), label]) * share
+    if label_smoothing:
+        everywhere = log_sum * wide.shape[1] - wide.sum(1) if weight is None else log_sum * weight.sum() - wide @ weight
+        loss = (1 - label_smoothing) * loss + (label_smoothing / wide.shape[1]) * everywhere
+    loss = xp.where(counted, loss, 0)
+    if reduction != "none":
+        loss = loss.sum() / share.sum() if reduction == "mean" else loss.sum()
+    return loss.astype(logits.dtype), (wide, log_sum, counted, label, share)
+
+
+def softmax_cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=None):
+    wide, log_sum, counted, label, share = saved
+    g = g / share.sum() if reduction == "mean" else g
+    hit = (1 - label_smoothing) * g * share
+    everywhere = (label_smoothing / wide.shape[1]) * g * counted
+    gx = (exp_rows or _exp_rows)(xp, wide, log_sum, hit + everywhere * (wide.shape[1] if weight is None else weight.sum()))
+    gx[xp.arange(len(label)), label] -= hit
+    if label_smoothing:
+        gx -= everywhere[:, None] if weight is None else everywhere[:, None] * weight
+    return gx.astype(g.dtype, copy=False),
+
+
+def _exp_rows(xp, x, log_sum, scale):
+    """exp(x - log_sum) · scale, with one log_sum and one scale for each row."""
+    y = x - log_sum[:, None]
+    xp.exp(y, out=y)
+    y *= scale[:, None]
+    return y
+
+
+def rows_forward(xp, weight, ids, padding_idx):
+    """weight[ids]: the embedding of integer ids that are known to be in range."""
+    return weight[ids], weight.shape
+
+
+def rows_backward(xp, g, shape, wanted, ids, padding_idx):
+    """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
+    gw = xp.zeros(shape, g.dtype)
+    order = xp.argsort(ids.reshape(-1), kind="stable")
+    ids = ids.reshape(-1)[order]
+    if ids.size:
+        starts = xp.flatnonzero(xp.concatenate((xp.ones(1, bool), ids[1:] != ids[:-1])))
+        gw[ids[starts]] = xp.add.reduceat(_as_matrix(xp, g)[order], starts, axis=0)
+    if padding_idx is not None:
+        gw[padding_idx] = 0
+    return gw,
+
+
+def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+    """One step of Adam (Kingma & Ba 2015, algorithm 1), or AdamW where the decay is decoupled; writes into param, m and v."""
+    if decoupled:
+        param *= 1 - lr * weight_decay
+    elif weight_decay:
+        grad = grad + weight_decay * param
+    change = xp.empty_like(param)
+    xp.subtract(grad, m, out=change)
+    change *= 1 - beta1
+    m += change
+    xp.multiply(grad, grad, out=change)
+    change *= 1 - beta2
+    v *= beta2
+    v += change
+    xp.sqrt(v, out=change)
+    change *= 1 / math.sqrt(1 - beta2**step)
+    change += eps
+    xp.divide(m, change, out=change)
+    change *= lr / (1 - beta1**step)
+    param -= change
+
+
+def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay, nesterov, first):
+    """One step of stochastic gradient descent, with momentum where there is a velocity; writes into param and velocity."""
+    if weight_decay:
+        grad = grad + weight_decay * param
+    if velocity is not None:
+        if first:
+            velocity[...] = grad
+        else:
+            velocity *= momentum
+            velocity += (1 - dampening) * grad
+        grad = grad + momentum * velocity if nesterov else velocity
+    param -= lr * grad
+
+
+def square_sum(xp, array):
+    """Σ array², in at least float32: a 0-d array or scalar."""
+    flat = array.reshape(-1).astype(xp.result_type(array.dtype, xp.float32), copy=False)
+    return flat @ flat
+
+
+table = {
+    "linear": Kernel(linear_forward, linear_backward),
+    "gelu": Kernel(gelu_forward, gelu_backward),
+    "softmax": Kernel(softmax_forward, softmax_backward),
+    "log_softmax": Kernel(log_softmax_forward, log_softmax_backward),
+    "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
+    "dropout": Kernel(dropout_forward, dropout_backward),
+    "attention": Kernel(attention_forward, attention_backward),
+    "softmax_cross_entropy": Kernel(softmax_cross_entropy_forward, softmax_cross_entropy_backward),
+    "rows": Kernel(rows_forward, rows_backward),
+    "adam_step": adam_step,
+    "sgd_step": sgd_step,
+    "square_sum": square_sum,
+}

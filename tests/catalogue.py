@@ -1,0 +1,208 @@
+"""The catalogue of ops: how each is called, on what, and what NumPy says the answer is.
+
+test_catalogue.py puts every row to every question, and fails when an op has no row.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad import losses, ops
+
+
+class Row(NamedTuple):
+    op: str                                     # its name in primitive.OPS, or that of a function made of other ops
+    call: Callable                              # the public function, on the inputs
+    inputs: tuple                               # float64 arrays are to be Tensors; integers and booleans stay bare arrays
+    reference: Callable                         # the same, in NumPy
+    batch: tuple[int, ...] = (0,)               # the inputs whose first axis may have any length, if all of these have the same
+
+
+rng = np.random.default_rng(0)
+
+
+def R(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape)
+
+
+def P(*shape: int) -> np.ndarray:
+    return 0.5 + rng.random(shape)
+
+
+def added_at(g, shape, index):
+    out = np.zeros(shape)
+    np.add.at(out, index, g)
+    return out
+
+
+def put_along(g, ids, shape, axis):
+    out = np.zeros(shape)
+    for place in np.ndindex(ids.shape):
+        out[(*place[:axis], ids[place], *place[axis + 1:])] += g[place]
+    return out
+
+
+def softmax(x, axis=-1):
+    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)
+
+
+def gelu(x):
+    return x * (1 + np.vectorize(math.erf, [float])(x / math.sqrt(2))) / 2
+
+
+def gelu_tanh(x):
+    return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def layer_norm(x, weight=1, bias=0, eps=1e-5):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
+
+
+def attention(q, k, v, allowed=True, added=0, scale=None):
+    """In whole numbers of queries: one that may attend to nothing finds nothing."""
+    scores = np.exp(q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale) + added) * allowed
+    total = scores.sum(-1, keepdims=True)
+    return scores / np.where(total == 0, 1, total) @ v
+
+
+def cross_entropy(x, labels, weight=None, ignore=-100, smoothing=0.0, reduction="mean"):
+    """One example at a time."""
+    weight, losses, total = np.ones(x.shape[1]) if weight is None else weight, [], 0.0
+    for row, label in zip(np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]), labels.ravel(), strict=True):
+        log_p = np.log(softmax(row))
+        counts = label != ignore
+        losses.append(-(1 - smoothing) * log_p[label] * weight[label] - smoothing * np.mean(log_p * weight) if counts else 0.0)
+        total += weight[label] if counts else 0.0
+    return np.reshape(losses, labels.shape) if reduction == "none" else sum(losses) / (total if reduction == "mean" else 1)
+
+
+MASK = np.array([[True, False, True], [False, False, False]])                  # the second query may attend to nothing
+LABELS = np.array([2, 0, -100, 4])
+
+ROWS = [
+    # arithmetic
+    Row("add", ops.add, (R(2, 3), R(2, 3)), np.add, (0, 1)),
+    Row("add", lambda x: ops.add(x, 2), (R(2, 3),), lambda x: x + 2),
+    Row("add", lambda x: ops.add(np.float64(2), x), (R(2, 3),), lambda x: 2 + x),
+    Row("subtract", ops.subtract, (R(2, 3), R(2, 3)), np.subtract, (0, 1)),
+    Row("subtract", lambda x: ops.subtract(2, x), (R(2, 3),), lambda x: 2 - x),
+    Row("multiply", ops.multiply, (R(2, 3), R(2, 3)), np.multiply, (0, 1)),
+    Row("multiply", lambda x: ops.multiply(x, 2.5), (R(2, 3),), lambda x: x * 2.5),
+    Row("divide", ops.divide, (R(2, 3), P(2, 3)), np.divide, (0, 1)),
+    Row("divide", lambda x: ops.divide(2, x), (P(2, 3),), lambda x: 2 / x),
+    Row("negative", ops.negative, (R(2, 3),), np.negative),
+    Row("power_of", lambda x: ops.power(x, 3), (R(2, 3),), lambda x: x**3),
+    Row("power_of", lambda x: ops.power(x, -0.5), (P(2, 3),), lambda x: x**-0.5),
+    Row("power_of", lambda x: ops.power(x, 0), (R(2, 3),), np.ones_like),
+    Row("power_of", lambda x: ops.power(x, 1), (np.array([0.0, -1, 2]),), lambda x: x),
+    Row("power_by", ops.power, (P(2, 3), R(2, 3)), np.power, (0, 1)),
+    Row("power_by", lambda x: ops.power(2, x), (R(2, 3),), lambda x: 2**x),
+    Row("abs", mg.abs, (R(2, 3),), np.abs),
+    Row("sign", mg.sign, (R(2, 3),), np.sign),
+    Row("maximum", mg.maximum, (R(2, 3), R(2, 3)), np.maximum, (0, 1)),
+    Row("maximum", lambda x: mg.maximum(x, 0.5), (R(2, 3),), lambda x: np.maximum(x, 0.5)),
+    Row("minimum", mg.minimum, (R(2, 3), R(2, 3)), np.minimum, (0, 1)),
+    Row("where", mg.where, (R(2, 3) > 0, R(2, 3), R(2, 3)), np.where, (0, 1, 2)),
+    Row("where", lambda c, x: mg.where(c, 0, x), (R(2, 3) > 0, R(2, 3)), lambda c, x: np.where(c, 0, x), (0, 1)),
+    Row("astype", lambda x: mg.astype(x, x.dtype), (R(2, 3),), lambda x: x),
+    *[Row(name, getattr(ops, name), (np.round(R(4, 3)), np.round(R(4, 3))), getattr(np, name), (0, 1))
+      for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")],
+    Row("to_device", lambda x: ops.to_device(x, "cpu"), (R(2, 3),), lambda x: x),
+    # elementwise
+    Row("exp", mg.exp, (R(2, 3),), np.exp),
+    Row("log", mg.log, (P(2, 3),), np.log),
+    Row("sqrt", mg.sqrt, (P(2, 3),), np.sqrt),
+    Row("sin", mg.sin, (R(2, 3),), np.sin),
+    Row("cos", mg.cos, (R(2, 3),), np.cos),
+    Row("tanh", mg.tanh, (R(2, 3),), np.tanh),
+    Row("sigmoid", mg.sigmoid, (R(2, 3),), lambda x: 1 / (1 + np.exp(-x))),
+    Row("erf", mg.erf, (R(2, 3),), np.vectorize(math.erf, [float])),
+    Row("relu", mg.relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0)),
+    Row("clip", lambda x: mg.clip(x, -0.5, 0.25), (R(2, 3),), lambda x: np.clip(x, -0.5, 0.25)),
+    Row("clip", lambda x: mg.clip(x, None, 0.25), (R(2, 3),), lambda x: np.minimum(x, 0.25)),
+    # reduce
+    Row("sum", lambda x: mg.sum(x, 1), (R(2, 3),), lambda x: x.sum(1)),
+    Row("sum", lambda x: mg.sum(x), (R(2, 3),), lambda x: x.sum()),
+    Row("sum", lambda x: mg.sum(x, (0, -1), True), (R(2, 3, 2),), lambda x: x.sum((0, 2), keepdims=True)),
+    Row("mean", lambda x: mg.mean(x, 1), (R(2, 3),), lambda x: x.mean(1)),
+    Row("mean", lambda x: mg.mean(x, dim=(1, 2), keepdim=True), (R(2, 3, 2),), lambda x: x.mean((1, 2), keepdims=True)),
+    Row("var", lambda x: mg.var(x, -1, correction=1), (R(2, 3),), lambda x: x.var(-1, ddof=1)),
+    Row("max", lambda x: mg.max(x, 1), (R(2, 3),), lambda x: x.max(1)),
+    Row("max", lambda x: mg.max(x, (1, 2), True), (R(2, 3, 2),), lambda x: x.max((1, 2), keepdims=True)),
+    Row("min", lambda x: mg.min(x, -1), (R(2, 3),), lambda x: x.min(-1)),
+    Row("argmax", lambda x: mg.argmax(x, 1), (R(2, 3),), lambda x: x.argmax(1)),
+    Row("logsumexp", lambda x: mg.logsumexp(x, 1), (R(2, 3),), lambda x: np.log(np.exp(x).sum(1))),
+    Row("logsumexp", lambda x: mg.logsumexp(x, (1, 2), True), (R(2, 3, 2),), lambda x: np.log(np.exp(x).sum((1, 2), keepdims=True))),
+    Row("softmax", mg.softmax, (R(2, 3),), softmax),
+    Row("softmax", lambda x: mg.softmax(x, 1), (R(2, 3, 2),), lambda x: softmax(x, 1)),
+    Row("log_softmax", mg.log_softmax, (R(2, 3),), lambda x: np.log(softmax(x))),
+    Row("log_softmax", lambda x: mg.log_softmax(x, 1), (R(2, 3, 2),), lambda x: np.log(softmax(x, 1))),
+    Row("sum_to", lambda x: ops.sum_to(x, (3, 1)), (R(2, 3, 4),), lambda x: x.sum((0, 2))[:, None]),
+    # shape
+    Row("reshape", lambda x: mg.reshape(x, (-1, 2)), (R(2, 3, 2),), lambda x: x.reshape(-1, 2)),
+    Row("broadcast_to", lambda x: mg.broadcast_to(x, (2, *x.shape[:2], 4)), (R(2, 3, 1),), lambda x: x + np.zeros((2, 1, 1, 4))),
+    Row("swapaxes", lambda x: mg.swapaxes(x, 0, -1), (R(2, 3, 2),), lambda x: x.swapaxes(0, -1)),
+    Row("transpose", mg.transpose, (R(2, 3, 2),), np.transpose),
+    Row("transpose", lambda x: mg.transpose(x, (2, 0, 1)), (R(2, 3, 2),), lambda x: x.transpose(2, 0, 1)),
+    Row("concatenate", lambda *xs: mg.concatenate(xs), (R(2, 3), R(1, 3)), lambda *xs: np.concatenate(xs)),
+    Row("concatenate", lambda *xs: mg.concatenate(xs, -1), (R(2, 3), R(2, 1), R(2, 2)), lambda *xs: np.concatenate(xs, -1), (0, 1, 2)),
+    Row("expand_dims", lambda x: mg.expand_dims(x, -1), (R(2, 3),), lambda x: x[..., None]),
+    Row("squeeze", lambda x: mg.squeeze(x, 1), (R(2, 1, 3),), lambda x: x[:, 0]),
+    Row("flatten", lambda x: mg.flatten(x), (R(2, 3),), np.ravel),
+    Row("stack", lambda *xs: mg.stack(xs, 1), (R(2, 3), R(2, 3)), lambda *xs: np.stack(xs, 1), (0, 1)),
+    Row("split", lambda x: mg.split(x, 2, 1)[1], (R(2, 3),), lambda x: x[:, 2:]),
+    # index
+    Row("take", lambda x: ops.take(x, 1), (R(2, 3),), lambda x: x[1], ()),
+    Row("take", lambda x: ops.take(x, (slice(None), slice(None, None, -2))), (R(2, 3),), lambda x: x[:, ::-2]),
+    Row("take", lambda x: ops.take(x, (..., None, 1)), (R(2, 3),), lambda x: x[..., None, 1]),
+    Row("take", lambda x, i: ops.take(x, i), (R(4, 2), np.array([[0, 2], [2, -2]])), lambda x, i: x[i], (1,)),
+    Row("take", lambda x, i: ops.take(x, (slice(None), i, i)), (R(2, 3, 3), np.array([2, 0, 2])), lambda x, i: x[:, i, i]),
+    Row("take", lambda x, m: ops.take(x, m), (R(2, 3), R(2, 3) > 0), lambda x, m: x[m], (0, 1)),
+    Row("scatter_add", lambda g, i: ops.scatter_add(g, (4, 2), i), (R(3, 2), np.array([2, 0, 2])),
+        lambda g, i: added_at(g, (4, 2), i), (0, 1)),
+    Row("scatter_add", lambda g: ops.scatter_add(g, (4, 3), slice(None, None, 2)), (R(2, 3),),
+        lambda g: added_at(g, (4, 3), slice(None, None, 2)), ()),
+    Row("embedding", ops.embedding, (R(4, 2), np.array([[0, 2], [2, 3]])), lambda w, i: w[i], (1,)),
+    Row("gather", lambda x, i: ops.gather(x, 1, i), (R(2, 3), np.array([[0, 2, 2, -1], [1, 1, 1, 0]])),
+        lambda x, i: np.take_along_axis(x, i, 1), (0, 1)),
+    Row("put_along", lambda g, i: ops.put_along(g, (len(g), 3), 1, i), (R(2, 4), np.array([[0, 2, 2, -1], [1, 1, 1, 0]])),
+        lambda g, i: put_along(g, i, (len(g), 3), 1), (0, 1)),
+    # linalg
+    Row("matmul", mg.matmul, (R(2, 3), R(3, 2)), np.matmul),
+    Row("matmul", mg.matmul, (R(2, 1, 2, 3), R(2, 3, 2)), np.matmul),
+    Row("matmul", mg.matmul, (R(2, 3, 2), R(2, 2, 2)), np.matmul, (0, 1)),
+    Row("linear", F.linear, (R(2, 3), R(2, 3), R(2)), lambda x, w, b: x @ w.T + b),
+    Row("linear", F.linear, (R(2, 3, 2), R(3, 2), R(3)), lambda x, w, b: x @ w.T + b),
+    Row("linear", lambda x, w: F.linear(x, w, None), (R(2, 3), R(2, 3)), lambda x, w: x @ w.T),
+    Row("einsum", lambda *xs: mg.einsum("bij,bkj->bik", *xs), (R(2, 3, 2), R(2, 3, 2)), lambda *xs: np.einsum("bij,bkj->bik", *xs), (0, 1)),
+    Row("einsum", lambda *xs: mg.einsum("i,ij,...j->...", *xs), (R(2), R(2, 3), R(2, 1, 3)),
+        lambda *xs: np.einsum("i,ij,...j->...", *xs), (2,)),
+    # random
+    Row("dropout", lambda x, keep: ops.dropout(x, keep, 0.25), (R(2, 3), R(2, 3) > 0), lambda x, keep: x * keep / 0.75, (0, 1)),
+    # functional
+    Row("gelu", F.gelu, (R(2, 3),), gelu),
+    Row("gelu", lambda x: F.gelu(x, "tanh"), (R(2, 3),), gelu_tanh),
+    Row("silu", F.silu, (R(2, 3),), lambda x: x / (1 + np.exp(-x))),
+    Row("softplus", F.softplus, (R(2, 3),), lambda x: np.log1p(np.exp(x))),
+    Row("leaky_relu", F.leaky_relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0.01 * x)),
+    Row("layer_norm", F.layer_norm, (R(2, 3), R(3), R(3)), layer_norm),
+    Row("layer_norm", lambda x: F.layer_norm(x, None, None, 1e-2), (R(2, 2, 3),), lambda x: layer_norm(x, eps=1e-2)),
+    Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 3), R(2, 2, 3), R(2, 2, 3)), attention, (0, 1, 2)),
+    Row("scaled_dot_product_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5),
+        (R(2, 3, 2), R(2, 3, 2), R(2, 3, 2)), lambda q, k, v: attention(q, k, v, np.tri(3), scale=0.5), (0, 1, 2)),
+    Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 2), R(2, 3, 2), R(2, 3, 1), MASK), attention, (0, 1, 2)),
+    Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m - 0.5),
+        (R(2, 2, 2), R(2, 3, 2), R(2, 3, 2), MASK), lambda q, k, v, m: attention(q, k, v, added=m - 0.5), (0, 1, 2)),
+    # losses
+    Row("cross_entropy", losses.cross_entropy, (R(4, 5), LABELS), cross_entropy, ()),
+    Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, [1, 2, 3, 4, 5], 2, "sum", 0.25), (R(4, 5), LABELS % 5),
+        lambda x, t: cross_entropy(x, t, np.arange(1.0, 6), 2, 0.25, "sum"), (0, 1)),
+    Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, reduction="none"), (R(4, 5, 2), LABELS[:, None] + [[0, 0]]),
+        lambda x, t: cross_entropy(x, t, reduction="none"), (0, 1)),
+    Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
+]

@@ -1,0 +1,232 @@
+"""Every row of the catalogue is put to every question that can be asked of any op."""
+from importlib import import_module
+from itertools import product
+from pkgutil import walk_packages
+
+import numpy as np
+import pytest
+from catalogue import ROWS
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.backend import Kernel
+from minigrad.checking import gradcheck
+from minigrad.primitive import OPS
+from minigrad.tensor import Tensor, grad
+
+NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)]
+every_row = pytest.mark.parametrize("row", NAMED)
+NO_GRADIENT = {"sign", "argmax", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+BROADCASTING = {"add", "subtract", "multiply", "divide", "power_by", "maximum", "minimum", "where", *NO_GRADIENT - {"sign", "argmax"}}
+TABLES = {name: import_module(f"minigrad.backend.{name}").table for name in ("kernels", "numpy_kernels")}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with np.errstate(all="raise", under="ignore"):
+        yield
+
+
+def is_float(a):
+    return isinstance(a, np.ndarray) and (a.dtype.kind == "f" or a.dtype.name == "bfloat16")
+
+
+def tensors(inputs, requires_grad=True):
+    return [Tensor(a, requires_grad) if is_float(a) else a for a in inputs]
+
+
+def cast(inputs, dtype):
+    return [a.astype(dtype) if is_float(a) else a for a in inputs]
+
+
+def floats(row, inputs=None):
+    """The row's call as a function of its floating inputs alone, and those inputs."""
+    inputs = row.inputs if inputs is None else inputs
+
+    def f(*xs):
+        xs = iter(xs)
+        return row.call(*[next(xs) if is_float(a) else a for a in inputs])
+    return f, [a for a in inputs if is_float(a)]
+
+
+def longer(row, n):
+    """The row's inputs with first axes of length n where the row says that this may be."""
+    return [np.resize(a, (n, *a.shape[1:])) if i in row.batch else a for i, a in enumerate(row.inputs)]
+
+
+def run(row, inputs, again=False):
+    """The value, and a gradient for each floating input."""
+    xs = tensors(inputs)
+    y = row.call(*xs)
+    leaves = [x for x in xs if isinstance(x, Tensor)]
+    if not y.requires_grad:
+        return [y.numpy()]
+    seed = Tensor(np.cos(np.arange(y.size)).reshape(y.shape), dtype=y.dtype)
+    return [y.numpy(), *(g.numpy() for g in grad(y, leaves, seed, create_graph=again))]
+
+
+def assert_same(found, expected, tolerance):
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance)
+
+
+def test_every_op_has_a_row():
+    for module in walk_packages(mg.__path__, "minigrad."):
+        if module.name not in ("minigrad.backend.cupy", "minigrad.__main__"):
+            import_module(module.name)
+    ours = {name for name, op in OPS.items() if op.function.__module__.startswith("minigrad.")}
+    assert ours - {row.op for row in ROWS} == set()
+
+
+@every_row
+def test_a_row_is_about_the_op_it_names(row):
+    y = row.call(*tensors(row.inputs))
+    assert y.requires_grad == (row.op not in NO_GRADIENT)
+    if row.op in OPS and y.requires_grad and row.op not in TABLES["kernels"]:
+        rules = getattr(OPS[row.op], "rules", None)
+        assert y.node.step.name == row.op if rules is not None else y.node.step.name in OPS
+
+
+@every_row
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_value_and_dtype(row, dtype):
+    """The op in each dtype gives NumPy's value on the same numbers in float64, in its own dtype; so do its gradients."""
+    eps = 1e-15 if dtype == "float64" else float(pytest.importorskip("ml_dtypes").finfo(dtype).eps)
+    inputs = cast(row.inputs, pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype)
+    y, *gradients = run(row, inputs)
+    expected = np.asarray(row.reference(*cast(inputs, np.float64)))
+    assert y.shape == expected.shape
+    assert y.dtype == (inputs[-1].dtype if expected.dtype == np.float64 else expected.dtype)
+    np.testing.assert_allclose(y.astype(np.float64), expected, rtol=20 * eps, atol=20 * eps)
+    assert all(g.dtype == x.dtype and g.shape == x.shape for g, x in zip(gradients, floats(row, inputs)[1]))
+
+
+@every_row
+def test_gradients_to_second_order(row):
+    f, xs = floats(row)
+    if row.op not in NO_GRADIENT:
+        gradcheck(f, xs, order=2, name=row.op)
+
+
+@every_row
+@pytest.mark.parametrize("layout", ["columns", "strided", "reversed", "read-only"])
+def test_any_layout_in_memory(row, layout):
+    def laid_out(a):
+        if layout == "columns":
+            return np.asfortranarray(a)
+        if layout == "strided":
+            return np.repeat(np.repeat(a, 2, -1), 2, 0)[::2, ..., ::2] if a.ndim > 1 else np.repeat(a, 2)[::2]
+        if layout == "reversed":
+            return np.ascontiguousarray(a[::-1])[::-1]
+        a = a.copy()
+        a.flags.writeable = False
+        return a
+    assert_same(run(row, [laid_out(a) for a in row.inputs]), run(row, row.inputs), 1e-14)
+
+
+@pytest.mark.parametrize("row", [p for p in NAMED if p.values[0].op in BROADCASTING and p.id.endswith("-0")])
+@pytest.mark.parametrize("cut", [np.s_[:1], np.s_[:, :1], np.s_[0], np.s_[0, 0]])
+def test_broadcasting(row, cut):
+    for i in range(len(row.inputs)):
+        inputs = [a[cut] if i == j else a for j, a in enumerate(row.inputs)]
+        inputs = [np.asarray(a) for a in inputs]
+        f, xs = floats(row, inputs)
+        np.testing.assert_allclose(f(*tensors(xs)).numpy(), row.reference(*inputs), rtol=1e-14)
+        if row.op not in NO_GRADIENT:
+            gradcheck(f, xs, order=2, name=row.op)
+
+
+@pytest.mark.parametrize("row", [p for p in NAMED if p.values[0].batch])
+def test_no_examples(row):
+    inputs = longer(row, 0)
+    y, *gradients = run(row, inputs)
+    assert y.shape == row.reference(*inputs).shape
+    assert [g.shape for g in gradients] in ([], [x.shape for x in floats(row, inputs)[1]])
+    assert all((g == 0).all() for g in gradients if g.size)
+
+
+def test_every_op_was_asked_for_no_examples():
+    assert {row.op for row in ROWS} - {row.op for row in ROWS if row.batch} == {"mse_loss"}      # a mean of nothing
+
+
+@every_row
+def test_arrays_in_array_out(row):
+    y = row.call(*row.inputs)
+    assert isinstance(y, np.ndarray | np.generic)
+    np.testing.assert_array_equal(y, row.call(*tensors(row.inputs)).numpy())
+
+
+@every_row
+def test_inputs_and_the_incoming_gradient_are_not_written_into(row):
+    inputs = [a.copy() for a in row.inputs]
+    run(row, inputs)
+    for a, b in zip(inputs, row.inputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+    y = row.call(*tensors(inputs))
+    if y.requires_grad:
+        seed = np.ones(y.shape)
+        y.backward(Tensor(seed))
+        assert (seed == 1).all()
+
+
+@every_row
+def test_one_tensor_in_several_slots(row):
+    f, xs = floats(row)
+    slots = [next(i for i, other in enumerate(xs) if other.shape == x.shape) for x in xs]
+    if len(set(slots)) < len(slots):
+        used = sorted(set(slots))
+        gradcheck(lambda *given: f(*[given[used.index(slot)] for slot in slots]), [xs[i] for i in used], order=3, name=row.op)
+    elif row.op not in NO_GRADIENT:             # one input: what comes out meets what went in
+        gradcheck(lambda x, *rest: mg.sum(f(x, *rest)) * x, xs, order=2, name=row.op)
+
+
+@every_row
+def test_nothing_is_kept_that_no_rule_names(row):
+    rules = getattr(OPS.get(row.op), "rules", {})
+    for name, (_, asks) in rules.items():
+        xs = [Tensor(a, name == given) if is_float(a) else a for given, a in zip(OPS[row.op].inputs, row.inputs)]
+        y = row.call(*xs)
+        if not y.requires_grad or y.node.step.name != row.op:
+            continue
+        named = {given: getattr(x, "data", x) for given, x in zip(OPS[row.op].inputs, xs)} | {"y": y.data}
+        kept = [a for a in y.node.saved if isinstance(a, np.ndarray)]
+        assert not [given for given, a in named.items() if given not in asks and any(a is k for k in kept)]
+
+
+# Kernels: under an op's name, and on the first-order path equal to what the op means.
+
+def fused(table):
+    return {name: kernel for name, kernel in TABLES[table].items() if isinstance(kernel, Kernel)}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_kernel_stands_under_the_name_of_an_op(table):
+    assert set(fused(table)) - set(OPS) == set()
+
+
+KERNEL_ROWS = [pytest.param(p.values[0], table, id=f"{p.id}-{table}")
+               for p, table in product(NAMED, TABLES) if p.values[0].op in fused(table)]
+
+
+@pytest.mark.parametrize(("row", "table"), KERNEL_ROWS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5), ("float16", 1e-2)])
+@pytest.mark.parametrize("n", [None, 0, 1, 1000])
+def test_a_kernel_is_what_the_op_means(row, table, dtype, tolerance, n, monkeypatch):
+    """Forward and backward, at one example, none, and enough of them to be worked on in blocks."""
+    if n is not None and not row.batch:
+        pytest.skip("the row is for one length")
+    inputs = cast(row.inputs if n is None else longer(row, n), dtype)
+    monkeypatch.setattr(backend.cpu, "kernels", {}) if False else None
+    with_kernel = _with(monkeypatch, fused(table), row, inputs)
+    meaning = _with(monkeypatch, {}, row, inputs)
+    assert_same(with_kernel, meaning, tolerance)
+
+
+def _with(monkeypatch, table, row, inputs):
+    with monkeypatch.context() as patch:
+        for name in set(backend.cpu.kernels) - set(table):
+            patch.delitem(backend.cpu.kernels, name)
+        for name, kernel in table.items():
+            patch.setitem(backend.cpu.kernels, name, kernel)
+        return run(row, inputs)
