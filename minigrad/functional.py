@@ -13,10 +13,10 @@ import numpy as np
 from . import backend, ops
 from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, tanh
 from .primitive import definition
-from .tensor import Tensor, as_array
+from .tensor import Tensor, as_array, no_grad
 
-__all__ = ["dropout", "embedding", "gelu", "layer_norm", "leaky_relu", "linear", "log_softmax", "relu", "scaled_dot_product_attention",
-           "sigmoid", "silu", "softmax", "softplus", "tanh"]
+__all__ = ["batch_norm", "dropout", "embedding", "gelu", "group_norm", "layer_norm", "leaky_relu", "linear", "log_softmax", "relu",
+           "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
 
 
 @definition
@@ -55,6 +55,58 @@ def layer_norm(x, weight, bias, /, eps=1e-5):
     y = centred / ops.sqrt(variance + eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
+
+
+@definition
+def rms_norm(x, weight, /, eps=None):
+    """x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019, eq. 4); eps None is the dtype's smallest step."""
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    y = x / ops.sqrt(ops.mean(x * x, -1, True) + eps)
+    return y if weight is None else y * weight
+
+
+def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
+    """Zero mean and unit variance over each group of channels of each example; x is (N, C, …), weight and bias (C,)."""
+    N, C = x.shape[:2]
+    if C % num_groups:
+        raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups")
+    y = ops.reshape(layer_norm(ops.reshape(x, (N, num_groups, -1)), None, None, eps), x.shape)
+    return _per_channel(y, weight, bias)
+
+
+def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False, momentum: float | None = 0.1,
+               eps: float = 1e-5):
+    """Zero mean and unit variance for each channel of x (N, C, …), then scale and shift (Ioffe & Szegedy 2015, alg. 1).
+
+    In training by the batch's statistics, which are also written into the running ones: running ← (1 - momentum) running +
+    momentum · batch, the variance there with n - 1 in its denominator, as torch has it.  Else by the running statistics.
+    """
+    shape = (1, -1, *[1] * (len(x.shape) - 2))
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: outside training it needs running_mean and running_var")
+        scale = 1 / ops.sqrt(running_var + eps)
+        weight, shift = scale if weight is None else scale * weight, running_mean
+        return _per_channel(x - ops.reshape(shift, shape), weight, bias)
+    axes, n = (0, *range(2, len(x.shape))), math.prod(x.shape) // (x.shape[1] or 1)
+    if n < 2:
+        raise ValueError(f"batch_norm: in training each channel needs more than one value, x {tuple(x.shape)} has {n}: "
+                         "use a larger batch, or model.eval()")
+    mean = ops.mean(x, axes, True)
+    centred = x - mean
+    variance = ops.mean(centred * centred, axes, True)
+    if running_mean is not None:
+        with no_grad():
+            running_mean.copy_(running_mean * (1 - momentum) + ops.reshape(mean, (-1,)) * momentum)
+            running_var.copy_(running_var * (1 - momentum) + ops.reshape(variance, (-1,)) * (momentum * n / (n - 1)))
+    return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
+
+
+def _per_channel(x, weight, bias):
+    """x · weight + bias, one of each for every channel (axis 1)."""
+    shape = (1, -1, *[1] * (len(x.shape) - 2))
+    x = x if weight is None else x * ops.reshape(weight, shape)
+    return x if bias is None else x + ops.reshape(bias, shape)
 
 
 def dropout(x, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None):

@@ -166,6 +166,7 @@ class Primitive(_Op):
                 raise TypeError(f"{self.name}: the rule for {name!r} asks for {asks}; a rule is for one of {self.inputs} and may "
                                 f"ask, after the gradient, for {sorted(known)}")
             self.rules[name] = rule, asks
+        self.plans.clear()                      # made with the rules of before
 
     def compute(self, xp: Any, inputs: tuple, arrays: list, options: tuple) -> Any:
         return self.function(xp, *arrays, *options)

@@ -149,7 +149,7 @@ ROWS = [
     Row("swapaxes", lambda x: mg.swapaxes(x, 0, -1), (R(2, 3, 2),), lambda x: x.swapaxes(0, -1)),
     Row("transpose", mg.transpose, (R(2, 3, 2),), np.transpose),
     Row("transpose", lambda x: mg.transpose(x, (2, 0, 1)), (R(2, 3, 2),), lambda x: x.transpose(2, 0, 1)),
-    Row("concatenate", lambda *xs: mg.concatenate(xs), (R(2, 3), R(1, 3)), lambda *xs: np.concatenate(xs)),
+    Row("concatenate", lambda *xs: mg.concatenate(xs), (R(2, 3), R(1, 3)), lambda *xs: np.concatenate(xs), (0, 1)),
     Row("concatenate", lambda *xs: mg.concatenate(xs, -1), (R(2, 3), R(2, 1), R(2, 2)), lambda *xs: np.concatenate(xs, -1), (0, 1, 2)),
     Row("expand_dims", lambda x: mg.expand_dims(x, -1), (R(2, 3),), lambda x: x[..., None]),
     Row("squeeze", lambda x: mg.squeeze(x, 1), (R(2, 1, 3),), lambda x: x[:, 0]),

@@ -1,4 +1,5 @@
 """Every row of the catalogue is put to every question that can be asked of any op."""
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import product
 from pkgutil import walk_packages
@@ -18,7 +19,7 @@ NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in RO
 every_row = pytest.mark.parametrize("row", NAMED)
 NO_GRADIENT = {"sign", "argmax", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 BROADCASTING = {"add", "subtract", "multiply", "divide", "power_by", "maximum", "minimum", "where", *NO_GRADIENT - {"sign", "argmax"}}
-TABLES = {name: import_module(f"minigrad.backend.{name}").table for name in ("kernels", "numpy_kernels")}
+TABLES = {name: getattr(import_module(f"minigrad.backend.{name}"), "table", {}) for name in ("kernels", "numpy_kernels")}
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def run(row, inputs, again=False):
 def assert_same(found, expected, tolerance):
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance * abs(b).max(initial=1))
 
 
 def test_every_op_has_a_row():
@@ -97,7 +98,7 @@ def test_value_and_dtype(row, dtype):
     y, *gradients = run(row, inputs)
     expected = np.asarray(row.reference(*cast(inputs, np.float64)))
     assert y.shape == expected.shape
-    assert y.dtype == (inputs[-1].dtype if expected.dtype == np.float64 else expected.dtype)
+    assert y.dtype == (floats(row, inputs)[1][0].dtype if expected.dtype == np.float64 else expected.dtype)
     np.testing.assert_allclose(y.astype(np.float64), expected, rtol=20 * eps, atol=20 * eps)
     assert all(g.dtype == x.dtype and g.shape == x.shape for g, x in zip(gradients, floats(row, inputs)[1]))
 
@@ -141,7 +142,7 @@ def test_broadcasting(row, cut):
 def test_no_examples(row):
     inputs = longer(row, 0)
     y, *gradients = run(row, inputs)
-    assert y.shape == row.reference(*inputs).shape
+    assert y.shape == np.shape(row.reference(*inputs))
     assert [g.shape for g in gradients] in ([], [x.shape for x in floats(row, inputs)[1]])
     assert all((g == 0).all() for g in gradients if g.size)
 
@@ -172,29 +173,42 @@ def test_inputs_and_the_incoming_gradient_are_not_written_into(row):
 
 @every_row
 def test_one_tensor_in_several_slots(row):
+    if row.op in NO_GRADIENT:
+        return
     f, xs = floats(row)
     slots = [next(i for i, other in enumerate(xs) if other.shape == x.shape) for x in xs]
     if len(set(slots)) < len(slots):
         used = sorted(set(slots))
         gradcheck(lambda *given: f(*[given[used.index(slot)] for slot in slots]), [xs[i] for i in used], order=3, name=row.op)
-    elif row.op not in NO_GRADIENT:             # one input: what comes out meets what went in
+    else:                                       # one input: what comes out meets what went in
         gradcheck(lambda x, *rest: mg.sum(f(x, *rest)) * x, xs, order=2, name=row.op)
 
 
 @every_row
 def test_nothing_is_kept_that_no_rule_names(row):
     rules = getattr(OPS.get(row.op), "rules", {})
+    if len(rules) != len(floats(row)[1]):       # a number stands in an input's place
+        return
     for name, (_, asks) in rules.items():
-        xs = [Tensor(a, name == given) if is_float(a) else a for given, a in zip(OPS[row.op].inputs, row.inputs)]
-        y = row.call(*xs)
-        if not y.requires_grad or y.node.step.name != row.op:
-            continue
-        named = {given: getattr(x, "data", x) for given, x in zip(OPS[row.op].inputs, xs)} | {"y": y.data}
+        given = dict(zip(OPS[row.op].inputs, row.inputs))
+        y = row.call(*[Tensor(a, a is given[name]) if is_float(a) else a for a in row.inputs])
+        named = given | {"y": y.data}
         kept = [a for a in y.node.saved if isinstance(a, np.ndarray)]
-        assert not [given for given, a in named.items() if given not in asks and any(a is k for k in kept)]
+        assert not [what for what, a in named.items() if what not in asks and any(a is k for k in kept)]
 
 
 # Kernels: under an op's name, and on the first-order path equal to what the op means.
+
+@contextmanager
+def kernels(table):
+    """With these kernels on the CPU, and no others."""
+    installed = dict(backend.cpu.kernels)
+    backend.cpu.kernels.clear()
+    backend.cpu.kernels.update(table)
+    yield
+    backend.cpu.kernels.clear()
+    backend.cpu.kernels.update(installed)
+
 
 def fused(table):
     return {name: kernel for name, kernel in TABLES[table].items() if isinstance(kernel, Kernel)}
@@ -212,21 +226,12 @@ KERNEL_ROWS = [pytest.param(p.values[0], table, id=f"{p.id}-{table}")
 @pytest.mark.parametrize(("row", "table"), KERNEL_ROWS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5), ("float16", 1e-2)])
 @pytest.mark.parametrize("n", [None, 0, 1, 1000])
-def test_a_kernel_is_what_the_op_means(row, table, dtype, tolerance, n, monkeypatch):
+def test_a_kernel_is_what_the_op_means(row, table, dtype, tolerance, n):
     """Forward and backward, at one example, none, and enough of them to be worked on in blocks."""
     if n is not None and not row.batch:
         pytest.skip("the row is for one length")
     inputs = cast(row.inputs if n is None else longer(row, n), dtype)
-    monkeypatch.setattr(backend.cpu, "kernels", {}) if False else None
-    with_kernel = _with(monkeypatch, fused(table), row, inputs)
-    meaning = _with(monkeypatch, {}, row, inputs)
-    assert_same(with_kernel, meaning, tolerance)
-
-
-def _with(monkeypatch, table, row, inputs):
-    with monkeypatch.context() as patch:
-        for name in set(backend.cpu.kernels) - set(table):
-            patch.delitem(backend.cpu.kernels, name)
-        for name, kernel in table.items():
-            patch.setitem(backend.cpu.kernels, name, kernel)
-        return run(row, inputs)
+    with kernels(fused(table)):
+        found = run(row, inputs)
+    with kernels({}):
+        assert_same(found, run(row, inputs), tolerance)

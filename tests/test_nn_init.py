@@ -43,6 +43,20 @@ def test_seeds(fill):
     assert (fill(blank((8, 3))).numpy() != fill(blank((8, 3))).numpy()).any()
 
 
+@pytest.mark.parametrize("fill", RANDOM)
+def test_later_leaves_the_numbers_alone(fill):
+    tensor = blank((4, 3))
+    assert fill(tensor, rng=init.generator(init.LATER)) is tensor
+    assert np.isnan(tensor.numpy()).all() and tensor.version == 0
+
+
+def test_empty_and_generator():
+    assert init.empty(2, 3).shape == (2, 3) and init.empty(4).dtype == np.float32
+    rng = np.random.default_rng(0)
+    assert init.generator(rng) is rng
+    assert init.generator(7).random() == np.random.default_rng(7).random()
+
+
 @pytest.mark.parametrize(("fill", "mean", "std", "low", "high"), [
     (lambda t: init.uniform_(t, -1, 3, rng=0), 1, 4 / 12**0.5, -1, 3),
     (lambda t: init.normal_(t, 2, 0.5, rng=0), 2, 0.5, -np.inf, np.inf),

@@ -136,7 +136,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     """softmax(q kᵀ · scale + mask) v: the result lies in memory as q does, so that merging the heads is free."""
     weights = xp.matmul(q, k.swapaxes(-1, -2))
     weights *= scale
-    bias = attention_bias(xp, mask, is_causal, weights)
+    bias = attention_bias(xp, mask, is_causal, weights.shape, weights.dtype)
     if bias is not None:
         weights += bias
     log_sum = log_sum_exp(xp, weights)
@@ -165,14 +165,16 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
             xp.matmul(kept.swapaxes(-1, -2), g) if wanted[2] else None)
 
 
-def attention_bias(xp, mask, is_causal, like):
-    """What the two masks add to the scores: -inf where attending is not allowed; None without a mask."""
+def attention_bias(xp, mask, is_causal, shape, dtype):
+    """What the masks add to scores of this shape: -inf where attending is not allowed; None where there is no mask."""
     if is_causal:
-        causal = xp.tri(*like.shape[-2:], dtype=bool)
+        causal = xp.tri(*shape[-2:], dtype=bool)
         mask = causal if mask is None else mask & causal if mask.dtype == bool else xp.where(causal, mask, -math.inf)
-    if mask is not None and mask.dtype == bool:
+    if mask is None:
+        return None
+    if mask.dtype == bool:
         mask = xp.where(mask, 0, -math.inf)
-    return None if mask is None else mask.astype(like.dtype, copy=False)
+    return xp.broadcast_to(mask.astype(dtype, copy=False), shape)
 
 
 def log_sum_exp(xp, x):

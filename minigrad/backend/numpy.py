@@ -4,8 +4,8 @@ import numpy
 
 from . import Backend, register
 try:
-    from . import kernels, numpy_kernels
-    table, erf = kernels.table | numpy_kernels.table, numpy_kernels.erf
+    from . import kernels, numpy_kernels, recurrent_kernels
+    table, erf = kernels.table | recurrent_kernels.table | numpy_kernels.table, numpy_kernels.erf
 except (ImportError, AttributeError):
     table, erf = {}, numpy.vectorize(math.erf)
 

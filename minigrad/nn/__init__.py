@@ -15,4 +15,5 @@ from .layers import (
     Softmax,
     Tanh,
 )
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, RMSNorm
 from .module import Buffer, Module, Parameter, walk

@@ -34,7 +34,7 @@ class MultiheadAttention(Module):
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, batch_first: bool = False,
                  rng: init.Rng = None):
         if embed_dim % num_heads:
-            raise ValueError(f"MultiheadAttention: embed_dim {embed_dim} cannot be shared out over {num_heads} heads: make it a multiple")
+            raise ValueError(f"MultiheadAttention: embed_dim {embed_dim} is not a multiple of num_heads {num_heads}: make it one")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.rng = rng = init.generator(rng)
         self.in_proj_weight = Parameter(init.xavier_uniform_(init.empty(3 * embed_dim, embed_dim), rng=rng))
@@ -57,13 +57,14 @@ class MultiheadAttention(Module):
             (output of the query's shape, weights or None).  As in torch, True in a mask means *no*.
         """
         query, key, value = (x if isinstance(x, Tensor) else Tensor(x) for x in (query, key, value))
+        if query.ndim != 3:
+            raise ValueError(f"MultiheadAttention: query has shape {query.shape}, expected three axes: make a batch of one")
         if not self.batch_first:
             query, key, value = (ops.swapaxes(x, 0, 1) for x in (query, key, value))
-        D, H = self.embed_dim, self.num_heads
-        (B, T, _), S = query.shape, key.shape[1]
-        parts = [slice(i * D, (i + 1) * D) for i in range(3)]
-        q, k, v = (split_heads(F.linear(x, self.in_proj_weight[part], self.in_proj_bias if self.in_proj_bias is None else
-                                        self.in_proj_bias[part]), H) for x, part in zip((query, key, value), parts, strict=True))
+        H, (B, T, _), S = self.num_heads, query.shape, key.shape[1]
+        parts = ops.split(self.in_proj_weight, self.embed_dim)
+        biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, self.embed_dim)
+        q, k, v = (split_heads(F.linear(x, w, b), H) for x, w, b in zip((query, key, value), parts, biases, strict=True))
         mask = self._mask(key_padding_mask, attn_mask, is_causal, B, T, S)
         p = self.dropout if self.training else 0.0
         out = merge_heads(F.scaled_dot_product_attention(q, k, v, mask, p, rng=self.rng))      # (B, T, D)
@@ -76,23 +77,21 @@ class MultiheadAttention(Module):
         return out if self.batch_first else ops.swapaxes(out, 0, 1), weights
 
     def _mask(self, padding: Any, given: Any, is_causal: bool, B: int, T: int, S: int) -> Any:
-        """Both masks and causality as one that broadcasts to (B, heads, T, S): booleans (True: may attend) or floats to add."""
-        allowed, added = None, None
-        if padding is not None:
-            allowed = ~np.asarray(_host(padding), bool).reshape(B, 1, 1, S)
-        if is_causal:
-            allowed = np.tri(T, S, dtype=bool) & (True if allowed is None else allowed)
-        if given is not None:
-            given = _host(given)
-            given = given.reshape(B, self.num_heads, T, S) if given.ndim == 3 else given
-            if given.dtype == bool:
-                allowed = ~given & (True if allowed is None else allowed)
+        """All masks as one that broadcasts to (B, heads, T, S): booleans (True: may attend), floats (to be added), or None."""
+        H, added, allowed = self.num_heads, None, np.tri(T, S, dtype=bool) if is_causal else True
+        for name, mask, shapes in (("key_padding_mask", padding, {(B, S): (B, 1, 1, S)}),
+                                   ("attn_mask", given, {(T, S): (T, S), (B * H, T, S): (B, H, T, S)})):
+            if mask is None:
+                continue
+            mask = as_array(mask, device="cpu")
+            if mask.shape not in shapes or mask.dtype.kind in "iu":
+                raise ValueError(f"attention: {name} is {mask.dtype} of shape {mask.shape}: give booleans (True forbids) or "
+                                 f"floats (added to the scores) of shape {' or '.join(map(str, shapes))}")
+            mask = mask.reshape(shapes[mask.shape])
+            if mask.dtype == bool:
+                allowed = ~mask & allowed
             else:
-                added = given
+                added = mask if added is None else added + mask
         if added is None:
-            return allowed
-        return added if allowed is None else np.where(allowed, added, -math.inf)
-
-
-def _host(mask: Any) -> np.ndarray:
-    return mask.numpy() if isinstance(mask, Tensor) else as_array(mask)
+            return None if allowed is True else allowed
+        return np.where(allowed, added, -math.inf)

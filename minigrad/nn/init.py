@@ -7,7 +7,6 @@ model share one Generator) or None (different every time).  A Tensor of integers
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 
@@ -66,10 +65,12 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     Raises:
         ValueError: less than a hundredth of the distribution lies in [a, b].
     """
-    distribution = NormalDist(mean, std)
-    if (inside := distribution.cdf(b) - distribution.cdf(a)) < 0.01:
+    inside = (math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))) / 2
+    if inside < 0.01:
         raise ValueError(f"only {inside:.1%} of the normal distribution with mean {mean} and std {std} lies in [{a}, {b}]: "
                          "a and b are values, not multiples of std")
+    if rng is LATER:
+        return tensor
     source, dtype = _source(tensor, rng)
     values = source.standard_normal(tensor.shape, dtype) * std + mean
     while (outside := (values < a) | (values > b)).any():
@@ -106,7 +107,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor
 
     A kernel of shape (out, in, *kernel) is treated as the matrix (out, in · kernel).
     """
-    rows, columns = tensor.shape[0], fans(tensor)[0]
+    columns, rows = fans(tensor)[0], tensor.shape[0]
+    if rng is LATER:
+        return tensor
     source, dtype = _source(tensor, rng)
     q, r = np.linalg.qr(source.standard_normal((max(rows, columns), min(rows, columns)), dtype))
     q *= np.sign(np.diag(r)) * gain             # QR fixes the signs; undone, every orthogonal matrix is equally likely

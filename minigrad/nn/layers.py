@@ -8,8 +8,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import functional as F
 from .. import ops
 from . import init
@@ -40,7 +38,8 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
-            self.weight.data[padding_idx] = 0
+            self.padding_idx = range(num_embeddings)[padding_idx]              # -1 is the last row
+            self.weight.data[self.padding_idx] = 0
 
     def forward(self, ids: Any) -> Any:
         return F.embedding(self.weight, ids, self.padding_idx)
@@ -56,7 +55,8 @@ class LayerNorm(Module):
 
     `blend` (α, 1 by default) brings the layer in gradually: y = x + α (LN(x) - x).
     """
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True):
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
+                 bias: bool = True):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.blend = eps, 1.0
         self.weight = Parameter(init.ones_(init.empty(*self.normalized_shape))) if elementwise_affine else None
@@ -68,7 +68,7 @@ class LayerNorm(Module):
             raise ValueError(f"LayerNorm over {self.normalized_shape} was given {tuple(x.shape)}: the last axes must be those")
         y, weight, bias = x, self.weight, self.bias
         if many > 1:
-            y, weight, bias = ops.flatten(x, -many), weight and ops.flatten(weight), bias and ops.flatten(bias)
+            y, weight, bias = ops.flatten(x, -many), *(p if p is None else ops.flatten(p) for p in (weight, bias))
         y = F.layer_norm(y, weight, bias, self.eps)
         y = ops.reshape(y, x.shape) if many > 1 else y
         return y if self.blend == 1 else x + self.blend * (y - x)

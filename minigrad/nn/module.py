@@ -115,8 +115,8 @@ class Module:
         for pattern in patterns:
             if not any(matches([pattern], name) for name in named):
                 near = get_close_matches(pattern, named, 3, 0.3) or list(named)[:3]
-                raise ValueError(f"{pattern!r} matches no parameter of {type(self).__name__}: `*` is one step of a name, `**` one or "
-                                 f"more; the nearest names are {', '.join(near)}")
+                raise ValueError(f"{pattern!r} matches no parameter of {type(self).__name__}: `*` is one step of a name, `**` "
+                                 f"one or more; the nearest names are {', '.join(near)}")
         chosen = [name for name in named if matches(patterns or ("**",), name)]
         for name in chosen:
             named[name].requires_grad = on
@@ -133,8 +133,7 @@ class Module:
             ValueError: one message with all that is missing, unexpected or of the wrong shape; nothing was loaded.
         """
         own = self.state_dict()
-        arrays = {name: np.asarray(a.data if isinstance(a, Tensor) and a.device == "cpu" else
-                                   a.numpy() if isinstance(a, Tensor) else a) for name, a in state.items()}
+        arrays = {name: np.asarray(a.numpy() if isinstance(a, Tensor) else a) for name, a in state.items()}
         given = {id(own[name]) for name in arrays if name in own}
         faults = {"missing": [name for name, t in own.items() if id(t) not in given] if strict else [],
                   "unexpected": [name for name in arrays if name not in own] if strict else [],
@@ -143,8 +142,9 @@ class Module:
         if any(faults.values()):
             told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
             raise ValueError(f"the state does not fit this {type(self).__name__}: {told}")
-        for name in own.keys() & arrays.keys():
-            own[name].copy_(arrays[name])
+        for name, array in arrays.items():
+            if name in own:
+                own[name].copy_(array)
 
     def replace(self, path: str, new: Any) -> Any:
         """Put `new` where `path` points, by the names the state dict uses; returns what stood there.
@@ -155,18 +155,16 @@ class Module:
         *steps, last = path.split(".")
         here: Any = self
         for depth, name in enumerate([*steps, last]):
-            named = {str(key): child for key, child in _children(here).items()}
-            if name not in named:
-                raise KeyError(f"{path!r} leads nowhere: {'.'.join(steps[:depth]) or 'the model'} has {', '.join(named) or 'nothing'}")
-            parent, here = here, named[name]
-        if isinstance(parent, Module):
-            setattr(parent, last, new)
-        else:
-            parent[int(last) if isinstance(parent, list) else last] = new
+            keys = {str(key): key for key in _children(here)}
+            if name not in keys:
+                reached = ".".join(steps[:depth]) or "the model"
+                raise KeyError(f"{path!r} leads nowhere: {reached} has {', '.join(keys) or 'nothing'}")
+            parent, here = here, _children(here)[keys[name]]
+        (vars(parent) if isinstance(parent, Module) else parent)[keys[last]] = new
         return here
 
     def to(self, target: str) -> Module:
-        """Move every parameter and buffer to a device ("cpu", "cuda"), or the floating ones to a dtype ("float64"); gradients are dropped."""
+        """Move all parameters and buffers to a device ("cpu", "cuda"), or the floating ones to a dtype; gradients are dropped."""
         for t in {id(t): t for t in self.state_dict().values()}.values():
             if target in ("cpu", "cuda"):
                 _replace_data(t, as_array(t.data, device=target))
@@ -175,15 +173,9 @@ class Module:
         return self
 
     def __repr__(self) -> str:
-        """The tree, one line a module."""
-        lines = [f"{type(self).__name__}({self.describe()})"]
-        for name, child in vars(self).items():
-            below = list(_children(child).items()) if not isinstance(child, Module) else [(None, child)]
-            for key, module in below:
-                if isinstance(module, Module):
-                    label = name if key is None else f"{name}.{key}"
-                    lines += [f"  {label}: {line}" if i == 0 else f"  {line}" for i, line in enumerate(repr(module).split("\n"))]
-        return "\n".join(lines)
+        """One line a module, with its path."""
+        return "\n".join(f"{path and f'  {path}: '}{type(m).__name__}({m.describe()})"
+                         for path, m in self.named_modules())
 
     def describe(self) -> str:
         """What stands in the brackets of the repr: the plain numbers among the attributes."""
@@ -204,4 +196,6 @@ def _add_place(error: Exception, module: Module) -> None:
     steps = []
     for outer, inner in zip(trail, trail[1:]):
         steps.append(next((path for path, m in walk(outer) if m is inner and path), "?"))
-    error.__notes__ = [f"in {'.'.join(steps) or 'the model'} ({type(trail[-1]).__name__})"]
+    others = [note for note in getattr(error, "__notes__", ()) if note != getattr(error, "module_note", None)]
+    error.module_note = f"in {'.'.join(steps) or 'the model'} ({type(trail[-1]).__name__})"
+    error.__notes__ = [*others, error.module_note]

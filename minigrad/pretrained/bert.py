@@ -14,7 +14,13 @@ from ..tensor import Tensor
 from .layout import Layout
 from .model import Config, PretrainedModel, classification_loss, padding_mask, token_ids
 
-ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, "tanh"), "gelu_pytorch_tanh": lambda x: F.gelu(x, "tanh"), "relu": F.relu}
+
+def gelu_tanh(x):
+    """GELU in its approximate form."""
+    return F.gelu(x, "tanh")
+
+
+ACTIVATIONS = {"gelu": F.gelu, "gelu_new": gelu_tanh, "gelu_pytorch_tanh": gelu_tanh, "relu": F.relu}
 
 
 @dataclass
@@ -39,9 +45,12 @@ class BertConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} cannot be shared out over {self.num_attention_heads} attention heads")
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
         if self.hidden_act not in ACTIVATIONS:
             raise ValueError(f"hidden_act {self.hidden_act!r} is not known: it is one of {', '.join(ACTIVATIONS)}")
+        for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
+            if self.rest.get(name, only) != only:
+                raise ValueError(f"{name} {self.rest[name]!r} is not supported: this BERT knows {only!r} alone")
 
 
 @dataclass
@@ -124,7 +133,8 @@ class BertModel(PretrainedModel):
         if drawn:
             self.draw(list(self.state_dict()), rng)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None) -> BertOutput:
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None,
+                position_ids: Any = None) -> BertOutput:
         """Encode a batch.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from .. import ops
+from .. import losses, ops
 from ..nn import Module, init
 from ..tensor import Tensor
 from .files import read_config, read_weights, save
@@ -26,17 +26,21 @@ class Config:
     rest: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
-        self.id2label = {int(i): str(name) for i, name in self.id2label.items()} or {i: f"LABEL_{i}" for i in range(self.num_labels)}
+        names = self.id2label or {i: f"LABEL_{i}" for i in range(self.num_labels)}
+        self.id2label = {int(i): str(name) for i, name in names.items()}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any], **changes: Any) -> Self:
-        """From what config.json holds; `changes` win, and a number or a list of labels replaces the other."""
-        entries = {**entries, **changes}
-        if "id2label" in changes or "num_labels" not in changes:
-            entries["num_labels"] = len(entries.get("id2label") or {}) or entries.get("num_labels", 2)
-        else:
-            entries.pop("id2label", None)
+        """From what config.json holds; `changes` win, and a new number of labels forgets their names."""
         known = {f.name for f in fields(cls)} - {"rest"}
+        if unknown := changes.keys() - known - entries.keys() - {"label2id"}:
+            raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
+        entries = {**entries, **changes}
+        names = entries.get("id2label") or {}
+        if "id2label" not in changes and changes.get("num_labels", len(names)) != len(names):
+            entries.pop("id2label", None)
+        else:
+            entries["num_labels"] = len(names) or entries.get("num_labels", 2)
         return cls(**{name: value for name, value in entries.items() if name in known},
                    rest={name: value for name, value in entries.items() if name not in known})
 
@@ -45,7 +49,8 @@ class Config:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rest", "num_labels")}
         own = {name: value for name, value in own.items() if value is not None}
         names = {str(i): name for i, name in self.id2label.items()}
-        return {**self.rest, **own, "model_type": self.model_type, "id2label": names, "label2id": {name: int(i) for i, name in names.items()}}
+        return {**self.rest, **own, "model_type": self.model_type, "id2label": names,
+                "label2id": {name: int(i) for i, name in names.items()}}
 
 
 class PretrainedModel(Module):
@@ -97,7 +102,8 @@ class PretrainedModel(Module):
             ValueError: the directory holds something that is not a model.
             OSError: it cannot be written; what was there is as it was.
         """
-        entries = {**self.config.to_dict(), "architectures": [type(self).__name__]}
+        entries = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.parameters()[0].dtype)}
+        entries.pop("torch_dtype", None)        # what transformers 4 calls dtype: the one the weights were loaded from
         save(directory, entries, self.layout.stored({name: t.numpy() for name, t in self.state_dict().items()}))
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
@@ -145,7 +151,6 @@ def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor:
     Raises:
         ValueError: the configuration asks for another problem type.
     """
-    from .. import losses
     problem = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
     if problem == "single_label_classification":
         return losses.cross_entropy(logits, labels)

@@ -1,0 +1,51 @@
+"""Run the workloads and print one table: `python -m benchmarks`, or some of them: `python -m benchmarks one_op`."""
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import re
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+from .pairing import fix_threads, table
+
+WORKLOADS = "import_time", "one_op", "minilm_step", "demo"
+ON_REQUEST = {"demo"}                           # takes many minutes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="minigrad beside torch, on the same cores, in turns")
+    parser.add_argument("workloads", nargs="*", metavar="workload", help=f"{', '.join(WORKLOADS)}; by default all but demo")
+    parser.add_argument("--rounds", type=int, help="how many pairs to measure; each workload has its own default")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for each side; all cores by default")
+    parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/DATE.md as well")
+    asked = parser.parse_args()
+    if unknown := set(asked.workloads) - set(WORKLOADS):
+        parser.error(f"no workload {min(unknown)!r}; there are {', '.join(WORKLOADS)}")
+    fix_threads(asked.threads)
+    machine, rows = description(asked.threads), []
+    for name in asked.workloads or [name for name in WORKLOADS if name not in ON_REQUEST]:
+        print(f"{name} …", flush=True)
+        rows += import_module(f".{name}", __package__).run(**({"rounds": asked.rounds} if asked.rounds else {}))
+    text = f"{machine}\n\n{table(rows)}\n"
+    print(text)
+    if asked.save:
+        file = Path(__file__).parent / "results" / f"{datetime.date.today()}.md"
+        file.write_text(f"# {datetime.date.today()}\n\n{text}")
+
+
+def description(threads: int) -> str:
+    """The machine, what else it was doing, and the versions."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "transformers"))
+    return (f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side, load "
+            f"{os.getloadavg()[0]:.1f} at the start, {platform.system()}; Python {platform.python_version()}, {packages}.  "
+            f"{datetime.datetime.now():%Y-%m-%d %H:%M}")
+
+
+if __name__ == "__main__":                      # the processes of `pairing` import this file again
+    main()

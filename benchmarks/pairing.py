@@ -1,0 +1,157 @@
+"""How two libraries are compared: in turns (A B A B …), each in a process of its own, with one number of threads for both."""
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+Work = Callable[..., Iterator[Any]]             # first yields numbers to be compared, then does one unit of work for each `next`
+THREAD_VARIABLES = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+NOISY = 0.15                                    # a ratio that spreads further than this, relative to its median, is marked
+
+
+def fix_threads(count: int) -> None:
+    """Give every process started from here on `count` threads.  (The libraries read this when they are first imported.)"""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
+
+
+class Side:
+    """One library at work in its own process: call it for one unit of work, and get the seconds that took.
+
+    `numbers` is what the work yields first.  `before` and `peak` are the process's memory in bytes, as the first unit
+    began and at its highest.
+    """
+    def __init__(self, work: Work, *given: Any):
+        context = get_context("spawn")          # not "fork": the memory of the parent would be counted in
+        self.pipe, there = context.Pipe()
+        self.process = context.Process(target=_serve, args=(there, work, given), daemon=True)
+        self.process.start()
+        there.close()
+        self.numbers, self.before = self.pipe.recv()
+        self.peak = self.before
+
+    def __call__(self) -> float:
+        self.pipe.send("work")
+        seconds, self.peak = self.pipe.recv()
+        return seconds
+
+
+def _serve(pipe: Any, work: Work, given: tuple) -> None:
+    units = work(*given)
+    pipe.send((next(units), _memory("VmRSS")))
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:                        # the other end was closed: the measurement is over
+            return
+        start = time.perf_counter()
+        next(units)
+        seconds = time.perf_counter() - start
+        pipe.send((seconds, _memory("VmHWM")))
+
+
+def _memory(kind: str) -> float:
+    """Resident memory of this process in bytes, now ("VmRSS") or at its highest ("VmHWM"); only Linux tells."""
+    status = Path("/proc/self/status")
+    return int(re.search(rf"{kind}:\s+(\d+) kB", status.read_text())[1]) * 1024 if status.exists() else math.nan
+
+
+@contextmanager
+def sides(*works: Work, given: tuple = (), tolerance: float = 1e-4) -> Iterator[list[Side]]:
+    """Start the works, one after the other, and check that all that yield numbers yield the same.
+
+    Raises:
+        ValueError: they do not compute the same, so that comparing their speed would mean nothing.
+    """
+    started: list[Side] = []
+    try:
+        for work in works:
+            started.append(Side(work, *given))
+            agree(started[0].numbers, started[-1].numbers, tolerance)
+        yield started
+    finally:
+        for side in started:
+            side.pipe.close()
+            side.process.join()
+
+
+def agree(ours: Sequence[float], theirs: Sequence[float] | None, tolerance: float = 1e-4) -> None:
+    """Refuse to go on unless both computed the same numbers; None stands for work that computes no result."""
+    if theirs is not None and not (len(ours) == len(theirs) and
+                                   all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance) for a, b in zip(ours, theirs))):
+        raise ValueError(f"the two sides do not compute the same, so their speed cannot be compared:\n{ours}\n{theirs}")
+
+
+def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1) -> list[tuple[float, ...]]:
+    """Call each in turn, `rounds` times over: what they returned, a tuple for each."""
+    taken = []
+    for _ in range(warm_up + rounds):
+        taken.append([])
+        for sample in samplers:
+            time.sleep(0.02)                    # threads of the last one may still be spinning, waiting for more
+            taken[-1].append(sample())
+    return list(zip(*taken[warm_up:]))
+
+
+@dataclass
+class Row:
+    """One line of the table: two sides measured in turns, and the largest ratio ours / theirs that was promised, if any."""
+    workload: str
+    ours: Sequence[float]
+    theirs: Sequence[float]
+    goal: float | None = None
+    beside: str = "torch"
+    unit: str = "s"                             # "s", "B" or "" for a plain number
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours / theirs, pair by pair, so that what slows the machine down slows both."""
+        return [a / b for a, b in zip(self.ours, self.theirs)]
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The quartiles between which the middle half of the ratios lies."""
+        ratios = self.ratios
+        low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        return low, high
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goal was met; where the spread reaches to both sides of it, the machine was too noisy to tell."""
+        low, high = self.spread
+        noisy = ", noisy" if (high - low) / median(self.ratios) > NOISY else ""
+        if self.goal is None:
+            return noisy.removeprefix(", ")
+        return ("met" if high <= self.goal else "not met" if low > self.goal else "too noisy to tell") + noisy
+
+    def cells(self) -> list[str]:
+        low, high = self.spread
+        return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
+                f"{median(self.ratios):.2f}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
+                "" if self.goal is None else f"≤ {self.goal}", self.verdict]
+
+
+HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "verdict"
+
+
+def shown(value: float, unit: str) -> str:
+    """A value with three digits and a readable unit."""
+    scales = {"s": (("s", 1), ("ms", 1e-3), ("µs", 1e-6)), "B": (("MB", 1e6),), "": (("", 1),)}[unit]
+    name, scale = next((s for s in scales if value >= s[1]), scales[-1])
+    return f"{value / scale:.0f} {name}".strip() if value / scale >= 100 else f"{value / scale:.3g} {name}".strip()
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown, in columns that line up in a terminal as well."""
+    lines = [list(HEADINGS), *(row.cells() for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)

@@ -1,0 +1,130 @@
+"""The command line: `minigrad finetune` makes a classifier of a pretrained model, `minigrad predict` puts it to use.
+
+Nothing is decided here: an option is an argument of a function in `minigrad.train`, with that argument's type and default.
+"""
+from __future__ import annotations
+
+import json
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import fields
+from inspect import signature
+from pathlib import Path
+
+from . import __version__
+from .data.readers import decode, read_examples
+from .pretrained.files import replacing
+from .train import TextClassifier, TrainingArguments, finetune
+
+FINETUNE_OPTIONS = (                                         # as typed, the argument it is, and what it means
+    ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
+    ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
+    ("--text-column", "text_column", "where the texts are, if not in text or sentence"),
+    ("--label-column", "label_column", "where the labels are, if not in label"),
+    ("--max-length", "max_length", "tokens after which a text is cut"),
+    ("--epochs", "num_train_epochs", "how often each text is seen"),
+    ("--batch-size", "per_device_train_batch_size", "texts that go through the model at a time"),
+    ("--accumulate", "gradient_accumulation_steps", "batches to a step, for the effect of larger ones in the same memory"),
+    ("--lr", "learning_rate", "the highest learning rate, at the end of the warm-up"),
+    ("--warmup-ratio", "warmup_ratio", "the part of all steps in which the learning rate rises"),
+    ("--weight-decay", "weight_decay", "how much weights shrink, times the learning rate"),
+    ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
+    ("--best", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
+    ("--seed", "seed", "the same seed gives the same run, bit for bit"),
+    ("--ignore-mismatched-sizes", "ignore_mismatched_sizes", "begin weights of another shape anew, such as another task's head"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for bad input (one line says what to type), 130 if interrupted."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"minigrad: error: {as_typed(' '.join(str(error).split()))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"\nminigrad: {str(stop) or 'interrupted'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> ArgumentParser:
+    whole = ArgumentParser("minigrad", description="Fine-tune small pretrained models on texts of your own.")
+    whole.add_argument("--version", action="version", version=f"minigrad {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("finetune", help="make a text classifier of a pretrained model")
+    command.set_defaults(run=run_finetune)
+    command.add_argument("model_dir", metavar="MODEL_DIR", help="a Hugging Face model directory")
+    command.add_argument("--train", metavar="FILE", required=True, help=".csv or .jsonl with a text and a label column")
+    command.add_argument("--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file")
+    command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures")
+    command.add_argument("--freeze", metavar="PATTERN", nargs="+", default=(), help='what not to train, such as "bert.embeddings.**"')
+    defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
+    defaults |= {field.name: field.default for field in fields(TrainingArguments)}
+    for option, name, meaning in FINETUNE_OPTIONS:
+        default = defaults[name]
+        kind = {"action": "store_true"} if default is False else {"type": str if default is None else type(default), "metavar": "X"}
+        shown = "" if default in (None, False) else f" (default: {default})"
+        command.add_argument(option, dest=name, default=default, help=meaning + shown, **kind)
+
+    command = commands.add_parser("predict", help="tell the labels of texts")
+    command.set_defaults(run=run_predict)
+    command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
+    command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
+    command.add_argument("--file", metavar="FILE", help=".csv or .jsonl with a text column, or .txt with a text on each line")
+    command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
+    command.add_argument("--text-column", metavar="X", help="where the texts are, if not in text or sentence")
+    command.add_argument("--top-k", metavar="N", type=int, default=3, help="labels to show for each text (default: 3)")
+    return whole
+
+
+def run_finetune(args: Namespace) -> None:
+    finetune(**{name: value for name, value in vars(args).items() if name != "run"})
+
+
+def run_predict(args: Namespace) -> None:
+    output = args.output and Path(args.output)
+    if bool(args.texts) == bool(args.file):
+        raise ValueError("expected either texts in quotes or --file FILE")
+    if output and output.exists():
+        raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
+    if output and not output.parent.is_dir():
+        raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it, or pass another --output")
+    texts = args.texts or read_texts(Path(args.file), args.text_column)
+    answers = TextClassifier.from_pretrained(args.model_dir)(texts, args.top_k)
+    if args.file or output:
+        lines = [json.dumps({"text": text, "label": next(iter(scores)), "scores": scores}, ensure_ascii=False)
+                 for text, scores in zip(texts, answers, strict=True)]
+        if output:
+            with replacing(output) as [part]:
+                part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            print(f"{len(lines)} answers written to {output}")
+        else:
+            print("\n".join(lines))
+    else:
+        for text, scores in zip(texts, answers, strict=True):
+            print(text, *(f"  {p:6.1%}  {label}" for label, p in scores.items()), sep="\n")
+
+
+def read_texts(path: Path, text_column: str | None) -> list[str]:
+    if path.suffix.lower() != ".txt":
+        return [example.text for example in read_examples(path, text_column, labelled=False)]
+    texts = [line for line in decode(path).splitlines() if line.strip()]
+    if not texts:
+        raise ValueError(f"{path} is empty: expected a text on each line")
+    return texts
+
+
+def as_typed(message: str) -> str:
+    """A message that names arguments as Python does, with the options they are here."""
+    for option, name, _ in FINETUNE_OPTIONS:
+        message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
+    return message
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Normalisation over a batch, over groups of channels, and by the root mean square.  (LayerNorm is among the plain layers.)"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from . import init
+from .module import Buffer, Module, Parameter
+
+
+class BatchNorm(Module):
+    """Give each channel zero mean and unit variance over the batch, then scale and shift it (Ioffe & Szegedy 2015).
+
+    Args:
+        num_features: C, the size of axis 1.
+        eps: added to the variance.
+        momentum: the share of the newest batch in the running statistics; None averages over all batches alike.
+        affine: whether there are a `weight` and a `bias`.
+        track_running_stats: without them, evaluation normalises over the batch too.
+
+    In training the batch's own statistics are used (and remembered), in evaluation the remembered ones.  A frozen layer, one
+    whose weight does not require a gradient, uses the remembered ones always, and leaves them alone: a frozen base would
+    otherwise drift away from what its weights were trained with.
+    """
+    rank: tuple[int, ...]
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True):
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(init.ones_(init.empty(num_features))) if affine else None
+        self.bias = Parameter(init.zeros_(init.empty(num_features))) if affine else None
+        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
+
+    @property
+    def uses_batch(self) -> bool:
+        """Whether the statistics are the batch's own and not the remembered ones."""
+        frozen = self.weight is not None and not self.weight.requires_grad
+        return self.running_mean is None or self.training and not frozen
+
+    def forward(self, x: Any) -> Any:
+        if len(x.shape) not in self.rank or x.shape[1] != self.num_features:
+            shapes = " or ".join({2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)"}[n] for n in self.rank)
+            raise ValueError(f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: it takes {shapes} "
+                             f"with C = {self.num_features}")
+        if self.uses_batch and self.running_mean is not None:
+            self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
+        momentum = 1 / int(self.num_batches_tracked.data) if self.momentum is None and self.uses_batch else self.momentum
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
+
+
+class BatchNorm1d(BatchNorm):
+    """BatchNorm of (N, C) or (N, C, L)."""
+    rank = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """BatchNorm of (N, C, H, W)."""
+    rank = (4,)
+
+
+class GroupNorm(Module):
+    """Give each group of channels of each example zero mean and unit variance, then scale and shift by channel (Wu & He 2018)."""
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
+        if num_channels % num_groups:
+            raise ValueError(f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: make it a multiple")
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.weight = Parameter(init.ones_(init.empty(num_channels))) if affine else None
+        self.bias = Parameter(init.zeros_(init.empty(num_channels))) if affine else None
+
+    def forward(self, x: Any) -> Any:
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    """Divide each vector by its root mean square, then scale it (Zhang & Sennrich 2019); `eps` None is the dtype's smallest step."""
+    def __init__(self, normalized_shape: int, eps: float | None = None, elementwise_affine: bool = True):
+        self.normalized_shape, self.eps = normalized_shape, eps
+        self.weight = Parameter(init.ones_(init.empty(normalized_shape))) if elementwise_affine else None
+
+    def forward(self, x: Any) -> Any:
+        return F.rms_norm(x, self.weight, self.eps)

@@ -1,0 +1,228 @@
+"""Memory in a network: RNN, LSTM and GRU, which read a sequence step by step and carry a state along.
+
+Names, gate orders and weight layouts are torch's.  The definitions say what a layer means, one step after the other; the
+kernels under the same names do a whole sequence at once.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend, ops
+from .. import functional as F
+from ..primitive import definition
+from ..tensor import Tensor, as_array
+from . import init
+from .module import Module, Parameter
+
+
+@definition
+def _lstm(gates, weight, bias, h, c, /, mask):
+    """gates (T, B, 4H), h and c (B, H), to the states (T, B, 2, H): h and c after each step."""
+    states = []
+    for t in range(gates.shape[0]):
+        i, f, g, o = ops.split(gates[t] + F.linear(h, weight, bias), h.shape[-1], axis=1)
+        new_c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        new_h = ops.sigmoid(o) * ops.tanh(new_c)
+        h, c = (new_h, new_c) if mask is None else (ops.where(mask[t][:, None], new, old) for new, old in ((new_h, h), (new_c, c)))
+        states.append(ops.stack([h, c], 1))
+    return ops.stack(states)
+
+
+@definition
+def _gru(gates, weight, bias, h, /, mask):
+    """gates (T, B, 3H), h (B, H), to the states (T, B, H)."""
+    states = []
+    for t in range(gates.shape[0]):
+        r, z, n = ops.split(gates[t], h.shape[-1], axis=1)
+        again_r, again_z, again_n = ops.split(F.linear(h, weight, bias), h.shape[-1], axis=1)
+        r, z = ops.sigmoid(r + again_r), ops.sigmoid(z + again_z)
+        n = ops.tanh(n + r * again_n)
+        new = n + z * (h - n)
+        h = new if mask is None else ops.where(mask[t][:, None], new, h)
+        states.append(h)
+    return ops.stack(states)
+
+
+@definition
+def _rnn(gates, weight, bias, h, /, mask, nonlinearity):
+    """gates (T, B, H), h (B, H), to the states (T, B, H)."""
+    act, states = ops.tanh if nonlinearity == "tanh" else ops.relu, []
+    for t in range(gates.shape[0]):
+        new = act(gates[t] + F.linear(h, weight, bias))
+        h = new if mask is None else ops.where(mask[t][:, None], new, h)
+        states.append(h)
+    return ops.stack(states)
+
+
+class _Recurrent(Module):
+    """What the three share: weights for each layer and direction, and the walk through them."""
+    gates: int                                  # how many times H the gates of one step are
+    states: int                                 # how many arrays the state is: h, or h and c
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+                 dropout: float = 0.0, bidirectional: bool = False, rng: init.Rng = None):
+        self.input_size, self.hidden_size, self.num_layers, self.batch_first = input_size, hidden_size, num_layers, batch_first
+        self.dropout, self.bidirectional, self.rng = dropout, bidirectional, init.generator(rng)
+        bound = 1 / math.sqrt(hidden_size)
+        for layer in range(num_layers):
+            inputs = hidden_size * self.directions if layer else input_size
+            for suffix in self._suffixes(layer):
+                shapes = {"weight_ih": (self.gates * hidden_size, inputs), "weight_hh": (self.gates * hidden_size, hidden_size),
+                          "bias_ih": (self.gates * hidden_size,), "bias_hh": (self.gates * hidden_size,)}
+                for name, shape in shapes.items():
+                    drawn = Parameter(init.uniform_(init.empty(*shape), -bound, bound, rng=self.rng)) \
+                        if bias or name.startswith("weight") else None
+                    setattr(self, f"{name}{suffix}", drawn)
+
+    @property
+    def directions(self) -> int:
+        """2 for a layer that reads both ways, else 1."""
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][:self.directions]
+
+    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
+        """Read the sequences x, (T, B, input_size), or (B, T, input_size) if batch_first; without B, one sequence.
+
+        Args:
+            state: the first state (h, or (h, c) for an LSTM), each (num_layers · directions, B, hidden_size); zeros by default.
+            lengths: (B,) how many steps of each sequence are real; the rest is padding, which changes nothing and gives
+                zeros.  (What torch does with pack_padded_sequence.)
+
+        Returns:
+            (the last layer's h at each step, (T, B, directions · hidden_size); the state after the last step, as `state`).
+        """
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        single = x.ndim == 2
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes (T, B, "
+                             f"{self.input_size}), or (B, T, {self.input_size}) with batch_first=True")
+        if single:
+            x = ops.expand_dims(x, 1)
+        elif self.batch_first:
+            x = ops.swapaxes(x, 0, 1)
+        T, B, _ = x.shape
+        mask = None if lengths is None else self._mask(lengths, T, B, x)
+        first = self._first(state, B, single, x)                               # [(h, c), …], one for each layer and direction
+        last = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = F.dropout(x, self.dropout, rng=self.rng)
+            outs = []
+            for suffix in self._suffixes(layer):
+                weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self, name + suffix) for name in
+                                                          ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+                back = suffix.endswith("reverse")
+                gates = F.linear(x[::-1] if back else x, weight_ih, bias_ih)
+                states = self.run(gates, weight_hh, bias_hh, first[len(last)], None if mask is None else mask[::-1] if back else mask)
+                h, *final = states
+                last.append(tuple(final))
+                h = h if mask is None else h * (mask[::-1] if back else mask)[..., None]
+                outs.append(h[::-1] if back else h)
+            x = outs[0] if len(outs) == 1 else ops.concatenate(outs, 2)
+        final = [ops.stack(parts) for parts in zip(*last, strict=True)]
+        if single:
+            x, final = ops.squeeze(x, 1), [ops.squeeze(part, 1) for part in final]
+        elif self.batch_first:
+            x = ops.swapaxes(x, 0, 1)
+        return x, tuple(final) if self.states == 2 else final[0]
+
+    def _mask(self, lengths: Any, T: int, B: int, x: Tensor) -> Any:
+        """(T, B) booleans: is this step real?"""
+        lengths = np.asarray(lengths.numpy() if isinstance(lengths, Tensor) else lengths)
+        if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or ((lengths < 0) | (lengths > T)).any():
+            raise ValueError(f"{type(self).__name__}: lengths must be {B} whole numbers from 0 to {T}, one for each sequence; "
+                             f"these are {lengths.tolist()}")
+        return backend.of(x.data).xp.asarray(np.arange(T)[:, None] < lengths)
+
+    def _first(self, state: Any, B: int, single: bool, x: Tensor) -> list[tuple]:
+        """The first state of each layer and direction, a tuple of (B, H) each."""
+        count = self.num_layers * self.directions
+        if state is None:
+            zero = ops.zeros((B, self.hidden_size), x.dtype, x.device)
+            return [(zero,) * self.states] * count
+        parts = [part if isinstance(part, Tensor) else Tensor(as_array(part)) for part in (state if self.states == 2 else (state,))]
+        parts = [ops.expand_dims(part, 1) for part in parts] if single else parts
+        for part in parts:
+            if part.shape != (count, B, self.hidden_size):
+                raise ValueError(f"{type(self).__name__}: a first state of shape {part.shape} was given, expected "
+                                 f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)")
+        return [tuple(part[i] for part in parts) for i in range(count)]
+
+    def run(self, gates: Tensor, weight: Tensor, bias: Tensor | None, first: tuple, mask: Any) -> tuple:
+        """One layer in one direction: (h at each step, then each part of the last state)."""
+        raise NotImplementedError
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gates in the order i, f, g, o."""
+    gates, states = 4, 2
+
+    def run(self, gates, weight, bias, first, mask):
+        states = _lstm(gates, weight, bias, *first, mask)                      # (T, B, 2, H)
+        return states[:, :, 0], states[-1, :, 0], states[-1, :, 1]
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit (Cho et al. 2014): h ← (1 - z)·n + z·h; gates in the order r, z, n."""
+    gates, states = 3, 1
+
+    def run(self, gates, weight, bias, first, mask):
+        states = _gru(gates, weight, bias, *first, mask)
+        return states, states[-1]
+
+
+class RNN(_Recurrent):
+    """A plain recurrent layer (Elman 1990): h ← tanh(W x + b + W' h + b'), or relu."""
+    gates, states = 1, 1
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, rng: init.Rng = None):
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f'RNN: nonlinearity {nonlinearity!r} is not known: type "tanh" or "relu"')
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng)
+
+    def run(self, gates, weight, bias, first, mask):
+        states = _rnn(gates, weight, bias, *first, mask, self.nonlinearity)
+        return states, states[-1]
+
+
+class _Cell(Module):
+    """One step of a recurrent layer, for loops written by hand."""
+    layer: type[_Recurrent]
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, rng: init.Rng = None, **options: Any):
+        layer = self.layer(input_size, hidden_size, bias=bias, rng=rng, **options)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            setattr(self, name, getattr(layer, f"{name}_l0"))
+        self._run = layer.run
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """x (B, input_size) and the state (B, hidden_size), an (h, c) pair for an LSTM, to the next state."""
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        pair = self.layer.states == 2
+        zero = ops.zeros((*x.shape[:-1], self.hidden_size), x.dtype, x.device)
+        first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
+        _, *last = self._run(ops.expand_dims(F.linear(x, self.weight_ih, self.bias_ih), 0), self.weight_hh, self.bias_hh, first, None)
+        return tuple(last) if pair else last[0]
+
+
+class LSTMCell(_Cell):
+    """One step of an LSTM."""
+    layer = LSTM
+
+
+class GRUCell(_Cell):
+    """One step of a GRU."""
+    layer = GRU
+
+
+class RNNCell(_Cell):
+    """One step of a plain recurrent layer; `nonlinearity` is "tanh" or "relu"."""
+    layer = RNN

@@ -1,0 +1,4 @@
+"""Training: the loop, fine-tuning a pretrained model on labelled texts in one call, and putting the result to use."""
+from .classifier import TextClassifier
+from .finetune import finetune
+from .trainer import Trainer, TrainingArguments

@@ -1,0 +1,114 @@
+"""The main job in one call: a pretrained model and a file of labelled texts in, a directory with a classifier out."""
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import DataCollatorWithPadding, Example, TextDataset, label_ids, label_names, read_examples, split
+from ..insight import plot_confusion_matrix, plot_history
+from ..metrics import classification_report, format_confusion_matrix
+from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer
+from .classifier import MAX_LENGTH
+from .trainer import Record, Trainer, TrainingArguments
+
+Texts = str | os.PathLike | Sequence[Example]
+
+
+def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = None, *, output: str | os.PathLike,
+             overwrite: bool = False, eval_fraction: float = 0.2, text_column: str | None = None, label_column: str | None = None,
+             max_length: int = 128, freeze: Sequence[str] = (), ignore_mismatched_sizes: bool = False, **arguments: Any) -> Trainer:
+    """Fine-tune the model of a directory to tell the labels of texts, and tell on standard output how it goes.
+
+    Args:
+        model_dir: a Hugging Face model directory: config.json, safetensors, tokenizer files.
+        train, eval: each a .csv or .jsonl file with a text and a label column, or a list of `minigrad.data.Example`.
+            Without `eval`, `eval_fraction` of the training examples is held out, no text on both sides.
+        output: a new directory for the best epoch's model with its tokenizer and label names, for `metrics.jsonl` (every step
+            and epoch), `evaluation.txt` (scores per class, confusion matrix) and, with matplotlib, pictures of both.
+        overwrite: replace the model that an earlier run left in `output`.
+        max_length: texts are cut after this many tokens, [CLS] and [SEP] included.
+        freeze: patterns of parameters not to train, such as "bert.embeddings.**".
+        ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other labels.
+        arguments: any of `TrainingArguments`, such as num_train_epochs=5.
+
+    Returns:
+        The trainer, with the best epoch's `model`, the `history` and the `best` record.
+
+    Raises:
+        OSError, ValueError, ImportError: files that cannot be read, do not fit together or are missing, an `output` that holds
+            something, or the tokenizers library not installed; in one line, and before anything is written.
+        KeyboardInterrupt: with a message that says which model is kept.
+    """
+    args = TrainingArguments(output, overwrite, **arguments)
+    args.check_output_dir()
+    train, eval = (None if part is None else read(part, text_column, label_column) for part in (train, eval))
+    if eval is None:
+        train, eval = split(train, eval_fraction, args.seed)
+    names = label_names(train)
+    if len(names) < 2:
+        raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more to tell apart")
+    labels = label_ids(train, names), label_ids(eval, names)
+
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        model_dir, id2label=dict(enumerate(names)), ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
+    if max_length > model.config.max_position_embeddings:
+        raise ValueError(f"max_length is {max_length}, but this model reads at most {model.config.max_position_embeddings} tokens")
+    model.config.rest[MAX_LENGTH] = max_length
+    if freeze:
+        model.freeze(*freeze)
+    datasets = [TextDataset(tokenizer([example.text for example in part], padding=False, max_length=max_length), part_labels)
+                for part, part_labels in zip((train, eval), labels, strict=True)]
+
+    print(f"{model_dir}\n{model.load_report}\n")
+    print(describe_examples(train, eval, names))
+    cut = np.mean([n == max_length for n in datasets[0].lengths])
+    trained = sum(p.size for p in model.parameters() if p.requires_grad)
+    print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
+    print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
+    trainer = Trainer(model, args, *datasets, DataCollatorWithPadding(tokenizer.pad_token_id), tokenizer, [print_epoch])
+    best = trainer.train()
+
+    matrix = np.array(best["eval_confusion_matrix"])
+    true_and_predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
+    report = f"{classification_report(*true_and_predicted, names)}\n\n{format_confusion_matrix(matrix, names)}\n"
+    (Path(output) / "evaluation.txt").write_text(report, encoding="utf-8")
+    print(f"\nThe model of epoch {best['epoch']} on the {len(eval)} evaluation examples:\n\n{report}")
+    try:
+        plot_history(trainer.history).savefig(Path(output) / "training_curves.png")
+        plot_confusion_matrix(matrix, names).savefig(Path(output) / "confusion_matrix.png")
+    except ImportError as error:
+        print(f"No pictures were drawn: {error}")
+    print(f"Saved in {output}: {', '.join(sorted(file.name for file in Path(output).iterdir()))}\n"
+          f"To use it, type: minigrad predict {shlex.quote(str(output))} \"a sentence of your own\"")
+    return trainer
+
+
+def read(source: Texts, text_column: str | None, label_column: str | None) -> Sequence[Example]:
+    if isinstance(source, (str, os.PathLike)):
+        return read_examples(source, text_column, label_column)
+    if not source:
+        raise ValueError("the list of examples is empty: expected at least one")
+    return source
+
+
+def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> str:
+    """How many examples each class has, and one of them."""
+    counts = [Counter(example.label for example in part) for part in (train, eval)]
+    rows = [("class", "train", "eval"), *((name, *(count[name] for count in counts)) for name in names), ("all", len(train), len(eval))]
+    width = max(len(row[0]) for row in rows)
+    text = " ".join(train[0].text.split())
+    return "\n".join([*(f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows),
+                      f"such as {train[0].label}: {text[:90]}{'...' * (len(text) > 90)}"])
+
+
+def print_epoch(record: Record) -> None:
+    if "eval_loss" in record:
+        print("{epoch:5}  {train_loss:10.4f}  {train_accuracy:8.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}  "
+              "{seconds:5.0f} s".format(**record), " saved" if record["best"] else "", flush=True)

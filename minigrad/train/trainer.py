@@ -1,0 +1,233 @@
+"""The training loop: loss, gradients, step; and after each epoch a look at examples the model is not trained on."""
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from .. import losses, metrics
+from ..data import DataCollatorWithPadding, DataLoader, Dataset
+from ..optim import AdamW, clip_grad_norm_
+from ..pretrained import AutoTokenizer, PretrainedModel
+from ..pretrained.files import output_directory
+from ..schedule import linear_schedule_with_warmup
+from ..tensor import no_grad
+
+IGNORED = -100                                               # a label that counts for nothing, as in cross-entropy
+Record = dict[str, Any]
+
+
+@dataclass
+class TrainingArguments:
+    """How to train, under Hugging Face's names.
+
+    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The learning rate rises
+    during the first `warmup_ratio` of all steps and then falls to 0.  `max_grad_norm` limits the gradients' joint 2-norm.
+    `metric_for_best_model` ("accuracy", "macro_f1" or "loss" on the evaluation set) decides which epoch's model is kept.
+    """
+    output_dir: str | os.PathLike
+    overwrite_output_dir: bool = False
+    num_train_epochs: int = 3
+    learning_rate: float = 2e-4
+    per_device_train_batch_size: int = 32
+    per_device_eval_batch_size: int = 64
+    gradient_accumulation_steps: int = 1
+    weight_decay: float = 0.01
+    warmup_ratio: float = 0.1
+    max_grad_norm: float = 1.0
+    metric_for_best_model: str = "macro_f1"
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if not (isinstance(value := getattr(self, name), int) and value >= 1):
+                raise ValueError(f"{name} is {value}; expected a whole number, 1 or more")
+        for name, low, high in (("learning_rate", 0, math.inf), ("max_grad_norm", 0, math.inf), ("warmup_ratio", 0, 1), ("seed", 0, math.inf)):
+            if not low <= (value := getattr(self, name)) <= high:
+                raise ValueError(f"{name} is {value}; expected a number from {low} to {high}")
+        if self.metric_for_best_model not in ("accuracy", "macro_f1", "loss"):
+            raise ValueError(f"metric_for_best_model is {self.metric_for_best_model!r}; expected 'accuracy', 'macro_f1' or 'loss'")
+
+    def check_output_dir(self) -> None:
+        """Refuse, before any work is done, an output_dir whose contents would be lost.
+
+        Raises ValueError or NotADirectoryError if it is or holds something other than a model, FileExistsError if it holds a
+        model and is not to be overwritten.
+        """
+        out = Path(self.output_dir)
+        if out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir()):
+            if not self.overwrite_output_dir:
+                raise FileExistsError(f"{out} holds a model already, maybe of an interrupted run: pass another directory, or overwrite=True "
+                                      "to replace it")
+
+
+class Trainer:
+    """Trains a classifier and keeps the best of its epochs in `args.output_dir`.
+
+    Args:
+        model: called with the collated batches, it returns `loss`, the mean over a batch, and `logits`.
+        train_dataset, eval_dataset: items with a class number `label`; if the dataset has `lengths`, batches hold items of similar length.
+        data_collator: makes a batch, a dict of arrays with `labels`, of a list of items.
+        tokenizer: saved beside the model, so that the directory can be used by itself.
+        callbacks: each is called with every record as it is made.
+
+    `history` lists the records: one per step (loss, accuracy, learning rate, gradient norm) and one per epoch, the latter with
+    `eval_loss`, `eval_accuracy`, `eval_macro_f1` and `eval_confusion_matrix`; `best` is that of the epoch whose model was kept.
+    """
+
+    def __init__(self, model: PretrainedModel, args: TrainingArguments, train_dataset: Dataset, eval_dataset: Dataset,
+                 data_collator: Callable[[list], dict] = DataCollatorWithPadding(), tokenizer: AutoTokenizer | None = None,
+                 callbacks: Sequence[Callable[[Record], None]] = ()):
+        self.model, self.args, self.train_dataset, self.eval_dataset = model, args, train_dataset, eval_dataset
+        self.data_collator, self.tokenizer, self.callbacks = data_collator, tokenizer, callbacks
+        self.history: list[Record] = []
+        self.best: Record | None = None
+        self.step = 0
+
+    def train(self) -> Record:
+        """Train for all epochs, load the best model back, and return its record.
+
+        What depends on chance is drawn from `args.seed` (and the dropout from the model's own generator).  Interrupted, it
+        raises KeyboardInterrupt with a message that says which model is kept.
+
+        Raises FileExistsError or ValueError, before anything is done, as `TrainingArguments.check_output_dir`; ValueError if no
+        parameter is left to train, or the gradients are not finite.
+        """
+        args = self.args
+        args.check_output_dir()
+        loader = self.loader(self.train_dataset, args.per_device_train_batch_size * args.gradient_accumulation_steps, shuffle=True)
+        steps = len(loader) * args.num_train_epochs
+        optimizer = AdamW(decay_groups(self.model, args.weight_decay), lr=args.learning_rate)
+        schedule = linear_schedule_with_warmup(optimizer, math.ceil(args.warmup_ratio * steps), steps)
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+        try:
+            for epoch in range(1, args.num_train_epochs + 1):
+                start = time.perf_counter()
+                record = {**self.train_epoch(epoch, loader, optimizer, schedule), **self.evaluate()}
+                record["seconds"] = time.perf_counter() - start
+                record["best"] = self.best is None or self.score(record) > self.score(self.best)
+                if record["best"]:
+                    self.save_model()
+                    self.best = record
+                self.log(record)
+                lines = [json.dumps(record) + "\n" for record in self.history]
+                (Path(args.output_dir) / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+        except KeyboardInterrupt:
+            kept = "no epoch was finished, so no model was saved" if self.best is None else (
+                f"the best model so far, of epoch {self.best['epoch']}, is in {args.output_dir}")
+            raise KeyboardInterrupt(f"interrupted at step {self.step} of {steps}; {kept}") from None
+        self.model.load_state_dict(type(self.model).from_pretrained(args.output_dir).state_dict())
+        return self.best
+
+    def train_epoch(self, epoch: int, loader: DataLoader, optimizer: AdamW, schedule: Any) -> Record:
+        """One pass over the training examples; returns its mean loss and accuracy, measured as the model changed."""
+        self.model.train()
+        sums, seen = np.zeros(2), 0
+        with progress(len(loader.dataset), f"epoch {epoch}/{self.args.num_train_epochs}") as bar:
+            for items in loader:
+                loss, accuracy = means = self.gradients(items)
+                norm = clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm, error_if_nonfinite=True)
+                rate = optimizer.param_groups[0]["lr"]
+                optimizer.step()
+                optimizer.zero_grad()                        # before the next forward pass, so that the two never coexist
+                schedule.step()
+                self.step += 1
+                self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate, "grad_norm": norm})
+                sums, seen = sums + len(items) * means, seen + len(items)
+                bar.set_postfix(loss=f"{sums[0] / seen:.3f}", accuracy=f"{sums[1] / seen:.3f}", refresh=False)
+                bar.update(len(items))
+        loss, accuracy = (sums / seen).tolist()
+        return {"epoch": epoch, "step": self.step, "train_loss": loss, "train_accuracy": accuracy}
+
+    def gradients(self, items: list) -> np.ndarray:
+        """Add to `.grad` the gradients of the mean loss over `items`; returns that loss and the accuracy.
+
+        The items go through the model in micro-batches.  Each one's mean is weighted by its share of all labels that count, so
+        whatever the micro-batches, the sum is the gradient of the one big batch.
+        """
+        size = self.args.per_device_train_batch_size
+        batches = [self.data_collator(items[i:i + size]) for i in range(0, len(items), size)]
+        counts = [np.count_nonzero(batch["labels"] != IGNORED) for batch in batches]
+        return np.sum([self.backward(batch, count / sum(counts)) for batch, count in zip(batches, counts, strict=True)], axis=0)
+
+    def backward(self, batch: dict[str, np.ndarray], share: float) -> tuple[float, float]:
+        out = self.model(**batch)
+        loss = out.loss * share
+        loss.backward()
+        right = out.logits.numpy().argmax(-1) == batch["labels"]
+        return loss.item(), share * right.sum() / np.count_nonzero(batch["labels"] != IGNORED)
+
+    def predict(self, dataset: Dataset, title: str = "predict") -> np.ndarray:
+        """The logits (items, classes), in the dataset's order."""
+        return predict(self.model, self.loader(dataset, self.args.per_device_eval_batch_size), self.data_collator, title)
+
+    def evaluate(self, dataset: Dataset | None = None) -> Record:
+        """Loss, accuracy, macro-F1 and confusion matrix (row = true class) on a labelled dataset, by default `eval_dataset`."""
+        dataset = self.eval_dataset if dataset is None else dataset
+        logits = self.predict(dataset, "evaluate")
+        labels = np.array([dataset[i]["label"] for i in range(len(dataset))])
+        predicted, classes = logits.argmax(-1), logits.shape[-1]
+        return {"eval_loss": float(losses.cross_entropy(logits, labels)),
+                "eval_accuracy": metrics.accuracy(labels, predicted),
+                "eval_macro_f1": metrics.f1(labels, predicted, num_classes=classes),
+                "eval_confusion_matrix": metrics.confusion_matrix(labels, predicted, classes).tolist()}
+
+    def save_model(self) -> None:
+        """Save model and tokenizer in output_dir: written in full first, then moved in, so that no interruption can spoil it."""
+        out = Path(self.args.output_dir)
+        with TemporaryDirectory(prefix=".", dir=out) as beside:
+            self.model.save_pretrained(beside)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(beside)
+            for file in Path(beside).iterdir():
+                os.replace(file, out / file.name)
+
+    def log(self, record: Record) -> None:
+        self.history.append(record)
+        for callback in self.callbacks:
+            callback(record)
+
+    def score(self, record: Record) -> float:
+        """What the best epoch has most of."""
+        metric = self.args.metric_for_best_model
+        return -record["eval_loss"] if metric == "loss" else record[f"eval_{metric}"]
+
+    def loader(self, dataset: Dataset, batch_size: int, shuffle: bool = False) -> DataLoader:
+        return DataLoader(dataset, batch_size, shuffle, self.args.seed, lengths=getattr(dataset, "lengths", None))
+
+
+def predict(model: PretrainedModel, loader: DataLoader, data_collator: Callable[[list], dict], title: str) -> np.ndarray:
+    """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset."""
+    model.eval()
+    order = np.concatenate(loader.batches(loader.epoch))
+    logits = []
+    with no_grad(), progress(len(order), title) as bar:
+        for items in loader:
+            logits.append(model(**data_collator(items)).logits.numpy())
+            bar.update(len(items))
+    return np.concatenate(logits)[np.argsort(order)]
+
+
+def decay_groups(model: PretrainedModel, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser: decay for matrices; none for vectors, which are biases and LayerNorm's scales."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("no parameter is left to train: freeze fewer, or call model.unfreeze(\"classifier.**\")")
+    return [{"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0}]
+
+
+def progress(total: int, title: str) -> Any:
+    """A bar that counts texts; in a log file, where lines are not rewritten, a sparse one."""
+    from tqdm import tqdm
+    live = sys.stderr.isatty()
+    return tqdm(total=total, desc=title, unit=" texts", leave=False, ascii=not live, mininterval=0.1 if live else 10)

@@ -1,0 +1,168 @@
+"""An op is made by one decorator, binds its arguments like a function, and explains what went wrong."""
+import inspect
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import backend, ops
+from minigrad.backend import Kernel
+from minigrad.checking import gradcheck
+from minigrad.primitive import OPS
+from minigrad.tensor import Tensor, grad
+
+
+def cube():
+    @mg.primitive
+    def cube(xp, x, /, scale=1.0):
+        """scale · x³."""
+        return scale * x**3
+    cube.defvjp(x=lambda g, x, scale: g * (3 * scale * x * x))
+    return cube
+
+
+def test_a_primitive_is_differentiable_to_every_order():
+    f = cube()
+    gradcheck(f, np.array([1.0, -2, 0.5]), order=4)
+    gradcheck(lambda x: f(x, 2.0) + f(x, scale=3.0), np.array([1.0, -2]), order=2)
+    assert OPS.pop("cube") is f.op
+
+
+def test_a_definition_is_differentiable_to_every_order():
+    @mg.definition
+    def mix(x, y, /, power=2):
+        return x**power * mg.sin(y)
+    gradcheck(lambda x, y: mix(x, y, 3), [np.array([1.0, 2]), np.array([0.5])], order=3)
+    gradcheck(lambda x: mix(x, x), np.array([1.0, 2]), order=3)
+
+
+def test_an_op_reads_as_the_function_it_was_made_of():
+    f = cube()
+    assert (f.__name__, f.__doc__, str(inspect.signature(f))) == ("cube", "scale · x³.", "(x, /, scale=1.0)")
+    assert str(inspect.signature(mg.sum)) == "(x, /, axis=None, keepdims=False)"
+    with pytest.raises(TypeError):
+        f()
+    with pytest.raises(TypeError):
+        f(Tensor([1.0]), power=2)
+
+
+def test_an_input_without_a_rule_gets_no_gradient():
+    @mg.primitive
+    def first(xp, a, b, /):
+        return a + 0 * b
+    first.defvjp(a=lambda g: g)
+    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
+    assert [g.tolist() for g in grad(first(a, b), [a, b])] == [[1], [0]]
+
+
+def test_an_op_without_rules_ends_the_graph():
+    @mg.primitive
+    def step(xp, x, /):
+        return xp.sign(x)
+    assert not step(Tensor([1.0], requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize("rule", [{"z": lambda g: g}, {"x": lambda g, z: g}, {"scale": lambda g: g}, {"x": lambda g, scale_shape: g}])
+def test_a_rule_may_ask_for_what_the_op_has_and_no_more(rule):
+    with pytest.raises(TypeError, match=r"cube: the rule for .* asks for .*one of \['x'\].*\['scale', 'x', 'x_shape', 'y'\]"):
+        cube().defvjp(**rule)
+
+
+def test_bare_arrays_and_numbers_stay_what_they_are():
+    f = cube()
+    assert type(f(np.ones(2))) is np.ndarray and f(np.ones(2, np.float32)).dtype == np.float32
+    assert type(f(np.array(2.0))) is np.ndarray          # where NumPy itself would give a scalar
+    assert isinstance(f(2.0), Tensor) and f(2.0).dtype == np.float32 and isinstance(f([1.0, 2.0]), np.ndarray)
+    assert isinstance(ops.add([1.0], Tensor([2.0])), Tensor)
+
+
+def test_torch_spelling_of_options():
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    assert mg.sum(x, dim=1, keepdim=True).tolist() == mg.sum(x, axis=1, keepdims=True).tolist() == [[3], [12]]
+    assert mg.softmax(x, dim=0).shape == (2, 3)
+    with pytest.raises(TypeError, match=r"sum\(\) has no option 'axes'; it has axis, keepdims"):
+        mg.sum(x, axes=1)
+    with pytest.raises(TypeError, match=r"softmax\(\) has no option 'keepdim'; it has axis"):
+        mg.softmax(x, keepdim=True)
+
+
+# Kernels: the fast way there and back, until a gradient is itself to be differentiated
+
+@pytest.fixture(params=["primitive", "definition"])
+def fused(request, monkeypatch):
+    """An op x·y², whose kernel answers ten times too much, so that it can be told from the meaning."""
+    calls = []
+    if request.param == "primitive":
+        @mg.primitive
+        def scaled(xp, x, y, /, factor=1):
+            return x * y * y * factor
+        scaled.defvjp(x=lambda g, y, factor: g * y * y * factor, y=lambda g, x, y, factor: g * 2 * x * y * factor)
+    else:
+        @mg.definition
+        def scaled(x, y, /, factor=1):
+            return x * y * y * factor
+
+    def forward(xp, x, y, factor):
+        calls.append(xp)
+        return 10 * x * y * y * factor, (x, y)
+
+    def backward(xp, g, saved, wanted, factor):
+        calls.append(wanted)
+        x, y = saved
+        return 10 * g * y * y * factor if wanted[0] else None, 10 * g * 2 * x * y * factor if wanted[1] else None
+    monkeypatch.setitem(backend.cpu.kernels, "scaled", Kernel(forward, backward))
+    return scaled, calls
+
+
+def test_a_kernel_carries_the_first_order(fused):
+    scaled, calls = fused
+    x, y = Tensor([2.0], requires_grad=True), Tensor([3.0])
+    z = scaled(x, y, 2)
+    assert z.item() == 360 and grad(z, x).item() == 180
+    y.requires_grad = True
+    assert [g.item() for g in grad(scaled(x, y), [x, y])] == [90, 120]
+    assert calls == [np, (True, False), np, (True, True)]
+
+
+def test_the_meaning_answers_when_the_gradient_is_differentiated(fused):
+    scaled, calls = fused
+    x, y = Tensor([2.0], requires_grad=True), Tensor([3.0], requires_grad=True)
+    gx, gy = grad(scaled(x, y), [x, y], create_graph=True)
+    assert (gx.item(), gy.item()) == (9, 12) and calls[1:] == [np] * (len(calls) - 1)
+    assert grad(gy, y).item() == 4
+
+
+def test_a_kernel_is_used_without_recording_too(fused):
+    scaled, calls = fused
+    assert scaled(np.ones(1), np.ones(1)).item() == 10 and scaled(Tensor([1.0]), 1.0).item() == 10
+
+
+# Errors are short lessons
+
+X = Tensor(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(("action", "error", "text"), [
+    (lambda: X + np.zeros(2), ValueError, r"add\(\(2, 3\), \(2,\)\): axis -1 is 3 in one and 2 in the other.*aligned from the right"
+     r"; to line up the first axes write b\[\.\.\., None\]"),
+    (lambda: np.zeros(2) * X, ValueError, r"multiply\(\(2,\), \(2, 3\)\): .*write a\[\.\.\., None\]"),
+    (lambda: X @ X, ValueError, r"matmul\(\(2, 3\), \(2, 3\)\): the last axis of a \(3\) must equal the last but one of b \(2\); did you mean a @ b.mT\?"),
+    (lambda: mg.functional.linear(X, np.zeros((4, 2)), None), ValueError,
+     r"linear\(\(2, 3\), \(4, 2\), None\): the last axis of x is 3 long, but the weight \(out, in\) takes 2 features"),
+    (lambda: mg.reshape(X, (4, 2)), ValueError, r"reshape\(\(2, 3\), shape=\(4, 2\)\): cannot reshape"),
+    (lambda: mg.sum(X, 2), (ValueError, IndexError), r"sum\(\(2, 3\), axis=2, keepdims=False\): axis 2 is out of bounds"),
+    (lambda: mg.functional.layer_norm(X, np.zeros(2), None), ValueError, r"\(2, 3\), \(2,\)"),
+    (lambda: X + "1", TypeError, "str is not an array: give a Tensor"),
+    (lambda: mg.exp(None), TypeError, ""),
+])
+def test_errors_name_the_op_the_shapes_and_the_fix(action, error, text):
+    with pytest.raises(error, match=text or "exp"):
+        action()
+
+
+def test_an_error_in_a_definition_is_told_by_the_op_it_happened_in():
+    @mg.definition
+    def outer(x, /):
+        return mg.matmul(x, x)
+    with pytest.raises(ValueError, match="^matmul"):
+        outer(X)

@@ -1,0 +1,391 @@
+"""The tape carries every gradient home, keeps nothing longer than it must, and says what is wrong when it cannot."""
+import gc
+import time
+import weakref
+from contextlib import contextmanager
+from operator import add, eq, ge, lt, matmul, mul, sub, truediv
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import optim
+from minigrad.tensor import Tensor, grad
+
+
+def leaf(*values, dtype=np.float64):
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+@contextmanager
+def no_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+# Memory: no cycles, nothing kept, everything freed on the way.
+
+@pytest.mark.parametrize("use", ["dropped", "backward", "create_graph"])
+def test_a_graph_dies_with_its_last_tensor_without_the_collector(use):
+    with no_collector():
+        x = leaf(1, 2)
+        y = mg.exp(x * x) + mg.tanh(x)[0]
+        loss = mg.sum(y)
+        if use != "dropped":
+            loss.backward(create_graph=use == "create_graph")
+            x.grad = None                       # with create_graph it leads back to x's own graph
+        dead = [weakref.ref(t) for t in (y.node, y.data, loss.node, loss)]
+        del y, loss
+        assert [ref() for ref in dead] == [None] * 4
+
+
+def test_a_backward_pass_frees_as_it_goes():
+    x = leaf(1, 2)
+    y = mg.exp(x)
+    loss = mg.sum(y * y)
+    kept = weakref.ref(y.data)
+    del y
+    with no_collector():
+        assert kept() is not None
+        loss.backward()
+        assert kept() is None and loss.item() == pytest.approx(np.exp([2, 4]).sum())
+
+
+def test_an_input_no_rule_needs_is_not_kept():
+    x = leaf(1, 2)
+    for keep, use in [(False, lambda h: h + 1), (False, mg.exp), (False, mg.sum), (True, mg.log), (True, lambda h: h * x)]:
+        h = x * 2
+        array, y = weakref.ref(h.data), use(h)
+        del h
+        with no_collector():
+            assert (array() is not None) == keep, y
+
+
+def test_memory_is_flat_over_many_steps():
+    x, steps = leaf(1, 2), []
+    with no_collector():
+        for _ in range(20):
+            mg.sum(x * x).backward()
+            x.grad = None
+            steps.append(len(gc.get_objects()))
+    assert steps[-1] == steps[5]
+
+
+def test_a_chain_of_ten_thousand_ops_and_dropping_it():
+    x = leaf(1.0)
+    y = x
+    for _ in range(10_000):
+        y = y + 1
+    y.backward(retain_graph=True)
+    assert x.grad.tolist() == [1.0]
+    z = grad(y, x, create_graph=True)
+    del y, z                                    # must not recurse either
+
+
+def test_sixty_diamonds_are_visited_once_each():
+    """Followed path by path this would take 2⁶⁰ steps."""
+    x = leaf(1.0)
+    y = x
+    for _ in range(60):
+        y = y + y
+    start = time.perf_counter()
+    assert grad(y, x).item() == 2.0**60 == y.item()
+    assert time.perf_counter() - start < 1
+
+
+def test_a_node_waits_until_everything_it_was_used_in_has_reported():
+    x = leaf(2.0)
+    h = x * x
+    late = mg.exp(h)
+    y = h * 3 + late * h                        # h is used early, late, and through another
+    e = np.exp(4)
+    assert grad(y, x).item() == pytest.approx((3 + e + 4 * e) * 4)
+
+
+# backward, twice and in parts
+
+def test_a_second_backward_needs_the_graph_to_be_retained():
+    x = leaf(1, 2)
+    loss = mg.sum(mg.exp(x))
+    loss.backward(retain_graph=True)
+    loss.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([1, 2]))
+    with pytest.raises(RuntimeError, match=r"behind this sum was already freed.*run the forward pass again.*retain_graph=True"):
+        loss.backward()
+
+
+def test_a_graph_freed_in_part_says_so():
+    x = leaf(1.0)
+    h = mg.exp(x)
+    mg.sum(h).backward()
+    with pytest.raises(RuntimeError, match="exp was already freed"):
+        mg.sum(h * 2).backward()
+
+
+def test_gradients_accumulate_in_leaves_and_grad_leaves_them_alone():
+    x = leaf(1, 2)
+    mg.sum(x * 3).backward()
+    first = x.grad
+    mg.sum(x * 4).backward()
+    assert x.grad is first and first.tolist() == [7, 7]
+    assert grad(mg.sum(x * 5), x).tolist() == [5, 5] and x.grad.tolist() == [7, 7]
+    x.grad = None
+    assert x.grad is None
+
+
+def test_gradients_share_memory_with_nothing():
+    """Not with each other, nor with the seed, nor with an input: clipping one in place changes no other."""
+    a, b, c, d = (leaf(1, 2, 3) for _ in range(4))
+    seed = Tensor(np.ones(3))
+    y = a + b + mg.broadcast_to(mg.sum(c.reshape(3, 1), 0), (3,)) + d.reshape(1, 3)[0]
+    y.backward(seed)
+    arrays = [t.grad.data for t in (a, b, c, d)] + [seed.data, a.data]
+    for i, array in enumerate(arrays):
+        assert array.flags.writeable and not any(np.shares_memory(array, other) for other in arrays[:i])
+    x = leaf(1, 2)
+    one, two = grad(mg.sum(x + x), [x, x])
+    y = x + 1
+    gx, gy = grad(mg.sum(y), [x, y])
+    gx.data *= 2
+    assert gy.tolist() == [1, 1] and one.tolist() == two.tolist() == [2, 2]
+    x.backward(ones := Tensor(np.ones(2)))
+    assert not np.shares_memory(x.grad.data, ones.data)
+
+
+def test_a_later_backward_does_not_write_into_the_first_ones_seed_or_gradient():
+    x, seed = leaf(1, 2), Tensor(np.ones(2))
+    (x * 1).backward(seed)
+    (x + 0).backward(seed)
+    assert seed.tolist() == [1, 1] and x.grad.tolist() == [2, 2]
+
+
+def test_gradients_of_intermediates_and_of_what_is_not_in_the_graph():
+    x, other = leaf(1, 2), Tensor(np.ones((2, 2), np.float32), requires_grad=True)
+    h = x * x
+    y = mg.sum(h * 3)
+    gx, gh, zero, gy = grad(y, [x, h, other, y])
+    assert (gx.tolist(), gh.tolist(), gy.item()) == ([6, 12], [3, 3], 1)
+    assert zero.shape == (2, 2) and zero.dtype == np.float32 and not zero.numpy().any()
+
+
+def test_a_backward_that_stops_at_its_targets_leaves_the_rest_of_the_graph_whole():
+    x = leaf(1.0)
+    h = mg.exp(x)
+    y = mg.sum(h * h)
+    assert grad(y, h, retain_graph=True).item() == pytest.approx(2 * np.e)
+    assert grad(y, x).item() == pytest.approx(2 * np.e**2)
+
+
+def test_create_graph_to_the_fifth_order():
+    x = leaf(0.7)
+    y, expected = mg.sin(x), [np.cos, lambda v: -np.sin(v), lambda v: -np.cos(v), np.sin, np.cos]
+    for f in expected:
+        y = grad(y, x, create_graph=True)
+        assert y.item() == pytest.approx(f(0.7), abs=1e-14)
+
+
+def test_backward_with_create_graph_leaves_gradients_that_can_be_differentiated():
+    x = leaf(3.0)
+    mg.sum(x * x * x).backward(create_graph=True)
+    penalty = mg.sum(x.grad * x.grad)           # (3x²)²
+    x.grad = None
+    penalty.backward()
+    assert x.grad.item() == pytest.approx(36 * 27)
+
+
+def test_the_seed_can_be_differentiated_through():
+    x, v = leaf(1, 2), leaf(3, 4)
+    assert grad(mg.sum(grad(x * x, x, v, create_graph=True)), v).tolist() == [2, 4]
+
+
+# Recording
+
+def test_no_grad_detach_and_enable_grad():
+    x = leaf(1.0)
+    with mg.no_grad():
+        assert not (x * 2).requires_grad
+        with mg.enable_grad():
+            assert (x * 2).requires_grad
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad and not (x * 2).detach().requires_grad
+    assert np.shares_memory(x.detach().data, x.data)
+    assert grad(mg.sum(x * x.detach()), x).item() == 1
+
+    @mg.no_grad()
+    def f():
+        raise KeyError(str((x * 2).requires_grad))
+    with pytest.raises(KeyError, match="False"):
+        f()
+    assert (x * 2).requires_grad                # an error does not leave the tape off
+
+
+def test_a_frozen_input_costs_nothing():
+    x, w = leaf(1, 2), Tensor(np.array([3.0, 4]))
+    y = x * w
+    assert y.node.parents == [x.node] and [a is w.data for a in y.node.saved if isinstance(a, np.ndarray)] == [True]
+    assert not (w * w).requires_grad
+
+
+# Versions: a weight changed between forward and backward
+
+WRITES = [lambda w: w.copy_([9.0, 9.0]), lambda w: _step(w)]
+
+
+def _step(w):
+    w.grad = Tensor(np.ones(2))
+    optim.AdamW([w], lr=0.1).step()
+
+
+@pytest.mark.parametrize("write", WRITES, ids=["copy_", "optimiser"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_value_that_was_kept_and_then_written_into_is_caught(write, create_graph):
+    x, w = leaf(1, 2), leaf(3, 4)
+    loss = mg.sum(x * w)
+    write(w)
+    with pytest.raises(RuntimeError, match=r"multiply needs the value of a Tensor of shape \(2,\).*optimiser step.*call backward before"):
+        loss.backward(create_graph=create_graph)
+
+
+@pytest.mark.parametrize("write", WRITES, ids=["copy_", "optimiser"])
+@pytest.mark.parametrize("use", [lambda x, w: x + w, lambda x, w: x - 2 * w, lambda x, w: mg.exp(w) * x, lambda x, w: mg.sum(w) + x])
+def test_a_value_that_was_not_kept_may_be_written_into(write, use):
+    x, w = leaf(1, 2), leaf(3, 4)
+    expected = grad(mg.sum(use(x, w)), w).tolist()
+    loss = mg.sum(use(x, w))
+    write(w)
+    assert grad(loss, w).tolist() == expected
+
+
+def test_a_frozen_weight_is_guarded_too_and_an_untouched_one_never():
+    x, w = leaf(1, 2), Tensor(np.array([3.0, 4]))
+    loss = mg.sum(x * w)
+    assert grad(loss, x, retain_graph=True).tolist() == [3, 4]
+    w.copy_(0)
+    with pytest.raises(RuntimeError, match="written into"):
+        grad(loss, x)
+
+
+def test_a_layer_with_a_fused_kernel_is_guarded_too():
+    x, w, b = (Tensor(np.ones(s), requires_grad=True) for s in ((2, 3), (4, 3), 4))
+    loss = mg.sum(mg.functional.linear(x, w, b))
+    w.copy_(0)
+    with pytest.raises(RuntimeError, match="written into"):
+        loss.backward()
+
+
+# Making Tensors, and what they refuse
+
+def test_what_a_tensor_is_made_of():
+    array = np.arange(3.0)
+    assert Tensor(array).data is array and not np.shares_memory(mg.tensor(array).data, array)
+    assert [Tensor(v).dtype for v in (1, 1.0, True, [1, 2], [1, 2.0], [[True]])] == ["int64", "float32", "bool", "int64", "float32", "bool"]
+    assert [Tensor(np.float64(1)).dtype, Tensor(np.float16([1])).dtype, Tensor([1.5], dtype="float64").dtype] == ["f8", "f2", "f8"]
+    assert Tensor([0.1], dtype="float64").item() == 0.1
+    assert Tensor([Tensor([1, 2]), Tensor([3, 4])]).tolist() == [[1, 2], [3, 4]]
+    x = Tensor(Tensor([1.0, 2.0]), requires_grad=True)
+    assert (x.shape, x.ndim, x.size, x.device, len(x), x.is_leaf) == ((2,), 1, 2, "cpu", 2, True)
+    assert x.to("cpu") is x and x.to("float64").dtype == np.float64 and [v.item() for v in x] == [1, 2]
+    assert (float(x[0]), int(x[1]), bool(x[0])) == (1.0, 2, True)
+    np.testing.assert_array_equal(np.asarray(x), [1, 2])
+    assert repr(x) == "Tensor([1., 2.], dtype=float32, requires_grad=True)"
+    assert repr(x * 2) == "Tensor([2., 4.], dtype=float32, made by multiply)"
+
+
+@pytest.mark.parametrize(("action", "error", "text"), [
+    (lambda: Tensor("abc"), TypeError, "str is not an array"),
+    (lambda: Tensor(["abc"]), TypeError, "a Tensor holds numbers, not <U3: turn text into ids first"),
+    (lambda: Tensor(None), TypeError, "NoneType"),
+    (lambda: Tensor([1, 2], requires_grad=True), TypeError, r"dtype int64 has no gradient.*astype\('float32'\)"),
+    (lambda: setattr(leaf(1) * 2, "requires_grad", False), ValueError, r"on a leaf only.*use .detach\(\) first"),
+    (lambda: setattr(Tensor([1.0]), "grad", Tensor([1.0])), ValueError, "set requires_grad = True first"),
+    (lambda: (leaf(1) * 2).copy_(1), ValueError, "only a leaf can be written into"),
+    (lambda: leaf(1, 2).item(), ValueError, r"one entry, this one has shape \(2,\)"),
+    (lambda: leaf(1, 2).__setitem__(0, 1), TypeError, r"mg.where\(mask, value, x\)"),
+    (lambda: leaf(1, 2).backward(), RuntimeError, r"shape \(2,\) needs a gradient of that shape.*\.sum\(\)"),
+    (lambda: leaf(1, 2).backward(Tensor([1.0])), ValueError, r"gradient has shape \(1,\), but the Tensor it is for has shape \(2,\)"),
+    (lambda: Tensor([1.0]).backward(), RuntimeError, "nothing here requires a gradient"),
+    (lambda: grad(mg.sum(leaf(1, 2)), [leaf(1), Tensor([1.0])]), RuntimeError, "input 1 of grad does not require a gradient"),
+    (lambda: Tensor([1.0], device="gpu"), ValueError, 'device \'gpu\' is not known: type "cpu" or "cuda"'),
+    (lambda: bool(leaf(1, 2)), ValueError, "ambiguous"),
+    (lambda: Tensor(np.array(["a"])), TypeError, "a Tensor holds numbers"),
+])
+def test_refusals(action, error, text):
+    with pytest.raises(error, match=text):
+        action()
+
+
+def test_copy_writes_in_place_and_broadcasts():
+    w = Tensor(np.zeros((2, 2), np.float32), requires_grad=True)
+    array = w.data
+    assert w.copy_(Tensor([1.0, 2.0])) is w and w.data is array and w.version == 1 and w.dtype == np.float32
+    assert w.tolist() == [[1, 2], [1, 2]]
+
+
+# Dtypes: nothing drifts to float64
+
+@pytest.mark.parametrize(("a", "b", "result"), [
+    ("f4", "f4", "f4"), ("f2", "f4", "f4"), ("f4", "f8", "f8"), ("f2", "f2", "f2"),
+    ("i8", "f4", "f4"), ("i4", "f2", "f2"), ("i8", "f8", "f8"), ("?", "f4", "f4"), ("i8", "i4", "i8"), ("?", "i4", "i4"),
+])
+def test_promotion(a, b, result):
+    x, y = Tensor(np.ones(2, a)), Tensor(np.ones(2, b))
+    assert (x + y).dtype == (y * x).dtype == (y.numpy() + x).dtype == result
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "bfloat16"])
+@pytest.mark.parametrize("scalar", [2, 2.5, True, np.float64(2.5), np.float32(2), np.int64(2)], ids=lambda s: type(s).__name__)
+def test_scalars_are_weak(dtype, scalar):
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    x = Tensor(np.ones(2, dtype))
+    expected = "f4" if x.dtype.kind == "i" and isinstance(scalar, float | np.floating) else dtype
+    for y in (x + scalar, scalar * x, x - scalar, scalar / x if expected == dtype != "i4" else x * scalar, mg.maximum(x, scalar)):
+        assert isinstance(y, Tensor) and y.dtype == expected
+
+
+def test_whole_numbers_divided_and_averaged_are_float32():
+    x = Tensor([1, 2])
+    assert (x / x).dtype == (x / 2).dtype == mg.mean(x).dtype == mg.exp(x).dtype == np.float32
+    assert (x + 1).dtype == mg.sum(x).dtype == np.int64
+    assert (Tensor(np.ones(2, "i4")) ** 2).dtype == np.int32 and (x ** 0.5).dtype == np.float32
+
+
+def test_a_gradient_has_the_dtype_of_its_leaf():
+    x, w = Tensor(np.ones(2, np.float32), requires_grad=True), Tensor(np.ones(2, np.float64), requires_grad=True)
+    for create_graph in (False, True):
+        gx, gw = grad(mg.sum(x * w), [x, w], create_graph=create_graph)
+        assert gx.dtype == np.float32 and gw.dtype == np.float64
+
+
+@pytest.mark.parametrize("use", [add, sub, mul, truediv, pow, lt, ge, eq, matmul], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("left", [np.array([3.0, 4]), np.full((3, 2), 2.0), np.array(3.0), np.float64(3), np.float32(3), 3],
+                         ids=["1-d", "2-d", "0-d", "float64", "float32", "int"])
+def test_numpy_on_the_left_of_an_operator(use, left):
+    x = leaf(1, 2)
+    if use is matmul and np.ndim(left) == 0:
+        return
+    y = use(left, x)
+    np.testing.assert_array_equal(y.numpy(), use(left, x.numpy()))
+    assert isinstance(y, Tensor) and y.requires_grad == (use not in (lt, ge, eq))
+
+
+def test_comparing_gives_booleans_and_hashing_identity():
+    x, same = leaf(1, 2), leaf(1, 2)
+    assert (x == same).tolist() == (x <= 2).tolist() == (1 <= x).tolist() == [True, True]
+    assert (x != same).tolist() == (x > 2).tolist() == [False, False]
+    assert (x == same).dtype == bool and not (x == same).requires_grad
+    assert len({x, same, x}) == 2 and {x: 1}[x] == 1
+
+
+def test_methods_are_their_ops():
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 4)))
+    for name in ("sum", "mean", "max", "min", "var", "argmax"):
+        np.testing.assert_array_equal(getattr(x, name)(1).numpy(), getattr(mg, name)(x, axis=1).numpy())
+        np.testing.assert_array_equal(getattr(x, name)(dim=1, keepdim=True).numpy(), getattr(mg, name)(x, 1, True).numpy())
+    assert x.reshape(4, -1).shape == x.reshape((4, 6)).shape == x.reshape([4, 6]).shape == (4, 6)
+    assert (x.T.shape, x.mT.shape, x.transpose(1, 0, 2).shape, x.swapaxes(0, 2).shape) == ((4, 3, 2), (2, 4, 3), (3, 2, 4), (4, 3, 2))
+    np.testing.assert_array_equal(abs(-x).numpy(), mg.abs(x).numpy())
