@@ -123,7 +123,7 @@ def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | No
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
-                                 scale: float | None = None, rng: np.random.Generator | int | None = None):
+                                 scale: float | None = None, enable_gqa: bool = False, rng: np.random.Generator | int | None = None):
     """softmax(query keyᵀ · scale + mask) value: what each query finds in the values (Vaswani et al. 2017, eq. 1).
 
     Args:
@@ -133,6 +133,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
         is_causal: position t may attend to positions 0 … t only.
         scale: 1/√d by default.
         dropout_p: dropout on the attention weights, drawn from `rng`.  (Pass 0 when not training.)
+        enable_gqa: query has n times the heads (axis -3) of key and value, and each of theirs serves n in a row.
 
     Returns:
         (…, T, e).
@@ -140,6 +141,10 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last axis, "
                          f"key and value {tuple(value.shape)} in the last but one")
+    if enable_gqa and query.shape[-3] != key.shape[-3]:
+        n = query.shape[-3] // key.shape[-3]
+        key, value = (ops.reshape(ops.broadcast_to(ops.expand_dims(x, -3), (*x.shape[:-2], n, *x.shape[-2:])),
+                                  (*query.shape[:-2], *x.shape[-2:])) for x in (key, value))
     scores = (*query.shape[:-1], key.shape[-2])
     if attn_mask is not None:
         array = query.data if isinstance(query, Tensor) else query

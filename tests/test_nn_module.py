@@ -31,7 +31,8 @@ def test_parameters_have_the_path_you_would_type_and_tied_ones_come_once():
     assert [id(p) for p in block.parameters()] == [id(p) for _, p in block.named_parameters()]
     assert list(block.state_dict()) == [*NAMES, "count", "tied"]
     assert block.state_dict()["tied"] is block.first.weight
-    assert dict(block.named_modules()) == {"": block, "first": block.first, "many.0": block.many[0], "many.1.deep": block.many[1]["deep"]}
+    assert dict(block.named_modules()) == {"": block, "first": block.first, "many.0": block.many[0],
+                                           "many.1.deep": block.many[1]["deep"]}
 
 
 def test_a_tied_weights_gradient_is_the_sum_of_its_uses():

@@ -39,7 +39,7 @@ def test_a_definition_is_differentiable_to_every_order():
 def test_an_op_reads_as_the_function_it_was_made_of():
     f = cube()
     assert (f.__name__, f.__doc__, str(inspect.signature(f))) == ("cube", "scale · x³.", "(x, /, scale=1.0)")
-    assert str(inspect.signature(mg.sum)) == "(x, /, axis=None, keepdims=False)"
+    assert str(inspect.signature(mg.sum)) .startswith("(x, /, axis=None, keepdims=False")
     with pytest.raises(TypeError):
         f()
     with pytest.raises(TypeError):
@@ -68,6 +68,16 @@ def test_a_rule_may_ask_for_what_the_op_has_and_no_more(rule):
         cube().defvjp(**rule)
 
 
+@pytest.mark.parametrize("make", [mg.primitive, mg.definition])
+def test_an_input_or_option_may_not_have_the_name_of_the_output(make):
+    """A rule that asks for y could not say which."""
+    with pytest.raises(TypeError, match="clash: .*'y'"):
+        @make
+        def clash(x, y, /):
+            return x + y
+    OPS.pop("clash", None)
+
+
 def test_bare_arrays_and_numbers_stay_what_they_are():
     f = cube()
     assert type(f(np.ones(2))) is np.ndarray and f(np.ones(2, np.float32)).dtype == np.float32
@@ -94,42 +104,42 @@ def fused(request, monkeypatch):
     calls = []
     if request.param == "primitive":
         @mg.primitive
-        def scaled(xp, x, y, /, factor=1):
-            return x * y * y * factor
-        scaled.defvjp(x=lambda g, y, factor: g * y * y * factor, y=lambda g, x, y, factor: g * 2 * x * y * factor)
+        def scaled(xp, x, w, /, factor=1):
+            return x * w * w * factor
+        scaled.defvjp(x=lambda g, w, factor: g * w * w * factor, w=lambda g, x, w, factor: g * 2 * x * w * factor)
     else:
         @mg.definition
-        def scaled(x, y, /, factor=1):
-            return x * y * y * factor
+        def scaled(x, w, /, factor=1):
+            return x * w * w * factor
 
-    def forward(xp, x, y, factor):
+    def forward(xp, x, w, factor):
         calls.append(xp)
-        return 10 * x * y * y * factor, (x, y)
+        return 10 * x * w * w * factor, (x, w)
 
     def backward(xp, g, saved, wanted, factor):
         calls.append(wanted)
-        x, y = saved
-        return 10 * g * y * y * factor if wanted[0] else None, 10 * g * 2 * x * y * factor if wanted[1] else None
+        x, w = saved
+        return 10 * g * w * w * factor if wanted[0] else None, 10 * g * 2 * x * w * factor if wanted[1] else None
     monkeypatch.setitem(backend.cpu.kernels, "scaled", Kernel(forward, backward))
     return scaled, calls
 
 
 def test_a_kernel_carries_the_first_order(fused):
     scaled, calls = fused
-    x, y = Tensor([2.0], requires_grad=True), Tensor([3.0])
-    z = scaled(x, y, 2)
+    x, w = Tensor([2.0], requires_grad=True), Tensor([3.0])
+    z = scaled(x, w, 2)
     assert z.item() == 360 and grad(z, x).item() == 180
-    y.requires_grad = True
-    assert [g.item() for g in grad(scaled(x, y), [x, y])] == [90, 120]
+    w.requires_grad = True
+    assert [g.item() for g in grad(scaled(x, w), [x, w])] == [90, 120]
     assert calls == [np, (True, False), np, (True, True)]
 
 
 def test_the_meaning_answers_when_the_gradient_is_differentiated(fused):
     scaled, calls = fused
-    x, y = Tensor([2.0], requires_grad=True), Tensor([3.0], requires_grad=True)
-    gx, gy = grad(scaled(x, y), [x, y], create_graph=True)
-    assert (gx.item(), gy.item()) == (9, 12) and calls[1:] == [np] * (len(calls) - 1)
-    assert grad(gy, y).item() == 4
+    x, w = Tensor([2.0], requires_grad=True), Tensor([3.0], requires_grad=True)
+    gx, gw = grad(scaled(x, w), [x, w], create_graph=True)
+    assert (gx.item(), gw.item()) == (9, 12) and calls[1:] == [np] * (len(calls) - 1)
+    assert grad(gw, w).item() == 4
 
 
 def test_a_kernel_is_used_without_recording_too(fused):
@@ -144,8 +154,8 @@ X = Tensor(np.zeros((2, 3)))
 
 @pytest.mark.parametrize(("action", "error", "text"), [
     (lambda: X + np.zeros(2), ValueError, r"add\(\(2, 3\), \(2,\)\): axis -1 is 3 in one and 2 in the other.*aligned from the right"
-     r"; to line up the first axes write b\[\.\.\., None\]"),
-    (lambda: np.zeros(2) * X, ValueError, r"multiply\(\(2,\), \(2, 3\)\): .*write a\[\.\.\., None\]"),
+     r"; to line up the first axes write a with b\[\.\.\., None\]"),
+    (lambda: np.zeros(2) * X, ValueError, r"multiply\(\(2,\), \(2, 3\)\): .*write b with a\[\.\.\., None\]"),
     (lambda: X @ X, ValueError, r"matmul\(\(2, 3\), \(2, 3\)\): the last axis of a \(3\) must equal the last but one of b \(2\); did you mean a @ b.mT\?"),
     (lambda: mg.functional.linear(X, np.zeros((4, 2)), None), ValueError,
      r"linear\(\(2, 3\), \(4, 2\), None\): the last axis of x is 3 long, but the weight \(out, in\) takes 2 features"),

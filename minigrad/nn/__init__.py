@@ -1,6 +1,6 @@
 """Layers and the tree they make."""
 from . import init
-from .attention import MultiheadAttention
+from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
 from .container import Group, Sequential
 from .layers import (
     GELU,
@@ -15,5 +15,14 @@ from .layers import (
     Softmax,
     Tanh,
 )
-from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, RMSNorm
 from .module import Buffer, Module, Parameter, walk
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, RMSNorm
+from .position import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend, ops
 from .. import functional as F
-from .. import ops
-from ..tensor import Tensor, as_array
+from ..tensor import Tensor, as_array, recording
 from . import init
 from .layers import Linear
 from .module import Module, Parameter
@@ -95,3 +95,65 @@ class MultiheadAttention(Module):
         if added is None:
             return None if allowed is True else allowed
         return np.where(allowed, added, -math.inf)
+
+
+class KVCache:
+    """The keys and values of what was read already, so that reading one more token costs one token (inference only).
+
+    Room for `max_len` positions is made at the first use; `length` says how many are filled.
+    """
+    def __init__(self, max_len: int):
+        self.max_len, self.length = max_len, 0
+        self.keys = self.values = None
+
+    def extend(self, k: Any, v: Any) -> tuple[Tensor, Tensor]:
+        """Add k and v, (B, heads, T, d), and return all keys and values so far, as views.
+
+        Raises:
+            ValueError: more than max_len positions, or another batch than before.
+            RuntimeError: the tape is recording: gradients do not flow through a cache.
+        """
+        if recording() and (k.requires_grad or v.requires_grad):
+            raise RuntimeError("a KVCache keeps numbers, not gradients: use it inside `with mg.no_grad():`")
+        if self.keys is None:
+            xp, shape = backend.of(k.data).xp, (*k.shape[:2], self.max_len, k.shape[3])
+            self.keys, self.values = xp.empty(shape, k.dtype), xp.empty(shape, v.dtype)
+        end = self.length + k.shape[2]
+        if end > self.max_len or k.shape[:2] != self.keys.shape[:2]:
+            raise ValueError(f"KVCache of {self.keys.shape} holds {self.length} positions and was given {k.shape}: "
+                             "make max_len larger, or a new cache for a new batch")
+        self.keys[:, :, self.length:end], self.values[:, :, self.length:end] = k.data, v.data
+        self.length = end
+        return Tensor(self.keys[:, :, :end]), Tensor(self.values[:, :, :end])
+
+
+class GroupedQueryAttention(Module):
+    """Causal self-attention whose query heads share fewer key and value heads (Ainslie et al. 2023), with an optional cache.
+
+    Query heads i·n … i·n + n - 1 share key head i, n = num_heads / num_kv_heads.  The names are those of LLaMA's checkpoints.
+
+    Args:
+        positions: turns queries and keys by their position, such as `RotaryPositions(embed_dim // num_heads)`.
+    """
+    def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int | None = None, bias: bool = False,
+                 positions: Module | None = None, rng: init.Rng = None):
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if embed_dim % num_heads or num_heads % num_kv_heads:
+            raise ValueError(f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads {num_heads}, and that "
+                             f"of num_kv_heads {num_kv_heads}")
+        self.num_heads, self.num_kv_heads, rng = num_heads, num_kv_heads, init.generator(rng)
+        shared = embed_dim // num_heads * num_kv_heads
+        self.q_proj, self.k_proj, self.v_proj = (Linear(embed_dim, size, bias, rng) for size in (embed_dim, shared, shared))
+        self.o_proj, self.positions = Linear(embed_dim, embed_dim, bias, rng), positions
+
+    def forward(self, x: Any, cache: KVCache | None = None) -> Any:
+        """x (B, T, embed_dim), which continues what the cache holds, to the same shape."""
+        T, before = x.shape[1], 0 if cache is None else cache.length
+        q, k, v = (split_heads(part(x), heads) for part, heads in
+                   ((self.q_proj, self.num_heads), (self.k_proj, self.num_kv_heads), (self.v_proj, self.num_kv_heads)))
+        if self.positions is not None:
+            q, k = (self.positions(part, np.arange(before, before + T)) for part in (q, k))
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        mask = np.tri(T, before + T, before, dtype=bool) if T > 1 else None    # token t sees all before it, and itself
+        return self.o_proj(merge_heads(F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=True)))

@@ -1,0 +1,97 @@
+"""Where a token stands: attention alone cannot tell, so a position is added to it, or turned into it, or counted beside it."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..tensor import Tensor
+from . import init
+from .layers import Embedding
+from .module import Buffer, Module
+
+
+class SinusoidalPositions(Module):
+    """Adds sines and cosines of falling frequency (Vaswani et al. 2017, sec. 3.5): (B, T, dim) to the same, T ≤ max_len.
+
+    Entry 2i of position t is sin(t / 10000^(2i/dim)), entry 2i + 1 the cosine.  Nothing here is trained or saved.
+    """
+    def __init__(self, dim: int, max_len: int = 5000):
+        if dim % 2:
+            raise ValueError(f"SinusoidalPositions: dim {dim} is odd, but sines and cosines come in pairs: make it even")
+        angles = np.arange(max_len)[:, None] * 10000.0 ** (-np.arange(0, dim, 2) / dim)        # (max_len, dim / 2)
+        self.table = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(max_len, dim).astype(np.float32)
+
+    def forward(self, x: Any) -> Any:
+        return x + Tensor(_rows(self.table, x.shape[-2], type(self).__name__), dtype=x.dtype, device=_device(x))
+
+
+class LearnedPositions(Module):
+    """Adds a trained vector for each position (as BERT and GPT-2 do): (B, T, dim) to the same, T ≤ max_len."""
+    def __init__(self, max_len: int, dim: int, rng: init.Rng = None):
+        self.embedding = Embedding(max_len, dim, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        return x + _rows(self.embedding.weight, x.shape[-2], type(self).__name__)
+
+
+class RelativePositionBias(Module):
+    """A trained number for each head and each distance, to add to attention's scores (Raffel et al. 2020, T5): (1, heads, T, S).
+
+    Small distances have a bucket each, larger ones share logarithmically growing buckets up to `max_distance`.
+    `bidirectional` gives what lies ahead buckets of its own; else it all counts as distance 0.
+    """
+    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True, rng: init.Rng = None):
+        self.num_buckets, self.max_distance, self.bidirectional = num_buckets, max_distance, bidirectional
+        self.embedding = Embedding(num_buckets, num_heads, rng=rng)
+
+    def forward(self, T: int, S: int, offset: int = 0) -> Tensor:
+        """Queries at offset … offset + T - 1, keys at 0 … S - 1."""
+        distance = np.arange(S)[None] - (np.arange(T)[:, None] + offset)
+        return ops.transpose(self.embedding(self.buckets(distance)), (2, 0, 1))[None]
+
+    def buckets(self, distance: np.ndarray) -> np.ndarray:
+        """The bucket of each distance, key minus query."""
+        n, first = self.num_buckets, 0
+        if self.bidirectional:
+            n //= 2
+            first = np.where(distance > 0, n, 0)
+            distance = np.abs(distance)
+        else:
+            distance = np.maximum(-distance, 0)
+        exact = n // 2
+        far = exact + np.log(np.maximum(distance, 1) / exact) / math.log(self.max_distance / exact) * (n - exact)
+        return first + np.where(distance < exact, distance, np.minimum(far.astype(np.int64), n - 1))
+
+
+class RotaryPositions(Module):
+    """Turns each pair of features by an angle that grows with the position (Su et al. 2021), so that query · key depends on distance.
+
+    The pairs are (i, i + dim/2), the half-split form of LLaMA's checkpoints; `base` sets how slowly the last pair turns.
+    """
+    def __init__(self, dim: int, base: float = 10000.0):
+        if dim % 2:
+            raise ValueError(f"RotaryPositions: dim {dim} is odd, but features turn in pairs: make it even")
+        self.dim, self.base = dim, base
+
+    def forward(self, x: Any, positions: Any = None) -> Any:
+        """x (…, T, dim) at `positions` (T,), or (B, T) for x (B, heads, T, dim); 0 … T - 1 by default."""
+        positions = np.arange(x.shape[-2]) if positions is None else np.asarray(positions)
+        positions = positions[:, None] if positions.ndim == 2 else positions   # the same for every head
+        frequencies = np.float32(self.base) ** (-np.arange(0, self.dim, 2, dtype=np.float32) / np.float32(self.dim))
+        angles = positions[..., None].astype(np.float32) * frequencies          # (…, T, dim / 2)
+        cos, sin = (Tensor(np.concatenate([f(angles)] * 2, -1), dtype=x.dtype, device=_device(x)) for f in (np.cos, np.sin))
+        first, second = ops.split(x, self.dim // 2, axis=-1)
+        return x * cos + ops.concatenate([-second, first], -1) * sin
+
+
+def _rows(table: Any, length: int, name: str) -> Any:
+    if length > table.shape[0]:
+        raise ValueError(f"{name}: a sequence of {length} is longer than max_len={table.shape[0]}: cut it, or make max_len larger")
+    return table[:length]
+
+
+def _device(x: Any) -> str:
+    return x.device if isinstance(x, Tensor) else "cpu"

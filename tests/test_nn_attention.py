@@ -1,0 +1,81 @@
+"""Attention: what its masks mean and what it refuses; tests/parity holds the numbers against torch."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigrad.nn import MultiheadAttention
+from minigrad.nn.attention import merge_heads, split_heads
+from minigrad.tensor import Tensor
+
+B, T, S, D, H = 2, 3, 5, 8, 4
+rng = np.random.default_rng(0)
+Q, K, V = (rng.standard_normal((B, n, D)) for n in (T, S, S))
+layer = MultiheadAttention(D, H, batch_first=True, rng=0).to("float64").eval()
+
+
+def by_hand(allowed):
+    """Attention one head and one query at a time; `allowed` is (T, S) for each text."""
+    w, b = layer.in_proj_weight.numpy().reshape(3, H, D // H, D), layer.in_proj_bias.numpy().reshape(3, H, D // H)
+    out, weights = np.zeros((B, T, H, D // H)), np.zeros((B, H, T, S))
+    for text, h, t in np.ndindex(B, H, T):
+        q, k, v = (x[text] @ w[i, h].T + b[i, h] for i, x in enumerate((Q, K, V)))
+        scores = np.where(allowed[text, t], np.exp(k @ q[t] / (D // H) ** 0.5), 0)
+        weights[text, h, t] = scores / max(scores.sum(), 1e-300)
+        out[text, t, h] = weights[text, h, t] @ v
+    return out.reshape(B, T, D) @ layer.out_proj.weight.numpy().T + layer.out_proj.bias.numpy(), weights
+
+
+@given(st.data())
+@settings(max_examples=20)
+def test_every_mixture_of_masks_by_hand(data):
+    draw, options, allowed = np.random.default_rng(data.draw(st.integers(0, 99))), {}, np.ones((B, T, S), bool)
+    if data.draw(st.booleans()):
+        padding = draw.random((B, S)) < 0.4
+        options["key_padding_mask"], allowed = padding, allowed & ~padding[:, None]
+    if data.draw(st.booleans()):
+        forbidden = draw.random((T, S)) < 0.3
+        options["attn_mask"], allowed = Tensor(forbidden), allowed & ~forbidden
+    if data.draw(st.booleans()):
+        options["is_causal"], allowed = True, allowed & np.tri(T, S, dtype=bool)
+    y, weights = layer(Q, K, V, average_attn_weights=False, **options)
+    expected, their_weights = by_hand(allowed)
+    np.testing.assert_allclose(y.numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(weights.numpy(), their_weights, atol=1e-12)
+    np.testing.assert_allclose(layer(Q, K, V, **options)[1].numpy(), their_weights.mean(1), atol=1e-12)
+    assert layer(Q, K, V, need_weights=False, **options)[1] is None
+
+
+def test_heads_are_split_and_merged_without_loss():
+    parts = split_heads(Tensor(Q), H)
+    assert parts.shape == (B, H, T, D // H) and (merge_heads(parts).numpy() == Q).all()
+    assert (parts.numpy()[1, 2, 0] == Q[1, 0, 4:6]).all()
+
+
+def test_dropout_acts_in_training_only_and_is_reproducible():
+    def run(seed):
+        return MultiheadAttention(D, H, dropout=0.5, batch_first=True, rng=seed).to("float64")(Q, K, V)[0].numpy()
+    assert (run(0) == run(0)).all()
+    assert (run(0) != run(1)).any()
+    model = MultiheadAttention(D, H, dropout=0.5, batch_first=True, rng=0).to("float64")
+    assert (model(Q, K, V)[0].numpy() != model(Q, K, V)[0].numpy()).any()
+    model.eval()
+    assert (model(Q, K, V)[0].numpy() == model(Q, K, V)[0].numpy()).all()
+
+
+@pytest.mark.parametrize("options", [
+    {"key_padding_mask": np.zeros((S, B), bool)}, {"key_padding_mask": np.zeros((B, S), int)},
+    {"attn_mask": np.zeros((S, T), bool)}, {"attn_mask": np.zeros((B, T, S), bool)}, {"attn_mask": np.ones((T, S), int)},
+])
+def test_a_mask_of_another_shape_or_of_integers_is_refused(options):
+    (name, mask), = options.items()
+    with pytest.raises(ValueError) as error:
+        layer(Q, K, V, **options)
+    assert f"{name} is {mask.dtype} of shape {mask.shape}: give booleans (True forbids)" in str(error.value)
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="embed_dim 8 is not a multiple of num_heads 3"):
+        MultiheadAttention(8, 3)
+    with pytest.raises(ValueError, match=r"query has shape \(3, 8\), expected three axes"):
+        layer(Q[0], K[0], V[0])

@@ -1,0 +1,87 @@
+"""The same numbers in other shapes, as NumPy gives them; the gradients find their way back."""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
+
+import minigrad as mg
+from minigrad.tensor import Tensor, grad
+
+X = np.arange(24.0).reshape(2, 3, 4)
+T = Tensor(X, requires_grad=True)
+
+
+@pytest.mark.parametrize(("f", "expected"), [
+    (lambda x: mg.reshape(x, -1), X.reshape(-1)),
+    (lambda x: mg.reshape(x, (4, -1)), X.reshape(4, -1)),
+    (lambda x: mg.swapaxes(x, -1, 0), X.swapaxes(-1, 0)),
+    (lambda x: mg.transpose(x, (-1, 0, 1)), X.transpose(-1, 0, 1)),
+    (lambda x: mg.expand_dims(x, 0), X[None]),
+    (lambda x: mg.expand_dims(x, -2), X[:, :, None]),
+    (lambda x: mg.squeeze(mg.reshape(x, (1, 2, 1, 12))), X.reshape(2, 12)),
+    (lambda x: mg.squeeze(mg.reshape(x, (1, 2, 1, 12)), -2), X.reshape(1, 2, 12)),
+    (lambda x: mg.flatten(x), X.reshape(-1)),
+    (lambda x: mg.flatten(x, 1), X.reshape(2, 12)),
+    (lambda x: mg.concatenate([x, x], -1), np.concatenate([X, X], -1)),
+    (lambda x: mg.concatenate([x, 2 * X[:, :1]], 1), np.concatenate([X, 2 * X[:, :1]], 1)),
+    (lambda x: mg.stack([x, x, x], -1), np.stack([X, X, X], -1)),
+    (lambda x: mg.stack([x, x], 1), np.stack([X, X], 1)),
+    (lambda x: mg.split(x, 3, 2)[1], X[:, :, 3:]),
+    (lambda x: mg.split(x, [1, 2], -2)[1], X[:, 1:]),
+    (lambda x: mg.broadcast_to(x, (2, 2, 3, 4)), np.broadcast_to(X, (2, 2, 3, 4))),
+])
+def test_value_and_gradient(f, expected):
+    y = f(T)
+    np.testing.assert_array_equal(y.numpy(), expected)
+    seed = np.cos(np.arange(y.size)).reshape(y.shape)
+    g, step = grad(y, T, seed).numpy(), 1e-3
+    direction = np.sin(np.arange(24.0)).reshape(X.shape)
+    numeric = np.sum(seed * (f(Tensor(X + step * direction)).numpy() - f(Tensor(X - step * direction)).numpy())) / (2 * step)
+    assert numeric == pytest.approx(np.sum(g * direction), rel=1e-9)
+
+
+@given(array_shapes(min_dims=1, max_dims=4, max_side=3), st.data())
+def test_transposing_back_is_doing_nothing(shape, data):
+    axes = data.draw(st.permutations(range(len(shape))))
+    x = Tensor(np.arange(np.prod(shape), dtype=float).reshape(shape), requires_grad=True)
+    y = mg.transpose(x, tuple(axes))
+    np.testing.assert_array_equal(y.numpy(), x.numpy().transpose(axes))
+    np.testing.assert_array_equal(grad(y, x, y.numpy()).numpy(), x.numpy())
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.booleans())
+def test_splitting_undoes_concatenating(sizes, last):
+    axis = -1 if last else 0
+    xs = [Tensor(np.full((n, 2) if not last else (2, n), i, float), requires_grad=True) for i, n in enumerate(sizes)]
+    joined = mg.concatenate(xs, axis)
+    for x, piece, g in zip(xs, mg.split(joined, sizes, axis), grad(mg.sum(joined * joined), xs), strict=True):
+        np.testing.assert_array_equal(piece.numpy(), x.numpy())
+        np.testing.assert_array_equal(g.numpy(), 2 * x.numpy())
+
+
+def test_concatenating_promotes():
+    y = mg.concatenate([Tensor(np.ones(1, "f2")), Tensor(np.ones(1, "f4"))])
+    assert y.dtype == np.float32 and mg.concatenate([Tensor([1]), Tensor([2])]).dtype == np.int64
+
+
+@pytest.mark.parametrize(("action", "text"), [
+    (lambda: mg.concatenate([]), "an empty list was given"),
+    (lambda: mg.concatenate([T, X[:, :2]], 0), r"concatenate\(\(2, 3, 4\), \(2, 2, 4\), axis=0\)"),
+    (lambda: mg.squeeze(T, 1), r"axis 1 of shape \(2, 3, 4\) has size 3, only size 1 can be dropped"),
+    (lambda: mg.split(T, [1, 1], 1), r"sizes \[1, 1\] add up to 2, but axis 1 is 3 long"),
+    (lambda: mg.reshape(T, (5, -1)), r"reshape\(\(2, 3, 4\), shape=\(5, -1\)\)"),
+    (lambda: mg.broadcast_to(T, (2, 3)), r"broadcast_to\(\(2, 3, 4\), shape=\(2, 3\)\)"),
+    (lambda: mg.transpose(T, (0, 1)), r"transpose\(\(2, 3, 4\), axes=\(0, 1\)\): axes don't match"),
+    (lambda: mg.stack([T, X[0]]), "concatenate"),
+])
+def test_refusals(action, text):
+    with pytest.raises(ValueError, match=text):
+        action()
+
+
+@pytest.mark.parametrize("f", [lambda: mg.concatenate([T, T], 3), lambda: mg.squeeze(T, 5), lambda: mg.split(T, 2, 4),
+                               lambda: mg.expand_dims(T, 5), lambda: mg.stack([T], 7), lambda: mg.swapaxes(T, 0, 3)])
+def test_an_axis_that_is_not_there_is_refused(f):
+    with pytest.raises((ValueError, IndexError), match="axis|out of"):
+        f()
