@@ -14,6 +14,7 @@ from .pairing import fix_threads, table
 
 WORKLOADS = "import_time", "one_op", "minilm_step", "demo"
 ON_REQUEST = {"demo"}                           # takes many minutes
+BUSY = 0.5                                      # programs waiting for a core, on average, above which figures are provisional
 
 
 def main() -> None:
@@ -42,9 +43,11 @@ def description(threads: int) -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "transformers"))
-    return (f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side, load "
-            f"{os.getloadavg()[0]:.1f} at the start, {platform.system()}; Python {platform.python_version()}, {packages}.  "
-            f"{datetime.datetime.now():%Y-%m-%d %H:%M}")
+    load = os.getloadavg()[0]
+    busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."
+    return (f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "
+            f"{platform.system()}, Python {platform.python_version()}, {packages}; {datetime.datetime.now():%Y-%m-%d %H:%M}."
+            + busy * (load > BUSY))
 
 
 if __name__ == "__main__":                      # the processes of `pairing` import this file again

@@ -62,7 +62,9 @@ def with_minigrad(given: Step) -> Iterator[Any]:
 
 def with_torch(given: Step) -> Iterator[Any]:
     import torch
-    from transformers import BertForSequenceClassification
+    from transformers import BertForSequenceClassification, logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     model = BertForSequenceClassification.from_pretrained(given.directory, num_labels=LABELS, dtype=torch.float32)
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(given.head()))
@@ -93,10 +95,8 @@ def training(model: Any, step: Any, checked: int) -> Iterator[Any]:
 def products_alone(given: Step) -> Iterator[None]:
     """Nothing but the matrix products of a step, into arrays that are there already: no step on NumPy can be faster."""
     import numpy as np
-    config = given.config()
-    D, heads, layers, inner = (config[name] for name in ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"))
-    B, T, d = given.batch, given.tokens, D // heads
-    rng = np.random.default_rng(0)
+    config, B, T, rng = given.config(), given.batch, given.tokens, np.random.default_rng(0)
+    D, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
 
     def product(*shape: int) -> tuple[Any, Any, Any]:
         *batch, rows, middle, columns = shape
@@ -106,11 +106,12 @@ def products_alone(given: Step) -> Iterator[None]:
     def linear(inputs: int, outputs: int) -> list[tuple[Any, Any, Any]]:      # y, then the gradients of x and of the weight
         return [product(B * T, inputs, outputs), product(B * T, outputs, inputs), product(outputs, B * T, inputs)]
 
-    narrow, wide = [product(B, heads, T, d, T)] * 2, [product(B, heads, T, T, d)] * 4         # attention: q kᵀ and g vᵀ, and the rest
-    layer = linear(D, D) * 4 + linear(D, inner) + linear(inner, D) + narrow + wide
+    scores, others = product(B, heads, T, D // heads, T), product(B, heads, T, T, D // heads)
+    attention = [scores] * 2 + [others] * 4     # q kᵀ and weights v; then the gradients of the weights, and of v, q and k
+    layer = linear(D, D) * 4 + linear(D, inner) + linear(inner, D) + attention
     yield None
     while True:
-        for a, b, out in layer * layers:
+        for a, b, out in layer * config["num_hidden_layers"]:
             np.matmul(a, b, out=out)
         yield
 

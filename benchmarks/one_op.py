@@ -46,7 +46,7 @@ def repeats(case: str) -> int:
 def work(lib: Any, case: str, backward: bool, times: int) -> Iterator[Any]:
     """Compute the case, with its gradients or without, `times` over for each `next`."""
     compute, shape = CASES[case], (2, 2) if case == "matmul" else (4,)
-    a, b = (lib.tensor(values, requires_grad=True).reshape(shape).detach() for values in ([0.5, 1.0, 1.5, 2.0], [0.25, 0.5, 0.75, 0.9]))
+    a, b = (lib.tensor(values).reshape(*shape) for values in ([0.5, 1.0, 1.5, 2.0], [0.25, 0.5, 0.75, 0.9]))
     a.requires_grad = b.requires_grad = True
     y = compute(lib, a, b)
     g = lib.ones_like(y.detach())

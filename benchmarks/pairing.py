@@ -26,8 +26,8 @@ def fix_threads(count: int) -> None:
 class Side:
     """One library at work in its own process: call it for one unit of work, and get the seconds that took.
 
-    `numbers` is what the work yields first.  `before` and `peak` are the process's memory in bytes, as the first unit
-    began and at its highest.
+    `numbers` is what the work yields first and `result` what it yields after a unit.  `before` and `peak` are the
+    process's memory in bytes, as the first unit began and at its highest.
     """
     def __init__(self, work: Work, *given: Any):
         context = get_context("spawn")          # not "fork": the memory of the parent would be counted in
@@ -36,11 +36,11 @@ class Side:
         self.process.start()
         there.close()
         self.numbers, self.before = self.pipe.recv()
-        self.peak = self.before
+        self.peak, self.result = self.before, None
 
     def __call__(self) -> float:
         self.pipe.send("work")
-        seconds, self.peak = self.pipe.recv()
+        seconds, self.peak, self.result = self.pipe.recv()
         return seconds
 
 
@@ -53,9 +53,9 @@ def _serve(pipe: Any, work: Work, given: tuple) -> None:
         except EOFError:                        # the other end was closed: the measurement is over
             return
         start = time.perf_counter()
-        next(units)
+        result = next(units)
         seconds = time.perf_counter() - start
-        pipe.send((seconds, _memory("VmHWM")))
+        pipe.send((seconds, _memory("VmHWM"), result))
 
 
 def _memory(kind: str) -> float:
@@ -109,7 +109,7 @@ class Row:
     theirs: Sequence[float]
     goal: float | None = None
     beside: str = "torch"
-    unit: str = "s"                             # "s", "B" or "" for a plain number
+    unit: str = "s"                             # "s" (seconds), "B" (bytes) or "%"
 
     @property
     def ratios(self) -> list[float]:
@@ -127,7 +127,7 @@ class Row:
     def verdict(self) -> str:
         """Whether the goal was met; where the spread reaches to both sides of it, the machine was too noisy to tell."""
         low, high = self.spread
-        noisy = ", noisy" if (high - low) / median(self.ratios) > NOISY else ""
+        noisy = ", noisy" if high - low > NOISY * median(self.ratios) else ""
         if self.goal is None:
             return noisy.removeprefix(", ")
         return ("met" if high <= self.goal else "not met" if low > self.goal else "too noisy to tell") + noisy
@@ -139,14 +139,19 @@ class Row:
                 "" if self.goal is None else f"≤ {self.goal}", self.verdict]
 
 
+class Points(Row):
+    """Two percentages; what was promised is how many points lie between them."""
+    ratios = property(lambda self: [abs(a - b) for a, b in zip(self.ours, self.theirs)])
+
+
 HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "verdict"
 
 
 def shown(value: float, unit: str) -> str:
     """A value with three digits and a readable unit."""
-    scales = {"s": (("s", 1), ("ms", 1e-3), ("µs", 1e-6)), "B": (("MB", 1e6),), "": (("", 1),)}[unit]
+    scales = {"s": (("s", 1), ("ms", 1e-3), ("µs", 1e-6)), "B": (("MB", 1e6),), "%": (("%", 1),)}[unit]
     name, scale = next((s for s in scales if value >= s[1]), scales[-1])
-    return f"{value / scale:.0f} {name}".strip() if value / scale >= 100 else f"{value / scale:.3g} {name}".strip()
+    return f"{value / scale:.0f} {name}" if value / scale >= 100 else f"{value / scale:#.3g} {name}"
 
 
 def table(rows: Sequence[Row]) -> str:

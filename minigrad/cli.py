@@ -26,12 +26,12 @@ FINETUNE_OPTIONS = (                                         # as typed, the arg
     ("--max-length", "max_length", "tokens after which a text is cut"),
     ("--epochs", "num_train_epochs", "how often each text is seen"),
     ("--batch-size", "per_device_train_batch_size", "texts that go through the model at a time"),
-    ("--accumulate", "gradient_accumulation_steps", "batches to a step, for the effect of larger ones in the same memory"),
+    ("--gradient-accumulation-steps", "gradient_accumulation_steps", "batches to a step, to act as one large batch"),
     ("--lr", "learning_rate", "the highest learning rate, at the end of the warm-up"),
     ("--warmup-ratio", "warmup_ratio", "the part of all steps in which the learning rate rises"),
     ("--weight-decay", "weight_decay", "how much weights shrink, times the learning rate"),
     ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
-    ("--best", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
+    ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
     ("--ignore-mismatched-sizes", "ignore_mismatched_sizes", "begin weights of another shape anew, such as another task's head"),
 )
@@ -62,14 +62,18 @@ def parser() -> ArgumentParser:
     command.add_argument("--train", metavar="FILE", required=True, help=".csv or .jsonl with a text and a label column")
     command.add_argument("--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file")
     command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures")
-    command.add_argument("--freeze", metavar="PATTERN", nargs="+", default=(), help='what not to train, such as "bert.embeddings.**"')
+    command.add_argument("--freeze", metavar="PATTERN", nargs="+", default=(), help="what not to train: 'bert.embeddings.**'")
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
     defaults |= {field.name: field.default for field in fields(TrainingArguments)}
     for option, name, meaning in FINETUNE_OPTIONS:
         default = defaults[name]
-        kind = {"action": "store_true"} if default is False else {"type": str if default is None else type(default), "metavar": "X"}
-        shown = "" if default in (None, False) else f" (default: {default})"
-        command.add_argument(option, dest=name, default=default, help=meaning + shown, **kind)
+        if default is False:
+            command.add_argument(option, dest=name, action="store_true", help=meaning)
+        elif default is None:
+            command.add_argument(option, dest=name, metavar="X", help=meaning)
+        else:
+            command.add_argument(option, dest=name, metavar="X", type=type(default), default=default,
+                                 help=f"{meaning} (default: {default})")
 
     command = commands.add_parser("predict", help="tell the labels of texts")
     command.set_defaults(run=run_predict)
@@ -93,7 +97,7 @@ def run_predict(args: Namespace) -> None:
     if output and output.exists():
         raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
     if output and not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it, or pass another --output")
+        raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it first")
     texts = args.texts or read_texts(Path(args.file), args.text_column)
     answers = TextClassifier.from_pretrained(args.model_dir)(texts, args.top_k)
     if args.file or output:
@@ -113,6 +117,8 @@ def run_predict(args: Namespace) -> None:
 def read_texts(path: Path, text_column: str | None) -> list[str]:
     if path.suffix.lower() != ".txt":
         return [example.text for example in read_examples(path, text_column, labelled=False)]
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a text on each line")
     texts = [line for line in decode(path).splitlines() if line.strip()]
     if not texts:
         raise ValueError(f"{path} is empty: expected a text on each line")

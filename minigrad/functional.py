@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
-from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, tanh
+from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, softplus, tanh
 from .primitive import definition
 from .tensor import Tensor, as_array, no_grad
 
-__all__ = ["batch_norm", "dropout", "embedding", "gelu", "group_norm", "layer_norm", "leaky_relu", "linear", "log_softmax", "relu",
-           "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
+__all__ = ["batch_norm", "dropout", "embedding", "gelu", "group_norm", "layer_norm", "leaky_relu", "linear", "log_softmax",
+           "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
 
 
 @definition
@@ -34,9 +34,9 @@ def silu(x):
     return x * ops.sigmoid(x)
 
 
-def softplus(x):
-    """log(1 + eˣ), written so that no x overflows."""
-    return ops.relu(x) + ops.log(1 + ops.exp(-ops.abs(x)))
+def relu6(x):
+    """min(max(x, 0), 6); the gradient at 0 and at 6 is 0, as in torch (Howard et al. 2017)."""
+    return ops.relu(ops.where(x >= 6, 6, x))
 
 
 def leaky_relu(x, negative_slope: float = 0.01):
@@ -172,7 +172,7 @@ def _scaled_dot_product_attention(q, k, v, /, mask, keep, p, scale, is_causal):
     elif mask is not None:
         scores = scores + mask
     if allowed is not True:                     # a row with nothing allowed is uniform here, and zero after the second `where`
-        scores = ops.where(allowed, scores, np.finfo(np.float32).min)
+        scores = ops.where(allowed, scores, np.finfo(np.float16).min)      # far below any score, and within every dtype
     weights = ops.softmax(scores)
     if allowed is not True:
         weights = ops.where(allowed, weights, 0)

@@ -31,6 +31,8 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, ignore_index: in
         TypeError: labels that are not integers.
     """
     _check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing={label_smoothing} is not a share of the target: give 0 to 1")
     array = logits.data if isinstance(logits, Tensor) else logits
     xp = backend.of(array).xp
     target = xp.asarray(as_array(target))
@@ -73,7 +75,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Any:
         ValueError: the shapes differ (they would broadcast to something that was not meant), an unknown reduction.
     """
     _check_reduction("mse_loss", reduction)
-    target = target if isinstance(target, Tensor) else Tensor(target)
+    target = target if hasattr(target, "shape") else Tensor(target)
     if tuple(prediction.shape) != tuple(target.shape):
         raise ValueError(f"mse_loss: prediction has shape {tuple(prediction.shape)} and target {tuple(target.shape)}; broadcasting them "
                          "would compare every prediction with every target: use .reshape(...) on one of them")

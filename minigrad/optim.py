@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -47,7 +48,7 @@ class Optimizer:
                 raise ValueError(f"{name} moves leaves, but parameter {i} is the result of an op: give what it was made from")
             if first_place.setdefault(p, i) != i:
                 raise ValueError(f"{name} got one Tensor twice: parameter {i} is parameter {first_place[p]} again")
-        for option in ("lr", "momentum", "weight_decay", "eps"):
+        for option in ("lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value"):
             value = group.get(option, 0)
             if not (isinstance(value, Real) and value >= 0):
                 raise ValueError(f"{name} needs {option} to be a number, 0 or more, but got {value!r}")
@@ -154,6 +155,96 @@ class AdamW(Adam):
     def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 1e-2):
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class RMSprop(Optimizer):
+    """w ← w − lr·g / (√v + eps), with v ← alpha·v + (1 − alpha)·g² the running mean of g² (Tieleman & Hinton 2012, lecture 6.5).
+
+    With `centered`, the running mean of g, squared, is taken from v (Graves 2013, eq. 38 to 45); with `momentum`, the steps
+    before lr are added up as b ← momentum·b + step.  `weight_decay`·w is added to g.
+    """
+    def __init__(self, params: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0,
+                 momentum: float = 0.0, centered: bool = False):
+        super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered)
+
+    def _update(self, home, param, grad, memory, group):
+        for key, used in (("square_avg", True), ("momentum_buffer", group["momentum"]), ("grad_avg", group["centered"])):
+            if used and key not in memory:
+                memory[key] = home.xp.zeros_like(param)
+        home.kernels["rmsprop_step"](
+            home.xp, param, grad, memory["square_avg"], memory.get("grad_avg"), memory.get("momentum_buffer"), lr=group["lr"],
+            alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"], momentum=group["momentum"])
+
+
+class Adagrad(Optimizer):
+    """w ← w − lr / (1 + t·lr_decay) · g / (√s + eps), with s the sum of all g² so far (Duchi et al. 2011), t the steps before.
+
+    s begins at `initial_accumulator_value`; `weight_decay`·w is added to g.
+    """
+    def __init__(self, params: Parameters, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
+                 initial_accumulator_value: float = 0.0, eps: float = 1e-10):
+        super().__init__(params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
+                         initial_accumulator_value=initial_accumulator_value, eps=eps)
+
+    def _update(self, home, param, grad, memory, group):
+        if not memory:
+            memory.update(step=0, sum=home.xp.full_like(param, group["initial_accumulator_value"]))
+        lr = group["lr"] / (1 + memory["step"] * group["lr_decay"])
+        memory["step"] += 1
+        home.kernels["adagrad_step"](home.xp, param, grad, memory["sum"], lr=lr, eps=group["eps"], weight_decay=group["weight_decay"])
+
+
+class EMA:
+    """An exponential moving average of weights, which often does better than the weights themselves (Polyak & Juditsky 1992).
+
+    average ← decay·average + (1 − decay)·w at each `update()`, to be called after `optimizer.step()`; the first one takes the
+    weights as they are, as torch's AveragedModel does.  To evaluate with the averages, or to save them:
+
+        with ema.applied():
+            evaluate(model)
+    """
+    def __init__(self, params: Iterable[Tensor], decay: float = 0.999):
+        if not 0 <= decay <= 1:
+            raise ValueError(f"EMA needs decay to be in [0, 1], but got {decay}")
+        self.decay, self.params, self.n_averaged = decay, _listed(params), 0
+        self.averages = [backend.of(p.data).xp.array(p.data) for p in self.params]
+
+    def update(self) -> None:
+        """Let the averages follow the weights by one step."""
+        for average, p in zip(self.averages, self.params):
+            average += (1 - self.decay if self.n_averaged else 1) * (p.data - average)
+        self.n_averaged += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside the block the parameters hold the averages; after it, what they held before, to the bit.  Do not train inside."""
+        weights = [p.data for p in self.params]
+        self._hold(self.averages)
+        try:
+            yield
+        finally:
+            self._hold(weights)
+
+    def _hold(self, arrays: list[Any]) -> None:
+        for p, array in zip(self.params, arrays):
+            p.data = array
+            p.version += 1                      # as after an optimiser's step
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs, as a copy in NumPy."""
+        return {"n_averaged": self.n_averaged, "averages": [_copied(average, backend.cpu) for average in self.averages]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict()` returned.
+
+        Raises:
+            ValueError: it was saved for other parameters.
+        """
+        saved, own = ([a.shape for a in averages] for averages in (state_dict["averages"], self.averages))
+        if saved != own:
+            raise ValueError(f"the saved averages have shapes {saved}, but these parameters have {own}: is it this model?")
+        self.n_averaged = state_dict["n_averaged"]
+        self.averages = [_copied(a, backend.of(p.data)) for a, p in zip(state_dict["averages"], self.params)]
 
 
 def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = False) -> float:

@@ -23,7 +23,7 @@ def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any]
     y = f(*xs)
 
     def pull(v: Any) -> list[Tensor]:
-        return grad(y, xs, v, create_graph=True)
+        return grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]      # y is a constant
     return y, pull
 
 

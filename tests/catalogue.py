@@ -13,6 +13,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import losses, ops
+from minigrad.nn import recurrent
 
 
 class Row(NamedTuple):
@@ -81,6 +82,38 @@ def cross_entropy(x, labels, weight=None, ignore=-100, smoothing=0.0, reduction=
     return np.reshape(losses, labels.shape) if reduction == "none" else sum(losses) / (total if reduction == "mean" else 1)
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(gates, weight, bias, h, c):
+    states = []
+    for step in gates:
+        i, f, g, o = np.split(step + h @ weight.T + bias, 4, 1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        states.append(np.stack([h, c], 1))
+    return np.stack(states)
+
+
+def gru(gates, weight, bias, h):
+    states = []
+    for step in gates:
+        (r, z, n), (r_h, z_h, n_h) = np.split(step, 3, 1), np.split(h @ weight.T + bias, 3, 1)
+        z = sigmoid(z + z_h)
+        h = (1 - z) * np.tanh(n + sigmoid(r + r_h) * n_h) + z * h
+        states.append(h)
+    return np.stack(states)
+
+
+def rnn(gates, weight, bias, h, mask):
+    states = []
+    for step, on in zip(gates, mask):
+        h = np.where(on[:, None], np.tanh(step + h @ weight.T + bias), h)
+        states.append(h)
+    return np.stack(states)
+
+
 MASK = np.array([[True, False, True], [False, False, False]])                  # the second query may attend to nothing
 LABELS = np.array([2, 0, -100, 4])
 
@@ -120,7 +153,7 @@ ROWS = [
     Row("sin", mg.sin, (R(2, 3),), np.sin),
     Row("cos", mg.cos, (R(2, 3),), np.cos),
     Row("tanh", mg.tanh, (R(2, 3),), np.tanh),
-    Row("sigmoid", mg.sigmoid, (R(2, 3),), lambda x: 1 / (1 + np.exp(-x))),
+    Row("sigmoid", mg.sigmoid, (R(2, 3),), sigmoid),
     Row("erf", mg.erf, (R(2, 3),), np.vectorize(math.erf, [float])),
     Row("relu", mg.relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0)),
     Row("clip", lambda x: mg.clip(x, -0.5, 0.25), (R(2, 3),), lambda x: np.clip(x, -0.5, 0.25)),
@@ -187,17 +220,22 @@ ROWS = [
     # functional
     Row("gelu", F.gelu, (R(2, 3),), gelu),
     Row("gelu", lambda x: F.gelu(x, "tanh"), (R(2, 3),), gelu_tanh),
-    Row("silu", F.silu, (R(2, 3),), lambda x: x / (1 + np.exp(-x))),
+    Row("silu", F.silu, (R(2, 3),), lambda x: x * sigmoid(x)),
     Row("softplus", F.softplus, (R(2, 3),), lambda x: np.log1p(np.exp(x))),
     Row("leaky_relu", F.leaky_relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0.01 * x)),
     Row("layer_norm", F.layer_norm, (R(2, 3), R(3), R(3)), layer_norm),
     Row("layer_norm", lambda x: F.layer_norm(x, None, None, 1e-2), (R(2, 2, 3),), lambda x: layer_norm(x, eps=1e-2)),
+    Row("rms_norm", lambda x, w: F.rms_norm(x, w, 1e-5), (R(2, 3), R(3)), lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w),
     Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 3), R(2, 2, 3), R(2, 2, 3)), attention, (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5),
         (R(2, 3, 2), R(2, 3, 2), R(2, 3, 2)), lambda q, k, v: attention(q, k, v, np.tri(3), scale=0.5), (0, 1, 2)),
     Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 2), R(2, 3, 2), R(2, 3, 1), MASK), attention, (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m - 0.5),
         (R(2, 2, 2), R(2, 3, 2), R(2, 3, 2), MASK), lambda q, k, v, m: attention(q, k, v, added=m - 0.5), (0, 1, 2)),
+    # recurrent layers: gates of 2 steps for 3 sequences, then weights and first states of size 2
+    Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(2, 3, 8), R(8, 2), R(8), R(3, 2), R(3, 2)), lstm, ()),
+    Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(2, 3, 6), R(6, 2), R(6), R(3, 2)), gru, ()),
+    Row("rnn", lambda *xs: recurrent._rnn(*xs, "tanh"), (R(2, 3, 2), R(2, 2), R(2), R(3, 2), R(2, 3) > 0), rnn, ()),
     # losses
     Row("cross_entropy", losses.cross_entropy, (R(4, 5), LABELS), cross_entropy, ()),
     Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, [1, 2, 3, 4, 5], 2, "sum", 0.25), (R(4, 5), LABELS % 5),

@@ -36,4 +36,4 @@ def test_is_stored_clean(path):
 def test_runs(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    nbclient.execute(notebook, timeout=600, resources={"metadata": {"path": tmp_path}})       # raises at the first error in a cell
+    nbclient.execute(notebook, cwd=tmp_path, timeout=600)       # raises at the first error in a cell

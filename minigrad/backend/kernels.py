@@ -187,7 +187,7 @@ def log_sum_exp(xp, x):
     return xp.log(xp.where(total == 0, math.inf, total)) + top
 
 
-def softmax_cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp):
+def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp):
     """-log softmax(logits)[target] of (N, C) logits and (N,) labels, with torch's class weights, smoothing and reductions."""
     wide = logits.astype(xp.result_type(logits.dtype, xp.float32), copy=False)
     counted = target != ignore_index
@@ -204,7 +204,7 @@ def softmax_cross_entropy_forward(xp, logits, target, weight, ignore_index, labe
     return loss.astype(logits.dtype), (wide, log_sum, counted, label, share)
 
 
-def softmax_cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=None):
+def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=None):
     wide, log_sum, counted, label, share = saved
     g = g / share.sum() if reduction == "mean" else g
     hit = (1 - label_smoothing) * g * share
@@ -224,12 +224,12 @@ def _exp_rows(xp, x, log_sum, scale):
     return y
 
 
-def rows_forward(xp, weight, ids, padding_idx):
+def embedding_forward(xp, weight, ids):
     """weight[ids]: the embedding of integer ids that are known to be in range."""
     return weight[ids], weight.shape
 
 
-def rows_backward(xp, g, shape, wanted, ids, padding_idx):
+def embedding_backward(xp, g, shape, wanted, ids):
     """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
     gw = xp.zeros(shape, g.dtype)
     order = xp.argsort(ids.reshape(-1), kind="stable")
@@ -237,8 +237,6 @@ def rows_backward(xp, g, shape, wanted, ids, padding_idx):
     if ids.size:
         starts = xp.flatnonzero(xp.concatenate((xp.ones(1, bool), ids[1:] != ids[:-1])))
         gw[ids[starts]] = xp.add.reduceat(_as_matrix(xp, g)[order], starts, axis=0)
-    if padding_idx is not None:
-        gw[padding_idx] = 0
     return gw,
 
 
@@ -291,9 +289,9 @@ table = {
     "log_softmax": Kernel(log_softmax_forward, log_softmax_backward),
     "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
     "dropout": Kernel(dropout_forward, dropout_backward),
-    "attention": Kernel(attention_forward, attention_backward),
-    "softmax_cross_entropy": Kernel(softmax_cross_entropy_forward, softmax_cross_entropy_backward),
-    "rows": Kernel(rows_forward, rows_backward),
+    "scaled_dot_product_attention": Kernel(attention_forward, attention_backward),
+    "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
+    "embedding": Kernel(embedding_forward, embedding_backward),
     "adam_step": adam_step,
     "sgd_step": sgd_step,
     "square_sum": square_sum,

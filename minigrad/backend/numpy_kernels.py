@@ -369,12 +369,12 @@ def row_blocks(shape, piece):
     return [slice(i, i + step) for i in range(0, shape[-2], step)]
 
 
-def softmax_cross_entropy_forward(*arguments):
-    return kernels.softmax_cross_entropy_forward(*arguments, log_sum_exp=log_sum_exp)
+def cross_entropy_forward(*arguments):
+    return kernels.cross_entropy_forward(*arguments, log_sum_exp=log_sum_exp)
 
 
-def softmax_cross_entropy_backward(*arguments):
-    return kernels.softmax_cross_entropy_backward(*arguments, exp_rows=scaled_exp_rows)
+def cross_entropy_backward(*arguments):
+    return kernels.cross_entropy_backward(*arguments, exp_rows=scaled_exp_rows)
 
 
 def log_sum_exp(xp, x):
@@ -416,8 +416,8 @@ table = {
     "log_softmax": Kernel(log_softmax_forward, log_softmax_backward),
     "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
     "dropout": Kernel(dropout_forward, dropout_backward),
-    "attention": Kernel(attention_forward, attention_backward),
-    "softmax_cross_entropy": Kernel(softmax_cross_entropy_forward, softmax_cross_entropy_backward),
+    "scaled_dot_product_attention": Kernel(attention_forward, attention_backward),
+    "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
     "adam_step": adam_step,
     "sgd_step": sgd_step,
 }

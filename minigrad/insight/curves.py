@@ -34,7 +34,7 @@ def plot_history(history: Sequence[dict[str, Any]]) -> Any:
 
 
 def plot_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> Any:
-    """Counts by (true class, predicted class); the colour is the share of the true class.  Raises ImportError without matplotlib."""
+    """Counts by true and predicted class, coloured by their share of the true class.  Raises ImportError without matplotlib."""
     matrix = np.asarray(matrix)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3 + 0.4 * len(names)
@@ -44,7 +44,8 @@ def plot_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> Any:
     axes.set(xlabel="predicted", ylabel="true", xticks=range(len(names)), yticks=range(len(names)), yticklabels=names)
     axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
     for row, column in np.argwhere(matrix):
-        axes.text(column, row, matrix[row, column], ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour)
     return figure
 
 

@@ -8,11 +8,15 @@ from .layers import (
     Embedding,
     Flatten,
     LayerNorm,
+    LeakyReLU,
     Linear,
+    LogSoftmax,
     ReLU,
+    ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 from .module import Buffer, Module, Parameter, walk

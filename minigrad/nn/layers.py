@@ -100,6 +100,21 @@ class ReLU(Module):
         return F.relu(x)
 
 
+class ReLU6(Module):
+    """min(max(x, 0), 6)."""
+    def forward(self, x: Any) -> Any:
+        return F.relu6(x)
+
+
+class LeakyReLU(Module):
+    """x where it is positive, negative_slope · x where it is not."""
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        return F.leaky_relu(x, self.negative_slope)
+
+
 class GELU(Module):
     """x Φ(x); `approximate` is "none" (the erf form) or "tanh"."""
     def __init__(self, approximate: str = "none"):
@@ -127,6 +142,15 @@ class Tanh(Module):
         return F.tanh(x)
 
 
+class Softplus(Module):
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0):
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, x: Any) -> Any:
+        return F.softplus(x, self.beta, self.threshold)
+
+
 class Softmax(Module):
     """exp(x), scaled to sum to one along `dim`."""
     def __init__(self, dim: int = -1):
@@ -134,3 +158,12 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Any:
         return F.softmax(x, self.dim)
+
+
+class LogSoftmax(Module):
+    """log(softmax(x)) along `dim`."""
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return F.log_softmax(x, self.dim)

@@ -46,9 +46,10 @@ class BatchNorm(Module):
             shapes = " or ".join({2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)"}[n] for n in self.rank)
             raise ValueError(f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: it takes {shapes} "
                              f"with C = {self.num_features}")
+        momentum = self.momentum
         if self.uses_batch and self.running_mean is not None:
             self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
-        momentum = 1 / int(self.num_batches_tracked.data) if self.momentum is None and self.uses_batch else self.momentum
+            momentum = 1 / int(self.num_batches_tracked.data) if momentum is None else momentum
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
 
 

@@ -24,7 +24,7 @@ from .arithmetic import (
     where,
 )
 from .create import arange, eye, full, full_like, ones, ones_like, zeros, zeros_like
-from .elementwise import clip, cos, erf, exp, log, relu, sigmoid, sin, sqrt, tanh
+from .elementwise import clip, cos, erf, exp, log, relu, sigmoid, sin, softplus, sqrt, tanh
 from .index import check_indices, embedding, gather, put_along, scatter_add, take
 from .linalg import einsum, linear, matmul
 from .random import dropout, generator

@@ -76,3 +76,10 @@ def clip(xp, x, /, low, high):
     """x held between low and high (either may be None); no gradient where it was held."""
     return xp.clip(x, low, high)
 clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
+
+
+@primitive
+def softplus(xp, x, /, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as in torch."""
+    return xp.where(beta * x > threshold, x, xp.logaddexp(beta * x, 0) / beta)
+softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))

@@ -33,9 +33,10 @@ def mean(x, axis=None, keepdims=False, **also):
 def var(x, axis=None, keepdims=False, correction=0, **also):
     """The variance over `axis`: mean squared distance to the mean; `correction=1` divides by n - 1."""
     axis, keepdims = also.get("dim", axis), also.get("keepdim", keepdims)
-    centred = x - mean(x, axis, True)
+    middle = mean(x, axis, True)
+    centred = x - middle
     total = sum(centred * centred, axis, keepdims)
-    return total / (math.prod(x.shape) / math.prod(total.shape) - correction)
+    return total / (math.prod(n for n, m in zip(x.shape, middle.shape) if n != m) - correction)
 
 
 @primitive

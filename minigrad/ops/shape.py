@@ -1,6 +1,7 @@
 """The same numbers in another shape.  Most of these cost nothing: they are views."""
 from __future__ import annotations
 
+import math
 from functools import cache
 
 from ..primitive import Primitive, primitive
@@ -31,12 +32,12 @@ swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
 def transpose(xp, x, /, axes=None):
     """Axes in the given order; all reversed by default."""
     return xp.transpose(x, axes)
-transpose.defvjp(x=lambda g, axes: transpose(g, axes and tuple(axes.index(i) for i in range(len(axes)))))
+transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
 
 
 def expand_dims(x, axis):
     """A new axis of size 1 before `axis`."""
-    axis = axis if axis >= 0 else len(x.shape) + 1 + axis
+    axis = range(len(x.shape) + 1)[axis]
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -52,7 +53,7 @@ def squeeze(x, axis=None):
 
 def flatten(x, start_axis=0):
     """All axes from `start_axis` on made one."""
-    return reshape(x, (*x.shape[:start_axis], -1))
+    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))         # -1 could not tell in an empty array
 
 
 def concatenate(xs, axis=0):
@@ -60,7 +61,7 @@ def concatenate(xs, axis=0):
     xs = tuple(xs)
     if not xs:
         raise ValueError("concatenate: an empty list was given; it needs at least one Tensor")
-    axis %= len(xs[0].shape)
+    axis = range(len(xs[0].shape))[axis]
     return _concatenate(len(xs))(*xs, axis)
 
 

@@ -36,6 +36,8 @@ class TextClassifier:
 
     def __call__(self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64) -> list[dict[str, float]]:
         """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first."""
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k is {top_k}; expected 1 or more")
         config = self.model.config
         longest = config.rest.get(MAX_LENGTH, config.max_position_embeddings)
         dataset = TextDataset(self.tokenizer(texts, padding=False, max_length=longest))

@@ -14,15 +14,17 @@ from ..data import DataCollatorWithPadding, Example, TextDataset, label_ids, lab
 from ..insight import plot_confusion_matrix, plot_history
 from ..metrics import classification_report, format_confusion_matrix
 from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer
+from .arguments import TrainingArguments
 from .classifier import MAX_LENGTH
-from .trainer import Record, Trainer, TrainingArguments
+from .trainer import Record, Trainer
 
 Texts = str | os.PathLike | Sequence[Example]
 
 
 def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = None, *, output: str | os.PathLike,
              overwrite: bool = False, eval_fraction: float = 0.2, text_column: str | None = None, label_column: str | None = None,
-             max_length: int = 128, freeze: Sequence[str] = (), ignore_mismatched_sizes: bool = False, **arguments: Any) -> Trainer:
+             max_length: int = 128, freeze: Sequence[str] = (), ignore_mismatched_sizes: bool = False,
+             **arguments: Any) -> Trainer:
     """Fine-tune the model of a directory to tell the labels of texts, and tell on standard output how it goes.
 
     Args:
@@ -52,14 +54,14 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         train, eval = split(train, eval_fraction, args.seed)
     names = label_names(train)
     if len(names) < 2:
-        raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more to tell apart")
+        raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more")
     labels = label_ids(train, names), label_ids(eval, names)
 
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model = AutoModelForSequenceClassification.from_pretrained(
         model_dir, id2label=dict(enumerate(names)), ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
     if max_length > model.config.max_position_embeddings:
-        raise ValueError(f"max_length is {max_length}, but this model reads at most {model.config.max_position_embeddings} tokens")
+        raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.max_position_embeddings} tokens")
     model.config.rest[MAX_LENGTH] = max_length
     if freeze:
         model.freeze(*freeze)
@@ -101,7 +103,8 @@ def read(source: Texts, text_column: str | None, label_column: str | None) -> Se
 def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> str:
     """How many examples each class has, and one of them."""
     counts = [Counter(example.label for example in part) for part in (train, eval)]
-    rows = [("class", "train", "eval"), *((name, *(count[name] for count in counts)) for name in names), ("all", len(train), len(eval))]
+    rows = [("class", "train", "eval"), *((name, *(count[name] for count in counts)) for name in names),
+            ("all", len(train), len(eval))]
     width = max(len(row[0]) for row in rows)
     text = " ".join(train[0].text.split())
     return "\n".join([*(f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows),
@@ -110,5 +113,6 @@ def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: 
 
 def print_epoch(record: Record) -> None:
     if "eval_loss" in record:
-        print("{epoch:5}  {train_loss:10.4f}  {train_accuracy:8.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}  "
-              "{seconds:5.0f} s".format(**record), " saved" if record["best"] else "", flush=True)
+        row = ("{epoch:5}  {train_loss:10.4f}  {train_accuracy:8.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}  "
+               "{seconds:5.0f} s")
+        print(row.format(**record) + "  saved" * record["best"], flush=True)

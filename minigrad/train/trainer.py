@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,65 +17,23 @@ from .. import losses, metrics
 from ..data import DataCollatorWithPadding, DataLoader, Dataset
 from ..optim import AdamW, clip_grad_norm_
 from ..pretrained import AutoTokenizer, PretrainedModel
-from ..pretrained.files import output_directory
+from ..pretrained.tokenizer import FILES as TOKENIZER_FILES
 from ..schedule import linear_schedule_with_warmup
 from ..tensor import no_grad
+from .arguments import SIGNS, TrainingArguments
 
 IGNORED = -100                                               # a label that counts for nothing, as in cross-entropy
 Record = dict[str, Any]
-
-
-@dataclass
-class TrainingArguments:
-    """How to train, under Hugging Face's names.
-
-    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The learning rate rises
-    during the first `warmup_ratio` of all steps and then falls to 0.  `max_grad_norm` limits the gradients' joint 2-norm.
-    `metric_for_best_model` ("accuracy", "macro_f1" or "loss" on the evaluation set) decides which epoch's model is kept.
-    """
-    output_dir: str | os.PathLike
-    overwrite_output_dir: bool = False
-    num_train_epochs: int = 3
-    learning_rate: float = 2e-4
-    per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 64
-    gradient_accumulation_steps: int = 1
-    weight_decay: float = 0.01
-    warmup_ratio: float = 0.1
-    max_grad_norm: float = 1.0
-    metric_for_best_model: str = "macro_f1"
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            if not (isinstance(value := getattr(self, name), int) and value >= 1):
-                raise ValueError(f"{name} is {value}; expected a whole number, 1 or more")
-        for name, low, high in (("learning_rate", 0, math.inf), ("max_grad_norm", 0, math.inf), ("warmup_ratio", 0, 1), ("seed", 0, math.inf)):
-            if not low <= (value := getattr(self, name)) <= high:
-                raise ValueError(f"{name} is {value}; expected a number from {low} to {high}")
-        if self.metric_for_best_model not in ("accuracy", "macro_f1", "loss"):
-            raise ValueError(f"metric_for_best_model is {self.metric_for_best_model!r}; expected 'accuracy', 'macro_f1' or 'loss'")
-
-    def check_output_dir(self) -> None:
-        """Refuse, before any work is done, an output_dir whose contents would be lost.
-
-        Raises ValueError or NotADirectoryError if it is or holds something other than a model, FileExistsError if it holds a
-        model and is not to be overwritten.
-        """
-        out = Path(self.output_dir)
-        if out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir()):
-            if not self.overwrite_output_dir:
-                raise FileExistsError(f"{out} holds a model already, maybe of an interrupted run: pass another directory, or overwrite=True "
-                                      "to replace it")
 
 
 class Trainer:
     """Trains a classifier and keeps the best of its epochs in `args.output_dir`.
 
     Args:
-        model: called with the collated batches, it returns `loss`, the mean over a batch, and `logits`.
-        train_dataset, eval_dataset: items with a class number `label`; if the dataset has `lengths`, batches hold items of similar length.
-        data_collator: makes a batch, a dict of arrays with `labels`, of a list of items.
+        model: given a collated batch, it returns `logits` (items, classes) and `loss`, the mean over the items.
+        train_dataset, eval_dataset: items with a class number `label`; if a dataset has `lengths`, those of similar length
+            go into a batch together.
+        data_collator: makes of a list of items a batch, a dict of arrays with `labels` (by default, pads token ids with 0).
         tokenizer: saved beside the model, so that the directory can be used by itself.
         callbacks: each is called with every record as it is made.
 
@@ -85,10 +42,10 @@ class Trainer:
     """
 
     def __init__(self, model: PretrainedModel, args: TrainingArguments, train_dataset: Dataset, eval_dataset: Dataset,
-                 data_collator: Callable[[list], dict] = DataCollatorWithPadding(), tokenizer: AutoTokenizer | None = None,
+                 data_collator: Callable[[list], dict] | None = None, tokenizer: AutoTokenizer | None = None,
                  callbacks: Sequence[Callable[[Record], None]] = ()):
         self.model, self.args, self.train_dataset, self.eval_dataset = model, args, train_dataset, eval_dataset
-        self.data_collator, self.tokenizer, self.callbacks = data_collator, tokenizer, callbacks
+        self.data_collator, self.tokenizer, self.callbacks = data_collator or DataCollatorWithPadding(), tokenizer, callbacks
         self.history: list[Record] = []
         self.best: Record | None = None
         self.step = 0
@@ -104,7 +61,8 @@ class Trainer:
         """
         args = self.args
         args.check_output_dir()
-        loader = self.loader(self.train_dataset, args.per_device_train_batch_size * args.gradient_accumulation_steps, shuffle=True)
+        batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        loader = self.loader(self.train_dataset, batch_size, shuffle=True)
         steps = len(loader) * args.num_train_epochs
         optimizer = AdamW(decay_groups(self.model, args.weight_decay), lr=args.learning_rate)
         schedule = linear_schedule_with_warmup(optimizer, math.ceil(args.warmup_ratio * steps), steps)
@@ -141,30 +99,31 @@ class Trainer:
                 optimizer.zero_grad()                        # before the next forward pass, so that the two never coexist
                 schedule.step()
                 self.step += 1
-                self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate, "grad_norm": norm})
-                sums, seen = sums + len(items) * means, seen + len(items)
+                self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate,
+                          "grad_norm": norm})
+                sums, seen = sums + means * len(items), seen + len(items)
                 bar.set_postfix(loss=f"{sums[0] / seen:.3f}", accuracy=f"{sums[1] / seen:.3f}", refresh=False)
                 bar.update(len(items))
         loss, accuracy = (sums / seen).tolist()
         return {"epoch": epoch, "step": self.step, "train_loss": loss, "train_accuracy": accuracy}
 
     def gradients(self, items: list) -> np.ndarray:
-        """Add to `.grad` the gradients of the mean loss over `items`; returns that loss and the accuracy.
+        """Leave in `.grad` the gradients of the mean loss over `items`; returns that loss and the accuracy.
 
-        The items go through the model in micro-batches.  Each one's mean is weighted by its share of all labels that count, so
-        whatever the micro-batches, the sum is the gradient of the one big batch.
+        The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels, so
+        however they are cut, the sum is the gradient of the one big batch.
         """
         size = self.args.per_device_train_batch_size
         batches = [self.data_collator(items[i:i + size]) for i in range(0, len(items), size)]
-        counts = [np.count_nonzero(batch["labels"] != IGNORED) for batch in batches]
-        return np.sum([self.backward(batch, count / sum(counts)) for batch, count in zip(batches, counts, strict=True)], axis=0)
+        total = sum(np.count_nonzero(batch["labels"] != IGNORED) for batch in batches)
+        return np.sum([self.backward(batch, total) for batch in batches], axis=0)
 
-    def backward(self, batch: dict[str, np.ndarray], share: float) -> tuple[float, float]:
+    def backward(self, batch: dict[str, np.ndarray], total: int) -> tuple[float, float]:
+        """What one micro-batch adds to the gradients, the loss and the accuracy of a batch with `total` labels."""
         out = self.model(**batch)
-        loss = out.loss * share
+        loss = out.loss * (np.count_nonzero(batch["labels"] != IGNORED) / total)
         loss.backward()
-        right = out.logits.numpy().argmax(-1) == batch["labels"]
-        return loss.item(), share * right.sum() / np.count_nonzero(batch["labels"] != IGNORED)
+        return loss.item(), np.count_nonzero(out.logits.numpy().argmax(-1) == batch["labels"]) / total
 
     def predict(self, dataset: Dataset, title: str = "predict") -> np.ndarray:
         """The logits (items, classes), in the dataset's order."""
@@ -184,12 +143,15 @@ class Trainer:
     def save_model(self) -> None:
         """Save model and tokenizer in output_dir: written in full first, then moved in, so that no interruption can spoil it."""
         out = Path(self.args.output_dir)
-        with TemporaryDirectory(prefix=".", dir=out) as beside:
+        with TemporaryDirectory(prefix=".saving-", dir=out) as beside:
             self.model.save_pretrained(beside)
             if self.tokenizer is not None:
                 self.tokenizer.save_pretrained(beside)
-            for file in Path(beside).iterdir():
-                os.replace(file, out / file.name)
+            written = os.listdir(beside)
+            for name in written:
+                os.replace(Path(beside) / name, out / name)
+        for name in set(TOKENIZER_FILES).difference(written):           # of an earlier run's tokenizer, which would win over ours
+            (out / name).unlink(missing_ok=True)
 
     def log(self, record: Record) -> None:
         self.history.append(record)
@@ -199,7 +161,7 @@ class Trainer:
     def score(self, record: Record) -> float:
         """What the best epoch has most of."""
         metric = self.args.metric_for_best_model
-        return -record["eval_loss"] if metric == "loss" else record[f"eval_{metric}"]
+        return SIGNS[metric] * record[f"eval_{metric}"]
 
     def loader(self, dataset: Dataset, batch_size: int, shuffle: bool = False) -> DataLoader:
         return DataLoader(dataset, batch_size, shuffle, self.args.seed, lengths=getattr(dataset, "lengths", None))
@@ -230,4 +192,4 @@ def progress(total: int, title: str) -> Any:
     """A bar that counts texts; in a log file, where lines are not rewritten, a sparse one."""
     from tqdm import tqdm
     live = sys.stderr.isatty()
-    return tqdm(total=total, desc=title, unit=" texts", leave=False, ascii=not live, mininterval=0.1 if live else 10)
+    return tqdm(total=total, desc=title, unit=" texts", leave=False, delay=1, ascii=not live, mininterval=0.1 if live else 10)

@@ -11,19 +11,20 @@ torch = pytest.importorskip("torch")
 
 
 def same_layer(ours: Module, theirs: "torch.nn.Module", *inputs: np.ndarray, **options) -> None:
-    """Load torch's weights into ours and back; then outputs, and gradients of all inputs and weights, are equal in float64."""
+    """Load torch's weights into ours and back; then outputs, buffers and gradients of inputs and weights are equal in float64."""
     theirs = theirs.double()
-    ours.load_state_dict(theirs.state_dict())
-    ours.to("float64").load_state_dict(theirs.state_dict())
+    theirs.zero_grad()
+    ours.to("float64").train(theirs.training).load_state_dict(theirs.state_dict())
     theirs.load_state_dict({name: torch.tensor(t.numpy()) for name, t in ours.state_dict().items()})
 
     xs = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in inputs]
     their_xs = [torch.tensor(x.copy(), requires_grad=x.dtype.kind == "f") for x in inputs]
-    y, their_y = ours(*xs, **options), theirs(*their_xs, **{k: torch.tensor(v) if isinstance(v, np.ndarray) else v
-                                                           for k, v in options.items()})
-    y, their_y = (tuple(v for v in each if v is not None) if isinstance(each, tuple) else (each,) for each in (y, their_y))
+    their_options = {name: torch.tensor(x) if isinstance(x, np.ndarray) else x for name, x in options.items()}
+    y, their_y = flat(ours(*xs, **options)), flat(theirs(*their_xs, **their_options))
     for out, their_out in zip(y, their_y, strict=True):
         close(out, their_out)
+    for name, buffer in theirs.named_buffers():
+        np.testing.assert_allclose(ours.state_dict()[name].numpy(), buffer.numpy(), 1e-12, err_msg=name)
     if their_y[0].requires_grad:
         gradients = [np.random.default_rng(i).standard_normal(tuple(out.shape)) for i, out in enumerate(their_y)]
         sum((out * g).sum() for out, g in zip(y, gradients)).backward()
@@ -33,6 +34,11 @@ def same_layer(ours: Module, theirs: "torch.nn.Module", *inputs: np.ndarray, **o
                 close(x.grad, their_x.grad, "an input's gradient")
         for name, p in theirs.named_parameters():
             close(dict(ours.named_parameters())[name].grad, p.grad, f"the gradient of {name}")
+
+
+def flat(outputs) -> list:
+    """What a layer returned, without nesting and what is None."""
+    return [y for part in outputs for y in flat(part)] if isinstance(outputs, tuple) else [] if outputs is None else [outputs]
 
 
 def close(ours: Tensor, theirs: "torch.Tensor", what: str = "the output", noise: float = 1e-12) -> None:

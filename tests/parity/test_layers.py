@@ -1,4 +1,4 @@
-"""Every layer against torch.nn: weights that load both ways, outputs and all gradients, in float64."""
+"""Every plain layer, attention and containers against torch.nn: weights that load both ways, outputs and all gradients, in float64."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +42,7 @@ def test_embedding(shape, rows, width, padding_idx, seed):
 
 
 @few
-@given(st.data(), leading, st.lists(sizes, min_size=1, max_size=3), flags, flags, st.sampled_from([1e-12, 1e-5, 0.1]))
+@given(st.data(), leading, st.lists(sizes, min_size=1, max_size=3), flags, flags, st.sampled_from([1e-5, 0.1]))
 def test_layer_norm(data, batch, shape, affine, bias, eps):
     theirs = torch.nn.LayerNorm(shape, eps, affine, bias)
     for p in theirs.parameters():

@@ -1,0 +1,56 @@
+"""Rows of the catalogue for recurrent layers: NumPy goes through the steps one by one."""
+from __future__ import annotations
+
+import numpy as np
+from rows import R, Row
+
+from minigrad.nn import recurrent
+
+REAL = np.array([[True, True], [True, False], [True, False]])                  # the second sequence is one step long
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(gates, weight, bias, h, c, mask=None):
+    states = []
+    for t, z in enumerate(gates):
+        i, f, g, o = np.split(z + h @ weight.T + bias, 4, axis=1)
+        new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        new_h = sigmoid(o) * np.tanh(new_c)
+        keep = np.ones((len(h), 1), bool) if mask is None else mask[t][:, None]
+        h, c = np.where(keep, new_h, h), np.where(keep, new_c, c)
+        states.append(np.stack([h, c], 1))
+    return np.array(states).reshape(len(gates), *h.shape[:1], 2, h.shape[1])
+
+
+def gru(gates, weight, bias, h, mask=None):
+    states = []
+    for t, z in enumerate(gates):
+        (r, u, n), (hr, hu, hn) = np.split(z, 3, axis=1), np.split(h @ weight.T + bias, 3, axis=1)
+        u = sigmoid(u + hu)
+        new = (1 - u) * np.tanh(n + sigmoid(r + hr) * hn) + u * h
+        h = new if mask is None else np.where(mask[t][:, None], new, h)
+        states.append(h)
+    return np.array(states).reshape(len(gates), *h.shape)
+
+
+def rnn(gates, weight, bias, h, mask=None, act=np.tanh):
+    states = []
+    for t, z in enumerate(gates):
+        new = act(z + h @ weight.T + bias)
+        h = new if mask is None else np.where(mask[t][:, None], new, h)
+        states.append(h)
+    return np.array(states).reshape(len(gates), *h.shape)
+
+
+ROWS = [
+    Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)), lstm),
+    Row("lstm", lambda *xs: recurrent._lstm(*xs, REAL), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)), lambda *xs: lstm(*xs, REAL), ()),
+    Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), gru),
+    Row("gru", lambda *xs: recurrent._gru(*xs, REAL), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), lambda *xs: gru(*xs, REAL), ()),
+    Row("rnn", lambda *xs: recurrent._rnn(*xs, None, "tanh"), (R(3, 2, 2), R(2, 2), R(2), R(2, 2)), rnn),
+    Row("rnn", lambda *xs: recurrent._rnn(*xs, REAL, "relu"), (R(3, 2, 2), R(2, 2), R(2), R(2, 2)),
+        lambda *xs: rnn(*xs, REAL, lambda x: np.maximum(x, 0)), ()),
+]

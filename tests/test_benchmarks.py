@@ -1,0 +1,83 @@
+"""The benchmarks compare like with like; nothing is timed here."""
+import sys
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import minilm_step, one_op, pairing
+
+
+def test_a_row_judges_by_the_middle_half_of_its_ratios():
+    def verdict(*ratios, goal=1.2):
+        return pairing.Row("w", ratios, [1.0] * len(ratios), goal).verdict
+    assert verdict(1.0, 1.1, 1.1, 1.1, 9.0) == "met"
+    assert verdict(1.3, 1.3, 1.31) == "not met"
+    assert verdict(1.15, 1.2, 1.25) == "too noisy to tell"
+    assert verdict(0.5, 0.8, 1.1) == "met, noisy"
+    assert verdict(0.5, 0.8, 1.1, goal=None) == "noisy"
+    assert pairing.Points("w", [80.0], [81.5], 1.0).verdict == "not met"
+
+
+def test_the_table_lines_up():
+    rows = [pairing.Row("a step", [2.0], [1.0], 1.25), pairing.Row("memory", [512e6, 512e6], [1024e6, 1024e6], unit="B")]
+    lines = pairing.table(rows).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[3].split("|")[1:6]] == ["memory", "512 MB", "1024 MB torch", "0.50", "0.50 – 0.50"]
+
+
+def test_turns_alternate():
+    calls = iter(range(100))
+    assert pairing.in_turns(lambda: next(calls), lambda: next(calls), rounds=2) == [(2, 4), (3, 5)]
+
+
+def count(start):
+    yield [start]
+    while True:
+        start += 1
+        yield start
+
+
+def test_a_side_works_in_its_own_process():
+    with pairing.sides(count, count, given=(5,)) as (a, b):
+        assert a.numbers == b.numbers == [5]
+        assert a() > 0 and a() > 0 and b() > 0
+        assert (a.result, b.result) == (7, 6)
+        assert a.process.pid != b.process.pid
+    assert not a.process.is_alive()
+
+
+def test_sides_that_differ_are_not_compared():
+    pairing.agree([1.0, 2.0], [1.0, 2.00001])
+    pairing.agree([1.0, 2.0], None)
+    for theirs in ([1.0, 2.1], [1.0], [1.0, float("nan")]):
+        with pytest.raises(ValueError, match="do not compute the same"):
+            pairing.agree([1.0, 2.0], theirs)
+
+
+def test_an_unknown_workload_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "one_opp"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "no workload 'one_opp'; there are import_time, one_op, minilm_step, demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", one_op.CASES)
+def test_one_op(case):
+    pytest.importorskip("torch")
+    ours, theirs = (side(case, True) for side in (one_op.with_minigrad, one_op.with_torch))
+    pairing.agree(next(ours), next(theirs))
+
+
+def test_minilm_step(tmp_path):
+    pytest.importorskip("transformers")
+    from minigrad.pretrained import BertForSequenceClassification
+    from minigrad.pretrained.bert import BertConfig
+    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                        max_position_embeddings=8, num_labels=minilm_step.LABELS)
+    BertForSequenceClassification(config, rng=0).save_pretrained(tmp_path / "model")
+    step = minilm_step.Step(str(tmp_path / "model"), batch=3, tokens=8)
+    ours, theirs, products = minilm_step.with_minigrad(step), minilm_step.with_torch(step), minilm_step.products_alone(step)
+    losses = next(ours)
+    assert len(set(losses)) == 3                # the steps change the model
+    pairing.agree(losses, next(theirs))
+    assert next(ours) != losses[-1] and next(products) is None

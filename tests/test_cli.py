@@ -1,0 +1,201 @@
+"""What a user types and sees: the main job, and for every bad input one line that helps, status 2, and no file touched."""
+import json
+import pickle
+import re
+import sys
+from functools import wraps
+
+import pytest
+import tiny_bert
+
+import minigrad
+from minigrad.cli import main
+from minigrad.train import Trainer, finetune
+
+pytest.importorskip("tokenizers")
+QUICK = ["--epochs", "2", "--batch-size", "8", "--lr", "1e-2"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A directory to work in that holds a model, `base`, and examples, `train.csv`."""
+    monkeypatch.chdir(tmp_path)
+    tiny_bert.save_model(tmp_path / "base")
+    tiny_bert.save_csv(tmp_path / "train.csv", tiny_bert.examples())
+    return tmp_path
+
+
+@pytest.fixture
+def tuned(place, capsys):
+    """The same after a run, whose result is in `out`."""
+    assert main(["finetune", "base", "--train", "train.csv", "--output", "out", *QUICK]) == 0
+    capsys.readouterr()
+    return place
+
+
+def everything(place):
+    return {path.relative_to(place): path.read_bytes() if path.is_file() else None for path in place.rglob("*")}
+
+
+def test_finetune_then_predict(place, capsys):
+    assert main(["finetune", "base", "--train", "train.csv", "--output", "out", *QUICK, "--freeze", "bert.embeddings.**"]) == 0
+    told = capsys.readouterr().out
+    assert "verdict: 23 of 25 weights loaded" in told and "macro average" in told
+    assert 'To use it, type: minigrad predict out "a sentence of your own"' in told
+    assert main(["predict", "out", "the old violin", "salt", "--top-k", "2"]) == 0
+    assert re.fullmatch(r"the old violin\n( +[\d.]+%  \w+\n){2}salt\n( +[\d.]+%  \w+\n){2}", capsys.readouterr().out)
+
+
+def test_every_option_reaches_its_argument(place, monkeypatch):
+    got = {}
+    monkeypatch.setattr("minigrad.cli.finetune", wraps(finetune)(lambda **arguments: got.update(arguments)))
+    typed = ("finetune base --train a.csv --eval b.csv --output out --eval-fraction 0.3 --overwrite --text-column t "
+             "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
+             "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --metric-for-best-model loss --seed 7 "
+             "--ignore-mismatched-sizes --freeze x y")
+    assert main(typed.split()) == 0
+    assert got == {
+        "model_dir": "base", "train": "a.csv", "eval": "b.csv", "output": "out", "eval_fraction": 0.3, "overwrite": True,
+        "text_column": "t", "label_column": "l", "max_length": 9, "num_train_epochs": 4, "per_device_train_batch_size": 5,
+        "gradient_accumulation_steps": 6, "learning_rate": 0.7, "warmup_ratio": 0.8, "weight_decay": 0.9, "max_grad_norm": 2.0,
+        "metric_for_best_model": "loss", "seed": 7, "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
+
+
+def test_predict_a_file(tuned, capsys):
+    texts = [example.text for example in tiny_bert.examples(5)]
+    (tuned / "texts.txt").write_text("\n".join(texts) + "\n\n")
+    (tuned / "texts.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
+    assert main(["predict", "out", "--file", "texts.txt", "--output", "answers.jsonl"]) == 0
+    assert capsys.readouterr().out == "5 answers written to answers.jsonl\n"
+    assert main(["predict", "out", "--file", "texts.jsonl", "--text-column", "body"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answers == [json.loads(line) for line in (tuned / "answers.jsonl").read_text().splitlines()]
+    assert [answer["text"] for answer in answers] == texts
+    assert all(answer["label"] == max(answer["scores"], key=answer["scores"].get) for answer in answers)
+    assert sum(answers[0]["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_version_and_help(capsys):
+    for argv, told in ((["--version"], f"minigrad {minigrad.__version__}\n"), (["finetune", "--help"], "(default: 0.2)")):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 0 and told in capsys.readouterr().out
+
+
+def truncate(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+def configure(place, **entries):
+    path = place / "base" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def leave_only_a_pickle(place):
+    (place / "base" / "model.safetensors").unlink()
+    (place / "base" / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+
+
+def write(name, text):
+    """A way to spoil a place: put a file there."""
+    def spoil(place):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(text.encode("latin1"))
+    return spoil
+
+
+FINETUNE = "finetune base --train train.csv --output new "
+SPOILT = {                                                   # what is done to the place, and what `finetune` then says
+    "truncated checkpoint": (lambda place: truncate(place / "base" / "model.safetensors", 12000),
+                             r"base/model.safetensors is truncated or corrupt: found 12000 bytes, expected \d+; copy it again"),
+    "wrong-shaped checkpoint": (lambda place: configure(place, intermediate_size=20),
+                                r"base does not fit the model: .*dense.weight is \(16, 16\) in the file, \(20, 16\) in"),
+    "unknown model_type": (lambda place: configure(place, model_type="mamba"),
+                           "type 'mamba', which .* does not know: choose a directory with one of 'bert'"),
+    "damaged configuration": (write("base/config.json", "{"), "base/config.json is not JSON .*: repair it, or copy it again"),
+    "a pickle": (leave_only_a_pickle, "base has only pytorch_model.bin, a pickle: opening one can run any code, so it was not"),
+    "no tokenizer": (lambda place: (place / "base" / "vocab.txt").unlink(), "base has no tokenizer: expected tokenizer.json or"),
+    "empty training file": (write("train.csv", ""), "train.csv:1: the file holds no example; expected a text and a label"),
+    "nothing but column names": (write("train.csv", "text,label\n"), "train.csv:1: the file holds no example; expected a text"),
+    "not UTF-8": (write("train.csv", "text,label\ncaf\xe9,a\n"),
+                  "train.csv:2: not UTF-8: byte 0xe9 at offset 14; if it is latin1, type: iconv -f latin1"),
+    "a comma too many": (write("train.csv", "text,label\na, b,c\n"), "train.csv:2: expected 2 fields, .* got 3; put a text"),
+    "only one label": (write("train.csv", "text,label\na,x\nb,x\nc,x\n"), "training texts have the label 'x': expected two"),
+    "output holds something else": (write("new/thesis.tex", "Chapter 1"),
+                                    "new holds something other than a model .thesis.tex.: pass a new or an empty directory"),
+    "output is a file": (write("new", "Chapter 1"), "new is a file: expected a directory to save in; pass a new name"),
+}
+TYPED = {                                                    # what is typed in a place as it should be, and what is said
+    FINETUNE.replace("base", "bose"): "there is no directory bose",
+    FINETUNE.replace("train.csv", "tarin.csv"): "tarin.csv: no such file; expected a .csv or .jsonl file with a text and a label",
+    FINETUNE.replace("new", "base"): "base holds a model already.* left as it is: pass another directory, or --overwrite to",
+    FINETUNE + "--eval eval.jsonl": "eval.jsonl: no such file; expected a .csv or .jsonl file with a text and a label column",
+    FINETUNE + "--eval other.csv": "label 'gardening' .of 'soup'. is not among the 3 training labels .* add training examples",
+    FINETUNE + "--text-column body": "no text column 'body'; the columns are .*: name one of them with --text-column",
+    FINETUNE + "--epochs 0": "--epochs is 0; expected a number from 1",
+    FINETUNE + "--lr nan": "--lr is nan; expected a number from 0",
+    FINETUNE + "--eval-fraction 1": "--eval-fraction is 1.0; expected a number between 0 and 1",
+    FINETUNE + "--max-length 200": "--max-length is 200; this model reads at most 128 tokens",
+    FINETUNE + "--max-length 2": "--max-length=2 leaves no room beside 2 special tokens: pass 3 or more",
+    FINETUNE + "--freeze bert.embedings.**": r"'bert.embedings.\*\*' matches no parameter .* nearest names are bert.embeddings",
+    FINETUNE + "--freeze **": "no parameter is left to train: freeze fewer",
+    "predict base": "expected either texts in quotes or --file FILE",
+    "predict base soup": "base was not fine-tuned, it has no classifier.weight.* type: minigrad finetune base --train FILE",
+    "predict bose soup": "there is no directory bose",
+    "predict base --file texts.txt": "texts.txt: no such file; expected a text on each line",
+    "predict base --file empty.txt": "empty.txt is empty: expected a text on each line",
+    "predict base soup --output train.csv": "train.csv exists already and was not overwritten: pass another name to --output",
+    "predict base soup --output no/answers.jsonl": "there is no directory no to write answers.jsonl in: make it first",
+}
+
+
+def assert_refused(place, capsys, typed, told):
+    before = everything(place)
+    assert main(typed.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minigrad: error: ") and error.count("\n") == 1 and re.search(told, error), error
+    assert everything(place) == before
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_bad_files_get_one_line_and_status_2_and_nothing_is_touched(place, capsys, case):
+    spoil, told = SPOILT[case]
+    spoil(place)
+    assert_refused(place, capsys, FINETUNE + "--overwrite", told)
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_bad_arguments_get_one_line_and_status_2_and_nothing_is_touched(place, capsys, typed):
+    write("other.csv", "text,label\nsoup,gardening\n")(place)
+    write("empty.txt", "\n")(place)
+    assert_refused(place, capsys, typed, TYPED[typed])
+
+
+def test_without_the_text_extra(place, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert_refused(place, capsys, FINETUNE, r'text needs the tokenizers library .*: pip install "minigrad-learn\[text\]"')
+
+
+def test_a_second_run_needs_leave_to_replace_the_first(tuned, capsys):
+    again = ["finetune", "base", "--train", "train.csv", "--output", "out", "--seed", "1", *QUICK]
+    before = everything(tuned)
+    assert main(again) == 2 and "--overwrite to replace it" in capsys.readouterr().err
+    assert everything(tuned) == before
+    assert main([*again, "--overwrite"]) == 0
+    assert everything(tuned).keys() == before.keys() and everything(tuned) != before
+
+
+def test_an_interruption_leaves_the_best_model_and_says_so(place, capsys, monkeypatch):
+    evaluate, calls = Trainer.evaluate, []
+
+    def interrupted(trainer):
+        calls.append(trainer)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(trainer)
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
+    assert main([*FINETUNE.split(), *QUICK]) == 130
+    assert capsys.readouterr().err == "\nminigrad: interrupted at step 10 of 10; the best model so far, of epoch 1, is in new\n"
+    assert main(["predict", "new", "soup"]) == 0
+    assert main([*FINETUNE.split(), *QUICK]) == 2
+    assert "maybe of an interrupted run; it was left as it is: pass another directory, or --overwrite" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""Positions: the numbers of the papers, and what they promise."""
+import numpy as np
+import pytest
+
+from minigrad import nn
+from minigrad.tensor import Tensor
+
+rng = np.random.default_rng(0)
+
+
+def test_sines_and_cosines():
+    found = nn.SinusoidalPositions(6, 50)(Tensor(np.zeros((1, 50, 6), "f4"))).numpy()[0]
+    t, i = 7, 2
+    np.testing.assert_allclose(found[t, 2 * i:2 * i + 2], [np.sin(t / 10000 ** (4 / 6)), np.cos(t / 10000 ** (4 / 6))], rtol=1e-6)
+
+
+def test_learned_positions_are_added_and_trained():
+    layer = nn.LearnedPositions(5, 3, rng=0)
+    y = layer(Tensor(np.zeros((2, 4, 3), "f4")))
+    np.testing.assert_array_equal(y.numpy()[1], layer.embedding.weight.numpy()[:4])
+    y.sum().backward()
+    np.testing.assert_array_equal(layer.embedding.weight.grad.numpy()[:, 0], [2, 2, 2, 2, 0])
+
+
+def test_turned_queries_and_keys_know_only_their_distance():
+    rotary = nn.RotaryPositions(8)
+    q, k = rng.standard_normal((2, 1, 1, 1, 8)).astype("f4")
+    scores = [float((rotary(Tensor(q), [m]) * rotary(Tensor(k), [n])).sum()) for m, n in ((0, 3), (4, 7), (100, 103), (0, 4))]
+    np.testing.assert_allclose(scores[1:3], scores[0], rtol=1e-4)
+    assert abs(scores[3] - scores[0]) > 1e-3
+
+
+def test_positions_of_each_example():
+    rotary, x = nn.RotaryPositions(4), Tensor(rng.standard_normal((2, 3, 5, 4)))
+    found = rotary(x, np.stack([np.arange(5), np.arange(5) + 2])).numpy()
+    np.testing.assert_allclose(found[0], rotary(x).numpy()[0], rtol=1e-6)
+    np.testing.assert_allclose(found[1], rotary(x, np.arange(5) + 2).numpy()[1], rtol=1e-6)
+
+
+def test_relative_bias_depends_on_distance_and_continues_after_an_offset():
+    bias = nn.RelativePositionBias(3, 8, 16, rng=0)
+    whole = bias(6, 6).numpy()
+    assert whole.shape == (1, 3, 6, 6)
+    np.testing.assert_array_equal(whole[0, :, 1:, 1:], whole[0, :, :-1, :-1])
+    np.testing.assert_array_equal(bias(1, 6, offset=5).numpy()[0, :, 0], whole[0, :, 5])
+
+
+@pytest.mark.parametrize(("call", "told"), [
+    (lambda: nn.SinusoidalPositions(5), "dim 5 is odd"),
+    (lambda: nn.RotaryPositions(3), "dim 3 is odd"),
+    (lambda: nn.LearnedPositions(4, 2)(np.zeros((1, 5, 2))), "longer than max_len=4"),
+])
+def test_what_is_refused(call, told):
+    with pytest.raises(ValueError, match=told):
+        call()

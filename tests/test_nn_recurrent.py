@@ -1,0 +1,56 @@
+"""Recurrent layers: padding changes nothing, cells are layers of one step, and bad input is named."""
+import numpy as np
+import pytest
+
+from minigrad import nn
+from minigrad.checking import gradcheck
+from minigrad.tensor import Tensor
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((4, 2, 3))
+KINDS = [nn.RNN, nn.LSTM, nn.GRU]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_as_if_it_were_not_there(kind):
+    layer = kind(3, 5, 2, bidirectional=True, rng=0).to("float64")
+    y, state = layer(x, lengths=[4, 2])
+    alone, alone_state = layer(x[:2, 1:])
+    np.testing.assert_allclose(y.numpy()[:2, 1:], alone.numpy(), atol=1e-15)
+    assert (y.numpy()[2:, 1] == 0).all()
+    for s, other in zip(state if kind is nn.LSTM else [state], alone_state if kind is nn.LSTM else [alone_state]):
+        np.testing.assert_allclose(s.numpy()[:, 1:], other.numpy(), atol=1e-15)
+
+
+@pytest.mark.parametrize(("kind", "cell"), [(nn.RNN, nn.RNNCell), (nn.LSTM, nn.LSTMCell), (nn.GRU, nn.GRUCell)])
+def test_a_loop_over_a_cell_is_the_layer(kind, cell):
+    layer, one = kind(3, 5, rng=0).to("float64"), cell(3, 5).to("float64")
+    one.load_state_dict({name: layer.state_dict()[f"{name}_l0"] for name in one.state_dict()})
+    state = None
+    for t in range(len(x)):
+        state = one(x[t], state)
+    h = state[0] if kind is nn.LSTM else state
+    np.testing.assert_allclose(layer(x)[0].numpy()[-1], h.numpy(), atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_to_second_order_through_a_layer(kind):
+    layer = kind(3, 2, bidirectional=True, rng=0).to("float64")
+    gradcheck(lambda x: layer(x, lengths=[3, 2])[0], x[:3], order=2)
+
+
+def test_one_sequence_without_a_batch():
+    layer = nn.GRU(3, 5, rng=0)
+    y, h = layer(x[:, 0].astype("f4"))
+    assert y.shape == (4, 5) and h.shape == (1, 5) and y.dtype == np.float32
+
+
+@pytest.mark.parametrize(("call", "told"), [
+    (lambda: nn.LSTM(3, 5)(x[..., :2]), r"LSTM of input_size 3 was given \(4, 2, 2\)"),
+    (lambda: nn.GRU(3, 5)(x, lengths=[5, 2]), "whole numbers from 0 to 4"),
+    (lambda: nn.RNN(3, 5)(x, Tensor(np.zeros((1, 2, 4)))), r"\(1, 2, 5\)"),
+    (lambda: nn.RNN(3, 5, nonlinearity="sin"), "nonlinearity 'sin' is not known"),
+])
+def test_what_is_refused(call, told):
+    with pytest.raises(ValueError, match=told):
+        call()

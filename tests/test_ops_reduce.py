@@ -1,0 +1,100 @@
+"""Reductions over any axes, with ties, with nothing to reduce, and at the edge of overflow."""
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
+
+import minigrad as mg
+from minigrad import ops
+from minigrad.checking import gradcheck
+from minigrad.tensor import Tensor, grad
+
+
+@given(array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=3), st.data(), st.booleans(),
+       st.sampled_from(["sum", "mean", "max", "min", "var"]))
+def test_any_axes(shape, data, keepdims, name):
+    """Value as NumPy's; the gradient against a directional difference."""
+    axes = st.integers(-len(shape), len(shape) - 1)
+    axis = data.draw(st.none() | (axes | st.sets(st.integers(0, len(shape) - 1)).map(tuple)) if shape else st.sampled_from([None, ()]))
+    x = np.random.default_rng(0).permutation(np.prod(shape, dtype=int)).reshape(shape) * 0.37
+    y = getattr(mg, name)(Tensor(x), axis, keepdims)
+    expected = getattr(np, name)(x, axis=axis, keepdims=keepdims)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-13, atol=1e-14)
+    gradcheck(lambda t: getattr(mg, name)(t, axis, keepdims), x)
+
+
+def test_ties_share_the_gradient():
+    x = Tensor(np.array([[2.0, 1, 2], [0, 0, 0]]), requires_grad=True)
+    assert grad(mg.sum(mg.max(x, 1)), x).tolist() == [[0.5, 0, 0.5], [1 / 3] * 3]
+    assert grad(mg.min(x), x).tolist() == [[0, 0, 0], [1 / 3] * 3]
+    assert mg.argmax(x, 1).tolist() == [0, 0] and mg.argmax(x).item() == 0 and mg.argmax(x, 1, True).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_scores_of_any_size_as_in_torch(name, dtype, axis):
+    torch = pytest.importorskip("torch")
+    values = np.array([[1e4, -1e4, 0], [3e3, 3e3, 3e3], [-1e4, -1e4, 1]], dtype)
+    x, t = Tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y = getattr(mg, name)(x, axis)
+        seed = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
+        g = grad(y, x, seed)
+    expected = getattr(torch, name)(t, axis)
+    expected.backward(torch.tensor(seed))
+    eps = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=eps, atol=eps)
+    np.testing.assert_allclose(g.numpy(), t.grad.numpy(), rtol=eps, atol=eps)
+
+
+def test_logsumexp_of_nothing_but_minus_infinity():
+    with np.errstate(divide="ignore"):
+        assert mg.logsumexp(Tensor([[-np.inf, -np.inf], [0.0, -np.inf]])).tolist() == [-np.inf, 0]
+
+
+def test_softmax_sums_to_one():
+    x = np.random.default_rng(0).standard_normal((50, 1000)).astype(np.float32) * 10
+    np.testing.assert_allclose(mg.softmax(x).sum(-1), 1, rtol=1e-5)
+
+
+def test_long_sums_of_float32_stay_exact_enough():
+    x = Tensor(np.full(1_000_003, 0.1, np.float32))
+    assert mg.mean(x).item() == pytest.approx(0.1, rel=1e-6) and mg.sum(x).dtype == np.float32
+
+
+def test_no_examples_and_nothing_to_average():
+    empty = Tensor(np.zeros((0, 3), np.float32), requires_grad=True)
+    assert mg.sum(empty).item() == 0 and mg.sum(empty, 0).tolist() == [0, 0, 0]
+    assert mg.mean(empty, 1).shape == mg.var(empty, 1).shape == (0,)
+    assert grad(mg.sum(empty), empty).shape == (0, 3)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        assert np.isnan(mg.mean(empty).item()) and mg.mean(empty, 0).shape == (3,)
+    with pytest.raises(ValueError, match=r"max\(\(0, 3\), axis=None, keepdims=False\): zero-size"):
+        mg.max(empty)
+
+
+def test_variance_with_torchs_spelling_and_correction():
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    np.testing.assert_allclose(mg.var(Tensor(x), dim=0, keepdim=True, correction=1).numpy(), x.var(0, ddof=1, keepdims=True), rtol=1e-13)
+    assert (mg.var(Tensor(np.full(5, 1e4, np.float32))).item(), mg.var(Tensor([1, 2])).dtype) == (0, np.float32)
+
+
+@given(array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3), st.data())
+def test_sum_to_undoes_any_broadcast(shape, data):
+    small = tuple(data.draw(st.sampled_from([1, n])) for n in shape)[data.draw(st.integers(0, len(shape))):]
+    x = np.ones(shape)
+    y = ops.sum_to(x, small)
+    assert y.shape == small
+    assert (y == (x.size / y.size if y.size else 0)).all()
+
+
+@pytest.mark.parametrize("f", [mg.sum, mg.max, mg.softmax, mg.logsumexp, mg.argmax, mg.log_softmax])
+def test_an_axis_that_is_not_there_is_refused(f):
+    with pytest.raises((ValueError, IndexError), match=f"{f.__name__}.*axis 2 is out of bounds"):
+        f(Tensor([[1.0]]), axis=2)

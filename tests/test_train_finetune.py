@@ -1,0 +1,104 @@
+"""One call from a model directory and a file of texts to a classifier, the same on every run."""
+import json
+import sys
+
+import numpy as np
+import pytest
+import tiny_bert
+
+from minigrad.data import Example
+from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
+from minigrad.train import finetune
+
+pytest.importorskip("tokenizers")
+QUICK = {"num_train_epochs": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_bert.save_model(tmp_path_factory.mktemp("base"))
+
+
+def test_a_file_becomes_a_classifier_that_tells_its_labels(base, tmp_path, capsys):
+    train = tiny_bert.save_csv(tmp_path / "train.csv", tiny_bert.examples(48))
+    trainer = finetune(base, train, output=tmp_path / "out", **QUICK | {"num_train_epochs": 16})
+    told = capsys.readouterr().out
+    assert trainer.best["eval_accuracy"] > 0.7
+    assert "newly initialised     2  classifier.weight, classifier.bias" in told
+    assert "cooking       13        3\n" in told and "all           39        9\nsuch as cooking: the oven flour\n" in told
+    assert told.count("  saved\n") == sum(record.get("best", False) for record in trainer.history)
+    assert f"minigrad predict {tmp_path / 'out'} " in told
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["id2label"] == {"0": "cooking", "1": "music", "2": "sailing"} and config["text_max_length"] == 128
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "vocab.txt", "metrics.jsonl", "evaluation.txt"}
+    report = (tmp_path / "out" / "evaluation.txt").read_text()
+    assert report in told and "macro average" in report and "true \\ predicted" in report
+
+
+def test_pictures_are_drawn_if_matplotlib_is_there(base, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    finetune(base, tiny_bert.examples(), output=tmp_path / "with", **QUICK)
+    for name in ("training_curves.png", "confusion_matrix.png"):
+        assert (tmp_path / "with" / name).read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    finetune(base, tiny_bert.examples(), output=tmp_path / "without", **QUICK)
+    told = capsys.readouterr().out
+    assert "No pictures were drawn: pictures need matplotlib" in told and "minigrad-learn[viz]" in told
+    assert not list((tmp_path / "without").glob("*.png")) and (tmp_path / "without" / "model.safetensors").exists()
+
+
+def test_the_same_seed_gives_the_same_files(base, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        finetune(base, tiny_bert.examples(), output=tmp_path / name, seed=seed, **QUICK)
+    a, b, c = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_an_evaluation_file_decides_what_is_held_out(base, tmp_path):
+    examples = tiny_bert.examples()
+    path = tiny_bert.save_csv(tmp_path / "eval.csv", examples[:7])
+    trainer = finetune(base, examples[7:], path, output=tmp_path / "out", **QUICK)
+    assert (len(trainer.train_dataset), len(trainer.eval_dataset)) == (41, 7)
+    trainer = finetune(base, examples, eval_fraction=0.5, output=tmp_path / "half", **QUICK)
+    assert (len(trainer.train_dataset), len(trainer.eval_dataset)) == (24, 24)
+
+
+def test_freezing_and_cutting(base, tmp_path):
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", freeze=["bert.**"], max_length=4, **QUICK)
+    original = AutoModelForSequenceClassification.from_pretrained(base).state_dict()
+    for name, array in trainer.model.state_dict().items():
+        if name.startswith("bert."):
+            np.testing.assert_array_equal(array.numpy(), original[name].numpy())
+    assert max(trainer.train_dataset.lengths) == 4
+
+
+def test_a_fine_tuned_model_goes_on_to_other_labels_when_told_to(base, tmp_path):
+    finetune(base, tiny_bert.examples(), output=tmp_path / "three", **QUICK)
+    two = [example for example in tiny_bert.examples() if example.label != "music"]
+    with pytest.raises(ValueError, match="is .3, 16. in the file, .2, 16. in the model.*pass ignore_mismatched_sizes=True"):
+        finetune(tmp_path / "three", two, output=tmp_path / "two", **QUICK)
+    finetune(tmp_path / "three", two, output=tmp_path / "two", ignore_mismatched_sizes=True, **QUICK)
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "two").config.id2label == {0: "cooking", 1: "sailing"}
+
+
+def test_transformers_reads_the_result(base, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", **QUICK)
+    batch = AutoTokenizer.from_pretrained(tmp_path / "out")(["the old violin", "salt"])
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    logits = theirs(**{name: torch.tensor(array) for name, array in batch.items()}).logits.detach().numpy()
+    np.testing.assert_allclose(trainer.model(**batch).logits.numpy(), logits, atol=1e-5)
+    assert theirs.config.id2label == {0: "cooking", 1: "music", 2: "sailing"}
+
+
+@pytest.mark.parametrize("train, eval, told", [
+    ([], None, "the list of examples is empty"),
+    ([Example("a b", "x"), Example("c d", "x"), Example("e f", "x")], None, "training texts have the label 'x': expected two"),
+    (tiny_bert.examples(), [Example("soup", "gardening")], "label 'gardening' .*not among the 3 training labels"),
+])
+def test_examples_that_cannot_be_learnt_from(base, tmp_path, train, eval, told):
+    with pytest.raises(ValueError, match=told):
+        finetune(base, train, eval, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
