@@ -132,15 +132,18 @@ class Row:
             return noisy.removeprefix(", ")
         return ("met" if high <= self.goal else "not met" if low > self.goal else "too noisy to tell") + noisy
 
+    suffix = ""
+
     def cells(self) -> list[str]:
         low, high = self.spread
         return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
-                f"{median(self.ratios):.2f}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
+                f"{median(self.ratios):.2f}{self.suffix}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
                 "" if self.goal is None else f"≤ {self.goal}", self.verdict]
 
 
 class Points(Row):
     """Two percentages; what was promised is how many points lie between them."""
+    suffix = " points"
     ratios = property(lambda self: [abs(a - b) for a, b in zip(self.ours, self.theirs)])
 
 

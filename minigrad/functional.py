@@ -6,6 +6,7 @@ what that kernel is held to.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,18 @@ __all__ = ["batch_norm", "dropout", "embedding", "gelu", "group_norm", "layer_no
            "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
 
 
-@definition
-def gelu(x, /, approximate="none"):
+def gelu(x, approximate: str = "none"):
     """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016); "tanh" is their approximation to it."""
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: approximate={approximate!r} is not known: type "none" (the erf form) or "tanh"')
+    return _gelu(x, approximate)
+
+
+@definition
+def _gelu(x, /, approximate):
+    """gelu, once it is known which."""
     if approximate == "tanh":
         return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    if approximate != "none":
-        raise ValueError(f'approximate={approximate!r} is not known: type "none" (the erf form) or "tanh"')
     return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
 
 
@@ -44,12 +50,24 @@ def leaky_relu(x, negative_slope: float = 0.01):
     return ops.where(x > 0, x, negative_slope * x)
 
 
-@definition
-def layer_norm(x, weight, bias, /, eps=1e-5):
-    """Give each last-axis vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
+def layer_norm(x, normalized_shape: int | Sequence[int], weight=None, bias=None, eps: float = 1e-5):
+    """Give each vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
 
-    y = (x - E[x]) / √(Var[x] + eps) · weight + bias; weight and bias have the size of the last axis, or are None.
+    y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last few, which
+    are then normalised together, and is the shape of weight and bias, if they are given.
     """
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if tuple(x.shape[-len(shape):]) != shape:
+        raise ValueError(f"layer_norm over {shape} was given {tuple(x.shape)}: the last axes must be those")
+    if len(shape) == 1:
+        return _layer_norm(x, weight, bias, eps)
+    weight, bias = (p if p is None else ops.flatten(p) for p in (weight, bias))
+    return ops.reshape(_layer_norm(ops.flatten(x, -len(shape)), weight, bias, eps), x.shape)
+
+
+@definition
+def _layer_norm(x, weight, bias, /, eps):
+    """layer_norm over the last axis."""
     centred = x - ops.mean(x, -1, True)
     variance = ops.mean(centred * centred, -1, True)
     y = centred / ops.sqrt(variance + eps)
@@ -57,11 +75,11 @@ def layer_norm(x, weight, bias, /, eps=1e-5):
     return y if bias is None else y + bias
 
 
-@definition
-def rms_norm(x, weight, /, eps=None):
+def rms_norm(x, normalized_shape: int, weight=None, eps: float | None = None):
     """x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019, eq. 4); eps None is the dtype's smallest step."""
-    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
-    y = x / ops.sqrt(ops.mean(x * x, -1, True) + eps)
+    if x.shape[-1:] != (normalized_shape,):
+        raise ValueError(f"rms_norm over {normalized_shape} was given {tuple(x.shape)}: the last axis must be that long")
+    y = x / ops.sqrt(ops.mean(x * x, -1, True) + (float(np.finfo(x.dtype).eps) if eps is None else eps))
     return y if weight is None else y * weight
 
 
@@ -70,7 +88,7 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     N, C = x.shape[:2]
     if C % num_groups:
         raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups")
-    y = ops.reshape(layer_norm(ops.reshape(x, (N, num_groups, -1)), None, None, eps), x.shape)
+    y = ops.reshape(_layer_norm(ops.reshape(x, (N, num_groups, -1)), None, None, eps), x.shape)
     return _per_channel(y, weight, bias)
 
 
@@ -111,15 +129,16 @@ def _per_channel(x, weight, bias):
 
 def dropout(x, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None):
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
-    return x if not training or p == 0 else ops.dropout(x, _keep(x, x.shape, p, rng), p)
+    keep = _keep(x, x.shape, p, rng) if training else None
+    return x if keep is None else ops.dropout(x, keep, p)
 
 
 def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Any:
-    """A boolean array, each entry true with probability 1 - p, where `like` lives; drawn on the CPU."""
+    """A boolean array, each entry true with probability 1 - p, where `like` lives but drawn on the CPU; None if p is 0."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
     array = like.data if isinstance(like, Tensor) else like
-    return backend.of(array).xp.asarray(ops.generator(rng).random(shape, dtype=np.float32) >= p)
+    return backend.of(array).xp.asarray(ops.generator(rng).random(shape, dtype=np.float32) >= p) if p else None
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
@@ -155,7 +174,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
         attn_mask = attn_mask if attn_mask.dtype == bool else attn_mask.astype(query.dtype)
         if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
             raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
-    keep = _keep(query, scores, dropout_p, rng) if dropout_p else None
+    keep = _keep(query, scores, dropout_p, rng)
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, 1 / math.sqrt(query.shape[-1]) if scale is None else scale, is_causal)
 
 

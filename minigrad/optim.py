@@ -191,7 +191,8 @@ class Adagrad(Optimizer):
             memory.update(step=0, sum=home.xp.full_like(param, group["initial_accumulator_value"]))
         lr = group["lr"] / (1 + memory["step"] * group["lr_decay"])
         memory["step"] += 1
-        home.kernels["adagrad_step"](home.xp, param, grad, memory["sum"], lr=lr, eps=group["eps"], weight_decay=group["weight_decay"])
+        home.kernels["adagrad_step"](home.xp, param, grad, memory["sum"], lr=lr, eps=group["eps"],
+                                     weight_decay=group["weight_decay"])
 
 
 class EMA:
@@ -212,12 +213,15 @@ class EMA:
     def update(self) -> None:
         """Let the averages follow the weights by one step."""
         for average, p in zip(self.averages, self.params):
-            average += (1 - self.decay if self.n_averaged else 1) * (p.data - average)
+            if self.n_averaged:
+                average += (1 - self.decay) * (p.data - average)
+            else:
+                average[...] = p.data
         self.n_averaged += 1
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside the block the parameters hold the averages; after it, what they held before, to the bit.  Do not train inside."""
+        """Inside the block the parameters hold the averages; after it, exactly what they held before.  Do not train inside."""
         weights = [p.data for p in self.params]
         self._hold(self.averages)
         try:

@@ -246,7 +246,19 @@ class Tensor:
     def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
     def transpose(self, *axes) -> Tensor: return ops.transpose(self, axes or None)
     def swapaxes(self, a: int, b: int) -> Tensor: return ops.swapaxes(self, a, b)
+    def squeeze(self, axis: int | None = None) -> Tensor: return ops.squeeze(self, axis)
+    def flatten(self, start_axis: int = 0) -> Tensor: return ops.flatten(self, start_axis)
     def astype(self, dtype: Any) -> Tensor: return ops.astype(self, dtype)
+    def exp(self) -> Tensor: return ops.exp(self)
+    def log(self) -> Tensor: return ops.log(self)
+    def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def abs(self) -> Tensor: return ops.abs(self)
+    def tanh(self) -> Tensor: return ops.tanh(self)
+    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
+    def relu(self) -> Tensor: return ops.relu(self)
+    def clip(self, low: float | None, high: float | None) -> Tensor: return ops.clip(self, low, high)
+    def softmax(self, axis: int = -1, **also) -> Tensor: return ops.softmax(self, axis, **also)
+    def log_softmax(self, axis: int = -1, **also) -> Tensor: return ops.log_softmax(self, axis, **also)
     T = property(lambda self: ops.transpose(self), doc="All axes in reverse order.")
     mT = property(lambda self: ops.swapaxes(self, -1, -2), doc="The last two axes swapped.")
 
@@ -265,7 +277,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     """The bare array of whatever a user may give; Python floats, alone or in lists, become float32."""
     if isinstance(data, Tensor):
         data = data.data
-    if isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, np.generic):
+    if isinstance(data, (bool, int, float, str, list, tuple)) and not isinstance(data, np.generic):
         data = np.array([as_array(item) if isinstance(item, Tensor) else item for item in data]
                         if isinstance(data, (list, tuple)) else data)
         if data.dtype.kind not in "biuf":

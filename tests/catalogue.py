@@ -5,34 +5,14 @@ test_catalogue.py puts every row to every question, and fails when an op has no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
+import catalogue_recurrent
 import numpy as np
+from rows import P, R, Row
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import losses, ops
-from minigrad.nn import recurrent
-
-
-class Row(NamedTuple):
-    op: str                                     # its name in primitive.OPS, or that of a function made of other ops
-    call: Callable                              # the public function, on the inputs
-    inputs: tuple                               # float64 arrays are to be Tensors; integers and booleans stay bare arrays
-    reference: Callable                         # the same, in NumPy
-    batch: tuple[int, ...] = (0,)               # the inputs whose first axis may have any length, if all of these have the same
-
-
-rng = np.random.default_rng(0)
-
-
-def R(*shape: int) -> np.ndarray:
-    return rng.standard_normal(shape)
-
-
-def P(*shape: int) -> np.ndarray:
-    return 0.5 + rng.random(shape)
 
 
 def added_at(g, shape, index):
@@ -84,34 +64,6 @@ def cross_entropy(x, labels, weight=None, ignore=-100, smoothing=0.0, reduction=
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
-
-
-def lstm(gates, weight, bias, h, c):
-    states = []
-    for step in gates:
-        i, f, g, o = np.split(step + h @ weight.T + bias, 4, 1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-        states.append(np.stack([h, c], 1))
-    return np.stack(states)
-
-
-def gru(gates, weight, bias, h):
-    states = []
-    for step in gates:
-        (r, z, n), (r_h, z_h, n_h) = np.split(step, 3, 1), np.split(h @ weight.T + bias, 3, 1)
-        z = sigmoid(z + z_h)
-        h = (1 - z) * np.tanh(n + sigmoid(r + r_h) * n_h) + z * h
-        states.append(h)
-    return np.stack(states)
-
-
-def rnn(gates, weight, bias, h, mask):
-    states = []
-    for step, on in zip(gates, mask):
-        h = np.where(on[:, None], np.tanh(step + h @ weight.T + bias), h)
-        states.append(h)
-    return np.stack(states)
 
 
 MASK = np.array([[True, False, True], [False, False, False]])                  # the second query may attend to nothing
@@ -170,7 +122,8 @@ ROWS = [
     Row("min", lambda x: mg.min(x, -1), (R(2, 3),), lambda x: x.min(-1)),
     Row("argmax", lambda x: mg.argmax(x, 1), (R(2, 3),), lambda x: x.argmax(1)),
     Row("logsumexp", lambda x: mg.logsumexp(x, 1), (R(2, 3),), lambda x: np.log(np.exp(x).sum(1))),
-    Row("logsumexp", lambda x: mg.logsumexp(x, (1, 2), True), (R(2, 3, 2),), lambda x: np.log(np.exp(x).sum((1, 2), keepdims=True))),
+    Row("logsumexp", lambda x: mg.logsumexp(x, (1, 2), True), (R(2, 3, 2),),
+        lambda x: np.log(np.exp(x).sum((1, 2), keepdims=True))),
     Row("softmax", mg.softmax, (R(2, 3),), softmax),
     Row("softmax", lambda x: mg.softmax(x, 1), (R(2, 3, 2),), lambda x: softmax(x, 1)),
     Row("log_softmax", mg.log_softmax, (R(2, 3),), lambda x: np.log(softmax(x))),
@@ -183,7 +136,8 @@ ROWS = [
     Row("transpose", mg.transpose, (R(2, 3, 2),), np.transpose),
     Row("transpose", lambda x: mg.transpose(x, (2, 0, 1)), (R(2, 3, 2),), lambda x: x.transpose(2, 0, 1)),
     Row("concatenate", lambda *xs: mg.concatenate(xs), (R(2, 3), R(1, 3)), lambda *xs: np.concatenate(xs), (0, 1)),
-    Row("concatenate", lambda *xs: mg.concatenate(xs, -1), (R(2, 3), R(2, 1), R(2, 2)), lambda *xs: np.concatenate(xs, -1), (0, 1, 2)),
+    Row("concatenate", lambda *xs: mg.concatenate(xs, -1), (R(2, 3), R(2, 1), R(2, 2)), lambda *xs: np.concatenate(xs, -1),
+        (0, 1, 2)),
     Row("expand_dims", lambda x: mg.expand_dims(x, -1), (R(2, 3),), lambda x: x[..., None]),
     Row("squeeze", lambda x: mg.squeeze(x, 1), (R(2, 1, 3),), lambda x: x[:, 0]),
     Row("flatten", lambda x: mg.flatten(x), (R(2, 3),), np.ravel),
@@ -212,7 +166,8 @@ ROWS = [
     Row("linear", F.linear, (R(2, 3), R(2, 3), R(2)), lambda x, w, b: x @ w.T + b),
     Row("linear", F.linear, (R(2, 3, 2), R(3, 2), R(3)), lambda x, w, b: x @ w.T + b),
     Row("linear", lambda x, w: F.linear(x, w, None), (R(2, 3), R(2, 3)), lambda x, w: x @ w.T),
-    Row("einsum", lambda *xs: mg.einsum("bij,bkj->bik", *xs), (R(2, 3, 2), R(2, 3, 2)), lambda *xs: np.einsum("bij,bkj->bik", *xs), (0, 1)),
+    Row("einsum", lambda *xs: mg.einsum("bij,bkj->bik", *xs), (R(2, 3, 2), R(2, 3, 2)),
+        lambda *xs: np.einsum("bij,bkj->bik", *xs), (0, 1)),
     Row("einsum", lambda *xs: mg.einsum("i,ij,...j->...", *xs), (R(2), R(2, 3), R(2, 1, 3)),
         lambda *xs: np.einsum("i,ij,...j->...", *xs), (2,)),
     # random
@@ -223,19 +178,18 @@ ROWS = [
     Row("silu", F.silu, (R(2, 3),), lambda x: x * sigmoid(x)),
     Row("softplus", F.softplus, (R(2, 3),), lambda x: np.log1p(np.exp(x))),
     Row("leaky_relu", F.leaky_relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0.01 * x)),
-    Row("layer_norm", F.layer_norm, (R(2, 3), R(3), R(3)), layer_norm),
-    Row("layer_norm", lambda x: F.layer_norm(x, None, None, 1e-2), (R(2, 2, 3),), lambda x: layer_norm(x, eps=1e-2)),
-    Row("rms_norm", lambda x, w: F.rms_norm(x, w, 1e-5), (R(2, 3), R(3)), lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w),
-    Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 3), R(2, 2, 3), R(2, 2, 3)), attention, (0, 1, 2)),
+    Row("layer_norm", lambda x, w, b: F.layer_norm(x, 3, w, b), (R(2, 3), R(3), R(3)), layer_norm),
+    Row("layer_norm", lambda x: F.layer_norm(x, 3, eps=1e-2), (R(2, 2, 3),), lambda x: layer_norm(x, eps=1e-2)),
+    Row("rms_norm", lambda x, w: F.rms_norm(x, 3, w, 1e-5), (R(2, 3), R(3)),
+        lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w),
+    Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 3), R(2, 2, 3), R(2, 2, 3)), attention,
+        (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5),
         (R(2, 3, 2), R(2, 3, 2), R(2, 3, 2)), lambda q, k, v: attention(q, k, v, np.tri(3), scale=0.5), (0, 1, 2)),
-    Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 2), R(2, 3, 2), R(2, 3, 1), MASK), attention, (0, 1, 2)),
+    Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 2), R(2, 3, 2), R(2, 3, 1), MASK), attention,
+        (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m - 0.5),
         (R(2, 2, 2), R(2, 3, 2), R(2, 3, 2), MASK), lambda q, k, v, m: attention(q, k, v, added=m - 0.5), (0, 1, 2)),
-    # recurrent layers: gates of 2 steps for 3 sequences, then weights and first states of size 2
-    Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(2, 3, 8), R(8, 2), R(8), R(3, 2), R(3, 2)), lstm, ()),
-    Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(2, 3, 6), R(6, 2), R(6), R(3, 2)), gru, ()),
-    Row("rnn", lambda *xs: recurrent._rnn(*xs, "tanh"), (R(2, 3, 2), R(2, 2), R(2), R(3, 2), R(2, 3) > 0), rnn, ()),
     # losses
     Row("cross_entropy", losses.cross_entropy, (R(4, 5), LABELS), cross_entropy, ()),
     Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, [1, 2, 3, 4, 5], 2, "sum", 0.25), (R(4, 5), LABELS % 5),
@@ -243,4 +197,5 @@ ROWS = [
     Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, reduction="none"), (R(4, 5, 2), LABELS[:, None] + [[0, 0]]),
         lambda x, t: cross_entropy(x, t, reduction="none"), (0, 1)),
     Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
+    *[row._replace(batch=()) for row in catalogue_recurrent.ROWS],             # their first axis is time: no step, no state
 ]

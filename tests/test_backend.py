@@ -25,7 +25,8 @@ def test_the_array_says_where_it_lives():
 
 @pytest.mark.parametrize("thing", ["text", [1.0], {1: 2}, object()])
 def test_what_is_no_array(thing):
-    with pytest.raises(TypeError, match=f"{type(thing).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number"):
+    with pytest.raises(TypeError,
+                       match=f"{type(thing).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number"):
         backend.of(thing)
 
 
@@ -98,10 +99,12 @@ class Finder:
 MISSING = {
     "not installed": (ModuleNotFoundError("No module named 'cupy'", name="cupy"),
                       r'CuPy is not installed: pip install "minigrad-learn\[cuda13\]"'),
-    "a part is missing": (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), r"installed but broken \(No module named 'fastrlock'\)"),
+    "a part is missing": (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"),
+                          r"installed but broken \(No module named 'fastrlock'\)"),
     "two wheels": (ImportError("libcudart.so.12: cannot open"), r"broken \(libcudart.so.12.*uninstall every cupy-\* package"),
     "a wrong numpy": (AttributeError("_ARRAY_API not found"), "broken"),
-    "no driver": (fake_cupy(raiser(CUDARuntimeError(35))), "no NVIDIA driver, or it is too old for CUDA 13: install or update the driver"),
+    "no driver": (fake_cupy(raiser(CUDARuntimeError(35))),
+                  "no NVIDIA driver, or it is too old for CUDA 13: install or update the driver"),
     "no device": (fake_cupy(raiser(CUDARuntimeError(100))), "sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"),
     "device hidden": (fake_cupy(lambda: 0), "sees no GPU"),
     "runtime fails": (fake_cupy(raiser(CUDARuntimeError(999))), r"the CUDA runtime does not answer \(cudaError 999\)"),
@@ -112,7 +115,8 @@ MISSING = {
 
 
 @pytest.mark.parametrize("way", MISSING)
-@pytest.mark.parametrize("ask", [lambda: backend.get("cuda"), lambda: Tensor([1.0], device="cuda"), lambda: Tensor([1.0]).to("cuda")])
+@pytest.mark.parametrize("ask",
+                         [lambda: backend.get("cuda"), lambda: Tensor([1.0], device="cuda"), lambda: Tensor([1.0]).to("cuda")])
 def test_one_clear_error_for_each_way_cupy_can_be_missing(way, ask, monkeypatch):
     found, text = MISSING[way]
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
@@ -141,8 +145,9 @@ def test_where_cupy_works_it_is_registered_once(monkeypatch):
 
 def imported_by(statement):
     """The packages that are loaded after this statement and were not before, in a fresh Python."""
-    code = f"import sys; before = set(sys.modules); {statement}; print(*{{m.partition('.')[0] for m in set(sys.modules) - before}})"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    code = f"import sys; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    return {name.partition(".")[0] for name in loaded}
 
 
 def test_import_minigrad_loads_numpy_and_nothing_heavier():
@@ -151,6 +156,7 @@ def test_import_minigrad_loads_numpy_and_nothing_heavier():
 
 
 def test_a_user_of_layers_and_losses_needs_numpy_alone():
-    loaded = imported_by("import minigrad as mg; from minigrad import nn, optim, losses, functional, schedule, metrics, data, pretrained")
-    heavy = {"cupy", "cupyx", "torch", "transformers", "tokenizers", "safetensors", "ml_dtypes", "tqdm", "matplotlib", "scipy", "hypothesis"}
+    loaded = imported_by("from minigrad import nn, optim, losses, functional, schedule, metrics, data, pretrained")
+    heavy = {"cupy", "cupyx", "torch", "transformers", "tokenizers", "safetensors", "ml_dtypes", "tqdm", "matplotlib", "scipy",
+             "hypothesis"}
     assert loaded & heavy == set()

@@ -20,9 +20,11 @@ NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in RO
 every_row = pytest.mark.parametrize("row", NAMED)
 NO_GRADIENT = {"sign", "argmax", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 NEEDS_EXAMPLES = {"mse_loss", "lstm", "gru", "rnn"}                            # a mean of nothing; no step, no state
-BROADCASTING = {"add", "subtract", "multiply", "divide", "power_by", "maximum", "minimum", "where", *NO_GRADIENT - {"sign", "argmax"}}
+BROADCASTING = {"add", "subtract", "multiply", "divide", "power_by", "maximum", "minimum", "where",
+                *NO_GRADIENT - {"sign", "argmax"}}
 BACKEND = Path(backend.__file__).parent
-TABLES = {file.stem: import_module(f"minigrad.backend.{file.stem}").table for file in BACKEND.glob("*kernels.py") if "cuda" not in file.stem}
+TABLES = {file.stem: import_module(f"minigrad.backend.{file.stem}").table
+          for file in BACKEND.glob("*kernels.py") if "cuda" not in file.stem}
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,8 @@ def run(row, inputs, again=False):
 def assert_same(found, expected, tolerance):
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance * abs(b).max(initial=1))
+        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance,
+                                   atol=tolerance * abs(b).max(initial=1))
 
 
 def test_every_op_has_a_row():
@@ -224,17 +227,15 @@ def test_every_kernel_stands_under_the_name_of_an_op(table):
     assert set(fused(table)) - set(OPS) == set()
 
 
-KERNEL_ROWS = [pytest.param(p.values[0], table, id=f"{p.id}-{table}")
-               for p, table in product(NAMED, TABLES) if p.values[0].op in fused(table)]
+KERNEL_ROWS = [pytest.param(p.values[0], table, n, id=f"{p.id}-{table}-{n}")
+               for p, table, n in product(NAMED, TABLES, (None, 0, 1, 1000))
+               if p.values[0].op in fused(table) and (n is None or p.values[0].batch)]
 
 
-@pytest.mark.parametrize(("row", "table"), KERNEL_ROWS)
+@pytest.mark.parametrize(("row", "table", "n"), KERNEL_ROWS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5), ("float16", 1e-2)])
-@pytest.mark.parametrize("n", [None, 0, 1, 1000])
-def test_a_kernel_is_what_the_op_means(row, table, dtype, tolerance, n):
-    """Forward and backward, at one example, none, and enough of them to be worked on in blocks."""
-    if n is not None and not row.batch:
-        pytest.skip("the row is for one length")
+def test_a_kernel_is_what_the_op_means(row, table, n, dtype, tolerance):
+    """Forward and backward, on the row's inputs, on no example, on one, and on enough of them to be worked on in blocks."""
     inputs = cast(row.inputs if n is None else longer(row, n), dtype)
     with kernels(fused(table)):
         found = run(row, inputs)

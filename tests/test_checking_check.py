@@ -27,7 +27,8 @@ def test_what_is_right_passes(order):
 
 
 def test_inputs_may_be_one_or_many_tensors_or_arrays_of_any_dtype():
-    assert gradcheck(mg.sin, X) and gradcheck(mg.sin, [Tensor(X)]) and gradcheck(ops.multiply, (X.astype("f4"), Tensor([1.0, 2.0, 3.0])))
+    assert gradcheck(mg.sin, X) and gradcheck(mg.sin, [Tensor(X)]) and gradcheck(ops.multiply,
+                                                                                 (X.astype("f4"), Tensor([1.0, 2.0, 3.0])))
     assert mg.gradcheck is gradcheck
 
 

@@ -33,7 +33,8 @@ def test_cross_entropy_is_torchs(case):
     ours, theirs = Tensor(logits, requires_grad=True), torch.tensor(logits, requires_grad=True)
     with np.errstate(invalid="ignore", divide="ignore"):       # a mean over no labels is nan, in torch too
         loss = losses.cross_entropy(ours, labels, weight, **options)
-        expected = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels), None if weight is None else torch.tensor(weight), **options)
+        expected = torch.nn.functional.cross_entropy(theirs, torch.tensor(labels),
+                                                     None if weight is None else torch.tensor(weight), **options)
         np.testing.assert_allclose(loss.numpy(), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
         seed = np.asarray(np.cos(np.arange(loss.size)).reshape(loss.shape))
         expected.backward(torch.tensor(seed))
@@ -75,7 +76,7 @@ def test_a_class_weight_of_the_model_may_be_any_list():
     ([0, -1, 2, 3], {}, IndexError, "id -1 at position 1 is out of range"),
     ([0, -1, 2, 3], {"ignore_index": 0}, IndexError, "id -1 at position 1"),
     ([0.0, 1.0, 2.0, 3.0], {}, TypeError, r"cross_entropy: ids must be integers, these have dtype float32.*astype\('int64'\)"),
-    ([0, 1, 2], {}, ValueError, r"logits \(4, 5\) \(N, C, …\) ask for labels of shape \(4,\), these have \(3,\)"),
+    ([0, 1, 2], {}, ValueError, r"input \(4, 5\) \(N, C, …\) asks for labels of shape \(4,\), these have \(3,\)"),
     ([[0], [1], [2], [3]], {}, ValueError, r"labels of shape \(4,\), these have \(4, 1\)"),
     ([0, 1, 2, 3], {"reduction": "avg"}, ValueError, "reduction='avg' is not known: type one of 'mean', 'sum', 'none'"),
     ([0, 1, 2, 3], {"weight": [1.0, 2.0]}, ValueError, r"class weights have shape \(2,\), but there are 5 classes"),
@@ -98,7 +99,8 @@ def test_mse_is_torchs(reduction):
     torch = pytest.importorskip("torch")
     x, t = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
     ours, theirs = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-    loss, expected = losses.mse_loss(ours, t, reduction), torch.nn.functional.mse_loss(theirs, torch.tensor(t), reduction=reduction)
+    loss, expected = losses.mse_loss(ours, t, reduction), torch.nn.functional.mse_loss(theirs, torch.tensor(t),
+                                                                                       reduction=reduction)
     np.testing.assert_allclose(loss.numpy(), expected.detach().numpy(), rtol=1e-14)
     expected.sum().backward()
     np.testing.assert_allclose(grad(mg.sum(loss), ours).numpy(), theirs.grad.numpy(), rtol=1e-14)
@@ -106,7 +108,8 @@ def test_mse_is_torchs(reduction):
 
 
 def test_what_mse_refuses():
-    with pytest.raises(ValueError, match=r"prediction has shape \(4, 1\) and target \(4,\).*every prediction with every target.*reshape"):
+    with pytest.raises(ValueError,
+                       match=r"input has shape \(4, 1\) and target \(4,\).*every prediction with every target.*reshape"):
         losses.mse_loss(Tensor(np.zeros((4, 1))), np.zeros(4))
     with pytest.raises(ValueError, match="mse_loss: reduction='max'"):
         losses.mse_loss(Tensor(np.zeros(4)), np.zeros(4), "max")

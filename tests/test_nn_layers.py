@@ -71,7 +71,7 @@ def test_blend_goes_from_nothing_to_layer_norm(alpha):
 
 
 def test_layer_norm_refuses_another_size():
-    with pytest.raises(ValueError, match=r"LayerNorm over \(3,\) was given \(2, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"layer_norm over \(3,\) was given \(2, 3, 4\)"):
         LayerNorm(3)(X)
 
 

@@ -17,7 +17,8 @@ def leaf(*values):
     return Tensor(np.array(values, np.float64), requires_grad=True)
 
 
-@given(mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0), st.sampled_from([ops.add, ops.multiply, ops.divide]))
+@given(mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0),
+       st.sampled_from([ops.add, ops.multiply, ops.divide]))
 def test_broadcasting_is_undone_whatever_the_shapes(shapes, op):
     a, b = (Tensor(1 + np.arange(np.prod(s), dtype=float).reshape(s), requires_grad=True) for s in shapes.input_shapes)
     y = op(a, b)

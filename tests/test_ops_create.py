@@ -8,8 +8,10 @@ from minigrad.tensor import Tensor
 
 @pytest.mark.parametrize(("made", "expected"), [
     (mg.zeros(2), np.zeros(2, "f4")), (mg.ones((2, 3)), np.ones((2, 3), "f4")), (mg.full((), 7), np.array(7, "f4")),
-    (mg.full(2, 7, "int64"), np.array([7, 7])), (mg.zeros((0, 2), "float64"), np.zeros((0, 2))), (mg.eye(2), np.eye(2, dtype="f4")),
-    (mg.arange(3), np.arange(3)), (mg.arange(1, 7, 2), np.array([1, 3, 5])), (mg.arange(0, 1, 0.25), np.array([0, 0.25, 0.5, 0.75], "f4")),
+    (mg.full(2, 7, "int64"), np.array([7, 7])), (mg.zeros((0, 2), "float64"), np.zeros((0, 2))),
+    (mg.eye(2), np.eye(2, dtype="f4")),
+    (mg.arange(3), np.arange(3)), (mg.arange(1, 7, 2), np.array([1, 3, 5])),
+    (mg.arange(0, 1, 0.25), np.array([0, 0.25, 0.5, 0.75], "f4")),
     (mg.arange(3.0), np.arange(3, dtype="f4")), (mg.arange(2, dtype="float64"), np.arange(2.0)),
     (mg.full_like(Tensor([1.0, 2.0]), 5), np.full(2, 5, "f4")), (mg.zeros_like(Tensor([1, 2])), np.zeros(2, int)),
     (mg.ones_like(Tensor(np.ones(2, "f2"))), np.ones(2, "f2")),

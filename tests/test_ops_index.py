@@ -38,7 +38,8 @@ def test_slices_and_numbers(shape, data):
 
 @given(array_shapes(min_dims=1, max_dims=3, max_side=3), st.data())
 def test_integer_arrays_where_repeated_entries_add_up(shape, data):
-    assert_indexes_like_numpy(numbered(shape), data.draw(integer_array_indices(shape, result_shape=array_shapes(max_dims=2, max_side=4))))
+    assert_indexes_like_numpy(numbered(shape),
+                              data.draw(integer_array_indices(shape, result_shape=array_shapes(max_dims=2, max_side=4))))
 
 
 @given(st.data())
@@ -59,7 +60,8 @@ def test_masks_and_mixtures(index):
 
 
 def test_lists_and_tensors_as_indices():
-    for index in ([2, 0, 2], Tensor([2, 0, 2]), (slice(None), [1, 1]), (Tensor([0, 1]), [1, 1]), [[0], [1]], Tensor(X[:, 0, 0] > 5)):
+    for index in ([2, 0, 2], Tensor([2, 0, 2]), (slice(None), [1, 1]), (Tensor([0, 1]), [1, 1]), [[0], [1]],
+                  Tensor(X[:, 0, 0] > 5)):
         parts = [p.numpy() if isinstance(p, Tensor) else np.array(p) if isinstance(p, list) else p
                  for p in (index if isinstance(index, tuple) else (index,))]
         np.testing.assert_array_equal(T[index].numpy(), X[tuple(parts)])
@@ -109,7 +111,8 @@ def test_ids_of_any_kind(ids):
 
 
 @pytest.mark.parametrize(("ids", "error", "text"), [
-    ([[0, 1], [2, 6]], IndexError, r"embedding: id 6 at position \(1, 1\) is out of range for an embedding of 6 rows: 0 to 5 are allowed"),
+    ([[0, 1], [2, 6]], IndexError,
+     r"embedding: id 6 at position \(1, 1\) is out of range for an embedding of 6 rows: 0 to 5 are allowed"),
     ([0, -1], IndexError, r"embedding: id -1 at position 1 is out of range"),
     ([0.0, 1.0], TypeError, r"embedding: ids must be integers, these have dtype float32: use .astype\('int64'\)"),
     ([True], TypeError, "ids must be integers, these have dtype bool"),

@@ -18,7 +18,8 @@ from minigrad.tensor import Tensor, grad
 def test_any_axes(shape, data, keepdims, name):
     """Value as NumPy's; the gradient against a directional difference."""
     axes = st.integers(-len(shape), len(shape) - 1)
-    axis = data.draw(st.none() | (axes | st.sets(st.integers(0, len(shape) - 1)).map(tuple)) if shape else st.sampled_from([None, ()]))
+    axis = data.draw(st.none() | (axes | st.sets(st.integers(0, len(shape) - 1)).map(tuple)) if shape else st.sampled_from([None,
+                                                                                                                            ()]))
     x = np.random.default_rng(0).permutation(np.prod(shape, dtype=int)).reshape(shape) * 0.37
     y = getattr(mg, name)(Tensor(x), axis, keepdims)
     expected = getattr(np, name)(x, axis=axis, keepdims=keepdims)
@@ -81,7 +82,8 @@ def test_no_examples_and_nothing_to_average():
 
 def test_variance_with_torchs_spelling_and_correction():
     x = np.random.default_rng(0).standard_normal((3, 4))
-    np.testing.assert_allclose(mg.var(Tensor(x), dim=0, keepdim=True, correction=1).numpy(), x.var(0, ddof=1, keepdims=True), rtol=1e-13)
+    np.testing.assert_allclose(mg.var(Tensor(x), dim=0, keepdim=True, correction=1).numpy(), x.var(0, ddof=1, keepdims=True),
+                               rtol=1e-13)
     assert (mg.var(Tensor(np.full(5, 1e4, np.float32))).item(), mg.var(Tensor([1, 2])).dtype) == (0, np.float32)
 
 

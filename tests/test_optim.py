@@ -1,4 +1,6 @@
 """Every optimiser walks where torch's does, resumes where it stopped, and says what is wrong with what it was given."""
+import inspect
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,13 @@ OPTIONS = [
     ("AdamW", {}),
     ("AdamW", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
     ("AdamW", {"lr": 0.05, "weight_decay": 0.0}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.1}),
+    ("RMSprop", {"momentum": 0.9}),
+    ("RMSprop", {"centered": True}),
+    ("RMSprop", {"lr": 0.005, "momentum": 0.5, "centered": True, "weight_decay": 0.01}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.05, "weight_decay": 0.1, "initial_accumulator_value": 0.3, "eps": 1e-4}),
 ]
 every_option = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda x: x if isinstance(x, str) else ",".join(x))
 START = [np.random.default_rng(0).standard_normal(shape) for shape in ((3, 4), (5,), ())]
@@ -247,3 +256,61 @@ def test_what_cannot_be_resumed():
     with pytest.raises(ValueError, match=r"parameter 0 has shape \(\), its saved exp_avg has \(3, 4\)"):
         swapped.load_state_dict(saved)
     assert not swapped.state and swapped.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"])
+def test_arguments_are_in_the_order_of_torch_and_what_is_missing_comes_last(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = (list(inspect.signature(getattr(room, name)).parameters.values()) for room in (optim, torch.optim))
+    assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs[:len(ours)]]
+
+
+def test_an_average_follows_the_weights_as_that_of_torch():
+    torch = pytest.importorskip("torch")
+    swa = torch.optim.swa_utils
+    ours, model = parameters(), torch.nn.ParameterList(torch.tensor(w) for w in START)
+    ema, averaged = optim.EMA(ours, 0.9), swa.AveragedModel(model, multi_avg_fn=swa.get_ema_multi_avg_fn(0.9))
+    ours_walk, their_walk = optim.SGD(ours, 0.1), torch.optim.SGD(model.parameters(), 0.1)
+    for step in range(100):
+        walk(ours_walk, ours, [step])
+        walk_torch(torch, their_walk, list(model), [step])
+        ema.update()
+        averaged.update_parameters(model)
+    with ema.applied():
+        assert_same(ours, list(averaged.module), 1e-12)
+    assert_same(ours, list(model), 1e-10)
+
+
+def test_an_average_is_lent_and_given_back_exactly_even_after_an_error():
+    ours = parameters(np.float32)
+    ema, optimizer = optim.EMA((p for p in ours), decay=0.5), optim.SGD(ours, 0.1)
+    walk(optimizer, ours, [1])
+    ema.update()                                # the first time, the weights as they are
+    first = [p.numpy().copy() for p in ours]
+    walk(optimizer, ours, [2])
+    ema.update()
+    arrays, versions = [p.data for p in ours], [p.version for p in ours]
+    with pytest.raises(KeyError), ema.applied():
+        for p, old, now in zip(ours, first, arrays, strict=True):
+            np.testing.assert_allclose(p.numpy(), (old + now) / 2, rtol=1e-6)
+        raise KeyError
+    assert all(p.data is array and p.version == version + 2 for p, array, version in zip(ours, arrays, versions, strict=True))
+
+    resumed_weights = parameters(like=ours, dtype=np.float32)
+    resumed = optim.EMA(resumed_weights, decay=0.5)
+    resumed.load_state_dict(ema.state_dict())
+    for averages, ps in ((ema, ours), (resumed, resumed_weights)):
+        walk(optim.SGD(ps, 0.1), ps, [4])
+        averages.update()
+    assert all((a == b).all() for a, b in zip(ema.averages, resumed.averages, strict=True))
+
+
+def test_what_an_average_refuses():
+    with pytest.raises(ValueError, match=r"decay to be in \[0, 1\], but got 1.5"):
+        optim.EMA([W], 1.5)
+    with pytest.raises(ValueError, match=r"averages have shapes \[\(2,\)\], but these parameters have .*is it this model"):
+        optim.EMA(parameters()).load_state_dict(optim.EMA([W]).state_dict())
+    ours = parameters()
+    loss, ema = (ours[0] * ours[0]).sum(), optim.EMA(ours)
+    with pytest.raises(RuntimeError, match="written into"), ema.applied():
+        loss.backward()                         # what was computed with the weights is not differentiated at the averages

@@ -55,7 +55,7 @@ def test_what_is_padded_does_not_matter():
 def test_every_weight_learns_except_the_padding_row():
     model = classifier(rng=0)
     ids = np.where(MASK, IDS, 0)
-    model(ids, MASK, labels=[0, 1, 0]).loss.backward()
+    model(ids, labels=[0, 1, 0]).loss.backward()                # no mask: other words do look at the padding
     assert all(np.abs(p.grad.numpy()).max() > 0 for name, p in model.named_parameters())
     rows = np.abs(model.bert.embeddings.word_embeddings.weight.grad.numpy()).max(1) > 0
     assert set(rows.nonzero()[0]) == set(ids[ids > 0])
@@ -85,12 +85,17 @@ def test_dropout_acts_in_training_and_follows_the_seed():
     assert (model(IDS).logits.numpy() != model(IDS).logits.numpy()).any()
     model.eval()
     assert (model(IDS).logits.numpy() == model(IDS).logits.numpy()).all()
-    still = classifier(0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).train()
-    assert (still(IDS).logits.numpy() == still.eval()(IDS).logits.numpy()).all()
-    for config in ({"attention_probs_dropout_prob": 0.0}, {"hidden_dropout_prob": 0.0}):                # both kinds act,
-        model = classifier(0, **config, classifier_dropout=0.0)
-        assert (model.train()(IDS).logits.numpy() != model.eval()(IDS).logits.numpy()).any()
-    assert classifier(0, classifier_dropout=0.7).dropout.p == 0.7                                       # and the head's own
+    assert classifier(hidden_dropout_prob=0.3).dropout.p == 0.3 and classifier(classifier_dropout=0.7).dropout.p == 0.7
+
+
+def test_every_dropout_acts():
+    model = classifier(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    still, places = model(IDS).logits.numpy(), [m for m in model.train().modules() if hasattr(m, "p")]
+    assert (model(IDS).logits.numpy() == still).all() and len(places) == 1 + 2 * 3 + 1
+    for place in places:
+        place.p = 0.5
+        assert (model(IDS).logits.numpy() != still).any()
+        place.p = 0.0
 
 
 def test_losses():

@@ -71,6 +71,7 @@ def test_the_configuration_is_kept_whole(saved):
     ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {"num_labels": 3}, {0: "a", 1: "b", 2: "c"}),
     ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {"num_labels": 1}, {0: "LABEL_0"}),
     ({"id2label": {"0": "a"}, "num_labels": 1}, {"id2label": {0: "x", 1: "y"}, "label2id": {"x": 0, "y": 1}}, {0: "x", 1: "y"}),
+    ({"id2label": {"0": "a"}}, {"id2label": ["x", "y"]}, {0: "x", 1: "y"}),
 ])
 def test_label_names_and_their_number_go_together(entries, changes, labels):
     config = BertConfig.from_dict({"model_type": "bert", **entries}, **changes)
@@ -127,7 +128,9 @@ def test_a_classifier_from_a_base_models_file(saved):
 def test_a_file_without_a_pooler_gets_a_new_one_but_nothing_else_may_lack(saved):
     _, directory = saved
     rewrite(directory, lambda weights: {name: a for name, a in weights.items() if "pooler" not in name})
-    assert BertModel.from_pretrained(directory).load_report.newly_initialised == ["pooler.dense.weight", "pooler.dense.bias"]
+    for kind, prefix in ((BertModel, ""), (BertForSequenceClassification, "bert.")):
+        new = kind.from_pretrained(directory).load_report.newly_initialised
+        assert new == [f"{prefix}pooler.dense.weight", f"{prefix}pooler.dense.bias"]
     rewrite(directory, lambda weights: {name: a for name, a in weights.items() if "layer.1.output.dense" not in name})
     with pytest.raises(ValueError, match=r"it lacks encoder.layer.1.output.dense.weight, encoder.layer.1.output.dense.bias"):
         BertModel.from_pretrained(directory)

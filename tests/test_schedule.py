@@ -1,4 +1,6 @@
 """The rates are transformers' and torch's, and depend on nothing but the step's number."""
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,3 +95,133 @@ def test_errors():
         schedule.linear_schedule_with_warmup(optimizer(0.1), 0, -1)
     with pytest.raises(ValueError, match="saved schedule is for 2 parameter groups, this one for 1"):
         schedule.constant_schedule_with_warmup(optimizer(0.1), 3).load_state_dict({"last_epoch": 2, "base_lrs": [0.1, 0.2]})
+
+
+TORCHS = [
+    ("StepLR", {"step_size": 7}), ("StepLR", {"step_size": 1, "gamma": 0.97}),
+    ("MultiStepLR", {"milestones": [30, 5, 5, 80], "gamma": 0.3}),
+    ("ExponentialLR", {"gamma": 0.95}), ("ExponentialLR", {"gamma": 1.01}),
+    ("CosineAnnealingLR", {"T_max": 100}), ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
+    ("LinearLR", {}), ("LinearLR", {"start_factor": 0.1, "end_factor": 0.7, "total_iters": 60}),
+    ("PolynomialLR", {}), ("PolynomialLR", {"total_iters": 60, "power": 2.5}),
+    ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100}),
+    ("OneCycleLR", {"max_lr": [0.8, 0.1], "epochs": 10, "steps_per_epoch": 10}),
+    ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "pct_start": 0.23, "anneal_strategy": "linear", "three_phase": True}),
+    ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "three_phase": True, "base_momentum": 0.5, "max_momentum": 0.7,
+                    "div_factor": 3.0, "final_div_factor": 50.0}),
+    ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "pct_start": 0.0, "cycle_momentum": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), TORCHS, ids=lambda x: x if isinstance(x, str) else ",".join(x))
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_a_hundred_steps_of_torch(name, options, kind):
+    torch = pytest.importorskip("torch")
+
+    def momentum(group):
+        return group.get("betas", group.get("momentum"))
+    ours = getattr(optim, kind)([{"params": [Tensor([0.0], requires_grad=True)], "lr": lr} for lr in (0.3, 2.0)])
+    theirs = getattr(torch.optim, kind)([{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.3, 2.0)])
+    scheduler, their_scheduler = (made(o, **options) for made, o in (
+        (getattr(schedule, name), ours), (getattr(torch.optim.lr_scheduler, name), theirs)))
+    expected = []
+    for _ in range(100):
+        expected.append(their_scheduler.get_last_lr())
+        assert [group["lr"] for group in ours.param_groups] == scheduler.get_last_lr()
+        np.testing.assert_allclose(scheduler.get_last_lr(), expected[-1], rtol=1e-10, atol=1e-15)
+        for group, their_group in zip(ours.param_groups, theirs.param_groups):
+            np.testing.assert_allclose(momentum(group), momentum(their_group), rtol=1e-10)
+        theirs.step()
+        their_scheduler.step()
+        scheduler.step()
+    np.testing.assert_allclose([scheduler.lr_at(step) for step in range(100)], expected, rtol=1e-10, atol=1e-15)
+
+
+@settings(max_examples=60)
+@given(metrics=st.lists(st.sampled_from([-1.0, 0.0, 0.3, 0.299, 1.0, float("nan")]) | st.floats(-2, 2), min_size=1, max_size=100),
+       mode=st.sampled_from(["min", "max"]), threshold_mode=st.sampled_from(["rel", "abs"]),
+       threshold=st.sampled_from([0.0, 1e-4, 0.1]), patience=st.integers(0, 3), cooldown=st.integers(0, 3),
+       min_lr=st.sampled_from([0.0, 0.01, [0.2, 1e-3]]))
+def test_plateau_is_that_of_torch_and_a_function_of_its_metrics(metrics, **options):
+    torch = pytest.importorskip("torch")
+    options |= {"factor": 0.5, "eps": 1e-3}
+    ours = schedule.ReduceLROnPlateau(optimizer(0.3, 2.0), **options)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(reference([0.3, 2.0]), **options)
+    expected = [[0.3, 2.0]]
+    for metric in metrics:
+        theirs.step(metric)
+        ours.step(metric)
+        expected.append(theirs.get_last_lr())
+        assert ours.get_last_lr() == [group["lr"] for group in ours.optimizer.param_groups] == expected[-1]
+    assert [ours.lr_at(step) for step in range(len(metrics) + 1)] == expected
+    resumed = schedule.ReduceLROnPlateau(optimizer(0.3, 2.0), **options)
+    resumed.load_state_dict(ours.state_dict())
+    assert [group["lr"] for group in resumed.optimizer.param_groups] == expected[-1]
+
+
+def sequence(room, o):
+    parts = [room.LinearLR(o, 0.1, total_iters=10), room.ExponentialLR(o, 0.9), room.CosineAnnealingLR(o, 17)]
+    return room.SequentialLR(o, parts, [10, 40])
+
+
+def test_sequential_is_that_of_torch_and_resumes():
+    torch = pytest.importorskip("torch")
+    expected = reference_rates(sequence(torch.optim.lr_scheduler, reference([0.3, 2.0])), 100)
+    ours = sequence(schedule, optimizer(0.3, 2.0))
+    np.testing.assert_allclose([ours.lr_at(step) for step in range(100)], expected, rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(walked(ours, 45), expected[:45], rtol=1e-10)
+    resumed = sequence(schedule, optimizer(0.3, 2.0))
+    resumed.load_state_dict(ours.state_dict())
+    np.testing.assert_allclose(walked(resumed, 55), expected[45:], rtol=1e-10, atol=1e-15)
+
+
+def test_one_cycle_stays_down_after_the_end_and_may_be_one_step_up():
+    scheduler = schedule.OneCycleLR(optimizer(1.0), 1.0, 10, pct_start=0.1)
+    assert scheduler.lr_at(0) == [1.0] and scheduler.lr_at(9) == scheduler.lr_at(50) == [1 / 25 / 1e4]
+    assert scheduler.optimizer.param_groups[0]["momentum"] == 0.85
+
+
+@settings(max_examples=20)
+@given(warmup=st.integers(0, 8), rest=st.integers(1, 90), power=st.sampled_from([0.5, 1.0, 2.0]), lr_end=st.floats(0, 1e-3))
+def test_polynomial_decay_is_that_of_transformers(warmup, rest, power, lr_end):
+    transformers = pytest.importorskip("transformers")
+    theirs = reference([0.01, 0.1])
+    theirs.defaults["lr"] = 0.01
+    ours = optimizer(0.01, 0.1)
+    ours.defaults["lr"] = 0.01
+    arguments = warmup, warmup + rest, lr_end, power
+    expected = reference_rates(transformers.get_polynomial_decay_schedule_with_warmup(theirs, *arguments), 100)
+    rates = walked(schedule.polynomial_decay_schedule_with_warmup(ours, *arguments), 100)
+    np.testing.assert_allclose(rates, expected, 1e-10, 1e-15)
+    with pytest.raises(ValueError, match="lr_end=0.01 must be below the optimiser's lr, 0.01"):
+        schedule.polynomial_decay_schedule_with_warmup(ours, 1, 2, 0.01)
+
+
+@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "LinearLR", "PolynomialLR",
+                                  "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "LambdaLR"])
+def test_arguments_and_defaults_are_those_of_torch(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = (inspect.signature(getattr(room, name)).parameters.values() for room in (schedule, torch.optim.lr_scheduler))
+    assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs]
+
+
+WITHOUT_MOMENTUM = optim.Adagrad([Tensor([0.0], requires_grad=True)])
+OTHER = schedule.LinearLR(optimizer(1.0))
+
+
+@pytest.mark.parametrize(("make", "text"), [
+    (lambda o: schedule.OneCycleLR(o, 0.1), "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
+    (lambda o: schedule.OneCycleLR(o, 0.1, epochs=3), "needs total_steps"),
+    (lambda o: schedule.OneCycleLR(o, 0.1, 10, anneal_strategy="cosine"), "anneal_strategy='cosine' is not known: type \"cos\""),
+    (lambda o: schedule.OneCycleLR(o, [0.1, 0.2], 10), "got 2 rates max_lr for 1 parameter groups"),
+    (lambda o: schedule.OneCycleLR(WITHOUT_MOMENTUM, 0.1, 10), "Adagrad has neither momentum nor betas: give .*=False"),
+    (lambda o: schedule.ReduceLROnPlateau(o, "most"), "mode='most' must be \"min\" or \"max\""),
+    (lambda o: schedule.ReduceLROnPlateau(o, factor=2), "factor=2 must be below 1"),
+    (lambda o: schedule.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]), "got 2 rates min_lr for 1 parameter groups"),
+    (lambda o: schedule.SequentialLR(o, [schedule.LinearLR(o)], [3]), "a milestone between each two of them, but got 1"),
+    (lambda o: schedule.SequentialLR(o, [schedule.LinearLR(o), OTHER], [3]), "schedule 1, a LinearLR, must be for this"),
+    (lambda o: schedule.SequentialLR(o, [schedule.ReduceLROnPlateau(o), OTHER], [3]), "schedule 0, a ReduceLROnPlateau"),
+])
+def test_what_a_schedule_refuses(make, text):
+    with pytest.raises(ValueError, match=text):
+        make(optimizer(0.1))

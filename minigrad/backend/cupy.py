@@ -1,7 +1,7 @@
 """CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
 from __future__ import annotations
 
-from . import Backend, BackendUnavailable, kernels
+from . import Backend, BackendUnavailable, kernels, recurrent_kernels
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
 
@@ -16,7 +16,8 @@ def load() -> Backend:
         raise BackendUnavailable(f"device 'cuda' was asked for, but {problem}.  Or use device='cpu'.")
     import cupy
     from cupyx.scipy.special import erf
-    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cupy.asnumpy, erf=erf, kernels=dict(kernels.table))
+    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cupy.asnumpy, erf=erf, 
+                   kernels=kernels.table | recurrent_kernels.table)
 
 
 def missing() -> str | None:

@@ -224,6 +224,50 @@ def _exp_rows(xp, x, log_sum, scale):
     return y
 
 
+NEVER = -1e30                                   # the logarithm of "impossible"; finite, so that differences of two are no nan
+
+
+def ctc_forward(xp, log_probs, states, may_skip, ends, input_lengths):
+    """-log p(labels | log_probs) of N sequences, by the forward variables α (Graves et al. 2006, eq. 6 and 8), as logarithms."""
+    wide = log_probs.astype(xp.result_type(log_probs.dtype, xp.float32), copy=False)
+    emit = xp.maximum(wide[:, xp.arange(len(states))[:, None], states], NEVER)             # (T, N, L)
+    emit[:, :, 0] = NEVER                       # nothing returns to the start
+    alpha = xp.full((len(emit) + 1, *states.shape), NEVER, emit.dtype)
+    alpha[0, :, 0] = 0
+    for t in range(len(emit)):
+        here, there = alpha[t], alpha[t + 1]
+        there[...] = here
+        there[:, 1:] = xp.logaddexp(there[:, 1:], here[:, :-1])
+        there[:, 2:] = xp.logaddexp(there[:, 2:], xp.where(may_skip[:, 2:], here[:, :-2], NEVER))
+        there += emit[t]
+        xp.copyto(there, here, where=t >= input_lengths[:, None])
+    total = log_sum_exp(xp, xp.where(ends, alpha[-1], NEVER))[:, 0]
+    impossible = total < NEVER / 2
+    loss = xp.where(impossible, math.inf, -total).astype(log_probs.dtype)
+    return loss, (emit, alpha, xp.where(impossible, 0, total), log_probs.shape)
+
+
+def ctc_backward(xp, g, saved, wanted, states, may_skip, ends, input_lengths):
+    """Minus the probability of each class at each step, given the labels: α_t(s) β_t(s) / p, gathered by class (eq. 14 to 16)."""
+    emit, alpha, total, shape = saved
+    beta = xp.where(ends, xp.zeros((), emit.dtype), NEVER)
+    share = xp.empty_like(emit)                 # of all ways to spell the labels, those that are in state s at step t
+    for t in range(len(emit) - 1, -1, -1):
+        inside = t < input_lengths[:, None]
+        share[t] = xp.exp(alpha[t + 1] + beta - total[:, None]) * inside
+        onward = beta + emit[t]
+        before = onward.copy()
+        before[:, :-1] = xp.logaddexp(before[:, :-1], onward[:, 1:])
+        before[:, :-2] = xp.logaddexp(before[:, :-2], xp.where(may_skip[:, 2:], onward[:, 2:], NEVER))
+        beta = xp.where(inside, before, beta)
+    share *= -g[:, None]
+    gx, row = xp.zeros(shape, share.dtype), xp.arange(len(states))
+    gx[:, row, states[:, 1]] = share[:, :, 1::2].sum(-1)                       # every other state is the blank
+    for s in range(2, states.shape[1], 2):
+        gx[:, row, states[:, s]] += share[:, :, s]
+    return gx.astype(g.dtype, copy=False),
+
+
 def embedding_forward(xp, weight, ids):
     """weight[ids]: the embedding of integer ids that are known to be in range."""
     return weight[ids], weight.shape
@@ -276,6 +320,30 @@ def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay
     param -= lr * grad
 
 
+def rmsprop_step(xp, param, grad, square, mean, velocity, *, lr, alpha, eps, weight_decay, momentum):
+    """One step of RMSprop, centred where there is a mean, with momentum where there is a velocity; writes into all but grad."""
+    if weight_decay:
+        grad = grad + weight_decay * param
+    square *= alpha
+    square += (1 - alpha) * (grad * grad)
+    if mean is not None:
+        mean += (1 - alpha) * (grad - mean)
+    change = grad / (xp.sqrt(square if mean is None else square - mean * mean) + eps)
+    if velocity is not None:
+        velocity *= momentum
+        velocity += change
+        change = velocity
+    param -= lr * change
+
+
+def adagrad_step(xp, param, grad, total, *, lr, eps, weight_decay):
+    """One step of Adagrad (Duchi et al. 2011); writes into param and total."""
+    if weight_decay:
+        grad = grad + weight_decay * param
+    total += grad * grad
+    param -= lr * (grad / (xp.sqrt(total) + eps))
+
+
 def square_sum(xp, array):
     """Σ array², in at least float32: a 0-d array or scalar."""
     flat = array.reshape(-1).astype(xp.result_type(array.dtype, xp.float32), copy=False)
@@ -291,8 +359,11 @@ table = {
     "dropout": Kernel(dropout_forward, dropout_backward),
     "scaled_dot_product_attention": Kernel(attention_forward, attention_backward),
     "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
+    "ctc": Kernel(ctc_forward, ctc_backward),
     "embedding": Kernel(embedding_forward, embedding_backward),
     "adam_step": adam_step,
     "sgd_step": sgd_step,
+    "rmsprop_step": rmsprop_step,
+    "adagrad_step": adagrad_step,
     "square_sum": square_sum,
 }

@@ -1,13 +1,8 @@
 """NumPy's answers: the CPU backend, always present."""
-import math
 import numpy
 
-from . import Backend, register
-try:
-    from . import kernels, numpy_kernels, recurrent_kernels
-    table, erf = kernels.table | recurrent_kernels.table | numpy_kernels.table, numpy_kernels.erf
-except (ImportError, AttributeError):
-    table, erf = {}, numpy.vectorize(math.erf)
+from . import Backend, kernels, numpy_kernels, recurrent_kernels, register
 
 cpu = register(Backend(
-    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=lambda array: array, erf=erf, kernels=table))
+    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=lambda array: array, erf=numpy_kernels.erf,
+    kernels=kernels.table | recurrent_kernels.table | numpy_kernels.table))

@@ -63,14 +63,7 @@ class LayerNorm(Module):
         self.bias = Parameter(init.zeros_(init.empty(*self.normalized_shape))) if elementwise_affine and bias else None
 
     def forward(self, x: Any) -> Any:
-        many = len(self.normalized_shape)
-        if tuple(x.shape[-many:]) != self.normalized_shape:
-            raise ValueError(f"LayerNorm over {self.normalized_shape} was given {tuple(x.shape)}: the last axes must be those")
-        y, weight, bias = x, self.weight, self.bias
-        if many > 1:
-            y, weight, bias = ops.flatten(x, -many), *(p if p is None else ops.flatten(p) for p in (weight, bias))
-        y = F.layer_norm(y, weight, bias, self.eps)
-        y = ops.reshape(y, x.shape) if many > 1 else y
+        y = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         return y if self.blend == 1 else x + self.blend * (y - x)
 
 

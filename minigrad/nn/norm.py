@@ -83,4 +83,4 @@ class RMSNorm(Module):
         self.weight = Parameter(init.ones_(init.empty(normalized_shape))) if elementwise_affine else None
 
     def forward(self, x: Any) -> Any:
-        return F.rms_norm(x, self.weight, self.eps)
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)

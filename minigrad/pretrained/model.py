@@ -35,6 +35,8 @@ class Config:
         known = {f.name for f in fields(cls)} - {"rest"}
         if unknown := changes.keys() - known - entries.keys() - {"label2id"}:
             raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
+        if isinstance(changes.get("id2label"), (list, tuple)):
+            changes["id2label"] = dict(enumerate(changes["id2label"]))
         entries = {**entries, **changes}
         names = entries.get("id2label") or {}
         if "id2label" not in changes and changes.get("num_labels", len(names)) != len(names):
@@ -73,7 +75,7 @@ class PretrainedModel(Module):
             directory: where the files are.
             ignore_mismatched_sizes: begin weights of another shape anew instead of refusing them.
             rng: what new weights, and dropout, are drawn from: a generator, a seed, or None.
-            changes: entries of the configuration to change, such as num_labels=8, or id2label={0: "no", 1: "yes"}.
+            changes: entries of the configuration to change, such as num_labels=8, or id2label=["no", "yes"].
 
         Raises:
             FileNotFoundError: no such directory, or something in it is missing.

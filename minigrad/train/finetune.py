@@ -75,19 +75,9 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
     print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
     trainer = Trainer(model, args, *datasets, DataCollatorWithPadding(tokenizer.pad_token_id), tokenizer, [print_epoch])
-    best = trainer.train()
-
-    matrix = np.array(best["eval_confusion_matrix"])
-    true_and_predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
-    report = f"{classification_report(*true_and_predicted, names)}\n\n{format_confusion_matrix(matrix, names)}\n"
-    (Path(output) / "evaluation.txt").write_text(report, encoding="utf-8")
-    print(f"\nThe model of epoch {best['epoch']} on the {len(eval)} evaluation examples:\n\n{report}")
-    try:
-        plot_history(trainer.history).savefig(Path(output) / "training_curves.png")
-        plot_confusion_matrix(matrix, names).savefig(Path(output) / "confusion_matrix.png")
-    except ImportError as error:
-        print(f"No pictures were drawn: {error}")
-    print(f"Saved in {output}: {', '.join(sorted(file.name for file in Path(output).iterdir()))}\n"
+    trainer.train()
+    report_best(trainer, names)
+    print(f"\nSaved in {output}: {', '.join(sorted(file.name for file in Path(output).iterdir()))}\n"
           f"To use it, type: minigrad predict {shlex.quote(str(output))} \"a sentence of your own\"")
     return trainer
 
@@ -113,6 +103,19 @@ def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: 
 
 def print_epoch(record: Record) -> None:
     if "eval_loss" in record:
-        row = ("{epoch:5}  {train_loss:10.4f}  {train_accuracy:8.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}  "
-               "{seconds:5.0f} s")
-        print(row.format(**record) + "  saved" * record["best"], flush=True)
+        row = "{epoch:5}  {train_loss:10.4f}  {train_accuracy:8.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}"
+        print(row.format(**record), f" {record['seconds']:5.0f} s" + "  saved" * record["best"], flush=True)
+
+
+def report_best(trainer: Trainer, names: Sequence[str]) -> None:
+    """Print and save the scores of the best epoch, all of which its confusion matrix tells, and draw the pictures."""
+    out, matrix = Path(trainer.args.output_dir), np.array(trainer.best["eval_confusion_matrix"])
+    true_and_predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
+    report = f"{classification_report(*true_and_predicted, names)}\n\n{format_confusion_matrix(matrix, names)}"
+    (out / "evaluation.txt").write_text(report + "\n", encoding="utf-8")
+    print(f"\nThe model of epoch {trainer.best['epoch']} on the {matrix.sum()} evaluation examples:\n\n{report}")
+    try:
+        plot_history(trainer.history).savefig(out / "training_curves.png")
+        plot_confusion_matrix(matrix, names).savefig(out / "confusion_matrix.png")
+    except ImportError as error:
+        print(f"\nNo pictures were drawn: {error}")

@@ -1,4 +1,4 @@
-"""Every plain layer, attention and containers against torch.nn: weights that load both ways, outputs and all gradients, in float64."""
+"""Plain layers, containers and attention against torch.nn: weights that load both ways, outputs, all gradients, in float64."""
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,0 +1,26 @@
+"""What a row of the catalogue is, and the random numbers in it."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Row(NamedTuple):
+    op: str                                     # its name in primitive.OPS, or that of a function made of other ops
+    call: Callable                              # the public function, on the inputs
+    inputs: tuple                               # float64 arrays are to be Tensors; integers and booleans stay bare arrays
+    reference: Callable                         # the same, in NumPy
+    batch: tuple[int, ...] = (0,)               # the inputs whose first axis may have any length, if all of these have the same
+
+
+rng = np.random.default_rng(0)
+
+
+def R(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape)
+
+
+def P(*shape: int) -> np.ndarray:
+    return 0.5 + rng.random(shape)
