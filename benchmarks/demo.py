@@ -30,7 +30,7 @@ def with_torch() -> Iterator[Any]:
 
 
 def demo(finetune: Callable) -> Iterator[Any]:
-    """Nothing to compare before it; then the demo's accuracy, and the seconds of its fine-tuning."""
+    """The demo's accuracy and the seconds of its fine-tuning; there is nothing to compare before it."""
     import minigrad.train
     seconds = 0.0
 
@@ -40,6 +40,7 @@ def demo(finetune: Callable) -> Iterator[Any]:
         finetune(*given, **options)
         seconds = time.perf_counter() - start
 
+    yield
     yield None
     minigrad.train.finetune = timed             # this process does nothing else
     with TemporaryDirectory() as folder, chdir(folder), redirect_stdout(StringIO()):

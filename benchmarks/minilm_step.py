@@ -85,6 +85,7 @@ def with_torch(given: Step) -> Iterator[Any]:
 
 def training(model: Any, step: Any, checked: int) -> Iterator[Any]:
     """The losses of some steps without dropout, then a step with it for each `next`."""
+    yield
     model.eval()
     yield [step() for _ in range(checked)]
     model.train()
@@ -109,7 +110,8 @@ def products_alone(given: Step) -> Iterator[None]:
     scores, others = product(B, heads, T, D // heads, T), product(B, heads, T, T, D // heads)
     attention = [scores] * 2 + [others] * 4     # q kᵀ and weights v; then the gradients of the weights, and of v, q and k
     layer = linear(D, D) * 4 + linear(D, inner) + linear(inner, D) + attention
-    yield None
+    yield
+    yield None                                  # no loss to compare
     while True:
         for a, b, out in layer * config["num_hidden_layers"]:
             np.matmul(a, b, out=out)

@@ -48,6 +48,7 @@ def work(lib: Any, case: str, backward: bool, times: int) -> Iterator[Any]:
     compute, shape = CASES[case], (2, 2) if case == "matmul" else (4,)
     a, b = (lib.tensor(values).reshape(*shape) for values in ([0.5, 1.0, 1.5, 2.0], [0.25, 0.5, 0.75, 0.9]))
     a.requires_grad = b.requires_grad = True
+    yield
     y = compute(lib, a, b)
     g = lib.ones_like(y.detach())
     y.backward(g)

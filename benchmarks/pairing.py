@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-Work = Callable[..., Iterator[Any]]             # first yields numbers to be compared, then does one unit of work for each `next`
+Work = Callable[..., Iterator[Any]]             # yields when it is set up, yields numbers to compare, then a unit of work per `next`
 THREAD_VARIABLES = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 NOISY = 0.15                                    # a ratio that spreads further than this, relative to its median, is marked
 
@@ -26,8 +26,8 @@ def fix_threads(count: int) -> None:
 class Side:
     """One library at work in its own process: call it for one unit of work, and get the seconds that took.
 
-    `numbers` is what the work yields first and `result` what it yields after a unit.  `before` and `peak` are the
-    process's memory in bytes, as the first unit began and at its highest.
+    `numbers` is what the work yields for comparison and `result` what it yields after a unit.  `before` and `peak` are the
+    process's memory in bytes, once set up and at its highest.
     """
     def __init__(self, work: Work, *given: Any):
         context = get_context("spawn")          # not "fork": the memory of the parent would be counted in
@@ -46,7 +46,9 @@ class Side:
 
 def _serve(pipe: Any, work: Work, given: tuple) -> None:
     units = work(*given)
-    pipe.send((next(units), _memory("VmRSS")))
+    next(units)
+    before = _memory("VmRSS")
+    pipe.send((next(units), before))
     while True:
         try:
             pipe.recv()

@@ -13,11 +13,24 @@ import numpy as np
 
 from . import backend, ops
 from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, softplus, tanh
+from .ops.pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .primitive import definition
 from .tensor import Tensor, as_array, no_grad
 
-__all__ = ["batch_norm", "dropout", "embedding", "gelu", "group_norm", "layer_norm", "leaky_relu", "linear", "log_softmax",
-           "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
+__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d", "avg_pool2d",
+           "batch_norm", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "dropout", "embedding", "gelu", "group_norm",
+           "layer_norm", "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "relu", "relu6", "rms_norm",
+           "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
 
 
 def gelu(x, approximate: str = "none"):
@@ -79,8 +92,13 @@ def rms_norm(x, normalized_shape: int, weight=None, eps: float | None = None):
     """x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019, eq. 4); eps None is the dtype's smallest step."""
     if x.shape[-1:] != (normalized_shape,):
         raise ValueError(f"rms_norm over {normalized_shape} was given {tuple(x.shape)}: the last axis must be that long")
-    y = x / ops.sqrt(ops.mean(x * x, -1, True) + (float(np.finfo(x.dtype).eps) if eps is None else eps))
+    y = x / ops.sqrt(ops.mean(x * x, -1, True) + (_smallest_step(x.dtype) if eps is None else eps))
     return y if weight is None else y * weight
+
+
+def _smallest_step(dtype: np.dtype) -> float:
+    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
 def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):

@@ -89,7 +89,10 @@ class _Op:
             bit += bit
         if not tensors and not any(hasattr(a, "dtype") for a in arrays):       # numbers alone: NumPy's stay NumPy's
             numpy = any(isinstance(x, np.generic) for x in inputs)
-            return self.run(tuple(np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
+            try:
+                return self.run(tuple(np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
+            except TypeError as error:
+                raise explained(error, self, arrays, options) from error
         place = backend.of(*arrays)
         kernel = place.kernels.get(self.name)
         try:
@@ -103,7 +106,7 @@ class _Op:
             raise explained(error, self, arrays, options) from error
         if type(y) is not place.array and isinstance(y, np.generic):           # NumPy gives scalars for 0-d arrays
             y = np.asarray(y)
-        if y.dtype is not _F4:
+        if y.dtype is not _F4 or getattr(arrays[0], "dtype", None) is not _F4:
             y = self._settle(y, arrays)
         if not wanted:
             return wrap(y, None) if tensors else y
@@ -150,6 +153,8 @@ class Primitive(_Op):
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         super().__init__(function, inputs, options)
+        if "y" in inputs:
+            raise TypeError(f"{self.name}: an input cannot be called 'y', which is what rules call the output: rename it")
         self.rules: dict[str, tuple[Callable, list[str]]] = {}
         self.front.defvjp = self.defvjp
 
@@ -190,6 +195,7 @@ class Definition(_Op):
 
 class _Plan:
     """What an op keeps, and how it goes back, when a given set of its inputs wants a gradient."""
+    output: int | None = None                   # where in what is kept the output is, if a rule asks for it
 
     def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
         self.name, self.function, self.wanted = op.name, op.function, tuple(wanted)
@@ -202,7 +208,8 @@ class _Plan:
         self.fused = _Fused(self)
         parent = {name: k for k, name in enumerate(name for name, want in zip(op.inputs, wanted, strict=True) if want)}
         self.as_tensors = [(k, parent.get(name)) for k, name in enumerate(kept) if name in op.inputs]
-        self.output = kept.index("y") if "y" in kept else None
+        if "y" in kept and "y" not in op.inputs:
+            self.output = kept.index("y")
 
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         """One gradient per parent; `again` when they will be differentiated in their turn."""

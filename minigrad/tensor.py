@@ -196,7 +196,10 @@ class Tensor:
         """On another device ("cpu", "cuda"), or in another dtype ("float64"); differentiable."""
         if target in ("cpu", "cuda"):
             return self if target == self.device else ops.to_device(self, target)
-        return ops.astype(self, target)
+        try:
+            return ops.astype(self, np.dtype(target))
+        except TypeError:
+            raise ValueError(f'{target!r} is neither a device, "cpu" or "cuda", nor a dtype such as "float32"') from None
 
     def __repr__(self) -> str:
         more = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.step.name}"
@@ -280,15 +283,16 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     if isinstance(data, (bool, int, float, str, list, tuple)) and not isinstance(data, np.generic):
         data = np.array([as_array(item) if isinstance(item, Tensor) else item for item in data]
                         if isinstance(data, (list, tuple)) else data)
-        if data.dtype.kind not in "biuf":
-            raise TypeError(f"a Tensor holds numbers, not {data.dtype}: turn text into ids first")
         if data.dtype == np.float64 and dtype is None:
             dtype = np.float32
     here = backend.of(data)
     there = here if device is None else backend.get(device)
     if there is not here:
         data = there.xp.asarray(here.to_numpy(data))
-    return there.xp.asarray(data, dtype=dtype)
+    array = there.xp.asarray(data, dtype=dtype)
+    if array.dtype.kind in "OUSMmc":
+        raise TypeError(f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs")
+    return array
 
 
 def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import math
 
+import catalogue_losses
 import catalogue_recurrent
+import catalogue_window
 import numpy as np
 from rows import P, R, Row
 
@@ -197,5 +199,6 @@ ROWS = [
     Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, reduction="none"), (R(4, 5, 2), LABELS[:, None] + [[0, 0]]),
         lambda x, t: cross_entropy(x, t, reduction="none"), (0, 1)),
     Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
+    *catalogue_losses.ROWS,
     *[row._replace(batch=()) for row in catalogue_recurrent.ROWS],             # their first axis is time: no step, no state
 ]

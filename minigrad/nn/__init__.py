@@ -2,6 +2,7 @@
 from . import init
 from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
 from .container import Group, Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers import (
     GELU,
     Dropout,
@@ -19,8 +20,31 @@ from .layers import (
     Softplus,
     Tanh,
 )
+from .loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from .module import Buffer, Module, Parameter, walk
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, RMSNorm
+from .pool import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from .position import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .transformer import (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..patterns import matches
-from ..tensor import Tensor, as_array
+from ..tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -150,7 +150,7 @@ class Module:
         """Put `new` where `path` points, by the names the state dict uses; returns what stood there.
 
         Raises:
-            KeyError: the path leads nowhere; the message says up to where it could be followed.
+            ValueError: the path leads nowhere; the message says up to where it could be followed.
         """
         *steps, last = path.split(".")
         here: Any = self
@@ -158,7 +158,7 @@ class Module:
             keys = {str(key): key for key in _children(here)}
             if name not in keys:
                 reached = ".".join(steps[:depth]) or "the model"
-                raise KeyError(f"{path!r} leads nowhere: {reached} has {', '.join(keys) or 'nothing'}")
+                raise ValueError(f"{path!r} leads nowhere: {reached} has {', '.join(keys) or 'nothing'}")
             parent, here = here, _children(here)[keys[name]]
         (vars(parent) if isinstance(parent, Module) else parent)[keys[last]] = new
         return here
@@ -166,10 +166,9 @@ class Module:
     def to(self, target: str) -> Module:
         """Move all parameters and buffers to a device ("cpu", "cuda"), or the floating ones to a dtype; gradients are dropped."""
         for t in {id(t): t for t in self.state_dict().values()}.values():
-            if target in ("cpu", "cuda"):
-                _replace_data(t, as_array(t.data, device=target))
-            elif t.dtype.kind not in "iub":
-                _replace_data(t, t.data.astype(target))
+            moved = t.detach().to(target) if target in ("cpu", "cuda") or t.dtype.kind not in "iub" else t
+            on, t.node, t.data, t.version = t.requires_grad, None, moved.data, t.version + 1
+            t.requires_grad = on
         return self
 
     def __repr__(self) -> str:
@@ -183,19 +182,12 @@ class Module:
                          if isinstance(value, (bool, int, float, str)) and not name.startswith("_") and name != "training")
 
 
-def _replace_data(t: Tensor, array: Any) -> None:
-    on, t.node, t.data = t.requires_grad, None, array
-    t.version += 1
-    t.requires_grad = on
-
-
 def _add_place(error: Exception, module: Module) -> None:
-    """Note on the error the path of the module it came from, seen from the outermost one it has reached."""
-    trail = [module, *getattr(error, "module_trail", [])]
-    error.module_trail = trail
-    steps = []
-    for outer, inner in zip(trail, trail[1:]):
-        steps.append(next((path for path, m in walk(outer) if m is inner and path), "?"))
-    others = [note for note in getattr(error, "__notes__", ()) if note != getattr(error, "module_note", None)]
-    error.module_note = f"in {'.'.join(steps) or 'the model'} ({type(trail[-1]).__name__})"
-    error.__notes__ = [*others, error.module_note]
+    """Note on the error where in the model it happened: each module it passes puts one step before the path so far."""
+    inner, path, note = getattr(error, "place", (None, "", None))
+    if inner is not None:
+        step = next((name for name, m in walk(module) if m is inner), "?")
+        path = f"{step}.{path}" if path else step
+    told = f"in {path or 'the model'} ({note or type(module).__name__})"
+    error.__notes__ = [*(n for n in getattr(error, "__notes__", ()) if not n.endswith(f"({note})")), told]
+    error.place = module, path, note or type(module).__name__

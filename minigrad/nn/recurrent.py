@@ -106,6 +106,8 @@ class _Recurrent(Module):
         elif self.batch_first:
             x = ops.swapaxes(x, 0, 1)
         T, B, _ = x.shape
+        if not T:
+            raise ValueError(f"{type(self).__name__} was given a sequence of no steps: it needs at least one")
         mask = None if lengths is None else self._mask(lengths, T, B, x)
         first = self._first(state, B, single, x)                               # [(h, c), …], one for each layer and direction
         last = []

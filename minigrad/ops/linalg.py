@@ -42,6 +42,10 @@ def einsum(subscripts, *xs):
         ValueError: the subscripts do not fit the operands; the message says where.
     """
     *terms, out = _terms(subscripts, [len(x.shape) for x in xs])
+    sizes = {}
+    for letter, n in [pair for term, x in zip(terms, xs, strict=True) for pair in zip(term, x.shape, strict=True)]:
+        if n != 1 and sizes.setdefault(letter, n) != n:
+            raise ValueError(f"einsum {subscripts!r}: axis {letter!r} is {sizes[letter]} long in one operand and {n} in another")
     x, term = xs[0], terms[0]
     for k, (y, other) in enumerate(zip(xs[1:], terms[1:], strict=True), 2):
         needed = set(out).union(*terms[k:])
@@ -80,12 +84,14 @@ def _sum_out(x, term, needed):
 
 def _contract(a, p, b, q, needed):
     """Two operands to one: shared letters that are needed are a batch, shared ones that are not are multiplied out."""
-    a, p = _sum_out(a, p, needed | set(q))
-    b, q = _sum_out(b, q, needed | set(p))
+    a_sizes, b_sizes = dict(zip(p, a.shape, strict=True)), dict(zip(q, b.shape, strict=True))
+    stretched = {c for c in set(p) & set(q) if a_sizes[c] != b_sizes[c]}       # size 1 on one side: the other's axis counts
+    a, p = _sum_out(a, p, (needed | set(q)) - {c for c in stretched if a_sizes[c] == 1})
+    b, q = _sum_out(b, q, (needed | set(p)) - {c for c in stretched if b_sizes[c] == 1})
     batch = [c for c in p if c in q and c in needed]
     inner = [c for c in p if c in q and c not in needed]
     left, right = ([c for c in term if c not in batch and c not in inner] for term in (p, q))
-    sizes = dict(zip(q, b.shape, strict=True)) | {c: n for c, n in zip(p, a.shape, strict=True) if n != 1 or c not in q}
+    sizes = dict(zip(p + q, a.shape + b.shape, strict=True))
     a = transpose(a, tuple(p.index(c) for c in batch + left + inner))
     b = transpose(b, tuple(q.index(c) for c in batch + inner + right))
     rows, middle, columns = (math.prod(sizes[c] for c in part) for part in (left, inner, right))

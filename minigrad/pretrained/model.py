@@ -39,6 +39,8 @@ class Config:
             changes["id2label"] = dict(enumerate(changes["id2label"]))
         entries = {**entries, **changes}
         names = entries.get("id2label") or {}
+        if "id2label" in changes and changes.get("num_labels", len(names)) != len(names):
+            raise ValueError(f"num_labels={changes['num_labels']} but id2label has {len(names)} names: give one of the two")
         if "id2label" not in changes and changes.get("num_labels", len(names)) != len(names):
             entries.pop("id2label", None)
         else:
@@ -109,11 +111,13 @@ class PretrainedModel(Module):
         save(directory, entries, self.layout.stored({name: t.numpy() for name, t in self.state_dict().items()}))
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
-        """Give the named weights their first values: normal with the configured deviation, biases 0, scales 1."""
+        """Give the named weights their first values: normal with the configured deviation; padding and biases 0, scales 1."""
         own = self.state_dict()
         for name in names:
             if own[name].ndim > 1:
                 init.normal_(own[name], std=self.config.initializer_range, rng=rng)
+                if name.endswith("word_embeddings.weight"):
+                    own[name].data[self.config.pad_token_id] = 0
             else:
                 init.constant_(own[name], 1 if name.endswith("weight") else 0)
 

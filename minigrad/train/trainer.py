@@ -92,13 +92,14 @@ class Trainer:
         sums, seen = np.zeros(2), 0
         with progress(len(loader.dataset), f"epoch {epoch}/{self.args.num_train_epochs}") as bar:
             for items in loader:
-                loss, accuracy = means = self.gradients(items)
+                means = self.gradients(items)
                 norm = clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm, error_if_nonfinite=True)
                 rate = optimizer.param_groups[0]["lr"]
                 optimizer.step()
                 optimizer.zero_grad()                        # before the next forward pass, so that the two never coexist
                 schedule.step()
                 self.step += 1
+                loss, accuracy = means.tolist()
                 self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate,
                           "grad_norm": norm})
                 sums, seen = sums + means * len(items), seen + len(items)

@@ -1,0 +1,51 @@
+"""The losses as modules, for those who like to give a loss its options once; each calls its function in `minigrad.losses`."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import losses
+from ..tensor import as_array
+from .module import Buffer, Module
+
+
+class Loss(Module):
+    """A loss whose options are given first, by name or in the function's order, and whose inputs are given to the call.
+
+    As in torch `weight` and `pos_weight` are buffers: they move with the module and are saved with it.
+
+    Raises:
+        TypeError: the function has no such option.
+    """
+    function: Callable
+    options: tuple[str, ...]
+
+    def __init__(self, *given: Any, **named: Any):
+        if len(given) > len(self.options) or named.keys() - set(self.options[len(given):]):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self.options)}, each once, but was given "
+                            f"{', '.join([*map(repr, given), *(f'{name}={value!r}' for name, value in named.items())])}")
+        for name, value in {**dict(zip(self.options, given)), **named}.items():
+            setattr(self, name, Buffer(as_array(value)) if name.endswith("weight") and value is not None else value)
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs, **{name: value for name, value in vars(self).items() if name in self.options})
+
+
+def _module_of(function: Callable, name: str, inputs: int = 2) -> type[Loss]:
+    """A module that calls `function`; its options are the parameters after the inputs."""
+    options = function.__code__.co_varnames[inputs:function.__code__.co_argcount]
+    doc = f"`losses.{function.__name__}`, which says more, with its options: {', '.join(options)}."
+    return type(name, (Loss,), {"function": staticmethod(function), "options": options, "__doc__": doc, "__module__": __name__})
+
+
+CrossEntropyLoss = _module_of(losses.cross_entropy, "CrossEntropyLoss")
+NLLLoss = _module_of(losses.nll_loss, "NLLLoss")
+BCELoss = _module_of(losses.binary_cross_entropy, "BCELoss")
+BCEWithLogitsLoss = _module_of(losses.binary_cross_entropy_with_logits, "BCEWithLogitsLoss")
+MSELoss = _module_of(losses.mse_loss, "MSELoss")
+L1Loss = _module_of(losses.l1_loss, "L1Loss")
+HuberLoss = _module_of(losses.huber_loss, "HuberLoss")
+SmoothL1Loss = _module_of(losses.smooth_l1_loss, "SmoothL1Loss")
+KLDivLoss = _module_of(losses.kl_div, "KLDivLoss")
+CosineEmbeddingLoss = _module_of(losses.cosine_embedding_loss, "CosineEmbeddingLoss", 3)
+CTCLoss = _module_of(losses.ctc_loss, "CTCLoss", 4)

@@ -1,0 +1,199 @@
+"""Pooling: what a window sees, reduced to one number, the largest or the mean.  Torch's names and arguments.
+
+Two linear primitives, each the other's gradient, carry the derivatives of both: `collect` and `spread`.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..primitive import primitive
+from ..tensor import Tensor
+from .index import gather
+from .linalg import einsum
+from .window import Sizes, Window, check_rank, each, fitting
+
+
+@primitive
+def max_pool(xp, x, /, window):
+    """The largest entry of every window, (…, *size) to (…, *places); of equal ones the first takes the gradient."""
+    seen = window.over(xp, window.pad(xp, x, -math.inf))
+    first, *others = window.entries()
+    y = seen[first].copy()
+    for k in others:
+        xp.maximum(y, seen[k], out=y)
+    return y
+
+
+@primitive
+def collect(xp, x, /, chosen, window):
+    """The sum of every window, (…, *size) to (…, *places); or, of each, only the entry whose number is chosen."""
+    seen = window.over(xp, window.pad(xp, x))
+    y = xp.zeros((*x.shape[:-len(window.kernel)], *seen.shape[-len(window.kernel):]), x.dtype)
+    for i, k in enumerate(window.entries()):
+        y += seen[k] if chosen is None else xp.where(chosen == i, seen[k], xp.zeros((), x.dtype))
+    return y
+
+
+@primitive
+def spread(xp, g, /, size, chosen, window):
+    """The gradient of `collect` with respect to an x (…, *size): each g goes to all of its window, or to the entry chosen."""
+    x = window.pad(xp, xp.zeros((*g.shape[:-len(size)], *size), g.dtype))
+    seen = window.over(xp, x)
+    for i, k in enumerate(window.entries()):
+        part = seen[k]
+        part += g if chosen is None else xp.where(chosen == i, g, xp.zeros((), g.dtype))
+    return xp.ascontiguousarray(window.crop(x))
+
+
+def _first_largest(x, y, window):
+    """The number of the first entry in each window of x that equals y, its largest."""
+    x, y = (t.data if isinstance(t, Tensor) else t for t in (x, y))
+    xp = backend.of(x).xp
+    seen, entries = window.over(xp, window.pad(xp, x, -math.inf)), list(window.entries())
+    chosen = xp.zeros(y.shape, xp.int16)
+    for i in reversed(range(len(entries))):
+        xp.copyto(chosen, i, where=seen[entries[i]] == y)
+    return chosen
+
+
+max_pool.defvjp(x=lambda g, x, y, window: spread(g, x.shape[-len(window.kernel):], _first_largest(x, y, window), window))
+collect.defvjp(x=lambda g, x_shape, chosen, window: spread(g, x_shape[-len(window.kernel):], chosen, window))
+spread.defvjp(g=lambda g, chosen, window: collect(g, chosen, window))
+
+
+def max_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
+               ceil_mode: bool = False) -> Any:
+    """The largest entry of every window of a signal, (N, C, L) or (C, L); otherwise as `max_pool2d`."""
+    return max_pool(x, _pool_window("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode))
+
+
+def max_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
+               ceil_mode: bool = False) -> Any:
+    """The largest entry of every window of an image, (N, C, H, W) or (C, H, W); of equal ones the first takes the gradient.
+
+    Args:
+        stride: the kernel size, unless given.
+        padding: at most half the kernel; what is outside the image counts as -∞.
+        ceil_mode: also keep a last window that reaches over the edge, if it begins inside the image or its padding.
+
+    Raises:
+        ValueError: the shapes do not fit; the message says which and what to do.
+    """
+    return max_pool(x, _pool_window("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode))
+
+
+def avg_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Any:
+    """The mean of every window of a signal, (N, C, L) or (C, L); otherwise as `avg_pool2d`."""
+    return _avg_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Any:
+    """The mean of every window of an image, (N, C, H, W) or (C, H, W).
+
+    Args:
+        stride, padding, ceil_mode: as for `max_pool2d`, but what is outside the image counts as 0.
+        count_include_pad: whether the padding is counted among what the sum is divided by.
+        divisor_override: divide every sum by this instead.
+
+    Raises:
+        ValueError: the shapes do not fit; the message says which and what to do.
+    """
+    return _avg_pool(2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
+    window = _pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
+    total = collect(x, None, window)
+    if divisor_override is not None:
+        return total / divisor_override
+    margins = each(f"avg_pool{many}d", "padding", padding, many, 0) if count_include_pad else (0,) * many
+    count = np.ones(())
+    for n, k, s, (before, _), margin, places in zip(x.shape[-many:], window.kernel, window.stride, window.padding, margins,
+                                                    total.shape[-many:], strict=True):
+        start = np.arange(places) * s - before
+        count = count[..., None] * (np.minimum(start + k, n + margin) - np.maximum(start, -margin))
+    return total / _beside(x).asarray(count, dtype=total.dtype)
+
+
+def adaptive_avg_pool1d(x: Any, output_size: Sizes) -> Any:
+    """The mean of each of `output_size` near equal parts of a signal, (N, C, L) or (C, L); otherwise as `adaptive_avg_pool2d`."""
+    return _adaptive_avg_pool(1, x, output_size)
+
+
+def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
+    """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts; 1 is global pooling.
+
+    Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a size.
+    """
+    return _adaptive_avg_pool(2, x, output_size)
+
+
+def _adaptive_avg_pool(many, x, output_size):
+    """A product with one matrix along each axis, whose row i is the mean over part i."""
+    means = []
+    for size, places in zip(x.shape[-many:], _adaptive_size(f"adaptive_avg_pool{many}d", many, x, output_size)):
+        start, stop = _parts(size, places)
+        inside = (np.arange(size) >= start[:, None]) & (np.arange(size) < stop[:, None])
+        means.append(_beside(x).asarray(inside / (stop - start)[:, None], dtype=x.dtype))
+    return einsum("...l,pl->...p" if many == 1 else "...hw,ph,qw->...pq", x, *means)
+
+
+def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
+    """The largest entry of each of `output_size` near equal parts of a signal; the parts are those of `adaptive_avg_pool1d`."""
+    return _adaptive_max_pool(1, x, output_size)
+
+
+def adaptive_max_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
+    """The largest entry of each part of an image; the parts are those of `adaptive_avg_pool2d`."""
+    return _adaptive_max_pool(2, x, output_size)
+
+
+def _adaptive_max_pool(many, x, output_size):
+    """Along one axis after the other, the last one first, so that of equal entries the first in reading order is taken."""
+    for back, places in enumerate(reversed(_adaptive_size(f"adaptive_max_pool{many}d", many, x, output_size)), 1):
+        axis, xp = len(x.shape) - back, _beside(x)
+        start, stop = (xp.asarray(edge) for edge in _parts(x.shape[axis], places))
+        offsets = xp.arange(int((stop - start).max()))
+        parts = xp.take(x.data if isinstance(x, Tensor) else x, xp.minimum(start[:, None] + offsets, stop[:, None] - 1), axis)
+        x = gather(x, axis, parts.argmax(axis + 1) + start.reshape(-1, *(1,) * (back - 1)))
+    return x
+
+
+def _parts(size: int, places: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of `places` parts of an axis begins and ends."""
+    i = np.arange(places)
+    return i * size // places, -(-(i + 1) * size // places)
+
+
+def _beside(x: Any) -> Any:
+    """The array library x lives in."""
+    return backend.of(x.data if isinstance(x, Tensor) else x).xp
+
+
+def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode):
+    """The Window of a pooling; in ceil_mode with padding after the input for a last window that reaches over the edge."""
+    check_rank(op, many, x)
+    kernel = each(op, "kernel_size", kernel_size, many, 1)
+    padding, dilation = each(op, "padding", padding, many, 0), each(op, "dilation", dilation, many, 1)
+    window = Window(kernel, kernel if stride is None else each(op, "stride", stride, many, 1), (), dilation)
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(f"{op}: padding {padding} is more than half of the kernel {kernel}: some windows would see nothing else")
+    pairs = []
+    for n, p, s, span in zip(x.shape[-many:], padding, window.stride, window.spans(), strict=True):
+        start = -(-(n + 2 * p - span) // s) * s                                # where the last window begins, padding included
+        start -= s if start >= n + p else 0
+        pairs.append((p, max(p, start + span - n - p) if ceil_mode else p))
+    return fitting(op, x.shape, window._replace(padding=tuple(pairs)))
+
+
+def _adaptive_size(op, many, x, output_size):
+    """How many parts along each axis; None keeps the size."""
+    check_rank(op, many, x)
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * many
+    return each(op, "output_size", tuple(x.shape[i - many] if n is None else n for i, n in enumerate(sizes)), many, 1)
