@@ -35,6 +35,7 @@ def main() -> None:
     print(text)
     if asked.save:
         file = Path(__file__).parent / "results" / f"{datetime.date.today()}.md"
+        file.parent.mkdir(exist_ok=True)
         file.write_text(f"# {datetime.date.today()}\n\n{text}")
 
 

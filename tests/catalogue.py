@@ -201,4 +201,5 @@ ROWS = [
     Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
     *catalogue_losses.ROWS,
     *[row._replace(batch=()) for row in catalogue_recurrent.ROWS],             # their first axis is time: no step, no state
+    *catalogue_window.ROWS,
 ]

@@ -13,6 +13,7 @@ from minigrad.ops.window import Window
 PLAIN = Window((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))
 UNEVEN = Window((3, 2), (2, 1), ((1, 2), (0, 1)), (1, 2))
 LINE = Window((3,), (2,), ((1, 1),), (1,))
+SAME = Window((3, 2), (1, 1), ((1, 1), (0, 1)), (1, 1))
 POINT = Window((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
 
 
@@ -99,6 +100,8 @@ ROWS = [
         lambda x, weight: conv(x, weight, None, LINE, 3)),
     Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (5, 4), UNEVEN, 2), (R(2, 4, 3, 3), R(4, 1, 3, 2)),
         lambda g, weight: conv_input_grad(g, weight, (5, 4), UNEVEN, 2)),
+    Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (4, 3), SAME, 2), (R(2, 2, 4, 3), R(2, 2, 3, 2)),
+        lambda g, weight: conv_input_grad(g, weight, (4, 3), SAME, 2)),
     Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (4,), LINE, 2), (R(2, 2, 2), R(2, 1, 3)),
         lambda g, weight: conv_input_grad(g, weight, (4,), LINE, 2)),
     Row("conv_weight_grad", lambda x, g: window.conv_weight_grad(x, g, UNEVEN, 2), (R(2, 4, 4, 3), R(2, 2, 3, 2)),
@@ -108,7 +111,10 @@ ROWS = [
     Row("collect", lambda x: pool.collect(x, None, UNEVEN), (R(2, 2, 4, 3),), lambda x: collect(x, None, UNEVEN)),
     Row("collect", lambda x: pool.collect(x, CHOSEN, UNEVEN), (R(2, 2, 5, 4),), lambda x: collect(x, CHOSEN, UNEVEN), ()),
     Row("spread", lambda g: pool.spread(g, (5, 4), None, UNEVEN), (R(2, 2, 3, 3),), lambda g: spread(g, (5, 4), None, UNEVEN)),
-    Row("spread", lambda g: pool.spread(g, (5, 4), CHOSEN, UNEVEN), (R(2, 2, 3, 3),), lambda g: spread(g, (5, 4), CHOSEN, UNEVEN), ()),
-    Row("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (4, 2)), (R(2, 2, 3, 5),), lambda x: adaptive(x, (4, 2), np.mean)),
-    Row("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (4, 2)), (R(2, 2, 3, 5),), lambda x: adaptive(x, (4, 2), np.max)),
+    Row("spread", lambda g: pool.spread(g, (5, 4), CHOSEN, UNEVEN), (R(2, 2, 3, 3),),
+        lambda g: spread(g, (5, 4), CHOSEN, UNEVEN), ()),
+    Row("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (4, 2)), (R(2, 2, 3, 5),),
+        lambda x: adaptive(x, (4, 2), np.mean)),
+    Row("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (4, 2)), (R(2, 2, 3, 5),),
+        lambda x: adaptive(x, (4, 2), np.max)),
 ]

@@ -29,6 +29,7 @@ def assert_is_torchs(f, arrays, name=None, tolerance=1e-12):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 2e-6)])
 @pytest.mark.parametrize("f", [
     lambda F, x: F.gelu(x), lambda F, x: F.gelu(x, approximate="tanh"), lambda F, x: F.silu(x), lambda F, x: F.softplus(x),
+    lambda F, x: F.softplus(x, 2.0, 5.0), lambda F, x: F.relu6(x), lambda F, x: F.relu6(0 * x), lambda F, x: F.relu6(0 * x + 6),
     lambda F, x: F.leaky_relu(x), lambda F, x: F.leaky_relu(x, 0.2), lambda F, x: F.softmax(x, dim=-1), lambda F,
     x: F.log_softmax(x, dim=0),
 ])

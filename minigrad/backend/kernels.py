@@ -194,11 +194,10 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
     label = target * counted                    # an ignored label reads class 0, and then does not count
     share = counted.astype(wide.dtype) if weight is None else weight[label] * counted
     log_sum = log_sum_exp(xp, wide)[:, 0]
-    loss = (log_sum - wide[xp.arange(len(label)), label]) * share
+    loss = xp.where(counted, log_sum - wide[xp.arange(len(label)), label], 0) * share
     if label_smoothing:
         everywhere = log_sum * wide.shape[1] - wide.sum(1) if weight is None else log_sum * weight.sum() - wide @ weight
-        loss = (1 - label_smoothing) * loss + (label_smoothing / wide.shape[1]) * everywhere
-    loss = xp.where(counted, loss, 0)
+        loss = (1 - label_smoothing) * loss + (label_smoothing / wide.shape[1]) * xp.where(counted, everywhere, 0)
     if reduction != "none":
         loss = loss.sum() / share.sum() if reduction == "mean" else loss.sum()
     return loss.astype(logits.dtype), (wide, log_sum, counted, label, share)

@@ -353,7 +353,8 @@ def cross_entropy_backward(*arguments):
 
 
 def _log_sum_exp(xp, x):
-    return np.concatenate(each_piece(functools.partial(kernels.log_sum_exp, xp), x))
+    pieces = each_piece(functools.partial(kernels.log_sum_exp, xp), x)
+    return np.concatenate(pieces) if pieces else kernels.log_sum_exp(xp, x)
 
 
 def _scaled_exp(xp, x, log_sum, scale):

@@ -21,7 +21,7 @@ class _Filters(Module):
     def _draw(self, in_channels: int, out_channels: int, kernel_size: Sizes, groups: int, bias: bool, rng: init.Rng) -> None:
         name, rng = type(self).__name__, init.generator(rng)
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"{name}: groups={groups} does not divide both in_channels={in_channels} and out_channels={out_channels}")
+            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
         kernel = each(name, "kernel_size", kernel_size, self.axes, 1)
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         self.weight = Parameter(init.kaiming_uniform_(init.empty(first, second // groups, *kernel), a=math.sqrt(5), rng=rng))
@@ -73,7 +73,8 @@ class ConvTranspose1d(_Filters):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes = 0,
                  output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding, self.output_padding, self.groups, self.dilation = stride, padding, output_padding, groups, dilation
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        self.groups, self.dilation = groups, dilation
         self._draw(in_channels, out_channels, kernel_size, groups, bias, rng)
 
     def forward(self, x: Any) -> Any:

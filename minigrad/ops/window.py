@@ -79,7 +79,14 @@ def conv(xp, x, weight, bias, /, window, groups):
 @primitive
 def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
-    x = window.pad(xp, xp.zeros((len(g), weight.shape[1] * groups, *size), xp.result_type(g, weight)))
+    spans, channels = window.spans(), weight.shape[1] * groups
+    if max(window.stride) == 1 and channels >= len(weight) and all(max(p) < span for p, span in zip(window.padding, spans)):
+        # At stride 1 the way back is a convolution too, with flipped filters: faster, if the columns are no taller for it.
+        back = window._replace(padding=tuple((span - 1 - before, span - 1 - after)
+                                             for span, (before, after) in zip(spans, window.padding)))
+        flipped = weight[(..., *(slice(None, None, -1),) * len(size))].reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+        return conv(g, flipped.reshape(channels, -1, *window.kernel), None, back, groups)
+    x = window.pad(xp, xp.zeros((len(g), channels, *size), xp.result_type(g, weight)))
     g = g.reshape(len(g), groups, len(weight) // groups, math.prod(g.shape[2:]))
     filters = weight.reshape(groups, g.shape[2], -1).swapaxes(1, 2)            # (G, C/G · kernel, O/G)
     multiply = xp.matmul if g.shape[2] > 1 else xp.multiply                    # BLAS is slow at a column times a row
@@ -98,8 +105,8 @@ def conv_weight_grad(xp, x, g, /, window, groups):
     weight = xp.zeros((groups, outputs // groups, x.shape[1] // groups * math.prod(window.kernel)), xp.result_type(x, g))
     g = g.reshape(len(g), groups, weight.shape[1], math.prod(g.shape[2:]))
     for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
-        columns = seen.reshape(len(seen), groups, weight.shape[2], -1)
-        weight += xp.matmul(g[n, :, :, q], columns.swapaxes(2, 3)).sum(0)
+        columns = xp.moveaxis(seen, 0, 1 + many).reshape(groups, weight.shape[2], -1)        # all samples side by side
+        weight += xp.moveaxis(g[n, :, :, q], 0, 2).reshape(groups, weight.shape[1], -1) @ columns.swapaxes(1, 2)
     return weight.reshape(outputs, -1, *window.kernel)
 
 
@@ -242,10 +249,14 @@ def _check_filters(op, many, x, weight, bias, groups, transposed):
     if groups < 1 or first % groups:
         raise ValueError(f"{op}: groups={groups} does not divide axis 0, of size {first}, of the weight {layout}")
     channels, outputs = (first, second * groups) if transposed else (second * groups, first)
-    given = x.shape[-many - 1]
+    lead, given = len(x.shape) - many - 1, x.shape[-many - 1]
     if given != channels:
-        last = "; are its channels last?  Then move them, as in x.transpose(0, 3, 1, 2)" if x.shape[-1] == channels else ""
-        raise ValueError(f"{op}: x {tuple(x.shape)} has {given} channels, on axis {len(x.shape) - many - 1}, but the weight "
-                         f"{tuple(weight.shape)}, {layout} with groups={groups}, takes {channels}{last}")
+        fix = ""
+        if x.shape[-1] == channels:
+            fix = f"; are its channels last?  Then x.transpose{(*range(lead), lead + many, *range(lead, lead + many))} moves them"
+        elif lead == 0 and channels == 1:
+            fix = "; is it a batch without an axis of channels?  x[:, None] adds one"
+        raise ValueError(f"{op}: x {tuple(x.shape)} has {given} channels, on axis {lead}, but the weight {tuple(weight.shape)}, "
+                         f"which is {layout} with groups={groups}, takes {channels}{fix}")
     if bias is not None and tuple(bias.shape) != (outputs,):
         raise ValueError(f"{op}: the bias has shape {tuple(bias.shape)}, but one number is needed for each of {outputs} outputs")

@@ -51,7 +51,9 @@ def test_layer_norm(data, batch, shape, affine, bias, eps):
 
 
 @few
-@given(st.data(), leading, st.sampled_from([("ReLU",), ("SiLU",), ("Sigmoid",), ("Tanh",), ("GELU", "none"), ("GELU", "tanh")]))
+@given(st.data(), leading, st.sampled_from([
+    ("ReLU",), ("ReLU6",), ("LeakyReLU",), ("LeakyReLU", 0.2), ("SiLU",), ("Sigmoid",), ("Tanh",), ("GELU", "none"), ("GELU", "tanh"),
+    ("Softplus",), ("Softplus", 2.0, 5.0)]))
 def test_activations(data, shape, which):
     kind, *options = which
     x = data.draw(arrays(*shape)) * data.draw(st.sampled_from([1, 10]))
@@ -61,7 +63,8 @@ def test_activations(data, shape, which):
 @few
 @given(st.data(), leading, sizes, st.integers(-1, 0))
 def test_softmax(data, batch, size, dim):
-    same_layer(nn.Softmax(dim), torch.nn.Softmax(dim), data.draw(arrays(*batch, size)))
+    for kind in ("Softmax", "LogSoftmax"):
+        same_layer(getattr(nn, kind)(dim), getattr(torch.nn, kind)(dim), data.draw(arrays(*batch, size)))
 
 
 @few
