@@ -99,10 +99,10 @@ def _labelled(name, input, target, weight, ignore_index):
 
 
 def _class_weight(name, weight, input):
-    weight = _beside(input, weight, input.dtype)
+    weight = _beside(input, as_array(weight))
     if weight.shape != input.shape[1:2]:
         raise ValueError(f"{name}: the class weights have shape {tuple(weight.shape)}, but there are {input.shape[1]} classes")
-    return as_array(weight)
+    return weight
 
 
 # Yes or no?
@@ -125,7 +125,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise ValueError(f"binary_cross_entropy: input must be probabilities, but goes from {array.min()} to {array.max()}: give "
                          "logits to binary_cross_entropy_with_logits")
-    return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight"), reduction)
+    return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction)
 
 
 @primitive
@@ -158,17 +158,17 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     _check_reduction(name, reduction)
     target = _paired(name, input, target)
     yes, no = (ops.softplus(x, threshold=math.inf) for x in (-input, input))
-    loss = _weighted(name, target, pos_weight, "pos_weight") * yes + (1 - target) * no
-    return _reduce(_weighted(name, loss, weight, "weight"), reduction)
+    loss = _weighted(name, target, pos_weight, "pos_weight", input) * yes + (1 - target) * no
+    return _reduce(_weighted(name, loss, weight, "weight", input), reduction)
 
 
-def _weighted(name, x, weight, what):
-    """x · weight, of x's shape."""
+def _weighted(name, x, weight, what, input):
+    """x · weight, where the weight, a constant, has a shape that broadcasts to the input's."""
     if weight is None:
         return x
-    weight = _beside(x, weight, x.dtype)
-    if len(weight.shape) > len(x.shape) or any(m not in (1, n) for m, n in zip(weight.shape[::-1], x.shape[::-1])):
-        raise ValueError(f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(x.shape)}")
+    weight = _beside(input, as_array(weight))
+    if len(weight.shape) > len(input.shape) or any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1])):
+        raise ValueError(f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(input.shape)}")
     return x * weight
 
 
@@ -393,9 +393,11 @@ def _paired(name: str, input: Any, target: Any) -> Any:
     return target
 
 
-def _beside(input: Any, other: Any, dtype: Any = None) -> Any:
-    """What is no Tensor yet as an array on the input's device; a Tensor as it is."""
-    return other if isinstance(other, Tensor) else backend.of(as_array(input)).xp.asarray(as_array(other), dtype=dtype)
+def _beside(input: Any, other: Any) -> Any:
+    """What is no Tensor as an array on the input's device and of its dtype, which NumPy's float64 must not widen."""
+    array = as_array(input)
+    dtype = array.dtype if is_float(array.dtype) else None
+    return other if isinstance(other, Tensor) else backend.of(array).xp.asarray(as_array(other), dtype=dtype)
 
 
 def _weighted_reduce(loss: Any, weights: Any, reduction: str) -> Any:

@@ -351,6 +351,8 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
         while heap:
             node = heappop(heap)[1]
             g = pending.pop(node)
+            if isinstance(g, np.generic):       # NumPy gives scalars for 0-d arrays, and ops would take one for a number
+                g = np.asarray(g)
             if node.hooks:
                 g = _hooked(node, g)
             if node in wanted if wanted is not None else node.step is None:

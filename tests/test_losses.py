@@ -148,6 +148,7 @@ ELEMENTWISE = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")     # torch recommends "batchmean"
 @pytest.mark.parametrize(("name", "inputs", "targets", "options"), ELEMENTWISE, ids=[case[0] for case in ELEMENTWISE])
 @settings(max_examples=25)
 @given(data=st.data(), shape=st.lists(st.integers(0, 4), max_size=3).map(tuple), seed=st.integers(0, 99))
@@ -188,8 +189,13 @@ def test_nothing_is_broadcast(name, shape, other):
 def test_a_target_of_any_kind_widens_nothing():
     x = Tensor(np.array([0.25, 0.5], np.float32))
     for name in dict.fromkeys(case[0] for case in ELEMENTWISE):
-        for target in ([1, 0], [1.0, 0.0], np.array([1, 0]), np.array([1, 0], np.float32)):
+        for target in ([1, 0], [1.0, 0.0], np.array([1, 0]), np.array([1.0, 0.0]), Tensor([1, 0])):
             assert getattr(losses, name)(x, target).dtype == np.float32, name
+    logits, wide = Tensor(np.zeros((1, 2), np.float32)), np.array([[0.5, 0.5]])
+    assert losses.cross_entropy(logits, wide, wide[0]).dtype == losses.cross_entropy(logits, [1], wide[0]).dtype == np.float32
+    half = losses.binary_cross_entropy_with_logits(x, Tensor([1, 0]), np.array([2.0]), "none", Tensor(np.array(0.5)))
+    np.testing.assert_allclose(half.numpy(), [np.log1p(np.exp(-0.25)), 2 * np.log1p(np.exp(0.5))], rtol=1e-6)
+    assert half.dtype == np.float32
 
 
 def test_probabilities_of_zero_and_one_are_held_finite_as_in_torch():

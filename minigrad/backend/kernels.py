@@ -205,9 +205,9 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
 
 def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=None):
     wide, log_sum, counted, label, share = saved
-    g = g / share.sum() if reduction == "mean" else g
-    hit = (1 - label_smoothing) * g * share
-    everywhere = (label_smoothing / wide.shape[1]) * g * counted
+    each = g / share.sum() if reduction == "mean" else g
+    hit = (1 - label_smoothing) * each * share
+    everywhere = (label_smoothing / wide.shape[1]) * each * counted
     gx = (exp_rows or _exp_rows)(xp, wide, log_sum, hit + everywhere * (wide.shape[1] if weight is None else weight.sum()))
     gx[xp.arange(len(label)), label] -= hit
     if label_smoothing:
