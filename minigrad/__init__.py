@@ -13,7 +13,8 @@ from .primitive import definition, primitive
 from .tensor import Tensor, enable_grad, from_dlpack, grad, no_grad, tensor
 
 __version__ = "0.1.0"
-_ROOMS = ("checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule", "train", "transforms")
+_ROOMS = ("checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule", "train",
+          "transforms")
 _BORROWED = {"gradcheck": "checking"} | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
 
 

@@ -1,7 +1,7 @@
 """What the layers mean, said once, in Tensors.  No calculus here, and no device: both follow from the ops.
 
-Torch's names, argument order and defaults.  A definition may have a fused kernel under its name; what stands here is
-what that kernel is held to.
+Torch's names, argument order and defaults; the losses, which have a file of their own, are found here as well, as in torch.
+A definition may have a fused kernel under its name; what stands here is what that kernel is held to.
 """
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
+from .losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    contrastive_loss,
+    cosine_embedding_loss,
+    cross_entropy,
+    ctc_loss,
+    huber_loss,
+    info_nce,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, softplus, tanh
 from .ops.pool import (
     adaptive_avg_pool1d,
@@ -27,10 +42,12 @@ from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .primitive import definition
 from .tensor import Tensor, as_array, no_grad
 
-__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d", "avg_pool2d",
-           "batch_norm", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "dropout", "embedding", "gelu", "group_norm",
-           "layer_norm", "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "relu", "relu6", "rms_norm",
-           "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh"]
+__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
+           "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "contrastive_loss",
+           "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy", "ctc_loss",
+           "dropout", "embedding", "gelu", "group_norm", "huber_loss", "info_nce", "kl_div", "l1_loss", "layer_norm",
+           "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "relu", "relu6",
+           "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
 
 def gelu(x, approximate: str = "none"):
@@ -110,8 +127,8 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
     return _per_channel(y, weight, bias)
 
 
-def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False, momentum: float | None = 0.1,
-               eps: float = 1e-5):
+def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
+               momentum: float | None = 0.1, eps: float = 1e-5):
     """Zero mean and unit variance for each channel of x (N, C, …), then scale and shift (Ioffe & Szegedy 2015, alg. 1).
 
     In training by the batch's statistics, which are also written into the running ones: running ← (1 - momentum) running +
@@ -167,7 +184,8 @@ def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | No
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
-                                 scale: float | None = None, enable_gqa: bool = False, rng: np.random.Generator | int | None = None):
+                                 scale: float | None = None, enable_gqa: bool = False,
+                                 rng: np.random.Generator | int | None = None):
     """softmax(query keyᵀ · scale + mask) value: what each query finds in the values (Vaswani et al. 2017, eq. 1).
 
     Args:
@@ -194,13 +212,14 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
         array = query.data if isinstance(query, Tensor) else query
         attn_mask = backend.of(array).xp.asarray(as_array(attn_mask))
         if attn_mask.dtype.kind in "iu":
-            raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended to), "
-                            "as in mask == 1, or floats to be added")
+            raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended "
+                            "to), as in mask == 1, or floats to be added")
         attn_mask = attn_mask if attn_mask.dtype == bool else attn_mask.astype(query.dtype)
         if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
             raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
     keep = _keep(query, scores, dropout_p, rng)
-    return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, 1 / math.sqrt(query.shape[-1]) if scale is None else scale, is_causal)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
 
 @definition

@@ -289,7 +289,8 @@ def explained(error: Exception, op: _Op, arrays: list, options: tuple) -> Except
     shapes = [str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays]
     given = [*shapes, *(f"{name}={value!r}" for name, value in zip(op.options, options, strict=True)
                         if isinstance(value, (int, float, str, tuple, type(None))))]
-    told = type(error)(f"{op.name}({', '.join(given)}): {_hint(op.name, [a.shape for a in arrays if hasattr(a, 'shape')]) or error}")
+    hint = _hint(op.name, [a.shape for a in arrays if hasattr(a, "shape")])
+    told = type(error)(f"{op.name}({', '.join(given)}): {hint or error}")
     told.op = op.name
     return told
 

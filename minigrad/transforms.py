@@ -33,7 +33,8 @@ def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any
     By two passes back: vᵀ ∂f/∂x is linear in v, and its own derivative along t is ∂f/∂x · t (Townsend 2017).
     """
     if [np.shape(p) for p in primals] != [np.shape(t) for t in tangents]:
-        raise ValueError(f"jvp: primals have shapes {[np.shape(p) for p in primals]}, but tangents {[np.shape(t) for t in tangents]}")
+        raise ValueError(f"jvp: primals have shapes {[np.shape(p) for p in primals]}, "
+                         f"but tangents {[np.shape(t) for t in tangents]}")
     y, pull = vjp(f, *primals)
     v = _leaf(ops.zeros_like(y))
     pulled = pull(v)
@@ -100,7 +101,8 @@ class _Recompute:
     def pull(self, node: Node, saved: tuple, g: Any, create_graph: bool) -> list:
         with record(True):
             y = self.again()
-        found = carry_back(y, g if isinstance(g, Tensor) else wrap(g, None), list(node.parents), create_graph, create_graph, beyond=False)
+        g = g if isinstance(g, Tensor) else wrap(g, None)
+        found = carry_back(y, g, list(node.parents), create_graph, create_graph, beyond=False)
         return [found.get(parent) if create_graph or parent not in found else found[parent].data for parent in node.parents]
 
 

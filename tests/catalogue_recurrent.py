@@ -47,7 +47,8 @@ def rnn(gates, weight, bias, h, mask=None, act=np.tanh):
 
 ROWS = [
     Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)), lstm),
-    Row("lstm", lambda *xs: recurrent._lstm(*xs, REAL), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)), lambda *xs: lstm(*xs, REAL), ()),
+    Row("lstm", lambda *xs: recurrent._lstm(*xs, REAL), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)),
+        lambda *xs: lstm(*xs, REAL), ()),
     Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), gru),
     Row("gru", lambda *xs: recurrent._gru(*xs, REAL), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), lambda *xs: gru(*xs, REAL), ()),
     Row("rnn", lambda *xs: recurrent._rnn(*xs, None, "tanh"), (R(3, 2, 2), R(2, 2), R(2), R(2, 2)), rnn),

@@ -100,7 +100,7 @@ ROWS = [
         lambda x, weight: conv(x, weight, None, LINE, 3)),
     Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (5, 4), UNEVEN, 2), (R(2, 4, 3, 3), R(4, 1, 3, 2)),
         lambda g, weight: conv_input_grad(g, weight, (5, 4), UNEVEN, 2)),
-    Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (4, 3), SAME, 2), (R(2, 2, 4, 3), R(2, 2, 3, 2)),
+    Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (4, 3), SAME, 2), (R(2, 4, 4, 3), R(4, 2, 3, 2)),
         lambda g, weight: conv_input_grad(g, weight, (4, 3), SAME, 2)),
     Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (4,), LINE, 2), (R(2, 2, 2), R(2, 1, 3)),
         lambda g, weight: conv_input_grad(g, weight, (4,), LINE, 2)),

@@ -8,9 +8,8 @@ import minigrad
 
 PACKAGE = Path(minigrad.__file__).parent
 TESTS = Path(__file__).parent
-ROOMS = ["patterns", "backend", "tensor", "primitive", "ops", "functional", "losses", "checking", "nn", "transforms", "optim",
-         "schedule",
-         "metrics", "data", "pretrained", "insight", "train", "cli"]
+ROOMS = ["patterns", "backend", "tensor", "primitive", "ops", "losses", "functional", "checking", "nn", "transforms", "optim",
+         "schedule", "metrics", "data", "pretrained", "insight", "train", "cli"]
 KNOTS = {("tensor", "ops")}                     # operators are sugar for ops, and ops make Tensors
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
 every_file = pytest.mark.parametrize("file", FILES)

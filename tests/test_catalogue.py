@@ -18,10 +18,10 @@ from minigrad.tensor import Tensor, grad
 
 NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)]
 every_row = pytest.mark.parametrize("row", NAMED)
-NO_GRADIENT = {"sign", "argmax", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+NO_GRADIENT = {"sign", "argmax", "argsort", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 NEEDS_EXAMPLES = {"mse_loss", "lstm", "gru", "rnn"}                            # a mean of nothing; no step, no state
 BROADCASTING = {"add", "subtract", "multiply", "divide", "power_by", "maximum", "minimum", "where",
-                *NO_GRADIENT - {"sign", "argmax"}}
+                *NO_GRADIENT - {"sign", "argmax", "argsort"}}
 BACKEND = Path(backend.__file__).parent
 TABLES = {file.stem: import_module(f"minigrad.backend.{file.stem}").table
           for file in BACKEND.glob("*kernels.py") if "cuda" not in file.stem}

@@ -19,7 +19,9 @@ def test_with_a_causal_mask_the_future_changes_nothing():
 
 
 def test_padding_is_not_looked_at():
-    model = nn.TransformerEncoder(lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True, rng=1), 2).eval()
+    def layer():
+        return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True, rng=1)
+    model = nn.TransformerEncoder(layer, 2).eval()
     padding = np.zeros((2, 5), bool)
     padding[:, 4] = True
     np.testing.assert_allclose(model(x, src_key_padding_mask=padding).numpy()[:, :4], model(x[:, :4]).numpy(), atol=1e-6)

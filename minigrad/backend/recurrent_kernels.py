@@ -151,4 +151,8 @@ def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
     return dz, *_weight_gradients(wanted, dz, states[:-1], weight), ahead
 
 
-table = {"lstm": Kernel(lstm_forward, lstm_backward), "gru": Kernel(gru_forward, gru_backward), "rnn": Kernel(rnn_forward, rnn_backward)}
+table = {
+    "lstm": Kernel(lstm_forward, lstm_backward),
+    "gru": Kernel(gru_forward, gru_backward),
+    "rnn": Kernel(rnn_forward, rnn_backward),
+}

@@ -56,7 +56,8 @@ def gradcheck(f: Callable[..., Tensor], inputs: Any, order: int = 1, every_entry
         if every_entry or not _close(numeric, exact, tolerance):
             _entry_by_entry(f, xs, gradients, u, step, tolerance, f"{name}: {way}")
             if not _close(numeric, exact, tolerance):
-                raise GradientError(f"{name}: {way} along a random direction is {exact:.10g}, finite differences say {numeric:.10g}")
+                raise GradientError(f"{name}: {way} along a random direction is {exact:.10g}, "
+                                    f"finite differences say {numeric:.10g}")
     if order > 1:                               # the gradient is itself a function, of the inputs and of u: check it too
         for i in range(len(xs)):
             def gradient(*given: Tensor, i: int = i) -> Tensor:
@@ -85,4 +86,5 @@ def _entry_by_entry(f: Callable, xs: list, gradients: list, u: np.ndarray, step:
             directions[k][index] = 1
             numeric = _slope(f, xs, directions, u, step)
             if not _close(numeric, g[index], tolerance):
-                raise GradientError(f"{what} of input {k} at {list(index)} is {g[index]:.10g}, finite differences say {numeric:.10g}")
+                raise GradientError(f"{what} of input {k} at {list(index)} is {g[index]:.10g}, "
+                                    f"finite differences say {numeric:.10g}")

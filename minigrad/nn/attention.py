@@ -139,8 +139,8 @@ class GroupedQueryAttention(Module):
                  positions: Module | None = None, rng: init.Rng = None):
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if embed_dim % num_heads or num_heads % num_kv_heads:
-            raise ValueError(f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads {num_heads}, and that "
-                             f"of num_kv_heads {num_kv_heads}")
+            raise ValueError(f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads {num_heads}, "
+                             f"and that of num_kv_heads {num_kv_heads}")
         self.num_heads, self.num_kv_heads, rng = num_heads, num_kv_heads, init.generator(rng)
         shared = embed_dim // num_heads * num_kv_heads
         self.q_proj, self.k_proj, self.v_proj = (Linear(embed_dim, size, bias, rng) for size in (embed_dim, shared, shared))

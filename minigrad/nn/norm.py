@@ -44,8 +44,8 @@ class BatchNorm(Module):
     def forward(self, x: Any) -> Any:
         if len(x.shape) not in self.rank or x.shape[1] != self.num_features:
             shapes = " or ".join({2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)"}[n] for n in self.rank)
-            raise ValueError(f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: it takes {shapes} "
-                             f"with C = {self.num_features}")
+            raise ValueError(f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: "
+                             f"it takes {shapes} with C = {self.num_features}")
         momentum = self.momentum
         if self.uses_batch and self.running_mean is not None:
             self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
@@ -67,7 +67,8 @@ class GroupNorm(Module):
     """Give each group of channels of each example zero mean and unit variance, then scale and shift by channel (Wu & He 2018)."""
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         if num_channels % num_groups:
-            raise ValueError(f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: make it a multiple")
+            raise ValueError(f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: "
+                             "make it a multiple")
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = Parameter(init.ones_(init.empty(num_channels))) if affine else None
         self.bias = Parameter(init.zeros_(init.empty(num_channels))) if affine else None
@@ -77,7 +78,10 @@ class GroupNorm(Module):
 
 
 class RMSNorm(Module):
-    """Divide each vector by its root mean square, then scale it (Zhang & Sennrich 2019); `eps` None is the dtype's smallest step."""
+    """Divide each vector by its root mean square, then scale it (Zhang & Sennrich 2019).
+
+    `eps` None is the dtype's smallest step.
+    """
     def __init__(self, normalized_shape: int, eps: float | None = None, elementwise_affine: bool = True):
         self.normalized_shape, self.eps = normalized_shape, eps
         self.weight = Parameter(init.ones_(init.empty(normalized_shape))) if elementwise_affine else None

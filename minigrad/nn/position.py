@@ -10,7 +10,7 @@ from .. import ops
 from ..tensor import Tensor
 from . import init
 from .layers import Embedding
-from .module import Buffer, Module
+from .module import Module
 
 
 class SinusoidalPositions(Module):
@@ -43,7 +43,8 @@ class RelativePositionBias(Module):
     Small distances have a bucket each, larger ones share logarithmically growing buckets up to `max_distance`.
     `bidirectional` gives what lies ahead buckets of its own; else it all counts as distance 0.
     """
-    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True, rng: init.Rng = None):
+    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True,
+                 rng: init.Rng = None):
         self.num_buckets, self.max_distance, self.bidirectional = num_buckets, max_distance, bidirectional
         self.embedding = Embedding(num_buckets, num_heads, rng=rng)
 
@@ -67,7 +68,7 @@ class RelativePositionBias(Module):
 
 
 class RotaryPositions(Module):
-    """Turns each pair of features by an angle that grows with the position (Su et al. 2021), so that query · key depends on distance.
+    """Turns each pair of features by an angle that grows with the position (Su et al. 2021), so query · key depends on distance.
 
     The pairs are (i, i + dim/2), the half-split form of LLaMA's checkpoints; `base` sets how slowly the last pair turns.
     """
@@ -89,7 +90,8 @@ class RotaryPositions(Module):
 
 def _rows(table: Any, length: int, name: str) -> Any:
     if length > table.shape[0]:
-        raise ValueError(f"{name}: a sequence of {length} is longer than max_len={table.shape[0]}: cut it, or make max_len larger")
+        raise ValueError(f"{name}: a sequence of {length} is longer than max_len={table.shape[0]}: "
+                         "cut it, or make max_len larger")
     return table[:length]
 
 

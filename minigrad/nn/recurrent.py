@@ -26,7 +26,9 @@ def _lstm(gates, weight, bias, h, c, /, mask):
         i, f, g, o = ops.split(gates[t] + F.linear(h, weight, bias), h.shape[-1], axis=1)
         new_c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
         new_h = ops.sigmoid(o) * ops.tanh(new_c)
-        h, c = (new_h, new_c) if mask is None else (ops.where(mask[t][:, None], new, old) for new, old in ((new_h, h), (new_c, c)))
+        if mask is not None:
+            new_h, new_c = (ops.where(mask[t][:, None], new, old) for new, old in ((new_h, h), (new_c, c)))
+        h, c = new_h, new_c
         states.append(ops.stack([h, c], 1))
     return ops.stack(states)
 
@@ -120,10 +122,10 @@ class _Recurrent(Module):
                                                           ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
                 back = suffix.endswith("reverse")
                 gates = F.linear(x[::-1] if back else x, weight_ih, bias_ih)
-                states = self.run(gates, weight_hh, bias_hh, first[len(last)], None if mask is None else mask[::-1] if back else mask)
-                h, *final = states
+                real = mask[::-1] if back and mask is not None else mask
+                h, *final = self.run(gates, weight_hh, bias_hh, first[len(last)], real)
                 last.append(tuple(final))
-                h = h if mask is None else h * (mask[::-1] if back else mask)[..., None]
+                h = h if real is None else h * real[..., None]
                 outs.append(h[::-1] if back else h)
             x = outs[0] if len(outs) == 1 else ops.concatenate(outs, 2)
         final = [ops.stack(parts) for parts in zip(*last, strict=True)]
@@ -147,7 +149,8 @@ class _Recurrent(Module):
         if state is None:
             zero = ops.zeros((B, self.hidden_size), x.dtype, x.device)
             return [(zero,) * self.states] * count
-        parts = [part if isinstance(part, Tensor) else Tensor(as_array(part)) for part in (state if self.states == 2 else (state,))]
+        given = state if self.states == 2 else (state,)
+        parts = [part if isinstance(part, Tensor) else Tensor(as_array(part)) for part in given]
         parts = [ops.expand_dims(part, 1) for part in parts] if single else parts
         for part in parts:
             if part.shape != (count, B, self.hidden_size):
@@ -211,7 +214,8 @@ class _Cell(Module):
         pair = self.layer.states == 2
         zero = ops.zeros((*x.shape[:-1], self.hidden_size), x.dtype, x.device)
         first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
-        _, *last = self._run(ops.expand_dims(F.linear(x, self.weight_ih, self.bias_ih), 0), self.weight_hh, self.bias_hh, first, None)
+        gates = ops.expand_dims(F.linear(x, self.weight_ih, self.bias_ih), 0)
+        _, *last = self._run(gates, self.weight_hh, self.bias_hh, first, None)
         return tuple(last) if pair else last[0]
 
 

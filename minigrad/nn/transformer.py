@@ -21,8 +21,8 @@ class _Layer(Module):
     """What encoder and decoder layers share: a residual around each part, normalised before it or after."""
     norm_first: bool
 
-    def __init__(self, d_model: int, dim_feedforward: int, dropout: float, activation: str | Callable, eps: float, norm_first: bool,
-                 bias: bool, rng: init.Rng):
+    def __init__(self, d_model: int, dim_feedforward: int, dropout: float, activation: str | Callable, eps: float,
+                 norm_first: bool, bias: bool, rng: init.Rng):
         if isinstance(activation, str) and activation not in ACTIVATIONS:
             raise ValueError(f"{type(self).__name__}: activation {activation!r} is not known: type "
                              f"{' or '.join(map(repr, ACTIVATIONS))}, or give a function")
@@ -63,7 +63,8 @@ class TransformerDecoderLayer(_Layer):
                  activation: str | Callable = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, rng: init.Rng = None):
         rng = init.generator(rng)
-        self.self_attn, self.multihead_attn = (MultiheadAttention(d_model, nhead, dropout, bias, batch_first, rng) for _ in range(2))
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, rng)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, rng)
         super().__init__(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, rng)
         self.norm1, self.norm2, self.norm3 = (LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(3))
 
@@ -105,8 +106,9 @@ class TransformerDecoder(_Stack):
 class Transformer(Module):
     """Encoder and decoder in one: a source sequence is read, a target sequence is written looking at it."""
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
-                 dim_feedforward: int = 2048, dropout: float = 0.1, activation: str | Callable = "relu", layer_norm_eps: float = 1e-5,
-                 batch_first: bool = False, norm_first: bool = False, bias: bool = True, rng: init.Rng = None):
+                 dim_feedforward: int = 2048, dropout: float = 0.1, activation: str | Callable = "relu",
+                 layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
+                 rng: init.Rng = None):
         options = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
                    init.generator(rng))
         self.encoder = TransformerEncoder(lambda: TransformerEncoderLayer(*options), num_encoder_layers,

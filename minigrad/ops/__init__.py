@@ -24,15 +24,33 @@ from .arithmetic import (
     where,
 )
 from .create import arange, eye, full, full_like, ones, ones_like, zeros, zeros_like
-from .elementwise import clip, cos, erf, exp, log, relu, sigmoid, sin, softplus, sqrt, tanh
-from .index import check_indices, embedding, gather, put_along, scatter_add, take
+from .elementwise import clip, cos, erf, exp, expm1, log, log1p, relu, sigmoid, sin, softplus, sqrt, tanh
+from .index import add_at, check_indices, embedding, gather, put_along, scatter, scatter_add, take
 from .linalg import einsum, linear, matmul
+from .order import argsort, cumsum, sort, topk
 from .random import dropout, generator
-from .reduce import argmax, log_softmax, logsumexp, max, mean, min, softmax, sum, sum_to, var
-from .shape import broadcast_to, concatenate, expand_dims, flatten, reshape, split, squeeze, stack, swapaxes, transpose
+from .reduce import argmax, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, sum, sum_to, var
+from .shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flatten,
+    flip,
+    pad,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    tile,
+    transpose,
+    tril,
+    triu,
+)
 
-
-__all__ = ["abs", "arange", "argmax", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "einsum", "erf", "exp",
-           "expand_dims", "eye", "flatten", "full", "full_like", "gather", "log", "log_softmax", "logsumexp", "matmul", "max",
-           "maximum", "mean", "min", "minimum", "ones", "ones_like", "relu", "reshape", "sigmoid", "sign", "sin", "softmax", "split",
-           "sqrt", "squeeze", "stack", "sum", "swapaxes", "take", "tanh", "transpose", "var", "where", "zeros", "zeros_like"]
+__all__ = ["abs", "arange", "argmax", "argsort", "astype", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "divide",
+           "einsum", "erf", "exp", "expand_dims", "expm1", "eye", "flatten", "flip", "full", "full_like", "gather", "log",
+           "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "norm", "ones",
+           "ones_like", "pad", "prod", "relu", "reshape", "scatter", "scatter_add", "sigmoid", "sign", "sin", "softmax",
+           "softplus", "sort", "split", "sqrt", "squeeze", "stack", "std", "sum", "swapaxes", "take", "tanh", "tile", "topk",
+           "transpose", "tril", "triu", "var", "where", "zeros", "zeros_like"]

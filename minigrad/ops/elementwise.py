@@ -23,6 +23,20 @@ log.defvjp(x=lambda g, x: g / x)
 
 
 @primitive
+def log1p(xp, x, /):
+    """log(1 + x), exact for small x."""
+    return xp.log1p(x)
+log1p.defvjp(x=lambda g, x: g / (1 + x))
+
+
+@primitive
+def expm1(xp, x, /):
+    """eˣ - 1, exact for small x."""
+    return xp.expm1(x)
+expm1.defvjp(x=lambda g, y: g * (y + 1))
+
+
+@primitive
 def sqrt(xp, x, /):
     """√x."""
     return xp.sqrt(x)

@@ -29,16 +29,18 @@ def _ready(index, array):
         axis = 0
         for part in parts:
             if part is Ellipsis:
-                used = sum(getattr(p, "ndim", 1) if getattr(p, "dtype", None) == bool else p is not None and p is not Ellipsis
-                           for p in parts)
+                used = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
                 axis += array.ndim - used
             elif part is not None:
-                boolean = getattr(part, "dtype", None) == bool
-                if hasattr(part, "dtype") and not boolean:
+                if hasattr(part, "dtype") and not _is_mask(part):
                     check_indices("index", part, array.shape[axis], f"axis {axis} of a Tensor of shape {tuple(array.shape)}")
-                axis += part.ndim if boolean else 1
+                axis += part.ndim if _is_mask(part) else 1
         return parts
     return index
+
+
+def _is_mask(part):
+    return hasattr(part, "dtype") and part.dtype.kind == "b"
 
 
 def check_indices(op, ids, size, what, low=None):
@@ -55,27 +57,27 @@ def check_indices(op, ids, size, what, low=None):
         host = backend.of(ids).to_numpy(ids)
         bad = (host < low) | (host >= size)
         place = tuple(int(i[0]) for i in bad.nonzero())
-        raise IndexError(f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range for {what}: "
-                         f"{low} to {size - 1} are allowed")
+        raise IndexError(f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range "
+                         f"for {what}: {low} to {size - 1} are allowed")
 
 
 @primitive
 def _take(xp, x, /, index):
     """x[index], as an op on one Tensor."""
     return x[index]
-_take.defvjp(x=lambda g, x_shape, index: scatter_add(g, x_shape, index))
+_take.defvjp(x=lambda g, x_shape, index: add_at(g, x_shape, index))
 
 
 @primitive
-def scatter_add(xp, g, /, shape, index):
+def add_at(xp, g, /, shape, index):
     """Zeros of `shape` with g added in at `index`; what meets at one place adds up."""
     out = xp.zeros(shape, g.dtype)
-    if any(hasattr(part, "dtype") and part.dtype != bool for part in (index if isinstance(index, tuple) else (index,))):
+    if any(hasattr(part, "dtype") and not _is_mask(part) for part in (index if isinstance(index, tuple) else (index,))):
         xp.add.at(out, index, g)
     else:                                       # slices, numbers and masks cannot meet
         out[index] = g
     return out
-scatter_add.defvjp(g=lambda g, index: _take(g, index))
+add_at.defvjp(g=lambda g, index: _take(g, index))
 
 
 def embedding(weight, ids, padding_idx=None):
@@ -100,15 +102,56 @@ def embedding(weight, ids, padding_idx=None):
 def _embedding(xp, weight, /, ids):
     """weight[ids], once the ids are known to be in range."""
     return weight[ids]
-_embedding.defvjp(weight=lambda g, weight_shape, ids: scatter_add(g, weight_shape, ids))
+_embedding.defvjp(weight=lambda g, weight_shape, ids: add_at(g, weight_shape, ids))
+
+
+def gather(x, axis, ids):
+    """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, which have as many axes as x (torch.gather).
+
+    Raises:
+        IndexError: an id is out of range; the message says which and where.
+        ValueError: ids have another number of axes than x, or are longer than x along another axis.
+    """
+    ids, axis = _ids_along("gather", x, axis, ids)
+    inside = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(ids.shape))
+    return _gather(x if _fits(ids, x, axis) else take(x, inside), axis, ids)
+
+
+def scatter(x, axis, ids, src):
+    """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
+    ids, axis = _ids_along("scatter", x, axis, ids)
+    array = x.data if isinstance(x, Tensor) else x
+    src = src if hasattr(src, "shape") else backend.of(array).xp.full(ids.shape, src, array.dtype)
+    taken = put_along(backend.of(array).xp.ones(ids.shape, array.dtype), array.shape, axis, ids) > 0
+    return where(taken, put_along(src, array.shape, axis, ids), x)
+
+
+def scatter_add(x, axis, ids, src):
+    """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
+    ids, axis = _ids_along("scatter_add", x, axis, ids)
+    return x + put_along(src, tuple(x.shape), axis, ids)
+
+
+def _ids_along(op, x, axis, ids):
+    """The ids as an array where x lives, and `axis` counted from the front, both known to fit x."""
+    array = x.data if isinstance(x, Tensor) else x
+    ids, axis = backend.of(array).xp.asarray(as_array(ids)), axis % array.ndim
+    if ids.ndim != array.ndim or any(n > m for i, (n, m) in enumerate(zip(ids.shape, array.shape)) if i != axis):
+        raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: they need as many axes, "
+                         f"and along all but axis {axis} to be no longer")
+    check_indices(op, ids, array.shape[axis], f"axis {axis} of shape {tuple(array.shape)}")
+    return ids, axis
+
+
+def _fits(ids, x, axis):
+    return all(n == m for i, (n, m) in enumerate(zip(ids.shape, x.shape)) if i != axis)
 
 
 @primitive
-def gather(xp, x, /, axis, ids):
-    """Entry ids[i, j, …] along `axis` for each place of `ids`, which has as many axes as x (torch.gather)."""
-    check_indices("gather", ids, x.shape[axis], f"axis {axis} of shape {tuple(x.shape)}")
+def _gather(xp, x, /, axis, ids):
+    """take_along_axis, with ids that are known to be in range."""
     return xp.take_along_axis(x, ids, axis)
-gather.defvjp(x=lambda g, x_shape, axis, ids: put_along(g, x_shape, axis, ids))
+_gather.defvjp(x=lambda g, x_shape, axis, ids: put_along(g, x_shape, axis, ids))
 
 
 @primitive

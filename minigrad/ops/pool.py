@@ -53,11 +53,12 @@ def _first_largest(x, y, window):
     """The number of the first entry in each window of x that equals y, its largest."""
     x, y = (t.data if isinstance(t, Tensor) else t for t in (x, y))
     xp = backend.of(x).xp
-    seen, entries = window.over(xp, window.pad(xp, x, -math.inf)), list(window.entries())
-    chosen = xp.zeros(y.shape, xp.int16)
-    for i in reversed(range(len(entries))):
-        xp.copyto(chosen, i, where=seen[entries[i]] == y)
-    return chosen
+    seen = window.over(xp, window.pad(xp, x, -math.inf))
+    number, waiting = xp.zeros(y.shape, xp.int16), xp.ones(y.shape, bool)
+    for k in window.entries():
+        waiting &= seen[k] != y
+        number += waiting                       # one for every entry before the first that equals y
+    return number
 
 
 max_pool.defvjp(x=lambda g, x, y, window: spread(g, x.shape[-len(window.kernel):], _first_largest(x, y, window), window))

@@ -1,4 +1,4 @@
-"""Ops with chance in them.  The draw comes from an explicit generator, on the CPU, so that a seed means the same on every device."""
+"""Ops with chance in them.  The draw comes from an explicit generator, on the CPU: a seed means the same on every device."""
 from __future__ import annotations
 
 import numpy as np

@@ -4,9 +4,9 @@ from __future__ import annotations
 import math
 
 from ..primitive import primitive
-from .arithmetic import astype
-from .elementwise import exp
-from .shape import broadcast_to, reshape
+from .arithmetic import astype, where
+from .elementwise import exp, sqrt
+from .shape import broadcast_to, pad, reshape, squeeze
 
 
 def _restore(g, shape, axis, keepdims):
@@ -37,6 +37,32 @@ def var(x, axis=None, keepdims=False, correction=0, **also):
     centred = x - middle
     total = sum(centred * centred, axis, keepdims)
     return total / (math.prod(n for n, m in zip(x.shape, middle.shape) if n != m) - correction)
+
+
+def std(x, axis=None, keepdims=False, correction=0, **also):
+    """The standard deviation over `axis`: the root of the variance."""
+    return sqrt(var(x, axis, keepdims, correction, **also))
+
+
+@primitive
+def norm(xp, x, /, axis=None, keepdims=False):
+    """The length √Σx² over `axis`; the gradient at 0 is 0, as in torch."""
+    return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+norm.defvjp(x=lambda g, x, y, axis, keepdims: x * _restore(g / where(y == 0, 1, y), x.shape, axis, keepdims))
+
+
+def prod(x, axis=None, keepdims=False):
+    """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
+    if axis is None:
+        return reshape(prod(reshape(x, (-1,)), 0), (1,) * len(x.shape) if keepdims else ())
+    axis %= len(x.shape)
+    while x.shape[axis] != 1:
+        if x.shape[axis] % 2:
+            x = pad(x, tuple((0, int(i == axis)) for i in range(len(x.shape))), 1)
+        half = x.shape[axis] // 2
+        a, b = ((slice(None),) * axis + (part,) for part in (slice(half), slice(half, None)))
+        x = x[a] * x[b]
+    return x if keepdims else squeeze(x, axis)
 
 
 @primitive

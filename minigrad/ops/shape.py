@@ -4,7 +4,9 @@ from __future__ import annotations
 import math
 from functools import cache
 
+from .. import backend
 from ..primitive import Primitive, primitive
+from ..tensor import Tensor
 
 
 @primitive
@@ -85,6 +87,42 @@ def _concatenate(n):
 def stack(xs, axis=0):
     """The Tensors `xs`, all of one shape, along a new axis."""
     return concatenate([expand_dims(x, axis) for x in xs], axis)
+
+
+def flip(x, axis):
+    """The entries along `axis` (or several) in reverse order."""
+    axes = {a % len(x.shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
+    return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(len(x.shape)))]
+
+
+def tile(x, repeats):
+    """x laid side by side, repeats[i] times along axis i."""
+    lead = (1,) * (len(repeats) - len(x.shape))
+    shape, repeats = lead + tuple(x.shape), (1,) * (len(x.shape) - len(repeats)) + tuple(repeats)
+    between = tuple(n for pair in zip(repeats, shape) for n in pair)           # (repeats, n, repeats, n, …)
+    ones = tuple(n for size in shape for n in (1, size))
+    return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(repeats, shape)))
+
+
+@primitive
+def pad(xp, x, /, widths, value=0):
+    """x with `value` around it: widths[i] = (before, after) for each axis i."""
+    return xp.pad(x, widths, constant_values=value)
+pad.defvjp(x=lambda g, x_shape, widths: g[tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape))])
+
+
+def tril(x, diagonal=0):
+    """The last two axes with zeros above the given diagonal."""
+    return x * _triangle(x, diagonal)
+
+
+def triu(x, diagonal=0):
+    """The last two axes with zeros below the given diagonal."""
+    return x * ~_triangle(x, diagonal - 1)
+
+
+def _triangle(x, diagonal):
+    return backend.of(x.data if isinstance(x, Tensor) else x).xp.tri(*x.shape[-2:], diagonal, dtype=bool)
 
 
 def split(x, sizes, axis=0):

@@ -102,12 +102,12 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
     outputs, many = g.shape[1], len(window.kernel)
-    weight = xp.zeros((groups, outputs // groups, x.shape[1] // groups * math.prod(window.kernel)), xp.result_type(x, g))
-    g = g.reshape(len(g), groups, weight.shape[1], math.prod(g.shape[2:]))
+    weight = xp.zeros((groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g))
+    g = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:]))
     for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
-        columns = xp.moveaxis(seen, 0, 1 + many).reshape(groups, weight.shape[2], -1)        # all samples side by side
-        weight += xp.moveaxis(g[n, :, :, q], 0, 2).reshape(groups, weight.shape[1], -1) @ columns.swapaxes(1, 2)
-    return weight.reshape(outputs, -1, *window.kernel)
+        columns = xp.moveaxis(seen, 0, 1 + many).reshape(groups, weight.shape[1], -1)        # all samples side by side
+        weight += columns @ xp.moveaxis(g[n, :, :, q], (1, 2), (0, 3)).reshape(groups, -1, weight.shape[2])
+    return weight.swapaxes(1, 2).reshape(outputs, -1, *window.kernel)
 
 
 conv.defvjp(x=lambda g, x_shape, weight, window, groups: conv_input_grad(g, weight, x_shape[2:], window, groups),

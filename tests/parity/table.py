@@ -29,37 +29,67 @@ def shares(*shape):
     return x / x.sum(-1, keepdims=True)
 
 
-# What, its options, the arrays it is given.
+# What, its arguments, its options, the arrays it is given.
 LAYERS = [
-    ("Linear", (D, 24), {}, (R(32, D),)), ("Linear", (D, 24), {"bias": False}, (R(2, 3, D),)),
-    ("LayerNorm", (D,), {}, (R(32, D),)), ("LayerNorm", ((B, D),), {"elementwise_affine": False}, (R(*SEQUENCE),)),
-    ("GroupNorm", (4, 8), {}, (R(*IMAGE),)), ("RMSNorm", (D,), {}, (R(32, D),)),
-    ("BatchNorm1d", (D,), {}, (R(32, D),)), ("BatchNorm2d", (8,), {}, (R(*IMAGE),)), ("BatchNorm2d", (8,), {"eval": True}, (R(*IMAGE),)),
-    *[("Conv2d", (8, 12, 3), options, (R(*IMAGE),)) for options in (
-        {}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": "same"}, {"groups": 4}, {"bias": False})],
-    ("Conv2d", (8, 12, 1), {}, (R(*IMAGE),)), ("Conv2d", (8, 8, 3), {"groups": 8, "padding": 1}, (R(*IMAGE),)),
+    ("Linear", (D, 24), {}, (R(32, D),)),
+    ("Linear", (D, 24), {"bias": False}, (R(2, 3, D),)),
+    ("LayerNorm", (D,), {}, (R(32, D),)),
+    ("LayerNorm", ((B, D),), {"elementwise_affine": False}, (R(*SEQUENCE),)),
+    ("GroupNorm", (4, 8), {}, (R(*IMAGE),)),
+    ("RMSNorm", (D,), {}, (R(32, D),)),
+    ("BatchNorm1d", (D,), {}, (R(32, D),)),
+    ("BatchNorm2d", (8,), {}, (R(*IMAGE),)),
+    ("BatchNorm2d", (8,), {"eval": True}, (R(*IMAGE),)),
+    ("Conv2d", (8, 12, 3), {}, (R(*IMAGE),)),
+    ("Conv2d", (8, 12, 3), {"stride": 2, "padding": 1}, (R(*IMAGE),)),
+    ("Conv2d", (8, 12, 3), {"dilation": 2, "padding": "same"}, (R(*IMAGE),)),
+    ("Conv2d", (8, 12, 3), {"groups": 4}, (R(*IMAGE),)),
+    ("Conv2d", (8, 12, 3), {"bias": False}, (R(*IMAGE),)),
+    ("Conv2d", (8, 12, 1), {}, (R(*IMAGE),)),
+    ("Conv2d", (8, 8, 3), {"groups": 8, "padding": 1}, (R(*IMAGE),)),
     ("Conv1d", (8, 12, 5), {"stride": 2, "padding": 2}, (R(B, 8, 40),)),
     ("ConvTranspose1d", (8, 6, 4), {"stride": 2, "padding": 1}, (R(B, 8, 20),)),
     ("ConvTranspose2d", (8, 6, 3), {"stride": 2, "padding": 1, "output_padding": 1}, (R(*IMAGE),)),
-    ("MaxPool2d", (3, 2), {"padding": 1}, (R(*IMAGE),)), ("AvgPool2d", (3, 2), {"padding": 1}, (R(*IMAGE),)),
-    ("AdaptiveAvgPool2d", ((5, 3),), {}, (R(*IMAGE),)), ("AdaptiveMaxPool2d", (4,), {}, (R(*IMAGE),)),
+    ("MaxPool2d", (3, 2), {"padding": 1}, (R(*IMAGE),)),
+    ("AvgPool2d", (3, 2), {"padding": 1}, (R(*IMAGE),)),
+    ("AdaptiveAvgPool2d", ((5, 3),), {}, (R(*IMAGE),)),
+    ("AdaptiveMaxPool2d", (4,), {}, (R(*IMAGE),)),
     *[(kind, (D, 24), options, (R(*SEQUENCE),)) for kind in ("RNN", "LSTM", "GRU")
       for options in ({}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True})],
-    ("MultiheadAttention", (D, 4), {"batch_first": True}, (R(B, T, D),) * 3), ("MultiheadAttention", (D, 4), {}, (R(T, B, D), *[R(9, B, D)] * 2)),
-    *[("TransformerEncoderLayer", (D, 4, 32, 0.0), options, (R(*SEQUENCE),)) for options in ({}, {"norm_first": True}, {"activation": "gelu"})],
-    *[("TransformerDecoderLayer", (D, 4, 32, 0.0), options, (R(*SEQUENCE), R(9, B, D))) for options in ({}, {"norm_first": True})],
-    *[(kind, (), options, (R(64, D) * 3,)) for kind, options in (
-        ("ReLU", {}), ("ReLU6", {}), ("LeakyReLU", {}), ("GELU", {}), ("GELU", {"approximate": "tanh"}), ("SiLU", {}), ("Sigmoid", {}), ("Tanh", {}),
-        ("Softplus", {}), ("Softmax", {"dim": -1}), ("LogSoftmax", {"dim": -1}))],
+    ("MultiheadAttention", (D, 4), {"batch_first": True}, (R(B, T, D),) * 3),
+    ("MultiheadAttention", (D, 4), {}, (R(T, B, D), *[R(9, B, D)] * 2)),
+    ("TransformerEncoderLayer", (D, 4, 32, 0.0), {}, (R(*SEQUENCE),)),
+    ("TransformerEncoderLayer", (D, 4, 32, 0.0), {"norm_first": True}, (R(*SEQUENCE),)),
+    ("TransformerEncoderLayer", (D, 4, 32, 0.0), {"activation": "gelu"}, (R(*SEQUENCE),)),
+    ("TransformerDecoderLayer", (D, 4, 32, 0.0), {}, (R(*SEQUENCE), R(9, B, D))),
+    ("TransformerDecoderLayer", (D, 4, 32, 0.0), {"norm_first": True}, (R(*SEQUENCE), R(9, B, D))),
+    ("ReLU", (), {}, (R(64, D) * 3,)),
+    ("ReLU6", (), {}, (R(64, D) * 3,)),
+    ("LeakyReLU", (), {}, (R(64, D) * 3,)),
+    ("GELU", (), {}, (R(64, D) * 3,)),
+    ("GELU", (), {"approximate": "tanh"}, (R(64, D) * 3,)),
+    ("SiLU", (), {}, (R(64, D) * 3,)),
+    ("Sigmoid", (), {}, (R(64, D) * 3,)),
+    ("Tanh", (), {}, (R(64, D) * 3,)),
+    ("Softplus", (), {}, (R(64, D) * 3,)),
+    ("Softmax", (), {"dim": -1}, (R(64, D) * 3,)),
+    ("LogSoftmax", (), {"dim": -1}, (R(64, D) * 3,)),
 ]
 LABELS, OTHER, SIGNS = rng.integers(0, D, 32), R(32, D), np.sign(R(32))
 SHARES = shares(32, D)
 LOSSES = [
-    ("cross_entropy", (LABELS,), {}, (R(32, D),)), ("cross_entropy", (LABELS,), {"label_smoothing": 0.1}, (R(32, D),)),
-    ("cross_entropy", (SHARES,), {}, (R(32, D),)), ("nll_loss", (LABELS,), {}, (np.log(SHARES),)),
-    ("binary_cross_entropy", (SHARES,), {}, (1 / (1 + np.exp(-R(32, D))),)), ("binary_cross_entropy_with_logits", (SHARES,), {}, (R(32, D),)),
-    *[(kind, (OTHER,), {}, (R(32, D),)) for kind in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")],
-    ("kl_div", (SHARES,), {"reduction": "batchmean"}, (np.log(SHARES),)), ("cosine_embedding_loss", (), {}, (R(32, D), R(32, D), SIGNS)),
+    ("cross_entropy", (LABELS,), {}, (R(32, D),)),
+    ("cross_entropy", (LABELS,), {"label_smoothing": 0.1}, (R(32, D),)),
+    ("cross_entropy", (SHARES,), {}, (R(32, D),)),
+    ("nll_loss", (LABELS,), {}, (np.log(SHARES),)),
+    ("binary_cross_entropy", (SHARES,), {}, (1 / (1 + np.exp(-R(32, D))),)),
+    ("binary_cross_entropy_with_logits", (SHARES,), {}, (R(32, D),)),
+    ("mse_loss", (OTHER,), {}, (R(32, D),)),
+    ("l1_loss", (OTHER,), {}, (R(32, D),)),
+    ("smooth_l1_loss", (OTHER,), {}, (R(32, D),)),
+    ("huber_loss", (OTHER,), {}, (R(32, D),)),
+    ("kl_div", (SHARES,), {"reduction": "batchmean"}, (np.log(SHARES),)),
+    ("cosine_embedding_loss", (), {}, (R(32, D), R(32, D), SIGNS)),
     ("ctc_loss", (rng.integers(1, 6, (B, 4)), [T] * B, [4, 3, 2, 1]), {}, (R(T, B, 6),)),
     ("scaled_dot_product_attention", (), {"is_causal": True}, (R(B, 2, T, 8),) * 3),
 ]
@@ -95,13 +125,14 @@ def row(name, args, options, xs):
     else:
         class Loss(torch.nn.Module):
             def forward(self, *xs):
-                return getattr(torch_F, name)(*xs, *[torch.tensor(a, dtype=xs[0].dtype if np.asarray(a).dtype.kind == "f" else None)
-                                                     for a in args], **options)
+                given = [torch.tensor(a, dtype=xs[0].dtype if np.asarray(a).dtype.kind == "f" else None) for a in args]
+                return getattr(torch_F, name)(*xs, *given, **options)
         make, call = Loss, getattr(losses, name, None) or getattr(F, name)
 
         class Ours(nn.Module):
             def forward(self, *xs):
-                return call(*xs, *[a.astype("f4") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in args], **options)
+                given = [a.astype("f4") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in args]
+                return call(*xs, *given, **options)
         ours = Ours()
     if name == "ctc_loss":                      # torch's gradient is right only behind a log_softmax
         after, theirs_after = Ours.forward, Loss.forward
@@ -113,8 +144,8 @@ def row(name, args, options, xs):
         Ours.forward = lambda self, *xs: forward(self, *xs, signs.astype("f4"))
         Loss.forward = lambda self, *xs: theirs(self, *xs, torch.tensor(signs, dtype=xs[0].dtype))
     xs = [x.astype("f4").astype("f8") for x in xs]
-    y64, g64, _ = (each if isinstance(each, dict) else [t.detach().clone() for t in each] if isinstance(each, list) else each.detach()
-                   for each in with_torch(make, xs, torch.float64))
+    y64, g64, _ = with_torch(make, xs, torch.float64)
+    y64, g64 = y64.detach(), [g.clone() for g in g64]
     y32, g32, names = with_torch(make, xs, torch.float32)
     given = [mg.Tensor(x.astype("f4"), requires_grad=True) for x in xs]
     y = first(ours(*given))
@@ -137,8 +168,8 @@ def main() -> int:
         torch.manual_seed(0)
         forward, backward = row(name, args, options, xs)
         worst = max(worst, forward, backward)
-        print(f"{name + str(args if name[0].isupper() else ''):<34.34} {', '.join(f'{k}={v}' for k, v in options.items()):<44.44} "
-              f"{forward:8.2f} {backward:8.2f}")
+        what, how = name + str(args if name[0].isupper() else ""), ", ".join(f"{k}={v}" for k, v in options.items())
+        print(f"{what:<34.34} {how:<44.44} {forward:8.2f} {backward:8.2f}")
     print(f"worst: {worst:.2f} units of float32 noise")
     return int(worst > 100)
 

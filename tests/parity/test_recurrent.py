@@ -22,8 +22,8 @@ def packed(layer, x, state, lengths):
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(["LSTM", "GRU", "RNN", "RNN relu"]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(1, 3),
-       st.integers(1, 2), flags, flags, flags, flags, st.data())
+@given(st.sampled_from(["LSTM", "GRU", "RNN", "RNN relu"]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 5),
+       st.integers(1, 3), st.integers(1, 2), flags, flags, flags, flags, st.data())
 def test_a_layer(kind, inputs, hidden, T, B, layers, bias, batch_first, both_ways, given_state, data):
     kind, *relu = kind.split()
     options = {"num_layers": layers, "bias": bias, "batch_first": batch_first, "bidirectional": both_ways}
@@ -41,7 +41,8 @@ def test_a_layer(kind, inputs, hidden, T, B, layers, bias, batch_first, both_way
     xs, their_xs = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
     state, their_state = (None if not s else tuple(s) if kind == "LSTM" else s[0] for s in (xs[1:], their_xs[1:]))
     y, last = ours(xs[0], state, lengths)
-    their_y, their_last = theirs(their_xs[0], their_state) if lengths is None else packed(theirs, their_xs[0], their_state, lengths)
+    their_y, their_last = (theirs(their_xs[0], their_state) if lengths is None else
+                           packed(theirs, their_xs[0], their_state, lengths))
     outs, their_outs = ((a, *b) if kind == "LSTM" else (a, b) for a, b in ((y, last), (their_y, their_last)))
 
     for out, their_out in zip(outs, their_outs, strict=True):
@@ -63,7 +64,9 @@ def test_a_cell(kind, inputs, hidden, bias, seed):
     ours.to("float64").load_state_dict(theirs.state_dict())
     x, rng = np.random.default_rng(seed).standard_normal((2, inputs)), np.random.default_rng(seed)
     state = tuple(rng.standard_normal((2, hidden)) for _ in range(2))
-    mine, other = (ours(x, tuple(map(Tensor, state))), theirs(torch.tensor(x), tuple(map(torch.tensor, state)))) if kind == "LSTM" else \
-        ((ours(x, Tensor(state[0])),), (theirs(torch.tensor(x), torch.tensor(state[0])),))
+    if kind == "LSTM":
+        mine, other = ours(x, tuple(map(Tensor, state))), theirs(torch.tensor(x), tuple(map(torch.tensor, state)))
+    else:
+        mine, other = (ours(x, Tensor(state[0])),), (theirs(torch.tensor(x), torch.tensor(state[0])),)
     for a, b in zip(mine, other, strict=True):
         close(a, b)

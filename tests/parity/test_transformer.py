@@ -16,10 +16,11 @@ flags, sizes = st.booleans(), st.integers(1, 4)
 
 
 @settings(max_examples=25)
-@given(st.sampled_from(["Encoder", "Decoder"]), sizes, sizes, sizes, st.sampled_from(["relu", "gelu"]), flags, flags, flags, flags,
-       st.integers(0, 99))
+@given(st.sampled_from(["Encoder", "Decoder"]), sizes, sizes, sizes, st.sampled_from(["relu", "gelu"]),
+       flags, flags, flags, flags, st.integers(0, 99))
 def test_a_layer(kind, T, S, B, activation, batch_first, norm_first, bias, masked, seed):
-    options = dict(dim_feedforward=5, dropout=0.0, activation=activation, batch_first=batch_first, norm_first=norm_first, bias=bias)
+    options = dict(dim_feedforward=5, dropout=0.0, activation=activation,
+                   batch_first=batch_first, norm_first=norm_first, bias=bias)
     ours, theirs = (getattr(n, f"Transformer{kind}Layer")(4, 2, **options) for n in (nn, torch.nn))
     rng = np.random.default_rng(seed)
     target, memory = (rng.standard_normal((B, n, 4) if batch_first else (n, B, 4)) for n in (T, S))
@@ -44,7 +45,8 @@ def llama(T=6):
     config = transformers.LlamaConfig(hidden_size=16, num_attention_heads=4, num_key_value_heads=2, attn_implementation="eager")
     theirs, x = LlamaAttention(config, 0), torch.randn(2, T, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        y = theirs(x, LlamaRotaryEmbedding(config)(x, torch.arange(T)[None]), torch.full((T, T), -torch.inf).triu(1)[None, None])[0]
+        angles = LlamaRotaryEmbedding(config)(x, torch.arange(T)[None])
+        y = theirs(x, angles, torch.full((T, T), -torch.inf).triu(1)[None, None])[0]
     ours = nn.GroupedQueryAttention(16, 4, 2, positions=nn.RotaryPositions(4))
     ours.load_state_dict(theirs.state_dict())
     return ours, x.numpy(), y.numpy()

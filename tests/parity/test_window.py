@@ -61,7 +61,7 @@ def test_transposed_convolution(data, many, inputs, outputs, groups, bias):
 @given(st.data(), dimensions, flags)
 def test_max_pool(data, many, ceil):
     kernel, stride = (numbers(data.draw, many, 1, 3) for _ in range(2))
-    padding, dilation = data.draw(st.integers(0, int(np.min(kernel)) // 2)), 1 if np.max(kernel) > 2 else data.draw(st.integers(1, 3))
+    padding, dilation = data.draw(st.integers(0, int(np.min(kernel)) // 2)), 1 if np.max(kernel) > 2 else data.draw(sizes)
     same_layer(*both("MaxPool", many, kernel, data.draw(st.sampled_from([None, stride])), padding, dilation, ceil_mode=ceil),
                np.round(data.draw(images(many, 2)), 1))                        # some tie
 

@@ -1,0 +1,37 @@
+"""Order along an axis: sorting, the largest few, running sums.  Sorting moves entries, so its gradient only moves them back."""
+from __future__ import annotations
+
+from ..primitive import primitive
+from .index import gather
+from .shape import flip
+
+
+@primitive
+def argsort(xp, x, /, axis=-1, descending=False):
+    """The indices that would sort `axis`, ties in their first order; an index has no gradient."""
+    if not descending:
+        return xp.argsort(x, axis=axis, kind="stable")
+    last = x.shape[axis] - 1                    # from the back, and turned round twice, so that ties keep their order
+    return xp.flip(last - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+def sort(x, axis=-1, descending=False):
+    """(x sorted along `axis`, the indices that sort it)."""
+    ids = argsort(x, axis, descending)
+    return gather(x, axis, ids), ids
+
+
+def topk(x, k, axis=-1, largest=True):
+    """(the k largest entries along `axis`, the largest first, their indices); or the smallest."""
+    axis %= len(x.shape)
+    if not 0 <= k <= x.shape[axis]:
+        raise ValueError(f"topk: k={k} of axis {axis}, which is {x.shape[axis]} long: give 0 <= k <= {x.shape[axis]}")
+    ids = argsort(x, axis, largest)[(slice(None),) * axis + (slice(k),)]
+    return gather(x, axis, ids), ids
+
+
+@primitive
+def cumsum(xp, x, /, axis):
+    """The sum of each entry and all before it along `axis`."""
+    return xp.cumsum(x, axis=axis, dtype=x.dtype)
+cumsum.defvjp(x=lambda g, axis: flip(cumsum(flip(g, axis), axis), axis))
