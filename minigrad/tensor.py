@@ -366,8 +366,8 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                                    "run the forward pass again, or give the first backward retain_graph=True")
             for x, version in node.guards:
                 if x.version != version:
-                    raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {x.shape} that was written into "
-                                       "after the forward pass (by an optimiser step, or copy_): "
+                    raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {x.shape} "
+                                       "that was written into after the forward pass (by an optimiser step, or copy_): "
                                        "call backward before changing it")
             pulled = node.step.pull(node, node.saved, g, create_graph)
             if not keep:

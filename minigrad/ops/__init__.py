@@ -17,14 +17,13 @@ from .arithmetic import (
     multiply,
     negative,
     not_equal,
-    power,
     sign,
     subtract,
     to_device,
     where,
 )
 from .create import arange, eye, full, full_like, ones, ones_like, zeros, zeros_like
-from .elementwise import clip, cos, erf, exp, expm1, log, log1p, relu, sigmoid, sin, softplus, sqrt, tanh
+from .elementwise import clip, cos, erf, exp, expm1, log, log1p, power, relu, sigmoid, sin, softplus, sqrt, tanh
 from .index import add_at, check_indices, embedding, gather, put_along, scatter, scatter_add, take
 from .linalg import einsum, linear, matmul
 from .order import argsort, cumsum, sort, topk

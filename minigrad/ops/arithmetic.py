@@ -4,8 +4,6 @@ NumPy and Python scalars never widen a dtype; int / int gives float32.
 """
 from __future__ import annotations
 
-import numpy as np
-
 from .. import backend
 from ..primitive import primitive
 
@@ -43,28 +41,6 @@ def negative(xp, x, /):
     """-x."""
     return -x
 negative.defvjp(x=lambda g: -g)
-
-
-def power(x, exponent):
-    """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0."""
-    if isinstance(exponent, (int, float, np.generic)):
-        return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
-    return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
-
-
-@primitive
-def power_of(xp, x, /, exponent):
-    """x ** exponent for an exponent that is a plain number."""
-    return x ** exponent
-power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else g * 0)
-
-
-@primitive
-def power_by(xp, x, exponent, /):
-    """x ** exponent for an exponent that is a Tensor."""
-    return x ** exponent
-power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where(exponent == 0, 1, exponent - 1),
-                exponent=lambda g, x, y: g * y * log(where(x > 0, x, 1)))
 
 
 @primitive
@@ -159,7 +135,3 @@ def _to_device(xp, x, /, source, target):
     """x copied from one device to another."""
     return backend.get(target).xp.asarray(backend.get(source).to_numpy(x))
 _to_device.defvjp(x=lambda g, source, target: _to_device(g, target, source))
-
-
-from .create import full_like  # noqa: E402  arithmetic is the first room: what it borrows it takes last
-from .elementwise import log  # noqa: E402

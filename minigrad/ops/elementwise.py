@@ -1,11 +1,14 @@
-"""Functions of one Tensor, entry by entry.  Each keeps for its gradient either its input or its output, whichever is enough."""
+"""Functions entry by entry: exp, log, powers, and what squashes.  Each keeps its input or its output, whichever its gradient needs."""
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .. import backend
 from ..primitive import primitive
 from .arithmetic import where
+from .create import full_like
 
 
 @primitive
@@ -97,3 +100,25 @@ def softplus(xp, x, /, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as in torch."""
     return xp.where(beta * x > threshold, x, xp.logaddexp(beta * x, 0) / beta)
 softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))
+
+
+def power(x, exponent):
+    """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0."""
+    if isinstance(exponent, (int, float, np.generic)):
+        return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
+    return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
+
+
+@primitive
+def power_of(xp, x, /, exponent):
+    """x ** exponent for an exponent that is a plain number."""
+    return x ** exponent
+power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else g * 0)
+
+
+@primitive
+def power_by(xp, x, exponent, /):
+    """x ** exponent for an exponent that is a Tensor."""
+    return x ** exponent
+power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where(exponent == 0, 1, exponent - 1),
+                exponent=lambda g, x, y: g * y * log(where(x > 0, x, 1)))
