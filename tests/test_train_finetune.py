@@ -23,7 +23,7 @@ def test_a_file_becomes_a_classifier_that_tells_its_labels(base, tmp_path, capsy
     train = tiny_bert.save_csv(tmp_path / "train.csv", tiny_bert.examples(48))
     trainer = finetune(base, train, output=tmp_path / "out", **QUICK | {"num_train_epochs": 16})
     told = capsys.readouterr().out
-    assert trainer.best["eval_accuracy"] > 0.7
+    assert trainer.best["eval_accuracy"] > 0.6               # by chance: a third
     assert "newly initialised     2  classifier.weight, classifier.bias" in told
     assert "cooking       13        3\n" in told and "all           39        9\nsuch as cooking: the oven flour\n" in told
     assert told.count("  saved\n") == sum(record.get("best", False) for record in trainer.history)

@@ -31,6 +31,7 @@ class Backend(NamedTuple):
     array: type
     to_numpy: Callable[[Array], np.ndarray]
     erf: Callable[[Array], Array]
+    share: Callable[[Callable, Any], list]      # [work(piece) for piece in pieces], on all cores if the library is on the CPU
     kernels: dict[str, Any]                     # by the name of the op; a few plain functions for optimisers
 
 

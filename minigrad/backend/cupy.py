@@ -17,6 +17,7 @@ def load() -> Backend:
     import cupy
     from cupyx.scipy.special import erf
     return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cupy.asnumpy, erf=erf,
+                   share=lambda work, pieces: [work(piece) for piece in pieces],
                    kernels=kernels.table | recurrent_kernels.table)
 
 

@@ -137,8 +137,8 @@ def _ids_along(op, x, axis, ids):
     array = x.data if isinstance(x, Tensor) else x
     ids, axis = backend.of(array).xp.asarray(as_array(ids)), axis % array.ndim
     if ids.ndim != array.ndim or any(n > m for i, (n, m) in enumerate(zip(ids.shape, array.shape)) if i != axis):
-        raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: they need as many axes, "
-                         f"and along all but axis {axis} to be no longer")
+        raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: "
+                         f"they need as many axes, and along all but axis {axis} to be no longer")
     check_indices(op, ids, array.shape[axis], f"axis {axis} of shape {tuple(array.shape)}")
     return ids, axis
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import backend
 from ..primitive import primitive
+from . import depthwise
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze
 
@@ -63,6 +64,9 @@ class Window(NamedTuple):
 @primitive
 def conv(xp, x, weight, bias, /, window, groups):
     """y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], over the channels c of o's group."""
+    if _one_filter_each(x, weight, groups):
+        y = depthwise.forward(xp, x, weight, window)
+        return y if bias is None else y + bias.reshape(-1, *(1,) * len(window.kernel))
     view = window.over(xp, window.pad(xp, x))                                  # (N, C, *kernel, *places)
     places = view.shape[2 + len(window.kernel):]
     y = xp.empty((len(x), groups, len(weight) // groups, math.prod(places)), xp.result_type(x, weight))
@@ -79,6 +83,8 @@ def conv(xp, x, weight, bias, /, window, groups):
 @primitive
 def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
+    if _one_filter_each(g, weight, groups):
+        return depthwise.input_grad(xp, g, weight, size, window)
     spans, channels = window.spans(), weight.shape[1] * groups
     if max(window.stride) == 1 and channels >= len(weight) and all(max(p) < span for p, span in zip(window.padding, spans)):
         # At stride 1 the way back is a convolution too, with flipped filters: faster, if the columns are no taller for it.
@@ -102,6 +108,8 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
     outputs, many = g.shape[1], len(window.kernel)
+    if groups == outputs == x.shape[1] and x.dtype.kind == "f":
+        return depthwise.weight_grad(xp, x, g, window)
     weight = xp.zeros((groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g))
     g = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:]))
     for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
@@ -117,6 +125,11 @@ conv_input_grad.defvjp(g=lambda g, weight, window, groups: conv(g, weight, None,
                        weight=lambda y, g, window, groups: conv_weight_grad(y, g, window, groups))
 conv_weight_grad.defvjp(x=lambda w, x_shape, g, window, groups: conv_input_grad(g, w, x_shape[2:], window, groups),
                         g=lambda w, x, window, groups: conv(x, w, None, window, groups))
+
+
+def _one_filter_each(x: Any, weight: Any, groups: int) -> bool:
+    """Whether the convolution is depthwise, which has a way of its own (though not in bfloat16, which einsum does not know)."""
+    return groups == len(weight) and weight.shape[1] == 1 and x.dtype.kind == "f"
 
 
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:
