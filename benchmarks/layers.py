@@ -24,36 +24,37 @@ CASES = [
 def with_minigrad(case: int) -> Iterator[Any]:
     import minigrad
     from minigrad import nn
-    return work(nn, lambda x: minigrad.Tensor(x, requires_grad=True), case)
+    return work(nn, minigrad.Tensor, case)
 
 
 def with_torch(case: int) -> Iterator[Any]:
     import torch
-    return work(torch.nn, lambda x: torch.from_numpy(x).requires_grad_(), case)
+    return work(torch.nn, torch.from_numpy, case)
 
 
-def work(nn: Any, leaf: Any, case: int) -> Iterator[Any]:
-    """One pass forward and back for each `next`, with the same weights on both sides."""
+def work(nn: Any, tensor: Any, case: int) -> Iterator[Any]:
+    """One pass forward and back for each `next`, with the same weights and the same gradient coming in on both sides."""
     import numpy as np
     _, kind, arguments, options, shape = CASES[case]
     rng = np.random.default_rng(0)
-    layer, x = getattr(nn, kind)(*arguments, **options), rng.standard_normal(shape, np.float32)
+    layer, x = getattr(nn, kind)(*arguments, **options), tensor(rng.standard_normal(shape, np.float32))
     for _, p in sorted(layer.named_parameters()):
         np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
+    x.requires_grad = True
     yield
 
-    def step() -> tuple[float, float]:
-        given = leaf(x)
-        y = layer(given)
-        y = y[0] if isinstance(y, tuple) else y
-        loss = (y * y).mean()
-        loss.backward()
-        for p in layer.parameters():
-            p.grad = None
-        return float(loss.item()), float((given.grad * given.grad).sum().item())
-    yield [*step()]
+    def forward() -> Any:
+        y = layer(x)
+        return y[0] if isinstance(y, tuple) else y
+    y = forward()
+    g = tensor(rng.standard_normal(tuple(y.shape), np.float32))
+    y.backward(g)
+    yield [float((t * t).sum().item()) for t in (y, x.grad, *(p.grad for _, p in sorted(layer.named_parameters())))]
     while True:
-        yield step()
+        for leaf in (x, *layer.parameters()):
+            leaf.grad = None
+        forward().backward(g)
+        yield
 
 
 def run(rounds: int = 9) -> list[Row]:

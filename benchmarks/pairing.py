@@ -98,7 +98,7 @@ def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1) -> l
     for _ in range(warm_up + rounds):
         taken.append([])
         for sample in samplers:
-            time.sleep(0.02)                    # threads of the last one may still be spinning, waiting for more
+            time.sleep(0.25)                    # threads of the last one spin for a while, waiting for more work
             taken[-1].append(sample())
     return list(zip(*taken[warm_up:]))
 

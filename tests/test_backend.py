@@ -49,7 +49,8 @@ class Boxed:
 def elsewhere(monkeypatch):
     monkeypatch.setattr(backend, "_by_type", dict(backend._by_type))
     xp = SimpleNamespace(asarray=lambda a, dtype=None: a if isinstance(a, Boxed) else Boxed(np.asarray(a, dtype)))
-    return backend.register(Backend(name="cuda", xp=xp, array=Boxed, to_numpy=lambda a: a.array, erf=abs, kernels={}))
+    return backend.register(Backend(name="cuda", xp=xp, array=Boxed, to_numpy=lambda a: a.array, erf=abs,
+                                    share=lambda work, pieces: list(map(work, pieces)), kernels={}))
 
 
 def test_a_third_library_is_one_record(elsewhere):

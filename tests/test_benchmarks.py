@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import minilm_step, one_op, pairing
+from benchmarks import layers, minilm_step, one_op, pairing
 
 
 def test_a_row_judges_by_the_middle_half_of_its_ratios():
@@ -59,7 +59,7 @@ def test_an_unknown_workload_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "one_opp"])
     with pytest.raises(SystemExit):
         command.main()
-    assert "no workload 'one_opp'; there are import_time, one_op, minilm_step, demo" in capsys.readouterr().err
+    assert "no workload 'one_opp'; there are import_time, one_op, layers, minilm_step, demo" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", one_op.CASES)
@@ -68,6 +68,16 @@ def test_one_op(case):
     ours, theirs = (side(case, True) for side in (one_op.with_minigrad, one_op.with_torch))
     next(ours), next(theirs)                    # set up
     pairing.agree(next(ours), next(theirs))
+
+
+@pytest.mark.parametrize("case", range(len(layers.CASES)), ids=lambda case: layers.CASES[case][0])
+def test_a_layer(case, monkeypatch):
+    pytest.importorskip("torch")
+    small = [(*rest, (2, *shape[1:2], 9, 9) if len(shape) == 4 else (3, 2, *shape[2:])) for *rest, shape in layers.CASES]
+    monkeypatch.setattr(layers, "CASES", small)
+    ours, theirs = layers.with_minigrad(case), layers.with_torch(case)
+    next(ours), next(theirs)                    # set up
+    pairing.agree(next(ours), next(theirs), 1e-3)
 
 
 def test_minilm_step(tmp_path):

@@ -3,7 +3,10 @@
 `make demo` runs this.  The model is all-MiniLM-L6-v2, 22.7 million weights; the texts are the docstrings of the standard
 library, found on every machine; a third of them is kept apart, for choosing the best epoch and for the test at the end.
 """
+import sys
 from importlib.resources import files
+from os.path import relpath
+from pathlib import Path
 from time import perf_counter
 
 from minigrad import metrics
@@ -29,5 +32,6 @@ sentence = "Draw a circle around the pen's position, then fill it with a colour.
 print(f"\n{sentence}")
 for label, p in classifier(sentence, top_k=3)[0].items():
     print(f"  {p:6.1%}  {label}")
+command = relpath(Path(sys.executable).with_name("minigrad"))
 print(f"\nThe curves are in {OUTPUT}/training_curves.png.  All of this took {(perf_counter() - start) / 60:.1f} minutes.\n"
-      f'Now a sentence of your own: minigrad predict {OUTPUT} "Wait until all tasks are done."')
+      f'Now a sentence of your own: {command} predict {OUTPUT} "Wait until all tasks are done."')

@@ -35,7 +35,8 @@ def forward(xp: Any, x: Any, weight: Any, window: Any) -> Any:
 
 def input_grad(xp: Any, g: Any, weight: Any, size: tuple[int, ...], window: Any) -> Any:
     """The gradient of x (N, C, *size), from that of y: every shift taken back."""
-    rows, wide = _to_rows(xp, xp.zeros((*g.shape[:2], *size), g.dtype), window)
+    wide = _plane(size, window)
+    rows = xp.zeros((math.prod(window.stride), g.shape[0] * g.shape[1], math.prod(wide)), g.dtype)
     seen, filters = _wide(xp, g, wide), _for_planes(xp, weight, len(g))
 
     def work(planes, length):
@@ -62,14 +63,13 @@ def weight_grad(xp: Any, x: Any, g: Any, window: Any) -> Any:
 
 
 def _to_rows(xp, x, window):
-    """x (N, C, *size), padded, as (phases, N · C, row); and the shape of a plane that a row lays out."""
-    padded, stride = window.pad(xp, x), window.stride
-    size = padded.shape[2:]
-    wide = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
+    """x (N, C, *size), padded, as (phases, N · C, row); and the shape of the plane that a row lays out."""
+    stride, wide = window.stride, _plane(x.shape[2:], window)
     whole = xp.zeros((*x.shape[:2], *(n * s for n, s in zip(wide, stride, strict=True))), x.dtype)
-    whole[_corner(size)] = padded
+    inside = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape[2:], window.padding, strict=True))
+    whole[..., *inside] = x
     pairs = whole.reshape(*x.shape[:2], *(n for pair in zip(wide, stride, strict=True) for n in pair))   # (N, C, q, s, q, s)
-    rows = xp.ascontiguousarray(pairs.transpose(_phases_first(len(size))))
+    rows = xp.ascontiguousarray(pairs.transpose(_phases_first(len(wide))))
     return rows.reshape(math.prod(stride), x.shape[0] * x.shape[1], math.prod(wide)), wide
 
 
@@ -80,6 +80,11 @@ def _from_rows(xp, rows, shape, wide, window):
     whole = pairs.reshape(*shape[:2], *(n * s for n, s in zip(wide, window.stride, strict=True)))
     size = tuple(n + before + after for n, (before, after) in zip(shape[2:], window.padding, strict=True))
     return xp.ascontiguousarray(window.crop(whole[_corner(size)]))
+
+
+def _plane(size, window):
+    """The shape of a padded plane, or of one of its phases."""
+    return tuple(-(-(n + before + after) // s) for n, (before, after), s in zip(size, window.padding, window.stride, strict=True))
 
 
 def _phases_first(many):

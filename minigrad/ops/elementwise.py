@@ -1,4 +1,4 @@
-"""Functions entry by entry: exp, log, powers, and what squashes.  Each keeps its input or its output, whichever its gradient needs."""
+"""Functions entry by entry: exp, log, powers and what squashes.  Each keeps its input or output, whichever its gradient needs."""
 from __future__ import annotations
 
 import math

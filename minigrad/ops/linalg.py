@@ -25,9 +25,14 @@ _matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
                b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
 
 
+def linear(x, weight, bias=None):
+    """y = x Wᵀ + b over the last axis of x, with W stored (out, in)."""
+    return _linear(x, weight, bias)
+
+
 @definition
-def linear(x, weight, bias, /):
-    """y = x Wᵀ + b over the last axis of x, with W stored (out, in); the bias may be None."""
+def _linear(x, weight, bias, /):
+    """linear, with a bias or None."""
     y = matmul(x, transpose(weight))
     return y if bias is None else y + bias
 

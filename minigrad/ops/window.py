@@ -70,9 +70,10 @@ def conv(xp, x, weight, bias, /, window, groups):
     view = window.over(xp, window.pad(xp, x))                                  # (N, C, *kernel, *places)
     places = view.shape[2 + len(window.kernel):]
     y = xp.empty((len(x), groups, len(weight) // groups, math.prod(places)), xp.result_type(x, weight))
-    filters = weight.reshape(groups, y.shape[2], -1)                           # (G, O/G, C/G · kernel)
+    filters, space = weight.reshape(groups, y.shape[2], -1), None              # (G, O/G, C/G · kernel)
     for n, q, seen in _pieces(view, len(places)):
-        columns = seen.reshape(len(seen), groups, filters.shape[2], -1)        # a copy, unless the kernel is 1 × 1
+        space = _laid_down(xp, seen, space)
+        columns = space.reshape(len(seen), groups, filters.shape[2], -1)
         out = y[n, :, :, q]
         xp.matmul(filters, columns, out=out)
         if bias is not None:
@@ -111,9 +112,10 @@ def conv_weight_grad(xp, x, g, /, window, groups):
     if groups == outputs == x.shape[1] and x.dtype.kind == "f":
         return depthwise.weight_grad(xp, x, g, window)
     weight = xp.zeros((groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g))
-    g = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:]))
+    g, space = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:])), None
     for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
-        columns = xp.moveaxis(seen, 0, 1 + many).reshape(groups, weight.shape[1], -1)        # all samples side by side
+        space = _laid_down(xp, xp.moveaxis(seen, 0, 1 + many), space)          # all samples side by side
+        columns = space.reshape(groups, weight.shape[1], -1)
         weight += columns @ xp.moveaxis(g[n, :, :, q], (1, 2), (0, 3)).reshape(groups, -1, weight.shape[2])
     return weight.swapaxes(1, 2).reshape(outputs, -1, *window.kernel)
 
@@ -125,6 +127,16 @@ conv_input_grad.defvjp(g=lambda g, weight, window, groups: conv(g, weight, None,
                        weight=lambda y, g, window, groups: conv_weight_grad(y, g, window, groups))
 conv_weight_grad.defvjp(x=lambda w, x_shape, g, window, groups: conv_input_grad(g, w, x_shape[2:], window, groups),
                         g=lambda w, x, window, groups: conv(x, w, None, window, groups))
+
+
+def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
+    """What is seen, in order in memory: copied into `space`, if that is of its shape, so that one piece after another uses it."""
+    if seen.flags.c_contiguous:                 # as under a 1 × 1 kernel
+        return seen
+    if space is None or space.shape != seen.shape:
+        space = xp.empty(seen.shape, seen.dtype)
+    space[...] = seen
+    return space
 
 
 def _one_filter_each(x: Any, weight: Any, groups: int) -> bool:
