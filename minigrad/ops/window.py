@@ -18,7 +18,7 @@ from . import depthwise
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze
 
-PIECE = {"cpu": 1 << 18, "cuda": 1 << 27}       # entries laid down at a time: on a CPU, about what a core's cache holds
+PIECE = {"cpu": 1 << 20, "cuda": 1 << 27}       # entries laid down at a time: on a CPU, about what a core's cache holds
 Sizes = int | tuple[int, ...]                   # one number for every axis, or one for each
 
 
