@@ -69,16 +69,17 @@ def conv(xp, x, weight, bias, /, window, groups):
         return y if bias is None else y + bias.reshape(-1, *(1,) * len(window.kernel))
     view = window.over(xp, window.pad(xp, x))                                  # (N, C, *kernel, *places)
     places = view.shape[2 + len(window.kernel):]
-    y = xp.empty((len(x), groups, len(weight) // groups, math.prod(places)), xp.result_type(x, weight))
-    filters, space = weight.reshape(groups, y.shape[2], -1), None              # (G, O/G, C/G · kernel)
+    y = xp.empty((len(x), len(weight), *places), xp.result_type(x, weight))
+    rows = y.reshape(len(x), groups, len(weight) // groups, math.prod(places))
+    filters, space = weight.reshape(groups, rows.shape[2], -1), None           # (G, O/G, C/G · kernel)
     for n, q, seen in _pieces(view, len(places)):
         space = _laid_down(xp, seen, space)
         columns = space.reshape(len(seen), groups, filters.shape[2], -1)
-        out = y[n, :, :, q]
+        out = rows[n, :, :, q]
         xp.matmul(filters, columns, out=out)
         if bias is not None:
             out += bias.reshape(groups, -1, 1)
-    return y.reshape(len(x), len(weight), *places)
+    return y
 
 
 @primitive
