@@ -62,7 +62,8 @@ def parser() -> ArgumentParser:
     command.add_argument("--train", metavar="FILE", required=True, help=".csv or .jsonl with a text and a label column")
     command.add_argument("--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file")
     command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures")
-    command.add_argument("--freeze", metavar="PATTERN", nargs="+", default=(), help="what not to train: 'bert.embeddings.**'")
+    command.add_argument("--freeze", metavar="PATTERN", action="append", default=[],
+                         help="what not to train, such as 'bert.embeddings.**'; may be given several times")
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
     defaults |= {field.name: field.default for field in fields(TrainingArguments)}
     for option, name, meaning in FINETUNE_OPTIONS:

@@ -52,7 +52,7 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
     typed = ("finetune base --train a.csv --eval b.csv --output out --eval-fraction 0.3 --overwrite --text-column t "
              "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
              "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --metric-for-best-model loss --seed 7 "
-             "--ignore-mismatched-sizes --freeze x y")
+             "--ignore-mismatched-sizes --freeze x --freeze y")
     assert main(typed.split()) == 0
     assert got == {
         "model_dir": "base", "train": "a.csv", "eval": "b.csv", "output": "out", "eval_fraction": 0.3, "overwrite": True,

@@ -1,4 +1,4 @@
-"""The kernels again, faster on a CPU: in pieces that stay in a core's cache, shared out over the cores, without large temporaries.
+"""The kernels again, faster on a CPU: in pieces that stay in a core's cache, shared out over the cores, without large arrays.
 
 They are for float32 arrays that lie in memory in order; whatever else comes is handed back to `kernels`.
 """
@@ -9,7 +9,6 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,8 @@ CORES = _cores()
 
 
 @functools.cache
-def _helpers() -> ThreadPoolExecutor:
+def _helpers() -> Any:
+    from concurrent.futures import ThreadPoolExecutor                          # costs as much to import as all of minigrad
     return ThreadPoolExecutor(CORES - 1, "minigrad")
 
 
@@ -57,7 +57,7 @@ def share(work: Callable[[Any], Any], pieces: list, cores: int = CORES) -> list:
 
 
 def each_piece(work: Callable, *arrays: np.ndarray) -> list:
-    """[work(a[i:j], b[i:j], ...) for each i:j], cutting all arrays along their first axis, the first one into pieces of about PIECE."""
+    """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, the first one into pieces of about PIECE."""
     count, size = len(arrays[0]), arrays[0].size
     step = max(1, PIECE * count // max(1, size))
     return share(lambda i: work(*(array[i:i + step] for array in arrays)), range(0, count, step))
@@ -87,8 +87,9 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
 def _log_odds(x, out, square):
     """log(Φ(-x) / Φ(x)) into `out`, Φ being the normal distribution function; x² is left in `square`.
 
-    Odd, so x times a function of x²: the best rational one of degree 3 over 3 for the relative error of erf(x/√2) = tanh(-½ log …) in
-    0 < x < 6 (3e-9; least squares at 3000 Chebyshev points, reweighted until the largest error was least), as a continued fraction.
+    Odd, so x times a function of x²: the best rational one of degree 3 over 3 for the relative error of erf(x/√2) = tanh(-½ log …)
+    in 0 < x < 6 (3e-9; least squares at 3000 Chebyshev points, reweighted until the largest error was least), as a continued
+    fraction.
     """
     np.multiply(x, x, out=square)
     np.add(square, 37.445206966, out=out)
@@ -242,7 +243,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
         gw = np.einsum("ij,ij->j", scaled, x)
         if weight is not None:
             scaled *= weight
-        level = np.einsum("ij->i", scaled)[:, None] / n                        # gx = scaled - mean(scaled) - unit mean(scaled unit)
+        level = np.einsum("ij->i", scaled)[:, None] / n                        # gx = scaled - mean(scaled) - unit · mean(…)
         slope = inverse_std**2 * (np.einsum("ij,ij->i", scaled, x)[:, None] / n - level * mean)
         np.multiply(x, -slope, out=gx)
         gx += scaled
@@ -334,7 +335,7 @@ def scaled_dot_product_attention_backward(xp, g, saved, wanted, mask, keep, p, s
 
 
 def _attention_blocks(shape, size, is_causal):
-    """How to cut scores of `shape` (…, T, S): blocks of queries, each with how many keys it sees, and a way to go through all heads."""
+    """How to cut scores (…, T, S): blocks of queries, each with how many keys it sees, and a way to go through all heads."""
     *lead, T, S = shape
     step = min(T, 64 if is_causal else max(1, PIECE // S))
     blocks = [(slice(i, i + step), min(S, i + step) if is_causal else S) for i in range(0, T, step)]
