@@ -140,8 +140,8 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 
     def work(g, x, y, gx):
         slope = scratch(x.size)
-        np.add(x, 2e-30, out=slope)
-        np.add(y, 1e-30, out=gx)
+        np.add(x, 2e-37, out=slope)
+        np.add(y, 1e-37, out=gx)
         gx /= slope
         np.multiply(x, x, out=slope)
         if approximate == "tanh":               # Φ is the logistic function of a x + b x³
