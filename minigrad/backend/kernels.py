@@ -77,7 +77,8 @@ def softmax_backward(xp, g, y, wanted, axis):
 def log_softmax_forward(xp, x, axis):
     """log(softmax(x)), without computing the softmax."""
     y = _below_largest(xp, x, axis)
-    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+    if y.size:
+        y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
     return y, y
 
 
