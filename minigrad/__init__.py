@@ -5,12 +5,17 @@
 
 This is the front door: the names a user types.  It loads NumPy and the tape; the other rooms open when first used.
 """
+import os
 from importlib import import_module
 
-from .backend import BackendUnavailable
-from .ops import *  # noqa: F403  the ops are the vocabulary
-from .primitive import definition, primitive
-from .tensor import Tensor, enable_grad, from_dlpack, grad, no_grad, tensor
+# After a product OpenBLAS's threads spin for 25 ms, waiting for another, on the cores that our own threads need next.  This
+# ends it after 2¹⁰ cycles.  It is read when NumPy is first imported; whoever has imported it before keeps the longer wait.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+
+from .backend import BackendUnavailable  # noqa: E402
+from .ops import *  # noqa: E402, F403  the ops are the vocabulary
+from .primitive import definition, primitive  # noqa: E402
+from .tensor import Tensor, enable_grad, from_dlpack, grad, no_grad, tensor  # noqa: E402
 
 __version__ = "0.1.0"
 _ROOMS = ("checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule", "train",
