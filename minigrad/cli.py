@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
+from typing import NoReturn
 
 from . import __version__
-from .data.readers import decode, read_examples
+from .data.readers import check_utf8, decode, read_examples
 from .pretrained.files import replacing
 from .train import TextClassifier, TrainingArguments, finetune
 
@@ -51,8 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class Parser(ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; type {self.prog} --help\n")
+
+
 def parser() -> ArgumentParser:
-    whole = ArgumentParser("minigrad", description="Fine-tune small pretrained models on texts of your own.")
+    whole = Parser("minigrad", description="Fine-tune small pretrained models on texts of your own.")
     whole.add_argument("--version", action="version", version=f"minigrad {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
@@ -95,6 +103,10 @@ def run_predict(args: Namespace) -> None:
     output = args.output and Path(args.output)
     if bool(args.texts) == bool(args.file):
         raise ValueError("expected either texts in quotes or --file FILE")
+    if args.top_k < 1:
+        raise ValueError(f"--top-k is {args.top_k}; expected 1 or more")
+    for i, text in enumerate(args.texts, 1):
+        check_utf8(f"text {i}", text)
     if output and output.exists():
         raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
     if output and not output.parent.is_dir():
@@ -118,6 +130,8 @@ def run_predict(args: Namespace) -> None:
 def read_texts(path: Path, text_column: str | None) -> list[str]:
     if path.suffix.lower() != ".txt":
         return [example.text for example in read_examples(path, text_column, labelled=False)]
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; expected a file with a text on each line")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a text on each line")
     texts = [line for line in decode(path).splitlines() if line.strip()]

@@ -39,7 +39,7 @@ from .ops.pool import (
     max_pool2d,
 )
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .primitive import definition
+from .primitive import definition, is_float
 from .tensor import Tensor, as_array, no_grad
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
@@ -87,6 +87,7 @@ def layer_norm(x, normalized_shape: int | Sequence[int], weight=None, bias=None,
     are then normalised together, and is the shape of weight and bias, if they are given.
     """
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    x = x if is_float(x.dtype) else ops.astype(x, "float32")
     if tuple(x.shape[-len(shape):]) != shape:
         raise ValueError(f"layer_norm over {shape} was given {tuple(x.shape)}: the last axes must be those")
     if len(shape) == 1:
@@ -178,7 +179,10 @@ def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | No
     if not p:
         return None
     count = math.prod(shape)
-    bits = ops.generator(rng).bit_generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
+    generator = ops.generator(rng)
+    if isinstance(generator.bit_generator, np.random.MT19937):                 # its raw numbers have 32 bits, not 64
+        generator = np.random.Generator(np.random.PCG64(generator.integers(1 << 63)))
+    bits = generator.bit_generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
     array = like.data if isinstance(like, Tensor) else like
     return backend.of(array).xp.asarray((bits >= round(p * 65536)).reshape(shape))
 

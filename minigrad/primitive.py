@@ -42,6 +42,9 @@ def definition(function: Callable) -> Callable:
 def _parameters(function: Callable) -> tuple[list[str], list[str]]:
     """The names left and right of the slash.  (`inspect` would tell too, but costs more to import than this package.)"""
     code = function.__code__
+    if not code.co_posonlyargcount or code.co_kwonlyargcount:
+        raise TypeError(f"{function.__name__}: an op's inputs stand left of a slash, its options right of it, none keyword-only: "
+                        f"def {function.__name__}(xp, x, /, option=None)")
     names = list(code.co_varnames[:code.co_argcount])
     return names[:code.co_posonlyargcount], names[code.co_posonlyargcount:]
 
@@ -54,7 +57,9 @@ class _Op:
         self.name = function.__name__.strip("_")                               # `_matmul` stands behind the function `matmul`
         self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
         self.front = self._make_front()
-        OPS[self.name] = self
+        self.ours = function.__module__.partition(".")[0] == "minigrad"        # a user's op may bear the name of one of ours
+        if self.ours:
+            OPS[self.name] = self
 
     def _make_front(self) -> Callable:
         """The function users call.  It has the op's own signature, so that Python binds the arguments, and binds them fast.
@@ -94,7 +99,9 @@ class _Op:
             except TypeError as error:
                 raise explained(error, self, arrays, options) from error
         place = backend.of(*arrays)
-        kernel = place.kernels.get(self.name)
+        kernel = place.kernels.get(self.name) if self.ours else None
+        if kernel is not None and not is_float(getattr(arrays[0], "dtype", _F4)):
+            kernel = None                       # kernels work in place, in the dtype of their input
         try:
             if kernel is not None:
                 y, fused = kernel.forward(place.xp, *arrays, *options)
@@ -108,7 +115,7 @@ class _Op:
             y = np.asarray(y)
         if y.dtype is not _F4 or getattr(arrays[0], "dtype", None) is not _F4:
             y = self._settle(y, arrays)
-        if not wanted:
+        if not wanted or y.dtype.kind in "iub":                                # whole numbers do not move by small amounts
             return wrap(y, None) if tensors else y
         plan = self.plans.get(wanted)
         if plan is None:
@@ -200,7 +207,8 @@ class _Plan:
     def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
         self.name, self.function, self.wanted = op.name, op.function, tuple(wanted)
         names = [*op.inputs, *op.options, "y", *(f"{name}_shape" for name in op.inputs)]       # as in `known`, above
-        kept = [name for name in names if any(name in asks for _, asks in rules)]
+        asked = {ask for _, asks in rules for ask in asks}
+        kept = [name for name in names if name in asked]
         self.keep = _pick([names.index(name) for name in kept])
         self.asks_shapes = any(name.endswith("_shape") and name not in op.options for name in kept)
         self.kept_inputs = [i for i, name in enumerate(op.inputs) if name in kept]
@@ -290,7 +298,8 @@ def explained(error: Exception, op: _Op, arrays: list, options: tuple) -> Except
     given = [*shapes, *(f"{name}={value!r}" for name, value in zip(op.options, options, strict=True)
                         if isinstance(value, (int, float, str, tuple, type(None))))]
     hint = _hint(op.name, [a.shape for a in arrays if hasattr(a, "shape")])
-    told = type(error)(f"{op.name}({', '.join(given)}): {hint or error}")
+    kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
+    told = kind(f"{op.name}({', '.join(given)}): {hint or error}")
     told.op = op.name
     return told
 

@@ -197,9 +197,15 @@ class Tensor:
         if target in ("cpu", "cuda"):
             return self if target == self.device else ops.to_device(self, target)
         try:
-            return ops.astype(self, np.dtype(target))
+            return ops.astype(self, np.dtype(target if target is not None else "nothing"))
         except TypeError:
             raise ValueError(f'{target!r} is neither a device, "cpu" or "cuda", nor a dtype such as "float32"') from None
+
+    def __reduce__(self) -> tuple:
+        """Copies and pickles are leaves with a fresh place on the tape; their gradient is not taken along."""
+        if not self.is_leaf:
+            raise TypeError("only a leaf can be copied or pickled, not the result of an op: use .detach() first")
+        return _rebuilt, (type(self), self.data, self.requires_grad)
 
     def __repr__(self) -> str:
         more = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.step.name}"
@@ -247,7 +253,7 @@ class Tensor:
     def var(self, axis=None, keepdims=False, **also) -> Tensor: return ops.var(self, axis, keepdims, **also)
     def argmax(self, axis=None, keepdims=False, **also) -> Tensor: return ops.argmax(self, axis, keepdims, **also)
     def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
-    def transpose(self, *axes) -> Tensor: return ops.transpose(self, axes or None)
+    def transpose(self, *axes) -> Tensor: return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
     def swapaxes(self, a: int, b: int) -> Tensor: return ops.swapaxes(self, a, b)
     def squeeze(self, axis: int | None = None) -> Tensor: return ops.squeeze(self, axis)
     def flatten(self, start_axis: int = 0) -> Tensor: return ops.flatten(self, start_axis)
@@ -264,6 +270,12 @@ class Tensor:
     def log_softmax(self, axis: int = -1, **also) -> Tensor: return ops.log_softmax(self, axis, **also)
     T = property(lambda self: ops.transpose(self), doc="All axes in reverse order.")
     mT = property(lambda self: ops.swapaxes(self, -1, -2), doc="The last two axes swapped.")
+
+
+def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
+    tensor = kind(data)
+    tensor.requires_grad = requires_grad
+    return tensor
 
 
 _new = Tensor.__new__
@@ -318,6 +330,8 @@ def grad(y: Tensor, xs: Tensor | Sequence[Tensor], gradient: Any = None, retain_
     """
     if isinstance(xs, Tensor):
         return grad(y, [xs], gradient, retain_graph, create_graph)[0]
+    if not xs:
+        return []
     for i, x in enumerate(xs):
         if x.node is None:
             raise RuntimeError(f"input {i} of grad does not require a gradient: make it with requires_grad=True")
@@ -400,6 +414,8 @@ def _hooked(node: Node, g: Any) -> Any:
     g = wrap(g, None) if bare else g
     for hook in node.hooks:
         changed = hook(g)
+        if changed is not None and not (isinstance(changed, Tensor) and changed.shape == node.shape):
+            raise ValueError(f"a hook must return None or a Tensor of shape {node.shape}, this one returned {changed!r:.80}")
         g = g if changed is None else changed
     return g.data if bare else g
 

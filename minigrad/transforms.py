@@ -75,7 +75,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     drawn = {key: rng.bit_generator.state for key, rng in generators.items()}
     begin = Node((), None).order                # every node made from here on is the segment's own
     y = f(*inputs)
-    outside = _entrances(y, begin)
+    outside, guards = _entrances(y, begin)
     if not outside:
         return y
 
@@ -88,7 +88,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
         finally:
             for key, rng in generators.items():
                 rng.bit_generator.state = now[key]
-    return wrap(y.data, Node(y.shape, y.dtype, outside, _Recompute(again)))
+    return wrap(y.data, Node(y.shape, y.dtype, outside, _Recompute(again), guards=guards))
 
 
 class _Recompute:
@@ -106,9 +106,10 @@ class _Recompute:
         return [found.get(parent) if create_graph or parent not in found else found[parent].data for parent in node.parents]
 
 
-def _entrances(y: Tensor, begin: int) -> list[Node]:
-    """The nodes older than `begin` through which the tape of y is entered: inputs, and weights that were closed over."""
-    seen, entrances, stack = set(), [], [y.node] if y.node is not None else []
+def _entrances(y: Tensor, begin: int) -> tuple[list[Node], list]:
+    """The nodes older than `begin` through which the tape of y is entered (inputs, and weights that were closed over), and
+    the leaves in between whose values must not change before the backward pass."""
+    guards, seen, entrances, stack = [], set(), [], [y.node] if y.node is not None else []
     while stack:
         node = stack.pop()
         if node in seen:
@@ -117,8 +118,9 @@ def _entrances(y: Tensor, begin: int) -> list[Node]:
         if node.order > begin:
             entrances.append(node)
         else:
+            guards.extend(node.guards)
             stack.extend(node.parents)
-    return entrances
+    return entrances, guards
 
 
 def _leaf(x: Any) -> Tensor:

@@ -1,39 +1,143 @@
-"""The CPU's kernels at the edges of what they handle; that they equal the generic ones is asked in the catalogue."""
+"""The CPU's own kernels: the same answers as the generic ones in float64, however the work is cut up and shared out."""
 import math
+import multiprocessing
 import threading
 
 import numpy as np
 import pytest
+from test_backend_kernels import cases, name, run
 
 from minigrad.backend import cpu, kernels, numpy_kernels
+from minigrad.backend.numpy_kernels import erf, share
 
-rng = np.random.default_rng(0)
-exact_erf = np.vectorize(math.erf, [float])
-
-
-def test_shared_work_comes_back_in_order_and_errors_come_out():
-    assert numpy_kernels.share(lambda i: i * i, list(range(50))) == [i * i for i in range(50)]
-    assert numpy_kernels.share(lambda i: i, []) == []
-
-    def work(i):
-        if i == 30:
-            raise KeyError(i)
-    with pytest.raises(KeyError):
-        numpy_kernels.share(work, list(range(50)))
-    assert numpy_kernels.share(lambda i: i, [1, 2]) == [1, 2]
+rng = np.random.default_rng(1)
+CASES = cases(80, np.float32)
 
 
-def test_work_can_be_shared_from_several_threads_at_once():
-    found = {}
+@pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
+def small_pieces(request, monkeypatch):
+    """Many pieces, whatever the machine."""
+    monkeypatch.setattr(numpy_kernels, "CORES", request.param)
+    monkeypatch.setattr(numpy_kernels, "PIECE", 700)
+    monkeypatch.setattr(numpy_kernels, "PRODUCT", 100)
+    numpy_kernels._helpers.cache_clear()
+    yield
+    numpy_kernels._helpers.cache_clear()
 
-    def run(k):
-        found[k] = numpy_kernels.share(lambda i: i + k, list(range(200)))
-    threads = [threading.Thread(target=run, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert found == {k: [i + k for i in range(200)] for k in range(4)}
+
+def agrees(op, inputs, options, g=None, atol=2e-5):
+    y, g, gradients = run(cpu.kernels[op], inputs, options, g)
+    wide = [None if x is None else x.astype(np.float64) for x in inputs]
+    options = [o.astype(np.float64) if getattr(o, "dtype", None) == np.float32 else o for o in options]
+    expected = run(kernels.table[op], wide, options, g.astype(np.float64))
+    for ours, theirs in [(y, expected[0]), *zip(gradients, expected[2], strict=True)]:
+        if theirs is not None:
+            assert ours.dtype == np.float32 and ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=atol * max(1, np.abs(theirs).max(initial=0)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_agrees_with_float64(case, small_pieces):
+    op, inputs, options = case
+    before = [None if x is None else x.copy() for x in inputs]
+    agrees(op, inputs, options)
+    for x, was in zip(inputs, before, strict=True):
+        assert x is None or np.array_equal(x, was)
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_agrees_on_what_does_not_lie_in_order(case, small_pieces):
+    op, inputs, options = case
+    apart = [None if x is None else np.repeat(x, 2, axis=-1)[..., ::2] for x in inputs]
+    y = kernels.table[op].forward(np, *inputs, *options)[0]
+    agrees(op, apart, options)
+    agrees(op, inputs, options, g=np.broadcast_to(np.float32(0.5), np.shape(y)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_dtypes_are_answered_by_the_generic_kernel(dtype):
+    for op, inputs, options in cases(40, dtype):
+        theirs, g, their_gradients = run(kernels.table[op], inputs, options)
+        ours, _, our_gradients = run(cpu.kernels[op], inputs, options, g)
+        for a, b in [(ours, theirs), *zip(our_gradients, their_gradients, strict=True)]:
+            if b is not None:
+                assert a.dtype == dtype
+                np.testing.assert_allclose(a, b, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("wanted", [(False, True, True), (True, False, False), (False, False, True)])
+@pytest.mark.parametrize("op", ["linear", "layer_norm", "scaled_dot_product_attention"])
+def test_what_is_not_wanted_is_none(op, wanted):
+    _, inputs, options = next(case for case in CASES if case[0] == op)
+    y, saved = cpu.kernels[op].forward(np, *inputs, *options)
+    everything = cpu.kernels[op].backward(np, y, saved, (True,) * 3, *options)
+    for gx, want, complete in zip(cpu.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
+        assert np.array_equal(gx, complete) if want else gx is None
+
+
+def test_empty_inputs():
+    for shape in ((0, 4), (3, 0, 4)):
+        x = np.zeros(shape, np.float32)
+        for op, more, options in (("linear", (np.ones((2, 4), np.float32), np.ones(2, np.float32)), ()), ("gelu", (), ("none",)),
+                                  ("layer_norm", (None, None), (1e-5,)), ("softmax", (), (-1,)), ("dropout", (), (x > 0, 0.5))):
+            y, _, gradients = run(cpu.kernels[op], (x, *more), options)
+            assert y.shape[:-1] == shape[:-1] and gradients[0].shape == shape
+            assert all(not gx.any() for gx in gradients if gx is not None)
+    nothing = cpu.kernels["linear"].forward(np, np.ones((2, 0), np.float32), np.ones((3, 0), np.float32), None)[0]
+    assert nothing.tolist() == [[0] * 3] * 2
+
+
+def test_gelu_far_out_and_at_zero():
+    x = np.zeros(3000, np.float32)
+    x[:9] = [-math.inf, -1e18, -40, -1e-38, 0, 1e-38, 40, 1e18, math.inf]
+    for how in ("none", "tanh"):
+        y, _, (gx,) = run(cpu.kernels["gelu"], (x,), (how,), np.ones_like(x))
+        assert np.isnan(y[0]) and y[1:9].tolist() == pytest.approx([0, 0, 0, 0, 0, 40, 1e18, math.inf], rel=1e-6, abs=1e-38)
+        np.testing.assert_allclose(gx[1:8], [0, 0, 0.5, 0.5, 0.5, 1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_and_its_slope_everywhere(approximate):
+    x = np.concatenate([np.linspace(-12, 12, 20_001), [1e-30, -1e-30, 1e-10, 300, -300, 1e15, -1e15]]).astype(np.float32)
+    y, _, (gx,) = run(cpu.kernels["gelu"], (x,), (approximate,), np.ones_like(x))
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected, _, (slope,) = run(kernels.table["gelu"], (x.astype(np.float64),), (approximate,), np.ones(x.shape))
+    fine = np.abs(x) < 100
+    np.testing.assert_allclose(y[fine], expected[fine], atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps)   # x is up to 12 times a rounding
+    assert np.isfinite(gx).all() and (gx[x > 100] == 1).all() and np.abs(gx[x < -100]).max() < 1e-6
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("offset", [0, 30, 80, 1e4, -80, -1e4])
+def test_softmax_wherever_the_scores_are(op, offset):
+    x = (rng.standard_normal((500, 6)) * 5).astype(np.float32)
+    x[::2] += offset
+    x[3, 2] = -math.inf
+    with np.errstate(all="raise"):
+        y = cpu.kernels[op].forward(np, x, -1)[0]
+    np.testing.assert_allclose(y, kernels.table[op].forward(np, x.astype(np.float64), -1)[0], rtol=2e-6, atol=1e-6)
+    assert np.isnan(cpu.kernels[op].forward(np, np.full((400, 3), math.nan, np.float32), -1)[0]).all()
+
+
+@pytest.mark.parametrize("offset", [30, 1e4, -1e4])
+def test_attention_wherever_the_scores_are(offset, small_pieces):
+    op, (q, k, v), options = next(case for case in CASES if case[0] == "scaled_dot_product_attention")
+    mask = np.zeros((80, 80), np.float32)
+    mask[::3] = offset
+    mask[5] = -math.inf
+    agrees(op, (q, k, v), (mask, *options[1:]), atol=1e-3 if abs(offset) > 100 else 1e-4)
+
+
+@pytest.mark.parametrize(("T", "S", "is_causal"), [(700, 700, True), (600, 700, False), (3, 900, False), (65, 130, True),
+                                                  (130, 65, True)])
+def test_attention_in_blocks_is_attention_at_once(T, S, is_causal):
+    q, k, v = (rng.standard_normal((2, n, 3, 8)).astype(np.float32).swapaxes(1, 2) for n in (T, S, S))
+    mask = rng.random((2, 1, T, S)) < 0.7
+    mask[0, 0, 1] = False                       # a query that may attend to nothing
+    keep = rng.random((2, 3, T, S)) < 0.9
+    agrees("scaled_dot_product_attention", (q, k, v), (mask, keep, 0.1, 8**-0.5, is_causal))
+    agrees("scaled_dot_product_attention", (q, k, v), (None, None, 0.0, 8**-0.5, is_causal))
 
 
 def test_pieces_cover_everything_once():
@@ -45,50 +149,96 @@ def test_pieces_cover_everything_once():
     assert (x == 1).all()
 
 
+def test_embedding_gradients_have_the_same_bits_every_time():
+    ids, g = rng.integers(0, 5, 1000), rng.standard_normal((1000, 8)).astype(np.float32)
+    expected = np.zeros((7, 8), np.float32)
+    np.add.at(expected, ids, g)
+    np.testing.assert_array_equal(cpu.kernels["embedding"].backward(np, g, (7, 8), (True,), ids)[0], expected)
+
+
+def test_layer_norm_far_from_zero():
+    x = (rng.standard_normal((40, 64)) + 1000).astype(np.float32)
+    y = cpu.kernels["layer_norm"].forward(np, x, None, None, 0.0)[0]
+    np.testing.assert_allclose(y, kernels.table["layer_norm"].forward(np, x.astype(np.float64), None, None, 0.0)[0], atol=1e-3)
+
+
 def test_erf():
-    x = np.concatenate([np.linspace(-6, 6, 100_001), [0, 1e-30, -1e-30, 40, -40, np.inf, -np.inf]])
-    single = cpu.erf(x.astype("f4"))
-    assert single.dtype == np.float32 and np.abs(single - exact_erf(x.astype("f4").astype(float))).max() < 1.5e-7
-    np.testing.assert_array_equal(cpu.erf(x), exact_erf(x))
+    x = np.concatenate((np.linspace(-8, 8, 100_001), 10.0 ** np.arange(-37, 38))).astype(np.float32)
+    exact = np.vectorize(math.erf)(x.astype(np.float64))
+    y = erf(x)
+    assert y.dtype == np.float32 and np.all(np.abs(y - exact) <= 0.6 * np.spacing(np.abs(exact).astype(np.float32)))
+    assert erf(np.float32([math.inf, -math.inf, 0, math.nan])).tolist()[:3] == [1, -1, 0]
+    assert np.array_equal(erf(x.astype(np.float64)), exact) and erf(np.zeros((2, 0), np.float32)).shape == (2, 0)
+    assert erf(np.array(0.5, np.float32)).shape == () and erf(np.float16([0.5])).dtype == np.float16
 
 
-@pytest.mark.parametrize("approximate", ["none", "tanh"])
-def test_gelu_and_its_slope_everywhere(approximate):
-    x = np.concatenate([np.linspace(-12, 12, 20_001), [0, 1e-30, -1e-30, 1e-10, 300, -300, 1e15, -1e15]]).astype("f4")
-    g, wide = np.ones_like(x), x.astype(float)
-    y, saved = cpu.kernels["gelu"].forward(np, x, approximate)
-    gx, = cpu.kernels["gelu"].backward(np, g, saved, (True,), approximate)
-    with np.errstate(over="ignore", invalid="ignore"):
-        expected, kept = kernels.table["gelu"].forward(np, wide, approximate)
-        slope, = kernels.table["gelu"].backward(np, np.ones_like(wide), kept, (True,), approximate)
-    fine = np.abs(wide) < 100
-    np.testing.assert_allclose(y[fine], expected[fine], atol=1e-6, rtol=1e-6)
-    np.testing.assert_allclose(gx[fine], slope[fine], atol=64 * np.finfo("f4").eps)        # x is up to 12 times a rounding
-    assert np.isfinite(gx).all() and (gx[wide > 100] == 1).all() and np.abs(gx[wide < -100]).max() < 1e-6
+@pytest.mark.parametrize("op, arrays, options", [
+    ("adam_step", 4, dict(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, decoupled=True, step=2)),
+    ("sgd_step", 3, dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.2, nesterov=False, first=False)),
+    ("sgd_step", 2, dict(lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.2, nesterov=False, first=True))])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_optimiser_steps(op, arrays, options, order, small_pieces):
+    ours = [np.abs(rng.standard_normal((60, 50))).astype(np.float32, order=order) for _ in range(arrays)]
+    theirs = [array.copy(order="K") for array in ours]
+    given = [None] * (op == "sgd_step" and arrays == 2)
+    cpu.kernels[op](np, *ours, *given, **options)
+    kernels.table[op](np, *theirs, *given, **options)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_softmax_of_huge_and_of_forbidden_entries():
-    x = rng.standard_normal((300, 64)).astype("f4") * 30
-    x[0], x[1, 3], x[2, 1:] = 1e4, 3e38, -np.inf
-    y, _ = cpu.kernels["softmax"].forward(np, x, -1)
-    np.testing.assert_allclose(y.sum(1), 1, rtol=1e-5)
-    assert y[1, 3] == 1 and y[2, 0] == 1 and (y[0] == np.float32(1 / 64)).all()
+def test_square_sum(small_pieces):
+    x = rng.standard_normal((50, 70)).astype(np.float32)
+    assert cpu.kernels["square_sum"](np, x.T) == pytest.approx(np.sum(x.astype(np.float64)**2), rel=1e-6)
+    assert cpu.kernels["square_sum"](np, x[:0]) == 0
 
 
-@pytest.mark.parametrize(("T", "S", "causal"), [(700, 700, True), (700, 700, False), (3, 900, False), (65, 130, True)])
-def test_attention_in_blocks_is_attention_at_once(T, S, causal):
-    q, k, v = (rng.standard_normal((2, n, 3, 8)).astype("f4").swapaxes(1, 2) for n in (T, S, S))
-    mask = rng.random((2, 1, T, S)) < 0.7
-    mask[0, 0, 1] = False                       # one query may attend to nothing
-    keep = rng.random((2, 3, T, S)) < 0.9
-    g = rng.standard_normal((2, 3, T, 8)).astype("f4")
-    options = (mask, keep, 0.1, 8**-0.5, causal)
-    found, expected = [], []
-    for kernel, dtype, into in ((cpu.kernels, "f4", found), (kernels.table, "f8", expected)):
-        kernel = kernel["scaled_dot_product_attention"]
-        y, saved = kernel.forward(np, *(x.astype(dtype) for x in (q, k, v)), *options)
-        into += [y, *kernel.backward(np, g.astype(dtype), saved, (True, True, True), *options)]
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == np.float32
-        np.testing.assert_allclose(a, b, atol=3e-5)
-    assert (found[0][0, :, 1] == 0).all() and (found[1][0, :, 1] == 0).all()
+def test_results_come_in_order_and_errors_through(small_pieces):
+    assert share(lambda i: i * i, range(50)) == [i * i for i in range(50)] and share(abs, []) == []
+    with pytest.raises(ZeroDivisionError):
+        share(lambda i: 1 // (i - 30), range(50))
+    assert share(abs, [-1, -2]) == [1, 2]       # and the next one works
+
+
+def test_sharing_within_sharing_and_from_two_threads(small_pieces):
+    assert share(lambda i: share(lambda j: i * j, range(4)), range(4)) == [[i * j for j in range(4)] for i in range(4)]
+    results = [None, None]
+
+    def one(i):
+        results[i] = share(lambda j: np.full(1000, j).sum(), range(200))
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(2)]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    assert results == [[1000 * j for j in range(200)]] * 2
+
+
+def test_blas_gets_its_threads_back(small_pieces):
+    before = numpy_kernels.get_blas_threads()
+    during = share(lambda i: numpy_kernels.get_blas_threads(), range(6))
+    assert set(during) == {1} and numpy_kernels.get_blas_threads() == before
+
+
+def _in_a_child(queue):
+    queue.put(sum(share(abs, range(10))))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_makes_its_own_threads(small_pieces):
+    share(abs, range(10))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_a_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=20) == 45
+    child.join()
+
+
+@pytest.mark.parametrize("variables, limit", [({}, 10**6), ({"OMP_NUM_THREADS": "1"}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2),
+                                              ({"OPENBLAS_NUM_THREADS": "none"}, 10**6)])
+def test_as_many_threads_as_blas_was_told(variables, limit, monkeypatch):
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    everything = numpy_kernels._cores()
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert 1 <= everything and numpy_kernels._cores() == min(everything, limit)

@@ -91,6 +91,18 @@ def configure(place, **entries):
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
 
+def shards(**entries):
+    """A way to spoil a place: an index of shards instead of one file of weights."""
+    def spoil(place):
+        (place / "base" / "model.safetensors").rename(place / "base" / "1.safetensors")
+        write("base/model.safetensors.index.json", json.dumps(entries))(place)
+    return spoil
+
+
+def lose_the_tokenizer(place):
+    (place / "base" / "vocab.txt").unlink()
+
+
 def leave_only_a_pickle(place):
     (place / "base" / "model.safetensors").unlink()
     (place / "base" / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
@@ -113,8 +125,24 @@ SPOILT = {                                                   # what is done to t
     "unknown model_type": (lambda place: configure(place, model_type="mamba"),
                            "type 'mamba', which .* does not know: choose a directory with one of 'bert'"),
     "damaged configuration": (write("base/config.json", "{"), "base/config.json is not JSON .*: repair it, or copy it again"),
+    "a size in quotes": (lambda place: configure(place, hidden_size="16"),
+                         "hidden_size is '16' in .*; expected a whole number, 1 or"),
+    "a size of zero": (lambda place: configure(place, num_attention_heads=0),
+                       "num_attention_heads is 0 in .*; expected a whole num"),
+    "a rate in quotes": (lambda place: configure(place, hidden_dropout_prob="0"),
+                         "hidden_dropout_prob is '0' in .*expected a number"),
+    "damaged index": (shards(weight_map=["1.safetensors"]), 'index.json has no usable "weight_map": expected one such as .*copy'),
+    "missing shard": (shards(weight_map={"a": "1.safetensors", "b": "2.safetensors"}),
+                      "base lacks 2.safetensors: expected all 2 files that model.safetensors.index.json lists; copy what is"),
+    "a length in words": (write("base/tokenizer_config.json", '{"model_max_length": "big"}'),
+                          "model_max_length is 'big' in the tokenizer_config.json of base; expected a number of tokens"),
+    "another model's tokenizer": (write("base/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n" + "\n".join(map(str, range(30)))),
+                                  "tokenizer in base has 34 tokens, but config.json has vocab_size 25: expected no more than"),
+    "unknown model_type, no tokenizer": (lambda place: (configure(place, model_type="mamba"), lose_the_tokenizer(place)),
+                                         "type 'mamba', which .* does not know"),
+    "a pickle, no tokenizer": (lambda place: (leave_only_a_pickle(place), lose_the_tokenizer(place)), "a pickle: opening"),
     "a pickle": (leave_only_a_pickle, "base has only pytorch_model.bin, a pickle: opening one can run any code, so it was not"),
-    "no tokenizer": (lambda place: (place / "base" / "vocab.txt").unlink(), "base has no tokenizer: expected tokenizer.json or"),
+    "no tokenizer": (lose_the_tokenizer, "base has no tokenizer: expected tokenizer.json or"),
     "empty training file": (write("train.csv", ""), "train.csv:1: the file holds no example; expected a text and a label"),
     "nothing but column names": (write("train.csv", "text,label\n"), "train.csv:1: the file holds no example; expected a text"),
     "not UTF-8": (write("train.csv", "text,label\ncaf\xe9,a\n"),
@@ -132,16 +160,23 @@ TYPED = {                                                    # what is typed in 
     FINETUNE + "--eval eval.jsonl": "eval.jsonl: no such file; expected a .csv or .jsonl file with a text and a label column",
     FINETUNE + "--eval other.csv": "label 'gardening' .of 'soup'. is not among the 3 training labels .* add training examples",
     FINETUNE + "--text-column body": "no text column 'body'; the columns are .*: name one of them with --text-column",
-    FINETUNE + "--epochs 0": "--epochs is 0; expected a number from 1",
-    FINETUNE + "--lr nan": "--lr is nan; expected a number from 0",
+    FINETUNE + "--epochs 0": "--epochs is 0; expected a finite number from 1",
+    FINETUNE + "--lr nan": "--lr is nan; expected a finite number from 0",
+    FINETUNE + "--lr inf": "--lr is inf; expected a finite number from 0",
+    FINETUNE.replace("train.csv", "."): "[.] is a directory; expected a .csv or .jsonl file",
+    FINETUNE.replace("train.csv", "half.jsonl"): r"half.jsonl:1: '.ud800' at character 3 is not UTF-8",
     FINETUNE + "--eval-fraction 1": "--eval-fraction is 1.0; expected a number between 0 and 1",
     FINETUNE + "--max-length 200": "--max-length is 200; this model reads at most 128 tokens",
     FINETUNE + "--max-length 2": "--max-length=2 leaves no room beside 2 special tokens: pass 3 or more",
     FINETUNE + "--freeze bert.embedings.**": r"'bert.embedings.\*\*' matches no parameter .* nearest names are bert.embeddings",
-    FINETUNE + "--freeze **": "no parameter is left to train: freeze fewer",
+    FINETUNE + "--freeze **": "no parameter is left to train: freeze fewer, such as 'bert.[*]{2}', which leaves the classifier",
     "predict base": "expected either texts in quotes or --file FILE",
     "predict base soup": "base was not fine-tuned, it has no classifier.weight.* type: minigrad finetune base --train FILE",
-    "predict bose soup": "there is no directory bose",
+    "predict bose soup": "there is no directory bose; if that is a name on the Hugging Face Hub",
+    "predict base/nope soup": "there is no directory base/nope: expected one with config.json and model.safetensors",
+    "predict base soup caf\udce9": r"text 2: '.udce9' at character 4 is not UTF-8: expected whole characters",
+    "predict base soup --top-k 0": "--top-k is 0; expected 1 or more",
+    "predict base --file .": ". is a directory; expected a",
     "predict base --file texts.txt": "texts.txt: no such file; expected a text on each line",
     "predict base --file empty.txt": "empty.txt is empty: expected a text on each line",
     "predict base soup --output train.csv": "train.csv exists already and was not overwritten: pass another name to --output",
@@ -152,8 +187,8 @@ TYPED = {                                                    # what is typed in 
 def assert_refused(place, capsys, typed, told):
     before = everything(place)
     assert main(typed.split()) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("minigrad: error: ") and error.count("\n") == 1 and re.search(told, error), error
+    out, error = capsys.readouterr()
+    assert not out and error.startswith("minigrad: error: ") and error.count("\n") == 1 and re.search(told, error), error
     assert everything(place) == before
 
 
@@ -168,7 +203,20 @@ def test_bad_files_get_one_line_and_status_2_and_nothing_is_touched(place, capsy
 def test_bad_arguments_get_one_line_and_status_2_and_nothing_is_touched(place, capsys, typed):
     write("other.csv", "text,label\nsoup,gardening\n")(place)
     write("empty.txt", "\n")(place)
+    write("half.jsonl", r'{"text": "a \ud800", "label": "x"}')(place)
     assert_refused(place, capsys, typed, TYPED[typed])
+
+
+@pytest.mark.parametrize("typed, told", [
+    ("", "minigrad: error: the following arguments are required: COMMAND"),
+    ("finetune base", "minigrad finetune: error: the following arguments are required: --train, --output"),
+    (FINETUNE + "--epochs 1.5", "minigrad finetune: error: argument --epochs: invalid int value: '1.5'"),
+    ("predict base --top", "minigrad predict: error: argument --top-k: expected one argument"),
+])
+def test_what_cannot_be_parsed_gets_one_line_and_status_2(capsys, typed, told):
+    with pytest.raises(SystemExit) as stop:
+        main(typed.split())
+    assert stop.value.code == 2 and capsys.readouterr().err == f"{told}; type {told.split(':')[0]} --help\n"
 
 
 def test_without_the_text_extra(place, capsys, monkeypatch):

@@ -77,6 +77,7 @@ def test_a_column_asked_for_by_name_has_no_stand_in(write):
 
 
 def test_missing_file(tmp_path):
-    for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(FileNotFoundError, match="no such file; expected a .csv or .jsonl file"):
-            read_examples(path)
+    with pytest.raises(FileNotFoundError, match="no such file; expected a .csv or .jsonl file"):
+        read_examples(tmp_path / "none.csv")
+    with pytest.raises(IsADirectoryError, match="is a directory; expected a .csv or .jsonl file"):
+        read_examples(tmp_path)

@@ -151,3 +151,14 @@ Q = np.zeros((2, 3, 4))
 def test_refusals(action, error, text):
     with pytest.raises(error, match=text):
         action()
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_dropout_keeps_its_share_whatever_the_generator(bits):
+    kept = F.dropout(np.ones(200_000, np.float32), 0.1, rng=np.random.Generator(bits(0)))
+    assert abs((kept != 0).mean() - 0.9) < 0.003 and set(np.unique(kept)) == {0, np.float32(1 / 0.9)}
+
+
+def test_whole_numbers_are_taken_as_float32():
+    for y in (F.softmax(Tensor([1, 2])), F.layer_norm(Tensor([[1, 2]]), 2), mg.erf(Tensor([1, 2]))):
+        assert y.dtype == np.float32 and abs(y.numpy()).max() < 1

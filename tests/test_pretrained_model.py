@@ -78,6 +78,11 @@ def test_label_names_and_their_number_go_together(entries, changes, labels):
     assert config.id2label == labels and config.num_labels == len(labels)
 
 
+def test_label_names_without_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"id2label is \['no'\] in the configuration; expected names by number, such as"):
+        BertConfig.from_dict({"id2label": ["no"]})
+
+
 def test_a_misspelt_change_is_refused(saved):
     with pytest.raises(TypeError, match="BertConfig has no entry num_label: it has .*num_labels"):
         BertForSequenceClassification.from_pretrained(saved[1], num_label=3)

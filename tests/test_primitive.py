@@ -25,7 +25,7 @@ def test_a_primitive_is_differentiable_to_every_order():
     f = cube()
     gradcheck(f, np.array([1.0, -2, 0.5]), order=4)
     gradcheck(lambda x: f(x, 2.0) + f(x, scale=3.0), np.array([1.0, -2]), order=2)
-    assert OPS.pop("cube") is f.op
+    assert "cube" not in OPS                     # that is for the package
 
 
 def test_a_definition_is_differentiable_to_every_order():
@@ -130,6 +130,7 @@ def fused(request, monkeypatch):
         x, w = saved
         return 10 * g * w * w * factor if wanted[0] else None, 10 * g * 2 * x * w * factor if wanted[1] else None
     monkeypatch.setitem(backend.cpu.kernels, "scaled", Kernel(forward, backward))
+    scaled.op.ours = True                       # a kernel serves ops of the package only: see below
     return scaled, calls
 
 
@@ -154,6 +155,25 @@ def test_the_meaning_answers_when_the_gradient_is_differentiated(fused):
 def test_a_kernel_is_used_without_recording_too(fused):
     scaled, calls = fused
     assert scaled(np.ones(1), np.ones(1)).item() == 10 and scaled(Tensor([1.0]), 1.0).item() == 10
+
+
+def test_an_op_of_a_users_own_may_bear_the_name_of_one_of_ours():
+    @mg.primitive
+    def softmax(xp, x, /, axis=-1):
+        return 3 * x
+
+    @mg.primitive
+    def sgd_step(xp, x, /):
+        return -x
+    assert softmax(Tensor([1.0, 2.0])).tolist() == [3, 6] and sgd_step(Tensor([1.0])).tolist() == [-1]
+    assert OPS["softmax"].front is mg.softmax and mg.softmax(Tensor([1.0, 1.0])).tolist() == [0.5, 0.5]
+
+
+def test_an_op_is_written_with_a_slash():
+    with pytest.raises(TypeError, match=r"def f\(xp, x, /, option=None\)"):
+        @mg.primitive
+        def f(xp, x):
+            return x
 
 
 # Errors are short lessons

@@ -1,5 +1,7 @@
 """The tape carries every gradient home, keeps nothing longer than it must, and says what is wrong when it cannot."""
+import copy
 import gc
+import pickle
 import time
 import weakref
 from contextlib import contextmanager
@@ -67,7 +69,7 @@ def test_an_input_no_rule_needs_is_not_kept():
 
 def test_memory_is_flat_over_many_steps():
     def alive():                                # of ours: other threads make and drop objects of their own
-        return sum(isinstance(thing, Node | Tensor) for thing in gc.get_objects())
+        return sum(type(thing) in (Node, Tensor) for thing in gc.get_objects())
     x = leaf(1, 2)
     before = alive()
     with no_collector():
@@ -394,3 +396,39 @@ def test_methods_are_their_ops():
     assert x.T.shape == x.swapaxes(0, 2).shape == (4, 3, 2) and x.mT.shape == (2, 4, 3) and x.transpose(1, 0, 2).shape == (3, 2,
                                                                                                                            4)
     np.testing.assert_array_equal(abs(-x).numpy(), mg.abs(x).numpy())
+
+
+def test_a_hook_sees_the_whole_gradient_and_may_put_another_in_its_place():
+    x, seen = leaf(1.0, 2.0), []
+    h = x * 2
+    remove = h.register_hook(lambda g: seen.append(g.tolist()))
+    x.register_hook(lambda g: g * 10)
+    (h * h + h).sum().backward(retain_graph=True)
+    assert seen == [[5, 9]] and x.grad.tolist() == [100, 180]
+    remove()
+    g, = grad((h * h).sum(), [h], create_graph=True)
+    assert seen == [[5, 9]] and g.tolist() == [4, 8]
+    with pytest.raises(RuntimeError, match="never be called"):
+        Tensor([1.0]).register_hook(print)
+    x.register_hook(lambda g: g.sum())
+    with pytest.raises(ValueError, match=r"a hook must return None or a Tensor of shape \(2,\)"):
+        (x * x).sum().backward()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_is_a_leaf_of_its_own(copied):
+    x = leaf(3.0)
+    other = copied(x)
+    (x * x * x + other).backward()
+    assert x.grad.tolist() == [27] and other.grad.tolist() == [1]
+    assert not copied(Tensor([1.0])).requires_grad
+    with pytest.raises(TypeError, match="use .detach"):
+        copied(x * 2)
+
+
+def test_whole_numbers_are_not_on_the_tape():
+    assert not (leaf(1.5).astype("int64") * 1.5).requires_grad
+
+
+def test_gradients_with_respect_to_nothing():
+    assert grad(leaf(1.0).sum(), []) == []

@@ -6,10 +6,11 @@ from minigrad.train import TrainingArguments
 
 
 @pytest.mark.parametrize("given, told", [
-    ({"num_train_epochs": 0}, "num_train_epochs is 0; expected a number from 1 to inf"),
+    ({"num_train_epochs": 0}, "num_train_epochs is 0; expected a finite number from 1 upwards"),
     ({"gradient_accumulation_steps": -1}, "gradient_accumulation_steps is -1"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
-    ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5; expected a number from 0 to 1"),
+    ({"max_grad_norm": float("inf")}, "max_grad_norm is inf; expected a finite number from 0 upwards"),
+    ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5; expected a finite number from 0 to 1"),
     ({"metric_for_best_model": "bleu"}, "'bleu'; expected one of accuracy, macro_f1, loss"),
 ])
 def test_what_is_out_of_range(given, told):

@@ -104,6 +104,16 @@ def test_it_learns_and_keeps_a_record(tmp_path):
     assert first["train_loss"] == pytest.approx(np.average(step_losses(trainer)[:6], weights=sizes))
 
 
+@pytest.mark.parametrize("metric", ["loss", "macro_f1"])
+def test_an_epoch_whose_loss_is_not_finite_is_never_kept(tmp_path, monkeypatch, metric):
+    told = iter([(1.0, 0.5), (np.nan, 0.9), (np.nan, 0.9)])
+    monkeypatch.setattr(Trainer, "evaluate", lambda _: dict(zip(("eval_loss", "eval_macro_f1"), next(told))))
+    assert new_trainer(tmp_path / "kept", metric_for_best_model=metric).train()["epoch"] == 1
+    with pytest.raises(ValueError, match="loss of epoch 1 is nan, so no model was saved: lower the learning_rate, which is 0.01"):
+        new_trainer(tmp_path / "none", metric_for_best_model=metric).train()
+    assert not list((tmp_path / "none").iterdir())
+
+
 def test_evaluation_is_the_models_own_in_the_datasets_order(tmp_path):
     trainer = new_trainer(tmp_path, per_device_eval_batch_size=4)
     data = trainer.eval_dataset

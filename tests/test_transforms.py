@@ -97,3 +97,11 @@ def test_a_checkpoint_keeps_nothing_of_what_lies_between():
         gc.enable()
     y.sum().backward()
     assert len(between) == 2                    # it was computed again
+
+
+def test_a_checkpoint_notices_a_weight_that_changed():
+    w = Tensor([2.0], requires_grad=True)
+    y = mg.checkpoint(lambda x: x * w * w, Tensor([3.0]))
+    w.copy_([5.0])
+    with pytest.raises(RuntimeError, match="written into after"):
+        y.backward()

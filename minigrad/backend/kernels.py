@@ -299,10 +299,10 @@ def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, dec
     v *= beta2
     v += change
     xp.sqrt(v, out=change)
-    change *= 1 / math.sqrt(1 - beta2**step)
-    change += eps
+    unbias = math.sqrt(1 - beta2**step)         # m̂ / (√v̂ + eps), both sides of the fraction times this
+    change += eps * unbias
     xp.divide(m, change, out=change)
-    change *= lr / (1 - beta1**step)
+    change *= lr * unbias / (1 - beta1**step)
     param -= change
 
 

@@ -4,6 +4,7 @@ They are for float32 arrays that lie in memory in order; whatever else comes is 
 """
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import os
@@ -15,8 +16,8 @@ import numpy as np
 
 from . import Kernel, kernels
 
-PIECE = 1 << 16                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
-BLAS_SHARES = 1 << 18                           # OpenBLAS itself shares out a product of more multiplications than this
+PIECE = 1 << 17                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
+PRODUCT = 1 << 25                               # multiplications below which a matrix product is not worth waking a thread for
 
 
 def _cores() -> int:
@@ -26,21 +27,42 @@ def _cores() -> int:
     return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
 
 
+def _openblas() -> tuple[Callable[[], int], Callable[[int], None]]:
+    """OpenBLAS's functions that get and set its number of threads; where NumPy has another BLAS, two that do nothing."""
+    library = ctypes.CDLL(np._core._multiarray_umath.__file__)                 # finds what it was linked to as well
+    for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
+        if hasattr(library, name.format("set")):
+            return getattr(library, name.format("get")), getattr(library, name.format("set"))
+    return lambda: 1, lambda threads: None
+
+
 CORES = _cores()
+get_blas_threads, set_blas_threads = _openblas()
+_sharing = threading.Lock()
 
 
 @functools.cache
 def _helpers() -> Any:
     from concurrent.futures import ThreadPoolExecutor  # costs as much to import as all of minigrad
-    return ThreadPoolExecutor(CORES - 1, "minigrad")
+    return ThreadPoolExecutor(max(1, CORES - 1), "minigrad")
+
+
+def _after_fork() -> None:                      # threads do not survive a fork, and one of them may have held the lock
+    global _sharing
+    _sharing = threading.Lock()
+    _helpers.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.cache_clear)                   # threads do not survive a fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
-def share(work: Callable[[Any], Any], pieces: list, cores: int = CORES) -> list:
-    """[work(piece) for piece in pieces] by several threads at once, for NumPy lets go of the interpreter while it computes."""
+def share(work: Callable[[Any], Any], pieces: Any, threads: int | None = None) -> list:
+    """[work(piece) for piece in pieces] on all cores, for NumPy lets go of the interpreter while it computes.
+
+    BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores from
+    ours, and as soon as any other program wants one, it takes many times as long as the work itself.
+    """
     results: list = [None] * len(pieces)
     queue = iter(enumerate(pieces))
 
@@ -48,11 +70,20 @@ def share(work: Callable[[Any], Any], pieces: list, cores: int = CORES) -> list:
         with np.errstate(all="ignore"):
             for i, piece in queue:
                 results[i] = work(piece)
-    helpers = [_helpers().submit(drain) for _ in range(min(cores, len(pieces) // 2) - 1)]
-    drain()
-    for helper in helpers:
-        if not helper.cancel():                 # one that has not begun has nothing left to do
-            helper.result()
+    if not _sharing.acquire(blocking=False):    # the cores are busy with the pieces of another thread
+        drain()
+        return results
+    blas_threads = get_blas_threads()
+    set_blas_threads(1)
+    try:
+        helpers = [_helpers().submit(drain) for _ in range(min(threads or CORES, CORES, len(pieces)) - 1)]
+        drain()
+        for helper in helpers:
+            if not helper.cancel():             # one that has not begun has nothing left to do
+                helper.result()
+    finally:
+        set_blas_threads(blas_threads)
+        _sharing.release()
     return results
 
 
@@ -60,7 +91,7 @@ def each_piece(work: Callable, *arrays: np.ndarray) -> list:
     """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, the first one into pieces of about PIECE."""
     count, size = len(arrays[0]), arrays[0].size
     step = max(1, PIECE * count // max(1, size))
-    return share(lambda i: work(*(array[i:i + step] for array in arrays)), range(0, count, step))
+    return share(lambda i: work(*(array[i:i + step] for array in arrays)), range(0, count, step), 1 + size // (3 * PIECE))
 
 
 _own = threading.local()
@@ -81,15 +112,49 @@ def flat(*arrays: np.ndarray) -> list[np.ndarray]:
 
 def rows(*arrays: np.ndarray) -> list[np.ndarray]:
     """Each array as a matrix with its last axis for rows: a view, or a copy of a gradient that does not lie in order."""
-    return [np.ascontiguousarray(array).reshape(-1, array.shape[-1]) for array in arrays]
+    return [np.ascontiguousarray(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
+
+
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, then: Callable | None = None) -> None:
+    """The matrix product a b into `out`, an equal share of its rows for each core; `then(rows of out)` while they are near."""
+    step = max(1, len(a) if a.size * b.shape[-1] < PRODUCT else -(-len(a) // CORES))
+
+    def work(i):
+        y = np.matmul(a[i:i + step], b, out=out[i:i + step])
+        if then is not None:
+            then(y)
+    share(work, range(0, len(a), step))
+
+
+def linear_forward(xp, x, weight, bias):
+    y = np.empty((*x.shape[:-1], len(weight)), x.dtype)
+
+    def add_bias(y):
+        y += bias
+    product(*rows(x), weight.T, *rows(y), then=None if bias is None else add_bias)
+    return y, (x, weight)
+
+
+def linear_backward(xp, g, saved, wanted):
+    x, weight = saved
+    gx, gw, gb = (np.empty(shape, g.dtype) if want else None
+                  for shape, want in zip((x.shape, weight.shape, len(weight)), wanted))
+    g, x = rows(g, x)
+    if wanted[0]:
+        product(g, weight, *rows(gx))
+    if wanted[1]:
+        product(g.T, x, gw)
+    if wanted[2]:
+        product(np.ones((1, len(g)), g.dtype), g, gb[None])
+    return gx, gw, gb
 
 
 def _log_odds(x, out, square):
     """log(Φ(-x) / Φ(x)) into `out`, Φ being the normal distribution function; x² is left in `square`.
 
-    Odd, so x times a function of x²: the best rational of degree 3 over 3 in the relative error of erf(x/√2) = tanh(-½ log …)
-    in 0 < x < 6 (3e-9; least squares at 3000 Chebyshev points, reweighted until the largest error was least), as a continued
-    fraction.
+    It is x times a function of x².  This is the rational function of degree 3 over 3, as a continued fraction, whose largest
+    relative error in erf(x/√2) = tanh(-½ log …) over 0 < x < 6 is least: 3e-9.  (Least squares in float64 at 3000 Chebyshev
+    points, the points with large errors given more and more weight.)
     """
     np.multiply(x, x, out=square)
     np.add(square, 37.445206966, out=out)
@@ -105,7 +170,7 @@ def _log_odds(x, out, square):
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function: exact in float64, correctly rounded but for 1 entry in 20 or so in float32 (computed in float64)."""
+    """The error function: exact in float64; in float32 within 0.6 units in the last place (by way of float64)."""
     if x.dtype == np.float64:
         return np.vectorize(math.erf, otypes=[np.float64])(x)
     wide = x.astype(np.float64).reshape(-1) * math.sqrt(2)
@@ -160,14 +225,14 @@ def gelu_backward(xp, g, saved, wanted, approximate):
     return gx,
 
 
-def _exp_rows(x, out):
-    """exp(x) into `out`, without looking for the largest entry of each row if it turns out that no row needed it.
+def _exp_rows(x, out, limit):
+    """exp(x) into `out`; rows have their largest entry subtracted first only if some sum is not within 1 / limit to limit.
 
-    Returns the sum of each row, and what was subtracted from it first.
+    Returns the sum of each row, and what was subtracted.
     """
     np.exp(x, out=out)
     total = np.einsum("...i->...", out)
-    if total.min() > 1e-20 and total.max() < 1e20:                             # nothing that matters over- or underflowed
+    if total.min() > 1 / limit and total.max() < limit:                        # nothing that matters over- or underflowed
         return total, 0
     top = x.max(-1)
     top[top == -math.inf] = 0
@@ -179,7 +244,7 @@ def softmax_forward(xp, x, axis):
     y = np.empty_like(x)
 
     def work(x, y):
-        y /= _exp_rows(x, y)[0][:, None]
+        y *= 1 / _exp_rows(x, y, 1e20)[0][:, None]
     each_piece(work, *rows(x, y))
     return y, y
 
@@ -198,8 +263,10 @@ def log_softmax_forward(xp, x, axis):
     y = np.empty_like(x)
 
     def work(x, y):
-        np.subtract(x, x[np.arange(len(x)), x.argmax(1), None], out=y)         # several times faster than x.max(1)
-        y -= np.log(np.einsum("ij->i", np.exp(y, out=scratch(*y.shape))))[:, None]
+        total, top = _exp_rows(x, y, 1e6)       # a tighter limit: of a large log(total), fewer digits are behind the point
+        if np.ndim(top):
+            x = x - top[:, None]
+        np.subtract(x, np.log(total)[:, None], out=y)
     each_piece(work, *rows(x, y))
     return y, y
 
@@ -235,12 +302,11 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 def layer_norm_backward(xp, g, saved, wanted, eps):
     x, weight, mean, inverse_std = saved
     gx, n = np.empty_like(x), x.shape[-1]
-    g, *others = rows(g, x, gx)
 
     def work(g, x, gx, mean, inverse_std):
         scaled = scratch(*x.shape)
         np.multiply(g, inverse_std, out=scaled)
-        gw = np.einsum("ij,ij->j", scaled, x)
+        gw, gb = np.einsum("ij,ij->j", scaled, x) - mean[:, 0] @ scaled, np.ones(len(g), np.float32) @ g
         if weight is not None:
             scaled *= weight
         level = np.einsum("ij->i", scaled)[:, None] / n                        # gx = scaled - mean(scaled) - unit · mean(…)
@@ -248,10 +314,9 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
         np.multiply(x, -slope, out=gx)
         gx += scaled
         gx += slope * mean - level
-        return gw
-    gw = sum(each_piece(work, g, *others, mean, inverse_std))
-    gb, at_mean = np.concatenate((np.ones_like(mean), mean * inverse_std), 1).T @ g
-    return gx, gw - at_mean, gb
+        return gw, gb
+    gw, gb = (sum(parts) for parts in zip(*each_piece(work, *rows(g, x, gx), mean, inverse_std)))
+    return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
 
 
 def dropout_forward(xp, x, keep, p):
@@ -268,94 +333,93 @@ def dropout_backward(xp, g, saved, wanted, keep, p):
     return dropout_forward(xp, g, keep, p)[0],
 
 
-def scaled_dot_product_attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
+def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     """A few heads at a time: their scores stay in the cache, and are then forgotten."""
-    *lead, T, S = shape = (*q.shape[:-1], k.shape[-2])
-    bias = kernels.attention_bias(xp, mask, is_causal, shape, np.float32)
+    shape = (*q.shape[:-1], k.shape[-2])        # of all scores: (…, T, S)
+    bias = kernels.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
-    log_sum = np.empty((*lead, T, 1), np.float32)
-    blocks, share_heads = _attention_blocks(shape, q.shape[-1], is_causal)
+    log_sum = np.empty((*q.shape[:-1], 1), np.float32)
+    some_heads, blocks = _tiles(shape, is_causal)
 
     def work(heads):
-        for block, end in blocks:
-            here = (*heads, ..., block, slice(None))
+        for queries, keys in blocks:
+            here, seen, tile = (*heads, ..., queries, slice(None)), (*heads, ..., keys, slice(None)), (*heads, ..., queries, keys)
             scaled_q = q[here] * scale
-            scores, weights = scratch(2, *scaled_q.shape[:-1], end)
-            np.matmul(scaled_q, k[heads][..., :end, :].swapaxes(-1, -2), out=scores)
-            if bias is not None:
-                scores += bias[here][..., :end]
-            total, top = _exp_rows(scores, weights)
+            scores, weights = scratch(2, *scaled_q.shape[:-1], keys.stop)
+            _scores(scaled_q, k[seen], bias, tile, is_causal, out=scores)
+            total, top = _exp_rows(scores, weights, 1e20)
             total[total == 0] = math.inf        # nothing may be attended to: the result is 0
             log_sum[here][..., 0] = np.log(total) + top
             if keep is not None:
-                weights *= keep[here][..., :end]
+                weights *= keep[tile]
                 total *= 1 - p
-            np.matmul(weights, v[heads][..., :end, :], out=y[here])
-            y[here] /= total[..., None]
-    share_heads(work)
+            np.matmul(weights, v[seen], out=y[here])
+            y[here] *= 1 / total[..., None]
+    share(work, some_heads)
     return y, (q, k, v, y, bias, log_sum)
 
 
-def scaled_dot_product_attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
+def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
     """Computes the weights a second time, from the sums of their rows (Dao et al. 2022, algorithm 4)."""
     q, k, v, y, bias, log_sum = saved
-    gq, gk, gv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
-    blocks, share_heads = _attention_blocks((*q.shape[:-1], k.shape[-2]), q.shape[-1], is_causal)
+    gq, gk, gv = (np.zeros_like(x) if want else None for x, want in zip((q, k, v), wanted))
+    some_heads, blocks = _tiles((*q.shape[:-1], k.shape[-2]), is_causal)
 
     def work(heads):
-        if len(blocks) > 1:
-            gk[heads] = gv[heads] = 0
-        for block, end in blocks:
-            here, seen = (*heads, ..., block, slice(None)), (*heads, ..., slice(end), slice(None))
+        for queries, keys in blocks:
+            here, seen, tile = (*heads, ..., queries, slice(None)), (*heads, ..., keys, slice(None)), (*heads, ..., queries, keys)
             scaled_q = q[here] * scale
-            weights, gscores, kept = scratch(3, *scaled_q.shape[:-1], end)
-            np.matmul(scaled_q, k[seen].swapaxes(-1, -2), out=weights)
-            if bias is not None:
-                weights += bias[here][..., :end]
+            weights, gscores, kept = scratch(3, *scaled_q.shape[:-1], keys.stop)
+            _scores(scaled_q, k[seen], bias, tile, is_causal, out=weights)
             weights -= log_sum[here]
             np.exp(weights, out=weights)
             np.matmul(g[here], v[seen].swapaxes(-1, -2), out=gscores)
             if keep is None:
                 kept = weights
             else:
-                np.multiply(keep[here][..., :end], 1 / (1 - p), out=kept, dtype=np.float32)
+                np.multiply(keep[tile], 1 / (1 - p), out=kept, dtype=np.float32)
                 gscores *= kept
                 kept *= weights
             gscores -= np.einsum("...i,...i->...", g[here], y[here])[..., None]
             gscores *= weights
-            np.matmul(gscores, k[seen], out=gq[here])
-            gq[here] *= scale
+            if wanted[0]:
+                np.matmul(gscores, k[seen], out=gq[here])
+                gq[here] *= scale
             for a, b, out in ((gscores, scaled_q, gk), (kept, g[here], gv)):
-                if len(blocks) == 1:
-                    np.matmul(a.swapaxes(-1, -2), b, out=out[heads])
-                else:
+                if out is not None and len(blocks) == 1:
+                    np.matmul(a.swapaxes(-1, -2), b, out=out[seen])
+                elif out is not None:
                     out[seen] += a.swapaxes(-1, -2) @ b
-    share_heads(work)
+    share(work, some_heads)
     return gq, gk, gv
 
 
-def _attention_blocks(shape, size, is_causal):
-    """How to cut scores (…, T, S): blocks of queries, each with how many keys it sees, and a way to go through all heads."""
+def _tiles(shape, is_causal):
+    """How to cut scores (…, T, S): indices of some heads, about PIECE scores; blocks of queries and the keys they may see."""
     *lead, T, S = shape
-    step = min(T, 64 if is_causal else max(1, PIECE // S))
-    blocks = [(slice(i, i + step), min(S, i + step) if is_causal else S) for i in range(0, T, step)]
+    step = min(T, len(LATER) if is_causal else max(1, 2 * PIECE // S))
+    blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
     axis = next((i for i in range(len(lead)) if math.prod(lead[i + 1:]) * step * S <= PIECE), len(lead) - 1)
     some = max(1, PIECE // (math.prod(lead[axis + 1:]) * step * S))
     heads = [(*first, slice(i, i + some)) for first in np.ndindex(*lead[:axis]) for i in range(0, lead[axis], some)]
-    return blocks, lambda work: share(work, heads, CORES if step * S * size <= BLAS_SHARES else 1)
+    return heads, blocks
 
 
-def cross_entropy_forward(*arguments):
-    return kernels.cross_entropy_forward(*arguments, log_sum_exp=_log_sum_exp)
+LATER = np.triu(np.full((64, 64), -math.inf, np.float32), 1)                   # what keys get that come after the query
 
 
-def cross_entropy_backward(*arguments):
-    return kernels.cross_entropy_backward(*arguments, exp_rows=_scaled_exp)
+def _scores(scaled_q, k, bias, tile, is_causal, out):
+    """The masked scores of one tile."""
+    np.matmul(scaled_q, k.swapaxes(-1, -2), out=out)
+    if bias is not None:
+        out += bias[tile]
+    if is_causal:
+        corner = out[..., tile[-2].start:]
+        corner += LATER[:corner.shape[-2], :corner.shape[-1]]
 
 
 def _log_sum_exp(xp, x):
-    pieces = each_piece(functools.partial(kernels.log_sum_exp, xp), x)
-    return np.concatenate(pieces) if pieces else kernels.log_sum_exp(xp, x)
+    return np.concatenate(each_piece(functools.partial(kernels.log_sum_exp, xp), x))
 
 
 def _scaled_exp(xp, x, log_sum, scale):
@@ -369,19 +433,38 @@ def _scaled_exp(xp, x, log_sum, scale):
     return y
 
 
-def adam_step(xp, param, grad, m, v, **options):
-    if not all(a.flags.c_contiguous for a in (param, m, v)):
-        return kernels.adam_step(xp, param, grad, m, v, **options)
-    each_piece(functools.partial(kernels.adam_step, xp, **options), *flat(param, grad, m, v))
+cross_entropy_forward = functools.partial(kernels.cross_entropy_forward, log_sum_exp=_log_sum_exp)
+cross_entropy_backward = functools.partial(kernels.cross_entropy_backward, exp_rows=_scaled_exp)
 
 
-def sgd_step(xp, param, grad, velocity, **options):
-    arrays = [a for a in (param, grad, velocity) if a is not None]
-    each_piece(lambda param, grad, velocity=None: kernels.sgd_step(xp, param, grad, velocity, **options), *flat(*arrays))
+def embedding_backward(xp, g, shape, wanted, ids):
+    """Row by row: numpy.add.at takes several times as long for rows, and adds them in the same order."""
+    gw = np.zeros(shape, g.dtype)
+    for i, row in zip(ids.reshape(-1).tolist(), *rows(g)):
+        gw[i] += row
+    return gw,
+
+
+def in_pieces(step):
+    """An optimiser's step piece by piece; the arrays must lie in order, for all but the gradient are written into."""
+    def run(xp, *arrays, **options):
+        there = [array for array in arrays if array is not None]
+        if not all(array.flags.c_contiguous for array in there):
+            return step(xp, *arrays, **options)
+
+        def work(*pieces):
+            queue = iter(pieces)
+            step(xp, *(None if array is None else next(queue) for array in arrays), **options)
+        each_piece(work, *flat(*there))
+    return run
+
+
+def square_sum(xp, array):
+    return sum(float(part) for part in each_piece(functools.partial(kernels.square_sum, xp), *flat(array)))
 
 
 def plain(x, *rest):
-    """Float32, in order, and not so small that cutting it up costs more than computing it."""
+    """Float32, in order, and not so small that cutting it up takes longer than computing it."""
     return x.dtype == np.float32 and x.flags.c_contiguous and x.size > 1024
 
 
@@ -390,12 +473,12 @@ def plain_rows(x, axis):
 
 
 def plain_heads(q, k, v, *rest):
-    return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and q.size and k.size and v.size
+    return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0
 
 
-def _where(fits, name):
-    """The kernel of this name here for inputs that fit, the generic one for others; what is saved says which it was."""
-    ours, generic = Kernel(globals()[f"{name}_forward"], globals()[f"{name}_backward"]), kernels.table[name]
+def where(fits, name, *ours):
+    """A kernel that is `ours` for inputs that fit and the generic one for others; what it saves says which it was."""
+    ours, generic = Kernel(*ours), kernels.table[name]
 
     def forward(xp, *arguments):
         chosen = ours if fits(*arguments) else generic
@@ -409,13 +492,15 @@ def _where(fits, name):
 
 
 table = {
-    "gelu": _where(plain, "gelu"),
-    "softmax": _where(plain_rows, "softmax"),
-    "log_softmax": _where(plain_rows, "log_softmax"),
-    "layer_norm": _where(plain, "layer_norm"),
-    "dropout": _where(plain, "dropout"),
-    "scaled_dot_product_attention": _where(plain_heads, "scaled_dot_product_attention"),
-    "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
-    "adam_step": adam_step,
-    "sgd_step": sgd_step,
+    "linear": Kernel(linear_forward, linear_backward),
+    "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
+    "softmax": where(plain_rows, "softmax", softmax_forward, softmax_backward),
+    "log_softmax": where(plain_rows, "log_softmax", log_softmax_forward, log_softmax_backward),
+    "layer_norm": where(plain, "layer_norm", layer_norm_forward, layer_norm_backward),
+    "dropout": where(plain, "dropout", dropout_forward, dropout_backward),
+    "scaled_dot_product_attention": where(plain_heads, "scaled_dot_product_attention", attention_forward, attention_backward),
+    "cross_entropy": where(plain, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
+    "embedding": Kernel(kernels.embedding_forward, embedding_backward),
+    **{name: in_pieces(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
+    "square_sum": square_sum,
 }

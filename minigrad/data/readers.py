@@ -25,9 +25,12 @@ def read_examples(path: str | Path, text_column: str | None = None, label_column
     Without `text_column` the text is in `text` or `sentence`; without `label_column` the label is in `label`.  A label is
     a string or an integer and is read as a string.  With `labelled=False`, as for prediction, labels are not looked for.
 
-    Raises FileNotFoundError for a missing file and ValueError, naming file and line, for anything that cannot be read.
+    Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line, for
+    anything that cannot be read.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; expected a .csv or .jsonl file: pass the name of one")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a .csv or .jsonl file with a text and a label column")
     read_rows = {".csv": csv_rows, ".jsonl": jsonl_rows}.get(path.suffix.lower())
@@ -43,7 +46,7 @@ def read_examples(path: str | Path, text_column: str | None = None, label_column
         label = None
         if labelled:
             label = label_name(where, row[find_column(named, row, "label", label_column, LABEL_COLUMNS)])
-        examples.append(Example(text, label))
+        examples.append(Example(check_utf8(where, text), label and check_utf8(where, label)))
     if not examples:
         raise ValueError(f"{path}:1: the file holds no example; expected a text and a label on each line"
                          + (" after the column names" if read_rows is csv_rows else ""))
@@ -60,6 +63,16 @@ def decode(path: Path) -> str:
         likely = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"
         raise ValueError(f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}; if it is {likely}, "
                          f"type: iconv -f {likely} -t utf-8 {path} > {path.stem}-utf8{path.suffix}") from None
+
+
+def check_utf8(where: str, text: str) -> str:
+    """The text; ValueError if it holds half a character, from a JSON escape or an argument in another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where}: {text[error.start]!r} at character {error.start + 1} is not UTF-8: "
+                         "expected whole characters; correct it") from None
+    return text
 
 
 def csv_rows(path: Path, source: str) -> Iterator[Row]:

@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from .. import backend
-from ..primitive import primitive
-from .arithmetic import where
+from ..primitive import is_float, primitive
+from .arithmetic import astype, where
 from .create import full_like
 
 
@@ -77,7 +77,7 @@ sigmoid.defvjp(x=lambda g, y: g * y * (1 - y))
 @primitive
 def erf(xp, x, /):
     """The error function, 2/√π ∫₀ˣ exp(-t²) dt."""
-    return backend.of(x).erf(x)
+    return backend.of(x).erf(x if is_float(x.dtype) else x.astype("float32"))
 erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 
@@ -106,6 +106,8 @@ def power(x, exponent):
     """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0."""
     if isinstance(exponent, (int, float, np.generic)):
         return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
+    if isinstance(x, (float, np.floating)) and not is_float(exponent.dtype):
+        exponent = astype(exponent, "float32")
     return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
 
 

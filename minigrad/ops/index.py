@@ -8,6 +8,7 @@ from .. import backend
 from ..primitive import primitive
 from ..tensor import Tensor, as_array
 from .arithmetic import where
+from .shape import axis_of
 
 
 def take(x, index):
@@ -94,7 +95,7 @@ def embedding(weight, ids, padding_idx=None):
     y = _embedding(weight, ids)
     if padding_idx is None or not isinstance(y, Tensor):
         return y
-    padding = (ids == padding_idx)[..., None]
+    padding = (ids == padding_idx % table.shape[0])[..., None]
     return where(padding, y.detach(), y) if padding.any() else y
 
 
@@ -135,7 +136,7 @@ def scatter_add(x, axis, ids, src):
 def _ids_along(op, x, axis, ids):
     """The ids as an array where x lives, and `axis` counted from the front, both known to fit x."""
     array = x.data if isinstance(x, Tensor) else x
-    ids, axis = backend.of(array).xp.asarray(as_array(ids)), axis % array.ndim
+    ids, axis = backend.of(array).xp.asarray(as_array(ids)), axis_of(op, array, axis)
     if ids.ndim != array.ndim or any(n > m for i, (n, m) in enumerate(zip(ids.shape, array.shape)) if i != axis):
         raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: "
                          f"they need as many axes, and along all but axis {axis} to be no longer")

@@ -4,14 +4,20 @@ from __future__ import annotations
 import math
 
 from ..primitive import definition, primitive
+from ..tensor import Tensor
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 
 def matmul(a, b):
     """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
+    if getattr(a, "ndim", 0) > 1 and getattr(b, "ndim", 0) > 1:
+        return _matmul(a, b)
+    a, b = (x if hasattr(x, "ndim") else Tensor(x) for x in (a, b))
     if a.ndim > 1 and b.ndim > 1:
         return _matmul(a, b)
+    if not a.ndim or not b.ndim:
+        raise ValueError(f"matmul: a single number is no matrix (shapes {tuple(a.shape)} and {tuple(b.shape)}): multiply with *")
     if a.ndim == 1:
         return squeeze(matmul(expand_dims(a, 0), b), -2 if len(b.shape) > 1 else 0)
     return squeeze(matmul(a, expand_dims(b, 1)), -1)

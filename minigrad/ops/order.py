@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ..primitive import primitive
 from .index import gather
-from .shape import flip
+from .shape import axis_of, flip
 
 
 @primitive
@@ -23,7 +23,7 @@ def sort(x, axis=-1, descending=False):
 
 def topk(x, k, axis=-1, largest=True):
     """(the k largest entries along `axis`, the largest first, their indices); or the smallest."""
-    axis %= len(x.shape)
+    axis = axis_of("topk", x, axis)
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"topk: k={k} of axis {axis}, which is {x.shape[axis]} long: give 0 <= k <= {x.shape[axis]}")
     ids = argsort(x, axis, largest)[(slice(None),) * axis + (slice(k),)]
@@ -33,5 +33,5 @@ def topk(x, k, axis=-1, largest=True):
 @primitive
 def cumsum(xp, x, /, axis):
     """The sum of each entry and all before it along `axis`."""
-    return xp.cumsum(x, axis=axis, dtype=x.dtype)
+    return xp.cumsum(x, axis=axis, dtype=None if x.dtype.kind == "b" else x.dtype)
 cumsum.defvjp(x=lambda g, axis: flip(cumsum(flip(g, axis), axis), axis))

@@ -6,7 +6,7 @@ import math
 from ..primitive import primitive
 from .arithmetic import astype, where
 from .elementwise import exp, sqrt
-from .shape import broadcast_to, pad, reshape, squeeze
+from .shape import axis_of, broadcast_to, pad, reshape, squeeze
 
 
 def _restore(g, shape, axis, keepdims):
@@ -30,18 +30,18 @@ def mean(x, axis=None, keepdims=False, **also):
     return total * (math.prod(total.shape) / (math.prod(x.shape) or 1)) if math.prod(x.shape) else total / 0
 
 
-def var(x, axis=None, keepdims=False, correction=0, **also):
-    """The variance over `axis`: mean squared distance to the mean; `correction=1` divides by n - 1."""
-    axis, keepdims = also.get("dim", axis), also.get("keepdim", keepdims)
+def var(x, axis=None, keepdims=False, correction=0, *, dim=None, keepdim=False):
+    """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does."""
+    axis, keepdims = axis if dim is None else dim, keepdims or keepdim
     middle = mean(x, axis, True)
     centred = x - middle
     total = sum(centred * centred, axis, keepdims)
     return total / (math.prod(n for n, m in zip(x.shape, middle.shape) if n != m) - correction)
 
 
-def std(x, axis=None, keepdims=False, correction=0, **also):
+def std(x, axis=None, keepdims=False, correction=0, *, dim=None, keepdim=False):
     """The standard deviation over `axis`: the root of the variance."""
-    return sqrt(var(x, axis, keepdims, correction, **also))
+    return sqrt(var(x, axis, keepdims, correction, dim=dim, keepdim=keepdim))
 
 
 @primitive
@@ -51,14 +51,16 @@ def norm(xp, x, /, axis=None, keepdims=False):
 norm.defvjp(x=lambda g, x, y, axis, keepdims: x * _restore(g / where(y == 0, 1, y), x.shape, axis, keepdims))
 
 
-def prod(x, axis=None, keepdims=False):
+def prod(x, axis=None, keepdims=False, *, dim=None, keepdim=False):
     """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
+    axis, keepdims = axis if dim is None else dim, keepdims or keepdim
     if axis is None:
         return reshape(prod(reshape(x, (-1,)), 0), (1,) * len(x.shape) if keepdims else ())
-    axis %= len(x.shape)
+    axis = axis_of("prod", x, axis)
     while x.shape[axis] != 1:
-        if x.shape[axis] % 2:
+        if x.shape[axis] % 2 or not x.shape[axis]:
             x = pad(x, tuple((0, int(i == axis)) for i in range(len(x.shape))), 1)
+            continue
         half = x.shape[axis] // 2
         a, b = ((slice(None),) * axis + (part,) for part in (slice(half), slice(half, None)))
         x = x[a] * x[b]

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import accumulate
 
 from .. import backend
 from ..primitive import Primitive, primitive
 from ..tensor import Tensor
+from .arithmetic import where
 
 
 @primitive
@@ -37,9 +39,17 @@ def transpose(xp, x, /, axes=None):
 transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
 
 
+def axis_of(op, x, axis, more=0):
+    """`axis` counted from the front, once it is known that x (with `more` axes) has it."""
+    many = len(x.shape) + more
+    if not -many <= axis < many:
+        raise ValueError(f"{op}: axis {axis} of shape {tuple(x.shape)}: give {-many} to {many - 1}")
+    return axis % many
+
+
 def expand_dims(x, axis):
     """A new axis of size 1 before `axis`."""
-    axis = range(len(x.shape) + 1)[axis]
+    axis = axis_of("expand_dims", x, axis, 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -47,7 +57,7 @@ def squeeze(x, axis=None):
     """Without the axes of size 1, or without the one given."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
-    axis %= len(x.shape)
+    axis = axis_of("squeeze", x, axis)
     if x.shape[axis] != 1:
         raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} has size {x.shape[axis]}, only size 1 can be dropped")
     return reshape(x, (*x.shape[:axis], *x.shape[axis + 1:]))
@@ -63,24 +73,23 @@ def concatenate(xs, axis=0):
     xs = tuple(xs)
     if not xs:
         raise ValueError("concatenate: an empty list was given; it needs at least one Tensor")
-    axis = range(len(xs[0].shape))[axis]
-    return _concatenate(len(xs))(*xs, axis)
+    axis = axis_of("concatenate", xs[0], axis)
+    ends = tuple(accumulate(x.shape[axis] if axis < len(x.shape) else 0 for x in xs))
+    return _concatenate(len(xs))(*xs, axis, ends)
 
 
 @cache
 def _concatenate(n):
-    """The op for n inputs.  Input i's gradient is the piece of g where x_i went: after all that came before."""
+    """The op for n inputs, which end at `ends` along the axis.  Input i's gradient is the piece of g where it went."""
     def concatenate(xp, *given):
-        *xs, axis = given
+        *xs, axis, ends = given
         return xp.concatenate(xs, axis)
 
-    def piece(g, axis, *shapes):
-        start = sum(shape[axis] for shape in shapes[:-1])
-        return g[(slice(None),) * axis + (slice(start, start + shapes[-1][axis]),)]
+    def piece(i):
+        return lambda g, axis, ends: g[(slice(None),) * axis + (slice(ends[i - 1] if i else 0, ends[i]),)]
 
-    names = [f"x{i}" for i in range(n)]
-    op = Primitive(concatenate, names, ["axis"])
-    op.rules = {name: (piece, ["axis", *(f"{before}_shape" for before in names[:i + 1])]) for i, name in enumerate(names)}
+    op = Primitive(concatenate, [f"x{i}" for i in range(n)], ["axis", "ends"])
+    op.rules = {name: (piece(i), ["axis", "ends"]) for i, name in enumerate(op.inputs)}
     return op.front
 
 
@@ -91,7 +100,7 @@ def stack(xs, axis=0):
 
 def flip(x, axis):
     """The entries along `axis` (or several) in reverse order."""
-    axes = {a % len(x.shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
+    axes = {axis_of("flip", x, a) for a in (axis if isinstance(axis, tuple) else (axis,))}
     return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(len(x.shape)))]
 
 
@@ -113,12 +122,12 @@ pad.defvjp(x=lambda g, x_shape, widths: g[tuple(slice(before, before + n) for (b
 
 def tril(x, diagonal=0):
     """The last two axes with zeros above the given diagonal."""
-    return x * _triangle(x, diagonal)
+    return where(_triangle(x, diagonal), x, 0)
 
 
 def triu(x, diagonal=0):
     """The last two axes with zeros below the given diagonal."""
-    return x * ~_triangle(x, diagonal - 1)
+    return where(_triangle(x, diagonal - 1), 0, x)
 
 
 def _triangle(x, diagonal):
@@ -127,11 +136,11 @@ def _triangle(x, diagonal):
 
 def split(x, sizes, axis=0):
     """Pieces of x along `axis`: of equal size, if `sizes` is a number (of entries, as in torch), or of the sizes given."""
+    axis = axis_of("split", x, axis)
     length = x.shape[axis]
     if isinstance(sizes, int):
         sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
     if sum(sizes) != length:
         raise ValueError(f"split: sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} is {length} long")
-    axis %= len(x.shape)
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return [x[(slice(None),) * axis + (slice(start, start + size),)] for start, size in zip(starts, sizes, strict=True)]

@@ -142,7 +142,7 @@ def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
 
 def _one_filter_each(x: Any, weight: Any, groups: int) -> bool:
     """Whether the convolution is depthwise, which has a way of its own (though not in bfloat16, which einsum does not know)."""
-    return groups == len(weight) and weight.shape[1] == 1 and x.dtype.kind == "f"
+    return groups == len(weight) and weight.shape[1] == 1 and x.dtype.kind == "f" and x.dtype == weight.dtype
 
 
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:

@@ -1,7 +1,8 @@
 """BERT (Devlin et al. 2018), with the attribute names its Hugging Face checkpoints use."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,18 @@ class BertConfig(Config):
     classifier_dropout: float | None = None
 
     def __post_init__(self):
+        for name, kind in ((f.name, f.type) for f in fields(self)):
+            value, least = getattr(self, name), int(name != "pad_token_id")
+            if name == "pad_token_id" and value is None:
+                continue
+            if kind == "int" and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
+                raise ValueError(f"{name} is {value!r} in the configuration; expected a whole number, {least} or more")
+            if kind.startswith("float") and not isinstance(value, Real) and (value is not None or kind == "float"):
+                raise ValueError(f"{name} is {value!r} in the configuration; expected a number")
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
-        if self.hidden_act not in ACTIVATIONS:
+        if str(self.hidden_act) not in ACTIVATIONS:
             raise ValueError(f"hidden_act {self.hidden_act!r} is not known: it is one of {', '.join(ACTIVATIONS)}")
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
             if self.rest.get(name, only) != only:

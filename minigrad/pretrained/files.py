@@ -60,8 +60,15 @@ def read_weights(directory: str | os.PathLike) -> Weights:
     if whole.is_file():
         return Weights([whole])
     if index.is_file():
-        shards = set((read_json(index).get("weight_map") or {}).values())
-        return Weights(directory / Path(shard).name for shard in sorted(shards))
+        named = read_json(index).get("weight_map")
+        if not isinstance(named, dict) or not named or not all(isinstance(shard, str) for shard in named.values()):
+            raise ValueError(f'{index} has no usable "weight_map": expected one such as '
+                             '{"weight": "model-00001-of-00002.safetensors"}; copy it again')
+        shards = [directory / Path(shard).name for shard in sorted(set(named.values()))]
+        if missing := [path.name for path in shards if not path.is_file()]:
+            raise FileNotFoundError(f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that {index.name} "
+                                    "lists; copy what is missing there")
+        return Weights(shards)
     if pickles := sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES):
         named = str((read_config(directory).get("architectures") or [""])[0])
         kind = named if named.isidentifier() else "AutoModel"              # it goes into a command that the reader may run
@@ -91,7 +98,7 @@ def model_directory(directory: str | os.PathLike) -> Path:
         return path
     if path.exists():
         raise NotADirectoryError(f"{path} is a file: expected the directory that holds config.json and model.safetensors")
-    hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(directory))
+    hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(directory)) and not ("/" in str(directory) and path.parent.is_dir())
     raise FileNotFoundError(f"there is no directory {path}" + (
         f"; if that is a name on the Hugging Face Hub, minigrad does not download yet: run `hf download {directory} "
         f"--local-dir {path.name}`, then pass {path.name!r}" if hub else ": expected one with config.json and model.safetensors"))

@@ -39,6 +39,9 @@ class Config:
             changes["id2label"] = dict(enumerate(changes["id2label"]))
         entries = {**entries, **changes}
         names = entries.get("id2label") or {}
+        if not isinstance(names, Mapping):
+            raise ValueError(f"id2label is {names!r} in the configuration; expected names by number, such as "
+                             '{"0": "no", "1": "yes"}')
         if "id2label" in changes and changes.get("num_labels", len(names)) != len(names):
             raise ValueError(f"num_labels={changes['num_labels']} but id2label has {len(names)} names: give one of the two")
         if "id2label" not in changes and changes.get("num_labels", len(names)) != len(names):

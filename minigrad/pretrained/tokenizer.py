@@ -27,6 +27,9 @@ class AutoTokenizer:
         self.pad_token = next((token for token in candidates if token and rules.token_to_id(token) is not None), None)
         self.pad_token_id = self.pad_token and rules.token_to_id(self.pad_token)
         longest = settings.get("model_max_length") or 1e30              # what Hugging Face writes for "no limit"
+        if not isinstance(longest, (int, float)):
+            raise ValueError(f"model_max_length is {longest!r} in the tokenizer_config.json of {directory}; expected a number of "
+                             "tokens, such as 512: correct it, or copy the file again")
         self.model_max_length = int(longest) if longest < 1e9 else None
 
     @classmethod

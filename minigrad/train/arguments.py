@@ -22,7 +22,7 @@ class TrainingArguments:
     from 0 during the first `warmup_ratio` of all steps and then falls back to 0.  `max_grad_norm` limits the gradients' joint
     2-norm.  `metric_for_best_model`, measured on the evaluation set, decides which epoch's model is kept.
 
-    Raises ValueError if a number is out of range or the metric is none of accuracy, macro_f1 and loss.
+    Raises ValueError if a number is out of range or not finite, or the metric is none of accuracy, macro_f1 and loss.
     """
     output_dir: str | os.PathLike
     overwrite_output_dir: bool = False
@@ -39,8 +39,10 @@ class TrainingArguments:
 
     def __post_init__(self):
         for name, (low, high) in RANGES.items():
-            if not low <= (value := getattr(self, name)) <= high:
-                raise ValueError(f"{name} is {value}; expected a number from {low} to {high}")
+            value = getattr(self, name)
+            if not (low <= value <= high and value < inf):
+                upwards = "upwards" if high == inf else f"to {high}"
+                raise ValueError(f"{name} is {value}; expected a finite number from {low} {upwards}")
         if self.metric_for_best_model not in SIGNS:
             raise ValueError(f"metric_for_best_model is {self.metric_for_best_model!r}; expected one of {', '.join(SIGNS)}")
 

@@ -32,7 +32,9 @@ class TextClassifier:
         if new := model.load_report.newly_initialised:
             raise ValueError(f"the model in {directory} was not fine-tuned, it has no {new[0]}: expected a trained classifier; "
                              f"type: minigrad finetune {directory} --train FILE --output DIR")
-        return cls(model, AutoTokenizer.from_pretrained(directory))
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        check_vocabulary(model, tokenizer)
+        return cls(model, tokenizer)
 
     def __call__(self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64) -> list[dict[str, float]]:
         """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first."""
@@ -45,3 +47,10 @@ class TextClassifier:
         p = F.softmax(predict(self.model, loader, DataCollatorWithPadding(self.tokenizer.pad_token_id), "predict"), -1)
         best_first = (-p).argsort(-1, kind="stable")[:, :top_k]
         return [{config.id2label[i]: row[i].item() for i in order.tolist()} for row, order in zip(p, best_first, strict=True)]
+
+
+def check_vocabulary(model: PretrainedModel, tokenizer: AutoTokenizer) -> None:
+    """Raises ValueError if the tokenizer gives ids that the model has no vector for."""
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(f"the tokenizer in {tokenizer.directory} has {tokenizer.vocab_size} tokens, but config.json has "
+                         f"vocab_size {model.config.vocab_size}: expected no more than that; copy the model's own tokenizer")

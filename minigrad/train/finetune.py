@@ -15,8 +15,8 @@ from ..insight import plot_confusion_matrix, plot_history
 from ..metrics import classification_report, format_confusion_matrix
 from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer
 from .arguments import TrainingArguments
-from .classifier import MAX_LENGTH
-from .trainer import Record, Trainer
+from .classifier import MAX_LENGTH, check_vocabulary
+from .trainer import Record, Trainer, trained_parameters
 
 Texts = str | os.PathLike | Sequence[Example]
 
@@ -57,21 +57,22 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more")
     labels = label_ids(train, names), label_ids(eval, names)
 
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
     model = AutoModelForSequenceClassification.from_pretrained(
         model_dir, id2label=dict(enumerate(names)), ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    check_vocabulary(model, tokenizer)
     if max_length > model.config.max_position_embeddings:
         raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.max_position_embeddings} tokens")
     model.config.rest[MAX_LENGTH] = max_length
     if freeze:
         model.freeze(*freeze)
+    trained = sum(p.size for p in trained_parameters(model))
     datasets = [TextDataset(tokenizer([example.text for example in part], padding=False, max_length=max_length), part_labels)
                 for part, part_labels in zip((train, eval), labels, strict=True)]
 
     print(f"{model_dir}\n{model.load_report}\n")
     print(describe_examples(train, eval, names))
     cut = np.mean([n == max_length for n in datasets[0].lengths])
-    trained = sum(p.size for p in model.parameters() if p.requires_grad)
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
     print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
     trainer = Trainer(model, args, *datasets, DataCollatorWithPadding(tokenizer.pad_token_id), tokenizer, [print_epoch])

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import losses, metrics
 from ..data import DataCollatorWithPadding, DataLoader, Dataset
+from ..nn import Parameter
 from ..optim import AdamW, clip_grad_norm_
 from ..pretrained import AutoTokenizer, PretrainedModel
 from ..pretrained.tokenizer import FILES as TOKENIZER_FILES
@@ -57,7 +58,7 @@ class Trainer:
         raises KeyboardInterrupt with a message that says which model is kept.
 
         Raises FileExistsError or ValueError, before anything is done, as `TrainingArguments.check_output_dir`; ValueError if no
-        parameter is left to train, or the gradients are not finite.
+        parameter is left to train, the gradients are not finite, or the evaluation loss is not when no model was saved yet.
         """
         args = self.args
         args.check_output_dir()
@@ -72,7 +73,11 @@ class Trainer:
                 start = time.perf_counter()
                 record = {**self.train_epoch(epoch, loader, optimizer, schedule), **self.evaluate()}
                 record["seconds"] = time.perf_counter() - start
-                record["best"] = self.best is None or self.score(record) > self.score(self.best)
+                finite = math.isfinite(record["eval_loss"])
+                if not finite and self.best is None:
+                    raise ValueError(f"the evaluation loss of epoch {epoch} is {record['eval_loss']}, so no model was saved: "
+                                     f"lower the learning_rate, which is {args.learning_rate}")
+                record["best"] = finite and (self.best is None or self.score(record) > self.score(self.best))
                 if record["best"]:
                     self.save_model()
                     self.best = record
@@ -180,11 +185,17 @@ def predict(model: PretrainedModel, loader: DataLoader, data_collator: Callable[
     return np.concatenate(logits)[np.argsort(order)]
 
 
-def decay_groups(model: PretrainedModel, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for an optimiser: decay for matrices; none for vectors, which are biases and LayerNorm's scales."""
+def trained_parameters(model: PretrainedModel) -> list[Parameter]:
+    """Those that are not frozen.  Raises ValueError if there are none."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
-        raise ValueError("no parameter is left to train: freeze fewer, or call model.unfreeze(\"classifier.**\")")
+        raise ValueError("no parameter is left to train: freeze fewer, such as 'bert.**', which leaves the classifier")
+    return trained
+
+
+def decay_groups(model: PretrainedModel, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimiser: decay for matrices; none for vectors, which are biases and LayerNorm's scales."""
+    trained = trained_parameters(model)
     return [{"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
             {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0}]
 
