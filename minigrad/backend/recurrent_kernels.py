@@ -17,7 +17,7 @@ def _sigmoid(xp, x):
     return x
 
 
-def _weight_gradients(wanted, dz, before, weight):
+def _weight_gradients(wanted, dz, before):
     """Of the recurrent weight and bias, in one product over all steps: dz is (T, B, gates), before the states it met."""
     dz, before = dz.reshape(-1, dz.shape[-1]), before.reshape(-1, before.shape[-1])
     return dz.T @ before if wanted[1] else None, dz.sum(0) if wanted[2] else None
@@ -34,7 +34,9 @@ def lstm_forward(xp, gates, weight, bias, h, c, mask):
         if bias is not None:
             z += bias
         i_f, g, o = acts[t, :, :2], acts[t, :, 2], acts[t, :, 3]
-        _sigmoid(xp, i_f), xp.tanh(g, out=g), _sigmoid(xp, o)
+        _sigmoid(xp, i_f)
+        xp.tanh(g, out=g)
+        _sigmoid(xp, o)
         after = states[t + 1]
         xp.multiply(acts[t, :, 1], states[t, :, 1], out=after[:, 1])
         after[:, 1] += acts[t, :, 0] * g
@@ -42,11 +44,11 @@ def lstm_forward(xp, gates, weight, bias, h, c, mask):
         after[:, 0] *= o
         if mask is not None:
             xp.copyto(after, states[t], where=~mask[t, :, None, None])
-    return states[1:], (states, acts, weight, mask)
+    return states[1:], (states, acts, weight)
 
 
 def lstm_backward(xp, g, saved, wanted, mask):
-    states, acts, weight, mask = saved
+    states, acts, weight = saved
     T, B, _, H = acts.shape
     dz = xp.empty_like(acts)
     ahead = xp.zeros((B, 2, H), g.dtype)                                       # what the steps after t ask of its state
@@ -72,7 +74,7 @@ def lstm_backward(xp, g, saved, wanted, mask):
         if mask is not None:
             ahead += asked * ~mask[t, :, None, None]
     dz = dz.reshape(T, B, 4 * H)
-    return dz, *_weight_gradients(wanted, dz, states[:-1, :, 0], weight), ahead[:, 0], ahead[:, 1]
+    return dz, *_weight_gradients(wanted, dz, states[:-1, :, 0]), ahead[:, 0], ahead[:, 1]
 
 
 def gru_forward(xp, gates, weight, bias, h, mask):
@@ -119,7 +121,7 @@ def gru_backward(xp, g, saved, wanted, mask):
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
     d_in, d_rec = d_in.reshape(T, B, 3 * H), d_rec.reshape(T, B, 3 * H)
-    return d_in, *_weight_gradients(wanted, d_rec, states[:-1], weight), ahead
+    return d_in, *_weight_gradients(wanted, d_rec, states[:-1]), ahead
 
 
 def rnn_forward(xp, gates, weight, bias, h, mask, nonlinearity):
@@ -132,7 +134,10 @@ def rnn_forward(xp, gates, weight, bias, h, mask, nonlinearity):
         after += gates[t]
         if bias is not None:
             after += bias
-        xp.tanh(after, out=after) if nonlinearity == "tanh" else xp.maximum(after, 0, out=after)
+        if nonlinearity == "tanh":
+            xp.tanh(after, out=after)
+        else:
+            xp.maximum(after, 0, out=after)
         if mask is not None:
             xp.copyto(after, states[t], where=~mask[t, :, None])
     return states[1:], (states, weight)
@@ -148,7 +153,7 @@ def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
         ahead = dz[t] @ weight
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
-    return dz, *_weight_gradients(wanted, dz, states[:-1], weight), ahead
+    return dz, *_weight_gradients(wanted, dz, states[:-1]), ahead
 
 
 table = {

@@ -1,7 +1,7 @@
-"""Layers and the tree they make."""
+"""Layers, and the tree they make: whatever a model is put together from."""
 from . import init
 from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
-from .container import Group, Sequential
+from .container import Group, ModuleList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers import (
     GELU,

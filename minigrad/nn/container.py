@@ -29,6 +29,10 @@ class Sequential(Module):
         return list(self)[index]
 
 
+class ModuleList(list):
+    """A list of modules, under torch's name; an ordinary list serves as well."""
+
+
 class Group(Module):
     """Modules under one name, for when a checkpoint's path has a step that does nothing by itself."""
     def __init__(*args: Any, **children: Any):  # *args, so that a child may be called "self", as one of BERT's is

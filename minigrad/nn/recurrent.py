@@ -60,7 +60,11 @@ def _rnn(gates, weight, bias, h, /, mask, nonlinearity):
 
 
 class _Recurrent(Module):
-    """What the three share: weights for each layer and direction, and the walk through them."""
+    """What the three share: weights for each layer and direction, and the walk through them.
+
+    Each says in `run(gates, weight, bias, first, mask)` what one layer does in one direction: h at each step, then the parts of
+    the last state.
+    """
     gates: int                                  # how many times H the gates of one step are
     states: int                                 # how many arrays the state is: h, or h and c
 
@@ -158,10 +162,6 @@ class _Recurrent(Module):
                                  f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)")
         return [tuple(part[i] for part in parts) for i in range(count)]
 
-    def run(self, gates: Tensor, weight: Tensor, bias: Tensor | None, first: tuple, mask: Any) -> tuple:
-        """One layer in one direction: (h at each step, then each part of the last state)."""
-        raise NotImplementedError
-
 
 class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gates in the order i, f, g, o."""
@@ -201,8 +201,11 @@ class _Cell(Module):
     """One step of a recurrent layer, for loops written by hand."""
     layer: type[_Recurrent]
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, rng: init.Rng = None, **options: Any):
-        layer = self.layer(input_size, hidden_size, bias=bias, rng=rng, **options)
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, rng: init.Rng = None):
+        self._take(self.layer(input_size, hidden_size, bias=bias, rng=rng), input_size, hidden_size)
+
+    def _take(self, layer: _Recurrent, input_size: int, hidden_size: int) -> None:
+        """Make the weights of a layer the cell's own."""
         self.input_size, self.hidden_size = input_size, hidden_size
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             setattr(self, name, getattr(layer, f"{name}_l0"))
@@ -232,3 +235,6 @@ class GRUCell(_Cell):
 class RNNCell(_Cell):
     """One step of a plain recurrent layer; `nonlinearity` is "tanh" or "relu"."""
     layer = RNN
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", rng: init.Rng = None):
+        self._take(RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias, rng=rng), input_size, hidden_size)
