@@ -124,7 +124,7 @@ class _Op:
             return wrap(y, None)
         known = (*arrays, *options, y)
         if plan.asks_shapes:
-            known += tuple([getattr(a, "shape", ()) for a in arrays])
+            known += (arrays[0].shape,) if len(arrays) == 1 else tuple([getattr(a, "shape", ()) for a in arrays])
         saved = plan.keep(known)
         guards = []                             # leaves whose values are kept: they must not change before the backward pass
         for i in plan.kept_inputs:

@@ -315,7 +315,7 @@ def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay
             velocity[...] = grad
         else:
             velocity *= momentum
-            velocity += (1 - dampening) * grad
+            velocity += (1 - dampening) * grad if dampening else grad
         grad = grad + momentum * velocity if nesterov else velocity
     param -= lr * grad
 

@@ -20,7 +20,7 @@ def _restore(g, shape, axis, keepdims):
 @primitive
 def sum(xp, x, /, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return xp.add.reduce(x, axis, keepdims=keepdims)
+    return xp.add.reduce(x, axis, None, None, keepdims)                        # by position: at four entries it shows
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepdims))
 
 
