@@ -11,9 +11,8 @@ from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 def matmul(a, b):
     """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
-    if getattr(a, "ndim", 0) > 1 and getattr(b, "ndim", 0) > 1:
-        return _matmul(a, b)
-    a, b = (x if hasattr(x, "ndim") else Tensor(x) for x in (a, b))
+    if not (hasattr(a, "ndim") and hasattr(b, "ndim")):
+        return matmul(*(x if hasattr(x, "ndim") else Tensor(x) for x in (a, b)))
     if a.ndim > 1 and b.ndim > 1:
         return _matmul(a, b)
     if not a.ndim or not b.ndim:

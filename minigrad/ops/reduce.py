@@ -27,7 +27,7 @@ sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepd
 def mean(x, axis=None, keepdims=False, **also):
     """The mean over `axis`."""
     total = sum(x, axis, keepdims, **also)
-    return total * (math.prod(total.shape) / (math.prod(x.shape) or 1)) if math.prod(x.shape) else total / 0
+    return total / (math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
 def var(x, axis=None, keepdims=False, correction=0, *, dim=None, keepdim=False):
