@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops
 from .nn.module import Module
-from .tensor import Node, Tensor, carry_back, grad, record, wrap
+from .tensor import Node, Tensor, carry_back, grad, mode, record, wrap
 
 
 def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
@@ -73,6 +73,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """
     generators = {id(m.rng): m.rng for m in f.modules() if hasattr(m, "rng")} if isinstance(f, Module) else {}
     drawn = {key: rng.bit_generator.state for key, rng in generators.items()}
+    given = mode().given                        # what casts the inputs of ops now will cast them again
     begin = Node((), None).order                # every node made from here on is the segment's own
     y = f(*inputs)
     outside, guards = _entrances(y, begin)
@@ -84,7 +85,8 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
         for key, rng in generators.items():
             rng.bit_generator.state = drawn[key]
         try:
-            return f(*inputs)
+            with record(mode()._replace(on=True, given=given)):
+                return f(*inputs)
         finally:
             for key, rng in generators.items():
                 rng.bit_generator.state = now[key]
@@ -99,8 +101,7 @@ class _Recompute:
         self.again = again
 
     def pull(self, node: Node, saved: tuple, g: Any, create_graph: bool) -> list:
-        with record(True):
-            y = self.again()
+        y = self.again()
         g = g if isinstance(g, Tensor) else wrap(g, None)
         found = carry_back(y, g, list(node.parents), create_graph, create_graph, beyond=False)
         return [found.get(parent) if create_graph or parent not in found else found[parent].data for parent in node.parents]

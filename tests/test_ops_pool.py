@@ -1,5 +1,4 @@
 """Pooling: windows that overlap, tie, reach over the edge or are larger than their part of the image."""
-import catalogue_window as slow
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import functional as F
 from minigrad.checking import gradcheck
+from minigrad.checking.catalogue import window_rows as slow
 from minigrad.tensor import Tensor
 
 rng = np.random.default_rng(0)

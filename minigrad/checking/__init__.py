@@ -1,4 +1,5 @@
-"""Does a gradient agree with finite differences?  For minigrad's own ops and for whatever its users write."""
-from .check import GradientError, gradcheck
+"""Is this gradient right, and if not, why not?  For minigrad's own ops and for whatever its users write."""
+from .check import gradcheck
+from .errors import GradientError, KinkWarning, Report
 
-__all__ = ["GradientError", "gradcheck"]
+__all__ = ["GradientError", "KinkWarning", "Report", "gradcheck"]

@@ -1,4 +1,4 @@
-"""The gradient checker: nudge the inputs, and see whether the output moves as the gradient says.
+"""The gradient checker: nudge the inputs, see whether the output moves as the gradient says, and if not, say why.
 
 One random direction settles whether anything is wrong, whatever the size: if v is a direction in input space and u one
 in output space, the number u · Jv can be had by nudging the inputs along v, and by sending u backwards and taking the
@@ -6,85 +6,86 @@ inner product with v.  Only when the two differ, or when asked to, are the entri
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, grad
+from .compare import Finding, compare
+from .errors import KinkWarning, Report, explained, of_another_shape
+from .functions import ByHand, OnTape, ShapeMismatch
+from .tree import leaves, prepared
 
 
-class GradientError(AssertionError):
-    """A gradient disagrees with finite differences; the text says where and by how much."""
+def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = False, seed: int = 0, name: str | None = None,
+              gradient: Callable | None = None, vjp: Callable | None = None) -> Report:
+    """Compare the gradient of `f` with the slopes of `f`, measured in float64 with an estimate of their error.
 
-
-def gradcheck(f: Callable[..., Tensor], inputs: Any, order: int = 1, every_entry: bool = False, step: float = 1e-5,
-              tolerance: float = 1e-6, seed: int = 0, name: str | None = None) -> bool:
-    """Compare the gradient of `f` with central differences, in float64, up to the given order.
-
-    Both ways back are tried, the fast one and the one that can be differentiated again, so that a fused kernel and the
-    meaning behind it are each held to the numbers.
+    A gradient passes when it is as close to the measured slope as the measurement is good; there is no tolerance to choose.  Of
+    a function of Tensors both ways back are checked, the fast one and the one that can be differentiated again, so that a
+    fused kernel and the meaning behind it are each held to the numbers.
 
     Args:
-        f: a function of Tensors, returning one Tensor of any shape.
-        inputs: one array or Tensor, or a sequence of them; they are taken to float64.
+        f: a function of Tensors that returns a Tensor, or a tuple, list or dict of them.
+        inputs: a list or tuple of the arguments of f, or its only argument.  An argument is a floating array, Tensor or
+            number, to be nudged; a list, tuple, dict or Module of such, whose parameters are nudged (in a copy); or anything
+            else (integers, masks, strings), passed on as it is.
         order: 2 checks the gradient's own gradient as well, and so on.
-        every_entry: compare entry by entry even if the random direction finds nothing.
-        step: how far the inputs are nudged.
-        tolerance: relative to the size of the numbers compared.
+        every_entry: measure each entry even if the random directions find nothing.
+        gradient: for an f of NumPy arrays that returns one number: gradient(*inputs) gives an array for each floating input.
+        vjp: for an f of NumPy arrays: vjp(g, *inputs), with g of the shape of f's value, gives the gradient of (g * f).sum().
 
     Returns:
-        True; so it can stand in an assert.
+        A Report, which counts as true.
 
     Raises:
-        GradientError: names the input, the entry, and both values.
+        GradientError: names the input, the entry, both values, the cause where the pattern shows it and the op it comes from.
+        TypeError: f returned no Tensor, or a derivative not of the inputs' form; ValueError: there is nothing to nudge.
+
+    Warns:
+        KinkWarning: the function has a kink at some entry (relu at 0, a tie of max): any slope between the two is accepted there.
     """
-    xs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    xs = [np.array(x.numpy() if isinstance(x, Tensor) else x, np.float64) for x in xs]
-    rng = np.random.default_rng(seed)
-    name = name or getattr(f, "__name__", "f")
-    leaves = [Tensor(x, requires_grad=True) for x in xs]
-    y = f(*leaves)
-    u = np.asarray(rng.standard_normal(y.shape))
-    directions = [np.asarray(rng.standard_normal(x.shape)) for x in xs]
-    for again in (False, True):
-        gradients = ([g.numpy() for g in grad(y, leaves, Tensor(u), create_graph=again, retain_graph=True)]
-                     if y.requires_grad else [np.zeros_like(x) for x in xs])   # a constant: so be it, if the numbers agree
-        way = "the gradient that can be differentiated again" if again else "the gradient"
-        exact = sum(float(np.sum(v * g)) for v, g in zip(directions, gradients, strict=True))
-        numeric = _slope(f, xs, directions, u, step)
-        if every_entry or not _close(numeric, exact, tolerance):
-            _entry_by_entry(f, xs, gradients, u, step, tolerance, f"{name}: {way}")
-            if not _close(numeric, exact, tolerance):
-                raise GradientError(f"{name}: {way} along a random direction is {exact:.10g}, "
-                                    f"finite differences say {numeric:.10g}")
-    if order > 1:                               # the gradient is itself a function, of the inputs and of u: check it too
-        for i in range(len(xs)):
-            def gradient(*given: Tensor, i: int = i) -> Tensor:
-                *ts, u = given
-                ts = [t if t.requires_grad else Tensor(t.data, requires_grad=True) for t in ts]
-                y = f(*ts)
-                return grad(y, ts[i], u, create_graph=True) if y.requires_grad else Tensor(np.zeros_like(ts[i].data))
-            gradcheck(gradient, [*xs, u], order - 1, every_entry, step, tolerance * 10, seed + 1, name=f"d({name})/d(input {i})")
-    return True
+    start, name = perf_counter(), name or getattr(f, "__name__", type(f).__name__)
+    given = tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
+    tree = [prepared(x) for x in given]
+    found = [pair for i, x in enumerate(tree) for pair in leaves(x, f"input {i}")]
+    if not found:
+        kinds = ", ".join(type(x).__name__ for x in given) or "none"
+        raise ValueError(f"{name}: there is nothing to nudge among the inputs, {kinds}: give at least one floating array, "
+                         "for example np.ones(3)")
+    if gradient is None and vjp is None:
+        function = OnTape.of(f, tree, found, name)
+    elif order > 1:
+        raise ValueError(f"{name}: order={order} needs a derivative that can be differentiated, one by hand cannot: use order=1")
+    else:
+        function = ByHand(f, vjp or _as_vjp(gradient), tree, found, name)
+    rng, errors, kinks, calls = np.random.default_rng(seed), [], [], 0
+    for n in range(1, order + 1):
+        try:
+            result = compare(function, rng, every_entry)
+        except ShapeMismatch as mismatch:
+            raise of_another_shape(name, mismatch) from None
+        if isinstance(result, Finding):
+            raise explained(result, n, rng)
+        errors.append(float(result.worst))
+        kinks, calls = kinks + result.kinks, calls + function.calls
+        if n < order:                           # the gradient is a function itself: check that, too
+            function = function.derivative()
+    if kinks:
+        warnings.warn(f"{name} has a kink at {'; '.join(dict.fromkeys(kinks))}: any slope between its sides is accepted there",
+                      KinkWarning, stacklevel=2)
+    return Report(name, order, tuple(errors), tuple(dict.fromkeys(kinks)), calls, perf_counter() - start)
 
 
-def _slope(f: Callable, xs: Sequence[np.ndarray], directions: Sequence[np.ndarray], u: np.ndarray, step: float) -> float:
-    """How fast u · f moves as the inputs move along `directions`."""
-    ahead, behind = (f(*[Tensor(x + sign * step * v) for x, v in zip(xs, directions, strict=True)]).numpy() for sign in (1, -1))
-    return float(np.sum(u * (ahead - behind))) / (2 * step)
-
-
-def _close(a: float, b: float, tolerance: float) -> bool:
-    return abs(a - b) <= tolerance * max(1.0, abs(a), abs(b))
-
-
-def _entry_by_entry(f: Callable, xs: list, gradients: list, u: np.ndarray, step: float, tolerance: float, what: str) -> None:
-    for k, (x, g) in enumerate(zip(xs, gradients, strict=True)):
-        for index in np.ndindex(x.shape):
-            directions = [np.zeros_like(z) for z in xs]
-            directions[k][index] = 1
-            numeric = _slope(f, xs, directions, u, step)
-            if not _close(numeric, g[index], tolerance):
-                raise GradientError(f"{what} of input {k} at {list(index)} is {g[index]:.10g}, "
-                                    f"finite differences say {numeric:.10g}")
+def _as_vjp(gradient: Callable) -> Callable:
+    """The gradient of a number, times what comes in from above."""
+    def vjp(g: Any, *inputs: Any) -> Any:
+        if np.size(g) != 1:
+            raise TypeError(f"gradient= is for a function that gives one number, this one gives {np.shape(g)}: give vjp=, "
+                            "which is called with the gradient of the output, too")
+        found = gradient(*inputs)
+        found = found if isinstance(found, (tuple, list)) else [found]
+        return [np.multiply(np.reshape(g, ()), d) for d in found]
+    return vjp

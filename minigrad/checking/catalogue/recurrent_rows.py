@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import numpy as np
-from rows import R, Row
 
-from minigrad.nn import recurrent
+from ...nn import recurrent
+from .rows import R, Row
 
 REAL = np.array([[True, True], [True, False], [True, False]])                  # the second sequence is one step long
 
@@ -13,10 +13,10 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def lstm(gates, weight, bias, h, c, mask=None):
+def lstm(gates, weight, h, c, mask=None):
     states = []
     for t, z in enumerate(gates):
-        i, f, g, o = np.split(z + h @ weight.T + bias, 4, axis=1)
+        i, f, g, o = np.split(z + h @ weight.T, 4, axis=1)
         new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         new_h = sigmoid(o) * np.tanh(new_c)
         keep = np.ones((len(h), 1), bool) if mask is None else mask[t][:, None]
@@ -36,22 +36,21 @@ def gru(gates, weight, bias, h, mask=None):
     return np.array(states).reshape(len(gates), *h.shape)
 
 
-def rnn(gates, weight, bias, h, mask=None, act=np.tanh):
+def rnn(gates, weight, h, mask=None, act=np.tanh):
     states = []
     for t, z in enumerate(gates):
-        new = act(z + h @ weight.T + bias)
+        new = act(z + h @ weight.T)
         h = new if mask is None else np.where(mask[t][:, None], new, h)
         states.append(h)
     return np.array(states).reshape(len(gates), *h.shape)
 
 
 ROWS = [
-    Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)), lstm),
-    Row("lstm", lambda *xs: recurrent._lstm(*xs, REAL), (R(3, 2, 8), R(8, 2), R(8), R(2, 2), R(2, 2)),
-        lambda *xs: lstm(*xs, REAL), ()),
+    Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(3, 2, 8), R(8, 2), R(2, 2), R(2, 2)), lstm),
+    Row("lstm", recurrent._lstm, (R(3, 2, 8), R(8, 2), R(2, 2), R(2, 2), REAL), lstm, ()),
     Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), gru),
-    Row("gru", lambda *xs: recurrent._gru(*xs, REAL), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), lambda *xs: gru(*xs, REAL), ()),
-    Row("rnn", lambda *xs: recurrent._rnn(*xs, None, "tanh"), (R(3, 2, 2), R(2, 2), R(2), R(2, 2)), rnn),
-    Row("rnn", lambda *xs: recurrent._rnn(*xs, REAL, "relu"), (R(3, 2, 2), R(2, 2), R(2), R(2, 2)),
-        lambda *xs: rnn(*xs, REAL, lambda x: np.maximum(x, 0)), ()),
+    Row("gru", recurrent._gru, (R(3, 2, 6), R(6, 2), R(6), R(2, 2), REAL), gru, ()),
+    Row("rnn", lambda *xs: recurrent._rnn(*xs, None, "tanh"), (R(3, 2, 2), R(2, 2), R(2, 2)), rnn),
+    Row("rnn", lambda *xs: recurrent._rnn(*xs, "relu"), (R(3, 2, 2), R(2, 2), R(2, 2), REAL),
+        lambda *xs: rnn(*xs, lambda x: np.maximum(x, 0)), ()),
 ]

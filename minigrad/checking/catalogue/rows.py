@@ -14,6 +14,22 @@ class Row(NamedTuple):
     reference: Callable                         # the same, in NumPy
     batch: tuple[int, ...] = (0,)               # the inputs whose first axis may have any length, if all of these have the same
 
+    def floats(self) -> tuple[Callable, list[np.ndarray]]:
+        """The call as a function of the floating inputs alone, and those inputs."""
+        def f(*xs):
+            given = iter(xs)
+            return self.call(*[next(given) if is_float(a) else a for a in self.inputs])
+        return f, [a for a in self.inputs if is_float(a)]
+
+
+def is_float(a) -> bool:
+    return isinstance(a, np.ndarray) and (a.dtype.kind == "f" or a.dtype.name == "bfloat16")
+
+
+def cut(row: Row, i: int, part) -> Row:
+    """The row with only a part of input i, which is then broadcast."""
+    return row._replace(inputs=tuple(np.asarray(a[part]) if i == j else a for j, a in enumerate(row.inputs)))
+
 
 rng = np.random.default_rng(0)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from rows import R, Row
 
-from minigrad import functional as F
-from minigrad.ops import pool, window
-from minigrad.ops.window import Window
+from ... import functional as F
+from ...ops import pool, window
+from ...ops.window import Window
+from .rows import R, Row
 
 PLAIN = Window((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))
 UNEVEN = Window((3, 2), (2, 1), ((1, 2), (0, 1)), (1, 2))
@@ -88,6 +88,11 @@ def adaptive(x, sizes, reduce):
     return y
 
 
+def batch_norm(x, weight=1.0, bias=0.0, eps=1e-5):
+    axes, (weight, bias) = (0, *range(2, x.ndim)), (np.reshape(p, (-1, *(1,) * (x.ndim - 2))) for p in (weight, bias))
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) * weight + bias
+
+
 CHOSEN = np.random.default_rng(1).integers(0, 6, (2, 2, 3, 3))
 
 ROWS = [
@@ -106,13 +111,20 @@ ROWS = [
         lambda g, weight: conv_input_grad(g, weight, (4,), LINE, 2)),
     Row("conv_weight_grad", lambda x, g: window.conv_weight_grad(x, g, UNEVEN, 2), (R(2, 4, 4, 3), R(2, 2, 3, 2)),
         lambda x, g: conv_weight_grad(x, g, UNEVEN, 2), (0, 1)),
+    Row("batch_norm", lambda x, weight, bias: F.batch_norm(x, weight=weight, bias=bias, training=True),
+        (R(4, 2, 3, 2), R(2), R(2)), batch_norm, ()),
+    Row("batch_norm", lambda x: F.batch_norm(x, training=True, eps=0.1), (R(4, 3),), lambda x: batch_norm(x, eps=0.1), ()),
+    Row("per_channel", F._per_channel, (R(3, 2, 4), R(2), R(2)),
+        lambda x, weight, bias: x * weight[:, None] + bias[:, None]),
+    Row("per_channel", lambda x, bias: F._per_channel(x, None, bias), (R(3, 2), R(2)), lambda x, bias: x + bias),
     Row("max_pool", lambda x: pool.max_pool(x, UNEVEN), (R(2, 2, 4, 3),), lambda x: max_pool(x, UNEVEN)),
     Row("max_pool", lambda x: F.max_pool1d(x, 3, 2, 1), (R(2, 2, 4),), lambda x: max_pool(x, LINE)),
     Row("collect", lambda x: pool.collect(x, None, UNEVEN), (R(2, 2, 4, 3),), lambda x: collect(x, None, UNEVEN)),
-    Row("collect", lambda x: pool.collect(x, CHOSEN, UNEVEN), (R(2, 2, 5, 4),), lambda x: collect(x, CHOSEN, UNEVEN), ()),
+    Row("collect", lambda x, chosen: pool.collect(x, chosen, UNEVEN), (R(2, 2, 5, 4), CHOSEN),
+        lambda x, chosen: collect(x, chosen, UNEVEN), ()),
     Row("spread", lambda g: pool.spread(g, (5, 4), None, UNEVEN), (R(2, 2, 3, 3),), lambda g: spread(g, (5, 4), None, UNEVEN)),
-    Row("spread", lambda g: pool.spread(g, (5, 4), CHOSEN, UNEVEN), (R(2, 2, 3, 3),),
-        lambda g: spread(g, (5, 4), CHOSEN, UNEVEN), ()),
+    Row("spread", lambda g, chosen: pool.spread(g, (5, 4), chosen, UNEVEN), (R(2, 2, 3, 3), CHOSEN),
+        lambda g, chosen: spread(g, (5, 4), chosen, UNEVEN), ()),
     Row("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (4, 2)), (R(2, 2, 3, 5),),
         lambda x: adaptive(x, (4, 2), np.mean)),
     Row("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (4, 2)), (R(2, 2, 3, 5),),

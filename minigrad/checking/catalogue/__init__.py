@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import math
 
-import catalogue_losses
-import catalogue_recurrent
-import catalogue_window
 import numpy as np
-from rows import P, R, Row
 
-import minigrad as mg
-from minigrad import functional as F
-from minigrad import losses, ops
+from ... import functional as F
+from ... import losses, ops
+from . import loss_rows, recurrent_rows, window_rows
+from .rows import P, R, Row
 
 
 def added_at(g, shape, index):
@@ -68,6 +65,9 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+NO_GRADIENT = {"sign", "argmax", "argsort", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+BROADCASTING = {"add", "subtract", "multiply", "divide", "power_by", "maximum", "minimum", "where",
+                *NO_GRADIENT - {"sign", "argmax", "argsort"}}
 MASK = np.array([[True, False, True], [False, False, False]])                  # the second query may attend to nothing
 LABELS = np.array([2, 0, -100, 4])
 
@@ -89,72 +89,72 @@ ROWS = [
     Row("power_of", lambda x: ops.power(x, 1), (np.array([0.0, -1, 2]),), lambda x: x),
     Row("power_by", ops.power, (P(2, 3), R(2, 3)), np.power, (0, 1)),
     Row("power_by", lambda x: ops.power(2, x), (R(2, 3),), lambda x: 2**x),
-    Row("abs", mg.abs, (R(2, 3),), np.abs),
-    Row("sign", mg.sign, (R(2, 3),), np.sign),
-    Row("maximum", mg.maximum, (R(2, 3), R(2, 3)), np.maximum, (0, 1)),
-    Row("maximum", lambda x: mg.maximum(x, 0.5), (R(2, 3),), lambda x: np.maximum(x, 0.5)),
-    Row("minimum", mg.minimum, (R(2, 3), R(2, 3)), np.minimum, (0, 1)),
-    Row("where", mg.where, (R(2, 3) > 0, R(2, 3), R(2, 3)), np.where, (0, 1, 2)),
-    Row("where", lambda c, x: mg.where(c, 0, x), (R(2, 3) > 0, R(2, 3)), lambda c, x: np.where(c, 0, x), (0, 1)),
-    Row("astype", lambda x: mg.astype(x, x.dtype), (R(2, 3),), lambda x: x),
+    Row("abs", ops.abs, (R(2, 3),), np.abs),
+    Row("sign", ops.sign, (R(2, 3),), np.sign),
+    Row("maximum", ops.maximum, (R(2, 3), R(2, 3)), np.maximum, (0, 1)),
+    Row("maximum", lambda x: ops.maximum(x, 0.5), (R(2, 3),), lambda x: np.maximum(x, 0.5)),
+    Row("minimum", ops.minimum, (R(2, 3), R(2, 3)), np.minimum, (0, 1)),
+    Row("where", ops.where, (R(2, 3) > 0, R(2, 3), R(2, 3)), np.where, (0, 1, 2)),
+    Row("where", lambda c, x: ops.where(c, 0, x), (R(2, 3) > 0, R(2, 3)), lambda c, x: np.where(c, 0, x), (0, 1)),
+    Row("astype", lambda x: ops.astype(x, x.dtype), (R(2, 3),), lambda x: x),
     *[Row(name, getattr(ops, name), (np.round(R(4, 3)), np.round(R(4, 3))), getattr(np, name), (0, 1))
       for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")],
     Row("to_device", lambda x: ops.to_device(x, "cpu"), (R(2, 3),), lambda x: x),
     # elementwise
-    Row("exp", mg.exp, (R(2, 3),), np.exp),
-    Row("log", mg.log, (P(2, 3),), np.log),
-    Row("log1p", mg.log1p, (P(2, 3),), np.log1p),
-    Row("expm1", mg.expm1, (R(2, 3),), np.expm1),
-    Row("sqrt", mg.sqrt, (P(2, 3),), np.sqrt),
-    Row("sin", mg.sin, (R(2, 3),), np.sin),
-    Row("cos", mg.cos, (R(2, 3),), np.cos),
-    Row("tanh", mg.tanh, (R(2, 3),), np.tanh),
-    Row("sigmoid", mg.sigmoid, (R(2, 3),), sigmoid),
-    Row("erf", mg.erf, (R(2, 3),), np.vectorize(math.erf, [float])),
-    Row("relu", mg.relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0)),
-    Row("clip", lambda x: mg.clip(x, -0.5, 0.25), (R(2, 3),), lambda x: np.clip(x, -0.5, 0.25)),
-    Row("clip", lambda x: mg.clip(x, None, 0.25), (R(2, 3),), lambda x: np.minimum(x, 0.25)),
+    Row("exp", ops.exp, (R(2, 3),), np.exp),
+    Row("log", ops.log, (P(2, 3),), np.log),
+    Row("log1p", ops.log1p, (P(2, 3),), np.log1p),
+    Row("expm1", ops.expm1, (R(2, 3),), np.expm1),
+    Row("sqrt", ops.sqrt, (P(2, 3),), np.sqrt),
+    Row("sin", ops.sin, (R(2, 3),), np.sin),
+    Row("cos", ops.cos, (R(2, 3),), np.cos),
+    Row("tanh", ops.tanh, (R(2, 3),), np.tanh),
+    Row("sigmoid", ops.sigmoid, (R(2, 3),), sigmoid),
+    Row("erf", ops.erf, (R(2, 3),), np.vectorize(math.erf, [float])),
+    Row("relu", ops.relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0)),
+    Row("clip", lambda x: ops.clip(x, -0.5, 0.25), (R(2, 3),), lambda x: np.clip(x, -0.5, 0.25)),
+    Row("clip", lambda x: ops.clip(x, None, 0.25), (R(2, 3),), lambda x: np.minimum(x, 0.25)),
     # reduce
-    Row("sum", lambda x: mg.sum(x, 1), (R(2, 3),), lambda x: x.sum(1)),
-    Row("sum", lambda x: mg.sum(x), (R(2, 3),), lambda x: x.sum()),
-    Row("sum", lambda x: mg.sum(x, (0, -1), True), (R(2, 3, 2),), lambda x: x.sum((0, 2), keepdims=True)),
-    Row("mean", lambda x: mg.mean(x, 1), (R(2, 3),), lambda x: x.mean(1)),
-    Row("mean", lambda x: mg.mean(x, dim=(1, 2), keepdim=True), (R(2, 3, 2),), lambda x: x.mean((1, 2), keepdims=True)),
-    Row("var", lambda x: mg.var(x, -1, correction=1), (R(2, 3),), lambda x: x.var(-1, ddof=1)),
-    Row("std", lambda x: mg.std(x, 1, correction=1), (R(2, 3),), lambda x: x.std(1, ddof=1)),
-    Row("norm", lambda x: mg.norm(x, 1), (R(2, 3),), lambda x: np.linalg.norm(x, axis=1)),
-    Row("prod", lambda x: mg.prod(x, 1), (R(2, 3),), lambda x: x.prod(1)),
-    Row("max", lambda x: mg.max(x, 1), (R(2, 3),), lambda x: x.max(1)),
-    Row("max", lambda x: mg.max(x, (1, 2), True), (R(2, 3, 2),), lambda x: x.max((1, 2), keepdims=True)),
-    Row("min", lambda x: mg.min(x, -1), (R(2, 3),), lambda x: x.min(-1)),
-    Row("argmax", lambda x: mg.argmax(x, 1), (R(2, 3),), lambda x: x.argmax(1)),
-    Row("logsumexp", lambda x: mg.logsumexp(x, 1), (R(2, 3),), lambda x: np.log(np.exp(x).sum(1))),
-    Row("logsumexp", lambda x: mg.logsumexp(x, (1, 2), True), (R(2, 3, 2),),
+    Row("sum", lambda x: ops.sum(x, 1), (R(2, 3),), lambda x: x.sum(1)),
+    Row("sum", lambda x: ops.sum(x), (R(2, 3),), lambda x: x.sum()),
+    Row("sum", lambda x: ops.sum(x, (0, -1), True), (R(2, 3, 2),), lambda x: x.sum((0, 2), keepdims=True)),
+    Row("mean", lambda x: ops.mean(x, 1), (R(2, 3),), lambda x: x.mean(1)),
+    Row("mean", lambda x: ops.mean(x, dim=(1, 2), keepdim=True), (R(2, 3, 2),), lambda x: x.mean((1, 2), keepdims=True)),
+    Row("var", lambda x: ops.var(x, -1, correction=1), (R(2, 3),), lambda x: x.var(-1, ddof=1)),
+    Row("std", lambda x: ops.std(x, 1, correction=1), (R(2, 3),), lambda x: x.std(1, ddof=1)),
+    Row("norm", lambda x: ops.norm(x, 1), (R(2, 3),), lambda x: np.linalg.norm(x, axis=1)),
+    Row("prod", lambda x: ops.prod(x, 1), (R(2, 3),), lambda x: x.prod(1)),
+    Row("max", lambda x: ops.max(x, 1), (R(2, 3),), lambda x: x.max(1)),
+    Row("max", lambda x: ops.max(x, (1, 2), True), (R(2, 3, 2),), lambda x: x.max((1, 2), keepdims=True)),
+    Row("min", lambda x: ops.min(x, -1), (R(2, 3),), lambda x: x.min(-1)),
+    Row("argmax", lambda x: ops.argmax(x, 1), (R(2, 3),), lambda x: x.argmax(1)),
+    Row("logsumexp", lambda x: ops.logsumexp(x, 1), (R(2, 3),), lambda x: np.log(np.exp(x).sum(1))),
+    Row("logsumexp", lambda x: ops.logsumexp(x, (1, 2), True), (R(2, 3, 2),),
         lambda x: np.log(np.exp(x).sum((1, 2), keepdims=True))),
-    Row("softmax", mg.softmax, (R(2, 3),), softmax),
-    Row("softmax", lambda x: mg.softmax(x, 1), (R(2, 3, 2),), lambda x: softmax(x, 1)),
-    Row("log_softmax", mg.log_softmax, (R(2, 3),), lambda x: np.log(softmax(x))),
-    Row("log_softmax", lambda x: mg.log_softmax(x, 1), (R(2, 3, 2),), lambda x: np.log(softmax(x, 1))),
+    Row("softmax", ops.softmax, (R(2, 3),), softmax),
+    Row("softmax", lambda x: ops.softmax(x, 1), (R(2, 3, 2),), lambda x: softmax(x, 1)),
+    Row("log_softmax", ops.log_softmax, (R(2, 3),), lambda x: np.log(softmax(x))),
+    Row("log_softmax", lambda x: ops.log_softmax(x, 1), (R(2, 3, 2),), lambda x: np.log(softmax(x, 1))),
     Row("sum_to", lambda x: ops.sum_to(x, (3, 1)), (R(2, 3, 4),), lambda x: x.sum((0, 2))[:, None]),
     # shape
-    Row("reshape", lambda x: mg.reshape(x, (-1, 2)), (R(2, 3, 2),), lambda x: x.reshape(-1, 2)),
-    Row("broadcast_to", lambda x: mg.broadcast_to(x, (2, *x.shape[:2], 4)), (R(2, 3, 1),), lambda x: x + np.zeros((2, 1, 1, 4))),
-    Row("swapaxes", lambda x: mg.swapaxes(x, 0, -1), (R(2, 3, 2),), lambda x: x.swapaxes(0, -1)),
-    Row("transpose", mg.transpose, (R(2, 3, 2),), np.transpose),
-    Row("transpose", lambda x: mg.transpose(x, (2, 0, 1)), (R(2, 3, 2),), lambda x: x.transpose(2, 0, 1)),
-    Row("concatenate", lambda *xs: mg.concatenate(xs), (R(2, 3), R(1, 3)), lambda *xs: np.concatenate(xs), (0, 1)),
-    Row("concatenate", lambda *xs: mg.concatenate(xs, -1), (R(2, 3), R(2, 1), R(2, 2)), lambda *xs: np.concatenate(xs, -1),
+    Row("reshape", lambda x: ops.reshape(x, (-1, 2)), (R(2, 3, 2),), lambda x: x.reshape(-1, 2)),
+    Row("broadcast_to", lambda x: ops.broadcast_to(x, (2, *x.shape[:2], 4)), (R(2, 3, 1),), lambda x: x + np.zeros((2, 1, 1, 4))),
+    Row("swapaxes", lambda x: ops.swapaxes(x, 0, -1), (R(2, 3, 2),), lambda x: x.swapaxes(0, -1)),
+    Row("transpose", ops.transpose, (R(2, 3, 2),), np.transpose),
+    Row("transpose", lambda x: ops.transpose(x, (2, 0, 1)), (R(2, 3, 2),), lambda x: x.transpose(2, 0, 1)),
+    Row("concatenate", lambda *xs: ops.concatenate(xs), (R(2, 3), R(1, 3)), lambda *xs: np.concatenate(xs), (0, 1)),
+    Row("concatenate", lambda *xs: ops.concatenate(xs, -1), (R(2, 3), R(2, 1), R(2, 2)), lambda *xs: np.concatenate(xs, -1),
         (0, 1, 2)),
-    Row("expand_dims", lambda x: mg.expand_dims(x, -1), (R(2, 3),), lambda x: x[..., None]),
-    Row("squeeze", lambda x: mg.squeeze(x, 1), (R(2, 1, 3),), lambda x: x[:, 0]),
-    Row("flatten", lambda x: mg.flatten(x), (R(2, 3),), np.ravel),
-    Row("stack", lambda *xs: mg.stack(xs, 1), (R(2, 3), R(2, 3)), lambda *xs: np.stack(xs, 1), (0, 1)),
-    Row("flip", lambda x: mg.flip(x, (0, 2)), (R(2, 3, 2),), lambda x: x[::-1, :, ::-1]),
-    Row("tile", lambda x: mg.tile(x, (2, 1, 3)), (R(2, 3),), lambda x: np.tile(x, (2, 1, 3))),
-    Row("pad", lambda x: mg.pad(x, ((0, 0), (1, 2)), 7), (R(2, 3),), lambda x: np.pad(x, ((0, 0), (1, 2)), constant_values=7)),
-    Row("tril", lambda x: mg.tril(x, -1), (R(2, 3, 3),), lambda x: np.tril(x, -1)),
-    Row("triu", lambda x: mg.triu(x, 1), (R(2, 3, 3),), lambda x: np.triu(x, 1)),
-    Row("split", lambda x: mg.split(x, 2, 1)[1], (R(2, 3),), lambda x: x[:, 2:]),
+    Row("expand_dims", lambda x: ops.expand_dims(x, -1), (R(2, 3),), lambda x: x[..., None]),
+    Row("squeeze", lambda x: ops.squeeze(x, 1), (R(2, 1, 3),), lambda x: x[:, 0]),
+    Row("flatten", lambda x: ops.flatten(x), (R(2, 3),), np.ravel),
+    Row("stack", lambda *xs: ops.stack(xs, 1), (R(2, 3), R(2, 3)), lambda *xs: np.stack(xs, 1), (0, 1)),
+    Row("flip", lambda x: ops.flip(x, (0, 2)), (R(2, 3, 2),), lambda x: x[::-1, :, ::-1]),
+    Row("tile", lambda x: ops.tile(x, (2, 1, 3)), (R(2, 3),), lambda x: np.tile(x, (2, 1, 3))),
+    Row("pad", lambda x: ops.pad(x, ((0, 0), (1, 2)), 7), (R(2, 3),), lambda x: np.pad(x, ((0, 0), (1, 2)), constant_values=7)),
+    Row("tril", lambda x: ops.tril(x, -1), (R(2, 3, 3),), lambda x: np.tril(x, -1)),
+    Row("triu", lambda x: ops.triu(x, 1), (R(2, 3, 3),), lambda x: np.triu(x, 1)),
+    Row("split", lambda x: ops.split(x, 2, 1)[1], (R(2, 3),), lambda x: x[:, 2:]),
     # index
     Row("take", lambda x: ops.take(x, 1), (R(2, 3),), lambda x: x[1], ()),
     Row("take", lambda x: ops.take(x, (slice(None), slice(None, None, -2))), (R(2, 3),), lambda x: x[:, ::-2]),
@@ -171,27 +171,27 @@ ROWS = [
         lambda x, i: np.take_along_axis(x, i, 1), (0, 1)),
     Row("put_along", lambda g, i: ops.put_along(g, (len(g), 3), 1, i), (R(2, 4), np.array([[0, 2, 2, -1], [1, 1, 1, 0]])),
         lambda g, i: put_along(g, i, (len(g), 3), 1), (0, 1)),
-    Row("scatter", lambda x, i, src: mg.scatter(x, 1, i, src), (R(2, 3), np.array([[0, 2], [1, 0]]), R(2, 2)),
+    Row("scatter", lambda x, i, src: ops.scatter(x, 1, i, src), (R(2, 3), np.array([[0, 2], [1, 0]]), R(2, 2)),
         lambda x, i, src: put_along(src, i, x.shape, 1) + x * (put_along(np.ones(i.shape), i, x.shape, 1) == 0), (0, 1, 2)),
-    Row("scatter_add", lambda x, i, src: mg.scatter_add(x, 1, i, src), (R(2, 3), np.array([[0, 2], [2, 2]]), R(2, 2)),
+    Row("scatter_add", lambda x, i, src: ops.scatter_add(x, 1, i, src), (R(2, 3), np.array([[0, 2], [2, 2]]), R(2, 2)),
         lambda x, i, src: x + put_along(src, i, x.shape, 1), (0, 1, 2)),
     # order
-    Row("argsort", lambda x: mg.argsort(x, 1), (R(2, 4),), lambda x: x.argsort(1)),
-    Row("sort", lambda x: mg.sort(x, 1)[0], (R(2, 4),), lambda x: np.sort(x, 1)),
-    Row("sort", lambda x: mg.sort(x, -1, descending=True)[0], (R(2, 4),), lambda x: -np.sort(-x, 1)),
-    Row("topk", lambda x: mg.topk(x, 2, 1)[0], (R(2, 4),), lambda x: -np.sort(-x, 1)[:, :2]),
-    Row("topk", lambda x: mg.topk(x, 2, 1, largest=False)[0], (R(2, 4),), lambda x: np.sort(x, 1)[:, :2]),
-    Row("cumsum", lambda x: mg.cumsum(x, 1), (R(2, 4),), lambda x: x.cumsum(1)),
+    Row("argsort", lambda x: ops.argsort(x, 1), (R(2, 4),), lambda x: x.argsort(1)),
+    Row("sort", lambda x: ops.sort(x, 1)[0], (R(2, 4),), lambda x: np.sort(x, 1)),
+    Row("sort", lambda x: ops.sort(x, -1, descending=True)[0], (R(2, 4),), lambda x: -np.sort(-x, 1)),
+    Row("topk", lambda x: ops.topk(x, 2, 1)[0], (R(2, 4),), lambda x: -np.sort(-x, 1)[:, :2]),
+    Row("topk", lambda x: ops.topk(x, 2, 1, largest=False)[0], (R(2, 4),), lambda x: np.sort(x, 1)[:, :2]),
+    Row("cumsum", lambda x: ops.cumsum(x, 1), (R(2, 4),), lambda x: x.cumsum(1)),
     # linalg
-    Row("matmul", mg.matmul, (R(2, 3), R(3, 2)), np.matmul),
-    Row("matmul", mg.matmul, (R(2, 1, 2, 3), R(2, 3, 2)), np.matmul),
-    Row("matmul", mg.matmul, (R(2, 3, 2), R(2, 2, 2)), np.matmul, (0, 1)),
+    Row("matmul", ops.matmul, (R(2, 3), R(3, 2)), np.matmul),
+    Row("matmul", ops.matmul, (R(2, 1, 2, 3), R(2, 3, 2)), np.matmul),
+    Row("matmul", ops.matmul, (R(2, 3, 2), R(2, 2, 2)), np.matmul, (0, 1)),
     Row("linear", F.linear, (R(2, 3), R(2, 3), R(2)), lambda x, w, b: x @ w.T + b),
     Row("linear", F.linear, (R(2, 3, 2), R(3, 2), R(3)), lambda x, w, b: x @ w.T + b),
     Row("linear", lambda x, w: F.linear(x, w, None), (R(2, 3), R(2, 3)), lambda x, w: x @ w.T),
-    Row("einsum", lambda *xs: mg.einsum("bij,bkj->bik", *xs), (R(2, 3, 2), R(2, 3, 2)),
+    Row("einsum", lambda *xs: ops.einsum("bij,bkj->bik", *xs), (R(2, 3, 2), R(2, 3, 2)),
         lambda *xs: np.einsum("bij,bkj->bik", *xs), (0, 1)),
-    Row("einsum", lambda *xs: mg.einsum("i,ij,...j->...", *xs), (R(2), R(2, 3), R(2, 1, 3)),
+    Row("einsum", lambda *xs: ops.einsum("i,ij,...j->...", *xs), (R(2), R(2, 3), R(2, 1, 3)),
         lambda *xs: np.einsum("i,ij,...j->...", *xs), (2,)),
     # random
     Row("dropout", lambda x, keep: ops.dropout(x, keep, 0.25), (R(2, 3), R(2, 3) > 0), lambda x, keep: x * keep / 0.75, (0, 1)),
@@ -220,7 +220,7 @@ ROWS = [
     Row("cross_entropy", lambda x, t: losses.cross_entropy(x, t, reduction="none"), (R(4, 5, 2), LABELS[:, None] + [[0, 0]]),
         lambda x, t: cross_entropy(x, t, reduction="none"), (0, 1)),
     Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
-    *catalogue_losses.ROWS,
-    *[row._replace(batch=()) for row in catalogue_recurrent.ROWS],             # their first axis is time: no step, no state
-    *catalogue_window.ROWS,
+    *loss_rows.ROWS,
+    *[row._replace(batch=()) for row in recurrent_rows.ROWS],             # their first axis is time: no step, no state
+    *window_rows.ROWS,
 ]

@@ -5,10 +5,10 @@ import math
 from itertools import groupby, product
 
 import numpy as np
-from rows import P, R, Row
 
-from minigrad import functional as F
-from minigrad import losses, ops
+from ... import functional as F
+from ... import losses, ops
+from .rows import P, R, Row
 
 
 def log_softmax(x):

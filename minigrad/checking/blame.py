@@ -1,0 +1,47 @@
+"""Which op is it?  The function is run once more, every op that it calls is written down, and each rule is checked alone."""
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import places
+from ..tensor import Mode, Node, Tensor, record, wrap
+from .compare import LIMIT, Finding, compare
+from .functions import AtNode, OnTape, parts
+
+
+class Call(NamedTuple):
+    """An op as it was called."""
+    op: Any
+    inputs: tuple
+    options: tuple
+    node: Node
+    line: places.Line                           # of the user's function
+
+
+def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding] | None:
+    """The first op on the tape of f whose own rule, at the inputs it was given, disagrees with its own slopes.
+
+    In random directions, and should all agree in those, entry by entry.
+    """
+    calls: list[Call] = []
+
+    def note(node: Node, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
+        user = next(places.telling(sys._getframe(2), ()))
+        calls.append(Call(op, inputs, options, node, places.line(user)))
+    with record(Mode(note=note)):               # of what is written on the tape, forwards and, where that is recorded, backwards
+        f.run([wrap(a, Node(a.shape, a.dtype)) for a in parts(f.x, f.shapes)])
+    ops = [(call, AtNode(call.op, call.inputs, call.options, call.node)) for call in calls if _in_float64(call)]
+    for every_entry in (False, True):
+        for call, op in ops:
+            if not every_entry or len(op.x) <= LIMIT:
+                found = compare(op, rng, every_entry)
+                if isinstance(found, Finding):
+                    return call, found
+    return None
+
+
+def _in_float64(call: Call) -> bool:
+    return call.node.dtype.kind == "f" and all(x.dtype == np.float64 for x in call.inputs if isinstance(x, Tensor) and x.node)

@@ -1,0 +1,198 @@
+"""The function under test as the checker sees it: one vector of numbers in, one vector of numbers out.
+
+Three kinds: a function of Tensors (or the gradient of one, to check the next order), NumPy with a derivative written by hand,
+and a single node of the tape with its local rule.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..primitive import is_float
+from ..tensor import Node, Tensor, grad, no_grad, wrap
+from .tree import leaves, rebuilt
+
+
+class Function:
+    """What all kinds share: leaves laid end to end.
+
+    Attributes:
+        name, paths, shapes: what to call the function and its inputs, and the inputs' shapes.
+        x: all inputs in one vector, float64.
+        ways: the ways back there are: False is the fast one, True the one that can be differentiated again.
+        y_names, y_shapes: the outputs, once `value` was called.
+    """
+    ways: tuple[bool, ...] = (False, True)
+
+    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]]):
+        self.name, self.paths = name, [path for path, _ in inputs]
+        self.shapes = [a.shape for _, a in inputs]
+        self.x = np.concatenate([a.ravel() for _, a in inputs]) if inputs else np.zeros(0)
+        self.y_names: list[str] = []
+        self.y_shapes: list[tuple] = []
+        self.dtypes: set[str] = set()           # of the outputs, before they became float64
+        self.calls = 0
+
+    def value(self, x: np.ndarray) -> np.ndarray:
+        """All outputs in one vector."""
+        self.calls += 1
+        outputs = self.outputs(parts(x, self.shapes))
+        self.y_names, self.y_shapes = [path for path, _ in outputs], [np.shape(a) for _, a in outputs]
+        self.dtypes |= {str(a.dtype) for _, a in outputs if a.dtype.kind == "f"}
+        return joined([a for _, a in outputs]).astype(complex if np.iscomplexobj(x) else np.float64)
+
+    def outputs(self, arrays: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
+        """The outputs by name, at these inputs."""
+        raise NotImplementedError
+
+    def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
+        """The gradient of u · value, by one of the ways back."""
+        raise NotImplementedError
+
+
+def parts(vector: np.ndarray, shapes: Sequence[tuple]) -> list[np.ndarray]:
+    """A vector cut into arrays of these shapes."""
+    found, start = [], 0
+    for shape in shapes:
+        stop = start + math.prod(shape)
+        found.append(vector[start:stop].reshape(shape))
+        start = stop
+    return found
+
+
+def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(a) for a in arrays])
+
+
+class OnTape(Function):
+    """A function of Tensors: `run(list of Tensors) -> list of (name, Tensor)`."""
+
+    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]], run: Callable[[list], list]):
+        super().__init__(name, inputs)
+        self.run = run
+
+    @classmethod
+    def of(cls, f: Callable, tree: Sequence, inputs: Sequence[tuple[str, np.ndarray]], name: str) -> OnTape:
+        return cls(name, inputs, lambda ts: _tensors(f(*rebuilt(tree, iter(ts))), name))
+
+    def outputs(self, arrays: list) -> list:
+        return [(path, y.numpy()) for path, y in self.run([wrap(a, None) for a in arrays])]
+
+    def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
+        self.calls += 1
+        ts = [wrap(a, Node(a.shape, a.dtype)) for a in parts(x, self.shapes)]
+        ys = [y for _, y in self.run(ts)]
+        us = [wrap(a, None) for a in parts(u, [y.shape for y in ys])]
+        return joined([g.numpy() for g in _pull(ys, ts, us, again)])
+
+    def derivative(self) -> OnTape:
+        """The gradient as a function itself, of the inputs and of what it is multiplied by."""
+        many = len(self.paths)
+
+        def run(given: list) -> list:
+            again = any(t.requires_grad for t in given)
+            ts, us = [t if t.requires_grad else wrap(t.data, Node(t.shape, t.dtype)) for t in given[:many]], given[many:]
+            ys = [y for _, y in self.run(ts)]
+            return [(f"d({self.name})/d({path})", g) for path, g in zip(self.paths, _pull(ys, ts, us, again), strict=True)]
+        u = parts(np.random.default_rng(many).standard_normal(sum(map(math.prod, self.y_shapes))), self.y_shapes)
+        return OnTape(f"the gradient of {self.name}", [*zip(self.paths, parts(self.x, self.shapes), strict=True),
+                                                      *((f"the gradient coming in at {path}", a)
+                                                        for path, a in zip(self.y_names, u, strict=True))], run)
+
+
+def _pull(ys: list, ts: list, us: list, again: bool) -> list:
+    """The gradient of Σ u · y with respect to each of ts; zeros where nothing depends on them."""
+    live = [(y, u) for y, u in zip(ys, us, strict=True) if y.requires_grad]
+    if not live:
+        return [Tensor(np.zeros(t.shape)) for t in ts]
+    if len(live) == 1:
+        return grad(live[0][0], ts, live[0][1], create_graph=again)
+    total = ops.sum(live[0][0] * live[0][1])
+    for y, u in live[1:]:
+        total = total + ops.sum(y * u)
+    return grad(total, ts, create_graph=again)
+
+
+def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
+    """The floating Tensors among what f returned, by path."""
+    found, stack = [], [("the output", y)]
+    while stack:
+        path, y = stack.pop()
+        if isinstance(y, Tensor):
+            if is_float(y.dtype):
+                found.append((path, y))
+        elif isinstance(y, (list, tuple, dict)):
+            stack.extend(reversed([(f"output[{k!r}]" if path == "the output" else f"{path}[{k!r}]", child)
+                                   for k, child in (y.items() if isinstance(y, dict) else enumerate(y))]))
+        elif isinstance(y, (float, np.ndarray, np.floating)):
+            raise TypeError(f"{name} was given Tensors and returned a bare {type(y).__name__} ({path}), so it left the tape: "
+                            "compute with Tensors to the end (no .data, .numpy() or float()), or give its derivative, vjp=…")
+    if not found:
+        raise TypeError(f"{name} returned no floating Tensor, so there is nothing to differentiate")
+    return found
+
+
+class ByHand(Function):
+    """A function of NumPy arrays, and vjp(g, *inputs): one gradient for each of its inputs."""
+    ways = (False,)
+
+    def __init__(self, f: Callable, vjp: Callable, tree: Sequence, inputs: Sequence[tuple[str, np.ndarray]], name: str):
+        super().__init__(name, inputs)
+        self.f, self.vjp, self.tree, self.single = f, vjp, tree, True
+
+    def outputs(self, arrays: list) -> list:
+        y = self.f(*rebuilt(self.tree, iter(arrays)))
+        self.single = not isinstance(y, (tuple, list))
+        ys = [(f"output[{i}]", np.asarray(a)) for i, a in enumerate([y] if self.single else y)]
+        if isinstance(y, Tensor) or any(a.dtype.kind not in "fc" for _, a in ys):
+            raise TypeError(f"{self.name} was given NumPy arrays, since a derivative came with it, and returned a "
+                            f"{type(y).__name__}: it must return a floating array, or a tuple of them")
+        return ys
+
+    def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
+        self.calls += 1
+        us = parts(u, self.y_shapes)
+        found = self.vjp(us[0] if self.single else us, *rebuilt(self.tree, iter(parts(x, self.shapes))))
+        found = [np.asarray(g, np.float64) for _, g in leaves(found if isinstance(found, (tuple, list, dict)) else [found])]
+        if len(found) != len(self.shapes):
+            raise TypeError(f"{self.name}: its derivative gave {len(found)} floating arrays for {len(self.shapes)} inputs, "
+                            f"{', '.join(self.paths)}: return one gradient for each, in order")
+        for path, g, shape in zip(self.paths, found, self.shapes):
+            if g.shape != shape:
+                raise ShapeMismatch(path, g, shape)
+        return joined(found)
+
+
+class ShapeMismatch(Exception):
+    """A gradient that has not the shape of its input."""
+
+    def __init__(self, path: str, g: np.ndarray, shape: tuple):
+        super().__init__(path)
+        self.path, self.g, self.shape = path, g, shape
+
+
+class AtNode(Function):
+    """One op where it was called: computed anew on nudged inputs, and pulled back by the rule that stands on the tape."""
+
+    def __init__(self, op: Any, inputs: tuple, options: tuple, node: Node):
+        self.op, self.inputs, self.options, self.node = op, inputs, options, node
+        self.slots = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.node is not None]
+        super().__init__(op.name, [(op.inputs[i], np.asarray(inputs[i].data, np.float64)) for i in self.slots])
+
+    def outputs(self, arrays: list) -> list:
+        given = list(self.inputs)
+        for i, a in zip(self.slots, arrays, strict=True):
+            given[i] = wrap(a, None)
+        with no_grad():
+            return [("the output", self.op.front(*given, *self.options).numpy())]
+
+    def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
+        g = u.reshape(self.node.shape)
+        pulled = self.node.step.pull(self.node, self.node.saved, wrap(g, None) if again else g, again)
+        pulled = [np.zeros(shape) if g is None else ops.sum_to(g.data if isinstance(g, Tensor) else g, shape)
+                  for g, shape in zip(pulled, self.shapes, strict=True)]
+        return joined(pulled)

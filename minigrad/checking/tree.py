@@ -1,0 +1,54 @@
+"""Trees of inputs: what is nested in lists, tuples, dicts and Modules, taken apart into float64 arrays and put together again.
+
+Floating arrays, Tensors and numbers are leaves to be nudged.  All else (integers, masks, strings, None) is passed on as it is.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from ..nn.module import Module
+from ..primitive import is_float
+from ..tensor import Tensor
+
+
+def prepared(tree: Any) -> Any:
+    """The tree with a private float64 copy of each Module in it: the checker will write into its parameters."""
+    if isinstance(tree, Module):
+        return deepcopy(tree).to("float64")
+    return _like(tree, [prepared(child) for _, child in _children(tree)]) if _children(tree) else tree
+
+
+def leaves(tree: Any, path: str = "input") -> Iterator[tuple[str, np.ndarray]]:
+    """(path as one would type it, float64 array) for each floating leaf."""
+    if isinstance(tree, Module):
+        for name, p in tree.named_parameters():
+            yield f"{path}.{name}", p.numpy().copy()
+    elif isinstance(tree, float) or hasattr(tree, "dtype") and is_float(tree.dtype):
+        yield path, np.array(tree.numpy() if isinstance(tree, Tensor) else tree, np.float64)
+    for key, child in _children(tree):
+        yield from leaves(child, f"{path}[{key!r}]")
+
+
+def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
+    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over value and tape node."""
+    if isinstance(tree, Module):
+        for (_, p), t in zip(tree.named_parameters(), values):
+            p.data, p.node = t.data, t.node
+        return tree
+    if isinstance(tree, float) or hasattr(tree, "dtype") and is_float(tree.dtype):
+        return next(values)
+    return _like(tree, [rebuilt(child, values) for _, child in _children(tree)]) if _children(tree) else tree
+
+
+def _children(tree: Any) -> list[tuple[Any, Any]]:
+    return list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, (list, tuple)) else []
+
+
+def _like(tree: Any, children: list) -> Any:
+    if isinstance(tree, dict):
+        return dict(zip(tree, children))
+    return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)   # a NamedTuple takes them one by one

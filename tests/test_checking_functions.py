@@ -1,0 +1,109 @@
+"""Whatever is to be checked: trees of inputs, several outputs, Modules, functions of NumPy arrays with a derivative by hand."""
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.checking import GradientError, gradcheck
+
+rng = np.random.default_rng(0)
+X, W = rng.standard_normal((2, 3)), rng.standard_normal((3, 4))
+
+
+def test_inputs_in_dicts_lists_and_tuples():
+    def mlp(params, x):
+        for w, b in params["layers"]:
+            x = mg.tanh(x @ w + b)
+        return x * params["scale"]
+    params = {"layers": [(W, np.zeros(4)), (W.T.copy(), np.ones(3))], "scale": 2.0, "name": "two layers"}
+    gradcheck(mlp, [params, X], order=2)
+    gradcheck(lambda p: mlp(p, X), params)                                     # a dict is one argument
+    with pytest.raises(GradientError, match=r"of input 0\['layers'\]\[1\]\[0\] at") as caught:
+        gradcheck(lambda p: mlp({**p, "layers": [p["layers"][0], (p["layers"][1][0].detach(), p["layers"][1][1])]}, X), params)
+    assert caught.value.input == "input 0['layers'][1][0]" and caught.value.cause == "zero"
+
+
+def test_a_module_is_an_input_and_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.LayerNorm(4), nn.Linear(4, 2, rng=1))
+    before = {name: p.numpy().copy() for name, p in model.state_dict().items()}
+    report = gradcheck(lambda model, x: mg.tanh(model(x)), [model, X], order=2)
+    assert report.worst <= 1
+    assert all(p.dtype == "f4" and (p.numpy() == before[name]).all() for name, p in model.state_dict().items())
+
+    class Half(nn.Module):
+        def __init__(self):
+            self.inner = nn.Linear(3, 2, rng=0)
+
+        def forward(self, x):
+            return x @ self.inner.weight.detach().T + self.inner.bias
+    with pytest.raises(GradientError) as caught:
+        gradcheck(lambda model, x: model(x), [Half(), X])
+    assert caught.value.input == "input 0.inner.weight"
+
+
+def test_a_transformer_layer_and_a_model_that_drops_out():
+    layer = nn.TransformerEncoderLayer(4, 2, 8, rng=0)
+    x = rng.standard_normal((2, 3, 4))
+    with pytest.raises(GradientError, match="switch dropout off with model.eval") as caught:
+        gradcheck(lambda layer, x: layer(x), [layer, x])
+    assert caught.value.cause == "random"
+    gradcheck(lambda layer, x: layer(x), [layer.eval(), x])
+
+
+def test_several_outputs_and_integers_among_them():
+    gradcheck(lambda x: mg.topk(x, 2), X, order=2)
+    gradcheck(lambda x: {"loss": mg.sum(x * x), "parts": [mg.exp(x), mg.sin(x)], "note": "fine"}, X, order=2)
+    with pytest.raises(GradientError):
+        gradcheck(lambda x: (mg.sum(x * x) * 1e9, mg.sum(mg.sin(x.detach()) + x * 0)), X)
+
+
+def test_tiny_gradients_are_held_to_the_same_measure():
+    gradcheck(lambda x: mg.sin(x) * 1e-30, X)
+    gradcheck(lambda a, b: mg.sum(a) * 1e6 + mg.sum(b * b) * 1e-9, [X, W])     # next to the first the second is lost in rounding
+    gradcheck(lambda a, b: (mg.sum(a) * 1e6, mg.sum(b * b) * 1e-9), [X, W])
+    for wrong in (lambda x: mg.sin(x) * 1e-30 + x.detach() * 1e-30,
+                  lambda x: mg.sum(mg.sin(x) * np.array([1, 1, 1e-6]) + x.detach() * np.array([0, 0, 1e-6]))):
+        with pytest.raises(GradientError):
+            gradcheck(wrong, X)
+    with pytest.raises(GradientError):
+        gradcheck(lambda a, b: (mg.sum(a) * 1e6, mg.sum(b.detach() * b) * 1e-9), [X, W])
+
+
+def test_functions_of_numpy_arrays():
+    assert gradcheck(lambda x: (x ** 2).sum(), X, gradient=lambda x: 2 * x)
+    assert gradcheck(lambda x, w: np.tanh(x @ w), [X, W],
+                     vjp=lambda g, x, w: ((g := g * (1 - np.tanh(x @ w) ** 2)) @ w.T, x.T @ g))
+    assert gradcheck(lambda x, ids: x[ids], [X, np.array([0, 0, 1])], vjp=lambda g, x, ids: [np.array([g[0] + g[1], g[2]])])
+    assert gradcheck(lambda x: float(np.linalg.norm(x)), X, gradient=lambda x: x / np.linalg.norm(x))
+    assert gradcheck(lambda x: (np.sin(x), x.sum()), X, vjp=lambda gs, x: gs[0] * np.cos(x) + gs[1])
+    for gradient, cause in ((lambda x: x, "factor"), (lambda x: -2 * x, "sign"), (lambda x: 12 * x, "mean")):
+        with pytest.raises(GradientError) as caught:
+            gradcheck(lambda x: (x ** 2).sum(), X, gradient=gradient)
+        assert caught.value.cause == cause and caught.value.op is None
+    with pytest.raises(GradientError, match="broadcast, and the sum") as caught:
+        gradcheck(lambda x, b: x + b, [X, X[0]], vjp=lambda g, x, b: (g, g))
+    assert (caught.value.cause, caught.value.input) == ("broadcast", "input 1")
+    with pytest.raises(GradientError, match="transposed"):
+        gradcheck(lambda x: x, X, vjp=lambda g, x: g.T)
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    (lambda: gradcheck(lambda x: x.numpy() ** 2, X), "left the tape"),
+    (lambda: gradcheck(lambda x: float(mg.sum(x)), X), "left the tape"),
+    (lambda: gradcheck(lambda x: None, X), "returned no floating Tensor"),
+    (lambda: gradcheck(mg.argmax, X), "returned no floating Tensor"),
+    (lambda: gradcheck(mg.sin, np.arange(3)), "nothing to nudge among the inputs, ndarray"),
+    (lambda: gradcheck(mg.sin, []), "nothing to nudge among the inputs, none"),
+    (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g * np.cos(x), order=2), "use order=1"),
+    (lambda: gradcheck(np.sin, X, gradient=np.cos), "give vjp="),
+    (lambda: gradcheck(lambda x, w: x @ w, [X, W], vjp=lambda g, x, w: g @ w.T), "gave 1 floating arrays for 2 inputs"),
+    (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "returned a Tensor"),
+])
+def test_what_cannot_be_checked_is_refused_kindly(call, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        call()
+
+
+def test_no_entries_at_all():
+    assert gradcheck(mg.sin, np.zeros((0, 3)), order=2).worst == 0
+    assert gradcheck(lambda x: x[:0], X).worst == 0
