@@ -18,9 +18,11 @@ from .primitive import definition, primitive  # noqa: E402
 from .tensor import Tensor, enable_grad, from_dlpack, grad, no_grad, tensor  # noqa: E402
 
 __version__ = "0.1.0"
-_ROOMS = ("checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule", "train",
-          "transforms")
-_BORROWED = {"gradcheck": "checking"} | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
+_ROOMS = ("amp", "checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule",
+          "train", "transforms")
+_BORROWED = ({"gradcheck": "checking"} | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
+             | dict.fromkeys(("autocast", "GradScaler"), "amp")
+             | dict.fromkeys(("explain", "graph", "summary", "to_numpy_source"), "insight"))
 
 
 def __getattr__(name: str):

@@ -14,13 +14,14 @@ definition remain what the op *means*, and answer whenever a gradient is itself 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from . import backend
+from . import backend, places
+from .backend import cast, is_float
 from .tensor import Node, Tensor, as_array, grad, recording, wrap
 
 OPS: dict[str, _Op] = {}                        # every op by name: the test catalogue has a row for each
@@ -37,6 +38,21 @@ def primitive(function: Callable) -> Callable:
 def definition(function: Callable) -> Callable:
     """Make an op of a function on Tensors, `(*inputs, /, options)`, that uses nothing but other ops."""
     return Definition(function, *_parameters(function)).front
+
+
+def torch_spelling(function: Callable) -> Callable:
+    """Let a function of ops take `dim` and `keepdim` as well, torch's names for NumPy's `axis` and `keepdims`."""
+    names = function.__code__.co_varnames
+
+    @wraps(function)
+    def front(*inputs: Any, **options: Any) -> Any:
+        for theirs in TORCH_SPELLING.keys() & options.keys():
+            ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
+            inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
+            if ours not in names[:len(inputs)]:
+                options[ours] = value
+        return function(*inputs, **options)
+    return front
 
 
 def _parameters(function: Callable) -> tuple[list[str], list[str]]:
@@ -69,7 +85,8 @@ class _Op:
         also = bool(set(TORCH_SPELLING.values()) & set(self.options))
         names = [*self.inputs, "/", *self.options, *(["**also"] if also else [])]
         inputs, options = ("(" + "".join(f"{name}, " for name in part) + ")" for part in (self.inputs, self.options))
-        front = eval(f"lambda {', '.join(names)}: run({inputs}, {options}{', also' if also else ''})", {"run": self.run})
+        front = eval(f"lambda {', '.join(names)}: run({inputs}, {options}{', also' if also else ''})",
+                     {"run": self.run, "__name__": __name__})
         front.__defaults__ = self.function.__defaults__
         update_wrapper(front, self.function)
         del front.__wrapped__                   # or help() would show `xp` among the arguments
@@ -82,6 +99,8 @@ class _Op:
             options = self._translate(options, also)
         arrays, parents, wanted, bit, tensors = [], [], 0, 1, False
         on = recording()
+        if on is not True and on is not False:  # a Mode
+            inputs = on.given(self, inputs)
         for x in inputs:
             if isinstance(x, Tensor):
                 tensors = True
@@ -97,11 +116,13 @@ class _Op:
             try:
                 return self.run(tuple(np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
             except TypeError as error:
-                raise explained(error, self, arrays, options) from error
+                raise explained(error, self, inputs, arrays, options) from error
         place = backend.of(*arrays)
-        kernel = place.kernels.get(self.name) if self.ours else None
-        if kernel is not None and not is_float(getattr(arrays[0], "dtype", _F4)):
-            kernel = None                       # kernels work in place, in the dtype of their input
+        dtype = getattr(arrays[0], "dtype", None)
+        if not self.ours or on is not True and on is not False and not on.kernels:
+            kernel = None
+        else:
+            kernel = place.kernels.get(self.name) if dtype is _F4 or dtype is None else place.kernel(self.name, dtype)
         try:
             if kernel is not None:
                 y, fused = kernel.forward(place.xp, *arrays, *options)
@@ -110,10 +131,10 @@ class _Op:
                 if isinstance(y, Tensor):       # a definition: the ops in it have recorded themselves
                     return y
         except (ValueError, TypeError, IndexError) as error:
-            raise explained(error, self, arrays, options) from error
+            raise explained(error, self, inputs, arrays, options) from error
         if type(y) is not place.array and isinstance(y, np.generic):           # NumPy gives scalars for 0-d arrays
             y = np.asarray(y)
-        if y.dtype is not _F4 or getattr(arrays[0], "dtype", None) is not _F4:
+        if y.dtype is not _F4 or dtype is not _F4:
             y = self._settle(y, arrays)
         if not wanted or y.dtype.kind in "iub":                                # whole numbers do not move by small amounts
             return wrap(y, None) if tensors else y
@@ -132,8 +153,12 @@ class _Op:
             if isinstance(x, Tensor) and (x.node is None or x.node.step is None):
                 guards.append((x, x.version))
         if kernel is None:
-            return wrap(y, Node(y.shape, y.dtype, parents, plan, saved, guards))
-        return wrap(y, Node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards))
+            node = Node(y.shape, y.dtype, parents, plan, saved, guards)
+        else:
+            node = Node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards)
+        if on is not True:
+            on.note(node, self, inputs, options, y)
+        return wrap(y, node)
 
     def _settle(self, y: Any, arrays: list) -> Any:
         """The promotion rule, in one place: a floating result has the common type of the floating inputs, float32 if none.
@@ -144,7 +169,7 @@ class _Op:
             return y
         floats = [a.dtype for a in arrays if hasattr(a, "dtype") and is_float(a.dtype)]
         dtype = np.result_type(*floats) if floats else _F4
-        return y if y.dtype == dtype else y.astype(dtype)
+        return y if y.dtype == dtype else cast(y, dtype)
 
     def _translate(self, options: tuple, also: dict) -> tuple:
         named = dict(zip(self.options, options, strict=True))
@@ -205,7 +230,7 @@ class _Plan:
     output: int | None = None                   # where in what is kept the output is, if a rule asks for it
 
     def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
-        self.name, self.function, self.wanted = op.name, op.function, tuple(wanted)
+        self.op, self.name, self.wanted = op, op.name, tuple(wanted)
         names = [*op.inputs, *op.options, "y", *(f"{name}_shape" for name in op.inputs)]       # as in `known`, above
         asked = {ask for _, asks in rules for ask in asks}
         kept = [name for name in names if name in asked]
@@ -243,7 +268,7 @@ class _Meaning(_Plan):
         wanted = [i for i, want in enumerate(self.wanted) if want]
         for i in wanted:
             slots[i] = wrap(slots[i].data, Node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
-        return grad(self.function(*slots), [slots[i] for i in wanted], g, create_graph=True)
+        return grad(self.op.function(*slots), [slots[i] for i in wanted], g, create_graph=True)
 
 
 class _Through:
@@ -285,12 +310,7 @@ def _bare(x: Any) -> Any:
     return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
-def is_float(dtype: np.dtype) -> bool:
-    """Whether gradients can flow in this dtype (ml_dtypes' bfloat16 is not of NumPy's floating kind)."""
-    return dtype.kind == "f" or dtype.name == "bfloat16"
-
-
-def explained(error: Exception, op: _Op, arrays: list, options: tuple) -> Exception:
+def explained(error: Exception, op: _Op, inputs: tuple, arrays: list, options: tuple) -> Exception:
     """The same kind of error, saying which op it was, on what shapes, and what would help."""
     if hasattr(error, "op"):                    # the innermost op has already spoken
         return error
@@ -301,6 +321,7 @@ def explained(error: Exception, op: _Op, arrays: list, options: tuple) -> Except
     kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
     told = kind(f"{op.name}({', '.join(given)}): {hint or error}")
     told.op = op.name
+    places.told(told, op.inputs, inputs)
     return told
 
 

@@ -10,21 +10,40 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import backend
 from .backend import Array
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-recording = _recording.get                      # is the tape running?  The only ambient state in the package.
+_recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
+recording = _recording.get                      # is the tape running?  The only ambient state in the package: True, False, a Mode
+
+
+class Mode(NamedTuple):
+    """How ops run where somebody wants to cast what they are given (amp.py), or to look on (insight/recording.py)."""
+    on: bool = True                             # is the tape running?
+    given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs           # what an op is to compute with instead
+    note: Callable[..., None] = lambda node, op, inputs, options, y: None      # called once a step is on the tape
+    kernels: bool = True                        # may ops use fused kernels?
+
+    def __bool__(self) -> bool:
+        return self.on
+
+
+def mode() -> Mode:
+    """How ops run here: `record(mode()._replace(...))` changes one thing about it, and leaves what others asked for."""
+    here = recording()
+    return here if isinstance(here, Mode) else Mode(here)
 
 
 @contextmanager
-def record(on: bool) -> Iterator[None]:
-    """Run the body with the tape switched on or off; also a decorator."""
-    token = _recording.set(on)
+def record(how: bool | Mode) -> Iterator[None]:
+    """Run the body with the tape switched on or off, or in another mode; also a decorator."""
+    if isinstance(how, bool) and isinstance(recording(), Mode):
+        how = recording()._replace(on=how)
+    token = _recording.set(how)
     try:
         yield
     finally:
@@ -117,8 +136,11 @@ class Tensor:
         if self.node is None:
             if value is not None:
                 raise ValueError("this Tensor does not require a gradient: set requires_grad = True first")
+        elif value is not None and getattr(value, "shape", None) != self.shape:
+            raise ValueError(f"the gradient of a Tensor of shape {self.shape} is one of that shape, not "
+                             f"{getattr(value, 'shape', value)!r}")
         else:
-            self.node.grad = value
+            self.node.grad = value if value is None or isinstance(value, Tensor) else Tensor(value)
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add d(self)/d(leaf) to the `.grad` of every leaf that requires one and that this Tensor was made from.
@@ -163,6 +185,7 @@ class Tensor:
         """
         if not self.is_leaf:
             raise ValueError("only a leaf can be written into, not the result of an op: use .detach() first")
+        check_own_places(self.data)
         values = values.data if isinstance(values, Tensor) else values
         self.data[...] = backend.of(self.data).xp.asarray(values, dtype=self.dtype)
         self.version += 1
@@ -186,11 +209,11 @@ class Tensor:
         """The only entry, as a Python number."""
         if self.size != 1:
             raise ValueError(f"item() needs a Tensor with one entry, this one has shape {self.shape}")
-        return self.data.item()
+        return self.numpy().item()
 
     def tolist(self) -> Any:
         """Nested Python lists of numbers."""
-        return self.data.tolist()
+        return self.numpy().tolist()
 
     def to(self, target: Any) -> Tensor:
         """On another device ("cpu", "cuda"), or in another dtype ("float64"); differentiable."""
@@ -212,10 +235,17 @@ class Tensor:
         body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
         return f"Tensor({body}, dtype={self.dtype}{more})"
 
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the values, and a picture of the tape that made them; just the repr, if there is no tape."""
+        if self.is_leaf:
+            return None
+        from . import insight
+        return insight.picture(self)
+
     def __len__(self) -> int: return len(self.data)
-    def __bool__(self) -> bool: return bool(self.data)
-    def __float__(self) -> float: return float(self.data)
-    def __int__(self) -> int: return int(self.data)
+    def __bool__(self) -> bool: return bool(self.numpy())
+    def __float__(self) -> float: return float(self.numpy())
+    def __int__(self) -> int: return int(self.numpy())
     def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self)))
 
     def __setitem__(self, index, value):
@@ -244,6 +274,10 @@ class Tensor:
     def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
     def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
     def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
+    def __invert__(self) -> Tensor: return ops.equal(_mask("~", self), False)
+    def __and__(self, other: Any) -> Tensor: return ops.multiply(_mask("&", self), _mask("&", other))
+    def __or__(self, other: Any) -> Tensor: return ops.maximum(_mask("|", self), _mask("|", other))
+    __rand__, __ror__ = __and__, __or__
     __hash__ = object.__hash__
 
     def sum(self, axis=None, keepdims=False, **also) -> Tensor: return ops.sum(self, axis, keepdims, **also)
@@ -270,6 +304,43 @@ class Tensor:
     def log_softmax(self, axis: int = -1, **also) -> Tensor: return ops.log_softmax(self, axis, **also)
     T = property(lambda self: ops.transpose(self), doc="All axes in reverse order.")
     mT = property(lambda self: ops.swapaxes(self, -1, -2), doc="The last two axes swapped.")
+
+
+ELSEWHERE = {                                   # what torch's users look for on a Tensor, and where it is
+    "view": "x.reshape(…)", "permute": "x.transpose(…)", "unsqueeze": "mg.expand_dims(x, axis)", "numel": "x.size",
+    "expand": "mg.broadcast_to(x, shape)", "cuda": 'x.to("cuda")', "cpu": 'x.to("cpu")', "float": 'x.to("float32")',
+    "double": 'x.to("float64")', "half": 'x.to("float16")', "long": 'x.to("int64")', "clamp": "x.clip(low, high)",
+    "masked_fill": "mg.where(mask, value, x)", "requires_grad_": "x.requires_grad = True", "t": "x.T"}
+
+
+def _elsewhere(name: str, there: str) -> property:
+    """An attribute that is not there, and says where to find what it is called elsewhere."""
+    def tell(self: Tensor) -> None:
+        raise AttributeError(f"Tensor has no attribute {name!r}: type {there}", name=name, obj=self)
+    return property(tell)
+
+
+for _name, _there in ELSEWHERE.items():         # (a class with __getattr__ would take longer to find the attributes it has)
+    setattr(Tensor, _name, _elsewhere(_name, _there))
+
+
+def _mask(operator: str, x: Any) -> Any:
+    """x, known to hold booleans."""
+    kind = getattr(x, "dtype", np.dtype(type(x)))
+    if kind.kind != "b":
+        raise TypeError(f"{operator} is for booleans, such as x > 0, not for {kind}")
+    return x
+
+
+def check_own_places(array: Array) -> None:
+    """Refuse to write into an array that was broadcast: NumPy would refuse too, but CuPy writes into all that share a place.
+
+    Raises:
+        ValueError: several entries lie in one place.
+    """
+    if 0 in array.strides and any(n > 1 and not stride for n, stride in zip(array.shape, array.strides)):
+        raise ValueError(f"an array of shape {tuple(array.shape)} that was broadcast cannot be written into, since entries share "
+                         "their places: copy it first, mg.tensor(x)")
 
 
 def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:

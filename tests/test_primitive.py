@@ -207,3 +207,12 @@ def test_an_error_in_a_definition_is_told_by_the_op_it_happened_in():
         return mg.matmul(x, x)
     with pytest.raises(ValueError, match="^matmul"):
         outer(X)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: mg.sort(x, dim=0)[0], lambda x: mg.topk(x, 2, dim=0)[0], lambda x: mg.stack([x, x], dim=1)[:, 0],
+    lambda x: mg.flip(x, dim=0), lambda x: x.mean(dim=0, keepdim=True), lambda x: mg.var(x, dim=0), lambda x: mg.prod(x, dim=0),
+    lambda x: mg.gather(x, dim=0, ids=np.zeros((1, 3), int)), lambda x: x.sum(0, keepdim=True)])
+def test_torchs_names_for_axis_and_keepdims_are_taken_everywhere(call):
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    assert call(x).shape[-1] == 3

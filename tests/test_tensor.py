@@ -432,3 +432,33 @@ def test_whole_numbers_are_not_on_the_tape():
 
 def test_gradients_with_respect_to_nothing():
     assert grad(leaf(1.0).sum(), []) == []
+
+
+def test_masks_are_combined_as_in_numpy():
+    x = Tensor([1.0, -2.0, 3.0])
+    np.testing.assert_array_equal(~(x > 0) | (x > 2) & True, [False, True, True])
+    with pytest.raises(TypeError, match="& is for booleans, such as x > 0, not for float32"):
+        x & (x > 0)
+
+
+@pytest.mark.parametrize(("name", "there"), [("view", "reshape"), ("unsqueeze", "expand_dims"), ("cuda", "to")])
+def test_what_torch_users_look_for_is_named(name, there):
+    with pytest.raises(AttributeError, match=f"Tensor has no attribute '{name}'.*{there}"):
+        getattr(Tensor(1.0), name)
+
+
+def test_a_gradient_has_the_shape_of_its_tensor():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    x.grad = np.ones(2)
+    assert isinstance(x.grad, Tensor)
+    with pytest.raises(ValueError, match=r"a Tensor of shape \(2,\) is one of that shape, not 3"):
+        x.grad = 3
+
+
+def test_a_broadcast_array_is_not_written_into():
+    shared = np.ones(3)
+    x = Tensor(np.broadcast_to(shared, (2, 3)), requires_grad=True)
+    with pytest.raises(ValueError, match=r"an array of shape \(2, 3\) that was broadcast cannot be written into.*copy it first"):
+        x.copy_(2.0)
+    mg.tensor(x).copy_(2.0)
+    assert shared.tolist() == [1, 1, 1]

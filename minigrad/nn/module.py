@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import places
 from ..patterns import matches
 from ..tensor import Tensor
 
@@ -184,6 +185,7 @@ class Module:
 
 def _add_place(error: Exception, module: Module) -> None:
     """Note on the error where in the model it happened: each module it passes puts one step before the path so far."""
+    places.told(error)
     inner, path, note = getattr(error, "place", (None, "", None))
     if inner is not None:
         step = next((name for name, m in walk(module) if m is inner), "?")

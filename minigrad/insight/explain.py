@@ -1,0 +1,225 @@
+"""The backward pass told step by step: what arrives, by which rule it is passed on, to whom, and how large it is."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from .. import backend, ops
+from ..nn import Module
+from ..places import Line
+from ..tensor import _FREED, Node, Tensor, record
+from .rules import rule
+from .tape import Tape
+
+MANY_PATHS = 12                                 # up to this number, each path is followed by itself
+
+
+@dataclass
+class Passed:
+    """What a step passes on to one parent."""
+    input: str                                  # the op's name for it, and what it is called
+    name: str
+    rule: str
+    shape: tuple
+    norm: float
+    why: str                                    # why there is a sum or a change of dtype after the rule; mostly empty
+
+
+@dataclass
+class Step:
+    """One step of the backward pass."""
+    op: str
+    name: str                                   # what came out of it is called, if that is known and outside of a module
+    path: str                                   # of the module that made it
+    shape: tuple                                # of the gradient that arrives, and its norm √Σg²
+    norm: float
+    passed: list[Passed]
+    lines: list[Line]
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.op}" if self.name else self.op
+
+
+@dataclass
+class Explanation:
+    """A backward pass, in words.  Print it, or evaluate it in a notebook."""
+    title: str
+    steps: list[Step]
+    gradients: list[tuple[str, tuple, float]]   # (name, shape, norm) of what arrives at each leaf
+    contributions: list[tuple[str, float]] = field(default_factory=list)       # (path, norm), with `wrt`
+    remark: str = ""
+
+    def __str__(self) -> str:
+        told, before = [self.title, ""], []
+        for i, step in enumerate(self.steps, 1):
+            told.append(f"{i:3} {step}{f'  in {step.path}' if step.path else ''}   g {step.shape} ‖g‖ = {step.norm:.4g}")
+            told += [f"      {line}  {line.text}" for line in step.lines if step.lines != before]
+            before = step.lines
+            told += [f"    → {_called(p)}: {p.rule}   {p.shape} ‖·‖ = {p.norm:.4g}" + (f"\n        {p.why}" if p.why else "")
+                     for p in step.passed]
+        told += ["", "what arrives:", *(f"    {name} {shape} ‖·‖ = {norm:.6g}" for name, shape, norm in self.gradients)]
+        if self.contributions:
+            told += ["", "contributions:", *(f"    ‖·‖ = {norm:.6g}   {path}" for path, norm in self.contributions)]
+        return "\n".join([*told, *(["", self.remark] if self.remark else [])])
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for i, step in enumerate(self.steps, 1):
+            place = "".join(f"<br><small>{escape(f'{line}  {line.text}')}</small>" for line in step.lines)
+            passed = "".join(f"<div>→ <b>{escape(_called(p))}</b>: {escape(p.rule)} &nbsp; {p.shape} ‖·‖ = {p.norm:.4g}"
+                             + (f"<br><i>{escape(p.why)}</i>" if p.why else "") + "</div>" for p in step.passed)
+            rows.append((str(i), f"<b>{escape(str(step))}</b> {escape(step.path)}{place}",
+                         f"{step.shape}<br>‖g‖ = {step.norm:.4g}", passed))
+        rows += [("", f"<b>{escape(name)}</b>", str(shape), f"‖·‖ = {norm:.6g}") for name, shape, norm in self.gradients]
+        rows += [("", "contribution", f"‖·‖ = {norm:.6g}", escape(path)) for path, norm in self.contributions]
+        body = "".join("<tr>" + "".join(f"<td style='text-align:left;vertical-align:top'>{cell}</td>" for cell in row) + "</tr>"
+                       for row in [("", "<b>step</b>", "<b>what arrives</b>", "<b>what is passed on</b>"), *rows])
+        return f"<p><b>{escape(self.title)}</b></p><table>{body}</table><p>{escape(self.remark)}</p>"
+
+
+def _called(p: Passed) -> str:
+    return f"{p.input} = {p.name}" if p.name not in ("", p.input) else p.input
+
+
+def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None) -> Explanation:
+    """Tell the backward pass from `loss`, step by step.
+
+    The tape, every `.grad` and all versions stay as they are; hooks are not called.  For the lines of your program and the
+    modules of a model, make the loss inside `with mg.insight.recording():`.
+
+    Args:
+        loss: one number, or anything that a backward pass may start from (then the gradient of its sum is told).
+        wrt: tell only of the steps that lead to this Tensor, and what each path to it contributes.
+        model: whose names the parameters are told by, if the tape was not recorded.
+
+    Raises:
+        ValueError: loss has no tape, or does not depend on wrt.
+        RuntimeError: a backward pass has already freed the tape.
+    """
+    tape = Tape(loss, model)
+    if wrt is not None and getattr(wrt, "node", None) not in tape.nodes:
+        raise ValueError("the loss does not depend on wrt: give a Tensor with requires_grad=True that it was made from")
+    wanted = set(tape.nodes) if wrt is None else _leading_to(wrt.node, tape)
+    steps, gradients = [], {}
+    with record(False):
+        for node, g, passed in walk(tape, wanted):
+            if node.step is None or wrt is not None and node is wrt.node:
+                gradients[node] = g
+                if node.step is None:
+                    continue
+            told = [_passed(tape, node, i, raw, gx) for i, (raw, gx) in enumerate(passed)
+                    if gx is not None and node.parents[i] in wanted]
+            if told:
+                path = tape.path(node)
+                name = "" if path else tape.names.get(node, "")
+                steps.append(Step(node.step.name, name, path, g.shape, _norm(g), told, tape.lines(node)))
+        arrived = [(tape.name(node), g.shape, _norm(g)) for node, g in gradients.items()]
+        ways, remark = ([], "") if wrt is None else _contributions(tape, wrt.node, wanted, gradients[wrt.node])
+    many = f"{len(steps)} steps back, {len(arrived)} {'leaf' if len(arrived) == 1 else 'leaves'}"
+    hint = "" if any(step.lines for step in steps) else \
+        "To see the lines of your program here, make the loss inside `with mg.insight.recording():`."
+    title = f"The gradient of {tape.names.get(loss.node, 'a Tensor')}, of shape {loss.shape}: {many}"
+    return Explanation(title, steps, arrived, ways, "\n".join(filter(None, [remark, hint])))
+
+
+def walk(tape: Tape, wanted: set[Node]) -> Iterator[tuple[Node, Any, list]]:
+    """(node, its gradient, [(what its rule gives, the same with broadcasting undone) for each parent]), the newest node first.
+
+    What `tensor.carry_back` does, but slowly, on every wanted node, and leaving everything as it was.
+    """
+    pending = {tape.y.node: backend.of(tape.y.data).xp.ones_like(tape.y.data)}
+    for node in tape.nodes:
+        if node not in wanted or node not in pending:
+            continue
+        g = pending.pop(node)
+        passed = _pull(node, g)
+        for parent, (_, gx) in zip(node.parents, passed):
+            if gx is not None and parent in wanted:
+                pending[parent] = gx if parent not in pending else pending[parent] + gx
+        yield node, g, passed
+
+
+def _pull(node: Node, g: Any) -> list[tuple[Any, Any]]:
+    """For each parent what the step's rule gives, and that in the parent's shape and dtype."""
+    if node.step is None:
+        return []
+    if node.saved is _FREED:
+        raise RuntimeError("a backward pass has freed this tape: explain the loss before loss.backward(), or go back with "
+                           "loss.backward(retain_graph=True)")
+    if any(x.version != version for x, version in node.guards):
+        raise RuntimeError(f"a Tensor that {node.step.name} needs was written into since the forward pass, by an optimiser step "
+                           "say: explain the loss before")
+    pulled = [np.asarray(gx) if isinstance(gx, np.generic) else gx for gx in node.step.pull(node, node.saved, g, False)]
+    return [(gx, gx if gx is None else ops.astype(ops.sum_to(gx, parent.shape), parent.dtype))
+            for parent, gx in zip(node.parents, pulled)]
+
+
+def _passed(tape: Tape, node: Node, i: int, raw: Any, gx: Any) -> Passed:
+    input, parent = tape.inputs(node)[i], node.parents[i]
+    why = ""
+    if raw.shape != gx.shape:
+        lead = len(raw.shape) - len(gx.shape)
+        axes = [*range(lead), *(i + lead for i, n in enumerate(gx.shape) if n == 1 and raw.shape[i + lead] != 1)]
+        why = (f"then summed from {raw.shape} over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}: "
+               f"{input} {gx.shape} was broadcast along {'it' if len(axes) == 1 else 'them'}, so each entry was used many times, "
+               "and gradients of many uses add up")
+    elif raw.dtype != gx.dtype:
+        why = f"then from {raw.dtype} to {gx.dtype}, {input}'s own dtype"
+    name = tape.names.get(parent, "" if parent.step is None else parent.step.name)
+    return Passed(input, name, rule(node.step.name, tape.op(node), input), gx.shape, _norm(gx), why)
+
+
+def _norm(g: Any) -> float:
+    return float(np.linalg.norm(backend.of(g).to_numpy(g).astype(np.float64)))
+
+
+def _leading_to(target: Node, tape: Tape) -> set[Node]:
+    """The nodes on a path from the end of the tape to the target."""
+    reach = {target}
+    for node in reversed(tape.nodes):           # the oldest first: parents are judged before what was made of them
+        if not reach.isdisjoint(node.parents):
+            reach.add(node)
+    return reach
+
+
+def _contributions(tape: Tape, target: Node, wanted: set[Node], total: Any) -> tuple[list[tuple[str, float]], str]:
+    """What arrives at the target by each path, or, if there are very many, by each of its uses; and what they add up to."""
+    count = {target: 1}
+    for node in reversed(tape.nodes):
+        if node in wanted and node is not target:
+            count[node] = sum(count[parent] for parent in node.parents if parent in wanted)
+    many = count[tape.y.node]
+    found = list(_each_path(tape, target, wanted) if many <= MANY_PATHS else _each_use(tape, target, wanted))
+    rest = abs(sum(g.astype(np.float64) for _, g in found) - backend.of(total).to_numpy(total)).max(initial=0.0)
+    name = tape.names.get(target, "wrt")
+    told = f"{many} path{'s lead' if many != 1 else ' leads'} to {name}"
+    if many > MANY_PATHS:
+        told += f", too many to follow each by itself, through {len(found)} use{'s' * (len(found) != 1)} of it"
+    return ([(path, _norm(g)) for path, g in found],
+            f"{told}.  The sum of the contributions is its gradient: the largest difference is {rest:.1e}.")
+
+
+def _each_path(tape: Tape, target: Node, wanted: set[Node]) -> Iterator[tuple[str, Any]]:
+    """Carry the gradient along one path at a time.  The rules are linear in g, so the paths add up to the whole."""
+    stack = [(tape.y.node, backend.of(tape.y.data).xp.ones_like(tape.y.data), [])]
+    while stack:
+        node, g, way = stack.pop()
+        if node is target:
+            yield " ← ".join([*way, tape.names.get(target, "wrt")]), backend.of(g).to_numpy(g)
+            continue
+        for i, (parent, (_, gx)) in reversed(list(enumerate(zip(node.parents, _pull(node, g))))):
+            if parent in wanted and gx is not None:
+                stack.append((parent, gx, [*way, f"{node.step.name}({tape.inputs(node)[i]})"]))
+
+
+def _each_use(tape: Tape, target: Node, wanted: set[Node]) -> Iterator[tuple[str, Any]]:
+    """What each step that used the target passes to it."""
+    for node, _, passed in walk(tape, wanted):
+        for i, (parent, (_, gx)) in enumerate(zip(node.parents, passed)):
+            if parent is target and gx is not None:
+                place = tape.path(node) and f" in {tape.path(node)}"
+                yield f"{node.step.name}({tape.inputs(node)[i]}){place}", backend.of(gx).to_numpy(gx)

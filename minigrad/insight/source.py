@@ -1,0 +1,179 @@
+"""The tape as a program in plain NumPy, forward and backward, that anybody can read and run."""
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..backend import numpy_kernels
+from ..nn import Module
+from ..tensor import Node, Tensor, carry_back, record
+from .program import embedded, kept, laid_out, tidy
+from .recording import NOTES
+from .rules import rule
+from .tape import Tape
+from .tracing import Trace, Traced, tracing
+
+EMBEDDED = 1 << 20                              # entries that are written into the program itself; more go into a file beside it
+
+
+def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module | None = None) -> str:
+    """A NumPy program that computes `loss` and all its gradients, bit for bit as `loss.backward()` does.
+
+    The loss must be made inside `with mg.insight.recording(kernels=False):`, so that what the tape holds are plain steps.  The
+    program is made by running those steps, and then the backward pass, on arrays that write down what is done to them.
+
+    Args:
+        path: where to write the program, "steps.py" say; its numbers then go into "steps.npz" beside it.  Without a path they
+            stand in the program itself.
+        model: whose names the parameters get, if the loss was not made by a Module.
+
+    Returns:
+        The program.  It needs NumPy and nothing else, and leaves the gradients in `gradients`, by name.
+
+    Raises:
+        ValueError: the tape was not recorded, or with kernels; something changed since; too many numbers, and no path.
+    """
+    tape = Tape(loss, model)
+    _check(tape)
+    with tracing() as trace:
+        with record(True):
+            made = _forward(tape, trace)
+        trace.lines += ["", "", "# Backward: from the last step to the first.  g_x is d(loss)/dx."]
+        found = carry_back(made[tape.y.node], None, None, False, False)
+        return _assembled(trace, _gradients(tape, trace, made, found), path)
+
+
+def _check(tape: Tape) -> None:
+    """Refuse a tape that cannot be told in full."""
+    how = "make the loss inside `with mg.insight.recording(kernels=False):`"
+    for node in tape.steps:
+        if node not in NOTES:
+            raise ValueError(f"the step {node.step.name} was not recorded, and a tape by itself keeps what the way back needs, "
+                             f"not the way forward: {how}")
+        if hasattr(node.step, "plan"):
+            raise ValueError(f"the step {node.step.name} ran as a fused kernel, whose last bits differ from what it means: {how}")
+        if NOTES[node].y.dtype.kind == "V":
+            raise ValueError("NumPy by itself knows no bfloat16: use .to('float32')")
+        if not isinstance(NOTES[node].y, np.ndarray):
+            raise ValueError("this tape is not on the CPU: move model and data with .to('cpu') first")
+
+
+def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
+    """Run the steps again, on traced arrays and so on a tape of their own."""
+    made: dict[Node, Tensor] = {}
+    before = None
+    for leaf in tape.leaves:
+        x = next(x for node in tape.steps for x in NOTES[node].inputs if isinstance(x, Tensor) and x.node is leaf)
+        made[leaf] = Tensor(trace.constant(x.data, tape.name(leaf)), requires_grad=True)
+    uses = Counter(parent for node in tape.steps for parent in node.parents)
+    for node in reversed(tape.steps):
+        note = NOTES[node]
+        where = "   ".join(filter(None, [tape.place(node), *(f"{line}  {line.text:.80}" for line in tape.lines(node)[-1:])]))
+        if where != before:
+            trace.comment(where)
+            before = where
+        inputs = tuple(_given(trace, x, name, made) for x, name in zip(note.inputs, note.names, strict=True))
+        options = tuple(_wrapped(trace, option, name) for option, name in zip(note.options, note.op.options, strict=True))
+        y = note.op.run(inputs, options)
+        if y.data.array.tobytes() != note.y.tobytes():
+            raise ValueError(f"{node.step.name} gives something else now: a Tensor was written into since it was recorded "
+                             "(by an optimiser step, say), or the op draws random numbers")
+        made[node] = y
+        own = trace.call_it(y.data, tape.names.get(node) or node.step.name)
+        if node is tape.y.node:
+            own = trace.names[y.data.id] = "loss"
+        if node in tape.names or node is tape.y.node:
+            trace.firm.add(y.data.id)
+        trace.known[id(note.y)] = y.data        # where the same array is met again, detached, it is not a new constant
+        parents = [trace.names[made[parent].data.id] + (f"_by_{own}" if uses[parent] > 1 else "") for parent in node.parents]
+        rules = ", ".join(f"{name}: {rule(node.step.name, note.op, name)}" for name in tape.inputs(node))
+        place = f" in {path}" if (path := tape.path(node)) else ""
+        y.node.step = _Told(y.node.step, trace, f"{own}: back through {node.step.name}{place}.  {rules}", f"g_{own}", parents)
+    return made
+
+
+def _given(trace: Trace, x: Any, name: str | None, made: dict[Node, Tensor]) -> Any:
+    """An input of a step: what was made before, or a constant."""
+    if isinstance(x, Tensor):
+        return made[x.node] if x.node in made else Tensor(trace.constant(x.data, name or "constant"))
+    return _wrapped(trace, x, name or "constant")
+
+
+def _wrapped(trace: Trace, value: Any, name: str) -> Any:
+    if isinstance(value, np.ndarray):
+        return trace.constant(value, name)
+    return tuple(_wrapped(trace, part, name) for part in value) if type(value) is tuple else value
+
+
+class _Told:
+    """A step of the traced tape that says in the program where it begins, and what its gradients are called."""
+    def __init__(self, step: Any, trace: Trace, story: str, own: str, parents: list[str]):
+        self.step, self.name, self.trace, self.story, self.own, self.parents = step, step.name, trace, story, own, parents
+
+    def pull(self, node: Node, saved: tuple, g: Traced, again: bool) -> list:
+        self.trace.comment(self.story)
+        _settle(self.trace, g, self.own)
+        pulled = self.step.pull(node, saved, g, again)
+        for i, (parent, name) in enumerate(zip(node.parents, self.parents)):
+            if isinstance(pulled[i], Traced):
+                if pulled[i].shape != parent.shape:
+                    pulled[i] = ops.sum_to(pulled[i], parent.shape)            # the tape would, but could not give it a name
+                if self.trace.call_it(pulled[i], f"g_{name}") == self.trace.names[g.id]:
+                    self.trace.lines.append(f"# g_{name} is {self.trace.names[g.id]} itself")
+        return pulled
+
+
+def _settle(trace: Trace, g: Traced, name: str) -> None:
+    """Name a gradient that is complete; what was one contribution to it until now becomes the whole."""
+    trace.call_it(g, name, again=trace.names.get(g.id, "").startswith(f"{name}_by_"))
+    trace.firm.add(g.id)
+
+
+def _gradients(tape: Tape, trace: Trace, made: dict[Node, Tensor], found: dict[Node, Tensor]) -> dict[str, Traced]:
+    """The gradients of the leaves by name.  The tape gives copies, lest somebody write into them; a program needs none."""
+    copies = dict(re.findall(r"^(v\d+) = np\.array\((v\d+), ", "\n".join(trace.lines), re.M))
+    traced, gradients = {value.id: value for value in trace.known.values()}, {}
+    for leaf in tape.leaves:
+        if made[leaf].node in found:
+            g, variable = found[made[leaf].node].data, trace.names[made[leaf].data.id]
+            g = traced[copies.get(g.id, g.id)]
+            _settle(trace, g, f"g_{variable}")
+            name = tape.name(leaf)
+            gradients[variable if name in gradients or name == "leaf" else name] = g
+    return gradients
+
+
+def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | None) -> str:
+    """The whole program: what it starts from, its steps, and the gradients by name."""
+    steps = tidy(trace.lines, trace.names, {value.id: value.shape for value in trace.known.values()}, trace.firm)
+    used = set(re.findall(r"\w+", "\n".join(steps)))
+    constants = {name: array for key, array in trace.constants.items() if (name := trace.names[key]) in used}
+    if path is None and sum(array.size for array in constants.values()) > EMBEDDED:
+        raise ValueError(f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
+                         'in it: give path="steps.py", and they go into steps.npz beside it')
+    helpers = [inspect.getsource(part) for part in ((numpy_kernels._log_odds, numpy_kernels.erf) if "erf" in used else ())]
+    given = [f"{name} = {embedded(array) if path is None else kept(name, array)}  # {array.shape}"
+             for name, array in constants.items()]
+    if any("laid_out(" in line for line in given):
+        helpers.append(inspect.getsource(laid_out))
+    text = "\n".join([
+        '"""A loss and its gradients, step by step, as minigrad computed them: run it, or read it."""',
+        *(["import math", ""] if helpers and "erf" in used else []), "import numpy as np", "", "",
+        *("\n".join([helper, ""]) for helper in helpers), "# What it starts from.",
+        *([] if path is None else ['data = np.load(__file__[:-3] + ".npz")']), *given, "", "# Forward.", *steps, "",
+        "gradients = {", *(f"    {name!r}: {trace.names[g.id]}," for name, g in gradients.items()), "}", "",
+        'if __name__ == "__main__":', "    for name, g in gradients.items():",
+        '        print(f"{name:40} {str(g.shape):16} norm {np.linalg.norm(g):.9g}")', ""])
+    if path is not None:
+        path = Path(path)
+        if path.suffix != ".py":
+            raise ValueError(f"path={str(path)!r} is to be a Python program: let it end in .py")
+        path.write_text(text, encoding="utf-8")
+        np.savez(path.with_suffix(".npz"), **constants)
+    return text

@@ -1,0 +1,261 @@
+"""An array that writes down what is done to it, as lines of NumPy.
+
+It is a third array library for `backend.of`, next to NumPy and CuPy: every op, every rule and the backward pass itself run
+on it as they are, and leave behind the program of what they did.  It has no kernels, so definitions are followed.
+"""
+from __future__ import annotations
+
+import keyword
+import operator
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..backend import Backend, numpy_kernels
+
+RESERVED = ("np", "math", "data", "erf", "loss", "gradients", "name", "g", "laid_out")    # what a program calls its own
+
+
+class Trace:
+    """The lines written so far, and the constants they start from.  A variable is called v0, v1, … until it is given a name."""
+    def __init__(self):
+        self.lines: list[str] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.names: dict[str, str] = {}
+        self.known: dict[int, Traced] = {}      # by the id of its array
+        self.firm: set[str] = set()             # variables that keep a line of their own
+        self.numbers = count()
+
+    def comment(self, text: str) -> None:
+        """A line of its own."""
+        self.lines += ["", f"# {text}"]
+
+    def call_it(self, value: Traced, name: str, again: bool = False) -> str:
+        """Give a variable a name, of which the first stays unless told `again`; returns the one it has."""
+        if value.id not in self.names or again:
+            self.names.pop(value.id, None)
+            name = re.sub(r"\W", "_", name.removeprefix("self."))
+            name = f"layer_{name}" if name[:1].isdigit() else f"{name}_" if name in RESERVED or keyword.iskeyword(name) else name
+            taken, unique, i = set(self.names.values()), name, 1
+            while unique in taken:
+                i += 1
+                unique = f"{name}_{i}"
+            self.names[value.id] = unique
+        return self.names[value.id]
+
+    def constant(self, array: np.ndarray, name: str = "constant") -> Traced:
+        """An array that the program starts from."""
+        if id(array) not in self.known:
+            new = Traced(self, array)
+            self.constants[new.id] = array
+            self.call_it(new, name)
+        return self.known[id(array)]
+
+    def text(self, value: Any) -> str:
+        """What to write for an argument."""
+        if isinstance(value, Traced):
+            return value.id
+        if isinstance(value, np.ndarray):
+            return self.constant(value).id
+        if isinstance(value, (tuple, list)):
+            inside = ", ".join(map(self.text, value))
+            return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+        if isinstance(value, slice):
+            return f"slice({self.text(value.start)}, {self.text(value.stop)}, {self.text(value.step)})"
+        if isinstance(value, np.generic):
+            return f"np.{value.dtype}({self.text(value.item())})"
+        if isinstance(value, np.dtype) or isinstance(value, type) and issubclass(value, np.generic):
+            return f"np.{np.dtype(value).name}" if np.dtype(value).isbuiltin else repr(np.dtype(value).name)
+        if isinstance(value, float) and not np.isfinite(value):
+            return {"inf": "np.inf", "-inf": "-np.inf"}.get(str(value), "np.nan")
+        if isinstance(value, type) or value is Ellipsis:
+            return getattr(value, "__name__", "...")
+        return repr(value)
+
+    def call(self, code: str, function: Any, args: tuple, kwargs: dict) -> Any:
+        """Compute function(*args, **kwargs), and write it down as `code`, if an array comes out."""
+        result = function(*map(bare, args), **{name: bare(value) for name, value in kwargs.items()})
+        for given in (*args, *kwargs.values()):
+            if isinstance(given, Traced) and result is given.array:            # nothing was done, or it was done in place
+                if "out" in kwargs:
+                    self.lines.append(code)
+                return given
+        if result is None:
+            self.lines.append(code)
+            return None
+        if not isinstance(result, (np.ndarray, np.generic)):
+            return result
+        if isinstance(result, np.generic):      # what an op does to its result: see primitive.py
+            result, code = np.asarray(result), f"np.asarray({code})"
+        new = Traced(self, result)
+        self.lines.append(f"{new.id} = {code}")
+        return new
+
+    def arguments(self, args: tuple, kwargs: dict) -> str:
+        """What stands between the brackets of a call."""
+        return ", ".join([*map(self.text, args), *(f"{name}={self.text(value)}" for name, value in kwargs.items())])
+
+
+def bare(value: Any) -> Any:
+    """A value without its tracing, inside tuples and lists too."""
+    if isinstance(value, Traced):
+        return value.array
+    if type(value) in (tuple, list):
+        return type(value)(map(bare, value))
+    return value
+
+
+class Traced:
+    """A NumPy array under a name in a Trace."""
+    __slots__ = ("trace", "array", "id")
+    __hash__ = None
+
+    def __init__(self, trace: Trace, array: np.ndarray):
+        self.trace, self.array = trace, array
+        self.id = f"v{next(trace.numbers)}"
+        trace.known.setdefault(id(array), self)  # which keeps the array, so that its id stays its own
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+    strides = property(lambda self: self.array.strides)
+    flags = property(lambda self: self.array.flags)
+    base = property(lambda self: self.array.base)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.array, name)
+        if not callable(method):                # a view, such as .T
+            return self.trace.call(f"{self.id}.{name}", lambda: method, (), {})
+        if name in ("item", "tolist"):
+            return method
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            code = f"{self.id}.{name}({self.trace.arguments(args, kwargs)})"
+            return self.trace.call(code, lambda _, *a, **k: method(*a, **k), (self, *args), kwargs)
+        return traced
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if isinstance(kwargs.get("out"), tuple) and len(kwargs["out"]) == 1:
+            kwargs["out"] = kwargs["out"][0]
+        return self.trace.call(f"{name}({self.trace.arguments(args, kwargs)})", getattr(ufunc, method), args, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
+        return self.trace.call(f"{name}({self.trace.arguments(args, kwargs)})", function, args, kwargs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.trace.call(f"{self.id}[{_index(self.trace, index)}]", lambda a, i: a[i], (self, index), {})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        there, given = self.array[bare(index)], bare(value)
+        if _same_place(there, given):           # the last act of `x[i] += y`, which has happened already
+            return
+        self.array[bare(index)] = given
+        self.trace.lines.append(f"{self.id}[{_index(self.trace, index)}] = {self.trace.text(value)}")
+
+    def __len__(self) -> int: return len(self.array)
+    def __bool__(self) -> bool: return bool(self.array)
+    def __int__(self) -> int: return int(self.array)
+    def __float__(self) -> float: return float(self.array)
+    def __index__(self) -> int: return self.array.__index__()
+    def __iter__(self): return (self[i] for i in range(len(self)))
+
+
+def _same_place(a: Any, b: Any) -> bool:
+    return all(isinstance(x, np.ndarray) for x in (a, b)) and \
+        (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+
+
+def _index(trace: Trace, index: Any) -> str:
+    if not isinstance(index, tuple):
+        return _slice(trace, index)
+    return ", ".join(_slice(trace, list(part) if isinstance(part, tuple) else part) for part in index) or "()"
+
+
+def _slice(trace: Trace, part: Any) -> str:
+    if not isinstance(part, slice):
+        return trace.text(part)
+    start, stop = ("" if edge is None else trace.text(edge) for edge in (part.start, part.stop))
+    return f"{start}:{stop}" + ("" if part.step is None else f":{trace.text(part.step)}")
+
+
+def _operator(name: str, symbol: str) -> None:
+    """Give Traced an operator, its mirror image, and its way of writing in place."""
+    compute, write = getattr(operator, f"__{name}__"), getattr(operator, f"__i{name}__", None)
+
+    def forward(self, other):
+        return self.trace.call(f"{self.id} {symbol} ({self.trace.text(other)})", compute, (self, other), {})
+
+    def mirrored(self, other):
+        return self.trace.call(f"({self.trace.text(other)}) {symbol} {self.id}", compute, (other, self), {})
+
+    def in_place(self, other):
+        write(self.array, bare(other))
+        self.trace.lines.append(f"{self.id} {symbol}= {self.trace.text(other)}")
+        return self
+    for prefix, function in (("", forward), ("r", mirrored), ("i", in_place)):
+        setattr(Traced, f"__{prefix}{name}__", function)
+
+
+def _unary(name: str, symbol: str) -> None:
+    compute = getattr(operator, f"__{name}__")
+    setattr(Traced, f"__{name}__", lambda self: self.trace.call(f"{symbol}({self.id})", compute, (self,), {}))
+
+
+for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+                       "matmul": "@", "and": "&", "or": "|", "xor": "^", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
+                       "gt": ">", "ge": ">="}.items():
+    _operator(_name, _symbol)
+for _name, _symbol in {"neg": "-", "invert": "~", "abs": "abs"}.items():
+    _unary(_name, _symbol)
+
+
+class _NumPy:
+    """numpy, or something in it, whose calls are written down."""
+    def __init__(self, trace: Trace, target: Any = np, path: str = "np"):
+        self.trace, self.target, self.path = trace, target, path
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.target, name)
+        if isinstance(found, type) or not (callable(found) or isinstance(found, ModuleType)):
+            return found                        # a dtype, a number
+        return _NumPy(self.trace, found, f"{self.path}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        code = f"{self.path}({self.trace.arguments(args, kwargs)})"
+        if self.path == "np.add.reduce":        # which is what `sum` calls, too
+            x, axis, *_, keepdims = args
+            options = ([] if axis is None else [self.trace.text(axis)]) + (["keepdims=True"] if keepdims else [])
+            code = f"{x.id}.sum({', '.join(options)})"
+        return self.trace.call(code, self.target, args, kwargs)
+
+
+def _library(trace: Trace) -> Backend:
+    """The answers to the questions on which array libraries differ."""
+    return Backend(name="cpu", xp=_NumPy(trace), array=Traced, to_numpy=bare, kernels={},
+                   erf=lambda x: trace.call(f"erf({x.id})", numpy_kernels.erf, (x,), {}),
+                   share=lambda work, pieces: [work(piece) for piece in pieces])
+
+
+_one_at_a_time = Lock()
+
+
+@contextmanager
+def tracing() -> Iterator[Trace]:
+    """An empty Trace, in which everything done to traced arrays in the body is written down."""
+    with _one_at_a_time:                        # arrays made of nothing, by zeros say, go into the trace of the moment
+        trace = Trace()
+        backend.register(_library(trace))
+        try:
+            yield trace
+        finally:
+            backend.register(_library(Trace()))                                # and lets go of this one

@@ -1,0 +1,93 @@
+"""Where in the user's program are we?  The line that is running, and what the values it works on are called there.
+
+Asked only when something is to be told: an error, or a step of the tape that somebody looks at.  Until then it costs nothing.
+"""
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+LAYERS = ("nn", "pretrained")                   # the rooms in which a line of ours tells a user something,
+MEANINGS = (*LAYERS, "functional", "losses")    # and those whose names for values may be worth having
+
+
+class Line(NamedTuple):
+    """A line of source; as a string "train.py:12"."""
+    file: str
+    number: int
+
+    @property
+    def text(self) -> str:
+        """What stands there; empty if the source is not to be had."""
+        return linecache.getline(self.file, self.number).strip()
+
+    def __str__(self) -> str:
+        path = Path(self.file)
+        return f"{'cell' if 'ipykernel' in self.file else path.name}:{self.number}"
+
+
+def frames(frame: FrameType | None = None) -> Iterator[FrameType]:
+    """The functions that are running, from this one (the caller, by default) outwards."""
+    frame = sys._getframe(1) if frame is None else frame
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def room(frame: FrameType) -> str | None:
+    """Which of minigrad's rooms a function stands in; None for a user's."""
+    package, _, rest = frame.f_globals.get("__name__", "").partition(".")
+    return rest.partition(".")[0] if package == "minigrad" else None
+
+
+def telling(frame: FrameType, rooms: Sequence[str] = LAYERS) -> Iterator[FrameType]:
+    """The functions that tell a user something, the innermost first: those in `rooms`, and as the last one the user's own."""
+    for f in frames(frame):
+        here = room(f)
+        if here is None or here in rooms:
+            yield f
+        if here is None:
+            return
+
+
+def line(frame: FrameType) -> Line:
+    """The line that a function has reached."""
+    return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def names(values: Sequence[Any], frame: FrameType, rooms: Sequence[str] = LAYERS) -> list[str | None]:
+    """What each value is called in the user's function, as a variable or as `self.name`; if it is not, in one of `rooms`."""
+    found: dict[int, str] = {}
+    wanted = {id(value) for value in values if hasattr(value, "shape")}        # one 2 is like another, an array is not
+    for f in telling(frame, rooms):
+        owner = getattr(f.f_locals.get("self"), "__dict__", {})
+        called = {**(f.f_globals if room(f) is None else {}), **{f"self.{name}": v for name, v in owner.items()}, **f.f_locals}
+        found.update({id(value): name for name, value in called.items() if id(value) in wanted and not name.startswith("_")})
+    return [found.get(id(value)) for value in values]
+
+
+def told(error: Exception, labels: Sequence[str] = (), values: Sequence[Any] = ()) -> None:
+    """Note on an error of ours, once, the user's line that led to it, and what is called how there.
+
+    `labels` are the names that the message has for the `values`.
+    """
+    if hasattr(error, "line"):
+        return
+    trace, inner = error.__traceback__, []
+    while trace is not None:
+        inner.append((trace.tb_frame, trace.tb_lineno))
+        trace = trace.tb_next
+    if inner and room(inner[-1][0]) is None:    # the user's own code has failed: it speaks for itself
+        return
+    outer = ((f, f.f_lineno) for f in frames(sys._getframe(1)))
+    frame, number = next(((f, n) for f, n in [*reversed(inner), *outer] if room(f) is None), (None, 0))
+    if frame is not None:
+        error.line = Line(frame.f_code.co_filename, number)
+        called = zip(labels, names(values, sys._getframe(1)))
+        called = ", ".join(f"{label} is {name}" for label, name in called if name not in (None, label))
+        where = f"at {error.line}: {error.line.text}" if error.line.text else f"at {error.line}"
+        error.add_note("; ".join(filter(None, [called, where])))
