@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -70,7 +69,8 @@ def silu(x):
     return x * ops.sigmoid(x)
 
 
-def relu6(x):
+@definition
+def relu6(x, /):
     """min(max(x, 0), 6); the gradient at 0 and at 6 is 0, as in torch (Howard et al. 2017)."""
     return ops.relu(ops.where(x >= 6, 6, x))
 
@@ -86,14 +86,19 @@ def layer_norm(x, normalized_shape: int | Sequence[int], weight=None, bias=None,
     y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last few, which
     are then normalised together, and is the shape of weight and bias, if they are given.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    x = x if is_float(x.dtype) else ops.astype(x, "float32")
-    if tuple(x.shape[-len(shape):]) != shape:
-        raise ValueError(f"layer_norm over {shape} was given {tuple(x.shape)}: the last axes must be those")
-    if len(shape) == 1:
+    x, axes = _normalized("layer_norm", x, normalized_shape)
+    if axes == 1:
         return _layer_norm(x, weight, bias, eps)
     weight, bias = (p if p is None else ops.flatten(p) for p in (weight, bias))
-    return ops.reshape(_layer_norm(ops.flatten(x, -len(shape)), weight, bias, eps), x.shape)
+    return ops.reshape(_layer_norm(ops.flatten(x, -axes), weight, bias, eps), x.shape)
+
+
+def _normalized(name, x, normalized_shape):
+    """x in a floating dtype, and how many of its last axes are normalised, once it is known that their sizes are as said."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if tuple(x.shape[-len(shape):]) != shape:
+        raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
+    return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
 
 @definition
@@ -106,11 +111,14 @@ def _layer_norm(x, weight, bias, /, eps):
     return y if bias is None else y + bias
 
 
-def rms_norm(x, normalized_shape: int, weight=None, eps: float | None = None):
-    """x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019, eq. 4); eps None is the dtype's smallest step."""
-    if x.shape[-1:] != (normalized_shape,):
-        raise ValueError(f"rms_norm over {normalized_shape} was given {tuple(x.shape)}: the last axis must be that long")
-    y = x / ops.sqrt(ops.mean(x * x, -1, True) + (_smallest_step(x.dtype) if eps is None else eps))
+def rms_norm(x, normalized_shape: int | Sequence[int], weight=None, eps: float | None = None):
+    """x / √(mean(x²) + eps) · weight over the last axis, or the last few (Zhang & Sennrich 2019, eq. 4).
+
+    `normalized_shape` is as for `layer_norm`; eps None is the dtype's smallest step.
+    """
+    x, axes = _normalized("rms_norm", x, normalized_shape)
+    square = ops.mean(x * x, tuple(range(-axes, 0)), True)
+    y = x / ops.sqrt(square + (_smallest_step(x.dtype) if eps is None else eps))
     return y if weight is None else y * weight
 
 
@@ -135,28 +143,45 @@ def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, t
     In training by the batch's statistics, which are also written into the running ones: running ← (1 - momentum) running +
     momentum · batch, the variance there with n - 1 in its denominator, as torch has it.  Else by the running statistics.
     """
-    shape = (1, -1, *[1] * (len(x.shape) - 2))
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
-        scale = 1 / ops.sqrt(running_var + eps)
-        weight, shift = scale if weight is None else scale * weight, running_mean
-        return _per_channel(x - ops.reshape(shift, shape), weight, bias)
-    axes, n = (0, *range(2, len(x.shape))), math.prod(x.shape) // (x.shape[1] or 1)
+        return _per_channel(x, *batch_norm_scale_and_shift(running_mean, running_var, weight, bias, eps))
+    n = math.prod(x.shape) // (x.shape[1] or 1)
     if n < 2:
         raise ValueError(f"batch_norm: in training each channel needs more than one value, x {tuple(x.shape)} has {n}: "
                          "use a larger batch, or model.eval()")
+    x = x if is_float(x.dtype) else ops.astype(x, "float32")
+    statistics = backend.of(as_array(x)).xp.empty((2, x.shape[1]), np.result_type(x.dtype, np.float32))
+    y = _batch_norm(x, weight, bias, statistics, eps)
+    if running_mean is not None:
+        mean, variance = statistics
+        with no_grad():
+            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
+            running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
+    return y
+
+
+def batch_norm_scale_and_shift(running_mean, running_var, weight=None, bias=None, eps: float = 1e-5):
+    """batch_norm outside training as x · scale + shift: two vectors (C,)."""
+    scale = 1 / ops.sqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    return scale, -running_mean * scale if bias is None else bias - running_mean * scale
+
+
+@definition
+def _batch_norm(x, weight, bias, /, statistics, eps):
+    """batch_norm by the batch's mean and variance (n in its denominator), which are also put into `statistics` (2, C)."""
+    axes = (0, *range(2, len(x.shape)))
     mean = ops.mean(x, axes, True)
     centred = x - mean
     variance = ops.mean(centred * centred, axes, True)
-    if running_mean is not None:
-        with no_grad():
-            running_mean.copy_(running_mean * (1 - momentum) + ops.reshape(mean, (-1,)) * momentum)
-            running_var.copy_(running_var * (1 - momentum) + ops.reshape(variance, (-1,)) * (momentum * n / (n - 1)))
+    statistics[0], statistics[1] = (as_array(moment).reshape(-1) for moment in (mean, variance))
     return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
 
 
-def _per_channel(x, weight, bias):
+@definition
+def _per_channel(x, weight, bias, /):
     """x · weight + bias, one of each for every channel (axis 1)."""
     shape = (1, -1, *[1] * (len(x.shape) - 2))
     x = x if weight is None else x * ops.reshape(weight, shape)
@@ -165,26 +190,8 @@ def _per_channel(x, weight, bias):
 
 def dropout(x, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None):
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
-    keep = _keep(x, x.shape, p, rng) if training else None
+    keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else ops.dropout(x, keep, p)
-
-
-def _keep(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Any:
-    """A boolean array, each entry true with probability 1 - p, where `like` lives but drawn on the CPU; None if p is 0.
-
-    Sixteen random bits decide on an entry, so p is met to within 1/131072; that is four times as fast as drawing floats.
-    """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
-    if not p:
-        return None
-    count = math.prod(shape)
-    generator = ops.generator(rng)
-    if isinstance(generator.bit_generator, np.random.MT19937):                 # its raw numbers have 32 bits, not 64
-        generator = np.random.Generator(np.random.PCG64(generator.integers(1 << 63)))
-    bits = generator.bit_generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
-    array = like.data if isinstance(like, Tensor) else like
-    return backend.of(array).xp.asarray((bits >= round(p * 65536)).reshape(shape))
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
@@ -221,7 +228,7 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
         attn_mask = attn_mask if attn_mask.dtype == bool else attn_mask.astype(query.dtype)
         if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
             raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
-    keep = _keep(query, scores, dropout_p, rng)
+    keep = ops.keep_mask(query, scores, dropout_p, rng)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 

@@ -84,15 +84,14 @@ def _surprise(log_p, target, weight, ignore_index):
 
 def _labelled(name, input, target, weight, ignore_index):
     """Input as (M, C), its labels as (M,) and the class weights: bare arrays known to belong together."""
-    array = as_array(input)
-    xp = backend.of(array).xp
-    target = xp.asarray(as_array(target))
+    array, target = as_array(input), as_array(target)
     if len(array.shape) < 2 or target.shape != (array.shape[0], *array.shape[2:]):
         raise ValueError(f"{name}: input {tuple(array.shape)} (N, C, …) asks for labels of shape "
                          f"{(*array.shape[:1], *array.shape[2:])}, these have {tuple(target.shape)}")
     classes = array.shape[1]
-    ops.check_indices(name, xp.where(target == ignore_index, 0, target) if target.dtype.kind in "iu" else target, classes,
+    ops.check_indices(name, target * (target != ignore_index) if target.dtype.kind in "iu" else target, classes,
                       f"{classes} classes", low=0)
+    target = backend.of(array).xp.asarray(target)
     if len(array.shape) > 2:                    # (N, C, d…) -> (N·d…, C)
         input = ops.reshape(ops.transpose(input, (0, *range(2, len(array.shape)), 1)), (-1, classes))
     return input, target.reshape(-1), None if weight is None else _class_weight(name, weight, array)
@@ -122,9 +121,11 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     _check_reduction("binary_cross_entropy", reduction)
     target, array = _paired("binary_cross_entropy", input, target), as_array(input)
-    if array.size and not (array.min() >= 0 and array.max() <= 1):
+
+    def refuse():
         raise ValueError(f"binary_cross_entropy: input must be probabilities, but goes from {array.min()} to {array.max()}: give "
                          "logits to binary_cross_entropy_with_logits")
+    backend.of(array).check(array, 0, 1, refuse)
     return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction)
 
 
@@ -272,9 +273,11 @@ def _check_pairs(name, input1, input2, target, reduction):
     if input1.shape != input2.shape or target.shape != input1.shape[:-1]:
         raise ValueError(f"{name}: two inputs of one shape (N, D) and a target (N,) are needed, these have "
                          f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}")
-    if not ((target == 1) | (target == -1)).all():
+
+    def refuse():
         raise ValueError(f"{name}: a target is 1 where the two inputs belong together and -1 where they do not; for labels of 1 "
                          "and 0 give 2 * labels - 1")
+    backend.of(target).check(target * target, 1, 1, refuse)
     return target
 
 

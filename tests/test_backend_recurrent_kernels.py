@@ -2,31 +2,55 @@
 import numpy as np
 import pytest
 
-from minigrad.backend import recurrent_kernels
+from minigrad.backend import numpy_kernels, recurrent_kernels
 
 rng = np.random.default_rng(0)
-CASES = {"lstm": (4, 2, ()), "gru": (3, 1, ()), "rnn": (1, 1, ("tanh",))}      # gates, states, further options
+CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}               # gates, further options
+
+
+def inputs(name, T, B, H):
+    """Gates, weights and first states."""
+    gates, (weights, states) = CASES[name][0] * H, recurrent_kernels.WEIGHTS_AND_STATES[name]
+    shapes = (T, B, gates), *((gates, H), (gates,))[:weights], *[(B, H)] * states
+    return [rng.standard_normal(shape) for shape in shapes]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_steps_that_are_padding_leave_the_state_and_pass_the_gradient_through(name):
-    gates, states, more = CASES[name]
-    kernel, H = recurrent_kernels.table[name], 5
-    given = [rng.standard_normal(shape) for shape in ((4, 2, gates * H), (gates * H, H), (gates * H,), *[(2, H)] * states)]
+    more, kernel, given = CASES[name][1], recurrent_kernels.table[name], inputs(name, 4, 2, 5)
+    weights, states = recurrent_kernels.WEIGHTS_AND_STATES[name]
     mask = np.zeros((4, 2), bool)               # nothing is real
     y, saved = kernel.forward(np, *given, mask, *more)
-    first = np.stack(given[3:], 1) if states == 2 else given[3]
+    first = np.stack(given[-2:], 1) if states == 2 else given[-1]
     np.testing.assert_array_equal(y, np.broadcast_to(first, y.shape))
     g = rng.standard_normal(y.shape)
-    d_gates, d_weight, d_bias, *d_first = kernel.backward(np, g, saved, (True,) * len(given), mask, *more)
-    assert not d_gates.any() and not d_weight.any() and not d_bias.any()
+    gradients = kernel.backward(np, g, saved, (True,) * len(given), mask, *more)
+    assert not any(d.any() for d in gradients[:1 + weights])
+    d_first = gradients[1 + weights:]
     np.testing.assert_allclose(np.stack(d_first, 1) if states == 2 else d_first[0], g.sum(0))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_not_wanted_is_not_computed(name):
-    gates, states, more = CASES[name]
-    given = [rng.standard_normal(shape) for shape in ((3, 2, gates * 4), (gates * 4, 4), (gates * 4,), *[(2, 4)] * states)]
-    y, saved = recurrent_kernels.table[name].forward(np, *given, None, *more)
-    wanted = (True, False, False, *[True] * states)
-    assert recurrent_kernels.table[name].backward(np, np.ones_like(y), saved, wanted, None, *more)[1:3] == (None, None)
+    given, kernel, more = inputs(name, 3, 2, 4), recurrent_kernels.table[name], CASES[name][1]
+    weights = recurrent_kernels.WEIGHTS_AND_STATES[name][0]
+    y, saved = kernel.forward(np, *given, None, *more)
+    wanted = (True, *[False] * weights, *[True] * (len(given) - 1 - weights))
+    assert set(kernel.backward(np, np.ones_like(y), saved, wanted, None, *more)[1:1 + weights]) == {None}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("samples", [0, 1, 2, 5])
+@pytest.mark.parametrize("name", CASES)
+def test_samples_in_parts_are_samples_together(name, samples, masked, monkeypatch):
+    """Eleven steps, more than are prepared at a time; five samples on two cores."""
+    monkeypatch.setattr(recurrent_kernels, "SHARED", 1)
+    given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]
+    mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
+    apart = recurrent_kernels.by_samples(name, numpy_kernels.share, 2)
+    (y, saved), (y_apart, saved_apart) = (k.forward(np, *given, mask, *more) for k in (kernel, apart))
+    g, wanted = rng.standard_normal(y.shape), (True,) * len(given)
+    np.testing.assert_allclose(y_apart, y, atol=1e-14)
+    for a, b in zip(apart.backward(np, g, saved_apart, wanted, mask, *more), kernel.backward(np, g, saved, wanted, mask, *more),
+                    strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-13)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.nn import MultiheadAttention
+from minigrad.nn import KVCache, MultiheadAttention
 from minigrad.nn.attention import merge_heads, split_heads
 from minigrad.tensor import Tensor
 
@@ -79,3 +79,16 @@ def test_sizes_that_do_not_fit_are_refused():
         MultiheadAttention(8, 3)
     with pytest.raises(ValueError, match=r"query has shape \(3, 8\), expected three axes"):
         layer(Q[0], K[0], V[0])
+
+
+def test_a_cache_selects_rows_and_goes_on():
+    """As a search over several beams needs it: rows dropped, doubled, and read on."""
+    cache, k = KVCache(4), np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    cache.extend(Tensor(k[:, :, :3]), Tensor(-k[:, :, :3]))
+    cache.select(np.array([1, 1, 0]))
+    keys, values = cache.extend(Tensor(k[[0, 1, 1], :, 3:]), Tensor(k[[0, 1, 1], :, 3:]))
+    expected = np.concatenate([k[[1, 1, 0], :, :3], k[[0, 1, 1], :, 3:]], 2)
+    np.testing.assert_array_equal(keys.numpy(), expected)
+    np.testing.assert_array_equal(cache.read()[1].numpy()[:, :, :3], -expected[:, :, :3])
+    with pytest.raises(ValueError, match="holds 4 positions"):
+        cache.extend(Tensor(k[[0, 1, 1], :, 3:]), Tensor(k[[0, 1, 1], :, 3:]))

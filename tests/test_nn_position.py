@@ -53,3 +53,17 @@ def test_relative_bias_depends_on_distance_and_continues_after_an_offset():
 def test_what_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+def test_scaled_rotations():
+    plain, linear, llama3 = (nn.RotaryPositions(16, 5e5, scaling).frequencies for scaling in (
+        None, {"type": "linear", "factor": 4.0},
+        {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 64}))
+    np.testing.assert_allclose(linear, plain / 4)
+    turns = 64 * plain / (2 * np.pi)
+    assert (turns > 4).any() and (turns < 1).any() and ((turns < 4) & (turns > 1)).any()
+    np.testing.assert_array_equal(llama3[turns > 4], plain[turns > 4])
+    np.testing.assert_allclose(llama3[turns < 1], plain[turns < 1] / 8)
+    between = (turns < 4) & (turns > 1)
+    assert ((plain / 8 < llama3) & (llama3 < plain))[between].all()

@@ -39,6 +39,14 @@ def test_gradients_to_second_order_through_a_layer(kind):
     gradcheck(lambda x: layer(x, lengths=[3, 2])[0], x[:3], order=2)
 
 
+@pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
+def test_one_step_without_a_batch(cell):
+    one = cell(3, 5, rng=0).to("float64")
+    alone, batch = one(x[0, 0]), one(x[0])
+    for a, b in zip(alone if cell is nn.LSTMCell else [alone], batch if cell is nn.LSTMCell else [batch], strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy()[0], atol=1e-15)
+
+
 def test_one_sequence_without_a_batch():
     layer = nn.GRU(3, 5, rng=0)
     y, h = layer(x[:, 0].astype("f4"))
@@ -49,6 +57,9 @@ def test_one_sequence_without_a_batch():
     (lambda: nn.LSTM(3, 5)(x[..., :2]), r"LSTM of input_size 3 was given \(4, 2, 2\)"),
     (lambda: nn.GRU(3, 5)(x, lengths=[5, 2]), "whole numbers from 0 to 4"),
     (lambda: nn.RNN(3, 5)(x, Tensor(np.zeros((1, 2, 4)))), r"\(1, 2, 5\)"),
+    (lambda: nn.LSTMCell(3, 5)(x[0, :, :2]), r"LSTMCell of input_size 3 was given \(2, 2\): it takes one step"),
+    (lambda: nn.LSTMCell(3, 5)(x[0], np.zeros((2, 5))), r"a state of shape \(5,\), \(5,\); .*\(h, c\), each of shape \(2, 5\)"),
+    (lambda: nn.GRUCell(3, 5)(x[0], np.zeros((2, 4))), r"a state of shape \(2, 4\); .* takes one of shape \(2, 5\)"),
     (lambda: nn.RNN(3, 5, nonlinearity="sin"), "nonlinearity 'sin' is not known"),
 ])
 def test_what_is_refused(call, told):

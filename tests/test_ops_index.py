@@ -139,3 +139,7 @@ def test_gather_along_any_axis(shape, data):
 def test_gather_refuses_what_is_out_of_range():
     with pytest.raises(IndexError, match=r"gather.*id 4 at position \(0, 1\) is out of range for axis 1 of shape \(1, 4\)"):
         ops.gather(Tensor(np.zeros((1, 4))), 1, np.array([[0, 4]]))
+
+
+def test_nothing_can_be_taken():
+    assert Tensor(np.ones((3, 2)))[[]].shape == (0, 2)

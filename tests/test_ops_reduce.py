@@ -100,3 +100,9 @@ def test_sum_to_undoes_any_broadcast(shape, data):
 def test_an_axis_that_is_not_there_is_refused(f):
     with pytest.raises((ValueError, IndexError), match=f"{f.__name__}.*axis 2 is out of bounds"):
         f(Tensor([[1.0]]), axis=2)
+
+
+def test_any_and_all():
+    x = Tensor([[0.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(mg.any(x, 1), [True, False])
+    np.testing.assert_array_equal(mg.all(x != 1, dim=0, keepdim=True), [[True, True]])

@@ -4,7 +4,7 @@ import os
 
 import numpy
 
-from . import Backend, kernels, numpy_kernels, recurrent_kernels, register
+from . import Backend, convolution_kernels, half, kernels, numpy_kernels, recurrent_kernels, register, vision_kernels
 
 
 def keep_freed_memory() -> None:
@@ -20,6 +20,9 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
+recurrent = {name: recurrent_kernels.by_samples(name, numpy_kernels.share, numpy_kernels.CORES)
+             for name in recurrent_kernels.table}
+table = kernels.table | recurrent | numpy_kernels.table | convolution_kernels.table | vision_kernels.table
 cpu = register(Backend(
     name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=lambda array: array, erf=numpy_kernels.erf, share=numpy_kernels.share,
-    kernels=kernels.table | recurrent_kernels.table | numpy_kernels.table))
+    kernels=table, half_kernels=half.made_from(table)))

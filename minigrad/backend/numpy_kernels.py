@@ -18,6 +18,7 @@ from . import Kernel, kernels
 
 PIECE = 1 << 17                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
 PRODUCT = 1 << 25                               # multiplications below which a matrix product is not worth waking a thread for
+FEW = 4                                         # rows of a matrix that are as good as one
 
 
 def _cores() -> int:
@@ -115,37 +116,39 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
 
 
-def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, then: Callable | None = None) -> None:
-    """The matrix product a b into `out`, an equal share of its rows for each core; `then(rows of out)` while they are near."""
-    step = max(1, len(a) if a.size * b.shape[-1] < PRODUCT else -(-len(a) // CORES))
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> None:
+    """The matrix product a b, plus a bias, into `out`: for each core an equal share of a's rows or of b's columns."""
+    across = b.shape[1] > len(a)
+    count = b.shape[1] if across else len(a)
+    whole = len(a) <= FEW or a.size * b.shape[1] < PRODUCT
+    step = max(1, count if whole else -(-count // CORES))
 
     def work(i):
-        y = np.matmul(a[i:i + step], b, out=out[i:i + step])
-        if then is not None:
-            then(y)
-    share(work, range(0, len(a), step))
+        rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
+        y = np.matmul(a[rows], b[:, columns], out=out[rows, columns])
+        if bias is not None:
+            y += bias[columns]                  # while they are near
+    if len(a) <= FEW:
+        work(0)                                 # all the time goes into reading b, which BLAS's threads are quicker to begin
+    else:
+        share(work, range(0, count, step))
 
 
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype)
-
-    def add_bias(y):
-        y += bias
-    product(*rows(x), weight.T, *rows(y), then=None if bias is None else add_bias)
+    product(*rows(x), weight.T, *rows(y), bias)
     return y, (x, weight)
 
 
 def linear_backward(xp, g, saved, wanted):
     x, weight = saved
-    gx, gw, gb = (np.empty(shape, g.dtype) if want else None
-                  for shape, want in zip((x.shape, weight.shape, len(weight)), wanted))
+    gx, gw = (np.empty(a.shape, g.dtype) if want else None for a, want in zip((x, weight), wanted))
     g, x = rows(g, x)
     if wanted[0]:
         product(g, weight, *rows(gx))
     if wanted[1]:
         product(g.T, x, gw)
-    if wanted[2]:
-        product(np.ones((1, len(g)), g.dtype), g, gb[None])
+    gb = sum(each_piece(lambda g: np.ones(len(g), g.dtype) @ g, g), np.zeros(len(weight), g.dtype)) if wanted[2] else None
     return gx, gw, gb
 
 
@@ -473,7 +476,9 @@ def plain_rows(x, axis):
 
 
 def plain_heads(q, k, v, *rest):
-    return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0
+    """Float32, several heads, and more than one query on few keys, which is what a writing model asks, a token at a time."""
+    few = q.shape[-2] == 1 and k.size < PIECE
+    return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0 and not few
 
 
 def where(fits, name, *ours):

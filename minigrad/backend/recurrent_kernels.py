@@ -5,7 +5,12 @@ first axis.  A step where `mask` is false leaves the state as it is.  `xp` is nu
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from . import Kernel
+
+SHARED = 1 << 13                                # numbers in the gates of a step that are worth waking a thread for
+STEPS = 8                                       # how many steps are prepared at a time
 
 
 def _sigmoid(xp, x):
@@ -17,31 +22,37 @@ def _sigmoid(xp, x):
     return x
 
 
-def _weight_gradients(wanted, dz, before):
-    """Of the recurrent weight and bias, in one product over all steps: dz is (T, B, gates), before the states it met."""
-    dz, before = dz.reshape(-1, dz.shape[-1]), before.reshape(-1, before.shape[-1])
-    return dz.T @ before if wanted[1] else None, dz.sum(0) if wanted[2] else None
+def _weight_gradient(wanted, dz, before):
+    """Of the recurrent weight, in one product over all steps: dz is (T, B, gates), before the states it met."""
+    return dz.reshape(-1, dz.shape[-1]).T @ before.reshape(-1, before.shape[-1]) if wanted[1] else None
 
 
-def lstm_forward(xp, gates, weight, bias, h, c, mask):
-    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T, B, 2, H), h then c."""
+def lstm_forward(xp, gates, weight, h, c, mask):
+    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T, B, 2, H), h then c.
+
+    The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates.
+    """
     (T, B, _), H = gates.shape, h.shape[-1]
+    half = xp.asarray([[0.5], [0.5], [1], [0.5]], gates.dtype)
+    rest = 1 - half
     states, acts = xp.empty((T + 1, B, 2, H), gates.dtype), xp.empty((T, B, 4, H), gates.dtype)
     states[0, :, 0], states[0, :, 1] = h, c
+    scale = xp.repeat(half, H)                  # ½ is exact in floating point: to scale the weights is to scale the product
+    across = xp.ascontiguousarray(weight.T) * scale                            # BLAS takes less time at every step, if it lies so
     for t in range(T):
-        z = xp.matmul(states[t, :, 0], weight.T, out=acts[t].reshape(B, 4 * H))                # (B, 4H)
-        z += gates[t]
-        if bias is not None:
-            z += bias
-        i_f, g, o = acts[t, :, :2], acts[t, :, 2], acts[t, :, 3]
-        _sigmoid(xp, i_f)
-        xp.tanh(g, out=g)
-        _sigmoid(xp, o)
-        after = states[t + 1]
-        xp.multiply(acts[t, :, 1], states[t, :, 1], out=after[:, 1])
-        after[:, 1] += acts[t, :, 0] * g
+        now, after = acts[t], states[t + 1]
+        z = now.reshape(B, 4 * H)
+        xp.matmul(states[t, :, 0], across, out=z)
+        if t % STEPS == 0:
+            added = gates[t:t + STEPS] * scale
+        z += added[t % STEPS]
+        xp.tanh(now, out=now)
+        now *= half
+        now += rest
+        xp.multiply(now[:, :2], xp.stack([now[:, 2], states[t, :, 1]], 1), out=after)          # i·g and f·c
+        after[:, 1] += after[:, 0]
         xp.tanh(after[:, 1], out=after[:, 0])
-        after[:, 0] *= o
+        after[:, 0] *= now[:, 3]
         if mask is not None:
             xp.copyto(after, states[t], where=~mask[t, :, None, None])
     return states[1:], (states, acts, weight)
@@ -53,28 +64,39 @@ def lstm_backward(xp, g, saved, wanted, mask):
     dz = xp.empty_like(acts)
     ahead = xp.zeros((B, 2, H), g.dtype)                                       # what the steps after t ask of its state
     for t in range(T - 1, -1, -1):
+        if t % STEPS == STEPS - 1 or t == T - 1:
+            first = t - t % STEPS
+            slopes, to_c = _lstm_slopes(xp, acts[first:t + 1], states[first:t + 1, :, 1])
         asked = ahead + g[t]
         new = asked if mask is None else asked * mask[t, :, None, None]
-        i, f, candidate, o = (acts[t, :, k] for k in range(4))
-        tanh_c = states[t + 1, :, 1] if mask is None else f * states[t, :, 1] + i * candidate
-        tanh_c = xp.tanh(tanh_c)
-        dc = new[:, 1] + new[:, 0] * o * (1 - tanh_c * tanh_c)
+        dc = new[:, 0] * to_c[t - first]
+        dc += new[:, 1]
         d = dz[t]
-        xp.multiply(dc, candidate, out=d[:, 0])
-        xp.multiply(dc, states[t, :, 1], out=d[:, 1])
-        xp.multiply(dc, i, out=d[:, 2])
-        xp.multiply(new[:, 0], tanh_c, out=d[:, 3])
-        slope = 1 - acts[t]
-        slope *= acts[t]
-        slope[:, 2] = 1 - candidate * candidate
-        d *= slope
+        xp.multiply(dc[:, None], slopes[t - first, :, :3], out=d[:, :3])
+        xp.multiply(new[:, 0], slopes[t - first, :, 3], out=d[:, 3])
         ahead = xp.empty_like(asked)
         xp.matmul(d.reshape(B, 4 * H), weight, out=ahead[:, 0])
-        xp.multiply(dc, f, out=ahead[:, 1])
+        xp.multiply(dc, acts[t, :, 1], out=ahead[:, 1])
         if mask is not None:
             ahead += asked * ~mask[t, :, None, None]
     dz = dz.reshape(T, B, 4 * H)
-    return dz, *_weight_gradients(wanted, dz, states[:-1, :, 0]), ahead[:, 0], ahead[:, 1]
+    return dz, _weight_gradient(wanted, dz, states[:-1, :, 0]), ahead[:, 0], ahead[:, 1]
+
+
+def _lstm_slopes(xp, acts, c):
+    """Of some steps (T, B, …), by the c before: the slopes of c by the gates i, f, g before tanh, of h by o, and of h by c."""
+    i, f, g, o = (acts[:, :, k] for k in range(4))
+    tanh_c = f * c
+    tanh_c += i * g
+    xp.tanh(tanh_c, out=tanh_c)
+    slopes = 1 - acts
+    slopes *= acts
+    slopes[:, :, 0] *= g
+    slopes[:, :, 1] *= c
+    slopes[:, :, 2] = (1 - g * g) * i
+    slopes[:, :, 3] *= tanh_c
+    tanh_c *= tanh_c
+    return slopes, o - o * tanh_c
 
 
 def gru_forward(xp, gates, weight, bias, h, mask):
@@ -82,9 +104,9 @@ def gru_forward(xp, gates, weight, bias, h, mask):
     (T, B, _), H = gates.shape, h.shape[-1]
     states = xp.empty((T + 1, B, H), gates.dtype)
     acts, recurrent = xp.empty((T, B, 3, H), gates.dtype), xp.empty((T, B, H), gates.dtype)
-    states[0] = h
+    states[0], across = h, xp.ascontiguousarray(weight.T)
     for t in range(T):
-        part = states[t] @ weight.T                                            # (B, 3H)
+        part = states[t] @ across                                              # (B, 3H)
         if bias is not None:
             part += bias
         recurrent[t] = part[:, 2 * H:]
@@ -121,19 +143,17 @@ def gru_backward(xp, g, saved, wanted, mask):
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
     d_in, d_rec = d_in.reshape(T, B, 3 * H), d_rec.reshape(T, B, 3 * H)
-    return d_in, *_weight_gradients(wanted, d_rec, states[:-1]), ahead
+    return d_in, _weight_gradient(wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
 
 
-def rnn_forward(xp, gates, weight, bias, h, mask, nonlinearity):
+def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
     """The states of a plain recurrent layer (Elman 1990): (T, B, H)."""
     T = len(gates)
     states = xp.empty((T + 1, *h.shape), gates.dtype)
-    states[0] = h
+    states[0], across = h, xp.ascontiguousarray(weight.T)
     for t in range(T):
-        after = xp.matmul(states[t], weight.T, out=states[t + 1])
+        after = xp.matmul(states[t], across, out=states[t + 1])
         after += gates[t]
-        if bias is not None:
-            after += bias
         if nonlinearity == "tanh":
             xp.tanh(after, out=after)
         else:
@@ -153,7 +173,7 @@ def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
         ahead = dz[t] @ weight
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
-    return dz, *_weight_gradients(wanted, dz, states[:-1]), ahead
+    return dz, _weight_gradient(wanted, dz, states[:-1]), ahead
 
 
 table = {
@@ -161,3 +181,37 @@ table = {
     "gru": Kernel(gru_forward, gru_backward),
     "rnn": Kernel(rnn_forward, rnn_backward),
 }
+
+
+WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
+
+
+def by_samples(name: str, share: Callable, cores: int) -> Kernel:
+    """A kernel for a CPU: each core takes some of the samples through all the steps, for on the way they do not meet."""
+    kernel, (weights, states) = table[name], WEIGHTS_AND_STATES[name]
+
+    def each(work, parts):
+        return share(work, parts) if len(parts) > 1 else [work(parts[0])]      # alone, BLAS may use all cores
+
+    def masked(part, mask, *more):
+        return None if mask is None else mask[:, part], *more
+
+    def forward(xp, gates, *rest):
+        T, B, width = gates.shape
+        step = max(1, -(-B // cores) if B * width >= SHARED else B)
+        parts = [slice(i, i + step) for i in range(0, max(B, 1), step)]
+
+        def work(part):
+            first = (state[part] for state in rest[weights:weights + states])
+            return kernel.forward(xp, gates[:, part], *rest[:weights], *first, *masked(part, *rest[weights + states:]))
+        found = each(work, parts)
+        return xp.concatenate([y for y, _ in found], 1), [(part, saved) for part, (_, saved) in zip(parts, found)]
+
+    def backward(xp, g, saved, wanted, *options):
+        def work(one):
+            part, saved = one
+            return kernel.backward(xp, g[:, part], saved, wanted, *masked(part, *options))
+        dz, *rest = zip(*each(work, saved))
+        return (xp.concatenate(dz, 1), *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
+                *(xp.concatenate(parts) for parts in rest[weights:]))
+    return Kernel(forward, backward)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend, ops
 from .. import functional as F
-from ..tensor import Tensor, as_array, recording
+from ..tensor import Tensor, as_array, recording, wrap
 from . import init
 from .layers import Linear
 from .module import Module, Parameter
@@ -124,7 +124,16 @@ class KVCache:
                              "make max_len larger, or a new cache for a new batch")
         self.keys[:, :, self.length:end], self.values[:, :, self.length:end] = k.data, v.data
         self.length = end
-        return Tensor(self.keys[:, :, :end]), Tensor(self.values[:, :, :end])
+        return self.read()
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """All keys and values so far, as views."""
+        return wrap(self.keys[:, :, :self.length], None), wrap(self.values[:, :, :self.length], None)
+
+    def select(self, rows: Any) -> None:
+        """Make row i of the batch what row `rows[i]` was: a search over several beams drops some and doubles others."""
+        rows = backend.of(self.keys).xp.asarray(rows)
+        self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class GroupedQueryAttention(Module):

@@ -1,6 +1,7 @@
 """Normalisation over a batch, over groups of channels, and by the root mean square.  (LayerNorm is among the plain layers.)"""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ class BatchNorm(Module):
         frozen = self.weight is not None and not self.weight.requires_grad
         return self.running_mean is None or self.training and not frozen
 
+    def scale_and_shift(self) -> tuple[Any, Any]:
+        """What the layer does with the remembered statistics, x · scale + shift, as two vectors (C,)."""
+        return F.batch_norm_scale_and_shift(self.running_mean, self.running_var, self.weight, self.bias, self.eps)
+
     def forward(self, x: Any) -> Any:
         if len(x.shape) not in self.rank or x.shape[1] != self.num_features:
             shapes = " or ".join({2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)"}[n] for n in self.rank)
@@ -80,11 +85,13 @@ class GroupNorm(Module):
 class RMSNorm(Module):
     """Divide each vector by its root mean square, then scale it (Zhang & Sennrich 2019).
 
-    `eps` None is the dtype's smallest step.
+    `normalized_shape` is the size of the last axis, or of the last few, which are then normalised together; `eps` None is the
+    dtype's smallest step.
     """
-    def __init__(self, normalized_shape: int, eps: float | None = None, elementwise_affine: bool = True):
-        self.normalized_shape, self.eps = normalized_shape, eps
-        self.weight = Parameter(init.ones_(init.empty(normalized_shape))) if elementwise_affine else None
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True):
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.weight = Parameter(init.ones_(init.empty(*self.normalized_shape))) if elementwise_affine else None
 
     def forward(self, x: Any) -> Any:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)

@@ -19,11 +19,11 @@ from .module import Module, Parameter
 
 
 @definition
-def _lstm(gates, weight, bias, h, c, /, mask):
+def _lstm(gates, weight, h, c, /, mask):
     """gates (T, B, 4H), h and c (B, H), to the states (T, B, 2, H): h and c after each step."""
     states = []
     for t in range(gates.shape[0]):
-        i, f, g, o = ops.split(gates[t] + F.linear(h, weight, bias), h.shape[-1], axis=1)
+        i, f, g, o = ops.split(gates[t] + F.linear(h, weight), h.shape[-1], axis=1)
         new_c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
         new_h = ops.sigmoid(o) * ops.tanh(new_c)
         if mask is not None:
@@ -49,21 +49,26 @@ def _gru(gates, weight, bias, h, /, mask):
 
 
 @definition
-def _rnn(gates, weight, bias, h, /, mask, nonlinearity):
+def _rnn(gates, weight, h, /, mask, nonlinearity):
     """gates (T, B, H), h (B, H), to the states (T, B, H)."""
     act, states = ops.tanh if nonlinearity == "tanh" else ops.relu, []
     for t in range(gates.shape[0]):
-        new = act(gates[t] + F.linear(h, weight, bias))
+        new = act(gates[t] + F.linear(h, weight))
         h = new if mask is None else ops.where(mask[t][:, None], new, h)
         states.append(h)
     return ops.stack(states)
 
 
+def _gates(x, weight, bias_ih, bias_hh):
+    """What the input contributes to the gates of all steps, and both biases with it."""
+    return F.linear(x, weight, None if bias_ih is None else bias_ih + bias_hh)
+
+
 class _Recurrent(Module):
     """What the three share: weights for each layer and direction, and the walk through them.
 
-    Each says in `run(gates, weight, bias, first, mask)` what one layer does in one direction: h at each step, then the parts of
-    the last state.
+    Each says in `run(x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask)` what one layer does in one direction: h at each
+    step, then the parts of the last state.
     """
     gates: int                                  # how many times H the gates of one step are
     states: int                                 # how many arrays the state is: h, or h and c
@@ -125,9 +130,8 @@ class _Recurrent(Module):
                 weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self, name + suffix) for name in
                                                           ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
                 back = suffix.endswith("reverse")
-                gates = F.linear(x[::-1] if back else x, weight_ih, bias_ih)
                 real = mask[::-1] if back and mask is not None else mask
-                h, *final = self.run(gates, weight_hh, bias_hh, first[len(last)], real)
+                h, *final = self.run(x[::-1] if back else x, weight_ih, weight_hh, bias_ih, bias_hh, first[len(last)], real)
                 last.append(tuple(final))
                 h = h if real is None else h * real[..., None]
                 outs.append(h[::-1] if back else h)
@@ -167,8 +171,8 @@ class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gates in the order i, f, g, o."""
     gates, states = 4, 2
 
-    def run(self, gates, weight, bias, first, mask):
-        states = _lstm(gates, weight, bias, *first, mask)                      # (T, B, 2, H)
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
+        states = _lstm(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask)       # (T, B, 2, H)
         return states[:, :, 0], states[-1, :, 0], states[-1, :, 1]
 
 
@@ -176,8 +180,8 @@ class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014): h ← (1 - z)·n + z·h; gates in the order r, z, n."""
     gates, states = 3, 1
 
-    def run(self, gates, weight, bias, first, mask):
-        states = _gru(gates, weight, bias, *first, mask)
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
+        states = _gru(F.linear(x, weight_ih, bias_ih), weight_hh, bias_hh, *first, mask)
         return states, states[-1]
 
 
@@ -192,8 +196,8 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng)
 
-    def run(self, gates, weight, bias, first, mask):
-        states = _rnn(gates, weight, bias, *first, mask, self.nonlinearity)
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
+        states = _rnn(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask, self.nonlinearity)
         return states, states[-1]
 
 
@@ -212,13 +216,23 @@ class _Cell(Module):
         self._run = layer.run
 
     def forward(self, x: Any, state: Any = None) -> Any:
-        """x (B, input_size) and the state (B, hidden_size), an (h, c) pair for an LSTM, to the next state."""
+        """x (B, input_size) and the state (B, hidden_size), an (h, c) pair for an LSTM, to the next state; or both without B."""
         x = x if isinstance(x, Tensor) else Tensor(x)
-        pair = self.layer.states == 2
-        zero = ops.zeros((*x.shape[:-1], self.hidden_size), x.dtype, x.device)
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes one step, "
+                             f"(B, {self.input_size})")
+        pair, shape = self.layer.states == 2, (*x.shape[:-1], self.hidden_size)
+        zero = ops.zeros(shape, x.dtype, x.device)
         first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
-        gates = ops.expand_dims(F.linear(x, self.weight_ih, self.bias_ih), 0)
-        _, *last = self._run(gates, self.weight_hh, self.bias_hh, first, None)
+        if len(first) != self.layer.states or any(tuple(part.shape) != shape for part in first):
+            raise ValueError(f"{type(self).__name__} was given a state of shape {', '.join(str(tuple(p.shape)) for p in first)}; "
+                             f"for x {x.shape} it takes {'(h, c), each' if pair else 'one'} of shape {shape}")
+
+        def row(part):
+            return ops.reshape(part, (-1, part.shape[-1]))
+        _, *last = self._run(ops.expand_dims(row(x), 0), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh,
+                             tuple(map(row, first)), None)
+        last = [ops.reshape(part, shape) for part in last]
         return tuple(last) if pair else last[0]
 
 

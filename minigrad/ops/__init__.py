@@ -27,8 +27,8 @@ from .elementwise import clip, cos, erf, exp, expm1, log, log1p, power, relu, si
 from .index import add_at, check_indices, embedding, gather, put_along, scatter, scatter_add, take
 from .linalg import einsum, linear, matmul
 from .order import argsort, cumsum, sort, topk
-from .random import dropout, generator
-from .reduce import argmax, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, sum, sum_to, var
+from .random import dropout, generator, keep_mask
+from .reduce import all, any, argmax, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, sum, sum_to, var
 from .shape import (
     broadcast_to,
     concatenate,
@@ -47,9 +47,9 @@ from .shape import (
     triu,
 )
 
-__all__ = ["abs", "arange", "argmax", "argsort", "astype", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "divide",
-           "einsum", "erf", "exp", "expand_dims", "expm1", "eye", "flatten", "flip", "full", "full_like", "gather", "log",
-           "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "norm", "ones",
+__all__ = ["abs", "all", "any", "arange", "argmax", "argsort", "astype", "broadcast_to", "clip", "concatenate", "cos", "cumsum",
+           "divide", "einsum", "erf", "exp", "expand_dims", "expm1", "eye", "flatten", "flip", "full", "full_like", "gather",
+           "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "norm", "ones",
            "ones_like", "pad", "prod", "relu", "reshape", "scatter", "scatter_add", "sigmoid", "sign", "sin", "softmax",
            "softplus", "sort", "split", "sqrt", "squeeze", "stack", "std", "sum", "swapaxes", "take", "tanh", "tile", "topk",
            "transpose", "tril", "triu", "var", "where", "zeros", "zeros_like"]

@@ -1,11 +1,12 @@
 """Picking entries out and adding them back in.  Taking is reading; its gradient is adding up, so repeated indices add.
 
-Every index is checked on every backend: CuPy alone would wrap around in silence.
+Every index is checked on every backend: CuPy alone would wrap around in silence.  What comes from the host is checked there,
+and refused at once; ids that are on a GPU already are checked on it, and refused when the host next waits for a value.
 """
 from __future__ import annotations
 
 from .. import backend
-from ..primitive import primitive
+from ..primitive import primitive, torch_spelling
 from ..tensor import Tensor, as_array
 from .arithmetic import where
 from .shape import axis_of
@@ -25,8 +26,8 @@ def _ready(index, array):
     """The index with bare arrays on the device of `array`, checked against the axis each one reads."""
     place, parts = backend.of(array), index if isinstance(index, tuple) else (index,)
     if any(hasattr(part, "dtype") or isinstance(part, (list, Tensor)) for part in parts):
-        parts = tuple(place.xp.asarray(as_array(part)) if isinstance(part, (list, Tensor)) or hasattr(part, "dtype") else part
-                      for part in parts)
+        parts = tuple(as_array(part, int if part == [] else None) if isinstance(part, list) else
+                      as_array(part) if hasattr(part, "dtype") else part for part in parts)
         axis = 0
         for part in parts:
             if part is Ellipsis:
@@ -36,7 +37,7 @@ def _ready(index, array):
                 if hasattr(part, "dtype") and not _is_mask(part):
                     check_indices("index", part, array.shape[axis], f"axis {axis} of a Tensor of shape {tuple(array.shape)}")
                 axis += part.ndim if _is_mask(part) else 1
-        return parts
+        return tuple(place.xp.asarray(part) if hasattr(part, "dtype") else part for part in parts)
     return index
 
 
@@ -53,13 +54,15 @@ def check_indices(op, ids, size, what, low=None):
     """
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{op}: ids must be integers, these have dtype {ids.dtype}: use .astype('int64')")
-    low = -size if low is None else low
-    if ids.size and (int(ids.min()) < low or int(ids.max()) >= size):
-        host = backend.of(ids).to_numpy(ids)
+    low, home = -size if low is None else low, backend.of(ids)
+
+    def refuse():
+        host = home.to_numpy(ids)
         bad = (host < low) | (host >= size)
         place = tuple(int(i[0]) for i in bad.nonzero())
         raise IndexError(f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range "
                          f"for {what}: {low} to {size - 1} are allowed")
+    home.check(ids, low, size - 1, refuse)
 
 
 @primitive
@@ -89,14 +92,16 @@ def embedding(weight, ids, padding_idx=None):
     Raises:
         IndexError: an id is negative or too large; the message says which and where.
     """
-    table = weight.data if isinstance(weight, Tensor) else weight
-    ids = backend.of(table).xp.asarray(as_array(ids))
-    check_indices("embedding", ids, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
+    table, given = weight.data if isinstance(weight, Tensor) else weight, as_array(ids)
+    check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
+    ids = backend.of(table).xp.asarray(given)
     y = _embedding(weight, ids)
     if padding_idx is None or not isinstance(y, Tensor):
         return y
-    padding = (ids == padding_idx % table.shape[0])[..., None]
-    return where(padding, y.detach(), y) if padding.any() else y
+    padding_idx %= table.shape[0]
+    if backend.of(given) is backend.cpu and not (given == padding_idx).any():
+        return y
+    return where((ids == padding_idx)[..., None], y.detach(), y)
 
 
 @primitive
@@ -106,6 +111,7 @@ def _embedding(xp, weight, /, ids):
 _embedding.defvjp(weight=lambda g, weight_shape, ids: add_at(g, weight_shape, ids))
 
 
+@torch_spelling
 def gather(x, axis, ids):
     """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, which have as many axes as x (torch.gather).
 
@@ -118,6 +124,7 @@ def gather(x, axis, ids):
     return _gather(x if _fits(ids, x, axis) else take(x, inside), axis, ids)
 
 
+@torch_spelling
 def scatter(x, axis, ids, src):
     """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
     ids, axis = _ids_along("scatter", x, axis, ids)
@@ -127,6 +134,7 @@ def scatter(x, axis, ids, src):
     return where(taken, put_along(src, array.shape, axis, ids), x)
 
 
+@torch_spelling
 def scatter_add(x, axis, ids, src):
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
     ids, axis = _ids_along("scatter_add", x, axis, ids)
@@ -136,12 +144,12 @@ def scatter_add(x, axis, ids, src):
 def _ids_along(op, x, axis, ids):
     """The ids as an array where x lives, and `axis` counted from the front, both known to fit x."""
     array = x.data if isinstance(x, Tensor) else x
-    ids, axis = backend.of(array).xp.asarray(as_array(ids)), axis_of(op, array, axis)
+    ids, axis = as_array(ids), axis_of(op, array, axis)
     if ids.ndim != array.ndim or any(n > m for i, (n, m) in enumerate(zip(ids.shape, array.shape)) if i != axis):
         raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: "
                          f"they need as many axes, and along all but axis {axis} to be no longer")
     check_indices(op, ids, array.shape[axis], f"axis {axis} of shape {tuple(array.shape)}")
-    return ids, axis
+    return backend.of(array).xp.asarray(ids), axis
 
 
 def _fits(ids, x, axis):

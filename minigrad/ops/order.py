@@ -1,7 +1,7 @@
 """Order along an axis: sorting, the largest few, running sums.  Sorting moves entries, so its gradient only moves them back."""
 from __future__ import annotations
 
-from ..primitive import primitive
+from ..primitive import primitive, torch_spelling
 from .index import gather
 from .shape import axis_of, flip
 
@@ -15,12 +15,14 @@ def argsort(xp, x, /, axis=-1, descending=False):
     return xp.flip(last - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
 
 
+@torch_spelling
 def sort(x, axis=-1, descending=False):
     """(x sorted along `axis`, the indices that sort it)."""
     ids = argsort(x, axis, descending)
     return gather(x, axis, ids), ids
 
 
+@torch_spelling
 def topk(x, k, axis=-1, largest=True):
     """(the k largest entries along `axis`, the largest first, their indices); or the smallest."""
     axis = axis_of("topk", x, axis)

@@ -159,10 +159,10 @@ def _adaptive_max_pool(many, x, output_size):
     """Along one axis after the other, the last one first, so that of equal entries the first in reading order is taken."""
     for back, places in enumerate(reversed(_adaptive_size(f"adaptive_max_pool{many}d", many, x, output_size)), 1):
         axis, xp = len(x.shape) - back, _beside(x)
-        start, stop = (xp.asarray(edge) for edge in _parts(x.shape[axis], places))
-        offsets = xp.arange(int((stop - start).max()))
-        parts = xp.take(x.data if isinstance(x, Tensor) else x, xp.minimum(start[:, None] + offsets, stop[:, None] - 1), axis)
-        x = gather(x, axis, parts.argmax(axis + 1) + start.reshape(-1, *(1,) * (back - 1)))
+        start, stop = (edge[:, None] for edge in _parts(x.shape[axis], places))
+        inside = np.minimum(start + np.arange((stop - start).max()), stop - 1)
+        parts = xp.take(x.data if isinstance(x, Tensor) else x, xp.asarray(inside), axis)
+        x = gather(x, axis, parts.argmax(axis + 1) + xp.asarray(start).reshape(-1, *(1,) * (back - 1)))
     return x
 
 

@@ -1,14 +1,43 @@
-"""Ops with chance in them.  The draw comes from an explicit generator, on the CPU: a seed means the same on every device."""
+"""Ops with chance in them.  The draw comes from an explicit generator: a seed means the same bits on every device."""
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 
+from .. import backend
+from ..backend import Array
 from ..primitive import primitive
+from ..tensor import Tensor
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """The generator that was given; an int is a seed, None means a fresh one."""
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+
+
+def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Array | None:
+    """A boolean array, each entry true with probability 1 - p, where `like` lives; None if p is 0.
+
+    Sixteen random bits decide on an entry, so p is met to within 1/131072; that is four times as fast as drawing floats.
+    A GPU draws by itself what NumPy's default generator would give; the bits of others are drawn on the CPU and copied.
+
+    Raises:
+        ValueError: p is not a probability below 1.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
+    if not p:
+        return None
+    bits, threshold, count = generator(rng).bit_generator, round(p * 65536), math.prod(shape)
+    place = backend.of(like.data if isinstance(like, Tensor) else like)
+    if "keep_mask" in place.kernels and type(bits) is np.random.PCG64:
+        return place.kernels["keep_mask"](place.xp, bits, shape, threshold)
+    if isinstance(bits, np.random.MT19937):                  # its raw numbers have 32 bits, not 64
+        bits = np.random.PCG64(np.random.Generator(bits).integers(1 << 63))
+    drawn = bits.random_raw(-(-count // 4)).view(np.uint16)[:count]
+    return place.xp.asarray((drawn >= threshold).reshape(shape))
 
 
 @primitive

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 
-from ..primitive import primitive
+from ..primitive import primitive, torch_spelling
 from .arithmetic import astype, where
 from .elementwise import exp, sqrt
 from .shape import axis_of, broadcast_to, pad, reshape, squeeze
@@ -24,24 +24,26 @@ def sum(xp, x, /, axis=None, keepdims=False):
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepdims))
 
 
-def mean(x, axis=None, keepdims=False, **also):
+@torch_spelling
+def mean(x, axis=None, keepdims=False):
     """The mean over `axis`."""
-    total = sum(x, axis, keepdims, **also)
+    total = sum(x, axis, keepdims)
     return total / (math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
-def var(x, axis=None, keepdims=False, correction=0, *, dim=None, keepdim=False):
+@torch_spelling
+def var(x, axis=None, keepdims=False, correction=0):
     """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does."""
-    axis, keepdims = axis if dim is None else dim, keepdims or keepdim
     middle = mean(x, axis, True)
     centred = x - middle
     total = sum(centred * centred, axis, keepdims)
     return total / (math.prod(n for n, m in zip(x.shape, middle.shape) if n != m) - correction)
 
 
-def std(x, axis=None, keepdims=False, correction=0, *, dim=None, keepdim=False):
+@torch_spelling
+def std(x, axis=None, keepdims=False, correction=0):
     """The standard deviation over `axis`: the root of the variance."""
-    return sqrt(var(x, axis, keepdims, correction, dim=dim, keepdim=keepdim))
+    return sqrt(var(x, axis, keepdims, correction))
 
 
 @primitive
@@ -51,9 +53,9 @@ def norm(xp, x, /, axis=None, keepdims=False):
 norm.defvjp(x=lambda g, x, y, axis, keepdims: x * _restore(g / where(y == 0, 1, y), x.shape, axis, keepdims))
 
 
-def prod(x, axis=None, keepdims=False, *, dim=None, keepdim=False):
+@torch_spelling
+def prod(x, axis=None, keepdims=False):
     """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
-    axis, keepdims = axis if dim is None else dim, keepdims or keepdim
     if axis is None:
         return reshape(prod(reshape(x, (-1,)), 0), (1,) * len(x.shape) if keepdims else ())
     axis = axis_of("prod", x, axis)
@@ -85,6 +87,18 @@ def _to_winners(g, x, y, axis, keepdims):
     """The gradient of an extreme: to the entries that equal it, in equal shares."""
     winners = astype(x == _restore(y, x.shape, axis, keepdims), g.dtype)
     return _restore(g, x.shape, axis, keepdims) * winners / sum(winners, axis, True)
+
+
+@torch_spelling
+def any(x, axis=None, keepdims=False):
+    """Whether any entry along `axis` is not zero."""
+    return max(x != 0, axis, keepdims)
+
+
+@torch_spelling
+def all(x, axis=None, keepdims=False):
+    """Whether no entry along `axis` is zero."""
+    return min(x != 0, axis, keepdims)
 
 
 @primitive

@@ -6,7 +6,7 @@ from functools import cache
 from itertools import accumulate
 
 from .. import backend
-from ..primitive import Primitive, primitive
+from ..primitive import Primitive, primitive, torch_spelling
 from ..tensor import Tensor
 from .arithmetic import where
 
@@ -47,12 +47,14 @@ def axis_of(op, x, axis, more=0):
     return axis % many
 
 
+@torch_spelling
 def expand_dims(x, axis):
     """A new axis of size 1 before `axis`."""
     axis = axis_of("expand_dims", x, axis, 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
+@torch_spelling
 def squeeze(x, axis=None):
     """Without the axes of size 1, or without the one given."""
     if axis is None:
@@ -68,6 +70,7 @@ def flatten(x, start_axis=0):
     return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))         # -1 could not tell in an empty array
 
 
+@torch_spelling
 def concatenate(xs, axis=0):
     """The Tensors `xs` one after the other along an axis they all have."""
     xs = tuple(xs)
@@ -93,11 +96,13 @@ def _concatenate(n):
     return op.front
 
 
+@torch_spelling
 def stack(xs, axis=0):
     """The Tensors `xs`, all of one shape, along a new axis."""
     return concatenate([expand_dims(x, axis) for x in xs], axis)
 
 
+@torch_spelling
 def flip(x, axis):
     """The entries along `axis` (or several) in reverse order."""
     axes = {axis_of("flip", x, a) for a in (axis if isinstance(axis, tuple) else (axis,))}
@@ -134,6 +139,7 @@ def _triangle(x, diagonal):
     return backend.of(x.data if isinstance(x, Tensor) else x).xp.tri(*x.shape[-2:], diagonal, dtype=bool)
 
 
+@torch_spelling
 def split(x, sizes, axis=0):
     """Pieces of x along `axis`: of equal size, if `sizes` is a number (of entries, as in torch), or of the sizes given."""
     axis = axis_of("split", x, axis)

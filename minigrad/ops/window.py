@@ -2,7 +2,8 @@
 
 Lay down what the kernel sees at each place as a column, and multiply.  Three primitives are closed under differentiation:
 the convolution is linear in x and in the weight, its gradient with respect to either is linear in what remains, and the
-rules of each are the other two.  Torch's names, arguments and weight layouts.
+rules of each are the other two.  (On a CPU, backend/convolution_kernels.py does the same faster.)  Torch's names, arguments and
+weight layouts.
 """
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ import numpy as np
 
 from .. import backend
 from ..primitive import primitive
-from . import depthwise
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze
 
@@ -64,9 +64,6 @@ class Window(NamedTuple):
 @primitive
 def conv(xp, x, weight, bias, /, window, groups):
     """y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], over the channels c of o's group."""
-    if _one_filter_each(x, weight, groups):
-        y = depthwise.forward(xp, x, weight, window)
-        return y if bias is None else y + bias.reshape(-1, *(1,) * len(window.kernel))
     view = window.over(xp, window.pad(xp, x))                                  # (N, C, *kernel, *places)
     places = view.shape[2 + len(window.kernel):]
     y = xp.empty((len(x), len(weight), *places), xp.result_type(x, weight))
@@ -85,16 +82,7 @@ def conv(xp, x, weight, bias, /, window, groups):
 @primitive
 def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
-    if _one_filter_each(g, weight, groups):
-        return depthwise.input_grad(xp, g, weight, size, window)
-    spans, channels = window.spans(), weight.shape[1] * groups
-    if max(window.stride) == 1 and channels >= len(weight) and all(max(p) < span for p, span in zip(window.padding, spans)):
-        # At stride 1 the way back is a convolution too, with flipped filters: faster, if the columns are no taller for it.
-        back = window._replace(padding=tuple((span - 1 - before, span - 1 - after)
-                                             for span, (before, after) in zip(spans, window.padding)))
-        flipped = weight[(..., *(slice(None, None, -1),) * len(size))].reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
-        return conv(g, flipped.reshape(channels, -1, *window.kernel), None, back, groups)
-    x = window.pad(xp, xp.zeros((len(g), channels, *size), xp.result_type(g, weight)))
+    x = window.pad(xp, xp.zeros((len(g), weight.shape[1] * groups, *size), xp.result_type(g, weight)))
     g = g.reshape(len(g), groups, len(weight) // groups, math.prod(g.shape[2:]))
     filters = weight.reshape(groups, g.shape[2], -1).swapaxes(1, 2)            # (G, C/G · kernel, O/G)
     multiply = xp.matmul if g.shape[2] > 1 else xp.multiply                    # BLAS is slow at a column times a row
@@ -110,8 +98,6 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
     outputs, many = g.shape[1], len(window.kernel)
-    if groups == outputs == x.shape[1] and x.dtype.kind == "f":
-        return depthwise.weight_grad(xp, x, g, window)
     weight = xp.zeros((groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g))
     g, space = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:])), None
     for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
@@ -138,11 +124,6 @@ def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
         space = xp.empty(seen.shape, seen.dtype)
     space[...] = seen
     return space
-
-
-def _one_filter_each(x: Any, weight: Any, groups: int) -> bool:
-    """Whether the convolution is depthwise, which has a way of its own (though not in bfloat16, which einsum does not know)."""
-    return groups == len(weight) and weight.shape[1] == 1 and x.dtype.kind == "f" and x.dtype == weight.dtype
 
 
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:

@@ -1,0 +1,163 @@
+"""Convolution on a CPU, as products of matrices: a few images, or a few rows of one, at a time on each core.
+
+Laying down a whole column for each place copies every entry of x as often as the kernel is large.  Here the kernel's columns
+are laid side by side only along a row; down the image the kernel is walked through row by row, and each of its rows is a
+product with the same array, begun a little further on.
+"""
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from . import Kernel, depthwise
+from .geometry import Geometry, overlap, phases
+from .numpy_kernels import CORES, share
+
+SPACE = 1 << 18                                 # entries laid down at a time, which stay in a core's cache
+
+
+def pieces(at: Geometry, samples: int, channels: int, spaces: int = 1) -> list[tuple[slice, slice]]:
+    """(some samples, some rows of places), as many as are laid down in so many times SPACE, and some for every core."""
+    limit, row = spaces * SPACE, max(1, channels * at.kw * at.sh * at.W)
+    many = max(1, min(limit // (row * at.H), -(-samples // CORES)))
+    rows = max(1, min(limit // row, at.H if samples > 1 else -(-at.H // CORES)))
+    return [(slice(n, n + many), slice(i, min(i + rows, at.H))) for n in range(0, samples, many) for i in range(0, at.H, rows)]
+
+
+def laid_down(x: np.ndarray, rows: slice, at: Geometry) -> np.ndarray:
+    """What the kernel sees of images x (n, C, height, width) from some rows of places: (C, kw, sh, h, n, W).
+
+    Rows of the image that are the stride apart lie side by side, so that axis 3 counts places; axis 2 tells the phase.
+    """
+    h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1
+    here, there = overlap(rows.start * at.sh - at.top, h * at.sh, at.height)
+    beside, inside = overlap(-at.left, wide, at.width)
+    image = padded = x[:, :, here, beside].transpose(1, 2, 0, 3)               # (C, row, n, column)
+    if image.shape[1] < h * at.sh or image.shape[3] < wide:
+        padded = np.zeros((len(image), h * at.sh, len(x), wide), x.dtype)
+        padded[:, there, :, inside] = image
+    channel, row, n, column = padded.strides
+    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(
+        padded, (len(image), at.kw, at.sh, h, len(x), at.W), (channel, column * at.dw, row, row * at.sh, n, column * at.sw)))
+
+
+def walk(columns: np.ndarray, groups: int, count: int, at: Geometry) -> list[np.ndarray]:
+    """For each row of the kernel what it meets at `count` rows of places: (G, C/G · kw, count · n · W), views."""
+    columns = columns.reshape(groups, len(columns) // groups * at.kw, at.sh, columns.shape[3], columns.shape[4] * at.W)
+    steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
+    return [columns[:, :, phase, shift:shift + count].reshape(*columns.shape[:2], count * columns.shape[4])
+            for shift, phase in steps]
+
+
+def by_row(weight: np.ndarray, at: Geometry, groups: int) -> np.ndarray:
+    """The weight (O, C/G, kh, kw) as one matrix for each row of the kernel and each group: (kh, G, O/G, C/G · kw)."""
+    outputs, channels = weight.shape[:2]
+    parts = weight.reshape(groups, outputs // groups, channels, at.kh, at.kw).transpose(3, 0, 1, 2, 4)
+    return np.ascontiguousarray(parts).reshape(at.kh, groups, outputs // groups, channels * at.kw)
+
+
+def images(x: np.ndarray) -> np.ndarray:
+    """Signals (N, C, L) as images of width 1."""
+    return x[..., None] if x.ndim == 3 else x
+
+
+def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
+    """Whether each channel of x has one filter, of its own, for its channel of y (in a type that einsum adds up well)."""
+    return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
+
+
+def forward(xp, x, weight, bias, window, groups, out=None):
+    at = Geometry(x.shape[2:], window)
+    y = out if out is not None else np.empty((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
+    x, places = images(x), images(y)
+    if is_depthwise(x, places, groups):
+        depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
+        return y
+    filters, bias = by_row(weight, at, groups), 0 if bias is None else bias[:, None, None]
+
+    def work(piece):
+        samples, rows = piece
+        into = places[samples, :, rows]
+        seen = walk(laid_down(x[samples], rows, at), groups, into.shape[2], at)
+        total, part = np.empty((2, groups, filters.shape[2], seen[0].shape[2]), y.dtype)
+        np.matmul(filters[0], seen[0], out=total)
+        for row, columns in zip(filters[1:], seen[1:]):
+            total += np.matmul(row, columns, out=part)
+        found = total.reshape(len(weight), into.shape[2], len(into), at.W).transpose(2, 0, 1, 3)
+        np.add(found, bias, out=into)
+    share(work, pieces(at, len(x), x.shape[1]))
+    return y
+
+
+def input_grad(xp, g, weight, size, window, groups):
+    """The way back is a convolution of g with flipped filters: for each phase of x, the entries of the kernel that meet it."""
+    at, C = Geometry(size, window), weight.shape[1] * groups
+    turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
+    ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
+    x = (np.empty if len(ways) == at.sh * at.sw else np.zeros)((len(g), C, *size), np.result_type(g, weight))
+    g, into = images(g), images(x)
+    for (a, *down), (b, *right) in ways:
+        own = turned[:, :, a, b][:, :, ::-1, ::-1]
+        rows, above = way_back(at.top, at.sh, at.height, at.H, own.shape[2], *down)
+        columns, beside = way_back(at.left, at.sw, at.width, at.W, own.shape[3], *right)
+        part = into[:, :, rows, columns]
+        if part.size:
+            back = window._replace(kernel=own.shape[2:], stride=(1, 1), padding=(above, beside), dilation=(down[2], right[2]))
+            forward(xp, g, own, None, back, groups, part)
+    return x
+
+
+def way_back(before: int, stride: int, size: int, places: int, entries: int, phase: int, shift: int,
+             step: int) -> tuple[slice, tuple[int, int]]:
+    """Along an axis: the entries of x that a phase of the kernel reaches, and the padding of g that yields as many.
+
+    Entry first + stride · t is seen from the places t + skipped - shift - step · m, for each of the phase's entries m.
+    """
+    first = (phase - before) % stride
+    skipped, reach = (first + before - phase) // stride, step * (entries - 1)
+    above = shift + reach - skipped
+    return slice(first, None, stride), (above, len(range(first, size, stride)) + reach - above - places)
+
+
+def weight_grad(xp, x, g, window, groups):
+    at, C, O = Geometry(x.shape[2:], window), x.shape[1], g.shape[1]  # noqa: E741
+    x, g = images(x), images(g)
+    if is_depthwise(x, g, groups):
+        return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
+    parts = pieces(at, len(x), C, spaces=4)
+
+    def work(mine):
+        total = np.zeros((at.kh, groups, C // groups * at.kw, O // groups), np.result_type(x, g))
+        for samples, rows in mine:
+            came = g[samples, :, rows].transpose(1, 2, 0, 3).reshape(groups, O // groups, -1).swapaxes(1, 2)
+            for part, columns in zip(total, walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at)):
+                part += columns @ came
+        return total
+    total = sum(share(work, [parts[i::CORES] for i in range(min(CORES, len(parts)) or 1)]))
+    total = total.reshape(at.kh, groups, C // groups, at.kw, O // groups).transpose(1, 4, 2, 0, 3)
+    return np.ascontiguousarray(total).reshape(O, C // groups, *window.kernel)
+
+
+def conv_forward(xp, x, weight, bias, window, groups):
+    return forward(xp, x, weight, bias, window, groups), (x, weight)
+
+
+def conv_backward(xp, g, saved, wanted, window, groups):
+    x, weight = saved
+    return (input_grad(xp, g, weight, x.shape[2:], window, groups) if wanted[0] else None,
+            weight_grad(xp, x, g, window, groups) if wanted[1] else None,
+            g.sum((0, *range(2, g.ndim))) if wanted[2] else None)
+
+
+def transposed_forward(xp, g, weight, size, window, groups):
+    return input_grad(xp, g, weight, size, window, groups), (g, weight)
+
+
+def transposed_backward(xp, gy, saved, wanted, size, window, groups):
+    g, weight = saved
+    return (forward(xp, gy, weight, None, window, groups) if wanted[0] else None,
+            weight_grad(xp, gy, g, window, groups) if wanted[1] else None)
+
+
+table = {"conv": Kernel(conv_forward, conv_backward), "conv_input_grad": Kernel(transposed_forward, transposed_backward)}

@@ -1,0 +1,206 @@
+"""What stands between convolutions, on a CPU: normalisation over a batch, ReLU and max pooling.
+
+Some channels or some planes at a time, so that each array is fetched from memory once, and shared out over the cores.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import Kernel
+from .numpy_kernels import PIECE, each_piece, flat, share
+
+
+def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
+    """[work(some of the channels)] of x (N, C, places), about PIECE entries at a time."""
+    step = max(1, PIECE * x.shape[1] // max(1, x.size))
+    return share(work, [slice(i, i + step) for i in range(0, x.shape[1], step)])
+
+
+def in_order(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array (N, C, …) as (N, C, places), in order in memory, and in float32 if it was in less."""
+    wide = np.float32 if arrays[0].dtype.itemsize < 4 else arrays[0].dtype
+    return [np.ascontiguousarray(a, wide).reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in arrays]
+
+
+def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
+    """Some entries of a vector (C,), one below the other."""
+    return instead if vector is None else vector[channels, None]
+
+
+def batch_norm_forward(xp, x, weight, bias, statistics, eps):
+    rows, = in_order(x)
+    y, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
+    moments = np.empty((2, rows.shape[1]), rows.dtype)
+
+    def work(channels):
+        part, into = rows[:, channels], y[:, channels]
+        mean, variance = moments[:, channels]
+        np.einsum("ncl->c", part, out=mean)
+        mean /= n
+        np.subtract(part, mean[:, None], out=into)
+        np.einsum("ncl,ncl->c", into, into, out=variance)
+        variance /= n
+        into *= column(weight, channels, 1) / np.sqrt(variance + eps)[:, None]
+        if bias is not None:
+            into += column(bias, channels, 0)
+    by_channel(work, rows)
+    statistics[...] = moments
+    return y.astype(x.dtype, copy=False).reshape(x.shape), (x, weight, moments)
+
+
+def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
+    """gx = scale · (g - mean(g) - unit · mean(g · unit)), where unit is the normalised x."""
+    x, weight, (mean, variance) = saved
+    rows, came = in_order(x, g)
+    gx, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
+    gw, gb = np.empty((2, rows.shape[1]), rows.dtype)
+    inverse_std = 1 / np.sqrt(variance + eps)
+
+    def work(channels):
+        part, into, scale = came[:, channels], gx[:, channels], inverse_std[channels, None]
+        np.subtract(rows[:, channels], mean[channels, None], out=into)
+        gw[channels] = np.einsum("ncl,ncl->c", part, into) * scale[:, 0]
+        gb[channels] = np.einsum("ncl->c", part)
+        into *= -gw[channels, None] / n * scale
+        into += part
+        into -= gb[channels, None] / n
+        into *= scale * column(weight, channels, 1)
+    by_channel(work, rows)
+    return tuple(None if not want else a.astype(g.dtype, copy=False).reshape(x.shape if a is gx else a.shape)
+                 for a, want in zip((gx, gw, gb), wanted))
+
+
+def per_channel_forward(xp, x, weight, bias):
+    rows, = in_order(x)
+    y = np.empty_like(rows)
+
+    def work(channels):
+        into = y[:, channels]
+        np.multiply(rows[:, channels], column(weight, channels, 1), out=into)
+        if bias is not None:
+            into += column(bias, channels, 0)
+    by_channel(work, rows)
+    return y.astype(x.dtype, copy=False).reshape(x.shape), (x, weight)
+
+
+def per_channel_backward(xp, g, saved, wanted):
+    x, weight = saved
+    rows, came = in_order(x, g)
+    gx = np.empty_like(rows) if wanted[0] else None
+    gw, gb = np.empty((2, rows.shape[1]), rows.dtype)
+
+    def work(channels):
+        part = came[:, channels]
+        if wanted[0]:
+            np.multiply(part, column(weight, channels, 1), out=gx[:, channels])
+        if wanted[1]:
+            gw[channels] = np.einsum("ncl,ncl->c", part, rows[:, channels])
+        if wanted[2]:
+            gb[channels] = np.einsum("ncl->c", part)
+    by_channel(work, rows)
+    return tuple(None if not want else a.astype(g.dtype, copy=False).reshape(x.shape if a is gx else a.shape)
+                 for a, want in zip((gx, gw, gb), wanted))
+
+
+def relu_forward(xp, x):
+    if x.size <= PIECE:
+        y = np.maximum(x, 0)
+    else:
+        y = np.empty(x.shape, x.dtype)
+        each_piece(lambda x, y: np.maximum(x, 0, out=y), *flat(x, y))
+    return y, y
+
+
+def relu_backward(xp, g, y, wanted):
+    gx = np.empty(y.shape, g.dtype)
+    each_piece(lambda g, y, gx: np.multiply(g, y > 0, out=gx), *flat(g, y, gx))
+    return gx,
+
+
+def relu6_forward(xp, x):
+    y = np.empty(x.shape, x.dtype)
+
+    def work(x, y):
+        np.minimum(np.maximum(x, 0, out=y), 6, out=y)
+    each_piece(work, *flat(x, y))
+    return y, y
+
+
+def relu6_backward(xp, g, y, wanted):
+    gx = np.empty(y.shape, g.dtype)
+    each_piece(lambda g, y, gx: np.multiply(g, (y > 0) & (y < 6), out=gx), *flat(g, y, gx))
+    return gx,
+
+
+class Slide:
+    """The largest entry under a window (see `ops.window`), found along one axis after the other."""
+
+    def __init__(self, x: np.ndarray, window: Any):
+        self.window, self.many = window, len(window.kernel)
+        self.size = x.shape[x.ndim - self.many:]
+        self.places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(self.size, *window)]
+
+    def seen(self, planes: np.ndarray, axis: int) -> list[np.ndarray]:
+        """What each entry of the kernel's `axis` sees of padded planes (n, *size): views, one entry for each place."""
+        w, before = self.window, (slice(None),) * (axis + 1)
+        last = w.stride[axis] * (self.places[axis] - 1) + 1
+        return [planes[(*before, slice(i * w.dilation[axis], i * w.dilation[axis] + last, w.stride[axis]))]
+                for i in range(w.kernel[axis])]
+
+    def levels(self, planes: np.ndarray) -> list[np.ndarray]:
+        """Padded planes, and these with one axis after the other (the last one first) reduced to its largest entries."""
+        found = [self.window.pad(np, planes, -math.inf)]
+        for axis in reversed(range(self.many)):
+            first, *others = self.seen(found[-1], axis)
+            y = first.copy()
+            for other in others:
+                np.maximum(y, other, out=y)
+            found.append(y)
+        return found
+
+    def back(self, g: np.ndarray, levels: list[np.ndarray]) -> np.ndarray:
+        """The gradient of the planes: at each level it goes to the first entry that is the largest."""
+        for axis, (y, x) in enumerate(zip(levels[:0:-1], levels[-2::-1])):
+            gx, waiting, finite = np.zeros_like(x), np.ones(y.shape, bool), np.isfinite(g.sum())
+            for entry, into in zip(self.seen(x, axis), self.seen(gx, axis)):
+                here = entry == y
+                here &= waiting
+                waiting ^= here
+                into += g * here if finite else np.where(here, g, np.zeros((), g.dtype))       # the slower way knows 0 · ∞ = 0
+            g = gx
+        return self.window.crop(g)
+
+
+def max_pool_forward(xp, x, window):
+    slide = Slide(x, window)
+    planes = np.ascontiguousarray(x).reshape(-1, *slide.size)
+    y = np.empty((len(planes), *slide.places), x.dtype)
+
+    def work(planes, y):
+        y[...] = slide.levels(planes)[-1]
+    each_piece(work, planes, y)
+    return y.reshape(*x.shape[:x.ndim - slide.many], *slide.places), x
+
+
+def max_pool_backward(xp, g, x, wanted, window):
+    slide = Slide(x, window)
+    planes, came = np.ascontiguousarray(x).reshape(-1, *slide.size), np.ascontiguousarray(g).reshape(-1, *slide.places)
+    gx = np.empty_like(planes)
+
+    def work(planes, g, gx):
+        gx[...] = slide.back(g, slide.levels(planes))
+    each_piece(work, planes, came, gx)
+    return gx.reshape(x.shape),
+
+
+table = {
+    "batch_norm": Kernel(batch_norm_forward, batch_norm_backward),
+    "per_channel": Kernel(per_channel_forward, per_channel_backward),
+    "relu": Kernel(relu_forward, relu_backward),
+    "relu6": Kernel(relu6_forward, relu6_backward),
+    "max_pool": Kernel(max_pool_forward, max_pool_backward),
+}

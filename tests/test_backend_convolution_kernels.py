@@ -1,0 +1,74 @@
+"""The CPU's convolution against its definition, whatever the pieces and the cores; and that what it lays down stays small."""
+import tracemalloc
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_ops_window import POINT, TIGHT, R, problems
+
+from minigrad.backend import convolution_kernels as kernels
+from minigrad.checking.catalogue import window_rows as slow
+
+
+@settings(max_examples=150)
+@given(problems(), st.sampled_from([1, 20, 1000]), st.integers(1, 3))
+def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, cores):
+    x, weight, w, groups = problem
+    y, bias = slow.conv(x, weight, None, w, groups), R(len(weight))
+    g = R(*y.shape)
+    with mock.patch.multiple(kernels, SPACE=space, CORES=cores), mock.patch.object(kernels.depthwise, "GROUP", space):
+        found, saved = kernels.conv_forward(np, x, weight, bias, w, groups)
+        np.testing.assert_allclose(found, y + bias.reshape(-1, *(1,) * len(w.kernel)), atol=1e-13)
+        backward = kernels.conv_backward(np, g, saved, (True, True, True), w, groups)
+    for a, b in zip(backward, (slow.conv_input_grad(g, weight, x.shape[2:], w, groups), slow.conv_weight_grad(x, g, w, groups),
+                               g.sum((0, *range(2, g.ndim)))), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-13)
+
+
+@settings(max_examples=50)
+@given(problems())
+def test_the_way_back_and_its_gradients(problem):
+    x, weight, w, groups = problem
+    g = R(*slow.conv(x, weight, None, w, groups).shape)
+    found, saved = kernels.transposed_forward(np, g, weight, x.shape[2:], w, groups)
+    np.testing.assert_allclose(found, slow.conv_input_grad(g, weight, x.shape[2:], w, groups), atol=1e-13)
+    backward = kernels.transposed_backward(np, x, saved, (True, True), x.shape[2:], w, groups)
+    np.testing.assert_allclose(backward[0], slow.conv(x, weight, None, w, groups), atol=1e-13)
+    np.testing.assert_allclose(backward[1], slow.conv_weight_grad(x, g, w, groups), atol=1e-13)
+
+
+def test_a_gradient_that_does_not_lie_in_order():
+    x, weight, g = R(4, 3, 6, 7), R(5, 3, 3, 3), R(4, 6, 7, 5).transpose(0, 3, 1, 2)
+    for found, expected in zip(kernels.conv_backward(np, g, (x, weight), (True, True, False), TIGHT, 1),
+                               kernels.conv_backward(np, g.copy(), (x, weight), (True, True, False), TIGHT, 1)):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_kernel_of_one_is_not_copied(monkeypatch):
+    x, weight, shared, multiply = R(1, 3, 4, 5), R(4, 3, 1, 1), [], np.matmul
+    monkeypatch.setattr(np, "matmul", lambda a, b, **out: shared.append(np.shares_memory(b, x)) or multiply(a, b, **out))
+    kernels.conv_forward(np, x, weight, None, POINT, 1)
+    assert shared and all(shared)
+
+
+def test_what_is_laid_down_at_a_time_stays_small(monkeypatch):
+    """However many samples there are, beside the result only what each core works on is made."""
+    x, weight = np.zeros((64, 8, 32, 32), "f4"), np.zeros((8, 8, 3, 3), "f4")
+    monkeypatch.setattr(kernels, "SPACE", 1 << 14)
+    for run, size in ((lambda: kernels.forward(np, x, weight, None, TIGHT, 1), x.nbytes),
+                      (lambda: kernels.input_grad(np, x, weight, (32, 32), TIGHT, 1), x.nbytes),
+                      (lambda: kernels.weight_grad(np, x, x, TIGHT, 1), 0)):
+        tracemalloc.start()
+        run()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < size + kernels.CORES * 4 * 5 * (4 << 14)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_dtype_stays(dtype):
+    x, weight = R(2, 4, 5, 5).astype(dtype), R(4, 1, 3, 3).astype(dtype)
+    y, saved = kernels.conv_forward(np, x, weight, None, TIGHT, 4)
+    assert {a.dtype for a in (y, *kernels.conv_backward(np, y, saved, (True,) * 3, TIGHT, 4))} == {np.dtype(dtype)}
