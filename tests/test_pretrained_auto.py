@@ -1,15 +1,22 @@
 """The class for a directory."""
 import json
+from importlib import import_module
 
 import pytest
 
+from minigrad import pretrained
 from minigrad.pretrained import (
+    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
 )
+
+AUTOS = {name: kind for name, kind in vars(pretrained).items() if name.startswith("AutoModel") or name == "AutoConfig"}
+ROWS = [pytest.param(auto, kind, place, id=f"{auto}-{kind}")
+        for auto, table in AUTOS.items() for kind, place in table.families.items()]
 
 
 @pytest.fixture
@@ -36,3 +43,29 @@ def test_an_unknown_model_type_is_refused(directory, auto):
     (directory / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     with pytest.raises(ValueError, match=f"model of type 'mamba', which {auto.__name__} does not know: .* one of 'bert'"):
         auto.from_pretrained(directory)
+
+
+def test_configurations(directory):
+    config = AutoConfig.from_pretrained(directory, num_labels=3)
+    assert type(config) is BertConfig and (config.vocab_size, config.num_labels) == (9, 3)
+    with pytest.raises(ValueError, match="vocab_size is 'many' in the configuration"):
+        AutoConfig.from_pretrained(directory, vocab_size="many")
+
+
+def test_a_configuration_may_be_given(directory):
+    config = AutoConfig.from_pretrained(directory)
+    assert type(AutoModel.from_pretrained(directory, config=config)) is BertModel
+
+
+@pytest.mark.parametrize(("auto", "kind", "place"), ROWS)
+def test_every_line_of_the_tables_names_a_class_of_that_family(auto, kind, place):
+    file, _, name = place.partition(".")
+    found = getattr(import_module(f"minigrad.pretrained.{file}"), name)
+    assert getattr(found, "config_class", found).model_type == kind
+    assert getattr(pretrained, name) is found and name in dir(pretrained)              # and the front door has it
+    assert name.endswith(auto.removeprefix("AutoModel").removeprefix("Auto")) or name.endswith(("LMHeadModel", "Generation"))
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="has no attribute 'BertForWeather'"):
+        pretrained.BertForWeather  # noqa: B018

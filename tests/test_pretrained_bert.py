@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 
 from minigrad import ops
-from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel
+from minigrad.optim import AdamW
+from minigrad.pretrained import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 from minigrad.tensor import Tensor
 
 SIZES = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
@@ -111,7 +119,7 @@ def test_losses():
     error = ((model(IDS).logits.numpy() - logits) ** 2).mean()
     assert model(IDS, labels=logits).loss.item() == pytest.approx(error, rel=1e-5)
     assert model(IDS).loss is None
-    with pytest.raises(ValueError, match="problem_type 'ranking' is not known: use 'single_label_classification' or"):
+    with pytest.raises(ValueError, match="problem_type 'ranking' is not known: use 'single_label_classification', 'multi"):
         classifier(problem_type="ranking")(IDS, labels=[0, 1, 0])
 
 
@@ -134,7 +142,7 @@ def test_bad_input_is_refused(batch, error, told):
 
 @pytest.mark.parametrize(("config", "told"), [
     ({"hidden_act": "swish2"}, "hidden_act 'swish2' is not known: it is one of gelu, gelu_new, gelu_pytorch_tanh, relu"),
-    ({"hidden_act": ["gelu"]}, "hidden_act .'gelu'. is not known"),
+    ({"hidden_act": ["gelu"]}, "hidden_act is .'gelu'. in the configuration; expected a text"),
     ({"num_hidden_layers": 2.0}, "num_hidden_layers is 2.0 in the configuration; expected a whole number, 1 or more"),
     ({"vocab_size": True}, "vocab_size is True in the configuration; expected a whole number"),
     ({"pad_token_id": -1}, "pad_token_id is -1 in the configuration; expected a whole number, 0 or more"),
@@ -146,6 +154,48 @@ def test_bad_input_is_refused(batch, error, told):
 def test_a_configuration_this_bert_cannot_follow_is_refused(config, told):
     with pytest.raises(ValueError, match=told):
         BertConfig(**SIZES | config)
+
+
+@pytest.mark.parametrize(("kind", "labels", "shape"), [
+    (BertForTokenClassification, {"labels": MASK}, (3, 6, 2)), (BertForMaskedLM, {"labels": IDS}, (3, 6, 50)),
+    (BertForQuestionAnswering, {"start_positions": [0, 1, 2], "end_positions": [3, 3, 2]}, (3, 6)),
+])
+def test_every_weight_of_every_other_head_learns(kind, labels, shape):
+    model = kind(BertConfig(**SIZES, initializer_range=0.2), rng=0)
+    out = model(IDS, MASK, **labels)
+    assert (out.start_logits if hasattr(out, "start_logits") else out.logits).shape == shape and "pooler" not in repr(model)
+    out.loss.backward()
+    for name, p in model.named_parameters():
+        assert p.grad is not None and (np.abs(p.grad.numpy()).max() > 0 or name.endswith("key.bias")), name
+    assert kind(BertConfig(**SIZES)).eval()(IDS).loss is None
+
+
+def test_the_decoder_is_the_word_embeddings_unless_the_configuration_parts_them(tmp_path):
+    model = BertForMaskedLM(BertConfig(**SIZES), rng=0).eval()
+    head = model.cls.predictions
+    assert head.decoder.weight is model.bert.embeddings.word_embeddings.weight and head.decoder.bias is head.bias
+    model.save_pretrained(tmp_path / "tied")
+    again = BertForMaskedLM.from_pretrained(tmp_path / "tied")
+    assert again.cls.predictions.decoder.weight is again.bert.embeddings.word_embeddings.weight
+    assert (again(IDS, MASK).logits.numpy() == model(IDS, MASK).logits.numpy()).all()
+    apart = BertForMaskedLM(BertConfig(**SIZES, tie_word_embeddings=False), rng=0)
+    assert apart.cls.predictions.decoder.weight is not apart.bert.embeddings.word_embeddings.weight
+
+
+def test_learning_to_fill_in_a_masked_word():
+    """Each word follows from the one before it; after a few steps the model knows the masked one."""
+    model, mask = BertForMaskedLM(BertConfig(**SIZES, hidden_dropout_prob=0.0, initializer_range=0.2), rng=0), 49
+    starts = np.arange(1, 40)
+    ids = starts[:, None] + np.arange(4)
+    hidden, labels = ids.copy(), np.full_like(ids, -100)
+    hidden[:, 2], labels[:, 2] = mask, ids[:, 2]
+    adam = AdamW(model.parameters(), lr=1e-2)
+    for _ in range(150):
+        adam.zero_grad()
+        model(hidden, labels=labels).loss.backward()
+        adam.step()
+    guessed = model.eval()(hidden).logits.numpy()[:, 2].argmax(1)
+    assert (guessed == ids[:, 2]).mean() > 0.9
 
 
 def test_a_frozen_encoder_costs_no_tape():

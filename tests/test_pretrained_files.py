@@ -1,42 +1,25 @@
-"""Reading and writing model directories: every dtype, every way to be broken, and nothing lost when saving fails."""
+"""Reading and writing model directories: whole and in shards, every way to be broken, and nothing lost when saving stops."""
 import json
 import os
 import pickle
-import struct
-import subprocess
-import sys
+from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import pytest
-from safetensors import safe_open
+from pickle_files import program, tensor, zipped
 
-from minigrad.pretrained.files import output_directory, read_config, read_weights, save
+from minigrad.pretrained import files, safetensors
+from minigrad.pretrained.files import model_directory, output_directory, read_config, read_weights, save
 
 CONFIG = {"model_type": "bert", "hidden_size": 4}
-ARRAYS = {
-    "f32": np.arange(6, dtype=np.float32).reshape(2, 3),
-    "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
-    "strided": np.arange(12, dtype=np.float64)[::3],
-    "f16": np.linspace(-1, 1, 5, dtype=np.float16),
-    "bf16": np.arange(6).astype(ml_dtypes.bfloat16).reshape(3, 2),
-    "i64": np.arange(3),
-    "bool": np.array([True, False]),
-    "scalar": np.array(7),
-    "empty": np.zeros((0, 3), np.float32),
-}
+ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.weight": np.arange(4, dtype=np.float32),
+          "b.count": np.array(7)}
 
 
 @pytest.fixture
 def model(tmp_path):
     save(tmp_path / "model", CONFIG, ARRAYS)
     return tmp_path / "model"
-
-
-def rewritten(model, change):
-    path = model / "model.safetensors"
-    path.write_bytes(change(path.read_bytes()))
-    return path
 
 
 def contents(directory):
@@ -51,55 +34,136 @@ def refusal(error, function, *args):
     return str(caught.value)
 
 
+def same(weights, arrays):
+    return set(weights) == set(arrays) and all(np.array_equal(weights[name], array) for name, array in arrays.items())
+
+
+def shard(directory):
+    save(directory, CONFIG, ARRAYS, max_shard_size=20)
+    return directory
+
+
 def test_what_is_saved_is_read_back(model):
-    weights = read_weights(model)
-    assert read_config(model) == CONFIG
-    assert set(weights) == set(ARRAYS) and len(weights) == len(ARRAYS)
-    for name, array in ARRAYS.items():
-        assert weights[name].dtype == array.dtype and weights.shapes[name] == weights[name].shape == array.shape
-        np.testing.assert_array_equal(weights[name], array)
-
-
-def test_the_file_says_it_is_for_torch_and_others_may_read_it(model):
-    with safe_open(model / "model.safetensors", "numpy") as file:
-        assert file.metadata() == {"format": "pt"}
-    modes = {os.stat(model / name).st_mode for name in ("config.json", "model.safetensors")}
-    assert len(modes) == 1
+    assert read_config(model) == CONFIG and same(read_weights(model), ARRAYS)
+    assert same(read_weights(model / "model.safetensors"), ARRAYS) and read_config(model / "model.safetensors") == CONFIG
     assert sorted(path.name for path in model.iterdir()) == ["config.json", "model.safetensors"]
+    assert len({os.stat(path).st_mode for path in model.iterdir()}) == 1
 
 
-def test_bfloat16_is_known_to_a_program_that_imports_nothing_else(model):
-    program = "import sys; from minigrad.pretrained.files import read_weights; print(read_weights(sys.argv[1])['bf16'].dtype)"
-    assert subprocess.check_output([sys.executable, "-c", program, str(model)], text=True).strip() == "bfloat16"
-
-
-def test_an_array_that_was_read_is_its_readers_own(model):
+def test_what_is_written_to_stays_in_memory(model):
     weights = read_weights(model)
-    weights["f32"][:] = -1
-    np.testing.assert_array_equal(weights["f32"], ARRAYS["f32"])
+    weights["a.weight"][:] = -1
+    assert same(read_weights(model), ARRAYS) and not same(weights, ARRAYS)
 
 
-def test_shards_are_read_as_one(tmp_path):
-    for shard in "ab":
-        save(tmp_path / shard, CONFIG, {f"{shard}.weight": np.full(2, ord(shard), np.float32)})
-        (tmp_path / shard / "model.safetensors").rename(tmp_path / f"{shard}.safetensors")
-    index = {"weight_map": {"a.weight": "a.safetensors", "b.weight": "b.safetensors"}}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    weights = read_weights(tmp_path)
-    assert {name: weights[name].tolist() for name in weights} == {"a.weight": [97, 97], "b.weight": [98, 98]}
-    (tmp_path / "b.safetensors").unlink()
-    assert "b.safetensors" in refusal(FileNotFoundError, read_weights, tmp_path)
+def test_weights_that_were_read_outlive_their_file(model):
+    weights = read_weights(model)
+    save(model, CONFIG, {"a.weight": np.zeros(1000, np.float32)})
+    assert same(weights, ARRAYS)
+
+
+def test_shards(model):
+    shard(model)
+    names = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    assert sorted(path.name for path in model.iterdir()) == ["config.json", *names, "model.safetensors.index.json"]
+    index = json.loads((model / "model.safetensors.index.json").read_text())
+    assert index == {"metadata": {"total_size": 48}, "weight_map": dict(zip(ARRAYS, names))}
+    assert same(read_weights(model), ARRAYS) and list(read_weights(model)) == list(ARRAYS)
+    (model / names[1]).unlink()
+    assert f"lacks {names[1]}: expected all 3 files" in refusal(FileNotFoundError, read_weights, model)
+
+
+def test_small_arrays_share_a_shard_and_a_large_one_has_its_own(tmp_path):
+    sizes = {"a": 40, "b": 60, "large": 500, "c": 1, "d": 99, "e": 1}
+    save(tmp_path / "m", CONFIG, {name: np.zeros(size, np.uint8) for name, size in sizes.items()}, max_shard_size=100)
+    where = json.loads((tmp_path / "m" / "model.safetensors.index.json").read_text())["weight_map"]
+    assert [file[:11] for file in where.values()] == [f"model-0000{i}" for i in (1, 1, 2, 3, 3, 4)]
+
+
+@pytest.mark.parametrize(("size", "count"), [(48, 1), ("48B", 1), ("0.048kB", 1), ("47B", 2), ("1 GB", 1), ("1GiB", 1), (1, 3)])
+def test_sizes_of_shards(tmp_path, size, count):
+    save(tmp_path / "m", CONFIG, ARRAYS, size)
+    assert len(list((tmp_path / "m").glob("*.safetensors"))) == count
+
+
+@pytest.mark.parametrize("size", [0, -5, "5", "5XB", "large", None, 1.5, "0GB"])
+def test_sizes_that_are_none(tmp_path, size):
+    told = refusal(ValueError, save, tmp_path / "m", CONFIG, ARRAYS, size)
+    assert told == f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" or "200MB"'
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[]", "holds a list"), ("{}", 'no usable "weight_map"'), ('{"weight_map": {"a": 3}}', 'no usable "weight_map"'),
+    ('{"weight_map": {"a": "../../etc/passwd"}}', "lacks passwd"),
+    ('{"weight_map": {"a": "model-00001-of-00003.safetensors"}}', "a is not in model-00001-of-00003.safetensors, where")])
+def test_an_index_that_is_none(model, text, told):
+    (shard(model) / "model.safetensors.index.json").write_text(text)
+    assert told in refusal((ValueError, FileNotFoundError), read_weights, model)
+
+
+def test_what_an_index_forgot_is_read_all_the_same(model):
+    path = shard(model) / "model.safetensors.index.json"
+    where = json.loads(path.read_text())["weight_map"]
+    save(model / "other", CONFIG, {"b.weight": ARRAYS["b.weight"], "forgotten": np.ones(2)})
+    (model / "other" / "model.safetensors").replace(model / where["b.weight"])
+    assert set(read_weights(model)) == {*ARRAYS, "forgotten"}
+
+
+SIX = {"0": np.arange(6, dtype=np.float32).tobytes()}
+
+
+def pickled(directory, *names):
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps(CONFIG))
+    for name in names:
+        (directory / name).write_bytes(zipped(program({Path(name).stem: tensor()}), SIX))
+    return directory
+
+
+def test_pickles_are_read_where_there_is_nothing_else(tmp_path, model):
+    directory = pickled(tmp_path / "old", "pytorch_model.bin")
+    assert same(read_weights(directory), {"pytorch_model": np.arange(6).reshape(2, 3)})
+    save(directory, CONFIG, ARRAYS)
+    assert same(read_weights(directory), ARRAYS) and (directory / "pytorch_model.bin").exists()
+
+
+def test_pickles_in_shards(tmp_path):
+    names = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+    directory = pickled(tmp_path / "old", *names)
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {Path(name).stem: name for name in names}}))
+    assert set(read_weights(directory)) == {Path(name).stem for name in names}
+
+
+@pytest.mark.parametrize("name", ["resnet50-19c8e357.pth", "model.pt", "pytorch_model.bin"])
+def test_a_file_by_itself(tmp_path, name):
+    directory = pickled(tmp_path / "old", name)
+    assert set(read_weights(directory / name)) == {Path(name).stem} and read_config(directory / name) == CONFIG
+    if name != "pytorch_model.bin":
+        assert f"if it is {name}, pass '{directory / name}'" in refusal(FileNotFoundError, read_weights, directory)
+
+
+class Fires:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pth", "model.pt"])
+def test_a_pickle_that_would_run_something_does_not(tmp_path, name):
+    payload = pickle.dumps(Fires(tmp_path / "marker"))
+    (tmp_path / name).write_bytes(payload)
+    assert "nothing in it was executed" in refusal(ValueError, read_weights, tmp_path / name)
+    assert not (tmp_path / "marker").exists()
+    pickle.loads(payload)
+    assert (tmp_path / "marker").exists()           # so it would have fired
 
 
 def test_a_missing_directory(tmp_path):
-    assert "hf download" not in refusal(FileNotFoundError, read_config, tmp_path / "absent" / "too")
-    assert "expected the directory" in refusal(NotADirectoryError, read_config, __file__)
-
-
-@pytest.mark.parametrize("name", ["bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"])
-def test_a_hub_name_is_told_how_to_become_a_directory(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert f"hf download {name} --local-dir {name.split('/')[-1]}" in refusal(FileNotFoundError, read_weights, name)
+    assert refusal(FileNotFoundError, read_config, tmp_path / "absent" / "too").endswith("with config.json and model.safetensors")
+    assert "expected the directory" in refusal(NotADirectoryError, model_directory, __file__)
 
 
 def test_a_missing_or_broken_config(model):
@@ -119,54 +183,6 @@ def test_missing_weights(model):
     assert "expected model.safetensors, found config.json" in refusal(FileNotFoundError, read_weights, model)
 
 
-def test_a_truncated_file_tells_both_sizes(model):
-    size = (model / "model.safetensors").stat().st_size
-    rewritten(model, lambda whole: whole[:-5])
-    assert f"found {size - 5} bytes, expected {size}" in refusal(ValueError, read_weights, model)
-
-
-@pytest.mark.parametrize("change", [
-    lambda whole: b"", lambda whole: b"abcd", lambda whole: whole[:40], lambda whole: whole + b"xx",
-    lambda whole: bytes(range(256)), lambda whole: whole[:8] + b"x" * (len(whole) - 8),
-    lambda whole: struct.pack("<Q", 2**63) + whole[8:], lambda whole: struct.pack("<Q", 4) + b"\xff\xfe{}",
-    lambda whole: struct.pack("<Q", 2) + b"[]", lambda whole: struct.pack("<Q", 10**5) + b"[" * 10**5])
-def test_a_corrupt_file(model, change):
-    rewritten(model, change)
-    assert "truncated or corrupt" in refusal(ValueError, read_weights, model)
-
-
-def test_a_git_lfs_pointer(model):
-    rewritten(model, lambda whole: b"version https://git-lfs.github.com/spec/v1\noid sha256:53aa\nsize 90868376\n")
-    assert "git lfs pull" in refusal(ValueError, read_weights, model)
-
-
-class Fires:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pth", "model.pt", "model.pkl"])
-def test_a_pickle_is_refused_unopened(model, tmp_path, name):
-    (model / "model.safetensors").unlink()
-    payload = pickle.dumps(Fires(tmp_path / "marker"))
-    (model / name).write_bytes(payload)
-    (model / "config.json").write_text('{"model_type": "bert", "architectures": ["BertForMaskedLM"]}')
-    message = refusal(ValueError, read_weights, model)
-    assert name in message and "from transformers import BertForMaskedLM as M" in message
-    assert not (tmp_path / "marker").exists()
-    pickle.loads(payload)
-    assert (tmp_path / "marker").exists()           # so it would have fired
-
-
-def test_a_config_cannot_write_into_the_command_we_suggest(model):
-    (model / "model.safetensors").rename(model / "model.pt")
-    (model / "config.json").write_text('{"model_type": "bert", "architectures": ["os; os.system(1)"]}')
-    assert "import AutoModel as M" in refusal(ValueError, read_weights, model)
-
-
 @pytest.mark.parametrize("arrays, config", [({"bad": np.array(["text"])}, {"model_type": "new"}), (ARRAYS, {"bad": object()})])
 def test_a_failed_save_leaves_what_was_there(model, arrays, config):
     before = contents(model)
@@ -175,21 +191,78 @@ def test_a_failed_save_leaves_what_was_there(model, arrays, config):
     assert contents(model) == before
 
 
-def test_a_full_disk_leaves_what_was_there(model):
+@pytest.mark.parametrize("limit", [100, 10_000])
+def test_a_full_disk_leaves_what_was_there(model, limit):
     resource = pytest.importorskip("resource")
-    before, limit = contents(model), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    before, old = contents(model), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
     try:
         message = refusal(OSError, save, model, CONFIG, {"large": np.zeros(10_000)})
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert "could not be written and is as it was" in message
     assert contents(model) == before
 
 
+class Killed(BaseException):
+    pass
+
+
+def killed_after(steps, monkeypatch, work, *args):
+    """Run `work` until it has touched the disk so many times; from then on nothing does, as in a process that was killed."""
+    left = iter(range(steps))
+
+    def counted(function):
+        def stop_after(*args, **options):
+            if next(left, None) is None:
+                raise Killed
+            return function(*args, **options)
+        return stop_after
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace", "unlink", "rmdir", "mkdir", "write_text"):
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        patch.setattr(safetensors, "write", counted(safetensors.write))
+        patch.setattr(files.shutil, "rmtree", lambda *args, **options: None)
+        try:
+            work(*args)
+            return False
+        except Killed:
+            return True
+
+
+LAYOUTS = [(1000, 1000), (1000, 20), (20, 1000), (20, 20), (20, 30), (30, 20)]
+NEW = {"a.weight": np.ones((2, 3), np.float32), "c.weight": np.ones(4, np.float32), "c.bias": np.ones(2, np.float32)}
+
+
+@pytest.mark.parametrize(("old", "new"), LAYOUTS)
+def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, monkeypatch, old, new):
+    """At every step, from every layout to every other: what is read is one of the two, whole, and the next save works."""
+    outcomes = []
+    while "done" not in outcomes:
+        model = tmp_path / str(len(outcomes))
+        save(model, CONFIG, ARRAYS, old)
+        killed = killed_after(len(outcomes), monkeypatch, save, model, CONFIG | {"hidden_size": 8}, NEW, new)
+        killed_after(1, monkeypatch, read_config, model)           # and so is the reader that was about to tidy up
+        config, weights = read_config(model), read_weights(model)
+        is_old = config == CONFIG and same(weights, ARRAYS)
+        assert is_old or config["hidden_size"] == 8 and same(weights, NEW)
+        outcomes.append("old" if is_old else "new" if killed else "done")
+        save(model, CONFIG, ARRAYS, old)
+        assert same(read_weights(model), ARRAYS) and not [path for path in model.iterdir() if path.name.startswith(".")]
+    assert outcomes == sorted(outcomes, key=["old", "new", "done"].index) and outcomes.count("old") > 2 < outcomes.count("new")
+
+
+@pytest.mark.parametrize(("old", "new"), LAYOUTS)
+def test_nothing_of_another_layout_is_left(tmp_path, old, new):
+    for directory, sizes in (("both", (old, new)), ("new", (new,))):
+        for size in sizes:
+            save(tmp_path / directory, CONFIG, ARRAYS, size)
+    assert contents(tmp_path / "both") == contents(tmp_path / "new")
+
+
 def test_saving_again_replaces_both(model):
     weights = read_weights(model)
-    save(model, CONFIG | {"hidden_size": 8}, {"f32": weights["f32"] + 1})
+    save(model, CONFIG | {"hidden_size": 8}, {"f32": weights["b.weight"] + 1})
     assert read_config(model)["hidden_size"] == 8 and list(read_weights(model)) == ["f32"]
 
 

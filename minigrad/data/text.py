@@ -52,20 +52,18 @@ class TextDataset:
 class DataCollatorWithPadding:
     """Makes a batch of tokenised texts: int64 arrays of (texts, longest text), padded on the right.
 
-    Each item has `input_ids` and maybe `attention_mask` (default: ones), `token_type_ids` (default: zeros) and `label`,
-    which becomes `labels` of shape (texts,).
+    Each item has `input_ids` and maybe `attention_mask` (default: ones), `token_type_ids`, and `label`, which becomes `labels`
+    of shape (texts,).
     """
     pad_token_id: int = 0
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         shape = len(items), max(len(item["input_ids"]) for item in items)
-        batch = {name: np.full(shape, pad, dtype=np.int64) for name, pad in
-                 (("input_ids", self.pad_token_id), ("attention_mask", 0), ("token_type_ids", 0))}
+        names = ["input_ids", "attention_mask", *(["token_type_ids"] if "token_type_ids" in items[0] else [])]
+        batch = {name: np.full(shape, self.pad_token_id if name == "input_ids" else 0, dtype=np.int64) for name in names}
         for row, item in enumerate(items):
-            n = len(item["input_ids"])
-            batch["input_ids"][row, :n] = item["input_ids"]
-            batch["attention_mask"][row, :n] = item.get("attention_mask", 1)
-            batch["token_type_ids"][row, :n] = item.get("token_type_ids", 0)
+            for name in names:
+                batch[name][row, :len(item["input_ids"])] = item.get(name, 1)
         if "label" in items[0]:
             batch["labels"] = np.array([item["label"] for item in items], dtype=np.int64)
         return batch

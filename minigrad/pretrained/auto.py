@@ -1,37 +1,151 @@
-"""The right class for a directory, chosen by the model_type in its config.json."""
+"""The right class for a model directory, chosen by the model_type in its config.json: one line for each family and head."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-from .bert import BertForSequenceClassification, BertModel
 from .files import read_config
-from .model import PretrainedModel
+from .model import Config, PretrainedModel
 
 
 class _Auto:
-    families: dict[str, type[PretrainedModel]]
+    families: dict[str, str]                    # model_type -> file.Class; a family's file is read when it is first needed
 
     @classmethod
-    def from_pretrained(cls, directory: str | os.PathLike, **options: Any) -> PretrainedModel:
-        """The model of a Hugging Face directory; options are those of `PretrainedModel.from_pretrained`.
+    def family(cls, source: str | os.PathLike, config: Config | Mapping[str, Any] | None = None, **hub: Any) -> type:
+        """The class for what is at the source, or for a configuration.  Raises as `from_pretrained` does."""
+        entries = read_config(source, **hub) if config is None else config
+        kind = entries.model_type if isinstance(entries, Config) else entries.get("model_type")
+        if kind not in cls.families:
+            raise ValueError(f"{source} holds a model of type {kind!r}, which {cls.__name__} does not know: "
+                             f"choose a directory with one of {', '.join(map(repr, cls.families))}")
+        file, _, name = cls.families[kind].partition(".")
+        return getattr(import_module(f".{file}", __package__), name)
+
+
+class AutoConfig(_Auto):
+    """Configurations: sizes and switches, without weights."""
+    families = {
+        "bert": "bert.BertConfig",
+        "roberta": "roberta.RobertaConfig",
+        "distilbert": "distilbert.DistilBertConfig",
+        "t5": "t5.T5Config",
+        "gpt2": "gpt2.GPT2Config",
+        "llama": "llama.LlamaConfig",
+        "qwen2": "qwen2.Qwen2Config",
+        "qwen3": "qwen3.Qwen3Config",
+        "vit": "vit.ViTConfig",
+        "resnet": "resnet.ResNetConfig",
+        "vgg": "vgg.VGGConfig",
+        "mobilenet_v2": "mobilenet.MobileNetV2Config",
+    }
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
+                        **changes: Any) -> Config:
+        """The configuration in a directory's config.json, or in that of a model on the Hub; `changes` win over what it says.
+
+        Raises:
+            FileNotFoundError: no such directory, or no config.json in it.
+            ValueError: the model_type is not one minigrad knows, or an entry makes no sense.
+        """
+        entries = read_config(source, revision, local_files_only)
+        return cls.family(source, entries).from_dict(entries, **changes)
+
+
+class _AutoModel(_Auto):
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike, *, config: Config | Mapping[str, Any] | None = None,
+                        revision: str | None = None, local_files_only: bool = False, **options: Any) -> PretrainedModel:
+        """The model of a Hugging Face directory, file or name; options are those of `PretrainedModel.from_pretrained`.
 
         Raises:
             FileNotFoundError: no such directory, or something in it is missing.
             ValueError: the model_type is not one minigrad knows, or the files are damaged or do not fit.
         """
-        kind = read_config(directory)["model_type"]
-        if kind not in cls.families:
-            raise ValueError(f"{directory} holds a model of type {kind!r}, which {cls.__name__} does not know: "
-                             f"choose a directory with one of {', '.join(map(repr, cls.families))}")
-        return cls.families[kind].from_pretrained(directory, **options)
+        hub = {"revision": revision, "local_files_only": local_files_only}
+        return cls.family(source, config, **hub).from_pretrained(source, config=config, **hub, **options)
 
 
-class AutoModel(_Auto):
-    """Base models: vectors for tokens, no head."""
-    families = {"bert": BertModel}
+class AutoModel(_AutoModel):
+    """Base models: vectors for tokens or pictures, no head."""
+    families = {
+        "bert": "bert.BertModel",
+        "roberta": "roberta.RobertaModel",
+        "distilbert": "distilbert.DistilBertModel",
+        "t5": "t5.T5Model",
+        "gpt2": "gpt2.GPT2Model",
+        "llama": "llama.LlamaModel",
+        "qwen2": "qwen2.Qwen2Model",
+        "qwen3": "qwen3.Qwen3Model",
+        "vit": "vit.ViTModel",
+        "resnet": "resnet.ResNetModel",
+        "vgg": "vgg.VGGModel",
+        "mobilenet_v2": "mobilenet.MobileNetV2Model",
+    }
 
 
-class AutoModelForSequenceClassification(_Auto):
+class AutoModelForSequenceClassification(_AutoModel):
     """Models that score classes of whole texts."""
-    families = {"bert": BertForSequenceClassification}
+    families = {
+        "bert": "bert.BertForSequenceClassification",
+        "roberta": "roberta.RobertaForSequenceClassification",
+        "distilbert": "distilbert.DistilBertForSequenceClassification",
+        "gpt2": "gpt2.GPT2ForSequenceClassification",
+    }
+
+
+class AutoModelForTokenClassification(_AutoModel):
+    """Models that score classes of each token."""
+    families = {
+        "bert": "bert.BertForTokenClassification",
+        "roberta": "roberta.RobertaForTokenClassification",
+        "distilbert": "distilbert.DistilBertForTokenClassification",
+    }
+
+
+class AutoModelForQuestionAnswering(_AutoModel):
+    """Models that find where in a text the answer stands."""
+    families = {
+        "bert": "bert.BertForQuestionAnswering",
+        "roberta": "roberta.RobertaForQuestionAnswering",
+        "distilbert": "distilbert.DistilBertForQuestionAnswering",
+    }
+
+
+class AutoModelForMaskedLM(_AutoModel):
+    """Models that guess masked words."""
+    families = {
+        "bert": "bert.BertForMaskedLM",
+        "roberta": "roberta.RobertaForMaskedLM",
+        "distilbert": "distilbert.DistilBertForMaskedLM",
+    }
+
+
+class AutoModelForCausalLM(_AutoModel):
+    """Models that guess the next token, and so write."""
+    families = {
+        "gpt2": "gpt2.GPT2LMHeadModel",
+        "llama": "llama.LlamaForCausalLM",
+        "qwen2": "qwen2.Qwen2ForCausalLM",
+        "qwen3": "qwen3.Qwen3ForCausalLM",
+    }
+
+
+class AutoModelForSeq2SeqLM(_AutoModel):
+    """Models that read one text and write another."""
+    families = {
+        "t5": "t5.T5ForConditionalGeneration",
+    }
+
+
+class AutoModelForImageClassification(_AutoModel):
+    """Models that score classes of pictures."""
+    families = {
+        "vit": "vit.ViTForImageClassification",
+        "resnet": "resnet.ResNetForImageClassification",
+        "vgg": "vgg.VGGForImageClassification",
+        "mobilenet_v2": "mobilenet.MobileNetV2ForImageClassification",
+    }

@@ -1,27 +1,21 @@
 """BERT (Devlin et al. 2018), with the attribute names its Hugging Face checkpoints use."""
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
 from .. import ops
-from ..nn import Dropout, Embedding, Group, LayerNorm, Linear, Module, init
+from ..nn import Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
-from ..tensor import Tensor
+from .heads import answer_span, classification_loss, token_loss
+from .inputs import padding_mask, token_ids
+from .layers import activation, embedding, linear
 from .layout import Layout
-from .model import Config, PretrainedModel, classification_loss, padding_mask, token_ids
-
-
-def gelu_tanh(x):
-    """GELU in its approximate form."""
-    return F.gelu(x, "tanh")
-
-
-ACTIVATIONS = {"gelu": F.gelu, "gelu_new": gelu_tanh, "gelu_pytorch_tanh": gelu_tanh, "relu": F.relu}
+from .model import Config, PretrainedModel
+from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
 
 
 @dataclass
@@ -35,57 +29,35 @@ class BertConfig(Config):
     intermediate_size: int = 3072
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    pad_token_id: int = 0
+    pad_token_id: int | None = 0
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
+    tie_word_embeddings: bool = True
 
     def __post_init__(self):
-        for name, kind in ((f.name, f.type) for f in fields(self)):
-            value, least = getattr(self, name), int(name != "pad_token_id")
-            if name == "pad_token_id" and value is None:
-                continue
-            if kind == "int" and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
-                raise ValueError(f"{name} is {value!r} in the configuration; expected a whole number, {least} or more")
-            if kind.startswith("float") and not isinstance(value, Real) and (value is not None or kind == "float"):
-                raise ValueError(f"{name} is {value!r} in the configuration; expected a number")
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
-        if str(self.hidden_act) not in ACTIVATIONS:
-            raise ValueError(f"hidden_act {self.hidden_act!r} is not known: it is one of {', '.join(ACTIVATIONS)}")
+        activation(self.hidden_act)
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
             if self.rest.get(name, only) != only:
                 raise ValueError(f"{name} {self.rest[name]!r} is not supported: this BERT knows {only!r} alone")
 
-
-@dataclass
-class BertOutput:
-    """What BertModel finds: `last_hidden_state` (B, T, hidden) and `pooler_output` (B, hidden)."""
-    last_hidden_state: Tensor
-    pooler_output: Tensor
-
-
-@dataclass
-class ClassifierOutput:
-    """Scores `logits` (B, num_labels) and, if labels were given, the mean `loss`."""
-    loss: Tensor | None
-    logits: Tensor
-
-
-def linear(inputs: int, outputs: int) -> Linear:
-    """A Linear whose numbers come later: from a file, or from the model's `draw`."""
-    return Linear(inputs, outputs, rng=init.LATER)
+    @property
+    def head_dropout(self) -> float:
+        """The dropout before a classifier."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
 
 
 class Embeddings(Module):
     def __init__(self, c: BertConfig, rng: np.random.Generator):
-        self.word_embeddings = Embedding(c.vocab_size, c.hidden_size, c.pad_token_id, rng=init.LATER)
-        self.position_embeddings = Embedding(c.max_position_embeddings, c.hidden_size, rng=init.LATER)
-        self.token_type_embeddings = Embedding(c.type_vocab_size, c.hidden_size, rng=init.LATER)
+        self.word_embeddings = embedding(c.vocab_size, c.hidden_size, c.pad_token_id)
+        self.position_embeddings = embedding(c.max_position_embeddings, c.hidden_size)
+        self.token_type_embeddings = embedding(c.type_vocab_size, c.hidden_size)
         self.LayerNorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
         self.dropout = Dropout(c.hidden_dropout_prob, rng)
 
@@ -119,7 +91,7 @@ class Layer(Module):
         self.attention = Group(self=SelfAttention(c, rng), output=AddNorm(c.hidden_size, c, rng))
         self.intermediate = Group(dense=linear(c.hidden_size, c.intermediate_size))
         self.output = AddNorm(c.intermediate_size, c, rng)
-        self.activation = ACTIVATIONS[c.hidden_act]
+        self.activation = activation(c.hidden_act)
 
     def forward(self, x, mask):
         x = self.attention.output(self.attention.self(x, mask), x)
@@ -133,17 +105,17 @@ class BertModel(PretrainedModel):
                     drop=("**.position_ids",), base="bert")
     heads = ("pooler.**",)
 
-    def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True):
+    def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
         rng = init.generator(rng)
-        self.config = config
+        self.config, self.longest = config, config.max_position_embeddings
         self.embeddings = Embeddings(config, rng)
         self.encoder = Group(layer=[Layer(config, rng) for _ in range(config.num_hidden_layers)])
-        self.pooler = Group(dense=linear(config.hidden_size, config.hidden_size))
+        self.pooler = Group(dense=linear(config.hidden_size, config.hidden_size)) if add_pooling_layer else None
         if drawn:
             self.draw(list(self.state_dict()), rng)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None,
-                position_ids: Any = None) -> BertOutput:
+                position_ids: Any = None) -> BaseOutput:
         """Encode a batch.
 
         Args:
@@ -153,35 +125,102 @@ class BertModel(PretrainedModel):
             position_ids: (B, T), 0 … T - 1 by default.
 
         Raises:
-            ValueError: a shape is wrong, or T is more than max_position_embeddings.
+            ValueError: a shape is wrong, or T is more than the model has positions for.
             IndexError: an id is not in the vocabulary.
         """
-        ids = token_ids(input_ids, self.config.max_position_embeddings)
+        ids = token_ids(input_ids, self.longest)
         types = np.zeros((1, ids.shape[1]), np.int64) if token_type_ids is None else token_type_ids
-        positions = np.arange(ids.shape[1])[None] if position_ids is None else position_ids
+        positions = self.positions(ids) if position_ids is None else position_ids
         x, mask = self.embeddings(ids, types, positions), padding_mask(attention_mask, ids.shape)
         for layer in self.encoder.layer:
             x = layer(x, mask)
-        return BertOutput(x, ops.tanh(self.pooler.dense(x[:, 0])))
+        return BaseOutput(x, ops.tanh(self.pooler.dense(x[:, 0])) if self.pooler else None)
+
+    def positions(self, ids: np.ndarray) -> np.ndarray:
+        """Where each token stands, broadcastable to (B, T)."""
+        return np.arange(ids.shape[1])[None]
 
 
-class BertForSequenceClassification(PretrainedModel):
-    """BERT with a linear layer on the pooled vector that scores `config.num_labels` classes."""
-    config_class, layout, heads = BertConfig, BertModel.layout, ("classifier.**", "bert.pooler.**")
+class BertHead(PretrainedModel):
+    """What the models below share: an encoder, under the name its checkpoints give it, and a head, by default a classifier."""
+    config_class, layout, encoder_class, pooled = BertConfig, BertModel.layout, BertModel, False
+    heads = ("classifier.**",)
 
     def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)
         self.config = config
-        self.bert = BertModel(config, rng, drawn=False)
-        p = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = Dropout(p, rng)
-        self.classifier = linear(config.hidden_size, config.num_labels)
+        setattr(self, self.layout.base, self.encoder_class(config, rng, drawn=False, add_pooling_layer=self.pooled))
+        self.add_head(config, rng)
         if drawn:
             self.draw(list(self.state_dict()), rng)
+
+    def add_head(self, c, rng):
+        self.dropout, self.classifier = Dropout(c.head_dropout, rng), linear(c.hidden_size, c.num_labels)
+
+    @property
+    def base_model(self) -> BertModel:
+        """The encoder, whatever its name."""
+        return getattr(self, self.layout.base)
+
+
+class BertForSequenceClassification(BertHead):
+    """BERT with a linear layer on the pooled vector that scores `config.num_labels` classes."""
+    heads, pooled = ("classifier.**", "bert.pooler.**"), True
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
         """Score a batch; the arguments are BertModel's, and `labels` (B,) of class numbers (floats for regression)."""
         pooled = self.bert(input_ids, attention_mask, token_type_ids, position_ids).pooler_output
         logits = self.classifier(self.dropout(pooled))
-        return ClassifierOutput(None if labels is None else classification_loss(logits, labels, self.config), logits)
+        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
+
+
+class BertForTokenClassification(BertHead):
+    """BERT with a linear layer that scores `config.num_labels` classes for each token."""
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Score each token; the arguments are BertModel's, and `labels` (B, T) of class numbers, -100 where none counts."""
+        x = self.base_model(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
+        logits = self.classifier(self.dropout(x))
+        return ClassifierOutput(token_loss(logits, labels), logits)
+
+
+class BertForQuestionAnswering(BertHead):
+    """BERT with a linear layer that scores each token as the first, and as the last, of the answer."""
+    heads = ("qa_outputs.**",)
+
+    def add_head(self, c, rng):
+        self.qa_outputs = linear(c.hidden_size, 2)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
+                start_positions: Any = None, end_positions: Any = None) -> QuestionAnsweringOutput:
+        """Find the answer; the arguments are BertModel's, and where it starts and ends, token numbers (B,)."""
+        x = self.base_model(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
+        return answer_span(self.qa_outputs(x), start_positions, end_positions)
+
+
+class BertForMaskedLM(BertHead):
+    """BERT as it was trained: it scores every word of the vocabulary for each token, by the word embeddings themselves."""
+    heads = ("cls.**",)
+    tied = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.bias": "cls.predictions.bias"}
+
+    def add_head(self, c, rng):
+        transform = Group(dense=linear(c.hidden_size, c.hidden_size), LayerNorm=LayerNorm(c.hidden_size, c.layer_norm_eps))
+        self.cls = Group(predictions=vocabulary_scores(c, self.bert, transform=transform))
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Guess words; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
+        x, head = self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.cls.predictions
+        logits = head.decoder(head.transform.LayerNorm(activation(self.config.hidden_act)(head.transform.dense(x))))
+        return ClassifierOutput(token_loss(logits, labels), logits)
+
+
+def vocabulary_scores(c: BertConfig, encoder: BertModel, **before: Module) -> Group:
+    """The end of a masked language model: what comes `before`, and a `decoder` that shares the encoder's word embeddings."""
+    head = Group(bias=Parameter(init.empty(c.vocab_size)), **before, decoder=linear(c.hidden_size, c.vocab_size))
+    if c.tie_word_embeddings:
+        head.decoder.weight, head.decoder.bias = encoder.embeddings.word_embeddings.weight, head.bias
+    return head

@@ -1,48 +1,30 @@
-"""A Hugging Face model directory on disk: config.json as a dict, safetensors as bare arrays.  Nothing in it is ever executed."""
+"""A Hugging Face model directory on disk: config.json as a dict, weights as bare arrays.  Nothing in it is ever executed."""
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+from . import hub, pickles, safetensors
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+SMALL = ("*.json", "*.txt", "*.model")                          # what of a model on the Hub is not weights
+SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
 
-class Weights(Mapping):
-    """Arrays by name, each read when it is asked for, with the dtype it is stored in; `shapes` is known without reading any.
+def read_config(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict:
+    """config.json of a model directory, of the directory that a file of weights is in, or of a model on the Hub.
 
-    A file is opened anew for each array (0.1 ms): kept open, its pages would stay in memory beside the copies made of them.
+    Raises FileNotFoundError if there is none, ValueError if it is not JSON or names no model_type.
     """
-
-    def __init__(self, files: Iterable[Path]):
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._file: dict[str, Path] = {}
-        for path in files:
-            with _opened(path) as file:
-                for name in file.keys():
-                    self._file[name], self.shapes[name] = path, tuple(file.get_slice(name).get_shape())
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        with _opened(self._file[name]) as file:
-            return file.get_tensor(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._file)
-
-    def __len__(self) -> int:
-        return len(self._file)
-
-
-def read_config(directory: str | os.PathLike) -> dict:
-    """config.json of a model directory.
-
-    Raises FileNotFoundError if the directory or the file is missing, ValueError if it is not JSON or names no model_type.
-    """
-    path = model_directory(directory) / "config.json"
+    source = Path(source).parent if Path(source).is_file() else source
+    path = model_directory(source, SMALL, revision, local_files_only) / "config.json"
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise ValueError(f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one these weights '
@@ -50,32 +32,47 @@ def read_config(directory: str | os.PathLike) -> dict:
     return config
 
 
-def read_weights(directory: str | os.PathLike) -> Weights:
-    """The arrays in model.safetensors, or in the shards that model.safetensors.index.json lists, by their names in the file.
+def read_weights(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of a model by their names in its files, memory-mapped: what is written to one stays in this process.
 
-    Raises FileNotFoundError if there are none, ValueError if a file is damaged or there is only a pickle.
+    From a directory or a model on the Hub these are model.safetensors, or the shards its index lists; pytorch_model.bin, whole or
+    in shards, if there are none; or else a file by itself, .safetensors, .bin, .pt or .pth.
+
+    Raises FileNotFoundError if there are none, ValueError if a file is damaged or holds more than weights.
     """
-    directory = model_directory(directory)
-    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
-    if whole.is_file():
-        return Weights([whole])
-    if index.is_file():
-        named = read_json(index).get("weight_map")
-        if not isinstance(named, dict) or not named or not all(isinstance(shard, str) for shard in named.values()):
-            raise ValueError(f'{index} has no usable "weight_map": expected one such as '
-                             '{"weight": "model-00001-of-00002.safetensors"}; copy it again')
-        shards = [directory / Path(shard).name for shard in sorted(set(named.values()))]
-        if missing := [path.name for path in shards if not path.is_file()]:
-            raise FileNotFoundError(f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that {index.name} "
-                                    "lists; copy what is missing there")
-        return Weights(shards)
-    if pickles := sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES):
-        named = str((read_config(directory).get("architectures") or [""])[0])
-        kind = named if named.isidentifier() else "AutoModel"              # it goes into a command that the reader may run
-        raise ValueError(f"{directory} has only {pickles[0]}, a pickle: opening one can run any code, so it was not opened; "
-                         "expected model.safetensors, which transformers makes of it: python -c \"from transformers import "
-                         f"{kind} as M; M.from_pretrained('{directory}').save_pretrained('{directory}')\"")
-    raise FileNotFoundError(f"{directory} has no weights: expected model.safetensors, found {_listing(directory)}")
+    if Path(source).is_file():
+        return _read(Path(source))
+    directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
+    if not (directory / WHOLE).is_file() and not (directory / INDEX).is_file():
+        directory = model_directory(source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision, local_files_only)
+    for whole, index in ((directory / WHOLE, directory / INDEX), (directory / PICKLE, directory / PICKLE_INDEX)):
+        if whole.is_file():
+            return _read(whole)
+        if index.is_file():
+            return _read_shards(index)
+    weights = sorted(path for path in directory.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    raise FileNotFoundError(f"{directory} has no weights: expected {WHOLE}, found {_listing(directory)}" + (
+        f"; if it is {weights[0].name}, pass {str(weights[0])!r}" if weights else ""))
+
+
+def _read(path):
+    return (safetensors if path.suffix == ".safetensors" else pickles).read(path)
+
+
+def _read_shards(index):
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not where or not all(isinstance(shard, str) for shard in where.values()):
+        raise ValueError(f'{index} has no usable "weight_map": expected one such as '
+                         '{"weight": "model-00001-of-00002.safetensors"}; copy it again')
+    shards = [index.parent / Path(shard).name for shard in sorted(set(where.values()))]
+    if missing := [path.name for path in shards if not path.is_file()]:
+        raise FileNotFoundError(f"{index.parent} lacks {', '.join(missing)}: expected all {len(shards)} files that {index.name} "
+                                "lists; copy what is missing there")
+    arrays = {shard.name: _read(shard) for shard in shards}
+    if missing := [name for name, shard in where.items() if name not in arrays[Path(shard).name]]:
+        raise ValueError(f"{missing[0]} is not in {where[missing[0]]}, where {index} says it is: copy both again")
+    merged = {name: array for shard in arrays.values() for name, array in shard.items()}
+    return merged | {name: arrays[Path(shard).name][name] for name, shard in where.items()}
 
 
 def read_json(path: Path) -> dict:
@@ -91,35 +88,99 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def model_directory(directory: str | os.PathLike) -> Path:
-    """`directory` as a Path.  Raises FileNotFoundError or NotADirectoryError if it is not one."""
-    path = Path(directory)
+def model_directory(source: str | os.PathLike, patterns: tuple[str, ...] = SMALL, revision: str | None = None,
+                    local_files_only: bool = False) -> Path:
+    """`source` as a directory; if it is a name on the Hub, the one its files that match the patterns were downloaded to.
+
+    Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if a Hub name needs a library.
+    """
+    path = Path(source)
     if path.is_dir():
+        _settle(path)
         return path
     if path.exists():
-        raise NotADirectoryError(f"{path} is a file: expected the directory that holds config.json and model.safetensors")
-    hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(directory)) and not ("/" in str(directory) and path.parent.is_dir())
-    raise FileNotFoundError(f"there is no directory {path}" + (
-        f"; if that is a name on the Hugging Face Hub, minigrad does not download yet: run `hf download {directory} "
-        f"--local-dir {path.name}`, then pass {path.name!r}" if hub else ": expected one with config.json and model.safetensors"))
+        raise NotADirectoryError(f"{path} is a file: expected the directory that holds config.json and {WHOLE}")
+    if hub.is_name(str(source)):
+        return hub.download(str(source), patterns, revision, local_files_only)
+    raise FileNotFoundError(f"there is no directory {path}: expected one with config.json and {WHOLE}")
 
 
-def save(directory: str | os.PathLike, config: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write config.json and model.safetensors; if either cannot be written in full, what was there before stays.
+def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
+         max_shard_size: int | str = "5GB") -> None:
+    """Write config.json and model.safetensors or, beyond `max_shard_size` bytes ("5GB", "200MB"), shards and their index.
+
+    All is written aside, then put in place.  Whenever this is interrupted, the directory reads as it was or as it is to be.
 
     Raises ValueError if the directory holds something other than a model, OSError if it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    shards = _split(arrays, _bytes(max_shard_size))
+    names = [WHOLE] if len(shards) == 1 else [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    texts = {"config.json": dict(config)}
+    if len(shards) > 1:
+        texts[INDEX] = {"metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
+                        "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard}}
     directory = output_directory(directory)
-    with replacing(directory / "config.json", directory / "model.safetensors") as (text, weights):
-        text.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}    # save_file ignores strides
-        try:
-            save_file(dense, weights, metadata={"format": "pt"})    # transformers 4 refuses a file that does not say so
-        except SafetensorError as error:
-            raise OSError(f"{directory}/model.safetensors could not be written and is as it was: {error}") from None
-        shutil.copymode(text, weights)                              # save_file lets only its owner read what it writes
+    _settle(directory)
+    aside = directory / ".writing"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        for name, text in texts.items():
+            (aside / name).write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+        for name, shard in zip(names, shards, strict=True):
+            safetensors.write(aside / name, shard)
+        for path in aside.iterdir():
+            _sync(path)
+        aside.rename(directory / ".written")                    # from here on, the new model is the one that counts
+    except OSError as error:
+        raise OSError(f"{directory} could not be written and is as it was: {error}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    _settle(directory)
+
+
+def _settle(directory):
+    """Put in place what `save` has written, also if that was another program, which was stopped in the middle of it."""
+    written = directory / ".written"
+    if not written.is_dir():
+        return
+    head = next((name for name in (INDEX, WHOLE) if (written / name).is_file()), None)     # what a reader looks for: it goes last
+    if head is not None:
+        keep = set(read_json(written / INDEX)["weight_map"].values()) if head == INDEX else set()
+        for path in written.iterdir():
+            if path.name != head:
+                path.replace(directory / path.name)
+        for path in directory.iterdir():
+            if SHARDS.fullmatch(path.name) and path.name not in keep | {head}:
+                path.unlink()
+        (written / head).replace(directory / head)
+    written.rmdir()
+
+
+def _split(arrays, limit):
+    """The arrays in order, in as few dicts as keep each at or below `limit` bytes; one that is larger is alone in its own."""
+    shards, size = [{}], 0
+    for name, array in arrays.items():
+        if shards[-1] and size + array.nbytes > limit:
+            shards.append({})
+            size = 0
+        shards[-1][name] = array
+        size += array.nbytes
+    return shards
+
+
+def _bytes(size):
+    """ "5GB" or "200MiB" or a number of bytes, as one."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B", str(size), re.IGNORECASE)
+    count = int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else size
+    if type(count) is not int or count < 1:
+        raise ValueError(f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" or "200MB"')
+    return count
+
+
+def _sync(path):
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -129,8 +190,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     try:
         yield parts
         for part in parts:
-            with open(part, "rb+") as file:
-                os.fsync(file.fileno())
+            _sync(part)
         for part, path in zip(parts, paths, strict=True):
             os.replace(part, path)
     finally:
@@ -139,37 +199,17 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
 
 
 def output_directory(directory: str | os.PathLike) -> Path:
-    """`directory`, made if it is missing.  Raises if it is a file, or holds something that is neither a model nor a tokenizer."""
+    """`directory`, made if it is missing.  Raises if it is a file, or holds neither a model nor what goes with one."""
     path = Path(directory)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file: expected a directory to save in; pass a new name")
     held = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} if path.exists() else set()
-    ours = "model_type" in read_json(path / "config.json") if "config.json" in held else held & {"tokenizer.json", "vocab.txt"}
+    alone = {"tokenizer.json", "vocab.txt", "preprocessor_config.json"}
+    ours = "model_type" in read_json(path / "config.json") if "config.json" in held else held & alone
     if held and not ours:
         raise ValueError(f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty directory")
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _opened(path):
-    import ml_dtypes  # noqa: F401        teaches NumPy the name bfloat16
-    from safetensors import SafetensorError, safe_open
-    try:
-        return safe_open(path, framework="numpy")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or corrupt: found {path.stat().st_size} bytes, expected {_promised(path)}; "
-                         f"copy it again ({error})") from None
-
-
-def _promised(path):
-    """How many bytes a safetensors file says it has: 8 for the length of its JSON header, the header, and the arrays."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(8)
-            header = json.loads(file.read(min(int.from_bytes(start, "little"), path.stat().st_size)))
-        return 8 + int.from_bytes(start, "little") + max(x["data_offsets"][1] for n, x in header.items() if n != "__metadata__")
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return "a safetensors header" if start != b"version " else "the weights, not a Git LFS pointer: run `git lfs pull`"
 
 
 def _listing(directory):

@@ -1,7 +1,7 @@
 """Which weight of a checkpoint goes where, decided before any is read, and told in a table that ends in a verdict."""
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..patterns import matches
 from .layout import Layout
@@ -14,8 +14,11 @@ class LoadReport:
     """What became of each weight of the model, by our name, and which of the file's found no place."""
     loaded: dict[str, str]                                                # our name -> the file's
     newly_initialised: list[str]                                          # not in the file
-    unused: list[str]                                                     # only in the file
+    unused: list[str]                                                     # only in the file, and nobody knows why
     wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]       # the file's shape, ours: initialised anew, too
+    transposed: list[str] = field(default_factory=list)                   # stored (in, out)
+    tied: dict[str, str] = field(default_factory=dict)                    # another name -> of which weight
+    not_needed: dict[str, str] = field(default_factory=dict)              # only in the file -> why that is no loss
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -23,52 +26,72 @@ class LoadReport:
 
     @property
     def verdict(self) -> str:
-        new = [*self.newly_initialised, *self.wrong_shape]
-        if not new:
-            return f"all {len(self.loaded)} weights loaded"
-        return (f"{len(self.loaded)} of {len(self.loaded) + len(new)} weights loaded; {_listed(new)} "
-                f"{'is' if len(new) == 1 else 'are'} new: fine-tune before use")
+        new, places = [*self.newly_initialised, *self.wrong_shape], len(self.loaded)
+        told = [f"all {places} weights loaded" if not new else f"{places} of {places + len(new)} weights loaded"]
+        if self.unused:
+            told.append(f"{len(self.unused)} in the file {'has' if len(self.unused) == 1 else 'have'} no place in the model")
+        if new:
+            told.append(f"{_listed(new)} {'is' if len(new) == 1 else 'are'} new: fine-tune before use")
+        return "; ".join(told)
 
     def __str__(self) -> str:
-        rows = (("loaded", self.loaded, ()),
+        spare = {why: [name for name, other in self.not_needed.items() if other == why] for why in self.not_needed.values()}
+        rows = (("loaded", self.loaded, []),
                 ("renamed", self.renamed, [f"such as {stored} -> {name}" for name, stored in self.renamed.items()][:1]),
-                ("newly initialised", self.newly_initialised, self.newly_initialised),
-                ("unused", self.unused, self.unused),
-                ("wrong shape", self.wrong_shape, _shapes(self.wrong_shape)))
-        table = [f"{title:<17} {len(names):>5}  {_listed(shown)}".rstrip() for title, names, shown in rows if names]
+                ("transposed", self.transposed, [_listed(self.transposed)]),
+                ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),
+                ("newly initialised", self.newly_initialised, [_listed(self.newly_initialised)]),
+                ("not needed", self.not_needed, [f"{_listed(names)} ({why})" for why, names in spare.items()]),
+                ("unused", self.unused, [_listed(self.unused)]),
+                ("wrong shape", self.wrong_shape, [_listed(_shapes(self.wrong_shape))]))
+        table = [f"{title:<17} {len(names):>5}  {', '.join(shown)}".rstrip() for title, names, shown in rows if names]
         return "\n".join([*table, f"verdict: {self.verdict}"])
 
 
 def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterable[str] = (),
-        ignore_mismatched_sizes: bool = False, source: str = "the checkpoint") -> LoadReport:
+        tied: Mapping[str, str] | None = None, ignore_mismatched_sizes: bool = False, strict: bool = True,
+        source: str = "the checkpoint") -> LoadReport:
     """Match the weights of a file to those of a model by name and shape.
 
-    The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file.  Raises one
-    ValueError that names everything else that is missing, and every wrong shape unless `ignore_mismatched_sizes`.
+    The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file, and `tied` are the model's
+    second names, {name: which weight it is}, for which the file may have either or both.  Raises one ValueError that names every
+    weight that is missing or has no place, unless `strict` is False, and every wrong shape, unless `ignore_mismatched_sizes`.
     """
+    tied = tied or {}
     found = layout.translate(file_shapes, model_shapes)
-    loaded, wrong, missing = {}, {}, []
+    seconds = {name: found[name] for name in tied if name in found}
+    found = {tied[name]: stored for name, stored in seconds.items()} | found
+    loaded, wrong, missing, taken = {}, {}, [], set(seconds.values())
     for name, shape in model_shapes.items():
-        stored = found.pop(name, None)
-        if stored is None:
-            missing.append(name)
+        if name in tied:
             continue
+        if name not in found:
+            missing += [name] * (not matches(layout.optional, name))
+            continue
+        stored = found[name]
+        taken.add(stored)
         theirs = file_shapes[stored][::-1] if layout.transposed(stored) else file_shapes[stored]
         if theirs == shape:
             loaded[name] = stored
         else:
             wrong[name] = theirs, shape
-    unused = list(found.values())
+    left = [stored for stored in file_shapes if stored not in taken]
+    not_needed = layout.spare(left, file_shapes)
+    unused = [stored for stored in left if stored not in not_needed]
 
-    faults = []
-    if lost := [name for name in missing if not matches(heads, name)]:
+    faults, lost = [], [name for name in missing if not matches(heads, name)]
+    if strict and lost:
         instead = f" (it has {_listed(unused)} instead)" if unused else ""
         faults.append(f"it lacks {_listed(lost, len(lost))}{instead}: check that config.json and the model class are this file's")
+    elif strict and unused:
+        faults.append(f"it has {_listed(unused, len(unused))}, for which the model has no place: check that config.json and the "
+                      "model class are this file's, or pass strict=False to do without")
     if wrong and not ignore_mismatched_sizes:
         faults.append(f"{_listed(_shapes(wrong), len(wrong))}: to begin these anew, pass ignore_mismatched_sizes=True")
     if faults:
         raise ValueError(f"{source} does not fit the model: {'; '.join(faults)}")
-    return LoadReport(loaded, missing, unused, wrong)
+    transposed = [name for name, stored in loaded.items() if layout.transposed(stored)]
+    return LoadReport(loaded, missing, unused, wrong, transposed, dict(tied), not_needed)
 
 
 def _shapes(wrong):

@@ -8,11 +8,10 @@ import pytest
 
 torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 
-from compare import furthest, reference  # noqa: E402
+import texts  # noqa: E402
+from compare import agrees, compare_pretrained, furthest, reference, run, scramble  # noqa: E402
 
-from minigrad import optim  # noqa: E402
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, BertForSequenceClassification  # noqa: E402
-from minigrad.tensor import Tensor  # noqa: E402
 
 TINY = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
         "max_position_embeddings": 20, "num_labels": 3}
@@ -26,53 +25,12 @@ PLACED = BATCH | {"position_ids": rng.permuted(np.tile(np.arange(20), (B, 1)), a
 
 
 def checkpoint(directory, head=True, **config):
-    """A random model of transformers on disk; every weight is far from its first value, so that none goes untested."""
+    """A random model of transformers on disk."""
     torch.manual_seed(0)
     kind = transformers.BertForSequenceClassification if head else transformers.BertModel
-    model = kind(transformers.BertConfig(**TINY | config)).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p += torch.randn_like(p) * 0.05
+    model = scramble(kind(transformers.BertConfig(**TINY | config)).eval())
     model.save_pretrained(directory)
     return model
-
-
-def compared(name):
-    """Not the key biases: their gradient is zero but for rounding, which Adam makes steps of."""
-    return not name.endswith("key.bias")
-
-
-def run(model, batch, steps=0):
-    """Outputs, gradients and, after that many AdamW steps, weights: the same code for either library, as float64 arrays."""
-    theirs = isinstance(model, torch.nn.Module)
-    if theirs:
-        batch = {name: torch.tensor(x, dtype=model.dtype if x.dtype.kind == "f" else None) for name, x in batch.items()}
-    model.zero_grad()
-    adam = (torch.optim.AdamW if theirs else optim.AdamW)(model.parameters(), lr=1e-3, weight_decay=0.1)
-    for _ in range(steps):
-        model(**batch).loss.backward()
-        adam.step()
-        adam.zero_grad()
-    out = model(**batch)
-    found = {name: getattr(out, name) for name in ("loss", "logits", "last_hidden_state", "pooler_output") if hasattr(out, name)}
-    loss = found.get("loss")
-    if loss is None:                            # a base model: a fixed random mixture of all it found
-        draw = np.random.default_rng(1)
-        weights = [draw.standard_normal(tuple(value.shape)) for value in found.values()]
-        loss = sum((value * (torch.tensor(w).to(value.dtype) if theirs else Tensor(w.astype(value.dtype)))).sum()
-                   for value, w in zip(found.values(), weights))
-    loss.backward()
-    for name, p in model.named_parameters():
-        if compared(name):
-            found["grad " + name] = p.grad
-            if steps:
-                found["weight " + name] = p
-    return {name: value.detach().numpy().astype(np.float64) for name, value in found.items()}
-
-
-def agrees(ours, theirs, batch, steps=0):
-    distance, name = furthest(run(ours, batch, steps), reference(theirs, lambda model: run(model, batch, steps)))
-    assert distance < 1, f"{name} is {distance:.1f} times its bound away"
 
 
 @pytest.mark.parametrize(("config", "batch"), [
@@ -91,8 +49,9 @@ def test_base_model(tmp_path):
 
 @pytest.mark.parametrize(("config", "labels"), [
     ({"num_labels": 1}, rng.standard_normal(B)), ({"problem_type": "regression"}, rng.standard_normal((B, 3))),
+    ({}, rng.integers(0, 2, (B, 3))), ({"problem_type": "multi_label_classification"}, rng.integers(0, 2, (B, 3))),
 ])
-def test_regression(tmp_path, config, labels):
+def test_regression_and_several_labels(tmp_path, config, labels):
     theirs = checkpoint(tmp_path, **config)
     agrees(AutoModelForSequenceClassification.from_pretrained(tmp_path), theirs, BATCH | {"labels": labels.astype(np.float32)})
 
@@ -161,3 +120,9 @@ def test_label_names_travel_both_ways(tmp_path):
     ours.save_pretrained(tmp_path / "ours")
     theirs = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
     assert ours.config.id2label == theirs.id2label == names and theirs.label2id == {name: i for i, name in names.items()}
+
+
+@pytest.mark.parametrize("head", texts.HEADS)
+def test_every_head_both_ways(tmp_path, head):
+    theirs = getattr(transformers, "Bert" + head)(transformers.BertConfig(**TINY | texts.labels_of(head)))
+    compare_pretrained(texts.auto(head), theirs, texts.batch(head) | {"token_type_ids": BATCH["token_type_ids"]}, tmp_path)

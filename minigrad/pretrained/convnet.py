@@ -1,0 +1,48 @@
+"""What the convolutional families share: a convolution with its normalisation, first values, and what a picture must be like.
+
+Their attributes have torchvision's names, so `state_dict()` is what torchvision saves and loads; their directories are in the
+Hugging Face layout, if there is one, and each family's `layout` says how the one is called in the other.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from .. import functional as F
+from .. import ops
+from ..nn import BatchNorm2d, Conv2d, init
+from .model import PretrainedModel
+
+COUNTS = ("**.num_batches_tracked",)            # which files from before 2018 lack
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> Conv2d:
+    """A convolution without a bias that keeps the size but for its stride; its numbers come later."""
+    return Conv2d(inputs, outputs, kernel, stride, kernel // 2 * dilation, dilation, groups, bias=False, rng=init.LATER)
+
+
+def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d) -> Any:
+    """norm(conv(x)).
+
+    Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel.  Done to the
+    filters instead of to what comes out of them, it is the same convolution with a bias, and costs next to nothing.
+    """
+    if norm.uses_batch:
+        return norm(conv(x))
+    scale, shift = norm.scale_and_shift()
+    weight, bias = conv.weight * ops.reshape(scale, (-1, 1, 1, 1)), shift if conv.bias is None else conv.bias * scale + shift
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+class ConvNet(PretrainedModel):
+    """A pretrained model made of convolutions."""
+
+    def draw(self, names: list[str], rng: init.Rng) -> None:
+        """First values: convolutions by fan-out (He et al. 2015), linear layers by fan-in; biases 0, variances and scales 1."""
+        own = self.state_dict()
+        for name in names:
+            if own[name].ndim == 4:
+                init.kaiming_normal_(own[name], mode="fan_out", nonlinearity="relu", rng=rng)
+            elif own[name].ndim == 2:
+                init.kaiming_uniform_(own[name], a=5**0.5, rng=rng)
+            else:
+                init.constant_(own[name], 1 if name.endswith(("weight", "running_var")) else 0)

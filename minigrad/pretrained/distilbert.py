@@ -1,0 +1,185 @@
+"""DistilBERT (Sanh et al. 2019): half of BERT's layers, taught by BERT itself; no token types, no pooler, names of its own."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..nn import Dropout, Group, LayerNorm, Module, init
+from ..nn.attention import merge_heads, split_heads
+from .heads import answer_span, classification_loss, token_loss
+from .inputs import padding_mask, token_ids
+from .layers import activation, embedding, linear
+from .layout import Layout
+from .model import Config, PretrainedModel
+from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
+
+EPS = 1e-12                                     # of every LayerNorm; the configuration does not say
+
+
+@dataclass
+class DistilBertConfig(Config):
+    """DistilBERT's sizes, under their names in config.json."""
+    model_type = "distilbert"
+    vocab_size: int = 30522
+    dim: int = 768
+    n_layers: int = 6
+    n_heads: int = 12
+    hidden_dim: int = 3072
+    max_position_embeddings: int = 512
+    pad_token_id: int | None = 0
+    activation: str = "gelu"
+    initializer_range: float = 0.02
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    qa_dropout: float = 0.1
+    seq_classif_dropout: float = 0.2
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dim % self.n_heads:
+            raise ValueError(f"dim {self.dim} is no multiple of n_heads {self.n_heads}")
+        activation(self.activation, "activation")
+
+
+class Embeddings(Module):
+    def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
+        self.word_embeddings = embedding(c.vocab_size, c.dim, c.pad_token_id)
+        self.position_embeddings = embedding(c.max_position_embeddings, c.dim)
+        self.LayerNorm, self.dropout = LayerNorm(c.dim, EPS), Dropout(c.dropout, rng)
+
+    def forward(self, ids, positions):
+        return self.dropout(self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(positions)))
+
+
+class Attention(Module):
+    def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
+        self.heads, self.p, self.rng = c.n_heads, c.attention_dropout, rng
+        self.q_lin, self.k_lin, self.v_lin, self.out_lin = (linear(c.dim, c.dim) for _ in range(4))
+
+    def forward(self, x, mask):                 # (B, T, D), (B, 1, 1, T)
+        q, k, v = (split_heads(part(x), self.heads) for part in (self.q_lin, self.k_lin, self.v_lin))
+        found = F.scaled_dot_product_attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng)
+        return self.out_lin(merge_heads(found))
+
+
+class Layer(Module):
+    def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
+        self.attention, self.sa_layer_norm = Attention(c, rng), LayerNorm(c.dim, EPS)
+        self.ffn = Group(lin1=linear(c.dim, c.hidden_dim), lin2=linear(c.hidden_dim, c.dim))
+        self.output_layer_norm = LayerNorm(c.dim, EPS)
+        self.activation, self.dropout = activation(c.activation), Dropout(c.dropout, rng)
+
+    def forward(self, x, mask):
+        x = self.sa_layer_norm(self.attention(x, mask) + x)
+        return self.output_layer_norm(self.dropout(self.ffn.lin2(self.activation(self.ffn.lin1(x)))) + x)
+
+
+class DistilBertModel(PretrainedModel):
+    """The encoder: token ids in, a vector for each token out."""
+    config_class, layout = DistilBertConfig, Layout(drop=("**.position_ids",), base="distilbert")
+
+    def __init__(self, config: DistilBertConfig, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        self.config = config
+        self.embeddings = Embeddings(config, rng)
+        self.transformer = Group(layer=[Layer(config, rng) for _ in range(config.n_layers)])
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None) -> BaseOutput:
+        """Encode a batch.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for a token and 0 for padding; all ones by default.
+            position_ids: (B, T), 0 … T - 1 by default.
+
+        Raises:
+            ValueError: a shape is wrong, or T is more than max_position_embeddings.
+            IndexError: an id is not in the vocabulary.
+        """
+        ids = token_ids(input_ids, self.config.max_position_embeddings)
+        positions = np.arange(ids.shape[1])[None] if position_ids is None else position_ids
+        x, mask = self.embeddings(ids, positions), padding_mask(attention_mask, ids.shape)
+        for layer in self.transformer.layer:
+            x = layer(x, mask)
+        return BaseOutput(x)
+
+
+class DistilBertHead(PretrainedModel):
+    """What the models below share: an encoder, and a head that `add_head` makes."""
+    config_class, layout = DistilBertConfig, DistilBertModel.layout
+
+    def __init__(self, config: DistilBertConfig, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        self.config, self.distilbert = config, DistilBertModel(config, rng, drawn=False)
+        self.add_head(config, rng)
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+
+class DistilBertForSequenceClassification(DistilBertHead):
+    """DistilBERT with two layers on the first token that score `config.num_labels` classes."""
+    heads = ("pre_classifier.**", "classifier.**")
+
+    def add_head(self, c, rng):
+        self.pre_classifier, self.classifier = linear(c.dim, c.dim), linear(c.dim, c.num_labels)
+        self.dropout = Dropout(c.seq_classif_dropout, rng)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Score a batch; the arguments are DistilBertModel's, and `labels` (B,) of class numbers (floats for regression)."""
+        x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
+        logits = self.classifier(self.dropout(F.relu(self.pre_classifier(x[:, 0]))))
+        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
+
+
+class DistilBertForTokenClassification(DistilBertHead):
+    """DistilBERT with a linear layer that scores `config.num_labels` classes for each token."""
+    heads = ("classifier.**",)
+
+    def add_head(self, c, rng):
+        self.dropout, self.classifier = Dropout(c.dropout, rng), linear(c.dim, c.num_labels)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Score each token; the arguments are DistilBertModel's, and `labels` (B, T) of class numbers, -100 where none counts."""
+        logits = self.classifier(self.dropout(self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state))
+        return ClassifierOutput(token_loss(logits, labels), logits)
+
+
+class DistilBertForQuestionAnswering(DistilBertHead):
+    """DistilBERT with a linear layer that scores each token as the first, and as the last, of the answer."""
+    heads = ("qa_outputs.**",)
+
+    def add_head(self, c, rng):
+        self.dropout, self.qa_outputs = Dropout(c.qa_dropout, rng), linear(c.dim, 2)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, start_positions: Any = None,
+                end_positions: Any = None) -> QuestionAnsweringOutput:
+        """Find the answer; the arguments are DistilBertModel's, and where it starts and ends, token numbers (B,)."""
+        logits = self.qa_outputs(self.dropout(self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state))
+        return answer_span(logits, start_positions, end_positions)
+
+
+class DistilBertForMaskedLM(DistilBertHead):
+    """DistilBERT as it was trained: it scores every word of the vocabulary for each token, by the word embeddings themselves."""
+    heads = ("vocab_transform.**", "vocab_layer_norm.**", "vocab_projector.**")
+    tied = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
+
+    def add_head(self, c, rng):
+        self.vocab_transform, self.vocab_layer_norm = linear(c.dim, c.dim), LayerNorm(c.dim, EPS)
+        self.vocab_projector = linear(c.dim, c.vocab_size)
+        if c.tie_word_embeddings:
+            self.vocab_projector.weight = self.distilbert.embeddings.word_embeddings.weight
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Guess words; the arguments are DistilBertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
+        x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
+        logits = self.vocab_projector(self.vocab_layer_norm(activation(self.config.activation)(self.vocab_transform(x))))
+        return ClassifierOutput(token_loss(logits, labels), logits)

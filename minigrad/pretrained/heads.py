@@ -1,0 +1,68 @@
+"""The losses that train a head, as transformers takes them: each is None if there are no labels, and -100 counts for nothing."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import losses, ops
+from ..tensor import Tensor, as_array
+from .inputs import host_array
+from .model import Config
+from .outputs import QuestionAnsweringOutput
+
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+
+
+def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor | None:
+    """Of scores (B, num_labels), by the problem_type of the configuration.
+
+    single_label_classification: cross-entropy with class numbers (B,).  multi_label_classification: binary cross-entropy with
+    zeros and ones (B, num_labels).  regression: the squared error, with floats (B,) or (B, num_labels).  Without a problem_type
+    a single label means the last, whole numbers the first, and floats the second.
+
+    Raises:
+        ValueError: the configuration asks for another problem type, or the labels have another shape.
+    """
+    if labels is None:
+        return None
+    whole = as_array(labels).dtype.kind in "iu"
+    problem = config.problem_type or PROBLEMS[2 if config.num_labels == 1 else 0 if whole else 1]
+    if problem not in PROBLEMS:
+        raise ValueError(f"problem_type {problem!r} is not known: use {', '.join(map(repr, PROBLEMS[:-1]))} or {PROBLEMS[-1]!r}")
+    if problem == "single_label_classification":
+        return losses.cross_entropy(logits, labels)
+    targets = labels if isinstance(labels, Tensor) else Tensor(np.asarray(labels, logits.dtype), device=logits.device)
+    if problem == "multi_label_classification":
+        return losses.binary_cross_entropy_with_logits(logits, targets)
+    return losses.mse_loss(ops.reshape(logits, targets.shape), targets)
+
+
+def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
+    """Cross-entropy of scores (B, T, classes) with a label for each token, (B, T): token classification, masked LM, seq2seq."""
+    if labels is None:
+        return None
+    labels = host_array(labels)
+    if labels.shape != logits.shape[:2]:
+        raise ValueError(f"labels have shape {labels.shape}, but there are scores for {logits.shape[:2]} tokens: give each token "
+                         "a label, -100 where none is to count")
+    return losses.cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), labels.reshape(-1))
+
+
+def causal_loss(logits: Tensor, labels: Any) -> Tensor | None:
+    """Cross-entropy of scores (B, T, vocabulary) with the token that comes next; `labels` (B, T) are the input ids themselves."""
+    return None if labels is None else token_loss(logits[:, :-1], host_array(labels)[:, 1:])
+
+
+def answer_span(logits: Tensor, start_positions: Any, end_positions: Any) -> QuestionAnsweringOutput:
+    """From two scores for each token, (B, T, 2): that the answer starts there, and that it ends there.
+
+    The loss is the mean of two cross-entropies over the tokens; positions are (B,).  One beyond the last token, as after
+    truncation, counts for nothing; a negative one means the first token.
+    """
+    start, end, T = logits[:, :, 0], logits[:, :, 1], logits.shape[1]
+    loss = None
+    if start_positions is not None and end_positions is not None:
+        loss = sum(losses.cross_entropy(scores, np.clip(host_array(at).reshape(-1), 0, T), ignore_index=T)
+                   for scores, at in ((start, start_positions), (end, end_positions))) / 2
+    return QuestionAnsweringOutput(loss, start, end)

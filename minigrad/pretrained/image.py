@@ -1,0 +1,175 @@
+"""Pictures as models take them: what a model checks, and the processor that turns photographs into it."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .files import model_directory, output_directory, read_json, replacing
+
+FILE = "preprocessor_config.json"
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+HALVES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+BILINEAR, BICUBIC = 2, 3                        # in Pillow's numbers
+
+# What a kind of processor does where its file says nothing; a size in the file that is one number is meant as it is here.
+KINDS: dict[str, dict[str, Any]] = {
+    "ViT": {"size": {"height": 224, "width": 224}, "resample": BILINEAR, **HALVES},
+    "MobileNetV2": {"size": {"shortest_edge": 256}, "resample": BILINEAR, "do_center_crop": True, "crop_size": 224, **HALVES},
+    "ConvNext": {"size": {"shortest_edge": 384}, "resample": BICUBIC, "crop_pct": 224 / 256, **IMAGENET},
+}
+TORCHVISION = {"image_processor_type": "MobileNetV2ImageProcessor", **IMAGENET}
+ALWAYS = {"do_resize": True, "do_center_crop": False, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+
+
+def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, like: Tensor) -> Tensor:
+    """What a model was given as a Tensor (N, channels, H, W), of the dtype and on the device of `like`.
+
+    Raises:
+        TypeError: the pixels are integers, as in a file: they must have been through the processor.
+        ValueError: another number of axes or channels, or another height and width than `size`.
+    """
+    x = given if isinstance(given, Tensor) else np.asarray(given)
+    if x.dtype.kind in "iub":
+        raise TypeError(f"pixel_values are {x.dtype}, as in a file: models take normalised floats, which an AutoImageProcessor "
+                        "makes of pictures")
+    if len(x.shape) != 4 or x.shape[1] != channels or x.shape[2:] != (size or x.shape[2:]):
+        wanted = f"(N, {channels}, {', '.join(map(str, size or ('H', 'W')))})"
+        raise ValueError(f"pixel_values must be {wanted}, these have shape {tuple(x.shape)}: an AutoImageProcessor makes them so")
+    return x if isinstance(x, Tensor) else Tensor(x.astype(like.dtype), device=like.device)
+
+
+class AutoImageProcessor:
+    """Pictures to `pixel_values`, by the rules a model was trained with: those in its directory's preprocessor_config.json.
+
+    Resized (`size`, `resample`), cut out of the middle (`crop_size`; ResNet's `crop_pct` first makes the picture larger by that
+    much), brought to 0 … 1 (`rescale_factor`) and normalised (`image_mean`, `image_std`), each step unless its `do_…` is false.
+
+        processor = AutoImageProcessor.from_pretrained("resnet-50")
+        model(**processor(["cat.jpg", "dog.jpg"]))
+
+    Models in torchvision's files, which come alone, were evaluated with `AutoImageProcessor(TORCHVISION)`.
+    """
+
+    def __init__(self, settings: dict[str, Any]):
+        named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "ViT")
+        kind = named.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
+        if kind not in KINDS:
+            raise ValueError(f"image processor {named!r} is not known: it is one of {', '.join(KINDS)}")
+        self.settings = {**ALWAYS, **KINDS[kind], **settings, "image_processor_type": f"{kind}ImageProcessor"}
+        self.settings["size"] = _edges("size", self.settings["size"], KINDS[kind]["size"])
+        if "crop_size" in self.settings:
+            self.settings["crop_size"] = _edges("crop_size", self.settings["crop_size"], ("height", "width"))
+        for name in ("image_mean", "image_std"):
+            if np.shape(self.settings[name]) not in ((), (3,)):
+                raise ValueError(f"{name} is {self.settings[name]!r}: expected one number, or three, for red, green and blue")
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
+                        **changes: Any) -> AutoImageProcessor:
+        """The processor of a model directory, or of a model on the Hub; `changes` win over what its file says.
+
+        Raises FileNotFoundError if there is none, ValueError if it is not of a kind that is known.
+        """
+        return cls(read_json(model_directory(source, revision=revision, local_files_only=local_files_only) / FILE) | changes)
+
+    def save_pretrained(self, directory: str | os.PathLike) -> None:
+        """Write preprocessor_config.json into a model directory."""
+        with replacing(output_directory(directory) / FILE) as (part,):
+            part.write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
+
+    def __call__(self, images: Any) -> dict[str, np.ndarray]:
+        """`pixel_values`, float32 (N, 3, H, W), of one picture or a list of them.
+
+        A picture is a path, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey ones are made RGB.
+
+        Raises:
+            FileNotFoundError, ValueError: a file is missing or is no picture, an array has another shape, or the pictures differ
+                in size and are not resized to one.
+            TypeError: an array is not uint8.
+            ImportError: Pillow is not installed.
+        """
+        rows = [self._process(image) for image in _listed(images)]
+        if len({row.shape for row in rows}) > 1:
+            raise ValueError(f"the pictures end in different sizes, such as {rows[0].shape[1:]} and {rows[-1].shape[1:]}: give "
+                             'the processor a "height" and a "width" of size, or do_center_crop and a crop_size')
+        return {"pixel_values": np.stack(rows)}
+
+    def _process(self, image):
+        s, picture = self.settings, _picture(image)
+        if s["do_resize"]:
+            picture = self._resize(picture)
+        if s["do_center_crop"]:
+            picture = _center_crop(picture, **s["crop_size"])
+        x = np.asarray(picture).transpose(2, 0, 1)
+        if s["do_rescale"]:
+            x = x * np.float64(s["rescale_factor"])
+        x = x.astype(np.float32)
+        if s["do_normalize"]:
+            mean, std = (np.asarray(s[name], np.float32).reshape(-1, 1, 1) for name in ("image_mean", "image_std"))
+            x = (x - mean) / std
+        return np.ascontiguousarray(x)
+
+    def _resize(self, picture):
+        size, how, share = (self.settings.get(name) for name in ("size", "resample", "crop_pct"))
+        if "shortest_edge" not in size:
+            return picture.resize((size["width"], size["height"]), how)
+        edge = size["shortest_edge"]
+        if share and edge >= 384:               # ConvNeXt's rule: so large that nothing is cut off, and the edges give way
+            return picture.resize((edge, edge), how)
+        short = int(edge / share) if share else edge
+        long = int(short * max(picture.size) / min(picture.size))
+        picture = picture.resize((short, long) if picture.width <= picture.height else (long, short), how)
+        return _center_crop(picture, edge, edge) if share else picture
+
+
+def _center_crop(picture, height, width):
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))               # what lies outside is black
+
+
+def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
+    """A size as {"shortest_edge": n} or {"height": n, "width": n}; of one number, the usual of the two."""
+    size = dict.fromkeys(usual, size) if isinstance(size, int) else size
+    known = ({"height", "width"}, {"shortest_edge"})[:1 + (name == "size")]
+    if not isinstance(size, dict) or size.keys() not in known or not all(isinstance(n, int) and n > 0 for n in size.values()):
+        named = " or of ".join(" and ".join(sorted(edges)) for edges in known)
+        raise ValueError(f"{name} is {size!r}: expected a number, or one for each of {named}")
+    return size
+
+
+def _listed(images: Any) -> Sequence:
+    """One picture as a list of one."""
+    single = isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) < 4 or hasattr(images, "convert")
+    images = [images] if single else images
+    if not len(images):
+        raise ValueError("no pictures: expected at least one")
+    return images
+
+
+def _picture(image: Any) -> Any:
+    """A path, an array or a Pillow image as a Pillow image in RGB."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise ImportError(f'pictures need Pillow ({error}): pip install "minigrad-learn[vision]"') from None
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            return Image.open(image).convert("RGB")
+        except UnidentifiedImageError:
+            raise ValueError(f"{image} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
+    if hasattr(image, "convert"):
+        return image.convert("RGB")
+    array = np.asarray(image.numpy() if isinstance(image, Tensor) else image)
+    if array.dtype != np.uint8:
+        raise TypeError(f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 pass "
+                        "(x * 255).round().astype('uint8')")
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3):
+        raise ValueError(f"a picture is (H, W), (H, W, 3) or (3, H, W), this array has shape {array.shape}")
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array).convert("RGB")

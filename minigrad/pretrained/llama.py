@@ -1,0 +1,186 @@
+"""LLaMA (Touvron et al. 2023; Grattafiori et al. 2024), with the attribute names its Hugging Face checkpoints use."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..nn import KVCache, Module, RMSNorm, RotaryPositions, init
+from ..nn.attention import merge_heads, split_heads
+from ..nn.position import rotate
+from .decoder import Reading
+from .generation import Generates
+from .heads import causal_loss
+from .layers import activation, embedding, linear
+from .layout import Layout
+from .model import Config, PretrainedModel
+from .outputs import BaseOutput, CausalLMOutput
+
+
+@dataclass
+class LlamaConfig(Config):
+    """LLaMA's sizes and switches, under their names in config.json, of either dialect."""
+    model_type = "llama"
+    vocab_size: int = 32000
+    hidden_size: int = 4096
+    intermediate_size: int = 11008
+    num_hidden_layers: int = 32
+    num_attention_heads: int = 32
+    num_key_value_heads: int | None = None      # as many as attention heads
+    head_dim: int | None = None                 # hidden_size / num_attention_heads
+    hidden_act: str = "silu"
+    max_position_embeddings: int = 2048
+    rms_norm_eps: float = 1e-6
+    rope_theta: float | None = None             # 10000
+    rope_scaling: dict[str, Any] | None = None
+    rope_parameters: dict[str, Any] | None = None              # what newer files have instead of the two above
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    attention_dropout: float = 0.0
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = False
+    bos_token_id: int | None = 1
+    eos_token_id: int | list[int] | None = 2
+    pad_token_id: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        heads = self.num_attention_heads
+        if self.head_dim is None and self.hidden_size % heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}: give a head_dim")
+        if heads % self.kv_heads:
+            raise ValueError(f"num_attention_heads {heads} is no multiple of num_key_value_heads {self.kv_heads}")
+        activation(self.hidden_act)
+
+    @property
+    def size_of_head(self) -> int:
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def kv_heads(self) -> int:
+        return self.num_key_value_heads or self.num_attention_heads
+
+    @property
+    def rotary(self) -> RotaryPositions:
+        """The rotation by positions that the entries describe."""
+        entries = {"rope_theta": self.rope_theta or 10000.0, "original_max_position_embeddings": self.max_position_embeddings,
+                   **(self.rope_scaling or {}), **(self.rope_parameters or {})}
+        return RotaryPositions(self.size_of_head, entries.pop("rope_theta"), entries)
+
+
+class Attention(Module):
+    """Causal attention whose query heads share fewer key and value heads.  Qwen has biases, or norms, of its own."""
+    q_norm = k_norm = staticmethod(lambda heads: heads)
+
+    def __init__(self, c: LlamaConfig, rng: np.random.Generator, qkv_bias: bool | None = None):
+        self.heads, self.kv_heads, self.p, self.rng = c.num_attention_heads, c.kv_heads, c.attention_dropout, rng
+        size, bias = c.size_of_head, c.attention_bias if qkv_bias is None else qkv_bias
+        self.q_proj = linear(c.hidden_size, self.heads * size, bias)
+        self.k_proj, self.v_proj = (linear(c.hidden_size, self.kv_heads * size, bias) for _ in range(2))
+        self.o_proj = linear(self.heads * size, c.hidden_size, c.attention_bias)
+
+    def forward(self, x, angles, reading, cache):              # (B, T, D)
+        q, k, v = (split_heads(project(x), heads) for project, heads in
+                   ((self.q_proj, self.heads), (self.k_proj, self.kv_heads), (self.v_proj, self.kv_heads)))
+        q, k = rotate(self.q_norm(q), *angles), rotate(self.k_norm(k), *angles)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        p = self.p if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, reading.mask, p, reading.is_causal, enable_gqa=True, rng=self.rng)
+        return self.o_proj(merge_heads(y))
+
+
+class FeedForward(Module):
+    """SwiGLU (Shazeer 2020): one half decides how much of the other passes."""
+    def __init__(self, c: LlamaConfig):
+        self.gate_proj, self.up_proj = (linear(c.hidden_size, c.intermediate_size, c.mlp_bias) for _ in range(2))
+        self.down_proj, self.activation = linear(c.intermediate_size, c.hidden_size, c.mlp_bias), activation(c.hidden_act)
+
+    def forward(self, x):
+        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(Module):
+    def __init__(self, c: LlamaConfig, attention: Attention):
+        self.self_attn, self.mlp = attention, FeedForward(c)
+        self.input_layernorm, self.post_attention_layernorm = (RMSNorm(c.hidden_size, c.rms_norm_eps) for _ in range(2))
+
+    def forward(self, x, angles, reading, cache):
+        x = x + self.self_attn(self.input_layernorm(x), angles, reading, cache)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class LlamaModel(PretrainedModel):
+    """The decoder: token ids in, a vector for each token out, which has seen the tokens up to it."""
+    config_class: type[LlamaConfig] = LlamaConfig
+    layout = Layout(drop=("**.rotary_emb.inv_freq",), base="model")
+    attention = Attention
+
+    def __init__(self, config: LlamaConfig, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        self.config = config
+        self.embed_tokens = embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.layers = [Layer(config, self.attention(config, rng)) for _ in range(config.num_hidden_layers)]
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.rotary = config.rotary
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, past_key_values: Sequence[KVCache] | None = None,
+                position_ids: Any = None) -> BaseOutput:
+        """Read a batch.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, S), 1 for a token and 0 for padding, S = T + what the caches hold; all ones by default.
+            past_key_values: a KVCache for each layer, with what was read before; these tokens are added to it.
+            position_ids: (B, T), by default those that follow on what was read before.
+
+        Raises:
+            ValueError: a shape is wrong, or T is more than max_position_embeddings.
+            IndexError: an id is not in the vocabulary.
+        """
+        c = self.config
+        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.num_hidden_layers,
+                             c.max_position_embeddings)
+        x = self.embed_tokens(reading.ids)
+        angles = self.rotary.tables(reading.positions, x.dtype, x.device)
+        for layer, cache in zip(self.layers, reading.caches, strict=True):
+            x = layer(x, angles, reading, cache)
+        return BaseOutput(self.norm(x), past_key_values=past_key_values)
+
+
+class LlamaForCausalLM(Generates, PretrainedModel):
+    """LLaMA that scores, for each token, what comes next; it writes with `generate`."""
+    config_class: type[LlamaConfig] = LlamaConfig
+    layout, base = LlamaModel.layout, LlamaModel
+    tied = {"lm_head.weight": "model.embed_tokens.weight"}
+    longest = property(lambda self: self.config.max_position_embeddings)
+
+    def __init__(self, config: LlamaConfig, rng: init.Rng = None, drawn: bool = True):
+        self.config = config
+        self.model = self.base(config, rng, drawn=False)
+        self.lm_head = linear(config.hidden_size, config.vocab_size, bias=False)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
+        if drawn:
+            self.draw(list(self.state_dict()), init.generator(rng))
+
+    def new_cache(self, max_len: int) -> list[KVCache]:
+        return [KVCache(max_len) for _ in self.model.layers]
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
+                past_key_values: Sequence[KVCache] | None = None, position_ids: Any = None,
+                logits_to_keep: int = 0) -> CausalLMOutput:
+        """Score the next tokens of a batch; the arguments are the base model's, and:
+
+        Args:
+            labels: (B, T), the input ids themselves, -100 where none is to be learnt; they are shifted here.
+            logits_to_keep: score the last so many tokens only; 0 means all.
+        """
+        x = self.model(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
+        logits = self.lm_head(x[:, -logits_to_keep:])
+        return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)

@@ -1,0 +1,160 @@
+"""MobileNetV2 (Sandler et al. 2018), with torchvision's attribute names: `features.3.conv.1.0`; read from either layout.
+
+The two publish different models: Hugging Face's pads as TensorFlow does and normalises with eps 1e-3.  Its directories say so
+in config.json; of torchvision's file `MobileNetV2Config.torchvision` knows it:
+
+    MobileNetV2ForImageClassification.from_pretrained("mobilenet_v2-b0353104.pth", config=MobileNetV2Config.torchvision())
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import functional as F
+from .. import ops
+from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Dropout, Module, Sequential, init
+from .convnet import COUNTS, ConvNet, conv_norm, convolution
+from .heads import classification_loss
+from .image import pixels
+from .layers import linear
+from .layout import Layout
+from .model import Config
+from .outputs import BaseOutput, ClassifierOutput
+
+CHANNELS = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)           # of the blocks, one after the other
+STRIDES = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
+
+
+@dataclass
+class MobileNetV2Config(Config):
+    """MobileNetV2's sizes and switches, under their names in config.json, with Hugging Face's defaults."""
+    model_type = "mobilenet_v2"
+    num_channels: int = 3
+    depth_multiplier: float = 1.0
+    depth_divisible_by: int = 8
+    min_depth: int = 8
+    expand_ratio: float = 6.0
+    output_stride: int = 32                     # how much smaller the features are than the picture; beyond it, dilation
+    finegrained_output: bool = True
+    tf_padding: bool = True
+    classifier_dropout_prob: float = 0.8
+    layer_norm_eps: float = 1e-3                # that of the batch normalisations
+    batch_norm_momentum: float = 0.997          # not an entry of theirs: they always use this
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, only in (("first_layer_is_expansion", True), ("hidden_act", "relu6")):
+            if self.rest.get(name, only) != only:
+                raise ValueError(f"{name} {self.rest[name]!r} is not supported: this MobileNetV2 knows {only!r} alone")
+
+    @classmethod
+    def torchvision(cls, num_labels: int = 1000, **changes: Any) -> MobileNetV2Config:
+        """The settings of torchvision's mobilenet_v2."""
+        return cls(**{"num_labels": num_labels, "tf_padding": False, "classifier_dropout_prob": 0.2, "layer_norm_eps": 1e-5,
+                      "batch_norm_momentum": 0.1} | changes)
+
+    def width(self, channels: float, least: int | None = None) -> int:
+        """The multiple of depth_divisible_by nearest to so many channels, but not less than nine tenths of them."""
+        divisor = self.depth_divisible_by
+        near = max(self.min_depth, int(channels + divisor / 2) // divisor * divisor)
+        return near + divisor if near < 0.9 * channels else near
+
+    def scaled(self, channels: int) -> int:
+        return self.width(round(channels * self.depth_multiplier))
+
+
+def norm(c: MobileNetV2Config, channels: int) -> BatchNorm2d:
+    return BatchNorm2d(channels, c.layer_norm_eps, c.batch_norm_momentum)
+
+
+class ConvNorm(Sequential):
+    """Convolution and normalisation, then ReLU6."""
+    def __init__(self, c: MobileNetV2Config, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1,
+                 groups: int = 1):
+        super().__init__(convolution(inputs, outputs, kernel, stride, dilation, groups), norm(c, outputs))
+        self.pads_after = c.tf_padding and stride > 1
+        if self.pads_after:
+            self[0].padding = 0
+
+    def forward(self, x):
+        if self.pads_after:                     # TensorFlow pads an even size at its end alone; at stride 1 nothing differs
+            x = ops.pad(x, ((0, 0), (0, 0), *((n % 2, 1) for n in x.shape[2:])))
+        return F.relu6(conv_norm(x, *self))
+
+
+class InvertedResidual(Module):
+    """Widen by 1 × 1, look around by 3 × 3 in each channel alone, narrow by 1 × 1; added to the input, if that fits."""
+    def __init__(self, c: MobileNetV2Config, inputs: int, outputs: int, stride: int, dilation: int, widen: bool):
+        wide = c.width(round(inputs * c.expand_ratio)) if widen else inputs
+        self.conv = Sequential(*([ConvNorm(c, inputs, wide, 1)] if widen else []),
+                               ConvNorm(c, wide, wide, 3, stride, dilation, groups=wide),
+                               convolution(wide, outputs, 1), norm(c, outputs))
+        self.adds = widen and stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        *parts, last, last_norm = self.conv
+        y = x
+        for part in parts:
+            y = part(y)
+        y = conv_norm(y, last, last_norm)
+        return x + y if self.adds else y
+
+
+def _layout() -> Layout:
+    """Hugging Face's names -> torchvision's: where each convolution with its normalisation is called what."""
+    places = {"conv_stem.first_conv": ("features.0.0", "features.0.1"), "conv_1x1": ("features.18.0", "features.18.1"),
+              "conv_stem.conv_3x3": ("features.1.conv.0.0", "features.1.conv.0.1"),
+              "conv_stem.reduce_1x1": ("features.1.conv.1", "features.1.conv.2")}
+    for i in range(len(CHANNELS) - 1):
+        block = f"features.{i + 2}.conv"
+        places |= {f"layer.{i}.expand_1x1": (f"{block}.0.0", f"{block}.0.1"),
+                   f"layer.{i}.conv_3x3": (f"{block}.1.0", f"{block}.1.1"), f"layer.{i}.reduce_1x1": (f"{block}.2", f"{block}.3")}
+    rename = {f"mobilenet_v2.{theirs}.{kind}.**": f"{ours}.**" for theirs, pair in places.items()
+              for kind, ours in zip(("convolution", "normalization"), pair, strict=True)}
+    return Layout(rename | {f"classifier.{end}": f"classifier.1.{end}" for end in ("weight", "bias")},
+                  {f"{part}.**": f"mobilenet_v2.{part}.**" for part in ("conv_stem", "layer", "conv_1x1")},
+                  base="features", optional=COUNTS)
+
+
+class MobileNetV2Model(ConvNet):
+    """Pictures to features: (N, channels, H, W) to (N, 1280, H / 32, W / 32), and their mean over the places."""
+    config_class, layout = MobileNetV2Config, _layout()
+
+    def __init__(self, config: MobileNetV2Config, rng: init.Rng = None, drawn: bool = True):
+        self.config, c = config, config
+        inputs, reduction, dilation = c.scaled(32), 2, 1
+        modules = [ConvNorm(c, c.num_channels, inputs, 3, 2)]
+        for i, (channels, stride) in enumerate(zip(CHANNELS, STRIDES, strict=True)):
+            here = dilation
+            if reduction == c.output_stride:    # small enough: look further around instead, from the next block on
+                stride, dilation = 1, dilation * stride
+            reduction *= stride
+            modules.append(InvertedResidual(c, inputs, c.scaled(channels), stride, here, widen=i > 0))
+            inputs = c.scaled(channels)
+        self.hidden_size = 1280 if c.finegrained_output and c.depth_multiplier < 1 else c.scaled(1280)
+        self.features = Sequential(*modules, ConvNorm(c, inputs, self.hidden_size, 1))
+        self.avgpool = AdaptiveAvgPool2d(1)
+        if drawn:
+            self.draw(list(self.state_dict()), init.generator(rng))
+
+    def forward(self, pixel_values: Any) -> BaseOutput:
+        """`last_hidden_state` (N, hidden, H / 32, W / 32) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
+        x = self.features(pixels(pixel_values, self.config.num_channels, like=self.features[0][0].weight))
+        return BaseOutput(x, ops.flatten(self.avgpool(x), 1))
+
+
+class MobileNetV2ForImageClassification(MobileNetV2Model):
+    """MobileNetV2 with a linear layer, `classifier.1`, that scores `config.num_labels` classes."""
+    heads = ("classifier.1.**",)
+
+    def __init__(self, config: MobileNetV2Config, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        super().__init__(config, drawn=False)
+        self.classifier = Sequential(Dropout(config.classifier_dropout_prob, rng), linear(self.hidden_size, config.num_labels))
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
+        """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""
+        logits = self.classifier(super().forward(pixel_values).pooler_output)
+        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)

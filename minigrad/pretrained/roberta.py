@@ -1,0 +1,88 @@
+"""RoBERTa (Liu et al. 2019): BERT's layers, with positions counted after the padding id, and other heads."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from .. import ops
+from ..nn import Dropout, Group, LayerNorm, init
+from .bert import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForTokenClassification,
+    BertHead,
+    BertModel,
+    vocabulary_scores,
+)
+from .heads import classification_loss, token_loss
+from .layers import linear
+from .outputs import ClassifierOutput
+
+
+@dataclass
+class RobertaConfig(BertConfig):
+    """RoBERTa's sizes, under their names in config.json; 514 positions are 512 tokens, the first two being for padding."""
+    model_type = "roberta"
+    vocab_size: int = 50265
+    pad_token_id: int = 1
+
+
+class RobertaModel(BertModel):
+    """The encoder: token ids in, a vector for each token out, and one for the whole ("pooled", from the first token)."""
+    config_class, layout = RobertaConfig, replace(BertModel.layout, base="roberta")
+
+    def __init__(self, config: RobertaConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
+        super().__init__(config, rng, drawn, add_pooling_layer)
+        self.longest = config.max_position_embeddings - config.pad_token_id - 1
+        self.embeddings.position_embeddings.padding_idx = config.pad_token_id          # its row gets no gradient
+
+    def positions(self, ids: np.ndarray) -> np.ndarray:
+        """Padding stands at the padding id; tokens are counted from there, whatever the attention mask says."""
+        real = ids != self.config.pad_token_id
+        return self.config.pad_token_id + np.cumsum(real, 1) * real
+
+
+class RobertaForSequenceClassification(BertHead):
+    """RoBERTa with two layers on the first token that score `config.num_labels` classes."""
+    config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("classifier.**",)
+
+    def add_head(self, c, rng):
+        self.classifier = Group(dense=linear(c.hidden_size, c.hidden_size), dropout=Dropout(c.head_dropout, rng),
+                                out_proj=linear(c.hidden_size, c.num_labels))
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Score a batch; the arguments are RobertaModel's, and `labels` (B,) of class numbers (floats for regression)."""
+        x, head = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.classifier
+        logits = head.out_proj(head.dropout(ops.tanh(head.dense(head.dropout(x[:, 0])))))
+        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
+
+
+class RobertaForTokenClassification(BertForTokenClassification):
+    """RoBERTa with a linear layer that scores `config.num_labels` classes for each token."""
+    config_class, layout, encoder_class = RobertaConfig, RobertaModel.layout, RobertaModel
+
+
+class RobertaForQuestionAnswering(BertForQuestionAnswering):
+    """RoBERTa with a linear layer that scores each token as the first, and as the last, of the answer."""
+    config_class, layout, encoder_class = RobertaConfig, RobertaModel.layout, RobertaModel
+
+
+class RobertaForMaskedLM(BertHead):
+    """RoBERTa as it was trained: it scores every token of the vocabulary for each token, by the word embeddings themselves."""
+    config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("lm_head.**",)
+    tied = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
+
+    def add_head(self, c, rng):
+        self.lm_head = vocabulary_scores(c, self.roberta, dense=linear(c.hidden_size, c.hidden_size),
+                                         layer_norm=LayerNorm(c.hidden_size, c.layer_norm_eps))
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
+                labels: Any = None) -> ClassifierOutput:
+        """Guess tokens; the arguments are RobertaModel's, and `labels` (B, T) of token ids, -100 where none counts."""
+        x, head = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.lm_head
+        logits = head.decoder(head.layer_norm(F.gelu(head.dense(x))))          # GELU, whatever hidden_act says
+        return ClassifierOutput(token_loss(logits, labels), logits)

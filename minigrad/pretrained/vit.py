@@ -1,0 +1,142 @@
+"""ViT, the Vision Transformer (Dosovitskiy et al. 2020): a picture cut into patches that are read like words."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from .. import ops
+from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, init
+from ..nn.attention import merge_heads, split_heads
+from .heads import classification_loss
+from .image import pixels
+from .layers import activation, linear
+from .layout import Layout
+from .model import Config, PretrainedModel
+from .outputs import BaseOutput, ClassifierOutput
+
+
+@dataclass
+class ViTConfig(Config):
+    """ViT's sizes, under their names in config.json."""
+    model_type = "vit"
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    image_size: int | list[int] = 224
+    patch_size: int | list[int] = 16
+    num_channels: int = 3
+    qkv_bias: bool = True
+    pooler_output_size: int | None = None
+    pooler_act: str = "tanh"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+        if any(size < patch for size, patch in zip(self.picture, self.patch, strict=True)):
+            raise ValueError(f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be no patch")
+        activation(self.hidden_act)
+        activation(self.pooler_act, "pooler_act")
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return _pair(self.image_size)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of a patch."""
+        return _pair(self.patch_size)
+
+
+def _pair(size: int | list[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+class Embeddings(Module):
+    def __init__(self, c: ViTConfig, rng: np.random.Generator):
+        (H, W), (h, w) = c.picture, c.patch
+        self.cls_token = Parameter(init.empty(1, 1, c.hidden_size))
+        self.position_embeddings = Parameter(init.empty(1, (H // h) * (W // w) + 1, c.hidden_size))
+        self.patch_embeddings = Group(projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch, rng=init.LATER))
+        self.dropout = Dropout(c.hidden_dropout_prob, rng)
+
+    def forward(self, pictures):                # (N, channels, H, W) to (N, 1 + patches, D), row by row
+        patches = ops.swapaxes(ops.flatten(self.patch_embeddings.projection(pictures), 2), 1, 2)
+        first = ops.broadcast_to(self.cls_token, (len(patches), *self.cls_token.shape[1:]))
+        return self.dropout(ops.concatenate([first, patches], 1) + self.position_embeddings)
+
+
+class SelfAttention(Module):
+    def __init__(self, c: ViTConfig, rng: np.random.Generator):
+        self.heads, self.p, self.rng = c.num_attention_heads, c.attention_probs_dropout_prob, rng
+        self.query, self.key, self.value = (linear(c.hidden_size, c.hidden_size, c.qkv_bias) for _ in range(3))
+
+    def forward(self, x):
+        q, k, v = (split_heads(part(x), self.heads) for part in (self.query, self.key, self.value))
+        return merge_heads(F.scaled_dot_product_attention(q, k, v, None, self.p if self.training else 0.0, rng=self.rng))
+
+
+class Layer(Module):
+    """Attention, then a two-layer network, each behind a LayerNorm and added to what it read."""
+    def __init__(self, c: ViTConfig, rng: np.random.Generator):
+        self.attention = Group(attention=SelfAttention(c, rng), output=Group(dense=linear(c.hidden_size, c.hidden_size)))
+        self.intermediate, self.output = (Group(dense=linear(*sizes)) for sizes in ((c.hidden_size, c.intermediate_size),
+                                                                                   (c.intermediate_size, c.hidden_size)))
+        self.layernorm_before, self.layernorm_after = (LayerNorm(c.hidden_size, c.layer_norm_eps) for _ in range(2))
+        self.dropout, self.activation = Dropout(c.hidden_dropout_prob, rng), activation(c.hidden_act)
+
+    def forward(self, x):
+        x = x + self.dropout(self.attention.output.dense(self.attention.attention(self.layernorm_before(x))))
+        return x + self.dropout(self.output.dense(self.activation(self.intermediate.dense(self.layernorm_after(x)))))
+
+
+class ViTModel(PretrainedModel):
+    """The encoder: pictures in, a vector for each patch out, before them one for the whole, also "pooled"."""
+    config_class, layout, heads = ViTConfig, Layout(drop=("**.mask_token",), base="vit"), ("pooler.**",)
+
+    def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, pooled: bool = True):
+        rng = init.generator(rng)
+        self.config = config
+        self.embeddings = Embeddings(config, rng)
+        self.encoder = Group(layer=[Layer(config, rng) for _ in range(config.num_hidden_layers)])
+        self.layernorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.pooler = Group(dense=linear(config.hidden_size, config.pooler_output_size or config.hidden_size)) if pooled else None
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, pixel_values: Any) -> BaseOutput:
+        """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
+        x = pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.layernorm.weight)
+        x = self.embeddings(x)
+        for layer in self.encoder.layer:
+            x = layer(x)
+        x = self.layernorm(x)
+        return BaseOutput(x, self.pooler and activation(self.config.pooler_act)(self.pooler.dense(x[:, 0])))
+
+
+class ViTForImageClassification(PretrainedModel):
+    """ViT with a linear layer on the first vector that scores `config.num_labels` classes."""
+    config_class, layout, heads = ViTConfig, ViTModel.layout, ("classifier.**",)
+
+    def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        self.config = config
+        self.vit = ViTModel(config, rng, drawn=False, pooled=False)
+        self.classifier = linear(config.hidden_size, config.num_labels)
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
+        """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""
+        logits = self.classifier(self.vit(pixel_values).last_hidden_state[:, 0])
+        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)

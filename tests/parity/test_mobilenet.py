@@ -1,0 +1,34 @@
+"""MobileNetV2 against transformers: both paddings, outputs, loss, every gradient, and what training remembers."""
+import numpy as np
+import pytest
+
+torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+
+from compare import compare_pretrained  # noqa: E402
+from vision import PICTURES, compare_training, renamed, scramble_statistics  # noqa: E402
+
+from minigrad.pretrained import AutoModel, AutoModelForImageClassification, MobileNetV2ForImageClassification  # noqa: E402
+
+TINY = {"depth_multiplier": 0.25, "num_labels": 5}
+LABELLED = {"pixel_values": PICTURES, "labels": np.array([3, 0, 4])}
+NAMED = renamed(MobileNetV2ForImageClassification)
+
+
+def reference(kind=transformers.MobileNetV2ForImageClassification, **config):
+    torch.manual_seed(0)
+    return scramble_statistics(kind(transformers.MobileNetV2Config(**TINY | config)))
+
+
+@pytest.mark.parametrize("config", [
+    {}, {"tf_padding": False}, {"output_stride": 8, "layer_norm_eps": 1e-2}, {"finegrained_output": False, "expand_ratio": 3.0},
+])
+def test_outputs_loss_every_gradient_and_back(tmp_path, config):
+    compare_pretrained(AutoModelForImageClassification, reference(**config), LABELLED, tmp_path, named=NAMED)
+
+
+def test_the_base_model(tmp_path):
+    compare_pretrained(AutoModel, reference(transformers.MobileNetV2Model), {"pixel_values": PICTURES}, tmp_path, named=NAMED)
+
+
+def test_training_and_what_it_remembers(tmp_path):
+    compare_training(MobileNetV2ForImageClassification, reference(classifier_dropout_prob=0.0), LABELLED, tmp_path)

@@ -1,0 +1,182 @@
+"""Generation: the laws that hold for any model, and what is refused.  (Token for token beside transformers: tests/parity.)"""
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigrad.pretrained import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, T5Config
+from minigrad.pretrained import T5ForConditionalGeneration as T5
+from minigrad.pretrained.generation import draw
+
+V, LONGEST = 30, 40
+COMMON = {"vocab_size": V, "initializer_range": 0.5, "eos_token_id": 2, "pad_token_id": 0}
+GPT2 = GPT2LMHeadModel(GPT2Config(n_positions=LONGEST, n_embd=16, n_layer=2, n_head=2, bos_token_id=2, **COMMON), rng=0)
+LLAMA = LlamaForCausalLM(LlamaConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+                                     num_key_value_heads=2, max_position_embeddings=LONGEST, **COMMON), rng=1)
+SEQ2SEQ = T5(T5Config(vocab_size=V, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, initializer_factor=3.0,
+                      eos_token_id=2, pad_token_id=0, decoder_start_token_id=0), rng=2)
+MODELS = [GPT2.eval(), LLAMA.eval(), SEQ2SEQ.eval()]
+CHOICES = [{}, {"num_beams": 3}, {"num_beams": 2, "early_stopping": True, "length_penalty": 2.0}, {"repetition_penalty": 1.5}]
+every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+texts = st.lists(st.lists(st.integers(3, V - 1), min_size=1, max_size=6), min_size=1, max_size=3)
+
+
+def padded(rows, side):
+    """Ids and mask of texts of different length."""
+    width = max(map(len, rows))
+    gaps = [(width - len(row), 0) if side == "left" else (0, width - len(row)) for row in rows]
+    return tuple(np.array([np.pad(row, gap) for row, gap in zip(table, gaps, strict=True)])
+                 for table in (rows, [np.ones_like(row) for row in rows]))
+
+
+def written(model, rows, side="left", **options):
+    """What was written after each text, without what fills up the shorter ones."""
+    ids, mask = padded(rows, side)
+    out = model.generate(ids, mask, max_new_tokens=8, **options)[:, 1 if model.is_encoder_decoder else ids.shape[1]:]
+    return [row[:np.flatnonzero(row == 2)[0] + 1].tolist() if 2 in row else row.tolist() for row in out]
+
+
+@every_model
+@settings(max_examples=15)
+@given(rows=texts, options=st.sampled_from(CHOICES))
+def test_the_laws(model, rows, options):
+    """Neither the cache, nor the rest of the batch, nor the side of the padding makes a difference."""
+    found = written(model, rows, **options)
+    assert found == written(model, rows, use_cache=False, **options)
+    assert found == written(model, rows, side="right", **options)
+    assert found == [one for row in rows for one in written(model, [row], **options)]
+
+
+@every_model
+def test_greedy_takes_the_likeliest(model):
+    ids = np.array([[5, 9, 7]])
+    out = model.generate(ids, max_new_tokens=6, eos_token_id=[])
+    for n in range(1, 7):
+        read = {"input_ids": ids, "decoder_input_ids": out[:, :n]} if model.is_encoder_decoder else {"input_ids": out[:, :2 + n]}
+        assert model(**read).logits.numpy()[0, -1].argmax() == out[0, n if model.is_encoder_decoder else 2 + n]
+
+
+def test_what_comes_back():
+    ids, mask = padded([[5, 9, 7], [8]], "right")
+    out = GPT2.generate(ids, mask, max_new_tokens=4, eos_token_id=[])
+    assert out.dtype == np.int64 and out.shape == (2, 7)
+    np.testing.assert_array_equal(out[:, :3], [[5, 9, 7], [0, 0, 8]])
+
+
+def test_texts_that_have_ended_are_filled_up():
+    out = GPT2.generate([[5, 9], [8, 3]], max_new_tokens=12, eos_token_id=[])
+    end = int(out[0, 4])                        # what the first writes third
+    out = GPT2.generate([[5, 9], [8, 3]], max_new_tokens=12, eos_token_id=end, pad_token_id=27)
+    for row in out[:, 2:]:
+        if end in row:
+            after = row[np.flatnonzero(row == end)[0] + 1:]
+            assert (after == 27).all()
+    assert end in out[0, 2:5]
+
+
+@every_model
+def test_more_beams_never_find_less(model):
+    """What a search finds that is as wide as the vocabulary is no less likely than what greed finds."""
+    def likelihood(out):
+        ids = np.array([[4, 8, 5]])
+        read = {"input_ids": ids, "decoder_input_ids": out} if model.is_encoder_decoder else {"input_ids": out}
+        start = 1 if model.is_encoder_decoder else 3
+        log_p = model(**read).logits.log_softmax().numpy()[0]
+        return sum(log_p[i - 1, token] for i, token in enumerate(out[0]) if i >= start)
+    greedy, beams = (model.generate([[4, 8, 5]], max_new_tokens=2, eos_token_id=[], **options)
+                     for options in ({}, {"num_beams": V, "early_stopping": "never", "length_penalty": 0.0}))
+    assert likelihood(beams) >= likelihood(greedy) - 1e-5
+
+
+def test_sampling():
+    def sample(rng, **options):
+        return GPT2.generate([[5, 9]] * 3, max_new_tokens=9, do_sample=True, rng=rng, **options).tolist()
+    assert sample(1) == sample(1) == sample(np.random.default_rng(1)) != sample(2)
+    greedy = GPT2.generate([[5, 9]] * 3, max_new_tokens=9).tolist()
+    assert sample(1, top_k=1) == sample(1, top_p=1e-9) == sample(1, temperature=1e-4) == greedy != sample(1)
+
+
+@given(st.integers(1, 6), st.floats(0.05, 1), st.integers(0, 99))
+def test_only_the_likeliest_are_drawn(k, p, seed):
+    rng = np.random.default_rng(seed)
+    scores = np.repeat(rng.permutation(10)[None] * 0.7, 40, 0)
+    order = np.argsort(-scores[0])
+    assert np.isin(draw(scores, 1.0, k, None, rng), order[:k]).all()
+    share = np.exp(scores[0][order]) / np.exp(scores[0]).sum()
+    fewest = int((share.cumsum() < p - 1e-12).sum()) + 1
+    assert np.isin(draw(scores, 1.0, None, p, rng), order[:fewest]).all()
+
+
+def test_a_streamer_hears_each_token():
+    heard = []
+    out = GPT2.generate([[5, 9], [8, 3]], max_new_tokens=7, eos_token_id=[], streamer=heard.append)
+    np.testing.assert_array_equal(np.stack(heard, 1), out[:, 2:])
+
+
+class Letters:
+    """A tokenizer whose tokens are letters."""
+    def decode(self, ids):
+        return ["".join(chr(97 + i) for i in row) for row in np.asarray(ids).tolist()]
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2}])
+def test_stop_strings(options):
+    whole = Letters().decode(GPT2.generate([[5, 9]], max_new_tokens=10, eos_token_id=[], **options)[:, 2:])[0]
+    stop = whole[3:5]
+    found = Letters().decode(GPT2.generate([[5, 9]], max_new_tokens=10, eos_token_id=[], stop_strings=stop, tokenizer=Letters(),
+                                           **options)[:, 2:])[0]
+    assert found.endswith(stop) and len(found) <= 5
+    if not options:
+        assert found == whole[:whole.index(stop) + 2]
+
+
+def test_dropout_is_off_meanwhile_and_modes_come_back():
+    model = GPT2LMHeadModel(GPT2.config, rng=0)
+    model.transformer.h[0].eval()
+    before = [m.training for m in model.modules()]
+    assert any(before) and not all(before)
+    assert model.generate([[5, 9]], max_new_tokens=8).tolist() == GPT2.generate([[5, 9]], max_new_tokens=8).tolist()
+    with pytest.raises(IndexError):
+        model.generate([[V]], max_new_tokens=1)
+    assert [m.training for m in model.modules()] == before
+
+
+def test_generation_config_says_where_to_end(tmp_path):
+    GPT2.save_pretrained(tmp_path)
+    assert not (tmp_path / "generation_config.json").exists()
+    third = int(GPT2.generate([[5, 9]], max_new_tokens=9, eos_token_id=[])[0, 4])
+    settings = {"eos_token_id": [29, third], "pad_token_id": 1, "do_sample": True}
+    (tmp_path / "generation_config.json").write_text(json.dumps(settings))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    out = model.generate([[5, 9]], max_new_tokens=9)
+    assert out.shape[1] <= 5 and out[0, -1] == third             # and nothing is drawn by chance, as nobody asked here
+    model.save_pretrained(tmp_path / "again")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "again").generation_config == settings
+
+
+@pytest.mark.parametrize(("ids", "options", "told"), [
+    ([[5]], {}, "give max_new_tokens"),
+    ([[5]], {"max_new_tokens": 0}, "max_new_tokens=0: give 1 or more"),
+    ([[5] * 38], {"max_new_tokens": 3}, "38 tokens and 3 new ones are 41, but this model reads at most 40.*max_new_tokens=2"),
+    ([[5] * 41], {"max_new_tokens": 3}, "reads at most 40"),
+    ([[]], {"max_new_tokens": 3}, "input_ids must be integers|hold no token"),
+    (np.zeros((2, 0), int), {"max_new_tokens": 3}, "hold no token"),
+    ([[5, 6]], {"max_new_tokens": 3, "attention_mask": [[1, 1, 1]]}, "attention_mask has shape"),
+    ([[5, 6], [7, 8]], {"max_new_tokens": 3, "attention_mask": [[1, 1], [0, 0]]}, "text 1 is nothing but padding"),
+    ([[5]], {"max_new_tokens": 3, "do_sample": True, "temperature": 0}, "leave out do_sample"),
+    ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_k": 0}, "top_k=0"),
+    ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_p": 1.5}, "top_p=1.5"),
+    ([[5]], {"max_new_tokens": 3, "top_k": 5, "temperature": 0.5}, "temperature and top_k act .* add do_sample=True"),
+    ([[5]], {"max_new_tokens": 3, "repetition_penalty": 0}, "repetition_penalty=0"),
+    ([[5]], {"max_new_tokens": 3, "num_beams": 0}, "num_beams=0"),
+    ([[5]], {"max_new_tokens": 3, "num_beams": 2, "do_sample": True}, "give one of them"),
+    ([[5]], {"max_new_tokens": 3, "num_beams": 2, "streamer": print}, "nothing can be streamed"),
+    ([[5]], {"max_new_tokens": 3, "early_stopping": True}, "add num_beams"),
+    ([[5]], {"max_new_tokens": 3, "num_beams": 2, "early_stopping": "soon"}, "early_stopping='soon'"),
+    ([[5]], {"max_new_tokens": 3, "stop_strings": "x"}, "give the tokenizer"),
+])
+def test_what_is_refused(ids, options, told):
+    with pytest.raises((ValueError, TypeError), match=told):
+        GPT2.generate(ids, **options)
