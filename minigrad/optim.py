@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from . import backend
-from .tensor import Tensor
+from .tensor import Tensor, check_own_places
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -46,6 +48,7 @@ class Optimizer:
                 raise TypeError(f"{name} moves Tensors, but parameter {i} is a {type(p).__name__}: type model.parameters()")
             if not p.is_leaf:
                 raise ValueError(f"{name} moves leaves, but parameter {i} is the result of an op: give what it was made from")
+            check_own_places(p.data)
             if first_place.setdefault(p, i) != i:
                 raise ValueError(f"{name} got one Tensor twice: parameter {i} is parameter {first_place[p]} again")
         for option in ("lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value"):
@@ -251,14 +254,24 @@ class EMA:
         self.averages = [_copied(a, backend.of(p.data)) for a, p in zip(state_dict["averages"], self.params)]
 
 
-def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = False) -> float:
+def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = False) -> float | Tensor:
     """Scale all gradients by one factor, in place, so that their joint 2-norm is at most `max_norm`; return what it was.
+
+    On a GPU it is returned as a 0-d Tensor, for which nothing has waited yet (float(norm) does), unless `error_if_nonfinite`.
 
     Raises:
         ValueError: the norm is infinite or not a number, and `error_if_nonfinite` is True.
     """
     grads = {i: p.grad for i, p in enumerate(_listed(parameters)) if p.grad is not None}
-    squares = {i: backend.of(g.data).kernels["square_sum"](backend.of(g.data).xp, g.data) for i, g in grads.items()}
+    home = backend.of(*(g.data for g in grads.values()))
+    squares = {i: home.kernels["square_sum"](home.xp, g.data) for i, g in grads.items()}
+    if grads and home is not backend.cpu and not error_if_nonfinite:
+        norm = home.xp.sqrt(sum(squares.values()))
+        scale = home.xp.minimum(max_norm / (norm + 1e-6), 1)                   # of nan and 1 this is nan
+        for g in grads.values():
+            g.data *= scale.astype(g.dtype)
+            g.version += 1
+        return Tensor(norm)
     norm = math.sqrt(sum(squares.values()))     # one wait for the device, not one per gradient
     if error_if_nonfinite and not math.isfinite(norm):
         bad = [i for i, square in squares.items() if not math.isfinite(square)]
@@ -266,9 +279,10 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
                          "lower the learning rate, or look for log(0) or 0/0 in the loss")
     scale = max_norm / (norm + 1e-6)            # torch's guard against dividing by zero
     if not scale >= 1:                          # so put that a nan spreads, and shows, instead of passing for small
-        for g in grads.values():
-            g.data *= scale
-            g.version += 1
+        with np.errstate(invalid="ignore"):
+            for g in grads.values():
+                g.data *= scale
+                g.version += 1
     return norm
 
 

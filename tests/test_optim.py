@@ -234,7 +234,7 @@ def test_other_refusals():
     with pytest.raises(ValueError, match="parameter 0 is the result of an op"):
         optim.SGD([W * 2])
     w = Tensor(np.zeros((2, 3)), requires_grad=True)
-    w.grad = Tensor(np.zeros((3, 2)))
+    w.node.grad = Tensor(np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"parameter 0 has shape \(2, 3\) on cpu, but its gradient has \(3, 2\) on cpu"):
         optim.SGD([w]).step()
     generator = (p for p in [w])

@@ -24,6 +24,26 @@ class Kernel(NamedTuple):
     backward: Callable
 
 
+def is_float(dtype: np.dtype) -> bool:
+    """Whether gradients can flow in this dtype (ml_dtypes' bfloat16 is not of NumPy's floating kind)."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def cast(array: Array, dtype: np.dtype) -> Array:
+    """The array in another dtype.  What is too large for that becomes infinite, and nobody is warned: 16 bits end early."""
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
+
+
+def check_now(array: Array, low: float, high: float, refuse: Callable[[], None]) -> None:
+    """Call `refuse`, which raises, unless all entries are from `low` to `high`.
+
+    A GPU's backend may do so later, when the host next waits for the device: to look at once would be to wait.
+    """
+    if array.size and not (array.min() >= low and array.max() <= high):
+        refuse()
+
+
 class Backend(NamedTuple):
     """One array library, with its own answers to what NumPy and CuPy spell differently."""
     name: str                                   # the device users type: "cpu" or "cuda"
@@ -32,7 +52,15 @@ class Backend(NamedTuple):
     to_numpy: Callable[[Array], np.ndarray]
     erf: Callable[[Array], Array]
     share: Callable[[Callable, Any], list]      # [work(piece) for piece in pieces], on all cores if the library is on the CPU
-    kernels: dict[str, Any]                     # by the name of the op; a few plain functions for optimisers
+    kernels: dict[str, Any]                     # by the name of the op; a few plain functions for optimisers and dropout
+    check: Callable[[Array, float, float, Callable[[], None]], None] = check_now           # that all entries are in a range
+    half_kernels: dict[str, Kernel] | None = None            # instead, for floats of 16 bits
+
+    def kernel(self, name: str, dtype: np.dtype) -> Kernel | None:
+        """The fused kernel of an op, if there is one; not for whole numbers, since kernels work in the dtype of their input."""
+        if not is_float(dtype):
+            return None
+        return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)
 
 
 class BackendUnavailable(RuntimeError):

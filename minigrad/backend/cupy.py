@@ -1,9 +1,10 @@
 """CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
 from __future__ import annotations
 
-from . import Backend, BackendUnavailable, kernels, recurrent_kernels
+from . import Backend, BackendUnavailable, cuda_checks, cuda_kernels, kernels, recurrent_kernels
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
+GENERIC = kernels.table | recurrent_kernels.table            # written once for NumPy and CuPy
 
 
 def load() -> Backend:
@@ -16,9 +17,9 @@ def load() -> Backend:
         raise BackendUnavailable(f"device 'cuda' was asked for, but {problem}.  Or use device='cpu'.")
     import cupy
     from cupyx.scipy.special import erf
-    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cupy.asnumpy, erf=erf,
+    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=cuda_checks.to_numpy, erf=erf,
                    share=lambda work, pieces: [work(piece) for piece in pieces],
-                   kernels=kernels.table | recurrent_kernels.table)
+                   kernels=GENERIC | cuda_kernels.table, check=cuda_checks.check)
 
 
 def missing() -> str | None:

@@ -1,0 +1,27 @@
+// One thread for each entry of an array: GELU and dropout.
+
+#define EACH(i, size) \
+    long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; \
+    if (i >= size) return
+
+// Φ(x), the normal distribution function; or nearly, as sigmoid(a x + b x³).
+__device__ wide phi(wide x, bool by_tanh, wide a, wide b) {
+    return by_tanh ? tanh((a + b * x * x) * x / 2) / 2 + (wide)0.5 : erf(x * (wide)0.70710678118654752) / 2 + (wide)0.5;
+}
+
+extern "C" __global__ void gelu(T *y, const T *x, long long size, bool by_tanh, wide a, wide b) {
+    EACH(i, size);
+    y[i] = (T)((wide)x[i] * phi((wide)x[i], by_tanh, a, b));
+}
+
+extern "C" __global__ void gelu_backward(T *gx, const T *g, const T *saved, long long size, bool by_tanh, wide a, wide b) {
+    EACH(i, size);
+    wide x = (wide)saved[i], p = phi(x, by_tanh, a, b);
+    wide slope = by_tanh ? p * (1 - p) * (a + 3 * b * x * x) : exp(-x * x / 2) * (wide)0.39894228040143268;      // of Φ
+    gx[i] = (T)((wide)g[i] * (p + x * slope));
+}
+
+extern "C" __global__ void dropout(T *y, const T *x, const bool *keep, long long size, wide scale) {
+    EACH(i, size);
+    y[i] = (T)(keep[i] ? (wide)x[i] * scale : 0);
+}

@@ -1,0 +1,98 @@
+"""Attention on a GPU without a matrix of scores (cuda/attention.cu): in memory, what it takes is as long as the sequence, no more.
+
+For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import Array, Kernel, kernels
+from .cuda_source import kernel
+
+HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
+ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
+CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
+                 ("log_sum", "u8"), ("dots", "u8"), ("queries", "i8"), ("keys", "i8"), ("size", "i8"), ("value_size", "i8"),
+                 ("causal", "i8"), ("scale", "f8"), ("kept", "f8")])           # struct Call
+SIZES = 32, 64, 128                             # of a head, each compiled by itself
+
+
+def tile(size: int) -> int:
+    """Queries, and keys, that a block has at a time: as many as its shared memory holds."""
+    return 64 if size <= 64 else 32
+
+
+def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
+    if q.dtype == np.float64 or max(q.shape[-1], v.shape[-1]) > SIZES[-1]:
+        return kernels.attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal)
+    shape, lead = (*q.shape[:-1], v.shape[-1]), q.shape[:-2]
+    q, k, v = (_heads(xp, x, q.dtype) for x in (q, k, v))
+    if mask is not None:
+        mask = _heads(xp, xp.broadcast_to(mask, (*lead, q.shape[-2], k.shape[-2])), None)
+    keep = keep if keep is None else xp.ascontiguousarray(keep)
+    y = xp.empty_like(q, shape=(*q.shape[:-1], shape[-1]))   # it lies in memory as q does, so that merging the heads is free
+    log_sum = xp.empty(q.shape[:-1], np.float32)
+    call = _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal)
+    _run("attention", call, q, q.shape[2], tiles=2, squares=1)
+    return y.reshape(shape), (q, k, v, y, mask, keep, log_sum, lead)
+
+
+def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
+    if len(saved) < 8:
+        return kernels.attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal)
+    q, k, v, y, mask, keep, log_sum, lead = saved
+    g, dots = _heads(xp, g, q.dtype), xp.empty_like(log_sum)
+    gq, gk, gv = xp.empty_like(q), xp.empty_like(k), xp.empty_like(v)
+    call = _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal)
+    call["dots"] = dots.data.ptr
+    for name, x in (("gy", g), ("gq", gq), ("gk", gk), ("gv", gv)):
+        call[name] = _steps(x)
+    _run("attention_dots", call, q, q.shape[2], per_block=256)
+    if wanted[0]:
+        _run("attention_gq", call, q, q.shape[2], tiles=4, squares=1)
+    if wanted[1] or wanted[2]:
+        _run("attention_gkv", call, q, k.shape[2], tiles=4, squares=2)
+    return tuple(x.reshape(*lead, *x.shape[2:]) if want else None for x, want in zip((gq, gk, gv), wanted))
+
+
+def _heads(xp: Any, x: Array, dtype: Any) -> Array:
+    """x with exactly two leading axes and, but for a mask, which has no `dtype`, rows in order in memory."""
+    x = x[(None,) * (4 - x.ndim)] if x.ndim <= 4 else x.reshape(-1, *x.shape[-3:])
+    if dtype is not None and (x.dtype != dtype or x.strides[-1] != x.itemsize and x.shape[-1] > 1):
+        x = xp.ascontiguousarray(x, dtype)
+    return x
+
+
+def _steps(x: Array) -> tuple:
+    return x.data.ptr, *(stride // x.itemsize for stride in x.strides[:3])
+
+
+def _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal):
+    call = np.zeros((), CALL)
+    for name, x in (("q", q), ("k", k), ("v", v), ("y", y)):
+        call[name] = _steps(x)
+    if mask is not None:
+        call["allowed" if mask.dtype == bool else "bias"] = mask.data.ptr
+        call["mask"] = [stride // mask.itemsize for stride in mask.strides]
+    for name, value in (("keep", 0 if keep is None else keep.data.ptr), ("log_sum", log_sum.data.ptr), ("queries", q.shape[2]),
+                        ("keys", k.shape[2]), ("size", q.shape[3]), ("value_size", v.shape[3]), ("causal", is_causal),
+                        ("scale", scale), ("kept", 1 / (1 - p))):
+        call[name] = value
+    return call
+
+
+def _run(name: str, call: np.ndarray, q: Array, rows: int, per_block: int = 0, tiles: int = 0, squares: int = 0) -> None:
+    """A block for every tile of `rows`, of each head of each batch; it has so many tiles and squares of scores in its memory."""
+    size = next(size for size in SIZES if size >= max(call["size"], call["value_size"]))
+    side = tile(size)
+    shared = 4 * (tiles * side * (size + 1) + squares * side * (side + 1))
+    grid = -(-rows // (per_block or side)), q.shape[1], q.shape[0]
+    if all(grid):
+        run = kernel("attention", name, q.dtype, D=size, TILE=side)
+        run.max_dynamic_shared_size_bytes = shared
+        run(grid, (256,), (call[()],), shared_mem=shared)
+
+
+table = {"scaled_dot_product_attention": Kernel(attention_forward, attention_backward)}

@@ -1,0 +1,138 @@
+"""Kernels in CUDA C++, which stand in cuda/, and what is to be done before and after each.
+
+cupy.py lays `table` over the kernels that are written once for both libraries; each of those is what the one here is held to.
+"""
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from . import Kernel, cuda_attention, cuda_gemm, cuda_optimizers, kernels
+from .cuda_random import keep_mask
+from .cuda_source import THREADS, for_each, for_rows, kernel, wide
+
+
+def softmax_forward(xp, x, axis, name):
+    x = xp.ascontiguousarray(x)
+    y = xp.empty_like(x)
+    _along(name, axis, y, x)
+    return y, y
+
+
+def softmax_backward(xp, g, y, wanted, axis, name):
+    gx = xp.empty_like(y)
+    _along(f"{name}_backward", axis, gx, xp.ascontiguousarray(g), y)
+    return gx,
+
+
+def _along(name, axis, y, *arrays):
+    n, apart = y.shape[axis], math.prod(y.shape[axis:][1:])
+    for_rows("softmax", name, y.dtype, y.size // (n or 1), n, y, *arrays, np.int32(n), np.int64(apart))
+
+
+def layer_norm_forward(xp, x, weight, bias, eps):
+    x, n = xp.ascontiguousarray(x), x.shape[-1]
+    weight, bias = (p if p is None else xp.ascontiguousarray(p, x.dtype) for p in (weight, bias))
+    y, moments = xp.empty_like(x), xp.empty((2, math.prod(x.shape[:-1])), wide(x.dtype))
+    for_rows("layer_norm", "layer_norm", x.dtype, moments.shape[1], n, y, *moments, x, weight, bias, np.int32(n),
+             wide(x.dtype)(eps))
+    return y, (x, weight, moments)
+
+
+def layer_norm_backward(xp, g, saved, wanted, eps):
+    x, weight, moments = saved
+    g, gx, rows, n = xp.ascontiguousarray(g), None, moments.shape[1], x.shape[-1]
+    if wanted[0]:
+        gx = xp.empty_like(x)
+        for_rows("layer_norm", "layer_norm_backward", x.dtype, rows, n, gx, g, x, weight, *moments, np.int32(n))
+    sums = column_sums(xp, g, x, moments) if wanted[1] else column_sums(xp, g) if wanted[2] else None
+    return gx, sums[1] if wanted[1] else None, sums[0] if wanted[2] else None
+
+
+def column_sums(xp, g, x=None, moments=(None, None)):
+    """The sums of g over all axes but the last; of g and of g · (x, normalised), as two rows, if x is given with its moments."""
+    n = g.shape[-1]
+    rows = g.size // (n or 1)
+    each = max(64, -(-rows // 128))             # rows in a chunk; a sum over the chunks follows
+    sums = xp.empty((1 if x is None else 2, -(-rows // each), n), wide(g.dtype))
+    if sums.size:
+        kernel("layer_norm", "column_sums", g.dtype)((-(-n // 32), sums.shape[1]), (32, 8), (
+            sums, g, x, *moments, np.int64(rows), np.int32(n), np.int32(each)))
+    return sums.sum(1).astype(g.dtype, copy=False)
+
+
+def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction):
+    (rows, n), real = logits.shape, wide(logits.dtype)
+    x, target = xp.ascontiguousarray(logits), xp.ascontiguousarray(target, np.int64)
+    weight = weight if weight is None else xp.ascontiguousarray(weight, real)
+    loss, share, log_sum = xp.empty((3, rows), real)
+    for_rows("cross_entropy", "cross_entropy", x.dtype, rows, n, loss, share, log_sum, x, target, weight,
+             np.int64(ignore_index), real(label_smoothing), np.int32(n))
+    total = share.sum() if reduction == "mean" else None
+    loss = loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.sum() / total
+    return loss.astype(x.dtype, copy=False), (x, target, weight, log_sum, share, total)
+
+
+def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction):
+    x, target, weight, log_sum, share, total = saved
+    (rows, n), gx, real = x.shape, xp.empty_like(x), wide(x.dtype)
+    for_rows("cross_entropy", "cross_entropy_backward", x.dtype, rows, n, gx, xp.ascontiguousarray(g), total, x, log_sum, share,
+             target, weight, None if weight is None else weight.sum(), np.int64(ignore_index), real(label_smoothing),
+             np.int32(n), np.int32(reduction == "none"))
+    return gx,
+
+
+def gelu_forward(xp, x, approximate):
+    x = xp.ascontiguousarray(x)
+    y = xp.empty_like(x)
+    _gelu("gelu", approximate, y, x)
+    return y, x
+
+
+def gelu_backward(xp, g, x, wanted, approximate):
+    gx = xp.empty_like(x)
+    _gelu("gelu_backward", approximate, gx, xp.ascontiguousarray(g), x)
+    return gx,
+
+
+def _gelu(name, approximate, y, *arrays):
+    for_each("elementwise", name, y.dtype, y.size, y, *arrays, np.int64(y.size), np.bool_(approximate == "tanh"),
+             *map(wide(y.dtype), kernels.GELU_TANH))
+
+
+def dropout_forward(xp, x, keep, p):
+    x, keep = xp.ascontiguousarray(x), xp.ascontiguousarray(xp.broadcast_to(keep, x.shape))
+    y = xp.empty_like(x)
+    for_each("elementwise", "dropout", x.dtype, x.size, y, x, keep, np.int64(x.size), wide(x.dtype)(1 / (1 - p)))
+    return y, None
+
+
+def dropout_backward(xp, g, saved, wanted, keep, p):
+    return dropout_forward(xp, g, keep, p)[0],
+
+
+def embedding_backward(xp, g, shape, wanted, ids):
+    """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
+    gw, ids = xp.zeros(shape, g.dtype), ids.reshape(-1).astype(np.int64, copy=False)
+    if ids.size and gw.size:
+        order, width = xp.argsort(ids), gw[0].size           # CuPy's sorting is stable
+        kernel("embedding", "add_rows", g.dtype)((ids.size, -(-width // THREADS)), (THREADS,), (
+            gw, xp.ascontiguousarray(g), ids[order], order, np.int64(ids.size), np.int64(len(gw)), np.int32(width)))
+    return gw,
+
+
+table = {
+    **cuda_gemm.table,
+    **cuda_attention.table,
+    **cuda_optimizers.table,
+    **{name: Kernel(functools.partial(softmax_forward, name=name), functools.partial(softmax_backward, name=name))
+       for name in ("softmax", "log_softmax")},
+    "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
+    "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
+    "gelu": Kernel(gelu_forward, gelu_backward),
+    "dropout": Kernel(dropout_forward, dropout_backward),
+    "embedding": Kernel(kernels.embedding_forward, embedding_backward),
+    "keep_mask": keep_mask,
+}

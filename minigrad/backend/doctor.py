@@ -1,0 +1,81 @@
+"""What this machine has for minigrad to compute with, and what to type for what it has not: `minigrad doctor`."""
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+
+import numpy as np
+
+from .. import __version__
+from . import cupy as gpu
+from .numpy_kernels import CORES, get_blas_threads
+
+# What each extra is for, and the packages it brings, as pip calls them.
+EXTRAS = {
+    "text": ("tokenisers of pretrained models", ["tokenizers"]),
+    "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
+    "viz": ("pictures of training curves", ["matplotlib"]),
+    "testing": ("gradient tests with pytest and Hypothesis", ["hypothesis", "pytest"]),
+}
+
+
+def report() -> str:
+    """A page of text, a line for each thing."""
+    rows = [("minigrad", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+            ("cpu", cpu()), *(("cuda", line) for line in cuda())]
+    for extra, (purpose, packages) in EXTRAS.items():
+        found = [f"{name} {version}" for name in packages if (version := installed(name))]
+        missing = len(found) < len(packages)
+        rows.append((f"[{extra}]", f"{purpose}: " + (f'pip install "minigrad-learn[{extra}]"' if missing else ", ".join(found))))
+    return "\n".join(f"{name:10} {text}" for name, text in rows)
+
+
+def cpu() -> str:
+    """The backend that is always there."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    limits = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
+    return (f"NumPy {np.__version__}, {blas['name']} {blas['version']} with {get_blas_threads()} threads, {CORES} of "
+            f"{os.cpu_count()} cores{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}")
+
+
+def cuda() -> list[str]:
+    """The GPUs that can be used, or what to do that one can be."""
+    if problem := gpu.missing():
+        return [f"not available: {problem}"]
+    import cupy
+    runtime, lines = cupy.cuda.runtime, []
+    for device in range(runtime.getDeviceCount()):
+        with cupy.cuda.Device(device):
+            properties, (free, total) = runtime.getDeviceProperties(device), runtime.memGetInfo()
+        lines.append(f"CuPy {cupy.__version__}, device {device}: {properties['name'].decode()}, compute capability "
+                     f"{properties['major']}.{properties['minor']}, {gibibytes(total)} of memory, {gibibytes(free)} free; "
+                     f"CUDA {version(runtime.runtimeGetVersion())}, driver for {version(runtime.driverGetVersion())}")
+    return lines
+
+
+def memory() -> str:
+    """How much there is, where the system says."""
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = (gibibytes(page * os.sysconf(f"SC_{kind}_PAGES")) for kind in ("PHYS", "AVPHYS"))
+        return f"{total} of memory, {free} free"
+    except (AttributeError, ValueError, OSError):
+        return "memory unknown"
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def gibibytes(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def version(number: int) -> str:
+    """CUDA's 13020 is 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"

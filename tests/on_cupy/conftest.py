@@ -1,0 +1,33 @@
+"""Tests on CuPy: on the simulated one (`make test-cupy`), or on a real GPU where the variable MINIGRAD_GPU is set."""
+import os
+
+import pytest
+
+if not os.environ.get("MINIGRAD_GPU"):
+    import cupy_sim  # before anything imports CuPy
+
+
+@pytest.fixture
+def simulated():
+    if os.environ.get("MINIGRAD_GPU"):
+        pytest.skip("this can be asked of the simulation only")
+    return cupy_sim
+
+
+@pytest.fixture
+def capturing(simulated):
+    """A function that lets streams say that they are being recorded, or not."""
+    yield simulated.capturing
+    simulated.capturing(False)
+
+
+@pytest.fixture
+def downloads(simulated):
+    """A function that tells how often anything was copied from the device to the host since it was last asked."""
+    seen = simulated.count("downloads")
+
+    def count():
+        nonlocal seen
+        before, seen = seen, simulated.count("downloads")
+        return seen - before
+    return count
