@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .pairing import fix_threads, table
 
-WORKLOADS = "import_time", "one_op", "layers", "minilm_step", "demo"
+WORKLOADS = "import_time", "one_op", "layers", "resnet", "minilm_step", "loading", "generation", "demo"
 ON_REQUEST = {"demo"}                           # takes many minutes
 BUSY = 0.5                                      # programs waiting for a core, on average, above which figures are provisional
 

@@ -61,5 +61,5 @@ def run(rounds: int = 9) -> list[Row]:
     rows = []
     for i, (name, *_) in enumerate(CASES):
         with sides(with_minigrad, with_torch, given=(i,), tolerance=1e-3) as pair:
-            rows.append(Row(f"{name}, forward + backward", *in_turns(*pair, rounds=rounds, warm_up=2), goal=2))
+            rows.append(Row(f"{name}, forward + backward", *in_turns(*pair, rounds=rounds, run_up=3), goal=2))
     return rows

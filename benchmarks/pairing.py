@@ -92,14 +92,18 @@ def agree(ours: Sequence[float], theirs: Sequence[float] | None, tolerance: floa
         raise ValueError(f"the two sides do not compute the same, so their speed cannot be compared:\n{ours}\n{theirs}")
 
 
-def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1) -> list[tuple[float, ...]]:
-    """Call each in turn, `rounds` times over: what they returned, a tuple for each."""
+def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1, run_up: int = 0) -> list[tuple[float, ...]]:
+    """Call each in turn, `rounds` times over: what they returned, a tuple for each.
+
+    In its turn each is first called `run_up` times without being measured, for work of milliseconds that in training comes
+    again and again: after a pause, the system needs some to spread threads over the cores.
+    """
     taken = []
     for _ in range(warm_up + rounds):
         taken.append([])
         for sample in samplers:
             time.sleep(0.25)                    # threads of the last one spin for a while, waiting for more work
-            taken[-1].append(sample())
+            taken[-1].append([sample() for _ in range(run_up + 1)][-1])
     return list(zip(*taken[warm_up:]))
 
 

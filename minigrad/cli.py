@@ -34,22 +34,24 @@ FINETUNE_OPTIONS = (                                         # as typed, the arg
     ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
     ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
+    ("--fp16", "fp16", "compute products in float16, with a loss scale: for GPUs"),
+    ("--bf16", "bf16", "compute products in bfloat16: for GPUs since 2020"),
     ("--ignore-mismatched-sizes", "ignore_mismatched_sizes", "begin weights of another shape anew, such as another task's head"),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 2 for bad input (one line says what to type), 130 if interrupted."""
+    """Run a command; returns the exit status: 0, 1 if models differ, 2 for bad input (one line says what to type), 130 if
+    interrupted."""
     args = parser().parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except (ValueError, OSError, ImportError) as error:
         print(f"minigrad: error: {as_typed(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"\nminigrad: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
-    return 0
 
 
 class Parser(ArgumentParser):
@@ -92,6 +94,28 @@ def parser() -> ArgumentParser:
     command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
     command.add_argument("--text-column", metavar="X", help="where the texts are, if not in text or sentence")
     command.add_argument("--top-k", metavar="N", type=int, default=3, help="labels to show for each text (default: 3)")
+
+    command = commands.add_parser("parity", help="compare models with those of transformers, number by number")
+    command.set_defaults(run=run_parity)
+    command.add_argument("model", metavar="MODEL", nargs="?",
+                         help="a family, such as bert, or a model directory (default: all families)")
+    command.add_argument("--set", dest="size", metavar="NAME=VALUE", action="append", default=[],
+                         help="an entry of the family's configuration, such as hidden_size=64; may be given several times")
+    command.add_argument("--dtype", choices=("float64", "float32"), help="what to compute in (default: float64 where it can be)")
+    command.add_argument("--json", metavar="FILE", help="write every comparison to a file")
+    command.add_argument("--html", metavar="FILE", help="write a page with every comparison")
+
+    command = commands.add_parser("gradcheck", help="hold gradients to finite differences: of every op, or of one function")
+    command.set_defaults(run=run_gradcheck)
+    command.add_argument("function", metavar="MODULE:FUNCTION", nargs="?", help="a function of Tensors; default: every op")
+    command.add_argument("--inputs", metavar="SHAPES", help='what to draw its inputs as: "3,4 4" is a 3 × 4 and a vector of 4; '
+                         "by default what stands in the function's own example_inputs")
+    command.add_argument("--order", metavar="N", type=int, default=2, help="up to which derivative (default: 2)")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="of the inputs and the directions (default: 0)")
+    command.add_argument("--mutation", action="store_true", help="check the checker: plant mistakes, print how many it finds")
+
+    command = commands.add_parser("doctor", help="tell what this machine can compute with, and what to type for the rest")
+    command.set_defaults(run=run_doctor)
     return whole
 
 
@@ -125,6 +149,23 @@ def run_predict(args: Namespace) -> None:
     else:
         for text, scores in zip(texts, answers, strict=True):
             print(text, *(f"  {p:6.1%}  {label}" for label, p in scores.items()), sep="\n")
+
+
+def run_parity(args: Namespace) -> int:
+    from .insight import parity_report
+    return parity_report.command(args.model, args.size, args.dtype, args.json, args.html)
+
+
+def run_gradcheck(args: Namespace) -> int:
+    from .checking import command, mutation
+    if args.function:
+        return command.check_function(args.function, args.inputs, args.order, args.seed)
+    return mutation.main() if args.mutation else command.check_catalogue()
+
+
+def run_doctor(args: Namespace) -> None:
+    from .backend import doctor
+    print(doctor.report())
 
 
 def read_texts(path: Path, text_column: str | None) -> list[str]:

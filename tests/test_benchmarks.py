@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import layers, minilm_step, one_op, pairing
+from benchmarks import generation, layers, loading, minilm_step, one_op, pairing
 
 
 def test_a_row_judges_by_the_middle_half_of_its_ratios():
@@ -59,7 +59,7 @@ def test_an_unknown_workload_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "one_opp"])
     with pytest.raises(SystemExit):
         command.main()
-    assert "no workload 'one_opp'; there are import_time, one_op, layers, minilm_step, demo" in capsys.readouterr().err
+    assert f"no workload 'one_opp'; there are {', '.join(command.WORKLOADS)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", one_op.CASES)
@@ -94,3 +94,36 @@ def test_minilm_step(tmp_path):
     assert len(set(losses)) == 3                # the steps change the model
     pairing.agree(losses, next(theirs))
     assert next(ours) != losses[-1] and next(products) is next(products) is None
+
+
+def test_generation(tmp_path):
+    pytest.importorskip("transformers")
+    from minigrad.pretrained import GPT2Config, GPT2LMHeadModel
+    config = GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)
+    GPT2LMHeadModel(config, rng=0).save_pretrained(tmp_path / "model")
+    given, works = generation.Writing(str(tmp_path / "model"), prompt=5, new=7), (
+        generation.with_minigrad, generation.with_torch, generation.products_alone)
+    ours, theirs, products = (work(given) for work in works)
+    next(ours), next(theirs), next(products)    # set up
+    tokens = next(ours)
+    assert len(tokens) == 12
+    pairing.agree(tokens, next(theirs), 0)
+    assert next(ours) is next(products) is next(products) is None
+
+
+def test_loading(tmp_path):
+    pytest.importorskip("transformers")
+    from minigrad.pretrained import BertConfig, BertModel
+    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                        max_position_embeddings=8)
+    model = BertModel(config, rng=0)
+    model.save_pretrained(tmp_path / "model")
+    for look in False, True:
+        works = [work(str(tmp_path / "model"), look) for work in (loading.minigrad_arrays, loading.torch_tensors,
+                                                                  loading.minigrad_model, loading.transformers_model)]
+        for work in works:
+            next(work)                          # set up
+        expected = [loading.total(t.numpy()) for _, t in sorted(model.state_dict().items())]
+        for work in works:
+            pairing.agree(expected, next(work), 1e-6)
+            assert next(work) is next(work) is None
