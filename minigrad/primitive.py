@@ -98,7 +98,7 @@ class _Op:
         if also:
             options = self._translate(options, also)
         arrays, parents, wanted, bit, tensors = [], [], 0, 1, False
-        on = recording()
+        on, asked = recording(), inputs
         if on is not True and on is not False:  # a Mode
             inputs = on.given(self, inputs)
         for x in inputs:
@@ -131,7 +131,7 @@ class _Op:
                 if isinstance(y, Tensor):       # a definition: the ops in it have recorded themselves
                     return y
         except (ValueError, TypeError, IndexError) as error:
-            raise explained(error, self, inputs, arrays, options) from error
+            raise explained(error, self, asked, arrays, options) from error
         if type(y) is not place.array and isinstance(y, np.generic):           # NumPy gives scalars for 0-d arrays
             y = np.asarray(y)
         if y.dtype is not _F4 or dtype is not _F4:

@@ -220,7 +220,7 @@ class Tensor:
         if target in ("cpu", "cuda"):
             return self if target == self.device else ops.to_device(self, target)
         try:
-            return ops.astype(self, np.dtype(target if target is not None else "nothing"))
+            return ops.astype(self, backend.dtype_named(target if target is not None else "nothing"))
         except TypeError:
             raise ValueError(f'{target!r} is neither a device, "cpu" or "cuda", nor a dtype such as "float32"') from None
 

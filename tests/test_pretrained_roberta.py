@@ -29,7 +29,7 @@ def test_tokens_are_counted_after_the_padding_id():
 
 def test_two_positions_are_never_used():
     model = RobertaModel(RobertaConfig(**SIZES), rng=0)
-    assert model.longest == 10
+    assert model.config.longest == 10
     with pytest.raises(ValueError, match="11 tokens long, but this model reads at most 10"):
         model(np.full((1, 11), 7))
 

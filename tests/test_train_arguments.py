@@ -11,6 +11,7 @@ from minigrad.train import TrainingArguments
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
     ({"max_grad_norm": float("inf")}, "max_grad_norm is inf; expected a finite number from 0 upwards"),
     ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5; expected a finite number from 0 to 1"),
+    ({"fp16": True, "bf16": True}, "fp16=True and bf16=True: expected one of them"),
     ({"metric_for_best_model": "bleu"}, "'bleu'; expected one of accuracy, macro_f1, loss"),
 ])
 def test_what_is_out_of_range(given, told):

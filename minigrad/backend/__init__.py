@@ -24,6 +24,13 @@ class Kernel(NamedTuple):
     backward: Callable
 
 
+def dtype_named(name: Any) -> np.dtype:
+    """The dtype of that name, bfloat16 included.  Raises TypeError if there is none."""
+    if name == "bfloat16":
+        import ml_dtypes  # noqa: F401          teaches NumPy the name
+    return np.dtype(name)
+
+
 def is_float(dtype: np.dtype) -> bool:
     """Whether gradients can flow in this dtype (ml_dtypes' bfloat16 is not of NumPy's floating kind)."""
     return dtype.kind == "f" or dtype.name == "bfloat16"

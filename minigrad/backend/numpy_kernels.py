@@ -17,7 +17,7 @@ import numpy as np
 from . import Kernel, kernels
 
 PIECE = 1 << 17                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
-PRODUCT = 1 << 25                               # multiplications below which a matrix product is not worth waking a thread for
+PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for
 FEW = 4                                         # rows of a matrix that are as good as one
 
 

@@ -4,6 +4,8 @@ NumPy and Python scalars never widen a dtype; int / int gives float32.
 """
 from __future__ import annotations
 
+from typing import Any
+
 from .. import backend
 from ..primitive import primitive
 
@@ -125,7 +127,7 @@ def greater_equal(xp, a, b, /):
     return a >= b
 
 
-def to_device(x, device):
+def to_device(x: Any, device: str) -> Any:
     """x on another device, "cpu" or "cuda"; the gradient travels back."""
     return _to_device(x, x.device, device)
 

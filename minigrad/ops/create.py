@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend
-from ..tensor import Tensor
+from ..tensor import Tensor, as_array
 
 
 def full(shape: int | tuple, value: float, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False) -> Tensor:
@@ -41,7 +41,7 @@ def eye(n: int, dtype: Any = "float32", device: str = "cpu") -> Tensor:
 
 def full_like(x: Any, value: float) -> Any:
     """A Tensor (or array, if x is one) of x's shape, dtype and device with `value` everywhere."""
-    array = x.data if isinstance(x, Tensor) else x
+    array = as_array(x)
     filled = backend.of(array).xp.full_like(array, value)
     return Tensor(filled) if isinstance(x, Tensor) else filled
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def softplus(xp, x, /, beta=1.0, threshold=20.0):
 softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))
 
 
-def power(x, exponent):
+def power(x: Any, exponent: Any) -> Any:
     """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0."""
     if isinstance(exponent, (int, float, np.generic)):
         return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())

@@ -5,21 +5,23 @@ and refused at once; ids that are on a GPU already are checked on it, and refuse
 """
 from __future__ import annotations
 
+from typing import Any
+
 from .. import backend
+from ..backend import Array
 from ..primitive import primitive, torch_spelling
 from ..tensor import Tensor, as_array
 from .arithmetic import where
 from .shape import axis_of
 
 
-def take(x, index):
+def take(x: Any, index: Any) -> Any:
     """x[index]: numbers, slices, None, …, boolean masks, integer arrays or Tensors, mixed as in NumPy.
 
     Raises:
         IndexError: an index is out of range; the message says which, and where.
     """
-    array = x.data if isinstance(x, Tensor) else x
-    return _take(x, _ready(index, array))
+    return _take(x, _ready(index, as_array(x)))
 
 
 def _ready(index, array):
@@ -45,7 +47,7 @@ def _is_mask(part):
     return hasattr(part, "dtype") and part.dtype.kind == "b"
 
 
-def check_indices(op, ids, size, what, low=None):
+def check_indices(op: str, ids: Array, size: int, what: str, low: int | None = None) -> None:
     """Refuse integer ids outside [low, size); `low` is -size by default, since counting from the end is NumPy's habit.
 
     Raises:
@@ -84,7 +86,7 @@ def add_at(xp, g, /, shape, index):
 add_at.defvjp(g=lambda g, index: _take(g, index))
 
 
-def embedding(weight, ids, padding_idx=None):
+def embedding(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
     """Rows of `weight` (count, size), one for each of the integer `ids` (any shape): (*ids.shape, size).
 
     The row `padding_idx` is read like any other, but gets no gradient, as in torch.
@@ -92,7 +94,7 @@ def embedding(weight, ids, padding_idx=None):
     Raises:
         IndexError: an id is negative or too large; the message says which and where.
     """
-    table, given = weight.data if isinstance(weight, Tensor) else weight, as_array(ids)
+    table, given = as_array(weight), as_array(ids)
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
     ids = backend.of(table).xp.asarray(given)
     y = _embedding(weight, ids)
@@ -112,7 +114,7 @@ _embedding.defvjp(weight=lambda g, weight_shape, ids: add_at(g, weight_shape, id
 
 
 @torch_spelling
-def gather(x, axis, ids):
+def gather(x: Any, axis: int, ids: Any) -> Any:
     """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, which have as many axes as x (torch.gather).
 
     Raises:
@@ -125,17 +127,16 @@ def gather(x, axis, ids):
 
 
 @torch_spelling
-def scatter(x, axis, ids, src):
+def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
-    ids, axis = _ids_along("scatter", x, axis, ids)
-    array = x.data if isinstance(x, Tensor) else x
-    src = src if hasattr(src, "shape") else backend.of(array).xp.full(ids.shape, src, array.dtype)
-    taken = put_along(backend.of(array).xp.ones(ids.shape, array.dtype), array.shape, axis, ids) > 0
-    return where(taken, put_along(src, array.shape, axis, ids), x)
+    (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
+    src = src if hasattr(src, "shape") else xp.full(ids.shape, src, x.dtype)
+    taken = put_along(xp.ones(ids.shape, x.dtype), tuple(x.shape), axis, ids) > 0
+    return where(taken, put_along(src, tuple(x.shape), axis, ids), x)
 
 
 @torch_spelling
-def scatter_add(x, axis, ids, src):
+def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
     ids, axis = _ids_along("scatter_add", x, axis, ids)
     return x + put_along(src, tuple(x.shape), axis, ids)
@@ -143,7 +144,7 @@ def scatter_add(x, axis, ids, src):
 
 def _ids_along(op, x, axis, ids):
     """The ids as an array where x lives, and `axis` counted from the front, both known to fit x."""
-    array = x.data if isinstance(x, Tensor) else x
+    array = as_array(x)
     ids, axis = as_array(ids), axis_of(op, array, axis)
     if ids.ndim != array.ndim or any(n > m for i, (n, m) in enumerate(zip(ids.shape, array.shape)) if i != axis):
         raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: "

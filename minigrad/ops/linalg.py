@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..primitive import definition, primitive
 from ..tensor import Tensor
@@ -9,7 +10,7 @@ from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 
-def matmul(a, b):
+def matmul(a: Any, b: Any) -> Any:
     """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
     if not (hasattr(a, "ndim") and hasattr(b, "ndim")):
         return matmul(*(x if hasattr(x, "ndim") else Tensor(x) for x in (a, b)))
@@ -30,7 +31,7 @@ _matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
                b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
 
 
-def linear(x, weight, bias=None):
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = x Wᵀ + b over the last axis of x, with W stored (out, in)."""
     return _linear(x, weight, bias)
 
@@ -42,7 +43,7 @@ def _linear(x, weight, bias, /):
     return y if bias is None else y + bias
 
 
-def einsum(subscripts, *xs):
+def einsum(subscripts: str, *xs: Any) -> Any:
     """Einstein's summation: "bij,bjk->bik" multiplies what shares letters and sums over the letters missing on the right.
 
     Any number of operands, taken in pairs from the left, each pair one matrix product; `...` stands for further axes.

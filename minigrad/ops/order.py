@@ -1,6 +1,8 @@
 """Order along an axis: sorting, the largest few, running sums.  Sorting moves entries, so its gradient only moves them back."""
 from __future__ import annotations
 
+from typing import Any
+
 from ..primitive import primitive, torch_spelling
 from .index import gather
 from .shape import axis_of, flip
@@ -16,15 +18,19 @@ def argsort(xp, x, /, axis=-1, descending=False):
 
 
 @torch_spelling
-def sort(x, axis=-1, descending=False):
+def sort(x: Any, axis: int = -1, descending: bool = False) -> tuple[Any, Any]:
     """(x sorted along `axis`, the indices that sort it)."""
     ids = argsort(x, axis, descending)
     return gather(x, axis, ids), ids
 
 
 @torch_spelling
-def topk(x, k, axis=-1, largest=True):
-    """(the k largest entries along `axis`, the largest first, their indices); or the smallest."""
+def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
+    """(the k largest entries along `axis`, the largest first, their indices); or the smallest.
+
+    Raises:
+        ValueError: x has no such axis, or fewer than k entries along it.
+    """
     axis = axis_of("topk", x, axis)
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"topk: k={k} of axis {axis}, which is {x.shape[axis]} long: give 0 <= k <= {x.shape[axis]}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import backend
 from ..primitive import primitive
-from ..tensor import Tensor
+from ..tensor import as_array
 from .index import gather
 from .linalg import einsum
 from .window import Sizes, Window, check_rank, each, fitting
@@ -51,7 +51,7 @@ def spread(xp, g, /, size, chosen, window):
 
 def _first_largest(x, y, window):
     """The number of the first entry in each window of x that equals y, its largest."""
-    x, y = (t.data if isinstance(t, Tensor) else t for t in (x, y))
+    x, y = as_array(x), as_array(y)
     xp = backend.of(x).xp
     seen = window.over(xp, window.pad(xp, x, -math.inf))
     number, waiting = xp.zeros(y.shape, xp.int16), xp.ones(y.shape, bool)
@@ -161,7 +161,7 @@ def _adaptive_max_pool(many, x, output_size):
         axis, xp = len(x.shape) - back, _beside(x)
         start, stop = (edge[:, None] for edge in _parts(x.shape[axis], places))
         inside = np.minimum(start + np.arange((stop - start).max()), stop - 1)
-        parts = xp.take(x.data if isinstance(x, Tensor) else x, xp.asarray(inside), axis)
+        parts = xp.take(as_array(x), xp.asarray(inside), axis)
         x = gather(x, axis, parts.argmax(axis + 1) + xp.asarray(start).reshape(-1, *(1,) * (back - 1)))
     return x
 
@@ -174,7 +174,7 @@ def _parts(size: int, places: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _beside(x: Any) -> Any:
     """The array library x lives in."""
-    return backend.of(x.data if isinstance(x, Tensor) else x).xp
+    return backend.of(as_array(x)).xp
 
 
 def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode):

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..primitive import primitive, torch_spelling
 from .arithmetic import astype, where
 from .elementwise import exp, sqrt
 from .shape import axis_of, broadcast_to, pad, reshape, squeeze
+
+Axes = int | tuple[int, ...] | None
 
 
 def _restore(g, shape, axis, keepdims):
@@ -25,14 +28,14 @@ sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepd
 
 
 @torch_spelling
-def mean(x, axis=None, keepdims=False):
+def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The mean over `axis`."""
     total = sum(x, axis, keepdims)
     return total / (math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
 @torch_spelling
-def var(x, axis=None, keepdims=False, correction=0):
+def var(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Any:
     """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does."""
     middle = mean(x, axis, True)
     centred = x - middle
@@ -41,7 +44,7 @@ def var(x, axis=None, keepdims=False, correction=0):
 
 
 @torch_spelling
-def std(x, axis=None, keepdims=False, correction=0):
+def std(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Any:
     """The standard deviation over `axis`: the root of the variance."""
     return sqrt(var(x, axis, keepdims, correction))
 
@@ -54,7 +57,7 @@ norm.defvjp(x=lambda g, x, y, axis, keepdims: x * _restore(g / where(y == 0, 1, 
 
 
 @torch_spelling
-def prod(x, axis=None, keepdims=False):
+def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
     if axis is None:
         return reshape(prod(reshape(x, (-1,)), 0), (1,) * len(x.shape) if keepdims else ())
@@ -90,13 +93,13 @@ def _to_winners(g, x, y, axis, keepdims):
 
 
 @torch_spelling
-def any(x, axis=None, keepdims=False):
+def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Whether any entry along `axis` is not zero."""
     return max(x != 0, axis, keepdims)
 
 
 @torch_spelling
-def all(x, axis=None, keepdims=False):
+def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Whether no entry along `axis` is zero."""
     return min(x != 0, axis, keepdims)
 
@@ -136,7 +139,7 @@ def log_softmax(xp, x, /, axis=-1):
 log_softmax.defvjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
 
 
-def sum_to(x, shape):
+def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`."""
     lead = len(x.shape) - len(shape)
     stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)

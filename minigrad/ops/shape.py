@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import accumulate
+from typing import Any
+
+import numpy as np
 
 from .. import backend
 from ..primitive import Primitive, primitive, torch_spelling
-from ..tensor import Tensor
+from ..tensor import as_array
 from .arithmetic import where
 
 
@@ -35,27 +39,31 @@ swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
 @primitive
 def transpose(xp, x, /, axes=None):
     """Axes in the given order; all reversed by default."""
+    if axes is not None and len(axes) != x.ndim:
+        raise ValueError(f"give all {x.ndim} axes in their new order; two change places with x.swapaxes(a, b)")
     return xp.transpose(x, axes)
 transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
 
 
-def axis_of(op, x, axis, more=0):
+def axis_of(op: str, x: Any, axis: int, more: int = 0) -> int:
     """`axis` counted from the front, once it is known that x (with `more` axes) has it."""
     many = len(x.shape) + more
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"{op}: an axis is one whole number, not {axis!r}: give {-many} to {many - 1}")
     if not -many <= axis < many:
         raise ValueError(f"{op}: axis {axis} of shape {tuple(x.shape)}: give {-many} to {many - 1}")
     return axis % many
 
 
 @torch_spelling
-def expand_dims(x, axis):
+def expand_dims(x: Any, axis: int) -> Any:
     """A new axis of size 1 before `axis`."""
     axis = axis_of("expand_dims", x, axis, 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 @torch_spelling
-def squeeze(x, axis=None):
+def squeeze(x: Any, axis: int | None = None) -> Any:
     """Without the axes of size 1, or without the one given."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
@@ -65,13 +73,14 @@ def squeeze(x, axis=None):
     return reshape(x, (*x.shape[:axis], *x.shape[axis + 1:]))
 
 
-def flatten(x, start_axis=0):
-    """All axes from `start_axis` on made one."""
+def flatten(x: Any, start_axis: int = 0) -> Any:
+    """All axes from `start_axis` on made one; a single number becomes a vector of one."""
+    start_axis = axis_of("flatten", x, start_axis) if len(x.shape) else 0
     return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))         # -1 could not tell in an empty array
 
 
 @torch_spelling
-def concatenate(xs, axis=0):
+def concatenate(xs: Iterable[Any], axis: int = 0) -> Any:
     """The Tensors `xs` one after the other along an axis they all have."""
     xs = tuple(xs)
     if not xs:
@@ -82,7 +91,7 @@ def concatenate(xs, axis=0):
 
 
 @cache
-def _concatenate(n):
+def _concatenate(n: int) -> Callable:
     """The op for n inputs, which end at `ends` along the axis.  Input i's gradient is the piece of g where it went."""
     def concatenate(xp, *given):
         *xs, axis, ends = given
@@ -97,22 +106,26 @@ def _concatenate(n):
 
 
 @torch_spelling
-def stack(xs, axis=0):
+def stack(xs: Iterable[Any], axis: int = 0) -> Any:
     """The Tensors `xs`, all of one shape, along a new axis."""
+    xs = list(xs)
+    if any(x.shape != xs[0].shape for x in xs):
+        raise ValueError(f"stack: all are to have one shape, these have {', '.join(str(tuple(x.shape)) for x in xs)}")
     return concatenate([expand_dims(x, axis) for x in xs], axis)
 
 
 @torch_spelling
-def flip(x, axis):
+def flip(x: Any, axis: int | Sequence[int]) -> Any:
     """The entries along `axis` (or several) in reverse order."""
-    axes = {axis_of("flip", x, a) for a in (axis if isinstance(axis, tuple) else (axis,))}
+    axes = {axis_of("flip", x, a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))}
     return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(len(x.shape)))]
 
 
-def tile(x, repeats):
-    """x laid side by side, repeats[i] times along axis i."""
+def tile(x: Any, repeats: int | Sequence[int]) -> Any:
+    """x laid side by side, repeats[i] times along axis i; of fewer repeats than axes, along the last ones."""
+    repeats = (repeats,) if isinstance(repeats, int) else tuple(repeats)
     lead = (1,) * (len(repeats) - len(x.shape))
-    shape, repeats = lead + tuple(x.shape), (1,) * (len(x.shape) - len(repeats)) + tuple(repeats)
+    shape, repeats = lead + tuple(x.shape), (1,) * (len(x.shape) - len(repeats)) + repeats
     between = tuple(n for pair in zip(repeats, shape) for n in pair)           # (repeats, n, repeats, n, …)
     ones = tuple(n for size in shape for n in (1, size))
     return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(repeats, shape)))
@@ -125,26 +138,34 @@ def pad(xp, x, /, widths, value=0):
 pad.defvjp(x=lambda g, x_shape, widths: g[tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape))])
 
 
-def tril(x, diagonal=0):
+def tril(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros above the given diagonal."""
     return where(_triangle(x, diagonal), x, 0)
 
 
-def triu(x, diagonal=0):
+def triu(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros below the given diagonal."""
     return where(_triangle(x, diagonal - 1), 0, x)
 
 
 def _triangle(x, diagonal):
-    return backend.of(x.data if isinstance(x, Tensor) else x).xp.tri(*x.shape[-2:], diagonal, dtype=bool)
+    if len(x.shape) < 2:
+        raise ValueError(f"tril and triu: a triangle is cut out of the last two axes, but x has shape {tuple(x.shape)}")
+    return backend.of(as_array(x)).xp.tri(*x.shape[-2:], diagonal, dtype=bool)
 
 
 @torch_spelling
-def split(x, sizes, axis=0):
-    """Pieces of x along `axis`: of equal size, if `sizes` is a number (of entries, as in torch), or of the sizes given."""
+def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """Pieces of x along `axis`: of equal size, if `sizes` is a number (of entries, as in torch), or of the sizes given.
+
+    Raises:
+        ValueError: pieces of fewer than one entry, or sizes that do not add up to the axis.
+    """
     axis = axis_of("split", x, axis)
     length = x.shape[axis]
     if isinstance(sizes, int):
+        if sizes < 1:
+            raise ValueError(f"split: pieces of {sizes} entries were asked for: give 1 or more, or a list of sizes")
         sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
     if sum(sizes) != length:
         raise ValueError(f"split: sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} is {length} long")

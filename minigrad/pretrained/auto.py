@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from ..nn import init
 from .files import read_config
 from .model import Config, PretrainedModel
 
@@ -19,8 +20,8 @@ class _Auto:
         entries = read_config(source, **hub) if config is None else config
         kind = entries.model_type if isinstance(entries, Config) else entries.get("model_type")
         if kind not in cls.families:
-            raise ValueError(f"{source} holds a model of type {kind!r}, which {cls.__name__} does not know: "
-                             f"choose a directory with one of {', '.join(map(repr, cls.families))}")
+            raise ValueError(f"{source} is of a model of type {kind!r}, which {cls.__name__} does not know: "
+                             f"it knows {', '.join(map(repr, cls.families))}")
         file, _, name = cls.families[kind].partition(".")
         return getattr(import_module(f".{file}", __package__), name)
 
@@ -67,6 +68,15 @@ class _AutoModel(_Auto):
         """
         hub = {"revision": revision, "local_files_only": local_files_only}
         return cls.family(source, config, **hub).from_pretrained(source, config=config, **hub, **options)
+
+    @classmethod
+    def from_config(cls, config: Config, rng: init.Rng = None) -> PretrainedModel:
+        """A new model of the sizes in a configuration, to train from nothing; its weights are drawn from `rng`.
+
+        Raises:
+            ValueError: the class has no model for this configuration.
+        """
+        return cls.family(type(config).__name__, config)(config, rng)
 
 
 class AutoModel(_AutoModel):

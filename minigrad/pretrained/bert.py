@@ -48,6 +48,10 @@ class BertConfig(Config):
                 raise ValueError(f"{name} {self.rest[name]!r} is not supported: this BERT knows {only!r} alone")
 
     @property
+    def longest(self) -> int:
+        return self.max_position_embeddings
+
+    @property
     def head_dropout(self) -> float:
         """The dropout before a classifier."""
         return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
@@ -107,7 +111,7 @@ class BertModel(PretrainedModel):
 
     def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
         rng = init.generator(rng)
-        self.config, self.longest = config, config.max_position_embeddings
+        self.config = config
         self.embeddings = Embeddings(config, rng)
         self.encoder = Group(layer=[Layer(config, rng) for _ in range(config.num_hidden_layers)])
         self.pooler = Group(dense=linear(config.hidden_size, config.hidden_size)) if add_pooling_layer else None
@@ -128,7 +132,7 @@ class BertModel(PretrainedModel):
             ValueError: a shape is wrong, or T is more than the model has positions for.
             IndexError: an id is not in the vocabulary.
         """
-        ids = token_ids(input_ids, self.longest)
+        ids = token_ids(input_ids, self.config.longest)
         types = np.zeros((1, ids.shape[1]), np.int64) if token_type_ids is None else token_type_ids
         positions = self.positions(ids) if position_ids is None else position_ids
         x, mask = self.embeddings(ids, types, positions), padding_mask(attention_mask, ids.shape)

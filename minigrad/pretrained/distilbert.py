@@ -44,6 +44,10 @@ class DistilBertConfig(Config):
             raise ValueError(f"dim {self.dim} is no multiple of n_heads {self.n_heads}")
         activation(self.activation, "activation")
 
+    @property
+    def longest(self) -> int:
+        return self.max_position_embeddings
+
 
 class Embeddings(Module):
     def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
@@ -102,7 +106,7 @@ class DistilBertModel(PretrainedModel):
             ValueError: a shape is wrong, or T is more than max_position_embeddings.
             IndexError: an id is not in the vocabulary.
         """
-        ids = token_ids(input_ids, self.config.max_position_embeddings)
+        ids = token_ids(input_ids, self.config.longest)
         positions = np.arange(ids.shape[1])[None] if position_ids is None else position_ids
         x, mask = self.embeddings(ids, positions), padding_mask(attention_mask, ids.shape)
         for layer in self.transformer.layer:

@@ -23,8 +23,13 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
 
     Raises FileNotFoundError if there is none, ValueError if it is not JSON or names no model_type.
     """
-    source = Path(source).parent if Path(source).is_file() else source
-    path = model_directory(source, SMALL, revision, local_files_only) / "config.json"
+    if Path(source).is_file():
+        path = Path(source).parent / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{source} has no config.json beside it: put it there, or pass config=, such as "
+                                    'config=AutoConfig.from_pretrained(...) or config=ResNetConfig.torchvision("resnet50")')
+    else:
+        path = model_directory(source, SMALL, revision, local_files_only) / "config.json"
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise ValueError(f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one these weights '

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +23,6 @@ SETTINGS = "generation_config.json"
 class Generates:
     """What a model that scores the next token can do with it."""
     is_encoder_decoder = False
-    longest: int | None                         # how many tokens it can read at most, if there is a limit
     new_cache: Callable[[int], list[KVCache]]   # room for so many tokens, as `forward` takes it
     generation_config: Mapping[str, Any] = {}   # what generation_config.json says; the end and padding tokens are taken from it
 
@@ -77,13 +77,11 @@ class Generates:
         Raises:
             ValueError: an option is out of range or needs another, or prompt and new tokens are more than the model reads.
         """
+        stops = [stop_strings] if isinstance(stop_strings, str) else list(stop_strings or ())
         _check(max_new_tokens, do_sample, temperature, top_k, top_p, repetition_penalty, num_beams, length_penalty,
-               early_stopping, streamer)
-        if stop_strings is not None and tokenizer is None:
-            raise ValueError("generate: stop_strings are looked for in text: give the tokenizer as well")
+               early_stopping, stops, tokenizer, streamer)
         eos = self._ids_from_files("eos_token_id") if eos_token_id is None else np.atleast_1d(np.asarray(eos_token_id, np.int64))
         pads = [pad_token_id] if pad_token_id is not None else [*self._ids_from_files("pad_token_id"), *eos, 0]
-        stops = [stop_strings] if isinstance(stop_strings, str) else list(stop_strings or ())
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -125,12 +123,15 @@ class Generates:
 
 
 def _check(max_new_tokens, do_sample, temperature, top_k, top_p, repetition_penalty, num_beams, length_penalty, early_stopping,
-           streamer):
+           stops, tokenizer, streamer):
     """Refuse options of `generate` that make no sense, or that would be without effect."""
     drawing = [name for name, is_set in (("temperature", temperature != 1), ("top_k", top_k is not None),
                                          ("top_p", top_p is not None)) if is_set]
     ranking = [name for name, is_set in (("length_penalty", length_penalty != 1), ("early_stopping", early_stopping is not False))
                if is_set]
+    for name, count in (("max_new_tokens", max_new_tokens), ("top_k", top_k), ("num_beams", num_beams)):
+        if count is not None and not isinstance(count, Integral):
+            raise TypeError(f"generate: {name}={count!r}: give a whole number")
     for bad, told in (
             (max_new_tokens is None, "say when to stop: give max_new_tokens, such as max_new_tokens=50"),
             (max_new_tokens is not None and max_new_tokens < 1, f"max_new_tokens={max_new_tokens}: give 1 or more"),
@@ -142,6 +143,8 @@ def _check(max_new_tokens, do_sample, temperature, top_k, top_p, repetition_pena
             (drawing and not do_sample, f"{' and '.join(drawing)} act on tokens drawn by chance: add do_sample=True"),
             (ranking and num_beams == 1, f"{' and '.join(ranking)} act on beams: add num_beams=4, say"),
             (num_beams > 1 and do_sample, "num_beams and do_sample are two ways to choose: give one of them"),
+            (stops and tokenizer is None, "stop_strings are looked for in text: give the tokenizer as well"),
+            ("" in stops, "stop_strings has an empty text, which is in every one: leave it out"),
             (num_beams > 1 and streamer, "of beams one is chosen at the end, so nothing can be streamed: use num_beams=1"),
             (early_stopping not in (True, False, "never"), f'early_stopping={early_stopping!r}: give True, False or "never"')):
         if bad:
@@ -152,7 +155,8 @@ class _Text:
     """What was read and written so far, (B, T) with room for what is to come, and how the model is asked for what comes next."""
 
     def __init__(self, model: Any, input_ids: Any, attention_mask: Any, room: int, use_cache: bool):
-        ids = token_ids(input_ids, model.longest)
+        longest = model.config.longest
+        ids = token_ids(input_ids, longest)
         if not ids.size:
             raise ValueError(f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text one or more")
         padding_mask(attention_mask, ids.shape)  # refuses another shape
@@ -167,10 +171,10 @@ class _Text:
         order = np.argsort(mask, axis=1, kind="stable")        # padding goes to the left, so that all go on at the same place
         self.start = self.length = ids.shape[1]
         total = self.start + room
-        if model.longest is not None and total > model.longest:
-            fits = f", or give max_new_tokens={model.longest - self.start}" if self.start < model.longest else ""
+        if longest is not None and total > longest:
+            fits = f", or give max_new_tokens={longest - self.start}" if self.start < longest else ""
             raise ValueError(f"generate: a prompt of {self.start} tokens and {room} new ones are {total}, but this model reads "
-                             f"at most {model.longest}: shorten the prompt{fits}")
+                             f"at most {longest}: shorten the prompt{fits}")
         self.ids, self.mask = np.zeros((len(ids), total), np.int64), np.ones((len(ids), total), bool)
         self.ids[:, :self.start], self.mask[:, :self.start] = (np.take_along_axis(x, order, 1) for x in (ids, mask))
         self.cache = model.new_cache(total) if use_cache else None

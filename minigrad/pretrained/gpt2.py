@@ -15,6 +15,7 @@ from ..nn.attention import merge_heads
 from .decoder import Reading, last_token
 from .generation import Generates
 from .heads import causal_loss, classification_loss
+from .inputs import host_array
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
@@ -51,6 +52,10 @@ class GPT2Config(Config):
         activation(self.activation_function, "activation_function")
         if self.rest.get("add_cross_attention"):
             raise ValueError("add_cross_attention is not supported: this GPT-2 reads one text only")
+
+    @property
+    def longest(self) -> int:
+        return self.n_positions
 
 
 class Attention(Module):
@@ -135,7 +140,7 @@ class GPT2Model(GPT2Pretrained):
             IndexError: an id is not in the vocabulary, or a position n_positions or more.
         """
         c = self.config
-        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.n_layer, c.n_positions)
+        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.n_layer, c.longest)
         x = self.drop(self.wte(reading.ids) + self.wpe(reading.positions))
         for block, cache in zip(self.h, reading.caches, strict=True):
             x = block(x, reading, cache)
@@ -145,7 +150,6 @@ class GPT2Model(GPT2Pretrained):
 class GPT2LMHeadModel(Generates, GPT2Pretrained):
     """GPT-2 that scores, for each token, what comes next; it writes with `generate`."""
     tied = {"lm_head.weight": "transformer.wte.weight"}
-    longest = property(lambda self: self.config.n_positions)
 
     def __init__(self, config: GPT2Config, rng: init.Rng = None, drawn: bool = True):
         self.config = config
@@ -188,5 +192,5 @@ class GPT2ForSequenceClassification(GPT2Pretrained):
                 position_ids: Any = None) -> ClassifierOutput:
         """Score a batch; the arguments are GPT2Model's, and `labels` (B,) of class numbers (floats for regression)."""
         x = self.transformer(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
-        logits = self.score(last_token(x, np.asarray(input_ids), self.config.pad_token_id))
+        logits = self.score(last_token(x, host_array(input_ids), self.config.pad_token_id))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)

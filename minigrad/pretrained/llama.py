@@ -56,6 +56,10 @@ class LlamaConfig(Config):
         activation(self.hidden_act)
 
     @property
+    def longest(self) -> int:
+        return self.max_position_embeddings
+
+    @property
     def size_of_head(self) -> int:
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
@@ -144,8 +148,7 @@ class LlamaModel(PretrainedModel):
             IndexError: an id is not in the vocabulary.
         """
         c = self.config
-        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.num_hidden_layers,
-                             c.max_position_embeddings)
+        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.num_hidden_layers, c.longest)
         x = self.embed_tokens(reading.ids)
         angles = self.rotary.tables(reading.positions, x.dtype, x.device)
         for layer, cache in zip(self.layers, reading.caches, strict=True):
@@ -158,7 +161,6 @@ class LlamaForCausalLM(Generates, PretrainedModel):
     config_class: type[LlamaConfig] = LlamaConfig
     layout, base = LlamaModel.layout, LlamaModel
     tied = {"lm_head.weight": "model.embed_tokens.weight"}
-    longest = property(lambda self: self.config.max_position_embeddings)
 
     def __init__(self, config: LlamaConfig, rng: init.Rng = None, drawn: bool = True):
         self.config = config

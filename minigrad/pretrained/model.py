@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ..backend import dtype_named
 from ..nn import Module, init
 from .files import read_config, read_weights, save
 from .layout import Layout, rewritten
 from .report import LoadReport, fit
-from .safetensors import contiguous, dtype_named
+from .safetensors import contiguous
 
 
 @dataclass
@@ -69,6 +70,11 @@ class Config:
         return {**self.rest, **own, "model_type": self.model_type, "id2label": names,
                 "label2id": {name: int(i) for i, name in names.items()}}
 
+    @property
+    def longest(self) -> int | None:
+        """How many tokens the model reads at most; None where there is no limit."""
+        return None
+
 
 _WORDS = {"int": "a whole number, {} or more", "float": "a number", "bool": "true or false", "str": "a text",
           "list": "a list of them", "dict": "an object", "None": "null"}
@@ -119,8 +125,11 @@ class PretrainedModel(Module):
 
         Raises:
             FileNotFoundError: no such directory, file or name, or something in it is missing.
-            ValueError: the files are damaged, or do not fit this model, with every weight that does not; or the dtype is none.
+            ValueError: the files are damaged, or do not fit this model; or the dtype is none.
+            TypeError: a change is of no entry of the configuration.
         """
+        if "torch_dtype" in changes:            # where config.json has it, it would be taken for an entry without effect
+            raise TypeError('torch_dtype is called dtype: type dtype="float16", say')
         floating = _floating(dtype)
         entries = config.to_dict() if isinstance(config, Config) else config or read_config(source, revision, local_files_only)
         if entries.get("model_type") != cls.config_class.model_type:

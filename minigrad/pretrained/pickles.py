@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .safetensors import dtype_named, mapped
+from ..backend import dtype_named
+from .safetensors import mapped
 
 LONGEST_PROGRAM = 1 << 23                       # bytes; it describes arrays, whose numbers lie elsewhere
 MAGIC, PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # how files of PyTorch before 1.6 begin

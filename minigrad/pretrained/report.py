@@ -7,6 +7,7 @@ from ..patterns import matches
 from .layout import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
+MOST = 6                                        # names in a list of what is wrong; of the others it says how many
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterab
     """Match the weights of a file to those of a model by name and shape.
 
     The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file, and `tied` are the model's
-    second names, {name: which weight it is}, for which the file may have either or both.  Raises one ValueError that names every
-    weight that is missing or has no place, unless `strict` is False, and every wrong shape, unless `ignore_mismatched_sizes`.
+    second names, {name: which weight it is}, for which the file may have either or both.  Raises one ValueError that tells which
+    weights are missing or have no place, unless `strict` is False, and which shapes are wrong, unless `ignore_mismatched_sizes`.
     """
     tied = tied or {}
     found = layout.translate(file_shapes, model_shapes)
@@ -82,12 +83,12 @@ def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterab
     faults, lost = [], [name for name in missing if not matches(heads, name)]
     if strict and lost:
         instead = f" (it has {_listed(unused)} instead)" if unused else ""
-        faults.append(f"it lacks {_listed(lost, len(lost))}{instead}: check that config.json and the model class are this file's")
+        faults.append(f"it lacks {_listed(lost, MOST)}{instead}: check that config.json and the model class are this file's")
     elif strict and unused:
-        faults.append(f"it has {_listed(unused, len(unused))}, for which the model has no place: check that config.json and the "
+        faults.append(f"it has {_listed(unused, MOST)}, for which the model has no place: check that config.json and the "
                       "model class are this file's, or pass strict=False to do without")
     if wrong and not ignore_mismatched_sizes:
-        faults.append(f"{_listed(_shapes(wrong), len(wrong))}: to begin these anew, pass ignore_mismatched_sizes=True")
+        faults.append(f"{_listed(_shapes(wrong), MOST)}: to begin these anew, pass ignore_mismatched_sizes=True")
     if faults:
         raise ValueError(f"{source} does not fit the model: {'; '.join(faults)}")
     transposed = [name for name, stored in loaded.items() if layout.transposed(stored)]

@@ -29,6 +29,10 @@ class RobertaConfig(BertConfig):
     vocab_size: int = 50265
     pad_token_id: int = 1
 
+    @property
+    def longest(self) -> int:
+        return self.max_position_embeddings - self.pad_token_id - 1
+
 
 class RobertaModel(BertModel):
     """The encoder: token ids in, a vector for each token out, and one for the whole ("pooled", from the first token)."""
@@ -36,7 +40,6 @@ class RobertaModel(BertModel):
 
     def __init__(self, config: RobertaConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
         super().__init__(config, rng, drawn, add_pooling_layer)
-        self.longest = config.max_position_embeddings - config.pad_token_id - 1
         self.embeddings.position_embeddings.padding_idx = config.pad_token_id          # its row gets no gradient
 
     def positions(self, ids: np.ndarray) -> np.ndarray:

@@ -10,17 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..backend import dtype_named
+
 DTYPES = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
           "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 LONGEST_HEADER = 100_000_000                    # bytes; the format's own limit
-
-
-def dtype_named(name: str) -> np.dtype:
-    """The dtype of that name, bfloat16 included."""
-    if name == "bfloat16":
-        import ml_dtypes  # noqa: F401          teaches NumPy the name
-    return np.dtype(name)
 
 
 def mapped(path: Path) -> np.ndarray:

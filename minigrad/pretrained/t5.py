@@ -233,7 +233,7 @@ class T5ForConditionalGeneration(Generates, T5Model):
     """T5 as it was trained: the decoder scores every token of the vocabulary as the next."""
     layout = Layout(drop=(NEVER_USED,))
     tied = T5Model.tied | {"lm_head.weight": "shared.weight"}
-    is_encoder_decoder, longest = True, None
+    is_encoder_decoder = True
 
     def add_parts(self, c: T5Config, rng: np.random.Generator) -> None:
         super().add_parts(c, rng)

@@ -20,9 +20,11 @@ class TrainingArguments:
 
     An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The learning rate rises
     from 0 during the first `warmup_ratio` of all steps and then falls back to 0.  `max_grad_norm` limits the gradients' joint
-    2-norm.  `metric_for_best_model`, measured on the evaluation set, decides which epoch's model is kept.
+    2-norm.  `metric_for_best_model`, measured on the evaluation set, decides which epoch's model is kept.  `fp16` and `bf16`
+    compute products in 16 bits (see `mg.autocast`), `fp16` with a loss scale; the weights stay in float32.
 
-    Raises ValueError if a number is out of range or not finite, or the metric is none of accuracy, macro_f1 and loss.
+    Raises ValueError if a number is out of range or not finite, the metric is none of accuracy, macro_f1 and loss, or both of
+    fp16 and bf16 are asked for.
     """
     output_dir: str | os.PathLike
     overwrite_output_dir: bool = False
@@ -36,6 +38,8 @@ class TrainingArguments:
     max_grad_norm: float = 1.0
     metric_for_best_model: str = "macro_f1"
     seed: int = 0
+    fp16: bool = False
+    bf16: bool = False
 
     def __post_init__(self):
         for name, (low, high) in RANGES.items():
@@ -45,6 +49,8 @@ class TrainingArguments:
                 raise ValueError(f"{name} is {value}; expected a finite number from {low} {upwards}")
         if self.metric_for_best_model not in SIGNS:
             raise ValueError(f"metric_for_best_model is {self.metric_for_best_model!r}; expected one of {', '.join(SIGNS)}")
+        if self.fp16 and self.bf16:
+            raise ValueError("fp16=True and bf16=True: expected one of them, bf16 where the GPU can, or neither")
 
     def check_output_dir(self) -> None:
         """Refuse an output_dir whose contents would be lost, before any work is done.

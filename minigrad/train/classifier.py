@@ -41,7 +41,7 @@ class TextClassifier:
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}; expected 1 or more")
         config = self.model.config
-        longest = config.rest.get(MAX_LENGTH, config.max_position_embeddings)
+        longest = config.rest.get(MAX_LENGTH, config.longest)
         dataset = TextDataset(self.tokenizer(texts, padding=False, max_length=longest))
         loader = DataLoader(dataset, batch_size, lengths=dataset.lengths)
         p = F.softmax(predict(self.model, loader, DataCollatorWithPadding(self.tokenizer.pad_token_id), "predict"), -1)

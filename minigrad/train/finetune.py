@@ -61,8 +61,8 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         model_dir, id2label=dict(enumerate(names)), ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     check_vocabulary(model, tokenizer)
-    if max_length > model.config.max_position_embeddings:
-        raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.max_position_embeddings} tokens")
+    if max_length > model.config.longest:
+        raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.longest} tokens")
     model.config.rest[MAX_LENGTH] = max_length
     if freeze:
         model.freeze(*freeze)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses, metrics
+from ..amp import GradScaler, autocast
 from ..data import DataCollatorWithPadding, DataLoader, Dataset
 from ..nn import Parameter
 from ..optim import AdamW, clip_grad_norm_
@@ -40,6 +42,7 @@ class Trainer:
 
     `history` lists the records: one per step (loss, accuracy, learning rate, gradient norm) and one per epoch, the latter with
     `eval_loss`, `eval_accuracy`, `eval_macro_f1` and `eval_confusion_matrix`; `best` is that of the epoch whose model was kept.
+    With fp16 a step says its `loss_scale` too; its `grad_norm` is None if that was too large and the step was left out.
     """
 
     def __init__(self, model: PretrainedModel, args: TrainingArguments, train_dataset: Dataset, eval_dataset: Dataset,
@@ -50,6 +53,7 @@ class Trainer:
         self.history: list[Record] = []
         self.best: Record | None = None
         self.step = 0
+        self.scaler = GradScaler(enabled=args.fp16)
 
     def train(self) -> Record:
         """Train for all epochs, load the best model back, and return its record.
@@ -98,15 +102,19 @@ class Trainer:
         with progress(len(loader.dataset), f"epoch {epoch}/{self.args.num_train_epochs}") as bar:
             for items in loader:
                 means = self.gradients(items)
-                norm = clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm, error_if_nonfinite=True)
-                rate = optimizer.param_groups[0]["lr"]
-                optimizer.step()
+                self.scaler.unscale_(optimizer)
+                norm = clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm, error_if_nonfinite=not self.args.fp16)
+                rate, scale, skipped = optimizer.param_groups[0]["lr"], self.scaler.get_scale(), self.scaler.skipped
+                self.scaler.step(optimizer)
                 optimizer.zero_grad()                        # before the next forward pass, so that the two never coexist
-                schedule.step()
+                self.scaler.update()
+                taken = self.scaler.skipped == skipped
+                if taken:
+                    schedule.step()
                 self.step += 1
                 loss, accuracy = means.tolist()
                 self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate,
-                          "grad_norm": norm})
+                          "grad_norm": float(norm) if taken else None, **({"loss_scale": scale} if self.args.fp16 else {})})
                 sums, seen = sums + means * len(items), seen + len(items)
                 bar.set_postfix(loss=f"{sums[0] / seen:.3f}", accuracy=f"{sums[1] / seen:.3f}", refresh=False)
                 bar.update(len(items))
@@ -126,14 +134,19 @@ class Trainer:
 
     def backward(self, batch: dict[str, np.ndarray], total: int) -> tuple[float, float]:
         """What one micro-batch adds to the gradients, the loss and the accuracy of a batch with `total` labels."""
-        out = self.model(**batch)
-        loss = out.loss * (np.count_nonzero(batch["labels"] != IGNORED) / total)
-        loss.backward()
+        with self.autocast():
+            out = self.model(**batch)
+            loss = out.loss * (np.count_nonzero(batch["labels"] != IGNORED) / total)
+        overflowing = {"over": "ignore", "invalid": "ignore"} if self.args.fp16 else {}        # the scaler will see it
+        with np.errstate(**overflowing):
+            self.scaler.scale(loss).backward()
         return loss.item(), np.count_nonzero(out.logits.numpy().argmax(-1) == batch["labels"]) / total
 
     def predict(self, dataset: Dataset, title: str = "predict") -> np.ndarray:
         """The logits (items, classes), in the dataset's order."""
-        return predict(self.model, self.loader(dataset, self.args.per_device_eval_batch_size), self.data_collator, title)
+        with self.autocast():
+            logits = predict(self.model, self.loader(dataset, self.args.per_device_eval_batch_size), self.data_collator, title)
+        return logits.astype(np.result_type(logits.dtype, np.float32), copy=False)
 
     def evaluate(self, dataset: Dataset | None = None) -> Record:
         """Loss, accuracy, macro-F1 and confusion matrix (row = true class) on a labelled dataset, by default `eval_dataset`."""
@@ -168,6 +181,10 @@ class Trainer:
         """What the best epoch has most of."""
         metric = self.args.metric_for_best_model
         return SIGNS[metric] * record[f"eval_{metric}"]
+
+    def autocast(self) -> AbstractContextManager:
+        """In which precision the model computes, by the arguments."""
+        return autocast("float16" if self.args.fp16 else "bfloat16", enabled=self.args.fp16 or self.args.bf16)
 
     def loader(self, dataset: Dataset, batch_size: int, shuffle: bool = False) -> DataLoader:
         return DataLoader(dataset, batch_size, shuffle, self.args.seed, lengths=getattr(dataset, "lengths", None))
