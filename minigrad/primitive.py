@@ -99,7 +99,8 @@ class _Op:
             options = self._translate(options, also)
         arrays, parents, wanted, bit, tensors = [], [], 0, 1, False
         on, asked = recording(), inputs
-        if on is not True and on is not False:  # a Mode
+        special = on is not True and on is not False         # a Mode
+        if special:
             inputs = on.given(self, inputs)
         for x in inputs:
             if isinstance(x, Tensor):
@@ -119,7 +120,7 @@ class _Op:
                 raise explained(error, self, inputs, arrays, options) from error
         place = backend.of(*arrays)
         dtype = getattr(arrays[0], "dtype", None)
-        if not self.ours or on is not True and on is not False and not on.kernels:
+        if not self.ours or special and not on.kernels:
             kernel = None
         else:
             kernel = place.kernels.get(self.name) if dtype is _F4 or dtype is None else place.kernel(self.name, dtype)
@@ -156,7 +157,7 @@ class _Op:
             node = Node(y.shape, y.dtype, parents, plan, saved, guards)
         else:
             node = Node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards)
-        if on is not True:
+        if special:
             on.note(node, self, inputs, options, y)
         return wrap(y, node)
 

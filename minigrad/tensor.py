@@ -41,8 +41,9 @@ def mode() -> Mode:
 @contextmanager
 def record(how: bool | Mode) -> Iterator[None]:
     """Run the body with the tape switched on or off, or in another mode; also a decorator."""
-    if isinstance(how, bool) and isinstance(recording(), Mode):
-        how = recording()._replace(on=how)
+    here = recording()
+    if here is not True and here is not False and isinstance(how, bool):
+        how = here._replace(on=how)
     token = _recording.set(how)
     try:
         yield

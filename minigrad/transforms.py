@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .nn.module import Module
+from .nn.module import Buffer, Module
 from .tensor import Node, Tensor, carry_back, grad, mode, record, wrap
 
 
@@ -21,6 +21,8 @@ def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any]
     """
     xs = [_leaf(x) for x in primals]
     y = f(*xs)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"f must return a Tensor to be differentiated, this one returned a {type(y).__name__}")
 
     def pull(v: Any) -> list[Tensor]:
         return grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]      # y is a constant
@@ -30,8 +32,12 @@ def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any]
 def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """f at the primals, and its derivative along the tangents: ∂f/∂x · t summed over the inputs.
 
+    `primals` and `tangents` are lists, with one entry for each input of f.
+
     By two passes back: vᵀ ∂f/∂x is linear in v, and its own derivative along t is ∂f/∂x · t (Townsend 2017).
     """
+    if hasattr(primals, "shape") or hasattr(tangents, "shape"):
+        raise TypeError("jvp: primals and tangents are lists, one entry for each input of f: jvp(f, [x], [t])")
     if [np.shape(p) for p in primals] != [np.shape(t) for t in tangents]:
         raise ValueError(f"jvp: primals have shapes {[np.shape(p) for p in primals]}, "
                          f"but tangents {[np.shape(t) for t in tangents]}")
@@ -69,19 +75,28 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """f(*inputs), keeping none of what lies between: the backward pass computes it again (Chen et al. 2016).
 
     `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  A Module's
-    dropout draws the same numbers again; a function that draws for itself must draw from a fresh generator each time.
+    dropout draws the same numbers again, and its buffers, the running statistics say, change once; a function that draws for
+    itself must draw from a fresh generator each time.
+
+    Raises:
+        TypeError: f returns something else than one Tensor.
     """
     generators = {id(m.rng): m.rng for m in f.modules() if hasattr(m, "rng")} if isinstance(f, Module) else {}
+    buffers = [t for t in f.state_dict().values() if isinstance(t, Buffer)] if isinstance(f, Module) else []
     drawn = {key: rng.bit_generator.state for key, rng in generators.items()}
     given = mode().given                        # what casts the inputs of ops now will cast them again
     begin = Node((), None).order                # every node made from here on is the segment's own
     y = f(*inputs)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
+                        "returns the one that is needed")
     outside, guards = _entrances(y, begin)
     if not outside:
         return y
 
     def again() -> Tensor:
         now = {key: rng.bit_generator.state for key, rng in generators.items()}
+        counted = [(t, t.data.copy(), t.version) for t in buffers]
         for key, rng in generators.items():
             rng.bit_generator.state = drawn[key]
         try:
@@ -90,6 +105,8 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
         finally:
             for key, rng in generators.items():
                 rng.bit_generator.state = now[key]
+            for t, values, version in counted:
+                t.data[...], t.version = values, version
     return wrap(y.data, Node(y.shape, y.dtype, outside, _Recompute(again), guards=guards))
 
 

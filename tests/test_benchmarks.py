@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import generation, layers, loading, minilm_step, one_op, pairing
+from benchmarks import generation, gpu, gpu_steps, layers, loading, minilm_step, one_op, pairing
 
 
 def test_a_row_judges_by_the_middle_half_of_its_ratios():
@@ -127,3 +127,39 @@ def test_loading(tmp_path):
         for work in works:
             pairing.agree(expected, next(work), 1e-6)
             assert next(work) is next(work) is None
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("workload", gpu_steps.SIZES)
+def test_steps_for_a_gpu(workload, precision, tmp_path):
+    """Both sides do the same, here without a GPU; and say why there is no CUDA graph."""
+    pytest.importorskip("transformers")
+    case = gpu_steps.Case(workload, precision, str(tmp_path / "model"), tiny=True, device="cpu")
+    gpu_steps.save_model(case)
+    ours, theirs = gpu_steps.with_minigrad(case), gpu_steps.with_torch(case)
+    next(ours), next(theirs)                    # set up
+    losses = next(ours)
+    assert len(set(losses)) == 3
+    pairing.agree(losses, next(theirs), gpu.TOLERANCES[precision])
+    assert next(ours) is next(theirs) is None and "Error" in next(ours) and "Error" in next(theirs)
+
+
+def test_without_a_gpu_one_sentence_says_so(capsys):
+    from minigrad.backend import cupy
+    if not cupy.missing():
+        pytest.skip("there is one")
+    assert gpu.main([]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("There is no GPU to measure here: ") and "type: make test-cupy" in out and out.count("\n") == 1
+
+
+def test_the_gpu_script_s_parts(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        gpu.main(["sped"])
+    assert "no part 'sped'; there are tests, sanitizer, speed" in capsys.readouterr().err
+    assert gpu.outcome([sys.executable, "-c", "print('12 passed')"], 60) == "passed: 12 passed"
+    assert gpu.outcome([sys.executable, "-c", "print('boom'); print('1 failed'); exit(1)"], 60) == "FAILED: 1 failed\n      boom"
+    assert gpu.outcome([sys.executable, "-c", "import time; time.sleep(9)"], 0.2) == "not finished after 0.2 s, and stopped"
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: name)
+    monkeypatch.setattr(gpu, "outcome", lambda command, seconds: " ".join(command[:3]))
+    assert gpu.sanitizer(None).splitlines()[1] == "- racecheck: compute-sanitizer --tool racecheck"

@@ -58,7 +58,8 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
         "model_dir": "base", "train": "a.csv", "eval": "b.csv", "output": "out", "eval_fraction": 0.3, "overwrite": True,
         "text_column": "t", "label_column": "l", "max_length": 9, "num_train_epochs": 4, "per_device_train_batch_size": 5,
         "gradient_accumulation_steps": 6, "learning_rate": 0.7, "warmup_ratio": 0.8, "weight_decay": 0.9, "max_grad_norm": 2.0,
-        "metric_for_best_model": "loss", "seed": 7, "fp16": True, "bf16": True, "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
+        "metric_for_best_model": "loss", "seed": 7, "fp16": True, "bf16": True,
+        "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
 
 
 def test_predict_a_file(tuned, capsys):
@@ -123,7 +124,7 @@ SPOILT = {                                                   # what is done to t
     "wrong-shaped checkpoint": (lambda place: configure(place, intermediate_size=20),
                                 r"base does not fit the model: .*dense.weight is \(16, 16\) in the file, \(20, 16\) in"),
     "unknown model_type": (lambda place: configure(place, model_type="mamba"),
-                           "type 'mamba', which .* does not know: choose a directory with one of 'bert'"),
+                           "type 'mamba', which .* does not know: choose one of 'bert'"),
     "damaged configuration": (write("base/config.json", "{"), "base/config.json is not JSON .*: repair it, or copy it again"),
     "a size in quotes": (lambda place: configure(place, hidden_size="16"),
                          "hidden_size is '16' in .*; expected a whole number, 1 or"),
@@ -142,7 +143,7 @@ SPOILT = {                                                   # what is done to t
                                          "type 'mamba', which .* does not know"),
     "a pickle, no tokenizer": (lambda place: (leave_only_a_pickle(place), lose_the_tokenizer(place)), "was not loaded"),
     "a pickle": (leave_only_a_pickle, "base/pytorch_model.bin was not loaded, and nothing in it was executed"),
-    "no tokenizer": (lose_the_tokenizer, "base has no tokenizer: expected tokenizer.json or"),
+    "no tokenizer": (lose_the_tokenizer, "base has no tokenizer: expected tokenizer.json, vocab.txt or vocab.json; copy"),
     "empty training file": (write("train.csv", ""), "train.csv:1: the file holds no example; expected a text and a label"),
     "nothing but column names": (write("train.csv", "text,label\n"), "train.csv:1: the file holds no example; expected a text"),
     "not UTF-8": (write("train.csv", "text,label\ncaf\xe9,a\n"),

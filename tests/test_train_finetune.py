@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 import tiny_bert
+import tiny_tokenizers
 
 from minigrad.data import Example
-from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
-from minigrad.train import finetune
+from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, RobertaConfig
+from minigrad.train import TextClassifier, finetune
 
 pytest.importorskip("tokenizers")
 QUICK = {"num_train_epochs": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 8}
@@ -46,6 +47,26 @@ def test_pictures_are_drawn_if_matplotlib_is_there(base, tmp_path, capsys, monke
     told = capsys.readouterr().out
     assert "No pictures were drawn: pictures need matplotlib" in told and "minigrad-learn[viz]" in told
     assert not list((tmp_path / "without").glob("*.png")) and (tmp_path / "without" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
+def test_other_families(tmp_path, kind):
+    """RoBERTa has two positions that no token stands at; GPT-2 has no token to pad with."""
+    base, longest = tiny_tokenizers.byte_pairs(tmp_path, kind), {"roberta": 18, "gpt2": 20}[kind]
+    size = {"vocab_size": AutoTokenizer.from_pretrained(base).vocab_size}
+    if kind == "gpt2":
+        config = GPT2Config(**size, n_embd=8, n_layer=1, n_head=2, n_positions=20, bos_token_id=0, eos_token_id=0)
+    else:
+        config = RobertaConfig(**size, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+                               max_position_embeddings=20, type_vocab_size=1)
+    AutoModel.from_config(config, rng=0).save_pretrained(base)
+    with pytest.raises(ValueError, match=f"max_length is {longest + 1}; this model reads at most {longest} tokens"):
+        finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=longest + 1, **QUICK)
+    finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=longest, **QUICK)
+    classifier = TextClassifier.from_pretrained(tmp_path / "out")
+    del classifier.model.config.rest["text_max_length"]      # then texts are cut where the model ends
+    long, short = classifier(["the " * 50, "salt"])
+    assert long != short and [long] == classifier("the " * 50)
 
 
 def test_the_same_seed_gives_the_same_files(base, tmp_path):

@@ -21,8 +21,8 @@ class Call(NamedTuple):
     line: places.Line                           # of the user's function
 
 
-def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding] | None:
-    """The first op on the tape of f whose own rule, at the inputs it was given, disagrees with its own slopes.
+def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Exception] | None:
+    """The first op on the tape of f whose own rule, at the inputs it was given, disagrees with its own slopes, or fails.
 
     In random directions, and should all agree in those, entry by entry.
     """
@@ -37,7 +37,10 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding] | N
     for every_entry in (False, True):
         for call, op in ops:
             if not every_entry or len(op.x) <= LIMIT:
-                found = compare(op, rng, every_entry)
+                try:
+                    found = compare(op, rng, every_entry)
+                except Exception as error:      # of the rule, or ShapeMismatch
+                    return call, error
                 if isinstance(found, Finding):
                     return call, found
     return None

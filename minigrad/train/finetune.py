@@ -60,6 +60,10 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     model = AutoModelForSequenceClassification.from_pretrained(
         model_dir, id2label=dict(enumerate(names)), ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    if tokenizer.pad_token is None:             # GPT-2's; its end token, which no text holds, will do
+        tokenizer = AutoTokenizer.from_pretrained(model_dir, pad_token=tokenizer.eos_token)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
     check_vocabulary(model, tokenizer)
     if max_length > model.config.longest:
         raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.longest} tokens")
