@@ -57,6 +57,24 @@ def test_a_configuration_may_be_given(directory):
     assert type(AutoModel.from_pretrained(directory, config=config)) is BertModel
 
 
+def test_names_may_be_given_by_name(directory):
+    assert AutoConfig.from_pretrained(directory, label2id={"no": 0, "yes": 1}).id2label == {0: "no", 1: "yes"}
+
+
+@pytest.mark.parametrize("auto", [AutoModel, BertModel])
+def test_what_is_no_configuration_is_refused(directory, auto):
+    with pytest.raises(TypeError, match="config is 'config.json': give a configuration, such as"):
+        auto.from_pretrained(directory, config="config.json")
+
+
+def test_a_new_model_of_a_configuration(directory):
+    config = AutoConfig.from_pretrained(directory, num_labels=3)
+    model, again = (AutoModelForSequenceClassification.from_config(config, rng=1) for _ in range(2))
+    assert model.config is config and (model.classifier.weight.numpy() == again.classifier.weight.numpy()).all()
+    with pytest.raises(ValueError, match="BertConfig: a model of type 'bert', which AutoModelForCausalLM does not know: ch"):
+        pretrained.AutoModelForCausalLM.from_config(config)
+
+
 @pytest.mark.parametrize(("auto", "kind", "place"), ROWS)
 def test_every_line_of_the_tables_names_a_class_of_that_family(auto, kind, place):
     file, _, name = place.partition(".")

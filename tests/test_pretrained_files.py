@@ -161,6 +161,12 @@ def test_a_pickle_that_would_run_something_does_not(tmp_path, name):
     assert (tmp_path / "marker").exists()           # so it would have fired
 
 
+def test_a_file_beside_the_weights_is_not_taken_for_them(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert f"config.json holds no weights: pass the directory it is in, '{tmp_path}'" in refusal(
+        ValueError, read_weights, tmp_path / "config.json")
+
+
 def test_a_missing_directory(tmp_path):
     assert refusal(FileNotFoundError, read_config, tmp_path / "absent" / "too").endswith("with config.json and model.safetensors")
     assert "expected the directory" in refusal(NotADirectoryError, model_directory, __file__)

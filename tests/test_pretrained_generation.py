@@ -176,6 +176,10 @@ def test_generation_config_says_where_to_end(tmp_path):
     ([[5]], {"max_new_tokens": 3, "early_stopping": True}, "add num_beams"),
     ([[5]], {"max_new_tokens": 3, "num_beams": 2, "early_stopping": "soon"}, "early_stopping='soon'"),
     ([[5]], {"max_new_tokens": 3, "stop_strings": "x"}, "give the tokenizer"),
+    ([[5]], {"max_new_tokens": 3, "stop_strings": ["x", ""], "tokenizer": Letters()}, "stop_strings has an empty text"),
+    ([[5]], {"max_new_tokens": 3, "stop_strings": "", "tokenizer": Letters()}, "stop_strings has an empty text"),
+    ([[5]], {"max_new_tokens": "3"}, "max_new_tokens='3': give a whole number"),
+    ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_k": 2.5}, "top_k=2.5: give a whole number"),
 ])
 def test_what_is_refused(ids, options, told):
     with pytest.raises((ValueError, TypeError), match=told):

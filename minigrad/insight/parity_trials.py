@@ -33,10 +33,6 @@ def trials(ours: Side, call: Call | None, other: Call | None) -> Iterator[Trial]
     yield from other_weights(module)
     yield Trial("dropout acts on attention in ours, even in evaluation mode", attention(keep=lambda *_: None))
     yield Trial("dropout acts in ours, even in evaluation mode", during(replaced("dropout", lambda _, x, *options: x)))
-    yield Trial("ours subtracts the mean in a LayerNorm where the reference has an RMSNorm", during(
-        replaced("layer_norm", lambda compute, x, weight, bias, eps:
-                 compute(x, None, None, eps) * 0 + x / np.sqrt((x * x).mean(-1, keepdims=True) + eps)
-                 * (1 if weight is None else weight) + (0 if bias is None else bias))))
     for sign, told in ((1, "ours lacks the residual: the input is not added"), (-1, "ours adds the input once too often")):
         yield Trial(told, lambda module, sign=sign: lambda x, *args, forward=module.forward, **kwargs:
                     forward(x, *args, **kwargs) + x * sign)
@@ -158,7 +154,9 @@ def attention(**changes: Callable) -> Callable:
 
 
 def other_masks(ours: Side) -> Iterator[Trial]:
-    """Masks ignored, of another strength, or of another shape, on either side."""
+    """Masks that are missing, ignored, or of another strength, on either side."""
+    yield from closing(lambda T, S: np.tri(T, S, S - T, dtype=bool), "the causal mask is missing in ours")
+    yield Trial("ours is causal, the reference is not", attention(is_causal=lambda *_: False))
     given = ours.inputs.get("attention_mask")
     if given is not None:
         def unmasked(model):
@@ -168,15 +166,9 @@ def other_masks(ours: Side) -> Iterator[Trial]:
             record = ours.observed()[0]
         ignored = all(np.array_equal(record[key], x) for key, x in ours.observed()[0].items())
         yield Trial("the reference ignores attention_mask, ours does not", unmasked, whole=True)
-        told = ("the mask is ignored: attention_mask changes nothing in ours" if ignored else
-                "the mask value: what ours adds to the scores of padding does not close them")
-        padding = given[:, None, None, :].astype(bool)
-        yield from closing(padding, told)
-        yield from closing(lambda scores: padding & np.tri(*scores, k=scores[1] - scores[0], dtype=bool), told)
-    yield from closing(lambda scores: np.tri(*scores, k=scores[1] - scores[0], dtype=bool),
-                       "the causal mask is missing in ours")
-    yield Trial("ours masks attention where the reference does not", attention(mask=lambda *_: None))
-    yield Trial("ours is causal, the reference is not", attention(is_causal=lambda *_: False))
+        yield from closing(lambda T, S: given[:, None, None, :].astype(bool),
+                           "the mask is ignored: attention_mask changes nothing in ours" if ignored else
+                           "the mask value: what ours adds to the scores of padding does not close them")
     for value in (float(np.finfo(np.float32).min), -1e9, -1e4, -1e3, -100.0, -10.0, -1.0):
         def weaker(mask, q, k, value=value):
             if mask is None:
@@ -185,19 +177,16 @@ def other_masks(ours: Side) -> Iterator[Trial]:
         yield Trial(f"the mask value: the reference adds {value:g} to the scores that ours closes", attention(mask=weaker))
 
 
-def closing(allowed: Any, told: str) -> Iterator[Trial]:
-    """Close all but what is allowed, in attention or, where that is written by hand, in the softmax."""
-    def mask_for(q, k): return allowed((q.shape[-2], k.shape[-2])) if callable(allowed) else allowed
-
+def closing(allowed: Callable[[int, int], np.ndarray], told: str) -> Iterator[Trial]:
+    """Close all scores (…, T, S) but those that `allowed(T, S)` says, in attention or, where that is by hand, in the softmax."""
     def closed(mask, q, k):
+        seen = allowed(q.shape[-2], k.shape[-2])
         if mask is None or mask.dtype == bool:
-            return mask_for(q, k) & (True if mask is None else mask)
-        return np.where(mask_for(q, k), mask, np.finfo(q.dtype).min / 2)
+            return seen if mask is None else seen & mask
+        return np.where(seen, mask, np.finfo(q.dtype).min / 2)
 
     def compute(original, x, *options):
-        if x.ndim == 4:
-            x = np.where(allowed(x.shape[-2:]) if callable(allowed) else allowed, x, np.finfo(x.dtype).min / 2)
-        return original(x, *options)
+        return original(np.where(allowed(*x.shape[-2:]), x, np.finfo(x.dtype).min / 2) if x.ndim == 4 else x, *options)
     yield Trial(told, attention(mask=closed))
     yield Trial(told, during(replaced("softmax", compute)))
 

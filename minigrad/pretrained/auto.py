@@ -8,7 +8,7 @@ from typing import Any
 
 from ..nn import init
 from .files import read_config
-from .model import Config, PretrainedModel
+from .model import Config, PretrainedModel, entries_of
 
 
 class _Auto:
@@ -17,11 +17,10 @@ class _Auto:
     @classmethod
     def family(cls, source: str | os.PathLike, config: Config | Mapping[str, Any] | None = None, **hub: Any) -> type:
         """The class for what is at the source, or for a configuration.  Raises as `from_pretrained` does."""
-        entries = read_config(source, **hub) if config is None else config
-        kind = entries.model_type if isinstance(entries, Config) else entries.get("model_type")
+        kind = entries_of(source, config, **hub).get("model_type")
         if kind not in cls.families:
-            raise ValueError(f"{source} is of a model of type {kind!r}, which {cls.__name__} does not know: "
-                             f"it knows {', '.join(map(repr, cls.families))}")
+            raise ValueError(f"{source}: a model of type {kind!r}, which {cls.__name__} does not know: "
+                             f"choose one of {', '.join(map(repr, cls.families))}")
         file, _, name = cls.families[kind].partition(".")
         return getattr(import_module(f".{file}", __package__), name)
 

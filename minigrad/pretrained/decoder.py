@@ -6,9 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nn import KVCache
+from ..nn import KVCache, init
 from ..tensor import Tensor
+from .generation import Generates
+from .heads import causal_loss
 from .inputs import host_array, padding_mask, token_ids
+from .layers import linear
+from .model import Config, PretrainedModel
+from .outputs import CausalLMOutput
 
 
 class Reading(NamedTuple):
@@ -21,7 +26,7 @@ class Reading(NamedTuple):
 
     @classmethod
     def of(cls, input_ids: Any, attention_mask: Any, position_ids: Any, past: Sequence[KVCache] | None, layers: int,
-           longest: int) -> Reading:
+           longest: int | None) -> Reading:
         """From what users pass to `forward`; the ids continue what the caches hold, S tokens with them.
 
         Args:
@@ -39,6 +44,40 @@ class Reading(NamedTuple):
             mask = allowed if mask is None else mask & allowed
         positions = np.arange(before, before + T)[None] if position_ids is None else host_array(position_ids)
         return cls(ids, positions, mask, T > 1 and not before, past or [None] * layers)
+
+
+class CausalLM(Generates, PretrainedModel):
+    """A decoder with a linear layer that scores, for each token, what comes next.
+
+    A family says what its `decoder_class` is and, in `tied`, which of its weights embeds the words; the decoder has the name
+    that checkpoints give it, `layout.base`.
+    """
+    decoder_class: type[PretrainedModel]
+
+    def __init__(self, config: Config, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        self.config = config
+        setattr(self, self.layout.base, self.decoder_class(config, rng, drawn=False))
+        words = self.state_dict()[self.tied["lm_head.weight"]]
+        self.lm_head = linear(*reversed(words.shape), bias=False)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = words
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
+                past_key_values: Sequence[KVCache] | None = None, position_ids: Any = None,
+                logits_to_keep: int = 0) -> CausalLMOutput:
+        """Score the next tokens of a batch; the arguments are the decoder's, and:
+
+        Args:
+            labels: (B, T), the input ids themselves, -100 where none is to be learnt; they are shifted here.
+            logits_to_keep: score the last so many tokens only; 0 means all.
+        """
+        decoder = getattr(self, self.layout.base)
+        x = decoder(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
+        logits = self.lm_head(x[:, -logits_to_keep:])
+        return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)
 
 
 def last_token(vectors: Tensor, ids: np.ndarray, pad_token_id: int | None) -> Tensor:

@@ -61,6 +61,8 @@ def read_weights(source: str | os.PathLike, revision: str | None = None, local_f
 
 
 def _read(path):
+    if path.suffix in (".json", ".txt"):
+        raise ValueError(f"{path} holds no weights: pass the directory it is in, {str(path.parent)!r}")
     return (safetensors if path.suffix == ".safetensors" else pickles).read(path)
 
 

@@ -12,14 +12,13 @@ from .. import functional as F
 from .. import ops
 from ..nn import Dropout, KVCache, LayerNorm, Module, init
 from ..nn.attention import merge_heads
-from .decoder import Reading, last_token
-from .generation import Generates
-from .heads import causal_loss, classification_loss
+from .decoder import CausalLM, Reading, last_token
+from .heads import classification_loss
 from .inputs import host_array
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
-from .outputs import BaseOutput, CausalLMOutput, ClassifierOutput
+from .outputs import BaseOutput, ClassifierOutput
 
 
 @dataclass
@@ -147,34 +146,12 @@ class GPT2Model(GPT2Pretrained):
         return BaseOutput(self.ln_f(x), past_key_values=past_key_values)
 
 
-class GPT2LMHeadModel(Generates, GPT2Pretrained):
+class GPT2LMHeadModel(CausalLM, GPT2Pretrained):
     """GPT-2 that scores, for each token, what comes next; it writes with `generate`."""
-    tied = {"lm_head.weight": "transformer.wte.weight"}
-
-    def __init__(self, config: GPT2Config, rng: init.Rng = None, drawn: bool = True):
-        self.config = config
-        self.transformer = GPT2Model(config, rng, drawn=False)
-        self.lm_head = linear(config.n_embd, config.vocab_size, bias=False)
-        if config.tie_word_embeddings:
-            self.lm_head.weight = self.transformer.wte.weight
-        if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
+    decoder_class, tied = GPT2Model, {"lm_head.weight": "transformer.wte.weight"}
 
     def new_cache(self, max_len: int) -> list[KVCache]:
         return [KVCache(max_len) for _ in self.transformer.h]
-
-    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
-                past_key_values: Sequence[KVCache] | None = None, position_ids: Any = None,
-                logits_to_keep: int = 0) -> CausalLMOutput:
-        """Score the next tokens of a batch; the arguments are GPT2Model's, and:
-
-        Args:
-            labels: (B, T), the input ids themselves, -100 where none is to be learnt; they are shifted here.
-            logits_to_keep: score the last so many tokens only; 0 means all.
-        """
-        x = self.transformer(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
-        logits = self.lm_head(x[:, -logits_to_keep:])
-        return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)
 
 
 class GPT2ForSequenceClassification(GPT2Pretrained):
@@ -182,11 +159,12 @@ class GPT2ForSequenceClassification(GPT2Pretrained):
     heads = ("score.**",)
 
     def __init__(self, config: GPT2Config, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
         self.config = config
         self.transformer = GPT2Model(config, rng, drawn=False)
         self.score = linear(config.n_embd, config.num_labels, bias=False)
         if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
+            self.draw(list(self.state_dict()), rng)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
                 position_ids: Any = None) -> ClassifierOutput:

@@ -34,6 +34,9 @@ def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor |
         return losses.cross_entropy(logits, labels)
     targets = labels if isinstance(labels, Tensor) else Tensor(np.asarray(labels, logits.dtype), device=logits.device)
     if problem == "multi_label_classification":
+        if targets.shape != logits.shape:
+            raise ValueError(f"labels have shape {targets.shape}, but multi_label_classification, which floats mean, takes zeros "
+                             f"and ones of shape {logits.shape}: for one class each give whole numbers, for a value num_labels=1")
         return losses.binary_cross_entropy_with_logits(logits, targets)
     return losses.mse_loss(ops.reshape(logits, targets.shape), targets)
 

@@ -73,9 +73,13 @@ class AutoImageProcessor:
                         **changes: Any) -> AutoImageProcessor:
         """The processor of a model directory, or of a model on the Hub; `changes` win over what its file says.
 
-        Raises FileNotFoundError if there is none, ValueError if it is not of a kind that is known.
+        Raises FileNotFoundError if there is none, ValueError if it is of an unknown kind, TypeError for an unknown change.
         """
-        return cls(read_json(model_directory(source, revision=revision, local_files_only=local_files_only) / FILE) | changes)
+        settings = read_json(model_directory(source, revision=revision, local_files_only=local_files_only) / FILE)
+        known = {*settings, *ALWAYS, *(name for kind in KINDS.values() for name in kind)}
+        if unknown := changes.keys() - known:
+            raise TypeError(f"AutoImageProcessor has no setting {min(unknown)!r}: it has {', '.join(sorted(known))}")
+        return cls(settings | changes)
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
         """Write preprocessor_config.json into a model directory."""

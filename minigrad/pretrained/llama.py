@@ -11,13 +11,11 @@ from .. import functional as F
 from ..nn import KVCache, Module, RMSNorm, RotaryPositions, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.position import rotate
-from .decoder import Reading
-from .generation import Generates
-from .heads import causal_loss
+from .decoder import CausalLM, Reading
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
-from .outputs import BaseOutput, CausalLMOutput
+from .outputs import BaseOutput
 
 
 @dataclass
@@ -121,13 +119,13 @@ class LlamaModel(PretrainedModel):
     """The decoder: token ids in, a vector for each token out, which has seen the tokens up to it."""
     config_class: type[LlamaConfig] = LlamaConfig
     layout = Layout(drop=("**.rotary_emb.inv_freq",), base="model")
-    attention = Attention
+    attention_class = Attention
 
     def __init__(self, config: LlamaConfig, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)
         self.config = config
         self.embed_tokens = embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.layers = [Layer(config, self.attention(config, rng)) for _ in range(config.num_hidden_layers)]
+        self.layers = [Layer(config, self.attention_class(config, rng)) for _ in range(config.num_hidden_layers)]
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.rotary = config.rotary
         if drawn:
@@ -156,33 +154,10 @@ class LlamaModel(PretrainedModel):
         return BaseOutput(self.norm(x), past_key_values=past_key_values)
 
 
-class LlamaForCausalLM(Generates, PretrainedModel):
+class LlamaForCausalLM(CausalLM):
     """LLaMA that scores, for each token, what comes next; it writes with `generate`."""
     config_class: type[LlamaConfig] = LlamaConfig
-    layout, base = LlamaModel.layout, LlamaModel
-    tied = {"lm_head.weight": "model.embed_tokens.weight"}
-
-    def __init__(self, config: LlamaConfig, rng: init.Rng = None, drawn: bool = True):
-        self.config = config
-        self.model = self.base(config, rng, drawn=False)
-        self.lm_head = linear(config.hidden_size, config.vocab_size, bias=False)
-        if config.tie_word_embeddings:
-            self.lm_head.weight = self.model.embed_tokens.weight
-        if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
+    layout, decoder_class, tied = LlamaModel.layout, LlamaModel, {"lm_head.weight": "model.embed_tokens.weight"}
 
     def new_cache(self, max_len: int) -> list[KVCache]:
         return [KVCache(max_len) for _ in self.model.layers]
-
-    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
-                past_key_values: Sequence[KVCache] | None = None, position_ids: Any = None,
-                logits_to_keep: int = 0) -> CausalLMOutput:
-        """Score the next tokens of a batch; the arguments are the base model's, and:
-
-        Args:
-            labels: (B, T), the input ids themselves, -100 where none is to be learnt; they are shifted here.
-            logits_to_keep: score the last so many tokens only; 0 means all.
-        """
-        x = self.model(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
-        logits = self.lm_head(x[:, -logits_to_keep:])
-        return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)

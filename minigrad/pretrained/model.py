@@ -46,6 +46,8 @@ class Config:
         known = {f.name for f in fields(cls)} - {"rest"}
         if unknown := changes.keys() - known - entries.keys() - {"label2id"}:
             raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
+        if changes.get("label2id") and "id2label" not in changes:
+            changes["id2label"] = {i: name for name, i in changes["label2id"].items()}
         if isinstance(changes.get("id2label"), (list, tuple)):
             changes["id2label"] = dict(enumerate(changes["id2label"]))
         entries = {**entries, **changes}
@@ -91,6 +93,16 @@ def _is(value, kind, least):
     return isinstance(value, of) and isinstance(value, bool) == (outer == "bool")
 
 
+def entries_of(source: str | os.PathLike, config: Config | Mapping[str, Any] | None, revision: str | None = None,
+               local_files_only: bool = False) -> Mapping[str, Any]:
+    """What the configuration says or, if that is None, the config.json at the source."""
+    if config is None:
+        return read_config(source, revision, local_files_only)
+    if not isinstance(config, (Config, Mapping)):
+        raise TypeError(f"config is {config!r}: give a configuration, such as that of AutoConfig.from_pretrained(...), or a dict")
+    return config.to_dict() if isinstance(config, Config) else config
+
+
 class PretrainedModel(Module):
     """A model that knows its configuration and how its weights are laid out on disk.
 
@@ -131,7 +143,7 @@ class PretrainedModel(Module):
         if "torch_dtype" in changes:            # where config.json has it, it would be taken for an entry without effect
             raise TypeError('torch_dtype is called dtype: type dtype="float16", say')
         floating = _floating(dtype)
-        entries = config.to_dict() if isinstance(config, Config) else config or read_config(source, revision, local_files_only)
+        entries = entries_of(source, config, revision, local_files_only)
         if entries.get("model_type") != cls.config_class.model_type:
             raise ValueError(f"{source} holds a model of type {entries.get('model_type')!r}, but {cls.__name__} needs "
                              f"{cls.config_class.model_type!r}: use the class of that family")

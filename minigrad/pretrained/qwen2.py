@@ -33,9 +33,9 @@ class Qwen2Attention(Attention):
 
 class Qwen2Model(LlamaModel):
     """Token ids in, a vector for each token out."""
-    config_class, attention = Qwen2Config, Qwen2Attention
+    config_class, attention_class = Qwen2Config, Qwen2Attention
 
 
 class Qwen2ForCausalLM(LlamaForCausalLM):
     """Qwen2 that scores, for each token, what comes next; it writes with `generate`."""
-    config_class, base = Qwen2Config, Qwen2Model
+    config_class, decoder_class = Qwen2Config, Qwen2Model

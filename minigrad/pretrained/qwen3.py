@@ -25,9 +25,9 @@ class Qwen3Attention(Attention):
 
 class Qwen3Model(LlamaModel):
     """Token ids in, a vector for each token out."""
-    config_class, attention = Qwen3Config, Qwen3Attention
+    config_class, attention_class = Qwen3Config, Qwen3Attention
 
 
 class Qwen3ForCausalLM(LlamaForCausalLM):
     """Qwen3 that scores, for each token, what comes next; it writes with `generate`."""
-    config_class, base = Qwen3Config, Qwen3Model
+    config_class, decoder_class = Qwen3Config, Qwen3Model

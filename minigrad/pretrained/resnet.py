@@ -54,7 +54,7 @@ class ResNetConfig(Config):
         if name not in TORCHVISION:
             raise ValueError(f"torchvision's {name!r} is not known: it is one of {', '.join(TORCHVISION)}")
         layer_type, hidden_sizes, depths = TORCHVISION[name]
-        return cls(num_labels=num_labels, layer_type=layer_type, hidden_sizes=hidden_sizes, depths=depths)
+        return cls(num_labels=num_labels, layer_type=layer_type, hidden_sizes=[*hidden_sizes], depths=[*depths])
 
 
 class Block(Module):

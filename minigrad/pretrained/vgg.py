@@ -42,7 +42,7 @@ class VGGConfig(Config):
         """The sizes of one of torchvision's models: vgg11, 13, 16 or 19, each also with `_bn` behind its name."""
         if name.removesuffix("_bn") not in TORCHVISION:
             raise ValueError(f"torchvision's {name!r} is not known: it is one of {', '.join(TORCHVISION)}, or of these with _bn")
-        return cls(num_labels=num_labels, depths=TORCHVISION[name.removesuffix("_bn")], batch_norm=name.endswith("_bn"))
+        return cls(num_labels=num_labels, depths=[*TORCHVISION[name.removesuffix("_bn")]], batch_norm=name.endswith("_bn"))
 
 
 class VGGModel(ConvNet):

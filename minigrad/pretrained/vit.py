@@ -104,24 +104,24 @@ class ViTModel(PretrainedModel):
     """The encoder: pictures in, a vector for each patch out, before them one for the whole, also "pooled"."""
     config_class, layout, heads = ViTConfig, Layout(drop=("**.mask_token",), base="vit"), ("pooler.**",)
 
-    def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, pooled: bool = True):
+    def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
         rng = init.generator(rng)
         self.config = config
         self.embeddings = Embeddings(config, rng)
         self.encoder = Group(layer=[Layer(config, rng) for _ in range(config.num_hidden_layers)])
         self.layernorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.pooler = Group(dense=linear(config.hidden_size, config.pooler_output_size or config.hidden_size)) if pooled else None
+        pooled = config.pooler_output_size or config.hidden_size
+        self.pooler = Group(dense=linear(config.hidden_size, pooled)) if add_pooling_layer else None
         if drawn:
             self.draw(list(self.state_dict()), rng)
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
-        x = pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.layernorm.weight)
-        x = self.embeddings(x)
+        x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.layernorm.weight))
         for layer in self.encoder.layer:
             x = layer(x)
         x = self.layernorm(x)
-        return BaseOutput(x, self.pooler and activation(self.config.pooler_act)(self.pooler.dense(x[:, 0])))
+        return BaseOutput(x, activation(self.config.pooler_act)(self.pooler.dense(x[:, 0])) if self.pooler else None)
 
 
 class ViTForImageClassification(PretrainedModel):
@@ -131,7 +131,7 @@ class ViTForImageClassification(PretrainedModel):
     def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)
         self.config = config
-        self.vit = ViTModel(config, rng, drawn=False, pooled=False)
+        self.vit = ViTModel(config, rng, drawn=False, add_pooling_layer=False)
         self.classifier = linear(config.hidden_size, config.num_labels)
         if drawn:
             self.draw(list(self.state_dict()), rng)

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from minigrad.insight.parity_families import FAMILIES, example, our_class
+from minigrad import pretrained
+from minigrad.insight.parity_families import FAMILIES, example
 from minigrad.tensor import Tensor
 
 
@@ -19,7 +20,7 @@ def run(kind, head, model, device):
 def test_a_family(name):
     family = FAMILIES[name]
     head = family.heads[-1]
-    made = our_class(family, name, head)
+    made = getattr(pretrained, family.prefix + head)
     (ours, gradients), (numpys, numpys_gradients) = (
         run(family.kind, head, made(made.config_class.from_dict(family.size), rng=0), device) for device in ("cuda", "cpu"))
     assert ours == pytest.approx(numpys, rel=1e-4) and gradients.keys() == numpys_gradients.keys()
@@ -29,7 +30,7 @@ def test_a_family(name):
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.heads[-1] == "ForCausalLM"])
 def test_generation(name):
-    made = our_class(FAMILIES[name], name, "ForCausalLM")
+    made = getattr(pretrained, f"{FAMILIES[name].prefix}ForCausalLM")
     ours, numpys = (made(made.config_class.from_dict(FAMILIES[name].size), rng=0).to(device).eval().generate(
         np.array([[5, 6, 7]]), max_new_tokens=4, do_sample=False) for device in ("cuda", "cpu"))
     np.testing.assert_array_equal(ours, numpys)

@@ -8,7 +8,7 @@ import pytest
 
 torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 
-from minigrad import nn  # noqa: E402
+from minigrad import nn, pretrained  # noqa: E402
 from minigrad.cli import main  # noqa: E402
 from minigrad.insight import parity, parity_families, parity_torch  # noqa: E402
 from minigrad.nn import Parameter  # noqa: E402
@@ -25,7 +25,7 @@ def pair(tmp_path_factory):
         family, key = parity_families.FAMILIES[name], (name, head, *size.items())
         if key not in made:
             directory = tmp_path_factory.mktemp("model")
-            kind = parity_families.our_class(family, name, head)
+            kind = getattr(pretrained, family.prefix + head)
             parity_torch.made(family.prefix, head, family.size | size, directory)
             made[key] = SimpleNamespace(
                 directory=directory, ours=lambda **config: kind.from_pretrained(directory, **config),
