@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ from .ops.pool import (
 )
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .primitive import definition, is_float
-from .tensor import Tensor, as_array, no_grad
+from .tensor import as_array, no_grad
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
            "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "contrastive_loss",
@@ -49,7 +50,7 @@ __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", 
            "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
 
-def gelu(x, approximate: str = "none"):
+def gelu(x: Any, approximate: str = "none") -> Any:
     """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016); "tanh" is their approximation to it."""
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: approximate={approximate!r} is not known: type "none" (the erf form) or "tanh"')
@@ -64,7 +65,7 @@ def _gelu(x, /, approximate):
     return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
 
 
-def silu(x):
+def silu(x: Any) -> Any:
     """x · sigmoid(x), also called swish."""
     return x * ops.sigmoid(x)
 
@@ -75,29 +76,35 @@ def relu6(x, /):
     return ops.relu(ops.where(x >= 6, 6, x))
 
 
-def leaky_relu(x, negative_slope: float = 0.01):
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
     return ops.where(x > 0, x, negative_slope * x)
 
 
-def layer_norm(x, normalized_shape: int | Sequence[int], weight=None, bias=None, eps: float = 1e-5):
+def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Give each vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
 
     y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last few, which
     are then normalised together, and is the shape of weight and bias, if they are given.
+
+    Raises:
+        ValueError: x ends in other sizes, or weight or bias has another shape.
     """
-    x, axes = _normalized("layer_norm", x, normalized_shape)
+    x, axes = _normalized("layer_norm", x, normalized_shape, weight, bias)
     if axes == 1:
         return _layer_norm(x, weight, bias, eps)
     weight, bias = (p if p is None else ops.flatten(p) for p in (weight, bias))
     return ops.reshape(_layer_norm(ops.flatten(x, -axes), weight, bias, eps), x.shape)
 
 
-def _normalized(name, x, normalized_shape):
+def _normalized(name, x, normalized_shape, *parameters):
     """x in a floating dtype, and how many of its last axes are normalised, once it is known that their sizes are as said."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if tuple(x.shape[-len(shape):]) != shape:
         raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
+    for p in parameters:
+        if p is not None and tuple(p.shape) != shape:
+            raise ValueError(f"{name} over {shape} takes a weight and a bias of that shape, but one has {tuple(p.shape)}")
     return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
 
@@ -111,12 +118,12 @@ def _layer_norm(x, weight, bias, /, eps):
     return y if bias is None else y + bias
 
 
-def rms_norm(x, normalized_shape: int | Sequence[int], weight=None, eps: float | None = None):
+def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / √(mean(x²) + eps) · weight over the last axis, or the last few (Zhang & Sennrich 2019, eq. 4).
 
-    `normalized_shape` is as for `layer_norm`; eps None is the dtype's smallest step.
+    `normalized_shape` and the errors are those of `layer_norm`; eps None is the dtype's smallest step.
     """
-    x, axes = _normalized("rms_norm", x, normalized_shape)
+    x, axes = _normalized("rms_norm", x, normalized_shape, weight)
     square = ops.mean(x * x, tuple(range(-axes, 0)), True)
     y = x / ops.sqrt(square + (_smallest_step(x.dtype) if eps is None else eps))
     return y if weight is None else y * weight
@@ -127,22 +134,42 @@ def _smallest_step(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
-def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5):
-    """Zero mean and unit variance over each group of channels of each example; x is (N, C, …), weight and bias (C,)."""
-    N, C = x.shape[:2]
-    if C % num_groups:
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Zero mean and unit variance over each group of channels of each example (Wu & He 2018); x is (N, C, …).
+
+    Raises:
+        ValueError: the channels are not a multiple of the groups, or weight and bias, if they are given, are not (C,).
+    """
+    N, C = _channels("group_norm", x, weight, bias)
+    if num_groups < 1 or C % num_groups:
         raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups")
-    y = ops.reshape(_layer_norm(ops.reshape(x, (N, num_groups, -1)), None, None, eps), x.shape)
+    groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)             # -1 could not tell in an empty array
+    y = ops.reshape(_layer_norm(ops.reshape(x, groups), None, None, eps), x.shape)
     return _per_channel(y, weight, bias)
 
 
-def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, training: bool = False,
-               momentum: float | None = 0.1, eps: float = 1e-5):
+def _channels(name, x, *vectors):
+    """The first two sizes of x (N, C, …), once it is known that each vector has one number for each channel."""
+    if len(x.shape) < 2:
+        raise ValueError(f"{name} takes x (N, C, …), but x has shape {tuple(x.shape)}: x[None] adds an axis of samples")
+    for vector in vectors:
+        if vector is not None and tuple(vector.shape) != (x.shape[1],):
+            raise ValueError(f"{name}: x {tuple(x.shape)} has {x.shape[1]} channels, on axis 1, but a weight, bias or "
+                             f"statistic has shape {tuple(vector.shape)}")
+    return x.shape[:2]
+
+
+def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
     """Zero mean and unit variance for each channel of x (N, C, …), then scale and shift (Ioffe & Szegedy 2015, alg. 1).
 
     In training by the batch's statistics, which are also written into the running ones: running ← (1 - momentum) running +
     momentum · batch, the variance there with n - 1 in its denominator, as torch has it.  Else by the running statistics.
+
+    Raises:
+        ValueError: a vector that is not (C,), no running statistics outside training, one value for a channel in training.
     """
+    _channels("batch_norm", x, running_mean, running_var, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
@@ -155,6 +182,9 @@ def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, t
     statistics = backend.of(as_array(x)).xp.empty((2, x.shape[1]), np.result_type(x.dtype, np.float32))
     y = _batch_norm(x, weight, bias, statistics, eps)
     if running_mean is not None:
+        if momentum is None:
+            raise ValueError("batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over all batches, "
+                             "for it counts them")
         mean, variance = statistics
         with no_grad():
             running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
@@ -162,7 +192,8 @@ def batch_norm(x, running_mean=None, running_var=None, weight=None, bias=None, t
     return y
 
 
-def batch_norm_scale_and_shift(running_mean, running_var, weight=None, bias=None, eps: float = 1e-5):
+def batch_norm_scale_and_shift(running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+                               eps: float = 1e-5) -> tuple[Any, Any]:
     """batch_norm outside training as x · scale + shift: two vectors (C,)."""
     scale = 1 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
@@ -188,15 +219,15 @@ def _per_channel(x, weight, bias, /):
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def dropout(x, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None):
+def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None) -> Any:
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
     keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else ops.dropout(x, keep, p)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
-                                 scale: float | None = None, enable_gqa: bool = False,
-                                 rng: np.random.Generator | int | None = None):
+def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
+                                 is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+                                 rng: np.random.Generator | int | None = None) -> Any:
     """softmax(query keyᵀ · scale + mask) value: what each query finds in the values (Vaswani et al. 2017, eq. 1).
 
     Args:
@@ -210,18 +241,27 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p: f
 
     Returns:
         (…, T, e).
+
+    Raises:
+        ValueError: shapes that do not belong together; the message says which.
+        TypeError: a mask of whole numbers, of which nobody knows whether 1 allows.
     """
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last axis, "
                          f"key and value {tuple(value.shape)} in the last but one")
     if enable_gqa and query.shape[-3] != key.shape[-3]:
-        n = query.shape[-3] // key.shape[-3]
+        n, rest = divmod(query.shape[-3], key.shape[-3])
+        if rest:
+            raise ValueError(f"attention: the {query.shape[-3]} heads of the query are not a multiple of the {key.shape[-3]} of "
+                             "the key, which they are to share")
         key, value = (ops.reshape(ops.broadcast_to(ops.expand_dims(x, -3), (*x.shape[:-2], n, *x.shape[-2:])),
                                   (*query.shape[:-2], *x.shape[-2:])) for x in (key, value))
+    if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+        raise ValueError(f"attention: the leading axes of query {tuple(query.shape)}, key {tuple(key.shape)} and value "
+                         f"{tuple(value.shape)} must be the same (enable_gqa=True lets heads of the query share a key)")
     scores = (*query.shape[:-1], key.shape[-2])
     if attn_mask is not None:
-        array = query.data if isinstance(query, Tensor) else query
-        attn_mask = backend.of(array).xp.asarray(as_array(attn_mask))
+        attn_mask = backend.of(as_array(query)).xp.asarray(as_array(attn_mask))
         if attn_mask.dtype.kind in "iu":
             raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended "
                             "to), as in mask == 1, or floats to be added")

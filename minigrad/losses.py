@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
-from .backend.kernels import NEVER
+from .backend.kernels import NEVER, total_weight
 from .primitive import definition, is_float, primitive
 from .tensor import Tensor, as_array
 
@@ -85,9 +85,12 @@ def _surprise(log_p, target, weight, ignore_index):
 def _labelled(name, input, target, weight, ignore_index):
     """Input as (M, C), its labels as (M,) and the class weights: bare arrays known to belong together."""
     array, target = as_array(input), as_array(target)
-    if len(array.shape) < 2 or target.shape != (array.shape[0], *array.shape[2:]):
+    if len(array.shape) < 2:
+        raise ValueError(f"{name}: input is (N, C, …), but has shape {tuple(array.shape)}: input[None] makes a batch of one, "
+                         "for one label in a list")
+    if target.shape != (array.shape[0], *array.shape[2:]):
         raise ValueError(f"{name}: input {tuple(array.shape)} (N, C, …) asks for labels of shape "
-                         f"{(*array.shape[:1], *array.shape[2:])}, these have {tuple(target.shape)}")
+                         f"{(array.shape[0], *array.shape[2:])}, these have {tuple(target.shape)}")
     classes = array.shape[1]
     ops.check_indices(name, target * (target != ignore_index) if target.dtype.kind in "iu" else target, classes,
                       f"{classes} classes", low=0)
@@ -404,7 +407,9 @@ def _beside(input: Any, other: Any) -> Any:
 
 
 def _weighted_reduce(loss: Any, weights: Any, reduction: str) -> Any:
-    return ops.sum(loss) / weights.sum() if reduction == "mean" else _reduce(loss, reduction)
+    if reduction != "mean":
+        return _reduce(loss, reduction)
+    return ops.sum(loss) / total_weight(backend.of(weights).xp, weights)
 
 
 def _reduce(loss: Any, reduction: str) -> Any:

@@ -1,7 +1,8 @@
 """Patterns of dotted names, one language for freezing, loading and reports.
 
-`*` stands for one step of a name and `**` for one or more; `{0..3}` and `{query,value}` for one of several.  A pattern matches
-whole names, so "**.attn.bias" can never catch "h.0.attn.c_attn.bias".
+`*` stands for one step of a name, or beside other letters, as in "conv*.weight", for part of one; `**` for one step or more;
+`{0..3}` and `{query,value}` for one of several.  A star never stands for nothing, and a pattern matches whole names, so
+"**.attn.bias" can never catch "h.0.attn.c_attn.bias".
 """
 from __future__ import annotations
 

@@ -339,7 +339,7 @@ def check_own_places(array: Array) -> None:
     Raises:
         ValueError: several entries lie in one place.
     """
-    if 0 in array.strides and any(n > 1 and not stride for n, stride in zip(array.shape, array.strides)):
+    if array.size and 0 in array.strides and any(n > 1 and not stride for n, stride in zip(array.shape, array.strides)):
         raise ValueError(f"an array of shape {tuple(array.shape)} that was broadcast cannot be written into, since entries share "
                          "their places: copy it first, mg.tensor(x)")
 

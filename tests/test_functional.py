@@ -146,6 +146,13 @@ Q = np.zeros((2, 3, 4))
     (lambda: F.scaled_dot_product_attention(Q, Q, Q, np.ones((2, 3), bool)), ValueError,
      r"mask of shape \(2, 3\) does not broadcast to the scores' \(2, 3, 3\)"),
     (lambda: F.scaled_dot_product_attention(Q, Q, Q, np.ones((1, 2, 3, 3), bool)), ValueError, r"mask of shape \(1, 2, 3, 3\)"),
+    (lambda: F.scaled_dot_product_attention(Q, Q[:1], Q[:1]), ValueError, r"leading axes of query \(2, 3, 4\), key \(1, 3, 4\)"),
+    (lambda: F.scaled_dot_product_attention(np.ones((3, 5, 4)), Q, Q, enable_gqa=True), ValueError, "the 3 heads of the query"),
+    (lambda: F.group_norm(Q[0, 0], 2), ValueError, r"takes x \(N, C, …\), but x has shape \(4,\): x\[None\]"),
+    (lambda: F.batch_norm(Q[0, 0], training=True), ValueError, r"takes x \(N, C, …\)"),
+    (lambda: F.batch_norm(Q, np.zeros(2), np.ones(2)), ValueError, r"3 channels, on axis 1, but .* has shape \(2,\)"),
+    (lambda: F.batch_norm(Q, np.zeros(3), np.ones(3), training=True, momentum=None), ValueError, "BatchNorm2d.* counts them"),
+    (lambda: F.layer_norm(Q, 4, np.ones(3)), ValueError, r"takes a weight and a bias of that shape, but one has \(3,\)"),
     (lambda: F.softmax(Tensor(Q), dim=3), (ValueError, IndexError), r"softmax\(\(2, 3, 4\), axis=3\)"),
 ])
 def test_refusals(action, error, text):

@@ -73,6 +73,7 @@ def test_very_many_paths_are_told_by_use():
     told = mg.explain(y, wrt=x)
     assert f"{2**60} paths lead to x, too many to follow each by itself, through 2 uses of it" in told.remark
     assert [norm for _, norm in told.contributions] == [2.0**59] * 2
+    assert [use for use, _ in told.contributions] == ["step 60, add(a)", "step 60, add(b)"]
 
 
 def test_a_recorded_tape_names_lines_and_modules():

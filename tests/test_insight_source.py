@@ -125,6 +125,12 @@ def test_what_cannot_be_told_is_refused():
         mg.to_numpy_source(fused)
     with pytest.raises(TypeError, match="a Tensor was expected"):
         mg.to_numpy_source(model)
+    with pytest.raises(ValueError, match="is a leaf"):
+        mg.to_numpy_source(model[0].weight)
+    with mg.insight.recording(kernels=False):
+        forgetful = mg.checkpoint(model, x).sum()
+    with pytest.raises(ValueError, match="without mg.checkpoint"):
+        mg.to_numpy_source(forgetful)
     model, loss = recorded("mlp")
     with pytest.raises(ValueError, match="end in .py"):
         mg.to_numpy_source(loss, path="steps.txt")

@@ -92,5 +92,7 @@ def test_a_tied_parameter_counts_once():
 def test_bad_input_is_refused():
     with pytest.raises(TypeError, match="summary takes a Module"):
         mg.summary(np.ones(3))
+    with pytest.raises(ValueError, match="depth=-1"):
+        mg.summary(Net(), depth=-1)
     with pytest.raises(ValueError, match="not a formula"):
         value("__import__('os')")

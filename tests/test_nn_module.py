@@ -158,6 +158,7 @@ def test_to_changes_the_dtype_of_what_is_floating_and_keeps_what_is_tied():
     y = block(np.ones((1, 2)))
     ops.sum(y).backward()
     assert y.dtype == weight.grad.dtype == np.float64
+    assert Block().to("bfloat16").first.weight.dtype.name == "bfloat16"
 
 
 def test_errors_carry_the_path_of_the_module_they_come_from():

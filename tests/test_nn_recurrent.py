@@ -57,9 +57,13 @@ def test_one_sequence_without_a_batch():
     (lambda: nn.LSTM(3, 5)(x[..., :2]), r"LSTM of input_size 3 was given \(4, 2, 2\)"),
     (lambda: nn.GRU(3, 5)(x, lengths=[5, 2]), "whole numbers from 0 to 4"),
     (lambda: nn.RNN(3, 5)(x, Tensor(np.zeros((1, 2, 4)))), r"\(1, 2, 5\)"),
+    (lambda: nn.LSTM(3, 5)(x, Tensor(np.zeros((1, 2, 5)))), r"a first state is a pair \(h, c\), two arrays of shape \(1, 2, 5\)"),
     (lambda: nn.LSTMCell(3, 5)(x[0, :, :2]), r"LSTMCell of input_size 3 was given \(2, 2\): it takes one step"),
     (lambda: nn.LSTMCell(3, 5)(x[0], np.zeros((2, 5))), r"a state of shape \(5,\), \(5,\); .*\(h, c\), each of shape \(2, 5\)"),
     (lambda: nn.GRUCell(3, 5)(x[0], np.zeros((2, 4))), r"a state of shape \(2, 4\); .* takes one of shape \(2, 5\)"),
+    (lambda: nn.GRU(3, 0), "GRU: hidden_size=0 and num_layers=1 must be 1 or more"),
+    (lambda: nn.GRU(3, 5, 0), "num_layers=0"),
+    (lambda: nn.RNN(3, 5, dropout=1.5), "dropout=1.5 at least 0 and below 1"),
     (lambda: nn.RNN(3, 5, nonlinearity="sin"), "nonlinearity 'sin' is not known"),
 ])
 def test_what_is_refused(call, told):

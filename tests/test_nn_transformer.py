@@ -14,6 +14,7 @@ def test_with_a_causal_mask_the_future_changes_nothing():
     later = np.array(x)
     later[:, 3:] += 1
     a, b = (model(each, is_causal=True).numpy() for each in (x, later))
+    np.testing.assert_array_equal(model(x, mask=~np.tri(5, dtype=bool)).numpy(), a)        # the same in torch's words
     np.testing.assert_array_equal(a[:, :3], b[:, :3])
     assert not np.allclose(a[:, 3:], b[:, 3:])
 

@@ -72,8 +72,11 @@ def test_concatenating_promotes():
     (lambda: mg.split(T, [1, 1], 1), r"sizes \[1, 1\] add up to 2, but axis 1 is 3 long"),
     (lambda: mg.reshape(T, (5, -1)), r"reshape\(\(2, 3, 4\), shape=\(5, -1\)\)"),
     (lambda: mg.broadcast_to(T, (2, 3)), r"broadcast_to\(\(2, 3, 4\), shape=\(2, 3\)\)"),
-    (lambda: mg.transpose(T, (0, 1)), r"transpose\(\(2, 3, 4\), axes=\(0, 1\)\): axes don't match"),
-    (lambda: mg.stack([T, X[0]]), "concatenate"),
+    (lambda: mg.transpose(T, (0, 1)), r"transpose\(\(2, 3, 4\), axes=\(0, 1\)\): give all 3 axes .* x.swapaxes"),
+    (lambda: mg.stack([T, X[0]]), r"stack: all are to have one shape, these have \(2, 3, 4\), \(3, 4\)"),
+    (lambda: mg.split(T, 0), "split: pieces of 0 entries were asked for"),
+    (lambda: mg.flatten(T, 3), r"flatten: axis 3 of shape \(2, 3, 4\): give -3 to 2"),
+    (lambda: mg.triu(T[0, 0]), r"last two axes, but x has shape \(4,\)"),
 ])
 def test_refusals(action, text):
     with pytest.raises(ValueError, match=text):

@@ -17,6 +17,9 @@ NAMES = st.lists(st.text("abc_01", min_size=1), min_size=1, max_size=5).map(".".
     ("**.weight", "a.b.weight", ("a.b",)),
     ("**.weight", "weight", None),              # one step at least
     ("*", "", None),
+    ("conv*.weight", "conv10.weight", ("10",)),  # part of a step, which is not empty either, and ends where the step does
+    ("conv*.weight", "conv.weight", None),
+    ("conv*", "conv1.weight", None),
     ("**", "a.b", ("a.b",)),
     ("h.*.attn.**", "h.3.attn.c.weight", ("3", "c.weight")),
     ("**.attn.bias", "h.0.attn.c_attn.bias", None),

@@ -64,6 +64,26 @@ def test_a_checkpoint_changes_no_gradient_and_draws_the_same_dropout():
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_checkpoint_counts_a_batch_once():
+    x, norms = rng.standard_normal((4, 3)), [nn.BatchNorm1d(3, momentum=momentum) for momentum in (0.1, 0.1, None, None)]
+    for norm, run in zip(norms, 2 * [nn.Module.__call__, mg.checkpoint]):
+        for k in (1, 2):
+            (run(norm, k * x) ** 2).sum().backward()
+    for plain, checkpointed in (norms[:2], norms[2:]):
+        assert checkpointed.num_batches_tracked.item() == 2
+        for name, t in plain.state_dict().items():
+            np.testing.assert_array_equal(checkpointed.state_dict()[name].numpy(), t.numpy(), err_msg=name)
+
+
+def test_what_gives_no_tensor_is_refused():
+    with pytest.raises(TypeError, match="returned a float"):
+        mg.vjp(lambda x: 3.0, x)
+    with pytest.raises(TypeError, match="checkpoint: f must return one Tensor, this one returned a tuple"):
+        mg.checkpoint(nn.RNN(3, 2), np.zeros((1, 1, 3), np.float32))
+    with pytest.raises(TypeError, match=r"jvp\(f, \[x\], \[t\]\)"):
+        mg.jvp(f, x, x)
+
+
 def test_a_checkpoint_of_a_function_finds_the_weights_it_closes_over():
     for a, b in zip(gradients(lambda model, x: model(x)), gradients(lambda model, x: mg.checkpoint(lambda x: model(x), x)[:])):
         assert a.shape == b.shape               # a function that draws for itself draws anew

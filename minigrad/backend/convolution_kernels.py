@@ -68,6 +68,7 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
 
 
 def forward(xp, x, weight, bias, window, groups, out=None):
+    """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given."""
     at = Geometry(x.shape[2:], window)
     y = out if out is not None else np.empty((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
     x, places = images(x), images(y)
@@ -121,6 +122,7 @@ def way_back(before: int, stride: int, size: int, places: int, entries: int, pha
 
 
 def weight_grad(xp, x, g, window, groups):
+    """(O, C/G, *kernel): what each entry of a filter saw, times what came of it, added up on each core, then over the cores."""
     at, C, O = Geometry(x.shape[2:], window), x.shape[1], g.shape[1]  # noqa: E741
     x, g = images(x), images(g)
     if is_depthwise(x, g, groups):

@@ -200,13 +200,13 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
         everywhere = log_sum * wide.shape[1] - wide.sum(1) if weight is None else log_sum * weight.sum() - wide @ weight
         loss = (1 - label_smoothing) * loss + (label_smoothing / wide.shape[1]) * xp.where(counted, everywhere, 0)
     if reduction != "none":
-        loss = loss.sum() / share.sum() if reduction == "mean" else loss.sum()
+        loss = loss.sum() / total_weight(xp, share) if reduction == "mean" else loss.sum()
     return loss.astype(logits.dtype), (wide, log_sum, counted, label, share)
 
 
 def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=None):
     wide, log_sum, counted, label, share = saved
-    each = g / share.sum() if reduction == "mean" else g
+    each = g / total_weight(xp, share) if reduction == "mean" else g
     hit = (1 - label_smoothing) * each * share
     everywhere = (label_smoothing / wide.shape[1]) * each * counted
     gx = (exp_rows or _exp_rows)(xp, wide, log_sum, hit + everywhere * (wide.shape[1] if weight is None else weight.sum()))
@@ -214,6 +214,12 @@ def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, l
     if label_smoothing:
         gx -= everywhere[:, None] if weight is None else everywhere[:, None] * weight
     return gx.astype(g.dtype, copy=False),
+
+
+def total_weight(xp, weights):
+    """What a mean divides by: nan, if nothing counts, so that the mean is nan as in torch, and NumPy need not warn of 0 / 0."""
+    total = weights.sum()
+    return xp.where(total != 0, total, xp.nan).astype(weights.dtype)
 
 
 def _exp_rows(xp, x, log_sum, scale):

@@ -104,7 +104,7 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
     if wrt is not None and getattr(wrt, "node", None) not in tape.nodes:
         raise ValueError("the loss does not depend on wrt: give a Tensor with requires_grad=True that it was made from")
     wanted = set(tape.nodes) if wrt is None else _leading_to(wrt.node, tape)
-    steps, gradients = [], {}
+    steps, gradients, numbers = [], {}, {}
     with record(False):
         for node, g, passed in walk(tape, wanted):
             if node.step is None or wrt is not None and node is wrt.node:
@@ -117,8 +117,9 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
                 path = tape.path(node)
                 name = "" if path else tape.names.get(node, "")
                 steps.append(Step(node.step.name, name, path, g.shape, _norm(g), told, tape.lines(node)))
+                numbers[node] = len(steps)
         arrived = [(tape.name(node), g.shape, _norm(g)) for node, g in gradients.items()]
-        ways, remark = ([], "") if wrt is None else _contributions(tape, wrt.node, wanted, gradients[wrt.node])
+        ways, remark = ([], "") if wrt is None else _contributions(tape, wrt.node, wanted, gradients[wrt.node], numbers)
     many = f"{len(steps)} steps back, {len(arrived)} {'leaf' if len(arrived) == 1 else 'leaves'}"
     hint = "" if any(step.lines for step in steps) else \
         "To see the lines of your program here, make the loss inside `with mg.insight.recording():`."
@@ -186,14 +187,16 @@ def _leading_to(target: Node, tape: Tape) -> set[Node]:
     return reach
 
 
-def _contributions(tape: Tape, target: Node, wanted: set[Node], total: Any) -> tuple[list[tuple[str, float]], str]:
-    """What arrives at the target by each path, or, if there are very many, by each of its uses; and what they add up to."""
+def _contributions(tape: Tape, target: Node, wanted: set[Node], total: Any,
+                   numbers: dict[Node, int]) -> tuple[list[tuple[str, float]], str]:
+    """What arrives at the target by each path, or, if there are very many, by each of its uses, which are steps that have
+    numbers; and what they add up to."""
     count = {target: 1}
     for node in reversed(tape.nodes):
         if node in wanted and node is not target:
             count[node] = sum(count[parent] for parent in node.parents if parent in wanted)
     many = count[tape.y.node]
-    found = list(_each_path(tape, target, wanted) if many <= MANY_PATHS else _each_use(tape, target, wanted))
+    found = list(_each_path(tape, target, wanted) if many <= MANY_PATHS else _each_use(tape, target, wanted, numbers))
     rest = abs(sum(g.astype(np.float64) for _, g in found) - backend.of(total).to_numpy(total)).max(initial=0.0)
     name = tape.names.get(target, "wrt")
     told = f"{many} path{'s lead' if many != 1 else ' leads'} to {name}"
@@ -216,10 +219,10 @@ def _each_path(tape: Tape, target: Node, wanted: set[Node]) -> Iterator[tuple[st
                 stack.append((parent, gx, [*way, f"{node.step.name}({tape.inputs(node)[i]})"]))
 
 
-def _each_use(tape: Tape, target: Node, wanted: set[Node]) -> Iterator[tuple[str, Any]]:
+def _each_use(tape: Tape, target: Node, wanted: set[Node], numbers: dict[Node, int]) -> Iterator[tuple[str, Any]]:
     """What each step that used the target passes to it."""
     for node, _, passed in walk(tape, wanted):
         for i, (parent, (_, gx)) in enumerate(zip(node.parents, passed)):
             if parent is target and gx is not None:
                 place = tape.path(node) and f" in {tape.path(node)}"
-                yield f"{node.step.name}({tape.inputs(node)[i]}){place}", backend.of(gx).to_numpy(gx)
+                yield f"step {numbers[node]}, {node.step.name}({tape.inputs(node)[i]}){place}", backend.of(gx).to_numpy(gx)

@@ -203,6 +203,7 @@ def _edge(route: list[tuple[float, float]], shapes: tuple) -> str:
         x, y = to_x, to_y
     label = " ".join(map(str, shapes[:2])) + (" …" if len(shapes) > 2 else "")
     (x0, y0), (x1, _) = route[:2]
+    side, anchor = (-4, "end") if x1 > x0 + 1 else (4, "start")               # where the line does not go
     return (f'<path d="{path}" fill="none" stroke="#667" marker-end="url(#tip)"/>'
-            f'<text x="{x0 + 0.2 * (x1 - x0) + 4:.1f}" y="{y0 + 0.4 * DOWN:.1f}" font-size="9" fill="#889">{escape(label)}'
-            "</text>")
+            f'<text x="{x0 + 0.1 * (x1 - x0) + side:.1f}" y="{y0 + 0.4 * DOWN:.1f}" text-anchor="{anchor}" font-size="9" '
+            f'fill="#889">{escape(label)}</text>')

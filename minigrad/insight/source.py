@@ -37,7 +37,8 @@ def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module 
         The program.  It needs NumPy and nothing else, and leaves the gradients in `gradients`, by name.
 
     Raises:
-        ValueError: the tape was not recorded, or with kernels; something changed since; too many numbers, and no path.
+        ValueError: the tape was not recorded, or with kernels, or has a checkpoint; something changed since; too many numbers,
+            and no path; the Tensor is a leaf.
     """
     tape = Tape(loss, model)
     _check(tape)
@@ -52,7 +53,11 @@ def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module 
 def _check(tape: Tape) -> None:
     """Refuse a tape that cannot be told in full."""
     how = "make the loss inside `with mg.insight.recording(kernels=False):`"
+    if not tape.steps:
+        raise ValueError("this Tensor is a leaf, which nothing has computed: give a loss")
     for node in tape.steps:
+        if node.step.name == "checkpoint":
+            raise ValueError("a checkpoint keeps none of its steps: make the loss without mg.checkpoint, for the same gradients")
         if node not in NOTES:
             raise ValueError(f"the step {node.step.name} was not recorded, and a tape by itself keeps what the way back needs, "
                              f"not the way forward: {how}")

@@ -84,10 +84,12 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
         depth: show no more than this many levels of the tree; what is below counts all the same.
 
     Raises:
-        TypeError: model is not a Module.
+        TypeError, ValueError: model is not a Module; depth is negative.
     """
     if not isinstance(model, Module):
         raise TypeError(f"summary takes a Module, not a {type(model).__name__}: mg.summary(model, x)")
+    if depth is not None and depth < 0:
+        raise ValueError(f"depth={depth!r}: give how many levels below the model to show, 0 or more")
     outputs = _outputs(model, inputs, named) if inputs or named else {}
     rows, seen, above, kinds, counted = [], set(), [], Counter(), set()
     for path, module in model.named_modules():

@@ -87,7 +87,8 @@ class Tape:
                           if isinstance(x, Tensor) and x.node in known and not name.startswith("_")})
         for root in self.roots:
             found.update({p.node: name for name, p in root.named_parameters() if p.node is not None})
-        return found
+        mine = found.get(self.y.node)           # as which nothing else goes: losses, too, have a variable called loss
+        return {node: name for node, name in found.items() if name != mine or node is self.y.node}
 
     def _noted_paths(self) -> dict[Node, str]:
         found, known = {}, {id(root): {id(m): path for path, m in root.named_modules()} for root in self.roots}

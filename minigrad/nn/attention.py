@@ -33,7 +33,7 @@ class MultiheadAttention(Module):
     """
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, batch_first: bool = False,
                  rng: init.Rng = None):
-        if embed_dim % num_heads:
+        if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"MultiheadAttention: embed_dim {embed_dim} is not a multiple of num_heads {num_heads}: make it one")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.rng = rng = init.generator(rng)
@@ -65,20 +65,20 @@ class MultiheadAttention(Module):
         parts = ops.split(self.in_proj_weight, self.embed_dim)
         biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, self.embed_dim)
         q, k, v = (split_heads(F.linear(x, w, b), H) for x, w, b in zip((query, key, value), parts, biases, strict=True))
-        mask = self._mask(key_padding_mask, attn_mask, is_causal, B, T, S)
+        mask = self._mask(key_padding_mask, attn_mask, B, T, S)
         p = self.dropout if self.training else 0.0
-        out = merge_heads(F.scaled_dot_product_attention(q, k, v, mask, p, rng=self.rng))      # (B, T, D)
+        out = merge_heads(F.scaled_dot_product_attention(q, k, v, mask, p, is_causal, rng=self.rng))          # (B, T, D)
         out = self.out_proj(out)
         weights = None
         if need_weights:                        # the values replaced by the identity: what is found are the weights themselves
             identity = Tensor(np.broadcast_to(np.eye(S, dtype=query.dtype), (B, H, S, S)), device=query.device)
-            weights = F.scaled_dot_product_attention(q, k, identity, mask)
+            weights = F.scaled_dot_product_attention(q, k, identity, mask, is_causal=is_causal)
             weights = ops.mean(weights, 1) if average_attn_weights else weights
         return out if self.batch_first else ops.swapaxes(out, 0, 1), weights
 
-    def _mask(self, padding: Any, given: Any, is_causal: bool, B: int, T: int, S: int) -> Any:
-        """All masks as one that broadcasts to (B, heads, T, S): booleans (True: may attend), floats (to be added), or None."""
-        H, added, allowed = self.num_heads, None, np.tri(T, S, dtype=bool) if is_causal else True
+    def _mask(self, padding: Any, given: Any, B: int, T: int, S: int) -> Any:
+        """Both masks as one that broadcasts to (B, heads, T, S): booleans (True: may attend), floats (to be added), or None."""
+        H, added, allowed = self.num_heads, None, True
         for name, mask, shapes in (("key_padding_mask", padding, {(B, S): (B, 1, 1, S)}),
                                    ("attn_mask", given, {(T, S): (T, S), (B * H, T, S): (B, H, T, S)})):
             if mask is None:
@@ -147,7 +147,7 @@ class GroupedQueryAttention(Module):
     def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int | None = None, bias: bool = False,
                  positions: Module | None = None, rng: init.Rng = None):
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        if embed_dim % num_heads or num_heads % num_kv_heads:
+        if min(num_heads, num_kv_heads) < 1 or embed_dim % num_heads or num_heads % num_kv_heads:
             raise ValueError(f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads {num_heads}, "
                              f"and that of num_kv_heads {num_kv_heads}")
         self.num_heads, self.num_kv_heads, rng = num_heads, num_kv_heads, init.generator(rng)

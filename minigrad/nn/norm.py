@@ -54,7 +54,7 @@ class BatchNorm(Module):
         momentum = self.momentum
         if self.uses_batch and self.running_mean is not None:
             self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
-            momentum = 1 / int(self.num_batches_tracked.data) if momentum is None else momentum
+            momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
 
 
@@ -71,7 +71,7 @@ class BatchNorm2d(BatchNorm):
 class GroupNorm(Module):
     """Give each group of channels of each example zero mean and unit variance, then scale and shift by channel (Wu & He 2018)."""
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
-        if num_channels % num_groups:
+        if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: "
                              "make it a multiple")
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps

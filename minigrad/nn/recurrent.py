@@ -75,6 +75,9 @@ class _Recurrent(Module):
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, rng: init.Rng = None):
+        if min(hidden_size, num_layers) < 1 or not 0 <= dropout < 1:
+            raise ValueError(f"{type(self).__name__}: hidden_size={hidden_size} and num_layers={num_layers} must be 1 or more, "
+                             f"dropout={dropout} at least 0 and below 1")
         self.input_size, self.hidden_size, self.num_layers, self.batch_first = input_size, hidden_size, num_layers, batch_first
         self.dropout, self.bidirectional, self.rng = dropout, bidirectional, init.generator(rng)
         bound = 1 / math.sqrt(hidden_size)
@@ -158,6 +161,9 @@ class _Recurrent(Module):
             zero = ops.zeros((B, self.hidden_size), x.dtype, x.device)
             return [(zero,) * self.states] * count
         given = state if self.states == 2 else (state,)
+        if self.states == 2 and not (isinstance(given, (tuple, list)) and len(given) == 2):
+            raise ValueError(f"{type(self).__name__}: a first state is a pair (h, c), two arrays of shape "
+                             f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)")
         parts = [part if isinstance(part, Tensor) else Tensor(as_array(part)) for part in given]
         parts = [ops.expand_dims(part, 1) for part in parts] if single else parts
         for part in parts:

@@ -97,6 +97,9 @@ class _Stack(Module):
 
 class TransformerEncoder(_Stack):
     """A stack of encoder layers.  Torch copies one layer, weights and all; here `layer` is a function that makes one."""
+    def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
+        """src (T, B, d_model) to the same, batch first if its layers are; `mask` is a layer's `src_mask`, as in torch."""
+        return super().forward(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=is_causal)
 
 
 class TransformerDecoder(_Stack):
@@ -119,6 +122,6 @@ class Transformer(Module):
     def forward(self, src: Any, tgt: Any, src_mask: Any = None, tgt_mask: Any = None, memory_mask: Any = None,
                 src_key_padding_mask: Any = None, tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None,
                 src_is_causal: bool = False, tgt_is_causal: bool = False) -> Any:
-        memory = self.encoder(src, src_mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal)
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask, tgt_key_padding_mask=tgt_key_padding_mask,
                             memory_key_padding_mask=memory_key_padding_mask, tgt_is_causal=tgt_is_causal)

@@ -21,26 +21,29 @@ def take(x: Any, index: Any) -> Any:
     Raises:
         IndexError: an index is out of range; the message says which, and where.
     """
-    return _take(x, _ready(index, as_array(x)))
+    return _take(x, _ready(x, index))
 
 
-def _ready(index, array):
-    """The index with bare arrays on the device of `array`, checked against the axis each one reads."""
-    place, parts = backend.of(array), index if isinstance(index, tuple) else (index,)
-    if any(hasattr(part, "dtype") or isinstance(part, (list, Tensor)) for part in parts):
-        parts = tuple(as_array(part, int if part == [] else None) if isinstance(part, list) else
-                      as_array(part) if hasattr(part, "dtype") else part for part in parts)
-        axis = 0
-        for part in parts:
-            if part is Ellipsis:
-                used = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
-                axis += array.ndim - used
-            elif part is not None:
-                if hasattr(part, "dtype") and not _is_mask(part):
-                    check_indices("index", part, array.shape[axis], f"axis {axis} of a Tensor of shape {tuple(array.shape)}")
-                axis += part.ndim if _is_mask(part) else 1
-        return tuple(place.xp.asarray(part) if hasattr(part, "dtype") else part for part in parts)
-    return index
+def _ready(x, index):
+    """The index with bare arrays on the device of x, checked against the axis each one reads."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(hasattr(part, "dtype") or isinstance(part, list) for part in parts):
+        return index
+    xp = backend.of(as_array(x)).xp
+    parts = tuple(as_array(part, int if part == [] else None) if isinstance(part, list) else
+                  as_array(part) if hasattr(part, "dtype") else part for part in parts)
+    axis = 0
+    for part in parts:
+        if part is Ellipsis:
+            used = sum(p.ndim if _is_mask(p) else p is not None and p is not Ellipsis for p in parts)
+            axis += len(x.shape) - used
+        elif part is not None:
+            if hasattr(part, "dtype") and not _is_mask(part):
+                if axis >= len(x.shape):
+                    raise IndexError(f"index: {len(parts)} parts are too many for a Tensor of shape {tuple(x.shape)}")
+                check_indices("index", part, x.shape[axis], f"axis {axis} of a Tensor of shape {tuple(x.shape)}")
+            axis += part.ndim if _is_mask(part) else 1
+    return tuple(xp.asarray(part) if hasattr(part, "dtype") else part for part in parts)
 
 
 def _is_mask(part):

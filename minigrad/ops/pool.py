@@ -14,6 +14,7 @@ from ..primitive import primitive
 from ..tensor import as_array
 from .index import gather
 from .linalg import einsum
+from .reduce import mean
 from .window import Sizes, Window, check_rank, each, fitting
 
 
@@ -137,8 +138,10 @@ def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]
 
 def _adaptive_avg_pool(many, x, output_size):
     """A product with one matrix along each axis, whose row i is the mean over part i."""
-    means = []
-    for size, places in zip(x.shape[-many:], _adaptive_size(f"adaptive_avg_pool{many}d", many, x, output_size)):
+    means, sizes = [], _adaptive_size(f"adaptive_avg_pool{many}d", many, x, output_size)
+    if set(sizes) == {1}:
+        return mean(x, tuple(range(-many, 0)), True)
+    for size, places in zip(x.shape[-many:], sizes):
         start, stop = _parts(size, places)
         inside = (np.arange(size) >= start[:, None]) & (np.arange(size) < stop[:, None])
         means.append(_beside(x).asarray(inside / (stop - start)[:, None], dtype=x.dtype))
