@@ -33,6 +33,7 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
     marker = request.node.get_closest_marker("gradcheck")
 
     def counted(f: Callable, inputs: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
         try:
             report = check(f, inputs, **{**marker.kwargs, **options})
         except GradientError as error:

@@ -54,6 +54,7 @@ def test_a_function_of_the_users(mine, capsys):
 @pytest.mark.parametrize(("words", "said"), [
     (["no_such_module:f"], "No module named"), (["{}.py"], "type package.module:function"), (["{}:no"], "no attribute 'no'"),
     (["{}:dot"], "on which inputs"), (["{}:dot", "--inputs", "2,x"], "type shapes"), (["{}:np", "--inputs", "2"], "not a func"),
+    (["{}:dot", "--inputs", "2,3"], "cannot be called with 1 inputs: missing a required argument: 'b'"),
 ])
 def test_bad_input_gets_one_line(mine, capsys, words, said):
     assert cli.main(["gradcheck", *(word.format(mine) for word in words)]) == 2

@@ -98,7 +98,7 @@ def test_lost_parts_of_a_sum():
 
 def test_a_gradient_lost_between_ops_is_no_ops_fault():
     error = wrong(lambda x: mg.sin(x) * mg.cos(x).detach(), X)
-    assert error.op is None and "each op's own rule is right" in str(error)
+    assert error.op is None and "the rules of all ops on the tape are right" in str(error)
     assert wrong(lambda x: mg.sin(x.detach()), X).cause == "zero"
 
 
@@ -139,6 +139,27 @@ def test_near_a_kink_is_not_at_a_kink(distance):
         for x in (distance, -distance):
             assert gradcheck(f, np.array(x)).kinks == ()
             assert gradcheck(lambda x, f=f: f(x - 1), np.array(1 + x)).worst <= 1    # x itself does not tell how near
+
+
+@pytest.mark.parametrize(("rule", "cause", "said"), [
+    (lambda g, x: np.ones(5), "shape", r"its gradient has shape \(5,\), and the input \(2, 3\)"),
+    (lambda g, x: ops.sum(g), "shape", r"has shape \(\)"),
+    (lambda g, x: ops.reshape(g, (6,)), "shape", r"has shape \(6,\)"),
+    (lambda g, x: ops.transpose(g), "transposed", "it is transposed"),
+    (lambda g, x: 1.0, "shape", "is a float, not an array"),
+    (lambda g, x: (g,), "shape", "is a tuple, not an array"),
+    (lambda g, x: g * np.cos(x), "raises", "write it with mg.exp, not np.exp"),
+    (lambda g, x: g @ x, "raises", "the rule raises ValueError: matmul"),
+])
+def test_a_rule_that_gives_nothing_to_compare(rule, cause, said):
+    with pytest.raises(GradientError, match=said) as caught:
+        gradcheck(lambda x: mg.exp(sine(rule)(x)), X)
+    assert (caught.value.cause, caught.value.op) == (cause, "sine") and "test_checking_diagnose.py" in caught.value.line
+
+
+def test_a_part_without_a_gradient_is_called_that_first():
+    error = wrong(sine(lambda g, x: g * ops.cos(x) * np.array([1, 1, 0])), X)
+    assert error.cause == "zero" and "in these entries" in str(error) and "0 times" not in str(error)
 
 
 def test_no_pattern_is_made_up():

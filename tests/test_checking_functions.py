@@ -87,17 +87,71 @@ def test_functions_of_numpy_arrays():
         gradcheck(lambda x: x, X, vjp=lambda g, x: g.T)
 
 
+def test_gradients_by_hand_may_be_trees_numbers_or_of_any_dtype():
+    def quadratic(p, ids):
+        return (p["a"][ids] ** 2).sum() + p["b"].sum()
+    ids, params = np.array([0, 1]), {"a": X, "b": X}
+    gradcheck(quadratic, [params, ids], gradient=lambda p, ids: {"b": np.ones(X.shape, int), "a": 2 * p["a"]})   # by their keys
+    gradcheck(quadratic, [params, ids], gradient=lambda p, ids: (2 * p["a"], np.ones(X.shape), None))            # one by one
+    gradcheck(lambda x: np.maximum(x, 0).sum(), X, gradient=lambda x: x > 0)
+    gradcheck(lambda x: x ** 2, 2.0, gradient=lambda x: 2 * x)
+    with pytest.raises(GradientError) as caught:
+        gradcheck(quadratic, [params, ids], gradient=lambda p, ids: {"a": np.ones(X.shape), "b": 2 * p["a"]})
+    assert caught.value.cause == "neighbour"
+
+
+def test_a_function_by_hand_may_write_into_what_it_is_given():
+    gradcheck(lambda x: x.__imul__(2), X, vjp=lambda g, x: g.__imul__(2))
+
+
+def test_what_cancels_inside_is_not_held_to_more_digits_than_it_has():
+    def step(x, w):
+        return 1 - np.tanh(x @ w) ** 2          # far from 0 this is small, and right to few digits
+    for seed in range(20):
+        x, w = 3 * np.random.default_rng(seed).standard_normal((2, 4, 4))
+        gradcheck(step, [x, w], every_entry=True, vjp=lambda g, x, w: (
+            (d := -2 * g * (t := np.tanh(x @ w)) * (1 - t ** 2)) @ w.T, x.T @ d))
+
+
+@pytest.mark.filterwarnings("error")
+def test_whatever_a_function_says_of_complex_numbers_or_of_bad_steps_stays_inside():
+    class Other(NotImplementedError):
+        pass
+
+    def refuses(x):
+        if np.iscomplexobj(x):
+            raise Other("complex")
+        return np.sqrt(x)
+    x = np.array([1e-4, 2.0])
+    gradcheck(refuses, x, vjp=lambda g, x: g / 2 / np.sqrt(x))
+    gradcheck(lambda x: np.sqrt(x.astype(float)), x, vjp=lambda g, x: g / 2 / np.sqrt(x))      # casts the imaginary part away
+    with pytest.raises(GradientError, match="the function itself is not finite here"):
+        gradcheck(mg.log, np.array([0.0, 1.0]))
+
+
+def test_batch_norm_in_training_and_with_frozen_weights():
+    layer = nn.BatchNorm1d(3)
+    gradcheck(lambda layer, x: layer(x), [layer, W.T], order=2)
+    layer.weight.requires_grad = False
+    gradcheck(lambda layer, x: layer(x), [layer, W.T])
+    with pytest.raises(GradientError) as caught:
+        gradcheck(lambda layer, x: layer(x) * layer.bias.detach(), [layer, W.T + 1])
+    assert caught.value.input == "input 0.bias"                                # what is frozen, the weight, is not nudged
+
+
 @pytest.mark.parametrize(("call", "said"), [
     (lambda: gradcheck(lambda x: x.numpy() ** 2, X), "left the tape"),
     (lambda: gradcheck(lambda x: float(mg.sum(x)), X), "left the tape"),
     (lambda: gradcheck(lambda x: None, X), "returned no floating Tensor"),
     (lambda: gradcheck(mg.argmax, X), "returned no floating Tensor"),
-    (lambda: gradcheck(mg.sin, np.arange(3)), "nothing to nudge among the inputs, ndarray"),
+    (lambda: gradcheck(mg.sin, np.arange(3)), "nothing to nudge among the inputs, ndarray of int"),
     (lambda: gradcheck(mg.sin, []), "nothing to nudge among the inputs, none"),
     (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g * np.cos(x), order=2), "use order=1"),
     (lambda: gradcheck(np.sin, X, gradient=np.cos), "give vjp="),
-    (lambda: gradcheck(lambda x, w: x @ w, [X, W], vjp=lambda g, x, w: g @ w.T), "gave 1 floating arrays for 2 inputs"),
-    (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "returned a Tensor"),
+    (lambda: gradcheck(lambda x, w: x @ w, [X, W], vjp=lambda g, x, w: g @ w.T), "gave 1 arrays for 2 floating inputs"),
+    (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "returned one of type Tensor"),
+    (lambda: gradcheck(mg.sin, X, order=0), "the gradient itself is order 1"),
+    (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g, gradient=np.cos), "not both"),
 ])
 def test_what_cannot_be_checked_is_refused_kindly(call, said):
     with pytest.raises((TypeError, ValueError), match=said):

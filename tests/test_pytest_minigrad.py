@@ -48,6 +48,8 @@ def test_checks_are_counted_and_summed_up(run):
                                  "worst of those passed: 0.* of the estimated error (*)", "slowest: * s (*)",
                                  "wrong: <lambda>, cause: zero (*::test_wrong)",
                                  "kink: relu at input 0 at [[]0[]] (*::test_kink)"])
+    result.stdout.fnmatch_lines([">       gradcheck(lambda x: mg.sin(x.detach()), np.ones(3))"])
+    result.stdout.no_fnmatch_line("*def gradcheck(*")    # the failure is shown in the test, not in the checker
 
 
 def test_the_marker_selects(run):

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .compare import Finding, compare
-from .errors import KinkWarning, Report, explained, of_another_shape
-from .functions import ByHand, OnTape, ShapeMismatch
+from .errors import KinkWarning, Report, explained, not_given
+from .functions import ByHand, NoGradient, OnTape
 from .tree import leaves, prepared
 
 
@@ -34,7 +34,8 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
             else (integers, masks, strings), passed on as it is.
         order: 2 checks the gradient's own gradient as well, and so on.
         every_entry: measure each entry even if the random directions find nothing.
-        gradient: for an f of NumPy arrays that returns one number: gradient(*inputs) gives an array for each floating input.
+        gradient: for an f of NumPy arrays that returns one number: gradient(*inputs) gives an array for each floating input,
+            in trees like those of the inputs, or one after the other.
         vjp: for an f of NumPy arrays: vjp(g, *inputs), with g of the shape of f's value, gives the gradient of (g * f).sum().
 
     Returns:
@@ -42,33 +43,39 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
 
     Raises:
         GradientError: names the input, the entry, both values, the cause where the pattern shows it and the op it comes from.
-        TypeError: f returned no Tensor, or a derivative not of the inputs' form; ValueError: there is nothing to nudge.
+        TypeError: f returned no Tensor, or a derivative not of the inputs' form.
+        ValueError: there is nothing to nudge, or the options contradict each other.
 
     Warns:
         KinkWarning: the function has a kink at some entry (relu at 0, a tie of max): any slope between the two is accepted there.
     """
+    __tracebackhide__ = True                    # pytest then shows the line of the test that called
     start, name = perf_counter(), name or getattr(f, "__name__", type(f).__name__)
     given = tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
     tree = [prepared(x) for x in given]
     found = [pair for i, x in enumerate(tree) for pair in leaves(x, f"input {i}")]
     if not found:
-        kinds = ", ".join(type(x).__name__ for x in given) or "none"
+        kinds = ", ".join(type(x).__name__ + (f" of {x.dtype}" if hasattr(x, "dtype") else "") for x in given) or "none"
         raise ValueError(f"{name}: there is nothing to nudge among the inputs, {kinds}: give at least one floating array, "
                          "for example np.ones(3)")
+    if order < 1 or gradient and vjp:
+        raise ValueError(f"{name}: " + ("give gradient= or vjp=, not both" if gradient and vjp else
+                                        f"order={order}: the gradient itself is order 1, its own gradient order 2"))
     if gradient is None and vjp is None:
         function = OnTape.of(f, tree, found, name)
     elif order > 1:
         raise ValueError(f"{name}: order={order} needs a derivative that can be differentiated, one by hand cannot: use order=1")
     else:
-        function = ByHand(f, vjp or _as_vjp(gradient), tree, found, name)
+        function = ByHand(f, gradient, vjp, tree, found, name)
     rng, errors, kinks, calls = np.random.default_rng(seed), [], [], 0
     for n in range(1, order + 1):
-        try:
-            result = compare(function, rng, every_entry)
-        except ShapeMismatch as mismatch:
-            raise of_another_shape(name, mismatch) from None
-        if isinstance(result, Finding):
-            raise explained(result, n, rng)
+        with np.errstate(all="ignore"):         # a long step may leave the domain of f: the shorter ones decide
+            try:
+                result = compare(function, rng, every_entry)
+            except NoGradient as error:
+                raise not_given(function, error, n, rng) from error.__cause__
+            if isinstance(result, Finding):
+                raise explained(result, n, rng)
         errors.append(float(result.worst))
         kinks, calls = kinks + result.kinks, calls + function.calls
         if n < order:                           # the gradient is a function itself: check that, too
@@ -77,15 +84,3 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
         warnings.warn(f"{name} has a kink at {'; '.join(dict.fromkeys(kinks))}: any slope between its sides is accepted there",
                       KinkWarning, stacklevel=2)
     return Report(name, order, tuple(errors), tuple(dict.fromkeys(kinks)), calls, perf_counter() - start)
-
-
-def _as_vjp(gradient: Callable) -> Callable:
-    """The gradient of a number, times what comes in from above."""
-    def vjp(g: Any, *inputs: Any) -> Any:
-        if np.size(g) != 1:
-            raise TypeError(f"gradient= is for a function that gives one number, this one gives {np.shape(g)}: give vjp=, "
-                            "which is called with the gradient of the output, too")
-        found = gradient(*inputs)
-        found = found if isinstance(found, (tuple, list)) else [found]
-        return [np.multiply(np.reshape(g, ()), d) for d in found]
-    return vjp

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,11 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
     if inputs is None:
         raise ValueError('on which inputs?  Type shapes, --inputs "3,4 4" for a 3 × 4 and a vector of 4 ("-" is a number), '
                          f"or give the function its own: {target.partition(':')[2]}.example_inputs = [np.ones((3, 4))]")
+    given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    try:
+        signature(f).bind(*given)
+    except TypeError as error:
+        raise ValueError(f"{target} cannot be called with {len(given)} inputs: {error}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", KinkWarning)                       # it stands in the report
@@ -86,7 +92,7 @@ def _found(target: str) -> Callable:
     except AttributeError as error:
         raise ValueError(f"{target}: {error}") from error
     if not callable(f):
-        raise ValueError(f"{target} is a {type(f).__name__}, not a function")
+        raise ValueError(f"{target} is {f!r:.60}, not a function")
     return f
 
 

@@ -71,8 +71,7 @@ def alike(g: np.ndarray) -> list[np.ndarray]:
     Those whose gradient is 0 are a group of their own.
     """
     size = abs(g)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        label = np.where(np.isfinite(g) & (size > 0), np.log10(size.max(initial=0) / size) // 4, -1)
+    label = np.where(np.isfinite(g) & (size > 0), np.log10(size.max(initial=0) / size) // 4, -1)
     return [np.flatnonzero(label == k) for k in np.unique(label)]
 
 
@@ -92,10 +91,9 @@ def _agree(f, y, u, gradients, part, rng, passed):
     v[part] = rng.standard_normal(len(part))
     v *= np.maximum(1, abs(f.x)) * 2 / np.linalg.norm(v)
     for steps, noise in ((QUICK, rounding), (CLOSER, rounding), (QUICK, measured_noise)):
-        with np.errstate(all="ignore"):
-            slope = directional(f, y, u, v, steps, noise(f, y, u))
-            size = max(float(abs(g * v).sum()) for g in gradients.values())
-            errors = [abs(g @ v - slope.value) / (slope.estimate + 16 * EPS * size + TINY) for g in gradients.values()]
+        slope = directional(f, y, u, v, steps, noise(f, y, u))
+        size = max(float(abs(g * v).sum()) for g in gradients.values())
+        errors = [abs(g @ v - slope.value) / (slope.estimate + 16 * EPS * size + TINY) for g in gradients.values()]
         bent = abs(slope.bend[-1]) > 0.7 * abs(slope.bend[-2]) and abs(slope.bend[-1]) > 1e-3 * size + 100 * slope.estimate
         good = slope.estimate <= 1e-6 * (size + abs(u * y).sum() + 1e-4 * abs(u).sum())
         if good and not bent and max(errors) <= 1:

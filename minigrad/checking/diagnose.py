@@ -32,6 +32,7 @@ KINDS = {
     "broadcast": "a sum over an axis forgotten",
     "duplicates": "= where += was meant: of what meets in one place, one part arrives",
     "shape": "not of the input's shape",
+    "raises": "a rule raises an error",
     "kink": "the slope jumps here",
 }
 
@@ -74,7 +75,8 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
                               "seed, made anew in each call, or switch dropout off with model.eval()")
         return
     if found.trouble == "infinite":
-        yield Cause("infinite", "the gradient is not finite" if not np.isfinite(leaf.g).all() else
+        yield Cause("infinite", "the function itself is not finite here: an overflow, or an input outside its domain"
+                    if not np.isfinite(found.y).all() else "the gradient is not finite" if not np.isfinite(leaf.g).all() else
                     "the function is not finite near the input, so its slope cannot be measured: move the input away")
         return
     if found.trouble == "noise":
@@ -84,10 +86,12 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
         return
     wrong = leaf.wrong
     g, n, estimate = leaf.g[wrong], leaf.n[wrong], leaf.estimate[wrong]
-    if not g.any() and wrong.all():
-        yield Cause("zero", "no gradient arrives: a rule is missing or returns zeros, or the tape was left (.detach(), .data, a "
-                            "NumPy function)")
-        return
+    if not g.any():
+        where = "" if wrong.all() else " in these entries"
+        yield Cause("zero", f"no gradient arrives{where}: a rule is missing or returns zeros, or the tape was left (.detach(), "
+                            ".data, a NumPy function)")
+        if wrong.all():
+            return
     if leaf.bend[wrong].all():
         yield Cause("kink", "the slope jumps here, and the gradient is none between that before and that after")
     yield from _ratio(found, leaf, g, n, estimate)
@@ -97,14 +101,12 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
     if leaf.whole:
         yield from _moved(found, leaf, k)
     yield from _lost(found, leaf)
-    if not g.any():
-        yield Cause("zero", "no gradient arrives in these entries")
 
 
 def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: np.ndarray) -> Iterator[Cause]:
     """The same factor in every wrong entry."""
     large = abs(n).argmax()
-    if not n[large]:
+    if not n[large] or not g[large]:
         return
     c = g[large] / n[large]
     slack = 4 * (estimate + abs(c) * estimate[large] * abs(n / n[large])) + 1e-9 * abs(g)
@@ -112,7 +114,7 @@ def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: n
     is_nice = abs(c - nice) <= 1e-6 * abs(c)
     if (abs(g - c * n) > slack).any() or len(n) == 1 and not is_nice or is_nice and nice == 1:
         return
-    many = "every entry" if leaf.wrong.all() else "these entries"
+    many = "every entry" if leaf.wrong.all() else "each of these entries"
     if nice == -1 and is_nice:
         yield Cause("sign", f"the sign is wrong in {many}")
         return
@@ -176,8 +178,9 @@ def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:
             rest = tuple(a for a in axes if a not in some)
             pieces = whole.sum(rest).reshape(len(whole), -1)[leaf.wrong]
             tolerance = leaf.tolerance[leaf.wrong, None]
-            met = (abs(pieces) > tolerance).sum(1)
-            if (met > 1).all() and (abs(pieces - leaf.g[leaf.wrong, None]) <= tolerance).any(1).all():
+            used = abs(pieces) > tolerance
+            met = used.sum(1)
+            if (met > 1).all() and (used & (abs(pieces - leaf.g[leaf.wrong, None]) <= tolerance)).any(1).all():
                 yield Cause("duplicates", f"each of these entries is used up to {met.max()} times, and the gradient of one use "
                                           "only arrives: = where += was meant (np.add.at for repeated indices)")
                 return

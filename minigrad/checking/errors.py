@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .blame import first_wrong
+from .blame import Call, first_wrong
 from .compare import Finding, place
 from .diagnose import NO_CAUSE, Cause, diagnose
-from .functions import OnTape, ShapeMismatch
+from .functions import Function, NoGradient, OnTape, ShapeMismatch, stretched
 
 
 class KinkWarning(UserWarning):
@@ -74,30 +74,55 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
         "at {place} is {analytic:.10g}, finite differences say {numeric:.10g} ± {estimate:.1g}; {wrong} of {entries} "
         "entries{all} are wrong")
     text = text.format(**known, place=list(known["index"]), all=f" measured, of {size} in all," if size > mine.sum() else "")
+    blamed = first_wrong(f, rng) if isinstance(f, OnTape) else None
     origin = ""
-    if isinstance(f, OnTape):
-        blamed = first_wrong(f, rng)
-        if blamed:
-            call, local = blamed
-            i, local_causes = diagnose(local)
-            causes = local_causes or causes
-            known |= {"op": call.op.name, "op_input": local.f.paths[i], "line": str(call.line)}
-            origin = "\n  origin: the rule of {op} for its input {op_input!r}, called at {line}".format(**known)
-        elif not found.trouble:
-            origin = "\n  each op's own rule is right: the mistake lies between them (.detach(), .data, a hook, a wrong formula)"
+    if blamed:
+        local_causes, known_more, origin = _origin(*blamed)
+        causes, known = local_causes or causes, known | known_more
+    elif isinstance(f, OnTape) and not found.trouble:
+        origin = ("\n  the rules of all ops on the tape are right: the mistake lies between them (.detach(), .data, a hook, "
+                  "a wrong formula, an op without a rule)")
+    return _error(text, causes, origin, known)
+
+
+def not_given(f: Function, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:
+    """The error for a derivative that gave nothing to compare: not of its input's shape, which is a cause in itself, or none."""
+    known = {"name": f.name, "order": order, "way": "the gradient"}
+    if isinstance(error, ShapeMismatch):
+        return _error(f"{f.name}: the gradient of {error.path} is not of its shape", [_failure(error)], "",
+                      known | {"input": error.path})
+    blamed = first_wrong(f, rng)
+    causes, known_more, origin = _origin(*blamed) if blamed else ([_failure(error.__cause__)], {}, "")
+    return _error(f"{f.name}: the gradient cannot be computed", causes, origin, known | known_more)
+
+
+def _origin(call: Call, local: Finding | Exception) -> tuple[list[Cause], dict, str]:
+    """What is known of the first op that is wrong: the causes, fields of the error, and a line of it."""
+    if isinstance(local, Finding):
+        i, causes = diagnose(local)
+        known = {"op_input": local.f.paths[i]}
+    else:
+        causes, known = [_failure(local)], {"op_input": getattr(local, "path", None)}
+    known |= {"op": call.op.name, "line": str(call.line)}
+    one = f"rule of {call.op.name} for its input {known['op_input']!r}" if known["op_input"] else f"rules of {call.op.name}"
+    return causes, known, f"\n  origin: the {one}, called at {call.line}"
+
+
+def _error(text: str, causes: list[Cause], origin: str, known: dict) -> GradientError:
     told = "".join(f"\n  cause: {cause.text}" for cause in causes or [NO_CAUSE])
     return GradientError(text + told + origin, causes=tuple(causes), cause=causes[0].kind if causes else None, **known)
 
 
-def of_another_shape(name: str, mismatch: ShapeMismatch) -> GradientError:
-    """The error for a derivative by hand that has not the shape of its input, which is a cause in itself."""
-    theirs, ours = mismatch.g.shape, mismatch.shape
+def _failure(error: Exception) -> Cause:
+    """Why a rule gave nothing that could be compared."""
+    if not isinstance(error, ShapeMismatch):
+        hint = (": a rule is also given Tensors, to be differentiated again, so write it with mg.exp, not np.exp"
+                if "support ufuncs" in str(error) else "")
+        return Cause("raises", f"the rule raises {type(error).__name__}: {error}{hint}")
+    if not hasattr(error.g, "shape"):
+        return Cause("shape", f"its gradient is a {type(error.g).__name__}, not an array of shape {error.shape}")
+    theirs, ours = tuple(error.g.shape), error.shape
     text = f"its gradient has shape {theirs}, and the input {ours}"
-    if len(theirs) >= len(ours) and all(n in (1, m) for n, m in zip(ours[::-1], theirs[::-1])):
-        cause = Cause("broadcast", f"{text}: the input was broadcast, and the sum over the axes it was stretched along forgotten")
-    elif theirs == ours[::-1]:
-        cause = Cause("transposed", f"{text}: it is transposed")
-    else:
-        cause = Cause("shape", text)
-    return GradientError(f"{name}: the gradient of {mismatch.path} is not of its shape\n  cause: {cause.text}", name=name,
-                         way="the gradient", input=mismatch.path, cause=cause.kind, causes=(cause,))
+    if stretched(ours, theirs):
+        return Cause("broadcast", f"{text}: the input was broadcast, and the sum over the axes it was stretched along forgotten")
+    return Cause("transposed", f"{text}: it is transposed") if theirs == ours[::-1] else Cause("shape", text)

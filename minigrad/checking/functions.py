@@ -14,7 +14,7 @@ import numpy as np
 from .. import ops
 from ..primitive import is_float
 from ..tensor import Node, Tensor, grad, no_grad, wrap
-from .tree import leaves, rebuilt
+from .tree import is_number, leaves, rebuilt
 
 
 class Function:
@@ -38,9 +38,9 @@ class Function:
         self.calls = 0
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        """All outputs in one vector."""
+        """All outputs in one vector.  (The function gets copies: it may write into them.)"""
         self.calls += 1
-        outputs = self.outputs(parts(x, self.shapes))
+        outputs = self.outputs(parts(x.copy(), self.shapes))
         self.y_names, self.y_shapes = [path for path, _ in outputs], [np.shape(a) for _, a in outputs]
         self.dtypes |= {str(a.dtype) for _, a in outputs if a.dtype.kind == "f"}
         return joined([a for _, a in outputs]).astype(complex if np.iscomplexobj(x) else np.float64)
@@ -84,10 +84,13 @@ class OnTape(Function):
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
-        ts = [wrap(a, Node(a.shape, a.dtype)) for a in parts(x, self.shapes)]
+        ts = [wrap(a, Node(a.shape, a.dtype)) for a in parts(x.copy(), self.shapes)]
         ys = [y for _, y in self.run(ts)]
         us = [wrap(a, None) for a in parts(u, [y.shape for y in ys])]
-        return joined([g.numpy() for g in _pull(ys, ts, us, again)])
+        try:
+            return joined([g.numpy() for g in _pull(ys, ts, us, again)])
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise NoGradient(str(error)) from error
 
     def derivative(self) -> OnTape:
         """The gradient as a function itself, of the inputs and of what it is multiplied by."""
@@ -137,40 +140,51 @@ def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
 
 
 class ByHand(Function):
-    """A function of NumPy arrays, and vjp(g, *inputs): one gradient for each of its inputs."""
+    """A function of NumPy arrays; by hand, its gradient(*inputs) if it is one number, else its vjp(g, *inputs)."""
     ways = (False,)
 
-    def __init__(self, f: Callable, vjp: Callable, tree: Sequence, inputs: Sequence[tuple[str, np.ndarray]], name: str):
+    def __init__(self, f: Callable, grad: Callable | None, vjp: Callable | None, tree: Sequence,
+                 inputs: Sequence[tuple[str, np.ndarray]], name: str):
         super().__init__(name, inputs)
-        self.f, self.vjp, self.tree, self.single = f, vjp, tree, True
+        self.f, self.grad, self.vjp, self.tree, self.single = f, grad, vjp, tree, True
 
     def outputs(self, arrays: list) -> list:
         y = self.f(*rebuilt(self.tree, iter(arrays)))
         self.single = not isinstance(y, (tuple, list))
         ys = [(f"output[{i}]", np.asarray(a)) for i, a in enumerate([y] if self.single else y)]
         if isinstance(y, Tensor) or any(a.dtype.kind not in "fc" for _, a in ys):
-            raise TypeError(f"{self.name} was given NumPy arrays, since a derivative came with it, and returned a "
+            raise TypeError(f"{self.name} was given NumPy arrays, since a derivative came with it, and returned one of type "
                             f"{type(y).__name__}: it must return a floating array, or a tuple of them")
         return ys
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
-        us = parts(u, self.y_shapes)
-        found = self.vjp(us[0] if self.single else us, *rebuilt(self.tree, iter(parts(x, self.shapes))))
-        found = [np.asarray(g, np.float64) for _, g in leaves(found if isinstance(found, (tuple, list, dict)) else [found])]
-        if len(found) != len(self.shapes):
-            raise TypeError(f"{self.name}: its derivative gave {len(found)} floating arrays for {len(self.shapes)} inputs, "
-                            f"{', '.join(self.paths)}: return one gradient for each, in order")
-        for path, g, shape in zip(self.paths, found, self.shapes):
-            if g.shape != shape:
-                raise ShapeMismatch(path, g, shape)
-        return joined(found)
+        us, given = parts(u.copy(), self.y_shapes), rebuilt(self.tree, iter(parts(x.copy(), self.shapes)))
+        if self.grad and u.size != 1:
+            raise TypeError(f"gradient= is for a function that gives one number, {self.name} gives {self.y_shapes}: give vjp=, "
+                            "which is called with the gradient of the output, too")
+        found = self.grad(*given) if self.grad else self.vjp(us[0] if self.single else us, *given)
+        found = found if isinstance(found, (tuple, list)) else [found]
+        named = {path: g for i, d in enumerate(found) for path, g in leaves(d, f"input {i}", is_number)}
+        if not set(self.paths) <= named.keys() and len(named) == len(self.paths):          # in other trees: one by one, then
+            named = dict(zip(self.paths, named.values()))
+        if not set(self.paths) <= named.keys():
+            raise TypeError(f"{self.name}: its derivative gave {len(named)} arrays for {len(self.paths)} floating inputs "
+                            f"({', '.join(self.paths)}): return one for each, in order")
+        for path, shape in zip(self.paths, self.shapes):
+            if named[path].shape != shape:
+                raise ShapeMismatch(path, named[path], shape)
+        return joined([named[path] for path in self.paths]) * (u if self.grad else 1)
 
 
-class ShapeMismatch(Exception):
+class NoGradient(Exception):
+    """There is no gradient to compare with: a rule raised an error, its cause, or gave what is not of the input's shape."""
+
+
+class ShapeMismatch(NoGradient):
     """A gradient that has not the shape of its input."""
 
-    def __init__(self, path: str, g: np.ndarray, shape: tuple):
+    def __init__(self, path: str, g: Any, shape: tuple):
         super().__init__(path)
         self.path, self.g, self.shape = path, g, shape
 
@@ -193,6 +207,13 @@ class AtNode(Function):
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         g = u.reshape(self.node.shape)
         pulled = self.node.step.pull(self.node, self.node.saved, wrap(g, None) if again else g, again)
-        pulled = [np.zeros(shape) if g is None else ops.sum_to(g.data if isinstance(g, Tensor) else g, shape)
-                  for g, shape in zip(pulled, self.shapes, strict=True)]
-        return joined(pulled)
+        for path, gx, shape in zip(self.paths, pulled, self.shapes, strict=True):
+            if gx is not None and not stretched(shape, getattr(gx, "shape", None)):
+                raise ShapeMismatch(path, gx, shape)
+        return joined([np.zeros(shape) if gx is None else ops.sum_to(gx.data if isinstance(gx, Tensor) else gx, shape)
+                       for gx, shape in zip(pulled, self.shapes)])
+
+
+def stretched(shape: tuple, reached: tuple | None) -> bool:
+    """Whether an array of `shape` can be broadcast to the shape `reached`."""
+    return reached is not None and len(shape) <= len(reached) and all(n in (1, m) for n, m in zip(shape[::-1], reached[::-1]))

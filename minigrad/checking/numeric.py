@@ -6,6 +6,7 @@ added what rounding does to a difference of two nearly equal numbers.  So the to
 """
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,25 +47,23 @@ def directional(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps:
     """The slope of u · f along one direction v; y is f's value where it starts, `noise` the error of u · f."""
     ahead, behind = (np.array([f.value(f.x + sign * h * v) for h in steps]) - y for sign in (1, -1))
     value, estimate = extrapolate((ahead - behind) @ u / (2 * steps), steps, noise)
-    value, estimate = _refined(f, u, v, value, estimate)
+    value, estimate = _refined(f, u, v, value, estimate, noise)
     return Slope(value, estimate, (ahead + behind) @ u / steps)
 
 
 def by_entry(f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray) -> tuple[Slope, np.ndarray]:
     """The slope of u · f along each of these entries of x, one by one; and what each output contributes: (entries, outputs)."""
-    with np.errstate(all="ignore"):             # a long step may leave the domain: the shorter ones decide
-        noise = measured_noise(f, y, u)
-        found = _by_entry(f, y, u, entries, np.maximum(1, abs(f.x[entries])), noise)
-        scale = max(abs(found[0].value[np.isfinite(found[0].value)]).max(initial=0), abs(u * y).sum())
-        poor = np.flatnonzero(~(found[0].estimate <= 1e-6 * scale) | (found[0].bend != 0))
-        if len(poor):                           # perhaps the steps were too long for where they started: log near 0
-            size = abs(f.x[entries[poor]])
-            finer = _by_entry(f, y, u, entries[poor], np.where((size < 1) & (size > 0), size, 1) / 10, noise)
-            smooth = (finer[0].bend == 0) & (finer[0].estimate <= 1e-6 * np.maximum(scale, abs(finer[0].value)))
-            better = np.where(found[0].bend[poor] != 0, smooth,
-                              (finer[0].bend != 0) | (finer[0].estimate < found[0].estimate[poor]))
-            for old, new in zip((*found[0], found[1]), (*finer[0], finer[1]), strict=True):
-                old[poor[better]] = new[better]
+    noise = measured_noise(f, y, u)
+    found = _by_entry(f, y, u, entries, np.maximum(1, abs(f.x[entries])), noise)
+    scale = max(abs(found[0].value[np.isfinite(found[0].value)]).max(initial=0), abs(u * y).sum())
+    poor = np.flatnonzero(~(found[0].estimate <= 1e-6 * scale) | (found[0].bend != 0))
+    if len(poor):                               # perhaps the steps were too long for where they started: log near 0
+        size = abs(f.x[entries[poor]])
+        finer = _by_entry(f, y, u, entries[poor], np.where((size < 1) & (size > 0), size, 1) / 10, noise)
+        smooth = (finer[0].bend == 0) & (finer[0].estimate <= 1e-6 * np.maximum(scale, abs(finer[0].value)))
+        better = np.where(found[0].bend[poor] != 0, smooth, (finer[0].bend != 0) | (finer[0].estimate < found[0].estimate[poor]))
+        for old, new in zip((*found[0], found[1]), (*finer[0], finer[1]), strict=True):
+            old[poor[better]] = new[better]
     return found
 
 
@@ -85,7 +84,7 @@ def _by_entry(f, y, u, entries, scale, noise):
     for j, i in enumerate(entries):
         v = np.zeros_like(f.x)
         v[i] = 1
-        value[j], estimate[j] = _refined(f, u, v, value[j], estimate[j])
+        value[j], estimate[j] = _refined(f, u, v, value[j], estimate[j], noise)
     return Slope(value, estimate, _bend(moved, bends, 100 * noise / scale / THOROUGH[-1])), contributions
 
 
@@ -99,19 +98,22 @@ def _bend(moved, bends, noise):
     return bend
 
 
-def _refined(f, u, v, value, estimate):
+def _refined(f, u, v, value, estimate, noise):
     """The complex step, exact but for rounding (Squire & Trapp 1998), if f takes complex numbers and was not misled by them.
 
     No Tensor is complex, so that is for functions of NumPy arrays only; abs, comparisons and the like are found out because
-    they disagree with the real differences.
+    they disagree with the real differences.  Rounding is that of the whole, `noise`, and not of this slope alone: where large
+    numbers cancel (1 - tanh² far from 0) a small slope is right to fewer digits, and so is the best gradient by hand.
     """
     if isinstance(f, ByHand):
         try:
-            exact = f.value(f.x + 1e-100j * v).imag @ u / 1e-100
-        except (TypeError, ValueError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")                                # that the imaginary part is cast away
+                exact = f.value(f.x + 1e-100j * v).imag @ u / 1e-100
+        except Exception:                       # whatever it is that f says of complex numbers
             return value, estimate
         if abs(exact - value) <= estimate:
-            return exact, min(estimate, 64 * EPS * abs(exact))
+            return exact, min(estimate, 64 * EPS * abs(exact) + 16 * noise)
     return value, estimate
 
 

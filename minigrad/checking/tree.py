@@ -4,7 +4,7 @@ Floating arrays, Tensors and numbers are leaves to be nudged.  All else (integer
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -12,7 +12,17 @@ import numpy as np
 
 from ..nn.module import Module
 from ..primitive import is_float
-from ..tensor import Tensor
+from ..tensor import Node, Tensor
+
+
+def is_floating(x: Any) -> bool:
+    """Whether x is a floating array, Tensor or number."""
+    return isinstance(x, float) or isinstance(x, (np.ndarray, np.generic, Tensor)) and is_float(x.dtype)
+
+
+def is_number(x: Any) -> bool:
+    """Whether x is an array or number of any kind, of whichever library: what may stand for a gradient."""
+    return isinstance(x, (int, float)) or hasattr(x, "__array__")
 
 
 def prepared(tree: Any) -> Any:
@@ -22,24 +32,30 @@ def prepared(tree: Any) -> Any:
     return _like(tree, [prepared(child) for _, child in _children(tree)]) if _children(tree) else tree
 
 
-def leaves(tree: Any, path: str = "input") -> Iterator[tuple[str, np.ndarray]]:
-    """(path as one would type it, float64 array) for each floating leaf."""
+def leaves(tree: Any, path: str = "input", is_leaf: Callable = is_floating) -> Iterator[tuple[str, np.ndarray]]:
+    """(path as one would type it, float64 array) for each leaf."""
     if isinstance(tree, Module):
         for name, p in tree.named_parameters():
-            yield f"{path}.{name}", p.numpy().copy()
-    elif isinstance(tree, float) or hasattr(tree, "dtype") and is_float(tree.dtype):
-        yield path, np.array(tree.numpy() if isinstance(tree, Tensor) else tree, np.float64)
+            if p.requires_grad:
+                yield f"{path}.{name}", p.numpy().copy()
+    elif is_leaf(tree):
+        yield path, np.asarray(tree.numpy() if isinstance(tree, Tensor) else tree, np.float64).copy()
     for key, child in _children(tree):
-        yield from leaves(child, f"{path}[{key!r}]")
+        yield from leaves(child, f"{path}[{key!r}]", is_leaf)
 
 
 def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
-    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over value and tape node."""
+    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over value and tape node.
+
+    They always have a node: BatchNorm takes one without for frozen, and would then compute something else.
+    """
     if isinstance(tree, Module):
-        for (_, p), t in zip(tree.named_parameters(), values):
-            p.data, p.node = t.data, t.node
+        for p in tree.parameters():
+            if p.requires_grad:
+                t = next(values)
+                p.data, p.node = t.data, t.node or Node(t.shape, t.dtype)
         return tree
-    if isinstance(tree, float) or hasattr(tree, "dtype") and is_float(tree.dtype):
+    if is_floating(tree):
         return next(values)
     return _like(tree, [rebuilt(child, values) for _, child in _children(tree)]) if _children(tree) else tree
 

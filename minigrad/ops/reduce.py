@@ -140,7 +140,13 @@ log_softmax.defvjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
 
 
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`."""
+    """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`.
+
+    Raises:
+        ValueError: `shape` does not broadcast to x.shape.
+    """
     lead = len(x.shape) - len(shape)
+    if lead < 0 or [n for n, m in zip(shape, x.shape[lead:]) if n not in (1, m)]:
+        raise ValueError(f"a gradient of shape {tuple(x.shape)} is not one for an input of shape {tuple(shape)}")
     stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)
     return reshape(sum(x, tuple(range(lead)) + stretched, False), tuple(shape))
