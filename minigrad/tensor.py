@@ -364,6 +364,8 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     """The bare array of whatever a user may give; Python floats, alone or in lists, become float32."""
     if isinstance(data, Tensor):
         data = data.data
+        if dtype is None and device is None:
+            return data
     if isinstance(data, (bool, int, float, str, list, tuple)) and not isinstance(data, np.generic):
         data = np.array([as_array(item) if isinstance(item, Tensor) else item for item in data]
                         if isinstance(data, (list, tuple)) else data)

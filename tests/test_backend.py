@@ -30,6 +30,12 @@ def test_what_is_no_array(thing):
         backend.of(thing)
 
 
+def test_an_array_of_another_library_has_a_way_in():
+    foreign = type("Foreign", (), {"__dlpack__": lambda self: None, "__module__": "elsewhere"})()
+    with pytest.raises(TypeError, match=r"elsewhere.Foreign is another library's array: mg.from_dlpack\(x\)"):
+        backend.of(foreign)
+
+
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:0", None])
 def test_an_unknown_device(name):
     with pytest.raises(ValueError, match=f"device {name!r} is not known: type \"cpu\" or \"cuda\""):

@@ -124,6 +124,9 @@ def _unfamiliar(array: Array) -> Backend | None:
     for kind, backend in _by_type.items():
         if isinstance(array, kind):
             return backend
+    if hasattr(array, "__dlpack__"):
+        raise TypeError(f"a {type(array).__module__}.{type(array).__name__} is another library's array: mg.from_dlpack(x) makes "
+                        "a Tensor of it, on the same memory")
     raise TypeError(f"{type(array).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
 
 

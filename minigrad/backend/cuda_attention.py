@@ -1,9 +1,10 @@
-"""Attention on a GPU without a matrix of scores (cuda/attention.cu): in memory, what it takes is as long as the sequence, no more.
+"""Attention on a GPU without a matrix of scores (cuda/attention.cu): its memory grows as the sequence does, not as its square.
 
 For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.
 """
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,29 @@ def tile(size: int) -> int:
     return 64 if size <= 64 else 32
 
 
+def shared_memory(size: int, tiles: int, squares: int) -> int:
+    """Bytes of a block that has so many tiles, and squares of scores, for heads of this size."""
+    return 4 * tile(size) * (tiles * (size + 1) + squares * (tile(size) + 1))
+
+
+@functools.cache
+def _most_shared_memory(device: int) -> int:
+    import cupy
+    return cupy.cuda.runtime.deviceGetAttribute(97, device)  # cudaDevAttrMaxSharedMemoryPerBlockOptin
+
+
+def _has_kernel(xp: Any, q: Array, v: Array) -> bool:
+    size = _rounded(q, v)
+    return q.dtype != np.float64 and bool(size) and shared_memory(size, 4, 2) <= _most_shared_memory(xp.cuda.runtime.getDevice())
+
+
+def _rounded(q: Array, v: Array) -> int:
+    """The size of a head, rounded up to one there is a kernel for; 0 if there is none."""
+    return next((size for size in SIZES if size >= max(q.shape[-1], v.shape[-1])), 0)
+
+
 def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
-    if q.dtype == np.float64 or max(q.shape[-1], v.shape[-1]) > SIZES[-1]:
+    if not _has_kernel(xp, q, v):
         return kernels.attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal)
     shape, lead = (*q.shape[:-1], v.shape[-1]), q.shape[:-2]
     q, k, v = (_heads(xp, x, q.dtype) for x in (q, k, v))
@@ -35,7 +57,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     y = xp.empty_like(q, shape=(*q.shape[:-1], shape[-1]))   # it lies in memory as q does, so that merging the heads is free
     log_sum = xp.empty(q.shape[:-1], np.float32)
     call = _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal)
-    _run("attention", call, q, q.shape[2], tiles=2, squares=1)
+    _run("attention", call, q, v, q.shape[2], tiles=2, squares=1)
     return y.reshape(shape), (q, k, v, y, mask, keep, log_sum, lead)
 
 
@@ -49,11 +71,11 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
     call["dots"] = dots.data.ptr
     for name, x in (("gy", g), ("gq", gq), ("gk", gk), ("gv", gv)):
         call[name] = _steps(x)
-    _run("attention_dots", call, q, q.shape[2], per_block=256)
+    _run("attention_dots", call, q, v, q.shape[2], per_block=256)
     if wanted[0]:
-        _run("attention_gq", call, q, q.shape[2], tiles=4, squares=1)
+        _run("attention_gq", call, q, v, q.shape[2], tiles=4, squares=1)
     if wanted[1] or wanted[2]:
-        _run("attention_gkv", call, q, k.shape[2], tiles=4, squares=2)
+        _run("attention_gkv", call, q, v, k.shape[2], tiles=4, squares=2)
     return tuple(x.reshape(*lead, *x.shape[2:]) if want else None for x, want in zip((gq, gk, gv), wanted))
 
 
@@ -70,6 +92,7 @@ def _steps(x: Array) -> tuple:
 
 
 def _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal):
+    """All that a kernel is told; of the gradients nothing yet."""
     call = np.zeros((), CALL)
     for name, x in (("q", q), ("k", k), ("v", v), ("y", y)):
         call[name] = _steps(x)
@@ -83,14 +106,14 @@ def _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal):
     return call
 
 
-def _run(name: str, call: np.ndarray, q: Array, rows: int, per_block: int = 0, tiles: int = 0, squares: int = 0) -> None:
+def _run(name: str, call: np.ndarray, q: Array, v: Array, rows: int, per_block: int = 0, tiles: int = 0,
+         squares: int = 0) -> None:
     """A block for every tile of `rows`, of each head of each batch; it has so many tiles and squares of scores in its memory."""
-    size = next(size for size in SIZES if size >= max(call["size"], call["value_size"]))
-    side = tile(size)
-    shared = 4 * (tiles * side * (size + 1) + squares * side * (side + 1))
-    grid = -(-rows // (per_block or side)), q.shape[1], q.shape[0]
+    size = _rounded(q, v)
+    shared = shared_memory(size, tiles, squares)
+    grid = -(-rows // (per_block or tile(size))), q.shape[1], q.shape[0]
     if all(grid):
-        run = kernel("attention", name, q.dtype, D=size, TILE=side)
+        run = kernel("attention", name, q.dtype, D=size, TILE=tile(size))
         run.max_dynamic_shared_size_bytes = shared
         run(grid, (256,), (call[()],), shared_mem=shared)
 

@@ -1,7 +1,8 @@
-"""Compile every kernel for GPUs that need not be there, and print what each would take of one: `python -m minigrad.backend.cuda_compile`.
+"""Compile every kernel for GPUs that need not be there, and print what each would take of one.
 
-NVIDIA's compiler (pip install nvidia-cuda-nvrtc nvidia-cuda-runtime) runs without a GPU and without a driver, as far as machine
-code.  A kernel for which the registers do not suffice would spill them to memory, at each step of a loop: that is an error here.
+`make nvrtc`, or `python -m minigrad.backend.cuda_compile`.  NVIDIA's compiler (pip install nvidia-cuda-nvrtc
+nvidia-cuda-runtime) runs without a GPU and without a driver, as far as machine code.  A kernel for which the registers do not
+suffice would spill them to memory, at each step of a loop: that is an error here.
 """
 from __future__ import annotations
 
@@ -55,13 +56,14 @@ def costs(text: str, dtype: str, architecture: str) -> list[Cost]:
     for part in log.getvalue().split("Compiling entry function '")[1:]:
         registers, shared = re.search(r"Used (\d+) registers", part), re.search(r"(\d+) bytes smem", part)
         spilled = sum(map(int, re.findall(r"(\d+) bytes (?:stack|spill)", part)))
-        found.append(Cost(part[:part.index("'")], dtype, architecture, int(registers[1]), int(shared[1]) if shared else 0, spilled))
+        found.append(Cost(part[:part.index("'")], dtype, architecture, int(registers[1]), int(shared[1]) if shared else 0,
+                          spilled))
     return found
 
 
 def main() -> int:
     """Print the table; 1 if any kernel spills."""
-    everything = [cost for dtype, text in sources() for architecture in ARCHITECTURES for cost in costs(text, dtype, architecture)]
+    everything = [cost for dtype, text in sources() for name in ARCHITECTURES for cost in costs(text, dtype, name)]
     print(f"{'kernel':32}{'dtype':12}" + "".join(f"sm_{a + ': registers, shared, spilled':36}" for a in ARCHITECTURES))
     table: dict[tuple[str, str], list[Cost]] = {}
     for cost in everything:

@@ -38,7 +38,8 @@ def gemm(a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta:
                                                                                    if out is not None else ""))
     if out is None:
         out = cupy.empty((*lead, m, n), a.dtype)
-    if not out.size:
+    if not out.size or not k:                   # a sum of nothing
+        out[...] = beta * out if beta else 0
         return out
     if b.ndim == 2 < a.ndim and a.flags.c_contiguous and out.flags.c_contiguous:             # a stack of rows, times one matrix
         gemm(a.reshape(-1, k), b, out.reshape(-1, n), alpha, beta)
@@ -106,8 +107,8 @@ def _cublas() -> ctypes.CDLL:
     from cupy_backends.cuda.libs import cublas  # noqa: F401  this loads it
     library = ctypes.CDLL(f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
     pointer, int32, int64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
-    matrix = [pointer, int32, int32, int64]     # address, type, row, apart
-    library.cublasGemmStridedBatchedEx.argtypes = [pointer, *[int32] * 5, pointer, *matrix, *matrix, pointer, *matrix, *[int32] * 3]
+    matrix, flags = [pointer, int32, int32, int64], [int32] * 3                # address, type, row, apart
+    library.cublasGemmStridedBatchedEx.argtypes = [pointer, *[int32] * 5, pointer, *matrix, *matrix, pointer, *matrix, *flags]
     library.cublasSetStream_v2.argtypes = [pointer, pointer]
     library.cublasSetWorkspace_v2.argtypes = [pointer, pointer, ctypes.c_size_t]
     return library

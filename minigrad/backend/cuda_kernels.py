@@ -15,7 +15,7 @@ from .cuda_source import THREADS, for_each, for_rows, kernel, wide
 
 
 def softmax_forward(xp, x, axis, name):
-    x = xp.ascontiguousarray(x)
+    x = xp.asarray(x, order="C")                # (ascontiguousarray would give a number without axes one)
     y = xp.empty_like(x)
     _along(name, axis, y, x)
     return y, y
@@ -23,12 +23,12 @@ def softmax_forward(xp, x, axis, name):
 
 def softmax_backward(xp, g, y, wanted, axis, name):
     gx = xp.empty_like(y)
-    _along(f"{name}_backward", axis, gx, xp.ascontiguousarray(g), y)
+    _along(f"{name}_backward", axis, gx, xp.ascontiguousarray(g, y.dtype), y)
     return gx,
 
 
 def _along(name, axis, y, *arrays):
-    n, apart = y.shape[axis], math.prod(y.shape[axis:][1:])
+    n, apart = y.shape[axis] if y.ndim else 1, math.prod(y.shape[axis:][1:])
     for_rows("softmax", name, y.dtype, y.size // (n or 1), n, y, *arrays, np.int32(n), np.int64(apart))
 
 
@@ -43,7 +43,7 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
     x, weight, moments = saved
-    g, gx, rows, n = xp.ascontiguousarray(g), None, moments.shape[1], x.shape[-1]
+    g, gx, rows, n = xp.ascontiguousarray(g, x.dtype), None, moments.shape[1], x.shape[-1]
     if wanted[0]:
         gx = xp.empty_like(x)
         for_rows("layer_norm", "layer_norm_backward", x.dtype, rows, n, gx, g, x, weight, *moments, np.int32(n))
@@ -78,14 +78,14 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
 def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction):
     x, target, weight, log_sum, share, total = saved
     (rows, n), gx, real = x.shape, xp.empty_like(x), wide(x.dtype)
-    for_rows("cross_entropy", "cross_entropy_backward", x.dtype, rows, n, gx, xp.ascontiguousarray(g), total, x, log_sum, share,
-             target, weight, None if weight is None else weight.sum(), np.int64(ignore_index), real(label_smoothing),
+    for_rows("cross_entropy", "cross_entropy_backward", x.dtype, rows, n, gx, xp.ascontiguousarray(g, x.dtype), total, x, log_sum,
+             share, target, weight, None if weight is None else weight.sum(), np.int64(ignore_index), real(label_smoothing),
              np.int32(n), np.int32(reduction == "none"))
     return gx,
 
 
 def gelu_forward(xp, x, approximate):
-    x = xp.ascontiguousarray(x)
+    x = xp.asarray(x, order="C")
     y = xp.empty_like(x)
     _gelu("gelu", approximate, y, x)
     return y, x
@@ -93,7 +93,7 @@ def gelu_forward(xp, x, approximate):
 
 def gelu_backward(xp, g, x, wanted, approximate):
     gx = xp.empty_like(x)
-    _gelu("gelu_backward", approximate, gx, xp.ascontiguousarray(g), x)
+    _gelu("gelu_backward", approximate, gx, xp.ascontiguousarray(g, x.dtype), x)
     return gx,
 
 
@@ -103,7 +103,7 @@ def _gelu(name, approximate, y, *arrays):
 
 
 def dropout_forward(xp, x, keep, p):
-    x, keep = xp.ascontiguousarray(x), xp.ascontiguousarray(xp.broadcast_to(keep, x.shape))
+    x, keep = xp.asarray(x, order="C"), xp.ascontiguousarray(xp.broadcast_to(keep, x.shape))
     y = xp.empty_like(x)
     for_each("elementwise", "dropout", x.dtype, x.size, y, x, keep, np.int64(x.size), wide(x.dtype)(1 / (1 - p)))
     return y, None
@@ -123,6 +123,11 @@ def embedding_backward(xp, g, shape, wanted, ids):
     return gw,
 
 
+def square_sum(xp, array):
+    """Σ array², in at least float32; not as a product of vectors, which CuPy refuses to record into a CUDA graph."""
+    return xp.square(array.astype(wide(array.dtype), copy=False)).sum()
+
+
 table = {
     **cuda_gemm.table,
     **cuda_attention.table,
@@ -136,4 +141,5 @@ table = {
     "dropout": Kernel(dropout_forward, dropout_backward),
     "embedding": Kernel(kernels.embedding_forward, embedding_backward),
     "keep_mask": keep_mask,
+    "square_sum": square_sum,
 }

@@ -17,38 +17,43 @@ BLOCKS = 512                                    # for one parameter, however lar
 def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     """kernels.adam_step, for each (param, grad, m, v)."""
     unbias = math.sqrt(1 - beta2**step)
-    _together(xp, "adam", rows, (beta1, beta2, eps, lr * unbias / (1 - beta1**step), unbias,
-                                 1 - lr * weight_decay if decoupled else 1, 0 if decoupled else weight_decay))
+    numbers = (beta1, beta2, eps, lr * unbias / (1 - beta1**step), unbias, 1 - lr * weight_decay if decoupled else 1,
+               0 if decoupled else weight_decay)
+    for row in _at_once(xp, "adam", rows, numbers):
+        kernels.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
+                          step=step)
 
 
 def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, first):
     """kernels.sgd_step, for each (param, grad, velocity)."""
-    _together(xp, "sgd", rows, (lr, momentum, dampening, weight_decay), np.bool_(nesterov), np.bool_(first))
+    for row in _at_once(xp, "sgd", rows, (lr, momentum, dampening, weight_decay), np.bool_(nesterov), np.bool_(first)):
+        kernels.sgd_step(xp, *row, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+                         first=first)
 
 
-def _together(xp: Any, name: str, rows: list[tuple[Array | None, ...]], numbers: tuple, *flags: np.bool_) -> None:
-    """Run a kernel on arrays that may be written to where they lie, as many at a time as it takes, those of a dtype together."""
-    by_dtype: dict[np.dtype, list] = {}
+def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.bool_) -> list[tuple]:
+    """Run a kernel on the arrays of each row, which it writes into; what is left are the rows not in order in memory."""
+    alike: dict[np.dtype, list[tuple]] = {}
+    left = []
     for row in rows:
-        by_dtype.setdefault(row[0].dtype, []).append(row)
-    for dtype, alike in by_dtype.items():
-        for start in range(0, len(alike), MOST):
-            tensors, kept = np.zeros((), TENSORS), []
-            for k, (param, grad, *memory) in enumerate(alike[start:start + MOST]):
-                kept.append(xp.ascontiguousarray(grad, dtype))                 # until the kernel has been asked for
-                for field, array in zip(TENSORS.names, (param, kept[-1], *memory)):
-                    tensors[field][k] = 0 if array is None else array.data.ptr
-                tensors["size"][k] = param.size
-            blocks = min(BLOCKS, -(-int(tensors["size"].max()) // THREADS))
-            if blocks:
-                kernel("optimizers", name, dtype)((blocks, len(kept)), (THREADS,), (tensors[()], *map(wide(dtype), numbers), *flags))
+        in_order = all(a is None or a.flags.c_contiguous for a in (row[0], *row[2:]))
+        (alike.setdefault(row[0].dtype, []) if in_order else left).append(row)
+    for dtype, rows in alike.items():
+        for start in range(0, len(rows), MOST):
+            _run(xp, name, dtype, rows[start:start + MOST], (*map(wide(dtype), numbers), *flags))
+    return left
 
 
-def adam_step(xp, *arrays, **options):
-    if all(array.flags.c_contiguous for array in arrays if array is not arrays[1]):
-        adam_steps(xp, [arrays], **options)
-    else:
-        kernels.adam_step(xp, *arrays, **options)
+def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple[Array | None, ...]], numbers: tuple) -> None:
+    tensors = np.zeros((), TENSORS)
+    rows = [(param, xp.ascontiguousarray(grad, dtype), *memory) for param, grad, *memory in rows]
+    for k, row in enumerate(rows):
+        for field, array in zip(TENSORS.names, row):
+            tensors[field][k] = 0 if array is None else array.data.ptr
+        tensors["size"][k] = row[0].size
+    blocks = min(BLOCKS, -(-int(tensors["size"].max()) // THREADS))
+    if blocks:
+        kernel("optimizers", name, dtype)((blocks, len(rows)), (THREADS,), (tensors[()], *numbers))
 
 
-table = {"adam_steps": adam_steps, "sgd_steps": sgd_steps, "adam_step": adam_step}
+table = {"adam_steps": adam_steps, "sgd_steps": sgd_steps}
