@@ -46,8 +46,11 @@ def test_a_gradient_that_does_not_lie_in_order():
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_kernel_of_one_is_not_copied(monkeypatch):
-    x, weight, shared, multiply = R(1, 3, 4, 5), R(4, 3, 1, 1), [], np.matmul
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("samples", [1, 5])
+def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, cores):
+    monkeypatch.setattr(kernels, "CORES", cores)
+    x, weight, shared, multiply = R(samples, 3, 4, 5), R(4, 3, 1, 1), [], np.matmul
     monkeypatch.setattr(np, "matmul", lambda a, b, **out: shared.append(np.shares_memory(b, x)) or multiply(a, b, **out))
     kernels.conv_forward(np, x, weight, None, POINT, 1)
     assert shared and all(shared)

@@ -20,6 +20,8 @@ SPACE = 1 << 18                                 # entries laid down at a time, w
 def pieces(at: Geometry, samples: int, channels: int, spaces: int = 1) -> list[tuple[slice, slice]]:
     """(some samples, some rows of places), as many as are laid down in so many times SPACE, and some for every core."""
     limit, row = spaces * SPACE, max(1, channels * at.kw * at.sh * at.W)
+    if at.sees_itself:                          # a 1 × 1 kernel: nothing is laid down, and the samples lie apart
+        limit = row * at.H
     many = max(1, min(limit // (row * at.H), -(-samples // CORES)))
     rows = max(1, min(limit // row, at.H if samples > 1 else -(-at.H // CORES)))
     return [(slice(n, n + many), slice(i, min(i + rows, at.H))) for n in range(0, samples, many) for i in range(0, at.H, rows)]
@@ -38,8 +40,9 @@ def laid_down(x: np.ndarray, rows: slice, at: Geometry) -> np.ndarray:
         padded = np.zeros((len(image), h * at.sh, len(x), wide), x.dtype)
         padded[:, there, :, inside] = image
     channel, row, n, column = padded.strides
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(
-        padded, (len(image), at.kw, at.sh, h, len(x), at.W), (channel, column * at.dw, row, row * at.sh, n, column * at.sw)))
+    seen = np.lib.stride_tricks.as_strided(
+        padded, (len(image), at.kw, at.sh, h, len(x), at.W), (channel, column * at.dw, row, row * at.sh, n, column * at.sw))
+    return seen if at.sees_itself else np.ascontiguousarray(seen)
 
 
 def walk(columns: np.ndarray, groups: int, count: int, at: Geometry) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ class Geometry:
         self.height, self.width = (*size, 1)[:2]
         self.H = (self.top + self.height + bottom - self.dh * (self.kh - 1) - 1) // self.sh + 1
         self.W = (self.left + self.width + right - self.dw * (self.kw - 1) - 1) // self.sw + 1
+        self.sees_itself = self.kh == self.kw == self.sh == self.sw == 1 and (self.H, self.W) == (self.height, self.width)
 
 
 def overlap(first: int, count: int, size: int) -> tuple[slice, slice]:
