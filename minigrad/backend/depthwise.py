@@ -14,7 +14,7 @@ import numpy as np
 from .geometry import Geometry, overlap, phases
 from .numpy_kernels import CORES, share
 
-GROUP = 1 << 16                                 # entries worked on at a time, which stay in a core's cache
+GROUP = 1 << 17                                 # entries worked on at a time, which stay in a core's cache
 
 
 class Rows:

@@ -199,19 +199,23 @@ def by_samples(name: str, share: Callable, cores: int) -> Kernel:
     def forward(xp, gates, *rest):
         T, B, width = gates.shape
         step = max(1, -(-B // cores) if B * width >= SHARED else B)
-        parts = [slice(i, i + step) for i in range(0, max(B, 1), step)]
+        parts, H = [slice(i, i + step) for i in range(0, max(B, 1), step)], rest[0].shape[1]
+        y = xp.empty((T, B, 2, H) if states == 2 else (T, B, H), gates.dtype)
 
         def work(part):
             first = (state[part] for state in rest[weights:weights + states])
-            return kernel.forward(xp, gates[:, part], *rest[:weights], *first, *masked(part, *rest[weights + states:]))
-        found = each(work, parts)
-        return xp.concatenate([y for y, _ in found], 1), [(part, saved) for part, (_, saved) in zip(parts, found)]
+            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *masked(part, *rest[weights + states:]))
+            return part, saved
+        return y, (each(work, parts), gates.shape)
 
     def backward(xp, g, saved, wanted, *options):
+        dz = xp.empty(saved[1], g.dtype)
+
         def work(one):
             part, saved = one
-            return kernel.backward(xp, g[:, part], saved, wanted, *masked(part, *options))
-        dz, *rest = zip(*each(work, saved))
-        return (xp.concatenate(dz, 1), *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
+            dz[:, part], *more = kernel.backward(xp, g[:, part], saved, wanted, *masked(part, *options))
+            return more
+        rest = list(zip(*each(work, saved[0])))
+        return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
                 *(xp.concatenate(parts) for parts in rest[weights:]))
     return Kernel(forward, backward)
