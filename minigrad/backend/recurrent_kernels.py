@@ -203,8 +203,8 @@ def by_samples(name: str, share: Callable, cores: int) -> Kernel:
         y = xp.empty((T, B, 2, H) if states == 2 else (T, B, H), gates.dtype)
 
         def work(part):
-            first = (state[part] for state in rest[weights:weights + states])
-            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *masked(part, *rest[weights + states:]))
+            first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])
+            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options)
             return part, saved
         return y, (each(work, parts), gates.shape)
 
