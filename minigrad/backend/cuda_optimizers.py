@@ -17,7 +17,7 @@ BLOCKS = 512                                    # for one parameter, however lar
 def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     """kernels.adam_step, for each (param, grad, m, v)."""
     unbias = math.sqrt(1 - beta2**step)
-    numbers = (beta1, beta2, eps, lr * unbias / (1 - beta1**step), unbias, 1 - lr * weight_decay if decoupled else 1,
+    numbers = (1 - beta1, beta2, 1 - beta2, eps, lr * unbias / (1 - beta1**step), unbias, 1 - lr * weight_decay if decoupled else 1,
                0 if decoupled else weight_decay)
     for row in _at_once(xp, "adam", rows, numbers):
         kernels.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
@@ -26,7 +26,7 @@ def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step
 
 def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, first):
     """kernels.sgd_step, for each (param, grad, velocity)."""
-    for row in _at_once(xp, "sgd", rows, (lr, momentum, dampening, weight_decay), np.bool_(nesterov), np.bool_(first)):
+    for row in _at_once(xp, "sgd", rows, (lr, momentum, 1 - dampening, weight_decay), np.bool_(nesterov), np.bool_(first)):
         kernels.sgd_step(xp, *row, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
                          first=first)
 

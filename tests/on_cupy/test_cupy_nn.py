@@ -134,7 +134,7 @@ def weights_after(kind, options, device):
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", ""))
 def test_an_optimiser(kind, options):
     for ours, numpys in zip(weights_after(kind, options, "cuda"), weights_after(kind, options, "cpu"), strict=True):
-        np.testing.assert_allclose(ours, numpys, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ours, numpys, rtol=1e-5, atol=1e-6)
 
 
 def test_every_optimiser_is_here():
