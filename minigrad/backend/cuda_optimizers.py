@@ -17,8 +17,8 @@ BLOCKS = 512                                    # for one parameter, however lar
 def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     """kernels.adam_step, for each (param, grad, m, v)."""
     unbias = math.sqrt(1 - beta2**step)
-    numbers = (1 - beta1, beta2, 1 - beta2, eps, lr * unbias / (1 - beta1**step), unbias, 1 - lr * weight_decay if decoupled else 1,
-               0 if decoupled else weight_decay)
+    numbers = (1 - beta1, beta2, 1 - beta2, eps, lr * unbias / (1 - beta1**step), unbias,
+               1 - lr * weight_decay if decoupled else 1, 0 if decoupled else weight_decay)
     for row in _at_once(xp, "adam", rows, numbers):
         kernels.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
                           step=step)
