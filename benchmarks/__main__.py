@@ -10,9 +10,10 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from .pairing import fix_threads, table
+from .pairing import cores, fix_threads, table
 
-WORKLOADS = "import_time", "one_op", "layers", "resnet", "minilm_step", "loading", "generation", "demo"
+WORKLOADS = ("mlp", "cnn", "gpt", "minilm_step", "bert_base", "resnet", "lstm", "one_op", "import_time", "layers", "loading",
+             "generation", "demo")
 ON_REQUEST = {"demo"}                           # takes many minutes
 BUSY = 0.5                                      # programs waiting for a core, on average, above which figures are provisional
 
@@ -21,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks", description="minigrad beside torch, on the same cores, in turns")
     parser.add_argument("workloads", nargs="*", metavar="workload", help=f"{', '.join(WORKLOADS)}; by default all but demo")
     parser.add_argument("--rounds", type=int, help="how many pairs to measure; each workload has its own default")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for each side; all cores by default")
+    parser.add_argument("--threads", type=int, default=cores(), help="for each side; all cores by default")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/DATE.md as well")
     asked = parser.parse_args()
     if unknown := set(asked.workloads) - set(WORKLOADS):

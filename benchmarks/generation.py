@@ -76,7 +76,5 @@ def run(rounds: int = 7) -> list[Row]:
         with sides(with_minigrad, with_torch, products_alone, given=(given,), tolerance=0) as works:
             mine, torchs, floor = ([seconds / given.new for seconds in side] for side in in_turns(*works, rounds=rounds))
             ours, theirs, _ = works
-    return [Row(f"GPT-2 small, a token of {given.new} after {given.prompt}", mine, torchs, goal=0.66),
-            Row("… beside its products alone", mine, floor, beside="NumPy"),
-            Row("… torch's beside the same", torchs, floor, beside="NumPy"),
-            Row("… peak memory of the process", [ours.peak], [theirs.peak], unit="B")]
+    return [Row(f"GPT-2 small, a token of {given.new} after {given.prompt}", mine, torchs, goal=0.66, products=floor,
+                memory=(ours.peak, theirs.peak))]

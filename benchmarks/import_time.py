@@ -20,4 +20,4 @@ def seconds(module: str, cache: str) -> float:
 def run(rounds: int = 25) -> list[Row]:
     with TemporaryDirectory() as cache:         # filled in the warm-up
         ours, theirs = in_turns(partial(seconds, "minigrad", cache), partial(seconds, "numpy", cache), rounds=rounds)
-    return [Row("import minigrad", ours, theirs, goal=1.3, beside="import numpy")]
+    return [Row("import minigrad", ours, theirs, goal=1.2, beside="import numpy")]

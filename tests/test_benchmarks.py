@@ -4,7 +4,23 @@ import sys
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import generation, gpu, gpu_steps, layers, loading, minilm_step, one_op, pairing
+from benchmarks import (
+    bert_base,
+    cnn,
+    generation,
+    gpt,
+    gpu,
+    gpu_steps,
+    layers,
+    loading,
+    lstm,
+    minilm_step,
+    mlp,
+    one_op,
+    pairing,
+    resnet,
+    training,
+)
 
 
 def test_a_row_judges_by_the_middle_half_of_its_ratios():
@@ -16,6 +32,12 @@ def test_a_row_judges_by_the_middle_half_of_its_ratios():
     assert verdict(0.5, 0.8, 1.1) == "met, noisy"
     assert verdict(0.5, 0.8, 1.1, goal=None) == "noisy"
     assert pairing.Points("w", [80.0], [81.5], 1.0).verdict == "not met"
+
+
+def test_a_row_judges_its_products_and_its_memory_too():
+    row = pairing.Row("w", [1.0, 1.0], [2.0, 2.0], 1.0, products=[0.5, 0.5], products_goal=1.25, memory=(3e8, 2e8))
+    assert row.verdict == "met, not met (products), not met (memory)"
+    assert row.cells()[-3:-1] == ["2.00 (≤ 1.25)", "300 / 200 MB, 1.50"]
 
 
 def test_the_table_lines_up():
@@ -68,6 +90,50 @@ def test_one_op(case):
     ours, theirs = (side(case, True) for side in (one_op.with_minigrad, one_op.with_torch))
     next(ours), next(theirs)                    # set up
     pairing.agree(next(ours), next(theirs))
+
+
+SMALL = {mlp: dict(batch=4, inputs=5, width=6, classes=3), cnn: dict(batch=2, pixels=8, channels=2, width=5, classes=3),
+         gpt: dict(batch=2, tokens=6, width=8, heads=2, layers=2, vocabulary=11),
+         lstm: dict(steps=3, batch=2, width=4, classes=3)}
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda module: module.__name__.partition(".")[2])
+def test_a_training_step(workload):
+    pytest.importorskip("torch")
+    name, sizes = workload.__name__.partition(".")[2], SMALL[workload]
+    ours, theirs, products = (side(name, sizes) for side in
+                              (training.with_minigrad, training.with_torch, training.products_alone))
+    next(ours), next(theirs), next(products)    # set up
+    losses = next(ours)
+    assert len(set(losses)) == training.CHECKED
+    pairing.agree(losses, next(theirs), 1e-5)
+    assert next(products) is next(products) is next(ours) is next(theirs) is None
+
+
+@pytest.mark.parametrize("workload", [bert_base, resnet], ids=["bert_base", "resnet"])
+def test_a_forward_pass(workload, tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    from minigrad.pretrained import BertConfig, BertModel, ResNetConfig, ResNetForImageClassification
+    if workload is bert_base:
+        model = BertModel(BertConfig(**gpu_steps.TINY_BERT), rng=0)
+    else:
+        monkeypatch.setattr(resnet, "SHAPE", (2, 3, 32, 32))
+        model = ResNetForImageClassification(ResNetConfig(**gpu_steps.TINY_RESNET), rng=0)
+    model.save_pretrained(tmp_path / "model")
+    given = (str(tmp_path / "model"), *((2, 6) if workload is bert_base else ()))
+    ours, theirs, products = (side(*given) for side in
+                              (workload.with_minigrad, workload.with_torch, workload.products_alone))
+    next(ours), next(theirs), next(products)    # set up
+    pairing.agree(next(ours), next(theirs), 1e-5)
+    assert next(products) is next(products) is next(ours) is next(theirs) is None
+
+
+def test_the_products_of_a_step_are_those_that_training_needs():
+    assert training.linear(5, 3, 2) == [(5, 3, 2), (2, 5, 3), (5, 2, 3)] and len(training.linear(5, 3, 2, first=True)) == 2
+    operations = {module: sum(2 * m * k * n for *_, m, k, n in module.products(**module.SIZES)) for module in (mlp, gpt)}
+    assert operations[mlp] == 2 * 128 * (2 * 784 * 512 + 3 * 512 * 512 + 3 * 512 * 10)
+    attention = sum(2 * m * k * n for *_, m, k, n in training.attention(4, 6, 256, 64, is_causal=True))
+    assert operations[gpt] == 6 * (2 * 3 * 1024 * 12 * 384**2 + attention) + 2 * 3 * 1024 * 384 * 8192
 
 
 @pytest.mark.parametrize("case", range(len(layers.CASES)), ids=lambda case: layers.CASES[case][0])

@@ -1,0 +1,42 @@
+"""An LSTM that reads vectors and says a class at each step, trained by AdamW."""
+from __future__ import annotations
+
+from typing import Any
+
+from .pairing import Row
+from .training import Library, Product, linear, main, measured
+
+SIZES, STEPS = {"steps": 64, "batch": 32, "width": 256, "classes": 10}, 6
+
+
+def build(lib: Library, rng: Any, steps: int, batch: int, width: int, classes: int) -> tuple[Any, Any]:
+    nn = lib.nn
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(width, width), nn.Linear(width, classes)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0]).reshape(-1, classes)
+    model = Reader()
+    x = lib.tensor(rng.standard_normal((steps, batch, width), "f4"))
+    labels = lib.tensor(rng.integers(0, classes, steps * batch))
+    return model, lambda: lib.F.cross_entropy(model(x), labels)
+
+
+def products(steps: int, batch: int, width: int, classes: int) -> list[Product]:
+    """At each step the state meets the weights, and on the way back its gradient does; all else can wait for the end."""
+    rows, gates = steps * batch, 4 * width
+    loop = [(batch, width, gates), (batch, gates, width)] * steps
+    return [*linear(rows, width, gates, first=True), *loop, (gates, rows, width), *linear(rows, width, classes)]
+
+
+def run(rounds: int = 15, **sizes: int) -> list[Row]:
+    sizes = SIZES | sizes
+    title = f"LSTM {sizes['width']}, {sizes['steps']} steps × {sizes['batch']}"
+    return [measured("lstm", title, sizes, rounds)]
+
+
+if __name__ == "__main__":
+    main("lstm")

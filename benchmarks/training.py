@@ -1,0 +1,128 @@
+"""A training step, written once for both libraries in the words they share; and the matrix products of the step, alone.
+
+A workload is a module with a TITLE, its SIZES, how many STEPS make a turn long enough to measure, a function `build(lib, rng,
+**sizes)` that returns a model and a function that computes its loss, and `products(**sizes)`, the products of a step.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from .pairing import Row, Side, fix_threads, in_turns, sides, table
+
+LR = 1e-6                                       # so low that no gradient vanishes, though the batch is the same in every step
+CHECKED = 3                                     # the losses of so many steps are compared
+Product = tuple[int, ...]                       # (*batch, rows, middle, columns) of a product (rows, middle) × (middle, columns)
+
+
+@dataclass
+class Library:
+    """What a workload needs of either library."""
+    nn: Any
+    F: Any
+    optim: Any
+    tensor: Callable[[Any], Any]                # of a NumPy array
+
+
+def minigrad() -> Library:
+    from minigrad import Tensor, functional, nn, optim
+    return Library(nn, functional, optim, Tensor)
+
+
+def torch() -> Library:
+    import torch
+    from torch.nn import functional
+    return Library(torch.nn, functional, torch.optim, torch.from_numpy)
+
+
+def with_minigrad(workload: str, sizes: dict[str, int]) -> Iterator[Any]:
+    return steps(minigrad(), workload, sizes)
+
+
+def with_torch(workload: str, sizes: dict[str, int]) -> Iterator[Any]:
+    return steps(torch(), workload, sizes)
+
+
+def steps(lib: Library, workload: str, sizes: dict[str, int]) -> Iterator[Any]:
+    """The losses of the first steps, then some steps for each `next`; the weights are the same in both libraries."""
+    import numpy as np
+    module, rng = import_module(f"{__package__}.{workload}"), np.random.default_rng(0)
+    model, loss_of = module.build(lib, rng, **sizes)
+    for _, p in sorted(model.named_parameters()):
+        np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
+    optimizer = lib.optim.AdamW(model.parameters(), lr=LR)
+
+    def step() -> float:
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+    yield
+    yield [step() for _ in range(CHECKED)]
+    while True:
+        for _ in range(module.STEPS):
+            step()
+        yield
+
+
+def products_alone(workload: str, sizes: dict[str, int]) -> Iterator[None]:
+    module = import_module(f"{__package__}.{workload}")
+    return multiplying(module.products(**sizes), module.STEPS)
+
+
+def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
+    """Nothing but the products, into arrays that are there already: no step on NumPy can be faster."""
+    minigrad()                                  # lets BLAS's threads sleep sooner, as in the steps
+    import numpy as np
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for product in set(products):
+        *batch, rows, middle, columns = product
+        a, b = (rng.random((*batch, *size), np.float32) for size in ((rows, middle), (middle, columns)))
+        arrays[product] = a, b, np.empty((*batch, rows, columns), np.float32)
+    yield
+    yield None                                  # no loss to compare
+    while True:
+        for _ in range(times):
+            for product in products:
+                a, b, out = arrays[product]
+                np.matmul(a, b, out=out)
+        yield
+
+
+def linear(rows: int, inputs: int, outputs: int, first: bool = False) -> list[Product]:
+    """The products of y = x Wᵀ: y, the gradient of W, and that of x, unless x is the data."""
+    return [(rows, inputs, outputs), (outputs, rows, inputs), *([] if first else [(rows, outputs, inputs)])]
+
+
+def attention(batch: int, heads: int, T: int, d: int, is_causal: bool = False) -> list[Product]:
+    """q kᵀ and weights v, then the gradients of the weights, and of v, q and k; a causal query sees half of the keys."""
+    S = T // 2 if is_causal else T
+    return [(batch, heads, T, d, S)] * 2 + [(batch, heads, T, S, d)] * 4
+
+
+def measured(workload: str, title: str, sizes: dict[str, int], rounds: int, **goals: float) -> Row:
+    """Both libraries and the products alone, in turns."""
+    with sides(with_minigrad, with_torch, products_alone, given=(workload, sizes), tolerance=1e-3) as works:
+        return paired(title, works, rounds, import_module(f"{__package__}.{workload}").STEPS, **goals)
+
+
+def paired(title: str, works: Sequence[Side], rounds: int, steps: int = 1, goal: float = 1.0, **goals: float) -> Row:
+    """The row of three works, ours, torch's and the products alone, each of which does so many steps in a turn."""
+    ours, theirs, products = ([seconds / steps for seconds in side] for side in in_turns(*works, rounds=rounds, warm_up=2))
+    return Row(title, ours, theirs, goal, products=products, memory=(works[0].peak, works[1].peak), **goals)
+
+
+def main(workload: str) -> None:
+    """Measure one workload, at sizes given as `batch=64 width=300` or at its own, and print its row."""
+    module = import_module(f"{__package__}.{workload}")
+    given = dict(word.split("=") for word in sys.argv[1:])
+    if unknown := set(given) - set(module.SIZES):
+        known = ", ".join(f"{name}={n}" for name, n in module.SIZES.items())
+        sys.exit(f"{workload} has no size {min(unknown)!r}; it has {known}")
+    fix_threads()
+    print(table(module.run(**{name: int(n) for name, n in given.items()})))
