@@ -137,22 +137,24 @@ class _Op:
             y = np.asarray(y)
         if y.dtype is not _F4 or dtype is not _F4:
             y = self._settle(y, arrays)
-        if not wanted or y.dtype.kind in "iub":                                # whole numbers do not move by small amounts
+        if not wanted or y.dtype is not _F4 and y.dtype.kind in "iub":         # whole numbers do not move by small amounts
             return wrap(y, None) if tensors else y
         plan = self.plans.get(wanted)
         if plan is None:
             plan = self.plans[wanted] = self.plan([bool(wanted >> i & 1) for i in range(len(inputs))])
         if not plan.rules and kernel is None:
             return wrap(y, None)
-        known = (*arrays, *options, y)
-        if plan.asks_shapes:
-            known += (arrays[0].shape,) if len(arrays) == 1 else tuple([getattr(a, "shape", ()) for a in arrays])
-        saved = plan.keep(known)
-        guards = []                             # leaves whose values are kept: they must not change before the backward pass
+        saved = ()
+        if plan.keep is not None:
+            known = (*arrays, *options, y)
+            if plan.asks_shapes:
+                known += (arrays[0].shape,) if len(arrays) == 1 else tuple([getattr(a, "shape", ()) for a in arrays])
+            saved = plan.keep(known)
+        guards = ()                             # leaves whose values are kept: they must not change before the backward pass
         for i in plan.kept_inputs:
             x = inputs[i]
             if isinstance(x, Tensor) and (x.node is None or x.node.step is None):
-                guards.append((x, x.version))
+                guards = (*guards, (x, x.version))
         if kernel is None:
             node = Node(y.shape, y.dtype, parents, plan, saved, guards)
         else:
@@ -235,7 +237,7 @@ class _Plan:
         names = [*op.inputs, *op.options, "y", *(f"{name}_shape" for name in op.inputs)]       # as in `known`, above
         asked = {ask for _, asks in rules for ask in asks}
         kept = [name for name in names if name in asked]
-        self.keep = _pick([names.index(name) for name in kept])
+        self.keep = _pick([names.index(name) for name in kept]) if kept else None
         self.asks_shapes = any(name.endswith("_shape") and name not in op.options for name in kept)
         self.kept_inputs = [i for i, name in enumerate(op.inputs) if name in kept]
         self.rules = [(rule, _pick([kept.index(ask) for ask in asks])) for rule, asks in rules]

@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 from test_ops_window import POINT, TIGHT, R, problems
 
 from minigrad.backend import convolution_kernels as kernels
+from minigrad.backend import cores
 from minigrad.checking.catalogue import window_rows as slow
 
 
 @settings(max_examples=150)
 @given(problems(), st.sampled_from([1, 20, 1000]), st.integers(1, 3))
-def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, cores):
+def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, count):
     x, weight, w, groups = problem
     y, bias = slow.conv(x, weight, None, w, groups), R(len(weight))
     g = R(*y.shape)
-    with mock.patch.multiple(kernels, SPACE=space, CORES=cores), mock.patch.object(kernels.depthwise, "GROUP", space):
+    with (mock.patch.object(kernels, "SPACE", space), mock.patch.object(kernels.depthwise, "GROUP", space),
+          mock.patch.object(cores, "CORES", count)):
         found, saved = kernels.conv_forward(np, x, weight, bias, w, groups)
         np.testing.assert_allclose(found, y + bias.reshape(-1, *(1,) * len(w.kernel)), atol=1e-13)
         backward = kernels.conv_backward(np, g, saved, (True, True, True), w, groups)
@@ -46,10 +48,10 @@ def test_a_gradient_that_does_not_lie_in_order():
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("samples", [1, 5])
-def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, cores):
-    monkeypatch.setattr(kernels, "CORES", cores)
+def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, count):
+    monkeypatch.setattr(cores, "CORES", count)
     x, weight, shared, multiply = R(samples, 3, 4, 5), R(4, 3, 1, 1), [], np.matmul
     monkeypatch.setattr(np, "matmul", lambda a, b, **out: shared.append(np.shares_memory(b, x)) or multiply(a, b, **out))
     kernels.conv_forward(np, x, weight, None, POINT, 1)
@@ -67,7 +69,7 @@ def test_what_is_laid_down_at_a_time_stays_small(monkeypatch):
         run()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < size + kernels.CORES * 4 * 5 * (4 << 14)
+        assert peak < size + cores.CORES * 4 * 5 * (4 << 14)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -1,14 +1,12 @@
 """The CPU's own kernels: the same answers as the generic ones in float64, however the work is cut up and shared out."""
 import math
-import multiprocessing
-import threading
 
 import numpy as np
 import pytest
 from test_backend_kernels import cases, name, run
 
-from minigrad.backend import cpu, kernels, numpy_kernels
-from minigrad.backend.numpy_kernels import erf, share
+from minigrad.backend import cores, cpu, kernels, numpy_kernels
+from minigrad.backend.numpy_kernels import erf
 
 rng = np.random.default_rng(1)
 CASES = cases(80, np.float32)
@@ -17,12 +15,12 @@ CASES = cases(80, np.float32)
 @pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
 def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
-    monkeypatch.setattr(numpy_kernels, "CORES", request.param)
-    monkeypatch.setattr(numpy_kernels, "PIECE", 700)
+    monkeypatch.setattr(cores, "CORES", request.param)
+    monkeypatch.setattr(cores, "PIECE", 700)
     monkeypatch.setattr(numpy_kernels, "PRODUCT", 100)
-    numpy_kernels._helpers.cache_clear()
+    cores._helpers.cache_clear()
     yield
-    numpy_kernels._helpers.cache_clear()
+    cores._helpers.cache_clear()
 
 
 def agrees(op, inputs, options, g=None, atol=2e-5):
@@ -140,15 +138,6 @@ def test_attention_in_blocks_is_attention_at_once(T, S, is_causal):
     agrees("scaled_dot_product_attention", (q, k, v), (None, None, 0.0, 8**-0.5, is_causal))
 
 
-def test_pieces_cover_everything_once():
-    x = np.zeros((numpy_kernels.PIECE // 8, 37), np.float32)
-
-    def work(piece):
-        piece += 1
-    numpy_kernels.each_piece(work, x)
-    assert (x == 1).all()
-
-
 def test_embedding_gradients_have_the_same_bits_every_time():
     ids, g = rng.integers(0, 5, 1000), rng.standard_normal((1000, 8)).astype(np.float32)
     expected = np.zeros((7, 8), np.float32)
@@ -191,54 +180,3 @@ def test_square_sum(small_pieces):
     x = rng.standard_normal((50, 70)).astype(np.float32)
     assert cpu.kernels["square_sum"](np, x.T) == pytest.approx(np.sum(x.astype(np.float64)**2), rel=1e-6)
     assert cpu.kernels["square_sum"](np, x[:0]) == 0
-
-
-def test_results_come_in_order_and_errors_through(small_pieces):
-    assert share(lambda i: i * i, range(50)) == [i * i for i in range(50)] and share(abs, []) == []
-    with pytest.raises(ZeroDivisionError):
-        share(lambda i: 1 // (i - 30), range(50))
-    assert share(abs, [-1, -2]) == [1, 2]       # and the next one works
-
-
-def test_sharing_within_sharing_and_from_two_threads(small_pieces):
-    assert share(lambda i: share(lambda j: i * j, range(4)), range(4)) == [[i * j for j in range(4)] for i in range(4)]
-    results = [None, None]
-
-    def one(i):
-        results[i] = share(lambda j: np.full(1000, j).sum(), range(200))
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(2)]
-    [thread.start() for thread in threads], [thread.join() for thread in threads]
-    assert results == [[1000 * j for j in range(200)]] * 2
-
-
-def test_blas_gets_its_threads_back(small_pieces):
-    before = numpy_kernels.get_blas_threads()
-    during = share(lambda i: numpy_kernels.get_blas_threads(), range(6))
-    assert set(during) == {1} and numpy_kernels.get_blas_threads() == before
-
-
-def _in_a_child(queue):
-    queue.put(sum(share(abs, range(10))))
-
-
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_makes_its_own_threads(small_pieces):
-    share(abs, range(10))
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_in_a_child, args=(queue,))
-    child.start()
-    assert queue.get(timeout=20) == 45
-    child.join()
-
-
-@pytest.mark.parametrize("variables, limit", [({}, 10**6), ({"OMP_NUM_THREADS": "1"}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2),
-                                              ({"OPENBLAS_NUM_THREADS": "none"}, 10**6)])
-def test_as_many_threads_as_blas_was_told(variables, limit, monkeypatch):
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(variable, raising=False)
-    everything = numpy_kernels._cores()
-    for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
-    assert 1 <= everything and numpy_kernels._cores() == min(everything, limit)

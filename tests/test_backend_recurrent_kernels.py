@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minigrad.backend import numpy_kernels, recurrent_kernels
+from minigrad.backend import cores, recurrent_kernels
 
 rng = np.random.default_rng(0)
 CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}               # gates, further options
@@ -47,7 +47,7 @@ def test_samples_in_parts_are_samples_together(name, samples, masked, monkeypatc
     monkeypatch.setattr(recurrent_kernels, "SHARED", 1)
     given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]
     mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
-    apart = recurrent_kernels.by_samples(name, numpy_kernels.share, 2)
+    apart = recurrent_kernels.by_samples(name, cores.share, 2)
     (y, saved), (y_apart, saved_apart) = (k.forward(np, *given, mask, *more) for k in (kernel, apart))
     g, wanted = rng.standard_normal(y.shape), (True,) * len(given)
     np.testing.assert_allclose(y_apart, y, atol=1e-14)

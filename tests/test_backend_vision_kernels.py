@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minigrad import backend
 from minigrad import functional as F
-from minigrad.backend import vision_kernels
+from minigrad.backend import cores, vision_kernels
 from minigrad.ops.pool import max_pool
 from minigrad.ops.window import Window
 from minigrad.tensor import Tensor, grad
@@ -39,8 +39,7 @@ def with_and_without(call, *inputs):
 
 @pytest.fixture(params=[12, 1 << 17])
 def piece(request, monkeypatch):
-    monkeypatch.setattr(vision_kernels, "PIECE", request.param)
-    monkeypatch.setattr("minigrad.backend.numpy_kernels.PIECE", request.param)
+    monkeypatch.setattr(cores, "PIECE", request.param)
 
 
 @pytest.mark.usefixtures("piece")

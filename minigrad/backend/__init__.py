@@ -103,8 +103,13 @@ def get(device: str) -> Backend:
 
 def of(*arrays: Array) -> Backend:
     """The one backend all `arrays` live on.  Python and NumPy scalars, and None, are at home on every backend."""
-    if len(arrays) == 1 and (home := _by_type.get(type(arrays[0]))) is not None:
-        return home                             # the commonest question, answered fast
+    home = _by_type.get(type(arrays[0])) if arrays else cpu
+    for array in arrays[1:]:
+        if home is None or type(array) is not home.array:
+            break
+    else:
+        if home is not None:
+            return home                         # the commonest answer, found fast
     home = None
     for array in arrays:
         found = _by_type.get(type(array)) or _unfamiliar(array)

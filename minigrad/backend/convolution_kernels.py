@@ -10,9 +10,9 @@ from itertools import product
 
 import numpy as np
 
-from . import Kernel, depthwise
+from . import Kernel, cores, depthwise
+from .cores import share
 from .geometry import Geometry, overlap, phases
-from .numpy_kernels import CORES, share
 
 SPACE = 1 << 18                                 # entries laid down at a time, which stay in a core's cache
 
@@ -22,8 +22,8 @@ def pieces(at: Geometry, samples: int, channels: int, spaces: int = 1) -> list[t
     limit, row = spaces * SPACE, max(1, channels * at.kw * at.sh * at.W)
     if at.sees_itself:                          # a 1 × 1 kernel: nothing is laid down, and the samples lie apart
         limit = row * at.H
-    many = max(1, min(limit // (row * at.H), -(-samples // CORES)))
-    rows = max(1, min(limit // row, at.H if samples > 1 else -(-at.H // CORES)))
+    many = max(1, min(limit // (row * at.H), -(-samples // cores.CORES)))
+    rows = max(1, min(limit // row, at.H if samples > 1 else -(-at.H // cores.CORES)))
     return [(slice(n, n + many), slice(i, min(i + rows, at.H))) for n in range(0, samples, many) for i in range(0, at.H, rows)]
 
 
@@ -139,7 +139,7 @@ def weight_grad(xp, x, g, window, groups):
             for part, columns in zip(total, walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at)):
                 part += columns @ came
         return total
-    total = sum(share(work, [parts[i::CORES] for i in range(min(CORES, len(parts)) or 1)]))
+    total = sum(share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
     total = total.reshape(at.kh, groups, C // groups, at.kw, O // groups).transpose(1, 4, 2, 0, 3)
     return np.ascontiguousarray(total).reshape(O, C // groups, *window.kernel)
 

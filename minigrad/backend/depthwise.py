@@ -11,8 +11,9 @@ from itertools import product
 
 import numpy as np
 
+from . import cores
+from .cores import share
 from .geometry import Geometry, overlap, phases
-from .numpy_kernels import CORES, share
 
 GROUP = 1 << 17                                 # entries worked on at a time, which stay in a core's cache
 
@@ -82,5 +83,5 @@ def _of_planes(parameters, some):
 
 def _each_group(work: Callable[[slice], None], count: int, at: Geometry) -> None:
     """work(some planes), until all had their turn, on all cores."""
-    step = max(1, min(GROUP // (at.height * at.width), -(-count // CORES)))
+    step = max(1, min(GROUP // (at.height * at.width), -(-count // cores.CORES)))
     share(work, [slice(i, min(i + step, count)) for i in range(0, count, step)])

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import __version__
 from . import cupy as gpu
-from .numpy_kernels import CORES, get_blas_threads
+from .blas import get_blas_threads
+from .cores import CORES
 
 # What each extra is for, and the packages it brings, as pip calls them.
 EXTRAS = {

@@ -4,25 +4,25 @@ import os
 
 import numpy
 
-from . import Backend, convolution_kernels, half, kernels, numpy_kernels, recurrent_kernels, register, vision_kernels
+from . import Backend, convolution_kernels, cores, half, kernels, numpy_kernels, recurrent_kernels, register, vision_kernels
 
 
 def keep_freed_memory() -> None:
-    """Ask the C library to keep the memory of freed arrays of up to 32 MB (as far as it goes) for the next ones.
+    """Ask the C library to keep the memory of freed arrays, however large, for the next ones (as long as 2 GB lie idle at most).
 
-    Else each goes back to the system, and the next one's pages are fetched and cleared anew: a twentieth of a training step.
+    Else each goes back to the system, and the next one's pages are fetched and cleared anew: a tenth of a training step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+        mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 keep_freed_memory()
-recurrent = {name: recurrent_kernels.by_samples(name, numpy_kernels.share, numpy_kernels.CORES)
+recurrent = {name: recurrent_kernels.by_samples(name, cores.share, cores.CORES)
              for name in recurrent_kernels.table}
 table = kernels.table | recurrent | numpy_kernels.table | convolution_kernels.table | vision_kernels.table
 cpu = register(Backend(
-    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=lambda array: array, erf=numpy_kernels.erf, share=numpy_kernels.share,
+    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=lambda array: array, erf=numpy_kernels.erf, share=cores.share,
     kernels=table, half_kernels=half.made_from(table)))

@@ -4,106 +4,17 @@ They are for float32 arrays that lie in memory in order; whatever else comes is 
 """
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
-import os
-import threading
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from . import Kernel, kernels
+from . import Kernel, cores, kernels
+from .blas import gemm
+from .cores import each_piece, scratch, share
 
-PIECE = 1 << 17                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for
 FEW = 4                                         # rows of a matrix that are as good as one
-
-
-def _cores() -> int:
-    """How many threads to use: one for each core this process may run on, or as many as BLAS was told to use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
-    return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
-
-
-def _openblas() -> tuple[Callable[[], int], Callable[[int], None]]:
-    """OpenBLAS's functions that get and set its number of threads; where NumPy has another BLAS, two that do nothing."""
-    library = ctypes.CDLL(np._core._multiarray_umath.__file__)                 # finds what it was linked to as well
-    for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-        if hasattr(library, name.format("set")):
-            return getattr(library, name.format("get")), getattr(library, name.format("set"))
-    return lambda: 1, lambda threads: None
-
-
-CORES = _cores()
-get_blas_threads, set_blas_threads = _openblas()
-_sharing = threading.Lock()
-
-
-@functools.cache
-def _helpers() -> Any:
-    from concurrent.futures import ThreadPoolExecutor  # costs as much to import as all of minigrad
-    return ThreadPoolExecutor(max(1, CORES - 1), "minigrad")
-
-
-def _after_fork() -> None:                      # threads do not survive a fork, and one of them may have held the lock
-    global _sharing
-    _sharing = threading.Lock()
-    _helpers.cache_clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def share(work: Callable[[Any], Any], pieces: Any, threads: int | None = None) -> list:
-    """[work(piece) for piece in pieces] on all cores, for NumPy lets go of the interpreter while it computes.
-
-    BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores from
-    ours, and as soon as any other program wants one, it takes many times as long as the work itself.
-    """
-    results: list = [None] * len(pieces)
-    queue = iter(enumerate(pieces))
-
-    def drain():
-        with np.errstate(all="ignore"):
-            for i, piece in queue:
-                results[i] = work(piece)
-    if not _sharing.acquire(blocking=False):    # the cores are busy with the pieces of another thread
-        drain()
-        return results
-    blas_threads = get_blas_threads()
-    set_blas_threads(1)
-    try:
-        helpers = [_helpers().submit(drain) for _ in range(min(threads or CORES, CORES, len(pieces)) - 1)]
-        drain()
-        for helper in helpers:
-            if not helper.cancel():             # one that has not begun has nothing left to do
-                helper.result()
-    finally:
-        set_blas_threads(blas_threads)
-        _sharing.release()
-    return results
-
-
-def each_piece(work: Callable, *arrays: np.ndarray) -> list:
-    """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, the first one into pieces of about PIECE."""
-    count, size = len(arrays[0]), arrays[0].size
-    step = max(1, PIECE * count // max(1, size))
-    return share(lambda i: work(*(array[i:i + step] for array in arrays)), range(0, count, step), 1 + size // (3 * PIECE))
-
-
-_own = threading.local()
-
-
-def scratch(*shape: int) -> np.ndarray:
-    """This thread's working space, allocated once; the next call gives the same space again."""
-    size = math.prod(shape)
-    if getattr(_own, "space", np.empty(0)).size < size:
-        _own.space = np.empty(size, np.float32)
-    return _own.space[:size].reshape(shape)
 
 
 def flat(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -118,20 +29,21 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> None:
     """The matrix product a b, plus a bias, into `out`: for each core an equal share of a's rows or of b's columns."""
+    if len(a) <= FEW:                           # all the time goes into reading b, which BLAS's threads are quicker to begin
+        np.matmul(a, b, out=out)
+        if bias is not None:
+            out += bias
+        return
     across = b.shape[1] > len(a)
     count = b.shape[1] if across else len(a)
-    whole = len(a) <= FEW or a.size * b.shape[1] < PRODUCT
-    step = max(1, count if whole else -(-count // CORES))
+    step = max(1, -(-count // (cores.CORES if a.size * b.shape[1] >= PRODUCT else 1)))
 
     def work(i):
         rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
-        y = np.matmul(a[rows], b[:, columns], out=out[rows, columns])
         if bias is not None:
-            y += bias[columns]                  # while they are near
-    if len(a) <= FEW:
-        work(0)                                 # all the time goes into reading b, which BLAS's threads are quicker to begin
-    else:
-        share(work, range(0, count, step))
+            out[rows, columns] = bias[columns]               # BLAS adds to what is there in as much time as it takes to clear it
+        gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None)
+    share(work, range(0, count, step))
 
 
 def linear_forward(xp, x, weight, bias):
@@ -398,12 +310,12 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
 
 
 def _tiles(shape, is_causal):
-    """How to cut scores (…, T, S): indices of some heads, about PIECE scores; blocks of queries and the keys they may see."""
+    """How to cut scores (…, T, S): indices of some heads, a PIECE of scores; blocks of queries and the keys they may see."""
     *lead, T, S = shape
-    step = min(T, len(LATER) if is_causal else max(1, 2 * PIECE // S))
+    step = min(T, len(LATER) if is_causal else max(1, 2 * cores.PIECE // S))
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
-    axis = next((i for i in range(len(lead)) if math.prod(lead[i + 1:]) * step * S <= PIECE), len(lead) - 1)
-    some = max(1, PIECE // (math.prod(lead[axis + 1:]) * step * S))
+    axis = next((i for i in range(len(lead)) if math.prod(lead[i + 1:]) * step * S <= cores.PIECE), len(lead) - 1)
+    some = max(1, cores.PIECE // (math.prod(lead[axis + 1:]) * step * S))
     heads = [(*first, slice(i, i + some)) for first in np.ndindex(*lead[:axis]) for i in range(0, lead[axis], some)]
     return heads, blocks
 
@@ -477,7 +389,7 @@ def plain_rows(x, axis):
 
 def plain_heads(q, k, v, *rest):
     """Float32, several heads, and more than one query on few keys, which is what a writing model asks, a token at a time."""
-    few = q.shape[-2] == 1 and k.size < PIECE
+    few = q.shape[-2] == 1 and k.size < cores.PIECE
     return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0 and not few
 
 

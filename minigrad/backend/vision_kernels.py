@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel
-from .numpy_kernels import PIECE, each_piece, flat, share
+from . import Kernel, cores
+from .cores import each_piece, share
+from .numpy_kernels import flat
 
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
-    """[work(some of the channels)] of x (N, C, places), about PIECE entries at a time."""
-    step = max(1, PIECE * x.shape[1] // max(1, x.size))
+    """[work(some of the channels)] of x (N, C, places), about cores.PIECE entries at a time."""
+    step = max(1, cores.PIECE * x.shape[1] // max(1, x.size))
     return share(work, [slice(i, i + step) for i in range(0, x.shape[1], step)])
 
 
@@ -107,7 +108,7 @@ def per_channel_backward(xp, g, saved, wanted):
 
 
 def relu_forward(xp, x):
-    if x.size <= PIECE:
+    if x.size <= cores.PIECE:
         y = np.maximum(x, 0)
     else:
         y = np.empty(x.shape, x.dtype)

@@ -1,0 +1,83 @@
+"""The matrix product on a CPU, C = A B or C += A B, by the BLAS that NumPy brought or by Intel's MKL, if that is installed.
+
+NumPy's own functions know only the first of the two; and on many a processor MKL takes less time than NumPy's OpenBLAS.  Both
+are called as the C libraries that they are: nothing is compiled.
+"""
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
+SEQUENTIAL = 1                                  # MKL's name for: on the thread that calls
+F4 = np.dtype(np.float32)
+
+
+def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
+    """OpenBLAS's product in float32, its type of integers, and the functions that get and set its number of threads.
+
+    Where NumPy has another BLAS: no product, and two functions that do nothing.
+    """
+    library = ctypes.CDLL(np._core._multiarray_umath.__file__)                 # finds what it was linked to as well
+    for start, end, integer in (("scipy_", "64_", ctypes.c_int64), ("", "64_", ctypes.c_int64), ("", "", ctypes.c_int)):
+        if hasattr(library, f"{start}openblas_set_num_threads{end}"):
+            product, *threads = (getattr(library, f"{start}{name}{end}") for name in (
+                "cblas_sgemm", "openblas_get_num_threads", "openblas_set_num_threads"))
+            return product, integer, *threads
+    return None, ctypes.c_int, lambda: 1, lambda threads: None
+
+
+_numpys_product, _integer, get_blas_threads, set_blas_threads = _openblas()
+
+
+def mkl() -> Path | None:
+    """MKL's library, where pip puts it; MINIGRAD_BLAS=numpy keeps it from being used."""
+    if os.environ.get("MINIGRAD_BLAS") == "numpy" or _numpys_product is None:
+        return None
+    linux, windows = Path(sys.prefix, "lib").glob("libmkl_rt.so.*"), Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll")
+    return max([*linux, *windows], default=None)
+
+
+@functools.cache
+def _product() -> Callable | None:
+    """CBLAS's sgemm; None if there is none to be had."""
+    product, size = _numpys_product, _integer
+    if (file := mkl()) is not None:
+        library = ctypes.CDLL(str(file))
+        library.MKL_Set_Threading_Layer(SEQUENTIAL)
+        product, size = library.cblas_sgemm, ctypes.c_int
+    if product is not None:
+        number, array = ctypes.c_float, ctypes.c_void_p
+        product.argtypes = [*[ctypes.c_int] * 3, *[size] * 3, number, array, size, array, size, number, array, size]
+        product.restype = None
+    return product
+
+
+def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:
+    """The product of two matrices into `out`, or added to what is there."""
+    product, one, other = _product(), _layout(a), _layout(b)
+    if product and one and other and out.dtype is F4 and out.strides[1] == 4:
+        product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
+                out.strides[0] >> 2)
+    elif add:
+        out += np.matmul(a, b)
+    else:
+        np.matmul(a, b, out=out)
+
+
+def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
+    """How a matrix in float32 lies, where, and how far apart its rows are (or its columns); None if BLAS cannot read it."""
+    rows, columns = a.strides
+    if a.dtype is not F4 or not a.size:
+        return None
+    if columns == 4 and rows >= 4 * a.shape[1]:
+        return PLAIN, a.ctypes.data, rows >> 2
+    if rows == 4 and columns >= 4 * a.shape[0]:
+        return TRANSPOSED, a.ctypes.data, columns >> 2
+    return None

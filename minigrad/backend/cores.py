@@ -1,0 +1,128 @@
+"""Work shared out over the cores of a CPU, in pieces that stay in a core's cache."""
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .blas import get_blas_threads, set_blas_threads
+
+PIECE = 1 << 17                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
+
+
+def _cores() -> int:
+    """How many threads to use: one for each core this process may run on, or as many as BLAS was told to use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
+
+
+CORES = _cores()
+_sharing = threading.Lock()
+
+
+class Helper:
+    """A thread that does what it is called for (an executor's takes half as long again to begin)."""
+
+    def __init__(self):
+        self.called, self.done = threading.Lock(), threading.Lock()
+        self.called.acquire(), self.done.acquire()
+        threading.Thread(target=self.serve, name="minigrad", daemon=True).start()
+
+    def call(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self.called.release()
+
+    def serve(self) -> None:
+        while True:
+            self.called.acquire()
+            try:
+                self.work()
+                self.error = None
+            except BaseException as error:
+                self.error = error
+            self.work = None                    # lets go of its arrays
+            self.done.release()
+
+    def wait(self) -> None:
+        if self.called.acquire(blocking=False):              # it has not begun, and nothing is left to do
+            return
+        self.done.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+@functools.cache
+def _helpers() -> list[Helper]:
+    return [Helper() for _ in range(CORES - 1)]
+
+
+def _after_fork() -> None:                      # threads do not survive a fork, and one of them may have held the lock
+    global _sharing
+    _sharing = threading.Lock()
+    _helpers.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def share(work: Callable[[Any], Any], pieces: Any, threads: int | None = None) -> list:
+    """[work(piece) for piece in pieces] on all cores, for NumPy lets go of the interpreter while it computes.
+
+    BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores from
+    ours, and as soon as any other program wants one, it takes many times as long as the work itself.
+    """
+    results: list = [None] * len(pieces)
+    queue = iter(enumerate(pieces))
+
+    def drain():
+        with np.errstate(all="ignore"):
+            for i, piece in queue:
+                results[i] = work(piece)
+    if not _sharing.acquire(blocking=False):    # the cores are busy with the pieces of another thread
+        drain()
+        return results
+    blas_threads = get_blas_threads()
+    set_blas_threads(1)
+    helpers = _helpers()[:min(threads or CORES, len(pieces)) - 1] if len(pieces) > 1 else ()
+    try:
+        for helper in helpers:
+            helper.call(drain)
+        try:
+            drain()
+        finally:
+            for helper in helpers:
+                helper.wait()
+    finally:
+        set_blas_threads(blas_threads)
+        _sharing.release()
+    return results
+
+
+def each_piece(work: Callable, *arrays: np.ndarray) -> list:
+    """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, the first one into pieces of up to PIECE.
+
+    As many pieces for one core as for the other; arrays of few pieces are quicker done than shared out.
+    """
+    count, size = len(arrays[0]), arrays[0].size
+    threads = min(CORES, 1 + size // (2 * PIECE))
+    pieces = -(-size // PIECE)
+    step = max(1, -(-count // max(1, pieces + -pieces % threads)))
+    return share(lambda i: work(*(array[i:i + step] for array in arrays)), range(0, count, step), threads)
+
+
+_own = threading.local()
+
+
+def scratch(*shape: int) -> np.ndarray:
+    """This thread's working space, allocated once; the next call gives the same space again."""
+    size = math.prod(shape)
+    if getattr(_own, "space", np.empty(0)).size < size:
+        _own.space = np.empty(size, np.float32)
+    return _own.space[:size].reshape(shape)

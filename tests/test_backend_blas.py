@@ -1,0 +1,77 @@
+"""The matrix product called as a C library: NumPy's results, for matrices that lie in any way."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigrad.backend import blas
+
+rng = np.random.default_rng(0)
+sizes = st.integers(0, 7)
+
+
+def lying(rows, columns, how):
+    """A matrix of whole numbers, so that every order of summing gives the same."""
+    whole = rng.integers(-9, 9, (2 * rows + 1, 3 * columns + 2)).astype("f4")
+    if how == "in order":
+        return np.ascontiguousarray(whole[:rows, :columns])
+    if how == "transposed":
+        return np.asfortranarray(whole[:rows, :columns])
+    return whole[:rows, 2:columns + 2] if how == "a part" else whole[1:2 * rows + 1:2, ::3][:, :columns]
+
+
+ways = st.sampled_from(["in order", "transposed", "a part", "apart"])
+
+
+@given(sizes, sizes, sizes, ways, ways, ways, st.booleans())
+def test_gemm_is_matmul(m, k, n, first, second, third, add):
+    a, b, out = lying(m, k, first), lying(k, n, second), lying(m, n, third)
+    expected = a @ b + out * add
+    blas.gemm(a, b, out, add)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_without_a_blas_it_can_call_numpy_answers(add, monkeypatch):
+    monkeypatch.setattr(blas, "_product", lambda: None)
+    a, b, out = lying(3, 4, "in order"), lying(4, 5, "in order"), lying(3, 5, "in order")
+    expected = a @ b + out * add
+    blas.gemm(a, b, out, add)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f2", "i8"])
+def test_other_dtypes(dtype):
+    a, b, out = (lying(3, 3, "in order").astype(dtype) for _ in range(3))
+    expected = a @ b + out
+    blas.gemm(a, b, out, add=True)
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_mkl_is_found_where_pip_puts_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(blas, "_numpys_product", abs)
+    monkeypatch.delenv("MINIGRAD_BLAS", raising=False)
+    assert blas.mkl() is None
+    (tmp_path / "lib").mkdir()
+    for version in "2", "3":
+        (tmp_path / "lib" / f"libmkl_rt.so.{version}").touch()
+    assert blas.mkl() == tmp_path / "lib" / "libmkl_rt.so.3"
+    monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
+    assert blas.mkl() is None
+
+
+@pytest.mark.skipif(blas.mkl() is None, reason="MKL is not installed")
+def test_mkl_computes():
+    """In a process of its own, since which library it is, is settled by the first product."""
+    program = """if True:
+        import numpy as np
+        from minigrad.backend import blas
+        a, b = np.arange(6, dtype="f4").reshape(2, 3), np.ones((3, 2), "f4")
+        out = np.ones((2, 2), "f4")
+        blas.gemm(a, b, out, add=True)
+        assert out.tolist() == [[4, 4], [13, 13]] and "mkl" in open("/proc/self/maps").read()"""
+    subprocess.run([sys.executable, "-c", program], check=True)
