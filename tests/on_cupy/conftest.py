@@ -24,10 +24,20 @@ def capturing(simulated):
 @pytest.fixture
 def downloads(simulated):
     """A function that tells how often anything was copied from the device to the host since it was last asked."""
-    seen = simulated.count("downloads")
+    return since_last_asked(simulated, "downloads")
+
+
+@pytest.fixture
+def uploads(simulated):
+    """The same of copies from the host to the device."""
+    return since_last_asked(simulated, "uploads")
+
+
+def since_last_asked(simulated, what):
+    seen = simulated.count(what)
 
     def count():
         nonlocal seen
-        before, seen = seen, simulated.count("downloads")
+        before, seen = seen, simulated.count(what)
         return seen - before
     return count

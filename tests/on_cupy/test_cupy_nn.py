@@ -106,6 +106,52 @@ def test_a_layer(name):
         np.testing.assert_allclose(ours, numpys, rtol=1e-4, atol=1e-5)
 
 
+RECURRENT = {
+    "LSTM": lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, rng=0),
+    "GRU": lambda: nn.GRU(3, 4, bidirectional=True, rng=0),
+    "RNN": lambda: nn.RNN(3, 4, rng=0), "RNN, relu": lambda: nn.RNN(3, 4, nonlinearity="relu", bias=False, rng=0)}
+
+
+def read(layer, x, lengths):
+    """Forward and backward."""
+    y, state = layer(x, lengths=lengths)
+    (sum((s * s).sum() for s in tensors(state)) + (y * y).sum()).backward()
+
+
+@pytest.mark.parametrize("where", [None, "cpu", "cuda"])
+@pytest.mark.parametrize("make", RECURRENT.values(), ids=RECURRENT)
+def test_what_a_recurrent_layer_copies(make, where, uploads, downloads):
+    """Nothing to the device but the lengths, once, if they lie on the host; and nothing back."""
+    layer, x = make().to("cuda"), Tensor(R(5, 2, 3), True, "f4", "cuda")
+    lengths = where and Tensor(np.array([5, 3]), device=where)
+    uploads(), downloads()
+    read(layer, x, lengths)
+    assert (uploads(), downloads()) == (where == "cpu", 0)
+
+
+@pytest.mark.parametrize("where", [None, "cuda"])
+@pytest.mark.parametrize("dtype", ["f4", "f2", "bfloat16"])
+@pytest.mark.parametrize("make", RECURRENT.values(), ids=RECURRENT)
+def test_a_recurrent_layer_can_be_recorded(make, dtype, where, capturing):
+    """As a CUDA graph; a second time, since the first compiles."""
+    layer, x = make().to(dtype).to("cuda"), Tensor(R(5, 2, 3), True, dtype, "cuda")
+    lengths = where and Tensor(np.array([5, 3]), device=where)
+    for second in (False, True):
+        capturing(second)
+        read(layer, x, lengths)
+
+
+def test_lengths_on_the_device():
+    """Padding is the same as for lengths from the host, and what is out of range is said when the host next waits."""
+    layer, x = nn.GRU(3, 4, rng=0).to("cuda"), Tensor(R(5, 2, 3), dtype="f4", device="cuda")
+    (ours, last), (theirs, their_last) = (layer(x, lengths=Tensor([5, 3], device=device)) for device in ("cuda", "cpu"))
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    np.testing.assert_array_equal(last.numpy(), their_last.numpy())
+    layer(x, lengths=Tensor([6, 3], device="cuda"))
+    with pytest.raises(ValueError, match=r"GRU: lengths must be 2 whole numbers from 0 to 5, .* these are \[6, 3\]"):
+        last.numpy()
+
+
 def test_every_layer_is_here():
     assert {name for name, kind in vars(nn).items() if inspect.isclass(kind) and issubclass(kind, nn.Module)} \
         - LAYERS.keys() - INSIDE_OTHERS == set()
