@@ -20,7 +20,7 @@ def test_the_script(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("workload", ["GPT blocks", "ResNet-50"])
+@pytest.mark.parametrize("workload", gpu_steps.SIZES)
 def test_forward_and_backward_can_be_recorded(workload, precision, tmp_path, capturing):
     """A second time: the first compiles."""
     from minigrad import autocast

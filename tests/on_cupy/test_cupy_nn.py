@@ -152,6 +152,18 @@ def test_lengths_on_the_device():
         last.numpy()
 
 
+def test_masks_on_the_device_stay_there(downloads):
+    layer, x = nn.MultiheadAttention(8, 2, rng=0).to("cuda"), Tensor(R(5, 2, 8), dtype="f4", device="cuda")
+    padding, forbidden, added = np.arange(5) >= [[3], [5]], ~np.tri(5, dtype=bool), R(5, 5)
+    for masks in ({"key_padding_mask": padding}, {"attn_mask": forbidden}, {"attn_mask": added},
+                  {"key_padding_mask": padding, "attn_mask": forbidden}, {"key_padding_mask": padding, "attn_mask": added}):
+        there = {name: Tensor(mask, device="cuda") for name, mask in masks.items()}
+        downloads()
+        y, _ = layer(x, x, x, need_weights=False, **there)
+        assert downloads() == 0
+        np.testing.assert_array_equal(y.numpy(), layer(x, x, x, need_weights=False, **masks)[0].numpy())
+
+
 def test_every_layer_is_here():
     assert {name for name, kind in vars(nn).items() if inspect.isclass(kind) and issubclass(kind, nn.Module)} \
         - LAYERS.keys() - INSIDE_OTHERS == set()
