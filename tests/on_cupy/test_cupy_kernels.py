@@ -317,12 +317,13 @@ def test_labels_and_ids_out_of_range_touch_nothing():
 
 @pytest.mark.skipif(not SIMULATED or "CUPY_SIM_ASAN" in os.environ, reason="of the simulation")
 def test_in_reversed_order_and_with_every_access_checked():
-    """These tests again, for float32, in a process where the threads run last to first, under AddressSanitizer."""
+    """These tests again, for float32, and those of masks, in a process where the threads run last to first, under
+    AddressSanitizer."""
     asan = subprocess.check_output(["g++", "-print-file-name=libasan.so"], text=True).strip()
     if not Path(asan).exists():
         pytest.skip("g++ came without AddressSanitizer")
-    chosen = "float32 or out_of_range"
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", chosen],
+    files, chosen = [__file__, str(Path(__file__).with_name("test_cupy_random.py"))], "float32 or out_of_range or mask"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen],
                           env={**os.environ, "CUPY_SIM_ORDER": "reversed", "CUPY_SIM_ASAN": "1", "LD_PRELOAD": asan,
                                "ASAN_OPTIONS": "detect_leaks=0"}, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
