@@ -23,13 +23,20 @@ def capturing(simulated):
 
 @pytest.fixture
 def downloads(simulated):
-    """A function that tells how often anything was copied from the device to the host since it was last asked."""
-    return since_last_asked(simulated, "downloads")
+    """A function that tells how often anything was copied from the device to the host since it was last asked; and that nothing
+    else was waited for."""
+    copies, waits = (since_last_asked(simulated, what) for what in ("downloads", "waits"))
+
+    def count():
+        found = copies()
+        assert waits() == found
+        return found
+    return count
 
 
 @pytest.fixture
 def uploads(simulated):
-    """The same of copies from the host to the device."""
+    """A function that tells how often anything was copied from the host to the device since it was last asked."""
     return since_last_asked(simulated, "uploads")
 
 
