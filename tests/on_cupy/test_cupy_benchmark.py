@@ -1,4 +1,6 @@
 """The script for a real GPU runs, in small, on the simulated one; and what it records as a CUDA graph can be recorded."""
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,12 @@ def test_the_script(tmp_path, monkeypatch, capsys):
     assert "compute-sanitizer is not installed" in text and "- torch is not looked for here" in text
     rows = [line for line in text.splitlines() if "eager" in line]
     assert [row.split(" (")[0] for row in rows] == [f"| {workload}" for workload in gpu_steps.SIZES for _ in gpu_steps.PRECISIONS]
+
+
+def test_the_sanitizer_has_something_to_do():
+    """The tests that it is given are there, of our own kernels, those that draw masks too."""
+    listed = subprocess.check_output([sys.executable, "-m", "pytest", "--collect-only", *gpu.KERNELS], cwd=gpu.ROOT, text=True)
+    assert all(f"{file}::" in listed for file in gpu.KERNELS[:2]) and "layer_norm" in listed and "max_pool" in listed
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
