@@ -25,7 +25,7 @@ from .pairing import Row, Work, in_turns, shown, sides, table
 
 ROOT = Path(__file__).parent.parent
 MINUTES = 9                                     # after which nothing more is begun
-KERNELS = ["tests/on_cupy/test_cupy_catalogue.py", "-k", "a_kernel"]
+KERNELS = [f"tests/on_cupy/test_cupy_{name}.py" for name in ("kernels", "random")] + ["-k", "float32 or out_of_range or mask"]
 TOLERANCES = {"float32": 1e-3, "TF32": 1e-2, "bfloat16": 5e-2}                 # of three losses, each after a step on the last
 
 

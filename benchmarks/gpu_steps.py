@@ -72,12 +72,10 @@ def model_of_minigrad(case: Case) -> tuple[Any, Callable[[], Any]]:
     from minigrad import Tensor
     from minigrad import functional as F
     from minigrad.pretrained import BertForSequenceClassification, ResNetForImageClassification
-    x, labels = case.data()
-    labels = Tensor(labels, device=case.device)
-    if case.workload == "BERT":                 # which takes its ids from the host
+    x, labels = (Tensor(array, device=case.device) for array in case.data())
+    if case.workload == "BERT":
         model = BertForSequenceClassification.from_pretrained(case.directory).to(case.device)
         return model, lambda: F.cross_entropy(model(x).logits, labels)
-    x = Tensor(x, device=case.device)
     if case.workload == "ResNet-50":
         model = ResNetForImageClassification.from_pretrained(case.directory).train().to(case.device)
         return model, lambda: F.cross_entropy(model(x).logits, labels)

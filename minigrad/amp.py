@@ -106,31 +106,37 @@ class GradScaler:
         """The loss times the scale, in float32 if it had 16 bits."""
         return _cast(loss, np.dtype(np.float32)) * self._scale if self.enabled else loss
 
-    def unscale_(self, optimizer: Optimizer) -> None:
-        """Divide the gradients of the optimiser's parameters by the scale, in place, and see whether all are finite.
+    def unscale_(self, optimizer: Optimizer) -> Tensor | bool:
+        """Divide the gradients of the optimiser's parameters by the scale, in place; returns whether all are finite.
 
-        On a GPU nothing waits for the answer before `step`.
+        That is a Tensor, for which on a GPU nothing has waited yet: who brings it to the host together with other numbers can
+        give `step` the answer.  (Where the scaler is not enabled nothing is looked at, and it is True.)
 
         Raises:
             RuntimeError: that was done already since the last `update`.
         """
         if not self.enabled:
-            return
+            return True
         if optimizer in self._finite:
             raise RuntimeError("the gradients were divided by the scale already: call unscale_ once, then step, then update")
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         home = backend.of(*(g.data for g in grads))
-        self._finite[optimizer] = home.kernels["unscale"](home.xp, [g.data for g in grads], 1 / self._scale)
+        self._finite[optimizer] = Tensor(home.kernels["unscale"](home.xp, [g.data for g in grads], 1 / self._scale))
         for g in grads:
             g.version += 1
+        return self._finite[optimizer]
 
-    def step(self, optimizer: Optimizer) -> None:
-        """`optimizer.step()` if all its gradients are finite; `unscale_` before it, where that was not done."""
+    def step(self, optimizer: Optimizer, finite: bool | None = None) -> None:
+        """`optimizer.step()` if all its gradients are finite; `unscale_` before it, where that was not done.
+
+        Here the host waits for a GPU, once in every step, since the next scale depends on the answer; unless it is told it, as
+        `finite`.
+        """
         if not self.enabled:
             return optimizer.step()
         if optimizer not in self._finite:
             self.unscale_(optimizer)
-        self._finite[optimizer] = bool(self._finite[optimizer])                # the one place where the host waits for the device
+        self._finite[optimizer] = bool(self._finite[optimizer]) if finite is None else finite
         if self._finite[optimizer]:
             optimizer.step()
         else:

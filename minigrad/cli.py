@@ -32,6 +32,7 @@ FINETUNE_OPTIONS = (                                         # as typed, the arg
     ("--warmup-ratio", "warmup_ratio", "the part of all steps in which the learning rate rises"),
     ("--weight-decay", "weight_decay", "how much weights shrink, times the learning rate"),
     ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
+    ("--logging-steps", "logging_steps", "steps to a record of loss and accuracy, their means; on a GPU more of them are faster"),
     ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
     ("--fp16", "fp16", "compute products in float16, with a loss scale: for GPUs"),

@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import strict_cupy
+from every_layer import LAYERS, OPTIMIZERS, weights_after
+from every_layer import run as run_layer
 from strict_cupy import MANIFEST, xp
 from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
 
 import minigrad
-from minigrad import backend
+from minigrad import backend, pretrained
 from minigrad.backend import Backend
 from minigrad.backend.cupy import GENERIC
+from minigrad.insight.parity_families import FAMILIES, example
+from minigrad.tensor import Tensor
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,6 +48,38 @@ def test_what_an_op_means(row):
 def test_a_kernel_written_for_both(row):
     with only("cuda", GENERIC), only("cpu", GENERIC):
         assert_same(run(row, "f4", "cuda"), run(row, "f4", "cpu"), 1e-6)
+
+
+@pytest.mark.parametrize("table", [{}, GENERIC], ids=["meaning", "kernels"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer(name, table):
+    make, *inputs = LAYERS[name]
+    with only("cuda", table):
+        for ours, numpys in zip(run_layer(make, inputs, "cuda"), run_layer(make, inputs, "cpu"), strict=True):
+            np.testing.assert_allclose(ours, numpys, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", ""))
+def test_an_optimiser(kind, options):
+    with only("cuda", GENERIC):
+        for ours, numpys in zip(weights_after(kind, options, "cuda"), weights_after(kind, options, "cpu"), strict=True):
+            np.testing.assert_allclose(ours, numpys, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family(name, where):
+    """Forward and backward of a model with each head, from ids that lie on the host and on the device."""
+    family = FAMILIES[name]
+    for head in family.heads:
+        made = getattr(pretrained, family.prefix + head)
+        model = made(made.config_class.from_dict(family.size), rng=0)
+        inputs = example(family.kind, head, model.config)
+        device = "cuda" if family.kind == "image" else where
+        with only("cuda", GENERIC):
+            out = model.to("cuda")(**{name: Tensor(x, device=device) for name, x in inputs.items()})
+            if getattr(out, "loss", None) is not None:
+                out.loss.backward()
 
 
 # The stand-in is strict

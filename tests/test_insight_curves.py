@@ -16,7 +16,7 @@ def test_curves():
     pytest.importorskip("matplotlib")
     loss, scores = plot_history(HISTORY).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for axes in (loss, scores) for line in axes.lines}
-    assert drawn == {"training, each step": [[1, 2.0], [2, 1.0], [3, 0.8]], "training, mean of the epoch": [[2, 1.5], [3, 0.8]],
+    assert drawn == {"training, each record": [[1, 2.0], [2, 1.0], [3, 0.8]], "training, mean of the epoch": [[2, 1.5], [3, 0.8]],
                      "evaluation": [[2, 0.9], [3, 0.7]], "training accuracy": [[2, 0.3], [3, 0.7]],
                      "evaluation accuracy": [[2, 0.6], [3, 0.8]], "evaluation macro-F1": [[2, 0.5], [3, 0.7]]}
 

@@ -8,6 +8,7 @@ from minigrad.train import TrainingArguments
 @pytest.mark.parametrize("given, told", [
     ({"num_train_epochs": 0}, "num_train_epochs is 0; expected a finite number from 1 upwards"),
     ({"gradient_accumulation_steps": -1}, "gradient_accumulation_steps is -1"),
+    ({"logging_steps": 0}, "logging_steps is 0; expected a finite number from 1 upwards"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
     ({"max_grad_norm": float("inf")}, "max_grad_norm is inf; expected a finite number from 0 upwards"),
     ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5; expected a finite number from 0 to 1"),

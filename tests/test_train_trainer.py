@@ -104,6 +104,25 @@ def test_it_learns_and_keeps_a_record(tmp_path):
     assert first["train_loss"] == pytest.approx(np.average(step_losses(trainer)[:6], weights=sizes))
 
 
+@pytest.mark.parametrize("fp16", [False, True])
+def test_a_record_of_several_steps_has_their_means(tmp_path, fp16):
+    """Six steps to an epoch, four to a record: the second record begins in one epoch and ends in the next."""
+    runs = [new_trainer(tmp_path / str(n), logging_steps=n, fp16=fp16) for n in (1, 4)]
+    for trainer in runs:
+        trainer.train()
+    (each, epochs), (records, same_epochs) = (
+        [[r for r in trainer.history if key in r] for key in ("loss", "eval_loss")] for trainer in runs)
+    assert [(record["epoch"], record["step"]) for record in records] == [(1, 4), (2, 8), (2, 12)]
+    for record, steps in zip(records, (each[:4], each[4:8], each[8:]), strict=True):
+        for key in ("loss", "accuracy"):
+            assert record[key] == pytest.approx(np.mean([step[key] for step in steps]), rel=1e-12)
+        assert {**record, "loss": 0, "accuracy": 0} == {**steps[-1], "loss": 0, "accuracy": 0}
+    for a, b in zip(epochs, same_epochs, strict=True):
+        assert [b["train_loss"], b["train_accuracy"]] == pytest.approx([a["train_loss"], a["train_accuracy"]], rel=1e-12)
+        assert a["eval_loss"] == b["eval_loss"]
+    assert_same(weights(runs[0].model), weights(runs[1].model))
+
+
 @pytest.mark.parametrize("metric", ["loss", "macro_f1"])
 def test_an_epoch_whose_loss_is_not_finite_is_never_kept(tmp_path, monkeypatch, metric):
     told = iter([(1.0, 0.5), (np.nan, 0.9), (np.nan, 0.9)])
@@ -177,10 +196,14 @@ def test_gradients_are_gone_when_the_next_step_begins(tmp_path):
 
 
 def test_a_diverging_run_stops_with_its_cause(tmp_path):
+    """At once, whether the step is logged or not, and with the weights as they were."""
     model = new_model()
     model.classifier.weight.data[0, 0] = np.nan
+    before, trainer = weights(model), new_trainer(tmp_path, model, logging_steps=5)
     with pytest.raises(ValueError, match="norm is nan.*lower the learning rate"):
-        new_trainer(tmp_path, model).train()
+        trainer.train()
+    assert trainer.step == 0
+    assert_same(weights(model), before)
 
 
 def test_an_interruption_in_training_keeps_the_best_model_and_says_so(tmp_path):

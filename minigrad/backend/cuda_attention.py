@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from . import Array, Kernel, kernels
+from .cuda_gemm import by_gemm
 from .cuda_source import kernel
 
 HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
+WITH_SCORES = by_gemm(kernels.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
 CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
                  ("log_sum", "u8"), ("dots", "u8"), ("queries", "i8"), ("keys", "i8"), ("size", "i8"), ("value_size", "i8"),
@@ -48,7 +50,7 @@ def _rounded(q: Array, v: Array) -> int:
 
 def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     if not _has_kernel(xp, q, v):
-        return kernels.attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal)
+        return WITH_SCORES.forward(xp, q, k, v, mask, keep, p, scale, is_causal)
     shape, lead = (*q.shape[:-1], v.shape[-1]), q.shape[:-2]
     q, k, v = (_heads(xp, x, q.dtype) for x in (q, k, v))
     if mask is not None:
@@ -63,7 +65,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 
 def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
     if len(saved) < 8:
-        return kernels.attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal)
+        return WITH_SCORES.backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal)
     q, k, v, y, mask, keep, log_sum, lead = saved
     g, dots = _heads(xp, g, q.dtype), xp.empty_like(log_sum)
     gq, gk, gv = xp.empty_like(q), xp.empty_like(k), xp.empty_like(v)

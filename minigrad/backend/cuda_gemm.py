@@ -9,6 +9,7 @@ import ctypes
 import functools
 import math
 import os
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -129,9 +130,26 @@ def _workspace(device: int, stream: int):
     return cupy.cuda.alloc(WORKSPACE)
 
 
-def matmul_forward(xp, a, b):
+def by_gemm(written_for_both: Kernel) -> Kernel:
+    """A kernel that is written for NumPy and CuPy, with `gemm` in place of CuPy's matmul."""
+    forward, backward = written_for_both
+    return Kernel(lambda xp, *given: forward(_with_gemm(), *given), lambda xp, *given: backward(_with_gemm(), *given))
+
+
+@functools.cache
+def _with_gemm() -> SimpleNamespace:
+    import cupy
+    return SimpleNamespace(**vars(cupy) | {"matmul": lambda a, b, out=None: gemm(*_alike(a, b), out)})
+
+
+def _alike(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both in the wider of their dtypes."""
     dtype = np.promote_types(a.dtype, b.dtype)
-    a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+
+
+def matmul_forward(xp, a, b):
+    a, b = _alike(a, b)
     return gemm(a, b), (a, b)
 
 

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from . import Kernel, cuda_attention, cuda_gemm, cuda_optimizers, cuda_windows, kernels
+from . import Kernel, cuda_attention, cuda_gemm, cuda_optimizers, cuda_windows, kernels, recurrent_kernels
 from .cuda_random import keep_mask
 from .cuda_source import THREADS, for_each, for_rows, kernel, wide
 
@@ -133,6 +133,7 @@ table = {
     **cuda_attention.table,
     **cuda_optimizers.table,
     **cuda_windows.table,
+    **{name: cuda_gemm.by_gemm(kernel) for name, kernel in recurrent_kernels.table.items()},
     **{name: Kernel(functools.partial(softmax_forward, name=name), functools.partial(softmax_backward, name=name))
        for name in ("softmax", "log_softmax")},
     "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),

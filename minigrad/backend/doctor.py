@@ -15,6 +15,7 @@ from .cores import CORES
 # What each extra is for, and the packages it brings, as pip calls them.
 EXTRAS = {
     "text": ("tokenisers of pretrained models", ["tokenizers"]),
+    "vision": ("photographs for models of pictures", ["pillow"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
     "testing": ("gradient tests with pytest and Hypothesis", ["hypothesis", "pytest"]),

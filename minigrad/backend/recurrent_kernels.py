@@ -22,9 +22,9 @@ def _sigmoid(xp, x):
     return x
 
 
-def _weight_gradient(wanted, dz, before):
+def _weight_gradient(xp, wanted, dz, before):
     """Of the recurrent weight, in one product over all steps: dz is (T, B, gates), before the states it met."""
-    return dz.reshape(-1, dz.shape[-1]).T @ before.reshape(-1, before.shape[-1]) if wanted[1] else None
+    return xp.matmul(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1])) if wanted[1] else None
 
 
 def lstm_forward(xp, gates, weight, h, c, mask):
@@ -33,7 +33,8 @@ def lstm_forward(xp, gates, weight, h, c, mask):
     The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates.
     """
     (T, B, _), H = gates.shape, h.shape[-1]
-    half = xp.asarray([[0.5], [0.5], [1], [0.5]], gates.dtype)
+    half = xp.full((4, 1), 0.5, gates.dtype)
+    half[2] = 1
     rest = 1 - half
     states, acts = xp.empty((T + 1, B, 2, H), gates.dtype), xp.empty((T, B, 4, H), gates.dtype)
     states[0, :, 0], states[0, :, 1] = h, c
@@ -80,7 +81,7 @@ def lstm_backward(xp, g, saved, wanted, mask):
         if mask is not None:
             ahead += asked * ~mask[t, :, None, None]
     dz = dz.reshape(T, B, 4 * H)
-    return dz, _weight_gradient(wanted, dz, states[:-1, :, 0]), ahead[:, 0], ahead[:, 1]
+    return dz, _weight_gradient(xp, wanted, dz, states[:-1, :, 0]), ahead[:, 0], ahead[:, 1]
 
 
 def _lstm_slopes(xp, acts, c):
@@ -106,7 +107,7 @@ def gru_forward(xp, gates, weight, bias, h, mask):
     acts, recurrent = xp.empty((T, B, 3, H), gates.dtype), xp.empty((T, B, H), gates.dtype)
     states[0], across = h, xp.ascontiguousarray(weight.T)
     for t in range(T):
-        part = states[t] @ across                                              # (B, 3H)
+        part = xp.matmul(states[t], across)                                    # (B, 3H)
         if bias is not None:
             part += bias
         recurrent[t] = part[:, 2 * H:]
@@ -138,12 +139,12 @@ def gru_backward(xp, g, saved, wanted, mask):
         d_in[t, :, 0] = dn * recurrent[t] * r * (1 - r)
         d_in[t, :, 1] = new * (states[t] - n) * z * (1 - z)
         d_rec[t, :, :2] = d_in[t, :, :2]
-        ahead = d_rec[t].reshape(B, 3 * H) @ weight
+        ahead = xp.matmul(d_rec[t].reshape(B, 3 * H), weight)
         ahead += new * z
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
     d_in, d_rec = d_in.reshape(T, B, 3 * H), d_rec.reshape(T, B, 3 * H)
-    return d_in, _weight_gradient(wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
+    return d_in, _weight_gradient(xp, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
 
 
 def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
@@ -170,10 +171,10 @@ def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
         asked, y = ahead + g[t], states[t + 1]
         new = asked if mask is None else asked * mask[t, :, None]
         xp.multiply(new, 1 - y * y if nonlinearity == "tanh" else y > 0, out=dz[t])
-        ahead = dz[t] @ weight
+        ahead = xp.matmul(dz[t], weight)
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
-    return dz, _weight_gradient(wanted, dz, states[:-1]), ahead
+    return dz, _weight_gradient(xp, wanted, dz, states[:-1]), ahead
 
 
 table = {

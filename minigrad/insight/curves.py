@@ -19,7 +19,7 @@ def plot_history(history: Sequence[dict[str, Any]]) -> Any:
 
     figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
-    draw(left, steps, "loss", color="tab:blue", alpha=0.3, linewidth=1, label="training, each step")
+    draw(left, steps, "loss", color="tab:blue", alpha=0.3, linewidth=1, label="training, each record")
     draw(left, epochs, "train_loss", "o-", color="tab:blue", label="training, mean of the epoch")
     draw(left, epochs, "eval_loss", "s-", color="tab:orange", label="evaluation")
     left.set(title="loss", xlabel="step", ylim=(0, None))

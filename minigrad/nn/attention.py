@@ -65,7 +65,7 @@ class MultiheadAttention(Module):
         parts = ops.split(self.in_proj_weight, self.embed_dim)
         biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, self.embed_dim)
         q, k, v = (split_heads(F.linear(x, w, b), H) for x, w, b in zip((query, key, value), parts, biases, strict=True))
-        mask = self._mask(key_padding_mask, attn_mask, B, T, S)
+        mask = self._mask(key_padding_mask, attn_mask, B, T, S, query.device)
         p = self.dropout if self.training else 0.0
         out = merge_heads(F.scaled_dot_product_attention(q, k, v, mask, p, is_causal, rng=self.rng))          # (B, T, D)
         out = self.out_proj(out)
@@ -76,14 +76,14 @@ class MultiheadAttention(Module):
             weights = ops.mean(weights, 1) if average_attn_weights else weights
         return out if self.batch_first else ops.swapaxes(out, 0, 1), weights
 
-    def _mask(self, padding: Any, given: Any, B: int, T: int, S: int) -> Any:
+    def _mask(self, padding: Any, given: Any, B: int, T: int, S: int, device: str) -> Any:
         """Both masks as one that broadcasts to (B, heads, T, S): booleans (True: may attend), floats (to be added), or None."""
         H, added, allowed = self.num_heads, None, True
         for name, mask, shapes in (("key_padding_mask", padding, {(B, S): (B, 1, 1, S)}),
                                    ("attn_mask", given, {(T, S): (T, S), (B * H, T, S): (B, H, T, S)})):
             if mask is None:
                 continue
-            mask = as_array(mask, device="cpu")
+            mask = as_array(mask, device=device)
             if mask.shape not in shapes or mask.dtype.kind in "iu":
                 raise ValueError(f"attention: {name} is {mask.dtype} of shape {mask.shape}: give booleans (True forbids) or "
                                  f"floats (added to the scores) of shape {' or '.join(map(str, shapes))}")
@@ -92,9 +92,9 @@ class MultiheadAttention(Module):
                 allowed = ~mask & allowed
             else:
                 added = mask if added is None else added + mask
-        if added is None:
-            return None if allowed is True else allowed
-        return np.where(allowed, added, -math.inf)
+        if allowed is True:
+            return added
+        return allowed if added is None else backend.of(added).xp.where(allowed, added, -math.inf)
 
 
 class KVCache:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import backend, ops
 from .. import functional as F
 from ..primitive import definition
@@ -105,7 +103,7 @@ class _Recurrent(Module):
         Args:
             state: the first state (h, or (h, c) for an LSTM), each (num_layers · directions, B, hidden_size); zeros by default.
             lengths: (B,) how many steps of each sequence are real; the rest is padding, which changes nothing and gives
-                zeros.  (What torch does with pack_padded_sequence.)
+                zeros.  (What torch does with pack_padded_sequence.)  Those on a GPU stay there.
 
         Returns:
             (the last layer's h at each step, (T, B, directions · hidden_size); the state after the last step, as `state`).
@@ -148,11 +146,16 @@ class _Recurrent(Module):
 
     def _mask(self, lengths: Any, T: int, B: int, x: Tensor) -> Any:
         """(T, B) booleans: is this step real?"""
-        lengths = np.asarray(lengths.numpy() if isinstance(lengths, Tensor) else lengths)
-        if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or ((lengths < 0) | (lengths > T)).any():
+        lengths = as_array(lengths)
+        here, there = backend.of(lengths), backend.of(x.data)
+
+        def refuse():
             raise ValueError(f"{type(self).__name__}: lengths must be {B} whole numbers from 0 to {T}, one for each sequence; "
                              f"these are {lengths.tolist()}")
-        return backend.of(x.data).xp.asarray(np.arange(T)[:, None] < lengths)
+        if lengths.shape != (B,) or lengths.dtype.kind not in "iu":
+            refuse()
+        here.check(lengths, 0, T, refuse)
+        return there.xp.arange(T)[:, None] < (lengths if here is there else there.xp.asarray(here.to_numpy(lengths)))
 
     def _first(self, state: Any, B: int, single: bool, x: Tensor) -> list[tuple]:
         """The first state of each layer and direction, a tuple of (B, H) each."""

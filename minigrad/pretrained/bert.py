@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend, ops
 from .. import functional as F
-from .. import ops
+from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
 from .heads import answer_span, classification_loss, token_loss
@@ -133,16 +134,16 @@ class BertModel(PretrainedModel):
             IndexError: an id is not in the vocabulary.
         """
         ids = token_ids(input_ids, self.config.longest)
-        types = np.zeros((1, ids.shape[1]), np.int64) if token_type_ids is None else token_type_ids
+        types = backend.of(ids).xp.zeros((1, ids.shape[1]), np.int64) if token_type_ids is None else token_type_ids
         positions = self.positions(ids) if position_ids is None else position_ids
         x, mask = self.embeddings(ids, types, positions), padding_mask(attention_mask, ids.shape)
         for layer in self.encoder.layer:
             x = layer(x, mask)
         return BaseOutput(x, ops.tanh(self.pooler.dense(x[:, 0])) if self.pooler else None)
 
-    def positions(self, ids: np.ndarray) -> np.ndarray:
+    def positions(self, ids: Array) -> Array:
         """Where each token stands, broadcastable to (B, T)."""
-        return np.arange(ids.shape[1])[None]
+        return backend.of(ids).xp.arange(ids.shape[1])[None]
 
 
 class BertHead(PretrainedModel):

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import backend
+from ..backend import Array
 from ..nn import KVCache, init
 from ..tensor import Tensor
 from .generation import Generates
@@ -18,9 +20,9 @@ from .outputs import CausalLMOutput
 
 class Reading(NamedTuple):
     """What is read in one pass, and what every layer is told about it."""
-    ids: np.ndarray                             # (B, T)
+    ids: Array                                  # (B, T)
     positions: np.ndarray                       # (B, T), or (1, T) if they are the same for all texts
-    mask: np.ndarray | None                     # True where a token may be seen, broadcastable to (B, 1, T, S); None: all may
+    mask: Array | None                          # True where a token may be seen, broadcastable to (B, 1, T, S); None: all may
     is_causal: bool                             # besides, token t sees tokens 0 … t only
     caches: Sequence[KVCache | None]            # one for each layer
 
@@ -40,7 +42,7 @@ class Reading(NamedTuple):
         (B, T), before = ids.shape, past[0].length if past else 0
         mask = padding_mask(attention_mask, (B, before + T))
         if before and T > 1:                    # several tokens after others: the triangle does not start in the corner
-            allowed = np.tri(T, before + T, before, dtype=bool)
+            allowed = backend.of(mask).xp.tri(T, before + T, before, dtype=bool)
             mask = allowed if mask is None else mask & allowed
         positions = np.arange(before, before + T)[None] if position_ids is None else host_array(position_ids)
         return cls(ids, positions, mask, T > 1 and not before, past or [None] * layers)
@@ -80,7 +82,7 @@ class CausalLM(Generates, PretrainedModel):
         return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)
 
 
-def last_token(vectors: Tensor, ids: np.ndarray, pad_token_id: int | None) -> Tensor:
+def last_token(vectors: Tensor, ids: Array, pad_token_id: int | None) -> Tensor:
     """The vector (B, D) of the last token of each text that is no padding, of vectors (B, T, D).
 
     Raises:
@@ -89,5 +91,7 @@ def last_token(vectors: Tensor, ids: np.ndarray, pad_token_id: int | None) -> Te
     if pad_token_id is None and len(ids) > 1:
         raise ValueError("without a pad_token_id in the configuration nothing tells where the texts of a batch end: load the "
                          "model with pad_token_id=tokenizer.pad_token_id")
-    last = (np.arange(ids.shape[1]) * (ids != pad_token_id)).argmax(1) if pad_token_id is not None else [ids.shape[1] - 1]
-    return vectors[np.arange(len(ids)), np.asarray(last)]
+    if pad_token_id is None:
+        return vectors[:, -1]
+    xp = backend.of(ids).xp
+    return vectors[xp.arange(len(ids)), (xp.arange(ids.shape[1]) * (ids != pad_token_id)).argmax(1)]

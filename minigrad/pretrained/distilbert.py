@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from .. import functional as F
 from ..nn import Dropout, Group, LayerNorm, Module, init
 from ..nn.attention import merge_heads, split_heads
@@ -107,7 +108,7 @@ class DistilBertModel(PretrainedModel):
             IndexError: an id is not in the vocabulary.
         """
         ids = token_ids(input_ids, self.config.longest)
-        positions = np.arange(ids.shape[1])[None] if position_ids is None else position_ids
+        positions = backend.of(ids).xp.arange(ids.shape[1])[None] if position_ids is None else position_ids
         x, mask = self.embeddings(ids, positions), padding_mask(attention_mask, ids.shape)
         for layer in self.transformer.layer:
             x = layer(x, mask)

@@ -156,7 +156,7 @@ class _Text:
 
     def __init__(self, model: Any, input_ids: Any, attention_mask: Any, room: int, use_cache: bool):
         longest = model.config.longest
-        ids = token_ids(input_ids, longest)
+        ids = token_ids(host_array(input_ids), longest)
         if not ids.size:
             raise ValueError(f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text one or more")
         padding_mask(attention_mask, ids.shape)  # refuses another shape

@@ -14,7 +14,7 @@ from ..nn import Dropout, KVCache, LayerNorm, Module, init
 from ..nn.attention import merge_heads
 from .decoder import CausalLM, Reading, last_token
 from .heads import classification_loss
-from .inputs import host_array
+from .inputs import as_given
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
@@ -170,5 +170,5 @@ class GPT2ForSequenceClassification(GPT2Pretrained):
                 position_ids: Any = None) -> ClassifierOutput:
         """Score a batch; the arguments are GPT2Model's, and `labels` (B,) of class numbers (floats for regression)."""
         x = self.transformer(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
-        logits = self.score(last_token(x, host_array(input_ids), self.config.pad_token_id))
+        logits = self.score(last_token(x, as_given(input_ids), self.config.pad_token_id))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)

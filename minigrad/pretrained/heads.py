@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import losses, ops
 from ..tensor import Tensor, as_array
-from .inputs import host_array
+from .inputs import as_given
 from .model import Config
 from .outputs import QuestionAnsweringOutput
 
@@ -45,7 +45,7 @@ def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
     """Cross-entropy of scores (B, T, classes) with a label for each token, (B, T): token classification, masked LM, seq2seq."""
     if labels is None:
         return None
-    labels = host_array(labels)
+    labels = as_given(labels)
     if labels.shape != logits.shape[:2]:
         raise ValueError(f"labels have shape {labels.shape}, but there are scores for {logits.shape[:2]} tokens: give each token "
                          "a label, -100 where none is to count")
@@ -54,7 +54,7 @@ def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
 
 def causal_loss(logits: Tensor, labels: Any) -> Tensor | None:
     """Cross-entropy of scores (B, T, vocabulary) with the token that comes next; `labels` (B, T) are the input ids themselves."""
-    return None if labels is None else token_loss(logits[:, :-1], host_array(labels)[:, 1:])
+    return None if labels is None else token_loss(logits[:, :-1], as_given(labels)[:, 1:])
 
 
 def answer_span(logits: Tensor, start_positions: Any, end_positions: Any) -> QuestionAnsweringOutput:
@@ -66,6 +66,6 @@ def answer_span(logits: Tensor, start_positions: Any, end_positions: Any) -> Que
     start, end, T = logits[:, :, 0], logits[:, :, 1], logits.shape[1]
     loss = None
     if start_positions is not None and end_positions is not None:
-        loss = sum(losses.cross_entropy(scores, np.clip(host_array(at).reshape(-1), 0, T), ignore_index=T)
+        loss = sum(losses.cross_entropy(scores, as_given(at).reshape(-1).clip(0, T), ignore_index=T)
                    for scores, at in ((start, start_positions), (end, end_positions))) / 2
     return QuestionAnsweringOutput(loss, start, end)

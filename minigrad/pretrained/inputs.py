@@ -1,11 +1,19 @@
-"""What users pass to a model that reads text, checked and brought into the form that its layers take."""
+"""What users pass to a model that reads text, checked and brought into the form that its layers take; it stays where it lies."""
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
+from .. import backend
+from ..backend import Array
 from ..tensor import Tensor
+
+
+def as_given(given: Any) -> Array:
+    """A list, an array or a Tensor as an array; on a GPU, if it is there."""
+    given = given.data if isinstance(given, Tensor) else given
+    return given if hasattr(given, "dtype") else np.asarray(given)
 
 
 def host_array(given: Any) -> np.ndarray:
@@ -13,14 +21,14 @@ def host_array(given: Any) -> np.ndarray:
     return np.asarray(given.numpy() if isinstance(given, Tensor) else given)
 
 
-def token_ids(ids: Any, longest: int | None = None, name: str = "input_ids") -> np.ndarray:
+def token_ids(ids: Any, longest: int | None = None, name: str = "input_ids") -> Array:
     """Token ids as (B, T) integers, T at most `longest`.
 
     Raises:
         ValueError: they have another shape, or are too long for the model.
         TypeError: they are not integers.
     """
-    ids = host_array(ids)
+    ids = as_given(ids)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         kind = TypeError if ids.ndim == 2 else ValueError
         raise kind(f"{name} must be integers of shape (batch, tokens), these are {ids.dtype} of shape {ids.shape}: "
@@ -31,12 +39,15 @@ def token_ids(ids: Any, longest: int | None = None, name: str = "input_ids") -> 
     return ids
 
 
-def padding_mask(attention_mask: Any, shape: tuple[int, int]) -> np.ndarray | None:
-    """(B, T) of ones and zeros as (B, 1, 1, T) booleans, True where there is a token; None if nothing is padded."""
+def padding_mask(attention_mask: Any, shape: tuple[int, int]) -> Array | None:
+    """(B, T) of ones and zeros as (B, 1, 1, T) booleans, True where there is a token; None if nothing is padded.
+
+    (On a GPU a mask is always a mask: to see whether anything is padded would be to wait.)
+    """
     if attention_mask is None:
         return None
-    mask = host_array(attention_mask)
+    mask = as_given(attention_mask)
     if mask.shape != shape:
         raise ValueError(f"attention_mask has shape {mask.shape}, but input_ids {shape}: they must be the same")
     mask = mask.astype(bool)
-    return None if mask.all() else mask[:, None, None, :]
+    return None if backend.of(mask) is backend.cpu and mask.all() else mask[:, None, None, :]

@@ -4,10 +4,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from .. import functional as F
 from .. import ops
+from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm, init
 from .bert import (
     BertConfig,
@@ -42,10 +41,10 @@ class RobertaModel(BertModel):
         super().__init__(config, rng, drawn, add_pooling_layer)
         self.embeddings.position_embeddings.padding_idx = config.pad_token_id          # its row gets no gradient
 
-    def positions(self, ids: np.ndarray) -> np.ndarray:
+    def positions(self, ids: Array) -> Array:
         """Padding stands at the padding id; tokens are counted from there, whatever the attention mask says."""
         real = ids != self.config.pad_token_id
-        return self.config.pad_token_id + np.cumsum(real, 1) * real
+        return self.config.pad_token_id + real.cumsum(1) * real
 
 
 class RobertaForSequenceClassification(BertHead):

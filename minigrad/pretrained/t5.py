@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import backend, ops
+from ..backend import Array
 from ..nn import Dropout, Embedding, Group, KVCache, Module, RelativePositionBias, RMSNorm, init
 from ..nn.attention import merge_heads, split_heads
 from ..tensor import Tensor
 from .generation import Generates
 from .heads import token_loss
-from .inputs import host_array, padding_mask, token_ids
+from .inputs import as_given, padding_mask, token_ids
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
@@ -137,7 +138,7 @@ class Stack(Module):
         T, S = ids.shape[1], before + ids.shape[1]
         allowed = padding_mask(mask, (len(ids), S))
         if self.is_decoder and T > 1:
-            causal = np.tri(T, S, before, dtype=bool)
+            causal = backend.of(allowed).xp.tri(T, S, before, dtype=bool)
             allowed = causal if allowed is None else causal & allowed
         bias = self.block[0].layer[0].SelfAttention.relative_attention_bias(T, S, before)
         x = self.dropout(self.embed_tokens(ids))
@@ -145,7 +146,7 @@ class Stack(Module):
             bias = ops.where(Tensor(allowed, device=x.device), bias, FORBIDDEN)
         source_bias = None
         if source is not None and (source_mask := padding_mask(source_mask, source.shape[:2])) is not None:
-            source_bias = Tensor(np.where(source_mask, 0, FORBIDDEN), dtype=x.dtype, device=x.device)
+            source_bias = Tensor(backend.of(source_mask).xp.where(source_mask, 0, FORBIDDEN), dtype=x.dtype, device=x.device)
         for block, own_cache, source_cache in zip(self.block, caches[::2], caches[1::2], strict=True):
             x = block(x, bias, source, source_bias, own_cache, source_cache)
         return self.dropout(self.final_layer_norm(x))
@@ -256,8 +257,9 @@ class T5ForConditionalGeneration(Generates, T5Model):
         logits = self.lm_head(x * self.config.d_model ** -0.5 if self.config.scale_decoder_outputs else x)
         return Seq2SeqOutput(token_loss(logits, labels), logits, past_key_values, out.encoder_last_hidden_state)
 
-    def shifted(self, labels: Any) -> np.ndarray:
+    def shifted(self, labels: Any) -> Array:
         """What the decoder reads when it is to write `labels` (B, T): the start token, then all but the last of them."""
-        labels, c = host_array(labels), self.config
-        ids = np.concatenate([np.full_like(labels[:, :1], c.decoder_start_token_id), labels[:, :-1]], 1)
-        return np.where(ids == -100, c.pad_token_id, ids)
+        labels, c = as_given(labels), self.config
+        xp = backend.of(labels).xp
+        ids = xp.concatenate([xp.full_like(labels[:, :1], c.decoder_start_token_id), labels[:, :-1]], 1)
+        return xp.where(ids == -100, c.pad_token_id, ids)

@@ -10,7 +10,7 @@ from ..pretrained.files import output_directory
 
 RANGES = {"num_train_epochs": (1, inf), "per_device_train_batch_size": (1, inf), "per_device_eval_batch_size": (1, inf),
           "gradient_accumulation_steps": (1, inf), "learning_rate": (0, inf), "weight_decay": (0, inf), "warmup_ratio": (0, 1),
-          "max_grad_norm": (0, inf), "seed": (0, inf)}
+          "max_grad_norm": (0, inf), "logging_steps": (1, inf), "seed": (0, inf)}
 SIGNS = {"accuracy": 1, "macro_f1": 1, "loss": -1}           # what may choose the best model, and whether more of it is better
 
 
@@ -20,8 +20,10 @@ class TrainingArguments:
 
     An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The learning rate rises
     from 0 during the first `warmup_ratio` of all steps and then falls back to 0.  `max_grad_norm` limits the gradients' joint
-    2-norm.  `metric_for_best_model`, measured on the evaluation set, decides which epoch's model is kept.  `fp16` and `bf16`
-    compute products in 16 bits (see `mg.autocast`), `fp16` with a loss scale; the weights stay in float32.
+    2-norm.  Every `logging_steps` steps there is a record of loss and accuracy, the means over these steps; on a GPU, where a
+    record is something to wait for, fewer make training faster.  `metric_for_best_model`, measured on the evaluation set,
+    decides which epoch's model is kept.  `fp16` and `bf16` compute products in 16 bits (see `mg.autocast`), `fp16` with a loss
+    scale; the weights stay in float32.
 
     Raises ValueError if a number is out of range or not finite, the metric is none of accuracy, macro_f1 and loss, or both of
     fp16 and bf16 are asked for.
@@ -36,6 +38,7 @@ class TrainingArguments:
     weight_decay: float = 0.01
     warmup_ratio: float = 0.1
     max_grad_norm: float = 1.0
+    logging_steps: int = 1
     metric_for_best_model: str = "macro_f1"
     seed: int = 0
     fp16: bool = False

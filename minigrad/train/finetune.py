@@ -31,8 +31,9 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         model_dir: a Hugging Face model directory: config.json, safetensors, tokenizer files.
         train, eval: each a .csv or .jsonl file with a text and a label column, or a list of `minigrad.data.Example`.
             Without `eval`, `eval_fraction` of the training examples is held out, no text on both sides.
-        output: a new directory for the best epoch's model with its tokenizer and label names, for `metrics.jsonl` (every step
-            and epoch), `evaluation.txt` (scores per class, confusion matrix) and, with matplotlib, pictures of both.
+        output: a new directory for the best epoch's model with its tokenizer and label names, for `metrics.jsonl` (a
+            record for each step and epoch), `evaluation.txt` (scores per class, confusion matrix) and, with matplotlib,
+            pictures of both.
         overwrite: replace the model that an earlier run left in `output`.
         max_length: texts are cut after this many tokens, [CLS] and [SEP] included.
         freeze: patterns of parameters not to train, such as "bert.embeddings.**".

@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import reduce
+from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from .. import losses, metrics
+from .. import backend, losses, metrics
 from ..amp import GradScaler, autocast
 from ..data import DataCollatorWithPadding, DataLoader, Dataset
 from ..nn import Parameter
@@ -22,7 +24,7 @@ from ..optim import AdamW, clip_grad_norm_
 from ..pretrained import AutoTokenizer, PretrainedModel
 from ..pretrained.tokenizer import FILES as TOKENIZER_FILES
 from ..schedule import linear_schedule_with_warmup
-from ..tensor import no_grad
+from ..tensor import Tensor, no_grad
 from .arguments import SIGNS, TrainingArguments
 
 IGNORED = -100                                               # a label that counts for nothing, as in cross-entropy
@@ -40,9 +42,13 @@ class Trainer:
         tokenizer: saved beside the model, so that the directory can be used by itself.
         callbacks: each is called with every record as it is made.
 
-    `history` lists the records: one per step (loss, accuracy, learning rate, gradient norm) and one per epoch, the latter with
+    `history` lists the records: one for every `logging_steps` steps (loss and accuracy, their means over these steps; learning
+    rate and gradient norm of the last) and one per epoch, the latter with `train_loss` and `train_accuracy` over all items,
     `eval_loss`, `eval_accuracy`, `eval_macro_f1` and `eval_confusion_matrix`; `best` is that of the epoch whose model was kept.
     With fp16 a step says its `loss_scale` too; its `grad_norm` is None if that was too large and the step was left out.
+
+    On a GPU what steps report stays there until a step is logged or an epoch ends, and comes to the host in one copy; in the
+    steps between nothing waits.  (With fp16 there is one copy in every step: see `GradScaler.step`.)
     """
 
     def __init__(self, model: PretrainedModel, args: TrainingArguments, train_dataset: Dataset, eval_dataset: Dataset,
@@ -53,6 +59,7 @@ class Trainer:
         self.history: list[Record] = []
         self.best: Record | None = None
         self.step = 0
+        self.unlogged: list[list[float]] = []                # loss and accuracy of the steps since the last record
         self.scaler = GradScaler(enabled=args.fp16)
 
     def train(self) -> Record:
@@ -63,6 +70,8 @@ class Trainer:
 
         Raises FileExistsError or ValueError, before anything is done, as `TrainingArguments.check_output_dir`; ValueError if no
         parameter is left to train, the gradients are not finite, or the evaluation loss is not when no model was saved yet.
+        Gradients that are not finite never reach the weights, except on a GPU in a step that is not logged: there it is said
+        when the next one is, or the epoch ends, and still before a model is saved.
         """
         args = self.args
         args.check_output_dir()
@@ -98,31 +107,54 @@ class Trainer:
     def train_epoch(self, epoch: int, loader: DataLoader, optimizer: AdamW, schedule: Any) -> Record:
         """One pass over the training examples; returns its mean loss and accuracy, measured as the model changed."""
         self.model.train()
+        args, fp16 = self.args, self.args.fp16
+        home = backend.get(trained_parameters(self.model)[0].device)
+        reports, sizes = Reports(home, min(args.logging_steps, len(loader))), []
         sums, seen = np.zeros(2), 0
-        with progress(len(loader.dataset), f"epoch {epoch}/{self.args.num_train_epochs}") as bar:
-            for items in loader:
+        with progress(len(loader.dataset), f"epoch {epoch}/{args.num_train_epochs}") as bar:
+            for i, items in enumerate(loader, 1):
                 means = self.gradients(items)
-                self.scaler.unscale_(optimizer)
-                norm = clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm, error_if_nonfinite=not self.args.fp16)
-                rate, scale, skipped = optimizer.param_groups[0]["lr"], self.scaler.get_scale(), self.scaler.skipped
-                self.scaler.step(optimizer)
+                finite = self.scaler.unscale_(optimizer)
+                norm = clip_grad_norm_(self.model.parameters(), args.max_grad_norm,
+                                       error_if_nonfinite=home is backend.cpu and not fp16)
+                reports.write(*means, norm, finite)
+                sizes.append(len(items))
+                logged, taken = (self.step + 1) % args.logging_steps == 0, True
+                if logged or fp16 or i == len(loader):
+                    rows = reports.read()
+                    if fp16:
+                        taken = bool(rows[-1][3])
+                    else:
+                        self.check_norms([row[2] for row in rows])
+                    found = [row[:2] for row in rows]
+                    sums, seen, sizes = sums + sizes @ np.array(found), seen + sum(sizes), []
+                    self.unlogged += found
+                    bar.set_postfix(loss=f"{sums[0] / seen:.3f}", accuracy=f"{sums[1] / seen:.3f}", refresh=False)
+                rate, scale = optimizer.param_groups[0]["lr"], self.scaler.get_scale()
+                self.scaler.step(optimizer, taken)
                 optimizer.zero_grad()                        # before the next forward pass, so that the two never coexist
                 self.scaler.update()
-                taken = self.scaler.skipped == skipped
                 if taken:
                     schedule.step()
                 self.step += 1
-                loss, accuracy = means.tolist()
-                self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate,
-                          "grad_norm": float(norm) if taken else None, **({"loss_scale": scale} if self.args.fp16 else {})})
-                sums, seen = sums + means * len(items), seen + len(items)
-                bar.set_postfix(loss=f"{sums[0] / seen:.3f}", accuracy=f"{sums[1] / seen:.3f}", refresh=False)
+                if logged:
+                    loss, accuracy = np.mean(self.unlogged, axis=0).tolist()
+                    self.unlogged.clear()
+                    self.log({"epoch": epoch, "step": self.step, "loss": loss, "accuracy": accuracy, "learning_rate": rate,
+                              "grad_norm": rows[-1][2] if taken else None, **({"loss_scale": scale} if fp16 else {})})
                 bar.update(len(items))
         loss, accuracy = (sums / seen).tolist()
         return {"epoch": epoch, "step": self.step, "train_loss": loss, "train_accuracy": accuracy}
 
-    def gradients(self, items: list) -> np.ndarray:
-        """Leave in `.grad` the gradients of the mean loss over `items`; returns that loss and the accuracy.
+    def check_norms(self, norms: list[float]) -> None:
+        """Refuse gradients that are not finite, by the norms of the steps up to the one that is being made."""
+        for step, norm in enumerate(norms, self.step + 2 - len(norms)):
+            if not math.isfinite(norm):
+                raise ValueError(f"the gradients cannot be clipped: at step {step} their norm is {norm}; "
+                                 "lower the learning rate, or look for log(0) or 0/0 in the loss")
+
+    def gradients(self, items: list) -> list[Any]:
+        """Leave in `.grad` the gradients of the mean loss over `items`; returns that loss and the accuracy, where the model is.
 
         The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels, so
         however they are cut, the sum is the gradient of the one big batch.
@@ -130,9 +162,9 @@ class Trainer:
         size = self.args.per_device_train_batch_size
         batches = [self.data_collator(items[i:i + size]) for i in range(0, len(items), size)]
         total = sum(np.count_nonzero(batch["labels"] != IGNORED) for batch in batches)
-        return np.sum([self.backward(batch, total) for batch in batches], axis=0)
+        return [reduce(add, parts) for parts in zip(*[self.backward(batch, total) for batch in batches])]
 
-    def backward(self, batch: dict[str, np.ndarray], total: int) -> tuple[float, float]:
+    def backward(self, batch: dict[str, np.ndarray], total: int) -> tuple[Any, Any]:
         """What one micro-batch adds to the gradients, the loss and the accuracy of a batch with `total` labels."""
         with self.autocast():
             out = self.model(**batch)
@@ -140,7 +172,8 @@ class Trainer:
         overflowing = {"over": "ignore", "invalid": "ignore"} if self.args.fp16 else {}        # the scaler will see it
         with np.errstate(**overflowing):
             self.scaler.scale(loss).backward()
-        return loss.item(), np.count_nonzero(out.logits.numpy().argmax(-1) == batch["labels"]) / total
+        labels = backend.of(loss.data).xp.asarray(batch["labels"])
+        return loss.data.astype(np.float64), (out.logits.data.argmax(-1) == labels).sum() / total
 
     def predict(self, dataset: Dataset, title: str = "predict") -> np.ndarray:
         """The logits (items, classes), in the dataset's order."""
@@ -188,6 +221,23 @@ class Trainer:
 
     def loader(self, dataset: Dataset, batch_size: int, shuffle: bool = False) -> DataLoader:
         return DataLoader(dataset, batch_size, shuffle, self.args.seed, lengths=getattr(dataset, "lengths", None))
+
+
+class Reports:
+    """What steps report, a row each: loss, accuracy, gradient norm, are all gradients finite?  Kept on the device until read."""
+
+    def __init__(self, home: backend.Backend, most: int):
+        self.home, self.rows, self.written = home, home.xp.empty((most, 4), np.float64), 0
+
+    def write(self, *numbers: Any) -> None:
+        for column, number in enumerate(numbers):
+            self.rows[self.written, column] = number.data if isinstance(number, Tensor) else number
+        self.written += 1
+
+    def read(self) -> list[list[float]]:
+        """The rows written since the last time, in one copy, for which the host waits."""
+        rows, self.written = self.home.to_numpy(self.rows[:self.written]).tolist(), 0
+        return rows
 
 
 def predict(model: PretrainedModel, loader: DataLoader, data_collator: Callable[[list], dict], title: str) -> np.ndarray:

@@ -32,7 +32,7 @@ _kept = []                                      # what C holds a pointer to
 
 
 def count(what: str) -> int:
-    """How many "launches", "allocations", "uploads" (to the device) or "downloads" (to the host) there have been."""
+    """How many "launches", "allocations", "uploads" (to the device), "downloads" (to the host), or "waits" there have been."""
     return ctypes.c_longlong.in_dll(_runtime, what).value
 
 
@@ -68,12 +68,14 @@ def _replace_functions(runtime: ModuleType, driver: ModuleType) -> None:
     runtime.getDevice, runtime.getDeviceCount, runtime.setDevice = lambda: 0, lambda: 1, lambda device: None
     runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020
     runtime.deviceGetAttribute = lambda attribute, device: _runtime.deviceGetAttribute(attribute, device, 0)
-    runtime.deviceSynchronize, runtime.memGetInfo = lambda: None, lambda: (8 << 30, 16 << 30)
+    runtime.deviceSynchronize, runtime.memGetInfo = lambda: _runtime.deviceSynchronize(0), lambda: (8 << 30, 16 << 30)
     runtime.streamCreate, runtime.streamCreateWithFlags = lambda: 1, lambda flags: 2
     runtime.streamCreateWithPriority, runtime.streamDestroy = lambda flags, priority: 3, lambda stream: None
-    runtime.streamSynchronize, runtime.streamWaitEvent = lambda stream: None, lambda *arguments: None
+    runtime.streamSynchronize = lambda stream: _runtime.streamSynchronize(ctypes.c_ssize_t(stream), 0)
+    runtime.streamWaitEvent = lambda *arguments: None
     runtime.eventCreateWithFlags, runtime.eventDestroy = lambda flags: 4, lambda event: None
-    runtime.eventRecord, runtime.eventSynchronize = lambda event, stream: None, lambda event: None
+    runtime.eventRecord = lambda event, stream: None
+    runtime.eventSynchronize = lambda event: _runtime.eventSynchronize(ctypes.c_ssize_t(event), 0)
     runtime.eventElapsedTime = lambda start, end: 0.001
     runtime.memcpy = lambda to, source, size, kind: _runtime.device_memcpy(*map(ctypes.c_ssize_t, (to, source, size)), kind, 0)
     runtime.memcpyAsync = lambda to, source, size, kind, stream: runtime.memcpy(to, source, size, kind)
@@ -131,7 +133,8 @@ _check_version()
 os.environ["CUPY_ACCELERATORS"] = ""            # no CUB, which is finished CUDA code
 _runtime = ctypes.PyDLL(str(compiler.build(compiler.HERE / "runtime.c", "runtime.so", f"-I{sysconfig.get_paths()['include']}",
                                            compiler="gcc")))
-_runtime.device_memcpy.restype = ctypes.py_object
+for _name in ("device_memcpy", "deviceSynchronize", "streamSynchronize", "eventSynchronize"):
+    getattr(_runtime, _name).restype = ctypes.py_object
 import cupy_backends.cuda.api.driver as _driver  # noqa: E402
 import cupy_backends.cuda.api.runtime as _cuda  # noqa: E402
 

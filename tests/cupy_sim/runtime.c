@@ -10,10 +10,11 @@
 #include <string.h>
 
 /* What the tests may read and set, by ctypes. */
-long long launches, allocations, uploads, downloads;
+long long launches, allocations, uploads, downloads, waits;
 int capturing;                          /* what a stream answers that is asked whether it is being recorded */
 
 #define NOTHING(name, ...) PyObject *name(__VA_ARGS__) { Py_RETURN_NONE; }
+#define WAIT(name, ...) PyObject *name(__VA_ARGS__) { waits++; Py_RETURN_NONE; }
 #define NUMBER(name, value, ...) int name(__VA_ARGS__) { return value; }
 
 /* Devices: one, an H100 in all that CuPy asks of it. */
@@ -37,7 +38,7 @@ NUMBER(getDeviceCount, 1, int skip)
 NUMBER(driverGetVersion, 13020, int skip)
 NUMBER(deviceCanAccessPeer, 0, int device, int peer, int skip)
 NOTHING(setDevice, int device, int skip)
-NOTHING(deviceSynchronize, int skip)
+WAIT(deviceSynchronize, int skip)
 NOTHING(_ensure_context, void)
 
 PyObject *check_status(int status, int skip) {
@@ -87,12 +88,12 @@ intptr_t eventCreate(int skip) { return new_handle(); }
 intptr_t eventCreateWithFlags(unsigned flags, int skip) { return new_handle(); }
 NOTHING(streamDestroy, intptr_t stream, int skip)
 NOTHING(streamQuery, intptr_t stream, int skip)
-NOTHING(streamSynchronize, intptr_t stream, int skip)
+WAIT(streamSynchronize, intptr_t stream, int skip)
 NOTHING(streamWaitEvent, intptr_t stream, intptr_t event, int skip, void *optional)
 NUMBER(streamIsCapturing, capturing, intptr_t stream, int skip)
 NOTHING(eventDestroy, intptr_t event, int skip)
 NOTHING(eventQuery, intptr_t event, int skip)
-NOTHING(eventSynchronize, intptr_t event, int skip)
+WAIT(eventSynchronize, intptr_t event, int skip)
 NOTHING(eventRecord, intptr_t event, intptr_t stream, int skip)
 float eventElapsedTime(intptr_t start, intptr_t end, int skip) { return 0.001f; }
 

@@ -23,11 +23,28 @@ def capturing(simulated):
 
 @pytest.fixture
 def downloads(simulated):
-    """A function that tells how often anything was copied from the device to the host since it was last asked."""
-    seen = simulated.count("downloads")
+    """A function that tells how often anything was copied from the device to the host since it was last asked; and that nothing
+    else was waited for."""
+    copies, waits = (since_last_asked(simulated, what) for what in ("downloads", "waits"))
+
+    def count():
+        found = copies()
+        assert waits() == found
+        return found
+    return count
+
+
+@pytest.fixture
+def uploads(simulated):
+    """A function that tells how often anything was copied from the host to the device since it was last asked."""
+    return since_last_asked(simulated, "uploads")
+
+
+def since_last_asked(simulated, what):
+    seen = simulated.count(what)
 
     def count():
         nonlocal seen
-        before, seen = seen, simulated.count("downloads")
+        before, seen = seen, simulated.count(what)
         return seen - before
     return count

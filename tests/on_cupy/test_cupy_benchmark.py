@@ -1,4 +1,6 @@
 """The script for a real GPU runs, in small, on the simulated one; and what it records as a CUDA graph can be recorded."""
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +21,14 @@ def test_the_script(tmp_path, monkeypatch, capsys):
     assert [row.split(" (")[0] for row in rows] == [f"| {workload}" for workload in gpu_steps.SIZES for _ in gpu_steps.PRECISIONS]
 
 
+def test_the_sanitizer_has_something_to_do():
+    """The tests that it is given are there, of our own kernels, those that draw masks too."""
+    listed = subprocess.check_output([sys.executable, "-m", "pytest", "--collect-only", *gpu.KERNELS], cwd=gpu.ROOT, text=True)
+    assert all(f"{file}::" in listed for file in gpu.KERNELS[:2]) and "layer_norm" in listed and "max_pool" in listed
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("workload", ["GPT blocks", "ResNet-50"])
+@pytest.mark.parametrize("workload", gpu_steps.SIZES)
 def test_forward_and_backward_can_be_recorded(workload, precision, tmp_path, capturing):
     """A second time: the first compiles."""
     from minigrad import autocast

@@ -28,6 +28,25 @@ def test_a_family(name):
         np.testing.assert_allclose(gradients[weight], g, rtol=1e-3, atol=1e-3 * abs(g).max() + 1e-6, err_msg=weight)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_lies_on_the_device_stays_there(name, downloads):
+    """Ids, masks and labels: nothing waits for them, forward or backward, and the loss is that of the same from the host."""
+    family = FAMILIES[name]
+    for head in family.heads:
+        made = getattr(pretrained, family.prefix + head)
+        model = made(made.config_class.from_dict(family.size), rng=0).to("cuda").eval()
+        host = example(family.kind, head, model.config)
+        there = {name: Tensor(x, device="cuda") for name, x in host.items()}
+        downloads()
+        out = model(**there)
+        loss = getattr(out, "loss", None)
+        if loss is not None:
+            loss.backward()
+        assert downloads() == 0
+        if loss is not None and family.kind != "image":
+            assert loss.item() == pytest.approx(model(**host).loss.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.heads[-1] == "ForCausalLM"])
 def test_generation(name):
     made = getattr(pretrained, f"{FAMILIES[name].prefix}ForCausalLM")

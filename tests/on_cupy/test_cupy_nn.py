@@ -3,100 +3,10 @@ import inspect
 
 import numpy as np
 import pytest
+from every_layer import INSIDE_OTHERS, LAYERS, OPTIMIZERS, R, run, tensors, weights_after
 
 from minigrad import nn, optim
 from minigrad.tensor import Tensor
-
-rng = np.random.default_rng(0)
-POSITIVE = rng.random((3, 4)) / 2 + 0.25
-LABELS, SIGNS = np.array([2, 0, 3]), np.array([1, -1, 1])
-
-
-def R(*shape):
-    return rng.standard_normal(shape)
-
-
-LAYERS = {                                      # how it is made, and what it is given
-    "AdaptiveAvgPool1d": (lambda: nn.AdaptiveAvgPool1d(3), R(2, 3, 7)),
-    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d((2, 3)), R(2, 3, 5, 7)),
-    "AdaptiveMaxPool1d": (lambda: nn.AdaptiveMaxPool1d(3), R(2, 3, 7)),
-    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d((2, 3)), R(2, 3, 5, 7)),
-    "AvgPool1d": (lambda: nn.AvgPool1d(2), R(2, 3, 6)),
-    "AvgPool2d": (lambda: nn.AvgPool2d(2), R(2, 3, 6, 4)),
-    "BCELoss": (lambda: nn.BCELoss(), POSITIVE, POSITIVE[::-1].copy()),
-    "BCEWithLogitsLoss": (lambda: nn.BCEWithLogitsLoss(pos_weight=POSITIVE[0]), R(3, 4), POSITIVE),
-    "BatchNorm1d": (lambda: nn.BatchNorm1d(3), R(5, 3)),
-    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), R(2, 3, 4, 5)),
-    "CTCLoss": (lambda: nn.CTCLoss(), R(6, 2, 4), np.array([[1, 2], [3, 3]]), np.array([6, 5]), np.array([2, 2])),
-    "Conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1, groups=2, rng=0), R(2, 4, 7)),
-    "Conv2d": (lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1, rng=0), R(2, 3, 6, 5)),
-    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 3, 3, stride=2, rng=0), R(2, 4, 5)),
-    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 3, 3, stride=2, rng=0), R(2, 4, 3, 4)),
-    "CosineEmbeddingLoss": (lambda: nn.CosineEmbeddingLoss(0.1), R(3, 4), R(3, 4), SIGNS),
-    "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss(label_smoothing=0.1), R(3, 4), LABELS),
-    "Dropout": (lambda: nn.Dropout(0.4, rng=0), R(7, 9)),
-    "Embedding": (lambda: nn.Embedding(5, 3, padding_idx=0, rng=0), np.array([[1, 4, 1], [0, 2, 0]])),
-    "Flatten": (lambda: nn.Flatten(), R(2, 3, 4)),
-    "GELU": (lambda: nn.GELU(), R(3, 4)),
-    "GRU": (lambda: nn.GRU(3, 4, num_layers=2, dropout=0.3, bidirectional=True, rng=0), R(5, 2, 3)),
-    "GRUCell": (lambda: nn.GRUCell(3, 4, rng=0), R(2, 3), R(2, 4)),
-    "GroupNorm": (lambda: nn.GroupNorm(2, 4), R(2, 4, 3)),
-    "GroupedQueryAttention": (lambda: nn.GroupedQueryAttention(8, 4, 2, rng=0), R(2, 5, 8)),
-    "HuberLoss": (lambda: nn.HuberLoss(), R(3, 4), R(3, 4)),
-    "KLDivLoss": (lambda: nn.KLDivLoss(), R(3, 4), POSITIVE),
-    "L1Loss": (lambda: nn.L1Loss(), R(3, 4), R(3, 4)),
-    "LSTM": (lambda: nn.LSTM(3, 4, num_layers=2, dropout=0.3, rng=0), R(5, 2, 3)),
-    "LSTMCell": (lambda: nn.LSTMCell(3, 4, rng=0), R(2, 3)),
-    "LayerNorm": (lambda: nn.LayerNorm(4), R(3, 4)),
-    "LeakyReLU": (lambda: nn.LeakyReLU(0.1), R(3, 4)),
-    "LearnedPositions": (lambda: nn.LearnedPositions(9, 4, rng=0), R(2, 5, 4)),
-    "Linear": (lambda: nn.Linear(4, 5, rng=0), R(2, 3, 4)),
-    "LogSoftmax": (lambda: nn.LogSoftmax(-1), R(3, 4)),
-    "MSELoss": (lambda: nn.MSELoss(), R(3, 4), R(3, 4)),
-    "MaxPool1d": (lambda: nn.MaxPool1d(2), R(2, 3, 6)),
-    "MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), R(2, 3, 6, 5)),
-    "MultiheadAttention": (lambda: nn.MultiheadAttention(8, 2, dropout=0.2, batch_first=True, rng=0),
-                           R(2, 5, 8), R(2, 4, 8), R(2, 4, 8)),
-    "NLLLoss": (lambda: nn.NLLLoss(), R(3, 4), LABELS),
-    "RMSNorm": (lambda: nn.RMSNorm(4), R(3, 4)),
-    "RNN": (lambda: nn.RNN(3, 4, rng=0), R(5, 2, 3)),
-    "RNNCell": (lambda: nn.RNNCell(3, 4, rng=0), R(2, 3)),
-    "ReLU": (lambda: nn.ReLU(), R(3, 4)),
-    "ReLU6": (lambda: nn.ReLU6(), 6 * R(3, 4)),
-    "RelativePositionBias": (lambda: nn.RelativePositionBias(2, 8, rng=0), 5, 6),
-    "RotaryPositions": (lambda: nn.RotaryPositions(4), R(2, 2, 5, 4)),
-    "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3, rng=0), nn.ReLU()), R(2, 4)),
-    "SiLU": (lambda: nn.SiLU(), R(3, 4)),
-    "Sigmoid": (lambda: nn.Sigmoid(), R(3, 4)),
-    "SinusoidalPositions": (lambda: nn.SinusoidalPositions(4), R(2, 5, 4)),
-    "SmoothL1Loss": (lambda: nn.SmoothL1Loss(), R(3, 4), R(3, 4)),
-    "Softmax": (lambda: nn.Softmax(-1), R(3, 4)),
-    "Softplus": (lambda: nn.Softplus(), R(3, 4)),
-    "Tanh": (lambda: nn.Tanh(), R(3, 4)),
-    "Transformer": (lambda: nn.Transformer(8, 2, 1, 1, 16, 0.1, batch_first=True, rng=0), R(2, 5, 8), R(2, 4, 8)),
-    "TransformerDecoderLayer": (lambda: nn.TransformerDecoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8), R(2, 4, 8)),
-    "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8)),
-}
-INSIDE_OTHERS = {"Group", "Module", "TransformerEncoder", "TransformerDecoder"}
-
-
-def tensors(result):
-    """All Tensors in what a layer returns."""
-    return [result] if isinstance(result, Tensor) else [t for part in result or () for t in tensors(part)]
-
-
-def run(make, inputs, device):
-    """What the layer returns, the gradients of the sum of its squares, and the layer's buffers."""
-    layer = make().to(device)
-    given = [x if isinstance(x, int) else Tensor(x.astype("f4") if x.dtype.kind == "f" else x, x.dtype.kind == "f", device=device)
-             for x in inputs]
-    results = tensors(layer(*given))
-    if any(y.requires_grad for y in results):
-        sum((y * y).sum() for y in results).backward()
-    gradients = [x.grad for x in (*layer.parameters(), *given) if isinstance(x, Tensor) and x.grad is not None]
-    found = [*results, *gradients, *(t for t in layer.state_dict().values() if isinstance(t, nn.Buffer))]
-    assert {t.device for t in found} == {device}
-    return [t.numpy() for t in found]
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -106,35 +16,86 @@ def test_a_layer(name):
         np.testing.assert_allclose(ours, numpys, rtol=1e-4, atol=1e-5)
 
 
+RECURRENT = {
+    "LSTM": lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, rng=0),
+    "GRU": lambda: nn.GRU(3, 4, bidirectional=True, rng=0),
+    "RNN": lambda: nn.RNN(3, 4, rng=0), "RNN, relu": lambda: nn.RNN(3, 4, nonlinearity="relu", bias=False, rng=0)}
+
+
+def read(layer, x, lengths):
+    """Forward and backward."""
+    y, state = layer(x, lengths=lengths)
+    (sum((s * s).sum() for s in tensors(state)) + (y * y).sum()).backward()
+
+
+@pytest.mark.parametrize("where", [None, "cpu", "cuda"])
+@pytest.mark.parametrize("make", RECURRENT.values(), ids=RECURRENT)
+def test_what_a_recurrent_layer_copies(make, where, uploads, downloads):
+    """Nothing to the device but the lengths, once, if they lie on the host; and nothing back."""
+    layer, x = make().to("cuda"), Tensor(R(5, 2, 3), True, "f4", "cuda")
+    lengths = where and Tensor(np.array([5, 3]), device=where)
+    uploads(), downloads()
+    read(layer, x, lengths)
+    assert (uploads(), downloads()) == (where == "cpu", 0)
+
+
+@pytest.mark.parametrize("where", [None, "cuda"])
+@pytest.mark.parametrize("dtype", ["f4", "f2", "bfloat16"])
+@pytest.mark.parametrize("make", RECURRENT.values(), ids=RECURRENT)
+def test_a_recurrent_layer_can_be_recorded(make, dtype, where, capturing):
+    """As a CUDA graph; a second time, since the first compiles."""
+    layer, x = make().to(dtype).to("cuda"), Tensor(R(5, 2, 3), True, dtype, "cuda")
+    lengths = where and Tensor(np.array([5, 3]), device=where)
+    for second in (False, True):
+        capturing(second)
+        read(layer, x, lengths)
+
+
+def test_lengths_on_the_device():
+    """Padding is the same as for lengths from the host, and what is out of range is said when the host next waits."""
+    layer, x = nn.GRU(3, 4, rng=0).to("cuda"), Tensor(R(5, 2, 3), dtype="f4", device="cuda")
+    (ours, last), (theirs, their_last) = (layer(x, lengths=Tensor([5, 3], device=device)) for device in ("cuda", "cpu"))
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    np.testing.assert_array_equal(last.numpy(), their_last.numpy())
+    layer(x, lengths=Tensor([6, 3], device="cuda"))
+    with pytest.raises(ValueError, match=r"GRU: lengths must be 2 whole numbers from 0 to 5, .* these are \[6, 3\]"):
+        last.numpy()
+
+
+def test_masks_on_the_device_stay_there(downloads):
+    layer, x = nn.MultiheadAttention(8, 2, rng=0).to("cuda"), Tensor(R(5, 2, 8), dtype="f4", device="cuda")
+    padding, forbidden, added = np.arange(5) >= [[3], [5]], ~np.tri(5, dtype=bool), R(5, 5)
+    for masks in ({"key_padding_mask": padding}, {"attn_mask": forbidden}, {"attn_mask": added},
+                  {"key_padding_mask": padding, "attn_mask": forbidden}, {"key_padding_mask": padding, "attn_mask": added}):
+        there = {name: Tensor(mask, device="cuda") for name, mask in masks.items()}
+        downloads()
+        y, _ = layer(x, x, x, need_weights=False, **there)
+        assert downloads() == 0
+        np.testing.assert_array_equal(y.numpy(), layer(x, x, x, need_weights=False, **masks)[0].numpy())
+
+
 def test_every_layer_is_here():
     assert {name for name, kind in vars(nn).items() if inspect.isclass(kind) and issubclass(kind, nn.Module)} \
         - LAYERS.keys() - INSIDE_OTHERS == set()
-
-
-OPTIMIZERS = [
-    (optim.SGD, {}), (optim.SGD, dict(momentum=0.9, weight_decay=0.1)), (optim.SGD, dict(momentum=0.9, nesterov=True)),
-    (optim.Adam, dict(weight_decay=0.1)), (optim.AdamW, {}), (optim.RMSprop, {}),
-    (optim.RMSprop, dict(momentum=0.9, centered=True)), (optim.Adagrad, dict(lr_decay=0.1))]
-
-
-def weights_after(kind, options, device):
-    rng = np.random.default_rng(1)
-    w = nn.Linear(3, 5, rng=0).to(device).weight
-    optimizer = kind([w], lr=0.1, **options)
-    norms = []
-    for _ in range(4):
-        (w * Tensor(rng.standard_normal((5, 3), "f4"), device=device)).sum().backward()
-        norms.append(float(optim.clip_grad_norm_([w], 2.0)))
-        optim.clip_grad_value_([w], 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    return [w.numpy(), norms, *(v for memory in optimizer.state_dict()["state"].values() for v in memory.values())]
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", ""))
 def test_an_optimiser(kind, options):
     for ours, numpys in zip(weights_after(kind, options, "cuda"), weights_after(kind, options, "cpu"), strict=True):
         np.testing.assert_allclose(ours, numpys, rtol=1e-5, atol=1e-6)
+
+
+def test_averages_of_weights():
+    found = []
+    for device in ("cuda", "cpu"):
+        layer = nn.Linear(3, 5, rng=0).to(device)
+        average = optim.EMA(layer.parameters(), 0.9)
+        for _ in range(3):
+            average.update()
+            layer.weight.copy_(layer.weight.data * 2)
+        with average.applied():
+            found.append(layer.weight.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6)
 
 
 def test_every_optimiser_is_here():

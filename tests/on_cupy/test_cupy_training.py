@@ -92,6 +92,59 @@ def test_an_epoch_with_the_trainer(tmp_path):
     assert trainers[0].model.classifier.weight.device == "cuda"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("logging_steps", [1, 4])
+def test_the_trainer_waits_once_in_a_step_that_is_logged(tmp_path, downloads, precision, logging_steps):
+    """Whatever a step reports comes in one copy: in every step with fp16, whose scale depends on it; else if the step is logged,
+    and in the last of an epoch, of which there are six."""
+    trainer = new_trainer(tmp_path, new_model().to("cuda"), per_device_train_batch_size=4, gradient_accumulation_steps=2,
+                          logging_steps=logging_steps, **({} if precision == "fp32" else {precision: True}))
+    copies, gradients, update = [], trainer.gradients, trainer.scaler.update
+
+    def begin(items):
+        downloads()
+        return gradients(items)
+
+    def end():
+        update()
+        copies.append(downloads())
+    trainer.gradients, trainer.scaler.update = begin, end
+    trainer.train()
+    assert copies == [precision == "fp16" or step % logging_steps == 0 or step % 6 == 0 for step in range(1, 13)]
+
+
+@pytest.mark.parametrize("logging_steps", [1, 4])
+def test_the_records_of_a_trainer(tmp_path, logging_steps):
+    runs = [new_trainer(tmp_path / device, new_model().to(device), logging_steps=logging_steps) for device in ("cuda", "cpu")]
+    for trainer in runs:
+        trainer.train()
+    for ours, numpys in zip(*(trainer.history for trainer in runs), strict=True):
+        different = {"seconds", "eval_confusion_matrix"}
+        assert ours.keys() == numpys.keys()
+        assert {key: ours[key] for key in ours.keys() - different} == pytest.approx(
+            {key: numpys[key] for key in numpys.keys() - different}, rel=1e-3)
+
+
+@pytest.mark.parametrize("logging_steps", [1, 4])
+def test_a_diverging_run_of_the_trainer(tmp_path, logging_steps):
+    """Gradients that are not finite are refused when the norm is looked at: in a step that is logged before the weights move."""
+    model = new_model().to("cuda")
+    trainer = new_trainer(tmp_path, model, logging_steps=logging_steps)
+    gradients = trainer.gradients
+
+    def spoiled(items):
+        found = gradients(items)
+        if trainer.step == 1:
+            model.classifier.weight.grad.data[0, 0] = np.nan
+        return found
+    trainer.gradients = spoiled
+    with pytest.raises(ValueError, match="cannot be clipped: at step 2 their norm is nan; lower the learning rate"):
+        trainer.train()
+    spoilt = [np.isnan(t.numpy()).any() for t in model.state_dict().values()]
+    assert trainer.step == (1 if logging_steps == 1 else 3) and any(spoilt) == (logging_steps > 1)
+    assert not list(tmp_path.iterdir())         # nothing was saved
+
+
 def test_fine_tuning_bert(tmp_path):
     """A saved encoder, its tokenizer, a new head: three steps each, on batches of padded texts."""
     pytest.importorskip("tokenizers")

@@ -1,0 +1,116 @@
+"""Every layer and every optimiser at work on a device: what the tests on strict_cupy and on CuPy share."""
+import numpy as np
+
+from minigrad import nn, optim
+from minigrad.tensor import Tensor
+
+rng = np.random.default_rng(0)
+POSITIVE = rng.random((3, 4)) / 2 + 0.25
+LABELS, SIGNS = np.array([2, 0, 3]), np.array([1, -1, 1])
+
+
+def R(*shape):
+    return rng.standard_normal(shape)
+
+
+LAYERS = {                                      # how it is made, and what it is given
+    "AdaptiveAvgPool1d": (lambda: nn.AdaptiveAvgPool1d(3), R(2, 3, 7)),
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d((2, 3)), R(2, 3, 5, 7)),
+    "AdaptiveMaxPool1d": (lambda: nn.AdaptiveMaxPool1d(3), R(2, 3, 7)),
+    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d((2, 3)), R(2, 3, 5, 7)),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2), R(2, 3, 6)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), R(2, 3, 6, 4)),
+    "BCELoss": (lambda: nn.BCELoss(), POSITIVE, POSITIVE[::-1].copy()),
+    "BCEWithLogitsLoss": (lambda: nn.BCEWithLogitsLoss(pos_weight=POSITIVE[0]), R(3, 4), POSITIVE),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(3), R(5, 3)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), R(2, 3, 4, 5)),
+    "CTCLoss": (lambda: nn.CTCLoss(), R(6, 2, 4), np.array([[1, 2], [3, 3]]), np.array([6, 5]), np.array([2, 2])),
+    "Conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1, groups=2, rng=0), R(2, 4, 7)),
+    "Conv2d": (lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1, rng=0), R(2, 3, 6, 5)),
+    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 3, 3, stride=2, rng=0), R(2, 4, 5)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 3, 3, stride=2, rng=0), R(2, 4, 3, 4)),
+    "CosineEmbeddingLoss": (lambda: nn.CosineEmbeddingLoss(0.1), R(3, 4), R(3, 4), SIGNS),
+    "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss(label_smoothing=0.1), R(3, 4), LABELS),
+    "Dropout": (lambda: nn.Dropout(0.4, rng=0), R(7, 9)),
+    "Embedding": (lambda: nn.Embedding(5, 3, padding_idx=0, rng=0), np.array([[1, 4, 1], [0, 2, 0]])),
+    "Flatten": (lambda: nn.Flatten(), R(2, 3, 4)),
+    "GELU": (lambda: nn.GELU(), R(3, 4)),
+    "GRU": (lambda: nn.GRU(3, 4, num_layers=2, dropout=0.3, bidirectional=True, rng=0), R(5, 2, 3)),
+    "GRUCell": (lambda: nn.GRUCell(3, 4, rng=0), R(2, 3), R(2, 4)),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), R(2, 4, 3)),
+    "GroupedQueryAttention": (lambda: nn.GroupedQueryAttention(8, 4, 2, rng=0), R(2, 5, 8)),
+    "HuberLoss": (lambda: nn.HuberLoss(), R(3, 4), R(3, 4)),
+    "KLDivLoss": (lambda: nn.KLDivLoss(), R(3, 4), POSITIVE),
+    "L1Loss": (lambda: nn.L1Loss(), R(3, 4), R(3, 4)),
+    "LSTM": (lambda: nn.LSTM(3, 4, num_layers=2, dropout=0.3, rng=0), R(5, 2, 3)),
+    "LSTMCell": (lambda: nn.LSTMCell(3, 4, rng=0), R(2, 3)),
+    "LayerNorm": (lambda: nn.LayerNorm(4), R(3, 4)),
+    "LeakyReLU": (lambda: nn.LeakyReLU(0.1), R(3, 4)),
+    "LearnedPositions": (lambda: nn.LearnedPositions(9, 4, rng=0), R(2, 5, 4)),
+    "Linear": (lambda: nn.Linear(4, 5, rng=0), R(2, 3, 4)),
+    "LogSoftmax": (lambda: nn.LogSoftmax(-1), R(3, 4)),
+    "MSELoss": (lambda: nn.MSELoss(), R(3, 4), R(3, 4)),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), R(2, 3, 6)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), R(2, 3, 6, 5)),
+    "MultiheadAttention": (lambda: nn.MultiheadAttention(8, 2, dropout=0.2, batch_first=True, rng=0),
+                           R(2, 5, 8), R(2, 4, 8), R(2, 4, 8)),
+    "NLLLoss": (lambda: nn.NLLLoss(), R(3, 4), LABELS),
+    "RMSNorm": (lambda: nn.RMSNorm(4), R(3, 4)),
+    "RNN": (lambda: nn.RNN(3, 4, rng=0), R(5, 2, 3)),
+    "RNNCell": (lambda: nn.RNNCell(3, 4, rng=0), R(2, 3)),
+    "ReLU": (lambda: nn.ReLU(), R(3, 4)),
+    "ReLU6": (lambda: nn.ReLU6(), 6 * R(3, 4)),
+    "RelativePositionBias": (lambda: nn.RelativePositionBias(2, 8, rng=0), 5, 6),
+    "RotaryPositions": (lambda: nn.RotaryPositions(4), R(2, 2, 5, 4)),
+    "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3, rng=0), nn.ReLU()), R(2, 4)),
+    "SiLU": (lambda: nn.SiLU(), R(3, 4)),
+    "Sigmoid": (lambda: nn.Sigmoid(), R(3, 4)),
+    "SinusoidalPositions": (lambda: nn.SinusoidalPositions(4), R(2, 5, 4)),
+    "SmoothL1Loss": (lambda: nn.SmoothL1Loss(), R(3, 4), R(3, 4)),
+    "Softmax": (lambda: nn.Softmax(-1), R(3, 4)),
+    "Softplus": (lambda: nn.Softplus(), R(3, 4)),
+    "Tanh": (lambda: nn.Tanh(), R(3, 4)),
+    "Transformer": (lambda: nn.Transformer(8, 2, 1, 1, 16, 0.1, batch_first=True, rng=0), R(2, 5, 8), R(2, 4, 8)),
+    "TransformerDecoderLayer": (lambda: nn.TransformerDecoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8), R(2, 4, 8)),
+    "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8)),
+}
+INSIDE_OTHERS = {"Group", "Module", "TransformerEncoder", "TransformerDecoder"}
+
+
+def tensors(result):
+    """All Tensors in what a layer returns."""
+    return [result] if isinstance(result, Tensor) else [t for part in result or () for t in tensors(part)]
+
+
+def run(make, inputs, device):
+    """What the layer returns, the gradients of the sum of its squares, and the layer's buffers."""
+    layer = make().to(device)
+    given = [x if isinstance(x, int) else Tensor(x.astype("f4") if x.dtype.kind == "f" else x, x.dtype.kind == "f", device=device)
+             for x in inputs]
+    results = tensors(layer(*given))
+    if any(y.requires_grad for y in results):
+        sum((y * y).sum() for y in results).backward()
+    gradients = [x.grad for x in (*layer.parameters(), *given) if isinstance(x, Tensor) and x.grad is not None]
+    found = [*results, *gradients, *(t for t in layer.state_dict().values() if isinstance(t, nn.Buffer))]
+    assert {t.device for t in found} == {device}
+    return [t.numpy() for t in found]
+
+
+OPTIMIZERS = [
+    (optim.SGD, {}), (optim.SGD, dict(momentum=0.9, weight_decay=0.1)), (optim.SGD, dict(momentum=0.9, nesterov=True)),
+    (optim.Adam, dict(weight_decay=0.1)), (optim.AdamW, {}), (optim.RMSprop, {}),
+    (optim.RMSprop, dict(momentum=0.9, centered=True)), (optim.Adagrad, dict(lr_decay=0.1))]
+
+
+def weights_after(kind, options, device):
+    rng = np.random.default_rng(1)
+    w = nn.Linear(3, 5, rng=0).to(device).weight
+    optimizer = kind([w], lr=0.1, **options)
+    norms = []
+    for _ in range(4):
+        (w * Tensor(rng.standard_normal((5, 3), "f4"), device=device)).sum().backward()
+        norms.append(float(optim.clip_grad_norm_([w], 2.0)))
+        optim.clip_grad_value_([w], 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return [w.numpy(), norms, *(v for memory in optimizer.state_dict()["state"].values() for v in memory.values())]
