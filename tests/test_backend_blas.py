@@ -43,6 +43,12 @@ def test_without_a_blas_it_can_call_numpy_answers(add, monkeypatch):
     np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize("shapes", [((2, 3), (4, 5), (2, 5)), ((2, 3), (3, 5), (2, 4)), ((2, 3), (3, 5), (5, 2))])
+def test_shapes_that_do_not_fit_are_refused(shapes):
+    with pytest.raises(ValueError, match="mismatch"):
+        blas.gemm(*(np.ones(shape, "f4") for shape in shapes))
+
+
 @pytest.mark.parametrize("dtype", ["f8", "f2", "i8"])
 def test_other_dtypes(dtype):
     a, b, out = (lying(3, 3, "in order").astype(dtype) for _ in range(3))

@@ -62,7 +62,8 @@ def _product() -> Callable | None:
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:
     """The product of two matrices into `out`, or added to what is there."""
     product, one, other = _product(), _layout(a), _layout(b)
-    if product and one and other and out.dtype is F4 and out.strides[1] == 4:
+    fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
+    if product and one and other and fits and out.dtype is F4 and out.strides[1] == 4:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
     elif add:
