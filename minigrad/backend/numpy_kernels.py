@@ -140,26 +140,31 @@ def gelu_backward(xp, g, saved, wanted, approximate):
     return gx,
 
 
-def _exp_rows(x, out, limit):
-    """exp(x) into `out`; rows have their largest entry subtracted first only if some sum is not within 1 / limit to limit.
+def _exp(x, out, limit, axis=-1):
+    """exp(x) into `out`; what is largest along the axis is subtracted first only if some sum is not within 1 / limit to limit.
 
-    Returns the sum of each row, and what was subtracted.
+    Returns the sums, and what was subtracted.
     """
     np.exp(x, out=out)
-    total = np.einsum("...i->...", out)
+    total = _sum(out, axis)
     if total.min() > 1 / limit and total.max() < limit:                        # nothing that matters over- or underflowed
         return total, 0
-    top = x.max(-1)
+    top = x.max(axis)
     top[top == -math.inf] = 0
-    np.exp(np.subtract(x, top[..., None], out=out), out=out)
-    return np.einsum("...i->...", out), top
+    np.exp(np.subtract(x, np.expand_dims(top, axis), out=out), out=out)
+    return _sum(out, axis), top
+
+
+def _sum(x, axis):
+    """The sums along the last axis, or the last but one, each in the way that is quickest."""
+    return np.einsum("...i->...", x) if axis == -1 else np.matmul(np.ones((1, x.shape[-2]), np.float32), x)[..., 0, :]
 
 
 def softmax_forward(xp, x, axis):
     y = np.empty_like(x)
 
     def work(x, y):
-        y *= 1 / _exp_rows(x, y, 1e20)[0][:, None]
+        y *= 1 / _exp(x, y, 1e20)[0][:, None]
     each_piece(work, *rows(x, y))
     return y, y
 
@@ -178,7 +183,7 @@ def log_softmax_forward(xp, x, axis):
     y = np.empty_like(x)
 
     def work(x, y):
-        total, top = _exp_rows(x, y, 1e6)       # a tighter limit: of a large log(total), fewer digits are behind the point
+        total, top = _exp(x, y, 1e6)       # a tighter limit: of a large log(total), fewer digits are behind the point
         if np.ndim(top):
             x = x - top[:, None]
         np.subtract(x, np.log(total)[:, None], out=y)
@@ -200,11 +205,12 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 def layer_norm_forward(xp, x, weight, bias, eps):
     y, n = np.empty_like(x), x.shape[-1]
     mean, inverse_std = np.empty((2, x.size // n, 1), np.float32)
+    each = np.full(n, 1 / n, np.float32)
 
     def work(x, y, mean, inverse_std):
-        mean[:, 0] = np.einsum("ij->i", x) / n
+        np.matmul(x, each, out=mean[:, 0])
         np.subtract(x, mean, out=y)
-        inverse_std[:, 0] = 1 / np.sqrt(np.einsum("ij,ij->i", y, y) / n + eps)
+        inverse_std[:, 0] = 1 / np.sqrt(np.vecdot(y, y) / n + eps)
         y *= inverse_std
         if weight is not None:
             y *= weight
@@ -215,20 +221,25 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
+    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)), where scaled is g · weight and unit the normalised x.
+
+    The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
+    """
     x, weight, mean, inverse_std = saved
     gx, n = np.empty_like(x), x.shape[-1]
+    each = np.full(n, 1 / n, np.float32) if weight is None else weight / np.float32(n)
 
     def work(g, x, gx, mean, inverse_std):
-        scaled = scratch(*x.shape)
-        np.multiply(g, inverse_std, out=scaled)
-        gw, gb = np.einsum("ij,ij->j", scaled, x) - mean[:, 0] @ scaled, np.ones(len(g), np.float32) @ g
+        product = np.multiply(g, x, out=scratch(*x.shape))
+        across, down = inverse_std[:, 0], np.ones(len(g), np.float32)
+        gw, gb = across @ product - (mean[:, 0] * across) @ g, down @ g
+        level = (g @ each)[:, None]
+        slope = inverse_std**3 * ((product @ each)[:, None] - mean * level)    # of -x in gx
+        np.multiply(g, inverse_std, out=gx)
         if weight is not None:
-            scaled *= weight
-        level = np.einsum("ij->i", scaled)[:, None] / n                        # gx = scaled - mean(scaled) - unit · mean(…)
-        slope = inverse_std**2 * (np.einsum("ij,ij->i", scaled, x)[:, None] / n - level * mean)
-        np.multiply(x, -slope, out=gx)
-        gx += scaled
-        gx += slope * mean - level
+            gx *= weight
+        gx -= np.multiply(x, slope, out=product)
+        gx += slope * mean - inverse_std * level
         return gw, gb
     gw, gb = (sum(parts) for parts in zip(*each_piece(work, *rows(g, x, gx), mean, inverse_std)))
     return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
@@ -249,27 +260,30 @@ def dropout_backward(xp, g, saved, wanted, keep, p):
 
 
 def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
-    """A few heads at a time: their scores stay in the cache, and are then forgotten."""
+    """A few heads at a time: their scores stay in the cache, and are then forgotten.
+
+    Scores are laid down as (…, keys, queries): a matrix of which BLAS reads the rows is one that it need not copy.
+    """
     shape = (*q.shape[:-1], k.shape[-2])        # of all scores: (…, T, S)
     bias = kernels.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
-    log_sum = np.empty((*q.shape[:-1], 1), np.float32)
+    log_sum = np.empty(q.shape[:-1], np.float32)
     some_heads, blocks = _tiles(shape, is_causal)
 
     def work(heads):
         for queries, keys in blocks:
             here, seen, tile = (*heads, ..., queries, slice(None)), (*heads, ..., keys, slice(None)), (*heads, ..., queries, keys)
-            scaled_q = q[here] * scale
-            scores, weights = scratch(2, *scaled_q.shape[:-1], keys.stop)
-            _scores(scaled_q, k[seen], bias, tile, is_causal, out=scores)
-            total, top = _exp_rows(scores, weights, 1e20)
+            scores, weights = scratch(2, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
+            _scores(k[seen], _turned(q[here], scale), bias, tile, is_causal, out=scores)
+            total, top = _exp(scores, weights, 1e20, axis=-2)
             total[total == 0] = math.inf        # nothing may be attended to: the result is 0
-            log_sum[here][..., 0] = np.log(total) + top
+            log_sum[(*heads, ..., queries)] = np.log(total) + top
             if keep is not None:
-                weights *= keep[tile]
+                weights *= keep[tile].swapaxes(-1, -2)
                 total *= 1 - p
-            np.matmul(weights, v[seen], out=y[here])
-            y[here] *= 1 / total[..., None]
+            found = np.matmul(weights.swapaxes(-1, -2), v[seen])
+            found *= 1 / total[..., None]
+            y[here] = found
     share(work, some_heads)
     return y, (q, k, v, y, bias, log_sum)
 
@@ -277,34 +291,43 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
     """Computes the weights a second time, from the sums of their rows (Dao et al. 2022, algorithm 4)."""
     q, k, v, y, bias, log_sum = saved
-    gq, gk, gv = (np.zeros_like(x) if want else None for x, want in zip((q, k, v), wanted))
+    gq, gk, gv = (np.empty_like(x) if want else None for x, want in zip((q, k, v), wanted))
     some_heads, blocks = _tiles((*q.shape[:-1], k.shape[-2]), is_causal)
 
     def work(heads):
-        for queries, keys in blocks:
-            here, seen, tile = (*heads, ..., queries, slice(None)), (*heads, ..., keys, slice(None)), (*heads, ..., queries, keys)
-            scaled_q = q[here] * scale
-            weights, gscores, kept = scratch(3, *scaled_q.shape[:-1], keys.stop)
-            _scores(scaled_q, k[seen], bias, tile, is_causal, out=weights)
-            weights -= log_sum[here]
+        all_keys, all_values = _with_ones(k[heads]), _with_ones(v[heads])
+        sums = [x is not None and np.zeros(x[heads].shape, np.float32) for x in (gk, gv)]
+        dots = np.vecdot(g[heads], y[heads])    # Σ weights · their gradients, over the shorter axis
+        for queries, keys in reversed(blocks):  # the first one sees all keys that any sees
+            here, tile = (*heads, ..., queries, slice(None)), (*heads, ..., queries, keys)
+            room = scratch(3, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
+            weights, gscores, kept = room
+            _scores(all_keys[..., keys, :], _turned(q[here], scale, -log_sum[(*heads, ..., queries)]), bias, tile, is_causal, weights)
             np.exp(weights, out=weights)
-            np.matmul(g[here], v[seen].swapaxes(-1, -2), out=gscores)
+            drop = dots[..., queries]
             if keep is None:
+                np.matmul(all_values[..., keys, :], _turned(g[here], 1, -drop), out=gscores)
                 kept = weights
             else:
-                np.multiply(keep[tile], 1 / (1 - p), out=kept, dtype=np.float32)
+                np.matmul(all_values[..., keys, :-1], _turned(g[here], 1), out=gscores)
+                np.multiply(keep[tile].swapaxes(-1, -2), 1 / (1 - p), out=kept, dtype=np.float32)
                 gscores *= kept
+                gscores -= drop[..., None, :]
                 kept *= weights
-            gscores -= np.einsum("...i,...i->...", g[here], y[here])[..., None]
             gscores *= weights
             if wanted[0]:
-                np.matmul(gscores, k[seen], out=gq[here])
-                gq[here] *= scale
-            for a, b, out in ((gscores, scaled_q, gk), (kept, g[here], gv)):
-                if out is not None and len(blocks) == 1:
-                    np.matmul(a.swapaxes(-1, -2), b, out=out[seen])
-                elif out is not None:
-                    out[seen] += a.swapaxes(-1, -2) @ b
+                found = np.matmul(gscores.swapaxes(-1, -2), all_keys[..., keys, :-1])
+                found *= scale
+                gq[here] = found
+            for a, b, total in ((gscores, q, sums[0]), (kept, g, sums[1])):
+                if total is not False and queries is blocks[-1][0]:
+                    np.matmul(a, b[here], out=total[..., keys, :])
+                elif total is not False:
+                    total[..., keys, :] += np.matmul(a, b[here])
+        if gk is not None:
+            np.multiply(sums[0], scale, out=gk[heads])
+        if gv is not None:
+            gv[heads] = sums[1]
     share(work, some_heads)
     return gq, gk, gv
 
@@ -312,7 +335,7 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
 def _tiles(shape, is_causal):
     """How to cut scores (…, T, S): indices of some heads, a PIECE of scores; blocks of queries and the keys they may see."""
     *lead, T, S = shape
-    step = min(T, len(LATER) if is_causal else max(1, 2 * cores.PIECE // S))
+    step = min(T, len(EARLIER))
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
     axis = next((i for i in range(len(lead)) if math.prod(lead[i + 1:]) * step * S <= cores.PIECE), len(lead) - 1)
     some = max(1, cores.PIECE // (math.prod(lead[axis + 1:]) * step * S))
@@ -320,30 +343,53 @@ def _tiles(shape, is_causal):
     return heads, blocks
 
 
-LATER = np.triu(np.full((64, 64), -math.inf, np.float32), 1)                   # what keys get that come after the query
+EARLIER = np.tril(np.full((64, 64), -math.inf, np.float32), -1)                # what a key (row) gets for the queries before it
 
 
-def _scores(scaled_q, k, bias, tile, is_causal, out):
-    """The masked scores of one tile."""
-    np.matmul(scaled_q, k.swapaxes(-1, -2), out=out)
+def _turned(q, scale, last=None):
+    """Queries (…, T, d), scaled, as (…, d, T), in order; with a last row that is added to every score, if there is one."""
+    T, d = q.shape[-2:]
+    turned = np.empty((*q.shape[:-2], d + (last is not None), T), np.float32)
+    np.multiply(q.swapaxes(-1, -2), scale, out=turned[..., :d, :])
+    if last is not None:
+        turned[..., d, :] = last
+    return turned
+
+
+def _with_ones(k):
+    """Keys (…, S, d) beside a column of ones, (…, S, d + 1), each row as far from the next as BLAS likes it."""
+    beside = np.empty((*k.shape[:-1], k.shape[-1] + 16), np.float32)[..., :k.shape[-1] + 1]
+    beside[..., :-1], beside[..., -1] = k, 1
+    return beside
+
+
+def _scores(k, q, bias, tile, is_causal, out):
+    """The masked scores of one tile, of keys (…, S, d) and queries (…, d, T)."""
+    np.matmul(k, q, out=out)
     if bias is not None:
-        out += bias[tile]
+        out += bias[tile].swapaxes(-1, -2)
     if is_causal:
-        corner = out[..., tile[-2].start:]
-        corner += LATER[:corner.shape[-2], :corner.shape[-1]]
+        corner = out[..., tile[-2].start:, :]
+        corner += EARLIER[:corner.shape[-2], :corner.shape[-1]]
 
 
 def _log_sum_exp(xp, x):
-    return np.concatenate(each_piece(functools.partial(kernels.log_sum_exp, xp), x))
+    def work(x):
+        total, top = _exp(x, scratch(*x.shape), 1e6)         # not 1e20, for of a large logarithm fewer digits are behind the point
+        total[total == 0] = math.inf
+        return np.log(total) + top
+    return np.concatenate(each_piece(work, x))[:, None]
 
 
 def _scaled_exp(xp, x, log_sum, scale):
+    """exp(x - log_sum) · scale, with one of both for each row, as exp(x - (log_sum - log |scale|)), with its sign."""
     y = np.empty_like(x)
 
     def work(x, log_sum, scale, y):
-        np.subtract(x, log_sum[:, None], out=y)
+        np.subtract(x, (log_sum - np.log(np.abs(scale)))[:, None], out=y)
         np.exp(y, out=y)
-        y *= scale[:, None]
+        if scale.min(initial=0) < 0:
+            y *= np.sign(scale)[:, None]
     each_piece(work, x, log_sum, scale, y)
     return y
 
@@ -360,17 +406,24 @@ def embedding_backward(xp, g, shape, wanted, ids):
     return gw,
 
 
-def in_pieces(step):
-    """An optimiser's step piece by piece; the arrays must lie in order, for all but the gradient are written into."""
-    def run(xp, *arrays, **options):
-        there = [array for array in arrays if array is not None]
-        if not all(array.flags.c_contiguous for array in there):
-            return step(xp, *arrays, **options)
+def at_once(step):
+    """An optimiser's step for many parameters, in pieces that are shared out together: one wait for all of them.
 
-        def work(*pieces):
-            queue = iter(pieces)
-            step(xp, *(None if array is None else next(queue) for array in arrays), **options)
-        each_piece(work, *flat(*there))
+    What does not lie in order is a piece as it is, for all but the gradient are written into.
+    """
+    def run(xp, parameters, **options):
+        pieces = []
+        for arrays in parameters:
+            there = [array for array in arrays if array is not None]
+            size, count = there[0].size, -(-there[0].size // cores.PIECE)
+            if count < 2 or not all(array.flags.c_contiguous for array in there):
+                pieces.append(arrays)
+                continue
+            some = -(-size // count)
+            lines = [None if array is None else array.reshape(-1) for array in arrays]
+            pieces += [[None if line is None else line[i:i + some] for line in lines] for i in range(0, size, some)]
+        total = sum(arrays[0].size for arrays in parameters)
+        share(lambda arrays: step(xp, *arrays, **options), pieces, 1 + total // cores.PIECE)
     return run
 
 
@@ -418,6 +471,6 @@ table = {
     "scaled_dot_product_attention": where(plain_heads, "scaled_dot_product_attention", attention_forward, attention_backward),
     "cross_entropy": where(plain, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
     "embedding": Kernel(kernels.embedding_forward, embedding_backward),
-    **{name: in_pieces(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
+    **{f"{name}s": at_once(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
     "square_sum": square_sum,
 }
