@@ -125,8 +125,10 @@ class _Op:
         else:
             kernel = place.kernels.get(self.name) if dtype is _F4 or dtype is None else place.kernel(self.name, dtype)
         try:
-            if kernel is not None:
+            if kernel is not None and (wanted or kernel.alone is None):
                 y, fused = kernel.forward(place.xp, *arrays, *options)
+            elif kernel is not None:
+                y = kernel.alone(place.xp, *arrays, *options)
             else:
                 y = self.compute(place.xp, inputs, arrays, options)
                 if isinstance(y, Tensor):       # a definition: the ops in it have recorded themselves
@@ -287,6 +289,14 @@ _through = _Through()
 
 class _Fused:
     """The way back through a kernel; when the gradient will itself be differentiated, the op's meaning answers."""
+
+    def add(self, saved: tuple, g: Any, total: Any) -> bool:
+        """Add the only parent's gradient to `total`, in place, instead of making it; False if the kernel cannot."""
+        _, kernel, xp, fused, options = saved
+        if kernel.add is None or g.dtype is not total.dtype:
+            return False
+        kernel.add(xp, total, g, fused, *options)
+        return True
 
     def __init__(self, plan: _Plan):
         self.plan, self.name = plan, plan.name

@@ -457,7 +457,11 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                     raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {x.shape} "
                                        "that was written into after the forward pass (by an optimiser step, or copy_): "
                                        "call backward before changing it")
-            pulled = node.step.pull(node, node.saved, g, create_graph)
+            add = getattr(node.step, "add", None) if node.parents[0] in ours and len(node.parents) == 1 else None
+            if add is not None and add(node.saved, g, pending[node.parents[0]]):
+                pulled = ()                     # the gradient went to where others of its parent had been added up
+            else:
+                pulled = node.step.pull(node, node.saved, g, create_graph)
             if not keep:
                 node.saved, node.guards = _FREED, ()
             for parent, gx in zip(node.parents, pulled):

@@ -18,10 +18,14 @@ class Kernel(NamedTuple):
     """A fused forward and its first-order backward, both on bare arrays.
 
     `forward(xp, *inputs, *options) -> (y, saved)`;
-    `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`.
+    `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`;
+    `alone(xp, *inputs, *options) -> y`, where there is one, for when no gradient is wanted, and that costs less;
+    `add(xp, total, g, saved, *options)`, where there is one, adds what is the gradient of the only input to `total`, in place.
     """
     forward: Callable
     backward: Callable
+    alone: Callable | None = None
+    add: Callable | None = None
 
 
 def dtype_named(name: Any) -> np.dtype:

@@ -6,58 +6,82 @@ product with the same array, begun a little further on.
 """
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
 
 from . import Kernel, cores, depthwise
+from .blas import gemm
 from .cores import share
 from .geometry import Geometry, overlap, phases
 
-SPACE = 1 << 18                                 # entries laid down at a time, which stay in a core's cache
+SPACE = 1 << 19                                 # entries laid down at a time, which stay in a core's cache
+FEW = 32                                        # entries of a column below which those of all rows of the kernel go into one
+LARGE = 1 << 11                                 # places of an image that is worth a product of its own
 
 
-def pieces(at: Geometry, samples: int, channels: int, spaces: int = 1) -> list[tuple[slice, slice]]:
-    """(some samples, some rows of places), as many as are laid down in so many times SPACE, and some for every core."""
-    limit, row = spaces * SPACE, max(1, channels * at.kw * at.sh * at.W)
-    if at.sees_itself:                          # a 1 × 1 kernel: nothing is laid down, and the samples lie apart
-        limit = row * at.H
-    many = max(1, min(limit // (row * at.H), -(-samples // cores.CORES)))
-    rows = max(1, min(limit // row, at.H if samples > 1 else -(-at.H // cores.CORES)))
+def pieces(at: Geometry, samples: int, channels: int, outputs: int) -> list[tuple[slice, slice]]:
+    """(some samples, some rows of places), as many as fit into SPACE with what comes of them, and some for every core."""
+    row = max(1, max(channels * at.kw * at.sh, outputs) * at.W)
+    limit = row * at.H if at.sees_itself else SPACE          # a 1 × 1 kernel: nothing is laid down, and the samples lie apart
+    many = 1 if at.H * at.W >= LARGE else evenly(samples, limit // (row * at.H), cores.CORES)
+    rows = evenly(at.H, limit // row, 1 if samples > 1 else cores.CORES)
     return [(slice(n, n + many), slice(i, min(i + rows, at.H))) for n in range(0, samples, many) for i in range(0, at.H, rows)]
 
 
+def evenly(count: int, most: int, among: int) -> int:
+    """How many to take at a time, `most` at most, so that each of so many takes about as many, as often."""
+    turns = max(1, -(-count // max(1, most)))
+    return max(1, -(-count // (turns + -turns % among)))
+
+
+def in_line(x: np.ndarray) -> np.ndarray:
+    """Images (n, C, rows, columns) as (C, rows, …), the longer of columns and samples last: long lines are quick to copy."""
+    return x.transpose(1, 2, 3, 0) if len(x) > x.shape[3] else x.transpose(1, 2, 0, 3)
+
+
 def laid_down(x: np.ndarray, rows: slice, at: Geometry) -> np.ndarray:
-    """What the kernel sees of images x (n, C, height, width) from some rows of places: (C, kw, sh, h, n, W).
+    """What the kernel sees of images x (n, C, height, width) from some rows of places: (C, kw, sh, h, n · W), as `in_line`.
 
     Rows of the image that are the stride apart lie side by side, so that axis 3 counts places; axis 2 tells the phase.
     """
     h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1
     here, there = overlap(rows.start * at.sh - at.top, h * at.sh, at.height)
     beside, inside = overlap(-at.left, wide, at.width)
-    image = padded = x[:, :, here, beside].transpose(1, 2, 0, 3)               # (C, row, n, column)
+    image, longer = x[:, :, here, beside].transpose(1, 2, 0, 3), len(x) > at.W                # (C, row, n, column)
+    padded = image
     if image.shape[1] < h * at.sh or image.shape[3] < wide:
-        padded = np.zeros((len(image), h * at.sh, len(x), wide), x.dtype)
+        room = len(image), h * at.sh
+        padded = np.zeros((*room, wide, len(x)), x.dtype).swapaxes(2, 3) if longer else np.zeros((*room, len(x), wide), x.dtype)
         padded[:, there, :, inside] = image
     channel, row, n, column = padded.strides
     seen = np.lib.stride_tricks.as_strided(
         padded, (len(image), at.kw, at.sh, h, len(x), at.W), (channel, column * at.dw, row, row * at.sh, n, column * at.sw))
-    return seen if at.sees_itself else np.ascontiguousarray(seen)
+    if longer:
+        seen = seen.swapaxes(4, 5)
+    return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
 
 
 def walk(columns: np.ndarray, groups: int, count: int, at: Geometry) -> list[np.ndarray]:
-    """For each row of the kernel what it meets at `count` rows of places: (G, C/G · kw, count · n · W), views."""
-    columns = columns.reshape(groups, len(columns) // groups * at.kw, at.sh, columns.shape[3], columns.shape[4] * at.W)
+    """For each row of the kernel what it meets at `count` rows of places: (G, C/G · kw, count · n · W), views.
+
+    Where these are low, they are put on top of each other: one product for all.
+    """
+    columns = columns.reshape(groups, len(columns) // groups * at.kw, at.sh, *columns.shape[3:])
     steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
-    return [columns[:, :, phase, shift:shift + count].reshape(*columns.shape[:2], count * columns.shape[4])
+    seen = [columns[:, :, phase, shift:shift + count].reshape(*columns.shape[:2], count * columns.shape[4])
             for shift, phase in steps]
+    return [np.concatenate(seen, 1)] if columns.shape[1] < FEW and at.kh > 1 else seen
 
 
 def by_row(weight: np.ndarray, at: Geometry, groups: int) -> np.ndarray:
-    """The weight (O, C/G, kh, kw) as one matrix for each row of the kernel and each group: (kh, G, O/G, C/G · kw)."""
+    """The weight (O, C/G, kh, kw) as one matrix for each array of `walk` and each group: (kh, G, O/G, C/G · kw), or one in all."""
     outputs, channels = weight.shape[:2]
-    parts = weight.reshape(groups, outputs // groups, channels, at.kh, at.kw).transpose(3, 0, 1, 2, 4)
-    return np.ascontiguousarray(parts).reshape(at.kh, groups, outputs // groups, channels * at.kw)
+    parts = weight.reshape(groups, outputs // groups, channels, at.kh, at.kw)
+    if channels * at.kw < FEW:
+        return parts.transpose(0, 1, 3, 2, 4).reshape(1, groups, outputs // groups, at.kh * channels * at.kw)
+    return np.ascontiguousarray(parts.transpose(3, 0, 1, 2, 4)).reshape(at.kh, groups, outputs // groups, channels * at.kw)
 
 
 def images(x: np.ndarray) -> np.ndarray:
@@ -78,19 +102,21 @@ def forward(xp, x, weight, bias, window, groups, out=None):
     if is_depthwise(x, places, groups):
         depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
         return y
-    filters, bias = by_row(weight, at, groups), 0 if bias is None else bias[:, None, None]
+    filters = by_row(weight, at, groups)
 
     def work(piece):
         samples, rows = piece
         into = places[samples, :, rows]
-        seen = walk(laid_down(x[samples], rows, at), groups, into.shape[2], at)
-        total, part = np.empty((2, groups, filters.shape[2], seen[0].shape[2]), y.dtype)
-        np.matmul(filters[0], seen[0], out=total)
-        for row, columns in zip(filters[1:], seen[1:]):
-            total += np.matmul(row, columns, out=part)
-        found = total.reshape(len(weight), into.shape[2], len(into), at.W).transpose(2, 0, 1, 3)
-        np.add(found, bias, out=into)
-    share(work, pieces(at, len(x), x.shape[1]))
+        total = sums = into[0] if len(into) == 1 and into.strides[2:] == (at.W * y.itemsize, y.itemsize) else np.empty(
+            (len(weight), *in_line(into).shape[1:]), y.dtype)
+        total[...] = 0 if bias is None else bias.reshape(-1, *(1,) * (total.ndim - 1))
+        total = total.reshape(groups, len(weight) // groups, -1)
+        for row, columns in zip(filters, walk(laid_down(x[samples], rows, at), groups, into.shape[2], at)):
+            for filter_, column, out in zip(row, columns, total):
+                gemm(filter_, column, out, add=True)
+        if sums.ndim == 4:
+            in_line(into)[...] = sums
+    share(work, pieces(at, len(x), x.shape[1], len(weight)))
     return y
 
 
@@ -130,17 +156,23 @@ def weight_grad(xp, x, g, window, groups):
     x, g = images(x), images(g)
     if is_depthwise(x, g, groups):
         return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
-    parts = pieces(at, len(x), C, spaces=4)
+    parts = pieces(at, len(x), C, O)
+    one = C // groups * at.kw < FEW             # product for all rows of the kernel: see `walk`
 
     def work(mine):
-        total = np.zeros((at.kh, groups, C // groups * at.kw, O // groups), np.result_type(x, g))
+        total = np.zeros((1 if one else at.kh, groups, (at.kh if one else 1) * (C // groups) * at.kw, O // groups),
+                         np.result_type(x, g))
         for samples, rows in mine:
-            came = g[samples, :, rows].transpose(1, 2, 0, 3).reshape(groups, O // groups, -1).swapaxes(1, 2)
+            came = in_line(g[samples, :, rows]).reshape(groups, O // groups, -1).swapaxes(1, 2)
             for part, columns in zip(total, walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at)):
-                part += columns @ came
+                for column, gradient, out in zip(columns, came, part):
+                    gemm(column, gradient, out, add=True)
         return total
     total = sum(share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
-    total = total.reshape(at.kh, groups, C // groups, at.kw, O // groups).transpose(1, 4, 2, 0, 3)
+    if one:
+        total = total.reshape(groups, at.kh, C // groups, at.kw, O // groups).transpose(0, 4, 2, 1, 3)
+    else:
+        total = total.reshape(at.kh, groups, C // groups, at.kw, O // groups).transpose(1, 4, 2, 0, 3)
     return np.ascontiguousarray(total).reshape(O, C // groups, *window.kernel)
 
 
@@ -152,7 +184,13 @@ def conv_backward(xp, g, saved, wanted, window, groups):
     x, weight = saved
     return (input_grad(xp, g, weight, x.shape[2:], window, groups) if wanted[0] else None,
             weight_grad(xp, x, g, window, groups) if wanted[1] else None,
-            g.sum((0, *range(2, g.ndim))) if wanted[2] else None)
+            per_channel(g) if wanted[2] else None)
+
+
+def per_channel(g: np.ndarray) -> np.ndarray:
+    """The sums of g (N, C, …) over all but the channels, as products with a vector of ones."""
+    planes = np.ascontiguousarray(g).reshape(*g.shape[:2], math.prod(g.shape[2:]))
+    return (planes @ np.ones(planes.shape[2], g.dtype)).sum(0)
 
 
 def transposed_forward(xp, g, weight, size, window, groups):

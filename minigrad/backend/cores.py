@@ -72,7 +72,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def share(work: Callable[[Any], Any], pieces: Any, threads: int | None = None) -> list:
+def share(work: Callable[[Any], Any], pieces: Any) -> list:
     """[work(piece) for piece in pieces] on all cores, for NumPy lets go of the interpreter while it computes.
 
     BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores from
@@ -90,7 +90,7 @@ def share(work: Callable[[Any], Any], pieces: Any, threads: int | None = None) -
         return results
     blas_threads = get_blas_threads()
     set_blas_threads(1)
-    helpers = _helpers()[:min(threads or CORES, len(pieces)) - 1] if len(pieces) > 1 else ()
+    helpers = _helpers()[:len(pieces) - 1] if len(pieces) > 1 else ()
     try:
         for helper in helpers:
             helper.call(drain)
@@ -105,16 +105,19 @@ def share(work: Callable[[Any], Any], pieces: Any, threads: int | None = None) -
     return results
 
 
-def each_piece(work: Callable, *arrays: np.ndarray) -> list:
-    """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, the first one into pieces of up to PIECE.
+def cuts(count: int, size: int) -> list[slice]:
+    """Where to cut `count` things that have `size` entries together: into pieces of about PIECE, as many for each core.
 
-    As many pieces for one core as for the other; arrays of few pieces are quicker done than shared out.
+    What is less than two of them is quicker done than shared out.
     """
-    count, size = len(arrays[0]), arrays[0].size
-    threads = min(CORES, 1 + size // (2 * PIECE))
-    pieces = -(-size // PIECE)
-    step = max(1, -(-count // max(1, pieces + -pieces % threads)))
-    return share(lambda i: work(*(array[i:i + step] for array in arrays)), range(0, count, step), threads)
+    pieces = -(-size // PIECE) if size >= 2 * PIECE else 1
+    step = max(1, -(-count // (pieces + -pieces % CORES if pieces > 1 else 1)))
+    return [slice(i, i + step) for i in range(0, count, step)]
+
+
+def each_piece(work: Callable, *arrays: np.ndarray) -> list:
+    """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, by the size of the first one."""
+    return share(lambda part: work(*(array[part] for array in arrays)), cuts(len(arrays[0]), arrays[0].size))
 
 
 _own = threading.local()

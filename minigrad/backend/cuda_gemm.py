@@ -132,7 +132,7 @@ def _workspace(device: int, stream: int):
 
 def by_gemm(written_for_both: Kernel) -> Kernel:
     """A kernel that is written for NumPy and CuPy, with `gemm` in place of CuPy's matmul."""
-    forward, backward = written_for_both
+    forward, backward = written_for_both[:2]
     return Kernel(lambda xp, *given: forward(_with_gemm(), *given), lambda xp, *given: backward(_with_gemm(), *given))
 
 

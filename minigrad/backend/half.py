@@ -11,10 +11,11 @@ from . import Kernel, is_float
 def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
     """A twin in 16 bits of each kernel in the table, and one for products of matrices, for which NumPy has no fast one.
 
-    An embedding only moves numbers, and so stays as it is.
+    What only moves numbers stays as it is.
     """
     twins = {name: in_float32(kernel) for name, kernel in table.items() if isinstance(kernel, Kernel)}
-    return twins | {"matmul": in_float32(Kernel(matmul_forward, matmul_backward)), "embedding": table["embedding"]}
+    return twins | {"matmul": in_float32(Kernel(matmul_forward, matmul_backward)),
+                    "embedding": table["embedding"], "take": table["take"]}
 
 
 def in_float32(kernel: Kernel) -> Kernel:

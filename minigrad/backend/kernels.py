@@ -290,6 +290,25 @@ def embedding_backward(xp, g, shape, wanted, ids):
     return gw,
 
 
+def take_forward(xp, x, index):
+    """x[index], with an index that is known to be in range."""
+    return x[index], x.shape
+
+
+def take_backward(xp, g, shape, wanted, index):
+    gx = xp.zeros(shape, g.dtype)
+    take_add(xp, gx, g, shape, index)
+    return gx,
+
+
+def take_add(xp, total, g, shape, index):
+    """What was taken is added back where it was; entries taken twice add up."""
+    if any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,))):
+        xp.add.at(total, index, g)
+    else:                                       # slices, numbers and masks cannot meet
+        total[index] += g
+
+
 def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     """One step of Adam (Kingma & Ba 2015, algorithm 1), or AdamW where the decay is decoupled; writes into param, m and v."""
     if decoupled:
@@ -376,6 +395,7 @@ table = {
     "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
     "ctc": Kernel(ctc_forward, ctc_backward),
     "embedding": Kernel(embedding_forward, embedding_backward),
+    "take": Kernel(take_forward, take_backward, add=take_add),
     "adam_step": adam_step,
     "sgd_step": sgd_step,
     "rmsprop_step": rmsprop_step,

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import Kernel, cores, kernels
 from .blas import gemm
-from .cores import each_piece, scratch, share
+from .cores import cuts, each_piece, scratch, share
 
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for
 FEW = 4                                         # rows of a matrix that are as good as one
@@ -399,11 +399,15 @@ cross_entropy_backward = functools.partial(kernels.cross_entropy_backward, exp_r
 
 
 def embedding_backward(xp, g, shape, wanted, ids):
-    """Row by row: numpy.add.at takes several times as long for rows, and adds them in the same order."""
     gw = np.zeros(shape, g.dtype)
-    for i, row in zip(ids.reshape(-1).tolist(), *rows(g)):
-        gw[i] += row
+    embedding_add(xp, gw, g, shape, ids)
     return gw,
+
+
+def embedding_add(xp, total, g, shape, ids):
+    """Row by row: numpy.add.at takes several times as long for rows, and adds them in the same order."""
+    for i, row in zip(ids.reshape(-1).tolist(), *rows(g)):
+        total[i] += row
 
 
 def at_once(step):
@@ -415,15 +419,19 @@ def at_once(step):
         pieces = []
         for arrays in parameters:
             there = [array for array in arrays if array is not None]
-            size, count = there[0].size, -(-there[0].size // cores.PIECE)
-            if count < 2 or not all(array.flags.c_contiguous for array in there):
+            if all(array.flags.c_contiguous for array in there):
+                lines = [None if array is None else array.reshape(-1) for array in arrays]
+                pieces += [[None if line is None else line[part] for line in lines] for part in cuts(there[0].size, there[0].size)]
+            else:
                 pieces.append(arrays)
-                continue
-            some = -(-size // count)
-            lines = [None if array is None else array.reshape(-1) for array in arrays]
-            pieces += [[None if line is None else line[i:i + some] for line in lines] for i in range(0, size, some)]
-        total = sum(arrays[0].size for arrays in parameters)
-        share(lambda arrays: step(xp, *arrays, **options), pieces, 1 + total // cores.PIECE)
+
+        def work(arrays):
+            step(xp, *arrays, **options)
+        if sum(arrays[0].size for arrays in parameters) < cores.PIECE:
+            for arrays in pieces:               # so few are quicker done than shared out
+                work(arrays)
+        else:
+            share(work, pieces)
     return run
 
 
@@ -450,6 +458,9 @@ def where(fits, name, *ours):
     """A kernel that is `ours` for inputs that fit and the generic one for others; what it saves says which it was."""
     ours, generic = Kernel(*ours), kernels.table[name]
 
+    def alone(xp, *arguments):
+        return ours.alone(xp, *arguments) if fits(*arguments) else generic.forward(xp, *arguments)[0]
+
     def forward(xp, *arguments):
         chosen = ours if fits(*arguments) else generic
         y, saved = chosen.forward(xp, *arguments)
@@ -458,7 +469,7 @@ def where(fits, name, *ours):
     def backward(xp, g, saved, wanted, *options):
         chosen, saved = saved
         return chosen.backward(xp, g, saved, wanted, *options)
-    return Kernel(forward, backward)
+    return Kernel(forward, backward, ours.alone and alone)
 
 
 table = {
@@ -470,7 +481,7 @@ table = {
     "dropout": where(plain, "dropout", dropout_forward, dropout_backward),
     "scaled_dot_product_attention": where(plain_heads, "scaled_dot_product_attention", attention_forward, attention_backward),
     "cross_entropy": where(plain, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
-    "embedding": Kernel(kernels.embedding_forward, embedding_backward),
+    "embedding": Kernel(kernels.embedding_forward, embedding_backward, add=embedding_add),
     **{f"{name}s": at_once(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
     "square_sum": square_sum,
 }

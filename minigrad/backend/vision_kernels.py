@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, cores
-from .cores import each_piece, share
+from .cores import cuts, each_piece, share
 from .numpy_kernels import flat
 
 
@@ -152,50 +152,67 @@ class Slide:
         return [planes[(*before, slice(i * w.dilation[axis], i * w.dilation[axis] + last, w.stride[axis]))]
                 for i in range(w.kernel[axis])]
 
-    def levels(self, planes: np.ndarray) -> list[np.ndarray]:
-        """Padded planes, and these with one axis after the other (the last one first) reduced to its largest entries."""
-        found = [self.window.pad(np, planes, -math.inf)]
+    def down(self, planes: np.ndarray, out: np.ndarray, remember: bool) -> list[list[np.ndarray]]:
+        """The largest entries into `out`, along the last axis first; and, to `remember`, which they were at each level."""
+        found, y = [], self.window.pad(np, planes, -math.inf)
         for axis in reversed(range(self.many)):
-            first, *others = self.seen(found[-1], axis)
-            y = first.copy()
-            for other in others:
+            first, *others = self.seen(y, axis)
+            y = np.maximum(first, others[0] if others else first, out=None if axis else out)
+            for other in others[1:]:
                 np.maximum(y, other, out=y)
-            found.append(y)
+            if remember:
+                found.append(self.first([first, *others], y))
         return found
 
-    def back(self, g: np.ndarray, levels: list[np.ndarray]) -> np.ndarray:
-        """The gradient of the planes: at each level it goes to the first entry that is the largest."""
-        for axis, (y, x) in enumerate(zip(levels[:0:-1], levels[-2::-1])):
-            gx, waiting, finite = np.zeros_like(x), np.ones(y.shape, bool), np.isfinite(g.sum())
-            for entry, into in zip(self.seen(x, axis), self.seen(gx, axis)):
-                here = entry == y
-                here &= waiting
-                waiting ^= here
-                into += g * here if finite else np.where(here, g, np.zeros((), g.dtype))       # the slower way knows 0 · ∞ = 0
+    def first(self, entries: list[np.ndarray], y: np.ndarray) -> list[np.ndarray]:
+        """Where each of the entries is the first that is y, as booleans; the last one, where no other is."""
+        here, waiting = [], np.ones(y.shape, bool)
+        for entry in entries[:-1]:
+            now = entry == y
+            if here:
+                now &= waiting
+            waiting = waiting ^ now if here else ~now
+            here.append(now)
+        return [*here, waiting]
+
+    def up(self, g: np.ndarray, found: list[list[np.ndarray]], out: np.ndarray) -> None:
+        """The gradient of the planes into `out`: at each level it goes where the largest entry was."""
+        finite, padded = np.isfinite(g.sum()), [n + sum(p) for n, p in zip(self.size, self.window.padding)]
+        for axis, places in enumerate(reversed(found)):
+            shape = len(g), *padded[:axis + 1], *self.places[axis + 1:]
+            gx = out if axis == self.many - 1 and shape == out.shape else np.empty(shape, g.dtype)
+            gx[...] = 0
+            apart = self.window.stride[axis] > self.window.dilation[axis] * (len(places) - 1)
+            for here, into in zip(places, self.seen(gx, axis)):
+                if not finite:                  # here 0 · ∞ is to be 0
+                    into += np.where(here, g, np.zeros((), g.dtype))
+                elif apart:
+                    np.multiply(g, here, out=into)
+                else:
+                    into += g * here
             g = gx
-        return self.window.crop(g)
+        if g is not out:
+            out[...] = self.window.crop(g)
 
 
-def max_pool_forward(xp, x, window):
+def max_pool_forward(xp, x, window, remember=True):
     slide = Slide(x, window)
     planes = np.ascontiguousarray(x).reshape(-1, *slide.size)
-    y = np.empty((len(planes), *slide.places), x.dtype)
-
-    def work(planes, y):
-        y[...] = slide.levels(planes)[-1]
-    each_piece(work, planes, y)
-    return y.reshape(*x.shape[:x.ndim - slide.many], *slide.places), x
+    y, parts = np.empty((len(planes), *slide.places), x.dtype), cuts(len(planes), planes.size)
+    found = share(lambda part: slide.down(planes[part], y[part], remember), parts)
+    return y.reshape(*x.shape[:x.ndim - slide.many], *slide.places), (slide, x.shape, list(zip(parts, found)))
 
 
-def max_pool_backward(xp, g, x, wanted, window):
-    slide = Slide(x, window)
-    planes, came = np.ascontiguousarray(x).reshape(-1, *slide.size), np.ascontiguousarray(g).reshape(-1, *slide.places)
-    gx = np.empty_like(planes)
+def max_pool_backward(xp, g, saved, wanted, window):
+    slide, shape, found = saved
+    came, gx = np.ascontiguousarray(g).reshape(-1, *slide.places), np.empty(shape, g.dtype)
+    planes = gx.reshape(-1, *slide.size)
+    share(lambda one: slide.up(came[one[0]], one[1], planes[one[0]]), found)
+    return gx,
 
-    def work(planes, g, gx):
-        gx[...] = slide.back(g, slide.levels(planes))
-    each_piece(work, planes, came, gx)
-    return gx.reshape(x.shape),
+
+def max_pool_alone(xp, x, window):
+    return max_pool_forward(xp, x, window, remember=False)[0]
 
 
 table = {
@@ -203,5 +220,5 @@ table = {
     "per_channel": Kernel(per_channel_forward, per_channel_backward),
     "relu": Kernel(relu_forward, relu_backward),
     "relu6": Kernel(relu6_forward, relu6_backward),
-    "max_pool": Kernel(max_pool_forward, max_pool_backward),
+    "max_pool": Kernel(max_pool_forward, max_pool_backward, max_pool_alone),
 }
