@@ -155,14 +155,18 @@ class Row:
 
     def cells(self) -> list[str]:
         low, high = spread(self.ratios)
-        beside_products = f"{median(self.times_products):.2f}" if self.products else ""
+        beside_products = ""
+        if self.products:
+            theirs = median(a / b for a, b in zip(self.theirs, self.products))
+            beside_products = f"{median(self.times_products):.2f}, {self.beside} {theirs:.2f}"
         if self.products_goal is not None:
             beside_products += f" (≤ {self.products_goal})"
         memory = self.memory and (f"{self.memory[0] / 1e6:.0f} / {self.memory[1] / 1e6:.0f} MB, "
                                   f"{self.memory[0] / self.memory[1]:.2f}")
         return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
                 f"{median(self.ratios):.2f}{self.suffix}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
-                "" if self.goal is None else f"≤ {self.goal}", beside_products, memory or "", self.verdict]
+                "" if self.goal is None else f"≤ {self.goal}", beside_products, memory or "",
+                self.verdict]
 
 
 class Points(Row):
@@ -188,7 +192,7 @@ def judged(ratios: Sequence[float], goal: float | None) -> str:
     return ("met" if high <= goal else "not met" if low > goal else "too noisy to tell") + noisy
 
 
-HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "memory, ours / torch's", "verdict"
+HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "memory, ours / theirs", "verdict"
 
 
 def shown(value: float, unit: str) -> str:

@@ -37,7 +37,7 @@ def test_a_row_judges_by_the_middle_half_of_its_ratios():
 def test_a_row_judges_its_products_and_its_memory_too():
     row = pairing.Row("w", [1.0, 1.0], [2.0, 2.0], 1.0, products=[0.5, 0.5], products_goal=1.25, memory=(3e8, 2e8))
     assert row.verdict == "met, not met (products), not met (memory)"
-    assert row.cells()[-3:-1] == ["2.00 (≤ 1.25)", "300 / 200 MB, 1.50"]
+    assert row.cells()[-3:-1] == ["2.00, torch 4.00 (≤ 1.25)", "300 / 200 MB, 1.50"]
 
 
 def test_the_table_lines_up():
