@@ -122,6 +122,7 @@ class Row:
 
     A training step or a forward pass also says how long its matrix products take alone, measured in the same turns, how many
     times that long all of it may take, and the peak memory of both processes, of which ours may be no more than theirs.
+    With `tokens`, how many it reads, it also says what one of them costs.
     """
     workload: str
     ours: Sequence[float]
@@ -132,6 +133,7 @@ class Row:
     products: Sequence[float] = ()
     products_goal: float | None = None
     memory: tuple[float, float] | None = None
+    tokens: int = 0
 
     @property
     def ratios(self) -> list[float]:
@@ -165,8 +167,8 @@ class Row:
                                   f"{self.memory[0] / self.memory[1]:.2f}")
         return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
                 f"{median(self.ratios):.2f}{self.suffix}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
-                "" if self.goal is None else f"≤ {self.goal}", beside_products, memory or "",
-                self.verdict]
+                "" if self.goal is None else f"≤ {self.goal}", beside_products,
+                shown(median(self.ours) / self.tokens, self.unit) if self.tokens else "", memory or "", self.verdict]
 
 
 class Points(Row):
@@ -192,7 +194,8 @@ def judged(ratios: Sequence[float], goal: float | None) -> str:
     return ("met" if high <= goal else "not met" if low > goal else "too noisy to tell") + noisy
 
 
-HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "memory, ours / theirs", "verdict"
+HEADINGS = ("workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "per token", "memory, ours / theirs",
+            "verdict")
 
 
 def shown(value: float, unit: str) -> str:
