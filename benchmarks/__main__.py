@@ -13,7 +13,7 @@ from pathlib import Path
 from .pairing import cores, fix_threads, table
 
 WORKLOADS = ("mlp", "cnn", "gpt", "minilm_step", "bert_base", "resnet", "lstm", "one_op", "import_time", "layers", "loading",
-             "generation", "demo", "scaling")
+             "generation", "demo", "scaling", "peers")
 ON_REQUEST = {"demo"}                           # takes many minutes
 BUSY = 0.5                                      # programs waiting for a core, on average, above which figures are provisional
 
@@ -46,7 +46,7 @@ def description(threads: int) -> str:
     """The machine, what else it was doing, and the versions."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    packages = ", ".join(filter(None, map(installed, ("numpy", "torch", "transformers"))))
+    packages = ", ".join(filter(None, map(installed, ("numpy", "torch", "transformers", "jax", "autograd", "tinygrad"))))
     load = os.getloadavg()[0]
     busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."
     return (f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "

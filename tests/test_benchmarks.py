@@ -1,5 +1,6 @@
 """The benchmarks compare like with like; nothing is timed here."""
 import sys
+from functools import cache
 from math import isnan, nan
 
 import pytest
@@ -19,6 +20,7 @@ from benchmarks import (
     mlp,
     one_op,
     pairing,
+    peers,
     resnet,
     scaling,
     training,
@@ -147,6 +149,36 @@ def test_growth_is_told_from_fixed_costs():
     assert [scaling.Growth("w", sizes, costs, linear).cells()[-1] for costs in (linear, quadratic, [nan] * 4)] == [
         "linear", "not linear", "unknown"]
     assert len(scaling.Growth("w", sizes, linear, linear).cells()) == len(pairing.HEADINGS)
+
+
+@cache
+def missing(name):
+    return peers.PEERS[name].missing()
+
+
+@pytest.mark.parametrize("name, workload", [(name, model) for name, peer in peers.PEERS.items() for model in peer.workloads])
+def test_a_peer_s_training_step(name, workload, tmp_path, monkeypatch):
+    if missing(name):
+        pytest.skip(missing(name))
+    for variable, value in peers.ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    sizes, file = SMALL[getattr(sys.modules["benchmarks"], workload)], str(tmp_path / "file.npz")
+    peers.save(workload, sizes, file)
+    for work in peers.PEERS[name].ways.values():
+        ours, theirs = training.with_minigrad(workload, sizes), work(workload, sizes, file)
+        next(ours), next(theirs)                # set up
+        pairing.agree(next(ours), next(theirs), 1e-5)
+        assert next(theirs) is next(theirs) is None
+
+
+def test_a_peer_that_cannot_be_used_is_a_row_that_says_so(monkeypatch):
+    absent = peers.Peer(("mlp",), "import no_such_library", "pip install it", {"no such": None})
+    monkeypatch.setattr(peers, "PEERS", {"no such": absent})
+    monkeypatch.setattr(peers, "ENVIRONMENT", {})
+    monkeypatch.setattr(peers, "save", lambda *given: None)
+    row, = peers.run()
+    assert row.cells()[0] == "no such"
+    assert row.cells()[-1] == "not here (ModuleNotFoundError: No module named 'no_such_library'); type: pip install it"
 
 
 def test_a_module_may_have_a_table_of_its_own(monkeypatch, capsys):
