@@ -31,7 +31,7 @@ nvrtc: $(VENV)/with-dev,cupy-sim   ## compile the CUDA kernels for three GPUs, w
 lint: $(VENV)/with-dev   ## check the style of every file
 	$(BIN) -m ruff check
 
-bench: $(VENV)/with-dev,parity   ## measure every claim about speed, beside torch
+bench: $(VENV)/with-dev,parity,peers   ## measure every claim about speed, beside torch; cost against size; other libraries
 	$(BIN) -m benchmarks
 
 gpu: $(VENV)/with-dev,$(CUDA)   ## on a machine with a GPU: its tests, and training steps beside torch's if that is installed

@@ -6,6 +6,7 @@ from typing import Any
 from .pairing import Row
 from .training import Library, Product, linear, main, measured
 
+TITLE = "CNN, {channels} and twice as many channels, {pixels}², batch {batch}"
 SIZES, STEPS = {"batch": 64, "pixels": 28, "channels": 32, "width": 128, "classes": 10}, 8
 
 
@@ -28,9 +29,7 @@ def products(batch: int, pixels: int, channels: int, width: int, classes: int) -
 
 
 def run(rounds: int = 15, **sizes: int) -> list[Row]:
-    sizes = SIZES | sizes
-    title = f"CNN {sizes['channels']}, {2 * sizes['channels']} channels, {sizes['pixels']}², batch {sizes['batch']}"
-    return [measured("cnn", title, sizes, rounds)]
+    return [measured("cnn", SIZES | sizes, rounds)]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 from .pairing import Row
 from .training import Library, Product, attention, linear, main, measured
 
+TITLE = "GPT of depth {layers} and width {width}, {batch} × {tokens} tokens"
 SIZES, STEPS = {"batch": 4, "tokens": 256, "width": 384, "heads": 6, "layers": 6, "vocabulary": 8192}, 1
 
 
@@ -50,9 +51,7 @@ def products(batch: int, tokens: int, width: int, heads: int, layers: int, vocab
 
 
 def run(rounds: int = 11, **sizes: int) -> list[Row]:
-    sizes = SIZES | sizes
-    title = f"GPT, {sizes['layers']} layers of {sizes['width']}, {sizes['batch']} × {sizes['tokens']} tokens"
-    return [measured("gpt", title, sizes, rounds, products_goal=1.25)]
+    return [measured("gpt", SIZES | sizes, rounds, products_goal=1.25)]
 
 
 if __name__ == "__main__":

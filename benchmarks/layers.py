@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .pairing import Row, in_turns, sides
+from .training import draw
 
 # What to call it, the layer's name in both libraries, its arguments and options, and the shape of its input.
 CASES = [
@@ -38,8 +39,7 @@ def work(nn: Any, tensor: Any, case: int) -> Iterator[Any]:
     _, kind, arguments, options, shape = CASES[case]
     rng = np.random.default_rng(0)
     layer, x = getattr(nn, kind)(*arguments, **options), tensor(rng.standard_normal(shape, np.float32))
-    for _, p in sorted(layer.named_parameters()):
-        np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
+    draw(layer, rng)
     x.requires_grad = True
     yield
 

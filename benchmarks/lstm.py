@@ -6,6 +6,7 @@ from typing import Any
 from .pairing import Row
 from .training import Library, Product, linear, main, measured
 
+TITLE = "LSTM {width}, {steps} steps × {batch}"
 SIZES, STEPS = {"steps": 64, "batch": 32, "width": 256, "classes": 10}, 6
 
 
@@ -33,9 +34,7 @@ def products(steps: int, batch: int, width: int, classes: int) -> list[Product]:
 
 
 def run(rounds: int = 15, **sizes: int) -> list[Row]:
-    sizes = SIZES | sizes
-    title = f"LSTM {sizes['width']}, {sizes['steps']} steps × {sizes['batch']}"
-    return [measured("lstm", title, sizes, rounds)]
+    return [measured("lstm", SIZES | sizes, rounds)]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 from .pairing import Row
 from .training import Library, Product, linear, main, measured
 
+TITLE = "MLP {inputs}-{width}-{width}-{classes}, batch {batch}"
 SIZES, STEPS = {"batch": 128, "inputs": 784, "width": 512, "classes": 10}, 40
 
 
@@ -21,9 +22,7 @@ def products(batch: int, inputs: int, width: int, classes: int) -> list[Product]
 
 
 def run(rounds: int = 15, **sizes: int) -> list[Row]:
-    sizes = SIZES | sizes
-    title = f"MLP {sizes['inputs']}-{sizes['width']}-{sizes['width']}-{sizes['classes']}, batch {sizes['batch']}"
-    return [measured("mlp", title, sizes, rounds)]
+    return [measured("mlp", SIZES | sizes, rounds)]
 
 
 if __name__ == "__main__":

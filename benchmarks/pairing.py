@@ -14,7 +14,8 @@ from statistics import median, quantiles
 from typing import Any
 
 Work = Callable[..., Iterator[Any]]             # yields once set up, then the numbers to compare, then after each unit of work
-THREAD_VARIABLES = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                    "PJRT_NPROC", "NUM_CPU_THREADS")                # the last two are read by JAX and tinygrad
 NOISY = 0.15                                    # a ratio that spreads further than this, relative to its median, is marked
 
 
@@ -122,6 +123,7 @@ class Row:
 
     A training step or a forward pass also says how long its matrix products take alone, measured in the same turns, how many
     times that long all of it may take, and the peak memory of both processes, of which ours may be no more than theirs.
+    With `tokens`, how many it reads, it also says what one of them costs.
     """
     workload: str
     ours: Sequence[float]
@@ -132,6 +134,7 @@ class Row:
     products: Sequence[float] = ()
     products_goal: float | None = None
     memory: tuple[float, float] | None = None
+    tokens: int = 0
 
     @property
     def ratios(self) -> list[float]:
@@ -155,14 +158,18 @@ class Row:
 
     def cells(self) -> list[str]:
         low, high = spread(self.ratios)
-        beside_products = f"{median(self.times_products):.2f}" if self.products else ""
+        beside_products = ""
+        if self.products:
+            theirs = median(a / b for a, b in zip(self.theirs, self.products))
+            beside_products = f"{median(self.times_products):.2f}, {self.beside} {theirs:.2f}"
         if self.products_goal is not None:
             beside_products += f" (≤ {self.products_goal})"
         memory = self.memory and (f"{self.memory[0] / 1e6:.0f} / {self.memory[1] / 1e6:.0f} MB, "
                                   f"{self.memory[0] / self.memory[1]:.2f}")
         return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
                 f"{median(self.ratios):.2f}{self.suffix}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
-                "" if self.goal is None else f"≤ {self.goal}", beside_products, memory or "", self.verdict]
+                "" if self.goal is None else f"≤ {self.goal}", beside_products,
+                shown(median(self.ours) / self.tokens, self.unit) if self.tokens else "", memory or "", self.verdict]
 
 
 class Points(Row):
@@ -188,7 +195,8 @@ def judged(ratios: Sequence[float], goal: float | None) -> str:
     return ("met" if high <= goal else "not met" if low > goal else "too noisy to tell") + noisy
 
 
-HEADINGS = "workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "memory, ours / torch's", "verdict"
+HEADINGS = ("workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "per token", "memory, ours / theirs",
+            "verdict")
 
 
 def shown(value: float, unit: str) -> str:

@@ -47,12 +47,11 @@ def with_torch(workload: str, sizes: dict[str, int]) -> Iterator[Any]:
 
 
 def steps(lib: Library, workload: str, sizes: dict[str, int]) -> Iterator[Any]:
-    """The losses of the first steps, then some steps for each `next`; the weights are the same in both libraries."""
+    """The losses of the first steps, then some steps for each `next`."""
     import numpy as np
     module, rng = import_module(f"{__package__}.{workload}"), np.random.default_rng(0)
     model, loss_of = module.build(lib, rng, **sizes)
-    for _, p in sorted(model.named_parameters()):
-        np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
+    draw(model, rng)
     optimizer = lib.optim.AdamW(model.parameters(), lr=LR)
 
     def step() -> float:
@@ -67,6 +66,13 @@ def steps(lib: Library, workload: str, sizes: dict[str, int]) -> Iterator[Any]:
         for _ in range(module.STEPS):
             step()
         yield
+
+
+def draw(model: Any, rng: Any) -> None:
+    """Give it weights, the same in both libraries."""
+    import numpy as np
+    for _, p in sorted(model.named_parameters()):
+        np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
 
 
 def products_alone(workload: str, sizes: dict[str, int]) -> Iterator[None]:
@@ -105,10 +111,11 @@ def attention(batch: int, heads: int, T: int, d: int, is_causal: bool = False) -
     return [(batch, heads, T, d, S)] * 2 + [(batch, heads, T, S, d)] * 4
 
 
-def measured(workload: str, title: str, sizes: dict[str, int], rounds: int, **goals: float) -> Row:
+def measured(workload: str, sizes: dict[str, int], rounds: int, **goals: float) -> Row:
     """Both libraries and the products alone, in turns."""
+    module = import_module(f"{__package__}.{workload}")
     with sides(with_minigrad, with_torch, products_alone, given=(workload, sizes), tolerance=1e-3) as works:
-        return paired(title, works, rounds, import_module(f"{__package__}.{workload}").STEPS, **goals)
+        return paired(module.TITLE.format(**sizes), works, rounds, module.STEPS, **goals)
 
 
 def paired(title: str, works: Sequence[Side], rounds: int, steps: int = 1, goal: float = 1.0, **goals: float) -> Row:

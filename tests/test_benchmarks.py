@@ -1,5 +1,7 @@
 """The benchmarks compare like with like; nothing is timed here."""
 import sys
+from functools import cache
+from math import isnan, nan
 
 import pytest
 
@@ -18,7 +20,9 @@ from benchmarks import (
     mlp,
     one_op,
     pairing,
+    peers,
     resnet,
+    scaling,
     training,
 )
 
@@ -35,9 +39,9 @@ def test_a_row_judges_by_the_middle_half_of_its_ratios():
 
 
 def test_a_row_judges_its_products_and_its_memory_too():
-    row = pairing.Row("w", [1.0, 1.0], [2.0, 2.0], 1.0, products=[0.5, 0.5], products_goal=1.25, memory=(3e8, 2e8))
+    row = pairing.Row("w", [1.0, 1.0], [2.0, 2.0], 1.0, products=[0.5, 0.5], products_goal=1.25, memory=(3e8, 2e8), tokens=10)
     assert row.verdict == "met, not met (products), not met (memory)"
-    assert row.cells()[-3:-1] == ["2.00 (≤ 1.25)", "300 / 200 MB, 1.50"]
+    assert row.cells()[-4:-1] == ["2.00, torch 4.00 (≤ 1.25)", "100 ms", "300 / 200 MB, 1.50"]
 
 
 def test_the_table_lines_up():
@@ -126,6 +130,65 @@ def test_a_forward_pass(workload, tmp_path, monkeypatch):
     next(ours), next(theirs), next(products)    # set up
     pairing.agree(next(ours), next(theirs), 1e-5)
     assert next(products) is next(products) is next(ours) is next(theirs) is None
+
+
+@pytest.mark.parametrize("part", scaling.PARTS)
+def test_a_part_of_a_layer(part):
+    pytest.importorskip("torch")
+    ours, theirs = scaling.passes_of_minigrad(part, 7), scaling.passes_of_torch(part, 7)
+    next(ours), next(theirs)                    # set up
+    pairing.agree(next(ours), next(theirs), 1e-5)
+
+
+def test_growth_is_told_from_fixed_costs():
+    sizes = 256, 1024, 2048, 4096
+    linear, quadratic = ([7e6 + n**power for n in sizes] for power in (1, 2))
+    assert scaling.exponent(sizes, linear) == pytest.approx(1)
+    assert 1.7 < scaling.exponent(sizes, quadratic) < 2
+    assert isnan(scaling.exponent(sizes, [nan] * 4))
+    assert [scaling.Growth("w", sizes, costs, linear).cells()[-1] for costs in (linear, quadratic, [nan] * 4)] == [
+        "linear", "not linear", "unknown"]
+    assert len(scaling.Growth("w", sizes, linear, linear).cells()) == len(pairing.HEADINGS)
+
+
+@cache
+def missing(name):
+    return peers.PEERS[name].missing()
+
+
+@pytest.mark.parametrize("name, workload", [(name, model) for name, peer in peers.PEERS.items() for model in peer.workloads])
+def test_a_peer_s_training_step(name, workload, tmp_path, monkeypatch):
+    if missing(name):
+        pytest.skip(missing(name))
+    for variable, value in peers.ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    sizes, file = SMALL[getattr(sys.modules["benchmarks"], workload)], str(tmp_path / "file.npz")
+    peers.save(workload, sizes, file)
+    for work in peers.PEERS[name].ways.values():
+        ours, theirs = training.with_minigrad(workload, sizes), work(workload, sizes, file)
+        next(ours), next(theirs)                # set up
+        pairing.agree(next(ours), next(theirs), 1e-5)
+        assert next(theirs) is next(theirs) is None
+
+
+def test_a_peer_that_cannot_be_used_is_a_row_that_says_so(monkeypatch):
+    absent = peers.Peer(("mlp",), "import no_such_library", "pip install it", {"no such": None})
+    monkeypatch.setattr(peers, "PEERS", {"no such": absent})
+    monkeypatch.setattr(peers, "ENVIRONMENT", {})
+    monkeypatch.setattr(peers, "save", lambda *given: None)
+    row, = peers.run()
+    assert row.cells()[0] == "no such"
+    assert row.cells()[-1] == "not here (ModuleNotFoundError: No module named 'no_such_library'); type: pip install it"
+
+
+def test_a_module_may_have_a_table_of_its_own(monkeypatch, capsys):
+    monkeypatch.setattr(command, "fix_threads", lambda count: None)
+    for module in mlp, scaling:
+        monkeypatch.setattr(module, "run", lambda name=module.__name__: [pairing.Row(name, [1.0], [2.0])])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "mlp", "scaling"])
+    command.main()
+    first, second = capsys.readouterr().out.split("\n## Cost against size\n")
+    assert "| benchmarks.mlp " in first and "| benchmarks.scaling " in second
 
 
 def test_the_products_of_a_step_are_those_that_training_needs():
