@@ -82,3 +82,22 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     if rows == 4 and columns >= 4 * a.shape[0]:
         return TRANSPOSED, a.ctypes.data, columns >> 2
     return None
+
+
+FEW = 10**6                                     # multiplications for which OpenBLAS does not copy the matrices first
+
+
+def times(xp, weight: np.ndarray, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and again.
+
+    The weight is cut into columns, few enough for OpenBLAS to multiply as they lie; else it copies all of it every time.
+    """
+    inner, columns = weight.shape
+    most = min(max(32, (1 << 14) // max(1, inner)), FEW // max(1, rows * inner))
+    few = next((n for n in range(most, 15, -1) if columns % n == 0), columns)
+    stack = np.ascontiguousarray(weight.reshape(inner, columns // few, few).swapaxes(0, 1))
+
+    def product(a, out):
+        np.matmul(a, stack, out=out.reshape(len(a), columns // few, few).swapaxes(0, 1))
+        return out
+    return product

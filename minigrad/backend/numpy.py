@@ -4,7 +4,7 @@ import os
 
 import numpy
 
-from . import Backend, convolution_kernels, cores, half, kernels, numpy_kernels, recurrent_kernels, register, vision_kernels
+from . import Backend, blas, convolution_kernels, cores, half, kernels, numpy_kernels, recurrent_kernels, register, vision_kernels
 
 
 def keep_freed_memory() -> None:
@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
-recurrent = {name: recurrent_kernels.by_samples(name, cores.share, cores.CORES)
+recurrent = {name: recurrent_kernels.by_samples(name, cores.share, cores.CORES, blas.times)
              for name in recurrent_kernels.table}
 table = kernels.table | recurrent | numpy_kernels.table | convolution_kernels.table | vision_kernels.table
 cpu = register(Backend(

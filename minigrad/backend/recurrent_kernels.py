@@ -6,6 +6,7 @@ first axis.  A step where `mask` is false leaves the state as it is.  `xp` is nu
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from . import Kernel
 
@@ -27,56 +28,69 @@ def _weight_gradient(xp, wanted, dz, before):
     return xp.matmul(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1])) if wanted[1] else None
 
 
-def lstm_forward(xp, gates, weight, h, c, mask):
+def times(xp: Any, weight: Any, rows: int) -> Callable[[Any, Any], Any]:
+    """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called for every step."""
+    weight = xp.ascontiguousarray(weight)       # BLAS takes less time, if it lies so
+    return lambda a, out: xp.matmul(a, weight, out=out)
+
+
+def lstm_forward(xp, gates, weight, h, c, mask, times=times):
     """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T, B, 2, H), h then c.
 
-    The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates.
+    The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part in that,
+    stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.
     """
     (T, B, _), H = gates.shape, h.shape[-1]
-    half = xp.full((4, 1), 0.5, gates.dtype)
-    half[2] = 1
-    rest = 1 - half
     states, acts = xp.empty((T + 1, B, 2, H), gates.dtype), xp.empty((T, B, 4, H), gates.dtype)
     states[0, :, 0], states[0, :, 1] = h, c
-    scale = xp.repeat(half, H)                  # ½ is exact in floating point: to scale the weights is to scale the product
-    across = xp.ascontiguousarray(weight.T) * scale                            # BLAS takes less time at every step, if it lies so
+    across = times(xp, _g_last(xp, weight.reshape(1, 4, H, H)).reshape(4 * H, H).T, B)
+    part, product = xp.empty((B, H), gates.dtype), xp.empty((B, 4 * H), gates.dtype)
     for t in range(T):
-        now, after = acts[t], states[t + 1]
-        z = now.reshape(B, 4 * H)
-        xp.matmul(states[t, :, 0], across, out=z)
         if t % STEPS == 0:
-            added = gates[t:t + STEPS] * scale
-        z += added[t % STEPS]
-        xp.tanh(now, out=now)
-        now *= half
-        now += rest
-        xp.multiply(now[:, :2], xp.stack([now[:, 2], states[t, :, 1]], 1), out=after)          # i·g and f·c
-        after[:, 1] += after[:, 0]
+            acts[t:t + STEPS] = _g_last(xp, gates[t:t + STEPS].reshape(-1, 4, H)).reshape(acts[t:t + STEPS].shape)
+        now, before, after = acts[t], states[t], states[t + 1]
+        z, logistic = now.reshape(B, 4 * H), now[:, :3]
+        z += across(before[:, 0], product)
+        xp.tanh(z, out=z)
+        logistic *= 0.5
+        logistic += 0.5
+        xp.multiply(now[:, 1], before[:, 1], out=after[:, 1])
+        after[:, 1] += xp.multiply(now[:, 0], now[:, 3], out=part)
         xp.tanh(after[:, 1], out=after[:, 0])
-        after[:, 0] *= now[:, 3]
+        after[:, 0] *= now[:, 2]
         if mask is not None:
-            xp.copyto(after, states[t], where=~mask[t, :, None, None])
+            xp.copyto(after, before, where=~mask[t, :, None, None])
     return states[1:], (states, acts, weight)
 
 
-def lstm_backward(xp, g, saved, wanted, mask):
+def _g_last(xp, gates):
+    """(…, i f g o, …) as (…, ½ i, ½ f, ½ o, g, …), axis 1."""
+    halves = xp.empty_like(gates)
+    xp.multiply(gates[:, :2], 0.5, out=halves[:, :2])
+    xp.multiply(gates[:, 3], 0.5, out=halves[:, 2])
+    halves[:, 3] = gates[:, 2]
+    return halves
+
+
+def lstm_backward(xp, g, saved, wanted, mask, times=times):
     states, acts, weight = saved
     T, B, _, H = acts.shape
-    dz = xp.empty_like(acts)
-    ahead = xp.zeros((B, 2, H), g.dtype)                                       # what the steps after t ask of its state
+    dz, back = xp.empty_like(acts), times(xp, weight, B)
+    ahead, dc = xp.zeros((B, 2, H), g.dtype), xp.empty((B, H), g.dtype)        # what the steps after t ask of its state
     for t in range(T - 1, -1, -1):
         if t % STEPS == STEPS - 1 or t == T - 1:
             first = t - t % STEPS
             slopes, to_c = _lstm_slopes(xp, acts[first:t + 1], states[first:t + 1, :, 1])
-        asked = ahead + g[t]
+        asked = ahead
+        asked += g[t]
         new = asked if mask is None else asked * mask[t, :, None, None]
-        dc = new[:, 0] * to_c[t - first]
+        xp.multiply(new[:, 0], to_c[t - first], out=dc)
         dc += new[:, 1]
         d = dz[t]
         xp.multiply(dc[:, None], slopes[t - first, :, :3], out=d[:, :3])
         xp.multiply(new[:, 0], slopes[t - first, :, 3], out=d[:, 3])
         ahead = xp.empty_like(asked)
-        xp.matmul(d.reshape(B, 4 * H), weight, out=ahead[:, 0])
+        back(d.reshape(B, 4 * H), ahead[:, 0])
         xp.multiply(dc, acts[t, :, 1], out=ahead[:, 1])
         if mask is not None:
             ahead += asked * ~mask[t, :, None, None]
@@ -86,28 +100,30 @@ def lstm_backward(xp, g, saved, wanted, mask):
 
 def _lstm_slopes(xp, acts, c):
     """Of some steps (T, B, …), by the c before: the slopes of c by the gates i, f, g before tanh, of h by o, and of h by c."""
-    i, f, g, o = (acts[:, :, k] for k in range(4))
+    i, f, o, g = (acts[:, :, k] for k in range(4))
     tanh_c = f * c
     tanh_c += i * g
     xp.tanh(tanh_c, out=tanh_c)
-    slopes = 1 - acts
-    slopes *= acts
-    slopes[:, :, 0] *= g
-    slopes[:, :, 1] *= c
-    slopes[:, :, 2] = (1 - g * g) * i
-    slopes[:, :, 3] *= tanh_c
+    slopes, change = xp.empty_like(acts), 1 - acts
+    change *= acts                              # of the logistic function: y (1 - y)
+    xp.multiply(change[:, :, 0], g, out=slopes[:, :, 0])
+    xp.multiply(change[:, :, 1], c, out=slopes[:, :, 1])
+    xp.multiply(g, g, out=slopes[:, :, 2])
+    xp.subtract(1, slopes[:, :, 2], out=slopes[:, :, 2])
+    slopes[:, :, 2] *= i
+    xp.multiply(change[:, :, 2], tanh_c, out=slopes[:, :, 3])
     tanh_c *= tanh_c
     return slopes, o - o * tanh_c
 
 
-def gru_forward(xp, gates, weight, bias, h, mask):
+def gru_forward(xp, gates, weight, bias, h, mask, times=times):
     """The states of a GRU (Cho et al. 2014; gates r, z, n with r inside n's recurrent part, as in torch): (T, B, H)."""
     (T, B, _), H = gates.shape, h.shape[-1]
     states = xp.empty((T + 1, B, H), gates.dtype)
     acts, recurrent = xp.empty((T, B, 3, H), gates.dtype), xp.empty((T, B, H), gates.dtype)
-    states[0], across = h, xp.ascontiguousarray(weight.T)
+    states[0], across, part = h, times(xp, weight.T, B), xp.empty((B, 3 * H), gates.dtype)
     for t in range(T):
-        part = xp.matmul(states[t], across)                                    # (B, 3H)
+        across(states[t], part)
         if bias is not None:
             part += bias
         recurrent[t] = part[:, 2 * H:]
@@ -125,11 +141,11 @@ def gru_forward(xp, gates, weight, bias, h, mask):
     return states[1:], (states, acts, recurrent, weight)
 
 
-def gru_backward(xp, g, saved, wanted, mask):
+def gru_backward(xp, g, saved, wanted, mask, times=times):
     states, acts, recurrent, weight = saved
     T, B, _, H = acts.shape
     d_in, d_rec = xp.empty_like(acts), xp.empty_like(acts)                     # of the gates' input and recurrent parts
-    ahead = xp.zeros((B, H), g.dtype)
+    ahead, back = xp.zeros((B, H), g.dtype), times(xp, weight, B)
     for t in range(T - 1, -1, -1):
         asked = ahead + g[t]
         new = asked if mask is None else asked * mask[t, :, None]
@@ -139,7 +155,7 @@ def gru_backward(xp, g, saved, wanted, mask):
         d_in[t, :, 0] = dn * recurrent[t] * r * (1 - r)
         d_in[t, :, 1] = new * (states[t] - n) * z * (1 - z)
         d_rec[t, :, :2] = d_in[t, :, :2]
-        ahead = xp.matmul(d_rec[t].reshape(B, 3 * H), weight)
+        back(d_rec[t].reshape(B, 3 * H), ahead)
         ahead += new * z
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
@@ -147,13 +163,13 @@ def gru_backward(xp, g, saved, wanted, mask):
     return d_in, _weight_gradient(xp, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
 
 
-def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
+def rnn_forward(xp, gates, weight, h, mask, nonlinearity, times=times):
     """The states of a plain recurrent layer (Elman 1990): (T, B, H)."""
     T = len(gates)
     states = xp.empty((T + 1, *h.shape), gates.dtype)
-    states[0], across = h, xp.ascontiguousarray(weight.T)
+    states[0], across = h, times(xp, weight.T, len(h))
     for t in range(T):
-        after = xp.matmul(states[t], across, out=states[t + 1])
+        after = across(states[t], states[t + 1])
         after += gates[t]
         if nonlinearity == "tanh":
             xp.tanh(after, out=after)
@@ -164,14 +180,15 @@ def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
     return states[1:], (states, weight)
 
 
-def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
+def rnn_backward(xp, g, saved, wanted, mask, nonlinearity, times=times):
     states, weight = saved
     dz, ahead = xp.empty_like(states[1:]), xp.zeros_like(states[0])
+    back = times(xp, weight, len(ahead))
     for t in range(len(dz) - 1, -1, -1):
         asked, y = ahead + g[t], states[t + 1]
         new = asked if mask is None else asked * mask[t, :, None]
         xp.multiply(new, 1 - y * y if nonlinearity == "tanh" else y > 0, out=dz[t])
-        ahead = xp.matmul(dz[t], weight)
+        back(dz[t], ahead)
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
     return dz, _weight_gradient(xp, wanted, dz, states[:-1]), ahead
@@ -187,7 +204,7 @@ table = {
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
 
 
-def by_samples(name: str, share: Callable, cores: int) -> Kernel:
+def by_samples(name: str, share: Callable, cores: int, times: Callable = times) -> Kernel:
     """A kernel for a CPU: each core takes some of the samples through all the steps, for on the way they do not meet."""
     kernel, (weights, states) = table[name], WEIGHTS_AND_STATES[name]
 
@@ -205,7 +222,7 @@ def by_samples(name: str, share: Callable, cores: int) -> Kernel:
 
         def work(part):
             first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])
-            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options)
+            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options, times=times)
             return part, saved
         return y, (each(work, parts), gates.shape)
 
@@ -214,7 +231,7 @@ def by_samples(name: str, share: Callable, cores: int) -> Kernel:
 
         def work(one):
             part, saved = one
-            dz[:, part], *more = kernel.backward(xp, g[:, part], saved, wanted, *masked(part, *options))
+            dz[:, part], *more = kernel.backward(xp, g[:, part], saved, wanted, *masked(part, *options), times=times)
             return more
         rest = list(zip(*each(work, saved[0])))
         return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
