@@ -275,25 +275,25 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
     """
     grads = {i: p.grad for i, p in enumerate(_listed(parameters)) if p.grad is not None}
     home = backend.of(*(g.data for g in grads.values()))
-    squares = {i: home.kernels["square_sum"](home.xp, g.data) for i, g in grads.items()}
+    squares = home.kernels["square_sums"](home.xp, [g.data for g in grads.values()])
     if grads and home is not backend.cpu and not error_if_nonfinite:
-        norm = home.xp.sqrt(sum(squares.values()))
+        norm = home.xp.sqrt(sum(squares))
         scale = home.xp.minimum(max_norm / (norm + 1e-6), 1)                   # of nan and 1 this is nan
         for g in grads.values():
             g.data *= scale.astype(g.dtype)
             g.version += 1
         return Tensor(norm)
-    norm = math.sqrt(sum(squares.values()))     # one wait for the device, not one per gradient
+    norm = math.sqrt(sum(squares))              # one wait for the device, not one per gradient
     if error_if_nonfinite and not math.isfinite(norm):
-        bad = [i for i, square in squares.items() if not math.isfinite(square)]
+        bad = [i for i, square in zip(grads, squares) if not math.isfinite(square)]
         raise ValueError(f"the gradients cannot be clipped: their norm is {norm}, by those of parameters {bad or 'all'}; "
                          "lower the learning rate, or look for log(0) or 0/0 in the loss")
     scale = max_norm / (norm + 1e-6)            # torch's guard against dividing by zero
     if not scale >= 1:                          # so put that a nan spreads, and shows, instead of passing for small
         with np.errstate(invalid="ignore"):
-            for g in grads.values():
-                g.data *= scale
-                g.version += 1
+            home.kernels["scale"](home.xp, [g.data for g in grads.values()], scale)
+        for g in grads.values():
+            g.version += 1
     return norm
 
 

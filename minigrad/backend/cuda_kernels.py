@@ -123,9 +123,9 @@ def embedding_backward(xp, g, shape, wanted, ids):
     return gw,
 
 
-def square_sum(xp, array):
-    """Σ array², in at least float32; not as a product of vectors, which CuPy refuses to record into a CUDA graph."""
-    return xp.square(array.astype(wide(array.dtype), copy=False)).sum()
+def square_sums(xp, arrays):
+    """Σ array² of each, in at least float32; not as products of vectors, which CuPy refuses to record into a CUDA graph."""
+    return [xp.square(array.astype(wide(array.dtype), copy=False)).sum() for array in arrays]
 
 
 table = {
@@ -142,5 +142,5 @@ table = {
     "dropout": Kernel(dropout_forward, dropout_backward),
     "embedding": Kernel(kernels.embedding_forward, embedding_backward),
     "keep_mask": keep_mask,
-    "square_sum": square_sum,
+    "square_sums": square_sums,
 }

@@ -369,10 +369,20 @@ def adagrad_step(xp, param, grad, total, *, lr, eps, weight_decay):
     param -= lr * (grad / (xp.sqrt(total) + eps))
 
 
+def square_sums(xp, arrays):
+    """Σ array² of each, in at least float32: 0-d arrays or scalars."""
+    return [square_sum(xp, array) for array in arrays]
+
+
 def square_sum(xp, array):
-    """Σ array², in at least float32: a 0-d array or scalar."""
     flat = array.reshape(-1).astype(xp.result_type(array.dtype, xp.float32), copy=False)
     return flat @ flat
+
+
+def scale(xp, arrays, factor):
+    """Multiply each array by the factor, in place."""
+    for array in arrays:
+        array *= factor
 
 
 def unscale(xp, grads, factor):
@@ -400,6 +410,7 @@ table = {
     "sgd_step": sgd_step,
     "rmsprop_step": rmsprop_step,
     "adagrad_step": adagrad_step,
-    "square_sum": square_sum,
+    "square_sums": square_sums,
+    "scale": scale,
     "unscale": unscale,
 }

@@ -421,22 +421,41 @@ def at_once(step):
             there = [array for array in arrays if array is not None]
             if all(array.flags.c_contiguous for array in there):
                 lines = [None if array is None else array.reshape(-1) for array in arrays]
-                pieces += [[None if line is None else line[part] for line in lines] for part in cuts(there[0].size, there[0].size)]
+                parts = cuts(there[0].size, there[0].size)
+                pieces += [[None if line is None else line[part] for line in lines] for part in parts]
             else:
                 pieces.append(arrays)
-
-        def work(arrays):
-            step(xp, *arrays, **options)
-        if sum(arrays[0].size for arrays in parameters) < cores.PIECE:
-            for arrays in pieces:               # so few are quicker done than shared out
-                work(arrays)
-        else:
-            share(work, pieces)
+        _share_all(lambda arrays: step(xp, *arrays, **options), pieces)
     return run
 
 
-def square_sum(xp, array):
-    return sum(float(part) for part in each_piece(functools.partial(kernels.square_sum, xp), *flat(array)))
+def _share_all(work, pieces):
+    """[work(piece) for piece in pieces], tuples of arrays; where these are few entries in all, on this thread."""
+    if sum(piece[0].size for piece in pieces) < cores.PIECE:
+        return [work(piece) for piece in pieces]
+    return share(work, pieces)
+
+
+def square_sums(xp, arrays):
+    lines = [array.reshape(-1) for array in arrays]
+    pieces = [(line[part], i) for i, line in enumerate(lines) for part in cuts(line.size, line.size)]
+    total = [0.0] * len(arrays)
+    for (_, i), square in zip(pieces, _share_all(lambda piece: float(kernels.square_sum(xp, piece[0])), pieces)):
+        total[i] += square
+    return total
+
+
+def scale(xp, arrays, factor):
+    at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
+
+
+def plus(xp, a, b):
+    """a + b of two large arrays of one shape: an equal part on each core, for it is memory that takes the time."""
+    y = np.empty_like(a)
+    x, more, out = flat(a, b, y)
+    step = -(-x.size // cores.CORES)
+    share(lambda i: np.add(x[i:i + step], more[i:i + step], out=out[i:i + step]), range(0, x.size, step))
+    return y
 
 
 def plain(x, *rest):
@@ -483,5 +502,7 @@ table = {
     "cross_entropy": where(plain, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
     "embedding": Kernel(kernels.embedding_forward, embedding_backward, add=embedding_add),
     **{f"{name}s": at_once(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
-    "square_sum": square_sum,
+    "square_sums": square_sums,
+    "scale": scale,
+    "plus": plus,
 }

@@ -10,9 +10,16 @@ from .. import backend
 from ..primitive import primitive
 
 
+LARGE = 1 << 18                                 # entries from which on all cores of a CPU are quicker than one
+
+
 @primitive
 def add(xp, a, b, /):
     """a + b."""
+    if getattr(a, "size", 0) >= LARGE and getattr(b, "shape", None) == a.shape and a.dtype == b.dtype:
+        plus = backend.of(a).kernels.get("plus")
+        if plus is not None:
+            return plus(xp, a, b)
     return a + b
 add.defvjp(a=lambda g: g, b=lambda g: g)
 
