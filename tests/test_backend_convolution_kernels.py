@@ -52,7 +52,7 @@ def test_a_gradient_that_does_not_lie_in_order():
 @pytest.mark.parametrize("samples", [1, 5])
 def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, count):
     monkeypatch.setattr(cores, "CORES", count)
-    x, weight, shared, multiply = R(samples, 3, 4, 5), R(4, 3, 1, 1), [], np.matmul
+    x, weight, shared, multiply = R(samples, 3, 12, 11), R(4, 3, 1, 1), [], np.matmul
     monkeypatch.setattr(np, "matmul", lambda a, b, **out: shared.append(np.shares_memory(b, x)) or multiply(a, b, **out))
     kernels.conv_forward(np, x, weight, None, POINT, 1)
     assert shared and all(shared)

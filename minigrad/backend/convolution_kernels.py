@@ -21,11 +21,16 @@ FEW = 32                                        # entries of a column below whic
 LARGE = 1 << 11                                 # places of an image that is worth a product of its own
 
 
-def pieces(at: Geometry, samples: int, channels: int, outputs: int) -> list[tuple[slice, slice]]:
+def at_once(at: Geometry, samples: int, channels: int, outputs: int) -> bool:
+    """Whether it is less work to lay down whole columns, as high as a filter, than to cut filters into rows and walk."""
+    return at.kh > 1 and (channels * at.kw < FEW or samples * at.H * at.W < outputs)
+
+
+def pieces(at: Geometry, samples: int, channels: int, outputs: int, whole: bool) -> list[tuple[slice, slice]]:
     """(some samples, some rows of places), as many as fit into SPACE with what comes of them, and some for every core."""
-    row = max(1, max(channels * at.kw * at.sh, outputs) * at.W)
-    limit = row * at.H if at.sees_itself else SPACE          # a 1 × 1 kernel: nothing is laid down, and the samples lie apart
-    many = 1 if at.H * at.W >= LARGE else evenly(samples, limit // (row * at.H), cores.CORES)
+    row, limit = max(1, max(channels * at.kw * (at.kh if whole else at.sh), outputs) * at.W), SPACE
+    large = LARGE >> 4 if at.sees_itself else LARGE          # a 1 × 1 kernel: of one sample nothing need be laid down
+    many = 1 if at.H * at.W >= large else evenly(samples, limit // (row * at.H), cores.CORES)
     rows = evenly(at.H, limit // row, 1 if samples > 1 else cores.CORES)
     return [(slice(n, n + many), slice(i, min(i + rows, at.H))) for n in range(0, samples, many) for i in range(0, at.H, rows)]
 
@@ -63,25 +68,28 @@ def laid_down(x: np.ndarray, rows: slice, at: Geometry) -> np.ndarray:
     return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
 
 
-def walk(columns: np.ndarray, groups: int, count: int, at: Geometry) -> list[np.ndarray]:
+def walk(columns: np.ndarray, groups: int, count: int, at: Geometry, whole: bool) -> list[np.ndarray]:
     """For each row of the kernel what it meets at `count` rows of places: (G, C/G · kw, count · n · W), views.
 
-    Where these are low, they are put on top of each other: one product for all.
+    Or, for whole filters, one array for all its rows: (G, C/G · kh · kw, count · n · W).
     """
     columns = columns.reshape(groups, len(columns) // groups * at.kw, at.sh, *columns.shape[3:])
     steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
     seen = [columns[:, :, phase, shift:shift + count].reshape(*columns.shape[:2], count * columns.shape[4])
             for shift, phase in steps]
-    return [np.concatenate(seen, 1)] if columns.shape[1] < FEW and at.kh > 1 else seen
+    if whole:
+        seen = [np.stack([part.reshape(groups, -1, at.kw, part.shape[2]) for part in seen], 2).reshape(
+            groups, columns.shape[1] * at.kh, -1)]
+    return seen
 
 
-def by_row(weight: np.ndarray, at: Geometry, groups: int) -> np.ndarray:
-    """The weight (O, C/G, kh, kw) as one matrix for each array of `walk` and each group: (kh, G, O/G, C/G · kw), or one in all."""
+def by_row(weight: np.ndarray, at: Geometry, groups: int, whole: bool) -> np.ndarray:
+    """The weight (O, C/G, kh, kw) as a matrix for each array of `walk` and each group: (kh, G, O/G, C/G · kw), or whole filters."""
     outputs, channels = weight.shape[:2]
-    parts = weight.reshape(groups, outputs // groups, channels, at.kh, at.kw)
-    if channels * at.kw < FEW:
-        return parts.transpose(0, 1, 3, 2, 4).reshape(1, groups, outputs // groups, at.kh * channels * at.kw)
-    return np.ascontiguousarray(parts.transpose(3, 0, 1, 2, 4)).reshape(at.kh, groups, outputs // groups, channels * at.kw)
+    if whole:
+        return weight.reshape(1, groups, outputs // groups, channels * at.kh * at.kw)
+    parts = weight.reshape(groups, outputs // groups, channels, at.kh, at.kw).transpose(3, 0, 1, 2, 4)
+    return np.ascontiguousarray(parts).reshape(at.kh, groups, outputs // groups, channels * at.kw)
 
 
 def images(x: np.ndarray) -> np.ndarray:
@@ -102,7 +110,8 @@ def forward(xp, x, weight, bias, window, groups, out=None):
     if is_depthwise(x, places, groups):
         depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
         return y
-    filters = by_row(weight, at, groups)
+    whole = at_once(at, len(x), weight.shape[1], len(weight) // groups)
+    filters = by_row(weight, at, groups, whole)
 
     def work(piece):
         samples, rows = piece
@@ -111,12 +120,12 @@ def forward(xp, x, weight, bias, window, groups, out=None):
             (len(weight), *in_line(into).shape[1:]), y.dtype)
         total[...] = 0 if bias is None else bias.reshape(-1, *(1,) * (total.ndim - 1))
         total = total.reshape(groups, len(weight) // groups, -1)
-        for row, columns in zip(filters, walk(laid_down(x[samples], rows, at), groups, into.shape[2], at)):
+        for row, columns in zip(filters, walk(laid_down(x[samples], rows, at), groups, into.shape[2], at, whole)):
             for filter_, column, out in zip(row, columns, total):
                 gemm(filter_, column, out, add=True)
         if sums.ndim == 4:
             in_line(into)[...] = sums
-    share(work, pieces(at, len(x), x.shape[1], len(weight)))
+    share(work, pieces(at, len(x), x.shape[1], len(weight), whole))
     return y
 
 
@@ -156,24 +165,21 @@ def weight_grad(xp, x, g, window, groups):
     x, g = images(x), images(g)
     if is_depthwise(x, g, groups):
         return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
-    parts = pieces(at, len(x), C, O)
-    one = C // groups * at.kw < FEW             # product for all rows of the kernel: see `walk`
+    whole = at_once(at, len(x), C // groups, O // groups)
+    parts, height = pieces(at, len(x), C, O, whole), C // groups * at.kw * (at.kh if whole else 1)
 
     def work(mine):
-        total = np.zeros((1 if one else at.kh, groups, (at.kh if one else 1) * (C // groups) * at.kw, O // groups),
-                         np.result_type(x, g))
+        total = np.zeros((1 if whole else at.kh, groups, O // groups, height), np.result_type(x, g))
         for samples, rows in mine:
-            came = in_line(g[samples, :, rows]).reshape(groups, O // groups, -1).swapaxes(1, 2)
-            for part, columns in zip(total, walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at)):
+            came = in_line(g[samples, :, rows]).reshape(groups, O // groups, -1)
+            for part, columns in zip(total, walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at, whole)):
                 for column, gradient, out in zip(columns, came, part):
-                    gemm(column, gradient, out, add=True)
+                    gemm(gradient, column.T, out, add=True)
         return total
     total = sum(share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
-    if one:
-        total = total.reshape(groups, at.kh, C // groups, at.kw, O // groups).transpose(0, 4, 2, 1, 3)
-    else:
-        total = total.reshape(at.kh, groups, C // groups, at.kw, O // groups).transpose(1, 4, 2, 0, 3)
-    return np.ascontiguousarray(total).reshape(O, C // groups, *window.kernel)
+    if not whole:
+        total = np.ascontiguousarray(total.reshape(at.kh, O, C // groups, at.kw).transpose(1, 2, 0, 3))
+    return total.reshape(O, C // groups, *window.kernel)
 
 
 def conv_forward(xp, x, weight, bias, window, groups):
