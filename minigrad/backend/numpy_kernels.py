@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +29,8 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
 
 
-def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> None:
-    """The matrix product a b, plus a bias, into `out`: for each core an equal share of a's rows or of b's columns."""
-    if len(a) <= FEW:                           # all the time goes into reading b, which BLAS's threads are quicker to begin
-        np.matmul(a, b, out=out)
-        if bias is not None:
-            out += bias
-        return
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
+    """What there is to do for the matrix product a b, plus a bias: for each core an equal part of a's rows or of b's columns."""
     across = b.shape[1] > len(a)
     count = b.shape[1] if across else len(a)
     step = max(1, -(-count // (cores.CORES if a.size * b.shape[1] >= PRODUCT else 1)))
@@ -43,25 +40,38 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
         if bias is not None:
             out[rows, columns] = bias[columns]               # BLAS adds to what is there in as much time as it takes to clear it
         gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None)
-    share(work, range(0, count, step))
+    return [functools.partial(work, i) for i in range(0, count, step)]
+
+
+def do(*works: list[Callable[[], Any]]) -> None:
+    """All parts of these works: on all cores, if one of them was cut up for them."""
+    parts = [part for work in works for part in work]
+    if any(len(work) > 1 for work in works):
+        share(lambda part: part(), parts)
+    else:
+        share(lambda parts: [part() for part in parts], [parts])
 
 
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype)
-    product(*rows(x), weight.T, *rows(y), bias)
+    (into,), (x_rows,) = rows(y), rows(x)
+    if len(x_rows) > FEW:
+        do(product(x_rows, weight.T, into, bias))
+    else:                                       # all the time goes into reading the weight, which BLAS's threads are quicker to begin
+        np.matmul(x_rows, weight.T, out=into)
+        if bias is not None:
+            into += bias
     return y, (x, weight)
 
 
 def linear_backward(xp, g, saved, wanted):
     x, weight = saved
     gx, gw = (np.empty(a.shape, g.dtype) if want else None for a, want in zip((x, weight), wanted))
-    g, x = rows(g, x)
-    if wanted[0]:
-        product(g, weight, *rows(gx))
-    if wanted[1]:
-        product(g.T, x, gw)
-    gb = sum(each_piece(lambda g: np.ones(len(g), g.dtype) @ g, g), np.zeros(len(weight), g.dtype)) if wanted[2] else None
-    return gx, gw, gb
+    (g, x), ones = rows(g, x), np.ones((1, g.size // (g.shape[-1] or 1)), g.dtype)
+    gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
+    do(product(g, weight, *rows(gx)) if wanted[0] else [], product(g.T, x, gw) if wanted[1] else [],
+       product(ones, g, gb) if wanted[2] else [])
+    return gx, gw, gb if gb is None else gb[0]
 
 
 def _log_odds(x, out, square):
