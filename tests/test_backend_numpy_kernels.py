@@ -178,5 +178,6 @@ def test_optimiser_steps(op, arrays, options, order, small_pieces):
 
 def test_square_sum(small_pieces):
     x = rng.standard_normal((50, 70)).astype(np.float32)
-    assert cpu.kernels["square_sums"](np, [x.T, x[:1]]) == pytest.approx([np.sum(a.astype(np.float64)**2) for a in (x, x[:1])], rel=1e-6)
+    expected = [np.sum(a.astype(np.float64)**2) for a in (x, x[:1])]
+    assert cpu.kernels["square_sums"](np, [x.T, x[:1]]) == pytest.approx(expected, rel=1e-6)
     assert cpu.kernels["square_sums"](np, [x[:0]]) == [0]

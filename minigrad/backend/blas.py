@@ -1,21 +1,18 @@
-"""The matrix product on a CPU, C = A B or C += A B, by the BLAS that NumPy brought or by Intel's MKL, if that is installed.
+"""The matrix product on a CPU, C = A B or C += A B, by the BLAS that NumPy brought, or by MKL (mkl.py).
 
-NumPy's own functions know only the first of the two; and on many a processor MKL takes less time than NumPy's OpenBLAS.  Both
-are called as the C libraries that they are: nothing is compiled.
+NumPy's own functions know only the first of the two.  BLAS is called as the C library it is: nothing is compiled.
 """
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
+from . import mkl
+
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
-SEQUENTIAL = 1                                  # MKL's name for: on the thread that calls
 F4 = np.dtype(np.float32)
 
 
@@ -36,27 +33,19 @@ def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int
 _numpys_product, _integer, get_blas_threads, set_blas_threads = _openblas()
 
 
-def mkl() -> Path | None:
-    """MKL's library, where pip puts it; MINIGRAD_BLAS=numpy keeps it from being used."""
-    if os.environ.get("MINIGRAD_BLAS") == "numpy" or _numpys_product is None:
-        return None
-    linux, windows = Path(sys.prefix, "lib").glob("libmkl_rt.so.*"), Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll")
-    return max([*linux, *windows], default=None)
+def _arguments(size: type) -> list[type]:
+    """The types of sgemm's arguments."""
+    number, array = ctypes.c_float, ctypes.c_void_p
+    return [*[ctypes.c_int] * 3, *[size] * 3, number, array, size, array, size, number, array, size]
 
 
 @functools.cache
 def _product() -> Callable | None:
     """CBLAS's sgemm; None if there is none to be had."""
-    product, size = _numpys_product, _integer
-    if (file := mkl()) is not None:
-        library = ctypes.CDLL(str(file))
-        library.MKL_Set_Threading_Layer(SEQUENTIAL)
-        product, size = library.cblas_sgemm, ctypes.c_int
-    if product is not None:
-        number, array = ctypes.c_float, ctypes.c_void_p
-        product.argtypes = [*[ctypes.c_int] * 3, *[size] * 3, number, array, size, array, size, number, array, size]
-        product.restype = None
-    return product
+    if _numpys_product is None:
+        return None
+    _numpys_product.argtypes, _numpys_product.restype = _arguments(_integer), None
+    return mkl.function("cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
 
 
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:

@@ -84,7 +84,7 @@ def walk(columns: np.ndarray, groups: int, count: int, at: Geometry, whole: bool
 
 
 def by_row(weight: np.ndarray, at: Geometry, groups: int, whole: bool) -> np.ndarray:
-    """The weight (O, C/G, kh, kw) as a matrix for each array of `walk` and each group: (kh, G, O/G, C/G · kw), or whole filters."""
+    """The weight (O, C/G, kh, kw) as a matrix for each array of `walk` and group: (kh, G, O/G, C/G · kw), or whole filters."""
     outputs, channels = weight.shape[:2]
     if whole:
         return weight.reshape(1, groups, outputs // groups, channels * at.kh * at.kw)

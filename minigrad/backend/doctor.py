@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import __version__
 from . import cupy as gpu
+from . import mkl
 from .blas import get_blas_threads
 from .cores import CORES
 
@@ -18,6 +19,7 @@ EXTRAS = {
     "vision": ("photographs for models of pictures", ["pillow"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
+    "mkl": ("products of matrices on Intel's and AMD's processors", ["mkl"]),
     "testing": ("gradient tests with pytest and Hypothesis", ["hypothesis", "pytest"]),
 }
 
@@ -38,7 +40,8 @@ def cpu() -> str:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     limits = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
     return (f"NumPy {np.__version__}, {blas['name']} {blas['version']} with {get_blas_threads()} threads, {CORES} of "
-            f"{os.cpu_count()} cores{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}")
+            f"{os.cpu_count()} cores{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}"
+            f"{'; products by MKL' if mkl.path() else ''}")
 
 
 def cuda() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, cores, kernels
+from . import Kernel, cores, kernels, mkl
 from .blas import gemm
 from .cores import cuts, each_piece, scratch, share
 
@@ -57,7 +57,7 @@ def linear_forward(xp, x, weight, bias):
     (into,), (x_rows,) = rows(y), rows(x)
     if len(x_rows) > FEW:
         do(product(x_rows, weight.T, into, bias))
-    else:                                       # all the time goes into reading the weight, which BLAS's threads are quicker to begin
+    else:                                       # all the time goes into reading the weight: BLAS's threads are quicker to begin
         np.matmul(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias
@@ -105,10 +105,17 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 
 def gelu_forward(xp, x, approximate):
-    """x Φ(x), as x / (1 + Φ(-x) / Φ(x)); keeps its result as well, which the next layer keeps anyway."""
-    y = np.empty_like(x)
+    """x Φ(x), as x / (1 + Φ(-x) / Φ(x)); keeps its result as well, which the next layer keeps anyway.
+
+    MKL computes Φ in a third of the time.  (Its exp is not used: it takes forty times as long where the result is 0.)
+    """
+    y, normal = np.empty_like(x), mkl.of_array("vsCdfNorm")
 
     def work(x, y):
+        if approximate == "none" and normal is not None:
+            normal(x.size, x.ctypes.data, y.ctypes.data)
+            y *= x
+            return
         square = scratch(x.size)
         if approximate == "tanh":
             np.multiply(x, x, out=square)
@@ -231,7 +238,7 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
-    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)), where scaled is g · weight and unit the normalised x.
+    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the normalised x.
 
     The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
     """
@@ -310,11 +317,10 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
         dots = np.vecdot(g[heads], y[heads])    # Σ weights · their gradients, over the shorter axis
         for queries, keys in reversed(blocks):  # the first one sees all keys that any sees
             here, tile = (*heads, ..., queries, slice(None)), (*heads, ..., queries, keys)
-            room = scratch(3, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
-            weights, gscores, kept = room
-            _scores(all_keys[..., keys, :], _turned(q[here], scale, -log_sum[(*heads, ..., queries)]), bias, tile, is_causal, weights)
+            weights, gscores, kept = scratch(3, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
+            turned, drop = _turned(q[here], scale, -log_sum[(*heads, ..., queries)]), dots[..., queries]
+            _scores(all_keys[..., keys, :], turned, bias, tile, is_causal, out=weights)
             np.exp(weights, out=weights)
-            drop = dots[..., queries]
             if keep is None:
                 np.matmul(all_values[..., keys, :], _turned(g[here], 1, -drop), out=gscores)
                 kept = weights
@@ -385,7 +391,7 @@ def _scores(k, q, bias, tile, is_causal, out):
 
 def _log_sum_exp(xp, x):
     def work(x):
-        total, top = _exp(x, scratch(*x.shape), 1e6)         # not 1e20, for of a large logarithm fewer digits are behind the point
+        total, top = _exp(x, scratch(*x.shape), 1e6)         # of a large logarithm fewer digits are behind the point
         total[total == 0] = math.inf
         return np.log(total) + top
     return np.concatenate(each_piece(work, x))[:, None]

@@ -9,7 +9,6 @@ from typing import Any
 from .. import backend
 from ..primitive import primitive
 
-
 LARGE = 1 << 18                                 # entries from which on all cores of a CPU are quicker than one
 
 

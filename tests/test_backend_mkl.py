@@ -1,0 +1,56 @@
+"""MKL: found where pip puts it, left alone where it is not wanted, and right."""
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from minigrad.backend import blas, mkl, numpy_kernels
+
+here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip install 'minigrad-learn[mkl]'")
+
+
+@pytest.fixture
+def fresh():
+    """What is remembered of MKL forgotten, before and after."""
+    for remembered in (mkl.function, blas._product):
+        remembered.cache_clear()
+    yield
+    for remembered in (mkl.function, blas._product):
+        remembered.cache_clear()
+
+
+def test_it_is_found_where_pip_puts_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.delenv("MINIGRAD_BLAS", raising=False)
+    assert mkl.path() is None
+    (tmp_path / "lib").mkdir()
+    for version in "2", "3":
+        (tmp_path / "lib" / f"libmkl_rt.so.{version}").touch()
+    assert mkl.path() == tmp_path / "lib" / "libmkl_rt.so.3"
+    monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
+    assert mkl.path() is None
+
+
+def test_without_it_numpy_answers(monkeypatch, fresh):
+    monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
+    assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
+    x = np.linspace(-9, 9, 5000, dtype="f4")
+    y, _ = numpy_kernels.gelu_forward(np, x, "none")
+    np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=3e-8)
+
+
+@here
+def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
+    monkeypatch.delenv("MINIGRAD_BLAS", raising=False)
+    assert blas._product() is not blas._numpys_product
+    a, b, out = np.arange(6, dtype="f4").reshape(2, 3), np.ones((3, 2), "f4"), np.ones((2, 2), "f4")
+    blas.gemm(a, b, out, add=True)
+    assert out.tolist() == [[4, 4], [13, 13]]
+    x = np.linspace(-9, 9, 5000, dtype="f4")
+    y, _ = numpy_kernels.gelu_forward(np, x, "none")
+    np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=1e-9)
+
+
+def exact_gelu(x):
+    return np.array([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.astype(float)])
