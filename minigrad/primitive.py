@@ -13,7 +13,7 @@ definition remain what the op *means*, and answer whenever a gradient is itself 
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper, wraps
 from operator import itemgetter
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 
 from . import backend, places
 from .backend import cast, is_float
-from .tensor import Node, Tensor, as_array, grad, recording, wrap
+from .tensor import Node, Tensor, as_array, grad, new_node, recording, wrap
 
 OPS: dict[str, _Op] = {}                        # every op by name: the test catalogue has a row for each
 TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}                        # both are taken wherever an op has the option
@@ -67,12 +67,13 @@ def _parameters(function: Callable) -> tuple[list[str], list[str]]:
 
 class _Op:
     """What both kinds share: how arguments are bound, how the op is computed, and what is written on the tape."""
+    on_arrays: bool                             # is its function one of arrays, or of Tensors?
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         self.function, self.inputs, self.options = function, inputs, options
         self.name = function.__name__.strip("_")                               # `_matmul` stands behind the function `matmul`
         self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
-        self.front = self._make_front()
+        self.front, self.call = self._make_front(), self._first_call
         self.ours = function.__module__.partition(".")[0] == "minigrad"        # a user's op may bear the name of one of ours
         if self.ours:
             OPS[self.name] = self
@@ -92,6 +93,17 @@ class _Op:
         del front.__wrapped__                   # or help() would show `xp` among the arguments
         front.op = self
         return front
+
+    def _first_call(self, xp: Any, given: Sequence, options: tuple) -> Any:
+        """The op's own function on what it takes, arrays or Tensors.  From here on it is called in the way that is quickest.
+
+        For `sum` that is `lambda xp, given, options: function(xp, given[0], options[0], options[1])`.
+        """
+        sizes = {"given": len(self.inputs), "options": len(self.options)}
+        arguments = [f"{part}[{i}]" for part, size in sizes.items() for i in range(size)]
+        self.call = eval(f"lambda xp, given, options: function({', '.join(['xp'] * self.on_arrays + arguments)})",
+                         {"function": self.function, "__name__": __name__})
+        return self.call(xp, given, options)
 
     def run(self, inputs: tuple, options: tuple, also: dict | None = None) -> Any:
         """Compute the op; write it on the tape if an input wants a gradient."""
@@ -118,7 +130,7 @@ class _Op:
                 return self.run(tuple(np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
             except TypeError as error:
                 raise explained(error, self, inputs, arrays, options) from error
-        place = backend.of(*arrays)
+        place = backend.home(arrays)
         dtype = getattr(arrays[0], "dtype", None)
         if not self.ours or special and not on.kernels:
             kernel = None
@@ -130,7 +142,7 @@ class _Op:
             elif kernel is not None:
                 y = kernel.alone(place.xp, *arrays, *options)
             else:
-                y = self.compute(place.xp, inputs, arrays, options)
+                y = self.call(place.xp, arrays if self.on_arrays else inputs, options)
                 if isinstance(y, Tensor):       # a definition: the ops in it have recorded themselves
                     return y
         except (ValueError, TypeError, IndexError) as error:
@@ -146,21 +158,18 @@ class _Op:
             plan = self.plans[wanted] = self.plan([bool(wanted >> i & 1) for i in range(len(inputs))])
         if not plan.rules and kernel is None:
             return wrap(y, None)
-        saved = ()
-        if plan.keep is not None:
-            known = (*arrays, *options, y)
-            if plan.asks_shapes:
-                known += (arrays[0].shape,) if len(arrays) == 1 else tuple([getattr(a, "shape", ()) for a in arrays])
-            saved = plan.keep(known)
+        saved = plan.keep(arrays, options, y)
         guards = ()                             # leaves whose values are kept: they must not change before the backward pass
         for i in plan.kept_inputs:
             x = inputs[i]
-            if isinstance(x, Tensor) and (x.node is None or x.node.step is None):
-                guards = (*guards, (x, x.version))
+            if isinstance(x, Tensor):
+                node = x.node
+                if node is None or node.step is None:
+                    guards += ((x, x.version),)
         if kernel is None:
-            node = Node(y.shape, y.dtype, parents, plan, saved, guards)
+            node = new_node(y.shape, y.dtype, parents, plan, saved, guards)
         else:
-            node = Node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards)
+            node = new_node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards)
         if special:
             on.note(node, self, inputs, options, y)
         return wrap(y, node)
@@ -187,6 +196,7 @@ class _Op:
 
 class Primitive(_Op):
     """An op with a rule for each input."""
+    on_arrays = True
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         super().__init__(function, inputs, options)
@@ -210,9 +220,6 @@ class Primitive(_Op):
             self.rules[name] = rule, asks
         self.plans.clear()                      # made with the rules of before
 
-    def compute(self, xp: Any, inputs: tuple, arrays: list, options: tuple) -> Any:
-        return self.function(xp, *arrays, *options)
-
     def plan(self, wanted: list[bool]) -> _Plan:
         no_gradient = (lambda g: None), []
         rules = [self.rules.get(name, no_gradient) for name, want in zip(self.inputs, wanted, strict=True) if want]
@@ -221,9 +228,7 @@ class Primitive(_Op):
 
 class Definition(_Op):
     """An op that is differentiated by differentiating what it is made of."""
-
-    def compute(self, xp: Any, inputs: tuple, arrays: list, options: tuple) -> Any:
-        return self.function(*inputs, *options)
+    on_arrays = False
 
     def plan(self, wanted: list[bool]) -> _Plan:
         """A definition answers by being differentiated, and so keeps everything it was given."""
@@ -236,11 +241,12 @@ class _Plan:
 
     def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
         self.op, self.name, self.wanted = op, op.name, tuple(wanted)
-        names = [*op.inputs, *op.options, "y", *(f"{name}_shape" for name in op.inputs)]       # as in `known`, above
+        known = {name: f"arrays[{i}]" for i, name in enumerate(op.inputs)}
+        known |= {name: f"options[{i}]" for i, name in enumerate(op.options)}
+        known = {**known, "y": "y", **{f"{name}_shape": f"shape({known[name]})" for name in op.inputs}, **known}
         asked = {ask for _, asks in rules for ask in asks}
-        kept = [name for name in names if name in asked]
-        self.keep = _pick([names.index(name) for name in kept]) if kept else None
-        self.asks_shapes = any(name.endswith("_shape") and name not in op.options for name in kept)
+        kept = [name for name in known if name in asked]
+        self.keep = eval(f"lambda arrays, options, y: ({''.join(f'{known[name]}, ' for name in kept)})", {"shape": _shape})
         self.kept_inputs = [i for i, name in enumerate(op.inputs) if name in kept]
         self.rules = [(rule, _pick([kept.index(ask) for ask in asks])) for rule, asks in rules]
         self.fused = _Fused(self)
@@ -272,7 +278,7 @@ class _Meaning(_Plan):
         slots = self.recorded(node, saved)
         wanted = [i for i, want in enumerate(self.wanted) if want]
         for i in wanted:
-            slots[i] = wrap(slots[i].data, Node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
+            slots[i] = wrap(slots[i].data, new_node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
         return grad(self.op.function(*slots), [slots[i] for i in wanted], g, create_graph=True)
 
 
@@ -307,6 +313,11 @@ class _Fused:
             return self.plan.pull(node, kept, g, again)
         gradients = kernel.backward(xp, g, fused, self.plan.wanted, *options)
         return [gx for gx, want in zip(gradients, self.plan.wanted, strict=True) if want]
+
+
+def _shape(x: Any) -> tuple:
+    """The shape of an array, or of a number."""
+    return getattr(x, "shape", ())
 
 
 def _pick(places: list[int]) -> Callable[[tuple], tuple]:

@@ -72,10 +72,17 @@ class Node:
     """
     __slots__ = ("order", "parents", "shape", "dtype", "step", "saved", "guards", "grad", "hooks", "__weakref__")
 
-    def __init__(self, shape, dtype, parents=(), step=None, saved=(), guards=()):
-        self.order = next(_newest_first)
-        self.shape, self.dtype, self.parents, self.step, self.saved, self.guards = shape, dtype, parents, step, saved, guards
-        self.grad = self.hooks = None
+
+_new = object.__new__                           # to call a class costs more than all else that is done here
+
+
+def new_node(shape, dtype, parents=(), step=None, saved=(), guards=()) -> Node:
+    """A node, newer than all others."""
+    node = _new(Node)
+    node.order = next(_newest_first)
+    node.shape, node.dtype, node.parents, node.step, node.saved, node.guards = shape, dtype, parents, step, saved, guards
+    node.grad = node.hooks = None
+    return node
 
 
 class Tensor:
@@ -120,7 +127,7 @@ class Tensor:
         if on and self.dtype.kind in "iub":
             raise TypeError(f"a Tensor of dtype {self.dtype} has no gradient: make it floating, for example .astype('float32')")
         if on != self.requires_grad:
-            self.node = Node(self.data.shape, self.data.dtype) if on else None
+            self.node = new_node(self.data.shape, self.data.dtype) if on else None
 
     @property
     def is_leaf(self) -> bool:
@@ -281,7 +288,9 @@ class Tensor:
     __rand__, __ror__ = __and__, __or__
     __hash__ = object.__hash__
 
-    def sum(self, axis=None, keepdims=False, **also) -> Tensor: return ops.sum(self, axis, keepdims, **also)
+    def sum(self, axis=None, keepdims=False, **also) -> Tensor:
+        return ops.sum(self, axis, keepdims, **also) if also else ops.sum(self, axis, keepdims)      # the second begins sooner
+
     def mean(self, axis=None, keepdims=False, **also) -> Tensor: return ops.mean(self, axis, keepdims, **also)
     def max(self, axis=None, keepdims=False, **also) -> Tensor: return ops.max(self, axis, keepdims, **also)
     def min(self, axis=None, keepdims=False, **also) -> Tensor: return ops.min(self, axis, keepdims, **also)
@@ -348,9 +357,6 @@ def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
     tensor = kind(data)
     tensor.requires_grad = requires_grad
     return tensor
-
-
-_new = Tensor.__new__
 
 
 def wrap(array: Array, node: Node | None) -> Tensor:

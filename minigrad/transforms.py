@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops
 from .nn.module import Buffer, Module
-from .tensor import Node, Tensor, carry_back, grad, mode, record, wrap
+from .tensor import Node, Tensor, carry_back, grad, mode, new_node, record, wrap
 
 
 def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
@@ -85,7 +85,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     buffers = [t for t in f.state_dict().values() if isinstance(t, Buffer)] if isinstance(f, Module) else []
     drawn = {key: rng.bit_generator.state for key, rng in generators.items()}
     given = mode().given                        # what casts the inputs of ops now will cast them again
-    begin = Node((), None).order                # every node made from here on is the segment's own
+    begin = new_node((), None).order                # every node made from here on is the segment's own
     y = f(*inputs)
     if not isinstance(y, Tensor):
         raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
@@ -107,7 +107,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
                 rng.bit_generator.state = now[key]
             for t, values, version in counted:
                 t.data[...], t.version = values, version
-    return wrap(y.data, Node(y.shape, y.dtype, outside, _Recompute(again), guards=guards))
+    return wrap(y.data, new_node(y.shape, y.dtype, outside, _Recompute(again), guards=guards))
 
 
 class _Recompute:

@@ -5,7 +5,7 @@ fused kernels.  `of` is the only place in the package that looks at an array's t
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -55,17 +55,26 @@ def check_now(array: Array, low: float, high: float, refuse: Callable[[], None])
         refuse()
 
 
-class Backend(NamedTuple):
-    """One array library, with its own answers to what NumPy and CuPy spell differently."""
-    name: str                                   # the device users type: "cpu" or "cuda"
-    xp: ModuleType
-    array: type
-    to_numpy: Callable[[Array], np.ndarray]
-    erf: Callable[[Array], Array]
-    share: Callable[[Callable, Any], list]      # [work(piece) for piece in pieces], on all cores if the library is on the CPU
-    kernels: dict[str, Any]                     # by the name of the op; a few plain functions for optimisers and dropout
-    check: Callable[[Array, float, float, Callable[[], None]], None] = check_now           # that all entries are in a range
-    half_kernels: dict[str, Kernel] | None = None            # instead, for floats of 16 bits
+class Backend:
+    """One array library, with its own answers to what NumPy and CuPy spell differently.
+
+    Args:
+        name: the device users type, "cpu" or "cuda".
+        xp, array: the library, and the type of its arrays.
+        to_numpy, erf: functions of an array.
+        share: [work(piece) for piece in pieces], on all cores if the library is on the CPU.
+        kernels: by the name of the op; a few plain functions for optimisers and dropout.
+        check: that all entries are in a range.
+        half_kernels: instead, for floats of 16 bits.
+    """
+    __slots__ = "name", "xp", "array", "to_numpy", "erf", "share", "kernels", "check", "half_kernels"
+
+    def __init__(self, name: str, xp: ModuleType, array: type, to_numpy: Callable[[Array], np.ndarray],
+                 erf: Callable[[Array], Array], share: Callable[[Callable, Any], list], kernels: dict[str, Any],
+                 check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
+                 half_kernels: dict[str, Kernel] | None = None):
+        self.name, self.xp, self.array, self.to_numpy, self.erf = name, xp, array, to_numpy, erf
+        self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
 
     def kernel(self, name: str, dtype: np.dtype) -> Kernel | None:
         """The fused kernel of an op, if there is one; not for whole numbers, since kernels work in the dtype of their input."""
@@ -107,21 +116,26 @@ def get(device: str) -> Backend:
 
 def of(*arrays: Array) -> Backend:
     """The one backend all `arrays` live on.  Python and NumPy scalars, and None, are at home on every backend."""
-    home = _by_type.get(type(arrays[0])) if arrays else cpu
-    for array in arrays[1:]:
-        if home is None or type(array) is not home.array:
+    return home(arrays)
+
+
+def home(arrays: Sequence[Array]) -> Backend:
+    """`of`, of a list or tuple."""
+    kind = type(arrays[0]) if arrays else None
+    for array in arrays:
+        if type(array) is not kind:
             break
     else:
-        if home is not None:
-            return home                         # the commonest answer, found fast
-    home = None
+        if kind in _by_type:
+            return _by_type[kind]               # the commonest answer, found fast
+    place = None
     for array in arrays:
         found = _by_type.get(type(array)) or _unfamiliar(array)
-        if found is not home and found is not None:
-            if home is not None:
-                raise TypeError(f"operands live on {home.name} and on {found.name}: move one of them with .to({home.name!r})")
-            home = found
-    return home or cpu
+        if found is not place and found is not None:
+            if place is not None:
+                raise TypeError(f"operands live on {place.name} and on {found.name}: move one of them with .to({place.name!r})")
+            place = found
+    return place or cpu
 
 
 def _unfamiliar(array: Array) -> Backend | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import places
-from ..tensor import Mode, Node, Tensor, record, wrap
+from ..tensor import Mode, Node, Tensor, new_node, record, wrap
 from .compare import LIMIT, Finding, compare
 from .functions import AtNode, OnTape, parts
 
@@ -32,7 +32,7 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
         user = next(places.telling(sys._getframe(2), ()))
         calls.append(Call(op, inputs, options, node, places.line(user)))
     with record(Mode(note=note)):               # of what is written on the tape, forwards and, where that is recorded, backwards
-        f.run([wrap(a, Node(a.shape, a.dtype)) for a in parts(f.x, f.shapes)])
+        f.run([wrap(a, new_node(a.shape, a.dtype)) for a in parts(f.x, f.shapes)])
     ops = [(call, AtNode(call.op, call.inputs, call.options, call.node)) for call in calls if _in_float64(call)]
     for every_entry in (False, True):
         for call, op in ops:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import ops
 from ..primitive import is_float
-from ..tensor import Node, Tensor, grad, no_grad, wrap
+from ..tensor import Node, Tensor, grad, new_node, no_grad, wrap
 from .tree import is_number, leaves, rebuilt
 
 
@@ -84,7 +84,7 @@ class OnTape(Function):
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
-        ts = [wrap(a, Node(a.shape, a.dtype)) for a in parts(x.copy(), self.shapes)]
+        ts = [wrap(a, new_node(a.shape, a.dtype)) for a in parts(x.copy(), self.shapes)]
         ys = [y for _, y in self.run(ts)]
         us = [wrap(a, None) for a in parts(u, [y.shape for y in ys])]
         try:
@@ -98,7 +98,7 @@ class OnTape(Function):
 
         def run(given: list) -> list:
             again = any(t.requires_grad for t in given)
-            ts, us = [t if t.requires_grad else wrap(t.data, Node(t.shape, t.dtype)) for t in given[:many]], given[many:]
+            ts, us = [t if t.requires_grad else wrap(t.data, new_node(t.shape, t.dtype)) for t in given[:many]], given[many:]
             ys = [y for _, y in self.run(ts)]
             return [(f"d({self.name})/d({path})", g) for path, g in zip(self.paths, _pull(ys, ts, us, again), strict=True)]
         u = parts(np.random.default_rng(many).standard_normal(sum(map(math.prod, self.y_shapes))), self.y_shapes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..nn.module import Module
 from ..primitive import is_float
-from ..tensor import Node, Tensor
+from ..tensor import Tensor, new_node
 
 
 def is_floating(x: Any) -> bool:
@@ -53,7 +53,7 @@ def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
         for p in tree.parameters():
             if p.requires_grad:
                 t = next(values)
-                p.data, p.node = t.data, t.node or Node(t.shape, t.dtype)
+                p.data, p.node = t.data, t.node or new_node(t.shape, t.dtype)
         return tree
     if is_floating(tree):
         return next(values)
