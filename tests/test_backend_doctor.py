@@ -14,8 +14,8 @@ SETUP = Path(__file__).parents[1] / "setup.cfg"
 def test_what_is_there():
     lines = dict(line.split(maxsplit=1) for line in doctor.report().splitlines())
     assert lines["minigrad"].startswith(f"{__version__}, Python 3.")
-    assert re.match(rf"NumPy {re.escape(np.__version__)}, \S+ \S+ with \d+ threads, \d+ of \d+ cores.*(GiB free|unknown)(; products by MKL)?$",
-                    lines["cpu"])
+    assert re.match(rf"NumPy {re.escape(np.__version__)}, \S+ \S+ with \d+ threads, \d+ of \d+ cores.*(GiB free|unknown)"
+                    r"(; products by MKL)?$", lines["cpu"])
     assert lines["[testing]"].endswith(f"pytest {doctor.installed('pytest')}")
 
 
