@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.backend import blas
+from minigrad.backend import blas, mkl
 
 rng = np.random.default_rng(0)
 sizes = st.integers(0, 7)
@@ -52,3 +52,17 @@ def test_other_dtypes(dtype):
     expected = a @ b + out
     blas.gemm(a, b, out, add=True)
     np.testing.assert_array_equal(out, expected)
+
+
+@given(sizes, sizes, sizes, ways, st.sampled_from(["in order", "a part"]), st.sampled_from(["f4", "f8"]),
+       st.sampled_from(["", "numpy"]))
+def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIGRAD_BLAS", library)
+        mkl.function.cache_clear()
+        weight = lying(k, n, first).astype(dtype)
+        product = blas.times(np, weight, m)
+        for kind in (dtype, dtype, "f8"):
+            a, out = lying(m, k, second).astype(kind), np.empty((2 * m, n), kind)[::2]
+            np.testing.assert_array_equal(product(a, out), a @ weight)
+    mkl.function.cache_clear()

@@ -13,6 +13,7 @@ from minigrad.backend import Kernel, cpu, kernels
 from minigrad.primitive import OPS
 
 rng = np.random.default_rng(0)
+X = rng.standard_normal((6, 4))
 
 
 def cases(n, dtype=np.float64):
@@ -35,8 +36,9 @@ def cases(n, dtype=np.float64):
     return [
         ("linear", (R(2, n, 4), R(3, 4), R(3)), ()),
         ("linear", (R(4), R(3, 4), None), ()),
-        ("gelu", (R(n, 5) * 3,), ("none",)),
-        ("gelu", (R(n, 5) * 3,), ("tanh",)),
+        ("gelu", (R(n, 5) * 3, None), ("none",)),
+        ("gelu", (R(n, 5) * 3, R(5)), ("none",)),
+        ("gelu", (R(2, n, 5) * 3, R(5)), ("tanh",)),
         ("softmax", (R(n, 3, 5) * 9,), (-1,)),
         ("softmax", (R(n, 3, 5),), (0,)),
         ("log_softmax", (R(n, 3, 5) * 9,), (2,)),
@@ -103,7 +105,8 @@ def test_torch_agrees(case):
         theirs = F.softmax(scores.where(allowed, torch.tensor(-1e30)), -1) * allowed
         theirs = (theirs if keep is None else theirs * keep / (1 - p)) @ xs[2]
     else:
-        theirs = {"linear": F.linear, "gelu": lambda x, how: F.gelu(x, approximate=how), "softmax": F.softmax,
+        theirs = {"linear": F.linear, "softmax": F.softmax,
+                  "gelu": lambda x, bias, how: F.gelu(x if bias is None else x + bias, approximate=how),
                   "log_softmax": F.log_softmax, "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
                   "dropout": lambda x, keep, p: x * keep / (1 - p), "embedding": lambda weight, ids: F.embedding(ids, weight),
                   "cross_entropy": lambda x, t, w, ignore, smoothing, reduction: F.cross_entropy(
@@ -134,11 +137,12 @@ def test_the_dtype_stays_and_inputs_are_left_alone(dtype):
 
 
 @pytest.mark.parametrize("wanted", [(False, True, True), (True, False, False), (False, False, True)])
-@pytest.mark.parametrize("op", ["linear", "layer_norm", "scaled_dot_product_attention"])
+@pytest.mark.parametrize("op", ["linear", "gelu", "layer_norm", "scaled_dot_product_attention"])
 def test_what_is_not_wanted_is_none(op, wanted):
-    _, inputs, options = next(case for case in cases(6) if case[0] == op)
+    _, inputs, options = next(case for case in cases(6) if case[0] == op and all(x is not None for x in case[1]))
+    wanted = wanted[:len(inputs)]
     y, saved = kernels.table[op].forward(np, *inputs, *options)
-    everything = kernels.table[op].backward(np, y, saved, (True,) * 3, *options)
+    everything = kernels.table[op].backward(np, y, saved, (True,) * len(inputs), *options)
     for gx, want, complete in zip(kernels.table[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
         assert np.array_equal(gx, complete) if want else gx is None
 
@@ -148,14 +152,26 @@ def test_nothing_and_one_row(shape, out):
     x = rng.standard_normal((*shape, 4))
     y, _, (gx, gw, gb) = run(kernels.table["linear"], (x, np.ones((out, 4)), np.zeros(out)), ())
     assert y.shape == (*shape, out) and gx.shape == x.shape and gw.shape == (out, 4) and gb.shape == (out,)
-    for op, options in (("gelu", ("none",)), ("softmax", (0,)), ("softmax", (-1,)), ("log_softmax", (-1,)),
-                        ("dropout", (np.ones(x.shape, bool), 0.5))):
-        y, _, (gx,) = run(kernels.table[op], (x,), options)
+    for op, more, options in (("gelu", (np.ones(4),), ("none",)), ("softmax", (), (0,)), ("softmax", (), (-1,)),
+                              ("log_softmax", (), (-1,)), ("dropout", (), (np.ones(x.shape, bool), 0.5))):
+        y, _, (gx, *_) = run(kernels.table[op], (x, *more), options)
         assert y.shape == gx.shape == x.shape
     y, _, (gx, gw, gb) = run(kernels.table["layer_norm"], (x, np.ones(4), np.zeros(4)), (1e-5,))
     assert y.shape == gx.shape == x.shape and gw.shape == gb.shape == (4,)
     y, _, (gw,) = run(kernels.table["embedding"], (np.ones((2, 4)),), (np.zeros(shape, np.int64),))
     assert y.shape == x.shape and gw.sum() == pytest.approx(_.sum())
+
+
+@pytest.mark.parametrize("op, option", [
+    ("take", (slice(1, 5), 2)), ("take", (..., slice(None, None, 2))), ("take", np.array([3, 0, 3])), ("take", X > 0),
+    ("embedding", np.array([[3, 0, 3], [5, 5, 3]])),
+])
+def test_adding_a_gradient_in_place_is_adding_it(op, option):
+    y, saved = cpu.kernels[op].forward(np, X, option)
+    g, total = rng.standard_normal(y.shape), rng.standard_normal(X.shape)
+    expected = total + cpu.kernels[op].backward(np, g, saved, (True,), option)[0]
+    cpu.kernels[op].add(np, total, g, saved, option)
+    np.testing.assert_allclose(total, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("T, S", [(0, 3), (3, 0), (1, 1)])

@@ -36,7 +36,7 @@ def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
     assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
     x = np.linspace(-9, 9, 5000, dtype="f4")
-    y, _ = numpy_kernels.gelu_forward(np, x, "none")
+    y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
     np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=3e-8)
 
 
@@ -48,7 +48,7 @@ def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
     blas.gemm(a, b, out, add=True)
     assert out.tolist() == [[4, 4], [13, 13]]
     x = np.linspace(-9, 9, 5000, dtype="f4")
-    y, _ = numpy_kernels.gelu_forward(np, x, "none")
+    y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
     np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=1e-9)
 
 

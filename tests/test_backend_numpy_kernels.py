@@ -64,11 +64,12 @@ def test_other_dtypes_are_answered_by_the_generic_kernel(dtype):
 
 
 @pytest.mark.parametrize("wanted", [(False, True, True), (True, False, False), (False, False, True)])
-@pytest.mark.parametrize("op", ["linear", "layer_norm", "scaled_dot_product_attention"])
+@pytest.mark.parametrize("op", ["linear", "gelu", "layer_norm", "scaled_dot_product_attention"])
 def test_what_is_not_wanted_is_none(op, wanted):
-    _, inputs, options = next(case for case in CASES if case[0] == op)
+    _, inputs, options = next(case for case in CASES if case[0] == op and all(x is not None for x in case[1]))
+    wanted = wanted[:len(inputs)]
     y, saved = cpu.kernels[op].forward(np, *inputs, *options)
-    everything = cpu.kernels[op].backward(np, y, saved, (True,) * 3, *options)
+    everything = cpu.kernels[op].backward(np, y, saved, (True,) * len(inputs), *options)
     for gx, want, complete in zip(cpu.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
         assert np.array_equal(gx, complete) if want else gx is None
 
@@ -76,8 +77,9 @@ def test_what_is_not_wanted_is_none(op, wanted):
 def test_empty_inputs():
     for shape in ((0, 4), (3, 0, 4)):
         x = np.zeros(shape, np.float32)
-        for op, more, options in (("linear", (np.ones((2, 4), np.float32), np.ones(2, np.float32)), ()), ("gelu", (), ("none",)),
-                                  ("layer_norm", (None, None), (1e-5,)), ("softmax", (), (-1,)), ("dropout", (), (x > 0, 0.5))):
+        for op, more, options in (("linear", (np.ones((2, 4), np.float32), np.ones(2, np.float32)), ()),
+                                  ("gelu", (np.ones(4, np.float32),), ("none",)), ("layer_norm", (None, None), (1e-5,)),
+                                  ("softmax", (), (-1,)), ("dropout", (), (x > 0, 0.5))):
             y, _, gradients = run(cpu.kernels[op], (x, *more), options)
             assert y.shape[:-1] == shape[:-1] and gradients[0].shape == shape
             assert all(not gx.any() for gx in gradients if gx is not None)
@@ -89,7 +91,7 @@ def test_gelu_far_out_and_at_zero():
     x = np.zeros(3000, np.float32)
     x[:9] = [-math.inf, -1e18, -40, -1e-38, 0, 1e-38, 40, 1e18, math.inf]
     for how in ("none", "tanh"):
-        y, _, (gx,) = run(cpu.kernels["gelu"], (x,), (how,), np.ones_like(x))
+        y, _, (gx, _) = run(cpu.kernels["gelu"], (x, None), (how,), np.ones_like(x))
         assert np.isnan(y[0]) and y[1:9].tolist() == pytest.approx([0, 0, 0, 0, 0, 40, 1e18, math.inf], rel=1e-6, abs=1e-38)
         np.testing.assert_allclose(gx[1:8], [0, 0, 0.5, 0.5, 0.5, 1, 1], atol=1e-6)
 
@@ -97,9 +99,9 @@ def test_gelu_far_out_and_at_zero():
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_and_its_slope_everywhere(approximate):
     x = np.concatenate([np.linspace(-12, 12, 20_001), [1e-30, -1e-30, 1e-10, 300, -300, 1e15, -1e15]]).astype(np.float32)
-    y, _, (gx,) = run(cpu.kernels["gelu"], (x,), (approximate,), np.ones_like(x))
+    y, _, (gx, _) = run(cpu.kernels["gelu"], (x, None), (approximate,), np.ones_like(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        expected, _, (slope,) = run(kernels.table["gelu"], (x.astype(np.float64),), (approximate,), np.ones(x.shape))
+        expected, _, (slope, _) = run(kernels.table["gelu"], (x.astype(np.float64), None), (approximate,), np.ones(x.shape))
     fine = np.abs(x) < 100
     np.testing.assert_allclose(y[fine], expected[fine], atol=1e-6, rtol=1e-6)
     np.testing.assert_allclose(gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps)   # x is up to 12 times a rounding

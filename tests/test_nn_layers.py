@@ -5,6 +5,7 @@ import pytest
 from minigrad import functional as F
 from minigrad import ops
 from minigrad.nn import Dropout, Embedding, Flatten, LayerNorm, Linear, Softmax
+from minigrad.nn.layers import activated, gelu_tanh
 from minigrad.tensor import Tensor
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4))
@@ -14,6 +15,31 @@ def test_linear():
     layer = Linear(4, 5, rng=0).to("float64")
     np.testing.assert_allclose(layer(X).numpy(), X @ layer.weight.numpy().T + layer.bias.numpy())
     assert Linear(4, 5, bias=False).bias is None
+
+
+@pytest.mark.parametrize("activation", [F.gelu, gelu_tanh, F.relu])
+def test_gelu_adds_the_bias_of_a_linear_itself(activation):
+    x, layer = Tensor(np.float32(X[0]), requires_grad=True), Linear(4, 5, rng=0)
+    ops.sum(activated(layer, activation, x)).backward()
+    fused = [p.grad.numpy() for p in (x, layer.weight, layer.bias)]
+    x.grad = layer.weight.grad = layer.bias.grad = None
+    ops.sum(activation(layer(x))).backward()
+    for a, b in zip(fused, (x, layer.weight, layer.bias), strict=True):
+        np.testing.assert_allclose(a, b.grad.numpy(), rtol=1e-6)
+
+
+def test_activated_calls_what_somebody_put_in_place_of_a_linear():
+    class Doubled(Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    x, layer, seen = np.float32(X[0]), Linear(4, 5, rng=0), []
+    layer.forward = lambda x: seen.append(x) or F.linear(x, layer.weight, layer.bias)
+    np.testing.assert_allclose(activated(layer, F.gelu, x).numpy(), F.gelu(layer(x)).numpy(), rtol=1e-6)
+    assert len(seen) == 2
+    doubled, without = Doubled(4, 5, rng=0), Linear(4, 5, bias=False, rng=0)
+    for other in (doubled, without):
+        np.testing.assert_allclose(activated(other, F.gelu, x).numpy(), F.gelu(other(x)).numpy(), rtol=1e-6)
 
 
 def test_linear_starts_within_one_over_the_root_of_its_inputs():

@@ -157,6 +157,27 @@ def test_a_kernel_is_used_without_recording_too(fused):
     assert scaled(np.ones(1), np.ones(1)).item() == 10 and scaled(Tensor([1.0]), 1.0).item() == 10
 
 
+def test_a_kernel_adds_its_gradient_to_what_has_arrived(monkeypatch):
+    calls = []
+
+    @mg.definition
+    def tripled(x, /):
+        return 3 * x
+    kernel = Kernel(lambda xp, x: (3 * x, None), lambda xp, g, saved, wanted: (3 * g,),
+                    lambda xp, x: calls.append("alone") or 3 * x,
+                    lambda xp, total, g, saved: calls.append("added") or np.add(total, 3 * g, out=total))
+    monkeypatch.setitem(backend.cpu.kernels, "tripled", kernel)
+    tripled.op.ours = True
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    z = ops.exp(x)
+    y = ops.sum(tripled(z) + tripled(z) + 2 * z)
+    expected = 8 * np.exp([1, 2])
+    np.testing.assert_allclose(grad(y, x, retain_graph=True).numpy(), expected, rtol=1e-6)
+    assert calls == ["added", "added"]          # to the gradient of 2 z, which was made here and is nobody else's
+    np.testing.assert_allclose(grad(y, x, create_graph=True).numpy(), expected, rtol=1e-6)
+    assert calls == ["added", "added"] and tripled(np.ones(1)).tolist() == [3] and calls[2:] == ["alone"]
+
+
 def test_an_op_of_a_users_own_may_bear_the_name_of_one_of_ours():
     @mg.primitive
     def softmax(xp, x, /, axis=-1):

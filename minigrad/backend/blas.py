@@ -11,9 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import mkl
-
-ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
-F4 = np.dtype(np.float32)
+from .mkl import F4, PLAIN, ROW_MAJOR, TRANSPOSED
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
@@ -79,8 +77,12 @@ FEW = 10**6                                     # multiplications for which Open
 def times(xp, weight: np.ndarray, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and again.
 
-    The weight is cut into columns, few enough for OpenBLAS to multiply as they lie; else it copies all of it every time.
+    MKL can prepare the weight for that.  For OpenBLAS it is cut into columns, few enough for it to multiply as they lie; else
+    it copies all of it every time.
     """
+    by_mkl = mkl.times(weight, rows) if weight.dtype is F4 and rows * weight.size else None
+    if by_mkl is not None:
+        return by_mkl
     inner, columns = weight.shape
     most = min(max(32, (1 << 14) // max(1, inner)), FEW // max(1, rows * inner))
     few = next((n for n in range(most, 15, -1) if columns % n == 0), columns)

@@ -17,8 +17,8 @@ HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")
 WITH_SCORES = by_gemm(kernels.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
 CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
-                 ("log_sum", "u8"), ("dots", "u8"), ("queries", "i8"), ("keys", "i8"), ("size", "i8"), ("value_size", "i8"),
-                 ("causal", "i8"), ("scale", "f8"), ("kept", "f8")])           # struct Call
+                 ("keep_steps", "i8", 4), ("log_sum", "u8"), ("dots", "u8"), ("queries", "i8"), ("keys", "i8"), ("size", "i8"),
+                 ("value_size", "i8"), ("causal", "i8"), ("scale", "f8"), ("kept", "f8")])                 # struct Call
 SIZES = 32, 64, 128                             # of a head, each compiled by itself
 
 
@@ -55,7 +55,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     q, k, v = (_heads(xp, x, q.dtype) for x in (q, k, v))
     if mask is not None:
         mask = _heads(xp, xp.broadcast_to(mask, (*lead, q.shape[-2], k.shape[-2])), None)
-    keep = keep if keep is None else xp.ascontiguousarray(keep)
+    keep = keep if keep is None else _heads(xp, keep, None)
     y = xp.empty_like(q, shape=(*q.shape[:-1], shape[-1]))   # it lies in memory as q does, so that merging the heads is free
     log_sum = xp.empty(q.shape[:-1], np.float32)
     call = _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal)
@@ -82,7 +82,7 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
 
 
 def _heads(xp: Any, x: Array, dtype: Any) -> Array:
-    """x with exactly two leading axes and, but for a mask, which has no `dtype`, rows in order in memory."""
+    """x with exactly two leading axes and, unless it is a mask, with no `dtype` asked for, rows in order in memory."""
     x = x[(None,) * (4 - x.ndim)] if x.ndim <= 4 else x.reshape(-1, *x.shape[-3:])
     if dtype is not None and (x.dtype != dtype or x.strides[-1] != x.itemsize and x.shape[-1] > 1):
         x = xp.ascontiguousarray(x, dtype)
@@ -101,9 +101,10 @@ def _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal):
     if mask is not None:
         call["allowed" if mask.dtype == bool else "bias"] = mask.data.ptr
         call["mask"] = [stride // mask.itemsize for stride in mask.strides]
-    for name, value in (("keep", 0 if keep is None else keep.data.ptr), ("log_sum", log_sum.data.ptr), ("queries", q.shape[2]),
-                        ("keys", k.shape[2]), ("size", q.shape[3]), ("value_size", v.shape[3]), ("causal", is_causal),
-                        ("scale", scale), ("kept", 1 / (1 - p))):
+    if keep is not None:
+        call["keep"], call["keep_steps"] = keep.data.ptr, keep.strides
+    for name, value in (("log_sum", log_sum.data.ptr), ("queries", q.shape[2]), ("keys", k.shape[2]), ("size", q.shape[3]),
+                        ("value_size", v.shape[3]), ("causal", is_causal), ("scale", scale), ("kept", 1 / (1 - p))):
         call[name] = value
     return call
 

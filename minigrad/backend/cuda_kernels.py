@@ -84,22 +84,24 @@ def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, l
     return gx,
 
 
-def gelu_forward(xp, x, approximate):
+def gelu_forward(xp, x, bias, approximate):
     x = xp.asarray(x, order="C")
+    bias = bias if bias is None else xp.ascontiguousarray(bias, x.dtype)
     y = xp.empty_like(x)
-    _gelu("gelu", approximate, y, x)
-    return y, x
+    _gelu("gelu", approximate, y, x, bias)
+    return y, (x, bias)
 
 
-def gelu_backward(xp, g, x, wanted, approximate):
+def gelu_backward(xp, g, saved, wanted, approximate):
+    x, bias = saved
     gx = xp.empty_like(x)
-    _gelu("gelu_backward", approximate, gx, xp.ascontiguousarray(g, x.dtype), x)
-    return gx,
+    _gelu("gelu_backward", approximate, gx, xp.ascontiguousarray(g, x.dtype), x, bias)
+    return gx if wanted[0] else None, column_sums(xp, gx)[0] if wanted[1] else None
 
 
 def _gelu(name, approximate, y, *arrays):
-    for_each("elementwise", name, y.dtype, y.size, y, *arrays, np.int64(y.size), np.bool_(approximate == "tanh"),
-             *map(wide(y.dtype), kernels.GELU_TANH))
+    for_each("elementwise", name, y.dtype, y.size, y, *arrays, np.int64(y.size), np.int32(y.shape[-1] if y.ndim else 1),
+             np.bool_(approximate == "tanh"), *map(wide(y.dtype), kernels.GELU_TANH))
 
 
 def dropout_forward(xp, x, keep, p):

@@ -34,8 +34,9 @@ def as_matrix(xp, x):
     return xp.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def gelu_forward(xp, x, approximate):
-    """x Φ(x); "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel 2016)."""
+def gelu_forward(xp, x, bias, approximate):
+    """x Φ(x), of x + bias if there is one; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel 2016)."""
+    x = x if bias is None else x + bias
     return x * _phi(xp, x, approximate), x
 
 
@@ -48,7 +49,7 @@ def gelu_backward(xp, g, x, wanted, approximate):
     gx *= x
     gx += phi
     gx *= g
-    return gx,
+    return gx if wanted[0] else None, as_matrix(xp, gx).sum(0) if wanted[1] else None
 
 
 GELU_TANH = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715          # Φ(x) = sigmoid(a x + b x³), roughly

@@ -136,6 +136,10 @@ def other_activations() -> Iterator[Trial]:
                 now = {"exact GELU": "tanh GELU", "tanh GELU": "exact GELU"}.get(told, now)
             if op == "sigmoid":
                 def compute(_, x, gate=gate): return gate(x)
+            elif op == "gelu":
+                def compute(_, x, bias, how, gate=gate):
+                    x = x if bias is None else x + bias
+                    return x * gate(x)
             else:
                 def compute(_, x, *options, gate=gate): return x * gate(x)
             yield Trial(f"the activation is {now} in ours and {told} in the reference", during(replaced(op, compute)))

@@ -68,7 +68,7 @@ RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what
     "collect": {"x": "g to all of each window, or to the entry chosen"},
     "spread": {"g": "the sum of g over each window, or its entry chosen"},
     # layers and losses that have a kernel, and so may stand on the tape as one step
-    "gelu": {"x": "g · (Φ(x) + x φ(x))"},
+    "gelu": {"x": "g · (Φ(h) + h φ(h)), with h = x + bias", "bias": "that, summed over all but the last axis"},
     "dropout": {"x": "g · keep / (1 - p)"},
     "relu6": {"x": "g where 0 < x < 6, else 0"},
     "per_channel": {"x": "g · weight", "weight": "Σ g x over all but the channels", "bias": "Σ g over all but the channels"},

@@ -5,7 +5,7 @@ Names, arguments, defaults and weight layouts are torch's; `rng` says where firs
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import functional as F
@@ -25,8 +25,20 @@ class Linear(Module):
         self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))
         self.bias = Parameter(init.uniform_(init.empty(out_features), -bound, bound, rng=rng)) if bias else None
 
-    def forward(self, x: Any) -> Any:
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, x: Any, add_bias: bool = True) -> Any:
+        return F.linear(x, self.weight, self.bias if add_bias else None)
+
+
+def gelu_tanh(x: Any, bias: Any = None) -> Any:
+    """GELU in its approximate form."""
+    return F.gelu(x, "tanh", bias)
+
+
+def activated(layer: Module, activation: Callable, x: Any) -> Any:
+    """activation(layer(x)), where GELU adds a Linear's bias itself; not if somebody put another `forward` into the layer."""
+    if activation in (F.gelu, gelu_tanh) and getattr(layer.forward, "__func__", None) is Linear.forward:
+        return activation(layer(x, add_bias=False), bias=layer.bias)
+    return activation(layer(x))
 
 
 class Embedding(Module):

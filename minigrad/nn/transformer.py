@@ -11,7 +11,7 @@ from typing import Any
 from .. import functional as F
 from . import init
 from .attention import MultiheadAttention
-from .layers import Dropout, LayerNorm, Linear
+from .layers import Dropout, LayerNorm, Linear, activated
 from .module import Module
 
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
@@ -37,7 +37,7 @@ class _Layer(Module):
 
     def feed_forward(self, x: Any) -> Any:
         """linear, activation, linear, on each position by itself."""
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        return self.linear2(self.dropout(activated(self.linear1, self.activation, x)))
 
 
 class TransformerEncoderLayer(_Layer):

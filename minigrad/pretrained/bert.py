@@ -11,6 +11,7 @@ from .. import functional as F
 from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
+from ..nn.layers import activated
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
@@ -100,7 +101,7 @@ class Layer(Module):
 
     def forward(self, x, mask):
         x = self.attention.output(self.attention.self(x, mask), x)
-        return self.output(self.activation(self.intermediate.dense(x)), x)
+        return self.output(activated(self.intermediate.dense, self.activation, x), x)
 
 
 class BertModel(PretrainedModel):
@@ -219,7 +220,7 @@ class BertForMaskedLM(BertHead):
                 labels: Any = None) -> ClassifierOutput:
         """Guess words; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
         x, head = self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.cls.predictions
-        logits = head.decoder(head.transform.LayerNorm(activation(self.config.hidden_act)(head.transform.dense(x))))
+        logits = head.decoder(head.transform.LayerNorm(activated(head.transform.dense, activation(self.config.hidden_act), x)))
         return ClassifierOutput(token_loss(logits, labels), logits)
 
 

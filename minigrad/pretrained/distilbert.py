@@ -10,6 +10,7 @@ from .. import backend
 from .. import functional as F
 from ..nn import Dropout, Group, LayerNorm, Module, init
 from ..nn.attention import merge_heads, split_heads
+from ..nn.layers import activated
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
@@ -80,7 +81,7 @@ class Layer(Module):
 
     def forward(self, x, mask):
         x = self.sa_layer_norm(self.attention(x, mask) + x)
-        return self.output_layer_norm(self.dropout(self.ffn.lin2(self.activation(self.ffn.lin1(x)))) + x)
+        return self.output_layer_norm(self.dropout(self.ffn.lin2(activated(self.ffn.lin1, self.activation, x))) + x)
 
 
 class DistilBertModel(PretrainedModel):
@@ -186,5 +187,6 @@ class DistilBertForMaskedLM(DistilBertHead):
                 labels: Any = None) -> ClassifierOutput:
         """Guess words; the arguments are DistilBertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
-        logits = self.vocab_projector(self.vocab_layer_norm(activation(self.config.activation)(self.vocab_transform(x))))
+        x = activated(self.vocab_transform, activation(self.config.activation), x)
+        logits = self.vocab_projector(self.vocab_layer_norm(x))
         return ClassifierOutput(token_loss(logits, labels), logits)

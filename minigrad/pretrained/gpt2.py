@@ -12,6 +12,7 @@ from .. import functional as F
 from .. import ops
 from ..nn import Dropout, KVCache, LayerNorm, Module, init
 from ..nn.attention import merge_heads
+from ..nn.layers import activated
 from .decoder import CausalLM, Reading, last_token
 from .heads import classification_loss
 from .inputs import as_given
@@ -83,7 +84,7 @@ class FeedForward(Module):
         self.activation, self.dropout = activation(c.activation_function), Dropout(c.resid_pdrop, rng)
 
     def forward(self, x):
-        return self.dropout(self.c_proj(self.activation(self.c_fc(x))))
+        return self.dropout(self.c_proj(activated(self.c_fc, self.activation, x)))
 
 
 class Block(Module):

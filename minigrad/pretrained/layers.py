@@ -6,12 +6,7 @@ from typing import Any
 
 from .. import functional as F
 from ..nn import Embedding, Linear, init
-
-
-def gelu_tanh(x: Any) -> Any:
-    """GELU in its approximate form."""
-    return F.gelu(x, "tanh")
-
+from ..nn.layers import gelu_tanh
 
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": gelu_tanh, "gelu_pytorch_tanh": gelu_tanh, "relu": F.relu, "silu": F.silu,
                "swish": F.silu, "tanh": F.tanh}

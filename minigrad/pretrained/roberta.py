@@ -8,6 +8,7 @@ from .. import functional as F
 from .. import ops
 from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm, init
+from ..nn.layers import activated
 from .bert import (
     BertConfig,
     BertForQuestionAnswering,
@@ -86,5 +87,5 @@ class RobertaForMaskedLM(BertHead):
                 labels: Any = None) -> ClassifierOutput:
         """Guess tokens; the arguments are RobertaModel's, and `labels` (B, T) of token ids, -100 where none counts."""
         x, head = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.lm_head
-        logits = head.decoder(head.layer_norm(F.gelu(head.dense(x))))          # GELU, whatever hidden_act says
+        logits = head.decoder(head.layer_norm(activated(head.dense, F.gelu, x)))        # GELU, whatever hidden_act says
         return ClassifierOutput(token_loss(logits, labels), logits)

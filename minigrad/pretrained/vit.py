@@ -10,6 +10,7 @@ from .. import functional as F
 from .. import ops
 from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
+from ..nn.layers import activated
 from .heads import classification_loss
 from .image import pixels
 from .layers import activation, linear
@@ -97,7 +98,7 @@ class Layer(Module):
 
     def forward(self, x):
         x = x + self.dropout(self.attention.output.dense(self.attention.attention(self.layernorm_before(x))))
-        return x + self.dropout(self.output.dense(self.activation(self.intermediate.dense(self.layernorm_after(x)))))
+        return x + self.dropout(self.output.dense(activated(self.intermediate.dense, self.activation, self.layernorm_after(x))))
 
 
 class ViTModel(PretrainedModel):

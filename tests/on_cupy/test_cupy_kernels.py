@@ -42,8 +42,8 @@ def heads(T, d):
 
 
 def attention(q, k, v, mask=None, p=0.0, is_causal=False):
-    scores = (*q.shape[:-1], k.shape[-2])
-    return "scaled_dot_product_attention", (q, k, v), (mask, rng.random(scores) >= p if p else None, p, 0.4, is_causal)
+    keep = rng.random((*q.shape[:-2], k.shape[-2], q.shape[-2])).swapaxes(-1, -2) >= p if p else None          # as it is drawn
+    return "scaled_dot_product_attention", (q, k, v), (mask, keep, p, 0.4, is_causal)
 
 
 def cross_entropy(rows, n, *options):
@@ -51,7 +51,8 @@ def cross_entropy(rows, n, *options):
 
 
 LARGE = [                                       # more than a block has threads, more than a tile, more than a chunk
-    ("gelu", (R(3, 5, 211),), ("none",)),
+    ("gelu", (R(3, 5, 211), None), ("none",)),
+    ("gelu", (R(3, 5, 211), R(211)), ("tanh",)),
     ("dropout", (R(700),), (rng.random(700) > 0.3, 0.3)),
     ("softmax", (R(3, 2311) * 3,), (-1,)),
     ("softmax", (R(300, 7),), (0,)),
@@ -68,9 +69,10 @@ LARGE = [                                       # more than a block has threads,
     attention(R(2, 2, 3, 5, 4), R(2, 2, 3, 6, 4), R(2, 2, 3, 6, 4), R(2, 1, 1, 5, 6)),
 ]
 NOTHING = [                                     # no axes, or none along one
-    ("gelu", (np.array(0.3),), ("none",)),
+    ("gelu", (np.array(0.3), None), ("none",)),
     ("dropout", (np.array(0.3),), (np.array(True), 0.3)),
-    ("gelu", (R(0, 3),), ("tanh",)),
+    ("gelu", (R(0, 3), None), ("tanh",)),
+    ("gelu", (R(0, 3), R(3)), ("none",)),
     ("softmax", (R(0, 3),), (-1,)),
     ("log_softmax", (R(3, 0),), (-1,)),
     ("layer_norm", (R(0, 3), R(3), R(3)), (1e-5,)),
@@ -114,8 +116,9 @@ def on_gpu(x, dtype):
     """An input or option as it is given to a kernel; heads keep the order they have in memory."""
     if not isinstance(x, np.ndarray):
         return x
-    if x.ndim == 4 and x.strides[1] < x.strides[2]:
-        return on_gpu(x.swapaxes(1, 2), dtype).swapaxes(1, 2)
+    for i in range(1, x.ndim - 1) if x.ndim == 4 else ():
+        if x.strides[i] < x.strides[i + 1]:
+            return on_gpu(x.swapaxes(i, i + 1), dtype).swapaxes(i, i + 1)
     return xp.asarray(x.astype(dtype) if x.dtype.kind == "f" else x)
 
 

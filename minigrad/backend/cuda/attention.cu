@@ -19,6 +19,7 @@ struct Call {                                   // as in cuda_attention.py; all 
     const bool *allowed; const T *bias;         // the mask, of the one kind or the other, or neither
     long long mask_batch, mask_head, mask_row, mask_column;
     const bool *keep;                           // dropout of the weights, or null
+    long long keep_batch, keep_head, keep_row, keep_column;
     wide *log_sum, *dots;                       // for each query: log Σ exp(score), and g · y
     long long queries, keys, size, value_size, causal;
     double scale, kept;                         // kept: 1 / (1 - p)
@@ -54,7 +55,8 @@ __device__ wide score(const Call &a, wide product, int query, int key) {
 // What dropout multiplies a weight by.
 __device__ wide dropout(const Call &a, int query, int key) {
     if (!a.keep || query >= a.queries || key >= a.keys) return 1;
-    return a.keep[head_row(a, query) * a.keys + key] ? (wide)a.kept : 0;
+    long long at = blockIdx.z * a.keep_batch + blockIdx.y * a.keep_head + query * a.keep_row + key * a.keep_column;
+    return a.keep[at] ? (wide)a.kept : 0;
 }
 
 // Over the 16 threads that have a row.

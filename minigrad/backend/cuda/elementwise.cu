@@ -9,14 +9,21 @@ __device__ wide phi(wide x, bool by_tanh, wide a, wide b) {
     return by_tanh ? tanh((a + b * x * x) * x / 2) / 2 + (wide)0.5 : erf(x * (wide)0.70710678118654752) / 2 + (wide)0.5;
 }
 
-extern "C" __global__ void gelu(T *y, const T *x, long long size, bool by_tanh, wide a, wide b) {
-    EACH(i, size);
-    y[i] = (T)((wide)x[i] * phi((wide)x[i], by_tanh, a, b));
+// The entry i of x, in rows of n, plus that of the bias, if there is one.  (A remainder in 64 bits takes as long as all the rest.)
+__device__ wide biased(const T *x, const T *bias, long long i, int n) {
+    return bias ? (wide)x[i] + (wide)bias[i >> 32 ? i % n : (unsigned)i % n] : (wide)x[i];
 }
 
-extern "C" __global__ void gelu_backward(T *gx, const T *g, const T *saved, long long size, bool by_tanh, wide a, wide b) {
+extern "C" __global__ void gelu(T *y, const T *from, const T *bias, long long size, int n, bool by_tanh, wide a, wide b) {
     EACH(i, size);
-    wide x = (wide)saved[i], p = phi(x, by_tanh, a, b);
+    wide x = biased(from, bias, i, n);
+    y[i] = (T)(x * phi(x, by_tanh, a, b));
+}
+
+extern "C" __global__ void gelu_backward(T *gx, const T *g, const T *from, const T *bias, long long size, int n, bool by_tanh,
+                                         wide a, wide b) {
+    EACH(i, size);
+    wide x = biased(from, bias, i, n), p = phi(x, by_tanh, a, b);
     wide slope = by_tanh ? p * (1 - p) * (a + 3 * b * x * x) : exp(-x * x / 2) * (wide)0.39894228040143268;      // of Φ
     gx[i] = (T)((wide)g[i] * (p + x * slope));
 }

@@ -198,6 +198,7 @@ ROWS = [
     # functional
     Row("gelu", F.gelu, (R(2, 3),), gelu),
     Row("gelu", lambda x: F.gelu(x, "tanh"), (R(2, 3),), gelu_tanh),
+    Row("gelu", lambda x, bias: F.gelu(x, bias=bias), (R(2, 3), R(3)), lambda x, bias: gelu(x + bias)),
     Row("silu", F.silu, (R(2, 3),), lambda x: x * sigmoid(x)),
     Row("softplus", F.softplus, (R(2, 3),), lambda x: np.log1p(np.exp(x))),
     Row("leaky_relu", F.leaky_relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0.01 * x)),
