@@ -55,13 +55,13 @@ def test_other_dtypes(dtype):
 
 
 @given(sizes, sizes, sizes, ways, st.sampled_from(["in order", "a part"]), st.sampled_from(["f4", "f8"]),
-       st.sampled_from(["", "numpy"]))
-def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library):
+       st.sampled_from(["", "numpy"]), st.sampled_from([1, 2]))
+def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library, threads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIGRAD_BLAS", library)
         mkl.function.cache_clear()
         weight = lying(k, n, first).astype(dtype)
-        product = blas.times(np, weight, m)
+        product = blas.times(weight, m, threads if mkl.openmp() else 1)
         for kind in (dtype, dtype, "f8"):
             a, out = lying(m, k, second).astype(kind), np.empty((2 * m, n), kind)[::2]
             np.testing.assert_array_equal(product(a, out), a @ weight)

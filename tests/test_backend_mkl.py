@@ -13,10 +13,10 @@ here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip 
 @pytest.fixture
 def fresh():
     """What is remembered of MKL forgotten, before and after."""
-    for remembered in (mkl.function, blas._product):
+    for remembered in (mkl.function, mkl.openmp, blas._product):
         remembered.cache_clear()
     yield
-    for remembered in (mkl.function, blas._product):
+    for remembered in (mkl.function, mkl.openmp, blas._product):
         remembered.cache_clear()
 
 
@@ -35,6 +35,7 @@ def test_it_is_found_where_pip_puts_it(tmp_path, monkeypatch):
 def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
     assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
+    assert mkl.openmp() is None and numpy_kernels.together() is None
     x = np.linspace(-9, 9, 5000, dtype="f4")
     y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
     np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=3e-8)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minigrad.backend import cores, recurrent_kernels
+from minigrad.backend import cores, numpy_kernels, recurrent_kernels
 
 rng = np.random.default_rng(0)
 CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}               # gates, further options
@@ -39,15 +39,16 @@ def test_what_is_not_wanted_is_not_computed(name):
     assert set(kernel.backward(np, np.ones_like(y), saved, wanted, None, *more)[1:1 + weights]) == {None}
 
 
+@pytest.mark.parametrize("together", [None, numpy_kernels.with_products(2)], ids=["apart", "together"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("samples", [0, 1, 2, 5])
 @pytest.mark.parametrize("name", CASES)
-def test_samples_in_parts_are_samples_together(name, samples, masked, monkeypatch):
+def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
     """Eleven steps, more than are prepared at a time; five samples on two cores."""
     monkeypatch.setattr(recurrent_kernels, "SHARED", 1)
     given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]
     mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
-    apart = recurrent_kernels.by_samples(name, cores.share, 2)
+    apart = recurrent_kernels.on_cores(name, cores.share, 2, numpy_kernels.with_products(1), lambda: together)
     (y, saved), (y_apart, saved_apart) = (k.forward(np, *given, mask, *more) for k in (kernel, apart))
     g, wanted = rng.standard_normal(y.shape), (True,) * len(given)
     np.testing.assert_allclose(y_apart, y, atol=1e-14)

@@ -74,13 +74,14 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
 FEW = 10**6                                     # multiplications for which OpenBLAS does not copy the matrices first
 
 
-def times(xp, weight: np.ndarray, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and again.
 
     MKL can prepare the weight for that.  For OpenBLAS it is cut into columns, few enough for it to multiply as they lie; else
     it copies all of it every time.
     """
-    by_mkl = mkl.times(weight, rows) if weight.dtype is F4 and rows * weight.size else None
+    lies = _layout(weight) if rows else None
+    by_mkl = mkl.times(weight, lies, rows, threads) if lies else None
     if by_mkl is not None:
         return by_mkl
     inner, columns = weight.shape

@@ -1,6 +1,7 @@
 """Intel's MKL, where it is installed (the extra `mkl`): products of matrices, on many processors quicker than NumPy's, and Φ.
 
-It is called as the C library it is, by the thread that wants something computed.  MINIGRAD_BLAS=numpy keeps it from being used.
+It is called as the C library it is, and computes on the thread that calls, but for products too short to be shared out by ours.
+MINIGRAD_BLAS=numpy keeps it from being used.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-SEQUENTIAL = 1                                  # MKL's name for: on the thread that calls
+BY_OPENMP, SEQUENTIAL = 0, 1                    # MKL's names for what shares out a product: Intel's OpenMP, or nothing
 ROW_MAJOR, PLAIN, TRANSPOSED, PACKED, SECOND = 101, 111, 112, 151, 162         # CBLAS's names: how matrices lie; which of two
 F4 = np.dtype(np.float32)
 
@@ -27,13 +28,24 @@ def path() -> Path | None:
 
 
 @functools.cache
+def openmp() -> ctypes.CDLL | None:
+    """Intel's OpenMP, whose threads wait for the next product without going to sleep; pip puts it beside MKL.
+
+    On Linux only: elsewhere torch brings one as well, and a process may have but one.
+    """
+    file = Path(sys.prefix, "lib/libiomp5.so")
+    return ctypes.CDLL(str(file)) if sys.platform == "linux" and path() is not None and file.exists() else None
+
+
+@functools.cache
 def function(name: str, *argtypes: type, result: type | None = None) -> Callable | None:
     """A function of the library, which returns nothing unless a type is given; None if MKL is not installed."""
     file = path()
     if file is None:
         return None
     library = ctypes.CDLL(str(file))
-    library.MKL_Set_Threading_Layer(SEQUENTIAL)
+    library.MKL_Set_Threading_Layer(BY_OPENMP if openmp() is not None else SEQUENTIAL)
+    library.MKL_Set_Num_Threads(1)
     found = getattr(library, name)
     found.argtypes, found.restype = argtypes, result
     return found
@@ -44,22 +56,32 @@ def of_array(name: str) -> Callable[..., None] | None:
     return function(name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
-def times(weight: np.ndarray, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    """f(a, out), which multiplies a matrix of so many rows by a weight in float32, laid down once as MKL's kernel reads it."""
+def times(weight: np.ndarray, lies: tuple[int, int, int], rows: int, threads: int) -> Callable | None:
+    """f(a, out), which multiplies a matrix of so many rows by a weight in float32, laid down once as MKL's kernel reads it.
+
+    `lies` says how the weight lies and where; more threads than one need `openmp`.
+    """
     integer, number, array = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
     size = function("cblas_sgemm_pack_get_size", *[integer] * 4, result=ctypes.c_size_t)
     if size is None:
         return None
     pack = function("cblas_sgemm_pack", *[integer] * 6, number, array, integer, array)
     compute = function("cblas_sgemm_compute", *[integer] * 6, array, integer, array, integer, number, array, integer)
-    weight, (inner, columns) = np.ascontiguousarray(weight), weight.shape
+    use = function("MKL_Set_Num_Threads_Local", integer, result=integer)
+    (inner, columns), (order, where, apart) = weight.shape, lies
+    use(threads)                                # it is laid down for so many
     packed = np.empty(size(SECOND, rows, columns, inner), np.uint8)
-    pack(ROW_MAJOR, SECOND, PLAIN, rows, columns, inner, 1.0, weight.ctypes.data, columns, packed.ctypes.data)
+    pack(ROW_MAJOR, SECOND, order, rows, columns, inner, 1.0, where, apart, packed.ctypes.data)
+    use(1)
+    if threads > 1:
+        openmp().kmp_set_blocktime(1)           # how many ms its threads stay awake, which then keep ours from the cores
 
     def product(a, out):
         if not (a.dtype is out.dtype is F4 and a.shape == (rows, inner) and a.strides[1] == out.strides[1] == 4):
             return np.matmul(a, weight, out=out)             # a C library would not notice
+        use(threads)
         compute(ROW_MAJOR, PLAIN, PACKED, rows, columns, inner, a.ctypes.data, a.strides[0] >> 2, packed.ctypes.data, columns,
                 0.0, out.ctypes.data, out.strides[0] >> 2)
+        use(1)
         return out
     return product

@@ -1,16 +1,18 @@
 """Whole recurrent layers as one kernel each: a loop over time on bare arrays, and the same loop backwards.
 
 What the input contributes to the gates, `gates`, is ready for all steps (one matrix product, made outside).  Time is the
-first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy.
+first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy, perhaps with products of our own.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from . import Kernel
 
-SHARED = 1 << 13                                # numbers in the gates of a step that are worth waking a thread for
+SHARED = 1 << 13                                # numbers in the gates of a step that are worth a second thread
+LONG = 1 << 16                                  # ... and so many that threads of ours do not get in each other's way
 STEPS = 8                                       # how many steps are prepared at a time
 
 
@@ -30,93 +32,96 @@ def _weight_gradient(xp, wanted, dz, before):
 
 def times(xp: Any, weight: Any, rows: int) -> Callable[[Any, Any], Any]:
     """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called for every step."""
+    if hasattr(xp, "times"):
+        return xp.times(weight, rows)
     weight = xp.ascontiguousarray(weight)       # BLAS takes less time, if it lies so
     return lambda a, out: xp.matmul(a, weight, out=out)
 
 
-def lstm_forward(xp, gates, weight, h, c, mask, times=times):
+def lstm_forward(xp, gates, weight, h, c, mask):
     """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T, B, 2, H), h then c.
 
     The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part in that,
-    stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.
+    stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate of a step, each
+    state, lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
     """
     (T, B, _), H = gates.shape, h.shape[-1]
-    states, acts = xp.empty((T + 1, B, 2, H), gates.dtype), xp.empty((T, B, 4, H), gates.dtype)
-    states[0, :, 0], states[0, :, 1] = h, c
-    across = times(xp, _g_last(xp, weight.reshape(1, 4, H, H)).reshape(4 * H, H).T, B)
+    states, acts = xp.empty((2, T + 1, B, H), gates.dtype), xp.empty((4, T, B, H), gates.dtype)
+    states[0, 0], states[1, 0] = h, c
+    halves = xp.empty((4, H, H), weight.dtype)
+    _g_last(xp, weight.reshape(4, H, H), halves)
+    across = times(xp, halves.reshape(4 * H, H).T, B)
     part, product = xp.empty((B, H), gates.dtype), xp.empty((B, 4 * H), gates.dtype)
     for t in range(T):
         if t % STEPS == 0:
-            acts[t:t + STEPS] = _g_last(xp, gates[t:t + STEPS].reshape(-1, 4, H)).reshape(acts[t:t + STEPS].shape)
-        now, before, after = acts[t], states[t], states[t + 1]
-        z, logistic = now.reshape(B, 4 * H), now[:, :3]
-        z += across(before[:, 0], product)
-        xp.tanh(z, out=z)
+            _g_last(xp, gates.reshape(T, B, 4, H)[t:t + STEPS].transpose(2, 0, 1, 3), acts[:, t:t + STEPS])
+        now, before, after = acts[:, t], states[:, t], states[:, t + 1]
+        i, f, o, g = now
+        now += across(before[0], product).reshape(B, 4, H).swapaxes(0, 1)
+        xp.tanh(now, out=now)
+        logistic = now[:3]
         logistic *= 0.5
         logistic += 0.5
-        xp.multiply(now[:, 1], before[:, 1], out=after[:, 1])
-        after[:, 1] += xp.multiply(now[:, 0], now[:, 3], out=part)
-        xp.tanh(after[:, 1], out=after[:, 0])
-        after[:, 0] *= now[:, 2]
+        c = xp.multiply(f, before[1], out=after[1])
+        c += xp.multiply(i, g, out=part)
+        h = xp.tanh(c, out=after[0])
+        h *= o
         if mask is not None:
-            xp.copyto(after, before, where=~mask[t, :, None, None])
-    return states[1:], (states, acts, weight)
+            xp.copyto(after, before, where=~mask[t, :, None])
+    return states[:, 1:].transpose(1, 2, 0, 3), (states, acts, weight)
 
 
-def _g_last(xp, gates):
-    """(…, i f g o, …) as (…, ½ i, ½ f, ½ o, g, …), axis 1."""
-    halves = xp.empty_like(gates)
-    xp.multiply(gates[:, :2], 0.5, out=halves[:, :2])
-    xp.multiply(gates[:, 3], 0.5, out=halves[:, 2])
-    halves[:, 3] = gates[:, 2]
-    return halves
+def _g_last(xp, gates, out):
+    """(i f g o, …) as (½ i, ½ f, ½ o, g, …) into `out`."""
+    xp.multiply(gates[:2], 0.5, out=out[:2])
+    xp.multiply(gates[3], 0.5, out=out[2])
+    out[3] = gates[2]
 
 
-def lstm_backward(xp, g, saved, wanted, mask, times=times):
+def lstm_backward(xp, g, saved, wanted, mask):
     states, acts, weight = saved
-    T, B, _, H = acts.shape
-    dz, back = xp.empty_like(acts), times(xp, weight, B)
-    ahead, dc = xp.zeros((B, 2, H), g.dtype), xp.empty((B, H), g.dtype)        # what the steps after t ask of its state
+    _, T, B, H = acts.shape
+    dz, back = xp.empty((T, B, 4, H), acts.dtype), times(xp, weight, B)
+    ahead, dc = xp.zeros((2, B, H), g.dtype), xp.empty((B, H), g.dtype)        # what the steps after t ask of its state
     for t in range(T - 1, -1, -1):
         if t % STEPS == STEPS - 1 or t == T - 1:
             first = t - t % STEPS
-            slopes, to_c = _lstm_slopes(xp, acts[first:t + 1], states[first:t + 1, :, 1])
+            slopes, to_c = _lstm_slopes(xp, acts[:, first:t + 1], states[1, first:t + 1], *states[:, first + 1:t + 2])
         asked = ahead
-        asked += g[t]
-        new = asked if mask is None else asked * mask[t, :, None, None]
-        xp.multiply(new[:, 0], to_c[t - first], out=dc)
-        dc += new[:, 1]
-        d = dz[t]
-        xp.multiply(dc[:, None], slopes[t - first, :, :3], out=d[:, :3])
-        xp.multiply(new[:, 0], slopes[t - first, :, 3], out=d[:, 3])
+        asked += g[t].swapaxes(0, 1)
+        new = asked if mask is None else asked * mask[t, :, None]
+        xp.multiply(new[0], to_c[t - first], out=dc)
+        dc += new[1]
+        d = dz[t].swapaxes(0, 1)
+        xp.multiply(dc, slopes[:3, t - first], out=d[:3])
+        xp.multiply(new[0], slopes[3, t - first], out=d[3])
         ahead = xp.empty_like(asked)
-        back(d.reshape(B, 4 * H), ahead[:, 0])
-        xp.multiply(dc, acts[t, :, 1], out=ahead[:, 1])
+        back(dz[t].reshape(B, 4 * H), ahead[0])
+        xp.multiply(dc, acts[1, t], out=ahead[1])
         if mask is not None:
-            ahead += asked * ~mask[t, :, None, None]
+            ahead += asked * ~mask[t, :, None]
     dz = dz.reshape(T, B, 4 * H)
-    return dz, _weight_gradient(xp, wanted, dz, states[:-1, :, 0]), ahead[:, 0], ahead[:, 1]
+    return dz, _weight_gradient(xp, wanted, dz, states[0, :-1]), ahead[0], ahead[1]
 
 
-def _lstm_slopes(xp, acts, c):
-    """Of some steps (T, B, …), by the c before: the slopes of c by the gates i, f, g before tanh, of h by o, and of h by c."""
-    i, f, o, g = (acts[:, :, k] for k in range(4))
-    tanh_c = f * c
-    tanh_c += i * g
-    xp.tanh(tanh_c, out=tanh_c)
-    slopes, change = xp.empty_like(acts), 1 - acts
-    change *= acts                              # of the logistic function: y (1 - y)
-    xp.multiply(change[:, :, 0], g, out=slopes[:, :, 0])
-    xp.multiply(change[:, :, 1], c, out=slopes[:, :, 1])
-    xp.multiply(g, g, out=slopes[:, :, 2])
-    xp.subtract(1, slopes[:, :, 2], out=slopes[:, :, 2])
-    slopes[:, :, 2] *= i
-    xp.multiply(change[:, :, 2], tanh_c, out=slopes[:, :, 3])
-    tanh_c *= tanh_c
-    return slopes, o - o * tanh_c
+def _lstm_slopes(xp, acts, before, h, c):
+    """Of some steps (…, T, B, H), by the c before and what came of it: the slopes of c by the gates i, f, g before tanh, of h by
+    o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked of those.)"""
+    (i, f, o, g), slopes, part = acts, xp.empty_like(acts), acts[0] * acts[3]
+
+    def less(whole, share, out):
+        xp.multiply(whole, share, out=out)
+        return xp.subtract(whole, out, out=out)
+    less(part, i, slopes[0])                    # i (1 - i) g
+    xp.subtract(i, xp.multiply(part, g, out=slopes[2]), out=slopes[2])         # i (1 - g²)
+    less(xp.multiply(f, before, out=part), f, slopes[1])
+    less(h, o, slopes[3])
+    xp.tanh(c, out=part)
+    part *= h
+    return slopes, xp.subtract(o, part, out=part)            # o (1 - tanh² c)
 
 
-def gru_forward(xp, gates, weight, bias, h, mask, times=times):
+def gru_forward(xp, gates, weight, bias, h, mask):
     """The states of a GRU (Cho et al. 2014; gates r, z, n with r inside n's recurrent part, as in torch): (T, B, H)."""
     (T, B, _), H = gates.shape, h.shape[-1]
     states = xp.empty((T + 1, B, H), gates.dtype)
@@ -141,7 +146,7 @@ def gru_forward(xp, gates, weight, bias, h, mask, times=times):
     return states[1:], (states, acts, recurrent, weight)
 
 
-def gru_backward(xp, g, saved, wanted, mask, times=times):
+def gru_backward(xp, g, saved, wanted, mask):
     states, acts, recurrent, weight = saved
     T, B, _, H = acts.shape
     d_in, d_rec = xp.empty_like(acts), xp.empty_like(acts)                     # of the gates' input and recurrent parts
@@ -163,7 +168,7 @@ def gru_backward(xp, g, saved, wanted, mask, times=times):
     return d_in, _weight_gradient(xp, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
 
 
-def rnn_forward(xp, gates, weight, h, mask, nonlinearity, times=times):
+def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
     """The states of a plain recurrent layer (Elman 1990): (T, B, H)."""
     T = len(gates)
     states = xp.empty((T + 1, *h.shape), gates.dtype)
@@ -180,7 +185,7 @@ def rnn_forward(xp, gates, weight, h, mask, nonlinearity, times=times):
     return states[1:], (states, weight)
 
 
-def rnn_backward(xp, g, saved, wanted, mask, nonlinearity, times=times):
+def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
     states, weight = saved
     dz, ahead = xp.empty_like(states[1:]), xp.zeros_like(states[0])
     back = times(xp, weight, len(ahead))
@@ -204,36 +209,46 @@ table = {
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
 
 
-def by_samples(name: str, share: Callable, cores: int, times: Callable = times) -> Kernel:
-    """A kernel for a CPU: each core takes some of the samples through all the steps, for on the way they do not meet."""
-    kernel, (weights, states) = table[name], WEIGHTS_AND_STATES[name]
+def on_cores(name: str, share: Callable, cores: int, apart: Any, together: Callable[[], Any]) -> Kernel:
+    """A kernel for a CPU: each core takes some of the samples through all the steps, for on the way they do not meet.
 
-    def each(work, parts):
-        return share(work, parts) if len(parts) > 1 else [work(parts[0])]      # alone, BLAS may use all cores
+    Where steps are short, threads lose more by waiting for the interpreter than they gain, and the products alone are shared out,
+    if the library can do that.  `apart` is NumPy with products for one thread of several; `together()` with such as use all
+    cores, or None.
+    """
+    kernel, (weights, states) = table[name], WEIGHTS_AND_STATES[name]
 
     def masked(part, mask, *more):
         return None if mask is None else mask[:, part], *more
 
     def forward(xp, gates, *rest):
-        T, B, width = gates.shape
-        step = max(1, -(-B // cores) if B * width >= SHARED else B)
-        parts, H = [slice(i, i + step) for i in range(0, max(B, 1), step)], rest[0].shape[1]
-        y = xp.empty((T, B, 2, H) if states == 2 else (T, B, H), gates.dtype)
+        B, size = gates.shape[1], math.prod(gates.shape[1:])
+        xp = (together() if SHARED <= size < LONG else None) or apart
+        if size < SHARED or xp is not apart or cores == 1:
+            y, saved = kernel.forward(xp, gates, *rest)
+            return y, (xp, saved)
+        step = -(-B // cores)
+        parts, H = [slice(i, i + step) for i in range(0, B, step)], rest[0].shape[1]
+        y = xp.empty((*gates.shape[:2], *[2] * (states - 1), H), gates.dtype)
 
         def work(part):
             first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])
-            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options, times=times)
+            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options)
             return part, saved
-        return y, (each(work, parts), gates.shape)
+        return y, (None, (share(work, parts), gates.shape))
 
     def backward(xp, g, saved, wanted, *options):
-        dz = xp.empty(saved[1], g.dtype)
+        xp, saved = saved
+        if xp is not None:
+            return kernel.backward(xp, g, saved, wanted, *options)
+        saved, shape = saved
+        dz = apart.empty(shape, g.dtype)
 
         def work(one):
             part, saved = one
-            dz[:, part], *more = kernel.backward(xp, g[:, part], saved, wanted, *masked(part, *options), times=times)
+            dz[:, part], *more = kernel.backward(apart, g[:, part], saved, wanted, *masked(part, *options))
             return more
-        rest = list(zip(*each(work, saved[0])))
+        rest = list(zip(*share(work, saved)))
         return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
-                *(xp.concatenate(parts) for parts in rest[weights:]))
+                *(apart.concatenate(parts) for parts in rest[weights:]))
     return Kernel(forward, backward)
