@@ -118,7 +118,11 @@ def relu_forward(xp, x):
 
 def relu_backward(xp, g, y, wanted):
     gx = np.empty(y.shape, g.dtype)
-    each_piece(lambda g, y, gx: np.multiply(g, y > 0, out=gx), *flat(g, y, gx))
+
+    def work(g, y, gx):
+        np.greater(y, 0, out=gx, casting="unsafe")           # as numbers, which are quicker to multiply than booleans
+        gx *= g
+    each_piece(work, *flat(g, y, gx))
     return gx,
 
 
