@@ -1,6 +1,9 @@
 """Work shared out over threads: done once, in order, errors and all, and BLAS gets its threads back."""
 import multiprocessing
+import signal
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -44,6 +47,38 @@ def test_sharing_within_sharing_and_from_two_threads(some_cores):
     threads = [threading.Thread(target=one, args=(i,)) for i in range(2)]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
     assert results == [[1000 * j for j in range(200)]] * 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_an_interrupt_at_any_moment_leaves_the_next_call_right(some_cores):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    share(abs, range(6))                        # threads are there: to interrupt the making of one is not ours to survive
+    before, threads = signal.signal(signal.SIGALRM, interrupt), get_blas_threads()
+    interrupted = 0
+    try:
+        for after in np.linspace(1e-5, 3e-3, 200):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, after)
+                while True:
+                    share(lambda i: time.sleep(i * 1e-4), range(3))
+            except KeyboardInterrupt:
+                interrupted += 1
+            assert share(lambda i: time.sleep(1e-4) or i, range(6)) == list(range(6))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted == 200 and get_blas_threads() == threads
+
+
+def test_what_was_worked_on_is_let_go(some_cores):
+    for _ in range(50):
+        x = np.zeros(8)
+        gone = weakref.ref(x)
+        share(lambda i, x=x: x.sum(), range(4))
+        del x
+        time.sleep(1e-3)                        # a helper may only now find that nothing is left
+        assert gone() is None
 
 
 def test_blas_gets_its_threads_back(some_cores):

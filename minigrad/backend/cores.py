@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,36 +24,41 @@ def _cores() -> int:
 
 
 CORES = _cores()
-_sharing = threading.Lock()
+_sharing: list = []                              # whoever shares out work; the first one has the cores
 
 
 class Helper:
-    """A thread that does what it is called for (an executor's takes half as long again to begin)."""
+    """A thread that does what it is given (an executor's takes half as long again to begin)."""
 
     def __init__(self):
-        self.called, self.done = threading.Lock(), threading.Lock()
-        self.called.acquire(), self.done.acquire()
+        self.jobs: SimpleQueue[Job] = SimpleQueue()
         threading.Thread(target=self.serve, name="minigrad", daemon=True).start()
-
-    def call(self, work: Callable[[], None]) -> None:
-        self.work = work
-        self.called.release()
 
     def serve(self) -> None:
         while True:
-            self.called.acquire()
-            try:
-                self.work()
-                self.error = None
-            except BaseException as error:
-                self.error = error
-            self.work = None                    # lets go of its arrays
-            self.done.release()
+            self.jobs.get().run()               # no name for it here: it would keep the arrays
+
+
+class Job:
+    """Work for a helper.  Each has a lock of its own, so that one that nobody waits for any more (Ctrl-C) disturbs no other."""
+
+    def __init__(self, helper: Helper, work: Callable[[], None]):
+        self.helper, self.work, self.error, self.done = helper, work, None, threading.Lock()
+        self.done.acquire()
+        helper.jobs.put(self)
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:
+            self.error = error
+        self.done.release()
 
     def wait(self) -> None:
-        if self.called.acquire(blocking=False):              # it has not begun, and nothing is left to do
-            return
-        self.done.acquire()
+        try:
+            self.helper.jobs.get_nowait()       # it has not begun, and nothing is left to do
+        except Empty:
+            self.done.acquire()
         if self.error is not None:
             raise self.error
 
@@ -62,9 +68,8 @@ def _helpers() -> list[Helper]:
     return [Helper() for _ in range(CORES - 1)]
 
 
-def _after_fork() -> None:                      # threads do not survive a fork, and one of them may have held the lock
-    global _sharing
-    _sharing = threading.Lock()
+def _after_fork() -> None:                      # threads do not survive a fork
+    _sharing.clear()
     _helpers.cache_clear()
 
 
@@ -85,23 +90,26 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
         with np.errstate(all="ignore"):
             for i, piece in queue:
                 results[i] = work(piece)
-    if not _sharing.acquire(blocking=False):    # the cores are busy with the pieces of another thread
-        drain()
-        return results
-    blas_threads = get_blas_threads()
-    set_blas_threads(1)
-    helpers = _helpers()[:len(pieces) - 1] if len(pieces) > 1 else ()
-    try:
-        for helper in helpers:
-            helper.call(drain)
+    me, blas_threads = object(), None
+    try:                                        # Ctrl-C may come at any line, and must leave all as it was
+        _sharing.append(me)
+        if _sharing[0] is not me:               # the cores are busy with the pieces of another thread
+            drain()
+            return results
+        blas_threads = get_blas_threads()
+        set_blas_threads(1)
+        jobs = [Job(helper, drain) for helper in _helpers()[:len(pieces) - 1]] if len(pieces) > 1 else ()
         try:
             drain()
         finally:
-            for helper in helpers:
-                helper.wait()
+            for job in jobs:
+                job.wait()
     finally:
-        set_blas_threads(blas_threads)
-        _sharing.release()
+        try:
+            if blas_threads is not None:
+                set_blas_threads(blas_threads)
+        finally:
+            _sharing.remove(me)
     return results
 
 
