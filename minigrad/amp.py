@@ -17,7 +17,7 @@ import numpy as np
 
 from . import backend, ops
 from .optim import Optimizer
-from .tensor import Mode, Tensor, mode, record
+from .tensor import Mode, Tensor, as_array, mode, record
 
 # What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays, stay.
 HALF = frozenset("""
@@ -27,8 +27,9 @@ FULL = frozenset("""
     add_at batch_norm binary_cross_entropy cross_entropy ctc cumsum exp expm1 layer_norm log log1p log_softmax logsumexp norm
     power_by power_of put_along softmax softplus sum
     """.split())                                # They are cast to float32: sums would lose digits, and powers leave the range.
+AS_FIRST = frozenset(["gelu"])                  # The bias goes with what it is added to, as it would in the product before.
 AS_GIVEN = frozenset("""
-    abs add argmax argsort astype broadcast_to clip collect concatenate cos divide dropout embedding equal erf gather gelu
+    abs add argmax argsort astype broadcast_to clip collect concatenate cos divide dropout embedding equal erf gather
     greater greater_equal less less_equal max max_pool maximum min minimum multiply negative not_equal pad per_channel relu relu6
     reshape sigmoid sign sin spread sqrt subtract swapaxes take tanh to_device transpose where
     """.split())                                # They stay: the op computes in the wider dtype, if there are two.
@@ -50,6 +51,8 @@ def autocast(dtype: Any, enabled: bool = True) -> Iterator[None]:
 
     def given(op: Any, inputs: tuple) -> tuple:
         target = targets.get(op.name) if op.ours else None
+        if op.ours and op.name in AS_FIRST:
+            target = as_array(inputs[0]).dtype
         return inputs if target is None else tuple([_cast(x, target) for x in inputs])
     with record(mode()._replace(given=given if enabled else Mode().given)):
         yield

@@ -61,10 +61,10 @@ def gelu(x: Any, approximate: str = "none", bias: Any = None) -> Any:
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: approximate={approximate!r} is not known: type "none" (the erf form) or "tanh"')
     if bias is not None:
-        if tuple(bias.shape) != tuple(x.shape[-1:]):
-            raise ValueError(f"gelu of {tuple(x.shape)} takes a bias of {tuple(x.shape[-1:])}, but it has {tuple(bias.shape)}")
-        if is_float(x.dtype) and bias.dtype != x.dtype:
-            bias = ops.astype(bias, x.dtype)                                   # under autocast, as `linear` would take it
+        x, bias = (a if hasattr(a, "shape") else as_array(a) for a in (x, bias))
+        if not x.shape or tuple(bias.shape) != tuple(x.shape[-1:]):
+            raise ValueError(f"gelu of {tuple(x.shape)} takes a bias of the size of the last axis, but was given "
+                             f"{tuple(bias.shape)}")
     return _gelu(x, bias, approximate)
 
 

@@ -127,7 +127,7 @@ class _Op:
         if not tensors and not any(hasattr(a, "dtype") for a in arrays):       # numbers alone: NumPy's stay NumPy's
             numpy = any(isinstance(x, np.generic) for x in inputs)
             try:
-                return self.run(tuple(np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
+                return self.run(tuple(x if x is None else np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
             except TypeError as error:
                 raise explained(error, self, inputs, arrays, options) from error
         place = backend.home(arrays)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from minigrad.backend import blas, mkl, numpy_kernels
+from minigrad.backend import blas, mkl, numpy_kernels, recurrent_numpy
 
 here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip install 'minigrad-learn[mkl]'")
 
@@ -35,10 +35,27 @@ def test_it_is_found_where_pip_puts_it(tmp_path, monkeypatch):
 def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
     assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
-    assert mkl.openmp() is None and numpy_kernels.together() is None
+    assert mkl.openmp() is None and recurrent_numpy.together() is None
     x = np.linspace(-9, 9, 5000, dtype="f4")
     y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
     np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=3e-8)
+
+
+def test_what_is_damaged_counts_as_not_installed(tmp_path, monkeypatch, fresh):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.delenv("MINIGRAD_BLAS", raising=False)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libmkl_rt.so.2").write_bytes(b"no library")
+    assert mkl.path() is not None and mkl.function("cblas_sgemm") is None and mkl.openmp() is None
+    assert recurrent_numpy.together() is None
+
+
+def test_it_is_left_alone_where_numpy_uses_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libmkl_rt.so.2").touch()
+    monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": {"blas": {"name": "mkl-sdl"}}})
+    assert mkl.path() is None
 
 
 @here

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from minigrad.backend import cores, numpy_kernels, recurrent_kernels
+from minigrad.backend import recurrent_kernels
+from minigrad.backend.recurrent_numpy import WEIGHTS_AND_STATES
 
 rng = np.random.default_rng(0)
 CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}               # gates, further options
@@ -10,7 +11,7 @@ CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}               #
 
 def inputs(name, T, B, H):
     """Gates, weights and first states."""
-    gates, (weights, states) = CASES[name][0] * H, recurrent_kernels.WEIGHTS_AND_STATES[name]
+    gates, (weights, states) = CASES[name][0] * H, WEIGHTS_AND_STATES[name]
     shapes = (T, B, gates), *((gates, H), (gates,))[:weights], *[(B, H)] * states
     return [rng.standard_normal(shape) for shape in shapes]
 
@@ -18,7 +19,7 @@ def inputs(name, T, B, H):
 @pytest.mark.parametrize("name", CASES)
 def test_steps_that_are_padding_leave_the_state_and_pass_the_gradient_through(name):
     more, kernel, given = CASES[name][1], recurrent_kernels.table[name], inputs(name, 4, 2, 5)
-    weights, states = recurrent_kernels.WEIGHTS_AND_STATES[name]
+    weights, states = WEIGHTS_AND_STATES[name]
     mask = np.zeros((4, 2), bool)               # nothing is real
     y, saved = kernel.forward(np, *given, mask, *more)
     first = np.stack(given[-2:], 1) if states == 2 else given[-1]
@@ -33,25 +34,7 @@ def test_steps_that_are_padding_leave_the_state_and_pass_the_gradient_through(na
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_not_wanted_is_not_computed(name):
     given, kernel, more = inputs(name, 3, 2, 4), recurrent_kernels.table[name], CASES[name][1]
-    weights = recurrent_kernels.WEIGHTS_AND_STATES[name][0]
+    weights = WEIGHTS_AND_STATES[name][0]
     y, saved = kernel.forward(np, *given, None, *more)
     wanted = (True, *[False] * weights, *[True] * (len(given) - 1 - weights))
     assert set(kernel.backward(np, np.ones_like(y), saved, wanted, None, *more)[1:1 + weights]) == {None}
-
-
-@pytest.mark.parametrize("together", [None, numpy_kernels.with_products(2)], ids=["apart", "together"])
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("samples", [0, 1, 2, 5])
-@pytest.mark.parametrize("name", CASES)
-def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
-    """Eleven steps, more than are prepared at a time; five samples on two cores."""
-    monkeypatch.setattr(recurrent_kernels, "SHARED", 1)
-    given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]
-    mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
-    apart = recurrent_kernels.on_cores(name, cores.share, 2, numpy_kernels.with_products(1), lambda: together)
-    (y, saved), (y_apart, saved_apart) = (k.forward(np, *given, mask, *more) for k in (kernel, apart))
-    g, wanted = rng.standard_normal(y.shape), (True,) * len(given)
-    np.testing.assert_allclose(y_apart, y, atol=1e-14)
-    for a, b in zip(apart.backward(np, g, saved_apart, wanted, mask, *more), kernel.backward(np, g, saved, wanted, mask, *more),
-                    strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-13)

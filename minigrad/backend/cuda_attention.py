@@ -1,6 +1,7 @@
 """Attention on a GPU without a matrix of scores (cuda/attention.cu): its memory grows as the sequence does, not as its square.
 
-For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.
+For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.  Dropout of the weights
+does keep something for each score until the way back, the byte that says whether it was dropped.
 """
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")
 WITH_SCORES = by_gemm(kernels.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
 CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
-                 ("keep_steps", "i8", 4), ("log_sum", "u8"), ("dots", "u8"), ("queries", "i8"), ("keys", "i8"), ("size", "i8"),
-                 ("value_size", "i8"), ("causal", "i8"), ("scale", "f8"), ("kept", "f8")])                 # struct Call
+                 ("keep_steps", "i8", 4), ("log_sum", "u8"), ("dots", "u8"),
+                 *((name, "i8") for name in ("queries", "keys", "size", "value_size", "causal", "tiles", "heads")),
+                 ("scale", "f8"), ("kept", "f8")])           # struct Call
 SIZES = 32, 64, 128                             # of a head, each compiled by itself
 
 
@@ -114,11 +116,12 @@ def _run(name: str, call: np.ndarray, q: Array, v: Array, rows: int, per_block: 
     """A block for every tile of `rows`, of each head of each batch; it has so many tiles and squares of scores in its memory."""
     size = _rounded(q, v)
     shared = shared_memory(size, tiles, squares)
-    grid = -(-rows // (per_block or tile(size))), q.shape[1], q.shape[0]
-    if all(grid):
+    call["tiles"], call["heads"] = -(-rows // (per_block or tile(size))), q.shape[1]
+    blocks = int(call["tiles"]) * q.shape[1] * q.shape[0]
+    if blocks:
         run = kernel("attention", name, q.dtype, D=size, TILE=tile(size))
         run.max_dynamic_shared_size_bytes = shared
-        run(grid, (256,), (call[()],), shared_mem=shared)
+        run((blocks,), (256,), (call[()],), shared_mem=shared)
 
 
 table = {"scaled_dot_product_attention": Kernel(attention_forward, attention_backward)}

@@ -119,9 +119,12 @@ def embedding_backward(xp, g, shape, wanted, ids):
     """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
     gw, ids = xp.zeros(shape, g.dtype), ids.reshape(-1).astype(np.int64, copy=False)
     if ids.size and gw.size:
-        order, width = xp.argsort(ids), gw[0].size           # CuPy's sorting is stable
-        kernel("embedding", "add_rows", g.dtype)((ids.size, -(-width // THREADS)), (THREADS,), (
-            gw, xp.ascontiguousarray(g), ids[order], order, np.int64(ids.size), np.int64(len(gw)), np.int32(width)))
+        order, width, each = xp.argsort(ids), gw[0].size, 32               # CuPy's sorting is stable
+        ids, chunks = ids[order], -(-ids.size // each)
+        parts, grid = xp.empty((2, chunks, width), wide(g.dtype)), (chunks, -(-width // THREADS))
+        sizes = np.int64(ids.size), np.int64(len(gw)), np.int32(width), np.int32(each)
+        kernel("embedding", "add_rows", g.dtype)(grid, (THREADS,), (gw, parts, xp.ascontiguousarray(g), ids, order, *sizes))
+        kernel("embedding", "add_chunks", g.dtype)(grid, (THREADS,), (gw, parts, ids, *sizes))
     return gw,
 
 

@@ -302,10 +302,20 @@ def take_backward(xp, g, shape, wanted, index):
     return gx,
 
 
+def accumulate(xp, total, index, g):
+    """numpy.add.at; by way of float32 in bfloat16, in which sums would lose all digits and CuPy does not know it."""
+    if total.dtype.name == "bfloat16":
+        sums = total.astype(xp.float32)
+        xp.add.at(sums, index, g.astype(xp.float32))
+        total[...] = sums
+    else:
+        xp.add.at(total, index, g)
+
+
 def take_add(xp, total, g, shape, index):
     """What was taken is added back where it was; entries taken twice add up."""
     if any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,))):
-        xp.add.at(total, index, g)
+        accumulate(xp, total, index, g)
     else:                                       # slices, numbers and masks cannot meet
         total[index] += g
 

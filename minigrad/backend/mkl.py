@@ -20,8 +20,9 @@ F4 = np.dtype(np.float32)
 
 
 def path() -> Path | None:
-    """The library, where pip puts it."""
-    if os.environ.get("MINIGRAD_BLAS") == "numpy":
+    """The library, where pip puts it; None if it is not to be used, or if NumPy uses it itself (conda's does)."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    if os.environ.get("MINIGRAD_BLAS") == "numpy" or "mkl" in blas:
         return None
     linux, windows = Path(sys.prefix, "lib").glob("libmkl_rt.so.*"), Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll")
     return max([*linux, *windows], default=None)
@@ -34,19 +35,25 @@ def openmp() -> ctypes.CDLL | None:
     On Linux only: elsewhere torch brings one as well, and a process may have but one.
     """
     file = Path(sys.prefix, "lib/libiomp5.so")
-    return ctypes.CDLL(str(file)) if sys.platform == "linux" and path() is not None and file.exists() else None
+    try:
+        return ctypes.CDLL(str(file)) if sys.platform == "linux" and path() is not None else None
+    except OSError:
+        return None
 
 
 @functools.cache
 def function(name: str, *argtypes: type, result: type | None = None) -> Callable | None:
-    """A function of the library, which returns nothing unless a type is given; None if MKL is not installed."""
+    """A function of the library, which returns nothing unless a type is given; None if MKL is not installed, or damaged."""
     file = path()
     if file is None:
         return None
-    library = ctypes.CDLL(str(file))
-    library.MKL_Set_Threading_Layer(BY_OPENMP if openmp() is not None else SEQUENTIAL)
-    library.MKL_Set_Num_Threads(1)
-    found = getattr(library, name)
+    try:
+        library = ctypes.CDLL(str(file))
+        library.MKL_Set_Threading_Layer(BY_OPENMP if openmp() is not None else SEQUENTIAL)
+        library.MKL_Set_Num_Threads(1)
+        found = getattr(library, name)
+    except (OSError, AttributeError):
+        return None
     found.argtypes, found.restype = argtypes, result
     return found
 
@@ -77,11 +84,14 @@ def times(weight: np.ndarray, lies: tuple[int, int, int], rows: int, threads: in
         openmp().kmp_set_blocktime(1)           # how many ms its threads stay awake, which then keep ours from the cores
 
     def product(a, out):
-        if not (a.dtype is out.dtype is F4 and a.shape == (rows, inner) and a.strides[1] == out.strides[1] == 4):
-            return np.matmul(a, weight, out=out)             # a C library would not notice
+        fits = a.shape == (rows, inner) and out.shape == (rows, columns)       # a C library would not notice
+        if not (fits and a.dtype is out.dtype is F4 and a.strides[1] == out.strides[1] == 4):
+            return np.matmul(a, weight, out=out)
         use(threads)
-        compute(ROW_MAJOR, PLAIN, PACKED, rows, columns, inner, a.ctypes.data, a.strides[0] >> 2, packed.ctypes.data, columns,
-                0.0, out.ctypes.data, out.strides[0] >> 2)
-        use(1)
+        try:
+            compute(ROW_MAJOR, PLAIN, PACKED, rows, columns, inner, a.ctypes.data, a.strides[0] >> 2, packed.ctypes.data, columns,
+                    0.0, out.ctypes.data, out.strides[0] >> 2)
+        finally:
+            use(1)
         return out
     return product

@@ -7,15 +7,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from . import Kernel, cores, kernels, mkl, recurrent_kernels
-from .blas import gemm, times
+from . import Kernel, cores, kernels, mkl
+from .blas import gemm
 from .cores import cuts, each_piece, scratch, share
-from .recurrent_kernels import on_cores
 
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for
 FEW = 4                                         # rows of a matrix that are as good as one
@@ -513,21 +511,6 @@ def where(fits, name, *ours):
     return Kernel(forward, backward, ours.alone and alone)
 
 
-@functools.cache
-def with_products(threads: int) -> SimpleNamespace:
-    """NumPy for a recurrent kernel, with products on so many threads."""
-    def matmul(a, b):
-        out = np.empty((len(a), b.shape[1]), a.dtype)
-        do(product(a, b, out)) if threads > 1 else gemm(a, b, out)
-        return out
-    return SimpleNamespace(**vars(np) | {"matmul": matmul, "times": functools.partial(times, threads=threads)})
-
-
-def together() -> SimpleNamespace | None:
-    """The same on all cores, if a product can be shared out that is shorter than waking a thread."""
-    return with_products(cores.CORES) if cores.CORES > 1 and mkl.openmp() is not None else None
-
-
 table = {
     "linear": Kernel(linear_forward, linear_backward),
     "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
@@ -539,7 +522,6 @@ table = {
     "cross_entropy": where(plain, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
     "embedding": Kernel(kernels.embedding_forward, embedding_backward, add=embedding_add),
     **{f"{name}s": at_once(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
-    **{name: on_cores(name, share, cores.CORES, with_products(1), together) for name in recurrent_kernels.table},
     "square_sums": square_sums,
     "scale": scale,
     "plus": plus,

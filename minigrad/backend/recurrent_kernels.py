@@ -5,14 +5,11 @@ first axis.  A step where `mask` is false leaves the state as it is.  `xp` is nu
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from . import Kernel
 
-SHARED = 1 << 13                                # numbers in the gates of a step that are worth a second thread
-LONG = 1 << 16                                  # ... and so many that threads of ours do not get in each other's way
 STEPS = 8                                       # how many steps are prepared at a time
 
 
@@ -204,51 +201,3 @@ table = {
     "gru": Kernel(gru_forward, gru_backward),
     "rnn": Kernel(rnn_forward, rnn_backward),
 }
-
-
-WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
-
-
-def on_cores(name: str, share: Callable, cores: int, apart: Any, together: Callable[[], Any]) -> Kernel:
-    """A kernel for a CPU: each core takes some of the samples through all the steps, for on the way they do not meet.
-
-    Where steps are short, threads lose more by waiting for the interpreter than they gain, and the products alone are shared out,
-    if the library can do that.  `apart` is NumPy with products for one thread of several; `together()` with such as use all
-    cores, or None.
-    """
-    kernel, (weights, states) = table[name], WEIGHTS_AND_STATES[name]
-
-    def masked(part, mask, *more):
-        return None if mask is None else mask[:, part], *more
-
-    def forward(xp, gates, *rest):
-        B, size = gates.shape[1], math.prod(gates.shape[1:])
-        xp = (together() if SHARED <= size < LONG else None) or apart
-        if size < SHARED or xp is not apart or cores == 1:
-            y, saved = kernel.forward(xp, gates, *rest)
-            return y, (xp, saved)
-        step = -(-B // cores)
-        parts, H = [slice(i, i + step) for i in range(0, B, step)], rest[0].shape[1]
-        y = xp.empty((*gates.shape[:2], *[2] * (states - 1), H), gates.dtype)
-
-        def work(part):
-            first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])
-            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options)
-            return part, saved
-        return y, (None, (share(work, parts), gates.shape))
-
-    def backward(xp, g, saved, wanted, *options):
-        xp, saved = saved
-        if xp is not None:
-            return kernel.backward(xp, g, saved, wanted, *options)
-        saved, shape = saved
-        dz = apart.empty(shape, g.dtype)
-
-        def work(one):
-            part, saved = one
-            dz[:, part], *more = kernel.backward(apart, g[:, part], saved, wanted, *masked(part, *options))
-            return more
-        rest = list(zip(*share(work, saved)))
-        return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
-                *(apart.concatenate(parts) for parts in rest[weights:]))
-    return Kernel(forward, backward)

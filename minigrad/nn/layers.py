@@ -35,8 +35,8 @@ def gelu_tanh(x: Any, bias: Any = None) -> Any:
 
 
 def activated(layer: Module, activation: Callable, x: Any) -> Any:
-    """activation(layer(x)), where GELU adds a Linear's bias itself; not if somebody put another `forward` into the layer."""
-    if activation in (F.gelu, gelu_tanh) and getattr(layer.forward, "__func__", None) is Linear.forward:
+    """activation(layer(x)), where GELU adds a Linear's bias itself: not if the layer is another, or got another `forward`."""
+    if activation in (F.gelu, gelu_tanh) and type(layer) is Linear and "forward" not in vars(layer):
         return activation(layer(x, add_bias=False), bias=layer.bias)
     return activation(layer(x))
 

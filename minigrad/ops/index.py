@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import backend
 from ..backend import Array
+from ..backend.kernels import accumulate
 from ..primitive import primitive, torch_spelling
 from ..tensor import Tensor, as_array
 from .arithmetic import where
@@ -82,7 +83,7 @@ def add_at(xp, g, /, shape, index):
     """Zeros of `shape` with g added in at `index`; what meets at one place adds up."""
     out = xp.zeros(shape, g.dtype)
     if any(hasattr(part, "dtype") and not _is_mask(part) for part in (index if isinstance(index, tuple) else (index,))):
-        xp.add.at(out, index, g)
+        accumulate(xp, out, index, g)
     else:                                       # slices, numbers and masks cannot meet
         out[index] = g
     return out
@@ -173,6 +174,6 @@ def put_along(xp, g, /, shape, axis, ids):
     out = xp.zeros(shape, g.dtype)
     places = list(xp.ogrid[tuple(slice(n) for n in ids.shape)])
     places[axis] = ids
-    xp.add.at(out, tuple(places), g)
+    accumulate(xp, out, tuple(places), g)
     return out
 put_along.defvjp(g=lambda g, axis, ids: gather(g, axis, ids))

@@ -117,6 +117,9 @@ NOTHING(moduleUnload, intptr_t module, int skip)
 PyObject *launchKernel(intptr_t kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                        unsigned shared_memory, intptr_t stream, intptr_t arguments, intptr_t extra, int skip) {
     unsigned sizes[6] = {gx, gy, gz, bx, by, bz};
+    if (!gx || !gy || !gz || gx > 0x7fffffffu || gy > 65535 || gz > 65535 || !(bx * by * bz) || bx * by * bz > 1024 || bz > 64)
+        return PyErr_Format(PyExc_RuntimeError, "simulated CUDA: no GPU has a grid of (%u, %u, %u) blocks of (%u, %u, %u)",
+                            gx, gy, gz, bx, by, bz);
     launches++;
     ((void (*)(unsigned *, size_t, void **))kernel)(sizes, shared_memory, (void **)arguments);
     Py_RETURN_NONE;

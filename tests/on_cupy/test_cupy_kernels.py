@@ -67,6 +67,9 @@ LARGE = [                                       # more than a block has threads,
     attention(heads(40, 80), heads(66, 80), heads(66, 128), rng.random((2, 1, 40, 66)) < 0.5, p=0.2),
     attention(heads(65, 32), heads(64, 32), heads(64, 32), R(65, 64)),
     attention(R(2, 2, 3, 5, 4), R(2, 2, 3, 6, 4), R(2, 2, 3, 6, 4), R(2, 1, 1, 5, 6)),
+    attention(R(65600, 1, 2), R(65600, 1, 2), R(65600, 1, 2)),                 # more than an axis of a grid may have
+    ("embedding", (R(7, 30),), (np.repeat([0, 3, 5], [200, 1, 68]),)),         # runs over many chunks
+    ("embedding", (R(3, 30),), (np.repeat([1, 2], [64, 32]),)),
 ]
 NOTHING = [                                     # no axes, or none along one
     ("gelu", (np.array(0.3), None), ("none",)),

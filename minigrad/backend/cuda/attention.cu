@@ -21,18 +21,23 @@ struct Call {                                   // as in cuda_attention.py; all 
     const bool *keep;                           // dropout of the weights, or null
     long long keep_batch, keep_head, keep_row, keep_column;
     wide *log_sum, *dots;                       // for each query: log Σ exp(score), and g · y
-    long long queries, keys, size, value_size, causal;
+    long long queries, keys, size, value_size, causal, tiles, heads;
     double scale, kept;                         // kept: 1 / (1 - p)
 };
 
-__device__ T *of_head(const Heads &x) { return x.data + blockIdx.z * x.batch + blockIdx.y * x.head; }
-__device__ long long head_row(const Call &a, int i) { return ((long long)blockIdx.z * gridDim.y + blockIdx.y) * a.queries + i; }
+// The blocks are numbered in one row, for only its first axis may be long in a grid: tiles of a head, heads of a batch, batches.
+__device__ unsigned tile_of(const Call &a) { return blockIdx.x % (unsigned)a.tiles; }
+__device__ long long head_of(const Call &a) { return blockIdx.x / (unsigned)a.tiles % (unsigned)a.heads; }
+__device__ long long batch_of(const Call &a) { return blockIdx.x / (unsigned)a.tiles / (unsigned)a.heads; }
 
-__device__ void load(wide *tile, const Heads &x, int first, int rows, int columns) {
+__device__ T *of_head(const Call &a, const Heads &x) { return x.data + batch_of(a) * x.batch + head_of(a) * x.head; }
+__device__ long long head_row(const Call &a, int i) { return blockIdx.x / (unsigned)a.tiles * a.queries + i; }
+
+__device__ void load(wide *tile, const Call &a, const Heads &x, int first, int rows, int columns) {
     for (int i = threadIdx.x; i < TILE * D; i += 256) {
         int row = i / D, column = i % D;
         bool inside = first + row < rows && column < columns;
-        tile[row * WIDE + column] = inside ? (wide)of_head(x)[(first + row) * x.row + column] : 0;
+        tile[row * WIDE + column] = inside ? (wide)of_head(a, x)[(first + row) * x.row + column] : 0;
     }
 }
 
@@ -47,7 +52,7 @@ __device__ void products(wide (&s)[N][N], const wide *a, const wide *b) {
 // The score of a query and a key, -INF if it may not look there.
 __device__ wide score(const Call &a, wide product, int query, int key) {
     if (query >= a.queries || key >= a.keys || a.causal && key > query) return -INF;
-    long long at = blockIdx.z * a.mask_batch + blockIdx.y * a.mask_head + query * a.mask_row + key * a.mask_column;
+    long long at = batch_of(a) * a.mask_batch + head_of(a) * a.mask_head + query * a.mask_row + key * a.mask_column;
     if (a.allowed && !a.allowed[at]) return -INF;
     return product * (wide)a.scale + (a.bias ? (wide)a.bias[at] : 0);
 }
@@ -55,7 +60,7 @@ __device__ wide score(const Call &a, wide product, int query, int key) {
 // What dropout multiplies a weight by.
 __device__ wide dropout(const Call &a, int query, int key) {
     if (!a.keep || query >= a.queries || key >= a.keys) return 1;
-    long long at = blockIdx.z * a.keep_batch + blockIdx.y * a.keep_head + query * a.keep_row + key * a.keep_column;
+    long long at = batch_of(a) * a.keep_batch + head_of(a) * a.keep_head + query * a.keep_row + key * a.keep_column;
     return a.keep[at] ? (wide)a.kept : 0;
 }
 
@@ -66,13 +71,13 @@ __device__ wide row_sum(wide x) { for (int far = 8; far; far /= 2) x += __shfl_x
 extern "C" __global__ void __launch_bounds__(256, 2) attention(const __grid_constant__ Call a) {
     extern __shared__ wide shared[];
     wide *q = shared, *other = q + TILE * WIDE, *weights = other + TILE * WIDE;             // other: keys, then values
-    int r = threadIdx.x / 16, c = threadIdx.x % 16, first = blockIdx.x * TILE;
+    int r = threadIdx.x / 16, c = threadIdx.x % 16, first = tile_of(a) * TILE;
     wide top[N], sum[N], y[N][M], s[N][N];      // so far: the largest score, Σ exp(score - top), Σ exp(score - top) · value
     FOR(i, N) { top[i] = -INF; sum[i] = 0; FOR(j, M) y[i][j] = 0; }
-    load(q, a.q, first, a.queries, a.size);
+    load(q, a, a.q, first, a.queries, a.size);
     int end = a.causal ? min((long long)first + TILE, a.keys) : a.keys;
     for (int start = 0; start < end; start += TILE) {
-        load(other, a.k, start, a.keys, a.size);
+        load(other, a, a.k, start, a.keys, a.size);
         __syncthreads();
         products(s, q, other);
         FOR(i, N) {
@@ -92,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention(const __grid_cons
             FOR(j, M) y[i][j] *= shrink;
         }
         __syncthreads();                        // the weights are there, and the keys have been read
-        load(other, a.v, start, a.keys, a.value_size);
+        load(other, a, a.v, start, a.keys, a.value_size);
         __syncthreads();
         for (int k = 0; k < TILE; k++)
             FOR(i, N) FOR(j, M) y[i][j] += weights[(r + 16 * i) * (TILE + 1) + k] * other[k * WIDE + c + 16 * j];
@@ -102,18 +107,18 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention(const __grid_cons
         int query = first + r + 16 * i;
         if (query >= a.queries) continue;
         FOR(j, M) if (c + 16 * j < a.value_size)
-            of_head(a.y)[query * a.y.row + c + 16 * j] = (T)(sum[i] > 0 ? y[i][j] / sum[i] : 0);
+            of_head(a, a.y)[query * a.y.row + c + 16 * j] = (T)(sum[i] > 0 ? y[i][j] / sum[i] : 0);
         if (c == 0) a.log_sum[head_row(a, query)] = sum[i] > 0 ? top[i] + log(sum[i]) : INF;
     }
 }
 
 // dots[query] = g · y, which is Σ weight · (gradient of the weight).  A thread has one query.
 extern "C" __global__ void __launch_bounds__(256, 2) attention_dots(const __grid_constant__ Call a) {
-    long long query = (long long)blockIdx.x * 256 + threadIdx.x;
+    long long query = (long long)tile_of(a) * 256 + threadIdx.x;
     if (query >= a.queries) return;
     wide sum = 0;
     for (int i = 0; i < a.value_size; i++)
-        sum += (wide)of_head(a.gy)[query * a.gy.row + i] * (wide)of_head(a.y)[query * a.y.row + i];
+        sum += (wide)of_head(a, a.gy)[query * a.gy.row + i] * (wide)of_head(a, a.y)[query * a.y.row + i];
     a.dots[head_row(a, query)] = sum;
 }
 
@@ -140,15 +145,15 @@ __device__ void way_back(const Call &a, wide *weights, wide *gscores, const wide
 extern "C" __global__ void __launch_bounds__(256, 2) attention_gq(const __grid_constant__ Call a) {
     extern __shared__ wide shared[];
     wide *q = shared, *gy = q + TILE * WIDE, *k = gy + TILE * WIDE, *v = k + TILE * WIDE, *gscores = v + TILE * WIDE;
-    int r = threadIdx.x / 16, c = threadIdx.x % 16, first = blockIdx.x * TILE;
+    int r = threadIdx.x / 16, c = threadIdx.x % 16, first = tile_of(a) * TILE;
     wide gq[N][M];
     FOR(i, N) FOR(j, M) gq[i][j] = 0;
-    load(q, a.q, first, a.queries, a.size);
-    load(gy, a.gy, first, a.queries, a.value_size);
+    load(q, a, a.q, first, a.queries, a.size);
+    load(gy, a, a.gy, first, a.queries, a.value_size);
     int end = a.causal ? min((long long)first + TILE, a.keys) : a.keys;
     for (int start = 0; start < end; start += TILE) {
-        load(k, a.k, start, a.keys, a.size);
-        load(v, a.v, start, a.keys, a.value_size);
+        load(k, a, a.k, start, a.keys, a.size);
+        load(v, a, a.v, start, a.keys, a.value_size);
         __syncthreads();
         way_back(a, nullptr, gscores, q, k, gy, v, first, start);
         __syncthreads();
@@ -157,21 +162,21 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention_gq(const __grid_c
         __syncthreads();
     }
     FOR(i, N) FOR(j, M) if (first + r + 16 * i < a.queries && c + 16 * j < a.size)
-        of_head(a.gq)[(first + r + 16 * i) * a.gq.row + c + 16 * j] = (T)gq[i][j];
+        of_head(a, a.gq)[(first + r + 16 * i) * a.gq.row + c + 16 * j] = (T)gq[i][j];
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) attention_gkv(const __grid_constant__ Call a) {
     extern __shared__ wide shared[];
     wide *q = shared, *gy = q + TILE * WIDE, *k = gy + TILE * WIDE, *v = k + TILE * WIDE;
     wide *gscores = v + TILE * WIDE, *weights = gscores + TILE * (TILE + 1);
-    int r = threadIdx.x / 16, c = threadIdx.x % 16, first = blockIdx.x * TILE;
+    int r = threadIdx.x / 16, c = threadIdx.x % 16, first = tile_of(a) * TILE;
     wide gk[N][M], gv[N][M];
     FOR(i, N) FOR(j, M) gk[i][j] = gv[i][j] = 0;
-    load(k, a.k, first, a.keys, a.size);
-    load(v, a.v, first, a.keys, a.value_size);
+    load(k, a, a.k, first, a.keys, a.size);
+    load(v, a, a.v, first, a.keys, a.value_size);
     for (int start = a.causal ? first : 0; start < a.queries; start += TILE) {              // earlier queries do not look here
-        load(q, a.q, start, a.queries, a.size);
-        load(gy, a.gy, start, a.queries, a.value_size);
+        load(q, a, a.q, start, a.queries, a.size);
+        load(gy, a, a.gy, start, a.queries, a.value_size);
         __syncthreads();
         way_back(a, weights, gscores, q, k, gy, v, start, first);
         __syncthreads();
@@ -184,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention_gkv(const __grid_
     }
     FOR(i, N) FOR(j, M) {
         int key = first + r + 16 * i, column = c + 16 * j;
-        if (key < a.keys && column < a.size) of_head(a.gk)[key * a.gk.row + column] = (T)gk[i][j];
-        if (key < a.keys && column < a.value_size) of_head(a.gv)[key * a.gv.row + column] = (T)gv[i][j];
+        if (key < a.keys && column < a.size) of_head(a, a.gk)[key * a.gk.row + column] = (T)gk[i][j];
+        if (key < a.keys && column < a.value_size) of_head(a, a.gv)[key * a.gv.row + column] = (T)gv[i][j];
     }
 }

@@ -1,0 +1,80 @@
+"""The recurrent kernels on a CPU: samples, or the products of short steps, shared out over its cores."""
+from __future__ import annotations
+
+import functools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+
+from . import Kernel, cores, mkl, recurrent_kernels
+from .blas import gemm, times
+from .cores import share
+from .numpy_kernels import do, product
+
+SHARED = 1 << 13                                # numbers in the gates of a step that are worth a second thread
+LONG = 1 << 16                                  # ... and so many that threads of ours do not get in each other's way
+WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
+
+
+@functools.cache
+def with_products(threads: int) -> SimpleNamespace:
+    """NumPy for a recurrent kernel, with products on so many threads."""
+    def matmul(a, b):
+        out = np.empty((len(a), b.shape[1]), a.dtype)
+        do(product(a, b, out)) if threads > 1 else gemm(a, b, out)
+        return out
+    return SimpleNamespace(**vars(np) | {"matmul": matmul, "times": functools.partial(times, threads=threads)})
+
+
+def together() -> SimpleNamespace | None:
+    """The same on all cores, if a product can be shared out that is shorter than waking a thread."""
+    return with_products(cores.CORES) if cores.CORES > 1 and mkl.openmp() is not None else None
+
+
+def on_cores(name: str) -> Kernel:
+    """A kernel, each core taking some of the samples through all the steps, for on the way they do not meet.
+
+    Where steps are short, threads lose more by waiting for the interpreter than they gain, and the products alone are shared out,
+    if the library can do that.
+    """
+    kernel, (weights, states) = recurrent_kernels.table[name], WEIGHTS_AND_STATES[name]
+    apart = with_products(1)
+
+    def masked(part, mask, *more):
+        return None if mask is None else mask[:, part], *more
+
+    def forward(xp, gates, *rest):
+        B, size = gates.shape[1], math.prod(gates.shape[1:])
+        xp = (together() if SHARED <= size < LONG else None) or apart
+        if size < SHARED or xp is not apart or cores.CORES == 1:
+            y, saved = kernel.forward(xp, gates, *rest)
+            return y, (xp, saved)
+        step = -(-B // cores.CORES)
+        parts, H = [slice(i, i + step) for i in range(0, B, step)], rest[0].shape[1]
+        y = xp.empty((*gates.shape[:2], *[2] * (states - 1), H), gates.dtype)
+
+        def work(part):
+            first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])
+            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options)
+            return part, saved
+        return y, (None, (share(work, parts), gates.shape))
+
+    def backward(xp, g, saved, wanted, *options):
+        xp, saved = saved
+        if xp is not None:
+            return kernel.backward(xp, g, saved, wanted, *options)
+        saved, shape = saved
+        dz = apart.empty(shape, g.dtype)
+
+        def work(one):
+            part, saved = one
+            dz[:, part], *more = kernel.backward(apart, g[:, part], saved, wanted, *masked(part, *options))
+            return more
+        rest = list(zip(*share(work, saved)))
+        return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
+                *(apart.concatenate(parts) for parts in rest[weights:]))
+    return Kernel(forward, backward)
+
+
+table = {name: on_cores(name) for name in recurrent_kernels.table}

@@ -1,0 +1,54 @@
+"""Recurrent layers shared out over cores: the same as on one, in samples or in products, whatever the library."""
+import numpy as np
+import pytest
+from test_backend_recurrent_kernels import CASES, inputs
+
+from minigrad.backend import cores, mkl, recurrent_kernels, recurrent_numpy
+
+rng = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("together", [None, recurrent_numpy.with_products(2)], ids=["apart", "together"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("samples", [0, 1, 2, 5])
+@pytest.mark.parametrize("name", CASES)
+def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
+    """Eleven steps, more than are prepared at a time; five samples on two cores."""
+    monkeypatch.setattr(recurrent_numpy, "SHARED", 1)
+    monkeypatch.setattr(cores, "CORES", 2)
+    monkeypatch.setattr(recurrent_numpy, "together", lambda: together)
+    given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]
+    mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
+    shared = recurrent_numpy.table[name]
+    (y, saved), (y_shared, saved_shared) = (k.forward(np, *given, mask, *more) for k in (kernel, shared))
+    g, wanted = rng.standard_normal(y.shape), (True,) * len(given)
+    np.testing.assert_allclose(y_shared, y, atol=1e-14)
+    for a, b in zip(shared.backward(np, g, saved_shared, wanted, mask, *more), kernel.backward(np, g, saved, wanted, mask, *more),
+                    strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-13)
+
+
+@pytest.mark.parametrize("B, H", [(3, 8), (20, 128), (80, 256)], ids=["one core", "products", "samples"])
+@pytest.mark.parametrize("openmp", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_every_way_is_right_in_float32(name, openmp, B, H, monkeypatch):
+    if not openmp:
+        monkeypatch.setattr(mkl, "openmp", lambda: None)
+    given = [(x / 4).astype(np.float32) for x in inputs(name, 10, B, H)]
+    given[1] /= np.float32(H**0.5)
+    more, wide = CASES[name][1], [x.astype(np.float64) for x in given]
+    y, saved = recurrent_numpy.table[name].forward(np, *given, None, *more)
+    expected, wide_saved = recurrent_kernels.table[name].forward(np, *wide, None, *more)
+    np.testing.assert_allclose(y, expected, atol=2e-6)
+    g, wanted = rng.standard_normal(y.shape, np.float32), (True,) * len(given)
+    ours = recurrent_numpy.table[name].backward(np, g, saved, wanted, None, *more)
+    theirs = recurrent_kernels.table[name].backward(np, g.astype(np.float64), wide_saved, wanted, None, *more)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, atol=3e-6 * max(1, np.abs(b).max()))
+
+
+def test_a_weight_that_does_not_fit_is_refused():
+    gates, weight, states = (np.zeros(shape, np.float32) for shape in ((3, 40, 768), (800, 256), (40, 256)))
+    with pytest.raises(ValueError, match="mismatch"):
+        recurrent_numpy.table["gru"].forward(np, gates, weight, None, states, None)
