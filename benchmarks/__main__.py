@@ -39,14 +39,17 @@ def main() -> None:
     if asked.save:
         file = Path(__file__).parent / "results" / f"{datetime.date.today()}.md"
         file.parent.mkdir(exist_ok=True)
-        file.write_text(f"# {datetime.date.today()}\n\n{text}\n")
+        before = file.read_text() if file.exists() else f"# {datetime.date.today()}\n"
+        file.write_text(f"{before}\n{text}\n")
 
 
 def description(threads: int) -> str:
     """The machine, what else it was doing, and the versions."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    packages = ", ".join(filter(None, map(installed, ("numpy", "torch", "transformers", "jax", "autograd", "tinygrad"))))
+    from minigrad.backend import mkl  # (not above: torch's process imports this file too)
+    names = "numpy", *(["mkl"] if mkl.path() else []), "torch", "transformers", "jax", "autograd", "tinygrad"
+    packages = ", ".join(filter(None, map(installed, names)))
     load = os.getloadavg()[0]
     busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."
     return (f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "

@@ -10,11 +10,12 @@ import numpy as np
 from .. import __version__
 from . import cupy as gpu
 from . import mkl
-from .blas import get_blas_threads
 from .cores import CORES
 
 # What each extra is for, and the packages it brings, as pip calls them.
 EXTRAS = {
+    "cuda12": ("GPUs whose driver is for CUDA 12", ["cupy-cuda12x"]),
+    "cuda13": ("GPUs whose driver is for CUDA 13", ["cupy-cuda13x"]),
     "text": ("tokenisers of pretrained models", ["tokenizers"]),
     "vision": ("photographs for models of pictures", ["pillow"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
@@ -38,10 +39,10 @@ def report() -> str:
 def cpu() -> str:
     """The backend that is always there."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{blas['name']} {blas['version']}"
     limits = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
-    return (f"NumPy {np.__version__}, {blas['name']} {blas['version']} with {get_blas_threads()} threads, {CORES} of "
-            f"{os.cpu_count()} cores{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}"
-            f"{'; products by MKL' if mkl.path() else ''}")
+    return (f"NumPy {np.__version__}, products by {products}, {CORES} threads on {os.cpu_count()} cores"
+            f"{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}")
 
 
 def cuda() -> list[str]:

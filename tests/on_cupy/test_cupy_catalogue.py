@@ -23,10 +23,14 @@ def test_what_an_op_means(row):
         assert_same(run(row, "f4", "cuda", second), run(row, "f4", "cpu", second), 2e-5)
 
 
-@pytest.mark.parametrize(("row", "table"), [pytest.param(p.values[0], table, id=f"{p.id}-{name}")
-                                            for name, table in (("installed", INSTALLED), ("replaced", REPLACED))
-                                            for p in kernel_rows(table)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("f8", 1e-12), ("f4", 1e-5), ("f2", 1e-2)])
+def kernel_cases():
+    for dtype, tolerance in (("f8", 1e-12), ("f4", 1e-5), ("f2", 1e-2), ("bfloat16", 6e-2)):
+        for name, table in (("installed", INSTALLED), ("replaced", REPLACED)):
+            if (dtype, name) != ("bfloat16", "replaced"):    # CuPy's own products and sums do not know it
+                yield from (pytest.param(p.values[0], table, dtype, tolerance, id=f"{dtype}-{p.id}-{name}") for p in kernel_rows(table))
+
+
+@pytest.mark.parametrize(("row", "table", "dtype", "tolerance"), kernel_cases())
 def test_a_kernel_is_what_the_op_means(row, table, dtype, tolerance):
     with only("cuda", table), only("cpu", {}):
         assert_same(run(row, dtype, "cuda"), run(row, dtype, "cpu"), tolerance)

@@ -67,7 +67,6 @@ LARGE = [                                       # more than a block has threads,
     attention(heads(40, 80), heads(66, 80), heads(66, 128), rng.random((2, 1, 40, 66)) < 0.5, p=0.2),
     attention(heads(65, 32), heads(64, 32), heads(64, 32), R(65, 64)),
     attention(R(2, 2, 3, 5, 4), R(2, 2, 3, 6, 4), R(2, 2, 3, 6, 4), R(2, 1, 1, 5, 6)),
-    attention(R(65600, 1, 2), R(65600, 1, 2), R(65600, 1, 2)),                 # more than an axis of a grid may have
     ("embedding", (R(7, 30),), (np.repeat([0, 3, 5], [200, 1, 68]),)),         # runs over many chunks
     ("embedding", (R(3, 30),), (np.repeat([1, 2], [64, 32]),)),
 ]
@@ -319,6 +318,24 @@ def test_labels_and_ids_out_of_range_touch_nothing():
     cuda_kernels.table["cross_entropy"].backward(xp, loss, saved, (True,), labels, None, -100, 0.0, "none")
     gw, = cuda_kernels.table["embedding"].backward(xp, xp.ones((3, 2), "f4"), (4, 2), (True,), labels)
     assert gw.sum(1).tolist() == [0, 2, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(1, 70000, 100, 2), (70000, 3, 100, 2)])
+def test_attention_of_very_many_heads_fits_into_a_grid(shape, monkeypatch):
+    """Its second and third axis end at 65535.  (To run so many blocks would take a simulation minutes.)"""
+    grids, q = [], xp.broadcast_to(xp.zeros((), "f4"), shape)
+    monkeypatch.setattr(cuda_attention, "kernel", lambda *_, **__: Launch(grids))
+    cuda_attention._run("attention", np.zeros((), cuda_attention.CALL), q, q, shape[2], tiles=2, squares=1)
+    assert grids == [(2 * shape[0] * shape[1],)]
+
+
+class Launch:
+    """In place of a kernel, remembers grids."""
+    def __init__(self, grids):
+        self.grids = grids
+
+    def __call__(self, grid, *given, **options):
+        self.grids.append(grid)
 
 
 @pytest.mark.skipif(not SIMULATED or "CUPY_SIM_ASAN" in os.environ, reason="of the simulation")
