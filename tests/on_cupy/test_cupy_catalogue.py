@@ -27,7 +27,8 @@ def kernel_cases():
     for dtype, tolerance in (("f8", 1e-12), ("f4", 1e-5), ("f2", 1e-2), ("bfloat16", 6e-2)):
         for name, table in (("installed", INSTALLED), ("replaced", REPLACED)):
             if (dtype, name) != ("bfloat16", "replaced"):    # CuPy's own products and sums do not know it
-                yield from (pytest.param(p.values[0], table, dtype, tolerance, id=f"{dtype}-{p.id}-{name}") for p in kernel_rows(table))
+                for p in kernel_rows(table):
+                    yield pytest.param(p.values[0], table, dtype, tolerance, id=f"{dtype}-{p.id}-{name}")
 
 
 @pytest.mark.parametrize(("row", "table", "dtype", "tolerance"), kernel_cases())
