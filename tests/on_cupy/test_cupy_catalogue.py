@@ -31,7 +31,7 @@ def kernel_cases():
                     yield pytest.param(p.values[0], table, dtype, tolerance, id=f"{dtype}-{p.id}-{name}")
 
 
-@pytest.mark.parametrize(("row", "table", "dtype", "tolerance"), kernel_cases())
+@pytest.mark.parametrize(("row", "table", "dtype", "tolerance"), [*kernel_cases()])
 def test_a_kernel_is_what_the_op_means(row, table, dtype, tolerance):
     with only("cuda", table), only("cpu", {}):
         assert_same(run(row, dtype, "cuda"), run(row, dtype, "cpu"), tolerance)
