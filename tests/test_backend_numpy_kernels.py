@@ -17,6 +17,7 @@ def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
     monkeypatch.setattr(cores, "CORES", request.param)
     monkeypatch.setattr(cores, "PIECE", 700)
+    monkeypatch.setattr(cores, "SHARED", 1400)
     monkeypatch.setattr(numpy_kernels, "PRODUCT", 100)
     cores._helpers.cache_clear()
     yield

@@ -40,6 +40,7 @@ def with_and_without(call, *inputs):
 @pytest.fixture(params=[12, 1 << 17])
 def piece(request, monkeypatch):
     monkeypatch.setattr(cores, "PIECE", request.param)
+    monkeypatch.setattr(cores, "SHARED", request.param)
 
 
 @pytest.mark.usefixtures("piece")

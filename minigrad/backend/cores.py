@@ -13,7 +13,8 @@ import numpy as np
 
 from .blas import get_blas_threads, set_blas_threads
 
-PIECE = 1 << 17                                 # entries worked on at a time: three such arrays of float32 fit in a core's cache
+PIECE = 3 << 16                                 # entries worked on at a time: two such arrays of float32 fit in a core's cache
+SHARED = 1 << 18                                # entries that take longer to compute than to share out
 
 
 def _cores() -> int:
@@ -114,12 +115,9 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
 
 
 def cuts(count: int, size: int) -> list[slice]:
-    """Where to cut `count` things that have `size` entries together: into pieces of about PIECE, as many for each core.
-
-    What is less than two of them is quicker done than shared out.
-    """
-    pieces = -(-size // PIECE) if size >= 2 * PIECE else 1
-    step = max(1, -(-count // (pieces + -pieces % CORES if pieces > 1 else 1)))
+    """Where to cut `count` things that have `size` entries together: into pieces of about PIECE, as many for each core."""
+    pieces = -(-size // PIECE) if size >= SHARED else 1
+    step = max(1, -(-count // (pieces + -pieces % CORES if size >= SHARED else 1)))
     return [slice(i, i + step) for i in range(0, count, step)]
 
 

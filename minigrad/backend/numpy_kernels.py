@@ -359,6 +359,9 @@ def _tiles(shape, is_causal):
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
     axis = next((i for i in range(len(lead)) if math.prod(lead[i + 1:]) * step * S <= cores.PIECE), len(lead) - 1)
     some = max(1, cores.PIECE // (math.prod(lead[axis + 1:]) * step * S))
+    pieces = -(-lead[axis] // some)
+    if math.prod(shape) >= cores.SHARED:        # as many for each core
+        some = max(1, -(-lead[axis] // (pieces + -pieces % cores.CORES)))
     heads = [(*first, slice(i, i + some)) for first in np.ndindex(*lead[:axis]) for i in range(0, lead[axis], some)]
     return heads, blocks
 
@@ -451,7 +454,7 @@ def at_once(step):
 
 def _share_all(work, pieces):
     """[work(piece) for piece in pieces], tuples of arrays; where these are few entries in all, on this thread."""
-    if sum(piece[0].size for piece in pieces) < cores.PIECE:
+    if sum(piece[0].size for piece in pieces) < cores.SHARED:
         return [work(piece) for piece in pieces]
     return share(work, pieces)
 

@@ -16,9 +16,8 @@ from .numpy_kernels import flat
 
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
-    """[work(some of the channels)] of x (N, C, places), about cores.PIECE entries at a time."""
-    step = max(1, cores.PIECE * x.shape[1] // max(1, x.size))
-    return share(work, [slice(i, i + step) for i in range(0, x.shape[1], step)])
+    """[work(some of the channels)] of x (N, C, places)."""
+    return share(work, cuts(x.shape[1], x.size))
 
 
 def in_order(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -108,7 +107,7 @@ def per_channel_backward(xp, g, saved, wanted):
 
 
 def relu_forward(xp, x):
-    if x.size <= cores.PIECE:
+    if x.size < cores.SHARED:
         y = np.maximum(x, 0)
     else:
         y = np.empty(x.shape, x.dtype)
