@@ -125,9 +125,9 @@ class _Op:
                 arrays.append(_bare(x))
             bit += bit
         if not tensors and not any(hasattr(a, "dtype") for a in arrays):       # numbers alone: NumPy's stay NumPy's
-            numpy = any(isinstance(x, np.generic) for x in inputs)
+            numpy, some = any(isinstance(x, np.generic) for x in inputs), any(x is not None for x in inputs)
             try:
-                return self.run(tuple(x if x is None else np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
+                return self.run(tuple(x if x is None and some else np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
             except TypeError as error:
                 raise explained(error, self, inputs, arrays, options) from error
         place = backend.home(arrays)

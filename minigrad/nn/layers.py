@@ -25,8 +25,8 @@ class Linear(Module):
         self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))
         self.bias = Parameter(init.uniform_(init.empty(out_features), -bound, bound, rng=rng)) if bias else None
 
-    def forward(self, x: Any, add_bias: bool = True) -> Any:
-        return F.linear(x, self.weight, self.bias if add_bias else None)
+    def forward(self, x: Any) -> Any:
+        return F.linear(x, self.weight, self.bias)
 
 
 def gelu_tanh(x: Any, bias: Any = None) -> Any:
@@ -37,7 +37,7 @@ def gelu_tanh(x: Any, bias: Any = None) -> Any:
 def activated(layer: Module, activation: Callable, x: Any) -> Any:
     """activation(layer(x)), where GELU adds a Linear's bias itself: not if the layer is another, or got another `forward`."""
     if activation in (F.gelu, gelu_tanh) and type(layer) is Linear and "forward" not in vars(layer):
-        return activation(layer(x, add_bias=False), bias=layer.bias)
+        return activation(F.linear(x, layer.weight), bias=layer.bias)
     return activation(layer(x))
 
 
