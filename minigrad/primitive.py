@@ -125,9 +125,10 @@ class _Op:
                 arrays.append(_bare(x))
             bit += bit
         if not tensors and not any(hasattr(a, "dtype") for a in arrays):       # numbers alone: NumPy's stay NumPy's
-            numpy, some = any(isinstance(x, np.generic) for x in inputs), any(x is not None for x in inputs)
+            make = np.asarray if any(isinstance(x, np.generic) for x in inputs) else Tensor
+            some = any(x is not None for x in inputs)        # an input may be left out, but not all of them
             try:
-                return self.run(tuple(x if x is None and some else np.asarray(x) if numpy else Tensor(x) for x in inputs), options)
+                return self.run(tuple(x if x is None and some else make(x) for x in inputs), options)
             except TypeError as error:
                 raise explained(error, self, inputs, arrays, options) from error
         place = backend.home(arrays)
