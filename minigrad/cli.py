@@ -5,6 +5,7 @@ Nothing is decided here: an option is an argument of a function in `minigrad.tra
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from argparse import ArgumentParser, Namespace
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0
+    except BrokenPipeError:                     # whoever was to read has seen enough: minigrad doctor | head -1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, ImportError) as error:
         print(f"minigrad: error: {as_typed(' '.join(str(error).split()))}", file=sys.stderr)
         return 2

@@ -112,6 +112,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 def _normalized(name, x, normalized_shape, *parameters):
     """x in a floating dtype, and how many of its last axes are normalised, once it is known that their sizes are as said."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    x = x if hasattr(x, "shape") else as_array(x)
     if tuple(x.shape[-len(shape):]) != shape:
         raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
     for p in parameters:

@@ -41,7 +41,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing={label_smoothing} is not a share of the target: give 0 to 1")
-    given = as_array(target)
+    given, input = as_array(target), input if hasattr(input, "shape") else as_array(input)
     if is_float(given.dtype) and len(given.shape) > 1 and given.shape == input.shape:
         weight = None if weight is None else _class_weight("cross_entropy", weight, input)
         log_p, target = ops.log_softmax(input, 1), _beside(input, target)

@@ -300,7 +300,7 @@ class _Fused:
     def add(self, saved: tuple, g: Any, total: Any) -> bool:
         """Add the only parent's gradient to `total`, in place, instead of making it; False if the kernel cannot."""
         _, kernel, xp, fused, options = saved
-        if kernel.add is None or g.dtype is not total.dtype:
+        if kernel.add is None or g.dtype is not total.dtype or isinstance(total, np.generic):
             return False
         kernel.add(xp, total, g, fused, *options)
         return True

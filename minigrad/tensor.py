@@ -450,7 +450,7 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
             if node.hooks:
                 g = _hooked(node, g)
             if node in wanted if wanted is not None else node.step is None:
-                arrived[node] = g if create_graph else wrap(g if node in ours else _own(g, node), None)
+                arrived[node] = g if create_graph else wrap(g if node in ours and not node.hooks else _own(g, node), None)
                 if not beyond:
                     continue
             if node.step is None or node.order >= oldest:

@@ -46,6 +46,18 @@ def test_shapes_that_do_not_fit_are_refused(shapes):
         blas.gemm(*(np.ones(shape, "f4") for shape in shapes))
 
 
+def test_rows_that_are_no_whole_numbers_apart_are_numpys():
+    records = np.zeros(30, [("a", "f4", (20,)), ("b", "u1")])
+    records["a"] = lying(30, 20, "in order")
+    a, b, out = records["a"], lying(20, 5, "in order"), np.empty((30, 5), "f4")
+    expected = np.array(a) @ b
+    blas.gemm(a, b, out)
+    np.testing.assert_array_equal(out, expected)
+    into = np.zeros(30, [("a", "f4", (5,)), ("b", "u1")])
+    blas.gemm(np.array(a), b, into["a"])
+    np.testing.assert_array_equal(into["a"], expected)
+
+
 @pytest.mark.parametrize("dtype", ["f8", "f2", "i8"])
 def test_other_dtypes(dtype):
     a, b, out = (lying(3, 3, "in order").astype(dtype) for _ in range(3))
@@ -59,10 +71,10 @@ def test_other_dtypes(dtype):
 def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library, threads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIGRAD_BLAS", library)
-        mkl.function.cache_clear()
+        mkl.function.cache_clear(), mkl.on_this_thread.cache_clear()
         weight = lying(k, n, first).astype(dtype)
         product = blas.times(weight, m, threads if mkl.openmp() else 1)
         for kind in (dtype, dtype, "f8"):
             a, out = lying(m, k, second).astype(kind), np.empty((2 * m, n), kind)[::2]
             np.testing.assert_array_equal(product(a, out), a @ weight)
-    mkl.function.cache_clear()
+    mkl.function.cache_clear(), mkl.on_this_thread.cache_clear()

@@ -71,6 +71,23 @@ def test_an_interrupt_at_any_moment_leaves_the_next_call_right(some_cores):
     assert interrupted == 200 and get_blas_threads() == threads
 
 
+def test_an_error_is_told_when_all_have_stopped(monkeypatch):
+    monkeypatch.setattr(cores, "CORES", 4)
+    cores._helpers.cache_clear()
+    working = []
+
+    def work(i):
+        working.append(i)
+        time.sleep(0.02 * (i + 1))
+        working.remove(i)
+        if i in (1, 2):
+            raise MemoryError
+    with pytest.raises(MemoryError):
+        share(work, range(4))
+    cores._helpers.cache_clear()
+    assert working == []
+
+
 def test_what_was_worked_on_is_let_go(some_cores):
     for _ in range(50):
         x = np.zeros(8)

@@ -1,5 +1,7 @@
 """MKL: found where pip puts it, left alone where it is not wanted, and right."""
 import math
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -13,10 +15,10 @@ here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip 
 @pytest.fixture
 def fresh():
     """What is remembered of MKL forgotten, before and after."""
-    for remembered in (mkl.function, mkl.openmp, blas._product):
+    for remembered in (mkl.function, mkl.on_this_thread, mkl.openmp, blas._product):
         remembered.cache_clear()
     yield
-    for remembered in (mkl.function, mkl.openmp, blas._product):
+    for remembered in (mkl.function, mkl.on_this_thread, mkl.openmp, blas._product):
         remembered.cache_clear()
 
 
@@ -68,6 +70,15 @@ def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
     x = np.linspace(-9, 9, 5000, dtype="f4")
     y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
     np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=1e-9)
+
+
+@here
+def test_torch_that_comes_later_keeps_its_threads():
+    code = ("import numpy as np; from minigrad import functional as F; x = np.ones((600, 600), 'f4'); F.gelu(F.linear(x, x));"
+            "import torch; import os; assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()")
+    pytest.importorskip("torch")
+    environment = {name: value for name, value in os.environ.items() if name not in ("MINIGRAD_BLAS", "OMP_NUM_THREADS")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def exact_gelu(x):

@@ -51,6 +51,9 @@ def test_agrees_on_what_does_not_lie_in_order(case, small_pieces):
     y = kernels.table[op].forward(np, *inputs, *options)[0]
     agrees(op, apart, options)
     agrees(op, inputs, options, g=np.broadcast_to(np.float32(0.5), np.shape(y)))
+    agrees(op, inputs, options, g=np.asfortranarray(rng.standard_normal(np.shape(y), np.float32)))
+    turned = [x if x is None else np.asfortranarray(x) for x in inputs]
+    agrees(op, turned, options)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
@@ -73,6 +76,12 @@ def test_what_is_not_wanted_is_none(op, wanted):
     everything = cpu.kernels[op].backward(np, y, saved, (True,) * len(inputs), *options)
     for gx, want, complete in zip(cpu.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
         assert np.array_equal(gx, complete) if want else gx is None
+
+
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+def test_large_sums_of_what_lies_in_any_order(orders):
+    a, b = (np.asarray(rng.standard_normal((600, 700), np.float32), order=order) for order in orders)
+    np.testing.assert_array_equal(cpu.kernels["plus"](np, a, b), a + b)
 
 
 def test_empty_inputs():

@@ -398,6 +398,26 @@ def test_methods_are_their_ops():
     np.testing.assert_array_equal(abs(-x).numpy(), mg.abs(x).numpy())
 
 
+def test_a_gradient_that_a_hook_has_seen_or_given_is_not_written_into():
+    constant, kept = Tensor([1.0, 1, 1]), []
+    x, y = (Tensor([1.0, 2, 3], requires_grad=True) for _ in range(2))
+    for leaf in (x, y):
+        leaf.register_hook(lambda g: kept.append(g))
+        leaf.register_hook(lambda g: constant)
+    for _ in range(3):
+        (x * 2 + y * 3).sum().backward()
+    assert constant.tolist() == [1, 1, 1] and x.grad.tolist() == y.grad.tolist() == [3, 3, 3]
+    assert sorted(g.tolist()[0] for g in kept) == [2] * 3 + [3] * 3
+    x.grad.data[0] = 9
+    assert y.grad.tolist() == [3, 3, 3]
+
+
+def test_the_gradient_of_a_single_number_that_is_indexed_and_used():
+    x = Tensor(3.0, requires_grad=True)
+    (x[None].sum() + x * 2).backward()
+    assert x.grad.item() == 3
+
+
 def test_a_hook_sees_the_whole_gradient_and_may_put_another_in_its_place():
     x, seen = leaf(1.0, 2.0), []
     h = x * 2

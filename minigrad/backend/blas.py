@@ -43,14 +43,14 @@ def _product() -> Callable | None:
     if _numpys_product is None:
         return None
     _numpys_product.argtypes, _numpys_product.restype = _arguments(_integer), None
-    return mkl.function("cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
+    return mkl.on_this_thread("cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
 
 
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:
     """The product of two matrices into `out`, or added to what is there."""
     product, one, other = _product(), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
-    if product and one and other and fits and out.dtype is F4 and out.strides[1] == 4:
+    if product and one and other and fits and out.dtype is F4 and out.strides[1] == 4 and not out.strides[0] & 3:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
     elif add:
@@ -62,7 +62,7 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> No
 def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     """How a matrix in float32 lies, where, and how far apart its rows are (or its columns); None if BLAS cannot read it."""
     rows, columns = a.strides
-    if a.dtype is not F4 or not a.size:
+    if a.dtype is not F4 or not a.size or (rows | columns) & 3:                # (a field of records may lie at any byte)
         return None
     if columns == 4 and rows >= 4 * a.shape[1]:
         return PLAIN, a.ctypes.data, rows >> 2

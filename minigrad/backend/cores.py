@@ -26,6 +26,7 @@ def _cores() -> int:
 
 CORES = _cores()
 _sharing: list = []                              # whoever shares out work; the first one has the cores
+_blas_threads = 1                               # how many BLAS had before that
 
 
 class Helper:
@@ -55,13 +56,13 @@ class Job:
             self.error = error
         self.done.release()
 
-    def wait(self) -> None:
+    def wait(self) -> BaseException | None:
+        """Until it is done; the error, if there was one."""
         try:
             self.helper.jobs.get_nowait()       # it has not begun, and nothing is left to do
         except Empty:
             self.done.acquire()
-        if self.error is not None:
-            raise self.error
+        return self.error
 
 
 @functools.cache
@@ -70,6 +71,8 @@ def _helpers() -> list[Helper]:
 
 
 def _after_fork() -> None:                      # threads do not survive a fork
+    if _sharing:
+        set_blas_threads(_blas_threads)
     _sharing.clear()
     _helpers.cache_clear()
 
@@ -91,24 +94,26 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
         with np.errstate(all="ignore"):
             for i, piece in queue:
                 results[i] = work(piece)
-    me, blas_threads = object(), None
+    global _blas_threads
+    me, mine = object(), False
     try:                                        # Ctrl-C may come at any line, and must leave all as it was
         _sharing.append(me)
         if _sharing[0] is not me:               # the cores are busy with the pieces of another thread
             drain()
             return results
-        blas_threads = get_blas_threads()
+        _blas_threads, mine = get_blas_threads(), True
         set_blas_threads(1)
         jobs = [Job(helper, drain) for helper in _helpers()[:len(pieces) - 1]] if len(pieces) > 1 else ()
         try:
             drain()
         finally:
-            for job in jobs:
-                job.wait()
+            errors = [job.wait() for job in jobs]            # all of them, before anybody hears of one
+        for error in filter(None, errors):
+            raise error
     finally:
         try:
-            if blas_threads is not None:
-                set_blas_threads(blas_threads)
+            if mine:
+                set_blas_threads(_blas_threads)
         finally:
             _sharing.remove(me)
     return results

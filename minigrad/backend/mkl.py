@@ -50,7 +50,6 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
     try:
         library = ctypes.CDLL(str(file))
         library.MKL_Set_Threading_Layer(BY_OPENMP if openmp() is not None else SEQUENTIAL)
-        library.MKL_Set_Num_Threads(1)
         found = getattr(library, name)
     except (OSError, AttributeError):
         return None
@@ -58,9 +57,30 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
     return found
 
 
+def _use() -> Callable[[int], int]:
+    """Sets how many threads MKL has for what this thread calls; gives the number before.  (That of the process torch has too.)"""
+    return function("MKL_Set_Num_Threads_Local", ctypes.c_int, result=ctypes.c_int)
+
+
+@functools.cache
+def on_this_thread(name: str, *argtypes: type) -> Callable[..., None] | None:
+    """A function of the library that computes on the thread that calls it, and returns nothing."""
+    found, use = function(name, *argtypes), _use()
+    if found is None:
+        return None
+
+    def call(*arguments):
+        before = use(1)
+        try:
+            found(*arguments)
+        finally:
+            use(before)
+    return call
+
+
 def of_array(name: str) -> Callable[..., None] | None:
     """A function of an array (MKL's vector mathematics): f(how many, where they are, where to put the results)."""
-    return function(name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    return on_this_thread(name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 def times(weight: np.ndarray, lies: tuple[int, int, int], rows: int, threads: int) -> Callable | None:
@@ -74,24 +94,25 @@ def times(weight: np.ndarray, lies: tuple[int, int, int], rows: int, threads: in
         return None
     pack = function("cblas_sgemm_pack", *[integer] * 6, number, array, integer, array)
     compute = function("cblas_sgemm_compute", *[integer] * 6, array, integer, array, integer, number, array, integer)
-    use = function("MKL_Set_Num_Threads_Local", integer, result=integer)
+    use = _use()
     (inner, columns), (order, where, apart) = weight.shape, lies
-    use(threads)                                # it is laid down for so many
+    before = use(threads)                       # it is laid down for so many
     packed = np.empty(size(SECOND, rows, columns, inner), np.uint8)
     pack(ROW_MAJOR, SECOND, order, rows, columns, inner, 1.0, where, apart, packed.ctypes.data)
-    use(1)
+    use(before)
     if threads > 1:
         openmp().kmp_set_blocktime(1)           # how many ms its threads stay awake, which then keep ours from the cores
 
     def product(a, out):
         fits = a.shape == (rows, inner) and out.shape == (rows, columns)       # a C library would not notice
-        if not (fits and a.dtype is out.dtype is F4 and a.strides[1] == out.strides[1] == 4):
+        if not (fits and a.dtype is out.dtype is F4 and a.strides[1] == out.strides[1] == 4
+                and not (a.strides[0] | out.strides[0]) & 3):
             return np.matmul(a, weight, out=out)
-        use(threads)
+        before = use(threads)
         try:
             compute(ROW_MAJOR, PLAIN, PACKED, rows, columns, inner, a.ctypes.data, a.strides[0] >> 2, packed.ctypes.data, columns,
                     0.0, out.ctypes.data, out.strides[0] >> 2)
         finally:
-            use(1)
+            use(before)
         return out
     return product

@@ -53,7 +53,7 @@ def do(*works: list[Callable[[], Any]]) -> None:
 
 
 def linear_forward(xp, x, weight, bias):
-    y = np.empty((*x.shape[:-1], len(weight)), x.dtype)
+    y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), (x_rows,) = rows(y), rows(x)
     if len(x_rows) > FEW:
         do(product(x_rows, weight.T, into, bias))
@@ -267,7 +267,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
 
 def dropout_forward(xp, x, keep, p):
-    y = np.empty_like(x)
+    y = np.empty(x.shape, x.dtype)              # (empty_like would lie as a gradient does, perhaps transposed)
 
     def work(x, keep, y):
         np.multiply(keep, 1 / (1 - p), out=y, dtype=np.float32)
@@ -474,6 +474,8 @@ def scale(xp, arrays, factor):
 
 def plus(xp, a, b):
     """a + b of two large arrays of one shape: an equal part on each core, for it is memory that takes the time."""
+    if not a.flags.c_contiguous or not b.flags.c_contiguous:
+        return a + b
     y = np.empty_like(a)
     x, more, out = flat(a, b, y)
     step = -(-x.size // cores.CORES)

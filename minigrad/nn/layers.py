@@ -20,6 +20,8 @@ class Linear(Module):
     `weight` is (out_features, in_features); it and `bias` are first drawn uniformly from ±1/√in_features.
     """
     def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: init.Rng = None):
+        if in_features < 0 or out_features < 0:
+            raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 or more")
         self.in_features, self.out_features = in_features, out_features
         bound, rng = 1 / math.sqrt(in_features) if in_features else 0.0, init.generator(rng)
         self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))

@@ -4,6 +4,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..primitive import definition, primitive
 from ..tensor import Tensor
 from .reduce import sum
@@ -32,7 +34,16 @@ _matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """y = x Wᵀ + b over the last axis of x, with W stored (out, in)."""
+    """y = x Wᵀ + b over the last axis of x, with W stored (out, in).
+
+    Raises:
+        ValueError: x has no axis, or not in numbers along the last one; or the bias is not (out,).
+    """
+    size = np.shape(weight)
+    if not np.shape(x):
+        raise ValueError(f"linear: a weight of {size} (out, in) multiplies an axis of {size[-1]}, but x is a single number")
+    if bias is not None and np.shape(bias) != size[:1]:
+        raise ValueError(f"linear: a weight of {size} (out, in) takes a bias of {size[:1]}, but it has {np.shape(bias)}")
     return _linear(x, weight, bias)
 
 
