@@ -33,7 +33,7 @@ def test_gemm_is_matmul(m, k, n, first, second, third, add):
 
 @pytest.mark.parametrize("add", [False, True])
 def test_without_a_blas_it_can_call_numpy_answers(add, monkeypatch):
-    monkeypatch.setattr(blas, "_product", lambda: None)
+    monkeypatch.setattr(blas, "_product", lambda threads: None)
     a, b, out = lying(3, 4, "in order"), lying(4, 5, "in order"), lying(3, 5, "in order")
     expected = a @ b + out * add
     blas.gemm(a, b, out, add)
@@ -71,10 +71,10 @@ def test_other_dtypes(dtype):
 def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library, threads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIGRAD_BLAS", library)
-        mkl.function.cache_clear(), mkl.on_this_thread.cache_clear()
+        mkl.function.cache_clear(), mkl.on_threads.cache_clear()
         weight = lying(k, n, first).astype(dtype)
-        product = blas.times(weight, m, threads if mkl.openmp() else 1)
+        product = blas.times(weight, m, threads if mkl.tbb() else 1)
         for kind in (dtype, dtype, "f8"):
             a, out = lying(m, k, second).astype(kind), np.empty((2 * m, n), kind)[::2]
             np.testing.assert_array_equal(product(a, out), a @ weight)
-    mkl.function.cache_clear(), mkl.on_this_thread.cache_clear()
+    mkl.function.cache_clear(), mkl.on_threads.cache_clear()

@@ -15,10 +15,10 @@ here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip 
 @pytest.fixture
 def fresh():
     """What is remembered of MKL forgotten, before and after."""
-    for remembered in (mkl.function, mkl.on_this_thread, mkl.openmp, blas._product):
+    for remembered in (mkl.function, mkl.on_threads, mkl.tbb, blas._product):
         remembered.cache_clear()
     yield
-    for remembered in (mkl.function, mkl.on_this_thread, mkl.openmp, blas._product):
+    for remembered in (mkl.function, mkl.on_threads, mkl.tbb, blas._product):
         remembered.cache_clear()
 
 
@@ -37,7 +37,7 @@ def test_it_is_found_where_pip_puts_it(tmp_path, monkeypatch):
 def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
     assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
-    assert mkl.openmp() is None and recurrent_numpy.together() is None
+    assert mkl.tbb() is None and recurrent_numpy.together() is None
     x = np.linspace(-9, 9, 5000, dtype="f4")
     y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
     np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=3e-8)
@@ -48,7 +48,7 @@ def test_what_is_damaged_counts_as_not_installed(tmp_path, monkeypatch, fresh):
     monkeypatch.delenv("MINIGRAD_BLAS", raising=False)
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libmkl_rt.so.2").write_bytes(b"no library")
-    assert mkl.path() is not None and mkl.function("cblas_sgemm") is None and mkl.openmp() is None
+    assert mkl.path() is not None and mkl.function("cblas_sgemm") is None and mkl.tbb() is None
     assert recurrent_numpy.together() is None
 
 

@@ -29,11 +29,11 @@ def test_samples_in_parts_are_samples_together(name, samples, masked, together, 
 
 
 @pytest.mark.parametrize("B, H", [(3, 8), (20, 128), (80, 256)], ids=["one core", "products", "samples"])
-@pytest.mark.parametrize("openmp", [True, False])
+@pytest.mark.parametrize("tbb", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_every_way_is_right_in_float32(name, openmp, B, H, monkeypatch):
-    if not openmp:
-        monkeypatch.setattr(mkl, "openmp", lambda: None)
+def test_every_way_is_right_in_float32(name, tbb, B, H, monkeypatch):
+    if not tbb:
+        monkeypatch.setattr(mkl, "tbb", lambda: None)
     given = [(x / 4).astype(np.float32) for x in inputs(name, 10, B, H)]
     given[1] /= np.float32(H**0.5)
     more, wide = CASES[name][1], [x.astype(np.float64) for x in given]

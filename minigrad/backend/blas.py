@@ -11,7 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from . import mkl
-from .mkl import F4, PLAIN, ROW_MAJOR, TRANSPOSED
+
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
+F4 = np.dtype(np.float32)
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
@@ -38,17 +40,17 @@ def _arguments(size: type) -> list[type]:
 
 
 @functools.cache
-def _product() -> Callable | None:
-    """CBLAS's sgemm; None if there is none to be had."""
+def _product(threads: int = 1) -> Callable | None:
+    """CBLAS's sgemm, on so many threads if MKL has it; None if there is none to be had."""
     if _numpys_product is None:
         return None
     _numpys_product.argtypes, _numpys_product.restype = _arguments(_integer), None
-    return mkl.on_this_thread("cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
+    return mkl.on_threads(threads, "cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
 
 
-def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:
-    """The product of two matrices into `out`, or added to what is there."""
-    product, one, other = _product(), _layout(a), _layout(b)
+def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threads: int = 1) -> None:
+    """The product of two matrices into `out`, or added to what is there; on more threads than one only by MKL, if it can."""
+    product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
     if product and one and other and fits and out.dtype is F4 and out.strides[1] == 4 and not out.strides[0] & 3:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
@@ -77,13 +79,16 @@ FEW = 10**6                                     # multiplications for which Open
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and again.
 
-    MKL can prepare the weight for that.  For OpenBLAS it is cut into columns, few enough for it to multiply as they lie; else
-    it copies all of it every time.
+    For OpenBLAS the weight is cut into columns, few enough for it to multiply as they lie; else it copies all of it every time.
+    More threads than one are MKL's.
     """
-    lies = _layout(weight) if rows else None
-    by_mkl = mkl.times(weight, lies, rows, threads) if lies else None
-    if by_mkl is not None:
-        return by_mkl
+    if threads > 1:
+        weight = np.ascontiguousarray(weight)
+
+        def on_threads(a, out):
+            gemm(a, weight, out, threads=threads)
+            return out
+        return on_threads
     inner, columns = weight.shape
     most = min(max(32, (1 << 14) // max(1, inner)), FEW // max(1, rows * inner))
     few = next((n for n in range(most, 15, -1) if columns % n == 0), columns)

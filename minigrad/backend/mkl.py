@@ -14,9 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-BY_OPENMP, SEQUENTIAL = 0, 1                    # MKL's names for what shares out a product: Intel's OpenMP, or nothing
-ROW_MAJOR, PLAIN, TRANSPOSED, PACKED, SECOND = 101, 111, 112, 151, 162         # CBLAS's names: how matrices lie; which of two
-F4 = np.dtype(np.float32)
+SEQUENTIAL, BY_TBB = 1, 4                       # MKL's names for what shares out a product: nothing, or tbb
 
 
 def path() -> Path | None:
@@ -29,12 +27,12 @@ def path() -> Path | None:
 
 
 @functools.cache
-def openmp() -> ctypes.CDLL | None:
-    """Intel's OpenMP, whose threads wait for the next product without going to sleep; pip puts it beside MKL.
+def tbb() -> ctypes.CDLL | None:
+    """What MKL shares a product out by, to threads that stay awake for a while; pip lays it beside MKL, where that does not look.
 
-    On Linux only: elsewhere torch brings one as well, and a process may have but one.
+    (MKL's other way, OpenMP, gives wrong products now and then in a process in which torch has brought an OpenMP of its own.)
     """
-    file = Path(sys.prefix, "lib/libiomp5.so")
+    file = Path(sys.prefix, "lib/libtbb.so.12")
     try:
         return ctypes.CDLL(str(file)) if sys.platform == "linux" and path() is not None else None
     except OSError:
@@ -49,7 +47,7 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
         return None
     try:
         library = ctypes.CDLL(str(file))
-        library.MKL_Set_Threading_Layer(BY_OPENMP if openmp() is not None else SEQUENTIAL)
+        library.MKL_Set_Threading_Layer(BY_TBB if tbb() is not None else SEQUENTIAL)
         found = getattr(library, name)
     except (OSError, AttributeError):
         return None
@@ -57,20 +55,18 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
     return found
 
 
-def _use() -> Callable[[int], int]:
-    """Sets how many threads MKL has for what this thread calls; gives the number before.  (That of the process torch has too.)"""
-    return function("MKL_Set_Num_Threads_Local", ctypes.c_int, result=ctypes.c_int)
-
-
 @functools.cache
-def on_this_thread(name: str, *argtypes: type) -> Callable[..., None] | None:
-    """A function of the library that computes on the thread that calls it, and returns nothing."""
-    found, use = function(name, *argtypes), _use()
-    if found is None:
+def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] | None:
+    """A function of the library that computes on so many threads, the one that calls it among them, and returns nothing.
+
+    (How many the process has for MKL is torch's to say as well.)
+    """
+    found, use = function(name, *argtypes), function("MKL_Set_Num_Threads_Local", ctypes.c_int, result=ctypes.c_int)
+    if found is None or use is None:
         return None
 
     def call(*arguments):
-        before = use(1)
+        before = use(threads)
         try:
             found(*arguments)
         finally:
@@ -80,39 +76,4 @@ def on_this_thread(name: str, *argtypes: type) -> Callable[..., None] | None:
 
 def of_array(name: str) -> Callable[..., None] | None:
     """A function of an array (MKL's vector mathematics): f(how many, where they are, where to put the results)."""
-    return on_this_thread(name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-
-
-def times(weight: np.ndarray, lies: tuple[int, int, int], rows: int, threads: int) -> Callable | None:
-    """f(a, out), which multiplies a matrix of so many rows by a weight in float32, laid down once as MKL's kernel reads it.
-
-    `lies` says how the weight lies and where; more threads than one need `openmp`.
-    """
-    integer, number, array = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-    size = function("cblas_sgemm_pack_get_size", *[integer] * 4, result=ctypes.c_size_t)
-    if size is None:
-        return None
-    pack = function("cblas_sgemm_pack", *[integer] * 6, number, array, integer, array)
-    compute = function("cblas_sgemm_compute", *[integer] * 6, array, integer, array, integer, number, array, integer)
-    use = _use()
-    (inner, columns), (order, where, apart) = weight.shape, lies
-    before = use(threads)                       # it is laid down for so many
-    packed = np.empty(size(SECOND, rows, columns, inner), np.uint8)
-    pack(ROW_MAJOR, SECOND, order, rows, columns, inner, 1.0, where, apart, packed.ctypes.data)
-    use(before)
-    if threads > 1:
-        openmp().kmp_set_blocktime(1)           # how many ms its threads stay awake, which then keep ours from the cores
-
-    def product(a, out):
-        fits = a.shape == (rows, inner) and out.shape == (rows, columns)       # a C library would not notice
-        if not (fits and a.dtype is out.dtype is F4 and a.strides[1] == out.strides[1] == 4
-                and not (a.strides[0] | out.strides[0]) & 3):
-            return np.matmul(a, weight, out=out)
-        before = use(threads)
-        try:
-            compute(ROW_MAJOR, PLAIN, PACKED, rows, columns, inner, a.ctypes.data, a.strides[0] >> 2, packed.ctypes.data, columns,
-                    0.0, out.ctypes.data, out.strides[0] >> 2)
-        finally:
-            use(before)
-        return out
-    return product
+    return on_threads(1, name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)

@@ -29,7 +29,7 @@ def with_products(threads: int) -> SimpleNamespace:
 
 def together() -> SimpleNamespace | None:
     """The same on all cores, if a product can be shared out that is shorter than waking a thread."""
-    return with_products(cores.CORES) if cores.CORES > 1 and mkl.openmp() is not None else None
+    return with_products(cores.CORES) if cores.CORES > 1 and mkl.tbb() is not None else None
 
 
 def on_cores(name: str) -> Kernel:
