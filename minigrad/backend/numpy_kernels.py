@@ -15,7 +15,8 @@ from . import Kernel, cores, kernels, mkl
 from .blas import gemm
 from .cores import cuts, each_piece, scratch, share
 
-PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for
+PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
+SHORT, LONG = 1 << 20, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
 FEW = 4                                         # rows of a matrix that are as good as one
 
 
@@ -30,16 +31,19 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
-    """What there is to do for the matrix product a b, plus a bias: for each core an equal part of a's rows or of b's columns."""
-    across = b.shape[1] > len(a)
-    count = b.shape[1] if across else len(a)
-    step = max(1, -(-count // (cores.CORES if a.size * b.shape[1] >= PRODUCT else 1)))
+    """What there is to do for the matrix product a b, plus a bias: for each core an equal part of a's rows or of b's columns.
+
+    Of a short one MKL, if it is there, makes such parts itself: it wakes its threads sooner than we ours.
+    """
+    across, size = b.shape[1] > len(a), a.size * b.shape[1]
+    count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and mkl.tbb() is not None
+    step = max(1, -(-count // (cores.CORES if size >= PRODUCT and not by_mkl else 1)))
 
     def work(i):
         rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
         if bias is not None:
             out[rows, columns] = bias[columns]               # BLAS adds to what is there in as much time as it takes to clear it
-        gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None)
+        gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None, threads=cores.CORES if by_mkl else 1)
     return [functools.partial(work, i) for i in range(0, count, step)]
 
 
