@@ -361,11 +361,15 @@ def _tiles(shape, is_causal):
     *lead, T, S = shape
     step = min(T, len(EARLIER))
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
-    axis = next((i for i in range(len(lead)) if math.prod(lead[i + 1:]) * step * S <= cores.PIECE), len(lead) - 1)
+    many = cores.CORES if math.prod(shape) >= cores.SHARED else 1
+
+    def fits(i):
+        pieces = math.prod(lead[:i + 1])
+        return math.prod(lead[i + 1:]) * step * S <= cores.PIECE and (not pieces % many or pieces >= 4 * many)
+    axis = next(filter(fits, range(len(lead))), len(lead) - 1)
     some = max(1, cores.PIECE // (math.prod(lead[axis + 1:]) * step * S))
     pieces = -(-lead[axis] // some)
-    if math.prod(shape) >= cores.SHARED:        # as many for each core
-        some = max(1, -(-lead[axis] // (pieces + -pieces % cores.CORES)))
+    some = max(1, -(-lead[axis] // (pieces + -pieces % many)))                 # as many pieces for each core
     heads = [(*first, slice(i, i + some)) for first in np.ndindex(*lead[:axis]) for i in range(0, lead[axis], some)]
     return heads, blocks
 
