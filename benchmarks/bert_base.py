@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .pairing import Row, sides
-from .training import attention, linear, multiplying, paired
+from .training import attention, linear, main, multiplying, paired
 
 BATCH, TOKENS = 8, 128
 
@@ -53,3 +53,7 @@ def run(rounds: int = 11) -> list[Row]:
         BertModel(BertConfig(), rng=0).save_pretrained(directory)
         with sides(with_minigrad, with_torch, products_alone, given=(directory, BATCH, TOKENS), tolerance=1e-3) as works:
             return [paired(f"BERT-base forward, {BATCH} × {TOKENS} tokens", works, rounds, products_goal=1.25)]
+
+
+if __name__ == "__main__":
+    main("bert_base")

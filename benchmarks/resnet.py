@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .pairing import Row, sides
-from .training import multiplying, paired
+from .training import main, multiplying, paired
 
 SHAPE = 4, 3, 224, 224
 
@@ -59,3 +59,7 @@ def run(rounds: int = 15) -> list[Row]:
         ResNetForImageClassification(ResNetConfig(num_labels=1000), rng=0).save_pretrained(directory)
         with sides(with_minigrad, with_torch, products_alone, given=(directory,), tolerance=1e-3) as works:
             return [paired("ResNet-50 forward, 4 pictures of 224 × 224", works, rounds)]
+
+
+if __name__ == "__main__":
+    main("resnet")

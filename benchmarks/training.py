@@ -136,9 +136,9 @@ def paired(title: str, works: Sequence[Side], rounds: int, steps: int = 1, goal:
 def main(workload: str) -> None:
     """Measure one workload, at sizes given as `batch=64 width=300` or at its own, and print its row."""
     module = import_module(f"{__package__}.{workload}")
-    given = dict(word.split("=") for word in sys.argv[1:])
-    if unknown := set(given) - set(module.SIZES):
-        known = ", ".join(f"{name}={n}" for name, n in module.SIZES.items())
-        sys.exit(f"{workload} has no size {min(unknown)!r}; it has {known}")
+    sizes, given = getattr(module, "SIZES", {}), dict(word.partition("=")[::2] for word in sys.argv[1:])
+    if unknown := set(given) - set(sizes):
+        known = ", ".join(f"{name}={n}" for name, n in sizes.items())
+        sys.exit(f"{workload} has no size {min(unknown)!r}; it has {known or 'none to choose'}")
     fix_threads()
     print(table(module.run(**{name: int(n) for name, n in given.items()})))
