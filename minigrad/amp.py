@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
+from .backend import is_float
 from .optim import Optimizer
 from .tensor import Mode, Tensor, as_array, mode, record
 
@@ -51,8 +52,8 @@ def autocast(dtype: Any, enabled: bool = True) -> Iterator[None]:
 
     def given(op: Any, inputs: tuple) -> tuple:
         target = targets.get(op.name) if op.ours else None
-        if op.ours and op.name in AS_FIRST:
-            target = as_array(inputs[0]).dtype
+        if op.ours and op.name in AS_FIRST and is_float(first := as_array(inputs[0]).dtype):
+            target = first
         return inputs if target is None else tuple([_cast(x, target) for x in inputs])
     with record(mode()._replace(given=given if enabled else Mode().given)):
         yield

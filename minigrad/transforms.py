@@ -85,7 +85,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     buffers = [t for t in f.state_dict().values() if isinstance(t, Buffer)] if isinstance(f, Module) else []
     drawn = {key: rng.bit_generator.state for key, rng in generators.items()}
     given = mode().given                        # what casts the inputs of ops now will cast them again
-    begin = new_node((), None).order                # every node made from here on is the segment's own
+    begin = new_node((), None).order            # every node made from here on is the segment's own
     y = f(*inputs)
     if not isinstance(y, Tensor):
         raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "

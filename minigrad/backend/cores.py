@@ -25,7 +25,7 @@ def _cores() -> int:
 
 
 CORES = _cores()
-_sharing: list = []                              # whoever shares out work; the first one has the cores
+_sharing: list = []                             # whoever shares out work; the first one has the cores
 _blas_threads = 1                               # how many BLAS had before that
 
 

@@ -19,11 +19,11 @@ SEQUENTIAL, BY_TBB = 1, 4                       # MKL's names for what shares ou
 
 def path() -> Path | None:
     """The library, where pip puts it; None if it is not to be used, or if NumPy uses it itself (conda's does)."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-    if os.environ.get("MINIGRAD_BLAS") == "numpy" or "mkl" in blas:
-        return None
     linux, windows = Path(sys.prefix, "lib").glob("libmkl_rt.so.*"), Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll")
-    return max([*linux, *windows], default=None)
+    file = max([*linux, *windows], default=None)
+    if file is None or os.environ.get("MINIGRAD_BLAS") == "numpy":
+        return None
+    return None if "mkl" in np.show_config(mode="dicts")["Build Dependencies"].get("blas", {}).get("name", "") else file
 
 
 @functools.cache

@@ -22,7 +22,10 @@ def with_products(threads: int) -> SimpleNamespace:
     """NumPy for a recurrent kernel, with products on so many threads."""
     def matmul(a, b):
         out = np.empty((len(a), b.shape[1]), a.dtype)
-        do(product(a, b, out)) if threads > 1 else gemm(a, b, out)
+        if threads > 1:
+            do(product(a, b, out))
+        else:
+            gemm(a, b, out)
         return out
     return SimpleNamespace(**vars(np) | {"matmul": matmul, "times": functools.partial(times, threads=threads)})
 

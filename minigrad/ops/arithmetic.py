@@ -7,15 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend
+from ..backend.cores import SHARED
 from ..primitive import primitive
-
-LARGE = 1 << 18                                 # entries from which on all cores of a CPU are quicker than one
 
 
 @primitive
 def add(xp, a, b, /):
     """a + b."""
-    if getattr(a, "size", 0) >= LARGE and getattr(b, "shape", None) == a.shape and a.dtype == b.dtype:
+    if getattr(a, "size", 0) >= SHARED and getattr(b, "shape", None) == a.shape and a.dtype == b.dtype:
         plus = backend.of(a).kernels.get("plus")
         if plus is not None:
             return plus(xp, a, b)

@@ -37,7 +37,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = x Wᵀ + b over the last axis of x, with W stored (out, in).
 
     Raises:
-        ValueError: x has no axis, or not in numbers along the last one; or the bias is not (out,).
+        ValueError: x is a single number, x and W do not fit, or the bias is not (out,).
     """
     size = np.shape(weight)
     if not np.shape(x):

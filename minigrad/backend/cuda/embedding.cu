@@ -1,9 +1,9 @@
 // The gradient of an embedding: rows of g added up by the id they were read for.  `ids` is sorted, and `order` says where in g
 // the rows of each id are: so all rows of one id are found, and added, in the order in which they came.
 //
-// A block has a chunk of `ids`, `each` places, each of its threads one column.  A run of equal ids that lies in one chunk is written at
-// once.  Of a longer one (ids of a token's type are all 0) each chunk leaves a part, and `add_chunks` adds those up.  An id out
-// of range is left out: it has been noticed already (cuda_checks.py).
+// A block has a chunk of `ids`, `each` places, each of its threads one column.  A run of equal ids that lies in one chunk is
+// written at once.  Of a longer one (ids of a token's type are all 0) each chunk leaves a part, and `add_chunks` adds those up.
+// An id out of range is left out: it has been noticed already (cuda_checks.py).
 
 // parts: (2, chunks, width): what a chunk adds to a run that began before it, and to one that goes on after it.
 extern "C" __global__ void add_rows(T *gw, wide *parts, const T *g, const long long *ids, const long long *order,
