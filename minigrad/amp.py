@@ -22,7 +22,7 @@ from .tensor import Mode, Tensor, as_array, mode, record
 
 # What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays, stay.
 HALF = frozenset("""
-    conv conv_input_grad conv_weight_grad gru linear lstm matmul rnn scaled_dot_product_attention
+    conv conv_input_grad conv_norm conv_weight_grad gru linear lstm matmul rnn scaled_dot_product_attention
     """.split())                                # They are cast to 16 bits: products, where nearly all the time goes.
 FULL = frozenset("""
     add_at batch_norm binary_cross_entropy cross_entropy ctc cumsum exp expm1 layer_norm log log1p log_softmax logsumexp norm

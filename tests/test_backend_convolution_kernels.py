@@ -29,6 +29,26 @@ def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, cou
         np.testing.assert_allclose(a, b, atol=1e-13)
 
 
+@settings(max_examples=100)
+@given(problems(), st.sampled_from([1, 1000]), st.booleans(), st.booleans())
+def test_a_block_in_one_go(problem, space, is_relu, with_more):
+    x, weight, w, groups = problem
+    column = (-1, *(1,) * len(w.kernel))
+    scale, shift, y = R(len(weight)), R(len(weight)), slow.conv(x, weight, None, w, groups)
+    g, more, scaled = R(*y.shape), R(*y.shape) if with_more else None, scale.reshape(*column, 1)
+    expected = y * scale.reshape(column) + shift.reshape(column) + (more if with_more else 0)
+    with mock.patch.object(kernels, "SPACE", space), mock.patch.object(kernels.depthwise, "GROUP", space):
+        found, saved = kernels.conv_norm_forward(np, x, weight, scale, shift, more, w, groups, is_relu)
+        backward = kernels.conv_norm_backward(np, g, saved, (True,) * 5, w, groups, is_relu)
+    np.testing.assert_allclose(found, np.maximum(expected, 0) if is_relu else expected, atol=1e-13)
+    h = g * (expected > 0) if is_relu else g
+    filters = slow.conv_weight_grad(x, h, w, groups)
+    gradients = (slow.conv_input_grad(h, weight * scaled, x.shape[2:], w, groups), filters * scaled,
+                 (filters * weight).reshape(len(weight), -1).sum(1), h.sum((0, *range(2, g.ndim))), h)
+    for a, b in zip(backward, gradients, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
 @settings(max_examples=50)
 @given(problems())
 def test_the_way_back_and_its_gradients(problem):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from test_backend_kernels import cases, name, run
 
+from minigrad import ops
 from minigrad.backend import cores, cpu, kernels, numpy_kernels
 from minigrad.backend.numpy_kernels import erf
 
@@ -79,9 +80,19 @@ def test_what_is_not_wanted_is_none(op, wanted):
 
 
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
-def test_large_sums_of_what_lies_in_any_order(orders):
+def test_large_arrays_that_lie_in_any_order(orders):
     a, b = (np.asarray(rng.standard_normal((600, 700), np.float32), order=order) for order in orders)
-    np.testing.assert_array_equal(cpu.kernels["plus"](np, a, b), a + b)
+    np.testing.assert_array_equal(ops.add(a, b), a + b)
+
+
+@pytest.mark.parametrize("other", [2.5, 3, (1,), (700,), (600, 1), (1, 600, 700), (2, 1, 1)])
+@pytest.mark.parametrize("op", [np.add, np.subtract, np.multiply])
+def test_large_arrays_and_what_is_broadcast_to_them(op, other):
+    a = rng.standard_normal((600, 700), np.float32)
+    b, ours = other if isinstance(other, (int, float)) else np.full(other, 3, np.float32), getattr(ops, op.__name__)
+    for y, expected in ((ours(a, b), op(a, b)), (ours(b, a), op(b, a)), (ours(a, np.arange(700)), op(a, np.arange(700)))):
+        assert y.dtype == np.float32
+        np.testing.assert_array_equal(y, expected.astype(np.float32))
 
 
 def test_empty_inputs():

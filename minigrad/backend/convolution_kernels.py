@@ -15,6 +15,7 @@ from . import Kernel, cores, depthwise
 from .blas import gemm
 from .cores import share
 from .geometry import Geometry, overlap, phases
+from .vision_kernels import relu_backward
 
 SPACE = 1 << 19                                 # entries laid down at a time, which stay in a core's cache
 FEW = 32                                        # entries of a column below which those of all rows of the kernel go into one
@@ -23,7 +24,7 @@ LARGE = 1 << 11                                 # places of an image that is wor
 
 def at_once(at: Geometry, samples: int, channels: int, outputs: int) -> bool:
     """Whether it is less work to lay down whole columns, as high as a filter, than to cut filters into rows and walk."""
-    return at.kh > 1 and (channels * at.kw < FEW or samples * at.H * at.W < outputs)
+    return at.kh > 1 and (channels * at.kw < FEW or samples * at.H * at.W < 8 * outputs)
 
 
 def pieces(at: Geometry, samples: int, channels: int, outputs: int, whole: bool) -> list[tuple[slice, slice]]:
@@ -102,29 +103,46 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 
-def forward(xp, x, weight, bias, window, groups, out=None):
-    """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given."""
+def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None, relu=False):
+    """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
+
+    With a scale for each output, more to add or `relu`, it is what `conv_norm` means: done to each piece of y while it is in a
+    core's cache.
+    """
     at = Geometry(x.shape[2:], window)
     y = out if out is not None else np.empty((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
-    x, places = images(x), images(y)
+    if scale is not None and (weight.size < y.size or groups > 1):
+        weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
+    x, places, more = images(x), images(y), None if more is None else images(np.broadcast_to(more, y.shape))
     if is_depthwise(x, places, groups):
         depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
-        return y
+        if more is not None:
+            places += more
+        return np.maximum(y, 0, out=y) if relu else y
     whole = at_once(at, len(x), weight.shape[1], len(weight) // groups)
     filters = by_row(weight, at, groups, whole)
+    scale, bias = (None if vector is None else vector.reshape(-1, 1, 1, 1) for vector in (scale, bias))
 
     def work(piece):
         samples, rows = piece
-        into = places[samples, :, rows]
-        total = sums = into[0] if len(into) == 1 and into.strides[2:] == (at.W * y.itemsize, y.itemsize) else np.empty(
-            (len(weight), *in_line(into).shape[1:]), y.dtype)
-        total[...] = 0 if bias is None else bias.reshape(-1, *(1,) * (total.ndim - 1))
-        total = total.reshape(groups, len(weight) // groups, -1)
-        for row, columns in zip(filters, walk(laid_down(x[samples], rows, at), groups, into.shape[2], at, whole)):
+        into, rest = in_line(places[samples, :, rows]), 0 if bias is None else bias
+        sums = np.empty(into.shape, y.dtype)    # in order, and in a core's cache, for which y is too large
+        if more is not None:
+            rest = np.add(in_line(more[samples, :, rows]), rest, out=sums if scale is None else None)
+        if scale is None and rest is not sums:
+            sums[...] = rest
+        total = sums.reshape(groups, len(weight) // groups, -1)
+        seen = walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at, whole)
+        for i, (row, columns) in enumerate(zip(filters, seen)):
             for filter_, column, out in zip(row, columns, total):
-                gemm(filter_, column, out, add=True)
-        if sums.ndim == 4:
-            in_line(into)[...] = sums
+                gemm(filter_, column, out, add=scale is None or i > 0)
+        if scale is not None:
+            sums *= scale
+            sums += rest
+        if relu:
+            np.maximum(sums, 0, out=into)
+        else:
+            into[...] = sums
     share(work, pieces(at, len(x), x.shape[1], len(weight), whole))
     return y
 
@@ -193,6 +211,21 @@ def conv_backward(xp, g, saved, wanted, window, groups):
             per_channel(g) if wanted[2] else None)
 
 
+def conv_norm_forward(xp, x, weight, scale, shift, more, window, groups, is_relu):
+    y = forward(xp, x, weight, shift, window, groups, None, scale, more, is_relu)
+    return y, (x, weight, scale, y if is_relu else None)
+
+
+def conv_norm_backward(xp, g, saved, wanted, window, groups, is_relu):
+    x, weight, scale, y = saved
+    if is_relu:
+        g, = relu_backward(xp, g, y, wanted)
+    column = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    gx, gw, gb = conv_backward(xp, g, (x, weight * column), (wanted[0], wanted[1] or wanted[2], wanted[3]), window, groups)
+    by_filter = np.einsum("ij,ij->i", *(a.reshape(len(weight), -1) for a in (gw, weight))) if wanted[2] else None
+    return gx, gw * column if wanted[1] else None, by_filter, gb, g if wanted[4] else None
+
+
 def per_channel(g: np.ndarray) -> np.ndarray:
     """The sums of g (N, C, …) over all but the channels, as products with a vector of ones."""
     planes = np.ascontiguousarray(g).reshape(*g.shape[:2], math.prod(g.shape[2:]))
@@ -209,4 +242,5 @@ def transposed_backward(xp, gy, saved, wanted, size, window, groups):
             weight_grad(xp, gy, g, window, groups) if wanted[1] else None)
 
 
-table = {"conv": Kernel(conv_forward, conv_backward), "conv_input_grad": Kernel(transposed_forward, transposed_backward)}
+table = {"conv": Kernel(conv_forward, conv_backward), "conv_norm": Kernel(conv_norm_forward, conv_norm_backward),
+         "conv_input_grad": Kernel(transposed_forward, transposed_backward)}

@@ -480,14 +480,14 @@ def scale(xp, arrays, factor):
     at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
 
 
-def plus(xp, a, b):
-    """a + b of two large arrays of one shape: an equal part on each core, for it is memory that takes the time."""
-    if not a.flags.c_contiguous or not b.flags.c_contiguous:
-        return a + b
-    y = np.empty_like(a)
-    x, more, out = flat(a, b, y)
-    step = -(-x.size // cores.CORES)
-    share(lambda i: np.add(x[i:i + step], more[i:i + step], out=out[i:i + step]), range(0, x.size, step))
+def in_parts(xp, function, a, b):
+    """function(a, b), where b is a number or broadcast to a: an equal part on each core, for it is memory that takes the time."""
+    out = y = np.empty(a.shape, a.dtype)
+    b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
+    if a.flags.c_contiguous and b.flags.c_contiguous:
+        a, b, out = flat(a, b, y)               # however few there are along the first axis
+    step = -(-len(a) // cores.CORES)
+    share(lambda i: function(a[i:i + step], b[i:i + step], out=out[i:i + step]), range(0, len(a), step))
     return y
 
 
@@ -537,5 +537,5 @@ table = {
     **{f"{name}s": at_once(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
     "square_sums": square_sums,
     "scale": scale,
-    "plus": plus,
+    "in_parts": in_parts,
 }

@@ -62,6 +62,9 @@ RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what
     "linear": {"x": "g W", "weight": "gᵀ x", "bias": "Σ g over all but the last axis"},
     "conv": {"x": "g, slid back over the filters", "weight": "what each entry of a filter saw, times g, summed",
              "bias": "Σ g over examples and places"},
+    "conv_norm": {"x": "h, slid back over the filters times scale, with h = g where y > 0 if relu", "weight": "scale · W, with W "
+                  "what each entry of a filter saw, times h, summed", "scale": "Σ weight · W", "shift": "Σ h over examples and "
+                  "places", "more": "h"},
     "conv_input_grad": {"g": "conv(g, weight)", "weight": "what each entry of a filter saw of g, times the input, summed"},
     "conv_weight_grad": {"x": "the input, slid back over g", "g": "conv(x, g)"},
     "max_pool": {"x": "g to the largest entry of each window"},

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..primitive import primitive
+from ..primitive import definition, primitive
+from .elementwise import relu
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze
 
@@ -77,6 +78,14 @@ def conv(xp, x, weight, bias, /, window, groups):
         if bias is not None:
             out += bias.reshape(groups, -1, 1)
     return y
+
+
+@definition
+def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
+    """What a block of a convolutional network computes: conv(x, weight · scale, shift) + more, and relu of it if `is_relu`."""
+    y = conv(x, weight * reshape(scale, (-1, *(1,) * len(window.kernel), 1)), shift, window, groups)
+    y = y if more is None else y + more
+    return relu(y) if is_relu else y
 
 
 @primitive
@@ -164,6 +173,12 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Si
     return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
+def conv2d_norm(x: Any, weight: Any, scale: Any, shift: Any, more: Any, is_relu: bool, *options: Any) -> Any:
+    """The op `conv_norm` of a batch, with conv2d's options; on a CPU, in one go."""
+    return _convolution(2, x, weight, None, *options,
+                        conv=lambda x, weight, _, *window: conv_norm(x, weight, scale, shift, more, *window, is_relu))
+
+
 def conv_transpose1d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes = 0, output_padding: Sizes = 0,
                      groups: int = 1, dilation: Sizes = 1) -> Any:
     """The way back of `conv1d`: (N, C, L) or (C, L) to (N, O, L') or (O, L'); otherwise as `conv_transpose2d`."""
@@ -186,11 +201,11 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, p
     return _transposed_convolution(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _convolution(many, x, weight, bias, stride, padding, dilation, groups):
+def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv=conv):
     op, kernel = f"conv{many}d", tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=False)
     if len(x.shape) == many + 1:
-        return squeeze(_convolution(many, expand_dims(x, 0), weight, bias, stride, padding, dilation, groups), 0)
+        return squeeze(_convolution(many, expand_dims(x, 0), weight, bias, stride, padding, dilation, groups, conv), 0)
     stride, dilation = each(op, "stride", stride, many, 1), each(op, "dilation", dilation, many, 1)
     if padding == "same":
         if max(stride) > 1:

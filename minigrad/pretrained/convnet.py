@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from .. import ops
 from ..nn import BatchNorm2d, Conv2d, init
+from ..ops.window import conv2d_norm
 from .model import PretrainedModel
 
 COUNTS = ("**.num_batches_tracked",)            # which files from before 2018 lack
@@ -20,17 +20,17 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilatio
     return Conv2d(inputs, outputs, kernel, stride, kernel // 2 * dilation, dilation, groups, bias=False, rng=init.LATER)
 
 
-def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d) -> Any:
-    """norm(conv(x)).
+def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d, relu: bool = False, more: Any = None) -> Any:
+    """norm(conv(x)), or relu(norm(conv(x)) + more), where `more` may be None; `conv` has no bias.
 
-    Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel.  Done to the
-    filters instead of to what comes out of them, it is the same convolution with a bias, and costs next to nothing.
+    Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel, and can be
+    done to what comes out of the convolution before it is laid down.
     """
-    if norm.uses_batch:
-        return norm(conv(x))
-    scale, shift = norm.scale_and_shift()
-    weight, bias = conv.weight * ops.reshape(scale, (-1, 1, 1, 1)), shift if conv.bias is None else conv.bias * scale + shift
-    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    if not norm.uses_batch:
+        options = conv.stride, conv.padding, conv.dilation, conv.groups
+        return conv2d_norm(x, conv.weight, *norm.scale_and_shift(), more, relu, *options)
+    y = norm(conv(x)) if more is None else norm(conv(x)) + more
+    return F.relu(y) if relu else y
 
 
 class ConvNet(PretrainedModel):

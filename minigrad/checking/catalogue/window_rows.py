@@ -93,6 +93,10 @@ def batch_norm(x, weight=1.0, bias=0.0, eps=1e-5):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) * weight + bias
 
 
+def conv_norm(x, weight, scale, shift, more, w=PLAIN, groups=1):
+    return conv(x, weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), shift, w, groups) + more
+
+
 CHOSEN = np.random.default_rng(1).integers(0, 6, (2, 2, 3, 3))
 
 ROWS = [
@@ -103,6 +107,15 @@ ROWS = [
         lambda x, weight: conv(x, weight, None, POINT)),
     Row("conv", lambda x, weight: F.conv1d(x, weight, None, 2, 1, 1, 3), (R(2, 3, 4), R(6, 1, 3)),
         lambda x, weight: conv(x, weight, None, LINE, 3)),
+    Row("conv_norm", lambda *x: window.conv_norm(*x, PLAIN, 1, True),
+        (R(2, 2, 3, 3), R(3, 2, 2, 2), R(3), R(3), R(2, 3, 2, 2)), lambda *x: np.maximum(conv_norm(*x), 0),
+        (0, 4)),
+    Row("conv_norm", lambda x, weight, scale, shift: window.conv_norm(x, weight, scale, shift, None, UNEVEN, 2, False),
+        (R(2, 4, 4, 3), R(4, 2, 3, 2), R(4), R(4)), lambda *x: conv_norm(*x, 0, UNEVEN, 2)),
+    Row("conv_norm", lambda *x: window.conv_norm(*x, POINT, 1, True), (R(3, 2, 2, 3), R(3, 2, 1, 1), R(3), R(3), R(3, 3, 2, 3)),
+        lambda *x: np.maximum(conv_norm(*x, POINT), 0), (0, 4)),
+    Row("conv_norm", lambda *x: window.conv_norm(*x, LINE, 3, False), (R(2, 3, 4), R(3, 1, 3), R(3), R(3), R(2, 3, 2)),
+        lambda *x: conv_norm(*x, LINE, 3), (0, 4)),
     Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (5, 4), UNEVEN, 2), (R(2, 4, 3, 3), R(4, 1, 3, 2)),
         lambda g, weight: conv_input_grad(g, weight, (5, 4), UNEVEN, 2)),
     Row("conv_input_grad", lambda g, weight: window.conv_input_grad(g, weight, (4, 3), SAME, 2), (R(2, 4, 4, 3), R(4, 2, 3, 2)),
