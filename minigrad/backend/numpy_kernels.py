@@ -113,17 +113,16 @@ def gelu_forward(xp, x, bias, approximate):
 
     MKL computes Φ in a third of the time.  (Its exp is not used: it takes forty times as long where the result is 0.)
     """
-    y, normal, given = np.empty_like(x), mkl.of_array("vsCdfNorm"), x
-    x = x if bias is None else np.empty_like(x)
+    y, normal = np.empty_like(x), mkl.of_array("vsCdfNorm")
 
-    def work(given, x, y):
+    def work(x, y):
+        sums, square = scratch(2, *x.shape)
         if bias is not None:
-            np.add(given, bias, out=x)
+            x = np.add(x, bias, out=sums)
         if approximate == "none" and normal is not None:
             normal(x.size, x.ctypes.data, y.ctypes.data)
             y *= x
             return
-        square = scratch(*x.shape)
         if approximate == "tanh":
             np.multiply(x, x, out=square)
             np.multiply(square, -kernels.GELU_TANH[1], out=y)
@@ -134,16 +133,19 @@ def gelu_forward(xp, x, bias, approximate):
         np.exp(y, out=y)
         y += 1
         np.divide(x, y, out=y)
-    each_piece(work, *(flat if bias is None else rows)(given, x, y))
-    return y, (x, y)
+    each_piece(work, *(flat if bias is None else rows)(x, y))
+    return y, (x, bias, y)
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
     """g (Φ(x) + x Φ'(x)) with Φ(x) read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
-    gx = np.empty_like(saved[0])
+    x, bias, y = saved
+    gx = np.empty_like(x)
 
     def work(g, x, y, gx):
-        slope = scratch(*x.shape)
+        sums, slope = scratch(2, *x.shape)
+        if bias is not None:
+            x = np.add(x, bias, out=sums)
         np.add(x, 2e-37, out=slope)
         np.add(y, 1e-37, out=gx)
         gx /= slope
@@ -161,7 +163,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         gx += slope
         gx *= g
         return _sum(gx, -2) if wanted[1] else None
-    sums = each_piece(work, *(rows if wanted[1] else flat)(g, *saved, gx))
+    sums = each_piece(work, *(flat if bias is None else rows)(g, x, y, gx))
     return gx if wanted[0] else None, sum(sums) if wanted[1] else None
 
 
@@ -357,24 +359,32 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
 
 
 def _tiles(shape, is_causal):
-    """How to cut scores (…, T, S): indices of some heads, a PIECE of scores; blocks of queries and the keys they may see."""
+    """How to cut scores (…, T, S): indices of some heads, a PIECE of scores or two; blocks of queries and the keys they may see.
+
+    BLAS is quicker at long blocks; short ones compute fewer scores of keys that are masked.
+    """
     *lead, T, S = shape
-    step = min(T, len(EARLIER))
+    most = min(256, max(64, -(-T // (8 if is_causal else 2) // 64) * 64))
+    step, limit = -(-T // -(-T // most)), cores.PIECE if most == 64 else 2 * cores.PIECE
+    step = min(T, step + -step % 16)            # rows of scores begin where a vector of the processor does
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
     many = cores.CORES if math.prod(shape) >= cores.SHARED else 1
 
     def fits(i):
         pieces = math.prod(lead[:i + 1])
-        return math.prod(lead[i + 1:]) * step * S <= cores.PIECE and (not pieces % many or pieces >= 4 * many)
+        return math.prod(lead[i + 1:]) * step * S <= limit and (not pieces % many or pieces >= 4 * many)
     axis = next(filter(fits, range(len(lead))), len(lead) - 1)
-    some = max(1, cores.PIECE // (math.prod(lead[axis + 1:]) * step * S))
+    some = max(1, limit // (math.prod(lead[axis + 1:]) * step * S))
     pieces = -(-lead[axis] // some)
     some = max(1, -(-lead[axis] // (pieces + -pieces % many)))                 # as many pieces for each core
     heads = [(*first, slice(i, i + some)) for first in np.ndindex(*lead[:axis]) for i in range(0, lead[axis], some)]
     return heads, blocks
 
 
-EARLIER = np.tril(np.full((64, 64), -math.inf, np.float32), -1)                # what a key (row) gets for the queries before it
+@functools.lru_cache(8)
+def _earlier(keys: int, queries: int) -> np.ndarray:
+    """What is added to the score of a key (row) and a query: -inf, if the query comes before the key."""
+    return np.tril(np.full((keys, queries), -math.inf, np.float32), -1)
 
 
 def _turned(q, scale, last=None):
@@ -401,7 +411,7 @@ def _scores(k, q, bias, tile, is_causal, out):
         out += bias[tile].swapaxes(-1, -2)
     if is_causal:
         corner = out[..., tile[-2].start:, :]
-        corner += EARLIER[:corner.shape[-2], :corner.shape[-1]]
+        corner += _earlier(*corner.shape[-2:])
 
 
 def _log_sum_exp(xp, x):
