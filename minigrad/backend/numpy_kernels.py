@@ -109,17 +109,18 @@ def erf(x: np.ndarray) -> np.ndarray:
 
 
 def gelu_forward(xp, x, bias, approximate):
-    """x Φ(x), as x / (1 + Φ(-x) / Φ(x)); keeps its result as well, which the next layer keeps anyway.
+    """x Φ(x), as x / (1 + Φ(-x) / Φ(x)); keeps its result as well, to read Φ off on the way back.
 
-    MKL computes Φ in a third of the time.  (Its exp is not used: it takes forty times as long where the result is 0.)
+    MKL computes Φ in a third of the time, and so again on the way back.  (Its exp is not used: it takes forty times as long where
+    the result is 0.)
     """
-    y, normal = np.empty_like(x), mkl.of_array("vsCdfNorm")
+    y, normal = np.empty_like(x), mkl.of_array("vsCdfNorm") if approximate == "none" else None
 
     def work(x, y):
         sums, square = scratch(2, *x.shape)
         if bias is not None:
             x = np.add(x, bias, out=sums)
-        if approximate == "none" and normal is not None:
+        if normal is not None:
             normal(x.size, x.ctypes.data, y.ctypes.data)
             y *= x
             return
@@ -134,21 +135,24 @@ def gelu_forward(xp, x, bias, approximate):
         y += 1
         np.divide(x, y, out=y)
     each_piece(work, *(flat if bias is None else rows)(x, y))
-    return y, (x, bias, y)
+    return y, (x, bias, y if normal is None else None, normal)
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
     """g (Φ(x) + x Φ'(x)) with Φ(x) read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
-    x, bias, y = saved
+    x, bias, y, normal = saved
     gx = np.empty_like(x)
 
-    def work(g, x, y, gx):
+    def work(g, x, gx, y=None):
         sums, slope = scratch(2, *x.shape)
         if bias is not None:
             x = np.add(x, bias, out=sums)
-        np.add(x, 2e-37, out=slope)
-        np.add(y, 1e-37, out=gx)
-        gx /= slope
+        if normal is not None:
+            normal(x.size, x.ctypes.data, gx.ctypes.data)
+        else:
+            np.add(x, 2e-37, out=slope)
+            np.add(y, 1e-37, out=gx)
+            gx /= slope
         np.multiply(x, x, out=slope)
         if approximate == "tanh":               # Φ is the logistic function of a x + b x³
             slope *= 3 * kernels.GELU_TANH[1]
@@ -163,7 +167,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         gx += slope
         gx *= g
         return _sum(gx, -2) if wanted[1] else None
-    sums = each_piece(work, *(flat if bias is None else rows)(g, x, y, gx))
+    sums = each_piece(work, *(flat if bias is None and not wanted[1] else rows)(g, x, gx, *([] if y is None else [y])))
     return gx if wanted[0] else None, sum(sums) if wanted[1] else None
 
 
