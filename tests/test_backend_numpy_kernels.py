@@ -151,7 +151,7 @@ def test_attention_wherever_the_scores_are(offset, small_pieces):
 
 
 @pytest.mark.parametrize(("T", "S", "is_causal"), [(700, 700, True), (600, 700, False), (3, 900, False), (65, 130, True),
-                                                  (130, 65, True)])
+                                                  (130, 65, True), (513, 200, False)])
 def test_attention_in_blocks_is_attention_at_once(T, S, is_causal):
     q, k, v = (rng.standard_normal((2, n, 3, 8)).astype(np.float32).swapaxes(1, 2) for n in (T, S, S))
     mask = rng.random((2, 1, T, S)) < 0.7

@@ -21,7 +21,7 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilatio
 
 
 def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d, relu: bool = False, more: Any = None) -> Any:
-    """norm(conv(x)), or relu(norm(conv(x)) + more), where `more` may be None; `conv` has no bias.
+    """norm(conv(x)) + more, and relu of it if `relu`; `more` may be None, and `conv` has no bias.
 
     Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel, and can be
     done to what comes out of the convolution before it is laid down.

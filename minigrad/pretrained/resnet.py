@@ -73,10 +73,10 @@ class Block(Module):
         self.downsample = None if same else Sequential(convolution(inputs, outputs, 1, stride), BatchNorm2d(outputs))
 
     def forward(self, x):
-        y, *names = x, *((f"conv{i}", f"bn{i}") for i in range(1, self.depth + 1))
-        *first, last = [[getattr(self, name) for name in pair] for pair in names]
-        for pair in first:
-            y = conv_norm(y, *pair, relu=True)  # whatever hidden_act says, which is about the stem and the sum
+        *first, last = [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
+        y = x
+        for conv, norm in first:
+            y = conv_norm(y, conv, norm, relu=True)          # whatever hidden_act says, which is about the stem and the sum
         is_relu, more = self.activation is F.relu, x if self.downsample is None else conv_norm(x, *self.downsample)
         y = conv_norm(y, *last, is_relu, more)
         return y if is_relu else self.activation(y)
