@@ -38,9 +38,7 @@ def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
     assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
     assert mkl.tbb() is None and recurrent_numpy.together() is None
-    x = np.linspace(-9, 9, 5000, dtype="f4")
-    y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
-    np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=3e-8)
+    gelu_is_right(atol=3e-8)
 
 
 def test_what_is_damaged_counts_as_not_installed(tmp_path, monkeypatch, fresh):
@@ -67,9 +65,7 @@ def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
     a, b, out = np.arange(6, dtype="f4").reshape(2, 3), np.ones((3, 2), "f4"), np.ones((2, 2), "f4")
     blas.gemm(a, b, out, add=True)
     assert out.tolist() == [[4, 4], [13, 13]]
-    x = np.linspace(-9, 9, 5000, dtype="f4")
-    y, _ = numpy_kernels.gelu_forward(np, x, None, "none")
-    np.testing.assert_allclose(y, exact_gelu(x), rtol=1e-6, atol=1e-9)
+    gelu_is_right(atol=1e-9)
 
 
 @here
@@ -81,5 +77,14 @@ def test_torch_that_comes_later_keeps_its_threads():
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-def exact_gelu(x):
-    return np.array([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.astype(float)])
+def gelu_is_right(atol):
+    """Of a sum with a bias, there and back."""
+    x, bias, g = np.linspace(-9, 9, 5000, dtype="f4").reshape(1000, 5), np.arange(-2, 3, dtype="f4") / 4, np.float32(2)
+    y, saved = numpy_kernels.gelu_forward(np, x, bias, "none")
+    gx, gb = numpy_kernels.gelu_backward(np, np.full_like(x, g), saved, (True, True), "none")
+    h = (x + bias).astype(float)
+    phi = np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2)(h)
+    slope = 2 * (phi + h * np.exp(-h * h / 2) / math.sqrt(2 * math.pi))
+    np.testing.assert_allclose(y, h * phi, rtol=1e-6, atol=atol)
+    np.testing.assert_allclose(gx, slope, rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(gb, slope.sum(0), rtol=1e-5)

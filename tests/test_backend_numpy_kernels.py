@@ -82,17 +82,28 @@ def test_what_is_not_wanted_is_none(op, wanted):
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
 def test_large_arrays_that_lie_in_any_order(orders):
     a, b = (np.asarray(rng.standard_normal((600, 700), np.float32), order=order) for order in orders)
-    np.testing.assert_array_equal(ops.add(a, b), a + b)
+    for y, expected in ((ops.add(a, b), a + b), (ops.multiply(a, 2), a * 2)):
+        np.testing.assert_array_equal(y, expected)
+        assert y.strides == expected.strides
 
 
-@pytest.mark.parametrize("other", [2.5, 3, (1,), (700,), (600, 1), (1, 600, 700), (2, 1, 1)])
-@pytest.mark.parametrize("op", [np.add, np.subtract, np.multiply])
-def test_large_arrays_and_what_is_broadcast_to_them(op, other):
-    a = rng.standard_normal((600, 700), np.float32)
-    b, ours = other if isinstance(other, (int, float)) else np.full(other, 3, np.float32), getattr(ops, op.__name__)
-    for y, expected in ((ours(a, b), op(a, b)), (ours(b, a), op(b, a)), (ours(a, np.arange(700)), op(a, np.arange(700)))):
+@pytest.mark.parametrize("lead", [(), (1,), (1, 2)])
+@pytest.mark.parametrize("other", [2.5, 3, (1,), (700,), (600, 1), (600, 700)])
+@pytest.mark.parametrize("op", [np.add, np.subtract, np.multiply, np.divide])
+def test_large_arrays_and_what_is_broadcast_to_them(op, other, lead):
+    a = rng.random((*lead, 600, 700), np.float32) + 1
+    b, ours = other if isinstance(other, (int, float)) else rng.random(other, np.float32) + 1, getattr(ops, op.__name__)
+    for y, expected in ((ours(a, b), op(a, b)), (ours(b, a), op(b, a)), (ours(a, np.arange(1, 701)), op(a, np.arange(1, 701)))):
         assert y.dtype == np.float32
         np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
+def test_numpy_warns_of_large_arrays_as_of_small_ones():
+    x = np.full((600, 700), 3e38, np.float32)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        ops.multiply(x, 3.0)
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        ops.divide(x, 0.0)
 
 
 def test_empty_inputs():

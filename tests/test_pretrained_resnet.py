@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import minigrad as mg
+from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.pretrained import AutoModel, AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification
 from minigrad.pretrained.convnet import conv_norm
@@ -81,6 +83,30 @@ def test_evaluation_folds_the_normalisation_and_changes_no_weight():
     np.testing.assert_allclose(folded.numpy(), x.numpy(), rtol=1e-4, atol=1e-4)
     model(PICTURES)
     assert all((t.numpy() == before[name]).all() for name, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_a_block_in_evaluation_is_its_layers_one_by_one(kind, act):
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8, 8], depths=[1, 1, 1, 1], layer_type=kind, hidden_act=act)
+    block = ResNetModel(config, rng=0).eval().layer2[0]
+    for m in block.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            for t in (m.weight, m.bias, m.running_mean, m.running_var):
+                t.copy_(t.data + np.random.default_rng(0).random(t.shape))
+
+    def one_by_one(x):
+        y = x
+        for i in range(1, block.depth + 1):
+            y = getattr(block, f"bn{i}")(getattr(block, f"conv{i}")(y))
+            y = F.relu(y) if i < block.depth else y
+        return block.activation(y + block.downsample(x))
+    x, found = mg.Tensor(np.random.default_rng(1).standard_normal((2, 4, 6, 6)), requires_grad=True), []
+    for way in (block, one_by_one):
+        y = way(x)
+        found.append([y, *mg.grad((y * y).sum(), [x, *block.parameters()])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_frozen_base_keeps_its_statistics_while_a_new_head_learns():

@@ -103,10 +103,10 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 
-def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None, relu=False):
+def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None, is_relu=False):
     """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
 
-    With a scale for each output, more to add or `relu`, it is what `conv_norm` means: done to each piece of y while it is in a
+    With a scale for each output, more to add or `is_relu`, it is what `conv_norm` means: done to each piece of y while it is in a
     core's cache.
     """
     at = Geometry(x.shape[2:], window)
@@ -118,7 +118,7 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
         depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
         if more is not None:
             places += more
-        return np.maximum(y, 0, out=y) if relu else y
+        return np.maximum(y, 0, out=y) if is_relu else y
     whole = at_once(at, len(x), weight.shape[1], len(weight) // groups)
     filters = by_row(weight, at, groups, whole)
     scale, bias = (None if vector is None else vector.reshape(-1, 1, 1, 1) for vector in (scale, bias))
@@ -139,7 +139,7 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
         if scale is not None:
             sums *= scale
             sums += rest
-        if relu:
+        if is_relu:
             np.maximum(sums, 0, out=into)
         else:
             into[...] = sums

@@ -111,8 +111,8 @@ def erf(x: np.ndarray) -> np.ndarray:
 def gelu_forward(xp, x, bias, approximate):
     """x Φ(x), as x / (1 + Φ(-x) / Φ(x)); keeps its result as well, to read Φ off on the way back.
 
-    MKL computes Φ in a third of the time, and so again on the way back.  (Its exp is not used: it takes forty times as long where
-    the result is 0.)
+    MKL computes Φ in a third of the time; with it Φ is computed once more instead, and the result not kept.  (Its exp is not
+    used: it takes forty times as long where the result is 0.)
     """
     y, normal = np.empty_like(x), mkl.of_array("vsCdfNorm") if approximate == "none" else None
 
@@ -139,7 +139,7 @@ def gelu_forward(xp, x, bias, approximate):
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
-    """g (Φ(x) + x Φ'(x)) with Φ(x) read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
+    """g (Φ(x) + x Φ'(x)) with Φ(x) from MKL, or read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
     x, bias, y, normal = saved
     gx = np.empty_like(x)
 
@@ -363,9 +363,10 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
 
 
 def _tiles(shape, is_causal):
-    """How to cut scores (…, T, S): indices of some heads, a PIECE of scores or two; blocks of queries and the keys they may see.
+    """How to cut scores (…, T, S): indices of some heads; blocks of queries and the keys they may see.
 
-    BLAS is quicker at long blocks; short ones compute fewer scores of keys that are masked.
+    A block of some heads is a PIECE of scores or two, or more where one head has so many keys.  BLAS is quicker at long blocks;
+    short ones compute fewer scores of keys that are masked.
     """
     *lead, T, S = shape
     most = min(256, max(64, -(-T // (8 if is_causal else 2) // 64) * 64))
@@ -494,14 +495,22 @@ def scale(xp, arrays, factor):
     at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
 
 
-def in_parts(xp, function, a, b):
-    """function(a, b), where b is a number or broadcast to a: an equal part on each core, for it is memory that takes the time."""
-    out = y = np.empty(a.shape, a.dtype)
-    b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
-    if a.flags.c_contiguous and b.flags.c_contiguous:
-        a, b, out = flat(a, b, y)               # however few there are along the first axis
+def in_parts(function, a, b):
+    """function(a, b) of an a in order and what is broadcast to it: an equal part on each core, for it is memory that takes the
+    time.  NumPy warns, or raises, as it would on the thread that calls."""
+    y, errors = np.empty(a.shape, a.dtype), np.geterr()
+    b, out = np.broadcast_to(np.asarray(b, a.dtype), a.shape), y
+    if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
+        a, out = flat(a, y)
+        b = b.reshape(-1) if b.flags.c_contiguous else np.broadcast_to(b.reshape(-1)[:1], a.shape)
+    while len(a) == 1:
+        a, b, out = a[0], b[0], out[0]
     step = -(-len(a) // cores.CORES)
-    share(lambda i: function(a[i:i + step], b[i:i + step], out=out[i:i + step]), range(0, len(a), step))
+
+    def work(i):
+        with np.errstate(**errors):
+            function(a[i:i + step], b[i:i + step], out=out[i:i + step])
+    share(work, range(0, len(a), step))
     return y
 
 

@@ -13,40 +13,40 @@ from ..backend.cores import SHARED
 from ..primitive import primitive
 
 
-def _on_cores(xp, function, a, b):
+def _on_cores(function, a, b):
     """function(a, b) of a large a, shared out over the cores of a CPU where b is a number, or broadcast to a."""
-    in_parts, shape = backend.of(a).kernels.get("in_parts"), getattr(b, "shape", ())
-    alike = a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype
-    if in_parts is None or not alike or np.broadcast_shapes(a.shape, shape) != a.shape:
+    place, shape = backend.of(a), getattr(b, "shape", ())
+    alike = type(a) is place.array and a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype and a.flags.c_contiguous
+    if "in_parts" not in place.kernels or not alike or np.broadcast_shapes(a.shape, shape) != a.shape:
         return function(a, b)
-    return in_parts(xp, function, a, b)
+    return place.kernels["in_parts"](function, a, b)
 
 
 @primitive
 def add(xp, a, b, /):
     """a + b."""
-    return _on_cores(xp, xp.add, a, b) if getattr(a, "size", 0) >= SHARED else a + b
+    return _on_cores(xp.add, a, b) if getattr(a, "size", 0) >= SHARED else a + b
 add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
 @primitive
 def subtract(xp, a, b, /):
     """a - b."""
-    return _on_cores(xp, xp.subtract, a, b) if getattr(a, "size", 0) >= SHARED else a - b
+    return _on_cores(xp.subtract, a, b) if getattr(a, "size", 0) >= SHARED else a - b
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
 @primitive
 def multiply(xp, a, b, /):
     """a · b, entry by entry."""
-    return _on_cores(xp, xp.multiply, a, b) if getattr(a, "size", 0) >= SHARED else a * b
+    return _on_cores(xp.multiply, a, b) if getattr(a, "size", 0) >= SHARED else a * b
 multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
 @primitive
 def divide(xp, a, b, /):
     """a / b."""
-    return a / b                                # (not shared out: NumPy's warning of a division by zero would be lost)
+    return _on_cores(xp.divide, a, b) if getattr(a, "size", 0) >= SHARED else a / b
 divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
 
 

@@ -173,10 +173,11 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Si
     return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d_norm(x: Any, weight: Any, scale: Any, shift: Any, more: Any, is_relu: bool, *options: Any) -> Any:
-    """The op `conv_norm` of a batch, with conv2d's options; on a CPU, in one go."""
-    return _convolution(2, x, weight, None, *options,
-                        conv=lambda x, weight, _, *window: conv_norm(x, weight, scale, shift, more, *window, is_relu))
+def conv2d_norm(x: Any, weight: Any, scale: Any, shift: Any, more: Any, is_relu: bool, stride: Sizes, padding: Sizes | str,
+                dilation: Sizes, groups: int) -> Any:
+    """The op `conv_norm`, with conv2d's options; on a CPU, in one go."""
+    return _convolution(2, x, weight, None, stride, padding, dilation, groups,
+                        lambda x, weight, _, *window: conv_norm(x, weight, scale, shift, more, *window, is_relu))
 
 
 def conv_transpose1d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes = 0, output_padding: Sizes = 0,

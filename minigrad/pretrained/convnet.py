@@ -20,17 +20,17 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilatio
     return Conv2d(inputs, outputs, kernel, stride, kernel // 2 * dilation, dilation, groups, bias=False, rng=init.LATER)
 
 
-def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d, relu: bool = False, more: Any = None) -> Any:
-    """norm(conv(x)) + more, and relu of it if `relu`; `more` may be None, and `conv` has no bias.
+def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d, more: Any = None, is_relu: bool = False) -> Any:
+    """norm(conv(x)) + more, and relu of it if `is_relu`; `more` may be None.
 
     Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel, and can be
     done to what comes out of the convolution before it is laid down.
     """
-    if not norm.uses_batch:
-        options = conv.stride, conv.padding, conv.dilation, conv.groups
-        return conv2d_norm(x, conv.weight, *norm.scale_and_shift(), more, relu, *options)
-    y = norm(conv(x)) if more is None else norm(conv(x)) + more
-    return F.relu(y) if relu else y
+    if norm.uses_batch or conv.bias is not None:
+        y = norm(conv(x)) if more is None else norm(conv(x)) + more
+        return F.relu(y) if is_relu else y
+    options = conv.stride, conv.padding, conv.dilation, conv.groups
+    return conv2d_norm(x, conv.weight, *norm.scale_and_shift(), more, is_relu, *options)
 
 
 class ConvNet(PretrainedModel):

@@ -76,9 +76,9 @@ class Block(Module):
         *first, last = [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
         y = x
         for conv, norm in first:
-            y = conv_norm(y, conv, norm, relu=True)          # whatever hidden_act says, which is about the stem and the sum
+            y = conv_norm(y, conv, norm, is_relu=True)       # whatever hidden_act says, which is about the stem and the sum
         is_relu, more = self.activation is F.relu, x if self.downsample is None else conv_norm(x, *self.downsample)
-        y = conv_norm(y, *last, is_relu, more)
+        y = conv_norm(y, *last, more, is_relu)
         return y if is_relu else self.activation(y)
 
 
