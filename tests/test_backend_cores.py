@@ -55,7 +55,7 @@ def test_an_interrupt_at_any_moment_leaves_the_next_call_right(some_cores):
         raise KeyboardInterrupt
     share(abs, range(6))                        # threads are there: to interrupt the making of one is not ours to survive
     before, threads = signal.signal(signal.SIGALRM, interrupt), get_blas_threads()
-    interrupted = 0
+    interrupted, errors = 0, np.geterr()
     try:
         for after in np.linspace(1e-5, 3e-3, 200):
             try:
@@ -68,7 +68,7 @@ def test_an_interrupt_at_any_moment_leaves_the_next_call_right(some_cores):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert interrupted == 200 and get_blas_threads() == threads
+    assert interrupted == 200 and get_blas_threads() == threads and np.geterr() == errors
 
 
 def test_an_error_is_told_when_all_have_stopped(monkeypatch):

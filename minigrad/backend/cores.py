@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -99,13 +100,13 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
     try:                                        # Ctrl-C may come at any line, and must leave all as it was
         _sharing.append(me)
         if _sharing[0] is not me:               # the cores are busy with the pieces of another thread
-            drain()
+            copy_context().run(drain)           # (so that what `drain` tells NumPy to ignore ends with it, interrupted or not)
             return results
         _blas_threads, mine = get_blas_threads(), True
         set_blas_threads(1)
         jobs = [Job(helper, drain) for helper in _helpers()[:len(pieces) - 1]] if len(pieces) > 1 else ()
         try:
-            drain()
+            copy_context().run(drain)
         finally:
             errors = [job.wait() for job in jobs]            # all of them, before anybody hears of one
         for error in filter(None, errors):
