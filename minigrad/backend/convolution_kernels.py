@@ -111,7 +111,7 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
     """
     at = Geometry(x.shape[2:], window)
     y = out if out is not None else np.empty((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
-    if scale is not None and (weight.size < y.size or groups > 1):
+    if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
     x, places, more = images(x), images(y), None if more is None else images(np.broadcast_to(more, y.shape))
     if is_depthwise(x, places, groups):

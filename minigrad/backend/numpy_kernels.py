@@ -167,7 +167,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         gx += slope
         gx *= g
         return _sum(gx, -2) if wanted[1] else None
-    sums = each_piece(work, *(flat if bias is None and not wanted[1] else rows)(g, x, gx, *([] if y is None else [y])))
+    sums = each_piece(work, *(rows if wanted[1] or bias is not None else flat)(g, x, gx, *([] if y is None else [y])))
     return gx if wanted[0] else None, sum(sums) if wanted[1] else None
 
 
@@ -496,8 +496,10 @@ def scale(xp, arrays, factor):
 
 
 def in_parts(function, a, b):
-    """function(a, b) of an a in order and what is broadcast to it: an equal part on each core, for it is memory that takes the
-    time.  NumPy warns, or raises, as it would on the thread that calls."""
+    """function(a, b) of an a in order and what is broadcast to it: an equal part on each core, for it is memory that takes time.
+
+    NumPy warns, or raises, as it would on the thread that calls.
+    """
     y, errors = np.empty(a.shape, a.dtype), np.geterr()
     b, out = np.broadcast_to(np.asarray(b, a.dtype), a.shape), y
     if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
