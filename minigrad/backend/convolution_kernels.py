@@ -6,14 +6,13 @@ product with the same array, begun a little further on.
 """
 from __future__ import annotations
 
-import math
 from itertools import product
 
 import numpy as np
 
-from . import Kernel, cores, depthwise
+from . import Kernel, cores, depthwise, images
 from .blas import gemm
-from .cores import share
+from .cores import cuts, share
 from .geometry import Geometry, overlap, phases
 from .vision_kernels import relu_backward
 
@@ -29,42 +28,47 @@ def at_once(at: Geometry, samples: int, channels: int, outputs: int) -> bool:
 
 def pieces(at: Geometry, samples: int, channels: int, outputs: int, whole: bool) -> list[tuple[slice, slice]]:
     """(some samples, some rows of places), as many as fit into SPACE with what comes of them, and some for every core."""
-    row, limit = max(1, max(channels * at.kw * (at.kh if whole else at.sh), outputs) * at.W), SPACE
-    large = LARGE >> 4 if at.sees_itself else LARGE          # a 1 × 1 kernel: of one sample nothing need be laid down
-    many = 1 if at.H * at.W >= large else evenly(samples, limit // (row * at.H), cores.CORES)
-    rows = evenly(at.H, limit // row, 1 if samples > 1 else cores.CORES)
-    return [(slice(n, n + many), slice(i, min(i + rows, at.H))) for n in range(0, samples, many) for i in range(0, at.H, rows)]
+    row = max(1, max(channels * at.kw * (at.kh if whole else at.sh), outputs) * at.W)
+    if images.side_by_side(samples):            # few rows of many samples; but what two rows both see is laid down twice
+        some = evenly(samples, max(images.LINE, 2 * SPACE // (row * min(4, at.H))), 1 if at.H > 1 else cores.CORES)
+        rows = evenly(at.H, 2 * SPACE * len(some) // (row * samples), 1 if len(some) > 1 else cores.CORES)
+    else:
+        large = LARGE >> 4 if at.sees_itself else LARGE      # a 1 × 1 kernel: of one sample nothing need be laid down
+        some = evenly(samples, 1 if at.H * at.W >= large else SPACE // (row * at.H), cores.CORES)
+        rows = evenly(at.H, SPACE // row, 1 if samples > 1 else cores.CORES)
+    return list(product(some, rows))
 
 
-def evenly(count: int, most: int, among: int) -> int:
-    """How many to take at a time, `most` at most, so that each of so many takes about as many, as often."""
-    turns = max(1, -(-count // max(1, most)))
-    return max(1, -(-count // (turns + -turns % among)))
+def evenly(count: int, most: int, among: int) -> list[slice]:
+    """Cut `count` things into parts of `most` at most, and about as many for each of so many."""
+    parts = -(-count // max(1, most))
+    parts = min(count, parts + -parts % among)
+    return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
 
-def in_line(x: np.ndarray) -> np.ndarray:
-    """Images (n, C, rows, columns) as (C, rows, …), the longer of columns and samples last: long lines are quick to copy."""
-    return x.transpose(1, 2, 3, 0) if len(x) > x.shape[3] else x.transpose(1, 2, 0, 3)
+def in_line(x: np.ndarray, samples: int) -> np.ndarray:
+    """Some of so many images, (n, C, rows, columns), as (C, rows, …), what makes long lines last: columns or samples."""
+    return images.by_pixel(x) if images.side_by_side(samples) else x.transpose(1, 2, 0, 3)
 
 
-def laid_down(x: np.ndarray, rows: slice, at: Geometry) -> np.ndarray:
-    """What the kernel sees of images x (n, C, height, width) from some rows of places: (C, kw, sh, h, n · W), as `in_line`.
+def laid_down(x: np.ndarray, samples: slice, rows: slice, at: Geometry) -> np.ndarray:
+    """What the kernel sees of some of the images x (N, C, height, width) from some rows of places: (C, kw, sh, h, n · W), `in_line`.
 
     Rows of the image that are the stride apart lie side by side, so that axis 3 counts places; axis 2 tells the phase.
     """
     h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1
     here, there = overlap(rows.start * at.sh - at.top, h * at.sh, at.height)
     beside, inside = overlap(-at.left, wide, at.width)
-    image, longer = x[:, :, here, beside].transpose(1, 2, 0, 3), len(x) > at.W                # (C, row, n, column)
-    padded = image
+    image, last = x[samples, :, here, beside].transpose(1, 2, 0, 3), images.side_by_side(len(x))               # (C, row, n, column)
+    padded, n = image, image.shape[2]
     if image.shape[1] < h * at.sh or image.shape[3] < wide:
         room = len(image), h * at.sh
-        padded = np.zeros((*room, wide, len(x)), x.dtype).swapaxes(2, 3) if longer else np.zeros((*room, len(x), wide), x.dtype)
+        padded = np.zeros((*room, wide, n), x.dtype).swapaxes(2, 3) if last else np.zeros((*room, n, wide), x.dtype)
         padded[:, there, :, inside] = image
-    channel, row, n, column = padded.strides
+    channel, row, sample, column = padded.strides
     seen = np.lib.stride_tricks.as_strided(
-        padded, (len(image), at.kw, at.sh, h, len(x), at.W), (channel, column * at.dw, row, row * at.sh, n, column * at.sw))
-    if longer:
+        padded, (len(image), at.kw, at.sh, h, n, at.W), (channel, column * at.dw, row, row * at.sh, sample, column * at.sw))
+    if last:
         seen = seen.swapaxes(4, 5)
     return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
 
@@ -93,7 +97,7 @@ def by_row(weight: np.ndarray, at: Geometry, groups: int, whole: bool) -> np.nda
     return np.ascontiguousarray(parts).reshape(at.kh, groups, outputs // groups, channels * at.kw)
 
 
-def images(x: np.ndarray) -> np.ndarray:
+def with_columns(x: np.ndarray) -> np.ndarray:
     """Signals (N, C, L) as images of width 1."""
     return x[..., None] if x.ndim == 3 else x
 
@@ -110,10 +114,10 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
     core's cache.
     """
     at = Geometry(x.shape[2:], window)
-    y = out if out is not None else np.empty((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
+    y = out if out is not None else images.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
     if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
-    x, places, more = images(x), images(y), None if more is None else images(np.broadcast_to(more, y.shape))
+    x, places, more = with_columns(x), with_columns(y), None if more is None else with_columns(np.broadcast_to(more, y.shape))
     if is_depthwise(x, places, groups):
         depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
         if more is not None:
@@ -125,14 +129,15 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
 
     def work(piece):
         samples, rows = piece
-        into, rest = in_line(places[samples, :, rows]), 0 if bias is None else bias
-        sums = np.empty(into.shape, y.dtype)    # in order, and in a core's cache, for which y is too large
+        into, rest = in_line(places[samples, :, rows], len(x)), 0 if bias is None else bias
+        direct = images.side_by_side(len(x)) and into[0].flags.c_contiguous    # else in a core's cache, for which y is too large
+        sums = into if direct else np.empty(into.shape, y.dtype)
         if more is not None:
-            rest = np.add(in_line(more[samples, :, rows]), rest, out=sums if scale is None else None)
+            rest = np.add(in_line(more[samples, :, rows], len(x)), rest, out=sums if scale is None else None)
         if scale is None and rest is not sums:
             sums[...] = rest
         total = sums.reshape(groups, len(weight) // groups, -1)
-        seen = walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at, whole)
+        seen = walk(laid_down(x, samples, rows, at), groups, rows.stop - rows.start, at, whole)
         for i, (row, columns) in enumerate(zip(filters, seen)):
             for filter_, column, out in zip(row, columns, total):
                 gemm(filter_, column, out, add=scale is None or i > 0)
@@ -141,7 +146,7 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
             sums += rest
         if is_relu:
             np.maximum(sums, 0, out=into)
-        else:
+        elif sums is not into:
             into[...] = sums
     share(work, pieces(at, len(x), x.shape[1], len(weight), whole))
     return y
@@ -152,8 +157,10 @@ def input_grad(xp, g, weight, size, window, groups):
     at, C = Geometry(size, window), weight.shape[1] * groups
     turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
     ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
-    x = (np.empty if len(ways) == at.sh * at.sw else np.zeros)((len(g), C, *size), np.result_type(g, weight))
-    g, into = images(g), images(x)
+    x = images.new((len(g), C, *size), np.result_type(g, weight))
+    if len(ways) < at.sh * at.sw:               # some entries are seen by nobody
+        x[...] = 0
+    g, into = with_columns(g), with_columns(x)
     for (a, *down), (b, *right) in ways:
         own = turned[:, :, a, b][:, :, ::-1, ::-1]
         rows, above = way_back(at.top, at.sh, at.height, at.H, own.shape[2], *down)
@@ -180,7 +187,7 @@ def way_back(before: int, stride: int, size: int, places: int, entries: int, pha
 def weight_grad(xp, x, g, window, groups):
     """(O, C/G, *kernel): what each entry of a filter saw, times what came of it, added up on each core, then over the cores."""
     at, C, O = Geometry(x.shape[2:], window), x.shape[1], g.shape[1]  # noqa: E741
-    x, g = images(x), images(g)
+    x, g = with_columns(x), with_columns(g)
     if is_depthwise(x, g, groups):
         return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
     whole = at_once(at, len(x), C // groups, O // groups)
@@ -189,8 +196,8 @@ def weight_grad(xp, x, g, window, groups):
     def work(mine):
         total = np.zeros((1 if whole else at.kh, groups, O // groups, height), np.result_type(x, g))
         for samples, rows in mine:
-            came = in_line(g[samples, :, rows]).reshape(groups, O // groups, -1)
-            for part, columns in zip(total, walk(laid_down(x[samples], rows, at), groups, rows.stop - rows.start, at, whole)):
+            came = in_line(g[samples, :, rows], len(x)).reshape(groups, O // groups, -1)
+            for part, columns in zip(total, walk(laid_down(x, samples, rows, at), groups, rows.stop - rows.start, at, whole)):
                 for column, gradient, out in zip(columns, came, part):
                     gemm(gradient, column.T, out, add=True)
         return total
@@ -228,8 +235,9 @@ def conv_norm_backward(xp, g, saved, wanted, window, groups, is_relu):
 
 def per_channel(g: np.ndarray) -> np.ndarray:
     """The sums of g (N, C, …) over all but the channels, as products with a vector of ones."""
-    planes = np.ascontiguousarray(g).reshape(*g.shape[:2], math.prod(g.shape[2:]))
-    return (planes @ np.ones(planes.shape[2], g.dtype)).sum(0)
+    planes, = images.planes(g)
+    ones = np.ones(planes.shape[2], g.dtype)
+    return np.concatenate(share(lambda some: (planes[:, some] @ ones).sum(0), cuts(planes.shape[1], g.size)))
 
 
 def transposed_forward(xp, g, weight, size, window, groups):

@@ -2,16 +2,18 @@
 
 Lay out a padded plane as one long row, and each entry of the kernel is a shift of that row: the convolution is a sum of shifted
 rows, which einsum multiplies and adds up in one go.  (Where a row runs on past the edge of its plane it computes places nobody
-asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s apart lie side by side.
+asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s apart lie side by side.  Where the
+samples lie side by side (see images.py), those of a channel are one plane, each pixel of which has an entry for each of them.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from . import cores
+from . import cores, images
 from .cores import share
 from .geometry import Geometry, overlap, phases
 
@@ -19,61 +21,69 @@ GROUP = 1 << 17                                 # entries worked on at a time, w
 
 
 class Rows:
-    """Some planes of images x (N, C, height, width), padded, as rows, by phase: (sh, sw, plane, h · w)."""
+    """What the kernel sees of planes (p, height, width, n) from some lines of places, padded, as rows: (sh, sw, p, h · w · n)."""
 
-    def __init__(self, x: np.ndarray, some: slice, at: Geometry):
-        self.at, self.h = at, at.H + at.dh * (at.kh - 1) // at.sh
-        self.w = at.W + at.dw * (at.kw - 1) // at.sw
-        self.length = (at.H - 1) * self.w + at.W                               # of a row, to its last place
-        planes = x.reshape(-1, at.height, at.width)[some]
-        padded = np.zeros((len(planes), self.h * at.sh, self.w * at.sw), x.dtype)
-        rows, below = overlap(-at.top, self.h * at.sh, at.height)
-        columns, beside = overlap(-at.left, self.w * at.sw, at.width)
+    def __init__(self, planes: np.ndarray, lines: slice, at: Geometry):
+        count, n = lines.stop - lines.start, planes.shape[3]
+        self.at, self.h = at, count + at.dh * (at.kh - 1) // at.sh
+        self.columns = at.W + at.dw * (at.kw - 1) // at.sw
+        self.pixel, self.w = n, self.columns * n             # entries of a pixel, and of a row of pixels
+        self.length = (count - 1) * self.w + at.W * n        # of a row, to its last place
+        padded = np.zeros((len(planes), self.h * at.sh, self.columns * at.sw, n), planes.dtype)
+        rows, below = overlap(lines.start * at.sh - at.top, self.h * at.sh, at.height)
+        columns, beside = overlap(-at.left, self.columns * at.sw, at.width)
         padded[:, below, beside] = planes[:, rows, columns]
-        by_phase = padded.reshape(len(planes), self.h, at.sh, self.w, at.sw).transpose(2, 4, 0, 1, 3)
+        by_phase = padded.reshape(len(planes), self.h, at.sh, self.columns, at.sw, n).transpose(2, 4, 0, 1, 3, 5)
         self.rows = np.ascontiguousarray(by_phase).reshape(at.sh, at.sw, len(planes), self.h * self.w)
 
     def shifts(self) -> Iterator[tuple[tuple, np.ndarray]]:
         """(entries of the kernel, the rows they see as (plane, entry, entry, place)), for all that meet one phase."""
         at = self.at
         for (a, i, y, down), (b, j, x, right) in product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)):
-            rows = self.rows[i, j, :, y * self.w + x:]
+            rows = self.rows[i, j, :, y * self.w + x * self.pixel:]
             plane, step = rows.strides
             shape = len(rows), len(range(at.kh)[a]), len(range(at.kw)[b]), self.length
-            strides = plane, step * down * self.w, step * right, step
+            strides = plane, step * down * self.w, step * right * self.pixel, step
             yield (slice(None), a, b), np.lib.stride_tricks.as_strided(rows, shape, strides)
 
 
 def forward(x: np.ndarray, filters: np.ndarray, bias: np.ndarray | None, at: Geometry, out: np.ndarray) -> None:
     """(N, C, H, W) into `out`, from x (N, C, height, width), filters (C, kh, kw) and biases (C,)."""
-    out = out.reshape(-1, at.H, at.W)           # of a whole array, or of one phase of it: a view
+    x, out = _planes(x), _planes(out)           # of a whole array, or of one phase of it: a view
 
-    def work(some):
-        rows, own = Rows(x, some, at), _of_planes(filters, some)
-        sums = np.empty((len(own), at.H * rows.w), x.dtype)
+    def work(some, lines, n):
+        rows, own, into = Rows(x[some, ..., n], lines, at), _of_planes(filters, some), out[some, lines, :, n]
+        sums = np.empty((len(own), into.shape[1] * rows.w), x.dtype)
         for first, (entries, seen) in enumerate(rows.shifts()):
             if not first:                       # order "F" makes the places the innermost loop
                 np.einsum("pabi,pab->ip", seen, own[entries], order="F", out=sums[:, :rows.length].T)
             else:
                 sums[:, :rows.length] += np.einsum("pabi,pab->ip", seen, own[entries], order="F").T
-        more = 0 if bias is None else _of_planes(bias, some)[:, None, None]
-        np.add(sums.reshape(len(own), at.H, rows.w)[:, :, :at.W], more, out=out[some])
-    _each_group(work, len(out), at)
+        more = 0 if bias is None else _of_planes(bias, some)[:, None, None, None]
+        np.add(sums.reshape(*into.shape[:2], rows.columns, -1)[:, :, :at.W], more, out=into)
+    _each_group(work, out)
 
 
 def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
     """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it."""
-    weight = np.empty((*x.shape[:2], at.kh, at.kw), g.dtype)
-    g, of_planes = g.reshape(-1, at.H, at.W), weight.reshape(-1, at.kh, at.kw)
+    channels, x, g = x.shape[1], _planes(x), _planes(g)
 
-    def work(some):
-        rows = Rows(x, some, at)
-        came = np.zeros((len(g[some]), at.H, rows.w), g.dtype)
-        came[:, :, :at.W] = g[some]
+    def work(some, lines, n):
+        rows, part = Rows(x[some, ..., n], lines, at), g[some, lines, :, n]
+        came, weight = np.zeros((*part.shape[:2], rows.columns, rows.pixel), g.dtype), np.empty((len(part), at.kh, at.kw), g.dtype)
+        came[:, :, :at.W] = part
         for entries, seen in rows.shifts():
-            of_planes[some][entries] = np.einsum("pabi,pi->pab", seen, came.reshape(len(came), -1)[:, :rows.length])
-    _each_group(work, len(g), at)
-    return weight.sum(0)
+            weight[entries] = np.einsum("pabi,pi->pab", seen, came.reshape(len(came), -1)[:, :rows.length])
+        return some, weight
+    total = np.zeros((len(x), at.kh, at.kw), g.dtype)
+    for some, weight in _each_group(work, g):
+        total[some] += weight
+    return total.reshape(-1, channels, at.kh, at.kw).sum(0)
+
+
+def _planes(x: np.ndarray) -> np.ndarray:
+    """Images (N, C, height, width) as planes (C, height, width, N), if samples lie side by side, else (N · C, height, width, 1)."""
+    return images.by_pixel(x) if images.side_by_side(len(x)) else x.reshape(-1, *x.shape[2:], 1)
 
 
 def _of_planes(parameters, some):
@@ -81,7 +91,12 @@ def _of_planes(parameters, some):
     return parameters.take(range(some.start, some.stop), 0, mode="wrap")
 
 
-def _each_group(work: Callable[[slice], None], count: int, at: Geometry) -> None:
-    """work(some planes), until all had their turn, on all cores."""
-    step = max(1, min(GROUP // (at.height * at.width), -(-count // cores.CORES)))
-    share(work, [slice(i, min(i + step, count)) for i in range(0, count, step)])
+def _each_group(work: Callable[[slice, slice, slice], Any], places: np.ndarray) -> list:
+    """[work(some planes, some lines, some samples) of places (planes, H, W, N)], until all had their turn, on all cores."""
+    count, height, width, samples = places.shape
+    n = min(samples, max(images.LINE, GROUP // (width * min(height, 8))))
+    lines = max(1, min(height, GROUP // (width * n)))
+    step = max(1, min(GROUP // (lines * width * n), -(-count // cores.CORES)))
+    sizes = [[slice(i, min(i + size, end)) for i in range(0, end, size)]
+             for end, size in ((count, step), (height, lines), (samples, n))]
+    return share(lambda piece: work(*piece), list(product(*sizes)))

@@ -1,6 +1,6 @@
 """The kernels again, faster on a CPU: in pieces that stay in a core's cache, shared out over the cores, without large arrays.
 
-They are for float32 arrays that lie in memory in order; whatever else comes is handed back to `kernels`.
+They are for float32 arrays; whatever else comes is handed back to `kernels`.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, cores, kernels, mkl
+from . import Kernel, cores, images, kernels, mkl
 from .blas import gemm
 from .cores import cuts, each_piece, scratch, share
 
@@ -21,13 +21,25 @@ FEW = 4                                         # rows of a matrix that are as g
 
 
 def flat(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as one row: a view, or a copy of a gradient that does not lie in order."""
-    return [np.ascontiguousarray(array).reshape(-1) for array in arrays]
+    """Each array as one row, in the order in which the first lies in memory, which has no gaps: a view of it at least.
+
+    (An array that was made by `empty_like` has none.  It lies as its model does; others are copied if they lie in another way.)
+    """
+    first = arrays[0]
+    if not first.flags.c_contiguous:
+        order = np.argsort(first.strides, kind="stable")[::-1]
+        arrays = [array.transpose(order) for array in arrays]
+    return [images.in_order(array).reshape(-1) for array in arrays]
 
 
 def rows(*arrays: np.ndarray) -> list[np.ndarray]:
     """Each array as a matrix with its last axis for rows: a view, or a copy of a gradient that does not lie in order."""
-    return [np.ascontiguousarray(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
+    return [images.in_order(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
+
+
+def matrix(x: np.ndarray) -> np.ndarray:
+    """The array as a matrix: `rows`, except that BLAS reads a matrix that is transposed as it lies."""
+    return x if x.ndim == 2 else rows(x)[0]
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
@@ -35,6 +47,8 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
 
     Of a short one MKL, if it is there, makes such parts itself: it wakes its threads sooner than we ours.
     """
+    if bias is None and out.flags.f_contiguous:
+        a, b, out = b.T, a.T, out.T             # BLAS writes rows
     across, size = b.shape[1] > len(a), a.size * b.shape[1]
     count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and mkl.tbb() is not None
     step = max(1, -(-count // (cores.CORES if size >= PRODUCT and not by_mkl else 1)))
@@ -58,7 +72,7 @@ def do(*works: list[Callable[[], Any]]) -> None:
 
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
-    (into,), (x_rows,) = rows(y), rows(x)
+    (into,), x_rows = rows(y), matrix(x)
     if len(x_rows) > FEW:
         do(product(x_rows, weight.T, into, bias))
     else:                                       # all the time goes into reading the weight: BLAS's threads are quicker to begin
@@ -70,10 +84,11 @@ def linear_forward(xp, x, weight, bias):
 
 def linear_backward(xp, g, saved, wanted):
     x, weight = saved
-    gx, gw = (np.empty(a.shape, g.dtype) if want else None for a, want in zip((x, weight), wanted))
-    (g, x), ones = rows(g, x), np.ones((1, g.size // (g.shape[-1] or 1)), g.dtype)
+    gx, gw = (np.empty_like(a, g.dtype, order="A" if a.ndim == 2 else "C") if want else None
+              for a, want in zip((x, weight), wanted))
+    g, x, ones = matrix(g), matrix(x), np.ones((1, g.size // (g.shape[-1] or 1)), g.dtype)
     gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
-    do(product(g, weight, *rows(gx)) if wanted[0] else [], product(g.T, x, gw) if wanted[1] else [],
+    do(product(g, weight, matrix(gx)) if wanted[0] else [], product(g.T, x, gw) if wanted[1] else [],
        product(ones, g, gb) if wanted[2] else [])
     return gx, gw, gb if gb is None else gb[0]
 
@@ -114,9 +129,9 @@ def gelu_forward(xp, x, bias, approximate):
     MKL computes Φ in a third of the time; with it Φ is computed once more instead, and the result not kept.  (Its exp is not
     used: it takes forty times as long where the result is 0.)
     """
-    y, normal = np.empty_like(x), mkl.of_array("vsCdfNorm") if approximate == "none" else None
+    y, normal = np.empty_like(x, order="K" if bias is None else "C"), mkl.of_array("vsCdfNorm") if approximate == "none" else None
 
-    def work(x, y):
+    def work(y, x):
         sums, square = scratch(2, *x.shape)
         if bias is not None:
             x = np.add(x, bias, out=sums)
@@ -134,16 +149,17 @@ def gelu_forward(xp, x, bias, approximate):
         np.exp(y, out=y)
         y += 1
         np.divide(x, y, out=y)
-    each_piece(work, *(flat if bias is None else rows)(x, y))
+    each_piece(work, *(flat if bias is None else rows)(y, x))
     return y, (x, bias, y if normal is None else None, normal)
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
     """g (Φ(x) + x Φ'(x)) with Φ(x) from MKL, or read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
     x, bias, y, normal = saved
-    gx = np.empty_like(x)
+    as_lines = rows if wanted[1] or bias is not None else flat
+    gx = np.empty_like(x, order="C" if as_lines is rows else "K")
 
-    def work(g, x, gx, y=None):
+    def work(gx, g, x, y=None):
         sums, slope = scratch(2, *x.shape)
         if bias is not None:
             x = np.add(x, bias, out=sums)
@@ -167,7 +183,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         gx += slope
         gx *= g
         return _sum(gx, -2) if wanted[1] else None
-    sums = each_piece(work, *(rows if wanted[1] or bias is not None else flat)(g, x, gx, *([] if y is None else [y])))
+    sums = each_piece(work, *as_lines(gx, g, x, *([] if y is None else [y])))
     return gx if wanted[0] else None, sum(sums) if wanted[1] else None
 
 
@@ -192,7 +208,7 @@ def _sum(x, axis):
 
 
 def softmax_forward(xp, x, axis):
-    y = np.empty_like(x)
+    y = np.empty(x.shape, x.dtype)
 
     def work(x, y):
         y *= 1 / _exp(x, y, 1e20)[0][:, None]
@@ -211,7 +227,7 @@ def softmax_backward(xp, g, y, wanted, axis):
 
 
 def log_softmax_forward(xp, x, axis):
-    y = np.empty_like(x)
+    y = np.empty(x.shape, x.dtype)
 
     def work(x, y):
         total, top = _exp(x, y, 1e6)       # a tighter limit: of a large log(total), fewer digits are behind the point
@@ -234,7 +250,7 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
-    y, n = np.empty_like(x), x.shape[-1]
+    y, n = np.empty(x.shape, x.dtype), x.shape[-1]
     mean, inverse_std = np.empty((2, x.size // n, 1), np.float32)
     each = np.full(n, 1 / n, np.float32)
 
@@ -257,7 +273,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
     The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
     """
     x, weight, mean, inverse_std = saved
-    gx, n = np.empty_like(x), x.shape[-1]
+    gx, n = np.empty(x.shape, x.dtype), x.shape[-1]
     each = np.full(n, 1 / n, np.float32) if weight is None else weight / np.float32(n)
 
     def work(g, x, gx, mean, inverse_std):
@@ -277,12 +293,12 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
 
 def dropout_forward(xp, x, keep, p):
-    y = np.empty(x.shape, x.dtype)              # (empty_like would lie as a gradient does, perhaps transposed)
+    y = np.empty_like(x)
 
-    def work(x, keep, y):
+    def work(y, x, keep):
         np.multiply(keep, 1 / (1 - p), out=y, dtype=np.float32)
         y *= x
-    each_piece(work, *flat(x, keep, y))
+    each_piece(work, *flat(y, x, keep))
     return y, None
 
 
@@ -500,8 +516,13 @@ def in_parts(function, a, b):
 
     NumPy warns, or raises, as it would on the thread that calls.
     """
+    b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
+    if images.lies_by_pixel(a) and not b.flags.c_contiguous:
+        return images.by_sample(in_parts(function, images.by_pixel(a), images.by_pixel(b)))
+    if not a.flags.c_contiguous:
+        return function(a, b)
     y, errors = np.empty(a.shape, a.dtype), np.geterr()
-    b, out = np.broadcast_to(np.asarray(b, a.dtype), a.shape), y
+    out = y
     if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
         a, out = flat(a, y)
         b = b.reshape(-1) if b.flags.c_contiguous else np.broadcast_to(b.reshape(-1)[:1], a.shape)
@@ -517,8 +538,12 @@ def in_parts(function, a, b):
 
 
 def plain(x, *rest):
-    """Float32, in order, and not so small that cutting it up takes longer than computing it."""
-    return x.dtype == np.float32 and x.flags.c_contiguous and x.size > 1024
+    """Float32, and not so small that cutting it up takes longer than computing it."""
+    return x.dtype == np.float32 and x.size > 1024
+
+
+def plain_matrix(x, *rest):
+    return plain(x) and x.flags.c_contiguous
 
 
 def plain_rows(x, axis):
@@ -557,7 +582,7 @@ table = {
     "layer_norm": where(plain, "layer_norm", layer_norm_forward, layer_norm_backward),
     "dropout": where(plain, "dropout", dropout_forward, dropout_backward),
     "scaled_dot_product_attention": where(plain_heads, "scaled_dot_product_attention", attention_forward, attention_backward),
-    "cross_entropy": where(plain, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
+    "cross_entropy": where(plain_matrix, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
     "embedding": Kernel(kernels.embedding_forward, embedding_backward, add=embedding_add),
     **{f"{name}s": at_once(kernels.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
     "square_sums": square_sums,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, cores
+from . import Kernel, cores, images
 from .cores import cuts, each_piece, share
 from .numpy_kernels import flat
 
@@ -21,14 +21,19 @@ def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
 
 
 def in_order(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array (N, C, …) as (N, C, places), in order in memory, and in float32 if it was in less."""
-    wide = np.float32 if arrays[0].dtype.itemsize < 4 else arrays[0].dtype
-    return [np.ascontiguousarray(a, wide).reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in arrays]
+    """Each array as `planes` makes it, in float32 if it was in less."""
+    return images.planes(*arrays, dtype=np.float32 if arrays[0].dtype.itemsize < 4 else arrays[0].dtype)
 
 
 def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
     """Some entries of a vector (C,), one below the other."""
     return instead if vector is None else vector[channels, None]
+
+
+def gradients(x, g, gx, gw, gb, wanted):
+    """Those that are wanted, in the dtype of g, the first lying as x does."""
+    gx, gw, gb = (a.astype(g.dtype, copy=False) if want else None for a, want in zip((gx, gw, gb), wanted))
+    return None if gx is None else images.from_planes(gx, x), gw, gb
 
 
 def batch_norm_forward(xp, x, weight, bias, statistics, eps):
@@ -49,7 +54,7 @@ def batch_norm_forward(xp, x, weight, bias, statistics, eps):
             into += column(bias, channels, 0)
     by_channel(work, rows)
     statistics[...] = moments
-    return y.astype(x.dtype, copy=False).reshape(x.shape), (x, weight, moments)
+    return images.from_planes(y.astype(x.dtype, copy=False), x), (x, weight, moments)
 
 
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
@@ -70,8 +75,7 @@ def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
         into -= gb[channels, None] / n
         into *= scale * column(weight, channels, 1)
     by_channel(work, rows)
-    return tuple(None if not want else a.astype(g.dtype, copy=False).reshape(x.shape if a is gx else a.shape)
-                 for a, want in zip((gx, gw, gb), wanted))
+    return gradients(x, g, gx, gw, gb, wanted)
 
 
 def per_channel_forward(xp, x, weight, bias):
@@ -84,7 +88,7 @@ def per_channel_forward(xp, x, weight, bias):
         if bias is not None:
             into += column(bias, channels, 0)
     by_channel(work, rows)
-    return y.astype(x.dtype, copy=False).reshape(x.shape), (x, weight)
+    return images.from_planes(y.astype(x.dtype, copy=False), x), (x, weight)
 
 
 def per_channel_backward(xp, g, saved, wanted):
@@ -102,51 +106,65 @@ def per_channel_backward(xp, g, saved, wanted):
         if wanted[2]:
             gb[channels] = np.einsum("ncl->c", part)
     by_channel(work, rows)
-    return tuple(None if not want else a.astype(g.dtype, copy=False).reshape(x.shape if a is gx else a.shape)
-                 for a, want in zip((gx, gw, gb), wanted))
+    return gradients(x, g, gx, gw, gb, wanted)
 
 
 def relu_forward(xp, x):
     if x.size < cores.SHARED:
         y = np.maximum(x, 0)
     else:
-        y = np.empty(x.shape, x.dtype)
-        each_piece(lambda x, y: np.maximum(x, 0, out=y), *flat(x, y))
+        y = np.empty_like(x)
+        each_piece(lambda y, x: np.maximum(x, 0, out=y), *flat(y, x))
     return y, y
 
 
 def relu_backward(xp, g, y, wanted):
-    gx = np.empty(y.shape, g.dtype)
+    gx = np.empty_like(y, g.dtype)
 
-    def work(g, y, gx):
+    def work(gx, g, y):
         np.greater(y, 0, out=gx, casting="unsafe")           # as numbers, which are quicker to multiply than booleans
         gx *= g
-    each_piece(work, *flat(g, y, gx))
+    each_piece(work, *flat(gx, g, y))
     return gx,
 
 
 def relu6_forward(xp, x):
-    y = np.empty(x.shape, x.dtype)
-
-    def work(x, y):
-        np.minimum(np.maximum(x, 0, out=y), 6, out=y)
-    each_piece(work, *flat(x, y))
+    y = np.empty_like(x)
+    each_piece(lambda y, x: np.minimum(np.maximum(x, 0, out=y), 6, out=y), *flat(y, x))
     return y, y
 
 
 def relu6_backward(xp, g, y, wanted):
-    gx = np.empty(y.shape, g.dtype)
-    each_piece(lambda g, y, gx: np.multiply(g, (y > 0) & (y < 6), out=gx), *flat(g, y, gx))
+    gx = np.empty_like(y, g.dtype)
+    each_piece(lambda gx, g, y: np.multiply(g, (y > 0) & (y < 6), out=gx), *flat(gx, g, y))
     return gx,
 
 
 class Slide:
-    """The largest entry under a window (see `ops.window`), found along one axis after the other."""
+    """The largest entry under a window (see `ops.window`), found along one axis after the other.
+
+    Samples that lie side by side are one axis more of a plane, along which the window is 1 wide.
+    """
 
     def __init__(self, x: np.ndarray, window: Any):
-        self.window, self.many = window, len(window.kernel)
-        self.size = x.shape[x.ndim - self.many:]
+        self.axes = range(len(window.kernel))
+        self.by_pixel = x.ndim == 2 + len(self.axes) and images.lies_by_pixel(x)
+        if self.by_pixel:
+            x, alone = images.by_pixel(x), (1, 1, (0, 0), 1)
+            window = window._make((*axis, one) for axis, one in zip(window, alone))
+        self.window, self.lead = window, x.shape[:x.ndim - len(window.kernel)]
+        self.size = x.shape[len(self.lead):]
         self.places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(self.size, *window)]
+
+    def planes(self, x: np.ndarray) -> np.ndarray:
+        """x as (n, *size), in order: a view, if it was."""
+        x = images.by_pixel(x) if self.by_pixel else x
+        return np.ascontiguousarray(x).reshape(-1, *x.shape[len(self.lead):])
+
+    def whole(self, planes: np.ndarray) -> np.ndarray:
+        """The other way round."""
+        x = planes.reshape(*self.lead, *planes.shape[1:])
+        return images.by_sample(x) if self.by_pixel else x
 
     def seen(self, planes: np.ndarray, axis: int) -> list[np.ndarray]:
         """What each entry of the kernel's `axis` sees of padded planes (n, *size): views, one entry for each place."""
@@ -158,19 +176,21 @@ class Slide:
     def down(self, planes: np.ndarray, out: np.ndarray, remember: bool) -> list[list[np.ndarray]]:
         """The largest entries into `out`, along the last axis first; and, to `remember`, which they were at each level."""
         found, y = [], self.window.pad(np, planes, -math.inf)
-        for axis in reversed(range(self.many)):
-            first, *others = self.seen(y, axis)
-            y = np.maximum(first, others[0] if others else first, out=None if axis else out)
+        for axis in reversed(self.axes):
+            *others, last = self.seen(y, axis)
+            if remember and last.strides[-1] > last.itemsize:
+                others = [np.ascontiguousarray(other) for other in others]     # which takes a comparison a quarter of the time
+            y = np.maximum(last, others[0] if others else last, out=None if axis else out)
             for other in others[1:]:
                 np.maximum(y, other, out=y)
             if remember:
-                found.append(self.first([first, *others], y))
+                found.append(self.first(others, y))
         return found
 
-    def first(self, entries: list[np.ndarray], y: np.ndarray) -> list[np.ndarray]:
-        """Where each of the entries is the first that is y, as booleans; the last one, where no other is."""
+    def first(self, others: list[np.ndarray], y: np.ndarray) -> list[np.ndarray]:
+        """Where each of the entries is the first that is y, as booleans; the last one, where none of the others is."""
         here, waiting = [], np.ones(y.shape, bool)
-        for entry in entries[:-1]:
+        for entry in others:
             now = entry == y
             if here:
                 now &= waiting
@@ -183,9 +203,10 @@ class Slide:
         finite, padded = np.isfinite(g.sum()), [n + sum(p) for n, p in zip(self.size, self.window.padding)]
         for axis, places in enumerate(reversed(found)):
             shape = len(g), *padded[:axis + 1], *self.places[axis + 1:]
-            gx = out if axis == self.many - 1 and shape == out.shape else np.empty(shape, g.dtype)
-            gx[...] = 0
+            gx = out if axis == self.axes[-1] and shape == out.shape else np.empty(shape, g.dtype)
             apart = self.window.stride[axis] > self.window.dilation[axis] * (len(places) - 1)
+            if not finite or not apart or len(places) * self.places[axis] < shape[axis + 1]:  # else all of it is written anyway
+                gx[...] = 0
             for here, into in zip(places, self.seen(gx, axis)):
                 if not finite:                  # here 0 · ∞ is to be 0
                     into += np.where(here, g, np.zeros((), g.dtype))
@@ -200,18 +221,18 @@ class Slide:
 
 def max_pool_forward(xp, x, window, remember=True):
     slide = Slide(x, window)
-    planes = np.ascontiguousarray(x).reshape(-1, *slide.size)
+    planes = slide.planes(x)
     y, parts = np.empty((len(planes), *slide.places), x.dtype), cuts(len(planes), planes.size)
     found = share(lambda part: slide.down(planes[part], y[part], remember), parts)
-    return y.reshape(*x.shape[:x.ndim - slide.many], *slide.places), (slide, x.shape, list(zip(parts, found)))
+    return slide.whole(y), (slide, list(zip(parts, found)))
 
 
 def max_pool_backward(xp, g, saved, wanted, window):
-    slide, shape, found = saved
-    came, gx = np.ascontiguousarray(g).reshape(-1, *slide.places), np.empty(shape, g.dtype)
-    planes = gx.reshape(-1, *slide.size)
-    share(lambda one: slide.up(came[one[0]], one[1], planes[one[0]]), found)
-    return gx,
+    slide, found = saved
+    came = slide.planes(g)
+    gx = np.empty((len(came), *slide.size), g.dtype)
+    share(lambda one: slide.up(came[one[0]], one[1], gx[one[0]]), found)
+    return slide.whole(gx),
 
 
 def max_pool_alone(xp, x, window):

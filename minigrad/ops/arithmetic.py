@@ -16,7 +16,7 @@ from ..primitive import primitive
 def _on_cores(function, a, b):
     """function(a, b) of a large a, shared out over the cores of a CPU where b is a number, or broadcast to a."""
     place, shape = backend.of(a), getattr(b, "shape", ())
-    alike = type(a) is place.array and a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype and a.flags.c_contiguous
+    alike = type(a) is place.array and a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype
     if "in_parts" not in place.kernels or not alike or np.broadcast_shapes(a.shape, shape) != a.shape:
         return function(a, b)
     return place.kernels["in_parts"](function, a, b)

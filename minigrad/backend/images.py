@@ -1,0 +1,73 @@
+"""How a batch of images (N, C, H, W), or of signals (N, C, L), lies in memory on a CPU.
+
+Rows of small images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are more samples than
+columns, what a convolution makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what follows it keeps to
+that.  The shape is the same, and whoever reads the numbers need not know.
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import cores
+
+LINE = 16                                       # samples that are worth it
+
+
+def side_by_side(samples: int) -> bool:
+    """Whether so many samples of a pixel are to lie side by side."""
+    return samples >= LINE
+
+
+def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Images or signals that are yet to be written, laid out in the better of the two ways."""
+    if side_by_side(shape[0]):
+        return by_sample(np.empty((*shape[1:], shape[0]), dtype))
+    return np.empty(shape, dtype)
+
+
+def by_pixel(x: np.ndarray) -> np.ndarray:
+    """(N, C, …) as (C, …, N), a view."""
+    return x.transpose(*range(1, x.ndim), 0)
+
+
+def by_sample(x: np.ndarray) -> np.ndarray:
+    """(C, …, N) as (N, C, …), a view."""
+    return x.transpose(-1, *range(x.ndim - 1))
+
+
+def lies_by_pixel(x: np.ndarray) -> bool:
+    """Whether the samples of each pixel lie side by side, all in order."""
+    return not x.flags.c_contiguous and by_pixel(x).flags.c_contiguous
+
+
+def planes(x: np.ndarray, *others: np.ndarray, dtype: np.dtype | None = None) -> list[np.ndarray]:
+    """Each (N, C, …) as (N, C, entries), or as (1, C, entries) if in x all samples of a channel lie together.
+
+    They are in order, views if they were.
+    """
+    together = lies_by_pixel(x)
+    arrays = [by_pixel(a)[None] if together else a for a in (x, *others)]
+    return [in_order(a if dtype is None else a.astype(dtype, copy=False)).reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in arrays]
+
+
+def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """What `planes` made of x, or an array like it, in the shape of x and lying as x does: a view."""
+    return by_sample(planes.reshape(by_pixel(x).shape)) if lies_by_pixel(x) else planes.reshape(x.shape)
+
+
+def in_order(x: np.ndarray) -> np.ndarray:
+    """np.ascontiguousarray(x), several times as quick where x is one of the two layouts seen as the other.
+
+    That is a transposed matrix, of which a core's cache holds some of the shorter lines at a time.
+    """
+    pixels = lies_by_pixel(x)
+    if x.flags.c_contiguous or x.size < cores.SHARED or not (pixels or by_sample(x).flags.c_contiguous):
+        return np.ascontiguousarray(x)
+    matrix, y = x.reshape(len(x), -1) if pixels else x.reshape(-1, x.shape[-1]), np.empty(x.shape, x.dtype)
+    into = y.reshape(matrix.shape)
+    if into.shape[1] > len(into):
+        matrix, into = matrix.T, into.T
+    cores.share(lambda some: np.copyto(into[some], matrix[some]), cores.cuts(len(into), into.size))
+    return y
