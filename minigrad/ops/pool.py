@@ -33,7 +33,7 @@ def max_pool(xp, x, /, window):
 def collect(xp, x, /, chosen, window):
     """The sum of every window, (…, *size) to (…, *places); or, of each, only the entry whose number is chosen."""
     seen = window.over(xp, window.pad(xp, x))
-    y = xp.zeros((*x.shape[:-len(window.kernel)], *seen.shape[-len(window.kernel):]), x.dtype)
+    y = xp.zeros_like(x, shape=(*x.shape[:-len(window.kernel)], *seen.shape[-len(window.kernel):]))            # (lying as x does)
     for i, k in enumerate(window.entries()):
         y += seen[k] if chosen is None else xp.where(chosen == i, seen[k], xp.zeros((), x.dtype))
     return y
@@ -42,12 +42,12 @@ def collect(xp, x, /, chosen, window):
 @primitive
 def spread(xp, g, /, size, chosen, window):
     """The gradient of `collect` with respect to an x (…, *size): each g goes to all of its window, or to the entry chosen."""
-    x = window.pad(xp, xp.zeros((*g.shape[:-len(size)], *size), g.dtype))
+    x = window.pad(xp, xp.zeros_like(g, shape=(*g.shape[:-len(size)], *size)))
     seen = window.over(xp, x)
     for i, k in enumerate(window.entries()):
         part = seen[k]
         part += g if chosen is None else xp.where(chosen == i, g, xp.zeros((), g.dtype))
-    return xp.ascontiguousarray(window.crop(x))
+    return window.crop(x).copy(order="K") if any(map(any, window.padding)) else x
 
 
 def _first_largest(x, y, window):

@@ -39,7 +39,7 @@ class Window(NamedTuple):
         if not any(map(any, self.padding)):
             return x
         sizes = [n + before + after for n, (before, after) in zip(x.shape[-len(self.kernel):], self.padding, strict=True)]
-        padded = xp.full((*x.shape[:-len(sizes)], *sizes), value, x.dtype)
+        padded = xp.full_like(x, value, shape=(*x.shape[:-len(sizes)], *sizes))
         self.crop(padded)[...] = x
         return padded
 
