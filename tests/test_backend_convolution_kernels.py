@@ -1,4 +1,5 @@
 """The CPU's convolution against its definition, whatever the pieces and the cores; and that what it lays down stays small."""
+import contextlib
 import tracemalloc
 from unittest import mock
 
@@ -9,18 +10,39 @@ from hypothesis import strategies as st
 from test_ops_window import POINT, TIGHT, R, problems
 
 from minigrad.backend import convolution_kernels as kernels
-from minigrad.backend import cores
+from minigrad.backend import cores, images, walks
 from minigrad.checking.catalogue import window_rows as slow
 
 
-@settings(max_examples=150)
-@given(problems(), st.sampled_from([1, 20, 1000]), st.integers(1, 3))
-def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, count):
+WAYS = [None, "WHOLE", "BY_ROW", "BY_COLUMN"]
+
+
+def on(way, space, count=cores.CORES):
+    """Pieces of so many entries on so many cores, and filters that walk in this way, where they can; 2 samples are many."""
+    quickest = walks.Walk._quickest
+
+    def chosen(self):
+        can = way and (way != "BY_COLUMN" or self.beside and self.at.dh == 1)
+        return getattr(self, way) if can else quickest(self)
+    stack = contextlib.ExitStack()
+    for thing, name, value in ((walks, "SPACE", space), (kernels.depthwise, "GROUP", space), (cores, "CORES", count),
+                               (images, "LINE", 2), (walks.Walk, "_quickest", chosen)):
+        stack.enter_context(mock.patch.object(thing, name, value))
+    return stack
+
+
+def lying(x, beside):
+    """x, or a copy in which the samples of a pixel lie beside each other."""
+    return images.by_sample(np.ascontiguousarray(images.by_pixel(x))) if beside else x
+
+
+@settings(max_examples=300)
+@given(problems(), st.sampled_from([1, 20, 1000]), st.integers(1, 3), st.sampled_from(WAYS), st.booleans())
+def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, count, way, beside):
     x, weight, w, groups = problem
-    y, bias = slow.conv(x, weight, None, w, groups), R(len(weight))
-    g = R(*y.shape)
-    with (mock.patch.object(kernels, "SPACE", space), mock.patch.object(kernels.depthwise, "GROUP", space),
-          mock.patch.object(cores, "CORES", count)):
+    x, y, bias = lying(x, beside), slow.conv(x, weight, None, w, groups), R(len(weight))
+    g = lying(R(*y.shape), beside)
+    with on(way, space, count):
         found, saved = kernels.conv_forward(np, x, weight, bias, w, groups)
         np.testing.assert_allclose(found, y + bias.reshape(-1, *(1,) * len(w.kernel)), atol=1e-13)
         backward = kernels.conv_backward(np, g, saved, (True, True, True), w, groups)
@@ -29,15 +51,16 @@ def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, cou
         np.testing.assert_allclose(a, b, atol=1e-13)
 
 
-@settings(max_examples=100)
-@given(problems(), st.sampled_from([1, 1000]), st.booleans(), st.booleans())
-def test_a_block_in_one_go(problem, space, is_relu, with_more):
+@settings(max_examples=200)
+@given(problems(), st.sampled_from([1, 1000]), st.booleans(), st.booleans(), st.sampled_from(WAYS), st.booleans())
+def test_a_block_in_one_go(problem, space, is_relu, with_more, way, beside):
     x, weight, w, groups = problem
+    x = lying(x, beside)
     column = (-1, *(1,) * len(w.kernel))
     scale, shift, y = R(len(weight)), R(len(weight)), slow.conv(x, weight, None, w, groups)
     g, more, scaled = R(*y.shape), R(*y.shape) if with_more else None, scale.reshape(*column, 1)
     expected = y * scale.reshape(column) + shift.reshape(column) + (more if with_more else 0)
-    with mock.patch.object(kernels, "SPACE", space), mock.patch.object(kernels.depthwise, "GROUP", space):
+    with on(way, space):
         found, saved = kernels.conv_norm_forward(np, x, weight, scale, shift, more, w, groups, is_relu)
         backward = kernels.conv_norm_backward(np, g, saved, (True,) * 5, w, groups, is_relu)
     np.testing.assert_allclose(found, np.maximum(expected, 0) if is_relu else expected, atol=1e-13)
@@ -81,7 +104,7 @@ def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, count):
 def test_what_is_laid_down_at_a_time_stays_small(monkeypatch):
     """However many samples there are, beside the result only what each core works on is made."""
     x, weight = np.zeros((64, 8, 32, 32), "f4"), np.zeros((8, 8, 3, 3), "f4")
-    monkeypatch.setattr(kernels, "SPACE", 1 << 14)
+    monkeypatch.setattr(walks, "SPACE", 1 << 14)
     for run, size in ((lambda: kernels.forward(np, x, weight, None, TIGHT, 1), x.nbytes),
                       (lambda: kernels.input_grad(np, x, weight, (32, 32), TIGHT, 1), x.nbytes),
                       (lambda: kernels.weight_grad(np, x, x, TIGHT, 1), 0)):

@@ -1,9 +1,4 @@
-"""Convolution on a CPU, as products of matrices: a few images, or a few rows of one, at a time on each core.
-
-Laying down a whole column for each place copies every entry of x as often as the kernel is large.  Here the kernel's columns
-are laid side by side only along a row; down the image the kernel is walked through row by row, and each of its rows is a
-product with the same array, begun a little further on.
-"""
+"""Convolution on a CPU, as products of matrices: a few images, or a few rows of some, at a time on each core."""
 from __future__ import annotations
 
 from itertools import product
@@ -13,88 +8,9 @@ import numpy as np
 from . import Kernel, cores, depthwise, images
 from .blas import gemm
 from .cores import cuts, share
-from .geometry import Geometry, overlap, phases
+from .geometry import Geometry, phases
 from .vision_kernels import relu_backward
-
-SPACE = 1 << 19                                 # entries laid down at a time, which stay in a core's cache
-FEW = 32                                        # entries of a column below which those of all rows of the kernel go into one
-LARGE = 1 << 11                                 # places of an image that is worth a product of its own
-
-
-def at_once(at: Geometry, samples: int, channels: int, outputs: int) -> bool:
-    """Whether it is less work to lay down whole columns, as high as a filter, than to cut filters into rows and walk."""
-    return at.kh > 1 and (channels * at.kw < FEW or samples * at.H * at.W < 8 * outputs)
-
-
-def pieces(at: Geometry, samples: int, channels: int, outputs: int, whole: bool) -> list[tuple[slice, slice]]:
-    """(some samples, some rows of places), as many as fit into SPACE with what comes of them, and some for every core."""
-    row = max(1, max(channels * at.kw * (at.kh if whole else at.sh), outputs) * at.W)
-    if images.side_by_side(samples):            # few rows of many samples; but what two rows both see is laid down twice
-        some = evenly(samples, max(images.LINE, 2 * SPACE // (row * min(4, at.H))), 1 if at.H > 1 else cores.CORES)
-        rows = evenly(at.H, 2 * SPACE * len(some) // (row * samples), 1 if len(some) > 1 else cores.CORES)
-    else:
-        large = LARGE >> 4 if at.sees_itself else LARGE      # a 1 × 1 kernel: of one sample nothing need be laid down
-        some = evenly(samples, 1 if at.H * at.W >= large else SPACE // (row * at.H), cores.CORES)
-        rows = evenly(at.H, SPACE // row, 1 if samples > 1 else cores.CORES)
-    return list(product(some, rows))
-
-
-def evenly(count: int, most: int, among: int) -> list[slice]:
-    """Cut `count` things into parts of `most` at most, and about as many for each of so many."""
-    parts = -(-count // max(1, most))
-    parts = min(count, parts + -parts % among)
-    return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
-
-
-def in_line(x: np.ndarray, samples: int) -> np.ndarray:
-    """Some of so many images, (n, C, rows, columns), as (C, rows, …), what makes long lines last: columns or samples."""
-    return images.by_pixel(x) if images.side_by_side(samples) else x.transpose(1, 2, 0, 3)
-
-
-def laid_down(x: np.ndarray, samples: slice, rows: slice, at: Geometry) -> np.ndarray:
-    """What the kernel sees of some of the images x (N, C, height, width) from some rows of places: (C, kw, sh, h, n · W), `in_line`.
-
-    Rows of the image that are the stride apart lie side by side, so that axis 3 counts places; axis 2 tells the phase.
-    """
-    h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1
-    here, there = overlap(rows.start * at.sh - at.top, h * at.sh, at.height)
-    beside, inside = overlap(-at.left, wide, at.width)
-    image, last = x[samples, :, here, beside].transpose(1, 2, 0, 3), images.side_by_side(len(x))               # (C, row, n, column)
-    padded, n = image, image.shape[2]
-    if image.shape[1] < h * at.sh or image.shape[3] < wide:
-        room = len(image), h * at.sh
-        padded = np.zeros((*room, wide, n), x.dtype).swapaxes(2, 3) if last else np.zeros((*room, n, wide), x.dtype)
-        padded[:, there, :, inside] = image
-    channel, row, sample, column = padded.strides
-    seen = np.lib.stride_tricks.as_strided(
-        padded, (len(image), at.kw, at.sh, h, n, at.W), (channel, column * at.dw, row, row * at.sh, sample, column * at.sw))
-    if last:
-        seen = seen.swapaxes(4, 5)
-    return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
-
-
-def walk(columns: np.ndarray, groups: int, count: int, at: Geometry, whole: bool) -> list[np.ndarray]:
-    """For each row of the kernel what it meets at `count` rows of places: (G, C/G · kw, count · n · W), views.
-
-    Or, for whole filters, one array for all its rows: (G, C/G · kh · kw, count · n · W).
-    """
-    columns = columns.reshape(groups, len(columns) // groups * at.kw, at.sh, *columns.shape[3:])
-    steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
-    seen = [columns[:, :, phase, shift:shift + count].reshape(*columns.shape[:2], count * columns.shape[4])
-            for shift, phase in steps]
-    if whole:
-        seen = [np.stack([part.reshape(groups, -1, at.kw, part.shape[2]) for part in seen], 2).reshape(
-            groups, columns.shape[1] * at.kh, -1)]
-    return seen
-
-
-def by_row(weight: np.ndarray, at: Geometry, groups: int, whole: bool) -> np.ndarray:
-    """The weight (O, C/G, kh, kw) as a matrix for each array of `walk` and group: (kh, G, O/G, C/G · kw), or whole filters."""
-    outputs, channels = weight.shape[:2]
-    if whole:
-        return weight.reshape(1, groups, outputs // groups, channels * at.kh * at.kw)
-    parts = weight.reshape(groups, outputs // groups, channels, at.kh, at.kw).transpose(3, 0, 1, 2, 4)
-    return np.ascontiguousarray(parts).reshape(at.kh, groups, outputs // groups, channels * at.kw)
+from .walks import Walk
 
 
 def with_columns(x: np.ndarray) -> np.ndarray:
@@ -114,7 +30,9 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
     core's cache.
     """
     at = Geometry(x.shape[2:], window)
-    y = out if out is not None else images.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight))
+    shape, pictures = (len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), 4 * x.shape[1] <= len(weight)         # of few channels
+    beside = images.beside(x) or pictures and len(x) >= images.LINE
+    y = out if out is not None else images.new(shape, np.result_type(x, weight), beside)
     if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
     x, places, more = with_columns(x), with_columns(y), None if more is None else with_columns(np.broadcast_to(more, y.shape))
@@ -123,24 +41,23 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
         if more is not None:
             places += more
         return np.maximum(y, 0, out=y) if is_relu else y
-    whole = at_once(at, len(x), weight.shape[1], len(weight) // groups)
-    filters = by_row(weight, at, groups, whole)
+    walk = Walk(at, *x.shape[:2], len(weight), groups, images.beside(places))
+    filters = walk.filters(weight)
     scale, bias = (None if vector is None else vector.reshape(-1, 1, 1, 1) for vector in (scale, bias))
 
     def work(piece):
         samples, rows = piece
-        into, rest = in_line(places[samples, :, rows], len(x)), 0 if bias is None else bias
-        direct = images.side_by_side(len(x)) and into[0].flags.c_contiguous    # else in a core's cache, for which y is too large
+        into, rest = walk.in_line(places[samples, :, rows]), 0 if bias is None else bias
+        direct = walk.beside and into[0].flags.c_contiguous  # else in a core's cache, for which y is too large
         sums = into if direct else np.empty(into.shape, y.dtype)
         if more is not None:
-            rest = np.add(in_line(more[samples, :, rows], len(x)), rest, out=sums if scale is None else None)
+            rest = np.add(walk.in_line(more[samples, :, rows]), rest, out=sums if scale is None else None)
         if scale is None and rest is not sums:
             sums[...] = rest
         total = sums.reshape(groups, len(weight) // groups, -1)
-        seen = walk(laid_down(x, samples, rows, at), groups, rows.stop - rows.start, at, whole)
-        for i, (row, columns) in enumerate(zip(filters, seen)):
-            for filter_, column, out in zip(row, columns, total):
-                gemm(filter_, column, out, add=scale is None or i > 0)
+        for step, these, columns in walk.meet(x, samples, rows):
+            for filter_, column, out in zip(filters[step], columns, total[:, :, these]):
+                gemm(filter_, column, out, add=scale is None or step > 0)
         if scale is not None:
             sums *= scale
             sums += rest
@@ -148,16 +65,16 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
             np.maximum(sums, 0, out=into)
         elif sums is not into:
             into[...] = sums
-    share(work, pieces(at, len(x), x.shape[1], len(weight), whole))
+    share(work, walk.pieces())
     return y
 
 
-def input_grad(xp, g, weight, size, window, groups):
+def input_grad(xp, g, weight, size, window, groups, beside=False):
     """The way back is a convolution of g with flipped filters: for each phase of x, the entries of the kernel that meet it."""
     at, C = Geometry(size, window), weight.shape[1] * groups
     turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
     ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
-    x = images.new((len(g), C, *size), np.result_type(g, weight))
+    x = images.new((len(g), C, *size), np.result_type(g, weight), beside)
     if len(ways) < at.sh * at.sw:               # some entries are seen by nobody
         x[...] = 0
     g, into = with_columns(g), with_columns(x)
@@ -190,24 +107,21 @@ def weight_grad(xp, x, g, window, groups):
     x, g = with_columns(x), with_columns(g)
     if is_depthwise(x, g, groups):
         return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
-    whole = at_once(at, len(x), C // groups, O // groups)
-    parts, height, outputs = pieces(at, len(x), C, O, whole), C // groups * at.kw * (at.kh if whole else 1), O // groups
-    tall = height > outputs                     # BLAS is up to three times as quick at as many rows, and few columns
+    walk, outputs = Walk(at, len(x), C, O, groups, images.beside(x)), O // groups
+    parts, tall = walk.pieces(), walk.height > outputs       # BLAS is up to three times as quick at many rows and few columns
 
     def work(mine):
-        total = np.zeros((1 if whole else at.kh, groups, max(height, outputs), min(height, outputs)), np.result_type(x, g))
+        size = walk.height, outputs
+        total = np.zeros((walk.steps, groups, max(size), min(size)), np.result_type(x, g))
         for samples, rows in mine:
-            came = in_line(g[samples, :, rows], len(x)).reshape(groups, outputs, -1)
-            for part, columns in zip(total, walk(laid_down(x, samples, rows, at), groups, rows.stop - rows.start, at, whole)):
-                for column, gradient, out in zip(columns, came, part):
+            came = walk.in_line(g[samples, :, rows]).reshape(groups, outputs, -1)
+            for step, these, columns in walk.meet(x, samples, rows):
+                for column, gradient, out in zip(columns, came[:, :, these], total[step]):
                     one, other = (column, gradient) if tall else (gradient, column)
                     gemm(one, other.T, out, add=True)
         return total
     total = sum(share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
-    total = total.swapaxes(2, 3) if tall else total
-    if not whole:
-        total = np.ascontiguousarray(total.reshape(at.kh, O, C // groups, at.kw).transpose(1, 2, 0, 3))
-    return total.reshape(O, C // groups, *window.kernel)
+    return walk.weight(total.swapaxes(2, 3) if tall else total).reshape(O, C // groups, *window.kernel)
 
 
 def conv_forward(xp, x, weight, bias, window, groups):
@@ -216,7 +130,7 @@ def conv_forward(xp, x, weight, bias, window, groups):
 
 def conv_backward(xp, g, saved, wanted, window, groups):
     x, weight = saved
-    return (input_grad(xp, g, weight, x.shape[2:], window, groups) if wanted[0] else None,
+    return (input_grad(xp, g, weight, x.shape[2:], window, groups, images.beside(x)) if wanted[0] else None,
             weight_grad(xp, x, g, window, groups) if wanted[1] else None,
             per_channel(g) if wanted[2] else None)
 
@@ -244,7 +158,7 @@ def per_channel(g: np.ndarray) -> np.ndarray:
 
 
 def transposed_forward(xp, g, weight, size, window, groups):
-    return input_grad(xp, g, weight, size, window, groups), (g, weight)
+    return input_grad(xp, g, weight, size, window, groups, images.beside(g)), (g, weight)
 
 
 def transposed_backward(xp, gy, saved, wanted, size, window, groups):

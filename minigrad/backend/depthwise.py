@@ -49,7 +49,7 @@ class Rows:
 
 def forward(x: np.ndarray, filters: np.ndarray, bias: np.ndarray | None, at: Geometry, out: np.ndarray) -> None:
     """(N, C, H, W) into `out`, from x (N, C, height, width), filters (C, kh, kw) and biases (C,)."""
-    x, out = _planes(x), _planes(out)           # of a whole array, or of one phase of it: a view
+    x, out = (_planes(a, images.beside(out)) for a in (x, out))                # of a whole array, or of one phase of it: a view
 
     def work(some, lines, n):
         rows, own, into = Rows(x[some, ..., n], lines, at), _of_planes(filters, some), out[some, lines, :, n]
@@ -66,7 +66,7 @@ def forward(x: np.ndarray, filters: np.ndarray, bias: np.ndarray | None, at: Geo
 
 def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
     """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it."""
-    channels, x, g = x.shape[1], _planes(x), _planes(g)
+    channels, (x, g) = x.shape[1], (_planes(a, images.beside(x)) for a in (x, g))
 
     def work(some, lines, n):
         rows, part = Rows(x[some, ..., n], lines, at), g[some, lines, :, n]
@@ -81,9 +81,9 @@ def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
     return total.reshape(-1, channels, at.kh, at.kw).sum(0)
 
 
-def _planes(x: np.ndarray) -> np.ndarray:
-    """Images (N, C, height, width) as planes (C, height, width, N), if samples lie side by side, else (N · C, height, width, 1)."""
-    return images.by_pixel(x) if images.side_by_side(len(x)) else x.reshape(-1, *x.shape[2:], 1)
+def _planes(x: np.ndarray, beside: bool) -> np.ndarray:
+    """Images (N, C, height, width) as planes (C, height, width, N), the samples beside each other, or (N · C, height, width, 1)."""
+    return images.by_pixel(x) if beside else x.reshape(-1, *x.shape[2:], 1)
 
 
 def _of_planes(parameters, some):

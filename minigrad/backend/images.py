@@ -1,7 +1,7 @@
 """How a batch of images (N, C, H, W), or of signals (N, C, L), lies in memory on a CPU.
 
-Rows of small images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are more samples than
-columns, what a convolution makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what follows it keeps to
+Rows of images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are many samples, what the
+first convolution of a network makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what follows keeps to
 that.  The shape is the same, and whoever reads the numbers need not know.
 """
 from __future__ import annotations
@@ -15,16 +15,9 @@ from . import cores
 LINE = 16                                       # samples that are worth it
 
 
-def side_by_side(samples: int) -> bool:
-    """Whether so many samples of a pixel are to lie side by side."""
-    return samples >= LINE
-
-
-def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Images or signals that are yet to be written, laid out in the better of the two ways."""
-    if side_by_side(shape[0]):
-        return by_sample(np.empty((*shape[1:], shape[0]), dtype))
-    return np.empty(shape, dtype)
+def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
+    """Images or signals that are yet to be written, the samples of a pixel beside each other or not."""
+    return by_sample(np.empty((*shape[1:], shape[0]), dtype)) if beside else np.empty(shape, dtype)
 
 
 def by_pixel(x: np.ndarray) -> np.ndarray:
@@ -37,8 +30,13 @@ def by_sample(x: np.ndarray) -> np.ndarray:
     return x.transpose(-1, *range(x.ndim - 1))
 
 
+def beside(x: np.ndarray) -> bool:
+    """Whether many samples of each pixel lie beside each other, as in a whole array or in a part of one."""
+    return x.strides[0] == x.itemsize and len(x) >= LINE
+
+
 def lies_by_pixel(x: np.ndarray) -> bool:
-    """Whether the samples of each pixel lie side by side, all in order."""
+    """Whether x lies as (C, …, N) would, in order and without gaps."""
     return not x.flags.c_contiguous and by_pixel(x).flags.c_contiguous
 
 

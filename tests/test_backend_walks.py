@@ -1,0 +1,54 @@
+"""How filters are cut and images into pieces: all of each once."""
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_ops_window import TIGHT, R
+
+from minigrad.backend import cores, walks
+from minigrad.backend.geometry import Geometry
+from minigrad.backend.walks import Walk
+
+SHAPES = [(6, 8, 2), (12, 4, 1), (64, 64, 1)]                                  # channels, outputs, groups
+
+
+@given(st.integers(0, 50), st.integers(0, 20), st.integers(1, 4))
+def test_things_are_cut_evenly(count, most, among):
+    parts = walks.evenly(count, most, among)
+    assert [i for part in parts for i in range(count)[part]] == list(range(count))
+    sizes = {part.stop - part.start for part in parts}
+    assert max(sizes, default=0) <= max(1, most) and max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(parts) % among == 0 or len(parts) == count
+
+
+@pytest.mark.parametrize("way", [Walk.WHOLE, Walk.BY_ROW, Walk.BY_COLUMN])
+@pytest.mark.parametrize("channels, outputs, groups", SHAPES)
+def test_filters_are_cut_and_put_together_again(channels, outputs, groups, way, monkeypatch):
+    monkeypatch.setattr(Walk, "_quickest", lambda self: way)
+    walk, weight = Walk(Geometry((9, 9), TIGHT), 4, channels, outputs, groups, True), R(outputs, channels // groups, 3, 3)
+    filters = walk.filters(weight)
+    assert filters.shape == (walk.steps, groups, outputs // groups, walk.height) and filters.size == weight.size
+    np.testing.assert_array_equal(walk.weight(filters), weight)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("samples, size", [(1, 9), (7, 30), (64, 14), (16, 1), (33, 112)])
+def test_pieces_are_all_places_and_small(samples, size, beside, monkeypatch):
+    monkeypatch.setattr(cores, "CORES", 2)
+    walk, seen = Walk(Geometry((size, size), TIGHT), samples, 32, 64, 1, beside), np.zeros((samples, size), int)
+    for some, rows in walk.pieces():
+        seen[some, rows] += 1
+        entries = math.prod(len(range(*part.indices(n))) for part, n in ((some, samples), (rows, size))) * size * (64 if beside else 96)
+        assert entries <= 2 * walks.SPACE
+    assert (seen == 1).all() and len(walk.pieces()) > 1 or samples == 1 == len(walk.pieces()) or size == 1
+
+
+def test_the_way_that_is_quickest():
+    at = Geometry((14, 14), TIGHT)
+    assert Walk(at, 64, 3, 64, 1, True).way is Walk.WHOLE    # pictures have few channels
+    assert Walk(at, 2, 64, 512, 1, False).way is Walk.WHOLE  # and few places many outputs
+    assert Walk(at, 64, 32, 64, 1, True).way is Walk.BY_COLUMN
+    assert Walk(at, 64, 32, 64, 1, False).way is Walk.BY_ROW
+    assert Walk(Geometry((14, 14), TIGHT._replace(dilation=(2, 2))), 64, 32, 64, 1, True).way is Walk.BY_ROW
