@@ -13,7 +13,6 @@ from minigrad.backend import convolution_kernels as kernels
 from minigrad.backend import cores, images, walks
 from minigrad.checking.catalogue import window_rows as slow
 
-
 WAYS = [None, "WHOLE", "BY_ROW", "BY_COLUMN"]
 
 

@@ -2,7 +2,6 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 import minigrad as mg
@@ -53,7 +52,8 @@ class Net(nn.Module):
     def __init__(self, norm):
         super().__init__()
         self.stem, self.wide = nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.Conv2d(16, 24, 3, stride=2, padding=1, groups=2, rng=1)
-        self.deep, self.last = nn.Conv2d(24, 24, 3, padding=1, groups=24, rng=2), nn.Conv2d(24, 16, (3, 2), dilation=(2, 1), rng=3)
+        self.deep = nn.Conv2d(24, 24, 3, padding=1, groups=24, rng=2)
+        self.last = nn.Conv2d(24, 16, (3, 2), dilation=(2, 1), rng=3)
         self.norm, self.up, self.head = norm(24), nn.ConvTranspose2d(16, 16, 2, stride=2, rng=4), nn.Linear(16 * 2 * 4, 5, rng=5)
 
     def forward(self, x):

@@ -40,8 +40,8 @@ def test_pieces_are_all_places_and_small(samples, size, beside, monkeypatch):
     walk, seen = Walk(Geometry((size, size), TIGHT), samples, 32, 64, 1, beside), np.zeros((samples, size), int)
     for some, rows in walk.pieces():
         seen[some, rows] += 1
-        entries = math.prod(len(range(*part.indices(n))) for part, n in ((some, samples), (rows, size))) * size * (64 if beside else 96)
-        assert entries <= 2 * walks.SPACE
+        pixels = math.prod(part.stop - part.start for part in (some, rows)) * size
+        assert pixels * (64 if beside else 96) <= 2 * walks.SPACE
     assert (seen == 1).all() and len(walk.pieces()) > 1 or samples == 1 == len(walk.pieces()) or size == 1
 
 

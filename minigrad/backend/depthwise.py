@@ -2,8 +2,8 @@
 
 Lay out a padded plane as one long row, and each entry of the kernel is a shift of that row: the convolution is a sum of shifted
 rows, which einsum multiplies and adds up in one go.  (Where a row runs on past the edge of its plane it computes places nobody
-asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s apart lie side by side.  Where the
-samples lie side by side (see images.py), those of a channel are one plane, each pixel of which has an entry for each of them.
+asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s apart lie side by side.  Where
+samples lie beside each other (see images.py), those of a channel are one plane, each pixel of which has an entry for each.
 """
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
 
     def work(some, lines, n):
         rows, part = Rows(x[some, ..., n], lines, at), g[some, lines, :, n]
-        came, weight = np.zeros((*part.shape[:2], rows.columns, rows.pixel), g.dtype), np.empty((len(part), at.kh, at.kw), g.dtype)
+        came = np.zeros((*part.shape[:2], rows.columns, rows.pixel), g.dtype)
+        weight = np.empty((len(part), at.kh, at.kw), g.dtype)
         came[:, :, :at.W] = part
         for entries, seen in rows.shifts():
             weight[entries] = np.einsum("pabi,pi->pab", seen, came.reshape(len(came), -1)[:, :rows.length])
@@ -82,7 +83,7 @@ def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
 
 
 def _planes(x: np.ndarray, beside: bool) -> np.ndarray:
-    """Images (N, C, height, width) as planes (C, height, width, N), the samples beside each other, or (N · C, height, width, 1)."""
+    """Images (N, C, height, width) as planes (C, height, width, N), samples beside each other, or (N · C, height, width, 1)."""
     return images.by_pixel(x) if beside else x.reshape(-1, *x.shape[2:], 1)
 
 

@@ -47,7 +47,8 @@ def planes(x: np.ndarray, *others: np.ndarray, dtype: np.dtype | None = None) ->
     """
     together = lies_by_pixel(x)
     arrays = [by_pixel(a)[None] if together else a for a in (x, *others)]
-    return [in_order(a if dtype is None else a.astype(dtype, copy=False)).reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in arrays]
+    arrays = [in_order(a if dtype is None else a.astype(dtype, copy=False)) for a in arrays]
+    return [a.reshape(*a.shape[:2], math.prod(a.shape[2:])) for a in arrays]
 
 
 def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:

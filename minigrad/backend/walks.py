@@ -26,8 +26,8 @@ class Walk:
     BY_ROW: a step for each row of the filters.  Columns are laid down side by side along a row of x only, which copies an entry
     kw times, and all rows of the filters meet the same array, each begun a little further down.
     BY_COLUMN: a step for each column of the filters and each row of places.  Of x, with its rows outermost, no copy is made but
-    the padded one: the next column begins a pixel further on.  This needs rows long enough for a product of their own, as they are
-    where the samples of a pixel lie side by side (see images.py).
+    the padded one: the next column begins a pixel further on.  This needs rows long enough for a product of their own, as they
+    are where the samples of a pixel lie beside each other (see images.py).
     """
     WHOLE, BY_ROW, BY_COLUMN = (0, 1, 2, 3, 4), (3, 0, 1, 2, 4), (4, 0, 1, 3, 2)             # how (G, O/G, C/G, kh, kw) is turned
 
@@ -89,7 +89,7 @@ class Walk:
                 yield i, slice(None), columns
 
     def _rows_outermost(self, x: np.ndarray, samples: slice, rows: slice) -> np.ndarray:
-        """What is seen from some rows of places, padded: (G, sw, rows, C/G, columns, n), columns that are the stride apart together."""
+        """What is seen from some rows of places, padded: (G, sw, rows, C/G, columns, n), columns the stride apart together."""
         at, by_pixel = self.at, images.by_pixel(x)
         h, w = (rows.stop - rows.start - 1) * at.sh + at.kh, at.W + at.dw * (at.kw - 1) // at.sw
         here, there = overlap(rows.start * at.sh - at.top, h, at.height)
@@ -125,7 +125,7 @@ class Walk:
         return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
 
     def _columns(self, laid_down: np.ndarray, count: int) -> list[np.ndarray]:
-        """What each row of the kernel meets at `count` rows of places: (G, C/G · kw, places), views; or one array for them all."""
+        """What each row of the kernel meets at `count` rows of places: (G, C/G · kw, places), views; or one array for all."""
         at, groups = self.at, self.shape[0]
         laid_down = laid_down.reshape(groups, self.shape[2] * at.kw, at.sh, *laid_down.shape[3:])
         steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
