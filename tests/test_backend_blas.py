@@ -31,6 +31,13 @@ def test_gemm_is_matmul(m, k, n, first, second, third, add):
     np.testing.assert_array_equal(out, expected)
 
 
+def test_a_row_that_lies_as_a_column():
+    """Its rows are 4 bytes apart, less than they are long, and BLAS would refuse it on standard error and write nothing."""
+    a, b, out = lying(1, 4, "in order"), lying(4, 6, "in order"), np.empty((6, 1), "f4").T
+    blas.gemm(a, b, out)
+    np.testing.assert_array_equal(out, a @ b)
+
+
 @pytest.mark.parametrize("add", [False, True])
 def test_without_a_blas_it_can_call_numpy_answers(add, monkeypatch):
     monkeypatch.setattr(blas, "_product", lambda threads: None)

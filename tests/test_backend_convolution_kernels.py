@@ -13,19 +13,12 @@ from minigrad.backend import convolution_kernels as kernels
 from minigrad.backend import cores, images, walks
 from minigrad.checking.catalogue import window_rows as slow
 
-WAYS = [None, "WHOLE", "BY_ROW", "BY_COLUMN"]
 
-
-def on(way, space, count=cores.CORES):
-    """Pieces of so many entries on so many cores, and filters that walk in this way, where they can; 2 samples are many."""
-    quickest = walks.Walk._quickest
-
-    def chosen(self):
-        can = way and (way != "BY_COLUMN" or self.beside and self.at.dh == 1)
-        return getattr(self, way) if can else quickest(self)
+def on(whole, space, count=cores.CORES):
+    """Pieces of so many entries on so many cores, and filters that are cut or not; 2 samples are many."""
     stack = contextlib.ExitStack()
     for thing, name, value in ((walks, "SPACE", space), (kernels.depthwise, "GROUP", space), (cores, "CORES", count),
-                               (images, "LINE", 2), (walks.Walk, "_quickest", chosen)):
+                               (images, "LINE", 2), (walks.Walk, "_at_once", lambda self: whole)):
         stack.enter_context(mock.patch.object(thing, name, value))
     return stack
 
@@ -36,12 +29,12 @@ def lying(x, beside):
 
 
 @settings(max_examples=300)
-@given(problems(), st.sampled_from([1, 20, 1000]), st.integers(1, 3), st.sampled_from(WAYS), st.booleans())
-def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, count, way, beside):
+@given(problems(), st.sampled_from([1, 20, 1000]), st.integers(1, 3), st.booleans(), st.booleans())
+def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, count, whole, beside):
     x, weight, w, groups = problem
     x, y, bias = lying(x, beside), slow.conv(x, weight, None, w, groups), R(len(weight))
     g = lying(R(*y.shape), beside)
-    with on(way, space, count):
+    with on(whole, space, count):
         found, saved = kernels.conv_forward(np, x, weight, bias, w, groups)
         np.testing.assert_allclose(found, y + bias.reshape(-1, *(1,) * len(w.kernel)), atol=1e-13)
         backward = kernels.conv_backward(np, g, saved, (True, True, True), w, groups)
@@ -51,15 +44,15 @@ def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, cou
 
 
 @settings(max_examples=200)
-@given(problems(), st.sampled_from([1, 1000]), st.booleans(), st.booleans(), st.sampled_from(WAYS), st.booleans())
-def test_a_block_in_one_go(problem, space, is_relu, with_more, way, beside):
+@given(problems(), st.sampled_from([1, 1000]), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+def test_a_block_in_one_go(problem, space, is_relu, with_more, whole, beside):
     x, weight, w, groups = problem
     x = lying(x, beside)
     column = (-1, *(1,) * len(w.kernel))
     scale, shift, y = R(len(weight)), R(len(weight)), slow.conv(x, weight, None, w, groups)
     g, more, scaled = R(*y.shape), R(*y.shape) if with_more else None, scale.reshape(*column, 1)
     expected = y * scale.reshape(column) + shift.reshape(column) + (more if with_more else 0)
-    with on(way, space):
+    with on(whole, space):
         found, saved = kernels.conv_norm_forward(np, x, weight, scale, shift, more, w, groups, is_relu)
         backward = kernels.conv_norm_backward(np, g, saved, (True,) * 5, w, groups, is_relu)
     np.testing.assert_allclose(found, np.maximum(expected, 0) if is_relu else expected, atol=1e-13)

@@ -52,7 +52,8 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
     """The product of two matrices into `out`, or added to what is there; on more threads than one only by MKL, if it can."""
     product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
-    if product and one and other and fits and out.dtype is F4 and out.strides[1] == 4 and not out.strides[0] & 3:
+    lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
+    if product and one and other and fits and lies and out.dtype is F4:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
     elif add:

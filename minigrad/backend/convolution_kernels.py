@@ -55,9 +55,9 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
         if scale is None and rest is not sums:
             sums[...] = rest
         total = sums.reshape(groups, len(weight) // groups, -1)
-        for step, these, columns in walk.meet(x, samples, rows):
-            for filter_, column, out in zip(filters[step], columns, total[:, :, these]):
-                gemm(filter_, column, out, add=scale is None or step > 0)
+        for i, (filters_, columns) in enumerate(zip(filters, walk.meet(x, samples, rows))):
+            for filter_, column, out in zip(filters_, columns, total):
+                gemm(filter_, column, out, add=scale is None or i > 0)
         if scale is not None:
             sums *= scale
             sums += rest
@@ -115,8 +115,8 @@ def weight_grad(xp, x, g, window, groups):
         total = np.zeros((walk.steps, groups, max(size), min(size)), np.result_type(x, g))
         for samples, rows in mine:
             came = walk.in_line(g[samples, :, rows]).reshape(groups, outputs, -1)
-            for step, these, columns in walk.meet(x, samples, rows):
-                for column, gradient, out in zip(columns, came[:, :, these], total[step]):
+            for part, columns in zip(total, walk.meet(x, samples, rows)):
+                for column, gradient, out in zip(columns, came, part):
                     one, other = (column, gradient) if tall else (gradient, column)
                     gemm(one, other.T, out, add=True)
         return total

@@ -17,7 +17,9 @@ LINE = 16                                       # samples that are worth it
 
 def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
     """Images or signals that are yet to be written, the samples of a pixel beside each other or not."""
-    return by_sample(np.empty((*shape[1:], shape[0]), dtype)) if beside else np.empty(shape, dtype)
+    if not beside:
+        return np.empty(shape, dtype)
+    return np.empty_like(by_sample(np.empty((2,) * len(shape), dtype)), shape=shape)         # (a view would have another owner)
 
 
 def by_pixel(x: np.ndarray) -> np.ndarray:
@@ -59,14 +61,19 @@ def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:
 def in_order(x: np.ndarray) -> np.ndarray:
     """np.ascontiguousarray(x), several times as quick where x is one of the two layouts seen as the other.
 
-    That is a transposed matrix, of which a core's cache holds some of the shorter lines at a time.
+    That is a transposed matrix, of which a core's cache holds some of the longer axis at a time.  Else some of axis 1 is taken:
+    of images with their channels last, rows.
     """
-    pixels = lies_by_pixel(x)
-    if x.flags.c_contiguous or x.size < cores.SHARED or not (pixels or by_sample(x).flags.c_contiguous):
+    if x.flags.c_contiguous or x.ndim < 2 or x.size < cores.SHARED:
         return np.ascontiguousarray(x)
-    matrix, y = x.reshape(len(x), -1) if pixels else x.reshape(-1, x.shape[-1]), np.empty(x.shape, x.dtype)
-    into = y.reshape(matrix.shape)
-    if into.shape[1] > len(into):
-        matrix, into = matrix.T, into.T
-    cores.share(lambda some: np.copyto(into[some], matrix[some]), cores.cuts(len(into), into.size))
+    y = np.empty(x.shape, x.dtype)
+    if lies_by_pixel(x):
+        parts = x.reshape(len(x), -1), y.reshape(len(x), -1)
+    elif by_sample(x).flags.c_contiguous:
+        parts = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+    else:
+        parts = x, y
+    if len(parts[0]) < parts[0].shape[1] or parts[0] is x:
+        parts = [part.swapaxes(0, 1) for part in parts]
+    cores.share(lambda some: np.copyto(parts[1][some], parts[0][some]), cores.cuts(len(parts[0]), x.size))
     return y

@@ -47,7 +47,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
 
     Of a short one MKL, if it is there, makes such parts itself: it wakes its threads sooner than we ours.
     """
-    if bias is None and out.flags.f_contiguous:
+    if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
         a, b, out = b.T, a.T, out.T             # BLAS writes rows
     across, size = b.shape[1] > len(a), a.size * b.shape[1]
     count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and mkl.tbb() is not None
@@ -512,15 +512,17 @@ def scale(xp, arrays, factor):
 
 
 def in_parts(function, a, b):
-    """function(a, b) of an a in order and what is broadcast to it: an equal part on each core, for it is memory that takes time.
+    """function(a, b) of an a without gaps and what is broadcast to it: an equal part on each core, for memory takes the time.
 
-    NumPy warns, or raises, as it would on the thread that calls.
+    The result lies as a does.  NumPy warns, or raises, as it would on the thread that calls.
     """
     b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
-    if images.lies_by_pixel(a) and not b.flags.c_contiguous:
+    if images.lies_by_pixel(a):
         return images.by_sample(in_parts(function, images.by_pixel(a), images.by_pixel(b)))
     if not a.flags.c_contiguous:
         return function(a, b)
+    if all(b.strides):                          # not broadcast
+        b = images.in_order(b)
     y, errors = np.empty(a.shape, a.dtype), np.geterr()
     out = y
     if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
@@ -543,6 +545,7 @@ def plain(x, *rest):
 
 
 def plain_matrix(x, *rest):
+    """... and in order."""
     return plain(x) and x.flags.c_contiguous
 
 

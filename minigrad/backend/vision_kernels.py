@@ -14,20 +14,31 @@ from . import Kernel, cores, images
 from .cores import cuts, each_piece, share
 from .numpy_kernels import flat
 
+RUN = 2048                                      # numbers that einsum adds up one after the other
+
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
     """[work(some of the channels)] of x (N, C, places)."""
     return share(work, cuts(x.shape[1], x.size))
 
 
-def in_order(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as `planes` makes it, in float32 if it was in less."""
+def wide_planes(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array as `images.planes` makes it, in float32 if it was in less."""
     return images.planes(*arrays, dtype=np.float32 if arrays[0].dtype.itemsize < 4 else arrays[0].dtype)
 
 
 def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
     """Some entries of a vector (C,), one below the other."""
     return instead if vector is None else vector[channels, None]
+
+
+def _sums(*factors: np.ndarray) -> np.ndarray:
+    """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up well."""
+    n, C, entries = factors[0].shape
+    whole = entries - entries % RUN
+    runs = [a[..., :whole].reshape(n, C, -1, RUN) for a in factors]
+    in_runs = np.einsum("ncrl,ncrl->cr" if len(runs) > 1 else "ncrl->cr", *runs).sum(1)
+    return in_runs + np.einsum("ncl,ncl->c" if len(runs) > 1 else "ncl->c", *(a[..., whole:] for a in factors))
 
 
 def gradients(x, g, gx, gw, gb, wanted):
@@ -37,18 +48,16 @@ def gradients(x, g, gx, gw, gb, wanted):
 
 
 def batch_norm_forward(xp, x, weight, bias, statistics, eps):
-    rows, = in_order(x)
+    rows, = wide_planes(x)
     y, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
     moments = np.empty((2, rows.shape[1]), rows.dtype)
 
     def work(channels):
         part, into = rows[:, channels], y[:, channels]
         mean, variance = moments[:, channels]
-        np.einsum("ncl->c", part, out=mean)
-        mean /= n
+        np.divide(_sums(part), n, out=mean)
         np.subtract(part, mean[:, None], out=into)
-        np.einsum("ncl,ncl->c", into, into, out=variance)
-        variance /= n
+        np.divide(_sums(into, into), n, out=variance)
         into *= column(weight, channels, 1) / np.sqrt(variance + eps)[:, None]
         if bias is not None:
             into += column(bias, channels, 0)
@@ -60,7 +69,7 @@ def batch_norm_forward(xp, x, weight, bias, statistics, eps):
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
     """gx = scale · (g - mean(g) - unit · mean(g · unit)), where unit is the normalised x."""
     x, weight, (mean, variance) = saved
-    rows, came = in_order(x, g)
+    rows, came = wide_planes(x, g)
     gx, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
     gw, gb = np.empty((2, rows.shape[1]), rows.dtype)
     inverse_std = 1 / np.sqrt(variance + eps)
@@ -68,8 +77,8 @@ def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
     def work(channels):
         part, into, scale = came[:, channels], gx[:, channels], inverse_std[channels, None]
         np.subtract(rows[:, channels], mean[channels, None], out=into)
-        gw[channels] = np.einsum("ncl,ncl->c", part, into) * scale[:, 0]
-        gb[channels] = np.einsum("ncl->c", part)
+        gw[channels] = _sums(part, into) * scale[:, 0]
+        gb[channels] = _sums(part)
         into *= -gw[channels, None] / n * scale
         into += part
         into -= gb[channels, None] / n
@@ -79,7 +88,7 @@ def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
 
 
 def per_channel_forward(xp, x, weight, bias):
-    rows, = in_order(x)
+    rows, = wide_planes(x)
     y = np.empty_like(rows)
 
     def work(channels):
@@ -93,7 +102,7 @@ def per_channel_forward(xp, x, weight, bias):
 
 def per_channel_backward(xp, g, saved, wanted):
     x, weight = saved
-    rows, came = in_order(x, g)
+    rows, came = wide_planes(x, g)
     gx = np.empty_like(rows) if wanted[0] else None
     gw, gb = np.empty((2, rows.shape[1]), rows.dtype)
 
@@ -102,9 +111,9 @@ def per_channel_backward(xp, g, saved, wanted):
         if wanted[0]:
             np.multiply(part, column(weight, channels, 1), out=gx[:, channels])
         if wanted[1]:
-            gw[channels] = np.einsum("ncl,ncl->c", part, rows[:, channels])
+            gw[channels] = _sums(part, rows[:, channels])
         if wanted[2]:
-            gb[channels] = np.einsum("ncl->c", part)
+            gb[channels] = _sums(part)
     by_channel(work, rows)
     return gradients(x, g, gx, gw, gb, wanted)
 
@@ -159,7 +168,7 @@ class Slide:
     def planes(self, x: np.ndarray) -> np.ndarray:
         """x as (n, *size), in order: a view, if it was."""
         x = images.by_pixel(x) if self.by_pixel else x
-        return np.ascontiguousarray(x).reshape(-1, *x.shape[len(self.lead):])
+        return images.in_order(x).reshape(-1, *x.shape[len(self.lead):])
 
     def whole(self, planes: np.ndarray) -> np.ndarray:
         """The other way round."""

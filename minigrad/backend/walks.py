@@ -1,12 +1,11 @@
 """How filters meet images on a CPU: in steps, each a product of matrices, with as few copies of the images as pay.
 
-Laying down a column for each place, as high as a filter, copies every entry as often as the kernel is large.  So filters are cut
-into their rows or their columns, and walk.
+Laying down a column for each place, as high as a filter, copies every entry of an image as often as the kernel is large.  Here
+the kernel's columns are laid side by side only along a row; down the image filters walk row by row, and each of their rows is a
+product with the same array, begun a little further on.
 """
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -20,45 +19,38 @@ LARGE = 1 << 11                                 # places of an image that is wor
 
 
 class Walk:
-    """Of filters (O, C/G, kh, kw) over images x (N, C, height, width), in one of three ways.
+    """Of filters (O, C/G, kh, kw) over images (N, C, height, width), in one step for each row of the filters.
 
-    WHOLE: one step, with whole columns.
-    BY_ROW: a step for each row of the filters.  Columns are laid down side by side along a row of x only, which copies an entry
-    kw times, and all rows of the filters meet the same array, each begun a little further down.
-    BY_COLUMN: a step for each column of the filters and each row of places.  Of x, with its rows outermost, no copy is made but
-    the padded one: the next column begins a pixel further on.  This needs rows long enough for a product of their own, as they
-    are where the samples of a pixel lie beside each other (see images.py).
+    Or in one for whole filters, where that is less work than to cut them.  `beside`: do the samples of a pixel lie beside each
+    other (see images.py)?
     """
-    WHOLE, BY_ROW, BY_COLUMN = (0, 1, 2, 3, 4), (3, 0, 1, 2, 4), (4, 0, 1, 3, 2)             # how (G, O/G, C/G, kh, kw) is turned
 
     def __init__(self, at: Geometry, samples: int, channels: int, outputs: int, groups: int, beside: bool):
-        self.at, self.samples, self.beside = at, samples, beside               # do the samples of a pixel lie beside each other?
-        self.shape = groups, outputs // groups, channels // groups, at.kh, at.kw
-        self.way = self._quickest()
-        self.steps = 1 if self.way is self.WHOLE else self.shape[self.way[0]]
-        self.height = math.prod(self.shape[2:]) // self.steps                  # of the columns, and the length of a filter's part
+        self.at, self.samples, self.beside = at, samples, beside
+        self.groups, self.outputs, self.channels = groups, outputs // groups, channels // groups
+        self.whole = self._at_once()
+        self.steps = 1 if self.whole else at.kh
+        self.part = at.kh * at.kw // self.steps              # of a filter at a step, in each channel
+        self.height = self.channels * self.part              # of columns
 
-    def _quickest(self) -> tuple[int, ...]:
-        at, (_, outputs, channels, *_) = self.at, self.shape
-        if at.kh > 1 and (channels * at.kw < FEW or self.samples * at.H * at.W < 8 * outputs):
-            return self.WHOLE                   # less work than to cut filters
-        return self.BY_COLUMN if self.beside and at.kh > 1 == at.dh else self.BY_ROW
+    def _at_once(self) -> bool:
+        few = self.channels * self.at.kw < FEW or self.samples * self.at.H * self.at.W < 8 * self.outputs
+        return self.at.kh > 1 and few
 
     def filters(self, weight: np.ndarray) -> np.ndarray:
         """The weight as a matrix for each step and group: (steps, G, O/G, height)."""
-        turned = np.ascontiguousarray(weight.reshape(self.shape).transpose(self.way))
-        return turned.reshape(self.steps, *self.shape[:2], self.height)
+        parts = weight.reshape(self.groups, self.outputs, self.channels, self.steps, self.part)
+        return np.ascontiguousarray(parts.transpose(3, 0, 1, 2, 4)).reshape(self.steps, self.groups, self.outputs, self.height)
 
     def weight(self, filters: np.ndarray) -> np.ndarray:
         """The other way round: (O, C/G, kh, kw)."""
-        turned = filters.reshape([self.shape[axis] for axis in self.way]).transpose(np.argsort(self.way))
-        return turned.reshape(-1, *self.shape[2:])
+        parts = filters.reshape(self.steps, self.groups, self.outputs, self.channels, self.part).transpose(1, 2, 3, 0, 4)
+        return np.ascontiguousarray(parts).reshape(-1, self.channels, self.at.kh, self.at.kw)
 
     def pieces(self) -> list[tuple[slice, slice]]:
         """(some samples, some rows of places), as many as fit into SPACE with what comes of them, and some for every core."""
-        at, (groups, outputs, channels, *_) = self.at, self.shape
-        copies = {self.WHOLE: at.kh * at.kw, self.BY_ROW: at.sh * at.kw, self.BY_COLUMN: at.sh * at.sw}[self.way]
-        row = max(1, groups * max(channels * copies, outputs) * at.W)
+        at = self.at
+        row = max(1, self.groups * max(self.channels * at.kw * (at.kh if self.whole else at.sh), self.outputs) * at.W)
         if self.beside:                         # few rows of many samples; but what two rows both see is laid down twice
             some = evenly(self.samples, max(images.LINE, 2 * SPACE // (row * min(4, at.H))), 1 if at.H > 1 else cores.CORES)
             rows = evenly(at.H, 2 * SPACE * len(some) // (row * self.samples), 1 if len(some) > 1 else cores.CORES)
@@ -75,32 +67,17 @@ class Walk:
     def _samples_last(self, count: int) -> bool:
         return self.beside or count > self.at.W              # long lines are quick to copy
 
-    def meet(self, x: np.ndarray, samples: slice, rows: slice) -> Iterator[tuple[int, slice, np.ndarray]]:
-        """(a step, some of the places, `in_line`, what they see at this step: (G, height, places)), until all have seen all."""
-        if self.way is self.BY_COLUMN:
-            at, seen = self.at, self._rows_outermost(x, samples, rows)
-            length = at.W * seen.shape[-1]
-            for i, k in product(range(rows.stop - rows.start), range(at.kw)):
-                (shift, phase), top = divmod(k * at.dw, at.sw), i * at.sh
-                columns = seen[:, phase, top:top + at.kh, :, shift:shift + at.W]
-                yield k, slice(i * length, (i + 1) * length), columns.reshape(len(seen), self.height, length)
-        else:
-            for i, columns in enumerate(self._columns(self._laid_down(x, samples, rows), rows.stop - rows.start)):
-                yield i, slice(None), columns
-
-    def _rows_outermost(self, x: np.ndarray, samples: slice, rows: slice) -> np.ndarray:
-        """What is seen from some rows of places, padded: (G, sw, rows, C/G, columns, n), columns the stride apart together."""
-        at, by_pixel = self.at, images.by_pixel(x)
-        h, w = (rows.stop - rows.start - 1) * at.sh + at.kh, at.W + at.dw * (at.kw - 1) // at.sw
-        here, there = overlap(rows.start * at.sh - at.top, h, at.height)
-        beside, inside = overlap(-at.left, w * at.sw, at.width)
-        image = by_pixel[:, here, beside, samples]
-        image = image.reshape(self.shape[0], self.shape[2], *image.shape[1:]).swapaxes(1, 2)
-        padded = np.zeros((len(image), h, image.shape[2], w * at.sw, image.shape[4]), x.dtype)
-        padded[:, there, :, inside] = image
-        if at.sw == 1:
-            return padded[:, None]
-        return np.ascontiguousarray(padded.reshape(*padded.shape[:3], w, at.sw, -1).transpose(0, 4, 1, 2, 3, 5))
+    def meet(self, x: np.ndarray, samples: slice, rows: slice) -> list[np.ndarray]:
+        """What filters meet at each step, for some rows of places of some samples: (G, height, places), `in_line`."""
+        at, count, laid_down = self.at, rows.stop - rows.start, self._laid_down(x, samples, rows)
+        laid_down = laid_down.reshape(self.groups, self.channels * at.kw, at.sh, *laid_down.shape[3:])
+        steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
+        seen = [laid_down[:, :, phase, shift:shift + count].reshape(*laid_down.shape[:2], count * laid_down.shape[4])
+                for shift, phase in steps]
+        if self.whole:
+            apart = [part.reshape(self.groups, self.channels, at.kw, part.shape[2]) for part in seen]
+            seen = [np.stack(apart, 2).reshape(self.groups, self.height, seen[0].shape[2])]
+        return seen
 
     def _laid_down(self, x: np.ndarray, samples: slice, rows: slice) -> np.ndarray:
         """What the kernel sees of some images from some rows of places: (C, kw, sh, h, n · W), `in_line`.
@@ -123,17 +100,6 @@ class Walk:
         if last:
             seen = seen.swapaxes(4, 5)
         return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
-
-    def _columns(self, laid_down: np.ndarray, count: int) -> list[np.ndarray]:
-        """What each row of the kernel meets at `count` rows of places: (G, C/G · kw, places), views; or one array for all."""
-        at, groups = self.at, self.shape[0]
-        laid_down = laid_down.reshape(groups, self.shape[2] * at.kw, at.sh, *laid_down.shape[3:])
-        steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
-        seen = [laid_down[:, :, phase, shift:shift + count].reshape(*laid_down.shape[:2], -1) for shift, phase in steps]
-        if self.way is self.WHOLE:
-            seen = [np.stack([part.reshape(groups, -1, at.kw, part.shape[2]) for part in seen], 2).reshape(
-                groups, self.height, -1)]
-        return seen
 
 
 def evenly(count: int, most: int, among: int) -> list[slice]:
