@@ -129,12 +129,14 @@ def relu_forward(xp, x):
 
 def relu_backward(xp, g, y, wanted):
     gx = np.empty_like(y, g.dtype)
-
-    def work(gx, g, y):
-        np.greater(y, 0, out=gx, casting="unsafe")           # as numbers, which are quicker to multiply than booleans
-        gx *= g
-    each_piece(work, *flat(gx, g, y))
+    each_piece(lambda gx, g, y: _where(y > 0, g, gx), *flat(gx, g, y))
     return gx,
+
+
+def _where(passes, g, gx):
+    """g or 0 into gx: a product with numbers, which takes less time than one with booleans, or than to choose."""
+    gx[...] = passes.view(np.int8)
+    gx *= g
 
 
 def relu6_forward(xp, x):
@@ -145,7 +147,7 @@ def relu6_forward(xp, x):
 
 def relu6_backward(xp, g, y, wanted):
     gx = np.empty_like(y, g.dtype)
-    each_piece(lambda gx, g, y: np.multiply(g, (y > 0) & (y < 6), out=gx), *flat(gx, g, y))
+    each_piece(lambda gx, g, y: _where((y > 0) & (y < 6), g, gx), *flat(gx, g, y))
     return gx,
 
 
