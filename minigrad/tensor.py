@@ -200,7 +200,9 @@ class Tensor:
         return self
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: the array itself on the CPU, a copy from the GPU."""
+        """The values as a NumPy array: on the CPU the array itself, or a copy in order of images that lie otherwise in memory
+        (see backend/images.py), for some libraries read that as it comes; a copy from the GPU.
+        """
         return backend.of(self.data).to_numpy(self.data)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

@@ -46,6 +46,15 @@ def test_in_order(shape, turn, monkeypatch):
     np.testing.assert_array_equal(y, x)
 
 
+def test_who_reads_the_memory_gets_the_usual_order():
+    """safetensors, for one, writes an array's memory as it comes."""
+    y = nn.Conv2d(3, 16, 3)(mg.Tensor(rng.standard_normal((20, 3, 8, 8), np.float32)))
+    assert images.beside(y.data) and y.numpy().flags.c_contiguous and np.asarray(y).flags.c_contiguous
+    np.testing.assert_array_equal(y.numpy(), y.data)
+    x = mg.Tensor(rng.standard_normal((20, 3, 8)))
+    assert x.numpy() is x.data and np.shares_memory(x.T.numpy(), x.data)
+
+
 class Net(nn.Module):
     """All that keeps to the order in which a convolution of pictures lays its result."""
 

@@ -99,6 +99,13 @@ def test_many_entries_of_a_channel_are_summed_up_well(beside):
         np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-2)
 
 
+def test_no_samples_at_all():
+    x = Tensor(np.zeros((0, 3, 4, 4), np.float32), requires_grad=True)
+    weight = Tensor(np.ones(3, np.float32), requires_grad=True)
+    F.batch_norm(x, np.zeros(3, np.float32), np.ones(3, np.float32), weight).sum().backward()
+    np.testing.assert_array_equal(weight.grad, 0)
+
+
 def test_what_is_not_wanted_is_not_computed():
     x, weight, g = R(2, 3, 4), R(3), R(2, 3, 4)
     for name, options in (("batch_norm", (np.empty((2, 3)), 1e-5)), ("per_channel", ())):

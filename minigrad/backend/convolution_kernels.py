@@ -30,9 +30,10 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
     core's cache.
     """
     at = Geometry(x.shape[2:], window)
-    shape, pictures = (len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), 4 * x.shape[1] <= len(weight)         # of few channels
-    beside = images.beside(x) or pictures and len(x) >= images.LINE
-    y = out if out is not None else images.new(shape, np.result_type(x, weight), beside)
+    y = out
+    if out is None:
+        beside = images.beside(x) or len(x) >= images.LINE and images.WIDER * x.shape[1] <= len(weight)
+        y = images.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight), beside)
     if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
     x, places, more = with_columns(x), with_columns(y), None if more is None else with_columns(np.broadcast_to(more, y.shape))

@@ -31,8 +31,8 @@ class Rows:
         self.length = (count - 1) * self.w + at.W * n        # of a row, to its last place
         padded = np.zeros((len(planes), self.h * at.sh, self.columns * at.sw, n), planes.dtype)
         rows, below = overlap(lines.start * at.sh - at.top, self.h * at.sh, at.height)
-        columns, beside = overlap(-at.left, self.columns * at.sw, at.width)
-        padded[:, below, beside] = planes[:, rows, columns]
+        columns, inside = overlap(-at.left, self.columns * at.sw, at.width)
+        padded[:, below, inside] = planes[:, rows, columns]
         by_phase = padded.reshape(len(planes), self.h, at.sh, self.columns, at.sw, n).transpose(2, 4, 0, 1, 3, 5)
         self.rows = np.ascontiguousarray(by_phase).reshape(at.sh, at.sw, len(planes), self.h * self.w)
 

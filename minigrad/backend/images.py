@@ -2,7 +2,7 @@
 
 Rows of images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are many samples, what the
 first convolution of a network makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what follows keeps to
-that.  The shape is the same, and whoever reads the numbers need not know.
+that.  The shape is the same: whoever reads the numbers need not know, and who reads the memory asks for `as_usual`.
 """
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from . import cores
 
 LINE = 16                                       # samples that are worth it
+WIDER = 4                                       # of so many times as many channels it is made of pictures, little to turn
 
 
 def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
@@ -56,6 +57,11 @@ def planes(x: np.ndarray, *others: np.ndarray, dtype: np.dtype | None = None) ->
 def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:
     """What `planes` made of x, or an array like it, in the shape of x and lying as x does: a view."""
     return by_sample(planes.reshape(by_pixel(x).shape)) if lies_by_pixel(x) else planes.reshape(x.shape)
+
+
+def as_usual(x: np.ndarray) -> np.ndarray:
+    """The array itself, or images that lie by pixel in order.  (A matrix may be transposed: whoever made it knows.)"""
+    return in_order(x) if x.ndim > 2 and lies_by_pixel(x) else x
 
 
 def in_order(x: np.ndarray) -> np.ndarray:

@@ -20,14 +20,14 @@ SHORT, LONG = 1 << 20, 1 << 26                  # ... below which not even one o
 FEW = 4                                         # rows of a matrix that are as good as one
 
 
-def flat(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as one row, in the order in which the first lies in memory, which has no gaps: a view of it at least.
+def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Each array as one row, in the order in which the first lies in memory: a view of it, and of those that lie as it does.
 
-    (An array that was made by `empty_like` has none.  It lies as its model does; others are copied if they lie in another way.)
+    It must have no gaps, as what `empty_like` makes has none, or what is written there is lost.
     """
-    first = arrays[0]
-    if not first.flags.c_contiguous:
-        order = np.argsort(first.strides, kind="stable")[::-1]
+    arrays = [out, *others]
+    if not out.flags.c_contiguous:
+        order = np.argsort(out.strides, kind="stable")[::-1]
         arrays = [array.transpose(order) for array in arrays]
     return [images.in_order(array).reshape(-1) for array in arrays]
 
@@ -39,7 +39,7 @@ def rows(*arrays: np.ndarray) -> list[np.ndarray]:
 
 def matrix(x: np.ndarray) -> np.ndarray:
     """The array as a matrix: `rows`, except that BLAS reads a matrix that is transposed as it lies."""
-    return x if x.ndim == 2 else rows(x)[0]
+    return x if x.ndim == 2 and x.flags.f_contiguous else rows(x)[0]
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
@@ -526,7 +526,7 @@ def in_parts(function, a, b):
     y, errors = np.empty(a.shape, a.dtype), np.geterr()
     out = y
     if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
-        a, out = flat(a, y)
+        out, a = flat(y, a)
         b = b.reshape(-1) if b.flags.c_contiguous else np.broadcast_to(b.reshape(-1)[:1], a.shape)
     while len(a) == 1:
         a, b, out = a[0], b[0], out[0]

@@ -36,7 +36,7 @@ def _sums(*factors: np.ndarray) -> np.ndarray:
     """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up well."""
     n, C, entries = factors[0].shape
     whole = entries - entries % RUN
-    runs = [a[..., :whole].reshape(n, C, -1, RUN) for a in factors]
+    runs = [a[..., :whole].reshape(n, C, whole // RUN, RUN) for a in factors]
     in_runs = np.einsum("ncrl,ncrl->cr" if len(runs) > 1 else "ncrl->cr", *runs).sum(1)
     return in_runs + np.einsum("ncl,ncl->c" if len(runs) > 1 else "ncl->c", *(a[..., whole:] for a in factors))
 
@@ -190,7 +190,7 @@ class Slide:
         for axis in reversed(self.axes):
             *others, last = self.seen(y, axis)
             if remember and last.strides[-1] > last.itemsize:
-                others = [np.ascontiguousarray(other) for other in others]     # which takes a comparison a quarter of the time
+                others = [np.ascontiguousarray(other) for other in others]     # apart, they take four times as long to compare
             y = np.maximum(last, others[0] if others else last, out=None if axis else out)
             for other in others[1:]:
                 np.maximum(y, other, out=y)

@@ -87,8 +87,8 @@ class Walk:
         at = self.at
         h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1
         here, there = overlap(rows.start * at.sh - at.top, h * at.sh, at.height)
-        beside, inside = overlap(-at.left, wide, at.width)
-        image = x[samples, :, here, beside].transpose(1, 2, 0, 3)              # (C, row, n, column)
+        across, inside = overlap(-at.left, wide, at.width)
+        image = x[samples, :, here, across].transpose(1, 2, 0, 3)              # (C, row, n, column)
         padded, n, last = image, image.shape[2], self._samples_last(image.shape[2])
         if image.shape[1] < h * at.sh or image.shape[3] < wide:
             room = len(image), h * at.sh
