@@ -13,7 +13,7 @@ import numpy as np
 from . import cores
 
 LINE = 16                                       # samples that are worth it
-WIDER = 4                                       # of so many times as many channels it is made of pictures, little to turn
+WIDER = 4                                       # a convolution to so many times as many channels is taken for the first one
 
 
 def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
