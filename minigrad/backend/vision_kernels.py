@@ -14,7 +14,7 @@ from . import Kernel, cores, images
 from .cores import cuts, each_piece, share
 from .numpy_kernels import flat
 
-RUN = 2048                                      # numbers that einsum adds up one after the other
+RUN = 4096                                      # numbers that einsum adds up one after the other
 
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
@@ -35,10 +35,12 @@ def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
 def _sums(*factors: np.ndarray) -> np.ndarray:
     """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up well."""
     n, C, entries = factors[0].shape
-    whole = entries - entries % RUN
-    runs = [a[..., :whole].reshape(n, C, whole // RUN, RUN) for a in factors]
-    in_runs = np.einsum("ncrl,ncrl->cr" if len(runs) > 1 else "ncrl->cr", *runs).sum(1)
-    return in_runs + np.einsum("ncl,ncl->c" if len(runs) > 1 else "ncl->c", *(a[..., whole:] for a in factors))
+    runs, rest = divmod(entries, RUN)
+    of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * RUN:] for a in factors))
+    if not runs:
+        return of_rest
+    parts = (a[..., :runs * RUN].reshape(n, C, runs, RUN) for a in factors)
+    return np.einsum(",".join(["ncrl"] * len(factors)) + "->cr", *parts).sum(1) + of_rest
 
 
 def gradients(x, g, gx, gw, gb, wanted):
