@@ -36,7 +36,8 @@ def test_many_samples_beside_each_other():
 
 
 @pytest.mark.parametrize("shape", [(64, 40), (3, 700), (700, 3), (17, 4, 5, 6), (40, 3, 2)])
-@pytest.mark.parametrize("turn", [images.by_sample, images.by_pixel, lambda x: x, np.transpose, lambda x: x[::-1]])
+@pytest.mark.parametrize("turn", [images.by_sample, images.by_pixel, lambda x: x, np.transpose, lambda x: x[::-1],
+                                  lambda x: x[..., ::2], lambda x: x[:, 1:], lambda x: x.swapaxes(0, 1)[::2]])
 def test_in_order(shape, turn, monkeypatch):
     monkeypatch.setattr(cores, "SHARED", 16)
     monkeypatch.setattr(cores, "PIECE", 50)

@@ -61,25 +61,23 @@ def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def as_usual(x: np.ndarray) -> np.ndarray:
     """The array itself, or images that lie by pixel in order.  (A matrix may be transposed: whoever made it knows.)"""
-    return in_order(x) if x.ndim > 2 and lies_by_pixel(x) else x
+    return in_order(x) if x.ndim > 2 and beside(x) and lies_by_pixel(x) else x
 
 
 def in_order(x: np.ndarray) -> np.ndarray:
     """np.ascontiguousarray(x), several times as quick where x is one of the two layouts seen as the other.
 
     That is a transposed matrix, of which a core's cache holds some of the longer axis at a time.  Else some of axis 1 is taken:
-    of images with their channels last, rows.
+    of images with their channels last, rows.  What lies in rows anyway, if apart, is NumPy's.
     """
-    if x.flags.c_contiguous or x.ndim < 2 or x.size < cores.SHARED:
+    if x.flags.c_contiguous or x.size < cores.SHARED or x.strides[-1] == x.itemsize:
+        return np.ascontiguousarray(x)
+    turned = (len(x), -1) if lies_by_pixel(x) else (-1, x.shape[-1]) if by_sample(x).flags.c_contiguous else x.shape
+    if turned == x.shape and x.ndim < 3:
         return np.ascontiguousarray(x)
     y = np.empty(x.shape, x.dtype)
-    if lies_by_pixel(x):
-        parts = x.reshape(len(x), -1), y.reshape(len(x), -1)
-    elif by_sample(x).flags.c_contiguous:
-        parts = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
-    else:
-        parts = x, y
-    if len(parts[0]) < parts[0].shape[1] or parts[0] is x:
-        parts = [part.swapaxes(0, 1) for part in parts]
-    cores.share(lambda some: np.copyto(parts[1][some], parts[0][some]), cores.cuts(len(parts[0]), x.size))
+    old, new = x.reshape(turned), y.reshape(turned)
+    if new.ndim > 2 or new.shape[1] > len(new):
+        old, new = old.swapaxes(0, 1), new.swapaxes(0, 1)
+    cores.share(lambda some: np.copyto(new[some], old[some]), cores.cuts(len(new), x.size))
     return y

@@ -33,7 +33,7 @@ def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
 
 
 def rows(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as a matrix with its last axis for rows: a view, or a copy of a gradient that does not lie in order."""
+    """Each array as a matrix with its last axis for rows: a view, or a copy of what does not lie in order."""
     return [images.in_order(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
 
 
