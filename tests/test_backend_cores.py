@@ -7,6 +7,8 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minigrad.backend import cores
 from minigrad.backend.blas import get_blas_threads
@@ -20,6 +22,15 @@ def some_cores(request, monkeypatch):
     cores._helpers.cache_clear()
     yield
     cores._helpers.cache_clear()
+
+
+@given(st.integers(0, 50), st.integers(0, 20), st.integers(1, 4))
+def test_things_are_cut_evenly(count, most, among):
+    parts = cores.evenly(count, most, among)
+    assert [i for part in parts for i in range(count)[part]] == list(range(count))
+    sizes = {part.stop - part.start for part in parts}
+    assert max(sizes, default=0) <= max(1, most) and max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(parts) % among == 0 or len(parts) == count
 
 
 def test_pieces_cover_everything_once():

@@ -3,8 +3,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from test_ops_window import TIGHT, R
 
 from minigrad.backend import cores, walks
@@ -12,15 +10,6 @@ from minigrad.backend.geometry import Geometry
 from minigrad.backend.walks import Walk
 
 SHAPES = [(6, 8, 2), (12, 4, 1), (64, 64, 1)]                                  # channels, outputs, groups
-
-
-@given(st.integers(0, 50), st.integers(0, 20), st.integers(1, 4))
-def test_things_are_cut_evenly(count, most, among):
-    parts = walks.evenly(count, most, among)
-    assert [i for part in parts for i in range(count)[part]] == list(range(count))
-    sizes = {part.stop - part.start for part in parts}
-    assert max(sizes, default=0) <= max(1, most) and max(sizes, default=0) - min(sizes, default=0) <= 1
-    assert len(parts) % among == 0 or len(parts) == count
 
 
 @pytest.mark.parametrize("whole", [False, True])

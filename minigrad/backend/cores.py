@@ -120,6 +120,13 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
     return results
 
 
+def evenly(count: int, most: int, among: int) -> list[slice]:
+    """Cut `count` things into parts of `most` at most, and about as many for each of so many."""
+    parts = -(-count // max(1, most))
+    parts = min(count, parts + -parts % among)
+    return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+
+
 def cuts(count: int, size: int) -> list[slice]:
     """Where to cut `count` things that have `size` entries together: into pieces of about PIECE, as many for each core."""
     pieces = -(-size // PIECE) if size >= SHARED else 1

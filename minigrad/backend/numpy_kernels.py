@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, cores, images, kernels, mkl
-from .blas import gemm
-from .cores import cuts, each_piece, scratch, share
+from .blas import FEW, gemm
+from .cores import cuts, each_piece, evenly, scratch, share
 
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
 SHORT, LONG = 1 << 20, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
-FEW = 4                                         # rows of a matrix that are as good as one
+ALONE = 4                                       # rows of a matrix that are as good as one
 
 
 def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -73,7 +73,7 @@ def do(*works: list[Callable[[], Any]]) -> None:
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
-    if len(x_rows) > FEW:
+    if len(x_rows) > ALONE:
         do(product(x_rows, weight.T, into, bias))
     else:                                       # all the time goes into reading the weight: BLAS's threads are quicker to begin
         np.matmul(x_rows, weight.T, out=into)
@@ -315,7 +315,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     bias = kernels.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
     log_sum = np.empty(q.shape[:-1], np.float32)
-    some_heads, blocks = _tiles(shape, is_causal)
+    some_heads, blocks = _tiles(shape, q.shape[-1], is_causal)
 
     def work(heads):
         for queries, keys in blocks:
@@ -339,7 +339,7 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
     """Computes the weights a second time, from the sums of their rows (Dao et al. 2022, algorithm 4)."""
     q, k, v, y, bias, log_sum = saved
     gq, gk, gv = (np.empty_like(x) if want else None for x, want in zip((q, k, v), wanted))
-    some_heads, blocks = _tiles((*q.shape[:-1], k.shape[-2]), is_causal)
+    some_heads, blocks = _tiles((*q.shape[:-1], k.shape[-2]), q.shape[-1], is_causal)
 
     def work(heads):
         all_keys, all_values = _with_ones(k[heads]), _with_ones(v[heads])
@@ -378,16 +378,21 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
     return gq, gk, gv
 
 
-def _tiles(shape, is_causal):
-    """How to cut scores (…, T, S): indices of some heads; blocks of queries and the keys they may see.
+def _tiles(shape, width, is_causal):
+    """How to cut scores (…, T, S) of heads so wide: indices of some heads; blocks of queries and the keys they may see.
 
-    A block of some heads is a PIECE of scores or two, or more where one head has so many keys.  BLAS is quicker at long blocks;
-    short ones compute fewer scores of keys that are masked.
+    A block of some heads is a PIECE of scores or two, or more where one head has so many keys.  BLAS is quickest at what is small
+    enough not to be copied first, and else at long blocks; short ones compute fewer scores of keys that are masked.
     """
     *lead, T, S = shape
-    most = min(256, max(64, -(-T // (8 if is_causal else 2) // 64) * 64))
-    step, limit = -(-T // -(-T // most)), cores.PIECE if most == 64 else 2 * cores.PIECE
+    most = FEW // max(1, S * width) // 16 * 16
+    if most < 64:
+        most = min(256, -(-T // 256) * 64) if is_causal else 256
+    elif is_causal:
+        most = min(most, 112)
+    step = -(-T // -(-T // most))
     step = min(T, step + -step % 16)            # rows of scores begin where a vector of the processor does
+    limit = cores.PIECE if step <= 64 else 2 * cores.PIECE
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
     many = cores.CORES if math.prod(shape) >= cores.SHARED else 1
 
@@ -395,10 +400,8 @@ def _tiles(shape, is_causal):
         pieces = math.prod(lead[:i + 1])
         return math.prod(lead[i + 1:]) * step * S <= limit and (not pieces % many or pieces >= 4 * many)
     axis = next(filter(fits, range(len(lead))), len(lead) - 1)
-    some = max(1, limit // (math.prod(lead[axis + 1:]) * step * S))
-    pieces = -(-lead[axis] // some)
-    some = max(1, -(-lead[axis] // (pieces + -pieces % many)))                 # as many pieces for each core
-    heads = [(*first, slice(i, i + some)) for first in np.ndindex(*lead[:axis]) for i in range(0, lead[axis], some)]
+    parts = evenly(lead[axis], limit // (math.prod(lead[axis + 1:]) * step * S), many)
+    heads = [(*first, part) for first in np.ndindex(*lead[:axis]) for part in parts]
     return heads, blocks
 
 

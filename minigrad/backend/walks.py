@@ -52,12 +52,12 @@ class Walk:
         at = self.at
         row = max(1, self.groups * max(self.channels * at.kw * (at.kh if self.whole else at.sh), self.outputs) * at.W)
         if self.beside:                         # few rows of many samples; but what two rows both see is laid down twice
-            some = evenly(self.samples, max(images.LINE, 2 * SPACE // (row * min(4, at.H))), 1 if at.H > 1 else cores.CORES)
-            rows = evenly(at.H, 2 * SPACE * len(some) // (row * self.samples), 1 if len(some) > 1 else cores.CORES)
+            some = cores.evenly(self.samples, max(images.LINE, 2 * SPACE // (row * min(4, at.H))), 1 if at.H > 1 else cores.CORES)
+            rows = cores.evenly(at.H, 2 * SPACE * len(some) // (row * self.samples), 1 if len(some) > 1 else cores.CORES)
         else:
             large = LARGE >> 4 if at.sees_itself else LARGE  # a 1 × 1 kernel: of one sample nothing need be laid down
-            some = evenly(self.samples, 1 if at.H * at.W >= large else SPACE // (row * at.H), cores.CORES)
-            rows = evenly(at.H, SPACE // row, 1 if self.samples > 1 else cores.CORES)
+            some = cores.evenly(self.samples, 1 if at.H * at.W >= large else SPACE // (row * at.H), cores.CORES)
+            rows = cores.evenly(at.H, SPACE // row, 1 if self.samples > 1 else cores.CORES)
         return list(product(some, rows))
 
     def in_line(self, places: np.ndarray) -> np.ndarray:
@@ -100,10 +100,3 @@ class Walk:
         if last:
             seen = seen.swapaxes(4, 5)
         return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)
-
-
-def evenly(count: int, most: int, among: int) -> list[slice]:
-    """Cut `count` things into parts of `most` at most, and about as many for each of so many."""
-    parts = -(-count // max(1, most))
-    parts = min(count, parts + -parts % among)
-    return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
