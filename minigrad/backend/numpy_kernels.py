@@ -17,7 +17,7 @@ from .cores import cuts, each_piece, evenly, scratch, share
 
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
 SHORT, LONG = 1 << 20, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
-ALONE = 4                                       # rows of a matrix that are as good as one
+ALONE = 4                                       # rows of a matrix that are as good as one, but for MKL
 
 
 def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -73,7 +73,7 @@ def do(*works: list[Callable[[], Any]]) -> None:
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
-    if len(x_rows) > ALONE:
+    if len(x_rows) > (ALONE if mkl.tbb() is None else 1):
         do(product(x_rows, weight.T, into, bias))
     else:                                       # all the time goes into reading the weight: BLAS's threads are quicker to begin
         np.matmul(x_rows, weight.T, out=into)

@@ -12,8 +12,8 @@ from .blas import gemm, times
 from .cores import share
 from .numpy_kernels import do, product
 
-SHARED = 1 << 13                                # numbers in the gates of a step that are worth a second thread
-LONG = 1 << 16                                  # ... and so many that threads of ours do not get in each other's way
+PRODUCT, STEP = 1 << 21, 1 << 22                # multiplications of a step worth a second thread of MKL's, and one of ours
+LONG = 1 << 16                                  # numbers in its gates: so many that ours do not get in each other's way
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
 
 
@@ -48,13 +48,13 @@ def on_cores(name: str) -> Kernel:
         return None if mask is None else mask[:, part], *more
 
     def forward(xp, gates, *rest):
-        B, size = gates.shape[1], math.prod(gates.shape[1:])
-        xp = (together() if SHARED <= size < LONG else None) or apart
-        if size < SHARED or xp is not apart or cores.CORES == 1:
+        B, H, size = gates.shape[1], rest[0].shape[1], math.prod(gates.shape[1:])
+        xp = (together() if size * H >= PRODUCT and size < LONG else None) or apart
+        if xp is not apart or cores.CORES == 1 or size * H < STEP and size < LONG:
             y, saved = kernel.forward(xp, gates, *rest)
             return y, (xp, saved)
         step = -(-B // cores.CORES)
-        parts, H = [slice(i, i + step) for i in range(0, B, step)], rest[0].shape[1]
+        parts = [slice(i, i + step) for i in range(0, B, step)]
         y = xp.empty((*gates.shape[:2], *[2] * (states - 1), H), gates.dtype)
 
         def work(part):
