@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from test_backend_kernels import cases, name, run
 
+import minigrad as mg
 from minigrad import ops
-from minigrad.backend import cores, cpu, kernels, numpy_kernels
+from minigrad.backend import cores, cpu, kernels, mkl, numpy_kernels
 from minigrad.backend.numpy_kernels import erf
 
 rng = np.random.default_rng(1)
@@ -99,6 +100,43 @@ def test_linear_of_one_row_or_column(rows, inputs, outputs, bias, turned):
     for a, e in zip((y, *gradients), (x @ weight.T + (b if bias else 0), g @ weight, g.T @ x, g.sum(0) if bias else None)):
         if e is not None:
             np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4 * np.abs(e).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("one, other", [
+    ((70, 80), (80, 90)), ((5, 60, 80), (80, 90)), ((2, 5, 60, 80), (80, 30)), ((60, 80), (4, 80, 90)),
+    ((3, 1, 64, 50), (5, 50, 64)), ((1, 12, 40, 32), (1, 12, 32, 50)), ((2, 1, 600), (600, 500))])
+def test_products_of_large_stacks_and_their_gradients(one, other, turned, dtype):
+    a, b = (rng.standard_normal(shape).astype(dtype) for shape in (one, other))
+    if turned:
+        a, b = (np.ascontiguousarray(x.mT).mT for x in (a, b))
+    x, w = (mg.Tensor(array, requires_grad=True) for array in (a, b))
+    y = x @ w
+    g = rng.standard_normal(y.shape).astype(dtype)
+    y.backward(mg.Tensor(g))
+    expected = np.matmul(a, b), ops.sum_to(np.matmul(g, b.mT), one), ops.sum_to(np.matmul(a.mT, g), other)
+    for found, e in zip((y.data, x.grad.data, w.grad.data), expected, strict=True):
+        assert found.dtype == dtype and found.shape == e.shape
+        np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
+
+
+def test_products_of_large_stacks_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="the last axis of a"):
+        mg.ones((3, 100, 80)) @ mg.ones((3, 100, 80))
+    with pytest.raises(ValueError, match="matmul"):
+        mg.ones((3, 100, 80)) @ mg.ones((2, 80, 100))
+
+
+@pytest.mark.parametrize("tbb", [True, False])
+@pytest.mark.parametrize("texts", [1, 4, 5])
+def test_linear_of_a_token_at_a_time(texts, tbb, monkeypatch):
+    if not tbb:
+        monkeypatch.setattr(mkl, "tbb", lambda: None)
+    x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in ((texts, 1, 96), (70, 96), 70))
+    for b in (None, bias):
+        y, _ = numpy_kernels.linear_forward(np, x, weight, b)
+        np.testing.assert_allclose(y, x @ weight.T + (0 if b is None else b), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("lead", [(), (1,), (1, 2)])

@@ -126,8 +126,9 @@ def home(arrays: Sequence[Array]) -> Backend:
         if type(array) is not kind:
             break
     else:
-        if kind in _by_type:
-            return _by_type[kind]               # the commonest answer, found fast
+        place = _by_type.get(kind)
+        if place is not None:
+            return place                        # the commonest answer, found fast
     place = None
     for array in arrays:
         found = _by_type.get(type(array)) or _unfamiliar(array)

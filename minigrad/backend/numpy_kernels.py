@@ -16,8 +16,8 @@ from .blas import FEW, gemm
 from .cores import cuts, each_piece, evenly, scratch, share
 
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
-SHORT, LONG = 1 << 20, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
-ALONE = 4                                       # rows of a matrix that are as good as one, but for MKL
+SHORT, LONG = 1 << 19, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
+WRITTEN = 4                                     # texts written at once for which OpenBLAS's threads are quicker than none
 
 
 def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -70,15 +70,36 @@ def do(*works: list[Callable[[], Any]]) -> None:
         share(lambda parts: [part() for part in parts], [parts])
 
 
+def times(a, b):
+    """The products of stacks of matrices, (…, m, k) and (…, k, n), on all cores.
+
+    OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
+    """
+    if a.dtype != b.dtype or a.shape[-1] != b.shape[-2]:
+        return np.matmul(a, b)
+    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+    if b.ndim == 2:
+        do(product(matrix(a), b, rows(y)[0]))
+        return y
+    lead = y.shape[:-2]
+    axis = lead.index(max(lead))
+    a, b = (np.moveaxis(np.broadcast_to(x, (*lead, *x.shape[-2:])), axis, 0) for x in (a, b))
+    into = np.moveaxis(y, axis, 0)
+    share(lambda some: np.matmul(a[some], b[some], out=into[some]), evenly(lead[axis], lead[axis], cores.CORES))
+    return y
+
+
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
-    if len(x_rows) > (ALONE if mkl.tbb() is None else 1):
-        do(product(x_rows, weight.T, into, bias))
-    else:                                       # all the time goes into reading the weight: BLAS's threads are quicker to begin
+    if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
+        # A token at a time: all products of a model are so short that OpenBLAS's threads, spinning in between, are the quickest.
+        # (Woken for the one row of a classifier, they would take the cores from what comes after it: see `times`.)
         np.matmul(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias
+    else:
+        do(product(x_rows, weight.T, into, bias))
     return y, (x, weight)
 
 
@@ -594,4 +615,5 @@ table = {
     "square_sums": square_sums,
     "scale": scale,
     "in_parts": in_parts,
+    "times": times,
 }

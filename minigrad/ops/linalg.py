@@ -6,19 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..primitive import definition, primitive
 from ..tensor import Tensor
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
+MANY = 1 << 18                                  # multiplications for which NumPy's BLAS would wake threads of its own
+
 
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
-    if not (hasattr(a, "ndim") and hasattr(b, "ndim")):
+    try:
+        m, n = a.ndim, b.ndim
+    except AttributeError:
         return matmul(*(x if hasattr(x, "ndim") else Tensor(x) for x in (a, b)))
-    if a.ndim > 1 and b.ndim > 1:
+    if m > 1 and n > 1:
         return _matmul(a, b)
-    if not a.ndim or not b.ndim:
+    if not m or not n:
         raise ValueError(f"matmul: a single number is no matrix (shapes {tuple(a.shape)} and {tuple(b.shape)}): multiply with *")
     if a.ndim == 1:
         return squeeze(matmul(expand_dims(a, 0), b), -2 if len(b.shape) > 1 else 0)
@@ -28,9 +33,17 @@ def matmul(a: Any, b: Any) -> Any:
 @primitive
 def _matmul(xp, a, b, /):
     """The matrix product of stacks of matrices, (…, m, k) and (…, k, n)."""
+    if a.size * b.shape[-1] >= MANY:
+        return backend.of(a).kernels.get("times", xp.matmul)(a, b)
     return a.dot(b) if a.ndim == b.ndim == 2 else xp.matmul(a, b)              # the first is quicker to begin
-_matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
-               b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
+
+
+def _from_the_left(g, a, b_shape):
+    """The gradient of b; of one matrix for a whole stack, in one product."""
+    if len(b_shape) == 2 < len(a.shape):
+        a, g = (reshape(x, (-1, x.shape[-1])) for x in (a, g))
+    return _matmul(swapaxes(a, -1, -2), g)
+_matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)), b=_from_the_left)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
