@@ -45,4 +45,4 @@ def test_the_sum_of_many_rows_does_not_stagnate():
 def test_numbers_of_32_bits_and_whole_ones_have_the_kernels_they_had():
     for name, kernel in backend.cpu.kernels.items():
         assert backend.cpu.kernel(name, np.dtype("f8")) is kernel and backend.cpu.kernel(name, np.dtype("i2")) is None
-    assert "matmul" not in backend.cpu.kernels and (mg.ones(2, dtype="int16") @ mg.ones(2, dtype="int16")).dtype == np.int16
+    assert (mg.ones(2, dtype="int16") @ mg.ones(2, dtype="int16")).dtype == np.int16

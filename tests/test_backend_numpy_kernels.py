@@ -103,11 +103,13 @@ def test_linear_of_one_row_or_column(rows, inputs, outputs, bias, turned):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("turned, core_count", [(False, 1), (False, 3), (True, 2)])
 @pytest.mark.parametrize("one, other", [
     ((70, 80), (80, 90)), ((5, 60, 80), (80, 90)), ((2, 5, 60, 80), (80, 30)), ((60, 80), (4, 80, 90)),
-    ((3, 1, 64, 50), (5, 50, 64)), ((1, 12, 40, 32), (1, 12, 32, 50)), ((2, 1, 600), (600, 500))])
-def test_products_of_large_stacks_and_their_gradients(one, other, turned, dtype):
+    ((3, 1, 64, 50), (5, 50, 64)), ((1, 100, 80), (1, 80, 90)), ((1, 12, 40, 32), (1, 12, 32, 50)),
+    ((2, 30, 20, 16), (2, 30, 16, 20)), ((2, 1, 600), (600, 500))])
+def test_products_of_large_stacks_and_their_gradients(one, other, turned, core_count, dtype, monkeypatch):
+    monkeypatch.setattr(cores, "CORES", core_count)
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in (one, other))
     if turned:
         a, b = (np.ascontiguousarray(x.mT).mT for x in (a, b))
@@ -121,11 +123,20 @@ def test_products_of_large_stacks_and_their_gradients(one, other, turned, dtype)
         np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
 
 
-def test_products_of_large_stacks_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="the last axis of a"):
-        mg.ones((3, 100, 80)) @ mg.ones((3, 100, 80))
-    with pytest.raises(ValueError, match="matmul"):
-        mg.ones((3, 100, 80)) @ mg.ones((2, 80, 100))
+@pytest.mark.parametrize("one, other", [((3, 4, 0), (0, 5)), ((3, 4, 6), (6, 0)), ((0, 4, 6), (6, 5)), ((0, 4, 6), (0, 6, 5))])
+def test_products_of_nothing_have_gradients(one, other):
+    x, w = (mg.ones(shape, requires_grad=True) for shape in (one, other))
+    y = x @ w
+    y.sum().backward()
+    assert y.shape == np.matmul(x.data, w.data).shape and x.grad.shape == one and w.grad.shape == other and not w.grad.data.any()
+
+
+def test_products_that_do_not_fit_are_refused():
+    for rows in 2, 100:                         # small ones, and large
+        with pytest.raises(ValueError, match="the last axis of a"):
+            mg.ones((3, rows, 80)) @ mg.ones((3, rows, 80))
+        with pytest.raises(ValueError, match=r"the stacks' axes \(3,\) and \(2,\) do not broadcast"):
+            mg.ones((3, rows, 80)) @ mg.ones((2, 80, rows))
 
 
 @pytest.mark.parametrize("tbb", [True, False])

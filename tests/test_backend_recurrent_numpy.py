@@ -14,8 +14,8 @@ rng = np.random.default_rng(0)
 @pytest.mark.parametrize("name", CASES)
 def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
     """Eleven steps, more than are prepared at a time; five samples on two cores."""
-    monkeypatch.setattr(recurrent_numpy, "PRODUCT", 1)
-    monkeypatch.setattr(recurrent_numpy, "STEP", 1)
+    monkeypatch.setattr(recurrent_numpy, "MKLS", 1)
+    monkeypatch.setattr(recurrent_numpy, "OURS", 1)
     monkeypatch.setattr(cores, "CORES", 2)
     monkeypatch.setattr(recurrent_numpy, "together", lambda: together)
     given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]

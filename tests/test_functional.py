@@ -139,6 +139,7 @@ Q = np.zeros((2, 3, 4))
     (lambda: F.gelu(Q, bias=Q), ValueError, r"gelu of \(.*\) takes a bias of the size of the last axis, but was given"),
     (lambda: F.linear(Q, np.ones((5, Q.shape[-1])), np.ones(1)), ValueError, r"a weight of \(5, .* takes a bias of \(5,\)"),
     (lambda: F.linear(3.0, np.ones((5, 4))), ValueError, r"multiplies an axis of 4, but x is a single number"),
+    (lambda: F.linear(Q, np.ones(5)), ValueError, r"a weight is a matrix \(out, in\), but this one has the shape \(5,\)"),
     (lambda: F.gelu(np.float32(1), bias=np.float32(2)), ValueError, r"gelu of \(\) takes a bias"),
     (lambda: F.dropout(Q, 1.0), ValueError, "p=1.0 is not a probability below 1"),
     (lambda: F.dropout(Q, -0.1), ValueError, "p=-0.1"),

@@ -83,6 +83,17 @@ def test_the_program_runs_by_itself_from_a_file(tmp_path):
     assert "block.self_attn.in_proj_weight" in told and len(told.splitlines()) == len(model.parameters())
 
 
+def test_products_that_are_shared_out_otherwise_are_told_as_well(tmp_path):
+    """A stack of 400 rows and a matrix: as a kernel computes it other digits are the last."""
+    x, W = mg.Tensor(normal(4, 100, 77)), mg.Tensor(normal(77, 130), requires_grad=True)
+    with mg.insight.recording(kernels=False):
+        loss = ((x @ W)**2).mean()
+    space = {"__name__": "program", "__file__": str(tmp_path / "steps.py")}
+    exec(mg.to_numpy_source(loss, path=tmp_path / "steps.py"), space)
+    loss.backward()
+    assert same(space["gradients"]["W"], W.grad.data) and same(space["loss"], loss.data)
+
+
 def test_it_reads_as_a_lesson():
     _, loss = recorded("transformer, with dropout")
     lines = mg.to_numpy_source(loss).splitlines()
@@ -100,7 +111,7 @@ def test_an_expression_of_ones_own_keeps_its_names():
         h = mg.tanh(x @ W + b)
         loss = ((h @ W - 1) ** 2).mean()
     lines = mg.to_numpy_source(loss).splitlines()
-    assert "h = np.tanh(x.dot(W) + b)  # (5, 3)" in lines and "g_W += np.swapaxes(x, -1, -2).dot(g_add)" in lines
+    assert "h = np.tanh(np.matmul(x, W) + b)  # (5, 3)" in lines and "g_W += np.matmul(np.swapaxes(x, -1, -2), g_add)" in lines
     loss.backward()                             # and what was told was not disturbed
     assert W.grad is not None
 

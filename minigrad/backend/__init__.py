@@ -63,7 +63,7 @@ class Backend:
         xp, array: the library, and the type of its arrays.
         to_numpy, erf: functions of an array.
         share: [work(piece) for piece in pieces], on all cores if the library is on the CPU.
-        kernels: by the name of the op; a few plain functions for optimisers and dropout.
+        kernels: by the name of the op; a few plain functions for optimisers, dropout and arithmetic.
         check: that all entries are in a range.
         half_kernels: instead, for floats of 16 bits.
     """

@@ -53,8 +53,8 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
     product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
     lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
-    lies = lies and (len(a) > 1 or product is not _numpys_product)             # OpenBLAS would copy all of b for one row
-    if product and one and other and fits and lies and out.dtype is F4:
+    pays = len(a) > 1 or product is not _numpys_product      # for one row OpenBLAS would copy all of b
+    if product and one and other and fits and lies and pays and out.dtype is F4:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
     elif add:
@@ -75,7 +75,7 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     return None
 
 
-FEW = 10**6                                     # multiplications for which OpenBLAS does not copy the matrices first
+UNCOPIED = 10**6                                # multiplications for which OpenBLAS does not copy the matrices first
 
 
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -92,7 +92,7 @@ def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarr
             return out
         return on_threads
     inner, columns = weight.shape
-    most = min(max(32, (1 << 14) // max(1, inner)), FEW // max(1, rows * inner))
+    most = min(max(32, (1 << 14) // max(1, inner)), UNCOPIED // max(1, rows * inner))
     few = next((n for n in range(most, 15, -1) if columns % n == 0), columns)
     stack = np.ascontiguousarray(weight.reshape(inner, columns // few, few).swapaxes(0, 1))
 

@@ -121,7 +121,7 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
 
 
 def evenly(count: int, most: int, among: int) -> list[slice]:
-    """Cut `count` things into parts of `most` at most, and about as many for each of so many."""
+    """Cut `count` things into parts of `most` at most, about as large, and as many for each of `among`, if there are so many."""
     parts = -(-count // max(1, most))
     parts = min(count, parts + -parts % among)
     return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]

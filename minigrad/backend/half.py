@@ -9,13 +9,9 @@ from . import Kernel, is_float
 
 
 def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
-    """A twin in 16 bits of each kernel in the table, and one for products of matrices, for which NumPy has no fast one.
-
-    What only moves numbers stays as it is.
-    """
+    """A twin in 16 bits of each kernel in the table; what only moves numbers stays as it is."""
     twins = {name: in_float32(kernel) for name, kernel in table.items() if isinstance(kernel, Kernel)}
-    return twins | {"matmul": in_float32(Kernel(matmul_forward, matmul_backward)),
-                    "embedding": table["embedding"], "take": table["take"]}
+    return twins | {"embedding": table["embedding"], "take": table["take"]}
 
 
 def in_float32(kernel: Kernel) -> Kernel:
@@ -33,13 +29,3 @@ def in_float32(kernel: Kernel) -> Kernel:
 def wide(x: Any) -> Any:
     """An array of 16-bit floats in float32; anything else as it is."""
     return x.astype(np.float32) if isinstance(x, np.ndarray) and x.dtype.itemsize == 2 and is_float(x.dtype) else x
-
-
-def matmul_forward(xp, a, b):
-    return np.matmul(a, b), (a, b)
-
-
-def matmul_backward(xp, g, saved, wanted):
-    a, b = saved
-    return (np.matmul(g, b.swapaxes(-1, -2)) if wanted[0] else None,
-            np.matmul(a.swapaxes(-1, -2), g) if wanted[1] else None)

@@ -1,6 +1,6 @@
 """The kernels again, faster on a CPU: in pieces that stay in a core's cache, shared out over the cores, without large arrays.
 
-They are for float32 arrays; whatever else comes is handed back to `kernels`.
+They are for float32 arrays; whatever else comes is handed back to `kernels`, or, where only products are made, to NumPy.
 """
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, cores, images, kernels, mkl
-from .blas import FEW, gemm
+from .blas import UNCOPIED, gemm
 from .cores import cuts, each_piece, evenly, scratch, share
 
+ASLEEP = 1 << 18                                # multiplications below which OpenBLAS does not wake its threads
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
 SHORT, LONG = 1 << 19, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
-WRITTEN = 4                                     # texts written at once for which OpenBLAS's threads are quicker than none
+WRITTEN = 4                                     # texts written at once, for which OpenBLAS's threads are quicker than one
 
 
 def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -50,7 +51,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
     if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
         a, b, out = b.T, a.T, out.T             # BLAS writes rows
     across, size = b.shape[1] > len(a), a.size * b.shape[1]
-    count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and mkl.tbb() is not None
+    count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and out.dtype == np.float32 and mkl.tbb() is not None
     step = max(1, -(-count // (cores.CORES if size >= PRODUCT and not by_mkl else 1)))
 
     def work(i):
@@ -70,31 +71,47 @@ def do(*works: list[Callable[[], Any]]) -> None:
         share(lambda parts: [part() for part in parts], [parts])
 
 
-def times(a, b):
-    """The products of stacks of matrices, (…, m, k) and (…, k, n), on all cores.
+def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores.  Of a large one no overflow is reported.
 
     OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
     """
-    if a.dtype != b.dtype or a.shape[-1] != b.shape[-2]:
-        return np.matmul(a, b)
-    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+    if a.size * b.shape[-1] < ASLEEP or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
+        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)          # the first is quicker to begin
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    y = np.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
     if b.ndim == 2:
         do(product(matrix(a), b, rows(y)[0]))
         return y
-    lead = y.shape[:-2]
-    axis = lead.index(max(lead))
-    a, b = (np.moveaxis(np.broadcast_to(x, (*lead, *x.shape[-2:])), axis, 0) for x in (a, b))
-    into = np.moveaxis(y, axis, 0)
-    share(lambda some: np.matmul(a[some], b[some], out=into[some]), evenly(lead[axis], lead[axis], cores.CORES))
+    a, b = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
+    if math.prod(lead) < 4 * cores.CORES:
+        do(*(product(a[i], b[i], y[i]) for i in np.ndindex(lead)))
+        return y
+    axis = next(i for i in range(len(lead)) if math.prod(lead[:i + 1]) >= cores.CORES)
+    parts = evenly(lead[axis], lead[axis], -(-cores.CORES // math.prod(lead[:axis])))
+    share(lambda i: np.matmul(a[i], b[i], out=y[i]), [(*first, part) for first in np.ndindex(lead[:axis]) for part in parts])
     return y
+
+
+def matmul_forward(xp, a, b):
+    return products(a, b), (a, b)
+
+
+def matmul_backward(xp, g, saved, wanted):
+    a, b = saved
+    ga = products(g, b.swapaxes(-1, -2)) if wanted[0] else None
+    if wanted[1] and b.ndim == 2:               # one product for the whole stack
+        a, g = matrix(a), matrix(g)
+    return ga, products(a.swapaxes(-1, -2), g) if wanted[1] else None
 
 
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
-    if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
-        # A token at a time: all products of a model are so short that OpenBLAS's threads, spinning in between, are the quickest.
-        # (Woken for the one row of a classifier, they would take the cores from what comes after it: see `times`.)
+    texts = x.ndim > 2 and len(x_rows)          # that a model is writing, a token at a time, if they are as few
+    if 0 < texts <= (WRITTEN if mkl.tbb() is None else 1):
+        # All products are so short then that OpenBLAS's threads, spinning in between, are the quickest.  (Woken for one row of a
+        # classifier, they would take the cores from what comes after it: see `products`.)
         np.matmul(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias
@@ -406,7 +423,7 @@ def _tiles(shape, width, is_causal):
     enough not to be copied first, and else at long blocks; short ones compute fewer scores of keys that are masked.
     """
     *lead, T, S = shape
-    most = FEW // max(1, S * width) // 16 * 16
+    most = UNCOPIED // max(1, S * width) // 16 * 16          # queries (the numbers below were found by timing)
     if most < 64:
         most = min(256, -(-T // 256) * 64) if is_causal else 256
     elif is_causal:
@@ -602,6 +619,7 @@ def where(fits, name, *ours):
 
 
 table = {
+    "matmul": Kernel(matmul_forward, matmul_backward),
     "linear": Kernel(linear_forward, linear_backward),
     "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
     "softmax": where(plain_rows, "softmax", softmax_forward, softmax_backward),
@@ -615,5 +633,4 @@ table = {
     "square_sums": square_sums,
     "scale": scale,
     "in_parts": in_parts,
-    "times": times,
 }

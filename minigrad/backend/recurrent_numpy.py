@@ -12,8 +12,8 @@ from .blas import gemm, times
 from .cores import share
 from .numpy_kernels import do, product
 
-PRODUCT, STEP = 1 << 21, 1 << 22                # multiplications of a step worth a second thread of MKL's, and one of ours
-LONG = 1 << 16                                  # numbers in its gates: so many that ours do not get in each other's way
+MKLS, OURS = 1 << 21, 1 << 22                   # multiplications of a step worth a second thread of MKL's, and one of ours
+MANY = 1 << 16                                  # numbers in its gates: so many that ours do not get in each other's way
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
 
 
@@ -49,8 +49,8 @@ def on_cores(name: str) -> Kernel:
 
     def forward(xp, gates, *rest):
         B, H, size = gates.shape[1], rest[0].shape[1], math.prod(gates.shape[1:])
-        xp = (together() if size * H >= PRODUCT and size < LONG else None) or apart
-        if xp is not apart or cores.CORES == 1 or size * H < STEP and size < LONG:
+        xp = (together() if size * H >= MKLS and size < MANY else None) or apart
+        if xp is not apart or cores.CORES == 1 or size * H < OURS and size < MANY:
             y, saved = kernel.forward(xp, gates, *rest)
             return y, (xp, saved)
         step = -(-B // cores.CORES)

@@ -6,53 +6,43 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
 from ..primitive import definition, primitive
 from ..tensor import Tensor
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
-MANY = 1 << 18                                  # multiplications for which NumPy's BLAS would wake threads of its own
-
 
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
-    try:
-        m, n = a.ndim, b.ndim
-    except AttributeError:
+    m, n = getattr(a, "ndim", None), getattr(b, "ndim", None)
+    if m is None or n is None:
         return matmul(*(x if hasattr(x, "ndim") else Tensor(x) for x in (a, b)))
     if m > 1 and n > 1:
         return _matmul(a, b)
     if not m or not n:
         raise ValueError(f"matmul: a single number is no matrix (shapes {tuple(a.shape)} and {tuple(b.shape)}): multiply with *")
-    if a.ndim == 1:
-        return squeeze(matmul(expand_dims(a, 0), b), -2 if len(b.shape) > 1 else 0)
+    if m == 1:
+        return squeeze(matmul(expand_dims(a, 0), b), -2 if n > 1 else 0)
     return squeeze(matmul(a, expand_dims(b, 1)), -1)
 
 
 @primitive
 def _matmul(xp, a, b, /):
     """The matrix product of stacks of matrices, (…, m, k) and (…, k, n)."""
-    if a.size * b.shape[-1] >= MANY:
-        return backend.of(a).kernels.get("times", xp.matmul)(a, b)
-    return a.dot(b) if a.ndim == b.ndim == 2 else xp.matmul(a, b)              # the first is quicker to begin
-
-
-def _from_the_left(g, a, b_shape):
-    """The gradient of b; of one matrix for a whole stack, in one product."""
-    if len(b_shape) == 2 < len(a.shape):
-        a, g = (reshape(x, (-1, x.shape[-1])) for x in (a, g))
-    return _matmul(swapaxes(a, -1, -2), g)
-_matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)), b=_from_the_left)
+    return xp.matmul(a, b)
+_matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
+               b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = x Wᵀ + b over the last axis of x, with W stored (out, in).
 
     Raises:
-        ValueError: x is a single number, x and W do not fit, or the bias is not (out,).
+        ValueError: x is a single number, W no matrix, x and W do not fit, or the bias is not (out,).
     """
     size = np.shape(weight)
+    if len(size) != 2:
+        raise ValueError(f"linear: a weight is a matrix (out, in), but this one has the shape {size}")
     if not np.shape(x):
         raise ValueError(f"linear: a weight of {size} (out, in) multiplies an axis of {size[-1]}, but x is a single number")
     if bias is not None and np.shape(bias) != size[:1]:

@@ -185,6 +185,7 @@ ROWS = [
     # linalg
     Row("matmul", ops.matmul, (R(2, 3), R(3, 2)), np.matmul),
     Row("matmul", ops.matmul, (R(2, 1, 2, 3), R(2, 3, 2)), np.matmul),
+    Row("matmul", ops.matmul, (R(2, 2, 3), R(3, 2)), np.matmul),
     Row("matmul", ops.matmul, (R(2, 3, 2), R(2, 2, 2)), np.matmul, (0, 1)),
     Row("linear", F.linear, (R(2, 3), R(2, 3), R(2)), lambda x, w, b: x @ w.T + b),
     Row("linear", F.linear, (R(2, 3, 2), R(3, 2), R(3)), lambda x, w, b: x @ w.T + b),
