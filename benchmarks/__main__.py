@@ -13,7 +13,7 @@ from pathlib import Path
 from .pairing import cores, fix_threads, table
 
 WORKLOADS = ("mlp", "cnn", "gpt", "minilm_step", "bert_base", "resnet", "lstm", "one_op", "import_time", "layers", "loading",
-             "generation", "demo", "scaling", "peers")
+             "generation", "demo", "sizes", "scaling", "peers")
 ON_REQUEST = {"demo"}                           # takes many minutes
 BUSY = 0.5                                      # programs waiting for a core, on average, above which figures are provisional
 

@@ -1,4 +1,4 @@
-"""BERT of the published size looking at eight texts of 128 tokens: one forward pass in evaluation, with random weights."""
+"""BERT of the published size looking at texts, eight of 128 tokens: one forward pass in evaluation, with random weights."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 from .pairing import Row, sides
 from .training import attention, linear, main, multiplying, paired
 
-BATCH, TOKENS = 8, 128
+SIZES = {"batch": 8, "tokens": 128}
 
 
 def with_minigrad(directory: str, batch: int, tokens: int) -> Iterator[Any]:
@@ -47,12 +47,13 @@ def products_alone(directory: str, batch: int, tokens: int) -> Iterator[None]:
     return multiplying(layer * c.num_hidden_layers)
 
 
-def run(rounds: int = 11) -> list[Row]:
+def run(rounds: int = 11, **sizes: int) -> list[Row]:
     from minigrad.pretrained import BertConfig, BertModel
+    batch, tokens = (SIZES | sizes).values()
     with TemporaryDirectory() as directory:
         BertModel(BertConfig(), rng=0).save_pretrained(directory)
-        with sides(with_minigrad, with_torch, products_alone, given=(directory, BATCH, TOKENS), tolerance=1e-3) as works:
-            return [paired(f"BERT-base forward, {BATCH} × {TOKENS} tokens", works, rounds, products_goal=1.25)]
+        with sides(with_minigrad, with_torch, products_alone, given=(directory, batch, tokens), tolerance=1e-3) as works:
+            return [paired(f"BERT-base forward, {batch} × {tokens} tokens", works, rounds, products_goal=1.25)]
 
 
 if __name__ == "__main__":

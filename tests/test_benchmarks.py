@@ -1,6 +1,7 @@
 """The benchmarks compare like with like; nothing is timed here."""
 import sys
 from functools import cache
+from importlib import import_module
 from math import isnan, nan
 
 import pytest
@@ -23,6 +24,7 @@ from benchmarks import (
     peers,
     resnet,
     scaling,
+    sizes,
     training,
 )
 
@@ -98,14 +100,15 @@ def test_one_op(case):
 
 SMALL = {mlp: dict(batch=4, inputs=5, width=6, classes=3), cnn: dict(batch=2, pixels=8, channels=2, width=5, classes=3),
          gpt: dict(batch=2, tokens=6, width=8, heads=2, layers=2, vocabulary=11),
-         lstm: dict(steps=3, batch=2, width=4, classes=3)}
+         lstm: dict(steps=3, batch=2, width=4, classes=3),
+         sizes: dict(batch=2, tokens=5, width=8, heads=2, classes=3)}
 
 
 @pytest.mark.parametrize("workload", SMALL, ids=lambda module: module.__name__.partition(".")[2])
 def test_a_training_step(workload):
     pytest.importorskip("torch")
-    name, sizes = workload.__name__.partition(".")[2], SMALL[workload]
-    ours, theirs, products = (side(name, sizes) for side in
+    name, small = workload.__name__.partition(".")[2], SMALL[workload]
+    ours, theirs, products = (side(name, small) for side in
                               (training.with_minigrad, training.with_torch, training.products_alone))
     next(ours), next(theirs), next(products)    # set up
     losses = next(ours)
@@ -115,16 +118,15 @@ def test_a_training_step(workload):
 
 
 @pytest.mark.parametrize("workload", [bert_base, resnet], ids=["bert_base", "resnet"])
-def test_a_forward_pass(workload, tmp_path, monkeypatch):
+def test_a_forward_pass(workload, tmp_path):
     pytest.importorskip("transformers")
     from minigrad.pretrained import BertConfig, BertModel, ResNetConfig, ResNetForImageClassification
     if workload is bert_base:
         model = BertModel(BertConfig(**gpu_steps.TINY_BERT), rng=0)
     else:
-        monkeypatch.setattr(resnet, "SHAPE", (2, 3, 32, 32))
         model = ResNetForImageClassification(ResNetConfig(**gpu_steps.TINY_RESNET), rng=0)
     model.save_pretrained(tmp_path / "model")
-    given = (str(tmp_path / "model"), *((2, 6) if workload is bert_base else ()))
+    given = (str(tmp_path / "model"), 2, 6 if workload is bert_base else 32)
     ours, theirs, products = (side(*given) for side in
                               (workload.with_minigrad, workload.with_torch, workload.products_alone))
     next(ours), next(theirs), next(products)    # set up
@@ -138,6 +140,15 @@ def test_a_part_of_a_layer(part):
     ours, theirs = scaling.passes_of_minigrad(part, 7), scaling.passes_of_torch(part, 7)
     next(ours), next(theirs)                    # set up
     pairing.agree(next(ours), next(theirs), 1e-5)
+
+
+def test_other_sizes_are_of_workloads_that_have_them(monkeypatch):
+    asked = []
+    for module in {name for name, _ in sizes.CHANGED}:
+        monkeypatch.setattr(f"benchmarks.{module}.run", lambda rounds, name=module, **changed: [asked.append((name, changed))])
+    monkeypatch.setattr(sizes, "measured", lambda *given: given)
+    assert len(sizes.run()) == len(asked) + 1 and asked == sizes.CHANGED
+    assert all(changed.keys() <= import_module(f"benchmarks.{name}").SIZES.keys() for name, changed in asked)
 
 
 def test_growth_is_told_from_fixed_costs():
