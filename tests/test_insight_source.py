@@ -111,7 +111,7 @@ def test_an_expression_of_ones_own_keeps_its_names():
         h = mg.tanh(x @ W + b)
         loss = ((h @ W - 1) ** 2).mean()
     lines = mg.to_numpy_source(loss).splitlines()
-    assert "h = np.tanh(np.matmul(x, W) + b)  # (5, 3)" in lines and "g_W += np.matmul(np.swapaxes(x, -1, -2), g_add)" in lines
+    assert "h = np.tanh(x.dot(W) + b)  # (5, 3)" in lines and "g_W += np.swapaxes(x, -1, -2).dot(g_add)" in lines
     loss.backward()                             # and what was told was not disturbed
     assert W.grad is not None
 

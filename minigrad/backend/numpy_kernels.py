@@ -108,10 +108,9 @@ def matmul_backward(xp, g, saved, wanted):
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
-    texts = x.ndim > 2 and len(x_rows)          # that a model is writing, a token at a time, if they are as few
-    if 0 < texts <= (WRITTEN if mkl.tbb() is None else 1):
-        # All products are so short then that OpenBLAS's threads, spinning in between, are the quickest.  (Woken for one row of a
-        # classifier, they would take the cores from what comes after it: see `products`.)
+    if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
+        # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
+        # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
         np.matmul(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias

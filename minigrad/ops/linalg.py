@@ -29,7 +29,7 @@ def matmul(a: Any, b: Any) -> Any:
 @primitive
 def _matmul(xp, a, b, /):
     """The matrix product of stacks of matrices, (…, m, k) and (…, k, n)."""
-    return xp.matmul(a, b)
+    return a.dot(b) if a.ndim == b.ndim == 2 else xp.matmul(a, b)              # the first is quicker to begin
 _matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
                b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
 
