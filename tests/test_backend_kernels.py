@@ -168,7 +168,7 @@ def test_nothing_and_one_row(shape, out):
 ])
 def test_adding_a_gradient_in_place_is_adding_it(op, option):
     y, saved = cpu.kernels[op].forward(np, X, option)
-    g, total = rng.standard_normal(y.shape), rng.standard_normal(X.shape)
+    g, total = rng.random(y.shape), rng.random(X.shape)      # of one sign: what cancels out has few digits left to compare
     expected = total + cpu.kernels[op].backward(np, g, saved, (True,), option)[0]
     cpu.kernels[op].add(np, total, g, saved, option)
     np.testing.assert_allclose(total, expected, rtol=1e-12)
