@@ -13,7 +13,7 @@ rng = np.random.default_rng(0)
 @pytest.mark.parametrize("samples", [0, 1, 2, 5])
 @pytest.mark.parametrize("name", CASES)
 def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
-    """Eleven steps, more than are prepared at a time; five samples on two cores."""
+    """Five samples on two cores: one has three of them."""
     monkeypatch.setattr(recurrent_numpy, "MKLS", 1)
     monkeypatch.setattr(recurrent_numpy, "OURS", 1)
     monkeypatch.setattr(cores, "CORES", 2)

@@ -76,12 +76,12 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
 
 
 UNCOPIED = 10**6                                # multiplications for which OpenBLAS does not copy the matrices first
+STACK = 1 << 20                                 # so many that MKL's product with a stack is worth its call
 
 
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and again.
 
-    For OpenBLAS the weight is cut into columns, few enough for it to multiply as they lie; else it copies all of it every time.
     More threads than one are MKL's.
     """
     if threads > 1:
@@ -91,12 +91,61 @@ def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarr
             gemm(a, weight, out, threads=threads)
             return out
         return on_threads
-    inner, columns = weight.shape
-    most = min(max(32, (1 << 14) // max(1, inner)), UNCOPIED // max(1, rows * inner))
-    few = next((n for n in range(most, 15, -1) if columns % n == 0), columns)
-    stack = np.ascontiguousarray(weight.reshape(inner, columns // few, few).swapaxes(0, 1))
+    stack = _cut(weight[None], rows)
+    count, _, few = stack.shape
 
     def product(a, out):
-        np.matmul(a, stack, out=out.reshape(len(a), columns // few, few).swapaxes(0, 1))
+        np.matmul(a, stack, out=out.reshape(len(a), count, few).swapaxes(0, 1))
         return out
     return product
+
+
+@functools.cache
+def _stack_product(threads: int) -> Callable | None:
+    """MKL's product of stacks that lie at equal distances, on so many threads; None if MKL is not installed."""
+    size, number, array = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+    return mkl.on_threads(threads, "cblas_sgemm_batch_strided",
+                          *[size] * 6, number, *[array, size, size] * 2, number, array, *[size] * 3)
+
+
+def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], None]:
+    """The function that adds to `out` the products of a matrix of so many rows with each weight: out += a @ weights.
+
+    The weights are (n, inner, columns), `out` is (n, rows, columns).  It will be called again and again.  MKL adds while it
+    multiplies; more threads than one are MKL's.
+    """
+    n, inner, columns = weights.shape
+    multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= STACK else None
+    if multiply is not None:
+        weights = np.ascontiguousarray(weights)
+        where = weights.ctypes.data             # (asked for once: it takes as long as a short pass over an array)
+
+        def add_at_once(a, out):
+            fits = a.shape == (rows, inner) and out.shape == (n, rows, columns)
+            if fits and a.dtype is out.dtype is F4 and a.flags.c_contiguous and out.flags.c_contiguous:
+                multiply(ROW_MAJOR, PLAIN, PLAIN, rows, columns, inner, 1.0, a.ctypes.data, inner, 0,
+                         where, columns, inner * columns, 1.0, out.ctypes.data, columns, rows * columns, n)
+            else:
+                out += np.matmul(a, weights)
+        return add_at_once
+    stack = _cut(weights, rows)
+    product = np.empty((len(stack), rows, stack.shape[2]), weights.dtype)
+    by_weight = product.reshape(n, len(stack) // max(1, n), *product.shape[1:]).swapaxes(1, 2)
+
+    def add(a, out):
+        if a.dtype == product.dtype:
+            np.matmul(a, stack, out=product)
+            out = out.reshape(by_weight.shape)  # a view: only the last axis is cut
+            out += by_weight
+        else:
+            out += np.matmul(a, weights)
+    return add
+
+
+def _cut(weights: np.ndarray, rows: int) -> np.ndarray:
+    """The weights, (n, inner, columns), cut into so few columns that OpenBLAS does not copy them each time: (…, inner, few)."""
+    n, inner, columns = weights.shape
+    most = min(max(32, (1 << 14) // max(1, inner)), UNCOPIED // max(1, rows * inner))
+    few = next((few for few in range(min(most, columns), 15, -1) if columns % few == 0), columns)
+    count = columns // max(1, few)
+    return np.ascontiguousarray(weights.reshape(n, inner, count, few).swapaxes(1, 2)).reshape(n * count, inner, few)

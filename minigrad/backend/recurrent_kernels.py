@@ -10,8 +10,6 @@ from typing import Any
 
 from . import Kernel
 
-STEPS = 8                                       # how many steps are prepared at a time
-
 
 def _sigmoid(xp, x):
     """1 / (1 + e⁻ˣ), in place."""
@@ -36,37 +34,59 @@ def times(xp: Any, weight: Any, rows: int) -> Callable[[Any, Any], Any]:
     return lambda a, out: xp.matmul(a, weight, out=out)
 
 
+def adding(xp: Any, weights: Any, rows: int) -> Callable[[Any, Any], None]:
+    """The function that adds to `out` a matrix of so many rows times each of some weights: it will be called for every step."""
+    ours = getattr(xp, "adding", None)          # that of a CPU
+    if ours is not None:
+        return ours(weights, rows)
+    weights = xp.ascontiguousarray(weights)
+
+    def add(a, out):
+        out += xp.matmul(a, weights)
+    return add
+
+
+def for_steps(xp: Any, work: Callable[[slice], Any], steps: int, size: int) -> None:
+    """work(some of the steps), until all are done: on a CPU on all its cores, if there are many numbers (`size`) in each step."""
+    ours = getattr(xp, "for_steps", None)
+    if ours is not None:
+        ours(work, steps, size)
+    else:
+        work(slice(steps))
+
+
 def lstm_forward(xp, gates, weight, h, c, mask):
-    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T, B, 2, H), h then c.
+    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T + 1, B, H), h after each step, then the last c.
 
     The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part in that,
-    stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate of a step, each
-    state, lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
+    stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate of a step
+    lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
     """
     (T, B, _), H = gates.shape, h.shape[-1]
-    states, acts = xp.empty((2, T + 1, B, H), gates.dtype), xp.empty((4, T, B, H), gates.dtype)
-    states[0, 0], states[1, 0] = h, c
-    halves = xp.empty((4, H, H), weight.dtype)
+    hs, cs = xp.empty((T + 2, B, H), gates.dtype), xp.empty((T + 1, B, H), gates.dtype)
+    hs[0], cs[0] = h, c
+    halves, acts = xp.empty((4, H, H), weight.dtype), xp.empty((T, 4, B, H), gates.dtype)
     _g_last(xp, weight.reshape(4, H, H), halves)
-    across = times(xp, halves.reshape(4 * H, H).T, B)
-    part, product = xp.empty((B, H), gates.dtype), xp.empty((B, 4 * H), gates.dtype)
+    by_gate, into = gates.reshape(T, B, 4, H).transpose(2, 0, 1, 3), acts.swapaxes(0, 1)
+    for_steps(xp, lambda some: _g_last(xp, by_gate[:, some], into[:, some]), T, acts[:1].size)
+    add, part = adding(xp, halves.swapaxes(1, 2), B), xp.empty((B, H), acts.dtype)
     for t in range(T):
-        if t % STEPS == 0:
-            _g_last(xp, gates.reshape(T, B, 4, H)[t:t + STEPS].transpose(2, 0, 1, 3), acts[:, t:t + STEPS])
-        now, before, after = acts[:, t], states[:, t], states[:, t + 1]
+        now = acts[t]
         i, f, o, g = now
-        now += across(before[0], product).reshape(B, 4, H).swapaxes(0, 1)
+        add(hs[t], now)
         xp.tanh(now, out=now)
         logistic = now[:3]
         logistic *= 0.5
         logistic += 0.5
-        c = xp.multiply(f, before[1], out=after[1])
+        c = xp.multiply(f, cs[t], out=cs[t + 1])
         c += xp.multiply(i, g, out=part)
-        h = xp.tanh(c, out=after[0])
+        h = xp.tanh(c, out=hs[t + 1])
         h *= o
         if mask is not None:
-            xp.copyto(after, before, where=~mask[t, :, None])
-    return states[:, 1:].transpose(1, 2, 0, 3), (states, acts, weight)
+            for states in (hs, cs):
+                xp.copyto(states[t + 1], states[t], where=~mask[t, :, None])
+    hs[T + 1] = cs[T]
+    return hs[1:], (hs, cs, acts, weight)
 
 
 def _g_last(xp, gates, out):
@@ -77,46 +97,50 @@ def _g_last(xp, gates, out):
 
 
 def lstm_backward(xp, g, saved, wanted, mask):
-    states, acts, weight = saved
-    _, T, B, H = acts.shape
+    hs, cs, acts, weight = saved
+    T, _, B, H = acts.shape
     dz, back = xp.empty((T, B, 4, H), acts.dtype), times(xp, weight, B)
-    ahead, dc = xp.zeros((2, B, H), g.dtype), xp.empty((B, H), g.dtype)        # what the steps after t ask of its state
+    dh, dc, part = xp.zeros((B, H), g.dtype), xp.array(g[T]), xp.empty((B, H), g.dtype)
+    slopes = xp.empty((T, 5, B, H), acts.dtype)
+    given = acts, cs[:-1], cs[1:], hs[1:-1], slopes
+    for_steps(xp, lambda some: _lstm_slopes(xp, *(array[some] for array in given)), T, slopes[:1].size)
     for t in range(T - 1, -1, -1):
-        if t % STEPS == STEPS - 1 or t == T - 1:
-            first = t - t % STEPS
-            slopes, to_c = _lstm_slopes(xp, acts[:, first:t + 1], states[1, first:t + 1], *states[:, first + 1:t + 2])
-        asked = ahead
-        asked += g[t].swapaxes(0, 1)
-        new = asked if mask is None else asked * mask[t, :, None]
-        xp.multiply(new[0], to_c[t - first], out=dc)
-        dc += new[1]
-        d = dz[t].swapaxes(0, 1)
-        xp.multiply(dc, slopes[:3, t - first], out=d[:3])
-        xp.multiply(new[0], slopes[3, t - first], out=d[3])
-        ahead = xp.empty_like(asked)
-        back(dz[t].reshape(B, 4 * H), ahead[0])
-        xp.multiply(dc, acts[1, t], out=ahead[1])
+        by_gates, by_c, by_o, h_by_c = slopes[t, :4], slopes[t, :3], slopes[t, 3], slopes[t, 4]
+        dh += g[t]                              # what is asked of the states after t: dh, dc
         if mask is not None:
-            ahead += asked * ~mask[t, :, None]
+            real = mask[t, :, None]
+            old_h, old_c = dh * ~real, dc * ~real
+            dh, dc = dh * real, dc * real
+        dc += xp.multiply(dh, h_by_c, out=part)
+        by_c *= dc
+        by_o *= dh
+        dz[t] = by_gates.swapaxes(0, 1)
+        back(dz[t].reshape(B, 4 * H), dh)
+        dc *= acts[t, 1]
+        if mask is not None:
+            dh += old_h
+            dc += old_c
     dz = dz.reshape(T, B, 4 * H)
-    return dz, _weight_gradient(xp, wanted, dz, states[0, :-1]), ahead[0], ahead[1]
+    return dz, _weight_gradient(xp, wanted, dz, hs[:T]), dh, dc
 
 
-def _lstm_slopes(xp, acts, before, h, c):
-    """Of some steps (…, T, B, H), by the c before and what came of it: the slopes of c by the gates i, f, g before tanh, of h by
-    o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked of those.)"""
-    (i, f, o, g), slopes, part = acts, xp.empty_like(acts), acts[0] * acts[3]
+def _lstm_slopes(xp, acts, before, c, h, out):
+    """Of some steps, by the c before and what came of it, into `out` (T, 5, B, H): the slopes of c by the gates i, f and g before
+    tanh, of h by o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked of those.)"""
+    i, f, o, g = acts.swapaxes(0, 1)
+    by_i, by_f, by_g, by_o, by_c = out.swapaxes(0, 1)
+    part = i * g
 
     def less(whole, share, out):
         xp.multiply(whole, share, out=out)
-        return xp.subtract(whole, out, out=out)
-    less(part, i, slopes[0])                    # i (1 - i) g
-    xp.subtract(i, xp.multiply(part, g, out=slopes[2]), out=slopes[2])         # i (1 - g²)
-    less(xp.multiply(f, before, out=part), f, slopes[1])
-    less(h, o, slopes[3])
+        xp.subtract(whole, out, out=out)
+    less(part, i, by_i)                         # i (1 - i) g
+    xp.subtract(i, xp.multiply(part, g, out=by_g), out=by_g)                   # i (1 - g²)
+    less(xp.multiply(f, before, out=part), f, by_f)
+    less(h, o, by_o)
     xp.tanh(c, out=part)
     part *= h
-    return slopes, xp.subtract(o, part, out=part)            # o (1 - tanh² c)
+    xp.subtract(o, part, out=by_c)              # o (1 - tanh² c)
 
 
 def gru_forward(xp, gates, weight, bias, h, mask):

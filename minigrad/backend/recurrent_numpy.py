@@ -3,18 +3,24 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 
 from . import Kernel, cores, mkl, recurrent_kernels
-from .blas import gemm, times
+from .blas import adding, gemm, times
 from .cores import share
 from .numpy_kernels import do, product
 
 MKLS, OURS = 1 << 21, 1 << 22                   # multiplications of a step worth a second thread of MKL's, and one of ours
 MANY = 1 << 16                                  # numbers in its gates: so many that ours do not get in each other's way
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
+
+
+def for_steps(work: Callable[[slice], None], steps: int, size: int) -> None:
+    """work(some of the steps), on all cores if there are many numbers (`size`) in each."""
+    share(work, cores.cuts(steps, steps * size))
 
 
 @functools.cache
@@ -27,7 +33,8 @@ def with_products(threads: int) -> SimpleNamespace:
         else:
             gemm(a, b, out)
         return out
-    return SimpleNamespace(**vars(np) | {"matmul": matmul, "times": functools.partial(times, threads=threads)})
+    return SimpleNamespace(**vars(np) | {"matmul": matmul, "times": functools.partial(times, threads=threads),
+                                         "adding": functools.partial(adding, threads=threads), "for_steps": for_steps})
 
 
 def together() -> SimpleNamespace | None:
@@ -55,7 +62,7 @@ def on_cores(name: str) -> Kernel:
             return y, (xp, saved)
         step = -(-B // cores.CORES)
         parts = [slice(i, i + step) for i in range(0, B, step)]
-        y = xp.empty((*gates.shape[:2], *[2] * (states - 1), H), gates.dtype)
+        y = xp.empty((len(gates) + states - 1, B, H), gates.dtype)
 
         def work(part):
             first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])

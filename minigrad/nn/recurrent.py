@@ -18,7 +18,7 @@ from .module import Module, Parameter
 
 @definition
 def _lstm(gates, weight, h, c, /, mask):
-    """gates (T, B, 4H), h and c (B, H), to the states (T, B, 2, H): h and c after each step."""
+    """gates (T, B, 4H), h and c (B, H), to (T + 1, B, H): h after each step, then the last c."""
     states = []
     for t in range(gates.shape[0]):
         i, f, g, o = ops.split(gates[t] + F.linear(h, weight), h.shape[-1], axis=1)
@@ -27,8 +27,8 @@ def _lstm(gates, weight, h, c, /, mask):
         if mask is not None:
             new_h, new_c = (ops.where(mask[t][:, None], new, old) for new, old in ((new_h, h), (new_c, c)))
         h, c = new_h, new_c
-        states.append(ops.stack([h, c], 1))
-    return ops.stack(states)
+        states.append(h)
+    return ops.stack([*states, c])
 
 
 @definition
@@ -181,8 +181,8 @@ class LSTM(_Recurrent):
     gates, states = 4, 2
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
-        states = _lstm(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask)       # (T, B, 2, H)
-        return states[:, :, 0], states[-1, :, 0], states[-1, :, 1]
+        states = _lstm(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask)
+        return states[:-1], states[-2], states[-1]
 
 
 class GRU(_Recurrent):

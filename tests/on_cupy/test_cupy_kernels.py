@@ -103,7 +103,7 @@ def windows():
 
 
 def recurrent():
-    """More steps than are prepared at a time, with weights so small that rounding does not grow from one to the next."""
+    """Eleven steps, with weights so small that rounding does not grow from one to the next."""
     for name, (_, options) in test_backend_recurrent_kernels.CASES.items():
         for mask in (None, np.arange(11)[:, None] < [11, 3, 7]):
             yield name, [x / 3 for x in test_backend_recurrent_kernels.inputs(name, 11, 3, 5)], (mask, *options)

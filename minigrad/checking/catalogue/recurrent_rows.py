@@ -21,8 +21,8 @@ def lstm(gates, weight, h, c, mask=None):
         new_h = sigmoid(o) * np.tanh(new_c)
         keep = np.ones((len(h), 1), bool) if mask is None else mask[t][:, None]
         h, c = np.where(keep, new_h, h), np.where(keep, new_c, c)
-        states.append(np.stack([h, c], 1))
-    return np.array(states).reshape(len(gates), *h.shape[:1], 2, h.shape[1])
+        states.append(h)
+    return np.array([*states, c])
 
 
 def gru(gates, weight, bias, h, mask=None):
