@@ -65,6 +65,18 @@ def test_rows_that_are_no_whole_numbers_apart_are_numpys():
     np.testing.assert_array_equal(into["a"], expected)
 
 
+@pytest.mark.parametrize("m, k, n", [(5, 1, 4), (1, 5, 4), (5, 4, 1), (1, 4, 1), (1, 1, 4)])
+def test_vectors_that_stand_for_matrices_are_read_as_they_lie(m, k, n):
+    """An axis of one may have any stride: NumPy gives a new axis the stride 0."""
+    for a in (lying(m, k, "in order"), lying(m, k, "transposed")):
+        one, other = (x.reshape(-1)[None] if 1 in x.shape and len(x) == 1 else x.reshape(-1)[:, None] if 1 in x.shape else x
+                      for x in (a, lying(k, n, "in order")))
+        assert blas._layout(one) and blas._layout(other)
+        out = np.empty((m, n), "f4")
+        blas.gemm(one, other, out)
+        np.testing.assert_array_equal(out, a @ other)
+
+
 @pytest.mark.parametrize("dtype", ["f8", "f2", "i8"])
 def test_other_dtypes(dtype):
     a, b, out = (lying(3, 3, "in order").astype(dtype) for _ in range(3))

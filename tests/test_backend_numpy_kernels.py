@@ -123,6 +123,23 @@ def test_products_of_large_stacks_and_their_gradients(one, other, turned, core_c
         np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
 
 
+@pytest.mark.parametrize("one, other", [((600, 700), (700,)), ((600,), (600, 700)), ((600,), (600,)), ((3, 300, 700), (700,)),
+                                        ((300,), (3, 300, 700)), ((0, 3), (3,)), ((0,), (0,)), ((0,), (0, 3))])
+@pytest.mark.parametrize("summed", [True, False])
+def test_products_with_vectors_and_their_gradients(one, other, summed):
+    a, b = (rng.standard_normal(shape, np.float32) for shape in (one, other))
+    x, w = (mg.Tensor(array, requires_grad=True) for array in (a, b))
+    y = x @ w
+    g = np.ones(y.shape, np.float32) if summed else rng.standard_normal(y.shape, np.float32)
+    (y.sum() if summed else (y * g).sum()).backward()
+    left, right = a if a.ndim > 1 else a[None], b if b.ndim > 1 else b[:, None]
+    g = g.reshape(*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
+    expected = a @ b, ops.sum_to(g @ right.mT, left.shape).reshape(one), ops.sum_to(left.mT @ g, right.shape).reshape(other)
+    for found, e in zip((y.data, x.grad.data, w.grad.data), expected, strict=True):
+        assert found.dtype == np.float32 and found.shape == e.shape
+        np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-4 * np.abs(e).max(initial=0))
+
+
 @pytest.mark.parametrize("one, other", [((3, 4, 0), (0, 5)), ((3, 4, 6), (6, 0)), ((0, 4, 6), (6, 5)), ((0, 4, 6), (0, 6, 5))])
 def test_products_of_nothing_have_gradients(one, other):
     x, w = (mg.ones(shape, requires_grad=True) for shape in (one, other))

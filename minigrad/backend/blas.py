@@ -53,7 +53,7 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
     product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
     lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
-    pays = len(a) > 1 or product is not _numpys_product      # for one row OpenBLAS would copy all of b
+    pays = out.shape[1] > 1 and (len(a) > 1 or product is not _numpys_product)               # NumPy multiplies vectors quicker
     if product and one and other and fits and lies and pays and out.dtype is F4:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
@@ -65,12 +65,13 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
 
 def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     """How a matrix in float32 lies, where, and how far apart its rows are (or its columns); None if BLAS cannot read it."""
-    rows, columns = a.strides
+    (m, n), (rows, columns) = a.shape, a.strides
     if a.dtype is not F4 or not a.size or (rows | columns) & 3:                # (a field of records may lie at any byte)
         return None
-    if columns == 4 and rows >= 4 * a.shape[1]:
+    rows, columns = 4 * n if m == 1 else rows, 4 * m if n == 1 else columns    # one row is as far from the next as we like
+    if (columns == 4 or n == 1) and rows >= 4 * n:
         return PLAIN, a.ctypes.data, rows >> 2
-    if rows == 4 and columns >= 4 * a.shape[0]:
+    if (rows == 4 or m == 1) and columns >= 4 * m:
         return TRANSPOSED, a.ctypes.data, columns >> 2
     return None
 

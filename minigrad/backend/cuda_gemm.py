@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from . import Array, Kernel
-from .kernels import as_matrix
+from .kernels import as_matrix, with_vectors
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}             # cudaDataType_t
 SUM_IN_32, SUM_IN_64, SUM_IN_TF32 = 68, 70, 77  # cublasComputeType_t
@@ -181,4 +181,4 @@ def linear_backward(xp, g, saved, wanted):
             rows.sum(0) if wanted[2] else None)
 
 
-table = {"matmul": Kernel(matmul_forward, matmul_backward), "linear": Kernel(linear_forward, linear_backward)}
+table = {"matmul": with_vectors(Kernel(matmul_forward, matmul_backward)), "linear": Kernel(linear_forward, linear_backward)}

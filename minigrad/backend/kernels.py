@@ -11,6 +11,27 @@ import math
 from . import Kernel, of
 
 
+def with_vectors(products: Kernel) -> Kernel:
+    """The product of stacks of matrices, also of vectors: one on the left is a row, one on the right a column, as in NumPy."""
+    def forward(xp, a, b):
+        row, column = a.ndim == 1, b.ndim == 1
+        y, saved = products.forward(xp, a[None] if row else a, b[:, None] if column else b)
+        y = y[..., 0, :] if row else y
+        return y[..., 0] if column else y, (saved, a, b)
+
+    def backward(xp, g, saved, wanted):
+        saved, a, b = saved
+        row, column = a.ndim == 1, b.ndim == 1
+        if row and column:
+            return g * b if wanted[0] else None, g * a if wanted[1] else None
+        if row or column:
+            g = g.copy()                        # (that of a sum is one number in many places)
+        g = g[..., None] if column else g[..., None, :] if row else g
+        ga, gb = products.backward(xp, g, saved, wanted)
+        return ga[..., 0, :] if row and wanted[0] else ga, gb[..., 0] if column and wanted[1] else gb
+    return Kernel(forward, backward)
+
+
 def linear_forward(xp, x, weight, bias):
     """x Wᵀ + b with W stored (out, in): one matrix product, however many leading axes x has."""
     y = xp.empty((*x.shape[:-1], weight.shape[0]), x.dtype)

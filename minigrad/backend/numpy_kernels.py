@@ -618,7 +618,7 @@ def where(fits, name, *ours):
 
 
 table = {
-    "matmul": Kernel(matmul_forward, matmul_backward),
+    "matmul": kernels.with_vectors(Kernel(matmul_forward, matmul_backward)),
     "linear": Kernel(linear_forward, linear_backward),
     "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
     "softmax": where(plain_rows, "softmax", softmax_forward, softmax_backward),

@@ -17,21 +17,34 @@ def matmul(a: Any, b: Any) -> Any:
     m, n = getattr(a, "ndim", None), getattr(b, "ndim", None)
     if m is None or n is None:
         return matmul(*(x if hasattr(x, "ndim") else Tensor(x) for x in (a, b)))
-    if m > 1 and n > 1:
-        return _matmul(a, b)
     if not m or not n:
         raise ValueError(f"matmul: a single number is no matrix (shapes {tuple(a.shape)} and {tuple(b.shape)}): multiply with *")
-    if m == 1:
-        return squeeze(matmul(expand_dims(a, 0), b), -2 if n > 1 else 0)
-    return squeeze(matmul(a, expand_dims(b, 1)), -1)
+    return _matmul(a, b)
 
 
 @primitive
 def _matmul(xp, a, b, /):
-    """The matrix product of stacks of matrices, (…, m, k) and (…, k, n)."""
+    """The matrix product of stacks of matrices, (…, m, k) and (…, k, n), or of a vector (k,) in place of either."""
     return a.dot(b) if a.ndim == b.ndim == 2 else xp.matmul(a, b)              # the first is quicker to begin
-_matmul.defvjp(a=lambda g, b: _matmul(g, swapaxes(b, -1, -2)),
-               b=lambda g, a: _matmul(swapaxes(a, -1, -2), g))
+
+
+def _of_a(g, b, a_shape):
+    """g bᵀ, where a vector for b counts as a column, and one for a as a row."""
+    if b.ndim == 1:
+        return (expand_dims(g, -1) if len(a_shape) > 1 else g) * b
+    if len(a_shape) == 1:
+        return squeeze(_matmul(b, expand_dims(g, -1)), -1)
+    return _matmul(g, swapaxes(b, -1, -2))
+
+
+def _of_b(g, a, b_shape):
+    """aᵀ g, in the same way."""
+    if a.ndim == 1:
+        return expand_dims(a, -1) * expand_dims(g, -2) if len(b_shape) > 1 else g * a
+    if len(b_shape) == 1:
+        return squeeze(_matmul(swapaxes(a, -1, -2), expand_dims(g, -1)), -1)
+    return _matmul(swapaxes(a, -1, -2), g)
+_matmul.defvjp(a=_of_a, b=_of_b)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
