@@ -25,6 +25,7 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "exp": lambda lib, a, b: lib.exp(a),
     "sum": lambda lib, a, b: a.sum(),
     "matmul": lambda lib, a, b: a @ b,
+    "dot": lambda lib, a, b: a @ b,
     "chain": chain,
 }
 
