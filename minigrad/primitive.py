@@ -359,8 +359,11 @@ def _hint(name: str, shapes: list[tuple]) -> str | None:
         if name == "linear" and a[-1] != b[-1]:
             return f"the last axis of x is {a[-1]} long, but the weight (out, in) takes {b[-1]} features"
         if name == "matmul" and a[-1] != b[-2 if len(b) > 1 else 0]:
-            fix = "; did you mean a @ b.mT?" if len(b) > 1 and a[-1] == b[-1] else ""
-            return f"the last axis of a ({a[-1]}) must equal the last but one of b ({b[-2 if len(b) > 1 else 0]}){fix}"
+            if len(b) == 1:
+                fix = "; did you mean a.mT @ b?" if len(a) > 1 and a[-2] == b[0] else ""
+                return f"the last axis of a ({a[-1]}) must be as long as b ({b[0]}){fix}"
+            fix = "; did you mean a @ b.mT?" if a[-1] == b[-1] else ""
+            return f"the last axis of a ({a[-1]}) must equal the last but one of b ({b[-2]}){fix}"
         if any(m != n and 1 not in (m, n) for m, n in zip(a[-3::-1], b[-3::-1])):
             return f"the stacks' axes {a[:-2]} and {b[:-2]} do not broadcast: from the right, each two must be equal, or one be 1"
     if name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"):

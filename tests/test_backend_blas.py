@@ -68,13 +68,15 @@ def test_rows_that_are_no_whole_numbers_apart_are_numpys():
 @pytest.mark.parametrize("m, k, n", [(5, 1, 4), (1, 5, 4), (5, 4, 1), (1, 4, 1), (1, 1, 4)])
 def test_vectors_that_stand_for_matrices_are_read_as_they_lie(m, k, n):
     """An axis of one may have any stride: NumPy gives a new axis the stride 0."""
-    for a in (lying(m, k, "in order"), lying(m, k, "transposed")):
-        one, other = (x.reshape(-1)[None] if 1 in x.shape and len(x) == 1 else x.reshape(-1)[:, None] if 1 in x.shape else x
-                      for x in (a, lying(k, n, "in order")))
-        assert blas._layout(one) and blas._layout(other)
-        out = np.empty((m, n), "f4")
-        blas.gemm(one, other, out)
-        np.testing.assert_array_equal(out, a @ other)
+    def spread(x, step):
+        """The matrix again; if it is a vector, with its entries apart and a new axis."""
+        apart = np.repeat(x.reshape(-1), step)[::step]
+        return apart[None] if len(x) == 1 else apart[:, None] if x.shape[1] == 1 else x
+    for step in 1, 2:
+        a, b, out = spread(lying(m, k, "in order"), step), spread(lying(k, n, "in order"), step), np.empty((m, n), "f4")
+        assert blas._layout(a) and blas._layout(b)
+        blas.gemm(a, b, out)
+        np.testing.assert_array_equal(out, a @ b)
 
 
 @pytest.mark.parametrize("dtype", ["f8", "f2", "i8"])

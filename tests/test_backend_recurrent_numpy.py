@@ -13,11 +13,14 @@ rng = np.random.default_rng(0)
 @pytest.mark.parametrize("samples", [0, 1, 2, 5])
 @pytest.mark.parametrize("name", CASES)
 def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
-    """Five samples on two cores: one has three of them."""
+    """Eleven steps, more than are prepared at a time, in pieces of one; five samples on two cores."""
     monkeypatch.setattr(recurrent_numpy, "MKLS", 1)
     monkeypatch.setattr(recurrent_numpy, "OURS", 1)
     monkeypatch.setattr(cores, "CORES", 2)
     monkeypatch.setattr(recurrent_numpy, "together", lambda: together)
+    monkeypatch.setattr(recurrent_kernels, "STEPS", 4)
+    monkeypatch.setattr(cores, "SHARED", 1)
+    monkeypatch.setattr(cores, "PIECE", 7)
     given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], recurrent_kernels.table[name]
     mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
     shared = recurrent_numpy.table[name]

@@ -69,3 +69,13 @@ def test_one_sequence_without_a_batch():
 def test_what_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_that_is_not_a_number_reaches_no_gradient(kind):
+    layer, given = kind(3, 4, num_layers=2, bidirectional=True, rng=0), np.ones((4, 2, 3), np.float32)
+    given[2:, 1] = np.nan
+    x = Tensor(given, requires_grad=True)
+    y, _ = layer(x, lengths=np.array([4, 2]))
+    y.sum().backward()
+    assert all(np.isfinite(tensor.grad.data).all() for tensor in (x, *layer.parameters())) and not x.grad.data[2:, 1].any()

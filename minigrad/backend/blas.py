@@ -53,7 +53,8 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
     product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
     lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
-    pays = out.shape[1] > 1 and (len(a) > 1 or product is not _numpys_product)               # NumPy multiplies vectors quicker
+    # One column NumPy multiplies quicker, by gemv; one row quicker than OpenBLAS, which would copy all of b.
+    pays = out.shape[1] > 1 and (len(a) > 1 or product is not _numpys_product)
     if product and one and other and fits and lies and pays and out.dtype is F4:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
@@ -68,7 +69,8 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     (m, n), (rows, columns) = a.shape, a.strides
     if a.dtype is not F4 or not a.size or (rows | columns) & 3:                # (a field of records may lie at any byte)
         return None
-    rows, columns = 4 * n if m == 1 else rows, 4 * m if n == 1 else columns    # one row is as far from the next as we like
+    # An axis of one may have any stride, as that which NumPy gives a new axis; it is told as if there were no gap.
+    rows, columns = 4 * n if m == 1 else rows, 4 * m if n == 1 else columns
     if (columns == 4 or n == 1) and rows >= 4 * n:
         return PLAIN, a.ctypes.data, rows >> 2
     if (rows == 4 or m == 1) and columns >= 4 * m:
@@ -77,7 +79,7 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
 
 
 UNCOPIED = 10**6                                # multiplications for which OpenBLAS does not copy the matrices first
-STACK = 1 << 20                                 # so many that MKL's product with a stack is worth its call
+STACK = 1 << 20                                 # so many that MKL's product with a stack is worth its call, on any threads
 
 
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -119,7 +121,7 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
     multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= STACK else None
     if multiply is not None:
         weights = np.ascontiguousarray(weights)
-        where = weights.ctypes.data             # (asked for once: it takes as long as a short pass over an array)
+        where = weights.ctypes.data             # (asked for once: it takes as long as a short pass; add_at_once keeps the array)
 
         def add_at_once(a, out):
             fits = a.shape == (rows, inner) and out.shape == (n, rows, columns)

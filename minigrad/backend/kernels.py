@@ -12,7 +12,10 @@ from . import Kernel, of
 
 
 def with_vectors(products: Kernel) -> Kernel:
-    """The product of stacks of matrices, also of vectors: one on the left is a row, one on the right a column, as in NumPy."""
+    """The product of stacks of matrices, also of vectors: one on the left is a row, one on the right a column, as in NumPy.
+
+    (What that means on the way back the rules of matmul say.)
+    """
     def forward(xp, a, b):
         row, column = a.ndim == 1, b.ndim == 1
         y, saved = products.forward(xp, a[None] if row else a, b[:, None] if column else b)
@@ -25,7 +28,7 @@ def with_vectors(products: Kernel) -> Kernel:
         if row and column:
             return g * b if wanted[0] else None, g * a if wanted[1] else None
         if row or column:
-            g = g.copy()                        # (that of a sum is one number in many places)
+            g = xp.ascontiguousarray(g)         # that of a sum is one number in many places, which BLAS cannot read
         g = g[..., None] if column else g[..., None, :] if row else g
         ga, gb = products.backward(xp, g, saved, wanted)
         return ga[..., 0, :] if row and wanted[0] else ga, gb[..., 0] if column and wanted[1] else gb

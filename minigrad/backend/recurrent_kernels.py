@@ -10,6 +10,8 @@ from typing import Any
 
 from . import Kernel
 
+STEPS = 16                                      # how many steps are prepared at a time on the way back: it saves memory
+
 
 def _sigmoid(xp, x):
     """1 / (1 + e⁻ˣ), in place."""
@@ -47,7 +49,7 @@ def adding(xp: Any, weights: Any, rows: int) -> Callable[[Any, Any], None]:
 
 
 def for_steps(xp: Any, work: Callable[[slice], Any], steps: int, size: int) -> None:
-    """work(some of the steps), until all are done: on a CPU on all its cores, if there are many numbers (`size`) in each step."""
+    """work(some of the steps), until all are done, of which each has `size` numbers: on a CPU on all its cores, if it pays."""
     ours = getattr(xp, "for_steps", None)
     if ours is not None:
         ours(work, steps, size)
@@ -101,19 +103,24 @@ def lstm_backward(xp, g, saved, wanted, mask):
     T, _, B, H = acts.shape
     dz, back = xp.empty((T, B, 4, H), acts.dtype), times(xp, weight, B)
     dh, dc, part = xp.zeros((B, H), g.dtype), xp.array(g[T]), xp.empty((B, H), g.dtype)
-    slopes = xp.empty((T, 5, B, H), acts.dtype)
-    given = acts, cs[:-1], cs[1:], hs[1:-1], slopes
-    for_steps(xp, lambda some: _lstm_slopes(xp, *(array[some] for array in given)), T, slopes[:1].size)
+    slopes = xp.empty((min(T, STEPS), 5, B, H), acts.dtype)
+
+    def prepare(first, stop):
+        given = [array[first:stop] for array in (acts, cs, cs[1:], hs[1:])]
+        for_steps(xp, lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))), stop - first, slopes[:1].size)
     for t in range(T - 1, -1, -1):
-        by_gates, by_c, by_o, h_by_c = slopes[t, :4], slopes[t, :3], slopes[t, 3], slopes[t, 4]
+        if t == T - 1 or t % STEPS == STEPS - 1:
+            prepare(t - t % STEPS, t + 1)
+        by_gates, h_by_c = slopes[t % STEPS, :4], slopes[t % STEPS, 4]
+        c_by_gates, h_by_o = by_gates[:3], by_gates[3]
         dh += g[t]                              # what is asked of the states after t: dh, dc
         if mask is not None:
             real = mask[t, :, None]
             old_h, old_c = dh * ~real, dc * ~real
             dh, dc = dh * real, dc * real
         dc += xp.multiply(dh, h_by_c, out=part)
-        by_c *= dc
-        by_o *= dh
+        c_by_gates *= dc
+        h_by_o *= dh
         dz[t] = by_gates.swapaxes(0, 1)
         back(dz[t].reshape(B, 4 * H), dh)
         dc *= acts[t, 1]
@@ -128,7 +135,7 @@ def _lstm_slopes(xp, acts, before, c, h, out):
     """Of some steps, by the c before and what came of it, into `out` (T, 5, B, H): the slopes of c by the gates i, f and g before
     tanh, of h by o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked of those.)"""
     i, f, o, g = acts.swapaxes(0, 1)
-    by_i, by_f, by_g, by_o, by_c = out.swapaxes(0, 1)
+    by_i, by_f, by_g, h_by_o, h_by_c = out.swapaxes(0, 1)
     part = i * g
 
     def less(whole, share, out):
@@ -137,10 +144,10 @@ def _lstm_slopes(xp, acts, before, c, h, out):
     less(part, i, by_i)                         # i (1 - i) g
     xp.subtract(i, xp.multiply(part, g, out=by_g), out=by_g)                   # i (1 - g²)
     less(xp.multiply(f, before, out=part), f, by_f)
-    less(h, o, by_o)
+    less(h, o, h_by_o)
     xp.tanh(c, out=part)
     part *= h
-    xp.subtract(o, part, out=by_c)              # o (1 - tanh² c)
+    xp.subtract(o, part, out=h_by_c)             # o (1 - tanh² c)
 
 
 def gru_forward(xp, gates, weight, bias, h, mask):

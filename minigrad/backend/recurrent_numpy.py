@@ -19,7 +19,7 @@ WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            #
 
 
 def for_steps(work: Callable[[slice], None], steps: int, size: int) -> None:
-    """work(some of the steps), on all cores if there are many numbers (`size`) in each."""
+    """work(some of the steps), on all cores if there are many numbers in them, `size` in each."""
     share(work, cores.cuts(steps, steps * size))
 
 
@@ -62,7 +62,7 @@ def on_cores(name: str) -> Kernel:
             return y, (xp, saved)
         step = -(-B // cores.CORES)
         parts = [slice(i, i + step) for i in range(0, B, step)]
-        y = xp.empty((len(gates) + states - 1, B, H), gates.dtype)
+        y = xp.empty((len(gates) + states - 1, B, H), gates.dtype)             # h after each step; of an LSTM the last c as well
 
         def work(part):
             first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])

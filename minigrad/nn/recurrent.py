@@ -121,6 +121,8 @@ class _Recurrent(Module):
         if not T:
             raise ValueError(f"{type(self).__name__} was given a sequence of no steps: it needs at least one")
         mask = None if lengths is None else self._mask(lengths, T, B, x)
+        if mask is not None:
+            x = ops.where(mask[..., None], x, 0)             # (a nan there would reach the weights' gradients: 0 · nan is nan)
         first = self._first(state, B, single, x)                               # [(h, c), …], one for each layer and direction
         last = []
         for layer in range(self.num_layers):

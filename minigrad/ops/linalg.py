@@ -30,16 +30,16 @@ def _matmul(xp, a, b, /):
 
 def _of_a(g, b, a_shape):
     """g bᵀ, where a vector for b counts as a column, and one for a as a row."""
-    if b.ndim == 1:
+    if b.ndim == 1:                             # each row of a gets b times its own g
         return (expand_dims(g, -1) if len(a_shape) > 1 else g) * b
-    if len(a_shape) == 1:
+    if len(a_shape) == 1:                       # a g for each row of a stack is a stack of vectors, not a matrix
         return squeeze(_matmul(b, expand_dims(g, -1)), -1)
     return _matmul(g, swapaxes(b, -1, -2))
 
 
 def _of_b(g, a, b_shape):
     """aᵀ g, in the same way."""
-    if a.ndim == 1:
+    if a.ndim == 1:                             # each column of b gets a times its own g
         return expand_dims(a, -1) * expand_dims(g, -2) if len(b_shape) > 1 else g * a
     if len(b_shape) == 1:
         return squeeze(_matmul(swapaxes(a, -1, -2), expand_dims(g, -1)), -1)
