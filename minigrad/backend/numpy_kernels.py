@@ -618,7 +618,7 @@ def where(fits, name, *ours):
 
 
 table = {
-    "matmul": kernels.with_vectors(Kernel(matmul_forward, matmul_backward)),
+    "matmul": kernels.with_vectors(Kernel(matmul_forward, matmul_backward), np.dot),
     "linear": Kernel(linear_forward, linear_backward),
     "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
     "softmax": where(plain_rows, "softmax", softmax_forward, softmax_backward),
