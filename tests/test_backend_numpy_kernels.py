@@ -123,8 +123,9 @@ def test_products_of_large_stacks_and_their_gradients(one, other, turned, core_c
         np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
 
 
-@pytest.mark.parametrize("one, other", [((600, 700), (700,)), ((600,), (600, 700)), ((600,), (600,)), ((3, 300, 700), (700,)),
-                                        ((300,), (3, 300, 700)), ((0, 3), (3,)), ((0,), (0,)), ((0,), (0, 3))])
+@pytest.mark.parametrize("one, other", [((600, 700), (700,)), ((600,), (600, 700)), ((600,), (600,)), ((20_000,), (20_000,)),
+                                        ((3, 300, 700), (700,)), ((300,), (3, 300, 700)), ((0, 3), (3,)), ((0,), (0,)),
+                                        ((0,), (0, 3))])
 @pytest.mark.parametrize("summed", [True, False])
 def test_products_with_vectors_and_their_gradients(one, other, summed):
     a, b = (rng.standard_normal(shape, np.float32) for shape in (one, other))

@@ -93,6 +93,11 @@ def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return y
 
 
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The product of two vectors, on one core: of long ones OpenBLAS would wake its threads (see `products`)."""
+    return a.dot(b) if a.size <= 10_000 else share(lambda pair: pair[0].dot(pair[1]), [(a, b)])[0]
+
+
 def matmul_forward(xp, a, b):
     return products(a, b), (a, b)
 
@@ -618,7 +623,7 @@ def where(fits, name, *ours):
 
 
 table = {
-    "matmul": kernels.with_vectors(Kernel(matmul_forward, matmul_backward), np.dot),
+    "matmul": kernels.with_vectors(Kernel(matmul_forward, matmul_backward), dot),
     "linear": Kernel(linear_forward, linear_backward),
     "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
     "softmax": where(plain_rows, "softmax", softmax_forward, softmax_backward),
