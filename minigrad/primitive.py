@@ -71,7 +71,7 @@ class _Op:
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         self.function, self.inputs, self.options = function, inputs, options
-        self.name = function.__name__.strip("_")                               # `_matmul` stands behind the function `matmul`
+        self.name = function.__name__.strip("_")                               # `_linear` stands behind the function `linear`
         self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
         self.front, self.call = self._make_front(), self._first_call
         self.ours = function.__module__.partition(".")[0] == "minigrad"        # a user's op may bear the name of one of ours
@@ -352,6 +352,8 @@ def explained(error: Exception, op: _Op, inputs: tuple, arrays: list, options: t
 
 def _hint(name: str, shapes: list[tuple]) -> str | None:
     """What is wrong with these shapes and what to type, where that can be told."""
+    if name == "matmul" and (len(shapes) < 2 or () in shapes):
+        return "a single number is no matrix: multiply with *"
     if len(shapes) < 2:
         return None
     a, b = shapes[:2]

@@ -211,6 +211,8 @@ X = Tensor(np.zeros((2, 3)))
      r"matmul\(\(2, 3\), \(2, 3\)\): the last axis of a \(3\) must equal the last but one of b \(2\); did you mean a @ b.mT\?"),
     (lambda: X @ np.zeros(4), ValueError, r"matmul\(\(2, 3\), \(4,\)\): the last axis of a \(3\) must be as long as b \(4\)"),
     (lambda: X @ np.zeros(2), ValueError, r"must be as long as b \(2\); did you mean a.mT @ b\?"),
+    (lambda: X @ 2.0, ValueError, r"matmul\(\(2, 3\), 2.0\): a single number is no matrix: multiply with \*"),
+    (lambda: mg.tensor([2]) @ mg.tensor(2), ValueError, r"matmul\(\(1,\), \(\)\): a single number is no matrix"),
     (lambda: mg.functional.linear(X, np.zeros((4, 2)), None), ValueError,
      r"linear\(\(2, 3\), \(4, 2\), None\): the last axis of x is 3 long, but the weight \(out, in\) takes 2 features"),
     (lambda: mg.reshape(X, (4, 2)), ValueError, r"reshape\(\(2, 3\), shape=\(4, 2\)\): cannot reshape"),

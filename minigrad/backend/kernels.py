@@ -18,10 +18,13 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
     `dot` multiplies two vectors in less time, if it is given.  (What is meant on the way back the rules of matmul say.)
     """
     def forward(xp, a, b):
-        if a.ndim > 1 and b.ndim > 1:
+        m, n = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
+        if not m or not n:
+            raise ValueError("a number has no axes")
+        row, column = m == 1, n == 1
+        if not row and not column:
             y, saved = products.forward(xp, a, b)
             return y, (saved, a, b)
-        row, column = a.ndim == 1, b.ndim == 1
         if row and column and dot is not None:
             return dot(a, b), (None, a, b)
         y, saved = products.forward(xp, a[None] if row else a, b[:, None] if column else b)

@@ -12,20 +12,10 @@ from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """Matrix product over the last two axes; leading axes broadcast, and vectors act as in NumPy."""
-    m, n = getattr(a, "ndim", None), getattr(b, "ndim", None)
-    if m is None or n is None:
-        return matmul(*(x if hasattr(x, "ndim") else Tensor(x) for x in (a, b)))
-    if not m or not n:
-        raise ValueError(f"matmul: a single number is no matrix (shapes {tuple(a.shape)} and {tuple(b.shape)}): multiply with *")
-    return _matmul(a, b)
-
-
 @primitive
-def _matmul(xp, a, b, /):
-    """The matrix product of stacks of matrices, (…, m, k) and (…, k, n), or of a vector (k,) in place of either."""
-    return a.dot(b) if a.ndim == b.ndim == 2 else xp.matmul(a, b)              # the first is quicker to begin
+def matmul(xp, a, b, /):
+    """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, and vectors act as in NumPy."""
+    return xp.matmul(a, b)
 
 
 def _of_a(g, b, a_shape):
@@ -33,8 +23,8 @@ def _of_a(g, b, a_shape):
     if b.ndim == 1:                             # each row of a gets b times its own g
         return (expand_dims(g, -1) if len(a_shape) > 1 else g) * b
     if len(a_shape) == 1:                       # a g for each row of a stack is a stack of vectors, not a matrix
-        return squeeze(_matmul(b, expand_dims(g, -1)), -1)
-    return _matmul(g, swapaxes(b, -1, -2))
+        return squeeze(matmul(b, expand_dims(g, -1)), -1)
+    return matmul(g, swapaxes(b, -1, -2))
 
 
 def _of_b(g, a, b_shape):
@@ -42,9 +32,9 @@ def _of_b(g, a, b_shape):
     if a.ndim == 1:                             # each column of b gets a times its own g
         return expand_dims(a, -1) * expand_dims(g, -2) if len(b_shape) > 1 else g * a
     if len(b_shape) == 1:
-        return squeeze(_matmul(swapaxes(a, -1, -2), expand_dims(g, -1)), -1)
-    return _matmul(swapaxes(a, -1, -2), g)
-_matmul.defvjp(a=_of_a, b=_of_b)
+        return squeeze(matmul(swapaxes(a, -1, -2), expand_dims(g, -1)), -1)
+    return matmul(swapaxes(a, -1, -2), g)
+matmul.defvjp(a=_of_a, b=_of_b)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -133,5 +123,5 @@ def _contract(a, p, b, q, needed):
     a = transpose(a, tuple(p.index(c) for c in batch + left + inner))
     b = transpose(b, tuple(q.index(c) for c in batch + inner + right))
     rows, middle, columns = (math.prod(sizes[c] for c in part) for part in (left, inner, right))
-    y = _matmul(reshape(a, (*a.shape[:len(batch)], rows, middle)), reshape(b, (*b.shape[:len(batch)], middle, columns)))
+    y = matmul(reshape(a, (*a.shape[:len(batch)], rows, middle)), reshape(b, (*b.shape[:len(batch)], middle, columns)))
     return reshape(y, (*y.shape[:-2], *(sizes[c] for c in left + right))), "".join(batch + left + right)
