@@ -1,4 +1,4 @@
-"""An LSTM that reads vectors and says a class at each step, trained by AdamW."""
+"""An LSTM, or a GRU or RNN, that reads vectors and says a class at each step, trained by AdamW."""
 from __future__ import annotations
 
 from typing import Any
@@ -6,34 +6,35 @@ from typing import Any
 from .pairing import Row
 from .training import Library, Product, linear, main, measured
 
-TITLE = "LSTM {width}, {steps} steps × {batch}"
-SIZES, STEPS = {"steps": 64, "batch": 32, "width": 256, "classes": 10}, 6
+TITLE = "{layer} {width}, {steps} steps × {batch}"
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+SIZES, STEPS = {"layer": "LSTM", "steps": 64, "batch": 32, "width": 256, "classes": 10}, 6
 
 
-def build(lib: Library, rng: Any, steps: int, batch: int, width: int, classes: int) -> tuple[Any, Any]:
+def build(lib: Library, rng: Any, layer: str, steps: int, batch: int, width: int, classes: int) -> tuple[Any, Any]:
     nn = lib.nn
 
     class Reader(nn.Module):
         def __init__(self):
             super().__init__()
-            self.lstm, self.head = nn.LSTM(width, width), nn.Linear(width, classes)
+            self.layer, self.head = getattr(nn, layer)(width, width), nn.Linear(width, classes)
 
         def forward(self, x):
-            return self.head(self.lstm(x)[0]).reshape(-1, classes)
+            return self.head(self.layer(x)[0]).reshape(-1, classes)
     model = Reader()
     x = lib.tensor(rng.standard_normal((steps, batch, width), "f4"))
     labels = lib.tensor(rng.integers(0, classes, steps * batch))
     return model, lambda: lib.F.cross_entropy(model(x), labels)
 
 
-def products(steps: int, batch: int, width: int, classes: int) -> list[Product]:
+def products(layer: str, steps: int, batch: int, width: int, classes: int) -> list[Product]:
     """At each step the state meets the weights, and on the way back its gradient does; all else can wait for the end."""
-    rows, gates = steps * batch, 4 * width
+    rows, gates = steps * batch, GATES[layer] * width
     loop = [(batch, width, gates), (batch, gates, width)] * steps
     return [*linear(rows, width, gates, first=True), *loop, (gates, rows, width), *linear(rows, width, classes)]
 
 
-def run(rounds: int = 15, **sizes: int) -> list[Row]:
+def run(rounds: int = 15, **sizes: int | str) -> list[Row]:
     return [measured("lstm", SIZES | sizes, rounds)]
 
 

@@ -14,6 +14,7 @@ from . import mkl
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
 F4 = np.dtype(np.float32)
+FEW = 48                                        # rows to which OpenBLAS brings a transposed matrix slower than them to it: bᵀ aᵀ
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
@@ -55,13 +56,21 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
     lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
     # One column NumPy multiplies quicker, by gemv; one row quicker than OpenBLAS, which would copy all of b.
     pays = out.shape[1] > 1 and (len(a) > 1 or product is not _numpys_product)
-    if product and one and other and fits and lies and pays and out.dtype is F4:
+    if not (product and one and other and fits and lies and pays and out.dtype is F4):
+        if add:
+            out += np.matmul(a, b)
+        else:
+            np.matmul(a, b, out=out)
+    elif product is _numpys_product and len(a) <= FEW and min(b.shape) > 2 * FEW and other[0] == TRANSPOSED:
+        turned = np.empty(out.shape[::-1], F4)
+        gemm(b.T, np.ascontiguousarray(a.T), turned)
+        if add:
+            out += turned.T
+        else:
+            out[...] = turned.T
+    else:
         product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
                 out.strides[0] >> 2)
-    elif add:
-        out += np.matmul(a, b)
-    else:
-        np.matmul(a, b, out=out)
 
 
 def _layout(a: np.ndarray) -> tuple[int, int, int] | None:

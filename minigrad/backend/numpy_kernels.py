@@ -116,7 +116,7 @@ def linear_forward(xp, x, weight, bias):
     if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
         # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
         # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
-        np.matmul(x_rows, weight.T, out=into)
+        (np.matmul if len(x_rows) == 1 else gemm)(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias
     else:
