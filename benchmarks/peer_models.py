@@ -49,11 +49,11 @@ def lstm(F: Any, w: Weights, x: Any, labels: Any, **_: int) -> Any:
 
     def cell(state: tuple, gates: Any) -> tuple:
         h, c = state
-        i, f, g, o = np.split(gates + h @ w["lstm.weight_hh_l0"].T, 4, -1)
+        i, f, g, o = np.split(gates + h @ w["layer.weight_hh_l0"].T, 4, -1)
         c = F.sigmoid(f) * c + F.sigmoid(i) * np.tanh(g)
         h = F.sigmoid(o) * np.tanh(c)
         return (h, c), h
-    gates = x @ w["lstm.weight_ih_l0"].T + w["lstm.bias_ih_l0"] + w["lstm.bias_hh_l0"]
+    gates = x @ w["layer.weight_ih_l0"].T + w["layer.bias_ih_l0"] + w["layer.bias_hh_l0"]
     start = np.zeros(x.shape[1:], x.dtype)
     read = F.scan(cell, (start, start), gates)                      # (steps, batch, width)
     logits = linear(w, "head", read)

@@ -10,7 +10,7 @@ from .training import Library, Product, attention, linear, measured
 HEADING = "Other sizes"
 CHANGED = [
     ("mlp", {"batch": 4}), ("mlp", {"batch": 512}), ("cnn", {"batch": 4}), ("cnn", {"batch": 128}),
-    ("lstm", {"width": 64}), ("lstm", {"batch": 8}), ("lstm", {"width": 512}),
+    ("lstm", {"width": 64}), ("lstm", {"batch": 8}), ("lstm", {"width": 512}), ("lstm", {"layer": "GRU"}),
     ("bert_base", {"batch": 1, "tokens": 16}), ("bert_base", {"tokens": 100}),
     ("resnet", {"pictures": 1}), ("resnet", {"pictures": 16, "side": 112})]
 

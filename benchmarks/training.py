@@ -84,28 +84,28 @@ def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
     """Nothing but the products, as minigrad multiplies, into arrays that are there already: no step on them can be faster."""
     import numpy as np
 
-    from minigrad.backend import numpy_kernels
+    from minigrad.backend.products import PRODUCT, do, product
 
     def multiply(a, b, out):
         if a.ndim == 2:
-            numpy_kernels.do(numpy_kernels.product(a, b, out))
-        elif a[0].size * b.shape[-1] < numpy_kernels.PRODUCT:
+            do(product(a, b, out))
+        elif a[0].size * b.shape[-1] < PRODUCT:
             np.matmul(a, b, out=out)
         else:
             for one in zip(a, b, out):
                 multiply(*one)
     rng = np.random.default_rng(0)
     arrays = {}
-    for product in set(products):
-        *batch, rows, middle, columns = product
+    for one in set(products):
+        *batch, rows, middle, columns = one
         a, b = (rng.random((*batch, *size), np.float32) for size in ((rows, middle), (middle, columns)))
-        arrays[product] = a, b, np.empty((*batch, rows, columns), np.float32)
+        arrays[one] = a, b, np.empty((*batch, rows, columns), np.float32)
     yield
     yield None                                  # no loss to compare
     while True:
         for _ in range(times):
-            for product in products:
-                multiply(*arrays[product])
+            for one in products:
+                multiply(*arrays[one])
         yield
 
 
@@ -141,4 +141,4 @@ def main(workload: str) -> None:
         known = ", ".join(f"{name}={n}" for name, n in sizes.items())
         sys.exit(f"{workload} has no size {min(unknown)!r}; it has {known or 'none to choose'}")
     fix_threads()
-    print(table(module.run(**{name: int(n) for name, n in given.items()})))
+    print(table(module.run(**{name: type(sizes[name])(n) for name, n in given.items()})))

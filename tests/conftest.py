@@ -1,9 +1,24 @@
 """Settings all tests share."""
 import os
 
+import pytest
 from hypothesis import settings
+
+from minigrad.backend import cores, products
 
 os.environ["HF_HUB_OFFLINE"] = "1"                           # tests use no network
 
 settings.register_profile("patient", deadline=None)          # how long an example takes says more of the machine than of the code
 settings.load_profile("patient")
+
+
+@pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
+def small_pieces(request, monkeypatch):
+    """Many pieces, whatever the machine."""
+    monkeypatch.setattr(cores, "CORES", request.param)
+    monkeypatch.setattr(cores, "PIECE", 700)
+    monkeypatch.setattr(cores, "SHARED", 1400)
+    monkeypatch.setattr(products, "PRODUCT", 100)
+    cores._helpers.cache_clear()
+    yield
+    cores._helpers.cache_clear()

@@ -38,6 +38,28 @@ def test_a_row_that_lies_as_a_column():
     np.testing.assert_array_equal(out, a @ b)
 
 
+@pytest.mark.skipif(blas._numpys_product is None, reason="NumPy has another BLAS")
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize("third", ["in order", "apart", "a part"])
+@pytest.mark.parametrize("rows", [1, 2, blas.FEW, blas.FEW + 1])
+def test_few_rows_are_brought_to_openblas_from_the_other_side(rows, third, add, monkeypatch):
+    sizes = []
+
+    def product(*arguments):
+        sizes.append(arguments[3:5])
+        openblas(*arguments)
+    blas._product()                             # tells ctypes the types of the arguments
+    openblas = blas._numpys_product
+    monkeypatch.setattr(blas, "_product", lambda threads: product)
+    monkeypatch.setattr(blas, "_numpys_product", product)
+    a, b, out = lying(rows, 2 * blas.FEW + 1, "a part"), lying(2 * blas.FEW + 1, 130, "transposed"), lying(rows, 130, third)
+    expected = a @ b + out * add
+    blas.gemm(a, b, out, add)
+    np.testing.assert_array_equal(out, expected)
+    if third != "apart":
+        assert sizes == {1: [], blas.FEW + 1: [(rows, 130)]}.get(rows, [(130, rows)])
+
+
 @pytest.mark.parametrize("add", [False, True])
 def test_without_a_blas_it_can_call_numpy_answers(add, monkeypatch):
     monkeypatch.setattr(blas, "_product", lambda threads: None)

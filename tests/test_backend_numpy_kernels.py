@@ -5,25 +5,12 @@ import numpy as np
 import pytest
 from test_backend_kernels import cases, name, run
 
-import minigrad as mg
 from minigrad import ops
-from minigrad.backend import cores, cpu, kernels, mkl, numpy_kernels
+from minigrad.backend import cpu, kernels
 from minigrad.backend.numpy_kernels import erf
 
 rng = np.random.default_rng(1)
 CASES = cases(80, np.float32)
-
-
-@pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
-def small_pieces(request, monkeypatch):
-    """Many pieces, whatever the machine."""
-    monkeypatch.setattr(cores, "CORES", request.param)
-    monkeypatch.setattr(cores, "PIECE", 700)
-    monkeypatch.setattr(cores, "SHARED", 1400)
-    monkeypatch.setattr(numpy_kernels, "PRODUCT", 100)
-    cores._helpers.cache_clear()
-    yield
-    cores._helpers.cache_clear()
 
 
 def agrees(op, inputs, options, g=None, atol=2e-5):
@@ -78,94 +65,6 @@ def test_what_is_not_wanted_is_none(op, wanted):
     everything = cpu.kernels[op].backward(np, y, saved, (True,) * len(inputs), *options)
     for gx, want, complete in zip(cpu.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
         assert np.array_equal(gx, complete) if want else gx is None
-
-
-@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
-def test_large_arrays_that_lie_in_any_order(orders):
-    a, b = (np.asarray(rng.standard_normal((600, 700), np.float32), order=order) for order in orders)
-    for y, expected in ((ops.add(a, b), a + b), (ops.multiply(a, 2), a * 2)):
-        np.testing.assert_array_equal(y, expected)
-        assert y.strides == a.strides
-
-
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("rows, inputs, outputs", [(64, 5, 1), (64, 1, 8), (64, 1, 1), (1, 5, 3), (1, 1, 1), (5000, 300, 1)])
-@pytest.mark.parametrize("turned", [False, True])
-def test_linear_of_one_row_or_column(rows, inputs, outputs, bias, turned):
-    """Matrices that lie in order and transposed at once."""
-    x, weight, g = (rng.standard_normal(shape, np.float32) for shape in ((rows, inputs), (outputs, inputs), (rows, outputs)))
-    x, b = np.asfortranarray(x) if turned else x, rng.standard_normal(outputs, np.float32) if bias else None
-    y, saved = numpy_kernels.linear_forward(np, x, weight, b)
-    gradients = numpy_kernels.linear_backward(np, g, saved, (True, True, bias))
-    for a, e in zip((y, *gradients), (x @ weight.T + (b if bias else 0), g @ weight, g.T @ x, g.sum(0) if bias else None)):
-        if e is not None:
-            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4 * np.abs(e).max())
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("turned, core_count", [(False, 1), (False, 3), (True, 2)])
-@pytest.mark.parametrize("one, other", [
-    ((70, 80), (80, 90)), ((5, 60, 80), (80, 90)), ((2, 5, 60, 80), (80, 30)), ((60, 80), (4, 80, 90)),
-    ((3, 1, 64, 50), (5, 50, 64)), ((1, 100, 80), (1, 80, 90)), ((1, 12, 40, 32), (1, 12, 32, 50)),
-    ((2, 30, 20, 16), (2, 30, 16, 20)), ((2, 1, 600), (600, 500))])
-def test_products_of_large_stacks_and_their_gradients(one, other, turned, core_count, dtype, monkeypatch):
-    monkeypatch.setattr(cores, "CORES", core_count)
-    a, b = (rng.standard_normal(shape).astype(dtype) for shape in (one, other))
-    if turned:
-        a, b = (np.ascontiguousarray(x.mT).mT for x in (a, b))
-    x, w = (mg.Tensor(array, requires_grad=True) for array in (a, b))
-    y = x @ w
-    g = rng.standard_normal(y.shape).astype(dtype)
-    y.backward(mg.Tensor(g))
-    expected = np.matmul(a, b), ops.sum_to(np.matmul(g, b.mT), one), ops.sum_to(np.matmul(a.mT, g), other)
-    for found, e in zip((y.data, x.grad.data, w.grad.data), expected, strict=True):
-        assert found.dtype == dtype and found.shape == e.shape
-        np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
-
-
-@pytest.mark.parametrize("one, other", [((600, 700), (700,)), ((600,), (600, 700)), ((600,), (600,)), ((20_000,), (20_000,)),
-                                        ((3, 300, 700), (700,)), ((300,), (3, 300, 700)), ((0, 3), (3,)), ((0,), (0,)),
-                                        ((0,), (0, 3))])
-@pytest.mark.parametrize("summed", [True, False])
-def test_products_with_vectors_and_their_gradients(one, other, summed):
-    a, b = (rng.standard_normal(shape, np.float32) for shape in (one, other))
-    x, w = (mg.Tensor(array, requires_grad=True) for array in (a, b))
-    y = x @ w
-    g = np.ones(y.shape, np.float32) if summed else rng.standard_normal(y.shape, np.float32)
-    (y.sum() if summed else (y * g).sum()).backward()
-    left, right = a if a.ndim > 1 else a[None], b if b.ndim > 1 else b[:, None]
-    g = g.reshape(*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1])
-    expected = a @ b, ops.sum_to(g @ right.mT, left.shape).reshape(one), ops.sum_to(left.mT @ g, right.shape).reshape(other)
-    for found, e in zip((y.data, x.grad.data, w.grad.data), expected, strict=True):
-        assert found.dtype == np.float32 and found.shape == e.shape
-        np.testing.assert_allclose(found, e, rtol=1e-4, atol=1e-4 * np.abs(e).max(initial=0))
-
-
-@pytest.mark.parametrize("one, other", [((3, 4, 0), (0, 5)), ((3, 4, 6), (6, 0)), ((0, 4, 6), (6, 5)), ((0, 4, 6), (0, 6, 5))])
-def test_products_of_nothing_have_gradients(one, other):
-    x, w = (mg.ones(shape, requires_grad=True) for shape in (one, other))
-    y = x @ w
-    y.sum().backward()
-    assert y.shape == np.matmul(x.data, w.data).shape and x.grad.shape == one and w.grad.shape == other and not w.grad.data.any()
-
-
-def test_products_that_do_not_fit_are_refused():
-    for rows in 2, 100:                         # small ones, and large
-        with pytest.raises(ValueError, match="the last axis of a"):
-            mg.ones((3, rows, 80)) @ mg.ones((3, rows, 80))
-        with pytest.raises(ValueError, match=r"the stacks' axes \(3,\) and \(2,\) do not broadcast"):
-            mg.ones((3, rows, 80)) @ mg.ones((2, 80, rows))
-
-
-@pytest.mark.parametrize("tbb", [True, False])
-@pytest.mark.parametrize("texts", [1, 4, 5])
-def test_linear_of_a_token_at_a_time(texts, tbb, monkeypatch):
-    if not tbb:
-        monkeypatch.setattr(mkl, "tbb", lambda: None)
-    x, weight, bias = (rng.standard_normal(shape, np.float32) for shape in ((texts, 1, 96), (70, 96), 70))
-    for b in (None, bias):
-        y, _ = numpy_kernels.linear_forward(np, x, weight, b)
-        np.testing.assert_allclose(y, x @ weight.T + (0 if b is None else b), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("lead", [(), (1,), (1, 2)])
@@ -231,26 +130,6 @@ def test_softmax_wherever_the_scores_are(op, offset):
         y = cpu.kernels[op].forward(np, x, -1)[0]
     np.testing.assert_allclose(y, kernels.table[op].forward(np, x.astype(np.float64), -1)[0], rtol=2e-6, atol=1e-6)
     assert np.isnan(cpu.kernels[op].forward(np, np.full((400, 3), math.nan, np.float32), -1)[0]).all()
-
-
-@pytest.mark.parametrize("offset", [30, 1e4, -1e4])
-def test_attention_wherever_the_scores_are(offset, small_pieces):
-    op, (q, k, v), options = next(case for case in CASES if case[0] == "scaled_dot_product_attention")
-    mask = np.zeros((80, 80), np.float32)
-    mask[::3] = offset
-    mask[5] = -math.inf
-    agrees(op, (q, k, v), (mask, *options[1:]), atol=1e-3 if abs(offset) > 100 else 1e-4)
-
-
-@pytest.mark.parametrize(("T", "S", "is_causal"), [(700, 700, True), (600, 700, False), (3, 900, False), (65, 130, True),
-                                                  (130, 65, True), (513, 200, False)])
-def test_attention_in_blocks_is_attention_at_once(T, S, is_causal):
-    q, k, v = (rng.standard_normal((2, n, 3, 8)).astype(np.float32).swapaxes(1, 2) for n in (T, S, S))
-    mask = rng.random((2, 1, T, S)) < 0.7
-    mask[0, 0, 1] = False                       # a query that may attend to nothing
-    keep = rng.random((2, 3, T, S)) < 0.9
-    agrees("scaled_dot_product_attention", (q, k, v), (mask, keep, 0.1, 8**-0.5, is_causal))
-    agrees("scaled_dot_product_attention", (q, k, v), (None, None, 0.0, 8**-0.5, is_causal))
 
 
 def test_embedding_gradients_have_the_same_bits_every_time():

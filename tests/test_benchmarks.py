@@ -100,7 +100,7 @@ def test_one_op(case):
 
 SMALL = {mlp: dict(batch=4, inputs=5, width=6, classes=3), cnn: dict(batch=2, pixels=8, channels=2, width=5, classes=3),
          gpt: dict(batch=2, tokens=6, width=8, heads=2, layers=2, vocabulary=11),
-         lstm: dict(steps=3, batch=2, width=4, classes=3),
+         lstm: dict(layer="LSTM", steps=3, batch=2, width=4, classes=3),
          sizes: dict(batch=2, tokens=5, width=8, heads=2, classes=3)}
 
 

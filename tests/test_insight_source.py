@@ -98,7 +98,7 @@ def test_it_reads_as_a_lesson():
     _, loss = recorded("transformer, with dropout")
     lines = mg.to_numpy_source(loss).splitlines()
     assert "# block.norm1 (LayerNorm)" in "\n".join(lines)
-    for line in ("weights /= weights.sum(axis=-1, keepdims=True)", "x_4 = np.matmul(weights_3, v)  # (3, 2, 5, 4)",
+    for line in ("weights /= weights.sum(axis=-1, keepdims=True)", "x_4 = weights_3 @ v  # (3, 2, 5, 4)",
                  "g_head_bias = np.reshape(g_rows.sum((0,)), (4,))  # (4,)"):
         assert line in lines
     assert not [line for line in lines if "_2," in line and line.startswith("    '")]         # no gradient is a copy
@@ -111,7 +111,7 @@ def test_an_expression_of_ones_own_keeps_its_names():
         h = mg.tanh(x @ W + b)
         loss = ((h @ W - 1) ** 2).mean()
     lines = mg.to_numpy_source(loss).splitlines()
-    assert "h = np.tanh(x.dot(W) + b)  # (5, 3)" in lines and "g_W += np.swapaxes(x, -1, -2).dot(g_add)" in lines
+    assert "h = np.tanh(x @ W + b)  # (5, 3)" in lines and "g_W += np.swapaxes(x, -1, -2) @ g_add" in lines
     loss.backward()                             # and what was told was not disturbed
     assert W.grad is not None
 

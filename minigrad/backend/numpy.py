@@ -4,7 +4,20 @@ import os
 
 import numpy
 
-from . import Backend, convolution_kernels, cores, half, images, kernels, numpy_kernels, recurrent_numpy, register, vision_kernels
+from . import (
+    Backend,
+    attention_kernels,
+    convolution_kernels,
+    cores,
+    half,
+    images,
+    kernels,
+    numpy_kernels,
+    products,
+    recurrent_numpy,
+    register,
+    vision_kernels,
+)
 
 
 def keep_freed_memory() -> None:
@@ -20,7 +33,8 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
-table = kernels.table | recurrent_numpy.table | numpy_kernels.table | convolution_kernels.table | vision_kernels.table
+table = (kernels.table | products.table | numpy_kernels.table | attention_kernels.table | recurrent_numpy.table
+         | convolution_kernels.table | vision_kernels.table)
 cpu = register(Backend(
     name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=images.as_usual, erf=numpy_kernels.erf, share=cores.share,
     kernels=table, half_kernels=half.made_from(table)))

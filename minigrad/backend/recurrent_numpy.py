@@ -11,7 +11,7 @@ import numpy as np
 from . import Kernel, cores, mkl, recurrent_kernels
 from .blas import adding, gemm, times
 from .cores import share
-from .numpy_kernels import do, product
+from .products import do, product
 
 MKLS, OURS = 1 << 21, 1 << 22                   # multiplications of a step worth a second thread of MKL's, and one of ours
 MANY = 1 << 16                                  # numbers in its gates: so many that ours do not get in each other's way

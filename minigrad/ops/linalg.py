@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..primitive import definition, primitive
-from ..tensor import Tensor
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
@@ -15,7 +14,7 @@ from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 @primitive
 def matmul(xp, a, b, /):
     """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, and vectors act as in NumPy."""
-    return xp.matmul(a, b)
+    return a @ b
 
 
 def _of_a(g, b, a_shape):
