@@ -1,6 +1,7 @@
 """An LSTM, or a GRU or RNN, that reads vectors and says a class at each step, trained by AdamW."""
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from .pairing import Row
@@ -35,7 +36,10 @@ def products(layer: str, steps: int, batch: int, width: int, classes: int) -> li
 
 
 def run(rounds: int = 15, **sizes: int | str) -> list[Row]:
-    return [measured("lstm", SIZES | sizes, rounds)]
+    sizes = SIZES | sizes
+    if sizes["layer"] not in GATES:
+        sys.exit(f"lstm has no layer {sizes['layer']!r}; it has {', '.join(GATES)}")
+    return [measured("lstm", sizes, rounds)]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,13 +46,19 @@ class Side:
         self.process = context.Process(target=_serve, args=(there, work, given), daemon=True)
         self.process.start()
         there.close()
-        self.numbers, self.before = self.pipe.recv()
+        self.numbers, self.before = self._hear()
         self.peak, self.result = self.before, None
 
     def __call__(self) -> float:
         self.pipe.send("work")
-        seconds, self.peak, self.result = self.pipe.recv()
+        seconds, self.peak, self.result = self._hear()
         return seconds
+
+    def _hear(self) -> Any:
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            sys.exit("A library's process ended before its work was done: its own error is printed above.")
 
 
 def _serve(pipe: Any, work: Work, given: tuple) -> None:

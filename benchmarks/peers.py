@@ -18,7 +18,7 @@ from typing import Any
 
 from .pairing import HEADINGS, Row, Work, in_turns, sides
 from .peer_models import MODELS, JaxWords, TinyWords, Weights, Words
-from .training import CHECKED, LR, draw, minigrad, with_minigrad
+from .training import CHECKED, LR, Sizes, draw, minigrad, with_minigrad
 
 HEADING = "Peers"
 # So small that tinygrad needs seconds for a step.
@@ -27,7 +27,7 @@ BETA1, BETA2, EPS, DECAY = 0.9, 0.999, 1e-8, 0.01                   # AdamW's, a
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "DEV": "CPU"}                # DEV is tinygrad's device
 
 
-def with_jax(workload: str, sizes: dict[str, int], file: str, compiled: bool) -> Iterator[Any]:
+def with_jax(workload: str, sizes: Sizes, file: str, compiled: bool) -> Iterator[Any]:
     import jax
     words, model = JaxWords(jax), MODELS[workload]
     update = updating(jax.numpy, jax.value_and_grad(lambda w, data: model(words, w, *data, **sizes)))
@@ -36,7 +36,7 @@ def with_jax(workload: str, sizes: dict[str, int], file: str, compiled: bool) ->
     return training(workload, losses(jax.numpy, lambda *now: jax.block_until_ready(update(*now)), *opened(file, jax.numpy.array)))
 
 
-def with_autograd(workload: str, sizes: dict[str, int], file: str) -> Iterator[Any]:
+def with_autograd(workload: str, sizes: Sizes, file: str) -> Iterator[Any]:
     import autograd
     from autograd.scipy.special import erf
     np, model = autograd.numpy, MODELS[workload]
@@ -45,7 +45,7 @@ def with_autograd(workload: str, sizes: dict[str, int], file: str) -> Iterator[A
     return training(workload, losses(np, update, *opened(file, np.asarray)))
 
 
-def with_tinygrad(workload: str, sizes: dict[str, int], file: str, compiled: bool) -> Iterator[Any]:
+def with_tinygrad(workload: str, sizes: Sizes, file: str, compiled: bool) -> Iterator[Any]:
     from tinygrad import Context, Tensor, TinyJit
     from tinygrad.nn.optim import AdamW
     weights, data = opened(file, Tensor)
@@ -99,7 +99,7 @@ def module_of(workload: str) -> Any:
     return import_module(f"{__package__}.{workload}")
 
 
-def save(workload: str, sizes: dict[str, int], file: str) -> None:
+def save(workload: str, sizes: Sizes, file: str) -> None:
     """Write what minigrad trains with, its first weights and its data, for a library that has no such model to fill."""
     import numpy as np
     lib, rng, data = minigrad(), np.random.default_rng(0), []
@@ -158,11 +158,11 @@ class Absent:
         return [what, *[""] * (len(HEADINGS) - 2), reason]
 
 
-def ours(workload: str, sizes: dict[str, int], file: str) -> Iterator[Any]:
+def ours(workload: str, sizes: Sizes, file: str) -> Iterator[Any]:
     return with_minigrad(workload, sizes)
 
 
-def beside(way: str, work: Work, workload: str, sizes: dict[str, int], file: str, rounds: int) -> Any:
+def beside(way: str, work: Work, workload: str, sizes: Sizes, file: str, rounds: int) -> Any:
     """The row of one way to train, or why there is none."""
     module, steps = module_of(workload), in_a_turn(workload)
     title = module.TITLE.format(**sizes)

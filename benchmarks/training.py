@@ -15,6 +15,7 @@ from .pairing import Row, Side, fix_threads, in_turns, sides, table
 
 LR = 1e-6                                       # so low that no gradient vanishes, though the batch is the same in every step
 CHECKED = 3                                     # the losses of so many steps are compared
+Sizes = dict[str, int | str]
 Product = tuple[int, ...]                       # (*batch, rows, middle, columns) of a product (rows, middle) × (middle, columns)
 
 
@@ -38,15 +39,15 @@ def torch() -> Library:
     return Library(torch.nn, functional, torch.optim, torch.from_numpy)
 
 
-def with_minigrad(workload: str, sizes: dict[str, int]) -> Iterator[Any]:
+def with_minigrad(workload: str, sizes: Sizes) -> Iterator[Any]:
     return steps(minigrad(), workload, sizes)
 
 
-def with_torch(workload: str, sizes: dict[str, int]) -> Iterator[Any]:
+def with_torch(workload: str, sizes: Sizes) -> Iterator[Any]:
     return steps(torch(), workload, sizes)
 
 
-def steps(lib: Library, workload: str, sizes: dict[str, int]) -> Iterator[Any]:
+def steps(lib: Library, workload: str, sizes: Sizes) -> Iterator[Any]:
     """The losses of the first steps, then some steps for each `next`."""
     import numpy as np
     module, rng = import_module(f"{__package__}.{workload}"), np.random.default_rng(0)
@@ -75,7 +76,7 @@ def draw(model: Any, rng: Any) -> None:
         np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
 
 
-def products_alone(workload: str, sizes: dict[str, int]) -> Iterator[None]:
+def products_alone(workload: str, sizes: Sizes) -> Iterator[None]:
     module = import_module(f"{__package__}.{workload}")
     return multiplying(module.products(**sizes), module.STEPS)
 
@@ -120,7 +121,7 @@ def attention(batch: int, heads: int, T: int, d: int, is_causal: bool = False) -
     return [(batch, heads, T, d, S)] * 2 + [(batch, heads, T, S, d)] * 4
 
 
-def measured(workload: str, sizes: dict[str, int], rounds: int, **goals: float) -> Row:
+def measured(workload: str, sizes: Sizes, rounds: int, **goals: float) -> Row:
     """Both libraries and the products alone, in turns."""
     module = import_module(f"{__package__}.{workload}")
     with sides(with_minigrad, with_torch, products_alone, given=(workload, sizes), tolerance=1e-3) as works:

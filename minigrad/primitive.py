@@ -353,7 +353,7 @@ def explained(error: Exception, op: _Op, inputs: tuple, arrays: list, options: t
 def _hint(name: str, shapes: list[tuple]) -> str | None:
     """What is wrong with these shapes and what to type, where that can be told."""
     if name == "matmul" and (len(shapes) < 2 or () in shapes):
-        return "a single number is no matrix: multiply with *"
+        return "each operand needs an axis at least; with a single number multiply by *"
     if len(shapes) < 2:
         return None
     a, b = shapes[:2]

@@ -4,8 +4,6 @@ import os
 import pytest
 from hypothesis import settings
 
-from minigrad.backend import cores, products
-
 os.environ["HF_HUB_OFFLINE"] = "1"                           # tests use no network
 
 settings.register_profile("patient", deadline=None)          # how long an example takes says more of the machine than of the code
@@ -15,6 +13,7 @@ settings.load_profile("patient")
 @pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
 def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
+    from minigrad.backend import cores, products
     monkeypatch.setattr(cores, "CORES", request.param)
     monkeypatch.setattr(cores, "PIECE", 700)
     monkeypatch.setattr(cores, "SHARED", 1400)

@@ -41,8 +41,12 @@ def test_a_row_that_lies_as_a_column():
 @pytest.mark.skipif(blas._numpys_product is None, reason="NumPy has another BLAS")
 @pytest.mark.parametrize("add", [False, True])
 @pytest.mark.parametrize("third", ["in order", "apart", "a part"])
-@pytest.mark.parametrize("rows", [1, 2, blas.FEW, blas.FEW + 1])
-def test_few_rows_are_brought_to_openblas_from_the_other_side(rows, third, add, monkeypatch):
+@pytest.mark.parametrize("rows, inner, second, turned", [
+    (2, blas.WIDE + 1, "transposed", True), (blas.FEW, blas.WIDE + 1, "transposed", True),
+    (blas.FEW + 1, blas.WIDE + 1, "transposed", False), (2, blas.WIDE, "transposed", False),
+    (2, blas.WIDE + 1, "in order", False)])
+def test_of_few_rows_and_a_transposed_matrix_openblas_makes_the_transposed_product(rows, inner, second, turned, third, add,
+                                                                                   monkeypatch):
     sizes = []
 
     def product(*arguments):
@@ -52,12 +56,13 @@ def test_few_rows_are_brought_to_openblas_from_the_other_side(rows, third, add, 
     openblas = blas._numpys_product
     monkeypatch.setattr(blas, "_product", lambda threads: product)
     monkeypatch.setattr(blas, "_numpys_product", product)
-    a, b, out = lying(rows, 2 * blas.FEW + 1, "a part"), lying(2 * blas.FEW + 1, 130, "transposed"), lying(rows, 130, third)
+    monkeypatch.setattr(blas, "UNCOPIED", rows * inner * 130 - 1)
+    a, b, out = lying(rows, inner, "a part"), lying(inner, 130, second), lying(rows, 130, third)
     expected = a @ b + out * add
     blas.gemm(a, b, out, add)
     np.testing.assert_array_equal(out, expected)
-    if third != "apart":
-        assert sizes == {1: [], blas.FEW + 1: [(rows, 130)]}.get(rows, [(130, rows)])
+    if third != "apart":                        # then NumPy answers
+        assert sizes == [(130, rows) if turned else (rows, 130)]
 
 
 @pytest.mark.parametrize("add", [False, True])

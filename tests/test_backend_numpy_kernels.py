@@ -67,6 +67,14 @@ def test_what_is_not_wanted_is_none(op, wanted):
         assert np.array_equal(gx, complete) if want else gx is None
 
 
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+def test_large_arrays_that_lie_in_any_order(orders):
+    a, b = (np.asarray(rng.standard_normal((600, 700), np.float32), order=order) for order in orders)
+    for y, expected in ((ops.add(a, b), a + b), (ops.multiply(a, 2), a * 2)):
+        np.testing.assert_array_equal(y, expected)
+        assert y.strides == a.strides
+
+
 @pytest.mark.parametrize("lead", [(), (1,), (1, 2)])
 @pytest.mark.parametrize("other", [2.5, 3, (1,), (700,), (600, 1), (600, 700)])
 @pytest.mark.parametrize("op", [np.add, np.subtract, np.multiply, np.divide])

@@ -9,18 +9,11 @@ from minigrad.backend import cores, mkl, products
 rng = np.random.default_rng(1)
 
 
-@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
-def test_large_arrays_that_lie_in_any_order(orders):
-    a, b = (np.asarray(rng.standard_normal((600, 700), np.float32), order=order) for order in orders)
-    for y, expected in ((ops.add(a, b), a + b), (ops.multiply(a, 2), a * 2)):
-        np.testing.assert_array_equal(y, expected)
-        assert y.strides == a.strides
-
-
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("rows, inputs, outputs", [(64, 5, 1), (64, 1, 8), (64, 1, 1), (1, 5, 3), (1, 1, 1), (5000, 300, 1)])
+@pytest.mark.parametrize("rows, inputs, outputs", [
+    (64, 5, 1), (64, 1, 8), (64, 1, 1), (1, 5, 3), (1, 1, 1), (5000, 300, 1), (2, 3, 0)])
 @pytest.mark.parametrize("turned", [False, True])
-def test_linear_of_one_row_or_column(rows, inputs, outputs, bias, turned):
+def test_linear_of_one_row_or_column_or_none(rows, inputs, outputs, bias, turned):
     """Matrices that lie in order and transposed at once."""
     x, weight, g = (rng.standard_normal(shape, np.float32) for shape in ((rows, inputs), (outputs, inputs), (rows, outputs)))
     x, b = np.asfortranarray(x) if turned else x, rng.standard_normal(outputs, np.float32) if bias else None
@@ -28,7 +21,7 @@ def test_linear_of_one_row_or_column(rows, inputs, outputs, bias, turned):
     gradients = products.linear_backward(np, g, saved, (True, True, bias))
     for a, e in zip((y, *gradients), (x @ weight.T + (b if bias else 0), g @ weight, g.T @ x, g.sum(0) if bias else None)):
         if e is not None:
-            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4 * np.abs(e).max())
+            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4 * np.abs(e).max(initial=0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -75,6 +75,21 @@ def test_a_side_works_in_its_own_process():
     assert not a.process.is_alive()
 
 
+def failing():
+    yield
+    raise ValueError("no such size")
+
+
+def test_a_side_that_fails_is_told_as_such():
+    with pytest.raises(SystemExit, match="its own error is printed above"):
+        pairing.Side(failing)
+
+
+def test_a_layer_there_is_not_is_refused():
+    with pytest.raises(SystemExit, match="no layer 'Linear'; it has LSTM, GRU, RNN"):
+        lstm.run(layer="Linear")
+
+
 def test_sides_that_differ_are_not_compared():
     pairing.agree([1.0, 2.0], [1.0, 2.00001])
     pairing.agree([1.0, 2.0], None)
@@ -104,10 +119,12 @@ SMALL = {mlp: dict(batch=4, inputs=5, width=6, classes=3), cnn: dict(batch=2, pi
          sizes: dict(batch=2, tokens=5, width=8, heads=2, classes=3)}
 
 
-@pytest.mark.parametrize("workload", SMALL, ids=lambda module: module.__name__.partition(".")[2])
-def test_a_training_step(workload):
+@pytest.mark.parametrize("workload, changed", [
+    *(pytest.param(module, {}, id=module.__name__.partition(".")[2]) for module in SMALL),
+    *(pytest.param(lstm, {"layer": layer}, id=layer) for layer in ("GRU", "RNN"))])
+def test_a_training_step(workload, changed):
     pytest.importorskip("torch")
-    name, small = workload.__name__.partition(".")[2], SMALL[workload]
+    name, small = workload.__name__.partition(".")[2], SMALL[workload] | changed
     ours, theirs, products = (side(name, small) for side in
                               (training.with_minigrad, training.with_torch, training.products_alone))
     next(ours), next(theirs), next(products)    # set up

@@ -80,6 +80,11 @@ def test_right_once_but_not_twice():
         gradcheck(f, X, order=2)
 
 
+def test_arguments_that_are_not_in_a_list_are_told_where_they_belong():
+    with pytest.raises(TypeError, match=r"order .* of ndarray: .* gradcheck\(f, \[a, b\]\)"):
+        gradcheck(lambda a, b: a * b, X, X)
+
+
 def test_a_kernel_that_is_wrong_and_a_meaning_that_is_wrong(monkeypatch):
     @definition
     def meaning(x, /):

@@ -116,6 +116,16 @@ def test_an_expression_of_ones_own_keeps_its_names():
     assert W.grad is not None
 
 
+def test_a_list_among_the_operands_is_a_constant():
+    w = mg.Tensor(normal(3, 4), requires_grad=True)
+    with mg.insight.recording(kernels=False):
+        loss = ([[1.0, 2.0, 3.0]] @ w).sum() + mg.where([[True, False, True, True]], w, [0.5]).sum()
+    program = {"__name__": "program"}
+    exec(mg.to_numpy_source(loss), program)
+    loss.backward()
+    np.testing.assert_array_equal(program["gradients"]["w"], w.grad.data)
+
+
 def test_leaves_without_a_name_or_with_the_same_are_told_apart():
     parts = [mg.Tensor(normal(3), requires_grad=True) for _ in range(3)]
     with mg.insight.recording(kernels=False):

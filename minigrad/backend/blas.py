@@ -14,7 +14,8 @@ from . import mkl
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
 F4 = np.dtype(np.float32)
-FEW = 48                                        # rows to which OpenBLAS brings a transposed matrix slower than them to it: bᵀ aᵀ
+FEW, WIDE = 48, 96                              # of so few rows and so wide a transposed b OpenBLAS makes (bᵀ aᵀ)ᵀ sooner,
+UNCOPIED = 10**6                                # ... for it copies b first, but for so few multiplications
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
@@ -61,7 +62,8 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
             out += np.matmul(a, b)
         else:
             np.matmul(a, b, out=out)
-    elif product is _numpys_product and len(a) <= FEW and min(b.shape) > 2 * FEW and other[0] == TRANSPOSED:
+    elif (product is _numpys_product and other[0] == TRANSPOSED and len(a) <= FEW and min(b.shape) > WIDE
+          and len(a) * b.size > UNCOPIED):
         turned = np.empty(out.shape[::-1], F4)
         gemm(b.T, np.ascontiguousarray(a.T), turned)
         if add:
@@ -87,7 +89,6 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     return None
 
 
-UNCOPIED = 10**6                                # multiplications for which OpenBLAS does not copy the matrices first
 STACK = 1 << 20                                 # so many that MKL's product with a stack is worth its call, on any threads
 
 

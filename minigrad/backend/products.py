@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, cores, images, mkl
-from .blas import gemm
+from .blas import UNCOPIED, gemm
 from .cores import evenly, share
 from .kernels import with_vectors
 
@@ -102,7 +102,7 @@ def linear_forward(xp, x, weight, bias):
     if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
         # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
         # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
-        (np.matmul if len(x_rows) == 1 else gemm)(x_rows, weight.T, out=into)
+        (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > UNCOPIED else np.matmul)(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias
     else:
@@ -114,7 +114,8 @@ def linear_backward(xp, g, saved, wanted):
     x, weight = saved
     gx, gw = (np.empty_like(a, g.dtype, order="A" if a.ndim == 2 else "C") if want else None
               for a, want in zip((x, weight), wanted))
-    g, x, ones = matrix(g), matrix(x), np.ones((1, g.size // (g.shape[-1] or 1)), g.dtype)
+    g, x = matrix(g), matrix(x)
+    ones = np.ones((1, len(g)), g.dtype)
     gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
     do(product(g, weight, matrix(gx)) if wanted[0] else [], product(g.T, x, gw) if wanted[1] else [],
        product(ones, g, gb) if wanted[2] else [])

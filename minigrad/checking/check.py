@@ -43,7 +43,7 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
 
     Raises:
         GradientError: names the input, the entry, both values, the cause where the pattern shows it and the op it comes from.
-        TypeError: f returned no Tensor, or a derivative not of the inputs' form.
+        TypeError: f returned no Tensor, or a derivative not of the inputs' form; the order is no whole number.
         ValueError: there is nothing to nudge, or the options contradict each other.
 
     Warns:
@@ -58,6 +58,9 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
         kinds = ", ".join(type(x).__name__ + (f" of {x.dtype}" if hasattr(x, "dtype") else "") for x in given) or "none"
         raise ValueError(f"{name}: there is nothing to nudge among the inputs, {kinds}: give at least one floating array, "
                          "for example np.ones(3)")
+    if not isinstance(order, int):
+        raise TypeError(f"{name}: order is a whole number, but this is of {type(order).__name__}: if it is an argument of the "
+                        "function, put all of them into a list, gradcheck(f, [a, b])")
     if order < 1 or gradient and vjp:
         raise ValueError(f"{name}: " + ("give gradient= or vjp=, not both" if gradient and vjp else
                                         f"order={order}: the gradient itself is order 1, its own gradient order 2"))

@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from ..backend import numpy_kernels
 from ..nn import Module
-from ..tensor import Node, Tensor, carry_back, record
+from ..tensor import Node, Tensor, as_array, carry_back, record
 from .program import embedded, kept, laid_out, tidy
 from .recording import NOTES
 from .rules import rule
@@ -104,10 +104,10 @@ def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
 
 
 def _given(trace: Trace, x: Any, name: str | None, made: dict[Node, Tensor]) -> Any:
-    """An input of a step: what was made before, or a constant."""
+    """An input of a step: what was made before, or a constant; a list is an array to an op."""
     if isinstance(x, Tensor):
         return made[x.node] if x.node in made else Tensor(trace.constant(x.data, name or "constant"))
-    return _wrapped(trace, x, name or "constant")
+    return _wrapped(trace, as_array(x) if isinstance(x, (list, tuple)) else x, name or "constant")
 
 
 def _wrapped(trace: Trace, value: Any, name: str) -> Any:
