@@ -112,3 +112,20 @@ def test_the_dtype_stays(dtype):
     x, weight = R(2, 4, 5, 5).astype(dtype), R(4, 1, 3, 3).astype(dtype)
     y, saved = kernels.conv_forward(np, x, weight, None, TIGHT, 4)
     assert {a.dtype for a in (y, *kernels.conv_backward(np, y, saved, (True,) * 3, TIGHT, 4))} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("samples, side, groups, dtype, by_mkl", [
+    (1, 6, 1, "f4", True), (2, 6, 1, "f4", False), (1, 40, 1, "f4", False), (1, 6, 2, "f4", False), (1, 6, 1, "f8", False)])
+def test_of_one_small_image_mkl_shares_out_the_products(samples, side, groups, dtype, by_mkl, monkeypatch):
+    monkeypatch.setattr(cores, "CORES", 3)
+    monkeypatch.setattr(kernels.mkl, "tbb", lambda: "there")
+    x, weight = R(samples, 4, side, side).astype(dtype), R(6, 4 // groups, 1, 1).astype(dtype)
+    used, gemm = set(), kernels.gemm
+
+    def noted(*matrices, add, threads):
+        used.add(threads)
+        gemm(*matrices, add=add)
+    monkeypatch.setattr(kernels, "gemm", noted)
+    found, _ = kernels.conv_forward(np, x, weight, None, POINT, groups)
+    assert used == {3 if by_mkl else 1}
+    np.testing.assert_allclose(found, slow.conv(x, weight, None, POINT, groups), rtol=1e-4, atol=1e-5)

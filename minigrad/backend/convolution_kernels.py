@@ -5,12 +5,14 @@ from itertools import product
 
 import numpy as np
 
-from . import Kernel, cores, depthwise, images
+from . import Kernel, cores, depthwise, images, mkl
 from .blas import gemm
 from .cores import cuts, share
 from .geometry import Geometry, phases
 from .vision_kernels import relu_backward
 from .walks import Walk
+
+SMALL = 1 << 10                                 # places of an image whose products are short
 
 
 def with_columns(x: np.ndarray) -> np.ndarray:
@@ -58,7 +60,7 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
         total = sums.reshape(groups, len(weight) // groups, -1)
         for i, (filters_, columns) in enumerate(zip(filters, walk.meet(x, samples, rows))):
             for filter_, column, out in zip(filters_, columns, total):
-                gemm(filter_, column, out, add=scale is None or i > 0)
+                gemm(filter_, column, out, add=scale is None or i > 0, threads=threads)
         if scale is not None:
             sums *= scale
             sums += rest
@@ -66,7 +68,10 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
             np.maximum(sums, 0, out=into)
         elif sums is not into:
             into[...] = sums
-    share(work, walk.pieces())
+    # Of one small image MKL shares out each product itself, whose threads wake sooner than ours.
+    by_mkl = len(x) == groups == 1 and at.H * at.W < SMALL and y.dtype == np.float32 and mkl.tbb() is not None
+    pieces, threads = ([(slice(0, 1), slice(0, at.H))], cores.CORES) if by_mkl else (walk.pieces(), 1)
+    share(work, pieces)
     return y
 
 
