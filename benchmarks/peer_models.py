@@ -17,20 +17,20 @@ def linear(w: Weights, name: str, x: Any) -> Any:
     return y + w[f"{name}.bias"] if f"{name}.bias" in w else y
 
 
-def mlp(F: Any, w: Weights, x: Any, labels: Any, **_: int) -> Any:
+def mlp(F: Any, w: Weights, x: Any, labels: Any, **_: Any) -> Any:
     for layer in "0", "2":
         x = F.relu(linear(w, layer, x))
     return F.cross_entropy(linear(w, "4", x), labels)
 
 
-def cnn(F: Any, w: Weights, x: Any, labels: Any, **_: int) -> Any:
+def cnn(F: Any, w: Weights, x: Any, labels: Any, **_: Any) -> Any:
     for layer in "0", "3":
         x = F.max_pool(F.relu(F.conv(x, w[f"{layer}.weight"], w[f"{layer}.bias"])))
     x = F.relu(linear(w, "7", x.reshape(x.shape[0], -1)))
     return F.cross_entropy(linear(w, "9", x), labels)
 
 
-def gpt(F: Any, w: Weights, ids: Any, labels: Any, places: Any, heads: int, layers: int, **_: int) -> Any:
+def gpt(F: Any, w: Weights, ids: Any, labels: Any, places: Any, heads: int, layers: int, **_: Any) -> Any:
     def norm(name: str, x: Any) -> Any:
         return F.layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
     x = w["words.weight"][ids] + w["places.weight"][places]         # (batch, tokens, width)
@@ -44,7 +44,7 @@ def gpt(F: Any, w: Weights, ids: Any, labels: Any, places: Any, heads: int, laye
     return F.cross_entropy(logits.reshape(batch * tokens, -1), labels)
 
 
-def lstm(F: Any, w: Weights, x: Any, labels: Any, **_: int) -> Any:
+def lstm(F: Any, w: Weights, x: Any, labels: Any, **_: Any) -> Any:
     np = F.np
 
     def cell(state: tuple, gates: Any) -> tuple:

@@ -83,6 +83,7 @@ def test_right_once_but_not_twice():
 def test_arguments_that_are_not_in_a_list_are_told_where_they_belong():
     with pytest.raises(TypeError, match=r"order .* of ndarray: .* gradcheck\(f, \[a, b\]\)"):
         gradcheck(lambda a, b: a * b, X, X)
+    assert gradcheck(mg.sin, X, order=np.int64(2))
 
 
 def test_a_kernel_that_is_wrong_and_a_meaning_that_is_wrong(monkeypatch):

@@ -102,6 +102,7 @@ def linear_forward(xp, x, weight, bias):
     if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
         # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
         # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
+        # Several rows and a large weight `gemm` multiplies sooner; at what is small, NumPy is quicker to begin.
         (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > UNCOPIED else np.matmul)(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias

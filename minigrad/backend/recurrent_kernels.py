@@ -147,7 +147,7 @@ def _lstm_slopes(xp, acts, before, c, h, out):
     less(h, o, h_by_o)
     xp.tanh(c, out=part)
     part *= h
-    xp.subtract(o, part, out=h_by_c)             # o (1 - tanh² c)
+    xp.subtract(o, part, out=h_by_c)            # o (1 - tanh² c)
 
 
 def gru_forward(xp, gates, weight, bias, h, mask):

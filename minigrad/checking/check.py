@@ -58,7 +58,7 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
         kinds = ", ".join(type(x).__name__ + (f" of {x.dtype}" if hasattr(x, "dtype") else "") for x in given) or "none"
         raise ValueError(f"{name}: there is nothing to nudge among the inputs, {kinds}: give at least one floating array, "
                          "for example np.ones(3)")
-    if not isinstance(order, int):
+    if not isinstance(order, (int, np.integer)):
         raise TypeError(f"{name}: order is a whole number, but this is of {type(order).__name__}: if it is an argument of the "
                         "function, put all of them into a list, gradcheck(f, [a, b])")
     if order < 1 or gradient and vjp:
