@@ -79,3 +79,13 @@ def test_padding_that_is_not_a_number_reaches_no_gradient(kind):
     y, _ = layer(x, lengths=np.array([4, 2]))
     y.sum().backward()
     assert all(np.isfinite(tensor.grad.data).all() for tensor in (x, *layer.parameters())) and not x.grad.data[2:, 1].any()
+
+
+@pytest.mark.parametrize(("layer", "name"), [
+    (nn.LSTM(3, 5, 2, bidirectional=True), "weight_hh_l1_reverse"), (nn.GRU(3, 5), "bias_ih_l0"),
+    (nn.RNN(3, 5), "weight_ih_l0"), (nn.GRUCell(3, 5), "weight_hh")])
+def test_a_weight_that_was_replaced_by_one_that_does_not_fit_is_named(layer, name):
+    expected = getattr(layer, name).shape
+    setattr(layer, name, nn.Parameter(np.zeros((21, *expected[1:]), np.float32)))
+    with pytest.raises(ValueError, match=rf"{name} has shape \(21.*must have shape \({expected[0]}"):
+        layer(x[0] if isinstance(layer, nn.GRUCell) else x)

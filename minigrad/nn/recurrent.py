@@ -62,6 +62,27 @@ def _gates(x, weight, bias_ih, bias_hh):
     return F.linear(x, weight, None if bias_ih is None else bias_ih + bias_hh)
 
 
+def _shapes(gates: int, inputs: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight and bias of one layer in one direction."""
+    return {"weight_ih": (gates * hidden_size, inputs), "weight_hh": (gates * hidden_size, hidden_size),
+            "bias_ih": (gates * hidden_size,), "bias_hh": (gates * hidden_size,)}
+
+
+def _weights(module: Module, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
+    """A layer's weights and biases, which may have been replaced since the layer was made.
+
+    Raises:
+        ValueError: one of them has another shape than the layer's sizes ask for.
+    """
+    shapes = _shapes(gates, inputs, module.hidden_size)
+    found = [getattr(module, name + suffix) for name in shapes]
+    for (name, shape), given in zip(shapes.items(), found):
+        if given is not None and given.shape != shape:
+            raise ValueError(f"{type(module).__name__}: {name}{suffix} has shape {given.shape}, but with {inputs} input "
+                             f"features and hidden_size={module.hidden_size} it must have shape {shape}")
+    return found
+
+
 class _Recurrent(Module):
     """What the three share: weights for each layer and direction, and the walk through them.
 
@@ -80,11 +101,8 @@ class _Recurrent(Module):
         self.dropout, self.bidirectional, self.rng = dropout, bidirectional, init.generator(rng)
         bound = 1 / math.sqrt(hidden_size)
         for layer in range(num_layers):
-            inputs = hidden_size * self.directions if layer else input_size
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (self.gates * hidden_size, inputs), "weight_hh": (self.gates * hidden_size, hidden_size),
-                          "bias_ih": (self.gates * hidden_size,), "bias_hh": (self.gates * hidden_size,)}
-                for name, shape in shapes.items():
+                for name, shape in _shapes(self.gates, self._inputs(layer), hidden_size).items():
                     drawn = Parameter(init.uniform_(init.empty(*shape), -bound, bound, rng=self.rng)) \
                         if bias or name.startswith("weight") else None
                     setattr(self, f"{name}{suffix}", drawn)
@@ -93,6 +111,10 @@ class _Recurrent(Module):
     def directions(self) -> int:
         """2 for a layer that reads both ways, else 1."""
         return 2 if self.bidirectional else 1
+
+    def _inputs(self, layer: int) -> int:
+        """How many features a layer reads: the input's, or those of the layer before it."""
+        return self.hidden_size * self.directions if layer else self.input_size
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][:self.directions]
@@ -130,11 +152,10 @@ class _Recurrent(Module):
                 x = F.dropout(x, self.dropout, rng=self.rng)
             outs = []
             for suffix in self._suffixes(layer):
-                weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self, name + suffix) for name in
-                                                          ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
                 back = suffix.endswith("reverse")
                 real = mask[::-1] if back and mask is not None else mask
-                h, *final = self.run(x[::-1] if back else x, weight_ih, weight_hh, bias_ih, bias_hh, first[len(last)], real)
+                weights = _weights(self, self.gates, self._inputs(layer), suffix)
+                h, *final = self.run(x[::-1] if back else x, *weights, first[len(last)], real)
                 last.append(tuple(final))
                 h = h if real is None else h * real[..., None]
                 outs.append(h[::-1] if back else h)
@@ -222,7 +243,7 @@ class _Cell(Module):
     def _take(self, layer: _Recurrent, input_size: int, hidden_size: int) -> None:
         """Make the weights of a layer the cell's own."""
         self.input_size, self.hidden_size = input_size, hidden_size
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        for name in _shapes(self.layer.gates, input_size, hidden_size):
             setattr(self, name, getattr(layer, f"{name}_l0"))
         self._run = layer.run
 
@@ -241,7 +262,7 @@ class _Cell(Module):
 
         def row(part):
             return ops.reshape(part, (-1, part.shape[-1]))
-        _, *last = self._run(ops.expand_dims(row(x), 0), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh,
+        _, *last = self._run(ops.expand_dims(row(x), 0), *_weights(self, self.layer.gates, self.input_size),
                              tuple(map(row, first)), None)
         last = [ops.reshape(part, shape) for part in last]
         return tuple(last) if pair else last[0]
