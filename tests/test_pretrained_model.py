@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from pickle_files import program, tensor, zipped
-from safetensors.numpy import load_file, save_file
 
 from minigrad.nn import Group, Parameter, init
 from minigrad.optim import SGD
 from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel, PretrainedModel
 from minigrad.pretrained.layout import Layout
 from minigrad.pretrained.model import Config
+
+reference = pytest.importorskip("safetensors.numpy")
+load_file, save_file = reference.load_file, reference.save_file
 
 IDS = np.random.default_rng(0).integers(1, 30, (2, 5))
 NAMES = {0: "no", 1: "yes", 2: "maybe"}

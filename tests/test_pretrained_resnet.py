@@ -1,7 +1,6 @@
 """ResNet by itself: its names and sizes, what it takes and refuses; tests/parity holds its numbers against transformers."""
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 import minigrad as mg
 from minigrad import functional as F
@@ -9,6 +8,9 @@ from minigrad import nn, optim
 from minigrad.pretrained import AutoModel, AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification
 from minigrad.pretrained.convnet import conv_norm
 from minigrad.pretrained.resnet import ResNetModel
+
+reference = pytest.importorskip("safetensors.numpy")
+load_file, save_file = reference.load_file, reference.save_file
 
 SIZES = {"embedding_size": 4, "hidden_sizes": [8, 12, 16, 20], "depths": [2, 1, 1, 1]}
 PICTURES = np.random.default_rng(0).standard_normal((2, 3, 40, 36)).astype(np.float32)

@@ -7,12 +7,14 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigrad.pretrained.safetensors import contiguous, read, write
+
+safetensors = pytest.importorskip("safetensors")
+pytest.importorskip("safetensors.numpy")
 
 ARRAYS = {
     "f32": np.arange(6, dtype=np.float32).reshape(2, 3),

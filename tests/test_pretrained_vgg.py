@@ -1,9 +1,11 @@
 """VGG by itself: its names and sizes, files, and what it refuses; tests/parity holds its numbers against torch."""
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from minigrad.pretrained import AutoModel, AutoModelForImageClassification, VGGConfig, VGGForImageClassification
+
+reference = pytest.importorskip("safetensors.numpy")
+save_file = reference.save_file
 
 SIZES = {"hidden_sizes": [4, 6], "depths": [1, 2], "pooled_size": 3, "intermediate_size": 10, "num_labels": 3}
 PICTURES = np.random.default_rng(0).standard_normal((2, 3, 9, 14)).astype(np.float32)
