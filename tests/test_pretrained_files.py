@@ -2,6 +2,9 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,12 @@ def model(tmp_path):
 
 def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def tree(directory):
+    """Every path below a directory, links not followed: where a link points, what a file holds."""
+    return {str(path.relative_to(directory)): path.readlink() if path.is_symlink() else path.is_file() and path.read_bytes()
+            for path in directory.rglob("*")}
 
 
 def refusal(error, function, *args):
@@ -236,6 +245,100 @@ def killed_after(steps, monkeypatch, work, *args):
             return True
 
 
+SAVE_FOR_EVER = """
+import itertools, sys
+import numpy as np
+from minigrad.pretrained.files import save
+for i in itertools.count():
+    size = 40 + i % 5 * 40
+    save(sys.argv[1], {"model_type": "bert", "hidden_size": i}, {f"w{j}": np.full(10, i) for j in range(5)}, size)
+    print(i, flush=True)
+"""
+
+
+def test_a_process_killed_in_the_middle_of_saving(tmp_path):
+    """Whatever moment the kill meets: config.json and every weight are of the same save, the last one finished or a later one."""
+    model = tmp_path / "model"
+    for moment in np.random.default_rng(0).uniform(0, 0.1, 6):
+        with subprocess.Popen([sys.executable, "-c", SAVE_FOR_EVER, model], stdout=subprocess.PIPE, text=True) as process:
+            process.stdout.readline()
+            time.sleep(moment)
+            process.kill()
+            finished = max(map(int, ["0", *process.stdout.read().split()]))
+        i = read_config(model)["hidden_size"]
+        assert i >= finished and same(read_weights(model), {f"w{j}": np.full(10, i) for j in range(5)})
+
+
+def test_reading_changes_nothing_and_follows_no_link_to_a_directory(tmp_path):
+    """`.written` and `.writing` in a downloaded directory: links to another one, or directories with a model of their own."""
+    save(tmp_path / "victim", CONFIG | {"hidden_size": 8}, NEW)
+    for name in (".written", ".writing"):
+        save(tmp_path / f"link{name}", CONFIG, ARRAYS)
+        (tmp_path / f"link{name}" / name).symlink_to(tmp_path / "victim")
+        (tmp_path / f"real{name}").mkdir()
+        save(tmp_path / f"real{name}" / name, CONFIG, ARRAYS)
+        save(tmp_path / f"part{name}", CONFIG, ARRAYS)
+        (tmp_path / f"part{name}" / name).mkdir()
+        (tmp_path / f"part{name}" / name / "config.json").write_text("{}")
+    before = tree(tmp_path)
+    for name in (".written", ".writing"):
+        for kind in ("link", "part"):
+            assert read_config(tmp_path / f"{kind}{name}") == CONFIG and same(read_weights(tmp_path / f"{kind}{name}"), ARRAYS)
+    assert same(read_weights(tmp_path / "real.written"), ARRAYS)
+    assert "has no weights" in refusal(FileNotFoundError, read_weights, tmp_path / "real.writing")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", ".written", ".writing", "model-00001-of-00002.safetensors",
+                                  ".config.json.part", "model.safetensors.index.json"])
+@pytest.mark.parametrize("limit", [1000, 20])
+def test_saving_replaces_links_and_never_writes_through_them(tmp_path, name, limit):
+    save(tmp_path / "victim", CONFIG | {"hidden_size": 8}, NEW)
+    before = tree(tmp_path / "victim")
+    save(tmp_path / "model", CONFIG, ARRAYS)
+    (tmp_path / "model" / name).unlink(missing_ok=True)
+    target = tmp_path / "victim" / ("config.json" if name.endswith(".json") else "model.safetensors")
+    (tmp_path / "model" / name).symlink_to(tmp_path / "victim" if name.startswith(".w") else target)
+    save(tmp_path / "model", CONFIG, ARRAYS, limit)
+    assert tree(tmp_path / "victim") == before and same(read_weights(tmp_path / "model"), ARRAYS)
+    assert not [path for path in (tmp_path / "model").iterdir() if path.is_symlink() and path.name != ".config.json.part"]
+
+
+def test_files_that_are_links_are_read_as_in_the_cache_of_the_hub(tmp_path):
+    save(tmp_path / "made", CONFIG, ARRAYS, 20)
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for i, path in enumerate(sorted((tmp_path / "made").iterdir())):
+        path.rename(blobs / str(i))
+        (snapshot / path.name).symlink_to(Path("../../blobs") / str(i))
+    before = tree(tmp_path)
+    assert read_config(snapshot) == CONFIG and same(read_weights(snapshot), ARRAYS) and tree(tmp_path) == before
+
+
+def test_what_an_interrupted_save_cannot_have_left_is_not_put_in_place(tmp_path, model):
+    for name in ("run.sh", "tokenizer.json", "model.safetensors"):
+        written = tmp_path / name / ".written"
+        save(written.parent, CONFIG, ARRAYS)
+        written.mkdir()
+        if name == "model.safetensors":
+            (written / name).symlink_to(model / name)
+        else:
+            (written / name).touch()
+        before = tree(tmp_path)
+        told = refusal(ValueError, save, written.parent, CONFIG, NEW)
+        assert f"holds '{name}', which no interrupted save leaves: remove" in told
+        assert tree(tmp_path) == before
+
+
+def test_replacing_does_not_write_through_a_link(tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / ".new.txt.part").symlink_to(tmp_path / "victim")
+    with files.replacing(tmp_path / "new.txt") as (part,):
+        part.write_text("theirs")
+    assert (tmp_path / "victim").read_text() == "mine" and (tmp_path / "new.txt").read_text() == "theirs"
+
+
 LAYOUTS = [(1000, 1000), (1000, 20), (20, 1000), (20, 20), (20, 30), (30, 20)]
 NEW = {"a.weight": np.ones((2, 3), np.float32), "c.weight": np.ones(4, np.float32), "c.bias": np.ones(2, np.float32)}
 
@@ -248,8 +351,9 @@ def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, mon
         model = tmp_path / str(len(outcomes))
         save(model, CONFIG, ARRAYS, old)
         killed = killed_after(len(outcomes), monkeypatch, save, model, CONFIG | {"hidden_size": 8}, NEW, new)
-        killed_after(1, monkeypatch, read_config, model)           # and so is the reader that was about to tidy up
+        left = tree(model)
         config, weights = read_config(model), read_weights(model)
+        assert tree(model) == left                                 # reading does not tidy up
         is_old = config == CONFIG and same(weights, ARRAYS)
         assert is_old or config["hidden_size"] == 8 and same(weights, NEW)
         outcomes.append("old" if is_old else "new" if killed else "done")

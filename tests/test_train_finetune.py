@@ -49,6 +49,19 @@ def test_pictures_are_drawn_if_matplotlib_is_there(base, tmp_path, capsys, monke
     assert not list((tmp_path / "without").glob("*.png")) and (tmp_path / "without" / "model.safetensors").exists()
 
 
+def test_nothing_is_written_through_links_in_the_output_directory(base, tmp_path):
+    finetune(base, tiny_bert.examples(), output=tmp_path / "out", **QUICK)
+    names = [path.name for path in (tmp_path / "out").iterdir()]
+    (tmp_path / "mine").write_text("mine")
+    for name in names:
+        if name != "config.json":
+            (tmp_path / "out" / name).unlink()
+            (tmp_path / "out" / name).symlink_to(tmp_path / "mine")
+    finetune(base, tiny_bert.examples(), output=tmp_path / "out", overwrite=True, **QUICK)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not [name for name in names if (tmp_path / "out" / name).is_symlink()]
+
+
 @pytest.mark.parametrize("kind", ["roberta", "gpt2"])
 def test_other_families(tmp_path, kind):
     """RoBERTa has two positions that no token stands at; GPT-2 has no token to pad with."""

@@ -1,4 +1,9 @@
-"""A Hugging Face model directory on disk: config.json as a dict, weights as bare arrays.  Nothing in it is ever executed."""
+"""A Hugging Face model directory on disk: config.json as a dict, weights as bare arrays.  Nothing in it is ever executed.
+
+Reading changes nothing.  A file may be a symbolic link, as those in the Hub's cache are, and is read where it points; links to
+directories inside a model directory are not followed.  Only `save` moves or removes files, only in the directory it was told,
+and it replaces a link instead of writing through it.
+"""
 import json
 import os
 import re
@@ -12,10 +17,11 @@ import numpy as np
 
 from . import hub, pickles, safetensors
 
-WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SMALL = ("*.json", "*.txt", "*.model")                          # what of a model on the Hub is not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+WRITING, WRITTEN = ".writing", ".written"       # where `save` writes, and what it calls that once all of it is on the disk
 
 
 def read_config(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict:
@@ -29,7 +35,7 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
             raise FileNotFoundError(f"{source} has no config.json beside it: put it there, or pass config=, such as "
                                     'config=AutoConfig.from_pretrained(...) or config=ResNetConfig.torchvision("resnet50")')
     else:
-        path = model_directory(source, SMALL, revision, local_files_only) / "config.json"
+        path = _current(model_directory(source, SMALL, revision, local_files_only), CONFIG)
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise ValueError(f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one these weights '
@@ -48,13 +54,15 @@ def read_weights(source: str | os.PathLike, revision: str | None = None, local_f
     if Path(source).is_file():
         return _read(Path(source))
     directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
+    if head := _head(directory / WRITTEN):      # a save was interrupted when all was written, but not yet put in place
+        return _read_shards(directory / WRITTEN / head, directory) if head == INDEX else _read(directory / WRITTEN / head)
     if not (directory / WHOLE).is_file() and not (directory / INDEX).is_file():
         directory = model_directory(source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision, local_files_only)
     for whole, index in ((directory / WHOLE, directory / INDEX), (directory / PICKLE, directory / PICKLE_INDEX)):
         if whole.is_file():
             return _read(whole)
         if index.is_file():
-            return _read_shards(index)
+            return _read_shards(index, directory)
     weights = sorted(path for path in directory.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
     raise FileNotFoundError(f"{directory} has no weights: expected {WHOLE}, found {_listing(directory)}" + (
         f"; if it is {weights[0].name}, pass {str(weights[0])!r}" if weights else ""))
@@ -66,14 +74,14 @@ def _read(path):
     return (safetensors if path.suffix == ".safetensors" else pickles).read(path)
 
 
-def _read_shards(index):
+def _read_shards(index, directory):
     where = read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(shard, str) for shard in where.values()):
         raise ValueError(f'{index} has no usable "weight_map": expected one such as '
                          '{"weight": "model-00001-of-00002.safetensors"}; copy it again')
-    shards = [index.parent / Path(shard).name for shard in sorted(set(where.values()))]
+    shards = [_current(directory, Path(shard).name) for shard in sorted(set(where.values()))]
     if missing := [path.name for path in shards if not path.is_file()]:
-        raise FileNotFoundError(f"{index.parent} lacks {', '.join(missing)}: expected all {len(shards)} files that {index.name} "
+        raise FileNotFoundError(f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that {index.name} "
                                 "lists; copy what is missing there")
     arrays = {shard.name: _read(shard) for shard in shards}
     if missing := [name for name, shard in where.items() if name not in arrays[Path(shard).name]]:
@@ -103,7 +111,6 @@ def model_directory(source: str | os.PathLike, patterns: tuple[str, ...] = SMALL
     """
     path = Path(source)
     if path.is_dir():
-        _settle(path)
         return path
     if path.exists():
         raise NotADirectoryError(f"{path} is a file: expected the directory that holds config.json and {WHOLE}")
@@ -128,8 +135,8 @@ def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mappin
                         "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard}}
     directory = output_directory(directory)
     _settle(directory)
-    aside = directory / ".writing"
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = directory / WRITING
+    _remove(aside)
     try:
         aside.mkdir()
         for name, text in texts.items():
@@ -138,30 +145,60 @@ def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mappin
             safetensors.write(aside / name, shard)
         for path in aside.iterdir():
             _sync(path)
-        aside.rename(directory / ".written")                    # from here on, the new model is the one that counts
+        aside.rename(directory / WRITTEN)       # from here on, the new model is the one that counts
     except OSError as error:
         raise OSError(f"{directory} could not be written and is as it was: {error}") from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
     _settle(directory)
 
 
+def _head(written):
+    """The name of the file of weights, or of their index, that a save finished in `.written`; None if there is no such save.
+
+    It is the last file to leave `.written`, so as long as it is there, what is there counts.  A link is never followed.
+    """
+    if written.is_symlink() or not written.is_dir():
+        return None
+    return next((name for name in (INDEX, WHOLE) if (written / name).is_file()), None)
+
+
+def _current(directory, name):
+    """The path of a file: in `.written`, if a save finished it there and was then interrupted, or else in the directory."""
+    inside = directory / WRITTEN / name
+    return inside if _head(directory / WRITTEN) and inside.is_file() else directory / name
+
+
 def _settle(directory):
-    """Put in place what `save` has written, also if that was another program, which was stopped in the middle of it."""
-    written = directory / ".written"
+    """Put in place what a save has finished in `.written`, this one or an earlier one that was interrupted."""
+    written = directory / WRITTEN
+    if written.is_symlink():
+        written.unlink()
     if not written.is_dir():
         return
-    head = next((name for name in (INDEX, WHOLE) if (written / name).is_file()), None)     # what a reader looks for: it goes last
-    if head is not None:
-        keep = set(read_json(written / INDEX)["weight_map"].values()) if head == INDEX else set()
-        for path in written.iterdir():
-            if path.name != head:
-                path.replace(directory / path.name)
-        for path in directory.iterdir():
-            if SHARDS.fullmatch(path.name) and path.name not in keep | {head}:
-                path.unlink()
-        (written / head).replace(directory / head)
+    if strange := [path.name for path in written.iterdir() if path.is_symlink() or not path.is_file()
+                   or path.name != CONFIG and not SHARDS.fullmatch(path.name)]:
+        raise ValueError(f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save in a new "
+                         "directory")
+    head = _head(written)
+    if head is None:                            # no save that was finished
+        return _remove(written)
+    keep = set(read_json(written / INDEX)["weight_map"].values()) if head == INDEX else set()
+    for path in written.iterdir():
+        if path.name != head:
+            path.replace(directory / path.name)
+    for path in directory.iterdir():
+        if SHARDS.fullmatch(path.name) and path.name not in keep | {head}:
+            path.unlink()
+    (written / head).replace(directory / head)
     written.rmdir()
+
+
+def _remove(path):
+    """Remove a directory of ours and what is in it, or a link in its place, but not what that points to."""
+    if path.is_symlink():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _split(arrays, limit):
@@ -194,6 +231,8 @@ def _sync(path):
 def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Names beside `paths` to write to: they take the place of `paths` if the block succeeds, and vanish if it fails."""
     parts = [path.with_name(f".{path.name}.part") for path in paths]
+    for part in parts:
+        part.unlink(missing_ok=True)            # left by a run that was killed; or a link, through which we must not write
     try:
         yield parts
         for part in parts:
@@ -212,7 +251,7 @@ def output_directory(directory: str | os.PathLike) -> Path:
         raise NotADirectoryError(f"{path} is a file: expected a directory to save in; pass a new name")
     held = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} if path.exists() else set()
     alone = {"tokenizer.json", "vocab.txt", "preprocessor_config.json"}
-    ours = "model_type" in read_json(path / "config.json") if "config.json" in held else held & alone
+    ours = "model_type" in read_json(path / CONFIG) if CONFIG in held else held & alone
     if held and not ours:
         raise ValueError(f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty directory")
     path.mkdir(parents=True, exist_ok=True)

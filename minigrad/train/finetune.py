@@ -14,6 +14,7 @@ from ..data import DataCollatorWithPadding, Example, TextDataset, label_ids, lab
 from ..insight import plot_confusion_matrix, plot_history
 from ..metrics import classification_report, format_confusion_matrix
 from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer
+from ..pretrained.files import replacing
 from .arguments import TrainingArguments
 from .classifier import MAX_LENGTH, check_vocabulary
 from .trainer import Record, Trainer, trained_parameters
@@ -118,10 +119,12 @@ def report_best(trainer: Trainer, names: Sequence[str]) -> None:
     out, matrix = Path(trainer.args.output_dir), np.array(trainer.best["eval_confusion_matrix"])
     true_and_predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
     report = f"{classification_report(*true_and_predicted, names)}\n\n{format_confusion_matrix(matrix, names)}"
-    (out / "evaluation.txt").write_text(report + "\n", encoding="utf-8")
+    with replacing(out / "evaluation.txt") as (part,):
+        part.write_text(report + "\n", encoding="utf-8")
     print(f"\nThe model of epoch {trainer.best['epoch']} on the {matrix.sum()} evaluation examples:\n\n{report}")
     try:
-        plot_history(trainer.history).savefig(out / "training_curves.png")
-        plot_confusion_matrix(matrix, names).savefig(out / "confusion_matrix.png")
+        with replacing(out / "training_curves.png", out / "confusion_matrix.png") as (curves, confusion):
+            plot_history(trainer.history).savefig(curves, format="png")
+            plot_confusion_matrix(matrix, names).savefig(confusion, format="png")
     except ImportError as error:
         print(f"\nNo pictures were drawn: {error}")

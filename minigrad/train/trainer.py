@@ -22,6 +22,7 @@ from ..data import DataCollatorWithPadding, DataLoader, Dataset
 from ..nn import Parameter
 from ..optim import AdamW, clip_grad_norm_
 from ..pretrained import AutoTokenizer, PretrainedModel
+from ..pretrained.files import replacing
 from ..pretrained.tokenizer import FILES as TOKENIZER_FILES
 from ..schedule import linear_schedule_with_warmup
 from ..tensor import Tensor, no_grad
@@ -96,7 +97,8 @@ class Trainer:
                     self.best = record
                 self.log(record)
                 lines = [json.dumps(record) + "\n" for record in self.history]
-                (Path(args.output_dir) / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+                with replacing(Path(args.output_dir) / "metrics.jsonl") as (part,):
+                    part.write_text("".join(lines), encoding="utf-8")
         except KeyboardInterrupt:
             kept = "no epoch was finished, so no model was saved" if self.best is None else (
                 f"the best model so far, of epoch {self.best['epoch']}, is in {args.output_dir}")
