@@ -39,7 +39,7 @@ from .ops.pool import (
     max_pool2d,
 )
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .primitive import definition, is_float
+from .primitive import definition, is_float, shaped
 from .tensor import as_array, no_grad
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
@@ -259,6 +259,10 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         ValueError: shapes that do not belong together; the message says which.
         TypeError: a mask of whole numbers, of which nobody knows whether 1 allows.
     """
+    query, key, value = map(shaped, (query, key, value))
+    if min(len(x.shape) for x in (query, key, value)) < 2:
+        raise ValueError(f"attention: query (…, T, d), key (…, S, d) and value (…, S, e) are needed, these have "
+                         f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last axis, "
                          f"key and value {tuple(value.shape)} in the last but one")
@@ -283,7 +287,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
             raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
     keep = ops.keep_mask(query, (*query.shape[:-2], *scores[:-3:-1]), dropout_p, rng)
     keep = keep if keep is None else keep.swapaxes(-1, -2)   # drawn as the CPU's kernel lays the scores down: keys by queries
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scale = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
 

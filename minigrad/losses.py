@@ -240,7 +240,9 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         loss = ops.exp(target) * (target - input)
     else:                                       # 0 · log 0 is 0
         loss = target * (ops.log(ops.where(target == 0, 1, target)) - input)
-    return ops.sum(loss) / input.shape[0] if reduction == "batchmean" else _reduce(loss, reduction)
+    if reduction == "batchmean":
+        return ops.sum(loss) / (input.shape[0] if input.shape else 1)
+    return _reduce(loss, reduction)
 
 
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:

@@ -55,6 +55,13 @@ def torch_spelling(function: Callable) -> Callable:
     return front
 
 
+def whole(op: str, axis: Any) -> int:
+    """An axis as a plain int.  Raises TypeError if it is none; True and False are none either."""
+    if isinstance(axis, (int, np.integer)) and not isinstance(axis, bool):
+        return int(axis)
+    raise TypeError(f"{op}: an axis is one whole number, not {axis!r}")
+
+
 def _parameters(function: Callable) -> tuple[list[str], list[str]]:
     """The names left and right of the slash.  (`inspect` would tell too, but costs more to import than this package.)"""
     code = function.__code__
@@ -81,13 +88,18 @@ class _Op:
     def _make_front(self) -> Callable:
         """The function users call.  It has the op's own signature, so that Python binds the arguments, and binds them fast.
 
-        For `sum` it is `lambda x, /, axis=None, keepdims=False, **also: run((x,), (axis, keepdims,), also)`.
+        For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for `sum`, whose axis is looked at first,
+        `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,), also)`, or `run` where no axis is given.
         """
         also = bool(set(TORCH_SPELLING.values()) & set(self.options))
         names = [*self.inputs, "/", *self.options, *(["**also"] if also else [])]
         inputs, options = ("(" + "".join(f"{name}, " for name in part) + ")" for part in (self.inputs, self.options))
-        front = eval(f"lambda {', '.join(names)}: run({inputs}, {options}{', also' if also else ''})",
-                     {"run": self.run, "__name__": __name__})
+        run = f"run({inputs}, {options})"
+        if "axis" in self.options:
+            run = f"{run} if axis is None and not also else along({inputs}, {options}, also)"
+        elif also:
+            run = f"run({inputs}, {options}, also)"
+        front = eval(f"lambda {', '.join(names)}: {run}", {"run": self.run, "along": self.along, "__name__": __name__})
         front.__defaults__ = self.function.__defaults__
         update_wrapper(front, self.function)
         del front.__wrapped__                   # or help() would show `xp` among the arguments
@@ -174,6 +186,25 @@ class _Op:
         if special:
             on.note(node, self, inputs, options, y)
         return wrap(y, node)
+
+    def along(self, inputs: tuple, options: tuple, also: dict) -> Any:
+        """`run` of an op along an axis: a whole number or, in any sequence, several.  A single number has one axis, as in torch.
+
+        Raises:
+            TypeError: the axis is something else.
+        """
+        if also:
+            options = self._translate(options, also)
+        place = self.options.index("axis")
+        axis = options[place]
+        if axis is not None and type(axis) is not int:
+            axis = tuple(whole(self.name, a) for a in axis) if isinstance(axis, (tuple, list)) else whole(self.name, axis)
+            options = (*options[:place], axis, *options[place + 1:])
+        x, *others = inputs
+        x = Tensor(x) if type(x) in (bool, int, float) else x
+        if getattr(x, "shape", None) == () and axis not in (None, ()):
+            return self.run((x.reshape((1,)), *others), options).reshape(())
+        return self.run(inputs, options)
 
     def _settle(self, y: Any, arrays: list) -> Any:
         """The promotion rule, in one place: a floating result has the common type of the floating inputs, float32 if none.
@@ -280,7 +311,10 @@ class _Meaning(_Plan):
         wanted = [i for i, want in enumerate(self.wanted) if want]
         for i in wanted:
             slots[i] = wrap(slots[i].data, new_node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
-        return grad(self.op.function(*slots), [slots[i] for i in wanted], g, create_graph=True)
+        y = self.op.function(*slots)
+        if getattr(y, "node", None) is None:    # it came out without them: of no steps, say
+            return [None] * len(wanted)
+        return grad(y, [slots[i] for i in wanted], g, create_graph=True)
 
 
 class _Through:
@@ -333,6 +367,11 @@ def _bare(x: Any) -> Any:
     if isinstance(x, np.generic):
         return x.item()
     return as_array(x) if isinstance(x, (list, tuple)) else x
+
+
+def shaped(x: Any) -> Any:
+    """x as something with a shape, which numbers and lists are not: the Tensor or the array that an op makes of it."""
+    return x if hasattr(x, "shape") else Tensor(x) if isinstance(x, (bool, int, float)) else as_array(x)
 
 
 def explained(error: Exception, op: _Op, inputs: tuple, arrays: list, options: tuple) -> Exception:

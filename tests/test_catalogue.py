@@ -1,4 +1,6 @@
 """Every row of the catalogue is put to every question that can be asked of any op."""
+import re
+import warnings
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import product
@@ -19,7 +21,15 @@ from minigrad.tensor import Tensor, grad
 
 NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)]
 every_row = pytest.mark.parametrize("row", NAMED)
+# Where sizes that are equal by chance are not one size; tests of their own ask these for nothing.
+UNEVEN = {"lstm", "gru", "rnn", "ctc", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "spread", "split",
+          "contrastive_loss"}
 NEEDS_EXAMPLES = {"mse_loss", "lstm", "gru", "rnn", "batch_norm"}              # a mean of nothing; no step, no state
+NAMES = {*mg.ops.__all__, *mg.functional.__all__, *OPS, "attention", "index"}           # what a message may begin with
+ENTRY_BY_ENTRY = BROADCASTING | {
+    "abs", "astype", "negative", "power_of", "sign", "to_device", "exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh",
+    "sigmoid", "erf", "relu", "clip", "silu", "softplus", "leaky_relu", "relu6", "gelu", "mse_loss", "l1_loss", "huber_loss",
+    "smooth_l1_loss", "binary_cross_entropy"}
 BACKEND = Path(backend.__file__).parent
 TABLES = {file.stem: import_module(f"minigrad.backend.{file.stem}").table
           for file in BACKEND.glob("*kernels.py") if "cuda" not in file.stem}
@@ -138,6 +148,70 @@ def test_no_examples(row):
 
 def test_every_op_was_asked_for_no_examples():
     assert {row.op for row in ROWS} - {row.op for row in ROWS if row.batch} == NEEDS_EXAMPLES
+
+
+def assert_right_or_refused(row, inputs):
+    """The reference's value, and its derivatives to second order; or a refusal in the words of one of our ops."""
+    try:
+        with np.errstate(all="ignore"):         # a mean of nothing is nan
+            y = row.call(*tensors(inputs))
+    except (TypeError, ValueError, IndexError) as error:
+        assert re.match(r"a gradient of|[a-z_0-9]*", str(error))[0] in {"a gradient of", *NAMES}, error
+        return False
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = np.asarray(row.reference(*inputs))
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-13)
+    f, xs = row._replace(inputs=tuple(inputs)).floats()
+    if row.op not in NO_GRADIENT and y.size and np.isfinite(expected).all():
+        gradcheck(f, xs, order=2, name=row.op)
+    elif y.requires_grad:
+        with np.errstate(all="ignore"):
+            assert [g.shape for g in run(row, inputs, again=True)[1:]] == [x.shape for x in xs]
+    return True
+
+
+OF_A_NUMBER = [                                 # along an axis: a number has one, as in torch; and all at once
+    *[(name, lambda x, axis, name=name: getattr(mg, name)(x, axis), value) for name, value in {
+        "sum": 2, "mean": 2, "max": 2, "min": 2, "norm": 2, "logsumexp": 2, "var": 0, "std": 0, "softmax": 1, "log_softmax": 0,
+        "prod": 2, "cumsum": 2, "squeeze": 2, "flip": 2, "argsort": 0, "argmax": 0, "any": 1, "all": 1}.items()],
+    ("sort", lambda x, axis: mg.sort(x, axis)[0], 2), ("sort", lambda x, axis: mg.sort(x, axis)[1], 0),
+    ("topk", lambda x, axis: mg.topk(x, 1, axis)[0], 2), ("topk", lambda x, axis: mg.topk(x, 1, axis)[1], 0),
+    ("gather", lambda x, axis: mg.gather(x, axis, 0), 2), ("scatter", lambda x, axis: mg.scatter(x, axis, 0, 5.0 * x), 10),
+    ("scatter_add", lambda x, axis: mg.scatter_add(x, axis, 0, 5.0 * x), 12), ("expand_dims", lambda x, axis: mg.expand_dims(
+        x, axis)[0], 2)]
+
+
+@pytest.mark.parametrize(("op", "f", "value"), [pytest.param(*case, id=case[0]) for case in OF_A_NUMBER])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_a_single_number_has_one_axis(op, f, value, axis):
+    for x in (Tensor(np.float64(2)), 2.0, np.float64(2), np.array(2.0), Tensor(2.0)):
+        y = f(x, axis)
+        assert np.shape(y) == () and np.asarray(y) == value, x
+    if f(Tensor(2.0, requires_grad=True), axis).requires_grad:
+        gradcheck(lambda x: f(x, axis), np.array(2.0), order=1 if op in ("var", "std") else 3, name=op)
+    for wrong in (1, -2):
+        with pytest.raises((ValueError, IndexError), match=op):
+            f(Tensor(2.0), wrong)
+    with pytest.raises(TypeError, match=op):
+        f(Tensor(2.0), "x")
+
+
+@every_row
+def test_a_single_number(row):
+    if row.op not in ("sort", "var", "std", "contrastive_loss", "broadcast_to", "spread", "put_along"):       # no reference
+        answered = assert_right_or_refused(row, [np.asarray(a.reshape(-1)[0]) for a in row.inputs])
+        assert answered or row.op not in ENTRY_BY_ENTRY or len(row.inputs) > 1 and row.op == "gelu"
+
+
+@every_row
+def test_nothing_along_every_axis(row):
+    """Each axis of each length made 0 wherever it is."""
+    if row.op in UNEVEN:
+        return
+    for n in sorted({n for a in row.inputs for n in a.shape}):
+        assert_right_or_refused(row, [a[tuple(slice(0 if m == n else None) for m in a.shape)] for a in row.inputs])
 
 
 @every_row

@@ -106,3 +106,76 @@ def test_any_and_all():
     x = Tensor([[0.0, 2.0], [0.0, 0.0]])
     np.testing.assert_array_equal(mg.any(x, 1), [True, False])
     np.testing.assert_array_equal(mg.all(x != 1, dim=0, keepdim=True), [[True, True]])
+
+
+def test_of_equal_numbers_to_third_order():
+    """√ has no slope at 0; that of equal numbers, or of zeros, is taken to be 0, as in torch."""
+    for f, x in ((mg.std, np.full(4, 1.7)), (mg.norm, np.zeros(4)), (mg.var, np.full(4, 1.7))):
+        leaf = Tensor(x, requires_grad=True)
+        first = grad(f(leaf), leaf, create_graph=True)
+        assert first.tolist() == [0] * 4
+        second = grad((first * np.arange(4.0)).sum(), leaf, create_graph=True)
+        assert np.isfinite(second.numpy()).all() and (f is mg.var or not second.numpy().any())
+    rows = Tensor([[1.0, 1, 1], [1, 2, 4]], requires_grad=True)                # one row of equals leaves the other alone
+    g = grad(mg.sum(mg.std(rows, 1)), rows).numpy()
+    assert g[0].tolist() == [0, 0, 0] and g[1] == pytest.approx((np.array([1, 2, 4]) - 7 / 3) / (3 * np.std([1, 2, 4])), rel=1e-6)
+
+
+@pytest.mark.parametrize("correction", [3, 4])
+def test_variance_of_too_few(correction):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for f in (mg.var, mg.std):
+            assert f(Tensor([1.0, 2, 4]), correction=correction).item() == np.inf
+            assert np.isnan(f(Tensor([1.0, 1, 1]), correction=correction).item())
+
+
+@pytest.mark.parametrize(("f", "shape", "axis", "expected"), [
+    (mg.sum, (2, 0), 1, [0, 0]), (mg.prod, (2, 0), 1, [1, 1]), (mg.prod, (0,), None, 1), (mg.norm, (2, 0), 1, [0, 0]),
+    (mg.logsumexp, (2, 0), 1, [-np.inf] * 2), (mg.logsumexp, (0,), None, -np.inf), (mg.logsumexp, (0, 2), 1, []),
+    (mg.any, (0,), None, False), (mg.any, (2, 0), 1, [False] * 2), (mg.all, (0,), None, True), (mg.all, (0, 2), 1, []),
+    (mg.softmax, (0,), -1, []), (mg.log_softmax, (2, 0), 1, [[], []]), (mg.cumsum, (0,), 0, []), (mg.argsort, (0,), -1, [])])
+def test_over_nothing(f, shape, axis, expected):
+    x = Tensor(np.zeros(shape), requires_grad=True)
+    y = f(x, axis)
+    assert y.tolist() == expected
+    if y.requires_grad:
+        assert grad(y, x, np.ones(y.shape), create_graph=True).shape == shape
+
+
+@pytest.mark.parametrize("f", [mg.max, mg.min, mg.argmax])
+def test_the_largest_of_nothing_is_refused(f):
+    with pytest.raises(ValueError, match=f.__name__):
+        f(Tensor(np.zeros((2, 0))), 1)
+
+
+REDUCTIONS = [mg.sum, mg.mean, mg.max, mg.min, mg.norm, mg.logsumexp, mg.var, mg.std, mg.any, mg.all]
+
+
+@pytest.mark.parametrize("f", REDUCTIONS)
+def test_axes_of_any_kind(f):
+    x = np.random.default_rng(0).standard_normal((2, 3, 2))
+    expected = f(x, (0, 2))
+    for axis in ([0, 2], (np.int64(0), np.int32(-1)), [0, -1]):
+        np.testing.assert_array_equal(f(Tensor(x), axis).numpy(), expected)
+        np.testing.assert_array_equal(f(Tensor(x), dim=axis).numpy(), expected)
+    np.testing.assert_array_equal(f(Tensor(x), np.int64(1)).numpy(), f(x, 1))
+    np.testing.assert_allclose(f([[1.0, 2], [3, 4]], 1), f(np.array([[1, 2], [3, 4]], np.float32), 1), rtol=1e-6)
+    if f not in (mg.any, mg.all):
+        gradcheck(lambda x: f(x, [0, -1]), x)
+    for wrong in (True, 1.0, "1", [0, None], [[0]]):
+        with pytest.raises(TypeError, match=f"^{f.__name__}: an axis is one whole number"):
+            f(Tensor(x), wrong)
+    for wrong in (3, (0, 5), (0, 0), [0, -3]):
+        with pytest.raises((ValueError, IndexError), match=f"^{f.__name__}"):
+            f(Tensor(x), wrong)
+
+
+@pytest.mark.parametrize("f", [mg.softmax, mg.log_softmax, mg.argmax, mg.cumsum, mg.argsort, mg.sort, mg.prod, mg.flip,
+                               mg.squeeze])
+def test_one_axis_of_any_kind(f):
+    x = Tensor(np.ones((2, 1, 3)))
+    for found, expected in zip(f(x, np.int64(1)), f(x, 1), strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    for wrong in (True, 1.0, "1"):
+        with pytest.raises(TypeError, match=f"{f.__name__}: an axis is one whole number"):
+            f(x, wrong)

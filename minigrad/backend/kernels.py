@@ -125,7 +125,7 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 def _below_largest(xp, x, axis):
     """x minus its largest entry along `axis`, so that exp cannot overflow: a new array."""
-    return x - x.max(axis=axis, keepdims=True) if x.size else x.copy()
+    return xp.asarray(x - x.max(axis=axis, keepdims=True)) if x.size else x.copy()
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):

@@ -10,10 +10,10 @@ from typing import Any
 from .. import backend
 from ..backend import Array
 from ..backend.kernels import accumulate
-from ..primitive import primitive, torch_spelling
+from ..primitive import primitive, shaped, torch_spelling
 from ..tensor import Tensor, as_array
 from .arithmetic import where
-from .shape import axis_of
+from .shape import axis_of, reshape
 
 
 def take(x: Any, index: Any) -> Any:
@@ -99,6 +99,8 @@ def embedding(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
         IndexError: an id is negative or too large; the message says which and where.
     """
     table, given = as_array(weight), as_array(ids)
+    if not table.ndim:
+        raise ValueError("embedding: the weight holds a row for each id, but it is a single number")
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
     ids = backend.of(table).xp.asarray(given)
     y = _embedding(weight, ids)
@@ -125,25 +127,44 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
         IndexError: an id is out of range; the message says which and where.
         ValueError: ids have another number of axes than x, or are longer than x along another axis.
     """
+    (x, ids), shape = _at_least_vectors(x, ids), shaped(ids).shape
     ids, axis = _ids_along("gather", x, axis, ids)
     inside = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(ids.shape))
-    return _gather(x if _fits(ids, x, axis) else take(x, inside), axis, ids)
+    y = _gather(x if _fits(ids, x, axis) else take(x, inside), axis, ids)
+    return y if shape else reshape(y, ())
 
 
 @torch_spelling
 def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
+    (x, ids), shape = _at_least_vectors(x, ids), shaped(x).shape
     (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
-    src = src if hasattr(src, "shape") else xp.full(ids.shape, src, x.dtype)
+    src = _source("scatter", x, ids, src)
     taken = put_along(xp.ones(ids.shape, x.dtype), tuple(x.shape), axis, ids) > 0
-    return where(taken, put_along(src, tuple(x.shape), axis, ids), x)
+    return reshape(where(taken, put_along(src, tuple(x.shape), axis, ids), x), shape)
 
 
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
+    (x, ids), shape = _at_least_vectors(x, ids), shaped(x).shape
     ids, axis = _ids_along("scatter_add", x, axis, ids)
-    return x + put_along(src, tuple(x.shape), axis, ids)
+    return reshape(x + put_along(_source("scatter_add", x, ids, src), tuple(x.shape), axis, ids), shape)
+
+
+def _at_least_vectors(*xs):
+    """Each x, a single number as a vector of one, as in torch: such a vector has an axis to count along."""
+    return [x if x.shape else reshape(x, (1,)) for x in map(shaped, xs)]
+
+
+def _source(op, x, ids, src):
+    """What is written in the places `ids`: a number for all, or the entries that src has where ids have theirs."""
+    if isinstance(src, (bool, int, float)):
+        return backend.of(as_array(x)).xp.full(ids.shape, src, x.dtype)
+    src, = _at_least_vectors(src)
+    if len(src.shape) != len(ids.shape) or any(n > m for n, m in zip(ids.shape, src.shape)):
+        raise ValueError(f"{op}: src has shape {tuple(src.shape)} and ids {tuple(ids.shape)}: one entry is needed for each id")
+    return src if src.shape == ids.shape else src[tuple(slice(n) for n in ids.shape)]
 
 
 def _ids_along(op, x, axis, ids):

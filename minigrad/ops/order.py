@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..primitive import primitive, torch_spelling
+from ..primitive import primitive, shaped, torch_spelling, whole
 from .index import gather
-from .shape import axis_of, flip
+from .shape import axis_of, flip, reshape, whole_number
 
 
 @primitive
@@ -18,9 +18,12 @@ def argsort(xp, x, /, axis=-1, descending=False):
 
 
 @torch_spelling
-def sort(x: Any, axis: int = -1, descending: bool = False) -> tuple[Any, Any]:
-    """(x sorted along `axis`, the indices that sort it)."""
-    ids = argsort(x, axis, descending)
+def sort(x: Any, axis: int | None = -1, descending: bool = False) -> tuple[Any, Any]:
+    """(x sorted along `axis`, the indices that sort it); with axis None of all entries, as one vector."""
+    x = shaped(x)
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    ids = argsort(x, whole("sort", axis), descending)
     return gather(x, axis, ids), ids
 
 
@@ -31,6 +34,11 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
     Raises:
         ValueError: x has no such axis, or fewer than k entries along it.
     """
+    x, k = shaped(x), whole_number("topk", "k", k)
+    if not x.shape:
+        axis_of("topk", x, axis, 1)
+        values, ids = topk(reshape(x, (1,)), k, 0, largest)
+        return (reshape(values, ()), reshape(ids, ())) if k else (values, ids)
     axis = axis_of("topk", x, axis)
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"topk: k={k} of axis {axis}, which is {x.shape[axis]} long: give 0 <= k <= {x.shape[axis]}")
@@ -38,8 +46,13 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
     return gather(x, axis, ids), ids
 
 
+@torch_spelling
+def cumsum(x: Any, axis: int | None) -> Any:
+    """The sum of each entry and all before it along `axis`; with axis None of all entries, as one vector."""
+    return _cumsum(x, axis) if axis is not None else _cumsum(reshape(x, (-1,)), 0)
+
+
 @primitive
-def cumsum(xp, x, /, axis):
-    """The sum of each entry and all before it along `axis`."""
+def _cumsum(xp, x, /, axis):
     return xp.cumsum(x, axis=axis, dtype=None if x.dtype.kind == "b" else x.dtype)
-cumsum.defvjp(x=lambda g, axis: flip(cumsum(flip(g, axis), axis), axis))
+_cumsum.defvjp(x=lambda g, axis: flip(_cumsum(flip(g, axis), axis), axis))

@@ -199,5 +199,7 @@ def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode)
 def _adaptive_size(op, many, x, output_size):
     """How many parts along each axis; None keeps the size."""
     check_rank(op, many, x)
+    if 0 in x.shape[-many:]:
+        raise ValueError(f"{op}: x has shape {tuple(x.shape)}, and there is nothing to cut into parts where an axis is 0 long")
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * many
     return each(op, "output_size", tuple(x.shape[i - many] if n is None else n for i, n in enumerate(sizes)), many, 1)

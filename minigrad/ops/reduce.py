@@ -4,10 +4,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..primitive import primitive, torch_spelling
+from ..primitive import primitive, shaped, torch_spelling
 from .arithmetic import astype, where
 from .elementwise import exp, sqrt
-from .shape import axis_of, broadcast_to, pad, reshape, squeeze
+from .shape import axes_of, axis_of, broadcast_to, pad, reshape, squeeze
 
 Axes = int | tuple[int, ...] | None
 
@@ -27,40 +27,59 @@ def sum(xp, x, /, axis=None, keepdims=False):
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepdims))
 
 
+def _over(op, x, axis):
+    """x, once it is known that it has these axes: what a reduction made of others has to say in its own name."""
+    x = shaped(x)
+    if axis is not None:
+        axes_of(op, x, axis, of_number=True)
+    return x
+
+
 @torch_spelling
 def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The mean over `axis`."""
+    x = _over("mean", x, axis)
     total = sum(x, axis, keepdims)
     return total / (math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
 @torch_spelling
 def var(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Any:
-    """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does."""
+    """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does.
+
+    Of no more than `correction` numbers it is infinite, or NaN if they are equal: their squares are divided by 0.
+    """
+    x = _over("var", x, axis)
     middle = mean(x, axis, True)
     centred = x - middle
     total = sum(centred * centred, axis, keepdims)
-    return total / (math.prod(n for n, m in zip(x.shape, middle.shape) if n != m) - correction)
+    count = math.prod(n for n, m in zip(x.shape, middle.shape) if n != m)
+    return total / (count - correction if count > correction else 0)
 
 
 @torch_spelling
 def std(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Any:
-    """The standard deviation over `axis`: the root of the variance."""
-    return sqrt(var(x, axis, keepdims, correction))
+    """The standard deviation over `axis`: the root of the variance; the gradient of equal numbers is 0, as in torch."""
+    square = var(_over("std", x, axis), axis, keepdims, correction)
+    return where(square == 0, 0, sqrt(where(square == 0, 1, square)))
 
 
 @primitive
 def norm(xp, x, /, axis=None, keepdims=False):
     """The length √Σx² over `axis`; the gradient at 0 is 0, as in torch."""
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
-norm.defvjp(x=lambda g, x, y, axis, keepdims: x * _restore(g / where(y == 0, 1, y), x.shape, axis, keepdims))
+norm.defvjp(x=lambda g, x, y, axis, keepdims:
+            x * _restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims))
 
 
 @torch_spelling
 def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
-    if axis is None:
-        return reshape(prod(reshape(x, (-1,)), 0), (1,) * len(x.shape) if keepdims else ())
+    x = shaped(x)
+    if axis is None or not x.shape:
+        if axis is not None:
+            axis_of("prod", x, axis, 1)
+        return reshape(prod(reshape(x, (math.prod(x.shape),)), 0), (1,) * len(x.shape) if keepdims else ())
     axis = axis_of("prod", x, axis)
     while x.shape[axis] != 1:
         if x.shape[axis] % 2 or not x.shape[axis]:
@@ -94,14 +113,14 @@ def _to_winners(g, x, y, axis, keepdims):
 
 @torch_spelling
 def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """Whether any entry along `axis` is not zero."""
-    return max(x != 0, axis, keepdims)
+    """Whether any entry along `axis` is not zero; of no entries none is."""
+    return sum(_over("any", x, axis) != 0, axis, keepdims) > 0
 
 
 @torch_spelling
 def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """Whether no entry along `axis` is zero."""
-    return min(x != 0, axis, keepdims)
+    """Whether no entry along `axis` is zero; of no entries none is."""
+    return sum(_over("all", x, axis) == 0, axis, keepdims) == 0
 
 
 @primitive
@@ -112,7 +131,9 @@ def argmax(xp, x, /, axis=None, keepdims=False):
 
 @primitive
 def logsumexp(xp, x, /, axis=-1, keepdims=False):
-    """log Σ exp(x) over `axis`.  Subtracting the largest entry first keeps exp from overflowing."""
+    """log Σ exp(x) over `axis`, -inf where there is nothing.  Subtracting the largest entry first keeps exp from overflowing."""
+    if not x.size:
+        return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top

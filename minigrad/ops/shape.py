@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import Primitive, primitive, torch_spelling
+from ..primitive import Primitive, primitive, shaped, torch_spelling, whole
 from ..tensor import as_array
 from .arithmetic import where
 
@@ -45,49 +45,86 @@ def transpose(xp, x, /, axes=None):
 transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
 
 
+def whole_number(op: str, name: str, value: Any, least: int | None = None) -> int:
+    """An argument, known to be a whole number and at least so large, as a plain int; NumPy's ints are welcome, booleans not."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{op}: {name} is to be a whole number, not {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{op}: {name}={value} is too small: give at least {least}")
+    return int(value)
+
+
 def axis_of(op: str, x: Any, axis: int, more: int = 0) -> int:
     """`axis` counted from the front, once it is known that x (with `more` axes) has it."""
     many = len(x.shape) + more
-    if not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"{op}: an axis is one whole number, not {axis!r}: give {-many} to {many - 1}")
+    axis = whole(op, axis)
+    if not many:
+        raise ValueError(f"{op}: axis {axis} of a single number, which has no axes: x.reshape(1) gives it one")
     if not -many <= axis < many:
         raise ValueError(f"{op}: axis {axis} of shape {tuple(x.shape)}: give {-many} to {many - 1}")
     return axis % many
 
 
+def axes_of(op: str, x: Any, axis: int | Sequence[int] | None, of_number: bool = False) -> set[int]:
+    """The axes that `axis`, one or several of them or None for all, names, counted from the front.
+
+    With `of_number` a single number has one axis, as in torch's reductions.
+    """
+    given = range(len(x.shape)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = {axis_of(op, x, a, int(of_number and not x.shape)) for a in given}
+    if len(axes) < len(given):
+        raise ValueError(f"{op}: axis={axis!r} names an axis of shape {tuple(x.shape)} twice")
+    return axes
+
+
 @torch_spelling
 def expand_dims(x: Any, axis: int) -> Any:
     """A new axis of size 1 before `axis`."""
+    x = shaped(x)
     axis = axis_of("expand_dims", x, axis, 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 @torch_spelling
-def squeeze(x: Any, axis: int | None = None) -> Any:
-    """Without the axes of size 1, or without the one given."""
-    if axis is None:
-        return reshape(x, tuple(n for n in x.shape if n != 1))
-    axis = axis_of("squeeze", x, axis)
-    if x.shape[axis] != 1:
-        raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} has size {x.shape[axis]}, only size 1 can be dropped")
-    return reshape(x, (*x.shape[:axis], *x.shape[axis + 1:]))
+def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """Without the axes of size 1, or without the one (or those) given."""
+    x = shaped(x)
+    axes = axes_of("squeeze", x, axis, of_number=True) if axis is not None else {i for i, n in enumerate(x.shape) if n == 1}
+    for axis in axes & set(range(len(x.shape))):
+        if x.shape[axis] != 1:
+            raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} has size {x.shape[axis]}, "
+                             "only size 1 can be dropped")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 def flatten(x: Any, start_axis: int = 0) -> Any:
     """All axes from `start_axis` on made one; a single number becomes a vector of one."""
-    start_axis = axis_of("flatten", x, start_axis) if len(x.shape) else 0
+    x = shaped(x)
+    start_axis = axis_of("flatten", x, start_axis, int(not x.shape))
     return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))         # -1 could not tell in an empty array
 
 
 @torch_spelling
 def concatenate(xs: Iterable[Any], axis: int = 0) -> Any:
     """The Tensors `xs` one after the other along an axis they all have."""
-    xs = tuple(xs)
-    if not xs:
-        raise ValueError("concatenate: an empty list was given; it needs at least one Tensor")
+    xs = _several("concatenate", xs)
+    for i, x in enumerate(xs):
+        if len(x.shape) != len(xs[0].shape) or not x.shape:
+            raise ValueError(f"concatenate: all are to have the same axes, at least one, but number 0 has shape "
+                             f"{tuple(xs[0].shape)} and number {i} {tuple(x.shape)}; mg.stack makes a new axis")
     axis = axis_of("concatenate", xs[0], axis)
-    ends = tuple(accumulate(x.shape[axis] if axis < len(x.shape) else 0 for x in xs))
+    ends = tuple(accumulate(x.shape[axis] for x in xs))
     return _concatenate(len(xs))(*xs, axis, ends)
+
+
+def _several(op, xs):
+    """The Tensors of a list or another iterable, at least one."""
+    if not isinstance(xs, Iterable) or getattr(xs, "shape", None) == ():
+        raise TypeError(f"{op}: a list of Tensors is needed, not {xs!r}")
+    xs = tuple(map(shaped, xs))
+    if not xs:
+        raise ValueError(f"{op}: an empty list was given; it needs at least one Tensor")
+    return xs
 
 
 @cache
@@ -108,22 +145,25 @@ def _concatenate(n: int) -> Callable:
 @torch_spelling
 def stack(xs: Iterable[Any], axis: int = 0) -> Any:
     """The Tensors `xs`, all of one shape, along a new axis."""
-    xs = list(xs)
+    xs = _several("stack", xs)
     if any(x.shape != xs[0].shape for x in xs):
         raise ValueError(f"stack: all are to have one shape, these have {', '.join(str(tuple(x.shape)) for x in xs)}")
     return concatenate([expand_dims(x, axis) for x in xs], axis)
 
 
 @torch_spelling
-def flip(x: Any, axis: int | Sequence[int]) -> Any:
-    """The entries along `axis` (or several) in reverse order."""
-    axes = {axis_of("flip", x, a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))}
+def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """The entries along `axis` (or several, or all) in reverse order."""
+    x = shaped(x)
+    axes = axes_of("flip", x, axis, of_number=True)
     return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(len(x.shape)))]
 
 
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """x laid side by side, repeats[i] times along axis i; of fewer repeats than axes, along the last ones."""
-    repeats = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    x = shaped(x)
+    repeats = repeats if isinstance(repeats, (tuple, list)) else (repeats,)
+    repeats = tuple(whole_number("tile", "repeats", n, 0) for n in repeats)
     lead = (1,) * (len(repeats) - len(x.shape))
     shape, repeats = lead + tuple(x.shape), (1,) * (len(x.shape) - len(repeats)) + repeats
     between = tuple(n for pair in zip(repeats, shape) for n in pair)           # (repeats, n, repeats, n, …)
@@ -149,6 +189,7 @@ def triu(x: Any, diagonal: int = 0) -> Any:
 
 
 def _triangle(x, diagonal):
+    x, diagonal = shaped(x), whole_number("tril and triu", "diagonal", diagonal)
     if len(x.shape) < 2:
         raise ValueError(f"tril and triu: a triangle is cut out of the last two axes, but x has shape {tuple(x.shape)}")
     return backend.of(as_array(x)).xp.tri(*x.shape[-2:], diagonal, dtype=bool)
@@ -161,12 +202,16 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
     Raises:
         ValueError: pieces of fewer than one entry, or sizes that do not add up to the axis.
     """
+    x = shaped(x)
     axis = axis_of("split", x, axis)
     length = x.shape[axis]
-    if isinstance(sizes, int):
+    if isinstance(sizes, (tuple, list)):
+        sizes = [whole_number("split", "sizes", size, 0) for size in sizes]
+    else:
+        sizes = whole_number("split", "sizes", sizes)
         if sizes < 1:
             raise ValueError(f"split: pieces of {sizes} entries were asked for: give 1 or more, or a list of sizes")
-        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+        sizes = [min(sizes, length - start) for start in range(0, length or 1, sizes)]
     if sum(sizes) != length:
         raise ValueError(f"split: sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} is {length} long")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]

@@ -45,7 +45,7 @@ def layer_norm(x, weight=1, bias=0, eps=1e-5):
 
 def attention(q, k, v, allowed=True, added=0, scale=None):
     """In whole numbers of queries: one that may attend to nothing finds nothing."""
-    scores = np.exp(q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale) + added) * allowed
+    scores = np.exp(q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale) + added) * allowed
     total = scores.sum(-1, keepdims=True)
     return scores / np.where(total == 0, 1, total) @ v
 
@@ -58,7 +58,9 @@ def cross_entropy(x, labels, weight=None, ignore=-100, smoothing=0.0, reduction=
         counts = label != ignore
         losses.append(-(1 - smoothing) * log_p[label] * weight[label] - smoothing * np.mean(log_p * weight) if counts else 0.0)
         total += weight[label] if counts else 0.0
-    return np.reshape(losses, labels.shape) if reduction == "none" else sum(losses) / (total if reduction == "mean" else 1)
+    if reduction == "none":
+        return np.reshape(losses, labels.shape)
+    return sum(losses) / np.float64(total if reduction == "mean" else 1)
 
 
 def sigmoid(x):
@@ -213,7 +215,7 @@ ROWS = [
     Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 3), R(2, 2, 3), R(2, 2, 3)), attention,
         (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5),
-        (R(2, 3, 2), R(2, 3, 2), R(2, 3, 2)), lambda q, k, v: attention(q, k, v, np.tri(3), scale=0.5), (0, 1, 2)),
+        (R(2, 3, 2), R(2, 3, 2), R(2, 3, 2)), lambda q, k, v: attention(q, k, v, np.tri(q.shape[1]), scale=0.5), (0, 1, 2)),
     Row("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(2, 2, 2), R(2, 3, 2), R(2, 3, 1), MASK), attention,
         (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m - 0.5),

@@ -74,7 +74,7 @@ ROWS = [
         lambda x, t: huber(x, t, 0.5) / 0.5, (0, 1)),
     Row("kl_div", lambda x, t: losses.kl_div(x, t, "sum"), (P(2, 3), P(2, 3)), lambda x, t: (t * (np.log(t) - x)).sum(), (0, 1)),
     Row("kl_div", lambda x, t: losses.kl_div(x, t, "batchmean", True), (R(2, 3), R(2, 3)),
-        lambda x, t: (np.exp(t) * (t - x)).sum() / len(x), ()),
+        lambda x, t: (np.exp(t) * (t - x)).sum() / np.float64((*x.shape, 1)[0]), ()),
     Row("cosine_embedding_loss", lambda a, b, t: losses.cosine_embedding_loss(a, b, t, -0.5, "none"), (R(3, 4), R(3, 4), SIGNS),
         lambda a, b, t: np.where(t == 1, 1 - cosine(a, b), np.maximum(0, cosine(a, b) + 0.5)), (0, 1, 2)),
     Row("contrastive_loss", lambda a, b, t: losses.contrastive_loss(a, b, t, 3.0, "none"), (R(3, 4), R(3, 4), SIGNS),
