@@ -1,15 +1,19 @@
-"""Reads texts and their labels from a CSV or JSONL file, and says in which file and line something is amiss."""
+"""Reads texts and their labels from a CSV, TSV, JSON or JSONL file, and says in which file and line something is amiss."""
 import csv
 import io
 import json
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label",)
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+AN_OBJECT = '{"text": "...", "label": "..."}'
 
-Row = tuple[int, dict[str, Any]]                             # the line it starts on, from 1, and its fields by column name
+Row = tuple[str, str, dict[str, Any]]            # where it stands, where its columns are named, its fields by column
 
 
 class Example(NamedTuple):
@@ -20,7 +24,11 @@ class Example(NamedTuple):
 
 def read_examples(path: str | Path, text_column: str | None = None, label_column: str | None = None,
                   labelled: bool = True) -> list[Example]:
-    """The examples of a .csv file (first line: column names) or a .jsonl file (one object per line), in order.
+    """The examples of a file, in order.
+
+    A .csv or .tsv file names its columns in the first line.  Fields are divided by commas (tabs in a .tsv); if the columns are
+    only found with semicolons, tabs or vertical bars, these are taken, and a warning says so.  A .jsonl file has one object
+    per line, a .json file a list of objects, or also one per line.
 
     Without `text_column` the text is in `text` or `sentence`; without `label_column` the label is in `label`.  A label is
     a string or an integer and is read as a string.  With `labelled=False`, as for prediction, labels are not looked for.
@@ -33,36 +41,57 @@ def read_examples(path: str | Path, text_column: str | None = None, label_column
         raise IsADirectoryError(f"{path} is a directory; expected a .csv or .jsonl file: pass the name of one")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a .csv or .jsonl file with a text and a label column")
-    read_rows = {".csv": csv_rows, ".jsonl": jsonl_rows}.get(path.suffix.lower())
-    if read_rows is None:
-        raise ValueError(f"{path}: cannot tell the format from the name; end it in .csv or .jsonl")
+    texts = (text_column,) if text_column else TEXT_COLUMNS
+    labels = (label_column,) if label_column else LABEL_COLUMNS
+    ending = path.suffix.lower()
+    if ending in (".csv", ".tsv"):
+        rows = csv_rows(path, decode(path), [texts, *([labels] if labelled else [])])
+    elif ending in (".json", ".jsonl"):
+        source = decode(path)
+        rows = json_rows(path, source) if ending == ".json" and source.lstrip()[:1] == "[" else jsonl_rows(path, source)
+    else:
+        raise ValueError(f"{path}: cannot tell the format from the name; end it in .csv, .tsv, .jsonl or .json")
     examples = []
-    for line, row in read_rows(path, decode(path)):
-        where = f"{path}:{line}"
-        named = f"{path}:1" if read_rows is csv_rows else where                   # the line that names the columns
-        text = row[find_column(named, row, "text", text_column, TEXT_COLUMNS)]
+    for where, named, row in rows:
+        text = row[find_column(named, row, "text", texts)]
         if not isinstance(text, str):
             raise ValueError(f"{where}: the text is {json.dumps(text)}; expected a string")
-        label = None
-        if labelled:
-            label = label_name(where, row[find_column(named, row, "label", label_column, LABEL_COLUMNS)])
+        label = label_name(where, row[find_column(named, row, "label", labels)]) if labelled else None
         examples.append(Example(check_utf8(where, text), label and check_utf8(where, label)))
     if not examples:
         raise ValueError(f"{path}:1: the file holds no example; expected a text and a label on each line"
-                         + (" after the column names" if read_rows is csv_rows else ""))
+                         + (" after the column names" if ending in (".csv", ".tsv") else ""))
     return examples
 
 
 def decode(path: Path) -> str:
     """The file's text; a byte order mark, which spreadsheets write, is dropped."""
     raw = path.read_bytes()
+    at = raw.partition(b"\n")[0].find(0)                      # UTF-16 without a mark may pass for UTF-8 with zero bytes
+    if at < 0:
+        try:
+            return raw.decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            at = error.start
+    likely = likely_encoding(raw)
+    line = raw.count(b"\n", 0, at) + 1
+    raise ValueError(f"{path}:{line}: not UTF-8: byte 0x{raw[at]:02x} at offset {at}; if it is {likely}, "
+                     f"type: iconv -f {likely} -t utf-8 {path} > {path.stem}-utf8{path.suffix}")
+
+
+def likely_encoding(raw: bytes) -> str:
+    """What bytes that are not UTF-8 text probably are, by their byte order mark, or by where zeros and high bytes stand."""
+    if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if b"\0" in raw:
+        return "utf-16le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16be"
     try:
-        return raw.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        likely = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"
-        raise ValueError(f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}; if it is {likely}, "
-                         f"type: iconv -f {likely} -t utf-8 {path} > {path.stem}-utf8{path.suffix}") from None
+        raw.decode("gb2312")                     # in which every byte of a Chinese character is a high one
+        return "gb18030"
+    except UnicodeDecodeError:                   # 0x80 ... 0x9f are control characters in latin1, and quotes and € in cp1252
+        return "cp1252" if any(0x80 <= byte < 0xa0 for byte in raw) else "latin1"
 
 
 def check_utf8(where: str, text: str) -> str:
@@ -75,44 +104,100 @@ def check_utf8(where: str, text: str) -> str:
     return text
 
 
-def csv_rows(path: Path, source: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(source, newline=""), skipinitialspace=True, strict=True)
-    columns = None
-    line = 1
+def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[Row]:
+    """The rows under the first line; `wanted` are the columns, each under one of several names, that tell the delimiter."""
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    limit = csv.field_size_limit(2**31 - 1)                  # else a long text is refused
+    try:
+        delimiter = find_delimiter(source, usual, wanted)
+        rows = list(delimited(path, source, delimiter))
+    finally:
+        csv.field_size_limit(limit)
+    if delimiter != usual:
+        warnings.warn(f"{path}: the fields are divided by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}, and were "
+                      "read so", stacklevel=3)
+    return rows
+
+
+def find_delimiter(source: str, usual: str, wanted: Sequence[Sequence[str]]) -> str:
+    """The delimiter with which the first line has the wanted columns, or else the most columns; if equal, the usual one."""
+    def columns(delimiter):
+        try:
+            return next(filter(None, csv_reader(source, delimiter)), [])
+        except csv.Error:
+            return []
+
+    def fits(delimiter):
+        names = [name.strip() for name in columns(delimiter)]
+        return sum(any(name in names for name in choices) for choices in wanted), len(names)
+    return max((usual, *DELIMITERS), key=fits)               # of equal ones the first
+
+
+def csv_reader(source: str, delimiter: str) -> Any:
+    return csv.reader(io.StringIO(source, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
+    reader, columns, line, named = csv_reader(source, delimiter), None, 1, ""
     try:
         for fields in reader:
             if fields and columns is None:
-                columns = fields
+                columns, named = [name.strip() for name in fields], f"{path}:{line}"
+                check_names(named, columns, "columns")
             elif fields and len(fields) != len(columns):     # an unquoted comma would otherwise cut a text short in silence
                 raise csv.Error(f"expected {len(columns)} fields, as the first line has, got {len(fields)}")
             elif fields:
-                yield line, dict(zip(columns, fields))
+                yield f"{path}:{line}", named, dict(zip(columns, fields))
             line = reader.line_num + 1                       # a quoted field may span lines: a row is named by its first
     except csv.Error as error:
-        raise ValueError(f'{path}:{line}: {error}; put a text that holds a comma or a quote in "quotes", '
+        one = DELIMITERS[delimiter].removesuffix("s")
+        raise ValueError(f'{path}:{line}: {error}; put a text that holds a {one} or a quote in "quotes", '
                          'and double each quote inside it') from None
 
 
 def jsonl_rows(path: Path, source: str) -> Iterator[Row]:
     for line, record in enumerate(source.split("\n"), 1):    # not splitlines, which also cuts at separators inside strings
         if record.strip():
-            try:
-                row = json.loads(record)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}:{line}: not JSON: {error.msg} at column {error.colno}; "
-                                 'expected one object per line, such as {"text": "...", "label": "..."}') from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}:{line}: expected an object such as {{\"text\": \"...\", \"label\": \"...\"}}, "
-                                 f"got {record.strip()[:40]}")
-            yield line, row
+            where = f"{path}:{line}"
+            yield where, where, an_object(where, from_json(where, record, f"one object per line, such as {AN_OBJECT}"))
 
 
-def find_column(where: str, row: dict[str, Any], what: str, wanted: str | None, usual: Sequence[str]) -> str:
-    candidates = (wanted,) if wanted else usual
-    for column in candidates:
+def json_rows(path: Path, source: str) -> Iterator[Row]:
+    for i, row in enumerate(from_json(str(path), source, f"a list of objects such as {AN_OBJECT}"), 1):
+        where = f"{path}: object {i}"
+        yield where, where, an_object(where, row)
+
+
+def from_json(where: str, source: str, expected: str) -> Any:
+    def once(pairs):
+        check_names(where, [name for name, _ in pairs], "entries of an object")
+        return dict(pairs)
+    try:
+        return json.loads(source, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        at = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{where}: not JSON: {error.msg} at {at}; expected {expected}") from None
+    except RecursionError:
+        raise ValueError(f"{where}: brackets in brackets, too many to read; expected {expected}") from None
+
+
+def an_object(where: str, row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: expected an object such as {AN_OBJECT}, got {json.dumps(row)[:40]}")
+    return row
+
+
+def check_names(where: str, names: Sequence[str], what: str) -> None:
+    """Refuse a name that stands twice: which is meant?  (Columns without a name, which spreadsheets leave, are ignored.)"""
+    if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
+        raise ValueError(f"{where}: two {what} are called {twice[0]!r}: expected each name once; rename or remove one")
+
+
+def find_column(where: str, row: dict[str, Any], what: str, choices: Sequence[str]) -> str:
+    for column in choices:
         if column in row:
             return column
-    raise ValueError(f"{where}: no {what} column {' or '.join(map(repr, candidates))}; the columns are "
+    raise ValueError(f"{where}: no {what} column {' or '.join(map(repr, choices))}; the columns are "
                      f"{', '.join(map(repr, row)) or 'none'}: name one of them with {what}_column")
 
 
