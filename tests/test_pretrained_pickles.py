@@ -1,11 +1,15 @@
 """PyTorch's files: what tensors need is read, from both formats; whatever would run, or lie, is refused and has not run."""
+import datetime
 import os
+import pathlib
 import pickle
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 import zipfile
+from collections import Counter, defaultdict, deque
 
 import numpy as np
 import pytest
@@ -91,6 +95,35 @@ def test_a_state_dict_in_what_torch_puts_around_it(file):
     for value in (inner, outer, {"model": inner}, {"model_state_dict": inner},
                   Call(ORDERED, ([["a.w", tensor()]],))):       # the last one as Python 2 wrote it
         assert list(read(file(zipped(program(value), BYTES)))) == ["a.w"]
+
+
+def values_beside(protocol):
+    """What training programs keep beside the weights, pickled by Python itself."""
+    torch_names = [code(Global("torch", "float32")), code(Call(Global("torch", "device"), ("cuda", 0)))]
+    others = [{1, 2}, frozenset("ab"), Counter("abb"), defaultdict(list, {"loss": [0.5]}), deque([1, 2]), 1j, range(3), int,
+              datetime.datetime(2024, 5, 17), pathlib.PurePosixPath("runs/1"), np.float64(0.9), np.float32(0.5), {(1, "a"): 2},
+              {None: 1, 0.5: 2, True: 3}]
+    return torch_names + [pickle.dumps(value, protocol)[2:-1] for value in others]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_harmless_values_beside_the_weights(file, protocol):
+    for value in values_beside(protocol):
+        for inner in (Raw(value), [Raw(value)], {"deeper": (Raw(value), 1)}):
+            made = program({"state_dict": {"w": tensor()}, "beside": inner})
+            assert list(read(file(zipped(made, BYTES)))) == ["w"]
+            assert list(read(file(legacy(made, {"0": (6, BYTES["0"])})))) == ["w"]
+
+
+def test_a_value_beside_the_weights_is_no_weight_and_no_state_dict(file):
+    for value in values_beside(2):
+        assert "holds no state dict" in refused(file(zipped(program(Raw(value)), BYTES)))
+        assert "holds no state dict" in refused(file(zipped(program({"state_dict": Raw(value)}), BYTES)))
+
+
+def test_quantised_tensors_are_named(file):
+    for asked in (Call(Global("torch._utils", "_rebuild_qtensor"), ()), Global("torch", "QInt8Storage")):
+        assert "its tensors are quantised" in refused(file(zipped(program({"w": asked}), BYTES)))
 
 
 def test_tensors_that_shared_memory_share_it_and_the_file_is_never_changed(file):
@@ -210,6 +243,19 @@ def test_bombs_neither_fill_memory_nor_time(file, instructions):
         assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_small_files_that_claim_much(file):
+    """A tensor may repeat its numbers, but many such tensors do not add up to gigabytes; nor does a list that is copied often."""
+    large = {f"w{i}": tensor(shape=(1 << 24,), strides=(0,)) for i in range(3)}
+    assert read(file(zipped(program({"w": large["w0"]}), BYTES)))["w"].nbytes == 1 << 26
+    assert "add up to 201326592 bytes" in refused(file(zipped(program(large), BYTES)))
+    assert "add up to" in refused(file(legacy(program({"w": tensor(shape=(1 << 31,), strides=(0,))}), {"0": (6, BYTES["0"])})))
+    pairs = code([[f"k{i}", i] for i in range(300)])
+    copies = b"\x80\x02]" + pairs + b"q\x00a" + (code(ORDERED) + b"h\x00\x85Ra") * 10**5 + b"."
+    start = time.process_time()
+    assert "copies a list again and again" in refused(file(zipped(copies, BYTES)))
+    assert time.process_time() - start < 3
 
 
 def test_a_long_program_is_not_even_begun(file, monkeypatch):

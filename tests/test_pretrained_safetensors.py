@@ -3,6 +3,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 
 import ml_dtypes
 import numpy as np
@@ -154,3 +155,24 @@ def test_a_name_that_comes_twice(path):
     text = f'{{"w": {json.dumps(F32)}, "w": {json.dumps(F32)}}}'.encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
     assert "twice" in refusal(path)
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F4", "F6_E2M3"])
+def test_the_dtypes_of_quantised_models_are_named(path, dtype):
+    text = json.dumps({"w": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    with pytest.raises(ValueError, match=f"was not loaded: 'w' has dtype {dtype}, as quantised models do; expected F32"):
+        read(path)
+
+
+def test_what_a_header_costs_is_linear_in_its_size(path):
+    """A shape of 200,000 numbers took 13 seconds; numbers of thousands of digits; 30,000 empty arrays."""
+    for shape in ([2] * 200_000, [1] * 65, [1 << 62, 0], [10**4000, 0]):
+        text = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text)
+        assert "'w' is described by" in refusal(path) and len(refusal(path)) < 400
+    empty = {f"layer.{i}.weight": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(30_000)}
+    text = json.dumps(empty).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    start = time.process_time()
+    assert len(read(path)) == 30_000 and time.process_time() - start < 3

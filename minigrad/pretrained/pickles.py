@@ -2,9 +2,10 @@
 
 A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.  The one
 here knows about half of the instructions, imports nothing, and calls only the few functions of this file that stand in its
-table; anything else in a file is refused by name.  Arrays are mapped into memory, as those of safetensors are.
+table; anything else in a file is refused by name.  Of what checkpoints hold beside the weights, such as a set or a
+torch.device, only the name is kept.  The work is bounded by the length of the program, and the arrays by the size of the
+file.  Arrays are mapped into memory, as those of safetensors are.
 """
-import math
 import pickletools
 import zipfile
 from io import BytesIO
@@ -17,16 +18,24 @@ from ..backend import dtype_named
 from .safetensors import mapped
 
 LONGEST_PROGRAM = 1 << 23                       # bytes; it describes arrays, whose numbers lie elsewhere
+MOST_CLAIMED, REPEATS = 1 << 26, 64             # bytes that arrays may add up to: so many, or so many times the file's size
 MAGIC, PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # how files of PyTorch before 1.6 begin
 STORAGES = {f"{module} {kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in {
     "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
     "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"}.items()} | {"torch.storage UntypedStorage": "uint8"}
 NEW_DTYPES = {f"torch {name}": name for name in ("uint16", "uint32", "uint64")}
+DTYPES = {f"torch {name}" for name in (
+    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128")}
 
 
 class Name(NamedTuple):
     """Something the program would like to import; only ever looked up in the tables here."""
     text: str
+
+
+class Beside(NamedTuple):
+    """A value that is none of the weights, of which only the kind is kept."""
+    kind: str
 
 
 class Storage(NamedTuple):
@@ -50,12 +59,19 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a state dict by name; those that shared memory when they were saved share it again.
 
     A checkpoint that keeps its state dict under "state_dict", "model_state_dict" or "model" beside other plain values will do.
+    A tensor that repeats its numbers (stride 0) is read as such a view; together the arrays may be up to 64 times as large as
+    the file, or 64 MB.
+
     Raises ValueError if the file holds anything but tensors and plain containers (none of it was executed), or is damaged.
     """
     raw = mapped(path)
     try:
         program, runs = _zip(path, raw) if raw[:4].tobytes() == b"PK\3\4" else _legacy(raw)
-        return {name: _array(raw, runs, stored) for name, stored in _state_dict(program).items()}
+        arrays = {name: _array(raw, runs, stored) for name, stored in _state_dict(program).items()}
+        if (claimed := sum(array.nbytes for array in arrays.values())) > max(MOST_CLAIMED, REPEATS * raw.size):
+            raise ValueError(f"its tensors add up to {claimed} bytes, but the file has {raw.size}: no model repeats its numbers "
+                             "so often")
+        return arrays
     except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
         told = error if type(error) in (ValueError, zipfile.BadZipFile) else "it is malformed"
         raise ValueError(f"{path} was not loaded, and nothing in it was executed: {told}; if you trust it, save its state_dict "
@@ -80,9 +96,8 @@ def _array(raw, runs, stored):
     last = stored.offset + sum((n - 1) * stride for n, stride in zip(stored.shape, stored.strides, strict=True))
     empty = 0 in stored.shape
     if first + room > size or (not empty and (last + 1) * dtype.itemsize > room):
-        raise ValueError(f"a tensor of shape {stored.shape} and strides {stored.strides} reaches beyond its storage")
-    if math.prod(stored.shape) > max(1 << 31, raw.size):         # repeated by stride 0: no model is so large for its file
-        raise ValueError(f"a tensor of shape {stored.shape} is too large")
+        raise ValueError(f"a tensor of shape {str(stored.shape)[:80]} and strides {str(stored.strides)[:80]} reaches beyond its "
+                         "storage")
     if empty:
         return np.empty(stored.shape, dtype)
     return np.ndarray(stored.shape, dtype, raw, at + first + stored.offset * dtype.itemsize,
@@ -154,6 +169,7 @@ def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
     stack: list = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
+    copied = 0                                  # entries of dicts that were made of lists, which a program may name repeatedly
 
     def above_mark():
         start = marks.pop()
@@ -174,12 +190,17 @@ def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
             case "STOP":
                 return stack.pop()
             case ("NONE" | "NEWTRUE" | "NEWFALSE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "SHORT_BINUNICODE"
-                  | "BINUNICODE" | "BINUNICODE8" | "SHORT_BINSTRING" | "BINSTRING"):
+                  | "BINUNICODE" | "BINUNICODE8" | "SHORT_BINSTRING" | "BINSTRING" | "SHORT_BINBYTES" | "BINBYTES"):
                 stack.append({"NEWTRUE": True, "NEWFALSE": False}.get(instruction.name, value))
             case "EMPTY_DICT":
                 stack.append({})
             case "EMPTY_LIST":
                 stack.append([])
+            case "EMPTY_SET":
+                stack.append(Beside("builtins set"))
+            case "FROZENSET":
+                above_mark()
+                stack.append(Beside("builtins frozenset"))
             case "EMPTY_TUPLE":
                 stack.append(())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
@@ -191,10 +212,16 @@ def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
                 marks.append(len(stack))
             case "APPEND" | "APPENDS":
                 items = [stack.pop()] if instruction.name == "APPEND" else above_mark()
-                _top(stack, list).extend(items)
+                if type(stack[-1]) is not Beside:
+                    _top(stack, list).extend(items)
+            case "ADDITEMS":
+                above_mark()
+                _top(stack, Beside)
             case "SETITEM" | "SETITEMS":
                 items = [stack.pop(-2), stack.pop()] if instruction.name == "SETITEM" else above_mark()
-                _top(stack, dict).update(_pairs(zip(items[::2], items[1::2], strict=True)))
+                pairs = _pairs(zip(items[::2], items[1::2], strict=True))
+                if type(stack[-1]) is not Beside:
+                    _top(stack, dict).update(pairs)
             case "BINPUT" | "LONG_BINPUT":
                 memo[value] = stack[-1]
             case "MEMOIZE":
@@ -213,12 +240,20 @@ def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
                 stack.append(storage)
             case "REDUCE":
                 arguments, function = pop(tuple), pop(Name)
-                if function.text not in CALLS:
+                if function.text in BESIDE:
+                    stack.append(Beside(function.text))
+                elif function.text in CALLS:
+                    stack.append(CALLS[function.text](*arguments))
+                else:
                     raise ValueError(f"it calls {function.text}")
-                stack.append(CALLS[function.text](*arguments))
+                copied += len(stack[-1]) if type(stack[-1]) is dict else 0
+                if copied > len(stream.getbuffer()):
+                    raise ValueError("it copies a list again and again")
             case "BUILD":                       # the attributes of an OrderedDict: `_metadata`, which says nothing of the weights
-                pop(dict)
-                _top(stack, dict)
+                state = stack.pop()
+                if type(stack[-1]) is not Beside:
+                    _top([state], dict)
+                    _top(stack, dict)
             case other:
                 raise ValueError(f"it has the instruction {other}, which tensors do not need")
     raise ValueError("it ends too early")
@@ -231,7 +266,9 @@ def _top(stack, kind):
 
 
 def _name(text):
-    if text not in CALLS and text not in STORAGES and text not in NEW_DTYPES:
+    if "_rebuild_qtensor" in text or text.startswith("torch Q"):
+        raise ValueError("its tensors are quantised, which minigrad does not read: load the model they were made from")
+    if not any(text in known for known in (CALLS, STORAGES, NEW_DTYPES, DTYPES, BESIDE)):
         raise ValueError(f"it asks for {text[:80]!r}, which is neither a tensor nor a plain container")
     return Name(text)
 
@@ -239,7 +276,8 @@ def _name(text):
 def _pairs(pairs):
     items = {}
     for key, value in pairs:
-        if type(key) not in (str, int):         # hashing a tuple of tuples of … can take for ever
+        flat = type(key) is tuple and len(key) < 9 and all(type(item) in (str, int) for item in key)
+        if type(key) not in KEYS and not flat:  # hashing a tuple of tuples of … can take for ever
             raise ValueError(f"a dict has a {type(key).__name__} for a key")
         items[key] = value
     return items
@@ -293,3 +331,11 @@ def _size(shape):
 CALLS = {"torch._utils _rebuild_tensor": _tensor, "torch._utils _rebuild_tensor_v2": _tensor,
          "torch._utils _rebuild_tensor_v3": _tensor_of_dtype, "torch._utils _rebuild_parameter": _parameter,
          "torch._utils _rebuild_parameter_with_state": _parameter, "collections OrderedDict": _ordered_dict, "torch Size": _size}
+KEYS = (str, int, float, bool, type(None), Name, Beside)
+BESIDE = {"torch device", "_codecs encode", "numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar",
+          *(f"collections {name}" for name in ("Counter", "defaultdict", "deque")),
+          *(f"datetime {name}" for name in ("datetime", "date", "time", "timedelta")),
+          *(f"pathlib {name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+          *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in (
+              "set", "frozenset", "complex", "range", "xrange", "slice",
+              "int", "long", "float", "bool", "str", "list", "dict", "tuple"))}

@@ -15,7 +15,12 @@ from ..backend import dtype_named
 DTYPES = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
           "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+QUANTISED = {"F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"}
 LONGEST_HEADER = 100_000_000                    # bytes; the format's own limit
+
+
+class Unsupported(ValueError):
+    """The file is well formed, but holds what minigrad does not read."""
 
 
 def mapped(path: Path) -> np.ndarray:
@@ -26,11 +31,13 @@ def mapped(path: Path) -> np.ndarray:
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file by name, in the order and with the dtypes in which they are stored, mapped into memory.
 
-    Raises ValueError if the file is truncated, or if anything in its header does not hold.
+    Raises ValueError if the file is truncated, if anything in its header does not hold, or if a dtype is one of quantised models.
     """
     raw = mapped(path)
     try:
         return _arrays(raw)
+    except Unsupported as error:
+        raise ValueError(f"{path} was not loaded: {error}") from None
     except (ValueError, RecursionError) as error:
         pointer = raw[:8].tobytes() == b"version "
         told = "expected the weights, not a Git LFS pointer: run `git lfs pull`" if pointer else f"{error}; copy it again"
@@ -83,7 +90,7 @@ def _arrays(raw):
     for begin, end, name, dtype, shape in entries:
         dtype = dtype_named(DTYPES[dtype])
         if begin != at or end - begin != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{name!r} is not where and as large as its header says")
+            raise ValueError(f"{name[:80]!r} is not where and as large as its header says")
         arrays[name], at = np.ndarray(shape, dtype, raw, start + begin), end
     return arrays
 
@@ -91,9 +98,12 @@ def _arrays(raw):
 def _entry(name, entry):
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]} if dtype in DTYPES and all(
-                type(n) is int and n >= 0 for n in (*shape, begin, end)):
+                type(n) is int and 0 <= n < 1 << 62 for n in (*shape[:65], begin, end)) and len(shape) <= 64:
             return begin, end, name, dtype, shape
-    raise ValueError(f"{name!r} is described by {str(entry)[:80]}")
+        case {"dtype": str(dtype)} if dtype in QUANTISED:
+            raise Unsupported(f"{name[:80]!r} has dtype {dtype}, as quantised models do; expected F32, F16 or BF16: load the "
+                              "model that it was made from")
+    raise ValueError(f"{name[:80]!r} is described by {str(entry)[:80]}")
 
 
 def _without_doubles(pairs):
