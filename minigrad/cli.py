@@ -141,7 +141,8 @@ def run_predict(args: Namespace) -> None:
     if output and not output.parent.is_dir():
         raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it first")
     texts = args.texts or read_texts(Path(args.file), args.text_column)
-    answers = TextClassifier.from_pretrained(args.model_dir)(texts, args.top_k)
+    classifier = TextClassifier.from_pretrained(args.model_dir)
+    answers = classifier(texts, args.top_k)
     if args.file or output:
         lines = [json.dumps({"text": text, "label": next(iter(scores)), "scores": scores}, ensure_ascii=False)
                  for text, scores in zip(texts, answers, strict=True)]
@@ -152,8 +153,9 @@ def run_predict(args: Namespace) -> None:
         else:
             print("\n".join(lines))
     else:
+        form = "10.6g" if classifier.is_regression else "6.1%"
         for text, scores in zip(texts, answers, strict=True):
-            print(text, *(f"  {p:6.1%}  {label}" for label, p in scores.items()), sep="\n")
+            print(text, *(f"  {p:{form}}  {label}" for label, p in scores.items()), sep="\n")
 
 
 def run_parity(args: Namespace) -> int:

@@ -141,11 +141,11 @@ def test_bad_input_is_refused(batch, error, told):
 
 
 @pytest.mark.parametrize(("config", "told"), [
-    ({"hidden_act": "swish2"}, "hidden_act 'swish2' is not known: it is one of gelu, gelu_new, gelu_pytorch_tanh, relu"),
+    ({"hidden_act": "swish2"}, "hidden_act 'swish2' is not known: it is one of gelu, gelu_new"),
     ({"hidden_act": ["gelu"]}, "hidden_act is .'gelu'. in the configuration; expected a text"),
     ({"num_hidden_layers": 2.0}, "num_hidden_layers is 2.0 in the configuration; expected a whole number, 1 or more"),
     ({"vocab_size": True}, "vocab_size is True in the configuration; expected a whole number"),
-    ({"pad_token_id": -1}, "pad_token_id is -1 in the configuration; expected a whole number, 0 or more"),
+    ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more"),
     ({"classifier_dropout": "0.1"}, "classifier_dropout is '0.1' in the configuration; expected a number"),
     ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
     ({"rest": {"position_embedding_type": "relative_key"}}, "position_embedding_type 'relative_key' is not supported"),

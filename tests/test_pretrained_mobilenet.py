@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from minigrad.pretrained import AutoModel, AutoModelForImageClassification, MobileNetV2Config, MobileNetV2ForImageClassification
+from minigrad.pretrained.mobilenet import CHANNELS, STRIDES
+from minigrad.tensor import Tensor
 
 reference = pytest.importorskip("safetensors.numpy")
 load_file, save_file = reference.load_file, reference.save_file
@@ -61,3 +63,37 @@ def test_what_it_cannot_follow_is_refused():
             MobileNetV2Config.from_dict(entry)
     with pytest.raises(ValueError, match="depth_multiplier is 'wide' in the configuration"):
         MobileNetV2Config(depth_multiplier="wide")
+
+
+def torchvisions_widths(multiplier, divisor=8):
+    """torchvision's rules, computed here: channels out of each of the 19 layers, and inside each block."""
+    def divisible(v):
+        new = max(divisor, int(v + divisor / 2) // divisor * divisor)
+        return new + divisor if new < 0.9 * v else new
+    outputs = [divisible(32 * multiplier), *(divisible(n * multiplier) for n in CHANNELS), divisible(1280 * max(1.0, multiplier))]
+    return outputs, [round(n * (6 if i else 1)) for i, n in enumerate(outputs[:-2])]
+
+
+@pytest.mark.parametrize("multiplier", [0.1, 0.27, 0.28, 0.35, 0.455, 0.6, 0.75, 1.0, 1.3])
+@pytest.mark.parametrize("divisor", [8, 4, 1])
+def test_torchvisions_widths_and_residuals(multiplier, divisor):
+    config = MobileNetV2Config.torchvision(depth_multiplier=multiplier, depth_divisible_by=divisor, num_labels=2)
+    model = MobileNetV2ForImageClassification(config, drawn=False)
+    outputs, inside = torchvisions_widths(multiplier, divisor)
+    blocks = model.features[1:-1]
+    assert [model.features[0][0].weight.shape[0], *(block.conv[-1].weight.shape[0] for block in blocks),
+            model.features[-1][0].weight.shape[0]] == outputs
+    assert [block.conv[-2].weight.shape[1] for block in blocks] == inside
+    adds = [stride == 1 and a == b for stride, a, b in zip(STRIDES, outputs[:-2], outputs[1:-1], strict=True)]
+    assert [block.adds for block in blocks] == adds
+
+
+def test_the_first_block_of_a_narrow_torchvision_model_adds_its_input():
+    x = Tensor(np.random.default_rng(0).standard_normal((1, 8, 5, 5)).astype(np.float32))
+    for make, adds in ((MobileNetV2Config.torchvision, True), (MobileNetV2Config, False)):
+        config = make(depth_multiplier=0.25)    # the first block is given 8 channels, and has as many
+        block = MobileNetV2ForImageClassification(config, rng=0).eval().features[1]
+        y = x
+        for part in block.conv:
+            y = part(y)
+        np.testing.assert_allclose(block(x).numpy(), (x + y if adds else y).numpy(), atol=1e-5)

@@ -1,4 +1,5 @@
 """From a directory and back: what is read, begun anew, refused, and never lost."""
+import importlib
 import json
 from dataclasses import dataclass
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from pickle_files import program, tensor, zipped
 
-from minigrad.nn import Group, Parameter, init
+from minigrad.nn import Group, Linear, Parameter, init
 from minigrad.optim import SGD
 from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel, PretrainedModel
 from minigrad.pretrained.layout import Layout
@@ -331,17 +332,108 @@ def test_weights_that_share_memory_in_a_pickle_and_not_in_the_model_are_parted(t
 
 @pytest.mark.parametrize(("entries", "told"), [
     ({"size": 0}, "size is 0 in the configuration; expected a whole number, 1 or more"),
-    ({"size": None}, "size is None in the configuration; expected a whole number, 1 or more"),
-    ({"pad_token_id": -1}, "pad_token_id is -1 in the configuration; expected a whole number, 0 or more or null"),
+    ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more or null"),
     ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1 in the configuration; expected true or false"),
     ({"initializer_range": True}, "initializer_range is True in the configuration; expected a number"),
     ({"problem_type": 3}, "problem_type is 3 in the configuration; expected a text or null"),
-    ({"num_labels": 0}, "num_labels is 0 in the configuration; expected a whole number, 1 or more")])
+    ({"num_labels": 0}, "num_labels is 0 in the configuration; expected a whole number, 1 or more or null")])
 def test_entries_are_held_against_their_annotations(entries, told):
     with pytest.raises(ValueError, match=f"^{told}$"):
         TinyConfig.from_dict(entries)
 
 
+def test_a_null_means_the_default_and_a_token_id_of_minus_one_means_none():
+    config = BertConfig.from_dict({"hidden_act": None, "layer_norm_eps": None, "id2label": None, "label2id": None,
+                                   "problem_type": None, "pad_token_id": -1, "num_labels": None})
+    assert (config.hidden_act, config.layer_norm_eps, config.pad_token_id, config.num_labels) == ("gelu", 1e-12, None, 2)
+    with pytest.raises(ValueError, match="size is None in the configuration"):
+        TinyConfig(size=None)
+
+
+NAMES_3 = {0: "no", 1: "maybe", 2: "yes"}
+
+
+@pytest.mark.parametrize("given", [
+    {"id2label": NAMES_3}, {"id2label": {str(i): name for i, name in NAMES_3.items()}}, {"id2label": ["no", "maybe", "yes"]},
+    {"label2id": {"yes": 2, "no": 0, "maybe": 1}}, {"num_labels": 3, "id2label": NAMES_3},
+    {"id2label": NAMES_3, "label2id": {"no": 0, "maybe": 1, "yes": 2}}], ids=str)
+@pytest.mark.parametrize("family", ["bert.Bert", "roberta.Roberta", "distilbert.DistilBert", "gpt2.GPT2", "llama.Llama", "t5.T5",
+                                    "vit.ViT", "resnet.ResNet", "vgg.VGG", "mobilenet.MobileNetV2"])
+def test_names_of_labels_say_how_many_there_are(family, given):
+    file, _, name = family.partition(".")
+    kind = getattr(importlib.import_module(f"minigrad.pretrained.{file}"), f"{name}Config")
+    for config in (kind(**given), kind.from_dict({}, **given), kind.from_dict(kind(**given).to_dict())):
+        assert config.num_labels == 3 and config.id2label == NAMES_3 and config.label2id == {"no": 0, "maybe": 1, "yes": 2}
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ({"num_labels": 2, "id2label": NAMES_3}, "num_labels=2 but there are 3 names, no, maybe, yes: give one of the two"),
+    ({"num_labels": 4, "label2id": {"a": 0}}, "num_labels=4 but there are 1 names"),
+    ({"id2label": NAMES_3, "label2id": {"no": 2, "maybe": 1, "yes": 0}}, "label2id is .* but id2label is .*: give one of"),
+    ({"id2label": {1: "a", 2: "b"}}, r"id2label numbers the labels 1, 2, but .* 0 … 1: .* id2label=\{0: 'a', 1: 'b'\}"),
+    ({"id2label": {"a": 0}}, "id2label is {'a': 0} in the configuration; expected names by number"),
+    ({"id2label": 3}, "id2label is 3 in the configuration; expected names by number"),
+    ({"num_labels": 1, "problem_type": "single_label_classification"}, "chooses among one class"),
+    ({"problem_type": "classification"}, "problem_type 'classification' is not known")])
+def test_labels_that_contradict_each_other_are_refused(given, told):
+    for make in (lambda: BertConfig(**given), lambda: BertConfig.from_dict({}, **given)):
+        with pytest.raises(ValueError, match=told):
+            make()
+
+
+def test_the_number_of_labels_changed_later_changes_their_names():
+    config = BertConfig(id2label=NAMES_3)
+    config.num_labels = 3
+    assert config.id2label == NAMES_3
+    config.num_labels = 4
+    assert config.id2label[3] == "LABEL_3" and config.label2id["LABEL_3"] == 3
+    config.id2label = {0: "a"}
+    assert config.num_labels == 1 and config.to_dict()["label2id"] == {"a": 0}
+
+
 def test_an_entry_that_is_null_and_not_by_default_stays_null():
     config = BertConfig.from_dict({"pad_token_id": None})
     assert config.to_dict()["pad_token_id"] is None and BertConfig.from_dict(config.to_dict()).pad_token_id is None
+
+
+HEADS = {"bert.Bert": "classifier", "roberta.Roberta": "classifier.out_proj", "distilbert.DistilBert": "classifier",
+         "gpt2.GPT2": "score"}
+SIZES = {"gpt2.GPT2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 12, "pad_token_id": 0},
+         "distilbert.DistilBert": {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8, "max_position_embeddings": 12}}
+USUAL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+         "max_position_embeddings": 12}
+
+
+@pytest.mark.parametrize("family", HEADS)
+def test_the_configuration_follows_a_head_replaced_by_hand(tmp_path, family):
+    file, _, name = family.partition(".")
+    home = importlib.import_module(f"minigrad.pretrained.{file}")
+    kind = getattr(home, f"{name}ForSequenceClassification")
+    model = kind(getattr(home, f"{name}Config")(vocab_size=30, **SIZES.get(family, USUAL)), rng=0).eval()
+    model.replace(HEADS[family], Linear(8, 5, bias=family != "gpt2.GPT2", rng=1))
+    assert model(IDS, labels=[4, 0]).loss.item() > 0
+    model.save_pretrained(tmp_path)
+    again = kind.from_pretrained(tmp_path)
+    assert again.config.num_labels == 5 and same(model, again) and not again.load_report.newly_initialised
+    model.replace(HEADS[family], Linear(8, 1, bias=family != "gpt2.GPT2", rng=1))
+    assert model(IDS, labels=[0.5, 2.0]).loss.item() == pytest.approx(
+        np.mean((model(IDS).logits.numpy()[:, 0] - [0.5, 2.0]) ** 2), rel=1e-5)          # one score: a regression
+
+
+@pytest.mark.parametrize(("path", "new", "told"), [
+    ("classifier", Group(dense=Linear(8, 5)), "classifier.dense.weight has no place in it; .*classifier.weight is missing"),
+    ("classifier", Linear(8, 5, bias=False), "classifier.bias is missing: .*a new head is a Linear at classifier, with"),
+    ("bert.embeddings.word_embeddings", Linear(8, 40, bias=False), r"word_embeddings.weight is \(40, 8\), where .* \(30, 8\)")])
+def test_a_model_that_could_not_be_loaded_again_is_not_saved(saved, path, new, told, tmp_path):
+    model = saved[0]
+    model.replace(path, new)
+    with pytest.raises(ValueError, match=f"this BertForSequenceClassification would save could not be loaded.*{told}"):
+        model.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_model_without_its_pooler_is_saved(tmp_path):
+    model = BertModel(BertConfig(vocab_size=30, **USUAL), rng=0, add_pooling_layer=False)
+    model.save_pretrained(tmp_path)
+    report = BertModel.from_pretrained(tmp_path, rng=0).load_report
+    assert report.newly_initialised == ["pooler.dense.weight", "pooler.dense.bias"]

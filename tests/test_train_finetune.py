@@ -136,3 +136,44 @@ def test_examples_that_cannot_be_learnt_from(base, tmp_path, train, eval, told):
     with pytest.raises(ValueError, match=told):
         finetune(base, train, eval, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_classifier_trained_again_keeps_the_order_of_its_labels(base, tmp_path, capsys):
+    first = finetune(base, tiny_bert.examples(48), output=tmp_path / "first", **QUICK | {"num_train_epochs": 16}).model
+    order = [2, 0, 1]                                        # not the alphabet's
+    names = [first.config.id2label[i] for i in order]
+    for p in (first.classifier.weight, first.classifier.bias):
+        p.copy_(p.numpy()[order])
+    first.config.id2label = names
+    first.save_pretrained(tmp_path / "first")
+    before = TextClassifier.from_pretrained(tmp_path / "first")([e.text for e in tiny_bert.examples(48)])
+    right = np.mean([next(iter(s)) == e.label for s, e in zip(before, tiny_bert.examples(48), strict=True)])
+    capsys.readouterr()
+    again = finetune(tmp_path / "first", tiny_bert.examples(48), output=tmp_path / "again",
+                     **QUICK | {"num_train_epochs": 1, "learning_rate": 1e-9})
+    assert list(again.model.config.id2label.values()) == names and "begin anew" not in capsys.readouterr().out
+    assert again.history[-1]["train_accuracy"] == pytest.approx(right, abs=0.15) and right > 0.6
+
+
+def test_a_head_for_other_labels_begins_anew_and_says_so(base, tmp_path, capsys):
+    finetune(base, tiny_bert.examples(12), output=tmp_path / "first", **QUICK)
+    capsys.readouterr()
+    others = [Example(e.text, f"the {e.label}") for e in tiny_bert.examples(12)]
+    model = finetune(tmp_path / "first", others, output=tmp_path / "again", freeze="bert.**",
+                     **QUICK | {"num_train_epochs": 1, "learning_rate": 0.0}).model
+    told = capsys.readouterr().out
+    assert "trained for cooking, music, sailing, not for the cooking, the music, the sailing: classifier.weight and" in told
+    assert "newly initialised     2  classifier.weight, classifier.bias" in told
+    trained = AutoModelForSequenceClassification.from_pretrained(tmp_path / "first")
+    assert not np.allclose(model.classifier.weight.numpy(), trained.classifier.weight.numpy())
+    np.testing.assert_array_equal(model.bert.pooler.dense.weight.numpy(), trained.bert.pooler.dense.weight.numpy())
+
+
+def test_a_model_for_several_labels_is_trained_for_one_each(base, tmp_path):
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3, rng=0,
+                                                               problem_type="multi_label_classification")
+    model.save_pretrained(tmp_path / "multi")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "multi")
+    trained = finetune(tmp_path / "multi", tiny_bert.examples(12), output=tmp_path / "out", **QUICK).model
+    assert trained.config.problem_type == "single_label_classification"
+    assert sum(TextClassifier.from_pretrained(tmp_path / "out")("oven")[0].values()) == pytest.approx(1)

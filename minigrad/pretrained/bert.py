@@ -171,7 +171,7 @@ class BertHead(PretrainedModel):
 
 class BertForSequenceClassification(BertHead):
     """BERT with a linear layer on the pooled vector that scores `config.num_labels` classes."""
-    heads, pooled = ("classifier.**", "bert.pooler.**"), True
+    heads, pooled, label_layer = ("classifier.**", "bert.pooler.**"), True, "classifier"
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
@@ -183,6 +183,7 @@ class BertForSequenceClassification(BertHead):
 
 class BertForTokenClassification(BertHead):
     """BERT with a linear layer that scores `config.num_labels` classes for each token."""
+    label_layer = "classifier"
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:

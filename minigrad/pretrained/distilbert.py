@@ -130,7 +130,7 @@ class DistilBertHead(PretrainedModel):
 
 class DistilBertForSequenceClassification(DistilBertHead):
     """DistilBERT with two layers on the first token that score `config.num_labels` classes."""
-    heads = ("pre_classifier.**", "classifier.**")
+    heads, label_layer = ("pre_classifier.**", "classifier.**"), "classifier"
 
     def add_head(self, c, rng):
         self.pre_classifier, self.classifier = linear(c.dim, c.dim), linear(c.dim, c.num_labels)
@@ -146,7 +146,7 @@ class DistilBertForSequenceClassification(DistilBertHead):
 
 class DistilBertForTokenClassification(DistilBertHead):
     """DistilBERT with a linear layer that scores `config.num_labels` classes for each token."""
-    heads = ("classifier.**",)
+    heads, label_layer = ("classifier.**",), "classifier"
 
     def add_head(self, c, rng):
         self.dropout, self.classifier = Dropout(c.dropout, rng), linear(c.dim, c.num_labels)

@@ -157,7 +157,7 @@ class GPT2LMHeadModel(CausalLM, GPT2Pretrained):
 
 class GPT2ForSequenceClassification(GPT2Pretrained):
     """GPT-2 with a linear layer on the last token of each text that scores `config.num_labels` classes."""
-    heads = ("score.**",)
+    heads, label_layer = ("score.**",), "score"
 
     def __init__(self, config: GPT2Config, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)

@@ -8,28 +8,24 @@ import numpy as np
 from .. import losses, ops
 from ..tensor import Tensor, as_array
 from .inputs import as_given
-from .model import Config
+from .model import PROBLEMS, Config
 from .outputs import QuestionAnsweringOutput
-
-PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
 def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor | None:
-    """Of scores (B, num_labels), by the problem_type of the configuration.
+    """Of scores (B, labels), by the problem_type of the configuration.
 
     single_label_classification: cross-entropy with class numbers (B,).  multi_label_classification: binary cross-entropy with
-    zeros and ones (B, num_labels).  regression: the squared error, with floats (B,) or (B, num_labels).  Without a problem_type
-    a single label means the last, whole numbers the first, and floats the second.
+    zeros and ones (B, labels).  regression: the squared error, with numbers (B, labels) or, of a single score, (B,).  Without a
+    problem_type a single score means the last, whole numbers the first, and floats the second.
 
     Raises:
-        ValueError: the configuration asks for another problem type, or the labels have another shape.
+        ValueError: the labels have another shape.
     """
     if labels is None:
         return None
     whole = as_array(labels).dtype.kind in "iu"
-    problem = config.problem_type or PROBLEMS[2 if config.num_labels == 1 else 0 if whole else 1]
-    if problem not in PROBLEMS:
-        raise ValueError(f"problem_type {problem!r} is not known: use {', '.join(map(repr, PROBLEMS[:-1]))} or {PROBLEMS[-1]!r}")
+    problem = config.problem_type or PROBLEMS[2 if logits.shape[-1] == 1 else 0 if whole else 1]
     if problem == "single_label_classification":
         return losses.cross_entropy(logits, labels)
     targets = labels if isinstance(labels, Tensor) else Tensor(np.asarray(labels, logits.dtype), device=logits.device)
@@ -38,6 +34,9 @@ def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor |
             raise ValueError(f"labels have shape {targets.shape}, but multi_label_classification, which floats mean, takes zeros "
                              f"and ones of shape {logits.shape}: for one class each give whole numbers, for a value num_labels=1")
         return losses.binary_cross_entropy_with_logits(logits, targets)
+    if targets.shape not in (logits.shape, logits.shape[:-1 if logits.shape[-1] == 1 else None]):
+        raise ValueError(f"labels have shape {targets.shape}, but regression takes a number for each score, {logits.shape}: to "
+                         "predict one number for each text, load the model with num_labels=1")
     return losses.mse_loss(ops.reshape(logits, targets.shape), targets)
 
 

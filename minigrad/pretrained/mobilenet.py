@@ -40,6 +40,7 @@ class MobileNetV2Config(Config):
     classifier_dropout_prob: float = 0.8
     layer_norm_eps: float = 1e-3                # that of the batch normalisations
     batch_norm_momentum: float = 0.997          # not an entry of theirs: they always use this
+    is_torchvision: bool = False                # nor is this: widths, and which blocks add their input, as torchvision has them
 
     def __post_init__(self):
         super().__post_init__()
@@ -49,18 +50,33 @@ class MobileNetV2Config(Config):
 
     @classmethod
     def torchvision(cls, num_labels: int = 1000, **changes: Any) -> MobileNetV2Config:
-        """The settings of torchvision's mobilenet_v2."""
+        """The settings of torchvision's mobilenet_v2, which calls depth_multiplier width_mult."""
         return cls(**{"num_labels": num_labels, "tf_padding": False, "classifier_dropout_prob": 0.2, "layer_norm_eps": 1e-5,
-                      "batch_norm_momentum": 0.1} | changes)
+                      "batch_norm_momentum": 0.1, "is_torchvision": True,
+                      "min_depth": changes.get("depth_divisible_by", cls.depth_divisible_by)} | changes)
 
-    def width(self, channels: float, least: int | None = None) -> int:
+    def width(self, channels: float) -> int:
         """The multiple of depth_divisible_by nearest to so many channels, but not less than nine tenths of them."""
         divisor = self.depth_divisible_by
         near = max(self.min_depth, int(channels + divisor / 2) // divisor * divisor)
         return near + divisor if near < 0.9 * channels else near
 
-    def scaled(self, channels: int) -> int:
-        return self.width(round(channels * self.depth_multiplier))
+    def scaled(self, channels: int, factor: float | None = None) -> int:
+        """So many channels times `factor`, depth_multiplier by default, which Hugging Face rounds to a whole number first."""
+        channels = channels * (self.depth_multiplier if factor is None else factor)
+        return self.width(channels if self.is_torchvision else round(channels))
+
+    def widened(self, channels: int) -> int:
+        """The channels inside a block that is given so many."""
+        wide = round(channels * self.expand_ratio)
+        return wide if self.is_torchvision else self.width(wide)
+
+    @property
+    def last_width(self) -> int:
+        """The channels of the features."""
+        if self.is_torchvision:
+            return self.scaled(1280, max(1.0, self.depth_multiplier))
+        return 1280 if self.finegrained_output and self.depth_multiplier < 1 else self.scaled(1280)
 
 
 def norm(c: MobileNetV2Config, channels: int) -> BatchNorm2d:
@@ -85,11 +101,11 @@ class ConvNorm(Sequential):
 class InvertedResidual(Module):
     """Widen by 1 × 1, look around by 3 × 3 in each channel alone, narrow by 1 × 1; added to the input, if that fits."""
     def __init__(self, c: MobileNetV2Config, inputs: int, outputs: int, stride: int, dilation: int, widen: bool):
-        wide = c.width(round(inputs * c.expand_ratio)) if widen else inputs
+        wide = c.widened(inputs) if widen else inputs
         self.conv = Sequential(*([ConvNorm(c, inputs, wide, 1)] if widen else []),
                                ConvNorm(c, wide, wide, 3, stride, dilation, groups=wide),
                                convolution(wide, outputs, 1), norm(c, outputs))
-        self.adds = widen and stride == 1 and inputs == outputs
+        self.adds = (widen or c.is_torchvision) and stride == 1 and inputs == outputs
 
     def forward(self, x):
         *parts, last, last_norm = self.conv
@@ -131,7 +147,7 @@ class MobileNetV2Model(ConvNet):
             reduction *= stride
             modules.append(InvertedResidual(c, inputs, c.scaled(channels), stride, here, widen=i > 0))
             inputs = c.scaled(channels)
-        self.hidden_size = 1280 if c.finegrained_output and c.depth_multiplier < 1 else c.scaled(1280)
+        self.hidden_size = c.last_width
         self.features = Sequential(*modules, ConvNorm(c, inputs, self.hidden_size, 1))
         self.avgpool = AdaptiveAvgPool2d(1)
         if drawn:
@@ -145,7 +161,7 @@ class MobileNetV2Model(ConvNet):
 
 class MobileNetV2ForImageClassification(MobileNetV2Model):
     """MobileNetV2 with a linear layer, `classifier.1`, that scores `config.num_labels` classes."""
-    heads = ("classifier.1.**",)
+    heads, label_layer = ("classifier.1.**",), "classifier.1"
 
     def __init__(self, config: MobileNetV2Config, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)

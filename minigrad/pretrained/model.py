@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -11,56 +11,89 @@ import numpy as np
 
 from ..backend import dtype_named
 from ..nn import Module, init
+from ..patterns import matches
 from .files import read_config, read_weights, save
 from .layout import Layout, rewritten
 from .report import LoadReport, fit
 from .safetensors import contiguous
+
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @dataclass
 class Config:
     """The entries of config.json that the model reads, as attributes; `rest` keeps the others, so that nothing is lost."""
     model_type: ClassVar[str]
-    num_labels: int = 2
-    id2label: dict[int, str] = field(default_factory=dict)
+    num_labels: int | None = None               # as many as id2label has; 2 without one
+    id2label: dict[int, str] | None = None      # LABEL_0, LABEL_1, … by default
+    label2id: dict[str, int] | None = None      # the same, the other way round
     problem_type: str | None = None
     rest: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         """Hold every entry against its annotation, such as "int | None"; families add what else theirs must be.
 
-        Numbers are 1 or more, token ids 0 or more.  Raises a ValueError that names the entry.
+        Numbers are 1 or more, token ids 0 or more, where -1 means that there is none.  Raises a ValueError that names the entry.
         """
+        for f in fields(self):
+            if f.name.endswith("_token_id") and "None" in str(f.type) and getattr(self, f.name) == -1:
+                setattr(self, f.name, None)
         for f in fields(self):
             kinds = (f.type.__name__ if type(f.type) is type else str(f.type)).split(" | ")
             value, least = getattr(self, f.name), 0 if f.name.endswith("_token_id") else 1
-            if f.name != "id2label" and not any(_is(value, kind, least) for kind in kinds):
+            if f.name not in ("id2label", "label2id") and not any(_is(value, kind, least) for kind in kinds):
                 expected = " or ".join(_WORDS[kind.partition("[")[0]].format(least) for kind in kinds)
                 raise ValueError(f"{f.name} is {value!r} in the configuration; expected {expected}")
-        names = self.id2label or {i: f"LABEL_{i}" for i in range(self.num_labels)}
-        self.id2label = {int(i): str(name) for i, name in names.items()}
+        self.set_labels(self.num_labels, self.id2label, self.label2id)
+        if self.problem_type not in (None, *PROBLEMS):
+            raise ValueError(f"problem_type {self.problem_type!r} is not known: use {', '.join(map(repr, PROBLEMS[:-1]))} or "
+                             f"{PROBLEMS[-1]!r}")
+        if self.problem_type == "single_label_classification" and self.num_labels == 1:
+            raise ValueError('problem_type "single_label_classification" with num_labels=1 chooses among one class: give '
+                             'num_labels=2 or more, or problem_type="regression" for a number')
+
+    def set_labels(self, num_labels: int | None = None, id2label: Mapping[int, str] | Sequence[str] | None = None,
+                   label2id: Mapping[str, int] | None = None) -> None:
+        """Set the number of labels and their names, of which the others follow from any one.
+
+        Raises ValueError if two of them contradict each other, or the names are not numbered 0, 1, 2, ….
+        """
+        names = _numbered(id2label, "id2label")
+        if label2id:
+            given = _numbered({i: name for name, i in dict(label2id).items()}, "label2id")
+            if names and given != names:
+                raise ValueError(f"label2id is {label2id!r} but id2label is {id2label!r}: give one of the two")
+            names = given
+        if names and num_labels not in (None, len(names)):
+            raise ValueError(f"num_labels={num_labels} but there are {len(names)} names, {', '.join(names.values())}: give one "
+                             "of the two")
+        names = names or {i: f"LABEL_{i}" for i in range(2 if num_labels is None else num_labels)}
+        vars(self).update(num_labels=len(names), id2label=names, label2id={name: i for i, name in names.items()})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Any of the three entries about labels sets the other two, when it is changed later."""
+        if name not in ("num_labels", "id2label", "label2id") or "rest" not in vars(self):
+            super().__setattr__(name, value)
+        elif name != "num_labels" or value != self.num_labels:
+            self.set_labels(**{name: value})
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any], **changes: Any) -> Self:
         """From what config.json holds; `changes` win, and a new number of labels forgets their names."""
-        known = {f.name for f in fields(cls)} - {"rest"}
-        if unknown := changes.keys() - known - entries.keys() - {"label2id"}:
+        known = {f.name: "None" in str(f.type) for f in fields(cls) if f.name != "rest"}
+        if unknown := changes.keys() - known.keys() - entries.keys():
             raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
-        if changes.get("label2id") and "id2label" not in changes:
-            changes["id2label"] = {i: name for name, i in changes["label2id"].items()}
-        if isinstance(changes.get("id2label"), (list, tuple)):
-            changes["id2label"] = dict(enumerate(changes["id2label"]))
-        entries = {**entries, **changes}
-        names = entries.get("id2label") or {}
-        if not isinstance(names, Mapping):
-            raise ValueError(f"id2label is {names!r} in the configuration; expected names by number, such as "
-                             '{"0": "no", "1": "yes"}')
-        if "id2label" in changes and changes.get("num_labels", len(names)) != len(names):
-            raise ValueError(f"num_labels={changes['num_labels']} but id2label has {len(names)} names: give one of the two")
-        if "id2label" not in changes and changes.get("num_labels", len(names)) != len(names):
-            entries.pop("id2label", None)
-        else:
-            entries["num_labels"] = len(names) or entries.get("num_labels", 2)
+        labels = {name: changes.get(name) for name in ("num_labels", "id2label", "label2id")}
+        if all(value is None for value in labels.values()):                 # the file's; its names count before its number
+            labels["id2label"] = entries.get("id2label") or None
+            if not isinstance(labels["id2label"], (Mapping, type(None))):
+                raise ValueError(_UNNUMBERED.format("id2label", labels["id2label"]))
+            for name in ("num_labels", "label2id") if labels["id2label"] is None else ():
+                labels[name] = entries.get(name)
+        elif labels["id2label"] is labels["label2id"] is None and labels["num_labels"] == len(entries.get("id2label") or ()):
+            labels["id2label"] = entries["id2label"]
+        entries = {name: value for name, value in {**entries, **changes, **labels}.items()
+                   if value is not None or known.get(name, True)}           # a null means the default
         return cls(**{name: value for name, value in entries.items() if name in known},
                    rest={name: value for name, value in entries.items() if name not in known})
 
@@ -76,6 +109,24 @@ class Config:
     def longest(self) -> int | None:
         """How many tokens the model reads at most; None where there is no limit."""
         return None
+
+
+_UNNUMBERED = '{} is {!r} in the configuration; expected names by number, such as {{"0": "no", "1": "yes"}}'
+
+
+def _numbered(names, entry):
+    """{0: name, 1: name, …} of a mapping or a list of names; {} for none."""
+    if isinstance(names, (list, tuple)):
+        names = dict(enumerate(names))
+    try:
+        numbered = {int(i): str(name) for i, name in (names or {}).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(_UNNUMBERED.format(entry, names)) from None
+    if sorted(numbered) != list(range(len(names or ()))):
+        raise ValueError(f"{entry} numbers the labels {', '.join(map(str, sorted(numbered)))}, but the scores of a model are "
+                         f"numbered 0 … {len(names) - 1}: give such numbers, as in "
+                         f"id2label={dict(enumerate(numbered.values()))!r}")
+    return dict(sorted(numbered.items()))
 
 
 _WORDS = {"int": "a whole number, {} or more", "float": "a number", "bool": "true or false", "str": "a text",
@@ -111,6 +162,7 @@ class PretrainedModel(Module):
     config_class: type[Config]
     layout: Layout
     heads: tuple[str, ...] = ()                 # patterns of weights that a checkpoint may lack
+    label_layer: ClassVar[str] = ""             # the path of the Linear that has a row for each label, if there is one
     tied: ClassVar[dict[str, str]] = {}         # our name: the name of the weight it is, patterns both; made one in __init__
     load_report: LoadReport | None = None
     config: Config
@@ -176,14 +228,49 @@ class PretrainedModel(Module):
         directory loads as what it was or as what it is to be.
 
         Raises:
-            ValueError: the directory holds something that is not a model.
+            ValueError: the directory holds something that is not a model; or this model has weights other than those that
+                from_pretrained would make, see `update_config`.
             OSError: it cannot be written; what was there is as it was.
         """
+        self.update_config()
         entries = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.parameters()[0].dtype)}
         entries.pop("torch_dtype", None)        # what transformers 4 calls dtype: the one the weights were loaded from
         ties = self._ties()
         arrays = {name: t.numpy() for name, t in self.state_dict().items() if name not in ties}
         save(directory, entries, self.layout.stored(arrays), max_shard_size)
+
+    def update_config(self) -> None:
+        """Make the configuration say how many labels the head has now, if it was replaced: model.classifier = nn.Linear(32, 5).
+
+        Raises:
+            ValueError: the weights differ otherwise from those of a model of this configuration, so that what is saved could not
+                be loaded.
+        """
+        own = {name: t.shape for name, t in self.state_dict().items()}
+        rows = own.get(f"{self.label_layer}.weight", (self.config.num_labels,))[0]
+        if rows != self.config.num_labels:
+            self.config.num_labels = rows
+        made = {name: t.shape for name, t in type(self)(self.config, rng=init.LATER, drawn=False).state_dict().items()}
+        wrong = [f"{name} is {shape}, where the configuration means {made[name]}" for name, shape in own.items()
+                 if name in made and shape != made[name]]
+        wrong += [f"{name} has no place in it" for name in own if name not in made]
+        wrong += [f"{name} is missing" for name in made if name not in own
+                  and (name.startswith(f"{self.label_layer}.") or not matches(self.heads, name))]
+        if wrong:
+            where = f"; a new head is a Linear at {self.label_layer}, with a bias if the old one has one" * bool(self.label_layer)
+            raise ValueError(f"what this {type(self).__name__} would save could not be loaded again: {'; '.join(wrong[:4])}: "
+                             f"replace parts only by what has the same weights{where}; or keep model.state_dict() by itself, "
+                             "with numpy.savez")
+
+    def reset_head(self, rng: init.Rng = None) -> list[str]:
+        """Begin the weights that score the labels anew, if they came from a file; returns their names."""
+        report = self.load_report
+        new = [name for name in report.loaded if name.startswith(f"{self.label_layer}.")] if self.label_layer and report else []
+        if new:
+            self.draw(new, init.generator(rng))
+            loaded = {name: stored for name, stored in report.loaded.items() if name not in new}
+            self.load_report = replace(report, loaded=loaded, newly_initialised=[*report.newly_initialised, *new])
+        return new
 
     def _ties(self) -> dict[str, str]:
         """{second name of a weight: its first}, of those that this model, by its configuration, has made one."""

@@ -124,7 +124,7 @@ class ResNetModel(ConvNet):
 
 class ResNetForImageClassification(ResNetModel):
     """ResNet with a linear layer, `fc`, that scores `config.num_labels` classes."""
-    layout, heads = _layout(), ("fc.**",)
+    layout, heads, label_layer = _layout(), ("fc.**",), "fc"
 
     def __init__(self, config: ResNetConfig, rng: init.Rng = None, drawn: bool = True):
         super().__init__(config, drawn=False)

@@ -51,6 +51,7 @@ class RobertaModel(BertModel):
 class RobertaForSequenceClassification(BertHead):
     """RoBERTa with two layers on the first token that score `config.num_labels` classes."""
     config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("classifier.**",)
+    label_layer = "classifier.out_proj"
 
     def add_head(self, c, rng):
         self.classifier = Group(dense=linear(c.hidden_size, c.hidden_size), dropout=Dropout(c.head_dropout, rng),

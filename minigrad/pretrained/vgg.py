@@ -68,7 +68,7 @@ class VGGModel(ConvNet):
 
 class VGGForImageClassification(VGGModel):
     """VGG with its three linear layers, the last of which scores `config.num_labels` classes."""
-    heads = ("classifier.6.**",)
+    heads, label_layer = ("classifier.6.**",), "classifier.6"
 
     def __init__(self, config: VGGConfig, rng: init.Rng = None, drawn: bool = True):
         super().__init__(config, drawn=False)

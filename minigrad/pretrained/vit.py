@@ -127,7 +127,7 @@ class ViTModel(PretrainedModel):
 
 class ViTForImageClassification(PretrainedModel):
     """ViT with a linear layer on the first vector that scores `config.num_labels` classes."""
-    config_class, layout, heads = ViTConfig, ViTModel.layout, ("classifier.**",)
+    config_class, layout, heads, label_layer = ViTConfig, ViTModel.layout, ("classifier.**",), "classifier"
 
     def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)

@@ -1,8 +1,10 @@
-"""A fine-tuned model put to use: texts in, labels and their probabilities out."""
+"""A fine-tuned model put to use: texts in, labels and their probabilities out; of a regression, values."""
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+
+import numpy as np
 
 from .. import functional as F
 from ..data import DataCollatorWithPadding, DataLoader, TextDataset
@@ -20,6 +22,7 @@ class TextClassifier:
     """
 
     def __init__(self, model: PretrainedModel, tokenizer: AutoTokenizer):
+        model.update_config()
         self.model, self.tokenizer = model, tokenizer
 
     @classmethod
@@ -37,16 +40,34 @@ class TextClassifier:
         return cls(model, tokenizer)
 
     def __call__(self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64) -> list[dict[str, float]]:
-        """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first."""
+        """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first.
+
+        Probabilities add up to 1, but for problem_type "multi_label_classification" in the model's configuration: then each is
+        that of a yes.  Of a "regression", or of a single label, they are the values that the model predicts.
+        """
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}; expected 1 or more")
         config = self.model.config
         longest = config.rest.get(MAX_LENGTH, config.longest)
         dataset = TextDataset(self.tokenizer(texts, padding=False, max_length=longest))
-        loader = DataLoader(dataset, batch_size, lengths=dataset.lengths)
-        p = F.softmax(predict(self.model, loader, DataCollatorWithPadding(self.tokenizer.pad_token_id), "predict"), -1)
+        pad = config.pad_token_id               # the model's own, by which it knows where a text ends; without it, one by one
+        loader = DataLoader(dataset, 1 if pad is None else batch_size, lengths=dataset.lengths)
+        p = self.scores(predict(self.model, loader, DataCollatorWithPadding(pad or 0), "predict"))
         best_first = (-p).argsort(-1, kind="stable")[:, :top_k]
         return [{config.id2label[i]: row[i].item() for i in order.tolist()} for row, order in zip(p, best_first, strict=True)]
+
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the scores are values, not probabilities."""
+        config = self.model.config
+        return config.problem_type == "regression" or config.problem_type is None and config.num_labels == 1
+
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """What the model's scores (texts, labels) mean: values, or probabilities, of each label or of one among them."""
+        if self.is_regression:
+            return logits
+        return (F.sigmoid if self.model.config.problem_type == "multi_label_classification" else F.softmax)(logits)
 
 
 def check_vocabulary(model: PretrainedModel, tokenizer: AutoTokenizer) -> None:

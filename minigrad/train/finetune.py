@@ -13,7 +13,7 @@ import numpy as np
 from ..data import DataCollatorWithPadding, Example, TextDataset, label_ids, label_names, read_examples, split
 from ..insight import plot_confusion_matrix, plot_history
 from ..metrics import classification_report, format_confusion_matrix
-from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer
+from ..pretrained import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from ..pretrained.files import replacing
 from .arguments import TrainingArguments
 from .classifier import MAX_LENGTH, check_vocabulary
@@ -24,7 +24,7 @@ Texts = str | os.PathLike | Sequence[Example]
 
 def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = None, *, output: str | os.PathLike,
              overwrite: bool = False, eval_fraction: float = 0.2, text_column: str | None = None, label_column: str | None = None,
-             max_length: int = 128, freeze: Sequence[str] = (), ignore_mismatched_sizes: bool = False,
+             max_length: int = 128, freeze: str | Sequence[str] = (), ignore_mismatched_sizes: bool = False,
              **arguments: Any) -> Trainer:
     """Fine-tune the model of a directory to tell the labels of texts, and tell on standard output how it goes.
 
@@ -37,7 +37,7 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
             pictures of both.
         overwrite: replace the model that an earlier run left in `output`.
         max_length: texts are cut after this many tokens, [CLS] and [SEP] included.
-        freeze: patterns of parameters not to train, such as "bert.embeddings.**".
+        freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
         ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other labels.
         arguments: any of `TrainingArguments`, such as num_train_epochs=5.
 
@@ -54,13 +54,19 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     train, eval = (None if part is None else read(part, text_column, label_column) for part in (train, eval))
     if eval is None:
         train, eval = split(train, eval_fraction, args.seed)
-    names = label_names(train)
+    names, own = label_names(train), list(AutoConfig.from_pretrained(model_dir).id2label.values())
     if len(names) < 2:
         raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more")
+    if is_same_task := sorted(names) == sorted(own):         # then the rows of the model's head are in the order of its names
+        names = own
     labels = label_ids(train, names), label_ids(eval, names)
 
     model = AutoModelForSequenceClassification.from_pretrained(
-        model_dir, id2label=dict(enumerate(names)), ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
+        model_dir, id2label=dict(enumerate(names)), problem_type="single_label_classification",
+        ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
+    if not is_same_task and (new := model.reset_head(args.seed)):
+        print(f"The head of this model was trained for {', '.join(own)}, not for {', '.join(names)}: "
+              f"{' and '.join(new)} begin anew")
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     if tokenizer.pad_token is None:             # GPT-2's; its end token, which no text holds, will do
         tokenizer = AutoTokenizer.from_pretrained(model_dir, pad_token=tokenizer.eos_token)
@@ -71,7 +77,7 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.longest} tokens")
     model.config.rest[MAX_LENGTH] = max_length
     if freeze:
-        model.freeze(*freeze)
+        model.freeze(*([freeze] if isinstance(freeze, str) else freeze))
     trained = sum(p.size for p in trained_parameters(model))
     datasets = [TextDataset(tokenizer([example.text for example in part], padding=False, max_length=max_length), part_labels)
                 for part, part_labels in zip((train, eval), labels, strict=True)]

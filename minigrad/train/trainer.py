@@ -55,6 +55,8 @@ class Trainer:
     def __init__(self, model: PretrainedModel, args: TrainingArguments, train_dataset: Dataset, eval_dataset: Dataset,
                  data_collator: Callable[[list], dict] | None = None, tokenizer: AutoTokenizer | None = None,
                  callbacks: Sequence[Callable[[Record], None]] = ()):
+        if isinstance(model, PretrainedModel):
+            model.update_config()               # of a head replaced by hand; refuses what could not be loaded again
         self.model, self.args, self.train_dataset, self.eval_dataset = model, args, train_dataset, eval_dataset
         self.data_collator, self.tokenizer, self.callbacks = data_collator or DataCollatorWithPadding(), tokenizer, callbacks
         self.history: list[Record] = []

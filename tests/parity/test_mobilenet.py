@@ -32,3 +32,15 @@ def test_the_base_model(tmp_path):
 
 def test_training_and_what_it_remembers(tmp_path):
     compare_training(MobileNetV2ForImageClassification, reference(classifier_dropout_prob=0.0), LABELLED, tmp_path)
+
+
+@pytest.mark.parametrize("config", [{"depth_multiplier": m} for m in (0.1, 0.27, 0.455, 0.7, 1.1)] + [
+    {"depth_multiplier": 0.3, "depth_divisible_by": 4, "min_depth": 6},
+    {"depth_multiplier": 0.5, "min_depth": 40, "expand_ratio": 1.7},
+    {"output_stride": 16}, {"output_stride": 8, "tf_padding": False}, {"output_stride": 4}, {"output_stride": 2}], ids=str)
+def test_widths_and_strides(tmp_path, config):
+    theirs = reference(**config)
+    theirs.save_pretrained(tmp_path)
+    ours = AutoModelForImageClassification.from_pretrained(tmp_path)
+    expected = theirs(torch.tensor(PICTURES)).logits.detach().numpy()
+    np.testing.assert_allclose(ours(PICTURES).logits.numpy(), expected, atol=2e-4 * np.abs(expected).max())
