@@ -8,9 +8,11 @@ import json
 import os
 import re
 import sys
-from argparse import ArgumentParser, Namespace
+import warnings
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +22,7 @@ from .data.readers import check_utf8, decode, read_examples
 from .pretrained.files import replacing
 from .train import TextClassifier, TrainingArguments, finetune
 
-FINETUNE_OPTIONS = (                                         # as typed, the argument it is, and what it means
+FINETUNE_OPTIONS = (                             # as typed, the argument, and what it means
     ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
     ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
     ("--text-column", "text_column", "where the texts are, if not in text or sentence"),
@@ -47,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted."""
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: print(
+                f"minigrad: warning: {as_typed(' '.join(str(message).split()))}", file=sys.stderr)
+            return args.run(args) or 0
     except BrokenPipeError:                     # whoever was to read has seen enough: minigrad doctor | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -60,7 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Parser(ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser that takes learning_rate for learning-rate, and whose errors are one line with the nearest option."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> tuple[Namespace, list]:
+        args = [re.sub(r"^--[^=]+", lambda option: option[0].replace("_", "-"), arg)
+                for arg in (sys.argv[1:] if args is None else args)]
+        if self._subparsers is None:                         # else the command will see to its own
+            for option in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
+                if not any(known.startswith(option) for known in self._option_string_actions):
+                    near = get_close_matches(option, self._option_string_actions, 1, 0.5)
+                    self.error(f"there is no option {option}" + "".join(f"; the nearest is {name}" for name in near))
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; type {self.prog} --help\n")
@@ -74,7 +90,8 @@ def parser() -> ArgumentParser:
     command = commands.add_parser("finetune", help="make a text classifier of a pretrained model")
     command.set_defaults(run=run_finetune)
     command.add_argument("model_dir", metavar="MODEL_DIR", help="a Hugging Face model directory")
-    command.add_argument("--train", metavar="FILE", required=True, help=".csv or .jsonl with a text and a label column")
+    command.add_argument("--train", metavar="FILE", required=True,
+                         help=".csv, .tsv, .jsonl or .json with a text and a label column")
     command.add_argument("--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file")
     command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures")
     command.add_argument("--freeze", metavar="PATTERN", action="append", default=[],
@@ -84,18 +101,23 @@ def parser() -> ArgumentParser:
     for option, name, meaning in FINETUNE_OPTIONS:
         default = defaults[name]
         if default is False:
-            command.add_argument(option, dest=name, action="store_true", help=meaning)
+            given = {"action": "store_true"}
         elif default is None:
-            command.add_argument(option, dest=name, metavar="X", help=meaning)
+            given = {"metavar": "X"}
         else:
-            command.add_argument(option, dest=name, metavar="X", type=type(default), default=default,
-                                 help=f"{meaning} (default: {default})")
+            given = {"metavar": "X", "type": type(default)}
+            meaning += f" (default: {default})"
+        command.add_argument(option, dest=name, default=default, help=meaning, **given)
+        others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
+        if others:                                           # what users of Hugging Face type
+            command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
 
     command = commands.add_parser("predict", help="tell the labels of texts")
     command.set_defaults(run=run_predict)
     command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
-    command.add_argument("--file", metavar="FILE", help=".csv or .jsonl with a text column, or .txt with a text on each line")
+    command.add_argument("--file", metavar="FILE",
+                         help=".csv, .tsv, .jsonl or .json with a text column, or .txt with a text on each line")
     command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
     command.add_argument("--text-column", metavar="X", help="where the texts are, if not in text or sentence")
     command.add_argument("--top-k", metavar="N", type=int, default=3, help="labels to show for each text (default: 3)")

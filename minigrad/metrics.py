@@ -1,8 +1,9 @@
 """How well predicted classes agree with the true ones: accuracy, precision, recall, F1, and tables a person can read.
 
-Classes are integers from 0, in NumPy arrays or Tensors of any shape; y_true comes first.  The definitions, averages included,
-are scikit-learn's, and a ratio without cases (precision of a class never predicted) is 0.  Without `num_classes` the classes
-are those that occur; with it they are 0 ... num_classes - 1, and one that never occurs counts in the macro average as 0.
+Classes are integers from 0, in NumPy arrays or Tensors of any shape, or names, which count in sorted order; y_true comes first.
+The definitions, averages included, are scikit-learn's, and a ratio without cases (precision of a class never predicted) is 0.
+Without `num_classes` the classes are those that occur; with it they are 0 ... num_classes - 1, and one that never occurs counts
+in the macro average as 0.
 """
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -24,6 +25,9 @@ def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -
     both = np.stack([y_true, y_pred])
     classes, codes = np.unique(both, return_inverse=True)
     if num_classes is not None:
+        if both.dtype.kind == "U":
+            raise ValueError(f"num_classes={num_classes} is for classes from 0, and these have names such as "
+                             f"{str(classes[0])!r}: leave it out, or give numbers")
         if classes[-1] >= num_classes:
             raise ValueError(f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to {num_classes - 1}")
         classes, codes = np.arange(num_classes), both
@@ -50,7 +54,16 @@ def f1(y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | 
 
 
 def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str:
-    """A table of precision, recall, F1 and support (cases) of each class, and of their averages.  names[i] is class i's."""
+    """A table of precision, recall, F1 and support (cases) of each class, and of their averages.
+
+    names[i] is class i's; y_true and y_pred may hold the names themselves.
+    """
+    y_true, y_pred = pair(y_true, y_pred)
+    if y_true.dtype.kind == "U":
+        if unknown := sorted({*y_true.tolist(), *y_pred.tolist()} - set(names)):
+            raise ValueError(f"the class {unknown[0]!r} is not among the names {', '.join(names)}")
+        number = {name: i for i, name in enumerate(names)}
+        y_true, y_pred = (np.array([number[name] for name in y.tolist()]) for y in (y_true, y_pred))
     def scores(average):
         return [score(y_true, y_pred, average, len(names)) for score in (precision, recall, f1)]
     support = confusion_matrix(y_true, y_pred, len(names)).sum(axis=1)
@@ -79,17 +92,28 @@ def format_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as flat int64 arrays of the same size."""
-    y_true, y_pred = (np.asarray(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred))
+    """Both as flat arrays of the same size, int64 or of names."""
+    y_true, y_pred = (as_classes(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred))
     if y_true.shape != y_pred.shape:
         raise ValueError(f"y_true has shape {y_true.shape} and y_pred {y_pred.shape}; expected the same"
                          + ("; for logits, pass logits.argmax(-1)" if y_pred.ndim == y_true.ndim + 1 else ""))
     if y_true.size == 0:
         raise ValueError("there are no cases to measure; expected at least one")
+    named = [y.dtype.kind in "UO" and all(isinstance(name, str) for name in y.flat) for y in (y_true, y_pred)]
+    if all(named):
+        return y_true.ravel().astype(str), y_pred.ravel().astype(str)
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
+        if y.dtype.kind in "UO":
+            raise ValueError(f"{name} holds {y.flat[0]!r} and the like; expected classes, integers from 0, or names in both")
         if y.dtype.kind not in "biu" or y.min() < 0:
             raise ValueError(f"{name} holds {y.dtype} values from {y.min()}; expected classes, integers from 0")
     return y_true.ravel().astype(np.int64), y_pred.ravel().astype(np.int64)
+
+
+def as_classes(y: Any) -> np.ndarray:
+    """An array; of a list with names in it, one that keeps the rest as it is."""
+    array = np.asarray(y)
+    return np.asarray(y, object) if array.dtype.kind == "U" and not isinstance(y, np.ndarray) else array
 
 
 def averaged(matrix: np.ndarray, right: np.ndarray, cases: np.ndarray, average: Average) -> float | np.ndarray:

@@ -1,9 +1,12 @@
 """What a user types and sees: the main job, and for every bad input one line that helps, status 2, and no file touched."""
 import json
+import os
 import pickle
 import re
+import subprocess
 import sys
 from functools import wraps
+from pathlib import Path
 
 import pytest
 import tiny_bert
@@ -60,6 +63,31 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
         "gradient_accumulation_steps": 6, "learning_rate": 0.7, "warmup_ratio": 0.8, "weight_decay": 0.9, "max_grad_norm": 2.0,
         "logging_steps": 3, "metric_for_best_model": "loss", "seed": 7, "fp16": True, "bf16": True,
         "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
+
+
+@pytest.mark.parametrize("typed", [
+    "--num-epochs 4 --learning-rate 0.7 --per-device-train-batch-size 5",
+    "--num_train_epochs=4 --learning_rate=0.7 --per_device_train_batch_size=5",
+    "--num-train-epochs 4 --lr 0.7 --batch_size 5",
+])
+def test_options_may_have_the_names_of_their_arguments(monkeypatch, typed):
+    got = {}
+    monkeypatch.setattr("minigrad.cli.finetune", wraps(finetune)(lambda **arguments: got.update(arguments)))
+    assert main([*"finetune base --train a_b.csv --output out_1 --eval=c_d.csv".split(), *typed.split()]) == 0
+    names = "num_train_epochs", "learning_rate", "per_device_train_batch_size", "train", "output", "eval", "max_length"
+    assert [got[name] for name in names] == [4, 0.7, 5, "a_b.csv", "out_1", "c_d.csv", 128]
+
+
+def test_python_m_minigrad_is_the_command_line(tuned):
+    """With its answers, its errors and its exit status."""
+    def run(*typed):
+        return subprocess.run([sys.executable, "-m", *typed], capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parent.parent)})
+    done = run("minigrad", "predict", "out", "soup")
+    assert done.returncode == 0 and re.fullmatch(r"soup\n( +[\d.]+%  \w+\n){3}", done.stdout)
+    assert done.stdout == run("minigrad.cli", "predict", "out", "soup").stdout
+    done = run("minigrad", "predict", "out")
+    assert done.returncode == 2 and done.stderr == "minigrad: error: expected either texts in quotes or --file FILE\n"
 
 
 def test_predict_a_file(tuned, capsys):
@@ -211,7 +239,15 @@ def test_bad_arguments_get_one_line_and_status_2_and_nothing_is_touched(place, c
 @pytest.mark.parametrize("typed, told", [
     ("", "minigrad: error: the following arguments are required: COMMAND"),
     ("finetune base", "minigrad finetune: error: the following arguments are required: --train, --output"),
-    (FINETUNE + "--epochs 1.5", "minigrad finetune: error: argument --epochs: invalid int value: '1.5'"),
+    (FINETUNE + "--batch-size 1.5", "minigrad finetune: error: argument --batch-size: invalid int value: '1.5'"),
+    ("finetune base --lerning-rate 3",
+     "minigrad finetune: error: there is no option --lerning-rate; the nearest is --learning-rate"),
+    ("finetune base --train a.csv --output_dir out",
+     "minigrad finetune: error: there is no option --output-dir; the nearest is --output"),
+    (FINETUNE + "--epoch=3 --batchsize=3",
+     "minigrad finetune: error: there is no option --batchsize; the nearest is --batch-size"),
+    ("predict base soup --topk 3", "minigrad predict: error: there is no option --topk; the nearest is --top-k"),
+    ("doctor --qqq", "minigrad doctor: error: there is no option --qqq"),
     ("predict base --top", "minigrad predict: error: argument --top-k: expected one argument"),
 ])
 def test_what_cannot_be_parsed_gets_one_line_and_status_2(capsys, typed, told):

@@ -79,6 +79,35 @@ def test_what_is_not_classes_is_refused(true, pred, message):
         metrics.f1(true, pred)
 
 
+NAMES = np.array(["cat", "dog", "hen"])
+
+
+def test_classes_may_have_names():
+    """Which give what their numbers give, in lists, arrays of strings and arrays of objects."""
+    true, pred = NAMES[TRUE], NAMES[PRED]
+    for named in ((true, pred), (true.tolist(), pred.tolist()), (true.astype(object), pred)):
+        assert metrics.accuracy(*named) == metrics.accuracy(TRUE, PRED)
+        assert metrics.confusion_matrix(*named).tolist() == metrics.confusion_matrix(TRUE, PRED).tolist()
+        for score in (metrics.precision, metrics.recall, metrics.f1):
+            for average in ("macro", "micro", "weighted"):
+                assert score(*named, average) == score(TRUE, PRED, average)
+            assert score(*named, None).tolist() == score(TRUE, PRED, None).tolist()
+    order = [2, 0, 1]                                        # the names need not be sorted
+    numbers = [np.argsort(order)[y] for y in (TRUE, PRED)]
+    assert (metrics.classification_report(true, pred, NAMES[order].tolist())
+            == metrics.classification_report(*numbers, NAMES[order].tolist()))
+
+
+def test_names_that_do_not_fit():
+    with pytest.raises(ValueError, match="num_classes=3 is for classes from 0, and these have names such as 'a': leave"):
+        metrics.f1(["a", "b"], ["a", "a"], num_classes=3)
+    for true, pred in ((["a", "b"], [0, 1]), ([0, 1], ["a", "b"]), (["a", 1], ["a", "b"]), (["a", None], ["a", "b"])):
+        with pytest.raises(ValueError, match="expected classes, integers from 0, or names in both"):
+            metrics.accuracy(true, pred)
+    with pytest.raises(ValueError, match="the class 'emu' is not among the names cat, dog"):
+        metrics.classification_report(["cat", "emu"], ["dog", "cat"], ["cat", "dog"])
+
+
 def test_bad_options():
     with pytest.raises(ValueError, match="class 2 occurs, but num_classes is 2; expected 0 to 1"):
         metrics.f1(TRUE, PRED, num_classes=2)

@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {"weather": ("Rain is expected in the {}.", "A strong wind blows in the {}."),
          "sport": ("She won the match in the {}.", "The team lost the final in the {}.")}
 RUN_TESTS = "for name, test in list(globals().items()):\n    name.startswith('test_') and test()\n"
-COMMANDS = 'set -e\npython() { "$PYTHON" "$@"; }\nminigrad() { python -m minigrad.cli "$@"; }\n'
+COMMANDS = 'set -e\npython() { "$PYTHON" "$@"; }\nminigrad() { python -m minigrad "$@"; }\n'
 
 
 def blocks(language):
