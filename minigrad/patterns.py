@@ -10,9 +10,14 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+MOST = 10_000                                   # names that one {0..9999} may stand for
+
 
 def match(pattern: str, name: str) -> re.Match | None:
-    """The match of the whole name, with a group for each star; or None."""
+    """The match of the whole name, with a group for each star; or None.
+
+    Raises ValueError if a span of numbers is longer than 10,000, or stars follow each other without anything between them.
+    """
     return _compiled(pattern).fullmatch(name)
 
 
@@ -23,6 +28,9 @@ def matches(patterns: Iterable[str], name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern:
+    if "***" in pattern or pattern.count("*") > 16:          # whose matching takes more than exponential time
+        raise ValueError(f"the pattern {_shown(pattern)} has stars that nothing divides, or more than 16: expected one such as "
+                         "'**.layer.*.attention.**'")
     parts = re.split(r"(\*\*|\*|\{[^{}]*\})", pattern)
     return re.compile("".join(_meaning(part) for part in parts))
 
@@ -32,6 +40,13 @@ def _meaning(part: str) -> str:
         return "(.+)" if part == "**" else r"([^.]+)"
     if part.startswith("{"):
         span = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part)
+        if span and (max(map(len, span.groups())) > 9 or int(span[2]) - int(span[1]) >= MOST):
+            raise ValueError(f"the pattern {_shown(part)} stands for more than {MOST:,} numbers: expected a span such as "
+                             "{0..11}")
         choices = map(str, range(int(span[1]), int(span[2]) + 1)) if span else map(re.escape, part[1:-1].split(","))
         return f"(?:{'|'.join(choices)})"
     return re.escape(part)
+
+
+def _shown(pattern: str) -> str:
+    return repr(pattern if len(pattern) <= 60 else f"{pattern[:60]}…")

@@ -1,4 +1,6 @@
 """Patterns match whole names, step by step."""
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,3 +47,29 @@ def test_matches_is_any():
 @given(NAMES)
 def test_a_name_matches_itself_and_two_stars(name):
     assert match(name, name) and match("**", name) and bool(match("*", name)) == ("." not in name)
+
+
+@pytest.mark.parametrize("pattern", ["{0..99999999999}", "a.{0..10000}.b", f"{{0..{'9' * 5000}}}", f"{{{'9' * 12}..1}}",
+                                     "{5..99999}"])
+def test_a_span_that_would_not_end_is_refused(pattern):
+    with pytest.raises(ValueError, match="stands for more than 10,000 numbers: expected a span such as {0..11}$") as caught:
+        match(pattern, "a.3.b")
+    assert len(str(caught.value)) < 200
+
+
+def test_spans_of_reasonable_length():
+    assert match("{0..9999}", "9999") and not match("{0..9999}", "10000") and not match("{3..1}", "2")
+
+
+@pytest.mark.parametrize("pattern", ["***", "*" * 40, "a****b", "*a" * 17])
+def test_stars_that_would_take_for_ever_are_refused(pattern):
+    with pytest.raises(ValueError, match="has stars that nothing divides, or more than 16"):
+        match(pattern, "encoder.layer.11.attention.output.dense.weight" * 3)
+
+
+@pytest.mark.parametrize("pattern", ["**.**.**.**.**.**.**.x", "**e**e**e**e**e**e**e**", "*.*.*.*.*.*.*.x"])
+def test_many_stars_take_no_time(pattern):
+    start = time.process_time()
+    for i in range(20):
+        match(pattern, f"bert.encoder.layer.{i}.attention.output.dense.weight")
+    assert time.process_time() - start < 2

@@ -1,13 +1,18 @@
 """What goes where, what is refused, and what the table says."""
+import time
 from importlib.resources import files
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from minigrad.pretrained.bert import BertModel
 from minigrad.pretrained.files import read_weights
+from minigrad.pretrained.gpt2 import GPT2Model
 from minigrad.pretrained.layout import Layout
 from minigrad.pretrained.report import fit
+from minigrad.pretrained.resnet import ResNetModel
+from minigrad.pretrained.vit import ViTModel
 
 BERT = Layout(drop=("**.position_ids",), base="bert")
 BODY = {f"encoder.layer.{i}.dense.{kind}": shape for i in range(6) for kind, shape in (("weight", (4, 4)), ("bias", (4,)))}
@@ -139,3 +144,17 @@ def test_a_published_model_gets_a_head():
     assert report.unused == []
     array = weights[report.loaded["bert.pooler.dense.weight"]]
     assert array.shape == (384, 384) and array.dtype == np.float32
+
+
+@pytest.mark.parametrize("layout", [BertModel.layout, GPT2Model.layout, ResNetModel.layout, ViTModel.layout])
+def test_a_report_of_many_names_takes_time_in_proportion(layout):
+    """Thousands of empty tensors took 20 seconds to report; names of a megabyte, or with a number that long, were printed."""
+    start = time.process_time()
+    names = [f"{head}.{i}.pooler.{tail}" for i in range(5_000)
+             for head, tail in (("a", "x"), (f"{layout.base or 'a'}.h", "position_ids"), ("z", i))]
+    names += ["n" * 10**6, f"h.{'9' * 5000}.w", f"{'a.' * 10**5}weight"]
+    report = fit({"w": (2,)}, {"w": (2,)} | dict.fromkeys(names, (0,)), layout, strict=False)
+    assert len(str(report)) < 2000 and len(report.verdict) < 1000 and time.process_time() - start < 5
+    with pytest.raises(ValueError) as caught:
+        fit({"w": (2,)}, {"w": (3,)} | dict.fromkeys(names, (0,)), layout)
+    assert len(str(caught.value)) < 3000

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.json_text import from_json
 from . import hub, pickles, safetensors
 
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -95,8 +96,8 @@ def read_json(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: expected a Hugging Face model directory, found {_listing(path.parent)}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}): repair it, or copy it again") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}: expected a JSON object, {{...}}")

@@ -8,6 +8,7 @@ from .layout import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
 MOST = 6                                        # names in a list of what is wrong; of the others it says how many
+LONGEST = 160                                   # characters of a name that are shown
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,12 @@ class LoadReport:
         return "; ".join(told)
 
     def __str__(self) -> str:
-        spare = {why: [name for name, other in self.not_needed.items() if other == why] for why in self.not_needed.values()}
+        spare = {}
+        for name, why in self.not_needed.items():
+            spare.setdefault(why, []).append(name)
+        first = [*self.renamed.items()][:1]
         rows = (("loaded", self.loaded, []),
-                ("renamed", self.renamed, [f"such as {stored} -> {name}" for name, stored in self.renamed.items()][:1]),
+                ("renamed", self.renamed, [f"such as {_listed([stored])} -> {name}" for name, stored in first]),
                 ("transposed", self.transposed, [_listed(self.transposed)]),
                 ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),
                 ("newly initialised", self.newly_initialised, [_listed(self.newly_initialised)]),
@@ -103,11 +107,11 @@ def _listed(names, limit=3):
     """Names with those that differ in one number made one, `layer.{0..5}.bias`, and all beyond `limit` counted."""
     numbers = {}
     for name in names:
-        before, number, after = (*re.split(r"\b(\d+)\b", name, maxsplit=1), "", "")[:3]
+        before, number, after = (*re.split(r"\b(\d{1,9})\b", name, maxsplit=1), "", "")[:3]
         numbers.setdefault((before, after), []).append(number)
     grouped = [before + _span(found) + after for (before, after), found in numbers.items()]
     rest = f", … and {len(grouped) - limit} more" if len(grouped) > limit else ""
-    return ", ".join(grouped[:limit]) + rest
+    return ", ".join(name if len(name) <= LONGEST else f"{name[:LONGEST]}…" for name in grouped[:limit]) + rest
 
 
 def _span(found):

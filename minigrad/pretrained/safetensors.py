@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import dtype_named
+from ..data.json_text import from_json
 
 DTYPES = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
           "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
@@ -38,7 +39,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         return _arrays(raw)
     except Unsupported as error:
         raise ValueError(f"{path} was not loaded: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         pointer = raw[:8].tobytes() == b"version "
         told = "expected the weights, not a Git LFS pointer: run `git lfs pull`" if pointer else f"{error}; copy it again"
         raise ValueError(f"{path} is truncated or corrupt: {told}") from None
@@ -79,7 +80,7 @@ def _arrays(raw):
     start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
     if not 8 < start <= min(raw.size, LONGEST_HEADER):
         raise ValueError(f"found {raw.size} bytes, expected a safetensors header")
-    header = json.loads(raw[8:start].tobytes(), object_pairs_hook=_without_doubles)
+    header = from_json(raw[8:start].tobytes(), object_pairs_hook=_without_doubles)
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
     entries = sorted(_entry(name, entry) for name, entry in header.items() if name != "__metadata__")
