@@ -27,7 +27,7 @@ from .losses import (
     nll_loss,
     smooth_l1_loss,
 )
-from .ops import embedding, linear, log_softmax, relu, sigmoid, softmax, softplus, tanh
+from .ops import embedding, linear, log_softmax, logsigmoid, relu, sigmoid, softmax, softplus, tanh
 from .ops.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -44,10 +44,11 @@ from .tensor import as_array, no_grad
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
            "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "contrastive_loss",
-           "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy", "ctc_loss",
-           "dropout", "embedding", "gelu", "group_norm", "huber_loss", "info_nce", "kl_div", "l1_loss", "layer_norm",
-           "leaky_relu", "linear", "log_softmax", "max_pool1d", "max_pool2d", "mse_loss", "nll_loss", "relu", "relu6",
-           "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "tanh"]
+           "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy",
+           "ctc_loss", "dropout", "embedding", "gelu", "group_norm", "huber_loss", "info_nce", "kl_div", "l1_loss",
+           "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "mse_loss",
+           "nll_loss", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu",
+           "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
 
 def gelu(x: Any, approximate: str = "none", bias: Any = None) -> Any:

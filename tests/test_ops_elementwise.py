@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import functional
 from minigrad.tensor import Tensor, grad
 
 EXTREME = np.array([-1e4, -100, -30, -1e-8, 0, 1e-8, 30, 100, 1e4])
@@ -50,3 +51,74 @@ def test_relu_and_clip_pass_gradient_only_where_they_pass_values():
 
 def test_relu_lets_nan_through():
     assert np.isnan(mg.relu(Tensor([float("nan")])).item())
+
+
+TAILS = np.array([-80, -50, -30, -20, -17, -8, -1, 0, 1, 8, 17, 20, 30, 50, 80.0])
+TAIL_OF = {                                     # by the name of a function: its value, and its slope, in float64
+    "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda x: 1 / (np.exp(x / 2) + np.exp(-x / 2)) ** 2),
+    "logsigmoid": (lambda x: -np.logaddexp(0, -x), lambda x: 1 / (1 + np.exp(x))),
+    "softplus": (lambda x: np.where(x > 20, x, np.logaddexp(0, x)), lambda x: np.where(x > 20, 1, 1 / (1 + np.exp(-x)))),
+    "silu": (lambda x: x / (1 + np.exp(-x)), lambda x: (1 + np.exp(-x) + x * np.exp(-x)) / (1 + np.exp(-x)) ** 2),
+    "expm1": (np.expm1, np.exp)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TAIL_OF)
+def test_no_small_value_is_lost(name, dtype):
+    """Relative to the value itself, however small: values and gradients, with the tape of the way back and without."""
+    value, slope = TAIL_OF[name]
+    x, eps = Tensor(TAILS.astype(dtype), requires_grad=True), np.finfo(dtype).eps
+    y = getattr(functional, name, None) or getattr(mg, name)
+    np.testing.assert_allclose(y(x).numpy(), value(TAILS), rtol=8 * eps)
+    for again in (False, True):
+        np.testing.assert_allclose(grad(mg.sum(y(x)), x, create_graph=again).numpy(), slope(TAILS), rtol=40 * eps)
+
+
+def test_losses_of_confident_logits_keep_their_gradient():
+    x = Tensor(np.array([-30, -20, 20, 30], np.float32), requires_grad=True)
+    loss = functional.binary_cross_entropy_with_logits(x, np.array([0, 0, 1, 1], np.float32), reduction="sum")
+    np.testing.assert_allclose(grad(loss, x).numpy(), np.array([1, 1, -1, -1]) * np.exp(-abs(x.numpy())), rtol=1e-6)
+    p = mg.sigmoid(Tensor(np.array([-20.0, -30], np.float32), requires_grad=True))
+    assert mg.log(p).numpy() == pytest.approx([-20, -30], rel=1e-6)
+
+
+@pytest.mark.parametrize(("base", "exponent", "value", "by_base", "by_exponent"), [
+    (0, -1, np.inf, -np.inf, 0), (0, 0, 1, 0, 0), (0, 0.5, 0, np.inf, 0), (0, 1, 0, 1, 0), (0, 2, 0, 0, 0),
+    (np.inf, 0, 1, 0, np.inf), (np.inf, 2, np.inf, np.inf, np.inf), (-2, 2, 4, -4, 0), (-2, 0, 1, 0, 0), (3, 0, 1, 0, np.log(3))])
+def test_powers_at_their_limits(base, exponent, value, by_base, by_exponent):
+    with np.errstate(all="ignore"):
+        for again in (False, True):
+            xs = Tensor(np.float64(base), requires_grad=True), Tensor(np.float64(exponent), requires_grad=True)
+            y = xs[0] ** xs[1]
+            assert y.item() == value and [g.item() for g in grad(y, xs, create_graph=again)] == [by_base, by_exponent]
+        y = xs[0] ** exponent
+        assert y.item() == value and grad(y, xs[0]).item() == by_base
+
+
+def test_the_slope_of_a_power_of_0_is_differentiated_too():
+    """∂²(xⁿ)/∂x∂n = xⁿ⁻¹ (1 + n log x), which is 1/x at n = 0."""
+    x, n = Tensor(4.0, requires_grad=True), Tensor(0.0, requires_grad=True)
+    assert grad(grad(x ** n, x, create_graph=True), n).item() == 0.25
+
+
+def test_clip_between_tensors_is_torchs():
+    torch = pytest.importorskip("torch")
+    values = [np.array([[-2.0, 0.25, 3], [5, -5, 0]]), np.array([-1.0, 0.25, 4]), np.array([[1.0], [2]])]
+    ours, theirs = [Tensor(v, requires_grad=True) for v in values], [torch.tensor(v, requires_grad=True) for v in values]
+    for used in ((0, 1, 2), (0, 1), (0, None, 2)):
+        y = mg.clip(*[None if i is None else ours[i] for i in used])
+        expected = torch.clamp(*[None if i is None else theirs[i] for i in used])
+        np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
+        some = [i for i in used if i is not None]
+        for g, e in zip(grad(y, [ours[i] for i in some], np.ones(y.shape)),
+                        torch.autograd.grad(expected.sum(), [theirs[i] for i in some]), strict=True):
+            np.testing.assert_array_equal(g.numpy(), e.numpy())
+    np.testing.assert_array_equal(ours[0].clip(-1, np.float32(1)).numpy(), values[0].clip(-1, 1))
+    assert mg.clip(values[0].astype("f4"), -np.float64(1), None).dtype == np.float32
+
+
+def test_equal_infinities_share_a_gradient():
+    for f in (mg.maximum, mg.minimum):
+        for v in (np.inf, -np.inf):
+            a, b = Tensor(v, requires_grad=True), Tensor(v, requires_grad=True)
+            assert [g.item() for g in grad(f(a, b), [a, b])] == [0.5, 0.5]

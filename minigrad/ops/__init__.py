@@ -23,7 +23,7 @@ from .arithmetic import (
     where,
 )
 from .create import arange, eye, full, full_like, ones, ones_like, zeros, zeros_like
-from .elementwise import clip, cos, erf, exp, expm1, log, log1p, power, relu, sigmoid, sin, softplus, sqrt, tanh
+from .elementwise import clip, cos, erf, exp, expm1, log, log1p, logsigmoid, power, relu, sigmoid, sin, softplus, sqrt, tanh
 from .index import add_at, check_indices, embedding, gather, put_along, scatter, scatter_add, take
 from .linalg import einsum, linear, matmul
 from .order import argsort, cumsum, sort, topk
@@ -47,9 +47,10 @@ from .shape import (
     triu,
 )
 
-__all__ = ["abs", "all", "any", "arange", "argmax", "argsort", "astype", "broadcast_to", "clip", "concatenate", "cos", "cumsum",
-           "divide", "einsum", "erf", "exp", "expand_dims", "expm1", "eye", "flatten", "flip", "full", "full_like", "gather",
-           "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "norm", "ones",
-           "ones_like", "pad", "prod", "relu", "reshape", "scatter", "scatter_add", "sigmoid", "sign", "sin", "softmax",
-           "softplus", "sort", "split", "sqrt", "squeeze", "stack", "std", "sum", "swapaxes", "take", "tanh", "tile", "topk",
-           "transpose", "tril", "triu", "var", "where", "zeros", "zeros_like"]
+__all__ = ["abs", "all", "any", "arange", "argmax", "argsort", "astype", "broadcast_to", "clip", "concatenate", "cos",
+           "cumsum", "divide", "einsum", "erf", "exp", "expand_dims", "expm1", "eye", "flatten", "flip", "full",
+           "full_like", "gather", "log", "log1p", "log_softmax", "logsigmoid", "logsumexp", "matmul", "max",
+           "maximum", "mean", "min", "minimum", "norm", "ones", "ones_like", "pad", "prod", "relu", "reshape",
+           "scatter", "scatter_add", "sigmoid", "sign", "sin", "softmax", "softplus", "sort", "split", "sqrt",
+           "squeeze", "stack", "std", "sum", "swapaxes", "take", "tanh", "tile", "topk", "transpose", "tril", "triu",
+           "var", "where", "zeros", "zeros_like"]

@@ -74,19 +74,19 @@ def sign(xp, x, /):
 def maximum(xp, a, b, /):
     """The larger of a and b; where they are equal the gradient is shared half and half."""
     return xp.maximum(a, b)
-maximum.defvjp(a=lambda g, a, b: g * _preference(a, b), b=lambda g, a, b: g * _preference(b, a))
+maximum.defvjp(a=lambda g, a, b: _share(g, a > b, a == b), b=lambda g, a, b: _share(g, b > a, a == b))
 
 
 @primitive
 def minimum(xp, a, b, /):
     """The smaller of a and b; where they are equal the gradient is shared half and half."""
     return xp.minimum(a, b)
-minimum.defvjp(a=lambda g, a, b: g * _preference(b, a), b=lambda g, a, b: g * _preference(a, b))
+minimum.defvjp(a=lambda g, a, b: _share(g, a < b, a == b), b=lambda g, a, b: _share(g, b < a, a == b))
 
 
-def _preference(winner, loser):
-    """1 where winner > loser, 1/2 where they are equal, else 0."""
-    return sign(winner - loser) * 0.5 + 0.5
+def _share(g, won, tied):
+    """g where one has won, half of it where the two are equal, infinite ones too, else 0."""
+    return where(won, g, where(tied, 0.5 * g, 0))
 
 
 @primitive

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..primitive import is_float, primitive
-from .arithmetic import astype, where
+from .arithmetic import astype, greater, less, negative, where
 from .create import full_like
 
 
@@ -37,7 +37,7 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 def expm1(xp, x, /):
     """eˣ - 1, exact for small x."""
     return xp.expm1(x)
-expm1.defvjp(x=lambda g, y: g * (y + 1))
+expm1.defvjp(x=lambda g, x: g * exp(x))
 
 
 @primitive
@@ -70,9 +70,11 @@ tanh.defvjp(x=lambda g, y: g * (1 - y * y))
 
 @primitive
 def sigmoid(xp, x, /):
-    """1 / (1 + e⁻ˣ), written with tanh so that no x overflows."""
-    return 0.5 * xp.tanh(0.5 * x) + 0.5
-sigmoid.defvjp(x=lambda g, y: g * y * (1 - y))
+    """1 / (1 + e⁻ˣ), computed as exp(min(x, 0)) / (1 + exp(-|x|)): nothing overflows, and small values are not lost."""
+    y, e = xp.exp(xp.minimum(x, 0)), xp.exp(-xp.abs(x))
+    e += 1
+    return y / e
+sigmoid.defvjp(x=lambda g, x: g * sigmoid(x) * sigmoid(-x))
 
 
 @primitive
@@ -89,11 +91,22 @@ def relu(xp, x, /):
 relu.defvjp(x=lambda g, y: g * (y > 0))
 
 
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """x held between low and high: numbers, arrays or Tensors, or None for no bound; if low > high it is high, as in NumPy.
+
+    Where x was held the gradient goes to the bound.
+    """
+    if all(bound is None or isinstance(bound, (int, float, np.number)) for bound in (low, high)):
+        return _clip(x, *(bound.item() if isinstance(bound, np.number) else bound for bound in (low, high)))
+    x = x if low is None else where(less(x, low), low, x)
+    return x if high is None else where(greater(x, high), high, x)
+
+
 @primitive
-def clip(xp, x, /, low, high):
-    """x held between low and high (either may be None); no gradient where it was held."""
+def _clip(xp, x, /, low, high):
+    """clip between numbers."""
     return xp.clip(x, low, high)
-clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
+_clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
 
 
 @primitive
@@ -101,6 +114,11 @@ def softplus(xp, x, /, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as in torch."""
     return xp.where(beta * x > threshold, x, xp.logaddexp(beta * x, 0) / beta)
 softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))
+
+
+def logsigmoid(x: Any) -> Any:
+    """log(sigmoid(x)) = -softplus(-x): nearly x far below 0, nearly -e⁻ˣ far above, and rounded to neither."""
+    return negative(softplus(negative(x), threshold=math.inf))
 
 
 def power(x: Any, exponent: Any) -> Any:
@@ -116,12 +134,12 @@ def power(x: Any, exponent: Any) -> Any:
 def power_of(xp, x, /, exponent):
     """x ** exponent for an exponent that is a plain number."""
     return x ** exponent
-power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else g * 0)
+power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else full_like(g, 0))
 
 
 @primitive
 def power_by(xp, x, exponent, /):
     """x ** exponent for an exponent that is a Tensor."""
     return x ** exponent
-power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where(exponent == 0, 1, exponent - 1),
-                exponent=lambda g, x, y: g * y * log(where(x > 0, x, 1)))
+power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where((x == 0) & (exponent == 0), 1, exponent - 1),
+                exponent=lambda g, x, y: g * where(x <= 0, 0, y) * log(where(x <= 0, 1, x)))

@@ -116,6 +116,9 @@ ROWS = [
     Row("relu", ops.relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0)),
     Row("clip", lambda x: ops.clip(x, -0.5, 0.25), (R(2, 3),), lambda x: np.clip(x, -0.5, 0.25)),
     Row("clip", lambda x: ops.clip(x, None, 0.25), (R(2, 3),), lambda x: np.minimum(x, 0.25)),
+    Row("where", lambda x, low, high: ops.clip(x, low - 2, high), (R(2, 3), P(2, 3), P(2, 3)),
+        lambda x, low, high: np.clip(x, low - 2, high), (0, 1, 2)),
+    Row("logsigmoid", ops.logsigmoid, (R(2, 3),), lambda x: np.log(sigmoid(x))),
     # reduce
     Row("sum", lambda x: ops.sum(x, 1), (R(2, 3),), lambda x: x.sum(1)),
     Row("sum", lambda x: ops.sum(x), (R(2, 3),), lambda x: x.sum()),
