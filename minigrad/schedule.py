@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from .optim import Optimizer
@@ -21,26 +22,51 @@ class LRScheduler:
 
     Call `step()` once after each `optimizer.step()`.  As in torch, `last_epoch` is the number of the current step, and the lr
     begun with is kept in the group as "initial_lr", so that a schedule built on a resumed optimiser still knows it.
+
+    Several schedules on one optimiser compose, and a rate set by hand is taken over, as in torch: a schedule that finds another
+    lr than the one it set goes on from there: see `then`.
+
+    Raises:
+        ValueError: the schedule begins at a later step, but the optimiser has no "initial_lr".
     """
     def __init__(self, optimizer: Optimizer, rate: Rate | Sequence[Rate], last_epoch: int = -1):
         self.optimizer, self.rates = optimizer, _one_each(rate, optimizer, "functions")
+        if not all(map(callable, self.rates)):
+            raise TypeError(f"{type(self).__name__} takes functions of the step, but got {self.rates}")
+        _whole(self, last_epoch=(last_epoch, -1))
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch >= 0 and "initial_lr" not in group:
+                raise ValueError(f"{type(self).__name__}(last_epoch={last_epoch}) resumes a run, but parameter group {i} has no "
+                                 "'initial_lr', the lr it began with: load the optimiser's state first, or leave last_epoch out")
         self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
         self._go_to(last_epoch + 1)
 
     def lr_at(self, step: int) -> list[float]:
-        """The rate of each group at any step, past or to come; nothing is changed."""
+        """The rate of each group at any step, past or to come, by this schedule alone; nothing is changed."""
         return [rate(base, step) for rate, base in zip(self.rates, self.base_lrs, strict=True)]
+
+    def then(self, lr: float, step: int, group: int) -> float | None:
+        """The rate of a group at `step` where another schedule, or the user, has made the one before it `lr`.
+
+        None means the rate that this schedule has by itself.  Here is what holds for schedules that multiply the base by a
+        function f of the step: lr · f(step) / f(step - 1).
+        """
+        factor = self.rates[group]
+        before = factor(1.0, step - 1) if step else 1.0
+        return lr * factor(1.0, step) / before if before else lr
 
     def step(self) -> None:
         """Go on to the next step and give its rates to the optimiser."""
         self._go_to(self.last_epoch + 1)
 
     def get_last_lr(self) -> list[float]:
-        """The rate of each group at the current step."""
-        return self.lr_at(self.last_epoch)
+        """The rate of each group that this schedule set last."""
+        return list(self._last_lr)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+        """What a resumed run needs, under torch's names."""
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs), "_last_lr": list(self._last_lr)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go to the step that was saved.
@@ -51,12 +77,25 @@ class LRScheduler:
         saved = list(state_dict["base_lrs"])
         if len(saved) != len(self.base_lrs):
             raise ValueError(f"the saved schedule is for {len(saved)} parameter groups, this one for {len(self.base_lrs)}")
-        self.base_lrs = saved
-        self._go_to(state_dict["last_epoch"])
+        self.base_lrs, self.last_epoch = saved, state_dict["last_epoch"]
+        self._set(state_dict.get("_last_lr", self.lr_at(self.last_epoch)))
 
-    def _go_to(self, step: int) -> None:
+    def _go_to(self, step: int, afresh: bool = False) -> None:
+        """Set the rates of a step; `afresh` whatever they are now, as when a sequence has come to this schedule."""
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.base_lrs):
+            raise ValueError(f"{type(self).__name__} was made for {len(self.base_lrs)} parameter groups, but the optimiser has "
+                             f"{len(groups)} by now: call add_param_group first, then make the schedule")
+        before, rates = self.base_lrs if self.last_epoch < 0 else self.lr_at(self.last_epoch), self.lr_at(step)
+        for i, group in enumerate(groups):
+            if group["lr"] != before[i] and not afresh and (new := self.then(group["lr"], step, i)) is not None:
+                rates[i] = new
         self.last_epoch = step
-        for group, lr in zip(self.optimizer.param_groups, self.lr_at(step), strict=True):
+        self._set(rates)
+
+    def _set(self, rates: list[float]) -> None:
+        self._last_lr = list(rates)
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
 
 
@@ -69,12 +108,18 @@ class LambdaLR(LRScheduler):
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
                  last_epoch: int = -1):
         factors = _one_each(lr_lambda, optimizer, "functions")
+        if not all(map(callable, factors)):
+            raise TypeError(f"LambdaLR takes functions of the step, but got {factors}")
         super().__init__(optimizer, [lambda base, step, factor=factor: base * factor(step) for factor in factors], last_epoch)
+
+    def then(self, lr: float, step: int, group: int) -> None:
+        """As in torch, the rate comes from the base whatever else has set it."""
 
 
 class StepLR(LRScheduler):
     """lr · gamma ^ ⌊step / step_size⌋: lower by a factor every `step_size` steps."""
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
+        _whole(self, step_size=(step_size, 1))
         super().__init__(optimizer, lambda base, step: base * gamma ** (step // step_size), last_epoch)
 
 
@@ -82,6 +127,8 @@ class MultiStepLR(LRScheduler):
     """lr · gamma ^ (the number of milestones reached)."""
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1):
         milestones = sorted(milestones)
+        for milestone in milestones:
+            _whole(self, milestones=(milestone, 0))
         super().__init__(optimizer, lambda base, step: base * gamma ** bisect_right(milestones, step), last_epoch)
 
 
@@ -94,13 +141,29 @@ class ExponentialLR(LRScheduler):
 class CosineAnnealingLR(LRScheduler):
     """From lr along half a cosine to eta_min at step T_max and, as in torch, up again (Loshchilov & Hutter 2017, eq. 5)."""
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
+        _whole(self, T_max=(T_max, 1))
+        self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, lambda base, step: _cosine(base, eta_min, step / T_max), last_epoch)
+
+    def then(self, lr: float, step: int, group: int) -> float:
+        """The distance from eta_min is multiplied by what the cosine is multiplied by (at its lowest point: by what is added)."""
+        if not step:
+            return lr
+        if (step - 1 - self.T_max) % (2 * self.T_max) == 0:
+            return lr + (self.base_lrs[group] - self.eta_min) * (1 - math.cos(math.pi / self.T_max)) / 2
+        now, before = (1 + math.cos(math.pi * t / self.T_max) for t in (step, step - 1))
+        return self.eta_min + (lr - self.eta_min) * now / before
 
 
 class LinearLR(LRScheduler):
     """From start_factor · lr in a straight line to end_factor · lr at step `total_iters`, and stay there."""
     def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
                  last_epoch: int = -1):
+        _whole(self, total_iters=(total_iters, 1))
+        if not (0 < start_factor <= 1 and 0 <= end_factor <= 1):
+            raise ValueError(f"LinearLR: start_factor={start_factor} must be above 0 and at most 1, and end_factor={end_factor} "
+                             "from 0 to 1")
+
         def rate(base: float, step: int) -> float:
             return base * _line(start_factor, end_factor, _done(step, 0, total_iters))
 
@@ -110,6 +173,7 @@ class LinearLR(LRScheduler):
 class PolynomialLR(LRScheduler):
     """lr · (1 − step / total_iters) ^ power, which is 0 at step `total_iters`, and stay there."""
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
+        _whole(self, total_iters=(total_iters, 1))
         super().__init__(optimizer, lambda base, step: base * (1 - _done(step, 0, total_iters)) ** power, last_epoch)
 
 
@@ -140,6 +204,9 @@ class OneCycleLR(LRScheduler):
         if cycle_momentum and not self.cycled:
             raise ValueError(f"{type(optimizer).__name__} has neither momentum nor betas: give OneCycleLR cycle_momentum=False")
         total = epochs * steps_per_epoch if total_steps is None else total_steps
+        _whole(self, total_steps=(total, 1))
+        if not 0 <= pct_start <= 1:
+            raise ValueError(f"OneCycleLR: pct_start={pct_start} is the share of the steps that the rise takes: give 0 to 1")
         up, anneal = pct_start * total - 1, _cosine if anneal_strategy == "cos" else _line
         ends = [up, 2 * up, total - 1] if three_phase else [up, total - 1]     # the last step of each phase
 
@@ -157,9 +224,11 @@ class OneCycleLR(LRScheduler):
             group["initial_lr"] = highest / div_factor
         super().__init__(optimizer, rate, last_epoch)
 
-    def _go_to(self, step: int) -> None:
-        super()._go_to(step)
-        momentum = self.momentum_at(step)
+    then = LambdaLR.then
+
+    def _set(self, rates: list[float]) -> None:
+        super()._set(rates)
+        momentum = self.momentum_at(self.last_epoch)
         for group in self.optimizer.param_groups:
             for name in self.cycled:
                 group[name] = (momentum, *group["betas"][1:]) if name == "betas" else momentum
@@ -188,36 +257,55 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError(f"factor={factor} must be below 1, or the rate would not go down")
         self.sign, self.threshold, self.relative = 1 if mode == "min" else -1, threshold, threshold_mode == "rel"
         self.factor, self.patience, self.cooldown, self.eps = factor, patience, cooldown, eps
+        self.lowest = _one_each(min_lr, optimizer, "rates min_lr")
         self.metrics: list[float] = []
-        lowest = _one_each(min_lr, optimizer, "rates min_lr")
-        super().__init__(optimizer, [lambda base, step, least=least: self._lowered(base, step, least) for least in lowest])
+        self._best, self._bad, self._resting = math.inf, 0, 0                  # what the metrics so far amount to
+        self._reductions: list[int] = []        # the steps at which the rate is lowered
+        super().__init__(optimizer, [lambda base, step, least=least: self._lowered(base, step, least) for least in self.lowest])
 
     def step(self, metrics: float) -> None:
         """Take note of the metric, a number, and set the rates for what follows."""
-        self.metrics = [*self.metrics[:self.last_epoch], float(metrics)]
+        self._note(float(metrics))
         super().step()
+
+    def then(self, lr: float, step: int, group: int) -> float:
+        """The rate in use is lowered, if that is due."""
+        return self._reduced(lr, self.lowest[group]) if self._reductions[-1:] == [step] else lr
+
+    def _note(self, metric: float) -> None:
+        """Add a metric, and whether the rate is lowered by it."""
+        self.metrics.append(metric)
+        metric *= self.sign
+        if metric < (self._best * (1 - self.sign * self.threshold) if self.relative else self._best - self.threshold):
+            self._best, self._bad = metric, 0
+        else:
+            self._bad += 1
+        if self._resting:
+            self._resting, self._bad = self._resting - 1, 0
+        if self._bad > self.patience:
+            self._reductions.append(len(self.metrics))
+            self._resting, self._bad = self.cooldown, 0
+
+    def _reduced(self, lr: float, least: float) -> float:
+        lower = max(lr * self.factor, least)
+        return lower if lr - lower > self.eps else lr
 
     def _lowered(self, lr: float, step: int, least: float) -> float:
         """The rate after the first `step` metrics."""
-        best, bad, resting = math.inf, 0, 0
-        for metric in self.metrics[:step]:
-            metric *= self.sign
-            if metric < (best * (1 - self.sign * self.threshold) if self.relative else best - self.threshold):
-                best, bad = metric, 0
-            else:
-                bad += 1
-            if resting:
-                resting, bad = resting - 1, 0
-            if bad > self.patience:
-                lower, resting, bad = max(lr * self.factor, least), self.cooldown, 0
-                lr = lower if lr - lower > self.eps else lr
+        for _ in range(bisect_right(self._reductions, step)):
+            before, lr = lr, self._reduced(lr, least)
+            if lr == before:
+                break
         return lr
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "metrics": list(self.metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.metrics = list(state_dict["metrics"])
+        self.metrics, self._reductions = [], []
+        self._best, self._bad, self._resting = math.inf, 0, 0
+        for metric in state_dict["metrics"]:
+            self._note(metric)
         super().load_state_dict(state_dict)
 
 
@@ -245,10 +333,11 @@ class SequentialLR(LRScheduler):
         i = bisect_right(self.milestones, step)
         return self.schedulers[i], step - self.milestones[i - 1] if i else step
 
-    def _go_to(self, step: int) -> None:
+    def _go_to(self, step: int, afresh: bool = False) -> None:
         self.last_epoch = step
         scheduler, its_step = self._current(step)
-        scheduler._go_to(its_step)
+        scheduler._go_to(its_step, afresh or its_step == 0)
+        self._last_lr = scheduler.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
@@ -325,6 +414,13 @@ def _line(start: float, end: float, progress: float) -> float:
 def _cosine(start: float, end: float, progress: float) -> float:
     """From start to end along half a cosine wave, flat at both ends."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _whole(schedule: LRScheduler, **counts: tuple[Any, int]) -> None:
+    """Refuse a count that is not a whole number, or less than it may be: name=(value, least)."""
+    for name, (value, least) in counts.items():
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{type(schedule).__name__}: {name} must be a whole number, {least} or more, but got {value!r}")
 
 
 def _one_each(value: Any, optimizer: Optimizer, what: str) -> list:

@@ -87,6 +87,8 @@ def test_resuming_goes_on_where_the_run_stopped():
 
 
 def test_errors():
+    with pytest.raises(TypeError, match=r"LambdaLR takes functions of the step, but got \[0.5\]"):
+        schedule.LambdaLR(optimizer(0.1), 0.5)
     with pytest.raises(ValueError, match="2 functions for 1 parameter groups"):
         schedule.LambdaLR(optimizer(0.1), [lambda step: 1.0] * 2)
     with pytest.raises(ValueError, match="num_warmup_steps counts optimiser steps.*got 0.1; for a ratio"):
@@ -205,6 +207,61 @@ def test_arguments_and_defaults_are_those_of_torch(name):
     assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs]
 
 
+CHAINED = [("StepLR", {"step_size": 3}), ("MultiStepLR", {"milestones": [2, 5], "gamma": 0.3}), ("ExponentialLR", {"gamma": 0.9}),
+           ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.02}), ("CosineAnnealingLR", {"T_max": 4}), ("LinearLR", {}),
+           ("PolynomialLR", {"total_iters": 6}), ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
+           ("ReduceLROnPlateau", {"patience": 1, "factor": 0.5})]
+
+
+@settings(max_examples=100)
+@given(parts=st.lists(st.sampled_from(CHAINED), min_size=1, max_size=3),
+       moves=st.lists(st.integers(0, 2) | st.floats(0.01, 1.0), min_size=1, max_size=25))
+def test_several_schedules_and_rates_set_by_hand_compose_as_in_torch(parts, moves):
+    """Each move is a step of one of the schedules, or a rate that the user sets."""
+    torch = pytest.importorskip("torch")
+    ours, theirs = optimizer(0.3, 2.0), reference([0.3, 2.0])
+    both = [[getattr(room, name)(o, **options) for room, o in ((schedule, ours), (torch.optim.lr_scheduler, theirs))]
+            for name, options in parts]
+    theirs.step()
+    for move in moves:
+        if isinstance(move, float):
+            for o in (ours, theirs):
+                o.param_groups[1]["lr"] = move
+        else:
+            for scheduler in both[move % len(both)]:
+                scheduler.step(*[1.0] * (type(scheduler).__name__ == "ReduceLROnPlateau"))
+        rates = [[group["lr"] for group in o.param_groups] for o in (ours, theirs)]
+        np.testing.assert_allclose(*rates, rtol=1e-9, atol=1e-15)
+
+
+def test_a_rate_set_by_hand_survives_the_next_step():
+    o = optimizer(1.0)
+    scheduler = schedule.StepLR(o, 2, gamma=0.5)
+    o.param_groups[0]["lr"] = 0.3
+    scheduler.step()
+    assert o.param_groups[0]["lr"] == 0.3
+    scheduler.step()
+    assert o.param_groups[0]["lr"] == 0.15 == scheduler.get_last_lr()[0]
+    resumed = schedule.StepLR(optimizer(1.0), 2, gamma=0.5)
+    resumed.load_state_dict(scheduler.state_dict())
+    assert resumed.get_last_lr() == [0.15]
+
+
+def test_plateau_takes_as_long_for_the_last_step_as_for_the_first():
+    scheduler = schedule.ReduceLROnPlateau(optimizer(1.0), patience=0, factor=0.5)
+    for _ in range(20_000):                     # minutes, if each step were to look at all metrics again
+        scheduler.step(1.0)
+    assert scheduler.get_last_lr()[0] < 2e-8 and len(scheduler.state_dict()["metrics"]) == 20_000
+
+
+def test_a_group_added_later_is_told():
+    o = optimizer(0.1)
+    scheduler = schedule.StepLR(o, 2)
+    o.add_param_group({"params": [Tensor([0.0], requires_grad=True)]})
+    with pytest.raises(ValueError, match="for 1 parameter groups, but the optimiser has 2 by now: call add_param_group"):
+        scheduler.step()
+
+
 WITHOUT_MOMENTUM = optim.Adagrad([Tensor([0.0], requires_grad=True)])
 OTHER = schedule.LinearLR(optimizer(1.0))
 
@@ -215,6 +272,16 @@ OTHER = schedule.LinearLR(optimizer(1.0))
     (lambda o: schedule.OneCycleLR(o, 0.1, 10, anneal_strategy="cosine"), "anneal_strategy='cosine' is not known: type \"cos\""),
     (lambda o: schedule.OneCycleLR(o, [0.1, 0.2], 10), "got 2 rates max_lr for 1 parameter groups"),
     (lambda o: schedule.OneCycleLR(WITHOUT_MOMENTUM, 0.1, 10), "Adagrad has neither momentum nor betas: give .*=False"),
+    (lambda o: schedule.StepLR(o, 3, last_epoch=7), "resumes a run, but parameter group 0 has no 'initial_lr'"),
+    (lambda o: schedule.StepLR(o, 0), "StepLR: step_size must be a whole number, 1 or more, but got 0"),
+    (lambda o: schedule.StepLR(o, 2.5), "step_size must be a whole number, 1 or more, but got 2.5"),
+    (lambda o: schedule.CosineAnnealingLR(o, 0), "CosineAnnealingLR: T_max must be a whole number, 1 or more, but got 0"),
+    (lambda o: schedule.LinearLR(o, total_iters=0), "LinearLR: total_iters must be a whole number, 1 or more"),
+    (lambda o: schedule.LinearLR(o, start_factor=0), "start_factor=0 must be above 0 and at most 1"),
+    (lambda o: schedule.PolynomialLR(o, -1), "PolynomialLR: total_iters must be a whole number"),
+    (lambda o: schedule.MultiStepLR(o, [3, 0.5]), "MultiStepLR: milestones must be a whole number, 0 or more, but got 0.5"),
+    (lambda o: schedule.OneCycleLR(o, 0.1, 0), "OneCycleLR: total_steps must be a whole number, 1 or more, but got 0"),
+    (lambda o: schedule.OneCycleLR(o, 0.1, 10, pct_start=3), "pct_start=3 is the share of the steps"),
     (lambda o: schedule.ReduceLROnPlateau(o, "most"), "mode='most' must be \"min\" or \"max\""),
     (lambda o: schedule.ReduceLROnPlateau(o, factor=2), "factor=2 must be below 1"),
     (lambda o: schedule.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]), "got 2 rates min_lr for 1 parameter groups"),
