@@ -94,6 +94,8 @@ class GradScaler:
 
     def __init__(self, init_scale: float = 2.0**16, growth_factor: float = 2.0, backoff_factor: float = 0.5,
                  growth_interval: int = 2000, enabled: bool = True):
+        if isinstance(init_scale, str):
+            raise TypeError(f"GradScaler got {init_scale!r} as init_scale: it needs no device, for the gradients say where they are")
         if not (init_scale > 0 and growth_factor > 1 > backoff_factor > 0 and growth_interval >= 1):
             raise ValueError(f"GradScaler got {init_scale}, {growth_factor}, {backoff_factor}, {growth_interval}: expected an "
                              "init_scale above 0, a growth_factor above 1, a backoff_factor below 1, a growth_interval from 1")
@@ -101,6 +103,7 @@ class GradScaler:
         self.enabled, self.skipped = enabled, 0
         self._scale, self._good_steps = float(init_scale), 0
         self._finite: dict[Optimizer, Any] = {}              # of the optimisers whose gradients were divided: are all finite?
+        self._stepped: set[Optimizer] = set()                # the optimisers that have stepped since the last update
 
     def get_scale(self) -> float:
         """What losses are multiplied by."""
@@ -117,10 +120,11 @@ class GradScaler:
         give `step` the answer.  (Where the scaler is not enabled nothing is looked at, and it is True.)
 
         Raises:
-            RuntimeError: that was done already since the last `update`.
+            RuntimeError: that was done already since the last `update`, which may have been forgotten.
         """
         if not self.enabled:
             return True
+        self._check_not_stepped(optimizer)
         if optimizer in self._finite:
             raise RuntimeError("the gradients were divided by the scale already: call unscale_ once, then step, then update")
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -135,11 +139,16 @@ class GradScaler:
 
         Here the host waits for a GPU, once in every step, since the next scale depends on the answer; unless it is told it, as
         `finite`.
+
+        Raises:
+            RuntimeError: it has stepped already since the last `update`: new gradients would be taken for divided ones.
         """
         if not self.enabled:
             return optimizer.step()
+        self._check_not_stepped(optimizer)
         if optimizer not in self._finite:
             self.unscale_(optimizer)
+        self._stepped.add(optimizer)
         self._finite[optimizer] = bool(self._finite[optimizer]) if finite is None else finite
         if self._finite[optimizer]:
             optimizer.step()
@@ -164,9 +173,15 @@ class GradScaler:
             if self._good_steps == self.growth_interval:
                 self._scale, self._good_steps = self._scale * self.growth_factor, 0
         self._finite.clear()
+        self._stepped.clear()
         if self._scale < self.SMALLEST:
             raise ValueError(f"the gradients are infinite or not a number even with a loss scale of {self._scale:.2g}: lower the "
                              "learning rate, or look for log(0) or 0/0 in the loss")
+
+    def _check_not_stepped(self, optimizer: Optimizer) -> None:
+        if optimizer in self._stepped:
+            raise RuntimeError(f"this {type(optimizer).__name__} has stepped since the last update: call scaler.update() once "
+                               "after all optimisers have stepped")
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, under torch's names; `skipped` is ours."""

@@ -260,6 +260,15 @@ def test_what_is_asked_wrongly():
     scaler.unscale_(steps)
     with pytest.raises(RuntimeError, match="divided by the scale already"):
         scaler.unscale_(steps)
+    scaler.step(steps)                          # without scaler.update() the next gradients would be taken for divided ones
+    for again in (scaler.step, scaler.unscale_):
+        with pytest.raises(RuntimeError, match=r"this Steps has stepped since the last update: call scaler.update\(\)"):
+            again(steps)
+    scaler.update()
+    scaler.step(steps)
+    assert steps.steps == 2
+    with pytest.raises(TypeError, match="got 'cuda' as init_scale: it needs no device"):
+        mg.GradScaler("cuda")
     for options in ({"init_scale": 0}, {"growth_factor": 1.0}, {"backoff_factor": 1.5}, {"growth_interval": 0}):
         with pytest.raises(ValueError, match="expected an init_scale above 0"):
             mg.GradScaler(**options)
