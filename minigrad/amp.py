@@ -37,7 +37,7 @@ AS_GIVEN = frozenset("""
 
 
 @contextmanager
-def autocast(dtype: Any, enabled: bool = True) -> Iterator[None]:
+def autocast(dtype: Any, *, enabled: bool = True) -> Iterator[None]:
     """In the body, compute products in `dtype`, "float16" or "bfloat16", and what needs it in float32: see HALF and FULL.
 
     The casts are steps of the tape, so the gradients of float32 weights come back in float32.  Put the forward pass and the
@@ -95,7 +95,7 @@ class GradScaler:
     def __init__(self, init_scale: float = 2.0**16, growth_factor: float = 2.0, backoff_factor: float = 0.5,
                  growth_interval: int = 2000, enabled: bool = True):
         if isinstance(init_scale, str):
-            raise TypeError(f"GradScaler got {init_scale!r} as init_scale: it needs no device, for the gradients say where they are")
+            raise TypeError(f"GradScaler got {init_scale!r} as init_scale: the device is that of the gradients, name none")
         if not (init_scale > 0 and growth_factor > 1 > backoff_factor > 0 and growth_interval >= 1):
             raise ValueError(f"GradScaler got {init_scale}, {growth_factor}, {backoff_factor}, {growth_interval}: expected an "
                              "init_scale above 0, a growth_factor above 1, a backoff_factor below 1, a growth_interval from 1")

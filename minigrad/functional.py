@@ -233,14 +233,15 @@ def _per_channel(x, weight, bias, /):
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | int | None = None) -> Any:
+def dropout(x: Any, p: float = 0.5, training: bool = True, *,
+            rng: np.random.Generator | int | None = None) -> Any:
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
     keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else ops.dropout(x, keep, p)
 
 
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-                                 is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+                                 is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
                                  rng: np.random.Generator | int | None = None) -> Any:
     """softmax(query keyᵀ · scale + mask) value: what each query finds in the values (Vaswani et al. 2017, eq. 1).
 

@@ -20,7 +20,7 @@ EPS = 1e-12                                     # under a root, so that its grad
 
 # Which class?
 
-def cross_entropy(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean",
                   label_smoothing: float = 0.0) -> Any:
     """-log softmax(input)[target]: the surprise at the right class, averaged.
 
@@ -66,7 +66,7 @@ def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, red
     return _weighted_reduce(loss, weights, reduction)
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input[target]: `cross_entropy` for an input that is log-probabilities already.  Arguments and errors are the same."""
     _check_reduction("nll_loss", reduction)
     rows, labels, weight = _labelled("nll_loss", input, target, weight, ignore_index)
@@ -109,7 +109,7 @@ def _class_weight(name, weight, input):
 
 # Yes or no?
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-target · log(input) - (1 - target) · log(1 - input), for an input that is probabilities.
 
     As in torch no logarithm goes below -100, so that the loss stays finite.  From logits, `binary_cross_entropy_with_logits`
@@ -145,7 +145,7 @@ def _log(p):
     return ops.log(ops.clip(p, math.exp(-100), None))
 
 
-def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, reduction: str = "mean",
+def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean",
                                      pos_weight: Any = None) -> Any:
     """pos_weight · target · softplus(-input) + (1 - target) · softplus(input): nothing overflows or is rounded away.
 
@@ -178,7 +178,7 @@ def _weighted(name, x, weight, what, input):
 
 # How far off?
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(input - target)², averaged over all entries; both have one shape.
 
     Raises:
@@ -189,7 +189,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     return _reduce(error * error, reduction)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|input - target|, averaged; shapes and errors as for `mse_loss`."""
     _check_reduction("l1_loss", reduction)
     return _reduce(ops.abs(input - _paired("l1_loss", input, target)), reduction)
@@ -206,7 +206,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return _reduce(_huber(input - _paired("huber_loss", input, target), delta), reduction)
 
 
-def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """`huber_loss` of delta = beta, divided by beta, so that the line has slope 1 (Girshick 2015, eq. 3); beta 0 is `l1_loss`."""
     _check_reduction("smooth_l1_loss", reduction)
     if not beta >= 0:
@@ -223,7 +223,7 @@ def _huber(error, delta):
 
 # How far is one distribution, or one vector, from another?
 
-def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
     """target · (log target - input): the Kullback-Leibler divergence of the model from the target (1951), term by term.
 
     Args:
@@ -245,7 +245,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     return _reduce(loss, reduction)
 
 
-def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
+def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean") -> Any:
     """1 - cos where the target is 1 (the two belong together), max(0, cos - margin) where it is -1 (they do not).
 
     Args:

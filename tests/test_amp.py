@@ -267,7 +267,7 @@ def test_what_is_asked_wrongly():
     scaler.update()
     scaler.step(steps)
     assert steps.steps == 2
-    with pytest.raises(TypeError, match="got 'cuda' as init_scale: it needs no device"):
+    with pytest.raises(TypeError, match="got 'cuda' as init_scale: the device is that of the gradients"):
         mg.GradScaler("cuda")
     for options in ({"init_scale": 0}, {"growth_factor": 1.0}, {"backoff_factor": 1.5}, {"growth_interval": 0}):
         with pytest.raises(ValueError, match="expected an init_scale above 0"):

@@ -100,7 +100,7 @@ def other_dropout(of):
 
 
 def eager_dropout(of):
-    become(of.bert.embeddings.dropout, lambda _, self, x: F.dropout(x, 0.1, True, self.rng))
+    become(of.bert.embeddings.dropout, lambda _, self, x: F.dropout(x, 0.1, True, rng=self.rng))
 
 
 def attribute(path, **values):

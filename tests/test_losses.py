@@ -106,12 +106,12 @@ def test_mse_is_torchs(reduction):
     torch = pytest.importorskip("torch")
     x, t = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
     ours, theirs = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-    loss, expected = losses.mse_loss(ours, t, reduction), torch.nn.functional.mse_loss(theirs, torch.tensor(t),
+    loss, expected = losses.mse_loss(ours, t, reduction=reduction), torch.nn.functional.mse_loss(theirs, torch.tensor(t),
                                                                                        reduction=reduction)
     np.testing.assert_allclose(loss.numpy(), expected.detach().numpy(), rtol=1e-14)
     expected.sum().backward()
     np.testing.assert_allclose(grad(mg.sum(loss), ours).numpy(), theirs.grad.numpy(), rtol=1e-14)
-    gradcheck(lambda a, b: losses.mse_loss(a, b, reduction), [x, t], order=2)
+    gradcheck(lambda a, b: losses.mse_loss(a, b, reduction=reduction), [x, t], order=2)
 
 
 def test_what_mse_refuses():
@@ -119,7 +119,7 @@ def test_what_mse_refuses():
                        match=r"input has shape \(4, 1\) and target \(4,\).*every prediction with every target.*reshape"):
         losses.mse_loss(Tensor(np.zeros((4, 1))), np.zeros(4))
     with pytest.raises(ValueError, match="mse_loss: reduction='max'"):
-        losses.mse_loss(Tensor(np.zeros(4)), np.zeros(4), "max")
+        losses.mse_loss(Tensor(np.zeros(4)), np.zeros(4), reduction="max")
     assert losses.mse_loss(Tensor(np.zeros(2, np.float32)), [1, 2]).dtype == np.float32
 
 
@@ -197,7 +197,8 @@ def test_a_target_of_any_kind_widens_nothing():
             assert getattr(losses, name)(x, target).dtype == np.float32, name
     logits, wide = Tensor(np.zeros((1, 2), np.float32)), np.array([[0.5, 0.5]])
     assert losses.cross_entropy(logits, wide, wide[0]).dtype == losses.cross_entropy(logits, [1], wide[0]).dtype == np.float32
-    half = losses.binary_cross_entropy_with_logits(x, Tensor([1, 0]), np.array([2.0]), "none", Tensor(np.array(0.5)))
+    half = losses.binary_cross_entropy_with_logits(x, Tensor([1, 0]), np.array([2.0]), reduction="none",
+                                                   pos_weight=Tensor(np.array(0.5)))
     np.testing.assert_allclose(half.numpy(), [np.log1p(np.exp(-0.25)), 2 * np.log1p(np.exp(0.5))], rtol=1e-6)
     assert half.dtype == np.float32
 
@@ -225,7 +226,7 @@ def test_logits_that_say_nothing_and_everything():
 
 
 def test_a_probability_of_zero_costs_nothing_in_kl():
-    assert losses.kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), "sum").item() == pytest.approx(np.log(2))
+    assert losses.kl_div(np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]]), reduction="sum").item() == pytest.approx(np.log(2))
 
 
 @pytest.mark.parametrize(("call", "text"), [
@@ -308,7 +309,7 @@ def test_cosine_embedding_is_torchs(shape, batched, margin, reduction, seed):
     arrays, signs = [normal(shape, seed), normal(shape, seed + 1)], 2 * labels(shape[:-1], seed) - 1
     ours, theirs = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
     with np.errstate(invalid="ignore", divide="ignore"):
-        loss = losses.cosine_embedding_loss(*ours, signs, margin, reduction)
+        loss = losses.cosine_embedding_loss(*ours, signs, margin, reduction=reduction)
     expected = torch.nn.functional.cosine_embedding_loss(*theirs, torch.tensor(signs), margin, reduction=reduction)
     np.testing.assert_allclose(loss.numpy(), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
     if np.isfinite(loss.numpy()).all():

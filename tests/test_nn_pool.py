@@ -9,8 +9,8 @@ image = np.random.default_rng(0).standard_normal((2, 3, 9, 7))
 
 
 @pytest.mark.parametrize(("layer", "function", "arguments"), [
-    (nn.MaxPool1d(3, 2, 1, 1, True), F.max_pool1d, (3, 2, 1, 1, True)),
-    (nn.MaxPool2d((3, 2), 2, 1, (1, 2), True), F.max_pool2d, ((3, 2), 2, 1, (1, 2), True)),
+    (nn.MaxPool1d(3, 2, 1, 1, ceil_mode=True), F.max_pool1d, (3, 2, 1, 1, True)),
+    (nn.MaxPool2d((3, 2), 2, 1, (1, 2), ceil_mode=True), F.max_pool2d, ((3, 2), 2, 1, (1, 2), True)),
     (nn.AvgPool1d(3, 2, 1, True, False), F.avg_pool1d, (3, 2, 1, True, False)),
     (nn.AvgPool2d((3, 2), 2, 1, True, True, 5), F.avg_pool2d, ((3, 2), 2, 1, True, True, 5)),
     (nn.AdaptiveAvgPool1d(4), F.adaptive_avg_pool1d, (4,)),

@@ -97,7 +97,7 @@ def test_embedding_is_torchs_with_repeated_ids_and_padding():
     weight, ids = rng.standard_normal((6, 3)), rng.integers(0, 6, (4, 5))
     for padding in (None, 2, 0):
         w, t = Tensor(weight, requires_grad=True), torch.tensor(weight, requires_grad=True)
-        y, expected = F.embedding(w, ids, padding), torch.nn.functional.embedding(torch.tensor(ids), t, padding)
+        y, expected = F.embedding(ids, w, padding), torch.nn.functional.embedding(torch.tensor(ids), t, padding)
         np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
         (mg.sum(mg.sin(y))).backward()
         expected.sin().sum().backward()
@@ -106,8 +106,8 @@ def test_embedding_is_torchs_with_repeated_ids_and_padding():
 
 @pytest.mark.parametrize("ids", [[[1, 0]], Tensor([[1, 0]]), np.array([[1, 0]], np.int32), np.array([[1, 0]], np.uint8)])
 def test_ids_of_any_kind(ids):
-    assert F.embedding(np.eye(3), ids).tolist() == [[[0, 1, 0], [1, 0, 0]]]
-    assert F.embedding(Tensor(np.eye(3)), Tensor(1)).tolist() == [0, 1, 0]
+    assert F.embedding(ids, np.eye(3)).tolist() == [[[0, 1, 0], [1, 0, 0]]]
+    assert F.embedding(Tensor(1), Tensor(np.eye(3))).tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("ids", "error", "text"), [
@@ -119,7 +119,7 @@ def test_ids_of_any_kind(ids):
 ])
 def test_bad_ids(ids, error, text):
     with pytest.raises(error, match=text):
-        F.embedding(Tensor(np.zeros((6, 2))), ids)
+        F.embedding(ids, Tensor(np.zeros((6, 2))))
 
 
 # gather

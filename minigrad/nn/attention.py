@@ -31,7 +31,7 @@ class MultiheadAttention(Module):
 
     Weights as torch keeps them: `in_proj_weight` (3 · embed_dim, embed_dim) is query, key and value on top of each other.
     """
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, batch_first: bool = False,
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, batch_first: bool = False,
                  rng: init.Rng = None):
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"MultiheadAttention: embed_dim {embed_dim} is not a multiple of num_heads {num_heads}: make it one")
@@ -39,7 +39,7 @@ class MultiheadAttention(Module):
         self.rng = rng = init.generator(rng)
         self.in_proj_weight = Parameter(init.xavier_uniform_(init.empty(3 * embed_dim, embed_dim), rng=rng))
         self.in_proj_bias = Parameter(init.zeros_(init.empty(3 * embed_dim))) if bias else None
-        self.out_proj = Linear(embed_dim, embed_dim, bias, rng)
+        self.out_proj = Linear(embed_dim, embed_dim, bias, rng=rng)
         if bias:
             init.zeros_(self.out_proj.bias)
 
@@ -145,15 +145,15 @@ class GroupedQueryAttention(Module):
         positions: turns queries and keys by their position, such as `RotaryPositions(embed_dim // num_heads)`.
     """
     def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int | None = None, bias: bool = False,
-                 positions: Module | None = None, rng: init.Rng = None):
+                 positions: Module | None = None, *, rng: init.Rng = None):
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if min(num_heads, num_kv_heads) < 1 or embed_dim % num_heads or num_heads % num_kv_heads:
             raise ValueError(f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads {num_heads}, "
                              f"and that of num_kv_heads {num_kv_heads}")
         self.num_heads, self.num_kv_heads, rng = num_heads, num_kv_heads, init.generator(rng)
         shared = embed_dim // num_heads * num_kv_heads
-        self.q_proj, self.k_proj, self.v_proj = (Linear(embed_dim, size, bias, rng) for size in (embed_dim, shared, shared))
-        self.o_proj, self.positions = Linear(embed_dim, embed_dim, bias, rng), positions
+        self.q_proj, self.k_proj, self.v_proj = (Linear(embed_dim, size, bias, rng=rng) for size in (embed_dim, shared, shared))
+        self.o_proj, self.positions = Linear(embed_dim, embed_dim, bias, rng=rng), positions
 
     def forward(self, x: Any, cache: KVCache | None = None) -> Any:
         """x (B, T, embed_dim), which continues what the cache holds, to the same shape."""

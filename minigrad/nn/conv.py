@@ -43,7 +43,7 @@ class Conv1d(_Filters):
     axes = 1
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes | str = 0,
-                 dilation: Sizes = 1, groups: int = 1, bias: bool = True, rng: init.Rng = None):
+                 dilation: Sizes = 1, groups: int = 1, bias: bool = True, *, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._draw(in_channels, out_channels, kernel_size, groups, bias, rng)
@@ -71,7 +71,7 @@ class ConvTranspose1d(_Filters):
     transposed = True
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes = 0,
-                 output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1, rng: init.Rng = None):
+                 output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1, *, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
         self.groups, self.dilation = groups, dilation

@@ -19,7 +19,7 @@ class Linear(Module):
 
     `weight` is (out_features, in_features); it and `bias` are first drawn uniformly from ±1/√in_features.
     """
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, rng: init.Rng = None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None):
         if in_features < 0 or out_features < 0:
             raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 or more")
         self.in_features, self.out_features = in_features, out_features
@@ -48,7 +48,7 @@ class Embedding(Module):
 
     First drawn from the standard normal distribution.  The row `padding_idx` starts at zero and gets no gradient.
     """
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, rng: init.Rng = None):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: init.Rng = None):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
@@ -56,7 +56,7 @@ class Embedding(Module):
             self.weight.data[self.padding_idx] = 0
 
     def forward(self, ids: Any) -> Any:
-        return F.embedding(self.weight, ids, self.padding_idx)
+        return F.embedding(ids, self.weight, self.padding_idx)
 
 
 class LayerNorm(Module):
@@ -83,13 +83,13 @@ class LayerNorm(Module):
 
 class Dropout(Module):
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p; in evaluation nothing happens."""
-    def __init__(self, p: float = 0.5, rng: init.Rng = None):
+    def __init__(self, p: float = 0.5, *, rng: init.Rng = None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p={p} is not a probability below 1: give 0 <= p < 1")
         self.p, self.rng = p, init.generator(rng)
 
     def forward(self, x: Any) -> Any:
-        return F.dropout(x, self.p, self.training, self.rng)
+        return F.dropout(x, self.p, self.training, rng=self.rng)
 
 
 class Flatten(Module):

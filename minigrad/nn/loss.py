@@ -10,7 +10,9 @@ from .module import Buffer, Module
 
 
 class Loss(Module):
-    """A loss whose options are given first, by name or in the function's order, and whose inputs are given to the call.
+    """A loss whose options are given first and whose inputs are given to the call.
+
+    Options go by name; the first few by position too, where torch has them in the same place.
 
     As in torch `weight` and `pos_weight` are buffers: they move with the module and are saved with it.
 
@@ -19,10 +21,13 @@ class Loss(Module):
     """
     function: Callable
     options: tuple[str, ...]
+    by_position: int                            # how many of the options may be given by position
 
     def __init__(self, *given: Any, **named: Any):
-        if len(given) > len(self.options) or named.keys() - set(self.options[len(given):]):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self.options)}, each once, but was given "
+        if len(given) > self.by_position or named.keys() - set(self.options[len(given):]):
+            first, rest = self.options[:self.by_position], self.options[self.by_position:]
+            takes = ", ".join([*first, *(f"{name}=…" for name in rest)])
+            raise TypeError(f"{type(self).__name__} takes {takes}, each once, but was given "
                             f"{', '.join([*map(repr, given), *(f'{name}={value!r}' for name, value in named.items())])}")
         for name, value in {**dict(zip(self.options, given)), **named}.items():
             setattr(self, name, Buffer(as_array(value)) if name.endswith("weight") and value is not None else value)
@@ -33,9 +38,11 @@ class Loss(Module):
 
 def _module_of(function: Callable, name: str, inputs: int = 2) -> type[Loss]:
     """A module that calls `function`; its options are the parameters after the inputs."""
-    options = function.__code__.co_varnames[inputs:function.__code__.co_argcount]
+    code = function.__code__
+    options = code.co_varnames[inputs:code.co_argcount + code.co_kwonlyargcount]
     doc = f"`losses.{function.__name__}`, which says more, with its options: {', '.join(options)}."
-    return type(name, (Loss,), {"function": staticmethod(function), "options": options, "__doc__": doc, "__module__": __name__})
+    return type(name, (Loss,), {"function": staticmethod(function), "options": options,
+                                "by_position": code.co_argcount - inputs, "__doc__": doc, "__module__": __name__})
 
 
 CrossEntropyLoss = _module_of(losses.cross_entropy, "CrossEntropyLoss")

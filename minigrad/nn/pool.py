@@ -14,7 +14,7 @@ from .module import Module
 class MaxPool1d(Module):
     """The largest entry of every window: (N, C, L) to (N, C, L')."""
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
-                 ceil_mode: bool = False):
+                 *, ceil_mode: bool = False):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.dilation, self.ceil_mode = dilation, ceil_mode
 

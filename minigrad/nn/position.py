@@ -30,7 +30,7 @@ class SinusoidalPositions(Module):
 
 class LearnedPositions(Module):
     """Adds a trained vector for each position (as BERT and GPT-2 do): (B, T, dim) to the same, T ≤ max_len."""
-    def __init__(self, max_len: int, dim: int, rng: init.Rng = None):
+    def __init__(self, max_len: int, dim: int, *, rng: init.Rng = None):
         self.embedding = Embedding(max_len, dim, rng=rng)
 
     def forward(self, x: Any) -> Any:
@@ -44,7 +44,7 @@ class RelativePositionBias(Embedding):
     `bidirectional` gives what lies ahead buckets of its own; else it all counts as distance 0.
     """
     def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True,
-                 rng: init.Rng = None):
+                 *, rng: init.Rng = None):
         super().__init__(num_buckets, num_heads, rng=rng)
         self.num_buckets, self.max_distance, self.bidirectional = num_buckets, max_distance, bidirectional
 

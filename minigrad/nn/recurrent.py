@@ -93,7 +93,7 @@ class _Recurrent(Module):
     states: int                                 # how many arrays the state is: h, or h and c
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-                 dropout: float = 0.0, bidirectional: bool = False, rng: init.Rng = None):
+                 dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
         if min(hidden_size, num_layers) < 1 or not 0 <= dropout < 1:
             raise ValueError(f"{type(self).__name__}: hidden_size={hidden_size} and num_layers={num_layers} must be 1 or more, "
                              f"dropout={dropout} at least 0 and below 1")
@@ -222,11 +222,11 @@ class RNN(_Recurrent):
     gates, states = 1, 1
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
-                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, rng: init.Rng = None):
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f'RNN: nonlinearity {nonlinearity!r} is not known: type "tanh" or "relu"')
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng=rng)
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
         states = _rnn(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask, self.nonlinearity)
@@ -237,7 +237,7 @@ class _Cell(Module):
     """One step of a recurrent layer, for loops written by hand."""
     layer: type[_Recurrent]
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, rng: init.Rng = None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, rng: init.Rng = None):
         self._take(self.layer(input_size, hidden_size, bias=bias, rng=rng), input_size, hidden_size)
 
     def _take(self, layer: _Recurrent, input_size: int, hidden_size: int) -> None:
@@ -282,5 +282,5 @@ class RNNCell(_Cell):
     """One step of a plain recurrent layer; `nonlinearity` is "tanh" or "relu"."""
     layer = RNN
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", rng: init.Rng = None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *, rng: init.Rng = None):
         self._take(RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias, rng=rng), input_size, hidden_size)

@@ -28,8 +28,9 @@ class _Layer(Module):
                              f"{' or '.join(map(repr, ACTIVATIONS))}, or give a function")
         self.activation = ACTIVATIONS.get(activation, activation) if isinstance(activation, str) else activation
         self.norm_first = norm_first
-        self.linear1, self.linear2 = Linear(d_model, dim_feedforward, bias, rng), Linear(dim_feedforward, d_model, bias, rng)
-        self.dropout = Dropout(dropout, rng)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, rng=rng)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, rng=rng)
+        self.dropout = Dropout(dropout, rng=rng)
 
     def around(self, x: Any, norm: LayerNorm, part: Callable[[Any], Any]) -> Any:
         """x plus the part of it, with the normalisation where it belongs."""
@@ -44,9 +45,9 @@ class TransformerEncoderLayer(_Layer):
     """Self-attention, then a two-layer network: (T, B, d_model) to the same, batch first if asked."""
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
-                 norm_first: bool = False, bias: bool = True, rng: init.Rng = None):
+                 norm_first: bool = False, bias: bool = True, *, rng: init.Rng = None):
         rng = init.generator(rng)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, rng)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rng=rng)
         super().__init__(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, rng)
         self.norm1, self.norm2 = (LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(2))
 
@@ -61,10 +62,10 @@ class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to the encoder's output (`memory`), then a two-layer network."""
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
-                 norm_first: bool = False, bias: bool = True, rng: init.Rng = None):
+                 norm_first: bool = False, bias: bool = True, *, rng: init.Rng = None):
         rng = init.generator(rng)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, rng)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, rng)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rng=rng)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rng=rng)
         super().__init__(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, rng)
         self.norm1, self.norm2, self.norm3 = (LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(3))
 
@@ -110,13 +111,13 @@ class Transformer(Module):
     """Encoder and decoder in one: a source sequence is read, a target sequence is written looking at it."""
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
                  dim_feedforward: int = 2048, dropout: float = 0.1, activation: str | Callable = "relu",
-                 layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
+                 *, layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
                  rng: init.Rng = None):
-        options = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
-                   init.generator(rng))
-        self.encoder = TransformerEncoder(lambda: TransformerEncoderLayer(*options), num_encoder_layers,
+        sizes, rng = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
+                      bias), init.generator(rng)
+        self.encoder = TransformerEncoder(lambda: TransformerEncoderLayer(*sizes, rng=rng), num_encoder_layers,
                                           LayerNorm(d_model, layer_norm_eps, bias=bias))
-        self.decoder = TransformerDecoder(lambda: TransformerDecoderLayer(*options), num_decoder_layers,
+        self.decoder = TransformerDecoder(lambda: TransformerDecoderLayer(*sizes, rng=rng), num_decoder_layers,
                                           LayerNorm(d_model, layer_norm_eps, bias=bias))
 
     def forward(self, src: Any, tgt: Any, src_mask: Any = None, tgt_mask: Any = None, memory_mask: Any = None,

@@ -90,15 +90,15 @@ def add_at(xp, g, /, shape, index):
 add_at.defvjp(g=lambda g, index: _take(g, index))
 
 
-def embedding(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
-    """Rows of `weight` (count, size), one for each of the integer `ids` (any shape): (*ids.shape, size).
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Rows of `weight` (count, size), one for each of the integer ids `input` (any shape): (*input.shape, size).
 
     The row `padding_idx` is read like any other, but gets no gradient, as in torch.
 
     Raises:
         IndexError: an id is negative or too large; the message says which and where.
     """
-    table, given = as_array(weight), as_array(ids)
+    table, given = as_array(weight), as_array(input)
     if not table.ndim:
         raise ValueError("embedding: the weight holds a row for each id, but it is a single number")
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)

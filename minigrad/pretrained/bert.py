@@ -65,7 +65,7 @@ class Embeddings(Module):
         self.position_embeddings = embedding(c.max_position_embeddings, c.hidden_size)
         self.token_type_embeddings = embedding(c.type_vocab_size, c.hidden_size)
         self.LayerNorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
-        self.dropout = Dropout(c.hidden_dropout_prob, rng)
+        self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
 
     def forward(self, ids, types, positions):
         x = self.word_embeddings(ids) + self.token_type_embeddings(types) + self.position_embeddings(positions)
@@ -86,7 +86,7 @@ class AddNorm(Module):
     """dense, then add the residual and normalise: the tail of both halves of a BERT layer."""
     def __init__(self, inputs: int, c: BertConfig, rng: np.random.Generator):
         self.dense, self.LayerNorm = linear(inputs, c.hidden_size), LayerNorm(c.hidden_size, c.layer_norm_eps)
-        self.dropout = Dropout(c.hidden_dropout_prob, rng)
+        self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
 
     def forward(self, x, residual):
         return self.LayerNorm(self.dropout(self.dense(x)) + residual)
@@ -161,7 +161,7 @@ class BertHead(PretrainedModel):
             self.draw(list(self.state_dict()), rng)
 
     def add_head(self, c, rng):
-        self.dropout, self.classifier = Dropout(c.head_dropout, rng), linear(c.hidden_size, c.num_labels)
+        self.dropout, self.classifier = Dropout(c.head_dropout, rng=rng), linear(c.hidden_size, c.num_labels)
 
     @property
     def base_model(self) -> BertModel:

@@ -55,7 +55,7 @@ class Embeddings(Module):
     def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
         self.word_embeddings = embedding(c.vocab_size, c.dim, c.pad_token_id)
         self.position_embeddings = embedding(c.max_position_embeddings, c.dim)
-        self.LayerNorm, self.dropout = LayerNorm(c.dim, EPS), Dropout(c.dropout, rng)
+        self.LayerNorm, self.dropout = LayerNorm(c.dim, EPS), Dropout(c.dropout, rng=rng)
 
     def forward(self, ids, positions):
         return self.dropout(self.LayerNorm(self.word_embeddings(ids) + self.position_embeddings(positions)))
@@ -77,7 +77,7 @@ class Layer(Module):
         self.attention, self.sa_layer_norm = Attention(c, rng), LayerNorm(c.dim, EPS)
         self.ffn = Group(lin1=linear(c.dim, c.hidden_dim), lin2=linear(c.hidden_dim, c.dim))
         self.output_layer_norm = LayerNorm(c.dim, EPS)
-        self.activation, self.dropout = activation(c.activation), Dropout(c.dropout, rng)
+        self.activation, self.dropout = activation(c.activation), Dropout(c.dropout, rng=rng)
 
     def forward(self, x, mask):
         x = self.sa_layer_norm(self.attention(x, mask) + x)
@@ -134,7 +134,7 @@ class DistilBertForSequenceClassification(DistilBertHead):
 
     def add_head(self, c, rng):
         self.pre_classifier, self.classifier = linear(c.dim, c.dim), linear(c.dim, c.num_labels)
-        self.dropout = Dropout(c.seq_classif_dropout, rng)
+        self.dropout = Dropout(c.seq_classif_dropout, rng=rng)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
@@ -149,7 +149,7 @@ class DistilBertForTokenClassification(DistilBertHead):
     heads, label_layer = ("classifier.**",), "classifier"
 
     def add_head(self, c, rng):
-        self.dropout, self.classifier = Dropout(c.dropout, rng), linear(c.dim, c.num_labels)
+        self.dropout, self.classifier = Dropout(c.dropout, rng=rng), linear(c.dim, c.num_labels)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
@@ -163,7 +163,7 @@ class DistilBertForQuestionAnswering(DistilBertHead):
     heads = ("qa_outputs.**",)
 
     def add_head(self, c, rng):
-        self.dropout, self.qa_outputs = Dropout(c.qa_dropout, rng), linear(c.dim, 2)
+        self.dropout, self.qa_outputs = Dropout(c.qa_dropout, rng=rng), linear(c.dim, 2)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, start_positions: Any = None,
                 end_positions: Any = None) -> QuestionAnsweringOutput:

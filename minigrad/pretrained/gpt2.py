@@ -65,7 +65,7 @@ class Attention(Module):
         if c.scale_attn_by_inverse_layer_idx:
             self.scale /= index + 1
         self.c_attn, self.c_proj = linear(c.n_embd, 3 * c.n_embd), linear(c.n_embd, c.n_embd)
-        self.resid_dropout = Dropout(c.resid_pdrop, rng)
+        self.resid_dropout = Dropout(c.resid_pdrop, rng=rng)
 
     def forward(self, x, reading, cache):       # (B, T, D)
         B, T, _ = x.shape
@@ -73,7 +73,7 @@ class Attention(Module):
         if cache is not None:
             k, v = cache.extend(k, v)
         p = self.p if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, reading.mask, p, reading.is_causal, self.scale, rng=self.rng)
+        y = F.scaled_dot_product_attention(q, k, v, reading.mask, p, reading.is_causal, scale=self.scale, rng=self.rng)
         return self.resid_dropout(self.c_proj(merge_heads(y)))
 
 
@@ -81,7 +81,7 @@ class FeedForward(Module):
     def __init__(self, c: GPT2Config, rng: np.random.Generator):
         inner = c.n_inner or 4 * c.n_embd
         self.c_fc, self.c_proj = linear(c.n_embd, inner), linear(inner, c.n_embd)
-        self.activation, self.dropout = activation(c.activation_function), Dropout(c.resid_pdrop, rng)
+        self.activation, self.dropout = activation(c.activation_function), Dropout(c.resid_pdrop, rng=rng)
 
     def forward(self, x):
         return self.dropout(self.c_proj(activated(self.c_fc, self.activation, x)))
@@ -119,7 +119,7 @@ class GPT2Model(GPT2Pretrained):
         rng = init.generator(rng)
         self.config = config
         self.wte, self.wpe = embedding(config.vocab_size, config.n_embd), embedding(config.n_positions, config.n_embd)
-        self.drop = Dropout(config.embd_pdrop, rng)
+        self.drop = Dropout(config.embd_pdrop, rng=rng)
         self.h = [Block(config, i, rng) for i in range(config.n_layer)]
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
         if drawn:

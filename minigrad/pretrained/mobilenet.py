@@ -166,7 +166,8 @@ class MobileNetV2ForImageClassification(MobileNetV2Model):
     def __init__(self, config: MobileNetV2Config, rng: init.Rng = None, drawn: bool = True):
         rng = init.generator(rng)
         super().__init__(config, drawn=False)
-        self.classifier = Sequential(Dropout(config.classifier_dropout_prob, rng), linear(self.hidden_size, config.num_labels))
+        self.classifier = Sequential(Dropout(config.classifier_dropout_prob, rng=rng),
+                                     linear(self.hidden_size, config.num_labels))
         if drawn:
             self.draw(list(self.state_dict()), rng)
 

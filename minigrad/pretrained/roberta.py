@@ -54,7 +54,7 @@ class RobertaForSequenceClassification(BertHead):
     label_layer = "classifier.out_proj"
 
     def add_head(self, c, rng):
-        self.classifier = Group(dense=linear(c.hidden_size, c.hidden_size), dropout=Dropout(c.head_dropout, rng),
+        self.classifier = Group(dense=linear(c.hidden_size, c.hidden_size), dropout=Dropout(c.head_dropout, rng=rng),
                                 out_proj=linear(c.hidden_size, c.num_labels))
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,

@@ -73,7 +73,7 @@ class T5Config(Config):
 
 class Attention(Module):
     def __init__(self, c: T5Config, rng: np.random.Generator, bias: RelativePositionBias | None = None):
-        self.heads, inner, self.dropout = c.num_heads, c.num_heads * c.d_kv, Dropout(c.dropout_rate, rng)
+        self.heads, inner, self.dropout = c.num_heads, c.num_heads * c.d_kv, Dropout(c.dropout_rate, rng=rng)
         self.q, self.k, self.v = (linear(c.d_model, inner, bias=False) for _ in range(3))
         self.o = linear(inner, c.d_model, bias=False)
         if bias is not None:
@@ -97,7 +97,7 @@ class FeedForward(Module):
     def __init__(self, c: T5Config, rng: np.random.Generator):
         for name in ("wi_0", "wi_1") if c.is_gated else ("wi",):
             setattr(self, name, linear(c.d_model, c.d_ff, bias=False))
-        self.wo, self.dropout = linear(c.d_ff, c.d_model, bias=False), Dropout(c.dropout_rate, rng)
+        self.wo, self.dropout = linear(c.d_ff, c.d_model, bias=False), Dropout(c.dropout_rate, rng=rng)
         self.activation, self.is_gated = activation(c.inner_activation), c.is_gated
 
     def forward(self, x):
@@ -112,7 +112,7 @@ class Block(Module):
         if is_decoder:
             parts.insert(1, {"EncDecAttention": Attention(c, rng)})
         self.layer = [Group(**part, layer_norm=RMSNorm(c.d_model, c.layer_norm_epsilon)) for part in parts]
-        self.dropout = Dropout(c.dropout_rate, rng)
+        self.dropout = Dropout(c.dropout_rate, rng=rng)
 
     def forward(self, x, bias, source, source_bias, own_cache, source_cache):
         first, *second, last = self.layer
@@ -130,7 +130,7 @@ class Stack(Module):
                                     bidirectional=not is_decoder, rng=init.LATER)
         self.block = [Block(c, rng, is_decoder, None if i else bias) for i in range(layers)]       # the first has it for all
         self.final_layer_norm = RMSNorm(c.d_model, c.layer_norm_epsilon)
-        self.dropout = Dropout(c.dropout_rate, rng)
+        self.dropout = Dropout(c.dropout_rate, rng=rng)
 
     def forward(self, ids, mask, source=None, source_mask=None, caches=None):
         caches = caches or [None] * 2 * len(self.block)        # for each block its own, and the one of the encoder's tokens

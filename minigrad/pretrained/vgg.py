@@ -75,8 +75,8 @@ class VGGForImageClassification(VGGModel):
         rng, c = init.generator(rng), config
         self.avgpool = AdaptiveAvgPool2d(c.pooled_size)
         self.classifier = Sequential(
-            linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng),
-            linear(c.intermediate_size, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng),
+            linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
+            linear(c.intermediate_size, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
             linear(c.intermediate_size, c.num_labels))
         if drawn:
             self.draw(list(self.state_dict()), rng)

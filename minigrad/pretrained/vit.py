@@ -69,7 +69,7 @@ class Embeddings(Module):
         self.cls_token = Parameter(init.empty(1, 1, c.hidden_size))
         self.position_embeddings = Parameter(init.empty(1, (H // h) * (W // w) + 1, c.hidden_size))
         self.patch_embeddings = Group(projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch, rng=init.LATER))
-        self.dropout = Dropout(c.hidden_dropout_prob, rng)
+        self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
 
     def forward(self, pictures):                # (N, channels, H, W) to (N, 1 + patches, D), row by row
         patches = ops.swapaxes(ops.flatten(self.patch_embeddings.projection(pictures), 2), 1, 2)
@@ -94,7 +94,7 @@ class Layer(Module):
         self.intermediate, self.output = (Group(dense=linear(*sizes)) for sizes in ((c.hidden_size, c.intermediate_size),
                                                                                    (c.intermediate_size, c.hidden_size)))
         self.layernorm_before, self.layernorm_after = (LayerNorm(c.hidden_size, c.layer_norm_eps) for _ in range(2))
-        self.dropout, self.activation = Dropout(c.hidden_dropout_prob, rng), activation(c.hidden_act)
+        self.dropout, self.activation = Dropout(c.hidden_dropout_prob, rng=rng), activation(c.hidden_act)
 
     def forward(self, x):
         x = x + self.dropout(self.attention.output.dense(self.attention.attention(self.layernorm_before(x))))

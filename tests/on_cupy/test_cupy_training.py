@@ -17,7 +17,7 @@ STEPS, LOGGED = 6, 2                            # of which every third is looked
 
 
 def mlp(rng):
-    return nn.Sequential(nn.Linear(5, 16, rng=rng), nn.ReLU(), nn.Dropout(0.2, rng), nn.Linear(16, 3, rng=rng))
+    return nn.Sequential(nn.Linear(5, 16, rng=rng), nn.ReLU(), nn.Dropout(0.2, rng=rng), nn.Linear(16, 3, rng=rng))
 
 
 def cnn(rng):

@@ -62,7 +62,7 @@ def test_ids_out_of_range(op, x, ids, message, monkeypatch, downloads):
 
 @pytest.mark.parametrize("way", [Tensor.numpy, Tensor.item, Tensor.tolist, float, bool, int, repr])
 def test_whatever_reads_a_value_hears_of_it(way):
-    F.embedding(Tensor(WEIGHT, device="cuda"), xp.asarray([7]))
+    F.embedding(xp.asarray([7]), Tensor(WEIGHT, device="cuda"))
     with pytest.raises(IndexError, match="id 7"):
         way(Tensor(1.0, device="cuda"))
 
@@ -79,16 +79,16 @@ def test_numbers_out_of_range():
 
 def test_more_checks_than_flags():
     weight, one = Tensor(WEIGHT, device="cuda"), xp.asarray([1])
-    F.embedding(weight, xp.asarray([9]))
+    F.embedding(xp.asarray([9]), weight)
     with pytest.raises(IndexError, match="id 9"):
         for _ in range(5000):
-            F.embedding(weight, one)
+            F.embedding(one, weight)
 
 
 def test_what_is_recorded_is_not_checked(capturing):
     weight, bad = Tensor(WEIGHT, device="cuda"), xp.asarray([9])
     capturing(True)
-    y = F.embedding(weight, bad)
+    y = F.embedding(bad, weight)
     capturing(False)
     assert y.numpy().tolist() == [[1, 1]]
 

@@ -1,0 +1,54 @@
+"""What is given by position means what it means in torch: every signature beside torch's."""
+import inspect
+import re
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import minigrad as mg  # noqa: E402
+from minigrad import amp, functional, losses, nn, optim, schedule  # noqa: E402
+
+ROOMS = [(nn, torch.nn), (optim, torch.optim), (schedule, torch.optim.lr_scheduler), (functional, torch.nn.functional),
+         (losses, torch.nn.functional), (nn.init, torch.nn.init), (amp, torch.amp), (mg, torch), (mg.Tensor, torch.Tensor)]
+# The same thing under NumPy's name, or ours, and under torch's.
+SAME = {"axis": "dim", "axes": "dim", "dims": "dim", "start_axis": "start_dim", "keepdims": "keepdim", "shape": "size", "low": "min",
+        "high": "max", "sizes": "split_size_or_sections", "iterable": "modules", "xs": "tensors", "b": "other", "ids": "index",
+        "repeats": "dims", "value": "fill_value", "values": "src", "fill_value": "fill_value", "layer": "encoder_layer"}
+ON_PURPOSE = {
+    "LRScheduler": "the base class takes the function of the step; torch's is subclassed instead",
+    "GradScaler": "needs no device: a string in its place is refused",
+    "autocast": "needs no device: a string that is no dtype is refused",
+    "Buffer": "is a Tensor, with a Tensor's arguments; torch's `persistent` is keyword-only",
+}
+
+
+def positional(function):
+    """The names that may be given by position in each of the function's forms, self aside; C functions tell by their first lines."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        forms = re.findall(rf"^(?:\.\. function:: )?{function.__name__}\((.*?)\) ->", function.__doc__ or "", re.M)
+        return [[name.split("=")[0].split(":")[0].strip() for name in form.split("*")[0].split(",") if name.strip()]
+                for form in forms]
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return []
+    return [[p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "self"]]
+
+
+PAIRS = [pytest.param(getattr(ours, name), positional(getattr(room, name)), id=f"{ours.__name__.removeprefix('minigrad.')}.{name}")
+         for ours, room in ROOMS for name in dir(ours)
+         if not name.startswith("_") and name not in ON_PURPOSE and callable(getattr(ours, name))
+         and callable(getattr(room, name, None)) and positional(getattr(room, name))]
+
+
+def test_most_names_are_compared():
+    assert len(PAIRS) > 180
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_what_is_given_by_position_is_what_torch_has_there(ours, theirs):
+    (own,) = positional(ours) or [[]]
+    inputs = {"x", "a", "input", "tensor", "self", "data", "condition"}        # what the first is called is of no account
+    own, *theirs = ([SAME.get(name, name) for name in names[names[:1] != [] and names[0] in inputs:]] for names in (own, *theirs))
+    assert any(own == form[:len(own)] for form in theirs), (own, theirs)
