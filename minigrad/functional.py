@@ -51,7 +51,7 @@ __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", 
            "smooth_l1_loss", "softmax", "softplus", "tanh"]
 
 
-def gelu(x: Any, approximate: str = "none", bias: Any = None) -> Any:
+def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
     """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016); "tanh" is their approximation to it.
 
     A `bias`, of the size of the last axis, is added to x first: on a GPU a pass over memory fewer than in the layer before.

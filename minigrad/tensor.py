@@ -296,7 +296,7 @@ class Tensor:
     def mean(self, axis=None, keepdims=False, **also) -> Tensor: return ops.mean(self, axis, keepdims, **also)
     def max(self, axis=None, keepdims=False, **also) -> Tensor: return ops.max(self, axis, keepdims, **also)
     def min(self, axis=None, keepdims=False, **also) -> Tensor: return ops.min(self, axis, keepdims, **also)
-    def var(self, axis=None, keepdims=False, **also) -> Tensor: return ops.var(self, axis, keepdims, **also)
+    def var(self, axis=None, **also) -> Tensor: return ops.var(self, axis, **also)
     def argmax(self, axis=None, keepdims=False, **also) -> Tensor: return ops.argmax(self, axis, keepdims, **also)
     def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
     def transpose(self, *axes) -> Tensor: return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
@@ -389,7 +389,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     return array
 
 
-def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """A Tensor with its own copy of `data`: torch's spelling of `Tensor(...)`."""
     array = as_array(data, dtype, device)
     return Tensor(array.copy(), requires_grad)

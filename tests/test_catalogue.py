@@ -173,7 +173,7 @@ def assert_right_or_refused(row, inputs):
 
 
 OF_A_NUMBER = [                                 # along an axis: a number has one, as in torch; and all at once
-    *[(name, lambda x, axis, name=name: getattr(mg, name)(x, axis), value) for name, value in {
+    *[(name, lambda x, axis, name=name: getattr(mg, name)(x, axis=axis), value) for name, value in {
         "sum": 2, "mean": 2, "max": 2, "min": 2, "norm": 2, "logsumexp": 2, "var": 0, "std": 0, "softmax": 1, "log_softmax": 0,
         "prod": 2, "cumsum": 2, "squeeze": 2, "flip": 2, "argsort": 0, "argmax": 0, "any": 1, "all": 1}.items()],
     ("sort", lambda x, axis: mg.sort(x, axis)[0], 2), ("sort", lambda x, axis: mg.sort(x, axis)[1], 0),

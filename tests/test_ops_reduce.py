@@ -1,4 +1,5 @@
 """Reductions over any axes, with ties, with nothing to reduce, and at the edge of overflow."""
+import math
 import warnings
 
 import numpy as np
@@ -21,11 +22,11 @@ def test_any_axes(shape, data, keepdims, name):
     axis = data.draw(st.none() | (axes | st.sets(st.integers(0, len(shape) - 1)).map(tuple)) if shape else st.sampled_from([None,
                                                                                                                             ()]))
     x = np.random.default_rng(0).permutation(np.prod(shape, dtype=int)).reshape(shape) * 0.37
-    y = getattr(mg, name)(Tensor(x), axis, keepdims)
+    y = getattr(mg, name)(Tensor(x), axis, keepdims=keepdims)
     expected = getattr(np, name)(x, axis=axis, keepdims=keepdims)
     assert y.shape == expected.shape
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-13, atol=1e-14)
-    gradcheck(lambda t: getattr(mg, name)(t, axis, keepdims), x)
+    gradcheck(lambda t: getattr(mg, name)(t, axis, keepdims=keepdims), x)
 
 
 def test_ties_share_the_gradient():
@@ -136,7 +137,7 @@ def test_variance_of_too_few(correction):
     (mg.softmax, (0,), -1, []), (mg.log_softmax, (2, 0), 1, [[], []]), (mg.cumsum, (0,), 0, []), (mg.argsort, (0,), -1, [])])
 def test_over_nothing(f, shape, axis, expected):
     x = Tensor(np.zeros(shape), requires_grad=True)
-    y = f(x, axis)
+    y = f(x, axis=axis)
     assert y.tolist() == expected
     if y.requires_grad:
         assert grad(y, x, np.ones(y.shape), create_graph=True).shape == shape
@@ -154,20 +155,20 @@ REDUCTIONS = [mg.sum, mg.mean, mg.max, mg.min, mg.norm, mg.logsumexp, mg.var, mg
 @pytest.mark.parametrize("f", REDUCTIONS)
 def test_axes_of_any_kind(f):
     x = np.random.default_rng(0).standard_normal((2, 3, 2))
-    expected = f(x, (0, 2))
+    expected = f(x, axis=(0, 2))
     for axis in ([0, 2], (np.int64(0), np.int32(-1)), [0, -1]):
-        np.testing.assert_array_equal(f(Tensor(x), axis).numpy(), expected)
+        np.testing.assert_array_equal(f(Tensor(x), axis=axis).numpy(), expected)
         np.testing.assert_array_equal(f(Tensor(x), dim=axis).numpy(), expected)
-    np.testing.assert_array_equal(f(Tensor(x), np.int64(1)).numpy(), f(x, 1))
-    np.testing.assert_allclose(f([[1.0, 2], [3, 4]], 1), f(np.array([[1, 2], [3, 4]], np.float32), 1), rtol=1e-6)
+    np.testing.assert_array_equal(f(Tensor(x), axis=np.int64(1)).numpy(), f(x, axis=1))
+    np.testing.assert_allclose(f([[1.0, 2], [3, 4]], axis=1), f(np.array([[1, 2], [3, 4]], np.float32), axis=1), rtol=1e-6)
     if f not in (mg.any, mg.all):
-        gradcheck(lambda x: f(x, [0, -1]), x)
+        gradcheck(lambda x: f(x, axis=[0, -1]), x)
     for wrong in (True, 1.0, "1", [0, None], [[0]]):
         with pytest.raises(TypeError, match=f"^{f.__name__}: an axis is one whole number"):
-            f(Tensor(x), wrong)
+            f(Tensor(x), axis=wrong)
     for wrong in (3, (0, 5), (0, 0), [0, -3]):
         with pytest.raises((ValueError, IndexError), match=f"^{f.__name__}"):
-            f(Tensor(x), wrong)
+            f(Tensor(x), axis=wrong)
 
 
 @pytest.mark.parametrize("f", [mg.softmax, mg.log_softmax, mg.argmax, mg.cumsum, mg.argsort, mg.sort, mg.prod, mg.flip,
@@ -179,3 +180,29 @@ def test_one_axis_of_any_kind(f):
     for wrong in (True, 1.0, "1"):
         with pytest.raises(TypeError, match=f"{f.__name__}: an axis is one whole number"):
             f(x, wrong)
+
+
+@pytest.mark.parametrize("p", [0, 0.5, 1, 2, 3, -1, math.inf, -math.inf, "fro", np.int64(2)])
+@pytest.mark.parametrize("axis", [None, 1, (0, -1)])
+def test_norms_are_torchs(p, axis):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((3, 2, 4))
+    ours, theirs = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = mg.norm(ours, p, axis, keepdims=True)
+    expected = torch.linalg.vector_norm(theirs, 2 if p == "fro" else float(p), axis, keepdim=True)
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-12)
+    assert mg.norm(x, p, dim=axis).shape == mg.sum(x, axis).shape
+    if p != 0:
+        expected.sum().backward()
+        np.testing.assert_allclose(grad(mg.sum(y), ours).numpy(), theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 3, math.inf])
+def test_the_gradient_of_a_norm_at_zero_is_zero(p):
+    x = Tensor(np.zeros(3), requires_grad=True)
+    assert grad(mg.norm(x, p), x).tolist() == [0, 0, 0]
+
+
+def test_norm_names_what_it_does_not_know():
+    with pytest.raises(ValueError, match="norm: p='nuc' is not known: give a number"):
+        mg.norm(np.eye(3), "nuc")

@@ -33,7 +33,7 @@ class Linear(Module):
 
 def gelu_tanh(x: Any, bias: Any = None) -> Any:
     """GELU in its approximate form."""
-    return F.gelu(x, "tanh", bias)
+    return F.gelu(x, "tanh", bias=bias)
 
 
 def activated(layer: Module, activation: Callable, x: Any) -> Any:

@@ -184,7 +184,7 @@ class _Recurrent(Module):
         """The first state of each layer and direction, a tuple of (B, H) each."""
         count = self.num_layers * self.directions
         if state is None:
-            zero = ops.zeros((B, self.hidden_size), x.dtype, x.device)
+            zero = ops.zeros((B, self.hidden_size), x.dtype, device=x.device)
             return [(zero,) * self.states] * count
         given = state if self.states == 2 else (state,)
         if self.states == 2 and not (isinstance(given, (tuple, list)) and len(given) == 2):
@@ -254,7 +254,7 @@ class _Cell(Module):
             raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes one step, "
                              f"(B, {self.input_size})")
         pair, shape = self.layer.states == 2, (*x.shape[:-1], self.hidden_size)
-        zero = ops.zeros(shape, x.dtype, x.device)
+        zero = ops.zeros(shape, x.dtype, device=x.device)
         first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
         if len(first) != self.layer.states or any(tuple(part.shape) != shape for part in first):
             raise ValueError(f"{type(self).__name__} was given a state of shape {', '.join(str(tuple(p.shape)) for p in first)}; "

@@ -10,22 +10,26 @@ from .. import backend
 from ..tensor import Tensor, as_array
 
 
-def full(shape: int | tuple, value: float, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def full(shape: int | tuple, value: float, dtype: Any = "float32", *, device: str = "cpu",
+         requires_grad: bool = False) -> Tensor:
     """A Tensor of this shape with `value` everywhere."""
     return Tensor(backend.get(device).xp.full(shape, value, dtype=dtype), requires_grad)
 
 
-def zeros(shape: int | tuple, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
+         requires_grad: bool = False) -> Tensor:
     """A Tensor of zeros."""
     return Tensor(backend.get(device).xp.zeros(shape, dtype=dtype), requires_grad)
 
 
-def ones(shape: int | tuple, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
+         requires_grad: bool = False) -> Tensor:
     """A Tensor of ones."""
     return Tensor(backend.get(device).xp.ones(shape, dtype=dtype), requires_grad)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, device: str = "cpu") -> Tensor:
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, *,
+           device: str = "cpu") -> Tensor:
     """start, start + step, … up to but without stop; `arange(n)` counts from 0.  Whole numbers give int64, others float32."""
     if stop is None:
         start, stop = 0, start
@@ -34,9 +38,9 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     return Tensor(backend.get(device).xp.arange(start, stop, step, dtype=dtype))
 
 
-def eye(n: int, dtype: Any = "float32", device: str = "cpu") -> Tensor:
-    """The n × n identity matrix."""
-    return Tensor(backend.get(device).xp.eye(n, dtype=dtype))
+def eye(n: int, m: int | None = None, *, dtype: Any = "float32", device: str = "cpu") -> Tensor:
+    """The n × n identity matrix, or the n × m matrix with ones on its diagonal."""
+    return Tensor(backend.get(device).xp.eye(n, m, dtype=dtype))
 
 
 def full_like(x: Any, value: float) -> Any:

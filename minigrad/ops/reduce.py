@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 from ..primitive import primitive, shaped, torch_spelling
-from .arithmetic import astype, where
-from .elementwise import exp, sqrt
+from .arithmetic import abs, astype, where
+from .elementwise import exp, power, sqrt
 from .shape import axes_of, axis_of, broadcast_to, pad, reshape, squeeze
 
 Axes = int | tuple[int, ...] | None
@@ -44,7 +45,7 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 
 
 @torch_spelling
-def var(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Any:
+def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does.
 
     Of no more than `correction` numbers it is infinite, or NaN if they are equal: their squares are divided by 0.
@@ -58,17 +59,46 @@ def var(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) 
 
 
 @torch_spelling
-def std(x: Any, axis: Axes = None, keepdims: bool = False, correction: int = 0) -> Any:
+def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The standard deviation over `axis`: the root of the variance; the gradient of equal numbers is 0, as in torch."""
-    square = var(_over("std", x, axis), axis, keepdims, correction)
+    square = var(_over("std", x, axis), axis, keepdims=keepdims, correction=correction)
     return where(square == 0, 0, sqrt(where(square == 0, 1, square)))
 
 
+@torch_spelling
+def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The p-norm (Σ|x|ᵖ)^(1/p) of all entries over `axis`, a vector's norm (also of a matrix, whose p="fro" is p=2).
+
+    p = ∞ is the largest |x|, −∞ the smallest, 0 the number of entries that are not zero.  The gradient at 0 is 0, as in torch.
+
+    Raises:
+        ValueError: p is no number, such as "nuc".
+    """
+    x = _over("norm", x, axis)
+    if p in ("fro", 2):
+        return _norm(x, axis, keepdims)
+    if not isinstance(p, Real):
+        raise ValueError(f'norm: p={p!r} is not known: give a number, math.inf, or "fro"')
+    if p == 0:
+        return sum(astype(x != 0, x.dtype), axis, keepdims)
+    size = abs(x)
+    if p == 1:
+        return sum(size, axis, keepdims)
+    if math.isinf(p):
+        return (max if p > 0 else min)(size, axis, keepdims)
+    if 0 < p < 1:                               # the slope of |x|ᵖ at 0 is infinite; torch makes it 0
+        powers = where(size == 0, 0, power(where(size == 0, 1, size), p))
+    else:
+        powers = power(size, p)
+    total = sum(powers, axis, keepdims)
+    return where(total == 0, 0, power(where(total == 0, 1, total), 1 / p)) if p > 0 else power(total, 1 / p)
+
+
 @primitive
-def norm(xp, x, /, axis=None, keepdims=False):
-    """The length √Σx² over `axis`; the gradient at 0 is 0, as in torch."""
+def _norm(xp, x, /, axis=None, keepdims=False):
+    """The length √Σx² over `axis`."""
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
-norm.defvjp(x=lambda g, x, y, axis, keepdims:
+_norm.defvjp(x=lambda g, x, y, axis, keepdims:
             x * _restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims))
 
 

@@ -12,19 +12,26 @@ from minigrad import amp, functional, losses, nn, optim, schedule  # noqa: E402
 ROOMS = [(nn, torch.nn), (optim, torch.optim), (schedule, torch.optim.lr_scheduler), (functional, torch.nn.functional),
          (losses, torch.nn.functional), (nn.init, torch.nn.init), (amp, torch.amp), (mg, torch), (mg.Tensor, torch.Tensor)]
 # The same thing under NumPy's name, or ours, and under torch's.
-SAME = {"axis": "dim", "axes": "dim", "dims": "dim", "start_axis": "start_dim", "keepdims": "keepdim", "shape": "size", "low": "min",
-        "high": "max", "sizes": "split_size_or_sections", "iterable": "modules", "xs": "tensors", "b": "other", "ids": "index",
-        "repeats": "dims", "value": "fill_value", "values": "src", "fill_value": "fill_value", "layer": "encoder_layer"}
+SAME = {"axis": "dim", "axes": "dim", "dims": "dim", "start_axis": "start_dim", "keepdims": "keepdim", "shape": "size",
+        "low": "min", "high": "max", "sizes": "split_size_or_sections", "iterable": "modules", "xs": "tensors", "ids": "index",
+        "repeats": "dim", "value": "fill_value", "values": "src", "encoder_layer": "layer", "decoder_layer": "layer",
+        "b": "other", "stop": "end", "ext_tensor": "other"}
 ON_PURPOSE = {
     "LRScheduler": "the base class takes the function of the step; torch's is subclassed instead",
     "GradScaler": "needs no device: a string in its place is refused",
     "autocast": "needs no device: a string that is no dtype is refused",
+    **dict.fromkeys(("tensor", "zeros", "ones", "full"), "has NumPy's dtype in the next place, where torch has nothing"),
+    "transpose": "takes all axes, as NumPy does, or two to swap",
+    "where": "has torch's order, its operands under other names",
+    "swapaxes": "has torch's order, its axes under other names",
+    "to": "takes a device or a dtype, as torch does",
+    "arange": "has NumPy's dtype in the fourth place",
     "Buffer": "is a Tensor, with a Tensor's arguments; torch's `persistent` is keyword-only",
 }
 
 
 def positional(function):
-    """The names that may be given by position in each of the function's forms, self aside; C functions tell by their first lines."""
+    """The names that may be given by position, self aside, in each form of a function.  (C functions have them in their text.)"""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -36,7 +43,7 @@ def positional(function):
     return [[p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "self"]]
 
 
-PAIRS = [pytest.param(getattr(ours, name), positional(getattr(room, name)), id=f"{ours.__name__.removeprefix('minigrad.')}.{name}")
+PAIRS = [pytest.param(getattr(ours, name), positional(getattr(room, name)), id=f"{ours.__name__.split('.')[-1]}.{name}")
          for ours, room in ROOMS for name in dir(ours)
          if not name.startswith("_") and name not in ON_PURPOSE and callable(getattr(ours, name))
          and callable(getattr(room, name, None)) and positional(getattr(room, name))]

@@ -55,8 +55,8 @@ CALLS: dict[str, Callable] = {
     "max.reduction_with_dim": lambda x, dim, keepdim=False: (mg.max(x, dim, keepdim), mg.argmax(x, dim, keepdim)),
     "min.reduction_with_dim": lambda x, dim, keepdim=False: (mg.min(x, dim, keepdim), mg.argmax(-x, dim, keepdim)),
     "nn.functional.embedding": lambda ids, weight, *options, **more: functional.embedding(weight, ids, *options, **more),
-    "std": lambda x, dim=None, *, correction=1, keepdim=False: mg.std(x, dim, keepdim, correction),
-    "var": lambda x, dim=None, *, correction=1, keepdim=False: mg.var(x, dim, keepdim, correction),
+    "std": lambda x, dim=None, *, correction=1, keepdim=False: mg.std(x, dim, keepdim=keepdim, correction=correction),
+    "var": lambda x, dim=None, *, correction=1, keepdim=False: mg.var(x, dim, keepdim=keepdim, correction=correction),
     "where": lambda x, condition, other: mg.where(condition, x, other),
 }
 # Arguments that ours does not have, at the value at which torch's do nothing: they are left out of the call.

@@ -127,7 +127,7 @@ ROWS = [
     Row("mean", lambda x: ops.mean(x, dim=(1, 2), keepdim=True), (R(2, 3, 2),), lambda x: x.mean((1, 2), keepdims=True)),
     Row("var", lambda x: ops.var(x, -1, correction=1), (R(2, 3),), lambda x: x.var(-1, ddof=1)),
     Row("std", lambda x: ops.std(x, 1, correction=1), (R(2, 3),), lambda x: x.std(1, ddof=1)),
-    Row("norm", lambda x: ops.norm(x, 1), (R(2, 3),), lambda x: np.linalg.norm(x, axis=1)),
+    Row("norm", lambda x: ops.norm(x, axis=1), (R(2, 3),), lambda x: np.linalg.norm(x, axis=1)),
     Row("prod", lambda x: ops.prod(x, 1), (R(2, 3),), lambda x: x.prod(1)),
     Row("max", lambda x: ops.max(x, 1), (R(2, 3),), lambda x: x.max(1)),
     Row("max", lambda x: ops.max(x, (1, 2), True), (R(2, 3, 2),), lambda x: x.max((1, 2), keepdims=True)),
