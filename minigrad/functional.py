@@ -39,7 +39,7 @@ from .ops.pool import (
     max_pool2d,
 )
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .primitive import definition, is_float, shaped
+from .primitive import definition, floating, in_float32, is_float, shaped
 from .tensor import as_array, no_grad
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
@@ -69,6 +69,7 @@ def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
     return _gelu(x, bias, approximate)
 
 
+@floating
 @definition
 def _gelu(x, bias, /, approximate):
     """gelu, once it is known which."""
@@ -78,6 +79,7 @@ def _gelu(x, bias, /, approximate):
     return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
 
 
+@floating
 def silu(x: Any) -> Any:
     """x · sigmoid(x), also called swish."""
     return x * ops.sigmoid(x)
@@ -89,6 +91,7 @@ def relu6(x, /):
     return ops.relu(ops.where(x >= 6, 6, x))
 
 
+@floating
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
     return ops.where(x > 0, x, negative_slope * x)
@@ -122,6 +125,7 @@ def _normalized(name, x, normalized_shape, *parameters):
     return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
 
+@floating
 @definition
 def _layer_norm(x, weight, bias, /, eps):
     """layer_norm over the last axis."""
@@ -132,6 +136,7 @@ def _layer_norm(x, weight, bias, /, eps):
     return y if bias is None else y + bias
 
 
+@in_float32
 def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / √(mean(x²) + eps) · weight over the last axis, or the last few (Zhang & Sennrich 2019, eq. 4).
 
@@ -140,7 +145,7 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     x, axes = _normalized("rms_norm", x, normalized_shape, weight)
     square = ops.mean(x * x, tuple(range(-axes, 0)), True)
     y = x / ops.sqrt(square + (_smallest_step(x.dtype) if eps is None else eps))
-    return y if weight is None else y * weight
+    return y if weight is None else ops.multiply(y, weight)
 
 
 def _smallest_step(dtype: np.dtype) -> float:
@@ -148,6 +153,7 @@ def _smallest_step(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
+@in_float32
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Zero mean and unit variance over each group of channels of each example (Wu & He 2018); x is (N, C, …).
 
@@ -214,6 +220,7 @@ def batch_norm_scale_and_shift(running_mean: Any, running_var: Any, weight: Any 
     return scale, -running_mean * scale if bias is None else bias - running_mean * scale
 
 
+@floating
 @definition
 def _batch_norm(x, weight, bias, /, statistics, eps):
     """batch_norm by the batch's mean and variance (n in its denominator), which are also put into `statistics` (2, C)."""
@@ -225,6 +232,7 @@ def _batch_norm(x, weight, bias, /, statistics, eps):
     return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
 
 
+@in_float32
 @definition
 def _per_channel(x, weight, bias, /):
     """x · weight + bias, one of each for every channel (axis 1)."""
@@ -284,7 +292,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         if attn_mask.dtype.kind in "iu":
             raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended "
                             "to), as in mask == 1, or floats to be added")
-        attn_mask = attn_mask if attn_mask.dtype == bool else attn_mask.astype(query.dtype)
+        attn_mask = attn_mask if attn_mask.dtype == bool or not is_float(query.dtype) else attn_mask.astype(query.dtype)
         if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
             raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
     keep = ops.keep_mask(query, (*query.shape[:-2], *scores[:-3:-1]), dropout_p, rng)
@@ -293,6 +301,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
 
+@floating
 @definition
 def _scaled_dot_product_attention(q, k, v, /, mask, keep, p, scale, is_causal):
     """Scaled dot-product attention, once the mask is an array and the dropout is drawn."""

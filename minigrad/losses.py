@@ -4,6 +4,7 @@ Torch's names, defaults and reductions; nothing is broadcast in silence, and lab
 """
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -11,15 +12,18 @@ import numpy as np
 
 from . import backend, ops
 from .backend.kernels import NEVER, total_weight
-from .primitive import definition, is_float, primitive
+from .primitive import definition, floating, in_float32, is_float, primitive
 from .tensor import Tensor, as_array
 
 REDUCTIONS = ("mean", "sum", "none")
 EPS = 1e-12                                     # under a root, so that its gradient at 0 is finite; torch's choice
 
+of_two = functools.partial(in_float32, leading=2)              # as `floating`, for losses whose two inputs are numbers
+
 
 # Which class?
 
+@floating
 def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean",
                   label_smoothing: float = 0.0) -> Any:
     """-log softmax(input)[target]: the surprise at the right class, averaged.
@@ -55,6 +59,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
     return ops.reshape(loss, given.shape) if reduction == "none" else loss
 
 
+@floating
 @definition
 def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, reduction):
     """Cross-entropy of (N, C) logits with (N,) labels known to be good."""
@@ -66,6 +71,7 @@ def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, red
     return _weighted_reduce(loss, weights, reduction)
 
 
+@floating
 def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input[target]: `cross_entropy` for an input that is log-probabilities already.  Arguments and errors are the same."""
     _check_reduction("nll_loss", reduction)
@@ -109,6 +115,7 @@ def _class_weight(name, weight, input):
 
 # Yes or no?
 
+@of_two
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-target · log(input) - (1 - target) · log(1 - input), for an input that is probabilities.
 
@@ -132,6 +139,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction)
 
 
+@floating
 @primitive
 def _binary_cross_entropy(xp, p, target, /):
     """-target · log(p) - (1 - target) · log(1 - p), entry by entry; its gradient is held finite at 0 and 1 as in torch."""
@@ -145,6 +153,7 @@ def _log(p):
     return ops.log(ops.clip(p, math.exp(-100), None))
 
 
+@of_two
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean",
                                      pos_weight: Any = None) -> Any:
     """pos_weight · target · softplus(-input) + (1 - target) · softplus(input): nothing overflows or is rounded away.
@@ -178,6 +187,7 @@ def _weighted(name, x, weight, what, input):
 
 # How far off?
 
+@of_two
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(input - target)², averaged over all entries; both have one shape.
 
@@ -189,12 +199,14 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     return _reduce(error * error, reduction)
 
 
+@of_two
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|input - target|, averaged; shapes and errors as for `mse_loss`."""
     _check_reduction("l1_loss", reduction)
     return _reduce(ops.abs(input - _paired("l1_loss", input, target)), reduction)
 
 
+@of_two
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """Half the squared error up to delta, and from there on a straight line of slope delta (Huber 1964).
 
@@ -206,6 +218,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return _reduce(_huber(input - _paired("huber_loss", input, target), delta), reduction)
 
 
+@of_two
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """`huber_loss` of delta = beta, divided by beta, so that the line has slope 1 (Girshick 2015, eq. 3); beta 0 is `l1_loss`."""
     _check_reduction("smooth_l1_loss", reduction)
@@ -223,6 +236,7 @@ def _huber(error, delta):
 
 # How far is one distribution, or one vector, from another?
 
+@of_two
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
     """target · (log target - input): the Kullback-Leibler divergence of the model from the target (1951), term by term.
 
@@ -245,6 +259,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     return _reduce(loss, reduction)
 
 
+@of_two
 def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean") -> Any:
     """1 - cos where the target is 1 (the two belong together), max(0, cos - margin) where it is -1 (they do not).
 
@@ -260,6 +275,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     return _reduce(ops.where(target == 1, 1 - cos, ops.relu(cos - margin)), reduction)
 
 
+@of_two
 def contrastive_loss(input1: Any, input2: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """d²/2 where the target is 1 (the two belong together), max(0, margin - d)²/2 where it is -1, with d their distance.
 
@@ -286,6 +302,7 @@ def _check_pairs(name, input1, input2, target, reduction):
     return target
 
 
+@of_two
 def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "mean") -> Any:
     """Cross-entropy of finding, by cosine, the key of each query among all keys of the batch (van den Oord et al. 2018, eq. 4).
 
@@ -307,6 +324,7 @@ def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "
 
 # Which sequence, when nobody said which step belongs to which label?
 
+@floating
 def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: str = "mean",
              zero_infinity: bool = False) -> Any:
     """-log of the probability that a path through `log_probs` spells the target (Graves et al. 2006).
@@ -348,6 +366,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     return _reduce(ops.divide(loss, xp.asarray(target_lengths.clip(1))) if reduction == "mean" else loss, reduction)
 
 
+@floating
 @definition
 def _ctc(log_probs, /, states, may_skip, ends, input_lengths):
     """The losses (N,) of log_probs (T, N, C): alpha is the log-probability of all ways to be in each of the states (N, L)."""

@@ -13,7 +13,8 @@ definition remain what the op *means*, and answer whenever a gradient is itself 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import update_wrapper, wraps
 from operator import itemgetter
 from typing import Any
@@ -21,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from . import backend, places
-from .backend import cast, is_float
-from .tensor import Node, Tensor, as_array, grad, new_node, recording, wrap
+from .backend import cast, is_float, is_half
+from .tensor import Mode, Node, Tensor, as_array, grad, new_node, record, recording, wrap
 
 OPS: dict[str, _Op] = {}                        # every op by name: the test catalogue has a row for each
+FUNCTIONS: dict[str, Callable] = {}             # the functions made of ops that are `in_float32`, by name
 TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}                        # both are taken wherever an op has the option
 _F4 = np.dtype("float32")
 
@@ -38,6 +40,79 @@ def primitive(function: Callable) -> Callable:
 def definition(function: Callable) -> Callable:
     """Make an op of a function on Tensors, `(*inputs, /, options)`, that uses nothing but other ops."""
     return Definition(function, *_parameters(function)).front
+
+
+def in_float32(function: Callable, leading: int = 0) -> Callable:
+    """Compute with floats of 16 bits in float32, and round the result to their dtype once: for an op or a function that adds up.
+
+    So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way; the tape
+    holds the casts, so the gradients too are computed in float32 and rounded once.  An op with a kernel for 16 bits leaves it to
+    that.  Under autocast such a function is cast as an op is: see amp.py.  The first `leading` arguments of a function say which
+    dtype the result has, if not all Tensors do, and whole numbers among them, too, are float32 from the start.
+    """
+    op = getattr(function, "op", None)
+    if op is not None:
+        op.in_float32, op.is_floating = True, bool(leading)
+        return function
+    name, first = function.__name__, getattr(function, "__wrapped__", function).__code__.co_varnames[:leading]
+
+    @wraps(function)
+    def front(*inputs: Any, **options: Any) -> Any:
+        on, values = recording(), (*inputs, *options.values())
+        if on is not True and on is not False:               # a Mode
+            values = on.given(front, values)
+        leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
+        heeded = [x for x, it in zip(values, leads) if it] or [x for x in values if isinstance(x, Tensor)]
+        wider = _wider(values, leads, heeded or values[:1])
+        values, dtype = wider or (values, None)
+        named = dict(zip(options, values[len(inputs):]))
+        if wider is None:
+            return function(*values[:len(inputs)], **named)
+        with _uncast(on):
+            return _rounded(function(*values[:len(inputs)], **named), dtype)
+    front.name, front.ours, FUNCTIONS[name] = name, True, front
+    return front
+
+
+def floating(function: Callable) -> Callable:
+    """`in_float32`, for an op with a floating result: there whole numbers too are float32 from the start.
+
+    (NumPy would compute exp of 8 bits in 16, where it overflows, and of 64 in 64.)  Of a function, that is its first argument.
+    """
+    return in_float32(function, 1)
+
+
+def _wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple[list, np.dtype] | None:
+    """The values with floats of 16 bits in float32, and the dtype of the result, that of the values `heeded`; or None: no change.
+
+    Whole numbers, where `to_float` says so, go to the dtype that is computed in.
+    """
+    arrays = [x for x in values if isinstance(x, Tensor) or hasattr(x, "shape") and not isinstance(x, np.generic)]
+    if all([x.dtype is _F4 for x in arrays]):
+        return None
+    halves = [x for x in arrays if is_half(x.dtype)]
+    change = halves + [x for x, it in zip(values, to_float) if it and hasattr(x, "shape") and not is_float(x.dtype)]
+    if not change:
+        return None
+    floats = [x.dtype for x in heeded if hasattr(x, "shape") and is_float(x.dtype)]
+    dtype = np.result_type(*floats) if floats else _F4
+    wide = (_F4 if is_half(dtype) else dtype,)
+    return [OPS["astype"].run((x,), wide) if any([x is one for one in change]) else x for x in values], dtype
+
+
+def _rounded(y: Any, dtype: np.dtype) -> Any:
+    """A floating result in this dtype."""
+    return y if y.dtype == dtype or not is_float(y.dtype) else OPS["astype"].run((y,), (dtype,))
+
+
+@contextmanager
+def _uncast(on: bool | Mode) -> Iterator[None]:
+    """What runs in the body is not cast by autocast: it has just been cast, for good reason."""
+    if on is True or on is False:
+        yield
+    else:
+        with record(on._replace(given=Mode().given)):
+            yield
 
 
 def torch_spelling(function: Callable) -> Callable:
@@ -80,6 +155,7 @@ class _Op:
         self.function, self.inputs, self.options = function, inputs, options
         self.name = function.__name__.strip("_")                               # `_linear` stands behind the function `linear`
         self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
+        self.in_float32 = self.is_floating = False           # see the functions in_float32 and floating
         self.front, self.call = self._make_front(), self._first_call
         self.ours = function.__module__.partition(".")[0] == "minigrad"        # a user's op may bear the name of one of ours
         if self.ours:
@@ -149,6 +225,11 @@ class _Op:
             kernel = None
         else:
             kernel = place.kernels.get(self.name) if dtype is _F4 or dtype is None else place.kernel(self.name, dtype)
+        if self.in_float32 and dtype is not _F4 and kernel is None:
+            wider = self._wider([x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
+            if wider is not None:
+                with _uncast(on):
+                    return _rounded(self.run(tuple(wider[0]), options), wider[1])
         try:
             if kernel is not None and (wanted or kernel.alone is None):
                 y, fused = kernel.forward(place.xp, *arrays, *options)
@@ -206,6 +287,9 @@ class _Op:
             return self.run((x.reshape((1,)), *others), options).reshape(())
         return self.run(inputs, options)
 
+    def _wider(self, inputs: Sequence) -> tuple[list, np.dtype] | None:
+        return _wider(inputs, [self.is_floating] * len(inputs), inputs)
+
     def _settle(self, y: Any, arrays: list) -> Any:
         """The promotion rule, in one place: a floating result has the common type of the floating inputs, float32 if none.
 
@@ -262,6 +346,13 @@ class Definition(_Op):
     """An op that is differentiated by differentiating what it is made of."""
     on_arrays = False
 
+    def meaning(self, given: list) -> Tensor:
+        """What it is on these inputs and options, without a kernel of its own."""
+        wider = self._wider(given[:len(self.inputs)]) if self.in_float32 else None
+        if wider is None:
+            return self.function(*given)
+        return _rounded(self.function(*wider[0], *given[len(self.inputs):]), wider[1])
+
     def plan(self, wanted: list[bool]) -> _Plan:
         """A definition answers by being differentiated, and so keeps everything it was given."""
         return _Meaning(self, wanted, [(None, [*self.inputs, *self.options])])
@@ -311,7 +402,7 @@ class _Meaning(_Plan):
         wanted = [i for i, want in enumerate(self.wanted) if want]
         for i in wanted:
             slots[i] = wrap(slots[i].data, new_node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
-        y = self.op.function(*slots)
+        y = self.op.meaning(slots)
         if getattr(y, "node", None) is None:    # it came out without them: of no steps, say
             return [None] * len(wanted)
         return grad(y, [slots[i] for i in wanted], g, create_graph=True)
@@ -334,7 +425,7 @@ class _Fused:
     def add(self, saved: tuple, g: Any, total: Any) -> bool:
         """Add the only parent's gradient to `total`, in place, instead of making it; False if the kernel cannot."""
         _, kernel, xp, fused, options = saved
-        if kernel.add is None or g.dtype is not total.dtype or isinstance(total, np.generic):
+        if kernel.add is None or g.dtype is not total.dtype and not is_half(g.dtype) or isinstance(total, np.generic):
             return False
         kernel.add(xp, total, g, fused, *options)
         return True

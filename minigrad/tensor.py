@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import backend
-from .backend import Array
+from .backend import Array, is_half
 
 _recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
 recording = _recording.get                      # is the tape running?  The only ambient state in the package: True, False, a Mode
@@ -449,6 +449,8 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
             g = pending.pop(node)
             if isinstance(g, np.generic):       # NumPy gives scalars for 0-d arrays, and ops would take one for a number
                 g = np.asarray(g)
+            if g.dtype is not node.dtype:       # the one place promotion is undone, and a sum in float32 rounded to 16 bits
+                g = ops.astype(g, node.dtype)
             if node.hooks:
                 g = _hooked(node, g)
             if node in wanted if wanted is not None else node.step is None:
@@ -477,8 +479,12 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                     continue
                 if gx.shape != parent.shape:    # the one place broadcasting is undone
                     gx = ops.sum_to(gx, parent.shape)
-                if gx.dtype is not parent.dtype:                               # ... and promotion
-                    gx = ops.astype(gx, parent.dtype)
+                if parent in pending and is_half(parent.dtype):
+                    gx = ops.astype(gx, np.float32)          # several gradients of 16 bits are added up in float32
+                    if is_half(pending[parent].dtype):
+                        pending[parent] = ops.astype(pending[parent], np.float32)
+                        if not create_graph:
+                            ours.add(parent)
                 if parent not in pending:
                     pending[parent] = gx
                     heappush(heap, (parent.order, parent))

@@ -54,14 +54,14 @@ def longer(row, n):
     return [np.resize(a, (n, *a.shape[1:])) if i in row.batch else a for i, a in enumerate(row.inputs)]
 
 
-def run(row, inputs, again=False):
-    """The value, and a gradient for each floating input."""
+def run(row, inputs, again=False, seed=None):
+    """The value, and a gradient for each floating input; the gradient that comes in has the digits of the dtype `seed`."""
     xs = tensors(inputs)
     y = row.call(*xs)
     leaves = [x for x in xs if isinstance(x, Tensor)]
     if not y.requires_grad:
         return [y.numpy()]
-    seed = Tensor(np.cos(np.arange(y.size)).reshape(y.shape), dtype=y.dtype)
+    seed = Tensor(np.cos(np.arange(y.size)).reshape(y.shape).astype(seed or y.dtype), dtype=y.dtype)
     return [y.numpy(), *(g.numpy() for g in grad(y, leaves, seed, create_graph=again))]
 
 
@@ -101,6 +101,57 @@ def test_value_and_dtype(row, dtype):
     assert y.dtype == (row._replace(inputs=inputs).floats()[1][0].dtype if expected.dtype == np.float64 else expected.dtype)
     np.testing.assert_allclose(y.astype(np.float64), expected, rtol=20 * eps, atol=20 * eps)
     assert all(g.dtype == x.dtype and g.shape == x.shape for g, x in zip(gradients, row._replace(inputs=inputs).floats()[1]))
+
+
+@every_row
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("n", [None, 1000])
+def test_numbers_of_16_bits_are_rounded_once(row, dtype, n):
+    """Value and gradients are those of float64 on the same numbers, to half a step of the dtype: all between is float32.
+
+    What float32 may be off is measured by the largest entry, since terms of a sum may cancel.
+    """
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    limits, n = ml_dtypes.finfo(dtype), n if row.batch and row.op != "info_nce" else None
+    inputs = cast(row.inputs if n is None else longer(row, n), limits.dtype)
+    found, exact = (run(row, cast(inputs, kind), seed=limits.dtype) for kind in (limits.dtype, np.float64))
+    for a, b in zip(found, exact, strict=True):
+        if is_float(a):
+            a, noise = a.astype(np.float64), 1e-6 * abs(b).max(initial=0, where=np.isfinite(b)) + float(limits.smallest_subnormal)
+            inside = abs(b) < float(limits.max)
+            assert (abs(a - b)[inside] <= 0.51 * float(limits.eps) * abs(b)[inside] + noise).all()
+            np.testing.assert_array_equal(a[~inside], b[~inside].astype(limits.dtype).astype(np.float64))
+
+
+STAY_WHOLE = set("""
+    abs adaptive_max_pool2d add add_at argmax argsort astype broadcast_to clip collect concatenate conv conv_input_grad
+    conv_norm conv_weight_grad cumsum einsum embedding expand_dims flatten flip gather linear matmul max max_pool
+    maximum min minimum multiply negative pad per_channel power_by power_of prod put_along relu relu6 reshape scatter
+    scatter_add sign sort split spread squeeze stack subtract sum sum_to swapaxes take tile to_device topk transpose
+    tril triu where
+    """.split())
+
+
+@every_row
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "int64"])
+def test_whole_numbers(row, dtype):
+    """A floating result is float32, and that of float64 on the same numbers: of 8 bits, NumPy would make float16."""
+    whole = [(np.round(abs(a) * 9) + 1).astype(dtype) if is_float(a) else a for a in row.inputs]
+    floats = [a.astype("f8") if is_float(b) else a for a, b in zip(whole, row.inputs)]
+    try:
+        exact = np.asarray(row.call(*floats))
+    except ValueError:                          # not probabilities; or labels, where a probability of each class was given
+        return
+    for given in (whole, [Tensor(a) if is_float(b) else a for a, b in zip(whole, row.inputs)]):
+        if row.op in STAY_WHOLE and exact.dtype == np.float64:
+            continue                            # as in NumPy, and it may wrap around there
+        try:
+            y = row.call(*given)
+        except ValueError:
+            assert row.op == "cross_entropy"
+            return
+        assert y.dtype == (np.float32 if exact.dtype == np.float64 else exact.dtype)
+        np.testing.assert_allclose(np.asarray(y, "f8"), exact, rtol=1e-5, atol=1e-5 * abs(exact).max(initial=0))
 
 
 @every_row

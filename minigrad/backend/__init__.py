@@ -40,6 +40,11 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
+def is_half(dtype: np.dtype) -> bool:
+    """Whether these are floats of 16 bits.  Whatever is added up of them is added up in float32, and rounded once."""
+    return dtype.itemsize == 2 and is_float(dtype)
+
+
 def cast(array: Array, dtype: np.dtype) -> Array:
     """The array in another dtype.  What is too large for that becomes infinite, and nobody is warned: 16 bits end early."""
     with np.errstate(over="ignore"):

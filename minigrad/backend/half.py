@@ -9,9 +9,11 @@ from . import Kernel, is_float
 
 
 def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
-    """A twin in 16 bits of each kernel in the table; what only moves numbers stays as it is."""
+    """A twin in 16 bits of each kernel in the table; what only moves numbers on the way there adds up on the way back."""
     twins = {name: in_float32(kernel) for name, kernel in table.items() if isinstance(kernel, Kernel)}
-    return twins | {"embedding": table["embedding"], "take": table["take"]}
+    for name in ("embedding", "take"):
+        twins[name] = table[name]._replace(backward=twins[name].backward)
+    return twins
 
 
 def in_float32(kernel: Kernel) -> Kernel:

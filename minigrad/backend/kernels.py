@@ -330,27 +330,22 @@ def take_forward(xp, x, index):
 
 
 def take_backward(xp, g, shape, wanted, index):
-    gx = xp.zeros(shape, g.dtype)
+    gx = xp.zeros(shape, xp.result_type(g.dtype, xp.float32) if _may_meet(index) else g.dtype)
     take_add(xp, gx, g, shape, index)
     return gx,
 
 
-def accumulate(xp, total, index, g):
-    """numpy.add.at; by way of float32 in bfloat16, in which sums would lose all digits and CuPy does not know it."""
-    if total.dtype.name == "bfloat16":
-        sums = total.astype(xp.float32)
-        xp.add.at(sums, index, g.astype(xp.float32))
-        total[...] = sums
-    else:
-        xp.add.at(total, index, g)
-
-
 def take_add(xp, total, g, shape, index):
     """What was taken is added back where it was; entries taken twice add up."""
-    if any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,))):
-        accumulate(xp, total, index, g)
-    else:                                       # slices, numbers and masks cannot meet
-        total[index] += g
+    if _may_meet(index):
+        xp.add.at(total, index, g.astype(total.dtype, copy=False))
+    else:
+        total[index] += g.astype(total.dtype, copy=False)
+
+
+def _may_meet(index):
+    """Whether an index may name a place twice; slices, numbers and masks do not."""
+    return any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,)))
 
 
 def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):

@@ -10,12 +10,13 @@ from typing import Any
 
 from .. import backend, ops
 from .. import functional as F
-from ..primitive import definition
+from ..primitive import definition, floating
 from ..tensor import Tensor, as_array
 from . import init
 from .module import Module, Parameter
 
 
+@floating
 @definition
 def _lstm(gates, weight, h, c, /, mask):
     """gates (T, B, 4H), h and c (B, H), to (T + 1, B, H): h after each step, then the last c."""
@@ -31,6 +32,7 @@ def _lstm(gates, weight, h, c, /, mask):
     return ops.stack([*states, c])
 
 
+@floating
 @definition
 def _gru(gates, weight, bias, h, /, mask):
     """gates (T, B, 3H), h (B, H), to the states (T, B, H)."""
@@ -46,6 +48,7 @@ def _gru(gates, weight, bias, h, /, mask):
     return ops.stack(states)
 
 
+@floating
 @definition
 def _rnn(gates, weight, h, /, mask, nonlinearity):
     """gates (T, B, H), h (B, H), to the states (T, B, H)."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..backend.cores import SHARED
-from ..primitive import primitive
+from ..primitive import floating, primitive
 
 
 def _on_cores(function, a, b):
@@ -43,6 +43,7 @@ def multiply(xp, a, b, /):
 multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
+@floating
 @primitive
 def divide(xp, a, b, /):
     """a / b."""

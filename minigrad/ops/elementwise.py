@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import is_float, primitive
+from ..primitive import floating, in_float32, is_float, primitive
 from .arithmetic import astype, greater, less, negative, where
 from .create import full_like
 
 
+@floating
 @primitive
 def exp(xp, x, /):
     """eˣ."""
@@ -19,6 +20,7 @@ def exp(xp, x, /):
 exp.defvjp(x=lambda g, y: g * y)
 
 
+@floating
 @primitive
 def log(xp, x, /):
     """The natural logarithm."""
@@ -26,6 +28,7 @@ def log(xp, x, /):
 log.defvjp(x=lambda g, x: g / x)
 
 
+@floating
 @primitive
 def log1p(xp, x, /):
     """log(1 + x), exact for small x."""
@@ -33,6 +36,7 @@ def log1p(xp, x, /):
 log1p.defvjp(x=lambda g, x: g / (1 + x))
 
 
+@floating
 @primitive
 def expm1(xp, x, /):
     """eˣ - 1, exact for small x."""
@@ -40,6 +44,7 @@ def expm1(xp, x, /):
 expm1.defvjp(x=lambda g, x: g * exp(x))
 
 
+@floating
 @primitive
 def sqrt(xp, x, /):
     """√x."""
@@ -47,6 +52,7 @@ def sqrt(xp, x, /):
 sqrt.defvjp(x=lambda g, y: g / (2 * y))
 
 
+@floating
 @primitive
 def sin(xp, x, /):
     """sin x, x in radians."""
@@ -54,6 +60,7 @@ def sin(xp, x, /):
 sin.defvjp(x=lambda g, x: g * cos(x))
 
 
+@floating
 @primitive
 def cos(xp, x, /):
     """cos x, x in radians."""
@@ -61,6 +68,7 @@ def cos(xp, x, /):
 cos.defvjp(x=lambda g, x: -g * sin(x))
 
 
+@floating
 @primitive
 def tanh(xp, x, /):
     """The hyperbolic tangent."""
@@ -68,6 +76,7 @@ def tanh(xp, x, /):
 tanh.defvjp(x=lambda g, y: g * (1 - y * y))
 
 
+@floating
 @primitive
 def sigmoid(xp, x, /):
     """1 / (1 + e⁻ˣ), computed as exp(min(x, 0)) / (1 + exp(-|x|)): nothing overflows, and small values are not lost."""
@@ -77,6 +86,7 @@ def sigmoid(xp, x, /):
 sigmoid.defvjp(x=lambda g, x: g * sigmoid(x) * sigmoid(-x))
 
 
+@floating
 @primitive
 def erf(xp, x, /):
     """The error function, 2/√π ∫₀ˣ exp(-t²) dt."""
@@ -109,6 +119,7 @@ def _clip(xp, x, /, low, high):
 _clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
 
 
+@floating
 @primitive
 def softplus(xp, x, /, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as in torch."""
@@ -116,6 +127,7 @@ def softplus(xp, x, /, beta=1.0, threshold=20.0):
 softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))
 
 
+@floating
 def logsigmoid(x: Any) -> Any:
     """log(sigmoid(x)) = -softplus(-x): nearly x far below 0, nearly -e⁻ˣ far above, and rounded to neither."""
     return negative(softplus(negative(x), threshold=math.inf))
@@ -130,6 +142,7 @@ def power(x: Any, exponent: Any) -> Any:
     return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
 
 
+@in_float32
 @primitive
 def power_of(xp, x, /, exponent):
     """x ** exponent for an exponent that is a plain number."""
@@ -137,6 +150,7 @@ def power_of(xp, x, /, exponent):
 power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else full_like(g, 0))
 
 
+@in_float32
 @primitive
 def power_by(xp, x, exponent, /):
     """x ** exponent for an exponent that is a Tensor."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from .. import backend
 from ..backend import Array
-from ..backend.kernels import accumulate
-from ..primitive import primitive, shaped, torch_spelling
+from ..primitive import in_float32, primitive, shaped, torch_spelling
 from ..tensor import Tensor, as_array
 from .arithmetic import where
 from .shape import axis_of, reshape
@@ -78,12 +77,13 @@ def _take(xp, x, /, index):
 _take.defvjp(x=lambda g, x_shape, index: add_at(g, x_shape, index))
 
 
+@in_float32
 @primitive
 def add_at(xp, g, /, shape, index):
     """Zeros of `shape` with g added in at `index`; what meets at one place adds up."""
     out = xp.zeros(shape, g.dtype)
     if any(hasattr(part, "dtype") and not _is_mask(part) for part in (index if isinstance(index, tuple) else (index,))):
-        accumulate(xp, out, index, g)
+        xp.add.at(out, index, g)
     else:                                       # slices, numbers and masks cannot meet
         out[index] = g
     return out
@@ -144,6 +144,7 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     return reshape(where(taken, put_along(src, tuple(x.shape), axis, ids), x), shape)
 
 
+@in_float32
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
@@ -189,12 +190,13 @@ def _gather(xp, x, /, axis, ids):
 _gather.defvjp(x=lambda g, x_shape, axis, ids: put_along(g, x_shape, axis, ids))
 
 
+@in_float32
 @primitive
 def put_along(xp, g, /, shape, axis, ids):
     """Zeros of `shape` with g added in along `axis` at ids: the gradient of `gather`."""
     out = xp.zeros(shape, g.dtype)
     places = list(xp.ogrid[tuple(slice(n) for n in ids.shape)])
     places[axis] = ids
-    accumulate(xp, out, tuple(places), g)
+    xp.add.at(out, tuple(places), g)
     return out
 put_along.defvjp(g=lambda g, axis, ids: gather(g, axis, ids))

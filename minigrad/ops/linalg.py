@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import definition, primitive
+from ..primitive import definition, in_float32, primitive
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 
+@in_float32
 @primitive
 def matmul(xp, a, b, /):
     """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, and vectors act as in NumPy."""
@@ -52,6 +53,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return _linear(x, weight, bias)
 
 
+@in_float32
 @definition
 def _linear(x, weight, bias, /):
     """linear, with a bias or None."""
@@ -59,6 +61,7 @@ def _linear(x, weight, bias, /):
     return y if bias is None else y + bias
 
 
+@in_float32
 def einsum(subscripts: str, *xs: Any) -> Any:
     """Einstein's summation: "bij,bjk->bik" multiplies what shares letters and sums over the letters missing on the right.
 

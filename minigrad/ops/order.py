@@ -3,8 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..primitive import primitive, shaped, torch_spelling, whole
+from ..primitive import in_float32, primitive, shaped, torch_spelling, whole
 from .index import gather
+from .reduce import sum_dtype
 from .shape import axis_of, flip, reshape, whole_number
 
 
@@ -48,11 +49,15 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
 
 @torch_spelling
 def cumsum(x: Any, axis: int | None) -> Any:
-    """The sum of each entry and all before it along `axis`; with axis None of all entries, as one vector."""
+    """The sum of each entry and all before it along `axis`, of whole numbers in the dtype that `sum` gives.
+
+    With axis None of all entries, as one vector.
+    """
     return _cumsum(x, axis) if axis is not None else _cumsum(reshape(x, (-1,)), 0)
 
 
+@in_float32
 @primitive
 def _cumsum(xp, x, /, axis):
-    return xp.cumsum(x, axis=axis, dtype=None if x.dtype.kind == "b" else x.dtype)
+    return xp.cumsum(x, axis=axis, dtype=sum_dtype(x.dtype))
 _cumsum.defvjp(x=lambda g, axis: flip(_cumsum(flip(g, axis), axis), axis))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import primitive
+from ..primitive import floating, in_float32, primitive
 from ..tensor import as_array
 from .index import gather
 from .linalg import einsum
@@ -29,6 +29,7 @@ def max_pool(xp, x, /, window):
     return y
 
 
+@in_float32
 @primitive
 def collect(xp, x, /, chosen, window):
     """The sum of every window, (…, *size) to (…, *places); or, of each, only the entry whose number is chosen."""
@@ -39,6 +40,7 @@ def collect(xp, x, /, chosen, window):
     return y
 
 
+@in_float32
 @primitive
 def spread(xp, g, /, size, chosen, window):
     """The gradient of `collect` with respect to an x (…, *size): each g goes to all of its window, or to the entry chosen."""
@@ -88,12 +90,14 @@ def max_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
     return max_pool(x, _pool_window("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
+@floating
 def avg_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
                count_include_pad: bool = True) -> Any:
     """The mean of every window of a signal, (N, C, L) or (C, L); otherwise as `avg_pool2d`."""
     return _avg_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@floating
 def avg_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
                count_include_pad: bool = True, divisor_override: int | None = None) -> Any:
     """The mean of every window of an image, (N, C, H, W) or (C, H, W).
@@ -123,11 +127,13 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
     return total / _beside(x).asarray(count, dtype=total.dtype)
 
 
+@floating
 def adaptive_avg_pool1d(x: Any, output_size: Sizes) -> Any:
     """The mean of each of `output_size` near equal parts of a signal, (N, C, L) or (C, L); otherwise as `adaptive_avg_pool2d`."""
     return _adaptive_avg_pool(1, x, output_size)
 
 
+@floating
 def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
     """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts; 1 is global pooling.
 
@@ -148,11 +154,13 @@ def _adaptive_avg_pool(many, x, output_size):
     return einsum("...l,pl->...p" if many == 1 else "...hw,ph,qw->...pq", x, *means)
 
 
+@in_float32
 def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
     """The largest entry of each of `output_size` near equal parts of a signal; the parts are those of `adaptive_avg_pool1d`."""
     return _adaptive_max_pool(1, x, output_size)
 
 
+@in_float32
 def adaptive_max_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
     """The largest entry of each part of an image; the parts are those of `adaptive_avg_pool2d`."""
     return _adaptive_max_pool(2, x, output_size)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from ..primitive import primitive
+from ..primitive import floating, primitive
 from ..tensor import Tensor
 
 
@@ -40,6 +40,7 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
     return place.xp.asarray((drawn >= threshold).reshape(shape))
 
 
+@floating
 @primitive
 def dropout(xp, x, /, keep, p):
     return x * keep * (1 / (1 - p))

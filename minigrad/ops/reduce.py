@@ -5,8 +5,10 @@ import math
 from numbers import Real
 from typing import Any
 
-from ..primitive import primitive, shaped, torch_spelling
-from .arithmetic import abs, astype, where
+import numpy as np
+
+from ..primitive import floating, in_float32, is_float, primitive, shaped, torch_spelling
+from .arithmetic import abs, astype, divide, where
 from .elementwise import exp, power, sqrt
 from .shape import axes_of, axis_of, broadcast_to, pad, reshape, squeeze
 
@@ -21,6 +23,7 @@ def _restore(g, shape, axis, keepdims):
     return broadcast_to(g, shape)
 
 
+@in_float32
 @primitive
 def sum(xp, x, /, axis=None, keepdims=False):
     """The sum over `axis`."""
@@ -36,14 +39,21 @@ def _over(op, x, axis):
     return x
 
 
+def sum_dtype(dtype: np.dtype) -> np.dtype:
+    """That of a sum: whole numbers of fewer than 64 bits are added up, and multiplied, in 64, as in NumPy."""
+    return dtype if is_float(dtype) else np.add.reduce(np.empty(0, dtype)).dtype
+
+
+@in_float32
 @torch_spelling
 def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The mean over `axis`."""
     x = _over("mean", x, axis)
     total = sum(x, axis, keepdims)
-    return total / (math.prod(x.shape) / (math.prod(total.shape) or 1))
+    return divide(total, math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
+@floating
 @torch_spelling
 def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does.
@@ -58,6 +68,7 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     return total / (count - correction if count > correction else 0)
 
 
+@floating
 @torch_spelling
 def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The standard deviation over `axis`: the root of the variance; the gradient of equal numbers is 0, as in torch."""
@@ -65,6 +76,7 @@ def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     return where(square == 0, 0, sqrt(where(square == 0, 1, square)))
 
 
+@floating
 @torch_spelling
 def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) -> Any:
     """The p-norm (Σ|x|ᵖ)^(1/p) of all entries over `axis`, a vector's norm (also of a matrix, whose p="fro" is p=2).
@@ -94,6 +106,7 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
     return where(total == 0, 0, power(where(total == 0, 1, total), 1 / p)) if p > 0 else power(total, 1 / p)
 
 
+@floating
 @primitive
 def _norm(xp, x, /, axis=None, keepdims=False):
     """The length √Σx² over `axis`."""
@@ -102,6 +115,7 @@ _norm.defvjp(x=lambda g, x, y, axis, keepdims:
             x * _restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims))
 
 
+@in_float32
 @torch_spelling
 def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
@@ -111,6 +125,7 @@ def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
             axis_of("prod", x, axis, 1)
         return reshape(prod(reshape(x, (math.prod(x.shape),)), 0), (1,) * len(x.shape) if keepdims else ())
     axis = axis_of("prod", x, axis)
+    x = x if sum_dtype(x.dtype) == x.dtype else astype(x, sum_dtype(x.dtype))
     while x.shape[axis] != 1:
         if x.shape[axis] % 2 or not x.shape[axis]:
             x = pad(x, tuple((0, int(i == axis)) for i in range(len(x.shape))), 1)
@@ -159,6 +174,7 @@ def argmax(xp, x, /, axis=None, keepdims=False):
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
+@floating
 @primitive
 def logsumexp(xp, x, /, axis=-1, keepdims=False):
     """log Σ exp(x) over `axis`, -inf where there is nothing.  Subtracting the largest entry first keeps exp from overflowing."""
@@ -172,6 +188,7 @@ logsumexp.defvjp(x=lambda g, x, y, axis, keepdims:
                  _restore(g, x.shape, axis, keepdims) * exp(x - _restore(y, x.shape, axis, keepdims)))
 
 
+@floating
 @primitive
 def softmax(xp, x, /, axis=-1):
     """exp(x), scaled to sum to one along `axis`."""
@@ -181,6 +198,7 @@ def softmax(xp, x, /, axis=-1):
 softmax.defvjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
 
 
+@floating
 @primitive
 def log_softmax(xp, x, /, axis=-1):
     """log(softmax(x)), without computing the softmax."""

@@ -180,12 +180,12 @@ pad.defvjp(x=lambda g, x_shape, widths: g[tuple(slice(before, before + n) for (b
 
 def tril(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros above the given diagonal."""
-    return where(_triangle(x, diagonal), x, 0)
+    return where(_triangle(x, diagonal), x, False)           # of booleans, a triangle of booleans
 
 
 def triu(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros below the given diagonal."""
-    return where(_triangle(x, diagonal - 1), 0, x)
+    return where(_triangle(x, diagonal - 1), False, x)
 
 
 def _triangle(x, diagonal):

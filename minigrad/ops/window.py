@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..primitive import definition, primitive
+from ..primitive import definition, in_float32, primitive
 from .elementwise import relu
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze
@@ -62,6 +62,7 @@ class Window(NamedTuple):
         return ((..., *k, *(slice(None),) * len(k)) for k in np.ndindex(self.kernel))
 
 
+@in_float32
 @primitive
 def conv(xp, x, weight, bias, /, window, groups):
     """y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], over the channels c of o's group."""
@@ -80,6 +81,7 @@ def conv(xp, x, weight, bias, /, window, groups):
     return y
 
 
+@in_float32
 @definition
 def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
     """What a block of a convolutional network computes: conv(x, weight · scale, shift) + more, and relu of it if `is_relu`."""
@@ -88,6 +90,7 @@ def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
     return relu(y) if is_relu else y
 
 
+@in_float32
 @primitive
 def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
@@ -103,6 +106,7 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
     return xp.ascontiguousarray(window.crop(x))
 
 
+@in_float32
 @primitive
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
