@@ -10,6 +10,7 @@ from .. import backend, ops
 from .. import functional as F
 from ..tensor import Tensor, as_array, recording, wrap
 from . import init
+from .arguments import checked
 from .layers import Linear
 from .module import Module, Parameter
 
@@ -31,10 +32,13 @@ class MultiheadAttention(Module):
 
     Weights as torch keeps them: `in_proj_weight` (3 · embed_dim, embed_dim) is query, key and value on top of each other.
     """
+    @checked
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *, batch_first: bool = False,
                  rng: init.Rng = None):
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"MultiheadAttention: embed_dim {embed_dim} is not a multiple of num_heads {num_heads}: make it one")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"MultiheadAttention: dropout={dropout} is not a probability below 1: give 0 <= dropout < 1")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.rng = rng = init.generator(rng)
         self.in_proj_weight = Parameter(init.xavier_uniform_(init.empty(3 * embed_dim, embed_dim), rng=rng))
@@ -144,6 +148,7 @@ class GroupedQueryAttention(Module):
     Args:
         positions: turns queries and keys by their position, such as `RotaryPositions(embed_dim // num_heads)`.
     """
+    @checked
     def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int | None = None, bias: bool = False,
                  positions: Module | None = None, *, rng: init.Rng = None):
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads

@@ -10,6 +10,7 @@ from typing import Any
 from .. import functional as F
 from ..ops.window import Sizes, each
 from . import init
+from .arguments import checked
 from .module import Module, Parameter
 
 
@@ -42,6 +43,7 @@ class Conv1d(_Filters):
     """
     axes = 1
 
+    @checked
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes | str = 0,
                  dilation: Sizes = 1, groups: int = 1, bias: bool = True, *, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
@@ -70,6 +72,7 @@ class ConvTranspose1d(_Filters):
     axes = 1
     transposed = True
 
+    @checked
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes = 0,
                  output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1, *, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size

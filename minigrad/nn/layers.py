@@ -11,6 +11,7 @@ from typing import Any
 from .. import functional as F
 from .. import ops
 from . import init
+from .arguments import checked
 from .module import Module, Parameter
 
 
@@ -19,6 +20,7 @@ class Linear(Module):
 
     `weight` is (out_features, in_features); it and `bias` are first drawn uniformly from ±1/√in_features.
     """
+    @checked
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None):
         if in_features < 0 or out_features < 0:
             raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 or more")
@@ -48,6 +50,7 @@ class Embedding(Module):
 
     First drawn from the standard normal distribution.  The row `padding_idx` starts at zero and gets no gradient.
     """
+    @checked
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: init.Rng = None):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
@@ -69,6 +72,7 @@ class LayerNorm(Module):
 
     `blend` (α, 1 by default) brings the layer in gradually: y = x + α (LN(x) - x).
     """
+    @checked
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
@@ -83,6 +87,7 @@ class LayerNorm(Module):
 
 class Dropout(Module):
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p; in evaluation nothing happens."""
+    @checked
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p={p} is not a probability below 1: give 0 <= p < 1")
@@ -94,6 +99,7 @@ class Dropout(Module):
 
 class Flatten(Module):
     """All axes from `start_dim` on made one: (N, …) to (N, ·)."""
+    @checked
     def __init__(self, start_dim: int = 1):
         self.start_dim = start_dim
 
@@ -115,6 +121,7 @@ class ReLU6(Module):
 
 class LeakyReLU(Module):
     """x where it is positive, negative_slope · x where it is not."""
+    @checked
     def __init__(self, negative_slope: float = 0.01):
         self.negative_slope = negative_slope
 
@@ -124,6 +131,7 @@ class LeakyReLU(Module):
 
 class GELU(Module):
     """x Φ(x); `approximate` is "none" (the erf form) or "tanh"."""
+    @checked
     def __init__(self, approximate: str = "none"):
         self.approximate = approximate
 
@@ -151,6 +159,7 @@ class Tanh(Module):
 
 class Softplus(Module):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
+    @checked
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         self.beta, self.threshold = beta, threshold
 
@@ -160,6 +169,7 @@ class Softplus(Module):
 
 class Softmax(Module):
     """exp(x), scaled to sum to one along `dim`."""
+    @checked
     def __init__(self, dim: int = -1):
         self.dim = dim
 
@@ -169,6 +179,7 @@ class Softmax(Module):
 
 class LogSoftmax(Module):
     """log(softmax(x)) along `dim`."""
+    @checked
     def __init__(self, dim: int = -1):
         self.dim = dim
 

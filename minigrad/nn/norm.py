@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import functional as F
 from . import init
+from .arguments import checked
 from .module import Buffer, Module, Parameter
 
 
@@ -27,6 +28,7 @@ class BatchNorm(Module):
     """
     rank: tuple[int, ...]
 
+    @checked
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -70,6 +72,7 @@ class BatchNorm2d(BatchNorm):
 
 class GroupNorm(Module):
     """Give each group of channels of each example zero mean and unit variance, then scale and shift by channel (Wu & He 2018)."""
+    @checked
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: "
@@ -88,6 +91,7 @@ class RMSNorm(Module):
     `normalized_shape` is the size of the last axis, or of the last few, which are then normalised together; `eps` None is the
     dtype's smallest step.
     """
+    @checked
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps

@@ -8,11 +8,13 @@ from typing import Any
 
 from .. import functional as F
 from ..ops.window import Sizes
+from .arguments import checked
 from .module import Module
 
 
 class MaxPool1d(Module):
     """The largest entry of every window: (N, C, L) to (N, C, L')."""
+    @checked
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
                  *, ceil_mode: bool = False):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
@@ -30,6 +32,7 @@ class MaxPool2d(MaxPool1d):
 
 class AvgPool1d(Module):
     """The mean of every window: (N, C, L) to (N, C, L')."""
+    @checked
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
@@ -41,6 +44,7 @@ class AvgPool1d(Module):
 
 class AvgPool2d(AvgPool1d):
     """The mean of every window: (N, C, H, W) to (N, C, H', W').  `divisor_override` replaces the number divided by."""
+    @checked
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True, divisor_override: int | None = None):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
@@ -53,6 +57,7 @@ class AvgPool2d(AvgPool1d):
 
 class AdaptiveAvgPool1d(Module):
     """The mean of each of `output_size` near equal parts: (N, C, L) to (N, C, output_size)."""
+    @checked
     def __init__(self, output_size: int | None | tuple[int | None, ...]):
         self.output_size = output_size
 

@@ -9,6 +9,7 @@ import numpy as np
 from .. import ops
 from ..tensor import Tensor
 from . import init
+from .arguments import checked
 from .layers import Embedding
 from .module import Module
 
@@ -18,6 +19,7 @@ class SinusoidalPositions(Module):
 
     Entry 2i of position t is sin(t / 10000^(2i/dim)), entry 2i + 1 the cosine.  Nothing here is trained or saved.
     """
+    @checked
     def __init__(self, dim: int, max_len: int = 5000):
         if dim % 2:
             raise ValueError(f"SinusoidalPositions: dim {dim} is odd, but sines and cosines come in pairs: make it even")
@@ -30,6 +32,7 @@ class SinusoidalPositions(Module):
 
 class LearnedPositions(Module):
     """Adds a trained vector for each position (as BERT and GPT-2 do): (B, T, dim) to the same, T ≤ max_len."""
+    @checked
     def __init__(self, max_len: int, dim: int, *, rng: init.Rng = None):
         self.embedding = Embedding(max_len, dim, rng=rng)
 
@@ -43,6 +46,7 @@ class RelativePositionBias(Embedding):
     Small distances have a bucket each, larger ones share logarithmically growing buckets up to `max_distance`.
     `bidirectional` gives what lies ahead buckets of its own; else it all counts as distance 0.
     """
+    @checked
     def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True,
                  *, rng: init.Rng = None):
         super().__init__(num_buckets, num_heads, rng=rng)
@@ -74,6 +78,7 @@ class RotaryPositions(Module):
     `scaling`, rope_scaling in a checkpoint's config.json, slows the pairs down so that longer texts can be read:
     {"rope_type": "linear", "factor": f} turns all of them 1/f as fast, {"rope_type": "llama3", …} only the slow ones.
     """
+    @checked
     def __init__(self, dim: int, base: float = 10000.0, scaling: dict[str, Any] | None = None):
         if dim % 2:
             raise ValueError(f"RotaryPositions: dim {dim} is odd, but features turn in pairs: make it even")

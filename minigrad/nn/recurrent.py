@@ -13,6 +13,7 @@ from .. import functional as F
 from ..primitive import definition, floating
 from ..tensor import Tensor, as_array
 from . import init
+from .arguments import checked
 from .module import Module, Parameter
 
 
@@ -95,6 +96,7 @@ class _Recurrent(Module):
     gates: int                                  # how many times H the gates of one step are
     states: int                                 # how many arrays the state is: h, or h and c
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
                  dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
         if min(hidden_size, num_layers) < 1 or not 0 <= dropout < 1:
@@ -224,6 +226,7 @@ class RNN(_Recurrent):
     """A plain recurrent layer (Elman 1990): h ← tanh(W x + b + W' h + b'), or relu."""
     gates, states = 1, 1
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
         if nonlinearity not in ("tanh", "relu"):
@@ -240,6 +243,7 @@ class _Cell(Module):
     """One step of a recurrent layer, for loops written by hand."""
     layer: type[_Recurrent]
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, rng: init.Rng = None):
         self._take(self.layer(input_size, hidden_size, bias=bias, rng=rng), input_size, hidden_size)
 
@@ -285,5 +289,6 @@ class RNNCell(_Cell):
     """One step of a plain recurrent layer; `nonlinearity` is "tanh" or "relu"."""
     layer = RNN
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *, rng: init.Rng = None):
         self._take(RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias, rng=rng), input_size, hidden_size)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import functional as F
 from . import init
+from .arguments import checked
 from .attention import MultiheadAttention
 from .layers import Dropout, LayerNorm, Linear, activated
 from .module import Module
@@ -43,6 +44,7 @@ class _Layer(Module):
 
 class TransformerEncoderLayer(_Layer):
     """Self-attention, then a two-layer network: (T, B, d_model) to the same, batch first if asked."""
+    @checked
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, *, rng: init.Rng = None):
@@ -60,6 +62,7 @@ class TransformerEncoderLayer(_Layer):
 
 class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to the encoder's output (`memory`), then a two-layer network."""
+    @checked
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, *, rng: init.Rng = None):
@@ -109,6 +112,7 @@ class TransformerDecoder(_Stack):
 
 class Transformer(Module):
     """Encoder and decoder in one: a source sequence is read, a target sequence is written looking at it."""
+    @checked
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
                  dim_feedforward: int = 2048, dropout: float = 0.1, activation: str | Callable = "relu",
                  *, layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,

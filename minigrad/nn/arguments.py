@@ -1,0 +1,49 @@
+"""What a layer is made with is checked against its signature: `@checked` above an `__init__`."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import wraps
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+KINDS = {"bool": ((bool, np.bool_), "True or False"), "int": (Integral, "a whole number"), "float": (Real, "a number"),
+         "str": (str, "text")}
+SMALLEST = {"padding_idx": -math.inf, "start_dim": -math.inf, "dim": -math.inf}       # of whole numbers; others count, from 0 on
+RANGES = {"eps": (0, math.inf), "layer_norm_eps": (0, math.inf), "momentum": (0, 1)}
+
+
+def checked(init: Callable) -> Callable:
+    """Refuse arguments that are not of the kind they are annotated with, or out of range, before the layer is made.
+
+    Without this `bias="False"` would mean True, and a negative eps would first show as NaN.  Parameters annotated bool, int,
+    float or str are checked, also where None is allowed beside it.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ValueError: a number is out of range, or not finite.
+    """
+    code = init.__code__
+    names = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+    kinds = {name: [part.strip() for part in str(init.__annotations__.get(name)).split("|")] for name in names}
+
+    @wraps(init)
+    def front(self: Any, *given: Any, **named: Any) -> None:
+        for name, value in {**dict(zip(names, given)), **named}.items():
+            first, *rest = kinds.get(name, ["Any"])
+            if first in KINDS and rest in ([], ["None"]) and not (value is None and rest):
+                _check(f"{type(self).__name__}: {name}={value!r}", name, value, first, " or None" if rest else "")
+        init(self, *given, **named)
+    return front
+
+
+def _check(told: str, name: str, value: Any, kind: str, or_none: str) -> None:
+    kinds, words = KINDS[kind]
+    if not isinstance(value, kinds) or kind != "bool" and isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{told} must be {words}{or_none}")
+    low, high = RANGES.get(name, (SMALLEST.get(name, 0), math.inf) if kind == "int" else (-math.inf, math.inf))
+    if kind in ("int", "float") and not (low <= value <= high and math.isfinite(value)):
+        limits = f" from {low} to {high}" if high < math.inf else f", {low} or more" if low > -math.inf else ", and finite"
+        raise ValueError(f"{told} must be {words}{limits}{or_none}")
