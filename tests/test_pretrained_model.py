@@ -1,6 +1,7 @@
 """From a directory and back: what is read, begun anew, refused, and never lost."""
 import importlib
 import json
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,15 @@ from pickle_files import program, tensor, zipped
 
 from minigrad.nn import Group, Linear, Parameter, init
 from minigrad.optim import SGD
-from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel, PretrainedModel
+from minigrad.pretrained import (
+    AutoConfig,
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedModel,
+)
 from minigrad.pretrained.layout import Layout
 from minigrad.pretrained.model import Config
 
@@ -334,7 +343,8 @@ def test_weights_that_share_memory_in_a_pickle_and_not_in_the_model_are_parted(t
     ({"size": 0}, "size is 0 in the configuration; expected a whole number, 1 or more"),
     ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more or null"),
     ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1 in the configuration; expected true or false"),
-    ({"initializer_range": True}, "initializer_range is True in the configuration; expected a number"),
+    ({"initializer_range": True}, "initializer_range is True in the configuration; expected a number, 0 or more and at most "
+                                  "1000000"),
     ({"problem_type": 3}, "problem_type is 3 in the configuration; expected a text or null"),
     ({"num_labels": 0}, "num_labels is 0 in the configuration; expected a whole number, 1 or more or null")])
 def test_entries_are_held_against_their_annotations(entries, told):
@@ -437,3 +447,91 @@ def test_a_model_without_its_pooler_is_saved(tmp_path):
     model.save_pretrained(tmp_path)
     report = BertModel.from_pretrained(tmp_path, rng=0).load_report
     assert report.newly_initialised == ["pooler.dense.weight", "pooler.dense.bias"]
+
+
+@pytest.mark.parametrize(("entry", "value"), [
+    ("vocab_size", 10**9), ("num_hidden_layers", 10**6), ("intermediate_size", 2 * 10**9), ("num_labels", 10**9),
+    ("max_position_embeddings", 10**8), ("type_vocab_size", 10**9)])
+def test_a_configuration_that_asks_for_gigabytes_is_held_against_the_weights(saved, entry, value):
+    """Before anything is built: no memory is taken, and the entry is named."""
+    _, directory = saved
+    rewrite(directory, dict, **{entry: value, "id2label": None, "label2id": None})
+    for options in ({}, {"strict": False}, {"ignore_mismatched_sizes": True}, {"dtype": "float64"}):
+        tracemalloc.start()
+        with pytest.raises(ValueError) as caught:
+            BertForSequenceClassification.from_pretrained(directory, **options)
+        assert tracemalloc.get_traced_memory()[1] < 400 * 2**20
+        tracemalloc.stop()
+        told = str(caught.value)
+        many = f"{directory}: its config.json describes a model many times as large as its weights, which are "
+        assert told.startswith(f"{directory}: num_labels is 1000000000") or told.startswith(many) and f"{entry} {value}" in told
+
+
+def test_sizes_that_the_caller_names_are_taken(saved):
+    """A larger vocabulary, begun anew: the limit is for what a file says, not for what the user does."""
+    _, directory = saved
+    model = BertForSequenceClassification.from_pretrained(directory, vocab_size=5_000_000, ignore_mismatched_sizes=True)
+    assert model.bert.embeddings.word_embeddings.weight.shape == (5_000_000, 8)
+    with init.at_most(3, 100):
+        init.empty(10, 10)
+        with pytest.raises(init.TooLarge):
+            init.empty(1)
+    init.empty(10, 1000)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "_orig_mod.module.model."])
+@pytest.mark.parametrize("kind", [BertForSequenceClassification, BertModel])
+def test_a_prefix_before_every_name_is_left_out_and_reported(saved, prefix, kind):
+    model, directory = saved
+    wanted = kind.from_pretrained(directory)
+    rewrite(directory, lambda weights: {f"{prefix}{name}": array for name, array in weights.items()})
+    found = kind.from_pretrained(directory)
+    assert same(wanted, found) and found.load_report.prefix == prefix
+    assert f"{prefix} before every name in the file" in str(found.load_report)
+    assert wanted.load_report.prefix == "" and "before every name" not in str(wanted.load_report)
+
+
+def test_a_prefix_before_some_names_is_a_name(saved):
+    _, directory = saved
+    rewrite(directory, lambda weights: {name if "classifier" in name else f"module.{name}": a for name, a in weights.items()})
+    with pytest.raises(ValueError, match="it lacks bert.embeddings"):
+        BertForSequenceClassification.from_pretrained(directory)
+
+
+def test_the_prefix_of_a_family_is_no_wrapper(tmp_path):
+    """LLaMA calls its base model "model", so a second "model." is what a wrapper has put there."""
+    config = LlamaConfig(vocab_size=20, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
+                         tie_word_embeddings=True, bos_token_id=None, eos_token_id=None)
+    model = LlamaForCausalLM(config, rng=0)
+    model.save_pretrained(tmp_path)
+    for prefix in ("", "model.", "module.model.", "module."):
+        again = LlamaForCausalLM.from_pretrained(tmp_path)
+        assert same(model, again) and again.load_report.prefix == ""
+        rewrite(tmp_path, lambda weights, prefix=prefix: {f"{prefix}{name}": a for name, a in weights.items()})
+        again = LlamaForCausalLM.from_pretrained(tmp_path)
+        assert same(model, again) and again.load_report.prefix == prefix
+        model.save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(("change", "entries", "told"), [
+    (lambda weights: weights, {"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"a quantised model \('gptq'\)"),
+    (lambda weights: weights | {"classifier.weight": np.ones((3, 8), np.int8)}, {}, "holds classifier.weight as int8"),
+    (lambda weights: weights | {"classifier.SCB": np.ones(3, np.float32)}, {}, "holds classifier.SCB as float32, as quantised"),
+    (lambda weights: weights | {"x.weight_scale_inv": np.ones(3, np.float32)}, {}, "holds x.weight_scale_inv as"),
+    (lambda weights: weights | {"bert.encoder.layer.0.attention.self.query.qweight": np.ones((1, 8), np.int32)}, {},
+     "qweight as int32")])
+def test_quantised_models_are_named_and_refused(saved, change, entries, told, strict):
+    _, directory = saved
+    rewrite(directory, change, **entries)
+    with pytest.raises(ValueError, match=told):
+        BertForSequenceClassification.from_pretrained(directory, strict=strict)
+
+
+def test_errors_about_the_configuration_name_the_directory(saved):
+    _, directory = saved
+    rewrite(directory, dict, layer_norm_eps=float("nan"))
+    with pytest.raises(ValueError, match=f"^{directory}: layer_norm_eps is nan in the configuration; expected a number"):
+        BertModel.from_pretrained(directory)
+    with pytest.raises(ValueError, match=f"^{directory}: layer_norm_eps is nan"):
+        AutoConfig.from_pretrained(directory)

@@ -7,18 +7,43 @@ model share one Generator) or None (different every time).  A Tensor of integers
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 from ..ops import generator as _generator
 from ..tensor import Tensor
 
+_room: ContextVar[list[int] | None] = ContextVar("room for weights", default=None)
 LATER = object()                                # rng=LATER: leave the numbers unset, for weights that are about to be loaded
 Rng = np.random.Generator | int | None
 
 
+class TooLarge(ValueError):
+    """A model would have more weights than `at_most` allows."""
+
+
+@contextmanager
+def at_most(weights: int, numbers: int) -> Iterator[None]:
+    """Allow so many weights, of so many numbers together, to be made in the block: a guard against sizes from an untrusted file.
+
+    One more raises TooLarge, before any memory is taken for it.
+    """
+    token = _room.set([weights, numbers])
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
 def empty(*shape: int) -> Tensor:
     """A float32 Tensor whose numbers are not set yet."""
+    if (room := _room.get()) is not None:
+        room[:] = room[0] - 1, room[1] - math.prod(shape)
+        if min(room) < 0:
+            raise TooLarge(f"a weight of shape {shape} is one too many, or too large")
     return Tensor(np.empty(shape, np.float32))
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ class RotaryPositions(Module):
     def __init__(self, dim: int, base: float = 10000.0, scaling: dict[str, Any] | None = None):
         if dim % 2:
             raise ValueError(f"RotaryPositions: dim {dim} is odd, but features turn in pairs: make it even")
+        if isinstance(base, bool) or not isinstance(base, Real) or not 0 < base < math.inf:
+            raise ValueError(f"RotaryPositions: base, or rope_theta, is {base!r}; expected a finite number above 0")
         self.dim, self.base = dim, base
         frequencies = np.float32(base) ** (-np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim))
         self.frequencies = _scaled(frequencies, scaling or {}).astype(np.float32)              # (dim / 2,), radians a position
@@ -121,11 +124,17 @@ def _scaled(frequencies: np.ndarray, scaling: dict[str, Any]) -> np.ndarray:
               "llama3": ["factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"]}[kind]
     if missing := [name for name in needed if name not in scaling]:
         raise ValueError(f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's config.json says")
+    for name in needed:
+        if isinstance(scaling[name], bool) or not isinstance(scaling[name], Real) or not 0 < scaling[name] < math.inf:
+            raise ValueError(f"rope_type {kind!r}: {name} is {scaling[name]!r}; expected a finite number above 0")
     slow = frequencies / scaling["factor"]
     if kind == "linear":
         return slow
     turns = scaling["original_max_position_embeddings"] * frequencies / (2 * math.pi)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    if not low < high:
+        raise ValueError(f"rope_type {kind!r}: low_freq_factor is {low} and high_freq_factor {high}; expected the second to be "
+                         "larger")
     keep = np.clip((turns - low) / (high - low), 0, 1)
     return keep * frequencies + (1 - keep) * slow
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..nn import init
 from .files import read_config
 from .model import Config, PretrainedModel, entries_of
+from .values import found_in
 
 
 class _Auto:
@@ -52,7 +53,9 @@ class AutoConfig(_Auto):
             ValueError: the model_type is not one minigrad knows, or an entry makes no sense.
         """
         entries = read_config(source, revision, local_files_only)
-        return cls.family(source, entries).from_dict(entries, **changes)
+        family = cls.family(source, entries)
+        with found_in(source):
+            return family.from_dict(entries, **changes)
 
 
 class _AutoModel(_Auto):

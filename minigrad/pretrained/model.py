@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +16,12 @@ from .files import read_config, read_weights, save
 from .layout import Layout, rewritten
 from .report import LoadReport, fit
 from .safetensors import contiguous
+from .values import check, found_in, shown
 
+LABELS = ("num_labels", "id2label", "label2id")
+SPARE_WEIGHTS, SPARE_NUMBERS = 4096, 1 << 25    # what a model may have beside four times what its file has: 128 MB
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")         # of DataParallel, torch.compile, and classes that hold the model
+QUANTISED = re.compile(r"\.(qweight|qzeros|SCB|absmax|quant_map|weight_(scale|zero_point|packed|shape)\w*)$")
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
 
@@ -33,17 +38,18 @@ class Config:
     def __post_init__(self):
         """Hold every entry against its annotation, such as "int | None"; families add what else theirs must be.
 
-        Numbers are 1 or more, token ids 0 or more, where -1 means that there is none.  Raises a ValueError that names the entry.
+        Numbers are in the ranges that values.py tells; of token ids, -1 means that there is none.  Raises a ValueError that names
+        the entry.
         """
         for f in fields(self):
             if f.name.endswith("_token_id") and "None" in str(f.type) and getattr(self, f.name) == -1:
                 setattr(self, f.name, None)
         for f in fields(self):
-            kinds = (f.type.__name__ if type(f.type) is type else str(f.type)).split(" | ")
-            value, least = getattr(self, f.name), 0 if f.name.endswith("_token_id") else 1
-            if f.name not in ("id2label", "label2id") and not any(_is(value, kind, least) for kind in kinds):
-                expected = " or ".join(_WORDS[kind.partition("[")[0]].format(least) for kind in kinds)
-                raise ValueError(f"{f.name} is {value!r} in the configuration; expected {expected}")
+            if f.name not in ("id2label", "label2id"):
+                check(f.name, getattr(self, f.name), f.type.__name__ if type(f.type) is type else str(f.type))
+        pad, words = getattr(self, "pad_token_id", None), getattr(self, "vocab_size", None)
+        if pad is not None and words is not None and pad >= words:
+            raise ValueError(f"pad_token_id is {pad} in the configuration; expected an id below vocab_size, which is {words}")
         self.set_labels(self.num_labels, self.id2label, self.label2id)
         if self.problem_type not in (None, *PROBLEMS):
             raise ValueError(f"problem_type {self.problem_type!r} is not known: use {', '.join(map(repr, PROBLEMS[:-1]))} or "
@@ -62,17 +68,17 @@ class Config:
         if label2id:
             given = _numbered({i: name for name, i in dict(label2id).items()}, "label2id")
             if names and given != names:
-                raise ValueError(f"label2id is {label2id!r} but id2label is {id2label!r}: give one of the two")
+                raise ValueError(f"label2id is {shown(label2id)} but id2label is {shown(id2label)}: give one of the two")
             names = given
         if names and num_labels not in (None, len(names)):
-            raise ValueError(f"num_labels={num_labels} but there are {len(names)} names, {', '.join(names.values())}: give one "
-                             "of the two")
+            raise ValueError(f"num_labels={num_labels} but there are {len(names)} names, "
+                             f"{', '.join([*names.values()][:20])}: give one of the two")
         names = names or {i: f"LABEL_{i}" for i in range(2 if num_labels is None else num_labels)}
         vars(self).update(num_labels=len(names), id2label=names, label2id={name: i for i, name in names.items()})
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Any of the three entries about labels sets the other two, when it is changed later."""
-        if name not in ("num_labels", "id2label", "label2id") or "rest" not in vars(self):
+        if name not in LABELS or "rest" not in vars(self):
             super().__setattr__(name, value)
         elif name != "num_labels" or value != self.num_labels:
             self.set_labels(**{name: value})
@@ -83,11 +89,11 @@ class Config:
         known = {f.name: "None" in str(f.type) for f in fields(cls) if f.name != "rest"}
         if unknown := changes.keys() - known.keys() - entries.keys():
             raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
-        labels = {name: changes.get(name) for name in ("num_labels", "id2label", "label2id")}
+        labels = {name: changes.get(name) for name in LABELS}
         if all(value is None for value in labels.values()):                 # the file's; its names count before its number
             labels["id2label"] = entries.get("id2label") or None
             if not isinstance(labels["id2label"], (Mapping, type(None))):
-                raise ValueError(_UNNUMBERED.format("id2label", labels["id2label"]))
+                raise ValueError(_UNNUMBERED.format("id2label", shown(labels["id2label"])))
             for name in ("num_labels", "label2id") if labels["id2label"] is None else ():
                 labels[name] = entries.get(name)
         elif labels["id2label"] is labels["label2id"] is None and labels["num_labels"] == len(entries.get("id2label") or ()):
@@ -111,7 +117,7 @@ class Config:
         return None
 
 
-_UNNUMBERED = '{} is {!r} in the configuration; expected names by number, such as {{"0": "no", "1": "yes"}}'
+_UNNUMBERED = '{} is {} in the configuration; expected names by number, such as {{"0": "no", "1": "yes"}}'
 
 
 def _numbered(names, entry):
@@ -121,27 +127,12 @@ def _numbered(names, entry):
     try:
         numbered = {int(i): str(name) for i, name in (names or {}).items()}
     except (AttributeError, TypeError, ValueError):
-        raise ValueError(_UNNUMBERED.format(entry, names)) from None
+        raise ValueError(_UNNUMBERED.format(entry, shown(names))) from None
     if sorted(numbered) != list(range(len(names or ()))):
-        raise ValueError(f"{entry} numbers the labels {', '.join(map(str, sorted(numbered)))}, but the scores of a model are "
-                         f"numbered 0 … {len(names) - 1}: give such numbers, as in "
-                         f"id2label={dict(enumerate(numbered.values()))!r}")
+        raise ValueError(f"{entry} numbers the labels {', '.join(map(str, sorted(numbered)[:20]))}, but the scores of a model "
+                         f"are numbered 0 … {len(names) - 1}: give such numbers, as in "
+                         f"id2label={shown(dict(enumerate(numbered.values())))}")
     return dict(sorted(numbered.items()))
-
-
-_WORDS = {"int": "a whole number, {} or more", "float": "a number", "bool": "true or false", "str": "a text",
-          "list": "a list of them", "dict": "an object", "None": "null"}
-
-
-def _is(value, kind, least):
-    """Whether a value is of the kind that an annotation names, "int" or "list[int]" say."""
-    outer, _, inner = kind.rstrip("]").partition("[")
-    if outer == "list":
-        return isinstance(value, (list, tuple)) and all(_is(item, inner, least) for item in value)
-    if outer == "int":
-        return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-    of = {"float": Real, "bool": bool, "str": str, "dict": Mapping, "None": type(None)}[outer]
-    return isinstance(value, of) and isinstance(value, bool) == (outer == "bool")
 
 
 def entries_of(source: str | os.PathLike, config: Config | Mapping[str, Any] | None, revision: str | None = None,
@@ -199,16 +190,26 @@ class PretrainedModel(Module):
         if entries.get("model_type") != cls.config_class.model_type:
             raise ValueError(f"{source} holds a model of type {entries.get('model_type')!r}, but {cls.__name__} needs "
                              f"{cls.config_class.model_type!r}: use the class of that family")
+        if quantisation := entries.get("quantization_config"):
+            method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
+            raise ValueError(f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does not read: "
+                             "load the model it was made from")
         weights, rng = read_weights(source, revision, local_files_only), init.generator(rng)
-        model = cls(cls.config_class.from_dict(entries, **changes), rng=rng, drawn=False)
+        prefix, weights = without_prefix(weights, cls)
+        are_sizes_given = config is not None or any(_is_size(value) for name, value in changes.items() if name not in LABELS)
+        model = cls._empty(source, entries, changes, rng, None if are_sizes_given else weights)
         if model._ties_that_differ(weights):    # then the file is right, and its config.json is not
-            model = cls(cls.config_class.from_dict({**entries, "tie_word_embeddings": False}, **changes), rng=rng, drawn=False)
+            model = cls._empty(source, {**entries, "tie_word_embeddings": False}, changes, rng, None)
             if differing := model._ties_that_differ(weights):
                 raise ValueError(f"{source} has different numbers for {', '.join(differing)}, which are one weight in "
                                  f"{cls.__name__}: remove what is not to be read")
         own = model.state_dict()
+        if quantised := _quantised(cls.layout.translate(weights, own), own, weights):
+            raise ValueError(f"{source} holds {quantised[0][:160]} as {weights[quantised[0]].dtype}, as quantised models do, "
+                             "which minigrad does not read: load the model it was made from")
         ours, theirs = ({name: item.shape for name, item in items.items()} for items in (own, weights))
         report = fit(ours, theirs, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict, str(source))
+        report = replace(report, prefix=prefix)
         for name, stored in report.loaded.items():
             array = weights[stored].T if cls.layout.transposed(stored) else weights[stored]
             dtype = own[name].dtype if own[name].dtype.kind in "biu" else floating
@@ -220,6 +221,30 @@ class PretrainedModel(Module):
                 _put(t, t.data.astype(floating, copy=False))
         model.load_report = report
         return model.eval()
+
+    @classmethod
+    def _empty(cls, source: Any, entries: Mapping[str, Any], changes: Mapping[str, Any], rng: init.Rng,
+               weights: Mapping[str, np.ndarray] | None) -> Self:
+        """The model that the entries describe, without its numbers.
+
+        Given the weights of the file, raises ValueError if it is many times as large: a config.json of a few bytes may ask for
+        terabytes, or for a million layers.
+        """
+        with found_in(source):
+            config = cls.config_class.from_dict(entries, **changes)
+            if weights is None:
+                return cls(config, rng=rng, drawn=False)
+            numbers = sum(array.size for array in weights.values())
+            try:
+                with init.at_most(SPARE_WEIGHTS + 4 * len(weights), SPARE_NUMBERS + 4 * numbers):
+                    return cls(config, rng=rng, drawn=False)
+            except init.TooLarge:
+                largest = max((n for array in weights.values() for n in array.shape), default=1)
+                sizes = [f"{name} {shown(value)}" for name, value in vars(config).items()
+                         if _is_size(value) and np.max(value, initial=0) > largest and not name.endswith("_token_id")]
+                raise ValueError(f"its config.json describes a model many times as large as its weights, which are {numbers} "
+                                 f"numbers in {len(weights)} arrays{': ' * bool(sizes)}{', '.join(sizes)}; copy both again, or "
+                                 "pass the sizes that are meant, as in from_pretrained(..., vocab_size=30522)") from None
 
     def save_pretrained(self, directory: str | os.PathLike, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and model.safetensors, so that minigrad and transformers load them back.
@@ -294,6 +319,34 @@ class PretrainedModel(Module):
                     own[name].data[self.config.pad_token_id] = 0
             else:
                 init.constant_(own[name], 1 if name.endswith("weight") else 0)
+
+
+def without_prefix(weights: Mapping[str, Any], model: type[PretrainedModel]) -> tuple[str, Mapping[str, Any]]:
+    """The prefix that stands before every name because the model was wrapped when it was saved, and the weights without it.
+
+    It goes as long as it is before every name and is not what the family itself calls its base model.
+    """
+    prefix = ""
+    while weights:
+        found = next((one for one in PREFIXES if all(name.startswith(one) for name in weights)), None)
+        inside = {name.removeprefix(found): array for name, array in weights.items()} if found else {}
+        is_own = found == f"{model.layout.base}." and not any(name.startswith(found) for name in inside)
+        if not found or is_own:
+            break
+        prefix, weights = prefix + found, inside
+    return prefix, weights
+
+
+def _quantised(found, own, weights):
+    """Names in the file of whole numbers where the model has a weight, or of what quantised models keep beside their weights."""
+    return [*(stored for name, stored in found.items() if name in own and own[name].dtype.kind not in "biu"
+              and weights[stored].dtype.kind in "biu"), *(name for name in weights if QUANTISED.search(name))]
+
+
+def _is_size(value):
+    """Whether an entry of a configuration may be the size of something: a whole number or several."""
+    several = value if isinstance(value, (list, tuple)) and value else [value]
+    return all(isinstance(item, int) and not isinstance(item, bool) for item in several)
 
 
 def _floating(dtype):

@@ -21,6 +21,7 @@ class LoadReport:
     transposed: list[str] = field(default_factory=list)                   # stored (in, out)
     tied: dict[str, str] = field(default_factory=dict)                    # another name -> of which weight
     not_needed: dict[str, str] = field(default_factory=dict)              # only in the file -> why that is no loss
+    prefix: str = ""                                                      # stood before every name in the file: left out here
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -42,6 +43,7 @@ class LoadReport:
             spare.setdefault(why, []).append(name)
         first = [*self.renamed.items()][:1]
         rows = (("loaded", self.loaded, []),
+                ("without prefix", self.loaded if self.prefix else (), [f"{self.prefix} before every name in the file"]),
                 ("renamed", self.renamed, [f"such as {_listed([stored])} -> {name}" for name, stored in first]),
                 ("transposed", self.transposed, [_listed(self.transposed)]),
                 ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),

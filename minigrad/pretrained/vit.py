@@ -43,6 +43,9 @@ class ViTConfig(Config):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+        for name in ("image_size", "patch_size"):
+            if isinstance(getattr(self, name), (list, tuple)) and len(getattr(self, name)) != 2:
+                raise ValueError(f"{name} is {getattr(self, name)} in the configuration; expected a number, or height and width")
         if any(size < patch for size, patch in zip(self.picture, self.patch, strict=True)):
             raise ValueError(f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be no patch")
         activation(self.hidden_act)
