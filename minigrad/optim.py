@@ -40,6 +40,8 @@ class Optimizer:
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add a group; the options it does not name are those the optimiser was given."""
         name = type(self).__name__
+        if not isinstance(group, dict):
+            raise TypeError(f"{name}: a group is a dict, {{'params': [...], 'lr': ...}}, not a {type(group).__name__}")
         if unknown := group.keys() - self.defaults.keys() - {"params", "name"}:
             raise TypeError(f"{name} has no option {min(unknown)!r}: a group may set {', '.join(self.defaults)}, params and name")
         group = {**self.defaults, **group, "params": _listed(group.get("params", ()))}
@@ -52,12 +54,8 @@ class Optimizer:
             check_own_places(p.data)
             if first_place.setdefault(p, i) != i:
                 raise ValueError(f"{name} got one Tensor twice: parameter {i} is parameter {first_place[p]} again")
-        for option in ("lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value"):
-            value = group.get(option, 0)
-            if not (isinstance(value, Real) and value >= 0):
-                raise ValueError(f"{name} needs {option} to be a number, 0 or more, but got {value!r}")
-        if not all(0 <= beta < 1 for beta in group.get("betas", ())):
-            raise ValueError(f"{name} needs both betas to be in [0, 1), but got {group['betas']}")
+        for option in self.defaults:
+            _check_option(name, option, group[option])
         if group.get("nesterov") and (not group["momentum"] or group["dampening"]):
             raise ValueError(f"{name} needs momentum above 0 and dampening=0 for nesterov=True")
         self.param_groups.append(group)
@@ -106,16 +104,27 @@ class Optimizer:
         Raises:
             ValueError: it was saved by another kind of optimiser, or for other parameters.
         """
-        name, saved, state = type(self).__name__, state_dict["param_groups"], {}
+        name, state = type(self).__name__, {}
+        if missing := {"state", "param_groups"} - state_dict.keys():
+            raise ValueError(f"this is no optimiser's state: it has no {min(missing)!r}; give what {name}.state_dict() returned")
+        saved = state_dict["param_groups"]
         sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (saved, self.param_groups))
         if sizes != own_sizes:
             raise ValueError(f"the saved state is for groups of {sizes} parameters, but this {name} has groups of {own_sizes}")
         if missing := self.defaults.keys() - saved[0].keys():
             raise ValueError(f"the saved state is of another optimiser than {name}: it has no {min(missing)}")
+        if asked := [option for group in saved for option in ("amsgrad", "maximize") if group.get(option)]:
+            raise ValueError(f"the saved state is of a run with {asked[0]}=True, which {name} does not have")
         for i, (_, p) in enumerate(self._walk()):
             for key, value in state_dict["state"].get(i, {}).items():
-                if not isinstance(value, int) and value.shape != p.shape:
-                    raise ValueError(f"parameter {i} has shape {p.shape}, its saved {key} has {value.shape}: is it this model?")
+                if value is None:               # torch's momentum before the first step
+                    continue
+                if key == "step":
+                    state.setdefault(p, {})[key] = int(value)                  # in torch a tensor
+                    continue
+                if not hasattr(value, "shape") or tuple(value.shape) != p.shape:
+                    raise ValueError(f"parameter {i} has shape {p.shape}, its saved {key} has "
+                                     f"{getattr(value, 'shape', 'none')}: is it this model?")
                 state.setdefault(p, {})[key] = _copied(value, backend.of(p.data))
         self.state = state
         for group, options in zip(self.param_groups, saved, strict=True):
@@ -219,8 +228,8 @@ class EMA:
             evaluate(model)
     """
     def __init__(self, params: Iterable[Tensor], decay: float = 0.999):
-        if not 0 <= decay <= 1:
-            raise ValueError(f"EMA needs decay to be in [0, 1], but got {decay}")
+        if not (_is_number(decay) and 0 <= decay <= 1):
+            raise ValueError(f"EMA needs decay to be in [0, 1], but got {decay!r}")
         self.decay, self.params, self.n_averaged = decay, _listed(params), 0
         self.averages = [backend.of(p.data).xp.array(p.data) for p in self.params]
 
@@ -273,6 +282,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
     Raises:
         ValueError: the norm is infinite or not a number, and `error_if_nonfinite` is True.
     """
+    _check_option("clip_grad_norm_", "max_norm", max_norm)
     grads = {i: p.grad for i, p in enumerate(_listed(parameters)) if p.grad is not None}
     home = backend.of(*(g.data for g in grads.values()))
     squares = home.kernels["square_sums"](home.xp, [g.data for g in grads.values()])
@@ -299,6 +309,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
 
 def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     """Limit every entry of every gradient to [−clip_value, clip_value], in place."""
+    _check_option("clip_grad_value_", "clip_value", clip_value)
     for p in _listed(parameters):
         if p.grad is not None:
             backend.of(p.grad.data).xp.clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
@@ -312,6 +323,29 @@ def _listed(params: Any) -> list[Any]:
     if isinstance(params, (set, frozenset)) or not isinstance(params, Iterable):
         raise TypeError(f"parameters come in a list or a generator, not as a {type(params).__name__}: type model.parameters()")
     return list(params)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _check_option(name: str, option: str, value: Any) -> None:
+    """Refuse a value that an option of an optimiser cannot have.
+
+    Raises:
+        ValueError: naming the optimiser, the option, what is needed, and what was given.
+    """
+    if option == "betas":
+        good, needs = (isinstance(value, (tuple, list)) and len(value) == 2
+                       and all(_is_number(beta) and 0 <= beta < 1 for beta in value)), "both betas to be in [0, 1)"
+    elif option in ("nesterov", "centered"):
+        good, needs = isinstance(value, (bool, np.bool_)), f"{option} to be True or False"
+    elif option == "dampening":
+        good, needs = _is_number(value) and math.isfinite(value), "dampening to be a number"
+    else:
+        good, needs = _is_number(value) and value >= 0, f"{option} to be a number, 0 or more"
+    if not good:
+        raise ValueError(f"{name} needs {needs}, but got {value!r}")
 
 
 def _copied(value: Any, home: backend.Backend) -> Any:

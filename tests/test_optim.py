@@ -1,5 +1,6 @@
 """Every optimiser walks where torch's does, resumes where it stopped, and says what is wrong with what it was given."""
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -241,6 +242,43 @@ def test_other_refusals():
     optim.clip_grad_norm_(generator, 1.0)
     with pytest.raises(ValueError, match="fresh"):
         optim.SGD(generator)
+
+
+@pytest.mark.parametrize(("make", "text"), [
+    (lambda: optim.Adam([W], betas=(0.9,)), r"Adam needs both betas to be in \[0, 1\), but got \(0.9,\)"),
+    (lambda: optim.AdamW([W], betas=0.9), "needs both betas"), (lambda: optim.Adam([W], betas=("a", 0.9)), "needs both betas"),
+    (lambda: optim.SGD([W], momentum=0.9, nesterov="False"), "SGD needs nesterov to be True or False, but got 'False'"),
+    (lambda: optim.RMSprop([W], centered=1), "RMSprop needs centered to be True or False, but got 1"),
+    (lambda: optim.SGD([W], lr=True), "needs lr to be a number, 0 or more, but got True"),
+    (lambda: optim.SGD([W], dampening="x"), "needs dampening to be a number, but got 'x'"),
+    (lambda: optim.SGD([{"params": [W], "momentum": math.nan}]), "needs momentum to be a number"),
+    (lambda: optim.Adam([W]).load_state_dict({}), "no optimiser's state: it has no 'param_groups'"),
+    (lambda: optim.EMA([W], decay="x"), r"EMA needs decay to be in \[0, 1\], but got 'x'"),
+    (lambda: optim.clip_grad_norm_([W], "1"), "clip_grad_norm_ needs max_norm to be a number, 0 or more, but got '1'"),
+    (lambda: optim.clip_grad_norm_([W], -1.0), "needs max_norm"), (lambda: optim.clip_grad_value_([W], -1), "needs clip_value")])
+def test_values_that_make_no_sense_are_named(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_a_group_is_a_dict():
+    with pytest.raises(TypeError, match="SGD: a group is a dict, .*, not a list"):
+        optim.SGD([W]).add_param_group([W])
+
+
+def test_a_step_count_may_be_an_array_as_torch_keeps_it():
+    ours, again = parameters(), parameters()
+    optimizer = optim.Adam(ours)
+    walk(optimizer, ours, [1])
+    saved = optimizer.state_dict()
+    for memory in saved["state"].values():
+        memory["step"] = np.array(float(memory["step"]), np.float32)
+    resumed = optim.Adam(again)
+    resumed.load_state_dict(saved)
+    assert [memory["step"] for memory in resumed.state.values()] == [1] * len(resumed.state)
+    saved["param_groups"][0]["amsgrad"] = True
+    with pytest.raises(ValueError, match="of a run with amsgrad=True, which Adam does not have"):
+        resumed.load_state_dict(saved)
 
 
 def test_what_cannot_be_resumed():
