@@ -189,7 +189,7 @@ TYPED = {                                                    # what is typed in 
     FINETUNE + "--eval eval.jsonl": "eval.jsonl: no such file; expected a .csv or .jsonl file with a text and a label column",
     FINETUNE + "--eval other.csv": "label 'gardening' .of 'soup'. is not among the 3 training labels .* add training examples",
     FINETUNE + "--text-column body": "no text column 'body'; the columns are .*: name one of them with --text-column",
-    FINETUNE + "--epochs 0": "--epochs is 0; expected a finite number from 1",
+    FINETUNE + "--epochs 0": "--epochs is 0; expected a finite number above 0",
     FINETUNE + "--lr nan": "--lr is nan; expected a finite number from 0",
     FINETUNE + "--lr inf": "--lr is inf; expected a finite number from 0",
     FINETUNE.replace("train.csv", "."): "[.] is a directory; expected a .csv or .jsonl file",

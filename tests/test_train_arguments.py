@@ -1,4 +1,9 @@
 """Arguments out of range, and output directories in use, are refused before any work is done."""
+import copy
+import pickle
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import tiny_bert
 
@@ -6,7 +11,8 @@ from minigrad.train import TrainingArguments
 
 
 @pytest.mark.parametrize("given, told", [
-    ({"num_train_epochs": 0}, "num_train_epochs is 0; expected a finite number from 1 upwards"),
+    ({"num_train_epochs": 0}, "num_train_epochs is 0; expected a finite number above 0"),
+    ({"num_train_epochs": -0.5}, "num_train_epochs is -0.5; expected a finite number above 0"),
     ({"gradient_accumulation_steps": -1}, "gradient_accumulation_steps is -1"),
     ({"logging_steps": 0}, "logging_steps is 0; expected a finite number from 1 upwards"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
@@ -18,6 +24,52 @@ from minigrad.train import TrainingArguments
 def test_what_is_out_of_range(given, told):
     with pytest.raises(ValueError, match=told):
         TrainingArguments("out", **given)
+
+
+@pytest.mark.parametrize("given, expected", [
+    ({"learning_rate": "2e-4", "num_train_epochs": "2", "seed": "7", "fp16": "True"}, (2e-4, 2.0, 7, True)),
+    ({"learning_rate": 1, "num_train_epochs": 2.0, "seed": 7.0, "fp16": "no"}, (1.0, 2.0, 7, False)),
+    ({"learning_rate": np.float32(0.5), "num_train_epochs": np.int64(2), "seed": np.int64(7), "fp16": 1}, (0.5, 2.0, 7, True)),
+    ({"learning_rate": " 0.5 ", "num_train_epochs": 0.25, "seed": 2**60 + 1, "fp16": np.bool_(True)},
+     (0.5, 0.25, 2**60 + 1, True)),
+])
+def test_numbers_are_converted(given, expected):
+    args = TrainingArguments("out", **given)
+    found = args.learning_rate, args.num_train_epochs, args.seed, args.fp16
+    assert found == expected and [type(value) for value in found] == [float, float, int, bool]
+
+
+@pytest.mark.parametrize("given, told", [
+    ({"learning_rate": "fast"}, "learning_rate is 'fast'; expected a number"),
+    ({"learning_rate": True}, "learning_rate is True; expected a number"),
+    ({"learning_rate": [1e-4]}, r"learning_rate is \[0.0001\]; expected a number"),
+    ({"weight_decay": None}, "weight_decay is None; expected a number"),
+    ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
+    ({"logging_steps": "2.5"}, "logging_steps is '2.5'; expected a whole number"),
+    ({"per_device_train_batch_size": float("nan")}, "per_device_train_batch_size is nan; expected a finite number from 1"),
+    ({"fp16": "maybe"}, "fp16 is 'maybe'; expected True or False"),
+    ({"overwrite_output_dir": 2}, "overwrite_output_dir is 2; expected True or False"),
+])
+def test_what_is_no_number(given, told):
+    with pytest.raises(ValueError, match=told):
+        TrainingArguments("out", **given)
+
+
+@pytest.mark.parametrize("given, told", [
+    ("lr", "TrainingArguments has no argument 'lr': type learning_rate="),
+    ("epochs", "type num_train_epochs="), ("batch_size", "type per_device_train_batch_size="),
+    ("learningrate", "type learning_rate="), ("gradient_acumulation_steps", "type gradient_accumulation_steps="),
+    ("xyz", "it has output_dir, overwrite_output_dir"),
+])
+def test_unknown_names_answer_with_the_nearest(given, told):
+    with pytest.raises(TypeError, match=told):
+        TrainingArguments("out", **{given: 1})
+
+
+def test_arguments_can_be_copied():
+    args = TrainingArguments("out", seed=3)
+    assert copy.deepcopy(args) == pickle.loads(pickle.dumps(args)) == replace(args) == args
+    assert replace(args, seed="4").seed == 4
 
 
 def test_a_new_or_empty_output_directory_is_taken(tmp_path):

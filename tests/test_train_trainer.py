@@ -1,13 +1,28 @@
 """The laws of training: accumulation is the big batch, a seed is a run, and the best model is the one that is kept."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny_bert
 
-from minigrad import losses
-from minigrad.data import TextDataset
-from minigrad.pretrained import BertConfig, BertForSequenceClassification
+import minigrad as mg
+from minigrad import losses, nn
+from minigrad.data import DataCollatorWithPadding, TextDataset
+from minigrad.nn import Module
+from minigrad.pretrained import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    ViTConfig,
+    ViTForImageClassification,
+    safetensors,
+)
 from minigrad.train import Trainer, TrainingArguments
 from minigrad.train.trainer import IGNORED, decay_groups
 
@@ -221,6 +236,7 @@ def test_an_interruption_in_training_keeps_the_best_model_and_says_so(tmp_path):
 
 class Interrupted:
     """A tokenizer: it is saved when the model's files are written already, and then the user presses Ctrl-C."""
+    pad_token_id, settings = 0, {}
     save_pretrained = interrupt
 
 
@@ -236,3 +252,309 @@ def test_overwriting_leaves_no_file_of_the_earlier_tokenizer(tmp_path):
     tiny_bert.save_model(tmp_path)
     new_trainer(tmp_path, overwrite_output_dir=True).train()
     assert set(files(tmp_path)) == {"config.json", "model.safetensors", "metrics.jsonl"}
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 1.0])
+def test_the_only_step_is_no_warmup(tmp_path, ratio):
+    model = new_model()
+    before, trainer = weights(model), new_trainer(tmp_path, model, num_train_epochs=1, per_device_train_batch_size=64,
+                                                  warmup_ratio=ratio)
+    trainer.train()
+    step, = [record for record in trainer.history if "loss" in record]
+    assert step["learning_rate"] == 1e-2
+    change = weights(trainer.model)["classifier.weight"] - before["classifier.weight"]
+    np.testing.assert_allclose(abs(change), 1e-2, rtol=0.02)   # AdamW's first step is lr in each entry, but for the decay
+
+
+@pytest.mark.parametrize("ratio, rates", [(0.1, [0, 1]), (1.0, [0, 0.5])])
+def test_of_two_steps_one_may_be_warmup(tmp_path, ratio, rates):
+    trainer = new_trainer(tmp_path, num_train_epochs=1, per_device_train_batch_size=22, learning_rate=1, warmup_ratio=ratio)
+    trainer.train()
+    assert [record["learning_rate"] for record in trainer.history if "loss" in record] == rates
+
+
+def test_a_norm_of_zero_is_no_limit(tmp_path):
+    runs = [new_trainer(tmp_path / str(i), max_grad_norm=norm) for i, norm in enumerate((0, 1e9, 1e-3))]
+    for trainer in runs:
+        trainer.train()
+    assert step_losses(runs[0]) == step_losses(runs[1]) != step_losses(runs[2])
+    assert_same(weights(runs[0].model), weights(runs[1].model))
+    assert min(record["grad_norm"] for record in runs[0].history if "loss" in record) > 0
+
+
+@pytest.mark.parametrize("epochs, steps, passes", [(2.0, 12, 2), (0.5, 3, 1), (1.5, 9, 2), (0.01, 1, 1), ("1.1", 7, 2)])
+def test_epochs_need_not_be_whole(tmp_path, epochs, steps, passes):
+    trainer = new_trainer(tmp_path, num_train_epochs=epochs, logging_steps=2, learning_rate="1e-2")
+    trainer.train()
+    ends = [record for record in trainer.history if "eval_loss" in record]
+    assert trainer.step == ends[-1]["step"] == steps and [record["epoch"] for record in ends] == [*range(1, passes + 1)]
+    assert [record["step"] for record in trainer.history if "loss" in record] == [*range(2, steps + 1, 2)]
+
+
+def test_one_seed_is_one_run_whatever_dropout_was_built_with(tmp_path):
+    """The weights are the same, the generators are not, and one of the models has drawn from its own before."""
+    models = [new_model() for _ in range(3)]
+    for i, model in enumerate(models):
+        for module in model.modules():
+            if hasattr(module, "rng"):
+                module.rng = np.random.default_rng(i)
+    runs = [new_trainer(tmp_path / str(i), model, seed=seed) for i, (model, seed) in enumerate(zip(models, (0, 0, 1)))]
+    for trainer in runs:
+        trainer.train()
+    assert step_losses(runs[0]) == step_losses(runs[1]) != step_losses(runs[2])
+    assert_same(weights(runs[0].model), weights(runs[1].model))
+
+
+def test_training_again_is_the_same_run_from_other_weights(tmp_path):
+    trainer = new_trainer(tmp_path, overwrite_output_dir=True)
+    start = weights(trainer.model)
+    trainer.train()
+    first, after = list(trainer.history), weights(trainer.model)
+    trainer.model.load_state_dict(start)
+    trainer.train()
+    assert_same(weights(trainer.model), after)
+    assert [r["step"] for r in trainer.history] == [r["step"] for r in first] and step_losses(trainer) == [
+        record["loss"] for record in first if "loss" in record]
+
+
+def test_overwriting_leaves_no_shard_of_an_earlier_model(tmp_path):
+    """Neither a whole file beside new shards, nor shards beside a new whole file: what is loaded is what was trained."""
+    new_model().save_pretrained(tmp_path, max_shard_size=2000)
+    assert len(list(tmp_path.glob("model-*-of-*"))) > 1
+    trainer = new_trainer(tmp_path, overwrite_output_dir=True)
+    trainer.train()
+    assert set(files(tmp_path)) == {"config.json", "model.safetensors", "metrics.jsonl"}
+    assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path)), weights(trainer.model))
+    sharded = new_model()
+    save = sharded.save_pretrained
+    sharded.save_pretrained = lambda directory: save(directory, max_shard_size=2000)
+    trainer = new_trainer(tmp_path, sharded, overwrite_output_dir=True, seed=1)
+    trainer.train()
+    assert "model.safetensors" not in files(tmp_path)
+    assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path)), weights(trainer.model))
+
+
+def test_the_best_model_is_loaded_back_in_its_own_precision(tmp_path, monkeypatch):
+    trainer, after = new_trainer(tmp_path, new_model().to("float64"), num_train_epochs=1), []
+    evaluate = trainer.evaluate
+    monkeypatch.setattr(trainer, "evaluate", lambda: after.append(weights(trainer.model)) or evaluate())
+    trainer.train()
+    assert_same(weights(trainer.model), after[0])
+
+
+# Labels of every kind.
+
+SMALL = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+         "max_position_embeddings": 16, "initializer_range": 0.2, "hidden_dropout_prob": 0.0,
+         "attention_probs_dropout_prob": 0.0}
+GPT = {"vocab_size": 9, "n_positions": 16, "n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0,
+       "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "initializer_range": 0.2}
+
+
+def kinds():
+    """name: (a model, the label of a list of tokens)."""
+    rng = np.random.default_rng(0)
+    return {
+        "classes": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=3), rng=0), lambda ids: len(ids) % 3),
+        "values": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=1), rng=0), lambda ids: float(np.mean(ids))),
+        "vectors": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=3), rng=0),
+                    lambda ids: [float(k in ids) for k in (2, 3, 4)]),
+        "values in vectors": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=2, problem_type="regression"), rng=0),
+                              lambda ids: [np.mean(ids), len(ids) / 10]),
+        "tokens": (BertForTokenClassification(BertConfig(**SMALL, num_labels=3), rng=0),
+                   lambda ids: [-100 if rng.random() < 0.3 else i % 3 for i in ids]),
+        "masked": (BertForMaskedLM(BertConfig(**SMALL), rng=0), lambda ids: [i if rng.random() < 0.5 else -100 for i in ids]),
+        "next token": (GPT2LMHeadModel(GPT2Config(**GPT), rng=0), lambda ids: [i if rng.random() < 0.9 else -100 for i in ids]),
+    }
+
+
+def of_kind(kind, n=14):
+    model, label = kinds()[kind]
+    data = dataset(n)
+    return model, TextDataset({"input_ids": data.columns["input_ids"]}, [label(ids) for ids in data.columns["input_ids"]])
+
+
+def kind_trainer(output, model, data, **arguments):
+    arguments = {"num_train_epochs": 1, "learning_rate": 1e-2, **arguments}
+    return Trainer(model, TrainingArguments(output, **arguments), data, data,
+                   DataCollatorWithPadding(0) if model.config.pad_token_id is None else None)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("kind", kinds())
+def test_micro_batches_of_any_labels_are_the_whole_batch(tmp_path, kind, size):
+    found = []
+    for cut in (14, size):
+        model, data = of_kind(kind)
+        trainer = kind_trainer(tmp_path, model.to("float64").train(), data, per_device_train_batch_size=cut)
+        loss, *_, count = trainer.gradients([data[i] for i in range(14)])
+        found.append((loss, count, {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}))
+    (loss, count, whole), (other_loss, other_count, parts) = found
+    assert other_loss == pytest.approx(loss, rel=1e-12) and count == other_count and whole.keys() == parts.keys()
+    for name in whole:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=0, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_training_and_evaluation_measure_what_the_labels_are(tmp_path, kind):
+    """By hand, from each item's own logits."""
+    model, data = of_kind(kind)
+    trainer = kind_trainer(tmp_path, model, data, per_device_train_batch_size=4, per_device_eval_batch_size=3)
+    best = trainer.train()
+    loss, total, right, counted = 0.0, 0, 0, 0
+    for item in map(data.__getitem__, range(len(data))):
+        logits = trainer.model(np.array([item["input_ids"]])).logits.numpy()[0].astype(float)
+        label = np.array(item["label"])
+        if kind == "next token":
+            logits, label = logits[:-1], label[1:]
+        if kind.startswith("values"):
+            loss, total = loss + ((logits - label) ** 2).sum(), total + label.size
+        elif kind == "vectors":
+            p = 1 / (1 + np.exp(-logits))
+            loss, total = loss - np.where(label == 1, np.log(p), np.log(1 - p)).sum(), total + label.size
+        else:
+            logits, label = logits.reshape(-1, logits.shape[-1]), label.reshape(-1)
+            logits, label = logits[label != -100], label[label != -100]
+            log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+            loss, total = loss - log_p[range(len(label)), label].sum(), total + len(label)
+            right, counted = right + (logits.argmax(-1) == label).sum(), counted + len(label)
+    assert best["eval_loss"] == pytest.approx(loss / total, rel=1e-4)
+    steps = [record for record in trainer.history if "loss" in record]
+    if counted:
+        assert best["eval_accuracy"] == pytest.approx(right / counted) and all("accuracy" in step for step in steps)
+    else:
+        assert not [name for record in trainer.history for name in record if "accuracy" in name or "f1" in name]
+    classes = kind in ("classes", "tokens")
+    assert ("eval_macro_f1" in best) == classes == (np.sum(best.get("eval_confusion_matrix", 0)) == max(counted, 1))
+
+
+@pytest.mark.parametrize("kind", ["values", "vectors"])
+def test_a_metric_that_labels_do_not_have_is_refused_at_once(tmp_path, kind):
+    with pytest.raises(ValueError, match="metric_for_best_model is 'macro_f1', which is for classes, but the labels .*float32"):
+        kind_trainer(tmp_path, *of_kind(kind), metric_for_best_model="macro_f1")
+    kind_trainer(tmp_path, *of_kind(kind), metric_for_best_model="loss").train()
+
+
+def test_predictions_for_tokens_are_padded(tmp_path):
+    model, data = of_kind("tokens")
+    logits = kind_trainer(tmp_path, model, data, per_device_eval_batch_size=2).predict(data)
+    assert logits.shape == (14, max(data.lengths), 3)
+    for row, item in zip(logits, map(data.__getitem__, range(14)), strict=True):
+        alone = model(np.array([item["input_ids"]])).logits.numpy()[0]
+        np.testing.assert_allclose(row[:len(alone)], alone, atol=1e-5)
+
+
+def test_a_batch_without_a_label_that_counts_is_named(tmp_path):
+    data = TextDataset({"input_ids": [[1, 2]] * 3}, [IGNORED] * 3)
+    trainer = Trainer(new_model(), TrainingArguments(tmp_path / "out"), data, data)
+    with pytest.raises(ValueError, match="no label of these 3 items counts, all are -100: leave such items out"):
+        trainer.train()
+    with pytest.raises(ValueError, match="no label of the 3 items of the dataset counts"):
+        trainer.evaluate()
+
+
+# Collators, datasets and models of other kinds.
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_without_a_collator_texts_are_padded_as_the_tokenizer_pads(tmp_path, side):
+    pytest.importorskip("tokenizers")
+    import tiny_tokenizers
+    base = tiny_tokenizers.byte_pairs(tmp_path, "gpt2")
+    tokenizer = AutoTokenizer.from_pretrained(base, pad_token="Ã©", padding_side=side)
+    config = GPT2Config(**GPT | {"vocab_size": tokenizer.vocab_size, "n_positions": 64, "bos_token_id": None,
+                                 "eos_token_id": None}, num_labels=3)
+    model = GPT2ForSequenceClassification(config, rng=0)
+    assert model.config.pad_token_id is None and tokenizer.pad_token_id > 0
+    texts = [example.text for example in tiny_bert.examples(12)]
+    data = TextDataset(tokenizer(texts, padding=False), [i % 3 for i in range(12)])
+    trainer = Trainer(model, TrainingArguments(tmp_path / "out"), data, data, tokenizer=tokenizer)
+    batch = trainer.data_collator([data[i] for i in range(12)])
+    expected = tokenizer(texts)
+    for name in expected:
+        np.testing.assert_array_equal(batch[name], expected[name], err_msg=name)
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+    if side == "right":
+        alone = [model(np.array([ids])).logits.numpy()[0] for ids in data.columns["input_ids"]]
+        np.testing.assert_allclose(trainer.predict(data), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("train, eval, told", [
+    ([], dataset(3), "train_dataset is empty; expected a dataset of one item or more"),
+    (dataset(3), [], "eval_dataset is empty; expected .* split"),
+    (dataset(3), None, "eval_dataset is None; expected"),
+    (iter([1]), dataset(3), "train_dataset is without a length"),
+    (dataset(3), [{"pixel_values": np.zeros(3), "label": 0}], "forward.* cannot be called with pixel_values, labels, which"),
+    (TextDataset({"input_ids": [[1, 2]]}, ["spam"]), dataset(3), "the label 'spam' is no number"),
+])
+def test_datasets_that_cannot_be_used_are_named(tmp_path, train, eval, told):
+    with pytest.raises(ValueError, match=told):
+        Trainer(new_model(), TrainingArguments(tmp_path / "out"), train, eval)
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluating_nothing_is_named(tmp_path):
+    trainer = new_trainer(tmp_path)
+    for what in (trainer.evaluate, trainer.predict):
+        with pytest.raises(ValueError, match="the dataset is empty"):
+            what([])
+
+
+class Squares(Module):
+    """A model that no checkpoint knows: four numbers in, two classes out."""
+    def __init__(self, returns):
+        self.layers = nn.Sequential(nn.Linear(4, 8, rng=0), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 2, rng=1))
+        self.returns = returns
+
+    def forward(self, x, labels=None):
+        logits = self.layers(mg.Tensor(x))
+        loss = None if labels is None else losses.cross_entropy(logits, labels)
+        return {"tuple": (loss, logits), "dict": {"loss": loss, "logits": logits},
+                "object": SimpleNamespace(loss=loss, logits=logits), "logits": logits}[self.returns]
+
+
+def numbers(n=40):
+    x = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    return [{"x": row, "label": int(row.sum() > 0)} for row in x]
+
+
+@pytest.mark.parametrize("returns", ["tuple", "dict", "object"])
+def test_a_model_of_ones_own(tmp_path, returns):
+    model, data = Squares(returns), numbers()
+    args = TrainingArguments(tmp_path, overwrite_output_dir=True, num_train_epochs=20, per_device_train_batch_size=8,
+                             learning_rate=0.05)
+    trainer = Trainer(model, args, data, data)
+    assert trainer.train()["eval_accuracy"] > 0.9
+    assert set(files(tmp_path)) == {"model.safetensors", "metrics.jsonl"}
+    other = Squares(returns)
+    other.load_state_dict(safetensors.read(tmp_path / "model.safetensors"))
+    assert_same(weights(other), weights(model))
+    x = np.stack([item["x"] for item in data])
+    np.testing.assert_allclose(trainer.predict(data), model.layers(mg.Tensor(x)).numpy(), atol=1e-6)
+    first = step_losses(trainer)
+    again = Trainer(Squares(returns), args, data, data)
+    again.train()
+    assert step_losses(again) == first
+
+
+def test_models_that_cannot_be_trained_are_named(tmp_path):
+    args, data = TrainingArguments(tmp_path / "out"), numbers()
+    with pytest.raises(ValueError, match="Squares returned no loss for a batch of x, labels, but a Tensor; expected one with"):
+        Trainer(Squares("logits"), args, data, data).train()
+    with pytest.raises(ValueError, match="returned no loss for a batch of x: the items need a label"):
+        Trainer(Squares("dict"), args, *[[{"x": item["x"]} for item in data]] * 2).train()
+    with pytest.raises(ValueError, match=r"Linear.forward\(x.* cannot be called with x, labels, which the items of"):
+        Trainer(nn.Linear(4, 2), args, data, data)
+    with pytest.raises(TypeError, match="model is a function; expected a Module"):
+        Trainer(numbers, args, data, data)
+
+
+def test_pictures(tmp_path):
+    """By a model that has seen them as arrays (3, height, width), and needs no collator."""
+    config = ViTConfig(image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+                       intermediate_size=16, num_labels=2, initializer_range=0.2)
+    rng = np.random.default_rng(0)
+    data = [{"pixel_values": rng.normal(2 * i % 4 - 1, 1, (3, 8, 8)).astype(np.float32), "label": i % 2} for i in range(24)]
+    trainer = Trainer(ViTForImageClassification(config, rng=0), TrainingArguments(
+        tmp_path, num_train_epochs=6, per_device_train_batch_size=8, learning_rate=1e-2), data, data)
+    assert trainer.train()["eval_accuracy"] > 0.9
+    assert ViTForImageClassification.from_pretrained(tmp_path).load_report.verdict.startswith("all")
