@@ -15,7 +15,8 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 from .backend import BackendUnavailable  # noqa: E402
 from .ops import *  # noqa: E402, F403  the ops are the vocabulary
 from .primitive import definition, primitive  # noqa: E402
-from .tensor import Tensor, enable_grad, from_dlpack, grad, no_grad, tensor  # noqa: E402
+from .tape import enable_grad, no_grad  # noqa: E402
+from .tensor import Tensor, from_dlpack, grad, tensor  # noqa: E402
 
 __version__ = "0.1.0"
 _ROOMS = ("amp", "checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule",

@@ -9,8 +9,6 @@ float16 has more digits, but small gradients vanish in it: a GradScaler makes th
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,8 @@ import numpy as np
 from . import backend, ops
 from .backend import is_float
 from .optim import Optimizer
-from .tensor import Mode, Tensor, as_array, mode, record
+from .tape import Mode, record, writing
+from .tensor import Tensor, as_array
 
 # What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays, stay.
 HALF = frozenset("""
@@ -38,8 +37,7 @@ AS_GIVEN = frozenset("""
     """.split())                                # They stay: the op computes in the wider dtype, if there are two.
 
 
-@contextmanager
-def autocast(dtype: Any, *, enabled: bool = True) -> Iterator[None]:
+def autocast(dtype: Any, *, enabled: bool = True) -> record:
     """In the body, compute products in `dtype`, "float16" or "bfloat16", and what needs it in float32: see HALF and FULL.
 
     The casts are steps of the tape, so the gradients of float32 weights come back in float32.  Put the forward pass and the
@@ -57,8 +55,7 @@ def autocast(dtype: Any, *, enabled: bool = True) -> Iterator[None]:
         if op.ours and op.name in AS_FIRST and is_float(first := as_array(inputs[0]).dtype):
             target = first
         return inputs if target is None else tuple([_cast(x, target) for x in inputs])
-    with record(mode()._replace(given=given if enabled else Mode().given)):
-        yield
+    return record(lambda here: here._replace(given=given if enabled else Mode().given))
 
 
 def _half(dtype: Any) -> np.dtype:
@@ -131,9 +128,9 @@ class GradScaler:
             raise RuntimeError("the gradients were divided by the scale already: call unscale_ once, then step, then update")
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         home = backend.of(*(g.data for g in grads))
-        self._finite[optimizer] = Tensor(home.kernels["unscale"](home.xp, [g.data for g in grads], 1 / self._scale))
         for g in grads:
-            g.version += 1
+            writing(g.data)
+        self._finite[optimizer] = Tensor(home.kernels["unscale"](home.xp, [g.data for g in grads], 1 / self._scale))
         return self._finite[optimizer]
 
     def step(self, optimizer: Optimizer, finite: bool | None = None) -> None:

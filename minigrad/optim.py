@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
+from .tape import writing
 from .tensor import Tensor, check_own_places
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
@@ -76,7 +77,7 @@ class Optimizer:
             home = backend.of(p.data)
             kernel, arrays, options = self._update(home, p.data, p.grad.data, self.state.setdefault(p, {}), group)
             alike.setdefault((home.name, kernel, *options.items()), []).append(arrays)
-            p.version += 1                      # a graph that remembers the old weight now refuses to be walked back
+            writing(p.data)                     # a graph that remembers the old weight now refuses to be walked back
         for (_, kernel, *options), rows in alike.items():
             home = backend.of(rows[0][0])
             at_once = home.kernels.get(f"{kernel}s")
@@ -236,6 +237,7 @@ class EMA:
     def update(self) -> None:
         """Let the averages follow the weights by one step."""
         for average, p in zip(self.averages, self.params):
+            writing(average)
             if self.n_averaged:
                 average += (1 - self.decay) * (p.data - average)
             else:
@@ -254,8 +256,9 @@ class EMA:
 
     def _hold(self, arrays: list[Any]) -> None:
         for p, array in zip(self.params, arrays):
-            p.data = array
-            p.version += 1                      # as after an optimiser's step
+            writing(p.data)                     # as an optimiser's step
+            writing(array)
+            p.hold(array)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, as a copy in NumPy."""
@@ -290,8 +293,8 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
         norm = home.xp.sqrt(sum(squares))
         scale = home.xp.minimum(max_norm / (norm + 1e-6), 1)                   # of nan and 1 this is nan
         for g in grads.values():
+            writing(g.data)
             g.data *= scale.astype(g.dtype)
-            g.version += 1
         return Tensor(norm)
     norm = math.sqrt(sum(squares))              # one wait for the device, not one per gradient
     if error_if_nonfinite and not math.isfinite(norm):
@@ -300,10 +303,10 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
                          "lower the learning rate, or look for log(0) or 0/0 in the loss")
     scale = max_norm / (norm + 1e-6)            # torch's guard against dividing by zero
     if not scale >= 1:                          # so put that a nan spreads, and shows, instead of passing for small
+        for g in grads.values():
+            writing(g.data)
         with np.errstate(invalid="ignore"):
             home.kernels["scale"](home.xp, [g.data for g in grads.values()], scale)
-        for g in grads.values():
-            g.version += 1
     return norm
 
 
@@ -312,8 +315,8 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     _check_option("clip_grad_value_", "clip_value", clip_value)
     for p in _listed(parameters):
         if p.grad is not None:
+            writing(p.grad.data)
             backend.of(p.grad.data).xp.clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
-            p.grad.version += 1
 
 
 def _listed(params: Any) -> list[Any]:

@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, places
+from . import backend
 from .backend import cast, is_float, is_half
-from .tensor import Mode, Node, Tensor, as_array, grad, new_node, record, recording, wrap
+from .errors import explained
+from .tape import Mode, Node, Step, new_node, record, recording
+from .tensor import Tensor, as_array, grad, wrap
 
 OPS: dict[str, _Op] = {}                        # every op by name: the test catalogue has a row for each
 FUNCTIONS: dict[str, Callable] = {}             # the functions made of ops that are `in_float32`, by name
@@ -33,13 +35,16 @@ _F4 = np.dtype("float32")
 
 def primitive(function: Callable) -> Callable:
     """Make an op of a function on arrays, `(xp, *inputs, /, options)`; `op.defvjp(...)` gives it its derivatives."""
-    (_, *inputs), options = _parameters(function)
+    inputs, options = _parameters(function, "xp, x, /, option=None")
+    if inputs.pop(0) != "xp" or not inputs:
+        raise TypeError(f"{function.__name__}: a primitive is given the array library, numpy or cupy, as xp, and after that at "
+                        f"least one array: def {function.__name__}(xp, {', '.join(inputs) or 'x'}, /)")
     return Primitive(function, inputs, options).front
 
 
 def definition(function: Callable) -> Callable:
     """Make an op of a function on Tensors, `(*inputs, /, options)`, that uses nothing but other ops."""
-    return Definition(function, *_parameters(function)).front
+    return Definition(function, *_parameters(function, "x, /, option=None")).front
 
 
 def in_float32(function: Callable, leading: int = 0) -> Callable:
@@ -123,6 +128,9 @@ def torch_spelling(function: Callable) -> Callable:
     def front(*inputs: Any, **options: Any) -> Any:
         for theirs in TORCH_SPELLING.keys() & options.keys():
             ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
+            given = inputs[names.index(ours)] if ours in names[:len(inputs)] else options.get(ours)
+            if given is not None and given is not False:     # (None and False are what methods pass on when nothing was said)
+                raise _given_twice(function.__name__, ours, given, theirs, value)
             inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
             if ours not in names[:len(inputs)]:
                 options[ours] = value
@@ -137,14 +145,24 @@ def whole(op: str, axis: Any) -> int:
     raise TypeError(f"{op}: an axis is one whole number, not {axis!r}")
 
 
-def _parameters(function: Callable) -> tuple[list[str], list[str]]:
+def _given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeError:
+    return TypeError(f"{name}() was given {ours}={one!r} and {theirs}={two!r}, two names of one option: give one of them")
+
+
+def _parameters(function: Callable, example: str) -> tuple[list[str], list[str]]:
     """The names left and right of the slash.  (`inspect` would tell too, but costs more to import than this package.)"""
-    code = function.__code__
-    if not code.co_posonlyargcount or code.co_kwonlyargcount:
-        raise TypeError(f"{function.__name__}: an op's inputs stand left of a slash, its options right of it, none keyword-only: "
-                        f"def {function.__name__}(xp, x, /, option=None)")
+    code = getattr(function, "__code__", None)
+    if code is None:
+        raise TypeError(f"an op is made of a function written with def, not of {function!r:.80}: def f({example}): ...")
+    if not code.co_posonlyargcount or code.co_kwonlyargcount or code.co_flags & 0x0C:        # *args, **kwargs
+        raise TypeError(f"{function.__name__}: an op's inputs stand left of a slash, its options right of it, none keyword-only, "
+                        f"no *args: def {function.__name__}({example})")
     names = list(code.co_varnames[:code.co_argcount])
     return names[:code.co_posonlyargcount], names[code.co_posonlyargcount:]
+
+
+class Default(int):
+    """A whole number that nobody gave: the default of an option that has two names, so that giving both can be refused."""
 
 
 class _Op:
@@ -177,6 +195,8 @@ class _Op:
             run = f"run({inputs}, {options}, also)"
         front = eval(f"lambda {', '.join(names)}: {run}", {"run": self.run, "along": self.along, "__name__": __name__})
         front.__defaults__ = self.function.__defaults__
+        if also:
+            front.__defaults__ = tuple(Default(d) if type(d) is int else d for d in front.__defaults__ or ())
         update_wrapper(front, self.function)
         del front.__wrapped__                   # or help() would show `xp` among the arguments
         front.op = self
@@ -202,7 +222,7 @@ class _Op:
         special = on is not True and on is not False         # a Mode
         if special:
             inputs = on.given(self, inputs)
-        for x in inputs:
+        for x in inputs:                        # what is given: arrays, nodes, and which inputs want a gradient
             if isinstance(x, Tensor):
                 tensors = True
                 arrays.append(x.data)
@@ -212,13 +232,8 @@ class _Op:
             else:
                 arrays.append(_bare(x))
             bit += bit
-        if not tensors and not any(hasattr(a, "dtype") for a in arrays):       # numbers alone: NumPy's stay NumPy's
-            make = np.asarray if any(isinstance(x, np.generic) for x in inputs) else Tensor
-            some = any(x is not None for x in inputs)        # an input may be left out, but not all of them
-            try:
-                return self.run(tuple(x if x is None and some else make(x) for x in inputs), options)
-            except TypeError as error:
-                raise explained(error, self, inputs, arrays, options) from error
+        if not tensors and not any(hasattr(a, "dtype") for a in arrays):
+            return self._of_numbers(inputs, options, arrays)
         place = backend.home(arrays)
         dtype = getattr(arrays[0], "dtype", None)
         if not self.ours or special and not on.kernels:
@@ -230,7 +245,7 @@ class _Op:
             if wider is not None:
                 with _uncast(on):
                     return _rounded(self.run(tuple(wider[0]), options), wider[1])
-        try:
+        try:                                    # the value, by a kernel or by the function
             if kernel is not None and (wanted or kernel.alone is None):
                 y, fused = kernel.forward(place.xp, *arrays, *options)
             elif kernel is not None:
@@ -245,28 +260,28 @@ class _Op:
             y = np.asarray(y)
         if y.dtype is not _F4 or dtype is not _F4:
             y = self._settle(y, arrays)
-        if not wanted or y.dtype is not _F4 and y.dtype.kind in "iub":         # whole numbers do not move by small amounts
-            return wrap(y, None) if tensors else y
-        plan = self.plans.get(wanted)
-        if plan is None:
-            plan = self.plans[wanted] = self.plan([bool(wanted >> i & 1) for i in range(len(inputs))])
-        if not plan.rules and kernel is None:
-            return wrap(y, None)
-        saved = plan.keep(arrays, options, y)
-        guards = ()                             # leaves whose values are kept: they must not change before the backward pass
-        for i in plan.kept_inputs:
-            x = inputs[i]
-            if isinstance(x, Tensor):
-                node = x.node
-                if node is None or node.step is None:
-                    guards += ((x, x.version),)
-        if kernel is None:
-            node = new_node(y.shape, y.dtype, parents, plan, saved, guards)
-        else:
-            node = new_node(y.shape, y.dtype, parents, plan.fused, (saved, kernel, place.xp, fused, options), guards)
+        node = None                             # the step, if there is something to carry back
+        if wanted and (y.dtype is _F4 or y.dtype.kind not in "iub"):           # (whole numbers do not move by small amounts)
+            plan = self.plans.get(wanted)
+            if plan is None:
+                plan = self.plans[wanted] = self.plan([bool(wanted >> i & 1) for i in range(len(inputs))])
+            if kernel is not None:
+                saved = plan.keep(arrays, options, y), kernel, place.xp, fused, options
+                node = new_node(y.shape, y.dtype, parents, plan.fused, saved)
+            elif plan.rules:
+                node = new_node(y.shape, y.dtype, parents, plan, plan.keep(arrays, options, y))
         if special:
             on.note(node, self, inputs, options, y)
-        return wrap(y, node)
+        return wrap(y, node) if tensors else y
+
+    def _of_numbers(self, inputs: tuple, options: tuple, arrays: list) -> Any:
+        """The op on numbers alone: NumPy's stay NumPy's, Python's become Tensors."""
+        make = np.asarray if any(isinstance(x, np.generic) for x in inputs) else Tensor
+        some = any(x is not None for x in inputs)            # an input may be left out, but not all of them
+        try:
+            return self.run(tuple(x if x is None and some else make(x) for x in inputs), options)
+        except TypeError as error:
+            raise explained(error, self, inputs, arrays, options) from error
 
     def along(self, inputs: tuple, options: tuple, also: dict) -> Any:
         """`run` of an op along an axis: a whole number or, in any sequence, several.  A single number has one axis, as in torch.
@@ -304,9 +319,12 @@ class _Op:
     def _translate(self, options: tuple, also: dict) -> tuple:
         named = dict(zip(self.options, options, strict=True))
         for name, value in also.items():
-            if TORCH_SPELLING.get(name) not in named:
+            ours = TORCH_SPELLING.get(name)
+            if ours not in named:
                 raise TypeError(f"{self.name}() has no option {name!r}; it has {', '.join(named)}")
-            named[TORCH_SPELLING[name]] = value
+            if named[ours] is not None and named[ours] is not False and type(named[ours]) is not Default:
+                raise _given_twice(self.name, ours, named[ours], name, value)
+            named[ours] = value
         return tuple(named.values())
 
 
@@ -318,25 +336,34 @@ class Primitive(_Op):
         super().__init__(function, inputs, options)
         if "y" in inputs:
             raise TypeError(f"{self.name}: an input cannot be called 'y', which is what rules call the output: rename it")
-        self.rules: dict[str, tuple[Callable, list[str]]] = {}
+        self.rules: dict[str, tuple[Callable, list[str]]] | None = None        # until `defvjp` says so
         self.front.defvjp = self.defvjp
 
     def defvjp(self, **rules: Callable) -> None:
-        """One rule per input: `x=lambda g, ...: gradient of x`.  An input left out has no gradient.
+        """One rule per input: `x=lambda g, ...: gradient of x`.  An input left out has no gradient, so that `defvjp()` alone
+        declares the op to be constant.
 
         After `g`, a rule names what it needs, and that is all the tape keeps: an input, its `x_shape`, the output `y`, an
-        option.  It returns an array of its own, `g`, or a view of `g`.
+        option.  It returns any array, which is not written into; in this package a new one, `g`, or a view of `g`.
+
+        Raises:
+            TypeError: a rule is for something that is no input, or asks for what is neither an input nor an option.
         """
         known = {"y", *self.inputs, *self.options, *(f"{name}_shape" for name in self.inputs)}
+        found = {}
         for name, rule in rules.items():
             _, *asks = rule.__code__.co_varnames[:rule.__code__.co_argcount]
             if name not in self.inputs or not known.issuperset(asks):
                 raise TypeError(f"{self.name}: the rule for {name!r} asks for {asks}; a rule is for one of {self.inputs} and may "
                                 f"ask, after the gradient, for {sorted(known)}")
-            self.rules[name] = rule, asks
+            found[name] = rule, asks
+        self.rules = {**(self.rules or {}), **found}
         self.plans.clear()                      # made with the rules of before
 
     def plan(self, wanted: list[bool]) -> _Plan:
+        if self.rules is None:
+            raise TypeError(f"{self.name} has no derivative, but an input requires a gradient: type {self.name}.defvjp("
+                            f"{self.inputs[0]}=lambda g: …), or {self.name}.defvjp() if it is to count as a constant")
         no_gradient = (lambda g: None), []
         rules = [self.rules.get(name, no_gradient) for name, want in zip(self.inputs, wanted, strict=True) if want]
         return _Plan(self, wanted, rules if self.rules else [])
@@ -358,19 +385,18 @@ class Definition(_Op):
         return _Meaning(self, wanted, [(None, [*self.inputs, *self.options])])
 
 
-class _Plan:
+class _Plan(Step):
     """What an op keeps, and how it goes back, when a given set of its inputs wants a gradient."""
     output: int | None = None                   # where in what is kept the output is, if a rule asks for it
 
     def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
-        self.op, self.name, self.wanted = op, op.name, tuple(wanted)
+        self.op, self.name, self.wanted, self.fresh = op, op.name, tuple(wanted), op.ours
         known = {name: f"arrays[{i}]" for i, name in enumerate(op.inputs)}
         known |= {name: f"options[{i}]" for i, name in enumerate(op.options)}
         known = {**known, "y": "y", **{f"{name}_shape": f"shape({known[name]})" for name in op.inputs}, **known}
         asked = {ask for _, asks in rules for ask in asks}
         kept = [name for name in known if name in asked]
         self.keep = eval(f"lambda arrays, options, y: ({''.join(f'{known[name]}, ' for name in kept)})", {"shape": _shape})
-        self.kept_inputs = [i for i, name in enumerate(op.inputs) if name in kept]
         self.rules = [(rule, _pick([kept.index(ask) for ask in asks])) for rule, asks in rules]
         self.fused = _Fused(self)
         parent = {name: k for k, name in enumerate(name for name, want in zip(op.inputs, wanted, strict=True) if want)}
@@ -408,7 +434,7 @@ class _Meaning(_Plan):
         return grad(y, [slots[i] for i in wanted], g, create_graph=True)
 
 
-class _Through:
+class _Through(Step):
     """The step of a node that stands for another."""
     name = "slot"
 
@@ -419,11 +445,11 @@ class _Through:
 _through = _Through()
 
 
-class _Fused:
+class _Fused(Step):
     """The way back through a kernel; when the gradient will itself be differentiated, the op's meaning answers."""
+    fresh = True
 
     def add(self, saved: tuple, g: Any, total: Any) -> bool:
-        """Add the only parent's gradient to `total`, in place, instead of making it; False if the kernel cannot."""
         _, kernel, xp, fused, options = saved
         if kernel.add is None or g.dtype is not total.dtype and not is_half(g.dtype) or isinstance(total, np.generic):
             return False
@@ -463,45 +489,3 @@ def _bare(x: Any) -> Any:
 def shaped(x: Any) -> Any:
     """x as something with a shape, which numbers and lists are not: the Tensor or the array that an op makes of it."""
     return x if hasattr(x, "shape") else Tensor(x) if isinstance(x, (bool, int, float)) else as_array(x)
-
-
-def explained(error: Exception, op: _Op, inputs: tuple, arrays: list, options: tuple) -> Exception:
-    """The same kind of error, saying which op it was, on what shapes, and what would help."""
-    if hasattr(error, "op"):                    # the innermost op has already spoken
-        return error
-    shapes = [str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays]
-    given = [*shapes, *(f"{name}={value!r}" for name, value in zip(op.options, options, strict=True)
-                        if isinstance(value, (int, float, str, tuple, type(None))))]
-    hint = _hint(op.name, [a.shape for a in arrays if hasattr(a, "shape")])
-    kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
-    told = kind(f"{op.name}({', '.join(given)}): {hint or error}")
-    told.op = op.name
-    places.told(told, op.inputs, inputs)
-    return told
-
-
-def _hint(name: str, shapes: list[tuple]) -> str | None:
-    """What is wrong with these shapes and what to type, where that can be told."""
-    if name == "matmul" and (len(shapes) < 2 or () in shapes):
-        return "each operand needs an axis at least; with a single number multiply by *"
-    if len(shapes) < 2:
-        return None
-    a, b = shapes[:2]
-    if name in ("matmul", "linear") and a and b:
-        if name == "linear" and a[-1] != b[-1]:
-            return f"the last axis of x is {a[-1]} long, but the weight (out, in) takes {b[-1]} features"
-        if name == "matmul" and a[-1] != b[-2 if len(b) > 1 else 0]:
-            if len(b) == 1:
-                fix = "; did you mean a.mT @ b?" if len(a) > 1 and a[-2] == b[0] else ""
-                return f"the last axis of a ({a[-1]}) must be as long as b ({b[0]}){fix}"
-            fix = "; did you mean a @ b.mT?" if a[-1] == b[-1] else ""
-            return f"the last axis of a ({a[-1]}) must equal the last but one of b ({b[-2]}){fix}"
-        if any(m != n and 1 not in (m, n) for m, n in zip(a[-3::-1], b[-3::-1])):
-            return f"the stacks' axes {a[:-2]} and {b[:-2]} do not broadcast: from the right, each two must be equal, or one be 1"
-    if name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"):
-        for back, (m, n) in enumerate(zip(reversed(a), reversed(b)), 1):
-            if m != n and 1 not in (m, n):
-                insert = next((f"; to line up the first axes write {long}{short}[..., None]" for long, short, s, t in
-                               (("a with ", "b", a, b), ("b with ", "a", b, a)) if len(t) < len(s) and t == s[:len(t)]), "")
-                return f"axis -{back} is {m} in one and {n} in the other; shapes are aligned from the right{insert}"
-    return None

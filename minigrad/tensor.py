@@ -1,88 +1,59 @@
-"""A Tensor is an array and, when somebody wants its gradient, the node of the tape that made it.
-
-The tape is made of Nodes that point only at the Nodes they came from, never at Tensors.  So there are no reference
-cycles, and a graph is freed the moment its last Tensor is dropped.
-"""
+"""A Tensor is an array and, when somebody wants its gradient, the node of the tape that made it."""
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from heapq import heappop, heappush
-from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import backend
+from . import backend, tape
 from .backend import Array, is_half
+from .tape import FREED, Node, new_node, no_grad, recording, writing
 
-_recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
-recording = _recording.get                      # is the tape running?  The only ambient state in the package: True, False, a Mode
-
-
-class Mode(NamedTuple):
-    """How ops run where somebody wants to cast what they are given (amp.py), or to look on (insight/recording.py)."""
-    on: bool = True                             # is the tape running?
-    given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs           # what an op is to compute with instead
-    note: Callable[..., None] = lambda node, op, inputs, options, y: None      # called once a step is on the tape
-    kernels: bool = True                        # may ops use fused kernels?
-
-    def __bool__(self) -> bool:
-        return self.on
+_new = object.__new__                           # calling a class costs more than all else that is done here
 
 
-def mode() -> Mode:
-    """How ops run here: `record(mode()._replace(...))` changes one thing about it, and leaves what others asked for."""
-    here = recording()
-    return here if isinstance(here, Mode) else Mode(here)
+class _ForNumPy:
+    """NumPy asks the class how it is to call ufuncs; CuPy asks the Tensor, and hears that operators are left to us."""
+    def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
+        return ops.numpy_protocol.ufunc if tensor is None else None
 
 
-@contextmanager
-def record(how: bool | Mode) -> Iterator[None]:
-    """Run the body with the tape switched on or off, or in another mode; also a decorator."""
-    here = recording()
-    if here is not True and here is not False and isinstance(how, bool):
-        how = here._replace(on=how)
-    token = _recording.set(how)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+def _in_place(method: Callable, symbol: str) -> Callable:
+    """The operator `x ⊕= y`: it writes into a leaf where nothing is recorded; what is recorded gets a new Tensor by its name."""
+    def write(self: Tensor, other: Any) -> Tensor:
+        on = recording()
+        recorded = on and (self.node is not None or isinstance(other, Tensor) and other.node is not None)
+        if recorded and not self.is_leaf or recorded and self.node is None and type(self) is Tensor:
+            return method(self, other)          # `total += loss`: the sum is on the tape, and nothing is lost
+        if not self.is_leaf:
+            raise RuntimeError(f"x {symbol}= y inside no_grad would take x, the result of {self.node.step.name}, off the tape: "
+                               f"type x = x.detach() {symbol} y, or do it outside no_grad")
+        if recorded:
+            raise RuntimeError(f"x {symbol}= y would write into a {type(self).__name__} that is a leaf and lose its gradient: "
+                               f"do it inside `with mg.no_grad():`, or type x.copy_(values); a new Tensor is x {symbol} y")
+        with no_grad():
+            values = method(self, other)
+        values = as_array(values)
+        if values.shape != self.shape:
+            raise ValueError(f"x {symbol}= y: the result has shape {values.shape}, but it is to be written into x of shape "
+                             f"{self.shape}: type x = x {symbol} y for a new Tensor")
+        if backend.is_float(values.dtype) and not backend.is_float(self.dtype):
+            raise TypeError(f"x {symbol}= y: the result is {values.dtype}, which x, of {self.dtype}, cannot hold: type "
+                            f"x = x {symbol} y for a new Tensor")
+        return self.copy_(values)
+    return write
 
 
-def no_grad():
-    """Compute without recording: `with mg.no_grad(): ...`, or `@mg.no_grad()` above a function."""
-    return record(False)
-
-
-def enable_grad():
-    """Record again inside a `no_grad` block."""
-    return record(True)
-
-
-_newest_first = count(0, -1)                    # order numbers count down, so that the smallest is the newest
-_FREED = object()                               # what a node holds once a backward pass has let go of what it kept
-
-
-class Node:
-    """One step of the tape: where a value came from, and what is needed to carry its gradient back.
-
-    `step.pull(node, saved, g, again)` gives one gradient (or None) per parent; a leaf has no step, and keeps its gradient.
-    """
-    __slots__ = ("order", "parents", "shape", "dtype", "step", "saved", "guards", "grad", "hooks", "__weakref__")
-
-
-_new = object.__new__                           # to call a class costs more than all else that is done here
-
-
-def new_node(shape, dtype, parents=(), step=None, saved=(), guards=()) -> Node:
-    """A node, newer than all others."""
-    node = _new(Node)
-    node.order = next(_newest_first)
-    node.shape, node.dtype, node.parents, node.step, node.saved, node.guards = shape, dtype, parents, step, saved, guards
-    node.grad = node.hooks = None
-    return node
+def _of_arrays(function: Callable) -> Callable:
+    """An operator that Tensors lack, on what they hold."""
+    def apply(self: Tensor, other: Any) -> Any:
+        if recording() and any(isinstance(x, Tensor) and x.node is not None for x in (self, other)):
+            raise TypeError(f"{function.__name__} has no gradient here: type x.detach()")
+        return function(self.data, as_array(other) if isinstance(other, (Tensor, list, tuple)) else other)
+    return apply
 
 
 class Tensor:
@@ -94,18 +65,17 @@ class Tensor:
         requires_grad: whether `backward` should leave a gradient here; floating dtypes only.
         dtype, device: convert to this dtype ("float32"), move to this device ("cpu" or "cuda").
     """
-    __slots__ = ("data", "node", "version", "__weakref__")
-    __array_ufunc__ = None                      # NumPy arrays on the left of an operator hand over to us,
+    __slots__ = ("data", "node", "frozen", "__weakref__")
+    __array_ufunc__ = _ForNumPy()               # NumPy arrays on the left of an operator hand over to us,
     __array_priority__ = 1000                   # and so do CuPy's
 
     data: Array
     node: Node | None
-    version: int                                # how often `data` was written into: see `copy_`
+    frozen: Node | None                         # the node of a frozen leaf: its .grad and hooks, for when it is trained again
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
         self.data = as_array(data, dtype, device)
-        self.node = None
-        self.version = 0
+        self.node = self.frozen = None
         if requires_grad:
             self.requires_grad = True
 
@@ -114,6 +84,7 @@ class Tensor:
     size = property(lambda self: self.data.size, doc="The number of entries.")
     dtype = property(lambda self: self.data.dtype, doc="The NumPy dtype.")
     device = property(lambda self: backend.of(self.data).name, doc='"cpu" or "cuda".')
+    version = property(lambda self: tape.version(self.data), doc="How often its memory was written into.")
 
     @property
     def requires_grad(self) -> bool:
@@ -126,8 +97,12 @@ class Tensor:
             raise ValueError("requires_grad can be set on a leaf only, not on the result of an op: use .detach() first")
         if on and self.dtype.kind in "iub":
             raise TypeError(f"a Tensor of dtype {self.dtype} has no gradient: make it floating, for example .astype('float32')")
-        if on != self.requires_grad:
-            self.node = new_node(self.data.shape, self.data.dtype) if on else None
+        if on and self.node is None:
+            node, self.frozen = self.frozen, None
+            alike = node is not None and (node.shape, node.dtype) == (self.data.shape, self.data.dtype)
+            self.node = node if alike else new_node(self.data.shape, self.data.dtype)
+        elif not on and self.node is not None:
+            self.node, self.frozen = None, self.node
 
     @property
     def is_leaf(self) -> bool:
@@ -144,6 +119,8 @@ class Tensor:
         if self.node is None:
             if value is not None:
                 raise ValueError("this Tensor does not require a gradient: set requires_grad = True first")
+            if self.frozen is not None:
+                self.frozen.grad = None
         elif value is not None and getattr(value, "shape", None) != self.shape:
             raise ValueError(f"the gradient of a Tensor of shape {self.shape} is one of that shape, not "
                              f"{getattr(value, 'shape', value)!r}")
@@ -159,8 +136,8 @@ class Tensor:
             create_graph: record the backward pass itself, so that the gradients can be differentiated.
 
         Raises:
-            RuntimeError: nothing here requires a gradient, the graph was freed by an earlier pass, or a Tensor the pass
-                needs was written into since the forward pass.
+            RuntimeError: nothing here requires a gradient, the graph was freed by an earlier pass, or an array the pass
+                needs was written into since the forward pass, by whatever name.
         """
         for leaf, g in carry_back(self, gradient, None, create_graph, retain_graph).items():
             if leaf.grad is None:
@@ -168,6 +145,7 @@ class Tensor:
             elif create_graph:
                 leaf.grad = leaf.grad + g
             else:
+                writing(leaf.grad.data)
                 leaf.grad.data += g.data
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
@@ -195,9 +173,21 @@ class Tensor:
             raise ValueError("only a leaf can be written into, not the result of an op: use .detach() first")
         check_own_places(self.data)
         values = values.data if isinstance(values, Tensor) else values
-        self.data[...] = backend.of(self.data).xp.asarray(values, dtype=self.dtype)
-        self.version += 1
+        values = backend.of(self.data).xp.asarray(values, dtype=self.dtype)
+        writing(self.data)
+        self.data[...] = values
         return self
+
+    def hold(self, array: Array) -> None:
+        """Let this leaf hold another array of its shape, on another device or of another dtype; its .grad and hooks stay."""
+        self.data, node = array, self.node or self.frozen
+        if node is not None and node.shape != array.shape:
+            on, self.node, self.frozen = self.requires_grad, None, None
+            self.requires_grad = on
+        elif node is not None:
+            node.dtype = array.dtype
+            if node.grad is not None:
+                node.grad = Tensor(node.grad.detach(), dtype=array.dtype, device=self.device)
 
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array: on the CPU the array itself, or a copy in order of images that lie otherwise in memory
@@ -207,6 +197,9 @@ class Tensor:
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
+        return ops.numpy_protocol.function(function, args, kwargs)
 
     def __dlpack__(self, **options: Any) -> Any:
         """The values for another library, `torch.from_dlpack(x)` say, without a copy (and without the tape)."""
@@ -262,7 +255,7 @@ class Tensor:
         raise TypeError("a Tensor is not assigned into, for its gradient would be lost: build a new one with "
                         "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)")
 
-    # Operators are sugar: each names the op it means.
+    # Operators are sugar: each names the op it means.  (In place: see `_in_place`.)
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
     def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
     def __sub__(self, other: Any) -> Tensor: return ops.subtract(self, other)
@@ -289,6 +282,11 @@ class Tensor:
     def __or__(self, other: Any) -> Tensor: return ops.maximum(_mask("|", self), _mask("|", other))
     __rand__, __ror__ = __and__, __or__
     __hash__ = object.__hash__
+    __iadd__, __isub__, __imul__ = _in_place(__add__, "+"), _in_place(__sub__, "-"), _in_place(__mul__, "*")
+    __itruediv__, __ipow__, __imatmul__ = _in_place(__truediv__, "/"), _in_place(__pow__, "**"), _in_place(__matmul__, "@")
+    __iand__, __ior__ = _in_place(__and__, "&"), _in_place(__or__, "|")
+    __ifloordiv__ = _in_place(_of_arrays(operator.floordiv), "//")
+    __imod__ = _in_place(_of_arrays(operator.mod), "%")
 
     def sum(self, axis=None, keepdims=False, **also) -> Tensor:
         return ops.sum(self, axis, keepdims, **also) if also else ops.sum(self, axis, keepdims)      # the second begins sooner
@@ -364,7 +362,7 @@ def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
 def wrap(array: Array, node: Node | None) -> Tensor:
     """A Tensor around what is known to be an array: what ops use, since it checks nothing."""
     tensor = _new(Tensor)
-    tensor.data, tensor.node, tensor.version = array, node, 0
+    tensor.data, tensor.node, tensor.frozen = array, node, None
     return tensor
 
 
@@ -375,8 +373,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
         if dtype is None and device is None:
             return data
     if isinstance(data, (bool, int, float, str, list, tuple)) and not isinstance(data, np.generic):
-        data = np.array([as_array(item) if isinstance(item, Tensor) else item for item in data]
-                        if isinstance(data, (list, tuple)) else data)
+        data = np.array(_without_tensors(data) if isinstance(data, (list, tuple)) else data)
         if data.dtype == np.float64 and dtype is None:
             dtype = np.float32
     here = backend.of(data)
@@ -387,6 +384,16 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     if array.dtype.kind in "OUSMmc":
         raise TypeError(f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs")
     return array
+
+
+def _without_tensors(items: Any) -> Any:
+    """A nested list with arrays in the place of its Tensors, which must not be on the tape, for an array is not."""
+    if isinstance(items, (list, tuple)):
+        return [_without_tensors(item) for item in items]
+    if isinstance(items, Tensor) and items.node is not None and recording():
+        raise TypeError("a list of Tensors that require a gradient would lose it when made one array: type mg.stack(xs), or "
+                        "mg.concatenate(xs), or give x.detach() for each")
+    return as_array(items) if isinstance(items, Tensor) else items
 
 
 def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -432,6 +439,10 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
     a heap of the nodes reached so far gives it without recursion.
 
     Unless the backward pass is itself to be differentiated, what flows are bare arrays: the same rules, no recording.
+
+    Who owns a gradient: the first to reach a node may be anybody's, the seed, a hook's, what a user's rule returned, or one
+    array for two parents.  It is added to in place, and kept by a leaf, only if it is in `ours`: if it was made here, or by
+    a step that says of itself that it gives new arrays.
     """
     if y.node is None:
         raise RuntimeError("nothing here requires a gradient: make an input with requires_grad=True, outside mg.no_grad()")
@@ -440,10 +451,11 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
     wanted = None if targets is None else set(targets)
     oldest = 1 if wanted is None else max(node.order for node in wanted)       # what is older leads to no target
     pending: dict[Node, Any] = {y.node: g if create_graph else g.data}
-    ours: set[Node] = set()                     # nodes whose pending array was made here, and so may be added to in place
+    ours: set[Node] = set()
     arrived: dict[Node, Tensor] = {}
     heap = [(y.node.order, y.node)]
-    with record(create_graph):
+    before = tape.switch(create_graph)
+    try:
         while heap:
             node = heappop(heap)[1]
             g = pending.pop(node)
@@ -453,28 +465,23 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                 g = ops.astype(g, node.dtype)
             if node.hooks:
                 g = _hooked(node, g)
-            if node in wanted if wanted is not None else node.step is None:
-                arrived[node] = g if create_graph else wrap(g if node in ours and not node.hooks else _own(g, node), None)
+            step = node.step
+            if node in wanted if wanted is not None else step is None:
+                arrived[node] = _own(g, node) if create_graph or node.hooks or node not in ours else wrap(g, None)
                 if not beyond:
                     continue
-            if node.step is None or node.order >= oldest:
+            if step is None or node.order >= oldest:
                 continue
-            if node.saved is _FREED:
-                raise RuntimeError(f"the graph behind this {node.step.name} was already freed by a backward pass: "
-                                   "run the forward pass again, or give the first backward retain_graph=True")
-            for x, version in node.guards:
-                if x.version != version:
-                    raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {x.shape} "
-                                       "that was written into after the forward pass (by an optimiser step, or copy_): "
-                                       "call backward before changing it")
-            add = getattr(node.step, "add", None) if node.parents[0] in ours and len(node.parents) == 1 else None
-            if add is not None and add(node.saved, g, pending[node.parents[0]]):
+            if node.saved is FREED or node.order > tape.newest_write:
+                check_kept(node)
+            parents = node.parents
+            if len(parents) == 1 and parents[0] in ours and step.add(node.saved, g, pending[parents[0]]):
                 pulled = ()                     # the gradient went to where others of its parent had been added up
             else:
-                pulled = node.step.pull(node, node.saved, g, create_graph)
+                pulled = step.pull(node, node.saved, g, create_graph)
             if not keep:
-                node.saved, node.guards = _FREED, ()
-            for parent, gx in zip(node.parents, pulled):
+                node.saved = FREED
+            for parent, gx in zip(parents, pulled):
                 if gx is None or parent.order > oldest:
                     continue
                 if gx.shape != parent.shape:    # the one place broadcasting is undone
@@ -488,7 +495,7 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                 if parent not in pending:
                     pending[parent] = gx
                     heappush(heap, (parent.order, parent))
-                    if gx is not g and not create_graph and getattr(gx, "base", gx) is None:
+                    if step.fresh and gx is not g and not create_graph and getattr(gx, "base", gx) is None:
                         ours.add(parent)
                 elif parent in ours:
                     pending[parent] += gx
@@ -497,13 +504,30 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                     if not create_graph:
                         ours.add(parent)
             pulled = gx = None                  # let the arrays go before the next step makes more
+    finally:
+        tape.switch_back(before)
     return arrived
 
 
+def check_kept(node: Node) -> None:
+    """Refuse to go back through a step whose values are gone or are no longer what they were.
+
+    Raises:
+        RuntimeError: a backward pass has freed them, or they were written into.
+    """
+    if node.saved is FREED:
+        raise RuntimeError(f"the graph behind this {node.step.name} was already freed by a backward pass: "
+                           "run the forward pass again, or give the first backward retain_graph=True")
+    if (array := tape.changed(node)) is not None:
+        raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {tuple(array.shape)} that was "
+                           "written into after the forward pass (by an optimiser step, copy_, or x += y, by whatever name): "
+                           "call backward before changing it")
+
+
 def _hooked(node: Node, g: Any) -> Any:
-    """The gradient after the node's hooks have seen it, and perhaps put another in its place."""
+    """The gradient after the node's hooks have seen it, and perhaps put another in its place.  They may write into it."""
     bare = not isinstance(g, Tensor)
-    g = wrap(g, None) if bare else g
+    g = _own(g, node)
     for hook in node.hooks:
         changed = hook(g)
         if changed is not None and not (isinstance(changed, Tensor) and changed.shape == node.shape):
@@ -512,9 +536,10 @@ def _hooked(node: Node, g: Any) -> Any:
     return g.data if bare else g
 
 
-def _own(g: Array, node: Node) -> Array:
+def _own(g: Any, node: Node) -> Tensor:
     """A gradient at rest belongs to nobody else: clipping one in place must not change another."""
-    return backend.of(g).xp.array(g, dtype=node.dtype)
+    array, where = (g.data, g.node) if isinstance(g, Tensor) else (g, None)
+    return wrap(backend.of(array).xp.array(array, dtype=node.dtype), where)
 
 
 def _seed(y: Tensor, gradient: Any) -> Tensor:

@@ -4,14 +4,20 @@ JAX's names and shapes: `jacobian(f)` is itself a function.  Everything here res
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from . import ops
-from .nn.module import Buffer, Module
-from .tensor import Node, Tensor, carry_back, grad, mode, new_node, record, wrap
+from .nn.module import Module
+from .tape import Node, Step, kept_arrays, mode, new_node, record, recording
+from .tensor import Tensor, carry_back, grad, wrap
 
 
 def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
@@ -74,71 +80,189 @@ def hessian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]:
 def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """f(*inputs), keeping none of what lies between: the backward pass computes it again (Chen et al. 2016).
 
-    `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  A Module's
-    dropout draws the same numbers again, and its buffers, the running statistics say, change once; a function that draws for
-    itself must draw from a fresh generator each time.
+    `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  The second time
+    dropout, and all else that draws from a generator f can reach, draws the same numbers, and what f writes into, running
+    statistics say, is put back: it changes once.
 
     Raises:
         TypeError: f returns something else than one Tensor.
+        RuntimeError: in the backward pass, if an array that f read was written into or replaced since.
     """
-    generators = {id(m.rng): m.rng for m in f.modules() if hasattr(m, "rng")} if isinstance(f, Module) else {}
-    buffers = [t for t in f.state_dict().values() if isinstance(t, Buffer)] if isinstance(f, Module) else []
-    drawn = {key: rng.bit_generator.state for key, rng in generators.items()}
-    given = mode().given                        # what casts the inputs of ops now will cast them again
+    outer, reads, draws = mode(), {}, Draws(f, inputs)
+
+    def read(x: Any, owner: Any = None) -> None:
+        if hasattr(x, "strides") and not isinstance(x, np.generic):
+            reads[id(x)] = ref(x), None if owner is None else ref(owner)
+
+    def given(op: Any, xs: tuple) -> tuple:
+        for x in xs if recording() else ():
+            read(x.data, x) if isinstance(x, Tensor) else read(x)
+        return outer.given(op, xs)
+
+    def note(node: Node | None, op: Any, xs: tuple, options: tuple, y: Any) -> None:
+        for array in kept_arrays(options) if node is not None else ():
+            read(array)
+        outer.note(node, op, xs, options, y)
+
     begin = new_node((), None).order            # every node made from here on is the segment's own
-    y = f(*inputs)
+    with record(outer._replace(given=given, note=note, draws=draws.noted)):
+        y = f(*inputs)
     if not isinstance(y, Tensor):
         raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
                         "returns the one that is needed")
-    outside, guards = _entrances(y, begin)
+    outside = _entrances(y, begin)
     if not outside:
         return y
 
     def again() -> Tensor:
-        now = {key: rng.bit_generator.state for key, rng in generators.items()}
-        counted = [(t, t.data.copy(), t.version) for t in buffers]
-        for key, rng in generators.items():
-            rng.bit_generator.state = drawn[key]
-        try:
-            with record(mode()._replace(on=True, given=given)):
+        held: list[tuple] = []                  # what is written into, and what was there
+        with draws.repeated() as repeat, record(mode()._replace(
+                on=True, given=outer.given, draws=repeat, writes=lambda array: held.append((array, array.copy())))):
+            try:
                 return f(*inputs)
-        finally:
-            for key, rng in generators.items():
-                rng.bit_generator.state = now[key]
-            for t, values, version in counted:
-                t.data[...], t.version = values, version
-    return wrap(y.data, new_node(y.shape, y.dtype, outside, _Recompute(again), guards=guards))
+            finally:
+                for array, values in reversed(held):
+                    array[...] = values
+    arrays = [array for array, _ in reads.values()]
+    node = new_node(y.shape, y.dtype, outside, _Recompute(again, list(reads.values())), arrays)
+    outer.note(node, node.step, inputs, (), y.data)
+    return wrap(y.data, node)
 
 
-class _Recompute:
+class _Recompute(Step):
     """The step of a checkpoint: run the segment again, and send the gradient through what that made."""
-    name = "checkpoint"
+    name, fresh = "checkpoint", True
 
-    def __init__(self, again: Callable[[], Tensor]):
-        self.again = again
+    def __init__(self, again: Callable[[], Tensor], reads: list[tuple]):
+        self.again, self.reads = again, reads
 
-    def pull(self, node: Node, saved: tuple, g: Any, create_graph: bool) -> list:
+    def pull(self, node: Node, saved: Any, g: Any, create_graph: bool) -> list:
+        for array, owner in self.reads:
+            if owner is not None and (x := owner()) is not None and x.data is not array():
+                raise RuntimeError(f"checkpoint: a Tensor of shape {x.shape} holds another array than in the forward pass (by "
+                                   ".to, or x.data = …), and would be computed with again: call backward before")
         y = self.again()
         g = g if isinstance(g, Tensor) else wrap(g, None)
         found = carry_back(y, g, list(node.parents), create_graph, create_graph, beyond=False)
         return [found.get(parent) if create_graph or parent not in found else found[parent].data for parent in node.parents]
 
 
-def _entrances(y: Tensor, begin: int) -> tuple[list[Node], list]:
-    """The nodes older than `begin` through which the tape of y is entered (inputs, and weights that were closed over), and
-    the leaves in between whose values must not change before the backward pass."""
-    guards, seen, entrances, stack = [], set(), [], [y.node] if y.node is not None else []
+def _entrances(y: Tensor, begin: int) -> list[Node]:
+    """The nodes older than `begin` through which the tape of y is entered: inputs, and weights that were closed over."""
+    seen, entrances, stack = set(), [], [y.node] if y.node is not None else []
     while stack:
         node = stack.pop()
-        if node in seen:
+        if node not in seen:
+            seen.add(node)
+            if node.order > begin:
+                entrances.append(node)
+            else:
+                stack.extend(node.parents)
+    return entrances
+
+
+class Draws:
+    """What a function draws random numbers from, as it was before, so that it can be run again with the same numbers.
+
+    Ops say what they draw from (see `ops.random.generator`).  For a function that draws by itself, with NumPy or Python, the
+    generators that it can reach are looked for: what it closes over, its globals, its arguments, the attributes of its Modules.
+    """
+    def __init__(self, *roots: Any):
+        self.before = {id(g): (g, _state(g)) for g in generators(*roots)}
+        self.fresh: list[Any] = []              # the generators that were made on the way, by ops given rng=None
+        self.outer = mode().draws
+
+    def noted(self, rng: Any, generator: Any) -> Any:
+        """A generator that is about to be drawn from for the first time: `rng` is what was given for it, None say."""
+        generator = self.outer(rng, generator)
+        if rng is generator:
+            self.before.setdefault(id(generator), (generator, _state(generator)))
+        elif rng is None:
+            self.fresh.append(_state(generator))
+        return generator
+
+    @contextmanager
+    def repeated(self) -> Iterator[Callable]:
+        """In the body all generators draw again what they drew; after it they are where they were."""
+        now, fresh = [(g, _state(g)) for g, _ in self.before.values()], iter(self.fresh)
+
+        def repeat(rng: Any, generator: Any) -> Any:
+            if rng is None and (state := next(fresh, None)) is not None:
+                _set_state(generator, state)
+            return generator
+        for g, state in self.before.values():
+            _set_state(g, state)
+        try:
+            yield repeat
+        finally:
+            for g, state in now:
+                _set_state(g, state)
+
+
+MANY = 1000                                     # entries of a list or dict that are looked through: more are data
+_GENERATORS = np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random
+_NOT_LOOKED_INTO = Tensor, np.ndarray, np.generic, str, bytes, int, float, type(None), type
+
+
+def generators(*roots: Any) -> list[Any]:
+    """The generators of random numbers that these functions, Modules or collections of them can reach, and the global ones."""
+    found, seen, stack = [np.random.mtrand._rand, random._inst], set(), list(roots)
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, _NOT_LOOKED_INTO):
             continue
-        seen.add(node)
-        if node.order > begin:
-            entrances.append(node)
-        else:
-            guards.extend(node.guards)
-            stack.extend(node.parents)
-    return entrances, guards
+        seen.add(id(item))
+        if isinstance(item, _GENERATORS):
+            found.append(item)
+        elif isinstance(item, (list, tuple, set, frozenset, dict)):
+            if len(item) <= MANY:
+                stack.extend(item.values() if isinstance(item, dict) else item)
+        elif isinstance(item, FunctionType):
+            stack.extend([item.__defaults__, item.__kwdefaults__])
+            stack.extend(cell.cell_contents for cell in item.__closure__ or () if cell != CellType())
+            if not item.__module__ or item.__module__.partition(".")[0] not in ("minigrad", "numpy"):
+                stack.extend(_globals(item))
+        elif isinstance(item, MethodType):
+            stack.extend([item.__self__, item.__func__])
+        elif isinstance(item, partial):
+            stack.extend([item.func, item.args, item.keywords])
+        elif not isinstance(item, ModuleType) and hasattr(item, "__dict__"):
+            stack.append(vars(item))
+            for kind in type(item).__mro__:     # the methods of a user's own class may draw from a global generator
+                if isinstance(item, Module) and not kind.__module__.startswith("minigrad"):
+                    stack.extend(f for f in vars(kind).values() if isinstance(f, FunctionType))
+    return found
+
+
+def _globals(function: FunctionType) -> list[Any]:
+    """What a function's code, and that of functions in it, calls by a global name, or by the name of something in a module."""
+    names, codes = set(), [function.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes.extend(part for part in code.co_consts if isinstance(part, CodeType))
+    found = [function.__globals__[name] for name in names & function.__globals__.keys()]
+    parts = [getattr(module, name, None) for module in found if isinstance(module, ModuleType) for name in names]
+    return found + [part for part in parts if isinstance(part, _GENERATORS)]
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return generator.get_state() if isinstance(generator, np.random.RandomState) else _bits(generator).state
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(state)
+    else:
+        _bits(generator).state = state
+
+
+def _bits(generator: Any) -> np.random.BitGenerator:
+    return getattr(generator, "bit_generator", generator)
 
 
 def _leaf(x: Any) -> Tensor:

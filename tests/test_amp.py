@@ -14,7 +14,7 @@ from minigrad.data import TextDataset
 from minigrad.insight.recording import NOTES, recording
 from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
 from minigrad.primitive import FUNCTIONS, OPS, definition
-from minigrad.tensor import mode
+from minigrad.tape import mode
 from minigrad.train import Trainer, TrainingArguments
 
 bfloat16 = pytest.importorskip("ml_dtypes").bfloat16

@@ -8,8 +8,9 @@ import minigrad
 
 PACKAGE = Path(minigrad.__file__).parent
 TESTS = Path(__file__).parent
-ROOMS = ["patterns", "places", "backend", "tensor", "primitive", "ops", "losses", "functional", "nn", "transforms", "checking",
-         "optim", "amp", "schedule", "metrics", "data", "pretrained", "insight", "train", "cli", "__main__"]
+ROOMS = ["patterns", "places", "errors", "backend", "tape", "tensor", "primitive", "ops", "losses", "functional",
+         "nn", "transforms", "checking", "optim", "amp", "schedule", "metrics", "data", "pretrained", "insight", "train",
+         "cli", "__main__"]
 KNOTS = {("tensor", "ops"),                     # operators are sugar for ops, and ops make Tensors;
          ("tensor", "insight")}                 # a Tensor in a notebook asks for its picture
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]

@@ -55,10 +55,16 @@ def test_an_input_without_a_rule_gets_no_gradient():
     assert [g.tolist() for g in grad(first(a, b), [a, b])] == [[1], [0]]
 
 
-def test_an_op_without_rules_ends_the_graph():
+def test_an_op_without_rules_is_refused_once_a_gradient_is_wanted():
     @mg.primitive
     def step(xp, x, /):
         return xp.sign(x)
+    assert step(Tensor([-2.0])).tolist() == [-1]
+    with mg.no_grad():
+        assert step(Tensor([-2.0], requires_grad=True)).tolist() == [-1]
+    with pytest.raises(TypeError, match=r"step has no derivative.*step.defvjp\(x=lambda g: …\), or step.defvjp\(\) if.*constant"):
+        step(Tensor([1.0], requires_grad=True))
+    step.defvjp()
     assert not step(Tensor([1.0], requires_grad=True)).requires_grad
 
 

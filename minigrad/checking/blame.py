@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import places
-from ..tensor import Mode, Node, Tensor, new_node, record, wrap
+from ..tape import Mode, Node, new_node, record
+from ..tensor import Tensor, wrap
 from .compare import LIMIT, Finding, compare
 from .functions import AtNode, OnTape, parts
 
@@ -28,7 +29,9 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
     """
     calls: list[Call] = []
 
-    def note(node: Node, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
+    def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
+        if node is None:
+            return
         user = next(places.telling(sys._getframe(2), ()))
         calls.append(Call(op, inputs, options, node, places.line(user)))
     with record(Mode(note=note)):               # of what is written on the tape, forwards and, where that is recorded, backwards

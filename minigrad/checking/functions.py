@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import ops
 from ..primitive import is_float
-from ..tensor import Node, Tensor, grad, new_node, no_grad, wrap
+from ..tape import Node, new_node, no_grad
+from ..tensor import Tensor, grad, wrap
 from .tree import is_number, leaves, rebuilt
 
 

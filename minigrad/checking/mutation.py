@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..tensor import Node, Tensor, grad, wrap
+from ..tape import Node
+from ..tensor import Tensor, grad, wrap
 from .catalogue import BROADCASTING, ROWS
 from .catalogue.rows import Row, cut
 from .check import gradcheck

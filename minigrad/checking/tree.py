@@ -12,7 +12,8 @@ import numpy as np
 
 from ..nn.module import Module
 from ..primitive import is_float
-from ..tensor import Tensor, new_node
+from ..tape import new_node
+from ..tensor import Tensor
 
 
 def is_floating(x: Any) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from .. import backend, ops
 from ..nn import Module
 from ..places import Line
-from ..tensor import _FREED, Node, Tensor, record
+from ..tape import FREED, Node, changed, no_grad
+from ..tensor import Tensor
 from .rules import rule
 from .tape import Tape
 
@@ -105,7 +106,7 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
         raise ValueError("the loss does not depend on wrt: give a Tensor with requires_grad=True that it was made from")
     wanted = set(tape.nodes) if wrt is None else _leading_to(wrt.node, tape)
     steps, gradients, numbers = [], {}, {}
-    with record(False):
+    with no_grad():
         for node, g, passed in walk(tape, wanted):
             if node.step is None or wrt is not None and node is wrt.node:
                 gradients[node] = g
@@ -148,10 +149,10 @@ def _pull(node: Node, g: Any) -> list[tuple[Any, Any]]:
     """For each parent what the step's rule gives, and that in the parent's shape and dtype."""
     if node.step is None:
         return []
-    if node.saved is _FREED:
+    if node.saved is FREED:
         raise RuntimeError("a backward pass has freed this tape: explain the loss before loss.backward(), or go back with "
                            "loss.backward(retain_graph=True)")
-    if any(x.version != version for x, version in node.guards):
+    if changed(node) is not None:
         raise RuntimeError(f"a Tensor that {node.step.name} needs was written into since the forward pass, by an optimiser step "
                            "say: explain the loss before")
     pulled = [np.asarray(gx) if isinstance(gx, np.generic) else gx for gx in node.step.pull(node, node.saved, g, False)]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..nn import Module
-from ..tensor import Node, Tensor
+from ..tape import Node
+from ..tensor import Tensor
 from .layout import DOWN, layered
 from .recording import NOTES
 from .tape import Tape

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import no_grad
+from ..tape import no_grad
 from .parity_sides import Call, Record, Side, attribute, leading
 from .parity_trials import trials
 

@@ -5,16 +5,13 @@ every step beside the tape, for as long as the tape itself lives.
 """
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from .. import places
 from ..nn import Module
-from ..tensor import Mode, Node, mode, record
+from ..tape import Mode, Node, Step, mode, record
 
 
 @dataclass
@@ -32,34 +29,50 @@ class Note:
 NOTES: WeakKeyDictionary[Node, Note] = WeakKeyDictionary()                     # a note goes when its step goes
 
 
-def _note(node: Node, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
-    """Called by an op that has just put `node` on the tape."""
-    frame = sys._getframe(2)
-    running = [f.f_locals["self"] for f in places.frames(frame) if f.f_code is Module.__call__.__code__]
-    lines = list(dict.fromkeys(places.line(f) for f in places.telling(frame) if f.f_code is not Module.__call__.__code__))
+def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
+    """Called by an op that has just put `node` on the tape, or has computed something off it."""
+    if node is None:
+        return
     if not mode().kernels:
         node.step = _WithoutKernels(node.step)
-    NOTES[node] = Note(op, inputs, options, y, places.names(inputs, frame, places.MEANINGS), lines, running[::-1])
+    NOTES[node] = note_of(op, inputs, options, y)
 
 
-class _WithoutKernels:
-    """A step whose way back, too, is computed without fused kernels, and noted if it can itself be differentiated."""
+def note_of(op: Any, inputs: tuple, options: tuple, y: Any) -> Note:
+    """What is known of an op that is being computed: who asked for it, and where."""
+    frame = next(f for f in places.frames() if places.room(f) not in ("insight", "primitive"))
+    running = [f.f_locals["self"] for f in places.frames(frame) if f.f_code is Module.__call__.__code__]
+    lines = list(dict.fromkeys(places.line(f) for f in places.telling(frame) if f.f_code is not Module.__call__.__code__))
+    return Note(op, inputs, options, y, places.names(inputs, frame, places.MEANINGS), lines, running[::-1])
+
+
+class Wrapped(Step):
+    """A step that stands around another, to do more on the way back."""
     def __init__(self, step: Any):
-        self.plan_of, self.name = step, step.name
+        self.inner, self.name, self.fresh = step, step.name, step.fresh
 
+
+class _WithoutKernels(Wrapped):
+    """A step whose way back, too, is computed without fused kernels, and noted if it can itself be differentiated."""
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
-        with record(Mode(again, note=_note, kernels=False)):
-            return self.plan_of.pull(node, saved, g, again)
+        with record(Mode(again, note=note, kernels=False)):
+            return self.inner.pull(node, saved, g, again)
 
 
 def plan(node: Node) -> Any:
     """How a step goes back: the _Plan in primitive.py, or what stands in its place, without what is wrapped around it."""
-    step = node.step
-    return step.plan_of if isinstance(step, _WithoutKernels) else getattr(step, "plan", step)
+    step = unwrapped(node.step)
+    return getattr(step, "plan", step)
 
 
-@contextmanager
-def recording(kernels: bool = True) -> Iterator[None]:
+def unwrapped(step: Any) -> Any:
+    """A step without what stands around it."""
+    while isinstance(step, Wrapped):
+        step = step.inner
+    return step
+
+
+def recording(kernels: bool = True) -> record:
     """Keep a note of every step written on the tape in the body, so that the pictures and stories of it can say more.
 
     Args:
@@ -68,6 +81,4 @@ def recording(kernels: bool = True) -> Iterator[None]:
 
     A note holds what the step was given; all of it is let go with the tape.
     """
-    with record(mode()._replace(on=True, note=_note, kernels=kernels)):
-        yield
-
+    return record(lambda here: here._replace(on=True, note=note, kernels=kernels))

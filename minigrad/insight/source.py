@@ -12,9 +12,10 @@ import numpy as np
 from .. import ops
 from ..backend import numpy_kernels
 from ..nn import Module
-from ..tensor import Node, Tensor, as_array, carry_back, record
+from ..tape import Node, Step, enable_grad
+from ..tensor import Tensor, as_array, carry_back
 from .program import embedded, kept, laid_out, tidy
-from .recording import NOTES
+from .recording import NOTES, unwrapped
 from .rules import rule
 from .tape import Tape
 from .tracing import Trace, Traced, tracing
@@ -37,13 +38,13 @@ def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module 
         The program.  It needs NumPy and nothing else, and leaves the gradients in `gradients`, by name.
 
     Raises:
-        ValueError: the tape was not recorded, or with kernels, or has a checkpoint; something changed since; too many numbers,
-            and no path; the Tensor is a leaf.
+        ValueError: the tape was not recorded, or with kernels, or has a checkpoint or a hook; something changed since; too many
+            numbers, and no path; the Tensor is a leaf.
     """
     tape = Tape(loss, model)
     _check(tape)
     with tracing() as trace:
-        with record(True):
+        with enable_grad():
             made = _forward(tape, trace)
         trace.lines += ["", "", "# Backward: from the last step to the first.  g_x is d(loss)/dx."]
         found = carry_back(made[tape.y.node], None, None, False, False)
@@ -55,13 +56,17 @@ def _check(tape: Tape) -> None:
     how = "make the loss inside `with mg.insight.recording(kernels=False):`"
     if not tape.steps:
         raise ValueError("this Tensor is a leaf, which nothing has computed: give a loss")
+    hooked = next((tape.name(node) for node in tape.nodes if node.hooks), None)
+    if hooked is not None:
+        raise ValueError(f"{hooked} has a hook, which may change the gradient and is no step of the tape: remove it first, by "
+                         "calling what register_hook returned")
     for node in tape.steps:
         if node.step.name == "checkpoint":
             raise ValueError("a checkpoint keeps none of its steps: make the loss without mg.checkpoint, for the same gradients")
         if node not in NOTES:
             raise ValueError(f"the step {node.step.name} was not recorded, and a tape by itself keeps what the way back needs, "
                              f"not the way forward: {how}")
-        if hasattr(node.step, "plan"):
+        if hasattr(unwrapped(node.step), "plan"):
             raise ValueError(f"the step {node.step.name} ran as a fused kernel, whose last bits differ from what it means: {how}")
         if NOTES[node].y.dtype.kind == "V":
             raise ValueError("NumPy by itself knows no bfloat16: use .to('float32')")
@@ -116,10 +121,11 @@ def _wrapped(trace: Trace, value: Any, name: str) -> Any:
     return tuple(_wrapped(trace, part, name) for part in value) if type(value) is tuple else value
 
 
-class _Told:
+class _Told(Step):
     """A step of the traced tape that says in the program where it begins, and what its gradients are called."""
     def __init__(self, step: Any, trace: Trace, story: str, own: str, parents: list[str]):
-        self.step, self.name, self.trace, self.story, self.own, self.parents = step, step.name, trace, story, own, parents
+        self.step, self.name, self.fresh, self.trace = step, step.name, step.fresh, trace
+        self.story, self.own, self.parents = story, own, parents
 
     def pull(self, node: Node, saved: tuple, g: Traced, again: bool) -> list:
         self.trace.comment(self.story)

@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 
 from ..nn.module import Buffer, Module, Parameter, walk
-from ..tensor import Tensor, no_grad
+from ..tape import no_grad
+from ..tensor import Tensor
 from .formulas import formula
 
 COLUMNS = ("layer", "output", "parameters", "share", "frozen", "why so many")

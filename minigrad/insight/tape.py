@@ -7,7 +7,8 @@ from typing import Any
 from .. import places
 from ..nn import Module
 from ..places import Line
-from ..tensor import Node, Tensor
+from ..tape import Node
+from ..tensor import Tensor
 from .recording import NOTES, plan
 
 

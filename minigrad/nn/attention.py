@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import backend, ops
 from .. import functional as F
-from ..tensor import Tensor, as_array, recording, wrap
+from ..tape import recording
+from ..tensor import Tensor, as_array, wrap
 from . import init
 from .arguments import checked
 from .layers import Linear

@@ -165,11 +165,10 @@ class Module:
         return here
 
     def to(self, target: str) -> Module:
-        """Move all parameters and buffers to a device ("cpu", "cuda"), or the floating ones to a dtype; gradients are dropped."""
+        """Move all parameters and buffers to a device ("cpu", "cuda"), or the floating ones to a dtype, with their gradients."""
         for t in {id(t): t for t in self.state_dict().values()}.values():
             moved = t.detach().to(target) if target in ("cpu", "cuda") or t.dtype.kind not in "iub" else t
-            on, t.node, t.data, t.version = t.requires_grad, None, moved.data, t.version + 1
-            t.requires_grad = on
+            t.hold(moved.data)
         return self
 
     def __repr__(self) -> str:

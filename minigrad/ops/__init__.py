@@ -2,6 +2,7 @@
 
 Rules work on arrays and on Tensors alike, so a gradient can be differentiated again.  Broadcasting is undone by the tape.
 """
+from . import numpy_protocol
 from .arithmetic import (
     abs,
     add,

@@ -69,6 +69,7 @@ abs.defvjp(x=lambda g, x: g * sign(x))
 def sign(xp, x, /):
     """-1, 0 or 1; constant almost everywhere, so without a gradient."""
     return xp.sign(x)
+sign.defvjp()
 
 
 @primitive

@@ -9,12 +9,13 @@ import numpy as np
 from .. import backend
 from ..backend import Array
 from ..primitive import floating, primitive
+from ..tape import mode
 from ..tensor import Tensor
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """The generator that was given; an int is a seed, None means a fresh one."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    return mode().draws(rng, rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng))
 
 
 def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Array | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..nn import KVCache
 from ..ops import generator
-from ..tensor import no_grad
+from ..tape import no_grad
 from .beams import search
 from .files import SMALL, model_directory, read_json, replacing
 from .inputs import host_array, padding_mask, token_ids

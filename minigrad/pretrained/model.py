@@ -359,8 +359,7 @@ def _floating(dtype):
 
 def _put(tensor, array):
     """Give a leaf another array, maybe of another dtype."""
-    on, tensor.node = tensor.requires_grad, None
-    tensor.data, tensor.requires_grad = array, on
+    tensor.hold(array)
 
 
 def _part(tensors):

@@ -29,7 +29,8 @@ from ..pretrained.inputs import as_given, host_array
 from ..pretrained.safetensors import contiguous
 from ..pretrained.tokenizer import FILES as TOKENIZER_FILES
 from ..schedule import linear_schedule_with_warmup
-from ..tensor import Tensor, no_grad
+from ..tape import no_grad
+from ..tensor import Tensor
 from .arguments import SIGNS, TrainingArguments
 
 Record = dict[str, Any]

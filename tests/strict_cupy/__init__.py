@@ -8,6 +8,7 @@ out of range, and everything about the bits): tests/on_cupy asks the real CuPy.
 import json
 import types
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -17,6 +18,7 @@ UFUNC_ARGUMENTS = {"out", "dtype", "casting"}
 REDUCE = {"add", "multiply"}
 AT = {"add": "ilLqQIefd", "subtract": "iI", "maximum": "ilLqQIfd", "minimum": "ilLqQIfd", "bitwise_and": "ilLqQI",
       "bitwise_or": "ilLqQI", "bitwise_xor": "ilLqQI"}       # ufuncs with .at, and the dtypes it takes
+OWNERS = WeakValueDictionary()                   # the arrays that are no views, by the id of NumPy's: what `base` gives
 IMPLICIT = "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
 
 
@@ -40,7 +42,12 @@ def outside(value):
         if value.dtype.kind in "OUSMm":
             raise ValueError(f"Unsupported dtype {value.dtype}")
         array = object.__new__(ndarray)
-        array._array = value
+        array._array, array.base = value, None
+        if isinstance(value.base, np.ndarray):
+            owner = OWNERS.get(id(value.base))
+            array.base = outside(value.base) if owner is None else owner
+        else:
+            OWNERS[id(value)] = array
         return array
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(outside, value))
@@ -49,8 +56,9 @@ def outside(value):
 
 class ndarray:
     """An array of the device."""
-    __slots__ = ("_array",)
+    __slots__ = ("_array", "base", "__weakref__")
     __hash__ = None
+    data = property(lambda self: types.SimpleNamespace(ptr=self._array.__array_interface__["data"][0]))
 
     def __array__(self, *args, **kwargs):
         raise TypeError(IMPLICIT)
