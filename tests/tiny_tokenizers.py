@@ -44,3 +44,19 @@ def pieces(directory: Path, byte_fallback: bool) -> Path:
     (directory / "config.json").write_text(json.dumps({"model_type": "llama" if byte_fallback else "t5"}))
     (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"} | names))
     return directory
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "Hello", "wide", "##s", "##r", "cafe", "café", "caf",
+         "##é", "it", "'", "t", ",", ".", "!", "?", "a", "b", "##b", "汉", "字", "汉字", "un", "##un"]
+
+
+def word_pieces(directory: Path, *, as_json: bool = False, config: dict | None = None, **settings) -> Path:
+    """vocab.txt, or a tokenizer.json that lower-cases, of a small BERT."""
+    (directory / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    (directory / "config.json").write_text(json.dumps({"model_type": "bert"} | (config or {})))
+    (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"} | settings))
+    if as_json:
+        rules = tokenizers.implementations.BertWordPieceTokenizer({word: i for i, word in enumerate(WORDS)})
+        rules.save(str(directory / "tokenizer.json"))
+        (directory / "vocab.txt").unlink()
+    return directory

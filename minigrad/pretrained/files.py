@@ -20,7 +20,7 @@ from . import hub, pickles, safetensors
 
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-SMALL = ("*.json", "*.txt", "*.model")                          # what of a model on the Hub is not weights
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja")                          # what of a model on the Hub is not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 WRITING, WRITTEN = ".writing", ".written"       # where `save` writes, and what it calls that once all of it is on the disk
 

@@ -1,0 +1,101 @@
+"""A chat as the text that a model was trained to read it as, by the template that its tokenizer carries.
+
+A template is a program of whoever published the model, so it runs in jinja2's sandbox and is given plain data alone.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import read_json
+
+TEMPLATE = "chat_template.jinja"
+
+
+def read_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[str, str] | None:
+    """The template in chat_template.jinja, in chat_template.json or in the settings, or several by their names; None without."""
+    if (path := directory / TEMPLATE).is_file():
+        return path.read_text(encoding="utf-8")
+    found = settings.get("chat_template")
+    if found is None and (path := directory / "chat_template.json").is_file():
+        found = read_json(path).get("chat_template")
+    if isinstance(found, list):
+        return {one["name"]: one["template"] for one in found}
+    return found
+
+
+def render(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
+    """The text of a chat; what else is `given` the template knows by its name.
+
+    Raises:
+        ImportError: jinja2 is missing.   ValueError: the template is none, or refuses this chat.
+    """
+    try:
+        from jinja2.exceptions import TemplateError
+    except ImportError as error:
+        raise ImportError(f'a chat template needs jinja2 ({error}): pip install "minigrad-learn[chat]"') from None
+    for i, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise ValueError(f"message {i} of the chat is {message!r}: expected one such as "
+                             '{"role": "user", "content": "Hello"}')
+    chat = [{name: part for name, part in message.items() if part is not None} for message in messages]
+    try:
+        return _compiled(template).render(messages=_plain(chat), **{name: _plain(one) for name, one in given.items()})
+    except (TemplateError, TypeError) as error:
+        raise ValueError(f"the chat template cannot write this chat: {error}") from None
+
+
+def render_open(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
+    """The text of a chat up to the end of its last message's content, without what would close it."""
+    end, last = "\ue000", dict(messages[-1])    # a character of no script, which tells where that is, and a space behind it,
+    if not isinstance(last.get("content"), str):
+        raise ValueError("continue_final_message goes on with the content of the last message, which has no text: give it one")
+    text = render(template, [*messages[:-1], last | {"content": last["content"] + end + " "}], **given)
+    if end not in text:
+        raise ValueError("the chat template does not write the content of the last message, which cannot be continued therefore")
+    open_text = text[:text.rindex(end)]
+    return open_text if f"{end} " in text else open_text.rstrip()              # which a template that strips has taken away
+
+
+@lru_cache(8)
+def _compiled(template):
+    from jinja2.exceptions import TemplateError
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.nodes import Scope
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """{% generation %} … {% endgeneration %}, which marks what the assistant wrote, and changes nothing."""
+        tags = {"generation"}
+
+        def parse(self, parser):
+            line = next(parser.stream).lineno
+            return Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+    def raise_exception(message):
+        raise TemplateError(message)
+
+    def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    sandbox.filters["tojson"] = tojson
+    sandbox.globals |= {"raise_exception": raise_exception, "strftime_now": lambda form: datetime.now().strftime(form)}
+    return sandbox.from_string(template)
+
+
+def _plain(value):
+    """Data without methods of its own."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), None)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return _plain(value.item()) if isinstance(value, np.generic) else f"<{type(value).__name__}>"
