@@ -1,5 +1,7 @@
 """The image processor by itself: what counts as a picture, and what is refused; tests/parity compares it with transformers'."""
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -97,3 +99,116 @@ def test_unknown_settings_are_refused(tmp_path):
     assert AutoImageProcessor.from_pretrained(tmp_path, size=9).settings["size"] == {"height": 9, "width": 9}
     with pytest.raises(TypeError, match="AutoImageProcessor has no setting 'sise': it has .*, size"):
         AutoImageProcessor.from_pretrained(tmp_path, sise=9)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["png", "jpg", "tiff", "webp"])
+def test_a_photograph_in_a_file_is_turned_as_its_exif_says(tmp_path, orientation, ending):
+    turned = {1: lambda x: x, 2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1],
+              5: lambda x: x.swapaxes(0, 1), 6: lambda x: np.rot90(x, -1), 7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+              8: lambda x: np.rot90(x)}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth = np.add.outer(np.arange(20) * 6, np.arange(30) * 4)[..., None].repeat(3, 2).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / f"photo.{ending}", exif=exif, **({"lossless": True} if ending == "webp" else {}))
+    whole = processor(do_resize=False, do_normalize=False, do_rescale=False)
+    found = whole(tmp_path / f"photo.{ending}")["pixel_values"][0].transpose(1, 2, 0)
+    assert found.shape == turned[orientation](smooth).shape
+    np.testing.assert_allclose(found, turned[orientation](smooth), atol=8 if ending == "jpg" else 0)
+    upright = Image.open(tmp_path / f"photo.{ending}")         # in the program's own hands it is what it is
+    assert whole(upright)["pixel_values"].shape == (1, 3, upright.height, upright.width)
+
+
+def test_pictures_of_16_bits_keep_their_grey_levels(tmp_path):
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    plain = processor(do_resize=False, do_normalize=False, do_rescale=False)
+    for name, array in (("a.png", levels * 257), ("b.tiff", levels * 257), ("c.png", levels * 256 + 128)):
+        Image.fromarray(array.astype(np.uint16)).save(tmp_path / name)
+        np.testing.assert_array_equal(plain(tmp_path / name)["pixel_values"][0], np.stack([levels] * 3))
+        np.testing.assert_array_equal(plain(Image.open(tmp_path / name))["pixel_values"][0], np.stack([levels] * 3))
+
+
+@pytest.mark.parametrize(("array", "told"), [(np.arange(256, dtype=np.int32), "32-bit whole numbers"),
+                                             (np.linspace(0, 1, 256, dtype=np.float32), "32-bit floats")])
+def test_pictures_of_32_bits_are_refused(tmp_path, array, told):
+    """Nothing says whether white is 1, 255, 65535 or 2**32 - 1: they were cut at 255."""
+    Image.fromarray(array.reshape(16, 16)).save(tmp_path / "x.tiff")
+    for picture in (tmp_path / "x.tiff", Image.open(tmp_path / "x.tiff")):
+        with pytest.raises(ValueError, match=f"{told}, of which nothing says how much is white"):
+            processor()(picture)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tiff", "webp", "bmp", "gif"])
+@pytest.mark.filterwarnings("ignore")           # Pillow's, of what is damaged
+def test_damaged_pictures_name_their_file(tmp_path, ending):
+    path = tmp_path / f"photo.{ending}"
+    Image.fromarray(PHOTO).save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for i in range(40):
+        content = bytearray(whole[:rng.integers(1, len(whole))] if i % 2 else whole)
+        for at in rng.integers(0, len(content), i % 5):
+            content[at] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            processor()(path)
+        except ValueError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+
+
+def png(width, height, body=b""):
+    """A PNG's beginning that says how large it is."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", body)
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (10_000, 10_000), (1 << 20, 1), (1, 1 << 20), (1 << 30, 1 << 30),
+                                  (30_000, 3000)])
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_a_small_file_that_says_it_is_large_is_refused(tmp_path, size):
+    (tmp_path / "bomb.png").write_bytes(png(*size, zlib.compress(bytes(1000))))
+    with pytest.raises(ValueError, match="bomb.png was not read as a picture: .*pixels"):
+        processor()(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000, 3), (60_000, 1, 3)])
+def test_a_strip_does_not_grow_into_gigabytes(tmp_path, shape):
+    Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / "strip.png")
+    for picture in (tmp_path / "strip.png", np.zeros(shape, np.uint8)):
+        for settings in ({"size": {"shortest_edge": 256}}, TORCHVISION, {"image_processor_type": "ConvNextImageProcessor"}):
+            if settings.get("image_processor_type", "").startswith("ConvNext"):
+                settings = settings | {"size": {"shortest_edge": 224}}
+            with pytest.raises(ValueError, match="a picture would become .* pixels: expected at most 33554432; cut it first"):
+                AutoImageProcessor(settings)(picture)
+        assert processor()(picture)["pixel_values"].shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(("settings", "told"), [
+    ({"crop_pct": 1e-300}, "crop_pct is 1e-300 in .*; expected a number, 0.1 or more and at most 1"),
+    ({"crop_pct": "x"}, "crop_pct is 'x' in"), ({"image_mean": {}}, "image_mean is {} in"),
+    ({"image_std": [0, 1, 1]}, "image_std is"),
+    ({"image_mean": [float("nan")] * 3}, "image_mean is"), ({"resample": 9}, "resample is 9 in"),
+    ({"do_resize": 1}, "do_resize is 1"),
+    ({"rescale_factor": float("inf")}, "rescale_factor is inf"),
+    ({"do_center_crop": True}, "do_center_crop is true, but there is no"),
+    ({"size": 10**9}, "size is .*1000000000.*: expected a number"), ({"size": True}, "size is True: expected"),
+    ({"size": {"height": 10**9, "width": 1}}, "from 1 to 16384"), ({"crop_size": 10**9}, "crop_size is"),
+])
+def test_settings_that_make_no_sense_are_refused_with_the_files_name(tmp_path, settings, told):
+    with pytest.raises(ValueError, match=told):
+        processor(**settings)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 8} | settings))
+    with pytest.raises(ValueError, match=f"preprocessor_config.json: .*{told}"):
+        AutoImageProcessor.from_pretrained(tmp_path)
+
+
+def test_a_null_means_the_default():
+    nothing = dict.fromkeys(("crop_size", "do_resize", "resample", "image_mean", "crop_pct", "do_center_crop"))
+    np.testing.assert_array_equal(processor(**nothing)(PHOTO)["pixel_values"], processor()(PHOTO)["pixel_values"])
+
+
+def test_a_program_is_no_picture(tmp_path):
+    """Pillow would run Ghostscript on it."""
+    (tmp_path / "x.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(ValueError, match="x.eps was not read as a picture: it is in the format EPS: expected a JPEG"):
+        processor()(tmp_path / "x.eps")

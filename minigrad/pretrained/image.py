@@ -4,12 +4,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor
 from .files import model_directory, output_directory, read_json, replacing
+from .values import check, found_in, shown
 
 FILE = "preprocessor_config.json"
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -23,6 +25,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "ConvNext": {"size": {"shortest_edge": 384}, "resample": BICUBIC, "crop_pct": 224 / 256, **IMAGENET},
 }
 TORCHVISION = {"image_processor_type": "MobileNetV2ImageProcessor", **IMAGENET}
+ENTRIES = {**dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize"), "bool"), "resample": "int",
+           "rescale_factor": "float", "crop_pct": "float | None", "image_mean": "float | list[float]",
+           "image_std": "float | list[float]"}
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")     # no programs
+LONGEST_EDGE, MOST_PIXELS = 1 << 14, 1 << 25    # of what comes out: 400 MB as floats
+LONGEST_SIDE, MOST_READ, PER_BYTE = 1 << 17, 1 << 26, 32       # of a picture in a file: so many pixels, or more in a large file
 ALWAYS = {"do_resize": True, "do_center_crop": False, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
 
 
@@ -56,14 +64,20 @@ class AutoImageProcessor:
     """
 
     def __init__(self, settings: dict[str, Any]):
+        settings = {name: value for name, value in settings.items() if value is not None}      # a null means the default
         named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "ViT")
         kind = named.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
         if kind not in KINDS:
             raise ValueError(f"image processor {named!r} is not known: it is one of {', '.join(KINDS)}")
         self.settings = {**ALWAYS, **KINDS[kind], **settings, "image_processor_type": f"{kind}ImageProcessor"}
+        for entry, kinds in ENTRIES.items():
+            if entry in self.settings:
+                check(entry, self.settings[entry], kinds, "the image processor's settings")
         self.settings["size"] = _edges("size", self.settings["size"], KINDS[kind]["size"])
         if "crop_size" in self.settings:
             self.settings["crop_size"] = _edges("crop_size", self.settings["crop_size"], ("height", "width"))
+        if self.settings["do_center_crop"] and "crop_size" not in self.settings:
+            raise ValueError("do_center_crop is true, but there is no crop_size: give one, such as 224, or do_center_crop=False")
         for name in ("image_mean", "image_std"):
             if np.shape(self.settings[name]) not in ((), (3,)):
                 raise ValueError(f"{name} is {self.settings[name]!r}: expected one number, or three, for red, green and blue")
@@ -75,11 +89,13 @@ class AutoImageProcessor:
 
         Raises FileNotFoundError if there is none, ValueError if it is of an unknown kind, TypeError for an unknown change.
         """
-        settings = read_json(model_directory(source, revision=revision, local_files_only=local_files_only) / FILE)
+        path = model_directory(source, revision=revision, local_files_only=local_files_only) / FILE
+        settings = read_json(path)
         known = {*settings, *ALWAYS, *(name for kind in KINDS.values() for name in kind)}
         if unknown := changes.keys() - known:
             raise TypeError(f"AutoImageProcessor has no setting {min(unknown)!r}: it has {', '.join(sorted(known))}")
-        return cls(settings | changes)
+        with found_in(path):
+            return cls(settings | changes)
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
         """Write preprocessor_config.json into a model directory."""
@@ -89,11 +105,13 @@ class AutoImageProcessor:
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         """`pixel_values`, float32 (N, 3, H, W), of one picture or a list of them.
 
-        A picture is a path, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey ones are made RGB.
+        A picture is a path, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey ones are made RGB, and 16 bits
+        8.  A photograph in a file is turned as its EXIF entry says; a Pillow image is taken as it is.
 
         Raises:
-            FileNotFoundError, ValueError: a file is missing or is no picture, an array has another shape, or the pictures differ
-                in size and are not resized to one.
+            FileNotFoundError, ValueError: a file is missing, damaged, no picture, or says that it is very large; an array has
+                another shape; the pictures differ in size and are not resized to one, or would become very large; or one is of 32
+                bits, for which nothing says what white is.
             TypeError: an array is not uint8.
             ImportError: Pillow is not installed.
         """
@@ -109,26 +127,39 @@ class AutoImageProcessor:
             picture = self._resize(picture)
         if s["do_center_crop"]:
             picture = _center_crop(picture, **s["crop_size"])
-        x = np.asarray(picture).transpose(2, 0, 1)
-        if s["do_rescale"]:
-            x = x * np.float64(s["rescale_factor"])
-        x = x.astype(np.float32)
+        _check_pixels(*picture.size)
+        x = np.empty((3, picture.height, picture.width), np.float32)
+        for channel, plane in zip(x, picture.split(), strict=True):
+            channel[:] = np.asarray(plane) * np.float64(s["rescale_factor"]) if s["do_rescale"] else plane
         if s["do_normalize"]:
             mean, std = (np.asarray(s[name], np.float32).reshape(-1, 1, 1) for name in ("image_mean", "image_std"))
             x = (x - mean) / std
         return np.ascontiguousarray(x)
 
     def _resize(self, picture):
-        size, how, share = (self.settings.get(name) for name in ("size", "resample", "crop_pct"))
+        width, height = self._new_size(picture)
+        _check_pixels(width, height)
+        picture = picture.resize((width, height), self.settings["resample"])
+        edge = self.settings["size"].get("shortest_edge")
+        return _center_crop(picture, edge, edge) if edge and self.settings.get("crop_pct") else picture
+
+    def _new_size(self, picture):
+        """Width and height to resize to."""
+        size, share = (self.settings.get(name) for name in ("size", "crop_pct"))
         if "shortest_edge" not in size:
-            return picture.resize((size["width"], size["height"]), how)
+            return size["width"], size["height"]
         edge = size["shortest_edge"]
         if share and edge >= 384:               # ConvNeXt's rule: so large that nothing is cut off, and the edges give way
-            return picture.resize((edge, edge), how)
+            return edge, edge
         short = int(edge / share) if share else edge
         long = int(short * max(picture.size) / min(picture.size))
-        picture = picture.resize((short, long) if picture.width <= picture.height else (long, short), how)
-        return _center_crop(picture, edge, edge) if share else picture
+        return (short, long) if picture.width <= picture.height else (long, short)
+
+
+def _check_pixels(width, height):
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"a picture would become {width} × {height} pixels: expected at most {MOST_PIXELS}; cut it first, or "
+                         'give the processor a "height" and a "width" of size')
 
 
 def _center_crop(picture, height, width):
@@ -138,11 +169,12 @@ def _center_crop(picture, height, width):
 
 def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
     """A size as {"shortest_edge": n} or {"height": n, "width": n}; of one number, the usual of the two."""
-    size = dict.fromkeys(usual, size) if isinstance(size, int) else size
+    size = dict.fromkeys(usual, size) if type(size) is int else size
     known = ({"height", "width"}, {"shortest_edge"})[:1 + (name == "size")]
-    if not isinstance(size, dict) or size.keys() not in known or not all(isinstance(n, int) and n > 0 for n in size.values()):
+    if not isinstance(size, dict) or size.keys() not in known or not all(
+            type(n) is int and 0 < n <= LONGEST_EDGE for n in size.values()):
         named = " or of ".join(" and ".join(sorted(edges)) for edges in known)
-        raise ValueError(f"{name} is {size!r}: expected a number, or one for each of {named}")
+        raise ValueError(f"{name} is {shown(size)}: expected a number, or one for each of {named}, from 1 to {LONGEST_EDGE}")
     return size
 
 
@@ -155,19 +187,53 @@ def _listed(images: Any) -> Sequence:
     return images
 
 
+def _from_file(path):
+    """The picture in a file, turned as its EXIF entry says, in RGB."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+    try:
+        size = os.stat(path).st_size
+        with Image.open(path) as picture:
+            if picture.format not in FORMATS:
+                raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
+            width, height = picture.size
+            if max(width, height) > LONGEST_SIDE or width * height > max(MOST_READ, PER_BYTE * size):
+                raise ValueError(f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected at most "
+                                 f"{LONGEST_SIDE} on a side and {MOST_READ} in all, or {PER_BYTE} for each byte; scale it down")
+            picture.load()
+            with suppress(Exception):           # of a damaged EXIF entry; the picture itself is whole
+                ImageOps.exif_transpose(picture, in_place=True)
+            return _rgb(picture)
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
+    except Exception as error:                  # Pillow's readers raise whatever comes of damaged bytes
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} was not read as a picture: {told[:300]}; if it is damaged, copy it again") from None
+
+
+def _rgb(picture):
+    """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
+    from PIL import Image
+    if picture.mode.startswith("I;16") or picture.mode == "I" and picture.format == "PNG":      # a PNG has 16 bits at most
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        kind = "whole numbers" if picture.mode == "I" else "floats"
+        raise ValueError(f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of uint8, "
+                         "0 to 255")
+    return picture.convert("RGB")
+
+
 def _picture(image: Any) -> Any:
     """A path, an array or a Pillow image as a Pillow image in RGB."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise ImportError(f'pictures need Pillow ({error}): pip install "minigrad-learn[vision]"') from None
     if isinstance(image, (str, os.PathLike)):
-        try:
-            return Image.open(image).convert("RGB")
-        except UnidentifiedImageError:
-            raise ValueError(f"{image} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
+        return _from_file(image)
     if hasattr(image, "convert"):
-        return image.convert("RGB")
+        return _rgb(image)
     array = np.asarray(image.numpy() if isinstance(image, Tensor) else image)
     if array.dtype != np.uint8:
         raise TypeError(f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 pass "
