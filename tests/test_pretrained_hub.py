@@ -93,7 +93,7 @@ def test_only_what_is_needed_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "download", download)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     read_config("a/b", "v1", True)
-    assert asked == [("a/b", ("*.json", "*.txt", "*.model"), "v1", True)]
+    assert asked == [("a/b", ("*.json", "*.txt", "*.model", "*.jinja"), "v1", True)]
     asked.clear()
     with pytest.raises(FileNotFoundError, match="has no weights"):
         read_weights("a/b")
