@@ -90,6 +90,18 @@ def test_python_m_minigrad_is_the_command_line(tuned):
     assert done.returncode == 2 and done.stderr == "minigrad: error: expected either texts in quotes or --file FILE\n"
 
 
+def test_a_warning_is_one_line_on_the_error_channel(place, capsys):
+    rows = (place / "train.csv").read_text()
+    (place / "train.csv").write_text(rows.replace(",", ";"))
+    assert main([*FINETUNE.split(), *QUICK, "--eval", "train.csv"]) == 0
+    out, error = capsys.readouterr()
+    assert [line for line in error.splitlines() if "minigrad" in line] == [
+        "minigrad: warning: train.csv: the fields are divided by semicolons, not by commas, and were read so",
+        "minigrad: warning: 48 of 48 evaluation texts are training texts, too: how well they are told says nothing about new "
+        "texts"]
+    assert "macro average" in out and "warning" not in out
+
+
 def test_predict_a_file(tuned, capsys):
     texts = [example.text for example in tiny_bert.examples(5)]
     (tuned / "texts.txt").write_text("\n".join(texts) + "\n\n")

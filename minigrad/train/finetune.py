@@ -3,34 +3,40 @@ from __future__ import annotations
 
 import os
 import shlex
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from inspect import signature
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data import DataCollatorWithPadding, Example, TextDataset, label_ids, label_names, read_examples, split
+from ..data import Example, TextDataset, label_ids, label_names, read_examples, split
+from ..data.readers import check_utf8, label_name
+from ..data.split import fold
 from ..insight import plot_confusion_matrix, plot_history
 from ..metrics import classification_report, format_confusion_matrix
 from ..pretrained import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from ..pretrained.files import replacing
-from .arguments import TrainingArguments
+from .arguments import MEANT, TrainingArguments, check_names
 from .classifier import MAX_LENGTH, check_vocabulary
 from .trainer import Record, Trainer, trained_parameters
 
-Texts = str | os.PathLike | Sequence[Example]
+Texts = str | os.PathLike | Iterable[Example | tuple[str, str | int]]
 
 
 def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = None, *, output: str | os.PathLike,
              overwrite: bool = False, eval_fraction: float = 0.2, text_column: str | None = None, label_column: str | None = None,
              max_length: int = 128, freeze: str | Sequence[str] = (), ignore_mismatched_sizes: bool = False,
-             **arguments: Any) -> Trainer:
+             callbacks: Sequence[Callable[[Record], None]] = (), **arguments: Any) -> Trainer:
     """Fine-tune the model of a directory to tell the labels of texts, and tell on standard output how it goes.
 
     Args:
         model_dir: a Hugging Face model directory: config.json, safetensors, tokenizer files.
-        train, eval: each a .csv or .jsonl file with a text and a label column, or a list of `minigrad.data.Example`.
+        train, eval: each a .csv, .tsv, .jsonl or .json file with a text and a label column, or a list of (text, label).
             Without `eval`, `eval_fraction` of the training examples is held out, no text on both sides.
         output: a new directory for the best epoch's model with its tokenizer and label names, for `metrics.jsonl` (a
             record for each step and epoch), `evaluation.txt` (scores per class, confusion matrix) and, with matplotlib,
@@ -39,6 +45,7 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         max_length: texts are cut after this many tokens, [CLS] and [SEP] included.
         freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
         ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other labels.
+        callbacks: each is called with every record of the run as it is made.
         arguments: any of `TrainingArguments`, such as num_train_epochs=5.
 
     Returns:
@@ -47,11 +54,19 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     Raises:
         OSError, ValueError, ImportError: files that cannot be read, do not fit together or are missing, an `output` that holds
             something, or the tokenizers library not installed; in one line, and before anything is written.
+        TypeError: an argument that does not exist; the message has the name of the one that does.
         KeyboardInterrupt: with a message that says which model is kept.
+
+    Warnings tell of labels that differ only by case, of evaluation texts that are training texts, too, and of classes without
+    an evaluation example.
     """
+    own = [name for name in signature(finetune).parameters if name != "arguments"]
+    named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
+    check_names("finetune", arguments, own + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"})
     args = TrainingArguments(output, overwrite, **arguments)
     args.check_output_dir()
     train, eval = (None if part is None else read(part, text_column, label_column) for part in (train, eval))
+    check_classes(train)
     if eval is None:
         train, eval = split(train, eval_fraction, args.seed)
     names, own = label_names(train), list(AutoConfig.from_pretrained(model_dir).id2label.values())
@@ -60,6 +75,7 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     if is_same_task := sorted(names) == sorted(own):         # then the rows of the model's head are in the order of its names
         names = own
     labels = label_ids(train, names), label_ids(eval, names)
+    warn_of_evaluation(train, eval, names)
 
     model = AutoModelForSequenceClassification.from_pretrained(
         model_dir, id2label=dict(enumerate(names)), problem_type="single_label_classification",
@@ -70,8 +86,6 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     if tokenizer.pad_token is None:             # GPT-2's; its end token, which no text holds, will do
         tokenizer = AutoTokenizer.from_pretrained(model_dir, pad_token=tokenizer.eos_token)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
     check_vocabulary(model, tokenizer)
     if max_length > model.config.longest:
         raise ValueError(f"max_length is {max_length}; this model reads at most {model.config.longest} tokens")
@@ -87,7 +101,7 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     cut = np.mean([n == max_length for n in datasets[0].lengths])
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
     print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
-    trainer = Trainer(model, args, *datasets, DataCollatorWithPadding(tokenizer.pad_token_id), tokenizer, [print_epoch])
+    trainer = Trainer(model, args, *datasets, tokenizer=tokenizer, callbacks=[print_epoch, *callbacks])
     trainer.train()
     report_best(trainer, names)
     print(f"\nSaved in {output}: {', '.join(sorted(file.name for file in Path(output).iterdir()))}\n"
@@ -98,9 +112,45 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
 def read(source: Texts, text_column: str | None, label_column: str | None) -> Sequence[Example]:
     if isinstance(source, (str, os.PathLike)):
         return read_examples(source, text_column, label_column)
-    if not source:
+    examples = []
+    for i, item in enumerate(source, 1):
+        if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str):
+            raise ValueError(f"example {i} is {str(item)[:60]!r}; expected a pair (text, label), such as "
+                             "('A fine day.', 'fair')")
+        where = f"example {i}"
+        examples.append(Example(check_utf8(where, item[0]), check_utf8(where, label_name(where, item[1]))))
+    if not examples:
         raise ValueError("the list of examples is empty: expected at least one")
-    return source
+    return examples
+
+
+def check_classes(train: Sequence[Example]) -> None:
+    """Ask about labels that are more likely values than classes: many numbers that are no class numbers, or most once."""
+    try:
+        values = {float(name) for name in {example.label for example in train}}
+    except ValueError:                          # names
+        return
+    if len(values) <= 20 or not all(map(isfinite, values)):
+        return
+    low, high = min(values), max(values)
+    numbered = low >= 0 and high < 2 * len(values) and all(value == int(value) for value in values)
+    if not numbered or len(values) > len(train) / 2:
+        raise ValueError(f"the labels of the {len(train)} training texts are {len(values)} different numbers, from {low:g} to "
+                         f"{high:g}; expected classes: is it a regression? Then train AutoModelForSequenceClassification."
+                         "from_pretrained(..., num_labels=1) with a Trainer, on floats; if each number is a class, make names "
+                         "of them, such as 'c7'")
+
+
+def warn_of_evaluation(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> None:
+    """Say what makes the scores mean less than they seem to."""
+    seen = {fold(example.text) for example in train}
+    if shared := sum(fold(example.text) in seen for example in eval):
+        warnings.warn(f"{shared} of {len(eval)} evaluation texts are training texts, too: how well they are told says nothing "
+                      "about new texts", stacklevel=3)
+    judged = {example.label for example in eval}
+    if unjudged := [name for name in names if name not in judged]:
+        listed = ", ".join(unjudged[:5]) + f" and {len(unjudged) - 5} more" * (len(unjudged) > 5)
+        warnings.warn(f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1", stacklevel=3)
 
 
 def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> str:
