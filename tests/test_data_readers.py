@@ -101,6 +101,7 @@ BAD = {                                                      # what is amiss: (f
                        "a.jsonl:2: two entries of an object are called 'label': expected each name once"),
     "an entry twice in a list": ("a.json", '[{"text": "a", "text": "b", "label": 1}]',
                                  "two entries of an object are called 'text'"),
+    "no text column, semicolons in a name": ("a.csv", '"a; b; c",label\nx,y\n', "the columns are 'a; b; c', 'label'"),
     "no label column": ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}',
                         "a.jsonl:2: no label column 'label'; the columns"),
     "latin1": ("a.csv", "text,label\nok,a\ncafé,b\n".encode("latin1"),

@@ -66,6 +66,16 @@ def test_unknown_names_answer_with_the_nearest(given, told):
         TrainingArguments("out", **{given: 1})
 
 
+def test_an_output_directory_has_a_name():
+    with pytest.raises(TypeError, match="output_dir is None; expected the name of a directory"):
+        TrainingArguments(None)
+
+
+def test_a_metric_may_have_the_name_it_has_in_the_records():
+    assert [TrainingArguments("out", metric_for_best_model=name).metric_for_best_model
+            for name in ("eval_loss", "loss", "eval_accuracy", None)] == ["loss", "loss", "accuracy", None]
+
+
 def test_arguments_can_be_copied():
     args = TrainingArguments("out", seed=3)
     assert copy.deepcopy(args) == pickle.loads(pickle.dumps(args)) == replace(args) == args

@@ -83,6 +83,19 @@ def test_other_families(tmp_path, kind):
     assert long != short and [long] == classifier("the " * 50)
 
 
+def test_a_padding_token_that_is_not_the_configurations(tmp_path):
+    """The configuration says 3, the tokenizer has none, and so pads with its end: from then on both say that."""
+    base = tiny_tokenizers.byte_pairs(tmp_path, "gpt2")
+    config = GPT2Config(vocab_size=AutoTokenizer.from_pretrained(base).vocab_size, n_embd=8, n_layer=1, n_head=2, n_positions=20,
+                        bos_token_id=0, eos_token_id=0, pad_token_id=3)
+    AutoModel.from_config(config, rng=0).save_pretrained(base)
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=20, **QUICK)
+    assert trainer.model.config.pad_token_id == trainer.tokenizer.pad_token_id == 0
+    alone = np.concatenate([trainer.predict([trainer.eval_dataset[i]]) for i in range(len(trainer.eval_dataset))])
+    np.testing.assert_allclose(trainer.predict(trainer.eval_dataset), alone, atol=1e-5)
+    assert len({len(ids) for ids in trainer.eval_dataset.columns["input_ids"]}) > 1
+
+
 def test_the_same_seed_gives_the_same_files(base, tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         finetune(base, tiny_bert.examples(), output=tmp_path / name, seed=seed, **QUICK)

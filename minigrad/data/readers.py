@@ -120,7 +120,7 @@ def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[R
 
 
 def find_delimiter(source: str, usual: str, wanted: Sequence[Sequence[str]]) -> str:
-    """The delimiter with which the first line has the wanted columns, or else the most columns; if equal, the usual one."""
+    """The delimiter with which the first line has the wanted columns, or else columns at all; if several, the usual one."""
     def columns(delimiter):
         try:
             return next(filter(None, csv_reader(source, delimiter)), [])
@@ -129,7 +129,7 @@ def find_delimiter(source: str, usual: str, wanted: Sequence[Sequence[str]]) -> 
 
     def fits(delimiter):
         names = [name.strip() for name in columns(delimiter)]
-        return sum(any(name in names for name in choices) for choices in wanted), len(names)
+        return sum(any(name in names for name in choices) for choices in wanted), len(names) > 1
     return max((usual, *DELIMITERS), key=fits)               # of equal ones the first
 
 

@@ -114,7 +114,8 @@ class DataCollatorWithPadding:
         if len(set(lengths)) > 1 and [len(entry) for entry in column if entry.ndim] == lengths:
             if fill is None:
                 raise ValueError("texts of different lengths must be padded, and there is no padding token: name one, as in "
-                                 "AutoTokenizer.from_pretrained(..., pad_token='<|endoftext|>')")
+                                 "AutoTokenizer.from_pretrained(..., pad_token='<|endoftext|>'), and pass Trainer the tokenizer, "
+                                 "or DataCollatorWithPadding its pad_token_id")
             padded = np.full((len(column), max(lengths), *column[0].shape[1:]), fill, dtype)
             for row, entry in zip(padded, column, strict=True):
                 row[len(row) - len(entry) if self.padding_side == "left" else 0:][:len(entry)] = entry

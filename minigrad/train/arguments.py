@@ -36,7 +36,8 @@ class TrainingArguments:
     Numbers may be given as strings, such as "2e-4".
 
     Raises ValueError if a number is out of range, not finite, or none at all, the metric is none of accuracy, macro_f1 and
-    loss, or both of fp16 and bf16 are asked for; TypeError, with the nearest name, for an argument that does not exist.
+    loss, or both of fp16 and bf16 are asked for; TypeError, with the nearest name, for an argument that does not exist, and for
+    an output_dir that is no name.
     """
     output_dir: str | os.PathLike
     overwrite_output_dir: bool = False
@@ -59,6 +60,8 @@ class TrainingArguments:
         return super().__new__(cls)
 
     def __post_init__(self):
+        if not isinstance(self.output_dir, (str, os.PathLike)):
+            raise TypeError(f"output_dir is {self.output_dir!r}; expected the name of a directory")
         for field in fields(self):
             if field.type in ("int", "float", "bool"):
                 setattr(self, field.name, converted(field.name, getattr(self, field.name), field.type))
@@ -68,6 +71,8 @@ class TrainingArguments:
             if not (low <= value <= high and value < inf) or above and value == 0:
                 expected = "above 0" if above else f"from {low} {'upwards' if high == inf else f'to {high}'}"
                 raise ValueError(f"{name} is {value:g}; expected a finite number {expected}")
+        if isinstance(self.metric_for_best_model, str):      # Hugging Face knows it under both names
+            self.metric_for_best_model = self.metric_for_best_model.removeprefix("eval_")
         if self.metric_for_best_model not in (None, *SIGNS):
             raise ValueError(f"metric_for_best_model is {self.metric_for_best_model!r}; expected one of {', '.join(SIGNS)}")
         if self.fp16 and self.bf16:

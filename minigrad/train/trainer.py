@@ -241,7 +241,7 @@ class Trainer:
         if "labels" not in batch:
             return len(next(iter(batch.values())))
         labels = self.compared(host_array(batch["labels"]))
-        return np.count_nonzero(labels != IGNORED) if labels.dtype.kind in "iu" else labels.size
+        return int(np.count_nonzero(labels != IGNORED)) if labels.dtype.kind in "iu" else labels.size
 
     def compared(self, labels: Any) -> Any:
         """The labels that scores are held to: of a model that guesses the next token, those from the second on."""
