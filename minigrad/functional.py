@@ -256,8 +256,8 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
 
     Args:
         query: (…, T, d).   key: (…, S, d).   value: (…, S, e).   The leading axes are the same.
-        attn_mask: broadcastable to (…, T, S); booleans say what may be attended to, floats are added.  A query that may
-            attend to nothing gets zeros.
+        attn_mask: broadcastable to (…, T, S); booleans say what may be attended to, floats are added, and get a gradient if
+            they want one.  A query that may attend to nothing gets zeros.
         is_causal: position t may attend to positions 0 … t only.
         scale: 1/√d by default.
         dropout_p: dropout on the attention weights, drawn from `rng`.  (Pass 0 when not training.)
@@ -270,7 +270,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         ValueError: shapes that do not belong together; the message says which.
         TypeError: a mask of whole numbers, of which nobody knows whether 1 allows.
     """
-    query, key, value = map(shaped, (query, key, value))
+    query, key, value = (x if is_float(x.dtype) else ops.astype(x, "float32") for x in map(shaped, (query, key, value)))
     if min(len(x.shape) for x in (query, key, value)) < 2:
         raise ValueError(f"attention: query (…, T, d), key (…, S, d) and value (…, S, e) are needed, these have "
                          f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
@@ -289,11 +289,13 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
                          f"{tuple(value.shape)} must be the same (enable_gqa=True lets heads of the query share a key)")
     scores = (*query.shape[:-1], key.shape[-2])
     if attn_mask is not None:
-        attn_mask = backend.of(as_array(query)).xp.asarray(as_array(attn_mask))
+        if not getattr(attn_mask, "requires_grad", False):
+            attn_mask = backend.of(as_array(query)).xp.asarray(as_array(attn_mask))
         if attn_mask.dtype.kind in "iu":
             raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended "
                             "to), as in mask == 1, or floats to be added")
-        attn_mask = attn_mask if attn_mask.dtype == bool or not is_float(query.dtype) else attn_mask.astype(query.dtype)
+        if attn_mask.dtype not in (bool, query.dtype):
+            attn_mask = ops.astype(attn_mask, query.dtype)
         if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
             raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
     keep = ops.keep_mask(query, (*query.shape[:-2], *scores[:-3:-1]), dropout_p, rng)
@@ -302,24 +304,20 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
 
-@floating
+@in_float32
 @definition
-def _scaled_dot_product_attention(q, k, v, /, mask, keep, p, scale, is_causal):
-    """Scaled dot-product attention, once the mask is an array and the dropout is drawn."""
+def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
+    """Scaled dot-product attention, once the mask is known to fit and the dropout is drawn."""
     scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * scale                    # (…, T, S)
-    allowed = True
+    if mask is not None:
+        scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     if is_causal:
-        xp = backend.of(as_array(q)).xp
-        allowed = xp.tri(scores.shape[-2], scores.shape[-1], dtype=bool)
-    if mask is not None and mask.dtype == bool:
-        allowed = mask & allowed
-    elif mask is not None:
-        scores = scores + mask
-    if allowed is not True:                     # a row with nothing allowed is uniform here, and zero after the second `where`
-        scores = ops.where(allowed, scores, np.finfo(np.float16).min)      # far below any score, and within every dtype
-    weights = ops.softmax(scores)
-    if allowed is not True:
-        weights = ops.where(allowed, weights, 0)
+        scores = ops.where(backend.of(as_array(q)).xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
+    if mask is None and not is_causal:
+        weights = ops.softmax(scores)
+    else:                                       # a row where nothing is allowed is uniform at first, then zero
+        possible = ops.any(scores > -math.inf, -1, True)
+        weights = ops.where(possible, ops.softmax(ops.where(possible, scores, 0)), 0)
     if keep is not None:
         weights = ops.dropout(weights, keep, p)
     return ops.matmul(weights, v)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
-from .backend.kernels import NEVER, total_weight
+from .backend.kernels import NEVER
 from .primitive import definition, floating, in_float32, is_float, primitive
 from .tensor import Tensor, as_array
 
@@ -430,7 +430,8 @@ def _beside(input: Any, other: Any) -> Any:
 def _weighted_reduce(loss: Any, weights: Any, reduction: str) -> Any:
     if reduction != "mean":
         return _reduce(loss, reduction)
-    return ops.sum(loss) / total_weight(backend.of(weights).xp, weights)
+    xp, total = backend.of(weights).xp, weights.sum()
+    return ops.where(total == 0, xp.nan, ops.sum(loss) / xp.where(total == 0, 1, total))       # nan, and gradient 0: see mean_of
 
 
 def _reduce(loss: Any, reduction: str) -> Any:

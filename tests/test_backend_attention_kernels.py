@@ -10,11 +10,11 @@ rng = np.random.default_rng(1)
 
 @pytest.mark.parametrize("offset", [30, 1e4, -1e4])
 def test_attention_wherever_the_scores_are(offset, small_pieces):
-    op, (q, k, v), options = next(case for case in CASES if case[0] == "scaled_dot_product_attention")
+    op, (q, k, v, _), options = next(case for case in CASES if case[0] == "scaled_dot_product_attention")
     mask = np.zeros((80, 80), np.float32)
     mask[::3] = offset
     mask[5] = -math.inf
-    agrees(op, (q, k, v), (mask, *options[1:]), atol=1e-3 if abs(offset) > 100 else 1e-4)
+    agrees(op, (q, k, v, mask), options, atol=1e-3 if abs(offset) > 100 else 1e-4)
 
 
 @pytest.mark.parametrize(("T", "S", "is_causal"), [(700, 700, True), (600, 700, False), (3, 900, False), (65, 130, True),
@@ -24,5 +24,7 @@ def test_attention_in_blocks_is_attention_at_once(T, S, is_causal):
     mask = rng.random((2, 1, T, S)) < 0.7
     mask[0, 0, 1] = False                       # a query that may attend to nothing
     keep = rng.random((2, 3, T, S)) < 0.9
-    agrees("scaled_dot_product_attention", (q, k, v), (mask, keep, 0.1, 8**-0.5, is_causal))
-    agrees("scaled_dot_product_attention", (q, k, v), (None, None, 0.0, 8**-0.5, is_causal))
+    learned = rng.standard_normal((3, 1, S)).astype(np.float32)
+    agrees("scaled_dot_product_attention", (q, k, v, mask), (keep, 0.1, 8**-0.5, is_causal))
+    agrees("scaled_dot_product_attention", (q, k, v, learned), (keep, 0.1, 8**-0.5, is_causal))
+    agrees("scaled_dot_product_attention", (q, k, v, None), (None, 0.0, 8**-0.5, is_causal))

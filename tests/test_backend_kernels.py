@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minigrad.functional
 import minigrad.losses  # noqa: F401  each makes ops
 from minigrad.backend import Kernel, cpu, kernels
+from minigrad.ops import sum_to
 from minigrad.primitive import OPS
 
 rng = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def cases(n, dtype=np.float64):
     def attention(q, k, v, mask=None, p=0.0, is_causal=False):
         scores = (*q.shape[:-1], k.shape[-2])
         keep = rng.random(scores) >= p if p else None
-        return "scaled_dot_product_attention", (q, k, v), (mask, keep, p, 0.4, is_causal)
+        return "scaled_dot_product_attention", (q, k, v, mask), (keep, p, 0.4, is_causal)
 
     some = rng.random((2, 1, n, n)) < 0.7
     some[1, 0, 0] = False                       # a query that may attend to nothing
@@ -66,13 +67,13 @@ def name(case):
 
 
 def run(kernel, inputs, options, g=None):
-    """The result and the gradient of each input that is there, for a given gradient of the result."""
+    """The result and the gradient of each input that is there and moves, for a given gradient of the result."""
     y, saved = kernel.forward(np, *inputs, *options)
-    wanted = tuple(x is not None for x in inputs)
+    wanted = tuple(x is not None and x.dtype != bool for x in inputs)
     g = rng.standard_normal(np.shape(y)).astype(y.dtype) if g is None else g
     gradients = kernel.backward(np, g, saved, wanted, *options)
     assert [gx is not None for gx in gradients] == list(wanted)
-    return y, g, gradients
+    return y, g, [gx if gx is None else sum_to(gx, x.shape) for x, gx in zip(inputs, gradients)]          # as the tape does
 
 
 @pytest.mark.parametrize("case", cases(6), ids=name)
@@ -94,10 +95,10 @@ def test_torch_agrees(case):
     F = torch.nn.functional
     op, inputs, options = case
     y, g, gradients = run(kernels.table[op], inputs, options)
-    xs = [None if x is None else torch.tensor(x, requires_grad=True) for x in inputs]
+    xs = [None if x is None else torch.tensor(x, requires_grad=x.dtype != bool) for x in inputs]
     given = [torch.tensor(o) if isinstance(o, np.ndarray) else o for o in options]
     if op == "scaled_dot_product_attention":
-        mask, keep, p, scale, is_causal = given
+        (mask, (keep, p, scale, is_causal)) = xs[3], given
         scores = xs[0] @ xs[1].mT * scale
         allowed = torch.ones(scores.shape, dtype=bool).tril(0 if is_causal else 10**6)
         if mask is not None:
@@ -114,7 +115,7 @@ def test_torch_agrees(case):
     theirs.backward(torch.tensor(g))
     np.testing.assert_allclose(y, theirs.detach().numpy(), rtol=1e-10, atol=1e-12)
     for x, gx in zip(xs, gradients, strict=True):
-        if x is not None:
+        if gx is not None:
             np.testing.assert_allclose(gx, x.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 
@@ -122,7 +123,7 @@ def test_torch_agrees(case):
 def test_the_dtype_stays_and_inputs_are_left_alone(dtype):
     for op, inputs, options in cases(5, dtype):
         before = [None if x is None else x.copy() for x in inputs]
-        wide = [None if x is None else x.astype(np.float64) for x in inputs]
+        wide = [x if x is None or x.dtype == bool else x.astype(np.float64) for x in inputs]
         wide_options = [o.astype(np.float64) if isinstance(o, np.ndarray) and o.dtype == dtype else o for o in options]
         y, g, gradients = run(kernels.table[op], inputs, options)
         g_before = g.copy()
@@ -140,7 +141,7 @@ def test_the_dtype_stays_and_inputs_are_left_alone(dtype):
 @pytest.mark.parametrize("op", ["linear", "gelu", "layer_norm", "scaled_dot_product_attention"])
 def test_what_is_not_wanted_is_none(op, wanted):
     _, inputs, options = next(case for case in cases(6) if case[0] == op and all(x is not None for x in case[1]))
-    wanted = wanted[:len(inputs)]
+    wanted = (*wanted, False)[:len(inputs)]
     y, saved = kernels.table[op].forward(np, *inputs, *options)
     everything = kernels.table[op].backward(np, y, saved, (True,) * len(inputs), *options)
     for gx, want, complete in zip(kernels.table[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
@@ -177,14 +178,14 @@ def test_adding_a_gradient_in_place_is_adding_it(op, option):
 @pytest.mark.parametrize("T, S", [(0, 3), (3, 0), (1, 1)])
 def test_attention_to_nothing(T, S):
     q, k, v = (rng.standard_normal((2, n, 4)) for n in (T, S, S))
-    y, _, gradients = run(kernels.table["scaled_dot_product_attention"], (q, k, v), (None, None, 0.0, 1.0, False))
+    y, _, gradients = run(kernels.table["scaled_dot_product_attention"], (q, k, v, None), (None, 0.0, 1.0, False))
     np.testing.assert_array_equal(y, v if T == S else np.zeros((2, T, 4)))
-    assert [gx.shape for gx in gradients] == [q.shape, k.shape, v.shape]
+    assert [gx.shape for gx in gradients[:3]] == [q.shape, k.shape, v.shape]
 
 
 def test_attention_lies_as_the_query_does():
     q = rng.standard_normal((2, 5, 3, 4)).swapaxes(1, 2)
-    y, _, (gq, *_) = run(kernels.table["scaled_dot_product_attention"], (q, q, q), (None, None, 0.0, 1.0, False))
+    y, _, (gq, *_) = run(kernels.table["scaled_dot_product_attention"], (q, q, q, None), (None, 0.0, 1.0, False))
     assert y.strides == q.strides and np.shares_memory(y.swapaxes(1, 2).reshape(2, 5, 12), y)
 
 

@@ -15,7 +15,7 @@ CASES = cases(80, np.float32)
 
 def agrees(op, inputs, options, g=None, atol=2e-5):
     y, g, gradients = run(cpu.kernels[op], inputs, options, g)
-    wide = [None if x is None else x.astype(np.float64) for x in inputs]
+    wide = [x if x is None or x.dtype == bool else x.astype(np.float64) for x in inputs]
     options = [o.astype(np.float64) if getattr(o, "dtype", None) == np.float32 else o for o in options]
     expected = run(kernels.table[op], wide, options, g.astype(np.float64))
     for ours, theirs in [(y, expected[0]), *zip(gradients, expected[2], strict=True)]:
@@ -60,9 +60,9 @@ def test_other_dtypes_are_answered_by_the_generic_kernel(dtype):
 @pytest.mark.parametrize("op", ["linear", "gelu", "layer_norm", "scaled_dot_product_attention"])
 def test_what_is_not_wanted_is_none(op, wanted):
     _, inputs, options = next(case for case in CASES if case[0] == op and all(x is not None for x in case[1]))
-    wanted = wanted[:len(inputs)]
+    wanted = (*wanted, False)[:len(inputs)]
     y, saved = cpu.kernels[op].forward(np, *inputs, *options)
-    everything = cpu.kernels[op].backward(np, y, saved, (True,) * len(inputs), *options)
+    everything = cpu.kernels[op].backward(np, y, saved, (True, True, True, False)[:len(inputs)], *options)
     for gx, want, complete in zip(cpu.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
         assert np.array_equal(gx, complete) if want else gx is None
 

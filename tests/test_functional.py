@@ -1,4 +1,5 @@
 """What the layers mean, beside torch; and what they refuse."""
+import math
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.checking import gradcheck
+from minigrad.primitive import OPS
 from minigrad.tensor import Tensor, grad
 
 rng = np.random.default_rng(0)
@@ -174,3 +176,89 @@ def test_dropout_keeps_its_share_whatever_the_generator(bits):
 def test_whole_numbers_are_taken_as_float32():
     for y in (F.softmax(Tensor([1, 2])), F.layer_norm(Tensor([[1, 2]]), 2), mg.erf(Tensor([1, 2]))):
         assert y.dtype == np.float32 and abs(y.numpy()).max() < 1
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 5, 7), (1, 1, 5, 7), (2, 1, 1, 7), (2, 3, 5, 7), (5, 1), (1,), ()])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_learned_bias_gets_its_gradient(shape, is_causal, dtype):
+    """By the kernel and by the definition, as torch says; twice, for the second order."""
+    torch = pytest.importorskip("torch")
+    arrays = [rng.standard_normal(s).astype(dtype) for s in ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6), shape)]
+    ours, theirs = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    y = F.scaled_dot_product_attention(*ours, is_causal=is_causal)
+    scores = theirs[0] @ theirs[1].mT / 2 + theirs[3]
+    scores = scores.masked_fill(~torch.ones(5, 7, dtype=bool).tril(), -math.inf) if is_causal else scores
+    expected = scores.softmax(-1) @ theirs[2]
+    seed, rtol = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype), 1e-12 if dtype is np.float64 else 2e-5
+    first = torch.autograd.grad(expected, theirs, torch.tensor(seed), create_graph=True)
+    second = torch.autograd.grad(sum((g * g).sum() for g in first), theirs)
+    for again in (False, True):
+        g = grad(y, ours, seed, create_graph=again, retain_graph=True)
+        for a, b in zip(g, first, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=rtol, atol=rtol)
+    for a, b in zip(grad(sum((a * a).sum() for a in g), ours), second, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=20 * rtol, atol=20 * rtol)
+
+
+@pytest.mark.parametrize("dropped", [0.0, 0.3])
+def test_a_learned_bias_under_dropout_and_in_other_dtypes(dropped):
+    arrays = [rng.standard_normal(s) for s in ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6), (3, 5, 7))]
+
+    def gradient(again, *dtypes):
+        xs = [Tensor(a.astype(dtype), requires_grad=True) for a, dtype in zip(arrays, dtypes * 4)]
+        g = grad(F.scaled_dot_product_attention(*xs, dropout_p=dropped, rng=1).sum(), xs[3], create_graph=again)
+        assert g.dtype == xs[3].dtype and g.shape == (3, 5, 7)
+        return g.numpy().astype(float)
+    expected = gradient(True, np.float64)
+    np.testing.assert_allclose(gradient(False, np.float64), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(gradient(False, np.float32), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gradient(False, np.float16), expected, rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(gradient(False, np.float32, np.float32, np.float32, np.float64), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [np.array([[True, False, True], [False] * 3]), np.array([[0.0, -np.inf, 0], [-np.inf] * 3])])
+@pytest.mark.parametrize("low", [0.0, -1e5, -1e15])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_may_not_be_attended_to_is_not_counted_however_low_the_rest(mask, low, dtype):
+    """A mask is no number to add: scores below all of float16's are allowed too.  A row where nothing is allowed gives 0."""
+    q = np.full((2, 1), 1.0 if low == 0 else low, dtype)
+    k, v = np.array([[1.0], [0.5], [1.0]], dtype), np.array([[1.0], [2], [4]], dtype)
+    xs = [Tensor(a[None], requires_grad=True) for a in (q, k, v)]
+    for again in (False, True):
+        with np.errstate(all="raise", under="ignore"):
+            y = F.scaled_dot_product_attention(*xs, mask if mask.dtype == bool else mask.astype(dtype))
+            first = grad(y.sum(), xs, create_graph=again)
+            if again:
+                second = grad(sum(g.sum() for g in first), xs)
+                assert all(np.isfinite(g.numpy()).all() for g in second)
+        np.testing.assert_allclose(y.numpy(), [[[2.5], [0.0]]], rtol=1e-6)
+        np.testing.assert_allclose(first[2].numpy(), [[[0.5], [0], [0.5]]], rtol=1e-6)
+        assert first[0].numpy()[0, 1] == 0
+        assert all(np.isfinite(g.numpy()).all() for g in first)
+    definition = OPS["scaled_dot_product_attention"].function
+    allowed = mask if mask.dtype == bool else mask.astype(dtype)
+    np.testing.assert_allclose(definition(*xs, allowed, None, 0.0, 1.0, False).numpy(), [[[2.5], [0.0]]], rtol=1e-6)
+
+
+def test_a_mask_that_is_learned_and_forbids_some():
+    """-inf stays, without a gradient; a row of nothing else gives zeros and passes none on."""
+    bias = Tensor(np.array([[0.5, -np.inf, 0.0], [-np.inf] * 3]), requires_grad=True)
+    xs = [Tensor(rng.standard_normal((1, n, 2)), requires_grad=True) for n in (2, 3, 3)]
+    for again in (False, True):
+        y = F.scaled_dot_product_attention(*xs, bias)
+        g = grad((y * np.array([[1.0, 2], [3, 4]])).sum(), [bias, *xs], create_graph=again)
+        assert y.numpy()[0, 1].tolist() == [0, 0] and all(np.isfinite(a.numpy()).all() for a in g)
+        assert (g[0].numpy() != 0).tolist() == [[True, False, True], [False] * 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("T", [1, 40])
+def test_a_row_that_a_large_number_forbids_throughout_is_the_mean_of_all(dtype, T):
+    """As in torch: the smallest number of the dtype where -inf is not used is the same for all, which share the weight."""
+    x = [Tensor(rng.standard_normal((2, 3, n, 4)).astype(dtype), requires_grad=True) for n in (T, 7, 7)]
+    mask = np.full((T, 7), np.finfo(dtype).min, dtype)
+    for again in (False, True):
+        y = F.scaled_dot_product_attention(*x, mask)
+        np.testing.assert_allclose(y.numpy(), np.broadcast_to(x[2].numpy().mean(2, keepdims=True), y.shape), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(grad(y.sum(), x[2], create_graph=again).numpy(), T / 7, rtol=1e-5)

@@ -432,3 +432,50 @@ def test_ctc_to_the_third_order_and_without_examples():
 def test_what_ctc_refuses(targets, lengths, blank, error, text):
     with pytest.raises(error, match=text):
         losses.ctc_loss(Tensor(np.zeros((4, 2, 4))), targets, *lengths, blank)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"weight": [1.0, 2, 3]},
+                                     {"weight": [1.0, 2, 3], "label_smoothing": 0.1}])
+@pytest.mark.parametrize("loss", [losses.cross_entropy, losses.nll_loss])
+def test_where_all_labels_are_ignored_the_mean_is_nan_and_nothing_moves(loss, options, dtype):
+    """By the kernel and by the definition, to second order: a nan would ruin every weight of the step."""
+    if loss is losses.nll_loss and "label_smoothing" in options:
+        return
+    for shape in ((2, 3), (2, 3, 4), (400, 3)):
+        labels = np.full((shape[0], *shape[2:]), -100)
+        for again in (False, True):
+            x = Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
+            weight = Tensor(np.ones((3, 3), dtype), requires_grad=True)
+            with np.errstate(all="raise", under="ignore"):
+                value = loss(mg.einsum("nc...,cd->nd...", x, weight), labels, **options)
+                g = grad(value, [x, weight], create_graph=again)
+            assert np.isnan(value.item()) and not any(a.numpy().any() for a in g)
+            if again and g[1].requires_grad:
+                assert not grad(sum(a.sum() for a in g), weight).numpy().any()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_some_labels_ignored_and_a_class_of_weight_0(again):
+    torch = pytest.importorskip("torch")
+    values, labels, weight = rng.standard_normal((4, 3)), np.array([0, -100, 1, 1]), np.array([0.0, 2, 1])
+    x, t = Tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    loss = losses.cross_entropy(x, labels, weight)
+    expected = torch.nn.functional.cross_entropy(t, torch.tensor(labels), torch.tensor(weight))
+    expected.backward()
+    np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-12)
+    np.testing.assert_allclose(grad(loss, x, create_graph=again).numpy(), t.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("offset", [1e5, -1e5, 1e6])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_offset_of_all_scores_changes_nothing(offset, smoothing):
+    """Not even in float32: the largest score is subtracted before the logarithm is added."""
+    values, labels = np.round(4 * rng.standard_normal((50, 30))).astype(np.float32), rng.integers(0, 30, 50)
+    found = []
+    for more in (0, offset):
+        x = Tensor(values + np.float32(more), requires_grad=True)
+        loss = losses.cross_entropy(x, labels, label_smoothing=smoothing)
+        found.append([loss.numpy(), grad(loss, x).numpy()])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-8)

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minigrad import nn
 from minigrad.nn import KVCache, MultiheadAttention
 from minigrad.nn.attention import merge_heads, split_heads
-from minigrad.tensor import Tensor
+from minigrad.ops import sum_to
+from minigrad.tensor import Tensor, grad
 
 B, T, S, D, H = 2, 3, 5, 8, 4
 rng = np.random.default_rng(0)
@@ -92,3 +94,34 @@ def test_a_cache_selects_rows_and_goes_on():
     np.testing.assert_array_equal(cache.read()[1].numpy()[:, :, :3], -expected[:, :, :3])
     with pytest.raises(ValueError, match="holds 4 positions"):
         cache.extend(Tensor(k[[0, 1, 1], :, 3:]), Tensor(k[[0, 1, 1], :, 3:]))
+
+
+@pytest.mark.parametrize("shape", [(T, S), (B * H, T, S), (1, H, T, S), (1, 1, T, S), (B, 1, 1, S), (B, H, T, S)])
+def test_a_learned_bias_gets_its_gradient(shape):
+    """As a mask of the layer, alone and beside padding, by the kernel and by the definition; torch agrees where it takes it."""
+    torch = pytest.importorskip("torch")
+    twin = torch.nn.MultiheadAttention(D, H, batch_first=True, dtype=torch.float64).eval()
+    twin.load_state_dict({name: torch.tensor(value.numpy()) for name, value in layer.state_dict().items()})
+    values, padding = rng.standard_normal(shape), np.zeros((B, S), bool)
+    padding[1, 3:] = True
+    full = values.reshape(B, H, T, S) if len(shape) == 3 else np.broadcast_to(values, (B, H, T, S))
+    theirs = torch.tensor(full.reshape(B * H, T, S), requires_grad=True)
+    for hidden in (None, padding):
+        added = None if hidden is None else torch.zeros(B, S, dtype=torch.float64).masked_fill(torch.tensor(hidden), -torch.inf)
+        expected = twin(*map(torch.tensor, (Q, K, V)), attn_mask=theirs, need_weights=False, key_padding_mask=added)[0]
+        g, = torch.autograd.grad((expected ** 2).sum(), theirs)
+        g = g.numpy() if len(shape) == 3 else sum_to(g.numpy().reshape(B, H, T, S), shape)
+        for again in (False, True):
+            bias = Tensor(values, requires_grad=True)
+            y = layer(Q, K, V, attn_mask=bias, key_padding_mask=hidden, need_weights=False)[0]
+            np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-11)
+            np.testing.assert_allclose(grad((y * y).sum(), bias, create_graph=again).numpy(), g, rtol=1e-9, atol=1e-11)
+        weights = layer(Q, K, V, attn_mask=bias, key_padding_mask=hidden)[1]
+        assert np.abs(grad((weights * weights).sum(), bias).numpy()).sum() > 0.01
+
+
+def test_a_learned_bias_in_a_whole_encoder():
+    bias = nn.RelativePositionBias(2, 8, 16, rng=0)
+    encoder = nn.TransformerEncoder(lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, rng=0), 2)
+    encoder(Tensor(np.ones((2, 5, 8), "f4") * rng.standard_normal((2, 5, 8)).astype("f4")), mask=bias(5, 5)).sum().backward()
+    assert np.abs(bias.weight.grad.numpy()).sum() > 0

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minigrad import nn
+from minigrad import functional, nn, optim
 from minigrad.tensor import Tensor
 
 rng = np.random.default_rng(0)
@@ -67,3 +67,17 @@ def test_scaled_rotations():
     np.testing.assert_allclose(llama3[turns < 1], plain[turns < 1] / 8)
     between = (turns < 4) & (turns > 1)
     assert ((plain / 8 < llama3) & (llama3 < plain))[between].all()
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_relative_positions_are_trained_as_a_mask(is_causal):
+    bias = nn.RelativePositionBias(3, 8, 16, rng=0)
+    q, k, v = (Tensor(rng.standard_normal((2, 3, 6, 4)).astype("f4")) for _ in range(3))
+    target, optimizer, losses = rng.standard_normal((2, 3, 6, 4)).astype("f4"), optim.SGD([bias.weight], lr=5.0), []
+    for _ in range(20):
+        loss = functional.mse_loss(functional.scaled_dot_product_attention(q, k, v, bias(6, 6), is_causal=is_causal), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.98 * losses[0] and (bias.weight.grad.numpy() != 0).any()

@@ -20,7 +20,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     shape = (*q.shape[:-1], k.shape[-2])        # of all scores: (…, T, S)
     bias = kernels.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
-    log_sum = np.empty(q.shape[:-1], np.float32)
+    tops, log_sum = np.zeros((2, *q.shape[:-1]), np.float32)
     some_heads, blocks = _tiles(shape, q.shape[-1], is_causal)
 
     def work(heads):
@@ -30,7 +30,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
             _scores(k[seen], _turned(q[here], scale), bias, tile, is_causal, out=scores)
             total, top = exp_sums(scores, weights, 1e20, axis=-2)
             total[total == 0] = math.inf        # nothing may be attended to: the result is 0
-            log_sum[(*heads, ..., queries)] = np.log(total) + top
+            tops[(*heads, ..., queries)], log_sum[(*heads, ..., queries)] = top, np.log(total)
             if keep is not None:
                 weights *= keep[tile].swapaxes(-1, -2)
                 total *= 1 - p
@@ -38,12 +38,19 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
             found *= 1 / total[..., None]
             y[here] = found
     share(work, some_heads)
-    return y, (q, k, v, y, bias, log_sum)
+    return y, (q, k, v, y, bias, tops, log_sum)
 
 
-def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
-    """Computes the weights a second time, from the sums of their rows (Dao et al. 2022, algorithm 4)."""
-    q, k, v, y, bias, log_sum = saved
+def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
+    """Computes the weights a second time, from the sums of their rows (Dao et al. 2022, algorithm 4).
+
+    (The gradient of a mask is as large as all scores: there is nothing to be gained by not having them.)
+    """
+    q, k, v, y, bias, tops, log_sum = saved
+    if wanted[3]:
+        bias = kernels.attention_bias(xp, bias, is_causal, bias.shape, np.float32)
+        saved = q, k, v, y, bias, tops[..., None], log_sum[..., None]
+        return kernels.attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal)
     gq, gk, gv = (np.empty_like(x) if want else None for x, want in zip((q, k, v), wanted))
     some_heads, blocks = _tiles((*q.shape[:-1], k.shape[-2]), q.shape[-1], is_causal)
 
@@ -54,8 +61,13 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
         for queries, keys in reversed(blocks):  # the first one sees all keys that any sees
             here, tile = (*heads, ..., queries, slice(None)), (*heads, ..., queries, keys)
             weights, gscores, kept = scratch(3, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
-            turned, drop = _turned(q[here], scale, -log_sum[(*heads, ..., queries)]), dots[..., queries]
+            top, rest = (array[(*heads, ..., queries)] for array in (tops, log_sum))
+            far = top.any()                     # then what is left of the sum is not to be added to scores before they are near 0
+            turned, drop = _turned(q[here], scale, 0 if far else -rest), dots[..., queries]
             _scores(all_keys[..., keys, :], turned, bias, tile, is_causal, out=weights)
+            if far:
+                weights -= top[..., None, :]
+                weights -= rest[..., None, :]
             np.exp(weights, out=weights)
             if keep is None:
                 np.matmul(all_values[..., keys, :], _turned(g[here], 1, -drop), out=gscores)
@@ -81,7 +93,7 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
         if gv is not None:
             gv[heads] = sums[1]
     share(work, some_heads)
-    return gq, gk, gv
+    return gq, gk, gv, None
 
 
 def _tiles(shape, width, is_causal):

@@ -18,7 +18,7 @@ HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")
 WITH_SCORES = by_gemm(kernels.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
 CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
-                 ("keep_steps", "i8", 4), ("log_sum", "u8"), ("dots", "u8"),
+                 ("keep_steps", "i8", 4), ("top", "u8"), ("log_sum", "u8"), ("dots", "u8"),
                  *((name, "i8") for name in ("queries", "keys", "size", "value_size", "causal", "tiles", "heads")),
                  ("scale", "f8"), ("kept", "f8")])           # struct Call
 SIZES = 32, 64, 128                             # of a head, each compiled by itself
@@ -59,19 +59,25 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
         mask = _heads(xp, xp.broadcast_to(mask, (*lead, q.shape[-2], k.shape[-2])), None)
     keep = keep if keep is None else _heads(xp, keep, None)
     y = xp.empty_like(q, shape=(*q.shape[:-1], shape[-1]))   # it lies in memory as q does, so that merging the heads is free
-    log_sum = xp.empty(q.shape[:-1], np.float32)
-    call = _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal)
+    sums = xp.empty((2, *q.shape[:-1]), np.float32)          # of each row of scores: the largest, and log Σ exp of what is less
+    call = _call(q, k, v, y, mask, keep, sums, p, scale, is_causal)
     _run("attention", call, q, v, q.shape[2], tiles=2, squares=1)
-    return y.reshape(shape), (q, k, v, y, mask, keep, log_sum, lead)
+    return y.reshape(shape), (q, k, v, y, mask, keep, sums, lead)
 
 
-def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
+def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     if len(saved) < 8:
-        return WITH_SCORES.backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal)
-    q, k, v, y, mask, keep, log_sum, lead = saved
-    g, dots = _heads(xp, g, q.dtype), xp.empty_like(log_sum)
+        return WITH_SCORES.backward(xp, g, saved, wanted, keep, p, scale, is_causal)
+    if wanted[3]:                               # the gradient of a mask is as large as all scores
+        *heads, mask, _, sums, lead = saved
+        q, k, v, y, mask = (x.reshape(*lead, *x.shape[2:]) for x in (*heads, mask))
+        bias = kernels.attention_bias(xp, mask, is_causal, mask.shape, sums.dtype)
+        saved = q, k, v, y, bias, *sums.reshape(2, *lead, -1, 1)
+        return WITH_SCORES.backward(xp, g, saved, wanted, keep, p, scale, is_causal)
+    q, k, v, y, mask, keep, sums, lead = saved
+    g, dots = _heads(xp, g, q.dtype), xp.empty_like(sums[0])
     gq, gk, gv = xp.empty_like(q), xp.empty_like(k), xp.empty_like(v)
-    call = _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal)
+    call = _call(q, k, v, y, mask, keep, sums, p, scale, is_causal)
     call["dots"] = dots.data.ptr
     for name, x in (("gy", g), ("gq", gq), ("gk", gk), ("gv", gv)):
         call[name] = _steps(x)
@@ -80,7 +86,7 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
         _run("attention_gq", call, q, v, q.shape[2], tiles=4, squares=1)
     if wanted[1] or wanted[2]:
         _run("attention_gkv", call, q, v, k.shape[2], tiles=4, squares=2)
-    return tuple(x.reshape(*lead, *x.shape[2:]) if want else None for x, want in zip((gq, gk, gv), wanted))
+    return *(x.reshape(*lead, *x.shape[2:]) if want else None for x, want in zip((gq, gk, gv), wanted)), None
 
 
 def _heads(xp: Any, x: Array, dtype: Any) -> Array:
@@ -95,7 +101,7 @@ def _steps(x: Array) -> tuple:
     return x.data.ptr, *(stride // x.itemsize for stride in x.strides[:3])
 
 
-def _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal):
+def _call(q, k, v, y, mask, keep, sums, p, scale, is_causal):
     """All that a kernel is told; of the gradients nothing yet."""
     call = np.zeros((), CALL)
     for name, x in (("q", q), ("k", k), ("v", v), ("y", y)):
@@ -105,7 +111,8 @@ def _call(q, k, v, y, mask, keep, log_sum, p, scale, is_causal):
         call["mask"] = [stride // mask.itemsize for stride in mask.strides]
     if keep is not None:
         call["keep"], call["keep_steps"] = keep.data.ptr, keep.strides
-    for name, value in (("log_sum", log_sum.data.ptr), ("queries", q.shape[2]), ("keys", k.shape[2]), ("size", q.shape[3]),
+    for name, value in (("top", sums[0].data.ptr), ("log_sum", sums[1].data.ptr), ("queries", q.shape[2]),
+                        ("keys", k.shape[2]), ("size", q.shape[3]),
                         ("value_size", v.shape[3]), ("causal", is_causal), ("scale", scale), ("kept", 1 / (1 - p))):
         call[name] = value
     return call

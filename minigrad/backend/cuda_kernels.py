@@ -67,18 +67,18 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
     (rows, n), real = logits.shape, wide(logits.dtype)
     x, target = xp.ascontiguousarray(logits), xp.ascontiguousarray(target, np.int64)
     weight = weight if weight is None else xp.ascontiguousarray(weight, real)
-    loss, share, log_sum = xp.empty((3, rows), real)
-    for_rows("cross_entropy", "cross_entropy", x.dtype, rows, n, loss, share, log_sum, x, target, weight,
+    loss, share, *sums = xp.empty((4, rows), real)
+    for_rows("cross_entropy", "cross_entropy", x.dtype, rows, n, loss, share, *sums, x, target, weight,
              np.int64(ignore_index), real(label_smoothing), np.int32(n))
     total = share.sum() if reduction == "mean" else None
-    loss = loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.sum() / total
-    return loss.astype(x.dtype, copy=False), (x, target, weight, log_sum, share, total)
+    loss = loss if reduction == "none" else loss.sum() if reduction == "sum" else kernels.mean_of(xp, loss.sum(), total)
+    return loss.astype(x.dtype, copy=False), (x, target, weight, sums, share, total)
 
 
 def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction):
-    x, target, weight, log_sum, share, total = saved
+    x, target, weight, sums, share, total = saved
     (rows, n), gx, real = x.shape, xp.empty_like(x), wide(x.dtype)
-    for_rows("cross_entropy", "cross_entropy_backward", x.dtype, rows, n, gx, xp.ascontiguousarray(g, x.dtype), total, x, log_sum,
+    for_rows("cross_entropy", "cross_entropy_backward", x.dtype, rows, n, gx, xp.ascontiguousarray(g, x.dtype), total, x, *sums,
              share, target, weight, None if weight is None else weight.sum(), np.int64(ignore_index), real(label_smoothing),
              np.int32(n), np.int32(reduction == "none"))
     return gx,

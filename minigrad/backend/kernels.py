@@ -174,19 +174,20 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     bias = attention_bias(xp, mask, is_causal, weights.shape, weights.dtype)
     if bias is not None:
         weights += bias
-    log_sum = log_sum_exp(xp, weights)
-    weights = xp.exp(weights - log_sum)
+    top, log_sum = log_sum_exp(xp, weights)
+    weights = xp.exp(weights - top - log_sum)
     y = xp.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
     y[...] = xp.matmul(weights if keep is None else dropout_forward(xp, weights, keep, p)[0], v)
-    return y, (q, k, v, y, bias, log_sum)
+    return y, (q, k, v, y, bias, top, log_sum)
 
 
-def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
-    q, k, v, y, bias, log_sum = saved
+def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
+    q, k, v, y, bias, top, log_sum = saved
     weights = xp.matmul(q, k.swapaxes(-1, -2))
     weights *= scale
     if bias is not None:
         weights += bias
+    weights -= top
     weights -= log_sum
     xp.exp(weights, out=weights)
     gscores, kept = xp.matmul(g, v.swapaxes(-1, -2)), weights
@@ -194,10 +195,11 @@ def attention_backward(xp, g, saved, wanted, mask, keep, p, scale, is_causal):
         gscores, kept = dropout_forward(xp, gscores, keep, p)[0], dropout_forward(xp, weights, keep, p)[0]
     gscores -= (g * y).sum(-1, keepdims=True)   # this is (gscores * weights).sum(-1), over the shorter axis
     gscores *= weights
+    gmask = gscores.copy() if wanted[3] else None            # the tape adds up what the mask was broadcast to
     gscores *= scale
     return (xp.matmul(gscores, k) if wanted[0] else None,
             xp.matmul(gscores.swapaxes(-1, -2), q) if wanted[1] else None,
-            xp.matmul(kept.swapaxes(-1, -2), g) if wanted[2] else None)
+            xp.matmul(kept.swapaxes(-1, -2), g) if wanted[2] else None, gmask)
 
 
 def attention_bias(xp, mask, is_causal, shape, dtype):
@@ -213,13 +215,17 @@ def attention_bias(xp, mask, is_causal, shape, dtype):
 
 
 def log_sum_exp(xp, x):
-    """log Σ exp(x) over the last axis, which is kept; a row of nothing but -inf gives +inf, so that exp(x - …) is 0 there."""
+    """log Σ exp(x) over the last axis, which is kept, as two numbers whose sum it is: the largest x, and log Σ exp(x - largest).
+
+    Added up, a large one would leave the other few digits.  A row of nothing but -inf gives 0 and +inf, so that
+    exp(x - …) is 0 there.
+    """
     if not x.size:
-        return xp.full((*x.shape[:-1], 1), math.inf, x.dtype)
+        return xp.zeros((*x.shape[:-1], 1), x.dtype), xp.full((*x.shape[:-1], 1), math.inf, x.dtype)
     top = x.max(-1, keepdims=True)
     top = xp.where(top == -math.inf, 0, top)
     total = xp.exp(x - top).sum(-1, keepdims=True)
-    return xp.log(xp.where(total == 0, math.inf, total)) + top
+    return top, xp.log(xp.where(total == 0, math.inf, total))
 
 
 def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp):
@@ -228,37 +234,42 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
     counted = target != ignore_index
     label = target * counted                    # an ignored label reads class 0, and then does not count
     share = counted.astype(wide.dtype) if weight is None else weight[label] * counted
-    log_sum = log_sum_exp(xp, wide)[:, 0]
-    loss = xp.where(counted, log_sum - wide[xp.arange(len(label)), label], 0) * share
+    top, log_sum = (part[:, 0] for part in log_sum_exp(xp, wide))
+    loss = xp.where(counted, top - wide[xp.arange(len(label)), label] + log_sum, 0) * share
     if label_smoothing:
-        everywhere = log_sum * wide.shape[1] - wide.sum(1) if weight is None else log_sum * weight.sum() - wide @ weight
+        below = top[:, None] - wide + log_sum[:, None]       # -log p
+        everywhere = below.sum(1) if weight is None else below @ weight
         loss = (1 - label_smoothing) * loss + (label_smoothing / wide.shape[1]) * xp.where(counted, everywhere, 0)
     if reduction != "none":
-        loss = loss.sum() / total_weight(xp, share) if reduction == "mean" else loss.sum()
-    return loss.astype(logits.dtype), (wide, log_sum, counted, label, share)
+        loss = loss.sum()
+        loss = mean_of(xp, loss, share.sum()) if reduction == "mean" else loss
+    return loss.astype(logits.dtype), (wide, top, log_sum, counted, label, share)
 
 
 def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=None):
-    wide, log_sum, counted, label, share = saved
-    each = g / total_weight(xp, share) if reduction == "mean" else g
+    wide, top, log_sum, counted, label, share = saved
+    each = g
+    if reduction == "mean":                     # where nothing counts the loss is no number, but nothing would change it
+        total = share.sum()
+        each = xp.where(total == 0, 0, g) / xp.where(total == 0, 1, total)
     hit = (1 - label_smoothing) * each * share
     everywhere = (label_smoothing / wide.shape[1]) * each * counted
-    gx = (exp_rows or _exp_rows)(xp, wide, log_sum, hit + everywhere * (wide.shape[1] if weight is None else weight.sum()))
+    gx = (exp_rows or _exp_rows)(xp, wide, top, log_sum, hit + everywhere * (wide.shape[1] if weight is None else weight.sum()))
     gx[xp.arange(len(label)), label] -= hit
     if label_smoothing:
         gx -= everywhere[:, None] if weight is None else everywhere[:, None] * weight
     return gx.astype(g.dtype, copy=False),
 
 
-def total_weight(xp, weights):
-    """What a mean divides by: nan, if nothing counts, so that the mean is nan as in torch, and NumPy need not warn of 0 / 0."""
-    total = weights.sum()
-    return xp.where(total != 0, total, xp.nan).astype(weights.dtype)
+def mean_of(xp, total, count):
+    """total / count, 0-d arrays; nan, if nothing counts, as in torch, without a warning of 0 / 0."""
+    return xp.where(count == 0, xp.nan, total / xp.where(count == 0, 1, count))
 
 
-def _exp_rows(xp, x, log_sum, scale):
-    """exp(x - log_sum) · scale, with one log_sum and one scale for each row."""
-    y = x - log_sum[:, None]
+def _exp_rows(xp, x, top, log_sum, scale):
+    """exp(x - top - log_sum) · scale, with one of each for each row."""
+    y = x - top[:, None]
+    y -= log_sum[:, None]
     xp.exp(y, out=y)
     y *= scale[:, None]
     return y
@@ -281,7 +292,7 @@ def ctc_forward(xp, log_probs, states, may_skip, ends, input_lengths):
         there[:, 2:] = xp.logaddexp(there[:, 2:], xp.where(may_skip[:, 2:], here[:, :-2], NEVER))
         there += emit[t]
         xp.copyto(there, here, where=t >= input_lengths[:, None])
-    total = log_sum_exp(xp, xp.where(ends, alpha[-1], NEVER))[:, 0]
+    total = sum(log_sum_exp(xp, xp.where(ends, alpha[-1], NEVER)))[:, 0]
     impossible = total < NEVER / 2
     loss = xp.where(impossible, math.inf, -total).astype(log_probs.dtype)
     return loss, (emit, alpha, xp.where(impossible, 0, total), log_probs.shape)

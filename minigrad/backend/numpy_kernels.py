@@ -243,20 +243,26 @@ def _log_sum_exp(xp, x):
     def work(x):
         total, top = exp_sums(x, scratch(*x.shape), 1e6)         # of a large logarithm fewer digits are behind the point
         total[total == 0] = math.inf
-        return np.log(total) + top
-    return np.concatenate(each_piece(work, x))[:, None]
+        return np.stack([np.broadcast_to(top, total.shape), np.log(total)])
+    return np.concatenate(each_piece(work, x), axis=1)[..., None]
 
 
-def _scaled_exp(xp, x, log_sum, scale):
-    """exp(x - log_sum) · scale, with one of both for each row, as exp(x - (log_sum - log |scale|)), with its sign."""
+def _scaled_exp(xp, x, top, log_sum, scale):
+    """exp(x - top - log_sum) · scale, with one of each for each row, as exp(x - top - (log_sum - log |scale|)), with its sign."""
     y = np.empty_like(x)
 
-    def work(x, log_sum, scale, y):
-        np.subtract(x, (log_sum - np.log(np.abs(scale)))[:, None], out=y)
+    def work(x, top, log_sum, scale, y):
+        less = log_sum - np.log(np.abs(scale))
+        if top.any():
+            np.subtract(x, top[:, None], out=y)
+            y -= less[:, None]
+        else:
+            np.subtract(x, less[:, None], out=y)
         np.exp(y, out=y)
         if scale.min(initial=0) < 0:
             y *= np.sign(scale)[:, None]
-    each_piece(work, x, log_sum, scale, y)
+    with np.errstate(divide="ignore"):          # of a scale of 0, where a label is ignored
+        each_piece(work, x, top, log_sum, scale, y)
     return y
 
 

@@ -147,7 +147,8 @@ def other_activations() -> Iterator[Trial]:
 
 def attention(**changes: Callable) -> Callable:
     """A change of options of attention: each is given what it is now, q, and k."""
-    options = OPS["scaled_dot_product_attention"].options
+    op = OPS["scaled_dot_product_attention"]
+    options = [*op.inputs[3:], *op.options]
 
     def compute(original, q, k, v, *given):
         now = dict(zip(options, given, strict=True))

@@ -79,7 +79,7 @@ RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what
                    "bias": "Σ g"},
     "layer_norm": {"x": "(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight", "weight": "Σ g x̂", "bias": "Σ g"},
     "scaled_dot_product_attention": {"q": "scale · S k, with S = P · (g vᵀ - Σ P g vᵀ), P = softmax(scale · q kᵀ)",
-                                     "k": "scale · Sᵀ q", "v": "Pᵀ g"},
+                                     "k": "scale · Sᵀ q", "v": "Pᵀ g", "mask": "S"},
     "cross_entropy": {"logits": "g · (softmax(logits) - target) · share of the mean"},
     "binary_cross_entropy": {"p": "g · (p - target) / (p (1 - p))", "target": "g · (log(1 - p) - log p)"},
     "ctc": {"log_probs": "-g · probability of being in each letter at each time"},

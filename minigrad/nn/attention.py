@@ -54,7 +54,8 @@ class MultiheadAttention(Module):
 
         Args:
             key_padding_mask: (B, S), True where a key is padding and must not be attended to.
-            attn_mask: (T, S) or (B · heads, T, S), True where attention is forbidden; floats are added to the scores.
+            attn_mask: (T, S), (B · heads, T, S) or four axes that broadcast to (B, heads, T, S), as those of RelativePositionBias
+                do.  True where attention is forbidden; floats are added to the scores, and get a gradient if they want one.
             is_causal: position t attends to positions 0 … t only; here no mask need be given with it.
             need_weights: return the attention weights too, (B, T, S), or (B, heads, T, S) if not averaged.
 
@@ -84,11 +85,14 @@ class MultiheadAttention(Module):
     def _mask(self, padding: Any, given: Any, B: int, T: int, S: int, device: str) -> Any:
         """Both masks as one that broadcasts to (B, heads, T, S): booleans (True: may attend), floats (to be added), or None."""
         H, added, allowed = self.num_heads, None, True
+        shape = getattr(given, "shape", ())
+        fits = len(shape) == 4 and all(n in (1, m) for n, m in zip(shape, (B, H, T, S)))
         for name, mask, shapes in (("key_padding_mask", padding, {(B, S): (B, 1, 1, S)}),
-                                   ("attn_mask", given, {(T, S): (T, S), (B * H, T, S): (B, H, T, S)})):
+                                   ("attn_mask", given, {(T, S): (T, S), (B * H, T, S): (B, H, T, S)} |
+                                                        ({tuple(shape): tuple(shape)} if fits else {}))):
             if mask is None:
                 continue
-            mask = as_array(mask, device=device)
+            mask = mask.to(device) if getattr(mask, "requires_grad", False) else as_array(mask, device=device)
             if mask.shape not in shapes or mask.dtype.kind in "iu":
                 raise ValueError(f"attention: {name} is {mask.dtype} of shape {mask.shape}: give booleans (True forbids) or "
                                  f"floats (added to the scores) of shape {' or '.join(map(str, shapes))}")
@@ -99,7 +103,7 @@ class MultiheadAttention(Module):
                 added = mask if added is None else added + mask
         if allowed is True:
             return added
-        return allowed if added is None else backend.of(added).xp.where(allowed, added, -math.inf)
+        return allowed if added is None else ops.where(allowed, added, -math.inf)
 
 
 class KVCache:

@@ -43,7 +43,7 @@ def heads(T, d):
 
 def attention(q, k, v, mask=None, p=0.0, is_causal=False):
     keep = rng.random((*q.shape[:-2], k.shape[-2], q.shape[-2])).swapaxes(-1, -2) >= p if p else None          # as it is drawn
-    return "scaled_dot_product_attention", (q, k, v), (mask, keep, p, 0.4, is_causal)
+    return "scaled_dot_product_attention", (q, k, v, mask), (keep, p, 0.4, is_causal)
 
 
 def cross_entropy(rows, n, *options):
@@ -134,13 +134,17 @@ def run(case, dtype, seed=0):
     kernel, options = cuda_kernels.table[op], [on_gpu(x, dtype) for x in options]
     y, saved = kernel.forward(xp, *(on_gpu(x, dtype) for x in inputs), *options)
     g = np.random.default_rng(seed).standard_normal(y.shape).astype(dtype)
-    return y, g, kernel.backward(xp, xp.asarray(g), saved, tuple(x is not None for x in inputs), *options)
+    return y, g, kernel.backward(xp, xp.asarray(g), saved, wanted_of(inputs), *options)
+
+
+def wanted_of(inputs):
+    return tuple(x is not None and x.dtype != bool for x in inputs)
 
 
 def assert_twin(case, dtype):
     op, inputs, options = case
     y, g, gradients = run(case, dtype)
-    wanted = tuple(x is not None for x in inputs)
+    wanted = wanted_of(inputs)
     inputs, options = ([rounded(x, dtype) for x in part] for part in (inputs, options))
     twin, saved = TWINS[op].forward(np, *inputs, *options)
     twins = TWINS[op].backward(np, g.astype("f8"), saved, wanted, *options)
@@ -169,6 +173,7 @@ def test_the_same_bits_every_time(case):
 @pytest.mark.parametrize("op", ["linear", "layer_norm", "scaled_dot_product_attention", "conv"])
 def test_what_is_not_wanted_is_none(op, wanted):
     case = next(case.values[0] for case in CASES if case.values[0][0] == op and case.values[0][1][2] is not None)
+    wanted += (False,) * (len(case[1]) - 3)
     y, g, everything = run(case, np.dtype("f4"))
     inputs, options = ([on_gpu(x, "f4") for x in part] for part in case[1:])
     saved = cuda_kernels.table[op].forward(xp, *inputs, *options)[1]

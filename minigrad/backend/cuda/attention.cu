@@ -20,7 +20,7 @@ struct Call {                                   // as in cuda_attention.py; all 
     long long mask_batch, mask_head, mask_row, mask_column;
     const bool *keep;                           // dropout of the weights, or null
     long long keep_batch, keep_head, keep_row, keep_column;
-    wide *log_sum, *dots;                       // for each query: log Σ exp(score), and g · y
+    wide *top, *log_sum, *dots;                 // for each query: its largest score, log Σ exp(score - top), and g · y
     long long queries, keys, size, value_size, causal, tiles, heads;
     double scale, kept;                         // kept: 1 / (1 - p)
 };
@@ -108,7 +108,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention(const __grid_cons
         if (query >= a.queries) continue;
         FOR(j, M) if (c + 16 * j < a.value_size)
             of_head(a, a.y)[query * a.y.row + c + 16 * j] = (T)(sum[i] > 0 ? y[i][j] / sum[i] : 0);
-        if (c == 0) a.log_sum[head_row(a, query)] = sum[i] > 0 ? top[i] + log(sum[i]) : INF;
+        if (c != 0) continue;
+        a.top[head_row(a, query)] = sum[i] > 0 ? top[i] : 0;
+        a.log_sum[head_row(a, query)] = sum[i] > 0 ? log(sum[i]) : INF;
     }
 }
 
@@ -131,11 +133,11 @@ __device__ void way_back(const Call &a, wide *weights, wide *gscores, const wide
     products(gweights, gy, v);
     FOR(i, N) {
         int query = first_query + r + 16 * i;
-        wide log_sum = query < a.queries ? a.log_sum[head_row(a, query)] : INF;
+        wide top = query < a.queries ? a.top[head_row(a, query)] : 0, log_sum = query < a.queries ? a.log_sum[head_row(a, query)] : INF;
         wide dot = query < a.queries ? a.dots[head_row(a, query)] : 0;
         FOR(j, N) {
             int key = first_key + c + 16 * j, at = (r + 16 * i) * (TILE + 1) + c + 16 * j;
-            wide weight = exp(score(a, s[i][j], query, key) - log_sum), kept = dropout(a, query, key);
+            wide weight = exp(score(a, s[i][j], query, key) - top - log_sum), kept = dropout(a, query, key);
             if (weights) weights[at] = weight * kept;
             gscores[at] = weight * (gweights[i][j] * kept - dot) * (wide)a.scale;
         }

@@ -223,6 +223,10 @@ ROWS = [
         (0, 1, 2)),
     Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m - 0.5),
         (R(2, 2, 2), R(2, 3, 2), R(2, 3, 2), MASK), lambda q, k, v, m: attention(q, k, v, added=m - 0.5), (0, 1, 2)),
+    Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m * 1.0),
+        (R(2, 2, 2), R(2, 3, 2), R(2, 3, 2), R(1, 1, 3)), lambda q, k, v, m: attention(q, k, v, added=m), (0, 1, 2)),
+    Row("scaled_dot_product_attention", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m * 1.0, is_causal=True),
+        (R(2, 3, 2), R(2, 3, 2), R(2, 3, 2), R(3, 3)), lambda q, k, v, m: attention(q, k, v, np.tri(q.shape[1]), m), (0, 1, 2)),
     # losses
     Row("cross_entropy", losses.cross_entropy, (R(4, 5), LABELS), cross_entropy, ()),
     Row("cross_entropy", lambda x, t: losses.cross_entropy(
