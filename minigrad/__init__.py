@@ -23,7 +23,7 @@ _ROOMS = ("amp", "checking", "data", "functional", "insight", "losses", "metrics
           "train", "transforms")
 _BORROWED = ({"gradcheck": "checking"} | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
              | dict.fromkeys(("autocast", "GradScaler"), "amp")
-             | dict.fromkeys(("explain", "graph", "summary", "to_numpy_source"), "insight"))
+             | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight"))
 
 
 def __getattr__(name: str):

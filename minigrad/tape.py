@@ -12,6 +12,8 @@ from itertools import count
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
+import numpy as np
+
 _recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
 recording = _recording.get                      # is the tape running?  The only ambient state here: True, False, or a Mode
 _entered: ContextVar[tuple] = ContextVar("entered", default=())                # the `record` blocks we are in, and modes before
@@ -125,7 +127,7 @@ def kept_arrays(saved: Any) -> Iterator[Any]:
             stack.extend(item)
         elif isinstance(item, ref):
             stack.append(item())
-        elif hasattr(item, "strides"):
+        elif hasattr(item, "strides") and not isinstance(item, np.generic):
             yield item
 
 
@@ -207,9 +209,14 @@ class record:
     def __exit__(self, *error: Any) -> None:
         blocks = list(_entered.get())
         last = next((i for i in reversed(range(len(blocks))) if blocks[i][0] is self), None)
-        if last is not None:                    # (a generator may be closed from another context, where nothing was switched)
-            _recording.set(blocks.pop(last)[1])
-            _entered.set(tuple(blocks))
+        if last is None:                        # a generator was closed from another context, where nothing was switched
+            return
+        before = blocks.pop(last)[1]
+        if last == len(blocks):
+            _recording.set(before)
+        else:                                   # ... or while a block is open that was entered after it
+            blocks[last] = blocks[last][0], before
+        _entered.set(tuple(blocks))
 
     def __call__(self, function: Callable) -> Callable:
         how, flags = self.how, getattr(getattr(function, "__code__", None), "co_flags", 0)

@@ -5,13 +5,29 @@ import pickle
 import time
 import weakref
 from contextlib import contextmanager
-from operator import add, eq, ge, lt, matmul, mul, sub, truediv
+from operator import (
+    add,
+    eq,
+    ge,
+    iadd,
+    ifloordiv,
+    imod,
+    imul,
+    ipow,
+    isub,
+    itruediv,
+    lt,
+    matmul,
+    mul,
+    sub,
+    truediv,
+)
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import optim
+from minigrad import nn, optim
 from minigrad.tensor import Node, Tensor, grad
 
 
@@ -280,6 +296,183 @@ def test_a_layer_with_a_fused_kernel_is_guarded_too():
     w.copy_(0)
     with pytest.raises(RuntimeError, match="written into"):
         loss.backward()
+
+
+# Who owns a gradient: only what our own steps made may be added to in place
+
+def test_what_a_users_rule_returns_is_never_written_into():
+    """A kept input, an array of a closure, one array for two inputs, a cached one, one that its output was."""
+    cached = np.full(3, 7.0)
+    for rule, slope in ((lambda g, w: w, [2.0, 3, 4]), (lambda g, w: cached, cached), (lambda g, w: g, np.ones(3))):
+        @mg.primitive
+        def scaled(xp, x, w, /):
+            return x * w
+        scaled.defvjp(x=rule, w=rule)
+        x, w = leaf(1, 1, 1), Tensor(np.array([2.0, 3, 4]), requires_grad=True)
+        y = scaled(x, w) + scaled(x, w) + mg.exp(x) * 0 + scaled(x, w)
+        for _ in range(2):
+            x.grad = w.grad = None
+            mg.sum(y).backward(retain_graph=True)
+            np.testing.assert_array_equal(x.grad.numpy(), 3 * np.asarray(slope))
+            assert w.tolist() == [2, 3, 4] and cached.tolist() == [7] * 3
+            x.grad.data *= 0                    # it is the leaf's own
+            assert w.grad.tolist() == [3 * s for s in slope]
+
+
+def test_what_a_hook_returns_or_is_given_is_never_written_into():
+    mine, seen = Tensor(np.array([5.0, 5.0])), []
+    x, z = leaf(1, 2), leaf(1, 2)
+    y = x + z
+    a, b = y * 1, y + 0
+    a.register_hook(lambda g: mine)
+    b.register_hook(lambda g: seen.append(g))
+    x.register_hook(lambda g: seen.append(g))
+    mg.sum(a + b + y).backward()
+    assert mine.tolist() == [5, 5] and x.grad.tolist() == z.grad.tolist() == [7, 7]
+    arrays = [x.grad.data, z.grad.data, mine.data, *(g.data for g in seen)]
+    assert not any(np.shares_memory(p, q) for i, p in enumerate(arrays) for q in arrays[:i])
+
+
+def test_a_hook_that_writes_into_its_gradient_changes_no_other():
+    def halve(g):
+        g *= 0.5
+    for create_graph in (False, True):
+        x, z = leaf(1, 2), leaf(1, 2)
+        a, b = x + 0, z + 0
+        a.register_hook(halve)
+        mg.sum(a + b).backward(create_graph=create_graph)
+        assert x.grad.tolist() == [0.5, 0.5] and z.grad.tolist() == [1, 1]
+
+
+def test_gradients_that_can_be_differentiated_share_memory_with_nothing_either():
+    x, z, seed = leaf(1, 2), leaf(3, 4), Tensor(np.ones(2))
+    (x + z).backward(seed, create_graph=True)
+    optim.clip_grad_norm_([x], 0.1)
+    assert seed.tolist() == [1, 1] == z.grad.tolist()
+    y, pull = mg.vjp(lambda x: x + 0, x)
+    g = pull(seed)[0]
+    g.data[:] = 0
+    assert seed.tolist() == [1, 1] == pull(seed)[0].tolist()
+
+
+# In place
+
+OPERATORS = {"+=": iadd, "-=": isub, "*=": imul, "/=": itruediv, "**=": ipow, "//=": ifloordiv, "%=": imod}
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+def test_in_place_on_a_leaf_inside_no_grad_writes_into_it(operator):
+    for other in (3.0, np.array([2.0, 3.0]), Tensor(np.array([2.0, 3.0]), requires_grad=True), Tensor([2])):
+        w = nn.Parameter(np.array([5.0, 7.0]))
+        alias, array = w, w.data
+        bare = np.array([5.0, 7.0])
+        bare = operator(bare, other.numpy() if isinstance(other, Tensor) else other)
+        loss = mg.sum(w * w)
+        with mg.no_grad():
+            w = operator(w, other)
+        assert w is alias and w.data is array and isinstance(w, nn.Parameter)
+        np.testing.assert_array_equal(array, bare)
+        with pytest.raises(RuntimeError, match="written into after"):
+            loss.backward()
+
+
+def test_the_commonest_sgd_trains():
+    model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Tanh(), nn.Linear(3, 1, rng=1))
+    x, losses = mg.Tensor(np.random.default_rng(0).standard_normal((16, 2)).astype("f4")), []
+    for _ in range(50):
+        loss = ((model(x) - x[:, :1]) ** 2).mean()
+        loss.backward()
+        with mg.no_grad():
+            for p in model.parameters():
+                p -= 0.1 * p.grad
+        model.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_in_place_matrix_product_and_booleans():
+    w, m = Tensor(np.eye(2), requires_grad=True), Tensor([True, False])
+    array, mask = w.data, m.data
+    with mg.no_grad():
+        w @= np.array([[1.0, 2], [3, 4]])
+        m |= Tensor([True, True])
+        m &= Tensor([False, True])
+    assert w.data is array and array.tolist() == [[1, 2], [3, 4]] and m.data is mask and mask.tolist() == [False, True]
+
+
+def test_a_sum_on_the_tape_gets_a_new_tensor_and_loses_nothing():
+    x = leaf(1, 2)
+    total = 0
+    for k in range(1, 4):
+        total += mg.sum(k * x)
+    total.backward()
+    assert x.grad.tolist() == [6, 6]
+    start = Tensor(np.zeros(()))
+    total = start
+    total += mg.sum(x * x)
+    assert total.requires_grad and start.item() == 0 and grad(total, x).tolist() == [2, 4]
+    h = kept = x * 1
+    h *= 3
+    assert kept.tolist() == [1, 2] and grad(mg.sum(h), x).tolist() == [3, 3]
+
+
+def test_a_running_sum_without_gradients_is_written_into():
+    total = Tensor([0.0, 0.0])
+    array = total.data
+    total += leaf(1, 2).detach()
+    total -= 1
+    assert total.data is array and total.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("action", "error", "text"), [
+    (lambda x: iadd(x, 1), RuntimeError, r"x \+= y would write into a Tensor that is a leaf.*no_grad\(\):.*x\.copy_\(values\)"),
+    (lambda x: imul(nn.Buffer([1.0, 2.0]), x), RuntimeError, r"x \*= y would write into a Buffer .*copy_"),
+    (lambda x: _off(iadd, x * 2, 1), RuntimeError, r"the result of multiply, off the tape: type x = x.detach\(\) \+ y"),
+    (lambda x: _off(iadd, x, np.ones((3, 2))), ValueError, r"the result has shape \(3, 2\).*x of shape \(2,\): type x = x \+ y"),
+    (lambda x: itruediv(Tensor([1, 2]), 2), TypeError, r"the result is float32, which x, of int64, cannot hold"),
+    (lambda x: ifloordiv(x * 2, 2), TypeError, r"floordiv has no gradient here: type x.detach\(\)"),
+    (lambda x: _off(iadd, Tensor(np.broadcast_to(1.0, 2)), 1), ValueError, r"broadcast cannot be written into"),
+])
+def test_in_place_refuses_what_would_lose_a_gradient(action, error, text):
+    x = leaf(1, 2)
+    with pytest.raises(error, match=text):
+        action(x)
+    assert x.tolist() == [1, 2]
+
+
+def _off(operator, x, other):
+    with mg.no_grad():
+        return operator(x, other)
+
+
+@pytest.mark.parametrize("make", [lambda w: Tensor([w * 2, w * 3]), lambda w: Tensor([[w], [w]]), lambda w: mg.tensor([w, w]),
+                                  lambda w: mg.exp([w * 2, w]), lambda w: w + [w, w], lambda w: Tensor((w[0], 1.0))])
+def test_a_list_of_recorded_tensors_is_refused(make):
+    w = leaf(1, 2)
+    with pytest.raises(TypeError, match=r"would lose it.*mg.stack\(xs\)"):
+        make(w)
+    with mg.no_grad():
+        make(w)
+
+
+def test_freezing_keeps_gradient_and_hooks():
+    x, calls = leaf(1, 2), []
+    remove = x.register_hook(lambda g: calls.append(g.tolist()))
+    mg.sum(x * 3).backward()
+    g = x.grad
+    x.requires_grad = False
+    assert x.grad is None and not (x * 2).requires_grad
+    x.requires_grad = True
+    assert x.grad is g
+    mg.sum(x * 4).backward()
+    assert x.grad.tolist() == [7, 7] and calls == [[3, 3], [4, 4]]
+    x.requires_grad = False
+    x.grad = None                               # as zero_grad does, frozen or not
+    x.requires_grad = True
+    assert x.grad is None
+    remove()
+    mg.sum(x * 4).backward()
+    assert len(calls) == 2
 
 
 # Making Tensors, and what they refuse

@@ -1,0 +1,140 @@
+"""`with mg.debug():` finds what is wrong in silence: arrays that were changed behind the tape's back, and where NaN begins."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import ref
+from zlib import crc32
+
+import numpy as np
+
+from .. import backend
+from ..backend import is_float
+from ..tape import Mode, Node, kept_arrays, record
+from ..tensor import Tensor
+from .recording import Note, Wrapped, note_of
+
+
+def debug() -> record:
+    """In the body, watch each op and each step of the backward pass: slower, but what goes wrong is named where it happens.
+
+    * The first op whose result is NaN or infinite, though nothing it was given is, is named with the statistics of its inputs,
+      its module and the line of your program; so is the first step of a backward pass whose gradient is.
+    * What the tape keeps has its checksum taken.  An array that was changed since without minigrad's knowledge, by `a[:] = 5` on
+      the NumPy array of a Tensor, `x.data -= …` or `x.numpy()[:] = …`, is reported in the backward pass, with the line that
+      made the step.
+
+    The forward pass must run in the body; the backward pass may follow it.  Also a decorator.
+
+    Raises:
+        FloatingPointError: a result or a gradient is NaN or infinite.
+        RuntimeError: what a step needs was changed.
+    """
+    def how(here: Mode) -> Mode:
+        def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
+            here.note(node, op, inputs, options, y)
+            labels = getattr(op, "inputs", [f"input {i}" for i in range(len(inputs))])
+            if _begins(y, inputs):
+                raise _found(f"{op.name} gives {_faults(y)}", note_of(op, inputs, options, y), labels, inputs)
+            if node is not None:
+                node.step = _Watched(node.step, note_of(op, inputs, options, None), labels, node)
+        return here._replace(note=note)
+    return record(how)
+
+
+class _Watched(Wrapped):
+    """A step that looks, on the way back, whether what was kept is what it was, and whether its gradients are finite."""
+    def __init__(self, step: Any, note: Note, labels: Sequence[str], node: Node):
+        super().__init__(step)
+        self.note, self.labels = note, labels
+        self.sums = [(ref(array), _checksum(array)) for array in kept_arrays(node.saved)]
+        self.own = {id(x.data if isinstance(x, Tensor) else x): (label, name)
+                    for x, label, name in zip(note.inputs, labels, note.names)}
+        self.note.inputs = ()                   # not to be kept alive for this
+
+    def pull(self, node: Node, saved: Any, g: Any, again: bool) -> Any:
+        for kept, checksum in self.sums:
+            array = kept()
+            if array is not None and _checksum(array) != checksum:
+                label, name = self.own.get(id(array), ("a value", None))
+                called = f"{label}, {name}, " if name not in (None, label) else f"{label} "
+                raise RuntimeError(
+                    f"{self.name}{_where(self.note)} kept {called}of shape {tuple(array.shape)}, which was changed since without "
+                    "minigrad's knowledge (by a[...] = v on its NumPy array, x.data -= v, or x.numpy()[...] = v), so the gradient "
+                    "would be wrong: write with x.copy_(values) after backward, or let the Tensor have a copy, mg.tensor(a)")
+        with record(lambda here: here._replace(on=again, note=here.note if again else Mode().note)):
+            pulled = list(self.inner.pull(node, saved, g, again))
+        for i, gx in enumerate(pulled):
+            if gx is not None and _begins(gx, (g,)):
+                kept = [array for array in kept_arrays(saved) if is_float(array.dtype)]
+                wanted = getattr(getattr(self.inner, "plan", self.inner), "wanted", ())
+                inputs = [label for label, want in zip(self.labels, wanted) if want] or self.labels
+                raise _found(f"the backward pass of {self.name} gives {inputs[i] if i < len(inputs) else 'an input'} a gradient "
+                             f"with {_faults(gx)}", self.note, ["g", *[f"kept {k}" for k in range(len(kept))]], [g, *kept])
+        return pulled
+
+
+def _begins(y: Any, given: Sequence) -> bool:
+    """Whether y has NaN or infinities that were not there before.  NaN among what was given is told where it is first met."""
+    y = _array(y)
+    if not is_float(y.dtype) or not y.size or _all_finite(y):
+        return False
+    infinite = any(isinstance(x, float) and np.isinf(x) or hasattr(x, "dtype") and is_float(x.dtype) and not _all_finite(_array(x))
+                   for x in given)
+    return not infinite or bool(backend.of(y).xp.isnan(y).any())
+
+
+def _all_finite(array: Any) -> bool:
+    return bool(backend.of(array).xp.isfinite(array).all())
+
+
+def _array(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _host(x: Any) -> np.ndarray:
+    return np.asarray(backend.of(_array(x)).to_numpy(_array(x)))
+
+
+def _faults(y: Any) -> str:
+    y = _host(y)
+    counts = {"NaN": int(np.isnan(y).sum()), "infinite": int(np.isinf(y).sum())}
+    return " and ".join(f"{count} {kind}" for kind, count in counts.items() if count) + f" of {y.size} entries"
+
+
+def _found(what: str, note: Note, labels: Sequence[str], values: Sequence) -> FloatingPointError:
+    lines = [f"  {label}{_statistics(value)}" for label, value in zip(labels, values) if value is not None]
+    error = FloatingPointError("\n".join([f"{what}{_where(note)}", *lines]))
+    error.line = note.lines[-1] if note.lines else None      # it is told: see places.py
+    return error
+
+
+def _statistics(value: Any) -> str:
+    if not hasattr(value, "dtype"):
+        return f" = {value!r:.80}"
+    array = _host(value)
+    text = f" {array.shape} {array.dtype}"
+    if not is_float(array.dtype) or not array.size:
+        return text
+    array = array.astype(np.float64)
+    finite = array[np.isfinite(array)]
+    if finite.size:
+        text += f": min {finite.min():.4g}, max {finite.max():.4g}, mean {finite.mean():.4g}"
+    return text + f"; {int(np.isnan(array).sum())} NaN, {int(np.isinf(array).sum())} infinite"
+
+
+def _where(note: Note) -> str:
+    """In which module, on which line."""
+    text = ""
+    if note.modules:
+        root, inner = note.modules[0], note.modules[-1]
+        path = next((path for path, m in root.named_modules() if m is inner), "")
+        text = f", in {path or 'the model'} ({type(inner).__name__})"
+    if note.lines:
+        line = note.lines[-1]
+        text += f", at {line}" + (f": {line.text}" if line.text else "")
+    return text
+
+
+def _checksum(array: Any) -> int:
+    return crc32(np.ascontiguousarray(_host(array)).reshape(-1).view(np.uint8)) if array.size else 0
