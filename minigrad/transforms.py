@@ -14,9 +14,9 @@ from weakref import ref
 
 import numpy as np
 
-from . import ops
+from . import backend, ops
 from .nn.module import Module
-from .tape import Node, Step, kept_arrays, mode, new_node, record, recording
+from .tape import Mode, Node, Step, kept_arrays, mode, new_node, record, recording
 from .tensor import Tensor, carry_back, grad, wrap
 
 
@@ -88,59 +88,71 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
         TypeError: f returns something else than one Tensor.
         RuntimeError: in the backward pass, if an array that f read was written into or replaced since.
     """
-    outer, reads, draws = mode(), {}, Draws(f, inputs)
-
-    def read(x: Any, owner: Any = None) -> None:
-        if hasattr(x, "strides") and not isinstance(x, np.generic):
-            reads[id(x)] = ref(x), None if owner is None else ref(owner)
-
-    def given(op: Any, xs: tuple) -> tuple:
-        for x in xs if recording() else ():
-            read(x.data, x) if isinstance(x, Tensor) else read(x)
-        return outer.given(op, xs)
-
-    def note(node: Node | None, op: Any, xs: tuple, options: tuple, y: Any) -> None:
-        for array in kept_arrays(options) if node is not None else ():
-            read(array)
-        outer.note(node, op, xs, options, y)
-
-    begin = new_node((), None).order            # every node made from here on is the segment's own
-    with record(outer._replace(given=given, note=note, draws=draws.noted)):
+    outer, draws, begin = mode(), Draws(f, inputs), new_node((), None).order
+    seen, looking = _looking_on(outer)
+    with record(outer._replace(draws=draws.noted, **looking)):
         y = f(*inputs)
     if not isinstance(y, Tensor):
         raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
                         "returns the one that is needed")
-    outside = _entrances(y, begin)
+    outside = _entrances(y, begin)              # every node made since `begin` is the segment's own
     if not outside:
         return y
+    y = wrap(y.data, None)                      # lets go of what lies between: the arrays still there are from outside
+    read = [array() for array in seen]
 
     def again() -> Tensor:
         held: list[tuple] = []                  # what is written into, and what was there
+        seen, looking = _looking_on(outer)
         with draws.repeated() as repeat, record(mode()._replace(
-                on=True, given=outer.given, draws=repeat, writes=lambda array: held.append((array, array.copy())))):
+                on=True, draws=repeat, writes=lambda array: held.append((array, array.copy())), **looking)):
             try:
-                return f(*inputs)
+                y = f(*inputs)
             finally:
                 for array, values in reversed(held):
                     array[...] = values
-    arrays = [array for array, _ in reads.values()]
-    node = new_node(y.shape, y.dtype, outside, _Recompute(again, list(reads.values())), arrays)
-    outer.note(node, node.step, inputs, (), y.data)
-    return wrap(y.data, node)
+        for old, new in zip(read, seen) if len(read) == len(seen) else ():
+            if old is not None and (new := new()) is not None and new is not old and not _equal(old, new):
+                raise RuntimeError(f"checkpoint: a Tensor of shape {tuple(old.shape)} holds other numbers than in the forward "
+                                   "pass (by .to, or x.data = …): call backward before changing it")
+        return y
+    y.node = new_node(y.shape, y.dtype, outside, _Recompute(again), [array for array in read if array is not None])
+    outer.note(y.node, y.node.step, inputs, (), y.data)
+    return y
+
+
+def _looking_on(outer: Mode) -> tuple[list[ref], dict[str, Callable]]:
+    """A list that grows by the arrays that ops are given, and what of a Mode makes it grow."""
+    seen: list[ref] = []
+
+    def read(*values: Any) -> None:
+        arrays = [x.data if isinstance(x, Tensor) else x for x in values]
+        seen.extend(ref(array) for array in kept_arrays(arrays))
+
+    def given(op: Any, inputs: tuple) -> tuple:
+        if recording():                         # what is computed off the tape, running statistics say, may change
+            read(*inputs)
+        return outer.given(op, inputs)
+
+    def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
+        if node is not None:
+            read(*options)
+        outer.note(node, op, inputs, options, y)
+    return seen, {"given": given, "note": note}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one.dtype == other.dtype and bool(backend.of(one).xp.array_equal(one, other))
 
 
 class _Recompute(Step):
     """The step of a checkpoint: run the segment again, and send the gradient through what that made."""
     name, fresh = "checkpoint", True
 
-    def __init__(self, again: Callable[[], Tensor], reads: list[tuple]):
-        self.again, self.reads = again, reads
+    def __init__(self, again: Callable[[], Tensor]):
+        self.again = again
 
     def pull(self, node: Node, saved: Any, g: Any, create_graph: bool) -> list:
-        for array, owner in self.reads:
-            if owner is not None and (x := owner()) is not None and x.data is not array():
-                raise RuntimeError(f"checkpoint: a Tensor of shape {x.shape} holds another array than in the forward pass (by "
-                                   ".to, or x.data = …), and would be computed with again: call backward before")
         y = self.again()
         g = g if isinstance(g, Tensor) else wrap(g, None)
         found = carry_back(y, g, list(node.parents), create_graph, create_graph, beyond=False)

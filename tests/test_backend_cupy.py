@@ -50,6 +50,26 @@ def test_a_kernel_written_for_both(row):
         assert_same(run(row, "f4", "cuda"), run(row, "f4", "cpu"), 1e-6)
 
 
+@pytest.mark.parametrize("name", ["itself", "index", "slice", "T", "reshape", "split", "detach", "Tensor", "flip"])
+def test_one_version_per_memory(name):
+    w = Tensor(np.ones((4, 3)), requires_grad=True, device="cuda")
+    part = {"itself": lambda: w, "index": lambda: w[1], "slice": lambda: w[1:, ::2], "T": lambda: w.T, "split": lambda: w[2:],
+            "reshape": lambda: w.reshape(12), "detach": w.detach, "Tensor": lambda: Tensor(w.data),
+            "flip": lambda: w[::-1]}[name]()
+    x = Tensor(np.ones(part.shape), requires_grad=True, device="cuda")
+    loss = (x * part).sum()
+    w.copy_(2.0)
+    with pytest.raises(RuntimeError, match="written into after the forward pass"):
+        loss.backward()
+    other = Tensor(np.ones((4, 3)), device="cuda")
+    loss = (x * part).sum()
+    other.copy_(2.0)
+    loss.backward()
+    with minigrad.no_grad():
+        w -= 0.5
+    assert w.numpy().tolist() == [[1.5] * 3] * 4
+
+
 @pytest.mark.parametrize("table", [{}, GENERIC], ids=["meaning", "kernels"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer(name, table):

@@ -17,6 +17,7 @@ from minigrad.checking import gradcheck
 from minigrad.checking.catalogue import BROADCASTING, NO_GRADIENT, ROWS
 from minigrad.checking.catalogue.rows import cut, is_float
 from minigrad.primitive import OPS
+from minigrad.tape import kept_arrays
 from minigrad.tensor import Tensor, grad
 
 NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)]
@@ -283,6 +284,27 @@ def test_inputs_and_the_incoming_gradient_are_not_written_into(row):
         seed = np.ones(y.shape)
         y.backward(Tensor(seed))
         assert (seed == 1).all()
+
+
+@every_row
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_gradient_is_new_or_is_what_came_in(row, dtype):
+    """A leaf keeps it, and others are added to it in place, if it is no view: so it must be nothing that somebody else has."""
+    xs = tensors(cast(row.inputs, dtype))
+    y = row.call(*xs)
+    if not y.requires_grad:
+        return
+    nodes = [y.node]
+    for node in nodes:
+        nodes += [parent for parent in node.parents if parent.step is not None and parent not in nodes]
+    for node in nodes:
+        assert node.step.fresh, node.step.name
+        kept = [*kept_arrays(node.saved), *(x.data if isinstance(x, Tensor) else x for x in xs)]
+        g = np.cos(np.arange(float(np.prod(node.shape)))).reshape(node.shape).astype(node.dtype)
+        given = [gx for gx in node.step.pull(node, node.saved, g, False) if isinstance(gx, np.ndarray) and gx is not g]
+        for i, gx in enumerate(given):
+            if gx.base is None:
+                assert not any(np.shares_memory(gx, other) for other in [g, *kept, *given[:i]])
 
 
 @every_row

@@ -152,6 +152,16 @@ def test_what_cannot_be_told_is_refused():
         forgetful = mg.checkpoint(model, x).sum()
     with pytest.raises(ValueError, match="without mg.checkpoint"):
         mg.to_numpy_source(forgetful)
+    for hooked in (0, 1):
+        model, x = MODELS["mlp"]
+        with mg.insight.recording(kernels=False):
+            h = model(x)
+            loss = h.sum()
+        remove = (h, model[0].weight)[hooked].register_hook(lambda g: 2 * g)
+        with pytest.raises(ValueError, match="has a hook, which may change the gradient.*register_hook returned"):
+            mg.to_numpy_source(loss)
+        remove()
+        mg.to_numpy_source(loss)
     model, loss = recorded("mlp")
     with pytest.raises(ValueError, match="end in .py"):
         mg.to_numpy_source(loss, path="steps.txt")

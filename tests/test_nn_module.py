@@ -146,6 +146,28 @@ def test_replace_says_how_far_the_path_leads(path, told):
     assert f"{path!r} leads nowhere: {told}" in error.value.args[0]
 
 
+def test_what_is_frozen_or_moved_keeps_gradients_and_hooks():
+    block, calls = Block(), []
+    weight = block.first.weight
+    weight.register_hook(lambda g: calls.append(g.dtype.name))
+    def run():
+        ops.sum(block(np.ones((1, 2), np.float32))).backward()
+    run()
+    first = weight.grad.numpy().copy()
+    block.freeze()
+    block.to("float64")                         # frozen, it is moved with its gradient all the same
+    assert weight.grad is None
+    block.unfreeze()
+    np.testing.assert_array_equal(weight.grad.numpy(), first.astype(np.float64))
+    run()
+    np.testing.assert_allclose(weight.grad.numpy(), 2 * first, rtol=1e-6)
+    assert weight.grad.dtype == np.float64 and calls == ["float32", "float64"]
+    block.freeze()
+    block.zero_grad()
+    block.unfreeze()
+    assert weight.grad is None
+
+
 def test_to_changes_the_dtype_of_what_is_floating_and_keeps_what_is_tied():
     block = Block()
     block.freeze("scale")

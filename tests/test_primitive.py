@@ -196,6 +196,44 @@ def test_an_op_of_a_users_own_may_bear_the_name_of_one_of_ours():
     assert OPS["softmax"].front is mg.softmax and mg.softmax(Tensor([1.0, 1.0])).tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize(("make", "text"), [
+    (lambda: mg.primitive(lambda x, /: x), r"given the array library, numpy or cupy, as xp.*def <lambda>\(xp, x, /\)"),
+    (lambda: mg.primitive(lambda x, y, /: x), "as xp"), (lambda: mg.primitive(lambda xp, /: xp), r"at least one array"),
+    (lambda: mg.primitive(lambda xp, x, /, *rest: x), r"no \*args"),
+    (lambda: mg.primitive(lambda xp, x, /, **more: x), r"no \*args"),
+    (lambda: mg.primitive(np.exp), r"made of a function written with def, not of <ufunc 'exp'>"),
+    (lambda: mg.definition(lambda x: x), r"left of a slash.*def <lambda>\(x, /, option=None\)"),
+    (lambda: mg.definition(abs), "written with def"),
+])
+def test_a_function_that_is_no_op_is_told_what_one_looks_like(make, text):
+    with pytest.raises(TypeError, match=text):
+        make()
+
+
+AXES = {"sum": 0, "mean": 0, "max": 0, "min": 0, "argmax": 0, "var": 0, "std": 0, "norm": 0, "prod": 0, "any": 0, "all": 0,
+        "softmax": -1, "log_softmax": -1, "logsumexp": -1, "cumsum": 0, "sort": -1, "argsort": -1, "flip": 0, "squeeze": 0,
+        "expand_dims": 0}
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_axis_and_dim_are_two_names_of_one_option(name, dim):
+    x = Tensor(np.ones((1, 1)))
+    for axis in {AXES[name], 0}:
+        with pytest.raises(TypeError, match=rf"{name}\(\) was given axis={axis} and dim={dim}, two names of one option"):
+            getattr(mg, name)(x, axis=axis, dim=dim)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: x.sum(0, dim=1), lambda x: x.mean(axis=0, dim=0), lambda x: x.softmax(-1, dim=0), lambda x: x.log_softmax(0, dim=0),
+    lambda x: mg.stack([x, x], 0, dim=1), lambda x: mg.concatenate([x, x], axis=0, dim=1), lambda x: mg.split(x, 1, 0, dim=1),
+    lambda x: mg.sum(x, 0, True, keepdim=True), lambda x: mg.topk(x, 1, axis=-1, dim=0), lambda x: x.argmax(0, dim=1),
+    lambda x: mg.gather(x, 0, dim=0, ids=np.zeros((2, 2), int)), lambda x: mg.mean(x, axis=0, keepdims=True, keepdim=False)])
+def test_both_are_refused_in_methods_and_by_position_too(call):
+    with pytest.raises(TypeError, match="two names of one option|multiple values"):
+        call(Tensor(np.ones((2, 2))))
+
+
 def test_an_op_is_written_with_a_slash():
     with pytest.raises(TypeError, match=r"def f\(xp, x, /, option=None\)"):
         @mg.primitive

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, optim, tape
 from minigrad import functional as F
+from minigrad import nn, optim, tape
 from minigrad.tensor import Tensor, grad
 
 REFUSED = "written into after the forward pass"

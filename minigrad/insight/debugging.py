@@ -1,6 +1,7 @@
 """`with mg.debug():` finds what is wrong in silence: arrays that were changed behind the tape's back, and where NaN begins."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 from weakref import ref
@@ -57,13 +58,16 @@ class _Watched(Wrapped):
             array = kept()
             if array is not None and _checksum(array) != checksum:
                 label, name = self.own.get(id(array), ("a value", None))
-                called = f"{label}, {name}, " if name not in (None, label) else f"{label} "
+                called = f"{label} ({name})" if name not in (None, label) else label
                 raise RuntimeError(
-                    f"{self.name}{_where(self.note)} kept {called}of shape {tuple(array.shape)}, which was changed since without "
-                    "minigrad's knowledge (by a[...] = v on its NumPy array, x.data -= v, or x.numpy()[...] = v), so the gradient "
-                    "would be wrong: write with x.copy_(values) after backward, or let the Tensor have a copy, mg.tensor(a)")
-        with record(lambda here: here._replace(on=again, note=here.note if again else Mode().note)):
-            pulled = list(self.inner.pull(node, saved, g, again))
+                    f"{called} of shape {tuple(array.shape)}, which {self.name} keeps for the backward pass{_where(self.note)}, "
+                    "was changed since, and not by minigrad (a[...] = v on its NumPy array, x.data -= v, x.numpy()[...] = v): "
+                    "write with x.copy_(values), after backward, or give the Tensor a copy of its own, mg.tensor(a)")
+        try:
+            with record(lambda here: here._replace(on=again, note=here.note if again else Mode().note)):
+                pulled = list(self.inner.pull(node, saved, g, again))
+        except FloatingPointError as error:     # of an op in the rule
+            raise FloatingPointError(f"in the backward pass of {self.name}{_where(self.note)}: {error}") from error
         for i, gx in enumerate(pulled):
             if gx is not None and _begins(gx, (g,)):
                 kept = [array for array in kept_arrays(saved) if is_float(array.dtype)]
@@ -79,9 +83,9 @@ def _begins(y: Any, given: Sequence) -> bool:
     y = _array(y)
     if not is_float(y.dtype) or not y.size or _all_finite(y):
         return False
-    infinite = any(isinstance(x, float) and np.isinf(x) or hasattr(x, "dtype") and is_float(x.dtype) and not _all_finite(_array(x))
-                   for x in given)
-    return not infinite or bool(backend.of(y).xp.isnan(y).any())
+    were_there = any(not math.isfinite(x) if isinstance(x, float) else hasattr(x, "dtype") and is_float(x.dtype)
+                     and not _all_finite(_array(x)) for x in given)
+    return not were_there or bool(backend.of(y).xp.isnan(y).any())
 
 
 def _all_finite(array: Any) -> bool:

@@ -41,6 +41,9 @@ def outside(value):
         value = np.asarray(value)
         if value.dtype.kind in "OUSMm":
             raise ValueError(f"Unsupported dtype {value.dtype}")
+        known = OWNERS.get(id(value))
+        if known is not None and known._array is value:      # asarray gives the array itself
+            return known
         array = object.__new__(ndarray)
         array._array, array.base = value, None
         if isinstance(value.base, np.ndarray):
