@@ -435,6 +435,29 @@ def test_a_metric_that_labels_do_not_have_is_refused_at_once(tmp_path, kind):
     kind_trainer(tmp_path, *of_kind(kind), metric_for_best_model="loss").train()
 
 
+def test_predictions_need_no_labels(tmp_path):
+    trainer = new_trainer(tmp_path, metric_for_best_model="macro_f1")
+    unlabelled = TextDataset({"input_ids": trainer.eval_dataset.columns["input_ids"]})
+    np.testing.assert_array_equal(trainer.predict(unlabelled), trainer.predict(trainer.eval_dataset))
+
+
+def test_a_head_replaced_by_hand_is_known_before_training(tmp_path):
+    model = new_model()
+    model.classifier = nn.Linear(8, 5, rng=0)
+    assert new_trainer(tmp_path, model).model.config.num_labels == 5
+    model.classifier = nn.Linear(8, 5, bias=False, rng=0)
+    with pytest.raises(ValueError, match="classifier"):
+        new_trainer(tmp_path, model)
+
+
+def test_a_model_derived_from_one_that_guesses_the_next_token(tmp_path):
+    class Mine(GPT2LMHeadModel):
+        pass
+    _, data = of_kind("next token")
+    counts = [kind_trainer(tmp_path, kind(GPT2Config(**GPT), rng=0), data).evaluate() for kind in (GPT2LMHeadModel, Mine)]
+    assert counts[0] == counts[1]
+
+
 def test_predictions_for_tokens_are_padded(tmp_path):
     model, data = of_kind("tokens")
     logits = kind_trainer(tmp_path, model, data, per_device_eval_batch_size=2).predict(data)

@@ -52,7 +52,7 @@ class Trainer:
 
     `history` lists the records: one for every `logging_steps` steps (loss and accuracy, their means over these steps; learning
     rate and gradient norm of the last) and one per epoch, the latter with `train_loss` and `train_accuracy` over all items, and
-    what `evaluate` returns; `best` is that of the epoch whose model was kept.  There is no accuracy where labels are not classes.
+    what `evaluate` returns; `best` is that of the epoch whose model was kept.  Labels that are not classes have no accuracy.
     With fp16 a step says its `loss_scale` too; its `grad_norm` is None if that was too large and the step was left out.
 
     On a GPU what steps report stays there until a step is logged or an epoch ends, and comes to the host in one copy; in the
@@ -68,6 +68,8 @@ class Trainer:
                  callbacks: Sequence[Callable[[Record], None]] = ()):
         if not isinstance(model, Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained")
+        if isinstance(model, PretrainedModel):
+            model.update_config()               # of a head replaced by hand; refuses what could not be loaded again
         self.model, self.args, self.train_dataset, self.eval_dataset = model, args, train_dataset, eval_dataset
         self.tokenizer, self.callbacks = tokenizer, callbacks
         self.data_collator = data_collator or default_collator(model, tokenizer)
@@ -77,10 +79,14 @@ class Trainer:
         self.unlogged: list[list[float]] = []                # loss and accuracy of the steps since the last record
         self.scaler = GradScaler(enabled=args.fp16)
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
-            self.check_dataset(name, dataset)
+            labels = self.first_batch(name, dataset).get("labels")
+            if args.metric_for_best_model in ("accuracy", "macro_f1") and (
+                    labels is None or as_given(labels).dtype.kind not in "iu"):
+                raise ValueError(f"metric_for_best_model is {args.metric_for_best_model!r}, which is for classes, but the labels "
+                                 f'of {name} are {"none" if labels is None else as_given(labels).dtype}: expected "loss"')
 
-    def check_dataset(self, name: str, dataset: Any) -> None:
-        """Refuse what could not be trained on or evaluated, before any time is spent on it."""
+    def first_batch(self, name: str, dataset: Any) -> dict[str, Any]:
+        """The batch of the first item.  Refuses what the model could not read, before any time is spent on it."""
         if not hasattr(dataset, "__len__") or not len(dataset):
             given = "None" if dataset is None else "empty" if hasattr(dataset, "__len__") else "without a length"
             raise ValueError(f"{name} is {given}; expected a dataset of one item or more: split(...) of minigrad.data holds "
@@ -92,10 +98,7 @@ class Trainer:
             raise ValueError(f"{type(self.model).__name__}.forward{signature(self.model.forward)} cannot be called with "
                              f"{', '.join(batch)}, which the items of {name} have: {error}; write a forward that takes them "
                              "and returns loss and logits, or pass a data_collator that renames them") from None
-        metric, labels = self.args.metric_for_best_model, batch.get("labels")
-        if metric in ("accuracy", "macro_f1") and (labels is None or as_given(labels).dtype.kind not in "iu"):
-            raise ValueError(f"metric_for_best_model is {metric!r}, which is for classes, but the labels of {name} are "
-                             f'{"none" if labels is None else as_given(labels).dtype}: expected "loss"')
+        return batch
 
     def train(self) -> Record:
         """Train for all epochs, load the best model back, and return its record.
@@ -198,7 +201,7 @@ class Trainer:
                                  "lower the learning rate, or look for log(0) or 0/0 in the loss")
 
     def gradients(self, items: list) -> list[Any]:
-        """Leave in `.grad` the gradients of the mean loss over `items`; returns that loss, the accuracy and the count of labels.
+        """Leave in `.grad` the gradients of the mean loss over `items`; returns it, the accuracy and the count of labels.
 
         The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels, so
         however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model is.
@@ -245,7 +248,7 @@ class Trainer:
 
     def compared(self, labels: Any) -> Any:
         """The labels that scores are held to: of a model that guesses the next token, those from the second on."""
-        return labels[:, 1:] if type(self.model).__name__ in NEXT_TOKEN else labels
+        return labels[:, 1:] if NEXT_TOKEN.intersection(kind.__name__ for kind in type(self.model).__mro__) else labels
 
     def classes(self, logits: Tensor | None, batch: dict[str, Any]) -> tuple[Any, Any] | None:
         """The predicted classes and the true ones, where the model is; None if labels are not classes."""
@@ -259,8 +262,8 @@ class Trainer:
         return predicted[:, :-1] if shift else predicted, backend.of(predicted).xp.asarray(self.compared(labels))
 
     def predict(self, dataset: Dataset, title: str = "predict") -> np.ndarray:
-        """The logits (items, classes), in the dataset's order; of each token (items, tokens, classes), filled with -100."""
-        self.check_dataset("the dataset", dataset)
+        """The logits (items, classes), in the dataset's order; of tokens (items, tokens, classes), filled with -100."""
+        self.first_batch("the dataset", dataset)
         with self.autocast():
             logits = predict(self.model, self.loader(dataset, self.args.per_device_eval_batch_size), self.data_collator, title)
         return logits.astype(np.result_type(logits.dtype, np.float32), copy=False)
@@ -272,7 +275,7 @@ class Trainer:
         classes are a vocabulary, `eval_macro_f1` and `eval_confusion_matrix` (row = true class).
         """
         dataset = self.eval_dataset if dataset is None else dataset
-        self.check_dataset("the dataset", dataset)
+        self.first_batch("the dataset", dataset)
         self.model.eval()
         loss, total, found = 0.0, 0, []
         with no_grad(), self.autocast(), progress(len(dataset), "evaluate") as bar:
@@ -370,7 +373,7 @@ def named(loss: float, accuracy: float) -> dict[str, float]:
 
 
 def loss_and_logits(out: Any) -> tuple[Any, Any]:
-    """Of what a model returned: attributes, the entries of a dict, or a tuple in that order; None for what is not there."""
+    """Of what a model returned: attributes, entries of a dict, or a tuple in that order; None for what is not there."""
     if isinstance(out, tuple):
         return out[:2] if len(out) > 1 else (None, None)
     if isinstance(out, Mapping):
@@ -399,7 +402,7 @@ def predict(model: Module, loader: DataLoader, data_collator: Callable[[list], d
 
 
 def default_collator(model: Module, tokenizer: AutoTokenizer | None) -> DataCollatorWithPadding:
-    """A collator that pads as the tokenizer does or, without one, with the model's own padding token; both agree from then on."""
+    """A collator that pads as the tokenizer does, whose token the model takes over; without one, with the model's own."""
     config = getattr(model, "config", None)
     pad = getattr(config, "pad_token_id", None if isinstance(model, PretrainedModel) else 0)
     if tokenizer is None:
