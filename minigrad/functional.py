@@ -194,7 +194,7 @@ def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
-        return _per_channel(x, *batch_norm_scale_and_shift(running_mean, running_var, weight, bias, eps))
+        return batch_norm_remembered(x, running_mean, running_var, weight, bias, eps)
     n = math.prod(x.shape) // (x.shape[1] or 1)
     if n < 2:
         raise ValueError(f"batch_norm: in training each channel needs more than one value, x {tuple(x.shape)} has {n}: "
@@ -211,6 +211,13 @@ def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight
             running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
             running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
     return y
+
+
+@in_float32
+def batch_norm_remembered(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """batch_norm outside training.  The mean is taken away first: within the shift, a large one would cost digits."""
+    scale, _ = batch_norm_scale_and_shift(running_mean, running_var, weight, None, eps)
+    return _per_channel(_per_channel(x, None, -running_mean), scale, bias)
 
 
 def batch_norm_scale_and_shift(running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,

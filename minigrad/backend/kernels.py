@@ -129,9 +129,9 @@ def _below_largest(xp, x, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
-    """Each last-axis vector with zero mean and unit variance, then scaled and shifted; the sums are at least float32."""
-    wide, n = xp.result_type(x.dtype, xp.float32), x.shape[-1]
-    mean = x.sum(-1, keepdims=True, dtype=wide) / n             # (.mean takes twice as long to begin)
+    """Each last-axis vector with zero mean and unit variance, then scaled and shifted: in float64, for means may be large."""
+    n = x.shape[-1]
+    mean = x.sum(-1, keepdims=True, dtype=xp.float64) / n       # (.mean takes twice as long to begin)
     y = x - mean
     inverse_std = 1 / xp.sqrt((y * y).sum(-1, keepdims=True) / n + eps)
     y *= inverse_std

@@ -183,21 +183,28 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
+    """Where a mean is larger than the deviation, what rounding left of it, the mean of what was centred, is taken away too."""
     y, n = np.empty(x.shape, x.dtype), x.shape[-1]
-    mean, inverse_std = np.empty((2, x.size // n, 1), np.float32)
+    mean, rest, inverse_std = np.empty((3, x.size // n, 1), np.float32)
     each = np.full(n, 1 / n, np.float32)
 
-    def work(x, y, mean, inverse_std):
+    def work(x, y, mean, rest, inverse_std):
         np.matmul(x, each, out=mean[:, 0])
         np.subtract(x, mean, out=y)
-        inverse_std[:, 0] = 1 / np.sqrt(np.vecdot(y, y) / n + eps)
+        square = np.vecdot(y, y)
+        rest[...] = 0
+        if (n * mean[:, 0]**2 > square).any():
+            np.matmul(y, each, out=rest[:, 0])
+            y -= rest
+            square = np.vecdot(y, y)
+        inverse_std[:, 0] = 1 / np.sqrt(square / n + eps)
         y *= inverse_std
         if weight is not None:
             y *= weight
         if bias is not None:
             y += bias
-    each_piece(work, *rows(x, y), mean, inverse_std)
-    return y, (x, weight, mean, inverse_std)
+    each_piece(work, *rows(x, y), mean, rest, inverse_std)
+    return y, (x, weight, mean, rest, inverse_std)
 
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
@@ -205,23 +212,27 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
     The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
     """
-    x, weight, mean, inverse_std = saved
+    x, weight, mean, rest, inverse_std = saved
     gx, n = np.empty(x.shape, x.dtype), x.shape[-1]
     each = np.full(n, 1 / n, np.float32) if weight is None else weight / np.float32(n)
 
-    def work(g, x, gx, mean, inverse_std):
-        product = np.multiply(g, x, out=scratch(*x.shape))
+    def work(g, x, gx, mean, rest, inverse_std):
+        product, centred = scratch(2, *x.shape)
+        middle = mean + rest
+        if (abs(middle) * inverse_std > 4).any():            # to take it away from the sums only would cost digits
+            x, middle = np.subtract(x, mean, out=centred), rest
+        np.multiply(g, x, out=product)
         across, down = inverse_std[:, 0], np.ones(len(g), np.float32)
-        gw, gb = across @ product - (mean[:, 0] * across) @ g, down @ g
+        gw, gb = across @ product - (middle[:, 0] * across) @ g, down @ g
         level = (g @ each)[:, None]
-        slope = inverse_std**3 * ((product @ each)[:, None] - mean * level)    # of -x in gx
+        slope = inverse_std**3 * ((product @ each)[:, None] - middle * level)  # of -x in gx
         np.multiply(g, inverse_std, out=gx)
         if weight is not None:
             gx *= weight
         gx -= np.multiply(x, slope, out=product)
-        gx += slope * mean - inverse_std * level
+        gx += slope * middle - inverse_std * level
         return gw, gb
-    gw, gb = (sum(parts) for parts in zip(*each_piece(work, *rows(g, x, gx), mean, inverse_std)))
+    gw, gb = (sum(parts) for parts in zip(*each_piece(work, *rows(g, x, gx), mean, rest, inverse_std)))
     return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
 
 

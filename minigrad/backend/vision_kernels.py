@@ -52,25 +52,29 @@ def gradients(x, g, gx, gw, gb, wanted):
 def batch_norm_forward(xp, x, weight, bias, statistics, eps):
     rows, = wide_planes(x)
     y, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
-    moments = np.empty((2, rows.shape[1]), rows.dtype)
+    mean, variance, rest = moments = np.zeros((3, rows.shape[1]), rows.dtype)
 
     def work(channels):
         part, into = rows[:, channels], y[:, channels]
-        mean, variance = moments[:, channels]
+        mean, variance, rest = moments[:, channels]
         np.divide(_sums(part), n, out=mean)
         np.subtract(part, mean[:, None], out=into)
         np.divide(_sums(into, into), n, out=variance)
+        if (mean**2 > 16 * variance).any():     # take away, too, what rounding left of the mean
+            np.divide(_sums(into), n, out=rest)
+            into -= rest[:, None]
+            np.divide(_sums(into, into), n, out=variance)
         into *= column(weight, channels, 1) / np.sqrt(variance + eps)[:, None]
         if bias is not None:
             into += column(bias, channels, 0)
     by_channel(work, rows)
-    statistics[...] = moments
+    statistics[...] = mean + rest, variance
     return images.from_planes(y.astype(x.dtype, copy=False), x), (x, weight, moments)
 
 
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
     """gx = scale · (g - mean(g) - unit · mean(g · unit)), where unit is the normalised x."""
-    x, weight, (mean, variance) = saved
+    x, weight, (mean, variance, rest) = saved
     rows, came = wide_planes(x, g)
     gx, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
     gw, gb = np.empty((2, rows.shape[1]), rows.dtype)
@@ -79,6 +83,8 @@ def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
     def work(channels):
         part, into, scale = came[:, channels], gx[:, channels], inverse_std[channels, None]
         np.subtract(rows[:, channels], mean[channels, None], out=into)
+        if rest[channels].any():
+            into -= rest[channels, None]
         gw[channels] = _sums(part, into) * scale[:, 0]
         gb[channels] = _sums(part)
         into *= -gw[channels, None] / n * scale

@@ -63,6 +63,7 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     x = _over("var", x, axis)
     middle = mean(x, axis, True)
     centred = x - middle
+    centred = centred - mean(centred, axis, True)            # of a large mean, what rounding left
     total = sum(centred * centred, axis, keepdims)
     count = math.prod(n for n, m in zip(x.shape, middle.shape) if n != m)
     return total / (count - correction if count > correction else 0)
