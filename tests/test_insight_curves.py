@@ -21,6 +21,15 @@ def test_curves():
                      "evaluation accuracy": [[2, 0.6], [3, 0.8]], "evaluation macro-F1": [[2, 0.5], [3, 0.7]]}
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_run_without_scores_has_curves_of_its_loss():
+    pytest.importorskip("matplotlib")
+    history = [{name: value for name, value in record.items() if not name.endswith(("accuracy", "f1"))} for record in HISTORY]
+    loss, scores = plot_history(history).axes
+    assert [len(axes.lines) for axes in (loss, scores)] == [3, 0]
+    assert loss.lines[2].get_xydata().tolist() == [[2, 0.9], [3, 0.7]]
+
+
 def test_confusion_matrix(tmp_path):
     pytest.importorskip("matplotlib")
     figure = plot_confusion_matrix(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ["a", "b", "never"])

@@ -130,6 +130,15 @@ def test_a_fine_tuned_model_goes_on_to_other_labels_when_told_to(base, tmp_path)
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "two").config.id2label == {0: "cooking", 1: "sailing"}
 
 
+def test_the_output_directory_is_a_model_to_go_on_from(base, tmp_path):
+    """A new run starts from the best epoch's weights, head included: with a rate of 0 they are what they were."""
+    first = finetune(base, tiny_bert.examples(), output=tmp_path / "first", **QUICK)
+    more = finetune(tmp_path / "first", tiny_bert.examples(), output=tmp_path / "more", **QUICK | {"learning_rate": 0})
+    for name, array in first.model.state_dict().items():
+        np.testing.assert_array_equal(more.model.state_dict()[name].numpy(), array.numpy(), err_msg=name)
+    assert more.best["eval_accuracy"] == first.best["eval_accuracy"]
+
+
 def test_transformers_reads_the_result(base, tmp_path):
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")

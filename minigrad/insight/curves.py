@@ -11,11 +11,12 @@ import numpy as np
 
 
 def plot_history(history: Sequence[dict[str, Any]]) -> Any:
-    """Loss and scores over the steps, from the records of `Trainer.history`.  Raises ImportError without matplotlib."""
+    """Loss and scores, if there are any, over the steps, from `Trainer.history`.  Raises ImportError without matplotlib."""
     steps, epochs = ([record for record in history if key in record] for key in ("loss", "eval_loss"))
 
     def draw(axes, records, key, *style, **more):
-        axes.plot([record["step"] for record in records], [record[key] for record in records], *style, **more)
+        if records := [record for record in records if key in record]:
+            axes.plot([record["step"] for record in records], [record[key] for record in records], *style, **more)
 
     figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
@@ -29,7 +30,8 @@ def plot_history(history: Sequence[dict[str, Any]]) -> Any:
     right.set(title="scores", xlabel="step", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     return figure
 
 
