@@ -501,6 +501,17 @@ def test_without_a_collator_texts_are_padded_as_the_tokenizer_pads(tmp_path, sid
         np.testing.assert_allclose(trainer.predict(data), alone, atol=1e-5)
 
 
+def test_a_collator_that_pads_with_another_token_than_the_model_is_refused(tmp_path):
+    """RoBERTa counts positions, and GPT-2 finds the last token, by the padding token: another one would change their answers."""
+    args, data, config = TrainingArguments(tmp_path / "out"), dataset(6), GPT2Config(**GPT, pad_token_id=5, num_labels=3)
+    with pytest.raises(ValueError, match=r"pads with 0, but the padding token of the model is 5: .*WithPadding\(5\)"):
+        Trainer(GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding())
+    Trainer(GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding(5))
+    tokenizer = SimpleNamespace(pad_token_id=7, settings={})
+    trainer = Trainer(GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding(7), tokenizer)
+    assert trainer.model.config.pad_token_id == 7
+
+
 @pytest.mark.parametrize("train, eval, told", [
     ([], dataset(3), "train_dataset is empty; expected a dataset of one item or more"),
     (dataset(3), [], "eval_dataset is empty; expected .* split"),

@@ -72,7 +72,7 @@ class Trainer:
             model.update_config()               # of a head replaced by hand; refuses what could not be loaded again
         self.model, self.args, self.train_dataset, self.eval_dataset = model, args, train_dataset, eval_dataset
         self.tokenizer, self.callbacks = tokenizer, callbacks
-        self.data_collator = data_collator or default_collator(model, tokenizer)
+        self.data_collator = agreed_collator(model, tokenizer, data_collator)
         self.history: list[Record] = []
         self.best: Record | None = None
         self.step = self.steps = 0
@@ -401,17 +401,24 @@ def predict(model: Module, loader: DataLoader, data_collator: Callable[[list], d
     return np.concatenate(logits)[np.argsort(order)]
 
 
-def default_collator(model: Module, tokenizer: AutoTokenizer | None) -> DataCollatorWithPadding:
-    """A collator that pads as the tokenizer does, whose token the model takes over; without one, with the model's own."""
+def agreed_collator(model: Module, tokenizer: AutoTokenizer | None, collator: Callable[[list], dict] | None) -> Any:
+    """The collator, by default one that pads as the tokenizer does.  The model takes the tokenizer's padding token over.
+
+    Raises ValueError if a given one pads with another token than the model's, by which models find where a text ends.
+    """
     config = getattr(model, "config", None)
-    pad = getattr(config, "pad_token_id", None if isinstance(model, PretrainedModel) else 0)
-    if tokenizer is None:
-        return DataCollatorWithPadding(pad)
-    if tokenizer.pad_token_id is not None:
-        pad = tokenizer.pad_token_id
-        if hasattr(config, "pad_token_id"):                  # by which a GPT-2 finds the last token of a text
-            config.pad_token_id = pad
-    return DataCollatorWithPadding(pad, tokenizer.settings.get("padding_side", "right"))
+    own = getattr(config, "pad_token_id", None)
+    if tokenizer is not None and tokenizer.pad_token_id is not None:
+        own = tokenizer.pad_token_id
+        if hasattr(config, "pad_token_id"):
+            config.pad_token_id = own
+    if collator is None:
+        pad = 0 if own is None and not isinstance(model, PretrainedModel) else own
+        return DataCollatorWithPadding(pad, tokenizer.settings.get("padding_side", "right") if tokenizer else "right")
+    if isinstance(collator, DataCollatorWithPadding) and own not in (None, collator.pad_token_id):
+        raise ValueError(f"data_collator pads with {collator.pad_token_id}, but the padding token of the model is {own}: leave "
+                         f"data_collator out, or pass DataCollatorWithPadding({own})")
+    return collator
 
 
 def seed_generators(model: Module, seed: int) -> None:
