@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
     Args:
         input: (N, C) scores of C classes (logits), or (N, C, d1, …) with one prediction for each place d.
         target: (N,) or (N, d1, …) integer class labels; or floats of input's shape, the probability of every class, and then
-            the loss is -Σ target · log softmax(input) over the classes (ignore_index has no meaning there).
+            the loss is -Σ target · log softmax(input) over the classes (ignore_index is refused there).
         weight: (C,) a weight for each class; with labels, the mean is then weighted too.
         ignore_index: examples with this label count for nothing.
         label_smoothing: this much of the target is spread evenly over all classes (Szegedy et al. 2016, sec. 7).
@@ -47,6 +48,9 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
         raise ValueError(f"cross_entropy: label_smoothing={label_smoothing} is not a share of the target: give 0 to 1")
     given, input = as_array(target), input if hasattr(input, "shape") else as_array(input)
     if is_float(given.dtype) and len(given.shape) > 1 and given.shape == input.shape:
+        if ignore_index != -100:
+            raise ValueError(f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the probability of "
+                             "every class: leave it out")
         weight = None if weight is None else _class_weight("cross_entropy", weight, input)
         log_p, target = ops.log_softmax(input, 1), _beside(input, target)
         if weight is not None:
@@ -213,7 +217,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     Small errors count squared and large ones, the outliers, only in proportion.  Shapes and errors as for `mse_loss`.
     """
     _check_reduction("huber_loss", reduction)
-    if not delta > 0:
+    if not (isinstance(delta, Real) and delta > 0):
         raise ValueError(f"huber_loss: delta={delta} must be above 0: it is where the square ends and the line begins")
     return _reduce(_huber(input - _paired("huber_loss", input, target), delta), reduction)
 
@@ -222,7 +226,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """`huber_loss` of delta = beta, divided by beta, so that the line has slope 1 (Girshick 2015, eq. 3); beta 0 is `l1_loss`."""
     _check_reduction("smooth_l1_loss", reduction)
-    if not beta >= 0:
+    if not (isinstance(beta, Real) and beta >= 0):
         raise ValueError(f"smooth_l1_loss: beta={beta} must be 0 or more: it is where the square ends and the line begins")
     error = input - _paired("smooth_l1_loss", input, target)
     return _reduce(_huber(error, beta) / beta if beta else ops.abs(error), reduction)

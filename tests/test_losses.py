@@ -94,6 +94,19 @@ def test_what_cross_entropy_refuses(labels, options, error, text):
         losses.cross_entropy(Tensor(np.zeros((4, 5))), labels, **options)
 
 
+def test_an_index_to_ignore_is_refused_beside_probabilities():
+    with pytest.raises(ValueError, match="ignore_index=1 is for labels, but the target is the probability of every class"):
+        losses.cross_entropy(Tensor(np.zeros((2, 3))), np.full((2, 3), 1 / 3), ignore_index=1)
+
+
+@pytest.mark.parametrize("loss", [lambda x, t, width: losses.huber_loss(x, t, delta=width),
+                                  lambda x, t, width: losses.smooth_l1_loss(x, t, beta=width)])
+@pytest.mark.parametrize("width", [1j, "1", -1.0, float("nan"), None])
+def test_a_width_is_a_number_not_below_zero(loss, width):
+    with pytest.raises(ValueError, match=f"={re.escape(str(width))} must be"):
+        loss(Tensor(np.zeros(2)), np.zeros(2), width)
+
+
 def test_the_position_of_a_bad_label_in_a_picture():
     labels = np.zeros((2, 3, 3), int)
     labels[1, 0, 2] = 9

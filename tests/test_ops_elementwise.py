@@ -122,3 +122,9 @@ def test_equal_infinities_share_a_gradient():
         for v in (np.inf, -np.inf):
             a, b = Tensor(v, requires_grad=True), Tensor(v, requires_grad=True)
             assert [g.item() for g in grad(f(a, b), [a, b])] == [0.5, 0.5]
+
+
+def test_the_exponent_of_a_power_that_is_not_a_number_has_no_gradient_either():
+    x, a = Tensor(np.array([-2.0, -2.0, 0.0])), Tensor(np.array([0.5, 3.0, -1.0]), requires_grad=True)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(grad(mg.sum(x**a), a).numpy(), [np.nan, 0, 0])

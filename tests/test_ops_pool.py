@@ -83,6 +83,8 @@ def test_float32_stays_float32():
     (lambda: F.max_pool2d(R(2, 3, 8, 8), 3, padding=2), "more than half of the kernel"),
     (lambda: F.avg_pool1d(R(3), 3), r"avg_pool1d takes \(N, C, L\) or \(C, L\), but x has shape \(3,\)"),
     (lambda: F.adaptive_avg_pool2d(R(3, 4, 4), (1, 2, 3)), r"output_size=\(1, 2, 3\) is not understood"),
+    (lambda: F.avg_pool2d(R(3, 4, 4), 2, divisor_override=0), "divisor_override=0 is what every sum is divided by"),
+    (lambda: F.avg_pool2d(R(3, 4, 4), 2, divisor_override="2"), "divisor_override='2' is what every sum is divided by"),
     (lambda: F.adaptive_max_pool1d(R(3, 4), 0), r"output_size=\(0,\) is not understood"),
 ])
 def test_bad_input_is_refused_with_the_fix(call, told):

@@ -134,7 +134,10 @@ def logsigmoid(x: Any) -> Any:
 
 
 def power(x: Any, exponent: Any) -> Any:
-    """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0."""
+    """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0.
+
+    (Not a number only where the power is none, as of a negative x with an exponent that is not whole.)
+    """
     if isinstance(exponent, (int, float, np.generic)):
         return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
     if isinstance(x, (float, np.floating)) and not is_float(exponent.dtype):
@@ -156,4 +159,4 @@ def power_by(xp, x, exponent, /):
     """x ** exponent for an exponent that is a Tensor."""
     return x ** exponent
 power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where((x == 0) & (exponent == 0), 1, exponent - 1),
-                exponent=lambda g, x, y: g * where(x <= 0, 0, y) * log(where(x <= 0, 1, x)))
+                exponent=lambda g, x, y: g * where(x == 0, 0, y) * log(where(x <= 0, 1, x)))

@@ -5,6 +5,7 @@ Two linear primitives, each the other's gradient, carry the derivatives of both:
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,9 @@ def avg_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
 
 def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
     window = _pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override is not None and not (isinstance(divisor_override, Real) and divisor_override):
+        raise ValueError(f"avg_pool{many}d: divisor_override={divisor_override!r} is what every sum is divided by: give a number "
+                         "other than 0, or None")
     total = collect(x, None, window)
     if divisor_override is not None:
         return total / divisor_override
