@@ -70,7 +70,8 @@ def test_a_file_opens_with_a_sentence(file):
 
 def test_every_test_file_has_its_source_file():
     """tests/test_nn_layers.py tests minigrad/nn/layers.py; a few test the package as a whole."""
-    whole = {"architecture", "catalogue", "backend", "tutorials", "readme", "benchmarks", "pytest_minigrad", "docs", "examples"}
+    whole = {"architecture", "catalogue", "backend", "tutorials", "readme", "benchmarks", "pytest_minigrad", "docs", "examples",
+             "fuzz"}
     sources = {"_".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in PACKAGE.rglob("*.py")}
     tests = {file.stem.removeprefix("test_") for file in TESTS.glob("test_*.py")}
     assert tests - sources - whole == set()

@@ -176,7 +176,7 @@ SPOILT = {                                                   # what is done to t
     "missing shard": (shards(weight_map={"a": "1.safetensors", "b": "2.safetensors"}),
                       "base lacks 2.safetensors: expected all 2 files that model.safetensors.index.json lists; copy what is"),
     "a length in words": (write("base/tokenizer_config.json", '{"model_max_length": "big"}'),
-                          "model_max_length is 'big' in the tokenizer_config.json of base; expected a number of tokens"),
+                          "model_max_length is 'big' in the tokenizer_config.json of base; expected a number, 1 or more"),
     "another model's tokenizer": (write("base/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n" + "\n".join(map(str, range(30)))),
                                   "tokenizer in base has 34 tokens, but config.json has vocab_size 25: expected no more than"),
     "unknown model_type, no tokenizer": (lambda place: (configure(place, model_type="mamba"), lose_the_tokenizer(place)),

@@ -139,7 +139,7 @@ BAD = {                                                      # what is amiss: (f
     "a list not ended": ("a.json", '[{"text": "a", "label": 1},\n',
                          "a.json: not JSON: Expecting value at line 2, column 1; expected a list"),
     "brackets in brackets": ("a.json", "[" * 100_000,
-                             "a.json: brackets in brackets, too many to read; expected a list of objects"),
+                             "a.json: it is nested more than 100 deep; expected a list of objects"),
     "unknown ending": ("a.xlsx", "",
                        "a.xlsx: cannot tell the format from the name; end it in .csv, .tsv, .jsonl or .json"),
 }

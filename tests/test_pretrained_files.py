@@ -391,3 +391,17 @@ def test_directories_that_may_be_saved_into(tmp_path, model):
     (tmp_path / "tokenizer" / "vocab.txt").touch()
     for name in ("hidden", "tokenizer", "model", "new/deeper"):
         assert output_directory(tmp_path / name).is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+@pytest.mark.parametrize("name", [".writing", ".written", "config.json", "model.safetensors", "tokenizer.json"])
+def test_a_pipe_in_the_directory_does_not_stop_a_reader_or_a_save(tmp_path, name):
+    """Whoever opens a pipe waits for the other end."""
+    save(tmp_path / "model", CONFIG, ARRAYS)
+    (tmp_path / "model" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "model" / name)
+    code = ("import sys; from minigrad.pretrained.files import *\n"
+            "for work in (lambda d: read_config(d), lambda d: read_weights(d), lambda d: save(d, {'model_type': 'bert'}, {})):\n"
+            "    try: work(sys.argv[1])\n"
+            "    except (OSError, ValueError): pass\n")
+    subprocess.run([sys.executable, "-c", code, tmp_path / "model"], check=True, timeout=60)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import json_text
+
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label",)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -55,7 +57,7 @@ def read_examples(path: str | Path, text_column: str | None = None, label_column
     for where, named, row in rows:
         text = row[find_column(named, row, "text", texts)]
         if not isinstance(text, str):
-            raise ValueError(f"{where}: the text is {json.dumps(text)}; expected a string")
+            raise ValueError(f"{where}: the text is {shown(json.dumps(text))}; expected a string")
         label = label_name(where, row[find_column(named, row, "label", labels)]) if labelled else None
         examples.append(Example(check_utf8(where, text), label and check_utf8(where, label)))
     if not examples:
@@ -173,12 +175,12 @@ def from_json(where: str, source: str, expected: str) -> Any:
         check_names(where, [name for name, _ in pairs], "entries of an object")
         return dict(pairs)
     try:
-        return json.loads(source, object_pairs_hook=once)
+        return json_text.from_json(source, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         at = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         raise ValueError(f"{where}: not JSON: {error.msg} at {at}; expected {expected}") from None
-    except RecursionError:
-        raise ValueError(f"{where}: brackets in brackets, too many to read; expected {expected}") from None
+    except ValueError as error:
+        raise error if str(error).startswith(where) else ValueError(f"{where}: {error}; expected {expected}") from None
 
 
 def an_object(where: str, row: Any) -> dict[str, Any]:
@@ -187,10 +189,15 @@ def an_object(where: str, row: Any) -> dict[str, Any]:
     return row
 
 
+def shown(text: str) -> str:
+    """A text from a file as part of a message: its first 300 characters."""
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
 def check_names(where: str, names: Sequence[str], what: str) -> None:
     """Refuse a name that stands twice: which is meant?  (Columns without a name, which spreadsheets leave, are ignored.)"""
     if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
-        raise ValueError(f"{where}: two {what} are called {twice[0]!r}: expected each name once; rename or remove one")
+        raise ValueError(f"{where}: two {what} are called {shown(repr(twice[0]))}: expected each name once; rename or remove one")
 
 
 def find_column(where: str, row: dict[str, Any], what: str, choices: Sequence[str]) -> str:
@@ -198,7 +205,7 @@ def find_column(where: str, row: dict[str, Any], what: str, choices: Sequence[st
         if column in row:
             return column
     raise ValueError(f"{where}: no {what} column {' or '.join(map(repr, choices))}; the columns are "
-                     f"{', '.join(map(repr, row)) or 'none'}: name one of them with {what}_column")
+                     f"{shown(', '.join(map(repr, row))) or 'none'}: name one of them with {what}_column")
 
 
 def label_name(where: str, label: Any) -> str:
@@ -209,5 +216,5 @@ def label_name(where: str, label: Any) -> str:
     if label is None or isinstance(label, str):
         raise ValueError(f"{where}: the label is missing; give every text one, or remove the line")
     regression = ": is it a regression? Then train a model with num_labels=1 with a Trainer" if isinstance(label, float) else ""
-    raise ValueError(f"{where}: the label is {str(label) if regression else json.dumps(label, default=str)}; "
+    raise ValueError(f"{where}: the label is {shown(str(label) if regression else json.dumps(label, default=str))}; "
                      f"expected a string or an integer{regression}")

@@ -9,7 +9,7 @@ from typing import Any
 from ..nn import init
 from .files import read_config
 from .model import Config, PretrainedModel, entries_of
-from .values import found_in
+from .values import found_in, shown
 
 
 class _Auto:
@@ -20,7 +20,7 @@ class _Auto:
         """The class for what is at the source, or for a configuration.  Raises as `from_pretrained` does."""
         kind = entries_of(source, config, **hub).get("model_type")
         if kind not in cls.families:
-            raise ValueError(f"{source}: a model of type {kind!r}, which {cls.__name__} does not know: "
+            raise ValueError(f"{source}: a model of type {shown(kind)}, which {cls.__name__} does not know: "
                              f"choose one of {', '.join(map(repr, cls.families))}")
         file, _, name = cls.families[kind].partition(".")
         return getattr(import_module(f".{file}", __package__), name)

@@ -18,6 +18,7 @@ from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
+from .values import shown
 
 
 @dataclass
@@ -47,7 +48,7 @@ class BertConfig(Config):
         activation(self.hidden_act)
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
             if self.rest.get(name, only) != only:
-                raise ValueError(f"{name} {self.rest[name]!r} is not supported: this BERT knows {only!r} alone")
+                raise ValueError(f"{name} {shown(self.rest[name])} is not supported: this BERT knows {only!r} alone")
 
     @property
     def longest(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .files import read_json
+from .values import shown
 
 TEMPLATE = "chat_template.jinja"
 
@@ -25,8 +26,12 @@ def read_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[st
     found = settings.get("chat_template")
     if found is None and (path := directory / "chat_template.json").is_file():
         found = read_json(path).get("chat_template")
-    if isinstance(found, list):
-        return {one["name"]: one["template"] for one in found}
+    if isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= {"name", "template"} for one in found):
+        found = {one["name"]: one["template"] for one in found}
+    texts = [*found, *found.values()] if isinstance(found, dict) else [] if found is None else [found]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"chat_template is {shown(found)} in the tokenizer_config.json of {directory}; expected a text, or a "
+                         'list of objects with a "name" and a "template"')
     return found
 
 

@@ -173,10 +173,8 @@ def _current(directory, name):
 def _settle(directory):
     """Put in place what a save has finished in `.written`, this one or an earlier one that was interrupted."""
     written = directory / WRITTEN
-    if written.is_symlink():
-        written.unlink()
-    if not written.is_dir():
-        return
+    if written.is_symlink() or not written.is_dir():
+        return _remove(written)
     if strange := [path.name for path in written.iterdir() if path.is_symlink() or not path.is_file()
                    or path.name != CONFIG and not SHARDS.fullmatch(path.name)]:
         raise ValueError(f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save in a new "
@@ -196,10 +194,11 @@ def _settle(directory):
 
 
 def _remove(path):
-    """Remove a directory of ours and what is in it, or a link in its place, but not what that points to."""
-    if path.is_symlink():
-        path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a directory of ours and what is in it, or what is in its place; not what a link points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)            # a link, a file, or a pipe, on which rmtree would wait for ever
 
 
 def _split(arrays, limit):

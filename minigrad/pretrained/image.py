@@ -68,7 +68,7 @@ class AutoImageProcessor:
         named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "ViT")
         kind = named.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
         if kind not in KINDS:
-            raise ValueError(f"image processor {named!r} is not known: it is one of {', '.join(KINDS)}")
+            raise ValueError(f"image processor {shown(named)} is not known: it is one of {', '.join(KINDS)}")
         self.settings = {**ALWAYS, **KINDS[kind], **settings, "image_processor_type": f"{kind}ImageProcessor"}
         for entry, kinds in ENTRIES.items():
             if entry in self.settings:
@@ -80,7 +80,8 @@ class AutoImageProcessor:
             raise ValueError("do_center_crop is true, but there is no crop_size: give one, such as 224, or do_center_crop=False")
         for name in ("image_mean", "image_std"):
             if np.shape(self.settings[name]) not in ((), (3,)):
-                raise ValueError(f"{name} is {self.settings[name]!r}: expected one number, or three, for red, green and blue")
+                raise ValueError(f"{name} is {shown(self.settings[name])}: expected one number, or three, for red, green and "
+                                 "blue")
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,

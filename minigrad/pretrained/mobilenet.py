@@ -20,6 +20,7 @@ from .layers import linear
 from .layout import Layout
 from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
+from .values import shown
 
 CHANNELS = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)           # of the blocks, one after the other
 STRIDES = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
@@ -46,7 +47,7 @@ class MobileNetV2Config(Config):
         super().__post_init__()
         for name, only in (("first_layer_is_expansion", True), ("hidden_act", "relu6")):
             if self.rest.get(name, only) != only:
-                raise ValueError(f"{name} {self.rest[name]!r} is not supported: this MobileNetV2 knows {only!r} alone")
+                raise ValueError(f"{name} {shown(self.rest[name])} is not supported: this MobileNetV2 knows {only!r} alone")
 
     @classmethod
     def torchvision(cls, num_labels: int = 1000, **changes: Any) -> MobileNetV2Config:

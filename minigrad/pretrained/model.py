@@ -188,7 +188,7 @@ class PretrainedModel(Module):
         floating = _floating(dtype)
         entries = entries_of(source, config, revision, local_files_only)
         if entries.get("model_type") != cls.config_class.model_type:
-            raise ValueError(f"{source} holds a model of type {entries.get('model_type')!r}, but {cls.__name__} needs "
+            raise ValueError(f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} needs "
                              f"{cls.config_class.model_type!r}: use the class of that family")
         if quantisation := entries.get("quantization_config"):
             method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None

@@ -20,6 +20,7 @@ from .layers import activation, linear
 from .layout import Layout
 from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
+from .values import shown
 
 BASIC, WIDE = [64, 128, 256, 512], [256, 512, 1024, 2048]
 TORCHVISION = {"resnet18": ("basic", BASIC, [2, 2, 2, 2]), "resnet34": ("basic", BASIC, [3, 4, 6, 3]),
@@ -43,7 +44,8 @@ class ResNetConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if not len(self.hidden_sizes) == len(self.depths) == 4:
-            raise ValueError(f"hidden_sizes {self.hidden_sizes} and depths {self.depths} must be four numbers each, one a stage")
+            raise ValueError(f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be four "
+                             "numbers each, one a stage")
         if self.layer_type not in ("basic", "bottleneck"):
             raise ValueError(f"layer_type {self.layer_type!r} is not known: it is 'basic' or 'bottleneck'")
         activation(self.hidden_act)

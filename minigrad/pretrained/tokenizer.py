@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
@@ -24,11 +25,13 @@ from .tokenizer_files import (
     content,
     extra_tokens,
     kind_of,
+    named,
     named_tokens,
     read_rules,
     read_settings,
     special_tokens,
 )
+from .values import found_in
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
          "vocab.txt", "vocab.json", "merges.txt", chat.TEMPLATE, "chat_template.json")
@@ -87,9 +90,6 @@ class AutoTokenizer:
         types = ["token_type_ids"] if kind.startswith("bert") else []
         self.model_input_names = settings.get("model_input_names") or ["input_ids", "attention_mask", *types]
         longest = settings.get("model_max_length") or 1e30              # what Hugging Face writes for "no limit"
-        if not isinstance(longest, (int, float)):
-            raise ValueError(f"model_max_length is {longest!r} in the tokenizer_config.json of {directory}; expected a number of "
-                             "tokens, such as 512: correct it, or copy the file again")
         self.model_max_length = int(longest) if longest < 1e9 else None
         self.chat_template = chat.read_template(directory, settings) if "chat_template" not in settings or not changed else (
             settings["chat_template"])
@@ -150,7 +150,8 @@ class AutoTokenizer:
         if stride and (truncation == "do_not_truncate" or not return_overflowing_tokens):
             raise ValueError(f"stride={stride} is how many tokens a row of overflowing tokens repeats: add "
                              "return_overflowing_tokens=True and leave truncation on")
-        self._set_truncation(truncation, length, special, stride, is_pair)
+        with nullcontext() if max_length is not None else found_in(self.directory):
+            self._set_truncation(truncation, length, special, stride, is_pair)
         self._set_padding(padding, length, pad_to_multiple_of, padding_side, truncation)
         found = self._encode(rows, add_special_tokens, is_split_into_words, truncation, length)
         pieces = [[one, *(one.overflowing if return_overflowing_tokens else ())] for one in found]
@@ -199,7 +200,8 @@ class AutoTokenizer:
         rows = _id_rows(ids)
         if isinstance(rows, list) and rows and isinstance(rows[0], list):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
-        text = self.rules.decode([rows] if isinstance(rows, int) else rows, skip_special_tokens=skip_special_tokens)
+        with named(self.directory):
+            text = self.rules.decode([rows] if isinstance(rows, int) else rows, skip_special_tokens=skip_special_tokens)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.settings.get("clean_up_tokenization_spaces", False)
         if clean_up_tokenization_spaces and type(self.rules.model).__name__ != "BPE":      # byte pairs keep their own spaces
@@ -371,8 +373,9 @@ class AutoTokenizer:
 
     def _encode(self, rows, add_special_tokens, is_split, truncation, length):
         try:
-            return self.rules.encode_batch(rows, is_pretokenized=is_split, add_special_tokens=add_special_tokens)
-        except Exception as error:              # the library has no exception class of its own
+            with named(self.directory):
+                return self.rules.encode_batch(rows, is_pretokenized=is_split, add_special_tokens=add_special_tokens)
+        except Exception as error:
             if not truncation.startswith("only"):
                 raise ValueError(f"a text cannot be tokenized ({error}): check that all are valid Unicode") from None
             raise ValueError(f"truncation={truncation!r} cannot cut a row to max_length={length}, because the text to be cut is "

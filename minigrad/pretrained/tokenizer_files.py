@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .files import read_json
+from .values import check, found_in, shown
 
 SPECIAL = {                                     # what they are called where the directory does not say
     "pad_token": ("[PAD]", "<pad>"), "unk_token": ("[UNK]", "<unk>", "<|endoftext|>"), "cls_token": ("[CLS]", "<s>"),
@@ -14,6 +16,12 @@ SPECIAL = {                                     # what they are called where the
     "eos_token": ("</s>", "<|endoftext|>")}
 WORD_PIECE = ("", "bert", "distilbert", "electra", "mobilebert", "convbert", "squeezebert", "lxmert", "layoutlm", "retribert",
               "dprcontextencoder", "dprquestionencoder", "dprreader")      # families whose vocab.txt is read as BERT's
+KINDS = {                                       # what a setting may be, if it is there and not null
+    "model_max_length": "float", "padding_side": "'left' | 'right'", "truncation_side": "'left' | 'right'",
+    "model_input_names": "list[str]", "tokenizer_class": "str", "added_tokens_decoder": "dict",
+    "additional_special_tokens": "list | dict", "extra_special_tokens": "list | dict",
+    **dict.fromkeys(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "add_bos_token",
+                     "add_eos_token", "clean_up_tokenization_spaces"), "bool")}
 IN_JSON = {                                     # a setting: the parts of tokenizer.json that it changes, and their entry for it
     "do_lower_case": (("BertNormalizer",), "lowercase"), "strip_accents": (("BertNormalizer",), "strip_accents"),
     "tokenize_chinese_chars": (("BertNormalizer",), "handle_chinese_chars"),
@@ -24,6 +32,8 @@ def read_settings(directory: Path) -> dict[str, Any]:
     """What tokenizer_config.json says and, unless it lists the added tokens, special_tokens_map.json and added_tokens.json."""
     found = {name: read_json(path) if (path := directory / f"{name}.json").is_file() else {}
              for name in ("tokenizer_config", "special_tokens_map", "added_tokens")}
+    for name in ("tokenizer_config", "special_tokens_map"):
+        _check_settings(found[name], f"the {name}.json of {directory}")
     settings = found["tokenizer_config"]
     if "added_tokens_decoder" not in settings:
         settings |= found["special_tokens_map"]
@@ -33,6 +43,39 @@ def read_settings(directory: Path) -> dict[str, Any]:
                 str(i): {"content": token, "special": token in special, "normalized": token not in special}
                 for token, i in found["added_tokens"].items()}
     return settings
+
+
+def _check_settings(settings, where):
+    """Refuse, by name, a setting that is of another kind than it can be."""
+    for name, value in settings.items():
+        kinds = KINDS.get(name, "str | dict" if name.endswith("_token") else "")
+        if kinds and value is not None and not (value == [] and "list" in kinds):
+            check(name, value, kinds, where)
+    added = settings.get("added_tokens_decoder") or {}
+    tokens = {name: token for name, token in settings.items() if name.endswith("_token") and isinstance(token, Mapping)}
+    tokens |= {**dict(enumerate(extra_tokens(settings))), **{f"token {i}": added[i] for i in added}}
+    for name, token in tokens.items():
+        if not isinstance(token, str) and not (isinstance(token, Mapping) and isinstance(token.get("content"), str)):
+            raise ValueError(f"the special token {name} is {shown(token)} in {where}; expected a text, or an object with its "
+                             '"content"')
+    if not all(str(i).isdecimal() and len(str(i)) < 10 for i in added):
+        raise ValueError(f"added_tokens_decoder is {shown(added)} in {where}; expected tokens by their ids")
+
+
+@contextmanager
+def named(where: Any) -> Iterator[None]:
+    """What the library raises in the block, as a ValueError with the name of the file or directory.
+
+    It has no exception class of its own, and where it panics, raises what is no Exception.
+    """
+    try:
+        with found_in(where):
+            yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        told = " ".join(str(error).split())[:300]
+        raise ValueError(f"{where} is not a tokenizer that can be used ({told}): copy it again") from None
 
 
 def content(token: Any) -> str:
@@ -88,15 +131,20 @@ def read_rules(directory: Path, settings: Mapping[str, Any], kind: str, changes:
         if not path.is_file():
             continue
         try:
-            rules = read(path)
+            with named(path):
+                rules = read(path)
         except _Refused as refused:
-            raise ValueError(str(refused)) from None
-        except Exception as error:                                       # the library has no exception class of its own
-            raise ValueError(f"{path} is not a tokenizer ({error}): copy it again") from None
+            told = str(refused)
+            raise ValueError(told if str(directory) in told else f"{directory}: {told}") from None
+        except ValueError:
+            raise
+        except Exception as error:              # of what in a damaged file is of another kind than it should be
+            raise ValueError(f"{path} is not a tokenizer ({' '.join(str(error).split())[:300]}): copy it again") from None
         if idle := (changes.keys() & IN_JSON.keys()) - effective.get(name, changes.keys()):
             raise ValueError(f"{min(idle)}={changes[min(idle)]!r} has no meaning for the tokenizer in {path}: leave it out")
-        _add_tokens(rules, settings, directory, changes)
-        _set_ends(rules, settings if name == "vocab.json" and not kind.startswith("roberta") else changes, settings)
+        with named(directory):
+            _add_tokens(rules, settings, directory, changes)
+            _set_ends(rules, settings if name == "vocab.json" and not kind.startswith("roberta") else changes, settings)
         return rules
     pieces = next(directory.glob("*.model"), None)
     raise FileNotFoundError(f"{directory} has no tokenizer: expected tokenizer.json, vocab.txt or vocab.json" + (
@@ -150,15 +198,15 @@ def _word_pieces(path, settings, kind):
     of_words = settings.get("word_tokenizer_type", "basic"), settings.get("subword_tokenizer_type", "wordpiece")
     if kind not in WORD_PIECE or of_words != ("basic", "wordpiece") or (
             any(token.startswith("▁") for token in vocabulary) and not any(token.startswith("##") for token in vocabulary)):
-        what = kind if kind not in WORD_PIECE else of_words[0] if of_words[0] != "basic" else "SentencePiece"
+        what = kind[:80] if kind not in WORD_PIECE else of_words[0] if of_words[0] != "basic" else "SentencePiece"
         raise _Refused(f"{path} is not a vocabulary of BERT's word pieces but of {what}, which needs a tokenizer.json here: "
                        "AutoTokenizer.from_pretrained(...).save_pretrained(...) of transformers makes one for many families")
     named = named_tokens(settings)
     name = {entry: content(named.get(entry, SPECIAL[entry][0])) for entry in SPECIAL}
     rules = Tokenizer(models.WordPiece(vocabulary, unk_token=name["unk_token"]))
     rules.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-        strip_accents=settings.get("strip_accents"), lowercase=settings.get("do_lower_case", True))
+        clean_text=True, handle_chinese_chars=settings.get("tokenize_chinese_chars") is not False,
+        strip_accents=settings.get("strip_accents"), lowercase=settings.get("do_lower_case") is not False)
     rules.pre_tokenizer, rules.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(prefix="##")
     rules.add_special_tokens([AddedToken(token, normalized=False) for token in special_tokens(rules, settings).values() if token])
     cls, sep = name["cls_token"], name["sep_token"]
@@ -175,7 +223,7 @@ def _byte_pairs(path, settings, kind):
     """GPT-2's tokenizer from its vocabulary and merges, or RoBERTa's, which puts <s> and </s> around each text."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     if kind and not kind.startswith(("gpt2", "roberta")):
-        raise _Refused(f"vocab.json and merges.txt do not say how a {kind} splits words; expected tokenizer.json")
+        raise _Refused(f"vocab.json and merges.txt do not say how a {kind[:80]} splits words; expected tokenizer.json")
     rules = Tokenizer(models.BPE.from_file(str(path), str(path.with_name("merges.txt"))))
     prefix = settings.get("add_prefix_space") or False
     rules.pre_tokenizer, rules.decoder = pre_tokenizers.ByteLevel(add_prefix_space=prefix), decoders.ByteLevel()

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-LARGEST = 2**31 - 1
+LARGEST, LONGEST_TEXT = 2**31 - 1, 1000
 RANGES = {                                      # of the numbers whose names match, whole or not; the first that matches counts
     r"num_labels": (1, 1_000_000),
     r".*_token_id": (0, LARGEST),
@@ -67,17 +67,22 @@ def _is(name, value, kind):
     if kind.startswith("'"):
         return value == kind.strip("'")
     if outer == "list":
-        return isinstance(value, (list, tuple)) and len(value) > 0 and all(_is(name, item, inner) for item in value)
+        return isinstance(value, (list, tuple)) and len(value) > 0 and (
+            not inner or all(_is(name, item, inner) for item in value))
     if outer in ("int", "float"):
         of = Integral if outer == "int" else Real
         low, high = _range(name, outer)
         return isinstance(value, of) and not isinstance(value, bool) and low <= value <= high and (
             isinstance(value, Integral) or isfinite(value))
+    if outer == "str" and isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return False
     return isinstance(value, {"bool": bool, "str": str, "dict": Mapping, "None": type(None)}[outer])
 
 
 def _expected(name, value, kind):
     outer = kind.partition("[")[0]
+    if outer == "str" and isinstance(value, str):
+        return f"a text of at most {LONGEST_TEXT} characters"
     if outer not in ("int", "float"):
         return WORDS.get(outer, outer)
     low, high = _range(name, outer)

@@ -16,6 +16,7 @@ from .layers import linear
 from .layout import Layout
 from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
+from .values import shown
 
 TORCHVISION = {"vgg11": [1, 1, 2, 2, 2], "vgg13": [2, 2, 2, 2, 2], "vgg16": [2, 2, 3, 3, 3], "vgg19": [2, 2, 4, 4, 4]}
 
@@ -35,7 +36,8 @@ class VGGConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if len(self.hidden_sizes) != len(self.depths):
-            raise ValueError(f"hidden_sizes {self.hidden_sizes} and depths {self.depths} must be as many, one for each block")
+            raise ValueError(f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be as many, one for "
+                             "each block")
 
     @classmethod
     def torchvision(cls, name: str = "vgg16", num_labels: int = 1000) -> VGGConfig:

@@ -17,6 +17,7 @@ from .layers import activation, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput
+from .values import shown
 
 
 @dataclass
@@ -45,7 +46,8 @@ class ViTConfig(Config):
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
         for name in ("image_size", "patch_size"):
             if isinstance(getattr(self, name), (list, tuple)) and len(getattr(self, name)) != 2:
-                raise ValueError(f"{name} is {getattr(self, name)} in the configuration; expected a number, or height and width")
+                raise ValueError(f"{name} is {shown(getattr(self, name))} in the configuration; expected a number, "
+                                 "or height and width")
         if any(size < patch for size, patch in zip(self.picture, self.patch, strict=True)):
             raise ValueError(f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be no patch")
         activation(self.hidden_act)
