@@ -252,12 +252,12 @@ class _Op:
                 y = kernel.alone(place.xp, *arrays, *options)
             else:
                 y = self.call(place.xp, arrays if self.on_arrays else inputs, options)
-                if isinstance(y, Tensor):       # a definition: the ops in it have recorded themselves
-                    return y
+                if isinstance(y, Tensor) and not self.on_arrays:
+                    return y                    # a definition: the ops in it have recorded themselves
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, self, asked, arrays, options) from error
-        if type(y) is not place.array and isinstance(y, np.generic):           # NumPy gives scalars for 0-d arrays
-            y = np.asarray(y)
+        if type(y) is not place.array or wanted and kernel is None and not self.on_arrays:
+            y = self._as_result(y, kernel)
         if y.dtype is not _F4 or dtype is not _F4:
             y = self._settle(y, arrays)
         node = None                             # the step, if there is something to carry back
@@ -273,6 +273,20 @@ class _Op:
         if special:
             on.note(node, self, inputs, options, y)
         return wrap(y, node) if tensors else y
+
+    def _as_result(self, y: Any, kernel: Any) -> Any:
+        """What the function, or the kernel, returned, as an array: NumPy gives scalars for 0-d arrays.
+
+        Raises:
+            TypeError: it is none, or one from which no gradient leads back.
+        """
+        if isinstance(y, Tensor) or not hasattr(y, "dtype"):
+            raise TypeError(f"{self.name}: the function of a primitive is given arrays and returns one, computed with xp, "
+                            f"but this returned a {type(y).__name__}")
+        if not self.on_arrays and kernel is None:
+            raise TypeError(f"{self.name}: a definition is given Tensors and returns one, computed with ops, but this returned "
+                            f"a {type(y).__name__}, which has no gradient: use no .data and no .numpy() in it")
+        return np.asarray(y) if isinstance(y, np.generic) else y
 
     def _of_numbers(self, inputs: tuple, options: tuple, arrays: list) -> Any:
         """The op on numbers alone: NumPy's stay NumPy's, Python's become Tensors."""
@@ -409,6 +423,16 @@ class _Plan(Step):
         if again:
             saved = self.recorded(node, saved)
         return [rule(g, *asks(saved)) for rule, asks in self.rules]
+
+    def check(self, node: Node, pulled: list) -> None:
+        names = [name for name, want in zip(self.op.inputs, self.wanted, strict=True) if want]
+        for name, parent, gx in zip(names, node.parents, pulled):
+            fits = hasattr(gx, "dtype") and len(gx.shape) >= len(parent.shape) and \
+                all(n in (1, m) for n, m in zip(parent.shape[::-1], gx.shape[::-1]))
+            if gx is not None and not fits:
+                given = f"an array of shape {tuple(gx.shape)}" if hasattr(gx, "shape") else f"a {type(gx).__name__}"
+                raise ValueError(f"{self.name}: the rule for {name!r} is to return an array of shape {parent.shape}, or one that "
+                                 f"this broadcasts to, but returned {given}")
 
     def recorded(self, node: Node, saved: tuple) -> list:
         """What was kept, back on the tape: inputs as Tensors with the nodes they had, the output with this node."""

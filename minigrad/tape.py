@@ -30,6 +30,9 @@ class Step:
         """One gradient (or None) per parent of the node; `again` when they will be differentiated in their turn."""
         raise NotImplementedError
 
+    def check(self, node: Node, pulled: Any) -> None:
+        """Raise ValueError unless what `pull` gave fits the parents; asked of steps that are not `fresh`, a user's."""
+
     def add(self, saved: Any, g: Any, total: Any) -> bool:
         """Add the only parent's gradient to `total`, in place, instead of making it; False if that cannot be done."""
         return False
@@ -61,6 +64,7 @@ def new_node(shape, dtype, parents=(), step=None, saved=()) -> Node:
 newest_write = 1                                # the number of the last write: a node that is newer need not be looked at
 MAX_PARTS = 64                                  # parts of one memory that are told apart; beyond that it counts as one
 MAX_FOREIGN = 4096                              # writes that are remembered into memory that no array of ours owns
+BORROWED = "DLPackMemory", "UnownedMemory"      # what CuPy calls memory that came from another library
 _written: dict[int, tuple[ReferenceType, dict]] = {}         # by id of an array that owns memory: {(begin, end) or None: number}
 _counts: dict[int, int] = {}                    # ... and how often it was written into
 _foreign: dict[tuple[int, int], int] = {}       # memory of a file, or of another library: {(begin, end): number}
@@ -137,7 +141,8 @@ def _owner(array: Any) -> Any:
         if not isinstance(base, type(array)):
             return None
         array = base
-    return array
+    borrowed = not hasattr(array, "__array_interface__") and type(getattr(array.data, "mem", None)).__name__ in BORROWED
+    return None if borrowed else array
 
 
 def _place(array: Any) -> tuple[int, int]:

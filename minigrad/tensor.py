@@ -479,6 +479,8 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                 pulled = ()                     # the gradient went to where others of its parent had been added up
             else:
                 pulled = step.pull(node, node.saved, g, create_graph)
+                if not step.fresh:
+                    step.check(node, pulled)
             if not keep:
                 node.saved = FREED
             for parent, gx in zip(parents, pulled):

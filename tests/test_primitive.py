@@ -210,6 +210,35 @@ def test_a_function_that_is_no_op_is_told_what_one_looks_like(make, text):
         make()
 
 
+@pytest.mark.parametrize(("function", "text"), [
+    (lambda xp, x, /: Tensor(x), "a primitive is given arrays and returns one.*returned a Tensor"),
+    (lambda xp, x, /: [1.0], "returned a list"), (lambda xp, x, /: None, "returned a NoneType")])
+def test_a_primitive_returns_an_array(function, text):
+    op = mg.primitive(function)
+    op.defvjp(x=lambda g: g)
+    for requires_grad in (True, False):
+        with pytest.raises(TypeError, match=text):
+            op(Tensor([1.0], requires_grad))
+
+
+def test_a_definition_that_leaves_the_tape_is_refused():
+    with pytest.raises(TypeError, match="a definition is given Tensors and returns one.*no .data and no .numpy"):
+        mg.definition(lambda x, /: np.exp(x.data))(Tensor([1.0], requires_grad=True))
+
+
+@pytest.mark.parametrize(("rule", "text"), [
+    (lambda g: 0.0, r"op: the rule for 'w' is to return an array of shape \(2,\).*but returned a float"),
+    (lambda g: np.ones((2, 3)), r"but returned an array of shape \(2, 3\)"), (lambda g: [g], "returned a list")])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_rule_that_returns_no_gradient_of_its_input_is_named(rule, text, create_graph):
+    @mg.primitive
+    def op(xp, x, w, /):
+        return x * w
+    op.defvjp(w=rule)
+    with pytest.raises(ValueError, match=text):
+        grad(op(Tensor([1.0, 2.0]), w := Tensor([1.0, 2.0], requires_grad=True)).sum(), w, create_graph=create_graph)
+
+
 AXES = {"sum": 0, "mean": 0, "max": 0, "min": 0, "argmax": 0, "var": 0, "std": 0, "norm": 0, "prod": 0, "any": 0, "all": 0,
         "softmax": -1, "log_softmax": -1, "logsumexp": -1, "cumsum": 0, "sort": -1, "argsort": -1, "flip": 0, "squeeze": 0,
         "expand_dims": 0}

@@ -117,7 +117,7 @@ def _failure(error: Exception) -> Cause:
     """Why a rule gave nothing that could be compared."""
     if not isinstance(error, ShapeMismatch):
         hint = (": a rule is also given Tensors, to be differentiated again, so write it with mg.exp, not np.exp"
-                if "support ufuncs" in str(error) else "")
+                if "would give an array without one" in str(error) else "")
         return Cause("raises", f"the rule raises {type(error).__name__}: {error}{hint}")
     if not hasattr(error.g, "shape"):
         return Cause("shape", f"its gradient is a {type(error.g).__name__}, not an array of shape {error.shape}")

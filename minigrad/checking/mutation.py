@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..tape import Node
+from ..tape import Node, Step
 from ..tensor import Tensor, grad, wrap
 from .catalogue import BROADCASTING, ROWS
 from .catalogue.rows import Row, cut
@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[str, Callable[[Case], Any]]] = {   # name: (the cause 
 }
 
 
-class Tampered:
+class Tampered(Step):
     """The step of a node, with a mistake in what it gives to parent k."""
 
     def __init__(self, step: Any, k: int, mistake: Callable[[Case], Any], rng: np.random.Generator):

@@ -49,7 +49,7 @@ def note_of(op: Any, inputs: tuple, options: tuple, y: Any) -> Note:
 class Wrapped(Step):
     """A step that stands around another, to do more on the way back."""
     def __init__(self, step: Any):
-        self.inner, self.name, self.fresh = step, step.name, step.fresh
+        self.inner, self.name, self.fresh, self.check = step, step.name, step.fresh, step.check
 
 
 class _WithoutKernels(Wrapped):

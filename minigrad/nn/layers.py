@@ -56,7 +56,7 @@ class Embedding(Module):
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
             self.padding_idx = range(num_embeddings)[padding_idx]              # -1 is the last row
-            self.weight.data[self.padding_idx] = 0
+            self.weight[self.padding_idx].detach().copy_(0.0)
 
     def forward(self, ids: Any) -> Any:
         return F.embedding(ids, self.weight, self.padding_idx)

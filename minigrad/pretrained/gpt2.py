@@ -109,7 +109,7 @@ class GPT2Pretrained(PretrainedModel):
         own = self.state_dict()
         for name in names:
             if name.endswith("c_proj.weight"):
-                own[name].data /= math.sqrt(2 * self.config.n_layer)
+                own[name].copy_(own[name].data / math.sqrt(2 * self.config.n_layer))
 
 
 class GPT2Model(GPT2Pretrained):

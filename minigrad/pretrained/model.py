@@ -316,7 +316,7 @@ class PretrainedModel(Module):
             if own[name].ndim > 1:
                 init.normal_(own[name], std=self.config.initializer_range, rng=rng)
                 if name.endswith("word_embeddings.weight") and self.config.pad_token_id is not None:
-                    own[name].data[self.config.pad_token_id] = 0
+                    own[name][self.config.pad_token_id].detach().copy_(0.0)
             else:
                 init.constant_(own[name], 1 if name.endswith("weight") else 0)
 

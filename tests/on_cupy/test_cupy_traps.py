@@ -117,3 +117,38 @@ def test_results_without_axes():
 def test_two_devices_do_not_mix():
     with pytest.raises(TypeError, match="operands live on cuda and on cpu"):
         Tensor(X, device="cuda") + Tensor(X)
+
+
+NAMES = {"itself": lambda w: w, "index": lambda w: w[1], "slice": lambda w: w[1:, ::2], "T": lambda w: w.T,
+         "reshape": lambda w: w.reshape(12), "detach": lambda w: w.detach(), "Tensor": lambda w: Tensor(w.data),
+         "flip": lambda w: mg.flip(w, 0), "DLPack": mg.from_dlpack, "DLPack of a part": lambda w: mg.from_dlpack(w.data[1:])}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_version_per_memory(name):
+    """Whichever of two names of a memory was kept, and whichever was written into."""
+    w = mg.ones((4, 3), device="cuda", requires_grad=True)
+    part = NAMES[name](w)
+    x = mg.ones(part.shape, device="cuda", requires_grad=True)
+    for kept, written in ((part, w), (part, part.detach())):
+        loss = (x * kept).sum()
+        written.copy_(2.0)
+        with pytest.raises(RuntimeError, match="written into after the forward pass"):
+            loss.backward()
+    loss = (mg.ones(w.shape, device="cuda", requires_grad=True) * w).sum()
+    part.detach().copy_(3.0)
+    with pytest.raises(RuntimeError, match="written into after the forward pass"):
+        loss.backward()
+    loss = (x * part).sum()
+    mg.ones((4, 3), device="cuda").copy_(2.0)
+    loss.backward()
+
+
+def test_an_array_on_the_left_of_an_operator_and_writing_in_place():
+    w = mg.ones(3, device="cuda", requires_grad=True)
+    for y in (xp.ones(3, "f4") + w, xp.ones(3, "f4") @ w, xp.ones(3, "f4") < w, np.float64(2) * w):
+        assert isinstance(y, Tensor) and y.device == "cuda"
+    array = w.data
+    with mg.no_grad():
+        w -= 0.5
+    assert w.data is array and w.tolist() == [0.5] * 3
