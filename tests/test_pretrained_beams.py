@@ -22,9 +22,6 @@ class Chain:
     def next_scores(self):
         return self.scores[self.ids[:, -1]]
 
-    def penalised(self, scores, penalty):
-        return scores
-
     def append(self, tokens):
         self.ids, self.length = np.concatenate([self.ids, tokens[:, None]], 1), self.length + 1
 
@@ -36,12 +33,17 @@ class Chain:
         return sum(log_p[a, b] for a, b in zip(ids, ids[1:]))
 
 
-def ended(ids):
+def ended(ids, scores):
     return ids[:, -1] == EOS
 
 
+def run(chain, beams, most, ends, candidates, length_penalty=1.0, early_stopping=False, pad=9, **options):
+    return search(chain, chain.next_scores, lambda scores: scores, beams, most, ends, candidates, length_penalty, early_stopping,
+                  pad, **options)[0]
+
+
 def found(seed, beams, first=(1, 2, 3), length_penalty=1.0, early_stopping=False):
-    return search(Chain(first, seed), beams, MOST, ended, 2 * beams, 1.0, length_penalty, early_stopping, pad=9)
+    return run(Chain(first, seed), beams, MOST, ended, 2 * beams, length_penalty, early_stopping)
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
@@ -68,4 +70,4 @@ def test_a_promise_that_greed_would_miss():
     chain = Chain([1], 0)
     chain.scores = np.log(np.array([[1, 1, 1, 1, 1], [1, 1, 50, 48, 1], [20, 20, 20, 20, 20], [1, 1, 1, 96, 1], [1, 1, 1, 1, 96]],
                                    np.float32))
-    assert search(chain, 2, 2, lambda ids: np.zeros(len(ids), bool), 4, 1.0, 1.0, False, 9).tolist() == [[1, 3, 3]]
+    assert run(chain, 2, 2, lambda ids, scores: np.zeros(len(ids), bool), 4).tolist() == [[1, 3, 3]]

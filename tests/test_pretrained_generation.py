@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minigrad.pretrained import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, T5Config
 from minigrad.pretrained import T5ForConditionalGeneration as T5
-from minigrad.pretrained.generation import draw
+from minigrad.pretrained.logits import draw, top_k, top_p
 
 V, LONGEST = 30, 40
 COMMON = {"vocab_size": V, "initializer_range": 0.5, "eos_token_id": 2, "pad_token_id": 0}
@@ -103,10 +103,10 @@ def test_only_the_likeliest_are_drawn(k, p, seed):
     rng = np.random.default_rng(seed)
     scores = np.repeat(rng.permutation(10)[None] * 0.7, 40, 0)
     order = np.argsort(-scores[0])
-    assert np.isin(draw(scores, 1.0, k, None, rng), order[:k]).all()
+    assert np.isin(draw(top_k(scores, k), rng), order[:k]).all()
     share = np.exp(scores[0][order]) / np.exp(scores[0]).sum()
     fewest = int((share.cumsum() < p - 1e-12).sum()) + 1
-    assert np.isin(draw(scores, 1.0, None, p, rng), order[:fewest]).all()
+    assert np.isin(draw(top_p(scores, p), rng), order[:fewest]).all()
 
 
 def test_a_streamer_hears_each_token():
@@ -150,8 +150,9 @@ def test_generation_config_says_where_to_end(tmp_path):
     settings = {"eos_token_id": [29, third], "pad_token_id": 1, "do_sample": True}
     (tmp_path / "generation_config.json").write_text(json.dumps(settings))
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
-    out = model.generate([[5, 9]], max_new_tokens=9)
-    assert out.shape[1] <= 5 and out[0, -1] == third             # and nothing is drawn by chance, as nobody asked here
+    out = model.generate([[5, 9]], max_new_tokens=9, do_sample=False)
+    assert out.shape[1] <= 5 and out[0, -1] == third
+    assert len({tuple(model.generate([[5, 9]], max_new_tokens=9, rng=seed)[0]) for seed in range(9)}) > 1    # tokens are drawn
     model.save_pretrained(tmp_path / "again")
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "again").generation_config == settings
 
@@ -166,12 +167,20 @@ def test_generation_config_says_where_to_end(tmp_path):
     ([[5, 6]], {"max_new_tokens": 3, "attention_mask": [[1, 1, 1]]}, "attention_mask has shape"),
     ([[5, 6], [7, 8]], {"max_new_tokens": 3, "attention_mask": [[1, 1], [0, 0]]}, "text 1 is nothing but padding"),
     ([[5]], {"max_new_tokens": 3, "do_sample": True, "temperature": 0}, "leave out do_sample"),
-    ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_k": 0}, "top_k=0"),
+    ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_k": -1}, "top_k=-1"),
     ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_p": 1.5}, "top_p=1.5"),
     ([[5]], {"max_new_tokens": 3, "top_k": 5, "temperature": 0.5}, "temperature and top_k act .* add do_sample=True"),
     ([[5]], {"max_new_tokens": 3, "repetition_penalty": 0}, "repetition_penalty=0"),
     ([[5]], {"max_new_tokens": 3, "num_beams": 0}, "num_beams=0"),
-    ([[5]], {"max_new_tokens": 3, "num_beams": 2, "do_sample": True}, "give one of them"),
+    ([[5]], {"max_new_tokens": 3, "max_length": 9}, "give one of them"),
+    ([[5]], {"max_length": 1}, "max_length=1 leaves no room beside a prompt of 1 tokens"),
+    ([[5]], {"max_new_tokens": 3, "num_return_sequences": 2}, "need as many num_beams, or do_sample=True"),
+    ([[5]], {"max_new_tokens": 3, "output_scores": True}, "with return_dict_in_generate=True: add it"),
+    ([[5]], {"max_new_tokens": 3, "bad_words_ids": [3]}, "give a list of lists of token ids"),
+    ([[5]], {"max_new_tokens": 3, "penalty_alpha": 0.6}, "penalty_alpha=0.6 is not supported"),
+    ([[5]], {"max_new_token": 3}, "generate takes no 'max_new_token'.*did you mean 'max_new_tokens'"),
+    ([[5]], {"max_new_tokens": 3, "encoder_no_repeat_ngram_size": 2}, "for models with an encoder"),
+    ([[5]], {"max_new_tokens": 3, "logits_processor": lambda ids, scores: scores[:, :2]}, "returned scores of shape .1, 2."),
     ([[5]], {"max_new_tokens": 3, "num_beams": 2, "streamer": print}, "nothing can be streamed"),
     ([[5]], {"max_new_tokens": 3, "early_stopping": True}, "add num_beams"),
     ([[5]], {"max_new_tokens": 3, "num_beams": 2, "early_stopping": "soon"}, "early_stopping='soon'"),

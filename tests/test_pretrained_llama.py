@@ -73,7 +73,7 @@ def test_configurations_that_make_no_sense(wrong, told):
         LlamaConfig(**TINY | wrong)
 
 
-@pytest.mark.parametrize(("scaling", "told"), [({"rope_type": "yarn", "factor": 4.0}, "rope_type 'yarn' is not known"),
+@pytest.mark.parametrize(("scaling", "told"), [({"rope_type": "spin", "factor": 4.0}, "rope_type 'spin' is not known"),
                                                ({"rope_type": "llama3", "factor": 8.0}, "low_freq_factor, high_freq_factor")])
 def test_rotations_it_does_not_know(scaling, told):
     with pytest.raises(ValueError, match=told):

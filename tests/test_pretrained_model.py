@@ -19,6 +19,7 @@ from minigrad.pretrained import (
     LlamaForCausalLM,
     PretrainedModel,
 )
+from minigrad.pretrained.bert import BertForMaskedLM
 from minigrad.pretrained.layout import Layout
 from minigrad.pretrained.model import Config
 
@@ -232,9 +233,9 @@ def test_another_dtype_is_kept(saved, dtype):
     assert same(again, BertForSequenceClassification.from_pretrained(directory, dtype=dtype))
 
 
-@pytest.mark.parametrize("dtype", ["auto", "int8", 3, "float"])
+@pytest.mark.parametrize("dtype", ["automatic", "int8", 3, "float"])
 def test_a_dtype_that_is_none(saved, dtype):
-    with pytest.raises(ValueError, match=f'^dtype is {dtype!r}: expected "float32", "float16", "bfloat16" or "float64"$'):
+    with pytest.raises(ValueError, match=f'^dtype is {dtype!r}: expected "float32", "float16", "bfloat16", "float64" or "auto"$'):
         BertModel.from_pretrained(saved[1], dtype=dtype)
 
 
@@ -535,3 +536,31 @@ def test_errors_about_the_configuration_name_the_directory(saved):
         BertModel.from_pretrained(directory)
     with pytest.raises(ValueError, match=f"^{directory}: layer_norm_eps is nan"):
         AutoConfig.from_pretrained(directory)
+
+
+def test_dtype_auto_is_that_of_the_file(saved, tmp_path):
+    model, directory = saved
+    assert BertForSequenceClassification.from_pretrained(directory, dtype="auto").classifier.weight.dtype == np.float32
+    half = BertForSequenceClassification.from_pretrained(directory, dtype="float16")
+    half.save_pretrained(tmp_path / "half")
+    assert BertForSequenceClassification.from_pretrained(tmp_path / "half", dtype="auto").classifier.weight.dtype == np.float16
+    rewrite(directory, lambda weights: {name: a.astype(np.float64) for name, a in weights.items()}, dtype=None)
+    assert BertForSequenceClassification.from_pretrained(directory, dtype="auto").classifier.weight.dtype == np.float64
+    assert BertForSequenceClassification.from_pretrained(directory).classifier.weight.dtype == np.float32
+
+
+@pytest.mark.parametrize(("size", "multiple", "becomes"), [(35, None, 35), (35, 8, 40), (12, None, 12)])
+def test_more_or_fewer_tokens(size, multiple, becomes, tmp_path):
+    model = BertForMaskedLM(BertConfig(vocab_size=30, **USUAL), rng=0).eval()
+    ids = IDS % 12
+    before = model(ids).logits.numpy()
+    model.resize_token_embeddings(size, multiple)
+    words, kept = model.bert.embeddings.word_embeddings.weight, min(becomes, 30)
+    assert words.shape == (becomes, 8) and model.config.vocab_size == becomes and model.cls.predictions.decoder.weight is words
+    np.testing.assert_array_equal(model(ids).logits.numpy()[..., :kept], before[..., :kept])
+    mean = words.numpy()[:30].mean(0)
+    assert all(np.allclose(row, mean, atol=1e-6) for row in words.numpy()[30:])
+    model(np.minimum(IDS + 5, becomes - 1), labels=IDS % becomes).loss.backward()
+    assert words.grad.shape == words.shape
+    model.save_pretrained(tmp_path)
+    assert same(model, BertForMaskedLM.from_pretrained(tmp_path))

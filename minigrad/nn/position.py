@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -77,17 +76,14 @@ class RotaryPositions(Module):
 
     The pairs are (i, i + dim/2), the half-split form of LLaMA's checkpoints; `base` sets how slowly the last pair turns.
     `scaling`, rope_scaling in a checkpoint's config.json, slows the pairs down so that longer texts can be read:
-    {"rope_type": "linear", "factor": f} turns all of them 1/f as fast, {"rope_type": "llama3", …} only the slow ones.
+    {"rope_type": "linear", "factor": f} turns all of them 1/f as fast; "llama3" and "yarn" only the slow ones, "longrope" each
+    by a number of its own, "dynamic" the more, the longer the text is; see `scaled_frequencies`.
     """
-    @checked
     def __init__(self, dim: int, base: float = 10000.0, scaling: dict[str, Any] | None = None):
         if dim % 2:
             raise ValueError(f"RotaryPositions: dim {dim} is odd, but features turn in pairs: make it even")
-        if isinstance(base, bool) or not isinstance(base, Real) or not 0 < base < math.inf:
-            raise ValueError(f"RotaryPositions: base, or rope_theta, is {base!r}; expected a finite number above 0")
-        self.dim, self.base = dim, base
-        frequencies = np.float32(base) ** (-np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim))
-        self.frequencies = _scaled(frequencies, scaling or {}).astype(np.float32)              # (dim / 2,), radians a position
+        self.dim, self.base, self.scaling = dim, base, scaling or {}
+        self.frequencies, self.amplitude = scaled_frequencies(dim, base, self.scaling)         # (dim / 2,), radians a position
 
     def forward(self, x: Any, positions: Any = None) -> Any:
         """x (…, T, dim) at `positions` (T,), or (B, T) for x (B, heads, T, dim); 0 … T - 1 by default."""
@@ -97,8 +93,12 @@ class RotaryPositions(Module):
     def tables(self, positions: np.ndarray, dtype: Any = np.float32, device: str = "cpu") -> tuple[Tensor, Tensor]:
         """Cosines and sines for `rotate`: (T, dim) for positions (T,), (B, 1, T, dim) for (B, T)."""
         positions = positions[:, None] if positions.ndim == 2 else positions   # the same for every head
-        angles = positions[..., None].astype(np.float32) * self.frequencies     # (…, T, dim / 2)
-        cos, sin = (Tensor(np.concatenate([f(angles)] * 2, -1), dtype=dtype, device=device) for f in (np.cos, np.sin))
+        frequencies, amplitude = self.frequencies, self.amplitude
+        if self.scaling.get("rope_type", self.scaling.get("type")) in ("dynamic", "longrope"):
+            frequencies, amplitude = scaled_frequencies(self.dim, self.base, self.scaling, int(positions.max(initial=-1)) + 1)
+        angles = positions[..., None].astype(np.float32) * frequencies          # (…, T, dim / 2)
+        cos, sin = (Tensor(np.concatenate([f(angles) * np.float32(amplitude)] * 2, -1), dtype=dtype, device=device)
+                    for f in (np.cos, np.sin))
         return cos, sin
 
 
@@ -108,35 +108,70 @@ def rotate(x: Any, cos: Any, sin: Any) -> Any:
     return x * cos + ops.concatenate([-second, first], -1) * sin
 
 
-def _scaled(frequencies: np.ndarray, scaling: dict[str, Any]) -> np.ndarray:
-    """Frequencies slowed down as a checkpoint says.
+SCALINGS = {                                    # what each needs besides
+    "default": (), "linear": ("factor",), "dynamic": ("factor", "max_position_embeddings"),
+    "yarn": ("factor", "original_max_position_embeddings"),
+    "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
+    "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor")}
 
-    "llama3" (Grattafiori et al. 2024): pairs that turn at least `high_freq_factor` times within the
-    `original_max_position_embeddings` stay as they are, those that turn at most `low_freq_factor` times become `factor` times
-    as slow, and in between the two are mixed.
+
+def scaled_frequencies(dim: int, base: float, scaling: dict[str, Any], length: int = 0) -> tuple[np.ndarray, float]:
+    """How fast the pairs turn, (dim / 2,) float32 radians a position, in a text of that length; and what is multiplied to it.
+
+    With S the `original_max_position_embeddings` and f the `factor`:
+
+    "linear" (Chen et al. 2023): f times as slow.   "dynamic": in texts longer than L = `max_position_embeddings` a larger base,
+    by (f · length / L - f + 1)^(dim / (dim - 2)).   "llama3" (Grattafiori et al. 2024): pairs that turn at least
+    `high_freq_factor` times within S stay as they are, those that turn at most `low_freq_factor` times become f times as slow,
+    and in between the two are mixed.   "yarn" (Peng et al. 2023): alike, between `beta_fast` and `beta_slow` turns, and mixed
+    by the pair's number.   "longrope" (Ding et al. 2024): each pair is slower by its number in `short_factor` or, in texts
+    longer than S, `long_factor`.
     """
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind == "default":
-        return frequencies
-    if kind not in ("linear", "llama3"):
-        raise ValueError(f"rope_type {kind!r} is not known: it is 'default', 'linear' or 'llama3'")
-    needed = {"linear": ["factor"],
-              "llama3": ["factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"]}[kind]
-    if missing := [name for name in needed if name not in scaling]:
+    if kind not in SCALINGS:
+        raise ValueError(f"rope_type {kind!r} is not known: it is one of {', '.join(map(repr, SCALINGS))}")
+    if missing := [name for name in SCALINGS[kind] if scaling.get(name) is None]:
         raise ValueError(f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's config.json says")
-    for name in needed:
-        if isinstance(scaling[name], bool) or not isinstance(scaling[name], Real) or not 0 < scaling[name] < math.inf:
-            raise ValueError(f"rope_type {kind!r}: {name} is {scaling[name]!r}; expected a finite number above 0")
-    slow = frequencies / scaling["factor"]
+    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+    if kind == "dynamic":
+        longest = scaling["max_position_embeddings"]
+        base = base * (factor * max(length, longest) / longest - (factor - 1)) ** (dim / (dim - 2))
+    frequencies = np.float32(base) ** (-np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim))
+    if kind in ("default", "dynamic"):
+        return frequencies, 1.0
     if kind == "linear":
-        return slow
-    turns = scaling["original_max_position_embeddings"] * frequencies / (2 * math.pi)
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    if not low < high:
-        raise ValueError(f"rope_type {kind!r}: low_freq_factor is {low} and high_freq_factor {high}; expected the second to be "
-                         "larger")
-    keep = np.clip((turns - low) / (high - low), 0, 1)
-    return keep * frequencies + (1 - keep) * slow
+        return (frequencies / factor).astype(np.float32), 1.0
+    if kind == "longrope":
+        slower = np.asarray(scaling["long_factor" if length > original else "short_factor"], np.float32)
+        if slower.shape != frequencies.shape:
+            raise ValueError(f"short_factor and long_factor must have {dim // 2} numbers each, one for each pair, not "
+                             f"{len(slower)}")
+        factor = factor or scaling.get("max_position_embeddings", original) / original
+        usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+        return frequencies / slower, _said(scaling, "attention_factor", usual)
+    if kind == "llama3":
+        turns = original * frequencies / (2 * math.pi)
+        low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+        keep, amplitude = np.clip((turns - low) / (high - low), 0, 1), 1.0
+    else:
+        low, high = (dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))   # the pair that turns so often
+                     for turns in (_said(scaling, "beta_fast", 32), _said(scaling, "beta_slow", 1)))
+        if scaling.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, dim - 1)
+        keep = 1 - np.clip((np.arange(dim // 2, dtype=np.float32) - low) / (high - low or 0.001), 0, 1)
+        scales = scaling.get("mscale"), scaling.get("mscale_all_dim")
+        usual = _sharpness(factor, scales[0]) / _sharpness(factor, scales[1]) if all(scales) else _sharpness(factor)
+        amplitude = _said(scaling, "attention_factor", usual)
+    return (keep * frequencies + (1 - keep) * frequencies / factor).astype(np.float32), amplitude
+
+
+def _sharpness(factor, scale=1.0):
+    return 0.1 * scale * math.log(factor) + 1 if factor > 1 else 1.0
+
+
+def _said(scaling, name, usual):
+    return usual if scaling.get(name) is None else scaling[name]
 
 
 def _rows(table: Any, length: int, name: str) -> Any:

@@ -31,6 +31,7 @@ class AutoConfig(_Auto):
     families = {
         "bert": "bert.BertConfig",
         "roberta": "roberta.RobertaConfig",
+        "xlm-roberta": "xlm_roberta.XLMRobertaConfig",
         "distilbert": "distilbert.DistilBertConfig",
         "t5": "t5.T5Config",
         "gpt2": "gpt2.GPT2Config",
@@ -86,6 +87,7 @@ class AutoModel(_AutoModel):
     families = {
         "bert": "bert.BertModel",
         "roberta": "roberta.RobertaModel",
+        "xlm-roberta": "xlm_roberta.XLMRobertaModel",
         "distilbert": "distilbert.DistilBertModel",
         "t5": "t5.T5Model",
         "gpt2": "gpt2.GPT2Model",
@@ -104,8 +106,12 @@ class AutoModelForSequenceClassification(_AutoModel):
     families = {
         "bert": "bert.BertForSequenceClassification",
         "roberta": "roberta.RobertaForSequenceClassification",
+        "xlm-roberta": "xlm_roberta.XLMRobertaForSequenceClassification",
         "distilbert": "distilbert.DistilBertForSequenceClassification",
         "gpt2": "gpt2.GPT2ForSequenceClassification",
+        "llama": "llama.LlamaForSequenceClassification",
+        "qwen2": "qwen2.Qwen2ForSequenceClassification",
+        "qwen3": "qwen3.Qwen3ForSequenceClassification",
     }
 
 
@@ -114,6 +120,7 @@ class AutoModelForTokenClassification(_AutoModel):
     families = {
         "bert": "bert.BertForTokenClassification",
         "roberta": "roberta.RobertaForTokenClassification",
+        "xlm-roberta": "xlm_roberta.XLMRobertaForTokenClassification",
         "distilbert": "distilbert.DistilBertForTokenClassification",
     }
 
@@ -123,6 +130,7 @@ class AutoModelForQuestionAnswering(_AutoModel):
     families = {
         "bert": "bert.BertForQuestionAnswering",
         "roberta": "roberta.RobertaForQuestionAnswering",
+        "xlm-roberta": "xlm_roberta.XLMRobertaForQuestionAnswering",
         "distilbert": "distilbert.DistilBertForQuestionAnswering",
     }
 
@@ -132,6 +140,7 @@ class AutoModelForMaskedLM(_AutoModel):
     families = {
         "bert": "bert.BertForMaskedLM",
         "roberta": "roberta.RobertaForMaskedLM",
+        "xlm-roberta": "xlm_roberta.XLMRobertaForMaskedLM",
         "distilbert": "distilbert.DistilBertForMaskedLM",
     }
 

@@ -11,11 +11,11 @@ from ..backend import Array
 from ..nn import KVCache, init
 from ..tensor import Tensor
 from .generation import Generates
-from .heads import causal_loss
-from .inputs import host_array, padding_mask, token_ids
+from .heads import causal_loss, classification_loss
+from .inputs import as_given, host_array, padding_mask, token_ids
 from .layers import linear
 from .model import Config, PretrainedModel
-from .outputs import CausalLMOutput
+from .outputs import CausalLMOutput, ClassifierOutput
 
 
 class Reading(NamedTuple):
@@ -46,6 +46,16 @@ class Reading(NamedTuple):
             mask = allowed if mask is None else mask & allowed
         positions = np.arange(before, before + T)[None] if position_ids is None else host_array(position_ids)
         return cls(ids, positions, mask, T > 1 and not before, past or [None] * layers)
+
+
+    def within(self, window: int | None) -> Reading:
+        """The same, but that a token sees the last `window` alone, itself among them."""
+        before, T = (self.caches[0].length if self.caches and self.caches[0] else 0), self.ids.shape[1]
+        if window is None or before + T <= window:
+            return self
+        distance = np.arange(before, before + T)[:, None] - np.arange(before + T)
+        allowed = backend.of(self.ids).xp.asarray((distance >= 0) & (distance < window))
+        return self._replace(mask=allowed if self.mask is None else self.mask & allowed, is_causal=False)
 
 
 class CausalLM(Generates, PretrainedModel):
@@ -80,6 +90,29 @@ class CausalLM(Generates, PretrainedModel):
         x = decoder(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
         logits = self.lm_head(x[:, -logits_to_keep:])
         return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)
+
+
+class DecoderForSequenceClassification(PretrainedModel):
+    """A decoder with a linear layer on the last token of each text that scores `config.num_labels` classes."""
+    decoder_class: type[PretrainedModel]
+    heads, label_layer = ("score.**",), "score"
+
+    def __init__(self, config: Config, rng: init.Rng = None, drawn: bool = True):
+        rng = init.generator(rng)
+        self.config = config
+        setattr(self, self.layout.base, self.decoder_class(config, rng, drawn=False))
+        words = next(iter(self.state_dict().values()))
+        self.score = linear(words.shape[1], config.num_labels, bias=False)
+        if drawn:
+            self.draw(list(self.state_dict()), rng)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
+                position_ids: Any = None) -> ClassifierOutput:
+        """Score a batch; the arguments are the decoder's, and `labels` (B,) of class numbers (floats for regression)."""
+        decoder = getattr(self, self.layout.base)
+        x = decoder(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
+        logits = self.score(last_token(x, as_given(input_ids), self.config.pad_token_id))
+        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
 
 
 def last_token(vectors: Tensor, ids: Array, pad_token_id: int | None) -> Tensor:

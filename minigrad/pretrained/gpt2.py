@@ -13,13 +13,11 @@ from .. import ops
 from ..nn import Dropout, KVCache, LayerNorm, Module, init
 from ..nn.attention import merge_heads
 from ..nn.layers import activated
-from .decoder import CausalLM, Reading, last_token
-from .heads import classification_loss
-from .inputs import as_given
+from .decoder import CausalLM, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
-from .outputs import BaseOutput, ClassifierOutput
+from .outputs import BaseOutput
 
 
 @dataclass
@@ -155,21 +153,6 @@ class GPT2LMHeadModel(CausalLM, GPT2Pretrained):
         return [KVCache(max_len) for _ in self.transformer.h]
 
 
-class GPT2ForSequenceClassification(GPT2Pretrained):
+class GPT2ForSequenceClassification(DecoderForSequenceClassification, GPT2Pretrained):
     """GPT-2 with a linear layer on the last token of each text that scores `config.num_labels` classes."""
-    heads, label_layer = ("score.**",), "score"
-
-    def __init__(self, config: GPT2Config, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.transformer = GPT2Model(config, rng, drawn=False)
-        self.score = linear(config.n_embd, config.num_labels, bias=False)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
-
-    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
-                position_ids: Any = None) -> ClassifierOutput:
-        """Score a batch; the arguments are GPT2Model's, and `labels` (B,) of class numbers (floats for regression)."""
-        x = self.transformer(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
-        logits = self.score(last_token(x, as_given(input_ids), self.config.pad_token_id))
-        return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
+    decoder_class = GPT2Model

@@ -11,7 +11,7 @@ from .. import functional as F
 from ..nn import KVCache, Module, RMSNorm, RotaryPositions, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.position import rotate
-from .decoder import CausalLM, Reading
+from .decoder import CausalLM, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
 from .layout import Layout
 from .model import Config, PretrainedModel
@@ -55,6 +55,9 @@ class LlamaConfig(Config):
 
     @property
     def longest(self) -> int:
+        scaling = {**(self.rope_scaling or {}), **(self.rope_parameters or {})}
+        if scaling.get("rope_type", scaling.get("type")) == "dynamic":         # made for texts longer than it was trained on
+            return int(self.max_position_embeddings * scaling["factor"])
         return self.max_position_embeddings
 
     @property
@@ -66,10 +69,20 @@ class LlamaConfig(Config):
         return self.num_key_value_heads or self.num_attention_heads
 
     @property
+    def windows(self) -> list[int | None]:
+        """For each layer how many tokens each token sees, itself among them; None for all."""
+        return [None] * self.num_hidden_layers
+
+    @property
     def rotary(self) -> RotaryPositions:
         """The rotation by positions that the entries describe."""
-        entries = {"rope_theta": self.rope_theta or 10000.0, "original_max_position_embeddings": self.max_position_embeddings,
-                   **(self.rope_scaling or {}), **(self.rope_parameters or {})}
+        trained_on = self.rest.get("original_max_position_embeddings") or self.max_position_embeddings
+        said = {name: value for part in (self.rope_scaling, self.rope_parameters) for name, value in (part or {}).items()
+                if value is not None}
+        entries = {"rope_theta": self.rope_theta or 10000.0, "original_max_position_embeddings": trained_on,
+                   "max_position_embeddings": self.max_position_embeddings, **said}
+        if entries.get("partial_rotary_factor", 1) != 1:
+            raise ValueError(f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features turn here")
         return RotaryPositions(self.size_of_head, entries.pop("rope_theta"), entries)
 
 
@@ -149,8 +162,9 @@ class LlamaModel(PretrainedModel):
         reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.num_hidden_layers, c.longest)
         x = self.embed_tokens(reading.ids)
         angles = self.rotary.tables(reading.positions, x.dtype, x.device)
-        for layer, cache in zip(self.layers, reading.caches, strict=True):
-            x = layer(x, angles, reading, cache)
+        seen = {window: reading.within(window) for window in set(c.windows)}
+        for layer, cache, window in zip(self.layers, reading.caches, c.windows, strict=True):
+            x = layer(x, angles, seen[window], cache)
         return BaseOutput(self.norm(x), past_key_values=past_key_values)
 
 
@@ -161,3 +175,9 @@ class LlamaForCausalLM(CausalLM):
 
     def new_cache(self, max_len: int) -> list[KVCache]:
         return [KVCache(max_len) for _ in self.model.layers]
+
+
+class LlamaForSequenceClassification(DecoderForSequenceClassification):
+    """LLaMA with a linear layer on the last token of each text that scores `config.num_labels` classes."""
+    config_class: type[LlamaConfig] = LlamaConfig
+    layout, decoder_class = LlamaModel.layout, LlamaModel

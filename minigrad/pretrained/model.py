@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from .. import backend
 from ..backend import dtype_named
-from ..nn import Module, init
+from ..nn import Embedding, Linear, Module, init
 from ..patterns import matches
 from .files import read_config, read_weights, save
 from .layout import Layout, rewritten
@@ -170,7 +171,8 @@ class PretrainedModel(Module):
             source: a directory with config.json and safetensors or pytorch_model.bin, whole or in shards; a .safetensors, .bin,
                 .pt or .pth file, config.json beside it or given; or a name on the Hub, such as "bert-base-uncased".
             config: instead of the config.json at the source.
-            dtype: of the floating weights, "float16", "bfloat16" or "float64"; float32 by default, whatever the file has.
+            dtype: of the floating weights, "float16", "bfloat16" or "float64"; "auto" for what config.json or, without that, the
+                file has; float32 by default, whatever the file has.
             ignore_mismatched_sizes: begin weights of another shape anew instead of refusing them.
             strict: refuse a file that lacks more than a head, or has weights that nothing explains; or else only report that.
             rng: what new weights, and dropout, are drawn from: a generator, a seed, or None.
@@ -185,7 +187,7 @@ class PretrainedModel(Module):
         """
         if "torch_dtype" in changes:            # where config.json has it, it would be taken for an entry without effect
             raise TypeError('torch_dtype is called dtype: type dtype="float16", say')
-        floating = _floating(dtype)
+        floating = _floating("float32" if dtype == "auto" else dtype)
         entries = entries_of(source, config, revision, local_files_only)
         if entries.get("model_type") != cls.config_class.model_type:
             raise ValueError(f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} needs "
@@ -195,6 +197,9 @@ class PretrainedModel(Module):
             raise ValueError(f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does not read: "
                              "load the model it was made from")
         weights, rng = read_weights(source, revision, local_files_only), init.generator(rng)
+        if isinstance(dtype, str) and dtype == "auto":
+            of_file = next((str(a.dtype) for a in weights.values() if a.dtype.kind not in "biu"), None)
+            floating = _floating(entries.get("dtype") or entries.get("torch_dtype") or of_file)
         prefix, weights = without_prefix(weights, cls)
         are_sizes_given = config is not None or any(_is_size(value) for name, value in changes.items() if name not in LABELS)
         model = cls._empty(source, entries, changes, rng, None if are_sizes_given else weights)
@@ -287,6 +292,37 @@ class PretrainedModel(Module):
                              f"replace parts only by what has the same weights{where}; or keep model.state_dict() by itself, "
                              "with numpy.savez")
 
+    def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
+        """Give the model vectors for so many tokens, such as len(tokenizer) after tokenizer.add_tokens.
+
+        Those that there are stay; new ones begin as their mean (Hewitt 2021).  What is tied stays so; config.vocab_size follows.
+
+        Args:
+            new_num_tokens: as many as there will be.   pad_to_multiple_of: or the next multiple of this.
+
+        Raises:
+            ValueError: fewer than one, or this model reads no tokens.
+        """
+        if "vocab_size" not in vars(self.config) or new_num_tokens < 1:
+            raise ValueError(f"{type(self).__name__} cannot be resized to {new_num_tokens} tokens: it must read tokens, and get "
+                             "one or more")
+        size = -(-new_num_tokens // (pad_to_multiple_of or 1)) * (pad_to_multiple_of or 1)
+        self.config.vocab_size, own = size, self.state_dict()
+        pad = getattr(self.config, "pad_token_id", None)
+        if pad is not None and pad >= size:
+            self.config.pad_token_id = None
+        made = type(self)(self.config, rng=init.LATER, drawn=False).state_dict()
+        for t, new in {id(t): (t, made[name]) for name, t in own.items() if t.shape != made[name].shape}.values():
+            old = t.data[:size]
+            more = old.mean(0, keepdims=True, dtype="float32").astype(old.dtype)
+            xp = backend.of(old).xp
+            _put(t, xp.concatenate([old, xp.broadcast_to(more, (new.shape[0] - len(old), *old.shape[1:]))]))
+        for module in self.modules():
+            if isinstance(module, Embedding):
+                module.num_embeddings = module.weight.shape[0]
+            elif isinstance(module, Linear):
+                module.out_features = module.weight.shape[0]
+
     def reset_head(self, rng: init.Rng = None) -> list[str]:
         """Begin the weights that score the labels anew, if they came from a file; returns their names."""
         report = self.load_report
@@ -353,7 +389,7 @@ def _floating(dtype):
     """The dtype that a user named, in whatever way."""
     name = "float32" if dtype is None else np.dtype(dtype).name if isinstance(dtype, type) else str(dtype)
     if name not in ("float32", "float16", "bfloat16", "float64"):
-        raise ValueError(f'dtype is {dtype!r}: expected "float32", "float16", "bfloat16" or "float64"')
+        raise ValueError(f'dtype is {dtype!r}: expected "float32", "float16", "bfloat16", "float64" or "auto"')
     return dtype_named(name)
 
 

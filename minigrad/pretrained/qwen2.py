@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .llama import Attention, LlamaConfig, LlamaForCausalLM, LlamaModel
+from .llama import Attention, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, LlamaModel
 
 
 @dataclass
@@ -19,11 +19,24 @@ class Qwen2Config(LlamaConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
 
+    use_sliding_window: bool = False
+    sliding_window: int | None = 4096           # without the entry above it means nothing
+    max_window_layers: int = 28                 # the first so many layers see all
+    layer_types: list[str] | None = None        # or each layer says it: "full_attention" or "sliding_attention"
+
     def __post_init__(self):
         super().__post_init__()
-        if self.rest.get("use_sliding_window"):
-            raise ValueError("use_sliding_window is not supported: every token sees all before it; load the model with "
-                             "use_sliding_window=False if its texts are shorter than the window")
+        kinds = ("full_attention", "sliding_attention")
+        if self.layer_types is not None and (len(self.layer_types) != self.num_hidden_layers or {*self.layer_types} - {*kinds}):
+            raise ValueError(f"layer_types {self.layer_types} must be one of {' and '.join(map(repr, kinds))} for each of the "
+                             f"{self.num_hidden_layers} layers")
+
+    @property
+    def windows(self) -> list[int | None]:
+        window = self.sliding_window if self.use_sliding_window else None
+        types = self.layer_types or ["full_attention" if i < self.max_window_layers else "sliding_attention"
+                                     for i in range(self.num_hidden_layers)]
+        return [window if kind == "sliding_attention" else None for kind in types]
 
 
 class Qwen2Attention(Attention):
@@ -38,4 +51,9 @@ class Qwen2Model(LlamaModel):
 
 class Qwen2ForCausalLM(LlamaForCausalLM):
     """Qwen2 that scores, for each token, what comes next; it writes with `generate`."""
+    config_class, decoder_class = Qwen2Config, Qwen2Model
+
+
+class Qwen2ForSequenceClassification(LlamaForSequenceClassification):
+    """Qwen2 with a linear layer on the last token of each text that scores `config.num_labels` classes."""
     config_class, decoder_class = Qwen2Config, Qwen2Model

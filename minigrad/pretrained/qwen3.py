@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..nn import RMSNorm
-from .llama import Attention, LlamaForCausalLM, LlamaModel
+from .llama import Attention, LlamaForCausalLM, LlamaForSequenceClassification, LlamaModel
 from .qwen2 import Qwen2Config
 
 
@@ -30,4 +30,9 @@ class Qwen3Model(LlamaModel):
 
 class Qwen3ForCausalLM(LlamaForCausalLM):
     """Qwen3 that scores, for each token, what comes next; it writes with `generate`."""
+    config_class, decoder_class = Qwen3Config, Qwen3Model
+
+
+class Qwen3ForSequenceClassification(LlamaForSequenceClassification):
+    """Qwen3 with a linear layer on the last token of each text that scores `config.num_labels` classes."""
     config_class, decoder_class = Qwen3Config, Qwen3Model

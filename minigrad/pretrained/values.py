@@ -12,6 +12,7 @@ LARGEST, LONGEST_TEXT = 2**31 - 1, 1000
 RANGES = {                                      # of the numbers whose names match, whole or not; the first that matches counts
     r"num_labels": (1, 1_000_000),
     r".*_token_id": (0, LARGEST),
+    r"max_window_layers": (0, LARGEST),
     r".*drop.*|.*momentum": (0, 1),
     r".*(eps|epsilon)": (0, 1),
     r"initializer_.*": (0, 1_000_000),

@@ -5,7 +5,8 @@ import pytest
 torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 
 from minigrad.pretrained import AutoModelForCausalLM, AutoModelForSeq2SeqLM  # noqa: E402
-from minigrad.pretrained.generation import draw  # noqa: E402
+from minigrad.pretrained import logits as L  # noqa: E402
+from minigrad.pretrained.generation_options import GenerationOptions  # noqa: E402
 
 EOS, PAD, V, NEW = 3, 1, 23, 14           # a PAD of 0 theirs would take for none, and fill up with EOS
 SMALL = {"vocab_size": V, "eos_token_id": EOS, "pad_token_id": PAD, "bos_token_id": None, "initializer_range": 0.4}
@@ -31,6 +32,15 @@ def pair(request, tmp_path_factory):
     theirs.save_pretrained(directory)
     auto = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
     return auto.from_pretrained(directory), theirs
+
+
+@pytest.fixture(params=FAMILIES, scope="module")
+def one(request, tmp_path_factory):
+    """A pair of each family."""
+    torch.manual_seed(0)
+    theirs, directory = FAMILIES[request.param]().eval(), tmp_path_factory.mktemp(request.param)
+    theirs.save_pretrained(directory)
+    return (AutoModelForSeq2SeqLM if request.param == "t5" else AutoModelForCausalLM).from_pretrained(directory), theirs
 
 
 def prompts(rng, seed_length=7):
@@ -61,19 +71,132 @@ def test_token_for_token(pair, options):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.7}, {"top_k": 5}, {"top_p": 0.8}, {"top_p": 0.01}, {"top_k": 100},
-                                     {"temperature": 1.5, "top_k": 9, "top_p": 0.6}], ids=str)
-def test_tokens_are_drawn_from_the_same_distribution(options):
-    from transformers.generation import logits_process as theirs
-    rng = np.random.default_rng(0)
-    scores, expected = rng.standard_normal((2, V)) * 2, None
+@pytest.mark.parametrize("options", [
+    {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 3, "num_beams": 3},
+    {"bad_words_ids": [[5], [7, 8], [EOS], [9, 10, 11]]},
+    {"min_new_tokens": 9}, {"min_length": 12, "num_beams": 2}, {"suppress_tokens": [4, 5, 6, 7]},
+    {"begin_suppress_tokens": [9, 12]},
+    {"forced_eos_token_id": 9}, {"forced_bos_token_id": 5, "num_beams": 2}, {"exponential_decay_length_penalty": (2, 1.5)},
+    {"num_beams": 4, "num_return_sequences": 3}, {"num_beams": 3, "num_return_sequences": 3, "renormalize_logits": True},
+    {"sequence_bias": {(5,): 2.0, (7, 8): -3.0}, "num_beams": 2}, {"repetition_penalty": 1.4}, {"remove_invalid_values": True},
+], ids=str)
+def test_what_changes_the_scores(one, options):
+    ours, theirs = one
+    ids, mask = prompts(np.random.default_rng(3))
+    options = {"max_new_tokens": NEW} | options
+    np.testing.assert_array_equal(ours.generate(ids, mask, **options), written(theirs, ids, mask, **options))
+
+
+def test_lengths_and_what_users_bring(one):
+    ours, theirs = one
+    ids, mask = prompts(np.random.default_rng(4))
+    for length in (9, 16):
+        np.testing.assert_array_equal(ours.generate(ids, mask, max_length=length), written(theirs, ids, mask, max_length=length))
+
+    def process(ids, scores):
+        return scores - 5.0 * (scores == scores.max(1, keepdims=True))
+    found = ours.generate(ids, mask, max_new_tokens=NEW, logits_processor=process,
+                          stopping_criteria=[lambda ids, scores: ids[:, -1] == 7, lambda ids, scores: ids.shape[1] > 12])
+    as_theirs = transformers.LogitsProcessorList([lambda ids, scores: torch.tensor(process(ids.numpy(), scores.numpy()))])
+    stop = transformers.StoppingCriteriaList([lambda ids, scores: ids[:, -1] == 7,
+                                              lambda ids, scores: torch.full((len(ids),), ids.shape[1] > 12)])
+    expected = written(theirs, ids, mask, max_new_tokens=NEW, logits_processor=as_theirs, stopping_criteria=stop)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3, "num_return_sequences": 2}, {"repetition_penalty": 1.5}], ids=str)
+def test_scores(one, options):
+    ours, theirs = one
+    ids, mask = prompts(np.random.default_rng(5))
+    asked = {"max_new_tokens": 5, "return_dict_in_generate": True, "output_scores": True, "output_logits": True} | options
+    found = ours.generate(ids, mask, **asked)
+    with torch.no_grad():
+        expected = theirs.generate(torch.tensor(ids), attention_mask=torch.tensor(mask), do_sample=False, **asked)
+    np.testing.assert_array_equal(found.sequences, expected.sequences.numpy())
+    for name in ("scores", "logits"):
+        one, two = getattr(found, name), getattr(expected, name)
+        assert len(one) == len(two)
+        for a, b in zip(one[1:], two[1:], strict=True):            # of the first step theirs has rows that no beam came from
+            np.testing.assert_allclose(a, b.numpy(), atol=1e-4, rtol=1e-4)
+    if options.get("num_beams"):
+        np.testing.assert_allclose(found.sequences_scores, expected.sequences_scores.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [
+    {"eos_token_id": [5, 9], "max_new_tokens": 6}, {"num_beams": 3, "max_length": 14, "length_penalty": 0.5},
+    {"no_repeat_ngram_size": 2, "max_new_tokens": 8, "forced_eos_token_id": 4},
+    {"bad_words_ids": [[5], [6]], "max_new_tokens": 7}],
+    ids=str)
+def test_generation_config_says_how(one, settings, tmp_path):
+    ours, theirs = one
+    ids, mask = prompts(np.random.default_rng(6))
+    before = theirs.generation_config
+    theirs.generation_config = transformers.GenerationConfig(**before.to_dict() | settings)
+    theirs.save_pretrained(tmp_path)
+    again = type(ours).from_pretrained(tmp_path)
+    try:
+        np.testing.assert_array_equal(again.generate(ids, mask), written(theirs, ids, mask))
+        np.testing.assert_array_equal(again.generate(ids, mask, max_new_tokens=3), written(theirs, ids, mask, max_new_tokens=3))
+    finally:
+        theirs.generation_config = before
+
+
+def test_the_start_of_the_decoder_is_read_from_generation_config(tmp_path):
+    theirs = FAMILIES["t5"]().eval()
+    theirs.generation_config.decoder_start_token_id = 8
+    theirs.save_pretrained(tmp_path)
+    ours = AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
+    ids, mask = prompts(np.random.default_rng(6))
+    found = ours.generate(ids, mask, max_new_tokens=5)
+    np.testing.assert_array_equal(found, written(theirs, ids, mask, max_new_tokens=5))
+    assert (found[:, 0] == 8).all()
+
+
+def test_drawn_beams_are_of_the_same_distribution(tmp_path):
+    torch.manual_seed(1)
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(
+        **SMALL | {"vocab_size": 7, "initializer_range": 0.1}, n_positions=64, n_embd=16, n_layer=1, n_head=2)).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path)
+    ids, n = np.array([[4, 5]]), 1000
+    options = {"max_new_tokens": 1, "num_beams": 2, "do_sample": True, "temperature": 1.3}
+    torch.manual_seed(0)
+    with torch.no_grad():
+        expected = theirs.generate(torch.tensor(np.repeat(ids, n, 0)), attention_mask=torch.ones(n, 2).long(), **options)
+    found = ours.generate(np.repeat(ids, n, 0), rng=0, **options)
+    one, two = (np.bincount(np.asarray(x)[:, 2], minlength=7) / n for x in (found, expected))
+    assert (np.abs(one - two) < 5 * np.sqrt((one + two + 1e-3) / n)).all(), (one, two)
+
+
+T = transformers.generation.logits_process
+WARPERS = {"temperature": T.TemperatureLogitsWarper, "top_k": T.TopKLogitsWarper, "top_p": T.TopPLogitsWarper,
+           "min_p": T.MinPLogitsWarper, "typical_p": T.TypicalLogitsWarper, "epsilon_cutoff": T.EpsilonLogitsWarper,
+           "eta_cutoff": lambda epsilon, **more: T.EtaLogitsWarper(epsilon, device="cpu", **more)}
+
+
+@pytest.mark.parametrize("options", [
+    {"temperature": 0.7}, {"top_k": 5}, {"top_p": 0.8}, {"top_p": 0.01}, {"top_k": 100}, {"min_p": 0.2}, {"min_p": 0.0},
+    {"typical_p": 0.6}, {"typical_p": 0.05}, {"epsilon_cutoff": 0.05}, {"eta_cutoff": 0.3},
+    {"temperature": 1.5, "top_k": 9, "top_p": 0.6}, {"temperature": 0.8, "top_k": 12, "min_p": 0.05, "typical_p": 0.8}], ids=str)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_tokens_are_drawn_from_the_same_distribution(options, beams):
+    scores = np.random.default_rng(0).standard_normal((6, V)).astype(np.float32) * 2
+    scores[3:, ::3] = -np.inf
     expected = torch.tensor(scores)
-    for name, warper in (("temperature", theirs.TemperatureLogitsWarper), ("top_k", theirs.TopKLogitsWarper),
-                         ("top_p", theirs.TopPLogitsWarper)):
-        expected = warper(options[name])(None, expected) if name in options else expected
-    expected = expected.softmax(-1).numpy()
-    options = {"temperature": 1.0, "top_k": None, "top_p": None} | options
-    drawn = draw(np.repeat(scores, 4000, 0), **options, rng=rng).reshape(2, 4000)
-    share = np.stack([np.bincount(row, minlength=V) for row in drawn]) / 4000
-    assert not share[expected == 0].any()
-    assert (np.abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / 4000) + 1e-9).all()
+    for name, warper in WARPERS.items():
+        least = {"min_tokens_to_keep": 2} if beams > 1 and name != "temperature" else {}
+        expected = warper(options[name], **least)(None, expected) if name in options else expected
+    o = GenerationOptions.of({"max_new_tokens": 1, "do_sample": True, "num_beams": beams} | options, {"top_k": 0}, False)
+    found = scores
+    for change in L.processes(o, [EOS], 1, 2):
+        found = change(np.zeros((6, 1), np.int64), np.ones((6, 1), bool), found)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+    drawn = L.draw(np.repeat(found[:2], 4000, 0), np.random.default_rng(0)).reshape(2, 4000)
+    share, p = np.stack([np.bincount(row, minlength=V) for row in drawn]) / 4000, expected[:2].softmax(-1).numpy()
+    assert not share[p == 0].any() and (np.abs(share - p) < 5 * np.sqrt(p * (1 - p) / 4000) + 1e-9).all()
+
+
+def test_fifty_tokens_are_drawn_from_by_default():
+    o = GenerationOptions.of({"max_new_tokens": 1, "do_sample": True}, {}, False)
+    assert o.top_k == transformers.GenerationConfig()._get_default_generation_params()["top_k"] == 50
+    assert GenerationOptions.of({"max_new_tokens": 1, "do_sample": True, "top_k": None}, {"top_k": 5}, False).top_k is None

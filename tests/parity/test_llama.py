@@ -8,7 +8,12 @@ torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transfo
 
 from compare import agrees, compare_pretrained, scramble  # noqa: E402
 
-from minigrad.pretrained import AutoModel, AutoModelForCausalLM  # noqa: E402
+from minigrad.pretrained import (  # noqa: E402
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+)
 
 TINY = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5}
@@ -56,3 +61,34 @@ def test_the_older_dialect_of_the_configuration(tmp_path, kind):
     ours.save_pretrained(tmp_path / "again")
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again")
     assert again.config.rope_parameters.items() >= model.config.rope_parameters.items()
+
+
+def scalings():
+    short, long = (np.linspace(1, top, 4).tolist() for top in (1.5, 9))
+    return [{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
+            {"rope_type": "yarn", "factor": 8.0, "beta_fast": 20, "beta_slow": 2, "attention_factor": 0.8, "truncate": False},
+            {"rope_type": "yarn", "factor": 8.0, "mscale": 1.2, "mscale_all_dim": 0.7}, {"rope_type": "dynamic", "factor": 3.0},
+            {"rope_type": "longrope", "short_factor": short, "long_factor": long, "original_max_position_embeddings": 32},
+            {"rope_type": "longrope", "short_factor": short, "long_factor": long, "factor": 6.0,
+             "original_max_position_embeddings": 32, "attention_factor": 1.3}]
+
+
+@pytest.mark.parametrize("scaling", scalings(), ids=str)
+@pytest.mark.parametrize("length", [20, 90, 300])
+def test_scaled_rotations(scaling, length):
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 128}
+    entries = sizes | {"rope_parameters": scaling | {"rope_theta": 5e4}}
+    rotary = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(transformers.LlamaConfig(**entries))
+    positions = np.arange(length)
+    expected = rotary(torch.zeros(1), torch.tensor(positions[None]))
+    for ours, their in zip(LlamaConfig(**entries).rotary.tables(positions), expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), their[0].numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("family", ["Llama", "Qwen2", "Qwen3"])
+def test_classifiers(tmp_path, family):
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**TINY, num_labels=3, pad_token_id=0)
+    model = getattr(transformers, f"{family}ForSequenceClassification")(config)
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": np.arange(B) % 3}
+    compare_pretrained(AutoModelForSequenceClassification, model, batch, tmp_path)

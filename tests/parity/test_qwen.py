@@ -17,6 +17,7 @@ def theirs(family, head="ForCausalLM", **config):
 
 @pytest.mark.parametrize("family", ["Qwen2", "Qwen3"])
 @pytest.mark.parametrize("config", [{}, {"tie_word_embeddings": True}, {"sliding_window": 4, "use_sliding_window": False},
+                                    {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 1},
                                     {"head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}])
 def test_language_model(tmp_path, family, config):
     compare_pretrained(AutoModelForCausalLM, theirs(family, **config), LM, tmp_path)

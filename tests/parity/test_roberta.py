@@ -31,3 +31,9 @@ def test_positions_follow_the_padding_id_and_not_the_mask(tmp_path):
 @pytest.mark.parametrize("config", [{"tie_word_embeddings": False}, {"hidden_act": "relu"}, {"pad_token_id": 0}])
 def test_masked_lm_follows_its_configuration(tmp_path, config):
     compared(tmp_path, "ForMaskedLM", **config)
+
+
+@pytest.mark.parametrize("head", ["Model", "ForSequenceClassification", "ForQuestionAnswering"])
+def test_xlm_roberta(tmp_path, head):
+    theirs = getattr(transformers, "XLMRoberta" + head)(transformers.XLMRobertaConfig(**TINY | texts.labels_of(head)))
+    compare_pretrained(texts.auto(head), theirs, texts.batch(head), tmp_path)
