@@ -87,6 +87,12 @@ def floating(function: Callable) -> Callable:
     return in_float32(function, 1)
 
 
+def with_numbers(front: Callable) -> Callable:
+    """`in_float32`, for an op of two, where one is a Python float: NumPy would round that to the 16 bits of the other first."""
+    front.op.in_float32, front.op.only_numbers = True, True
+    return front
+
+
 def _wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple[list, np.dtype] | None:
     """The values with floats of 16 bits in float32, and the dtype of the result, that of the values `heeded`; or None: no change.
 
@@ -173,7 +179,7 @@ class _Op:
         self.function, self.inputs, self.options = function, inputs, options
         self.name = function.__name__.strip("_")                               # `_linear` stands behind the function `linear`
         self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
-        self.in_float32 = self.is_floating = False           # see the functions in_float32 and floating
+        self.in_float32 = self.is_floating = self.only_numbers = False         # see in_float32, floating and with_numbers
         self.front, self.call = self._make_front(), self._first_call
         self.ours = function.__module__.partition(".")[0] == "minigrad"        # a user's op may bear the name of one of ours
         if self.ours:
@@ -240,7 +246,7 @@ class _Op:
             kernel = None
         else:
             kernel = place.kernels.get(self.name) if dtype is _F4 or dtype is None else place.kernel(self.name, dtype)
-        if self.in_float32 and dtype is not _F4 and kernel is None:
+        if self.in_float32 and dtype is not _F4 and kernel is None and (dtype or getattr(arrays[-1], "dtype", None)) is not _F4:
             wider = self._wider([x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
             if wider is not None:
                 with _uncast(on):
@@ -317,6 +323,8 @@ class _Op:
         return self.run(inputs, options)
 
     def _wider(self, inputs: Sequence) -> tuple[list, np.dtype] | None:
+        if self.only_numbers and float not in map(type, inputs):
+            return None
         return _wider(inputs, [self.is_floating] * len(inputs), inputs)
 
     def _settle(self, y: Any, arrays: list) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..backend.cores import SHARED
-from ..primitive import floating, primitive
+from ..primitive import floating, primitive, with_numbers
 
 
 def _on_cores(function, a, b):
@@ -22,6 +22,7 @@ def _on_cores(function, a, b):
     return place.kernels["in_parts"](function, a, b)
 
 
+@with_numbers
 @primitive
 def add(xp, a, b, /):
     """a + b."""
@@ -29,6 +30,7 @@ def add(xp, a, b, /):
 add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
+@with_numbers
 @primitive
 def subtract(xp, a, b, /):
     """a - b."""
@@ -36,6 +38,7 @@ def subtract(xp, a, b, /):
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
+@with_numbers
 @primitive
 def multiply(xp, a, b, /):
     """a · b, entry by entry."""

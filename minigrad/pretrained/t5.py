@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
-from ..backend import Array
+from ..backend import Array, is_half
 from ..nn import Dropout, Embedding, Group, KVCache, Module, RelativePositionBias, RMSNorm, init
 from ..nn.attention import merge_heads, split_heads
 from ..tensor import Tensor
@@ -71,6 +71,24 @@ class T5Config(Config):
         return "gelu_new" if self.feed_forward_proj == "gated-gelu" else self.feed_forward_proj.removeprefix("gated-")
 
 
+class Norm(RMSNorm):
+    """An RMSNorm that goes back to its weight's 16 bits, where the feed-forward layers have left float32."""
+    def forward(self, x):
+        y = super().forward(x)
+        return ops.astype(y, self.weight.dtype) if is_half(self.weight.dtype) else y
+
+
+def plus(x: Any, more: Any) -> Any:
+    """x + more; in float16 what becomes too large for it is brought back, as in transformers."""
+    with np.errstate(over="ignore"):
+        x = x + more
+    if x.dtype != np.float16:
+        return x
+    xp, most = backend.of(x.data).xp, float(np.finfo(np.float16).max)
+    most = xp.where(xp.isinf(x.data).any(), most - 1000, most).astype(np.float16)
+    return ops.clip(x, -most, most)
+
+
 class Attention(Module):
     def __init__(self, c: T5Config, rng: np.random.Generator, bias: RelativePositionBias | None = None):
         self.heads, inner, self.dropout = c.num_heads, c.num_heads * c.d_kv, Dropout(c.dropout_rate, rng=rng)
@@ -88,9 +106,13 @@ class Attention(Module):
             if cache is not None:
                 cache.max_len = cache.max_len if source is None else source.shape[1]
                 k, v = cache.extend(k, v)
+        dtype = q.dtype
+        if is_half(dtype):                      # scores that are not scaled leave the range of float16
+            q, k, v = (ops.astype(part, np.float32) for part in (q, k, v))
         scores = ops.matmul(q, ops.swapaxes(k, -1, -2))        # (B, H, T, S)
         weights = self.dropout(ops.softmax(scores if bias is None else scores + bias))
-        return self.o(merge_heads(ops.matmul(weights, v)))
+        y = merge_heads(ops.matmul(weights, v))
+        return self.o(y if y.dtype == dtype else ops.astype(y, dtype))
 
 
 class FeedForward(Module):
@@ -102,7 +124,8 @@ class FeedForward(Module):
 
     def forward(self, x):
         x = self.activation(self.wi_0(x)) * self.wi_1(x) if self.is_gated else self.activation(self.wi(x))
-        return self.wo(self.dropout(x))
+        x = self.dropout(x)
+        return self.wo(ops.astype(x, np.float32) if x.dtype == np.float16 else x)          # its range is what float16 lacks
 
 
 class Block(Module):
@@ -111,15 +134,15 @@ class Block(Module):
         parts = [{"SelfAttention": Attention(c, rng, bias)}, {"DenseReluDense": FeedForward(c, rng)}]
         if is_decoder:
             parts.insert(1, {"EncDecAttention": Attention(c, rng)})
-        self.layer = [Group(**part, layer_norm=RMSNorm(c.d_model, c.layer_norm_epsilon)) for part in parts]
+        self.layer = [Group(**part, layer_norm=Norm(c.d_model, c.layer_norm_epsilon)) for part in parts]
         self.dropout = Dropout(c.dropout_rate, rng=rng)
 
     def forward(self, x, bias, source, source_bias, own_cache, source_cache):
         first, *second, last = self.layer
-        x = x + self.dropout(first.SelfAttention(first.layer_norm(x), bias, cache=own_cache))
+        x = plus(x, self.dropout(first.SelfAttention(first.layer_norm(x), bias, cache=own_cache)))
         for part in second:
-            x = x + self.dropout(part.EncDecAttention(part.layer_norm(x), source_bias, source, source_cache))
-        return x + self.dropout(last.DenseReluDense(last.layer_norm(x)))
+            x = plus(x, self.dropout(part.EncDecAttention(part.layer_norm(x), source_bias, source, source_cache)))
+        return plus(x, self.dropout(last.DenseReluDense(last.layer_norm(x))))
 
 
 class Stack(Module):
@@ -129,7 +152,7 @@ class Stack(Module):
         bias = RelativePositionBias(c.num_heads, c.relative_attention_num_buckets, c.relative_attention_max_distance,
                                     bidirectional=not is_decoder, rng=init.LATER)
         self.block = [Block(c, rng, is_decoder, None if i else bias) for i in range(layers)]       # the first has it for all
-        self.final_layer_norm = RMSNorm(c.d_model, c.layer_norm_epsilon)
+        self.final_layer_norm = Norm(c.d_model, c.layer_norm_epsilon)
         self.dropout = Dropout(c.dropout_rate, rng=rng)
 
     def forward(self, ids, mask, source=None, source_mask=None, caches=None):
