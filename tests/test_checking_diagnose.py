@@ -1,4 +1,6 @@
 """Each mistake is given its name, and the op it was made in."""
+import re
+
 import numpy as np
 import pytest
 
@@ -160,6 +162,88 @@ def test_a_rule_that_gives_nothing_to_compare(rule, cause, said):
 def test_a_part_without_a_gradient_is_called_that_first():
     error = wrong(sine(lambda g, x: g * ops.cos(x) * np.array([1, 1, 0])), X)
     assert error.cause == "zero" and "in these entries" in str(error) and "0 times" not in str(error)
+
+
+@pytest.mark.parametrize("extra", [1e6, 0.0, 1.0])
+@pytest.mark.parametrize(("f", "slope"), [(np.floor, 0), (np.ceil, 0), (lambda x: np.round(x - 0.5), 0), (np.sign, 0),
+                                          (lambda x: (x >= 1) * 3.0 + x, 1), (lambda x: np.where(x > 1, 1e-3, 0) + x, 1)])
+def test_at_a_jump_no_gradient_is_right(f, slope, extra):
+    at = 0.0 if f is np.sign else 1.0
+    for x in (np.array([at, 2.7]), np.r_[np.linspace(3.01, 3.4, 400), at]):
+        error = wrong(f, x, vjp=lambda g, x: g * (slope + extra * (x == at)))
+        assert error.cause == "jump" and "jumps here" in str(error)
+
+
+def test_away_from_a_jump_the_gradient_counts():
+    x = np.array([1.2, 2.7, -0.3])
+    assert gradcheck(np.floor, x, vjp=lambda g, x: 0 * g)
+    assert gradcheck(lambda x: np.sign(x) * x, x, vjp=lambda g, x: g * np.sign(x))
+    assert wrong(lambda x: np.floor(x) + x, x, vjp=lambda g, x: g * 1.001).cause == "factor"
+
+
+@pytest.mark.parametrize("speed", [1e2, 3e3, 1e4, 1e5])
+def test_a_fast_function_is_measured_with_shorter_steps(speed):
+    for x in (X, np.random.default_rng(1).standard_normal(1000)):
+        assert gradcheck(lambda x: mg.sin(x * speed), x).worst <= 1
+        assert gradcheck(lambda x: np.sin(x * speed), x, vjp=lambda g, x: speed * g * np.cos(x * speed))
+        wrong(lambda x: np.sin(x * speed), x, vjp=lambda g, x: 1.001 * speed * g * np.cos(x * speed))
+    error = wrong(lambda x: np.sin(1e13 * x), X, vjp=lambda g, x: 1e13 * g * np.cos(1e13 * x))
+    assert error.cause == "unclear" and "cannot be measured" in str(error) and "are wrong" not in str(error)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12])
+def test_a_function_is_measured_at_the_size_of_its_input(size):
+    x = size * np.array([0.3, -1.2, 2.0])
+    assert gradcheck(lambda x: (x ** 2).sum(), x) and gradcheck(lambda x: (x ** 2).sum(), x, gradient=lambda x: 2 * x)
+    error = wrong(lambda x: (x ** 2).sum(), x, gradient=lambda x: 3 * x)
+    assert error.cause == "factor" and error.analytic == pytest.approx(1.5 * error.numeric)
+
+
+def test_the_numbers_shown_are_those_of_the_users_function():
+    error = wrong(lambda x: (x ** 2).sum(), np.array([2.0, 1.0]), gradient=lambda x: -2 * x)
+    assert (error.index, error.analytic) == ((0,), -4.0) and error.numeric == pytest.approx(4.0, rel=1e-12)
+    error = wrong(lambda x: np.sin(x), X, vjp=lambda g, x: -g * np.cos(x))
+    assert error.numeric == pytest.approx(np.cos(X[error.index]), rel=1e-12)
+    assert f"(of the output at {list(error.index)})" in str(error)
+    assert error.analytic == pytest.approx(-error.numeric)
+    error = wrong(lambda x: (x.sum(1), x * x), X, vjp=lambda gs, x: gs[0][:, None] + gs[1] * x)
+    assert "(of output[1] at" in str(error) and error.analytic == pytest.approx(X[error.index])
+    many = np.random.default_rng(0).standard_normal(20_000)
+    assert "a sum of the 20000 outputs with random weights" in str(wrong(np.sin, many, vjp=lambda g, x: -g * np.cos(x)))
+
+
+@pytest.mark.parametrize(("f", "x", "vjp"), [
+    (lambda x: (x * x).sum(0), [SQUARE], lambda g, x: 2 * x * g[:, None]),
+    (lambda x: x.cumsum(0), [SQUARE], lambda g, x: g[:, ::-1].cumsum(1)[:, ::-1]),
+    (lambda x, b: x + b, [SQUARE, SQUARE[0]], lambda g, x, b: (g, g.sum(1))),
+    (lambda x: np.exp(x).mean(1, keepdims=True), [SQUARE], lambda g, x: np.exp(x) * g.T / 3),
+    (lambda x: (x ** 3).sum(1), [np.stack([SQUARE, SQUARE + 1])], lambda g, x: 3 * x ** 2 * g[:, :, None]),
+])
+def test_a_sum_over_the_wrong_axis_of_a_square(f, x, vjp):
+    error = wrong(f, x, vjp=vjp)
+    assert "axis" in [cause.kind for cause in error.causes] and "along the wrong one" in str(error)
+
+
+def test_a_forgotten_g():
+    error = wrong(sine(lambda g, x: ops.cos(x)), X)
+    assert (error.cause, error.op) == ("upstream", "sine") and "forgot to multiply by g" in str(error)
+    assert wrong(np.sin, X, vjp=lambda g, x: np.cos(x)).cause == "upstream"
+    assert "is not proportional" in str(wrong(np.sin, X, vjp=lambda g, x: g * g * np.cos(x)))
+    assert all(cause.kind != "upstream" for cause in wrong(np.sin, X, vjp=lambda g, x: g * x).causes)
+
+
+def test_a_small_factor_is_not_called_float32():
+    error = wrong(np.sin, X, vjp=lambda g, x: g * np.cos(x) * (1 + 1e-6))
+    assert [cause.kind for cause in error.causes] == ["factor"] and "1.000001 times" in str(error)
+
+
+def test_an_error_too_small_for_any_entry_is_told_of_all_together():
+    def norm(x):                                # next to 1e6 one entry, of slope 0.01, can be measured to 1e-7 or so
+        return 1e6 + float(np.sqrt((x * x).sum()))
+    x = np.random.default_rng(0).standard_normal(10_000)
+    gradcheck(norm, x, gradient=lambda x: x / np.linalg.norm(x))
+    error = wrong(norm, x, gradient=lambda x: x / np.linalg.norm(x) * (1 + 2e-6))
+    assert error.cause == "together" and re.search(r"along a random direction in \d+ entries is", str(error))
 
 
 def test_no_pattern_is_made_up():

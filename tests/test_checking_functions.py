@@ -139,6 +139,16 @@ def test_batch_norm_in_training_and_with_frozen_weights():
     assert caught.value.input == "input 0.bias"                                # what is frozen, the weight, is not nudged
 
 
+class Sparse:
+    def toarray(self):
+        return X
+
+
+class Foreign:
+    shape, dtype = (2, 3), np.dtype("f4")
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("call", "said"), [
     (lambda: gradcheck(lambda x: x.numpy() ** 2, X), "left the tape"),
     (lambda: gradcheck(lambda x: float(mg.sum(x)), X), "left the tape"),
@@ -152,10 +162,46 @@ def test_batch_norm_in_training_and_with_frozen_weights():
     (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "returned one of type Tensor"),
     (lambda: gradcheck(mg.sin, X, order=0), "the gradient itself is order 1"),
     (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g, gradient=np.cos), "not both"),
+    (lambda: gradcheck(np.sin, X), "calls a NumPy function: write it with mg.sin"),
+    (lambda: gradcheck(lambda x: np.exp(x).sum(), X), "calls a NumPy function: write it with mg.sin"),
+    (lambda: gradcheck(np.sum, X), "calls a NumPy function"),
+    (lambda: gradcheck(np.linalg.norm, X), "left the tape"),
+    (lambda: gradcheck(lambda x: (x ** 2).sum(), X, gradient=2 * X), "gradient= is a function, but this is of type ndarray"),
+    (lambda: gradcheck(np.sin, X, vjp=2 * X), "vjp= is a function, but this is of type ndarray"),
+    (lambda: gradcheck(lambda x: x.sum(), X, gradient=lambda x: Sparse()), r"sparse Sparse: return a dense array, g.toarray"),
+    (lambda: gradcheck(lambda x: x, Foreign()), "give NumPy arrays, .* and let f make arrays of"),
+    (lambda: gradcheck(lambda x: x * 1j, X, vjp=lambda g, x: g), "return their real and imaginary parts"),
+    (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g * np.cos(x), dtype="float16"), "one of float64, float32"),
 ])
 def test_what_cannot_be_checked_is_refused_kindly(call, said):
     with pytest.raises((TypeError, ValueError), match=said):
         call()
+
+
+@pytest.mark.parametrize("f", [lambda x: np.sin(x.astype("f4")), lambda x: (x.astype("f4") ** 2).sum(),
+                               lambda x: np.maximum(x, np.float32(0))])
+def test_float32_is_a_mode_of_its_own(f):
+    single = f(X).ndim == 0
+    rules = {"gradient": lambda x: 2 * x} if single else {
+        "vjp": lambda g, x: g * (np.cos(x) if f(-X).min() < 0 else x > 0)}
+    if f(X).dtype == np.float32:
+        with pytest.raises(GradientError, match='check it with dtype="float32"') as caught:
+            gradcheck(f, X, **rules)
+        assert caught.value.cause == "dtype"
+    assert gradcheck(f, X, dtype="float32", **rules) and gradcheck(f, X, dtype=np.float32, **rules)
+    (option, rule), = rules.items()
+    with pytest.raises(GradientError) as caught:
+        gradcheck(f, X, dtype="float32", **{option: lambda *given: 1.01 * rule(*given)})
+    assert caught.value.cause == "factor"
+
+
+def test_tensors_and_modules_in_float32():
+    single = np.float32(0.5)
+    gradcheck(lambda layer, x: mg.tanh(layer(x)) * single, [nn.Linear(3, 4, rng=0), X], dtype="float32", order=2)
+    assert gradcheck(lambda x: mg.sin(mg.astype(x, "float32")), X, dtype="float32")
+    with pytest.raises(GradientError) as caught:
+        gradcheck(lambda x: mg.sin(x) * x.detach(), X, dtype="float32")
+    assert caught.value.op is None
 
 
 def test_no_entries_at_all():

@@ -10,7 +10,7 @@ from .. import places
 from ..tape import Mode, Node, new_node, record
 from ..tensor import Tensor, wrap
 from .compare import LIMIT, Finding, compare
-from .functions import AtNode, OnTape, parts
+from .functions import AtNode, OnTape
 
 
 class Call(NamedTuple):
@@ -35,8 +35,8 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
         user = next(places.telling(sys._getframe(2), ()))
         calls.append(Call(op, inputs, options, node, places.line(user)))
     with record(Mode(note=note)):               # of what is written on the tape, forwards and, where that is recorded, backwards
-        f.run([wrap(a, new_node(a.shape, a.dtype)) for a in parts(f.x, f.shapes)])
-    ops = [(call, AtNode(call.op, call.inputs, call.options, call.node)) for call in calls if _in_float64(call)]
+        f.run([wrap(a, new_node(a.shape, a.dtype)) for a in f.given(f.x)])
+    ops = [(call, AtNode(call.op, call.inputs, call.options, call.node, f.dtype)) for call in calls if _is_of(call, f.dtype)]
     for every_entry in (False, True):
         for call, op in ops:
             if not every_entry or len(op.x) <= LIMIT:
@@ -49,5 +49,5 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
     return None
 
 
-def _in_float64(call: Call) -> bool:
-    return call.node.dtype.kind == "f" and all(x.dtype == np.float64 for x in call.inputs if isinstance(x, Tensor) and x.node)
+def _is_of(call: Call, dtype: str) -> bool:
+    return call.node.dtype.kind == "f" and all(x.dtype == dtype for x in call.inputs if isinstance(x, Tensor) and x.node)

@@ -1,18 +1,48 @@
-"""Do the gradient and the measured slopes agree?  First along a few directions at once; entry by entry only where they do not."""
+"""Do the gradient and the measured slopes agree?  Along a few random directions first; entry by entry only where they do not.
+
+What a direction has shown beyond doubt stands.  The entries are gone through to find out where the mistake is, not whether:
+an error too small to be seen in any single entry is still reported, of the direction in which it adds up.
+"""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import chain
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .functions import Function, joined, parts
-from .numeric import CLOSER, EPS, QUICK, Slope, by_entry, directional, measured_noise, rounding
+from .numeric import Slope, along, by_entry, exactly, measured_noise
 
-LIMIT = 256                                     # up to so many entries in all, each of them is measured if any is suspect;
-ENOUGH = 64                                     # else so many suspects at a time
-POOR = 1e-5                                     # a measurement less exact than this, relative to the whole, decides nothing
-TINY = float(np.finfo(np.float64).tiny)        # so that 0 / 0 is 0
+LIMIT = 256                                     # up to so many entries in all, each of them is measured if any is suspect,
+FEW = 16                                        # else so many at a time,
+MOST = 4096                                     # and so many in all
+DIRECTIONS = 4                                  # where each is measured poorly: an error can be at right angles to one of them
+TINY = float(np.finfo(np.float64).tiny)         # so that 0 / 0 is 0
+
+
+class Sense(NamedTuple):
+    """How exact a measurement is in the dtype the function computes in, relative to the whole."""
+    floor: float                                # what is not worth another step: less is never called wrong along a direction
+    clear: float                                # a direction measured less exactly shows nothing
+    poor: float                                 # nor an entry
+    sharp: float                                # measured more exactly, one direction is enough
+
+
+SENSE = {"float64": Sense(1e-10, 1e-6, 1e-5, 3e-8), "float32": Sense(1e-4, 1e-2, 3e-2, 1e-4)}
+
+
+TROUBLES = {
+    "random": "two evaluations differ",
+    "dtype": "values rounded to a shorter dtype",
+    "infinite": "something is not finite",
+    "jump": "the value jumps",
+    "unclear": "the slope cannot be measured",
+    "many": "kinks at too many entries to go through them one by one",
+    "together": "no entry alone is wrong beyond the error of its measurement, but all of them along one direction are",
+}
 
 
 @dataclass
@@ -27,34 +57,190 @@ class Finding:
     slope: Slope
     contributions: np.ndarray                   # (entries, outputs)
     wrong: np.ndarray                           # which of the entries
-    trouble: str | None = None                  # "random", "noise" or "infinite": why nothing could be compared
+    trouble: str | None = None                  # one of TROUBLES: why nothing could be compared, entry by entry
+    direction: tuple[float, Slope] | None = None    # with "together": gradient and slope along a direction in all the entries
 
 
 @dataclass
 class Passed:
     worst: float = 0.0                          # the largest error, in units of its estimate
-    kinks: list[str] = field(default_factory=list)
+    kinks: list[int] = field(default_factory=list)                             # entries of f.x
 
 
-def compare(f: Function, rng: np.random.Generator, every_entry: bool = False) -> Finding | Passed:
-    """Hold each way back to the measured slopes of a random combination u of the outputs."""
-    y = f.value(f.x)
-    u = rng.standard_normal(y.size) * _weights(f, y)
-    gradients = {again: f.gradient(f.x, u, again) for again in f.ways}
-    passed, waiting, few = Passed(), [], len(f.x) <= LIMIT
-    if every_entry or f.dtypes != {"float64"}:
-        suspects = iter(np.array_split(np.arange(len(f.x)), len(f.x) // LIMIT + 1))
-    else:
-        suspects = (part for group in alike(gradients[f.ways[0]]) for part in _narrowed(f, y, u, gradients, group, rng, passed))
-    for part in chain(suspects, [None]):
-        waiting += [] if part is None else [part]
-        if waiting and (part is None or not few and sum(map(len, waiting)) >= ENOUGH):
-            entries = np.arange(len(f.x)) if few else np.sort(np.concatenate(waiting))
-            found = _thorough(f, y, u, gradients, entries, rng, passed)
-            if found:
-                return found
-            waiting = []
-    return passed
+class Look(NamedTuple):
+    """What one direction has shown."""
+    verdict: Literal["right", "wrong", "unclear"]
+    again: bool                                 # by the way back that is off most
+    analytic: float
+    slope: Slope
+
+
+def compare(f: Function, rng: np.random.Generator, every_entry: bool = False, skipped: Iterable[int] = (),
+            locate: bool = True) -> Finding | Passed:
+    """Hold each way back to the measured slopes of a random combination u of the outputs.
+
+    Args:
+        every_entry: measure each entry, even if the directions find nothing.
+        skipped: entries that are not nudged, for the function that f is the derivative of has a kink there.
+        locate: find out which entries are wrong; without, that some are is enough.
+    """
+    return _Comparison(f, rng, locate).run(every_entry, list(skipped))
+
+
+class _Comparison:
+    """The function at the point where it is checked, and what has to be known of it once."""
+
+    def __init__(self, f: Function, rng: np.random.Generator, locate: bool):
+        self.f, self.rng, self.locate, self.sense = f, rng, locate, SENSE[f.dtype]
+        self.y = f.value(f.x)
+        self.u = _weights(f, self.y) * (rng.standard_normal(self.y.size) if self.y.size > 1 else 1)
+        self.gradients = {again: f.gradient(f.x, self.u, again) for again in f.ways}
+        self.whole = max(_norm(self.u * self.y), 1e-4 * _norm(self.u))
+        self.passed, self.measured = Passed(), 0
+
+    @cached_property
+    def noise(self) -> float:
+        return measured_noise(self.f, self.y, self.u)
+
+    @cached_property
+    def moved(self) -> dict[bool, np.ndarray]:
+        """Rounding moves the gradient, too: by how much, if inputs and weights hardly change?  (6, entries) for each way back."""
+        nudges = [[1 + 4 * self.f.eps * self.rng.choice([-1, 1], len(a)) for a in (self.f.x, self.u)] for _ in range(6)]
+        return {again: np.array([self.f.gradient(self.f.x * x, self.u * u, again) - g for x, u in nudges])
+                for again, g in self.gradients.items()}
+
+    @cached_property
+    def steady(self) -> bool:
+        """Whether the function and its gradient are the same when computed twice."""
+        f = self.f
+        return np.array_equal(f.value(f.x), self.y, equal_nan=True) and all(
+            np.array_equal(f.gradient(f.x, self.u, again), g, equal_nan=True) for again, g in self.gradients.items())
+
+    def run(self, every_entry: bool, skipped: list[int]) -> Finding | Passed:
+        nudged = np.delete(np.arange(len(self.f.x)), skipped)
+        if not len(nudged):
+            return self.passed
+        if self.f.dtypes - {self.f.dtype, "float64"}:
+            return self.troubled("dtype", nudged[:LIMIT])
+        groups = [nudged[group] for group in alike(self.gradients[self.f.ways[0]][nudged])]
+        if not every_entry and (len(nudged) > LIMIT or not self.locate):
+            return next(filter(None, map(self.search, groups)), None) or self.passed
+        looks = [] if every_entry else [(part, self.look(part)) for part in groups]
+        if not every_entry and all(look.verdict == "right" for _, look in looks):
+            return self.passed
+        chunks = np.array_split(nudged, len(nudged) // LIMIT + 1)
+        found = next(filter(None, map(self.one_by_one, chunks)), None)
+        wrong = (self.together(part, look) for part, look in looks if look.verdict == "wrong")
+        return found or next(wrong, None) or self.passed
+
+    def search(self, part: np.ndarray, wrong: bool = False) -> Finding | None:
+        """Cut a part of the entries in halves, again and again, where the directions disagree.
+
+        Of a part of what is known to be wrong a quick look is enough: it decides only where to look further.
+        """
+        look = self.glance(part)[0] if wrong else self.look(part)
+        if look.verdict == "right":
+            return None
+        wrong = look.verdict == "wrong"
+        if wrong and not self.locate:
+            return self.together(part, look)
+        if len(part) <= FEW or not self.steady:
+            found = self.one_by_one(part)
+        else:
+            halves = (self.search(half, wrong) for half in np.array_split(part, 2))
+            found = next(filter(None, halves), None)
+        return found or (self.together(part, look) if wrong else None)
+
+    def look(self, part: np.ndarray) -> Look:
+        """Hold the gradient to random directions in these entries: with care, should the first look not show it to be right."""
+        for _ in range(DIRECTIONS):
+            look, sharp = self.glance(part)
+            if look.verdict != "right":
+                if not self.steady:
+                    return look._replace(verdict="unclear")
+                v = self.direction(part)
+                look, sharp = self.along(v * np.maximum(1, abs(self.f.x)))
+            if look.verdict == "unclear":       # steps of 1 may be too long for what is close to 0, the input of a log, say
+                look, sharp = self.along(v * np.where(self.f.x == 0, 1, abs(self.f.x)))
+            if sharp or look.verdict != "right":
+                break
+        return look
+
+    def glance(self, part: np.ndarray) -> tuple[Look, bool]:
+        return self.along(self.direction(part) * np.maximum(1, abs(self.f.x)), quick=True)
+
+    def direction(self, part: np.ndarray) -> np.ndarray:
+        v = np.zeros_like(self.f.x)
+        v[part] = self.rng.standard_normal(len(part))
+        return v
+
+    def along(self, v: np.ndarray, quick: bool = False) -> tuple[Look, bool]:
+        """Hold the gradient to the slope along v; and whether that was measured sharply enough to leave it at that."""
+        v, sense = exactly(self.f, v), self.sense
+        size = max(_norm(g * v) for g in self.gradients.values())
+        slope, _ = along(self.f, self.y, self.u, v, 0 if quick else self.noise, sense.floor * size if quick else 0)
+        looks = []
+        for again, g in self.gradients.items():
+            tolerance = slope.estimate + sense.floor * size + TINY
+            tolerance += 0 if quick else 4 * abs(self.moved[again] @ v).max()
+            looks.append((abs(g @ v - slope.value) / tolerance, again, float(g @ v), tolerance))
+        error, again, analytic, tolerance = max(looks)
+        clear = slope.bend == 0 and slope.estimate <= sense.clear * (size + self.whole)
+        if not clear or not np.isfinite(error):
+            return Look("unclear", again, analytic, slope), False
+        if error > 1:
+            return Look("wrong", again, analytic, slope._replace(estimate=tolerance)), False
+        self.passed.worst = max(self.passed.worst, error)
+        minor = size <= 1e-3 * max(map(_norm, self.gradients.values()))        # what rounds the large gradients limits the small
+        return Look("right", again, analytic, slope), minor or tolerance <= sense.sharp * size
+
+    def one_by_one(self, entries: np.ndarray) -> Finding | None:
+        """Measure entries one by one; what is wrong becomes a Finding, kinks are noted in `passed`."""
+        if not self.steady:
+            return self.troubled("random", entries)
+        self.measured += len(entries)
+        if self.measured > MOST and len(entries) <= FEW:
+            return self.troubled("many", entries)
+        f, sense = self.f, self.sense
+        slope, contributions = by_entry(f, self.y, self.u, entries, self.noise, 0 if len(f.x) <= LIMIT else sense.floor)
+        kink, jump = (slope.bend != 0) & np.isfinite(slope.bend), np.isinf(slope.bend)
+        scale = max(abs(slope.value[np.isfinite(slope.value)]).max(initial=0), self.whole)
+        for again, gradient in self.gradients.items():
+            g = gradient[entries]
+            estimate = slope.estimate + sense.floor * abs(g) + 4 * abs(self.moved[again][:, entries]).max(0)
+            found = Finding(f, again, self.u, self.y, entries, g, slope._replace(estimate=estimate), contributions, jump)
+            if not np.isfinite(g).all():
+                return replace(found, wrong=~np.isfinite(g), trouble="infinite")
+            if jump.any():
+                return replace(found, trouble="jump")
+            if not np.isfinite(estimate).all():
+                return replace(found, wrong=~np.isfinite(estimate), trouble="infinite")
+            error = abs(g - slope.value)
+            between = error <= 0.55 * abs(slope.bend) + estimate               # a slope between the two, with a little to spare
+            poor = (estimate > sense.poor * scale) & ~kink
+            wrong = (error > estimate) & ~poor & ~(kink & between)
+            stairs = wrong & (slope.value == 0) & (abs(slope.far - g) <= 0.1 * abs(g))
+            if stairs.any() or wrong.any() or poor.any():
+                trouble = "dtype" if stairs.any() else None if wrong.any() else "unclear"
+                return replace(found, wrong=next(some for some in (stairs, wrong, poor) if some.any()), trouble=trouble)
+            self.passed.worst = max(self.passed.worst, *(error / np.where(kink, np.inf, estimate + TINY)))
+        self.passed.kinks += entries[kink].tolist()
+        return None
+
+    def together(self, part: np.ndarray, look: Look) -> Finding:
+        """What is wrong of the part as a whole, though of no entry alone."""
+        found = self.troubled("together", part)
+        return replace(found, again=look.again, analytic=self.gradients[look.again][part], direction=(look.analytic, look.slope))
+
+    def troubled(self, trouble: str, entries: np.ndarray) -> Finding:
+        """A Finding without a measurement of the entries."""
+        again, many = self.f.ways[0], len(entries)
+        return Finding(self.f, again, self.u, self.y, entries, self.gradients[again][entries], Slope(*np.full((4, many), np.nan)),
+                       np.zeros((many, 0)), np.ones(many, bool), trouble)
+
+
+def _norm(a: np.ndarray) -> float:
+    return float(np.sqrt(a @ a))
 
 
 def _weights(f: Function, y: np.ndarray) -> np.ndarray:
@@ -75,75 +261,15 @@ def alike(g: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(label == k) for k in np.unique(label)]
 
 
-def _narrowed(f, y, u, gradients, group, rng, passed):
-    """The parts of a group, cut in halves again and again, in which the directions still disagree."""
-    if not _agree(f, y, u, gradients, group, rng, passed):
-        if len(group) <= 16 or len(f.x) <= LIMIT:
-            yield group
-        else:
-            for half in np.array_split(group, 2):
-                yield from _narrowed(f, y, u, gradients, half, rng, passed)
-
-
-def _agree(f, y, u, gradients, part, rng, passed):
-    """Whether both ways agree with the slope along a random direction in these entries."""
-    v = np.zeros_like(f.x)
-    v[part] = rng.standard_normal(len(part))
-    v *= np.maximum(1, abs(f.x)) * 2 / np.linalg.norm(v)
-    for steps, noise in ((QUICK, rounding), (CLOSER, rounding), (QUICK, measured_noise)):
-        slope = directional(f, y, u, v, steps, noise(f, y, u))
-        size = max(float(abs(g * v).sum()) for g in gradients.values())
-        errors = [abs(g @ v - slope.value) / (slope.estimate + 16 * EPS * size + TINY) for g in gradients.values()]
-        bent = abs(slope.bend[-1]) > 0.7 * abs(slope.bend[-2]) and abs(slope.bend[-1]) > 1e-3 * size + 100 * slope.estimate
-        good = slope.estimate <= 1e-6 * (size + abs(u * y).sum() + 1e-4 * abs(u).sum())
-        if good and not bent and max(errors) <= 1:
-            passed.worst = max(passed.worst, *errors)
-            return True
-    return False
-
-
-def _thorough(f, y, u, gradients, entries, rng, passed):
-    """Measure entries one by one; what is wrong becomes a Finding, kinks are noted in `passed`."""
-    none = Slope(*np.full((3, len(entries)), np.nan))
-    steady = np.array_equal(f.value(f.x), y, equal_nan=True)
-    for again, gradient in gradients.items():
-        if not steady or not np.array_equal(f.gradient(f.x, u, again), gradient, equal_nan=True):
-            return Finding(f, again, u, y, entries, gradient[entries], none, np.zeros((len(entries), len(y))),
-                           np.ones(len(entries), bool), "random")
-    slope, contributions = by_entry(f, y, u, entries)
-    kink = slope.bend != 0
-    for again, gradient in gradients.items():
-        g = gradient[entries]
-        finding = Finding(f, again, u, y, entries, g, slope, contributions, np.ones(len(g), bool))
-        if f.dtypes != {"float64"}:
-            finding.trouble = "noise"
-            return finding
-        if not np.isfinite(g).all() or not np.isfinite(slope.estimate).all():
-            finding.wrong = ~np.isfinite(g) | ~np.isfinite(slope.estimate)
-            finding.trouble = "infinite"
-            return finding
-        error, estimate = abs(g - slope.value), slope.estimate + 16 * EPS * abs(g)
-        if (error > estimate).any():            # rounding moves the gradient, too: how far, if the inputs hardly change?
-            nudges = 1 + 4 * EPS * rng.choice([-1, 1], (6, len(f.x)))
-            estimate += 4 * np.max([abs(f.gradient(f.x * nudge, u, again) - gradient)[entries] for nudge in nudges], 0)
-        between = error <= 0.55 * abs(slope.bend) + estimate                   # a slope between the two, with a little to spare
-        wrong = (error > estimate) & ~(kink & between)
-        scale = max(abs(slope.value).max(initial=0), abs(u * y).sum(), 1e-4 * abs(u).sum())
-        vague = (estimate > POOR * scale) & ~kink
-        if wrong.any() or vague.any():
-            finding.wrong = wrong if wrong.any() else vague
-            finding.slope = slope._replace(estimate=estimate)
-            finding.trouble = None if wrong.any() else "noise"
-            return finding
-        passed.worst = max(passed.worst, *(error / np.where(kink, np.inf, estimate + TINY)))
-    passed.kinks += [f"{path} at {list(index)}" for path, index in (place(f, i) for i in entries[kink])]
-    return None
-
-
 def place(f: Function, i: int) -> tuple[str, tuple[int, ...]]:
     """The path of the input that entry i of f.x is in, and its index there."""
-    for path, shape in zip(f.paths, f.shapes, strict=True):
-        size = int(np.prod(shape))
+    return located(i, f.paths, f.shapes)
+
+
+def located(i: int, paths: Sequence[str], shapes: Sequence[tuple]) -> tuple[str, tuple[int, ...]]:
+    """The same for any arrays laid end to end."""
+    for path, shape in zip(paths, shapes, strict=True):
+        size = math.prod(shape)
         if i < size:
             return path, tuple(int(k) for k in np.unravel_index(i, shape))
         i -= size

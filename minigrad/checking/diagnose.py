@@ -4,13 +4,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain, combinations, permutations
+from itertools import chain, combinations, permutations, product
 from typing import NamedTuple
 
 import numpy as np
 
-from .compare import Finding
-from .functions import parts
+from .compare import LIMIT, MOST, Finding
+from .functions import Function, joined, parts
+from .numeric import by_entry
 
 
 class Cause(NamedTuple):
@@ -34,6 +35,11 @@ KINDS = {
     "shape": "not of the input's shape",
     "raises": "a rule raises an error",
     "kink": "the slope jumps here",
+    "jump": "the value jumps here",
+    "unclear": "the slope cannot be measured",
+    "together": "wrong along a direction, but of no single entry can it be said",
+    "upstream": "the gradient coming in forgotten, or not multiplied by",
+    "axis": "taken along another axis",
 }
 
 
@@ -44,10 +50,10 @@ class Leaf:
     """One input of the function, with what was measured of it."""
 
     def __init__(self, found: Finding, k: int):
-        f, start = found.f, sum(math.prod(shape) for shape in found.f.shapes[:k])
+        f, self.start = found.f, sum(math.prod(shape) for shape in found.f.shapes[:k])
         self.shape, self.path = f.shapes[k], f.paths[k]
-        mine = (found.entries >= start) & (found.entries < start + math.prod(self.shape))
-        self.at = found.entries[mine] - start   # the entries measured, and of each:
+        mine = (found.entries >= self.start) & (found.entries < self.start + math.prod(self.shape))
+        self.at = found.entries[mine] - self.start    # the entries measured, and of each:
         self.g, self.n, self.wrong = found.analytic[mine], found.slope.value[mine], found.wrong[mine]
         self.estimate, self.bend = found.slope.estimate[mine], found.slope.bend[mine]
         self.contributions = found.contributions[mine]
@@ -68,21 +74,8 @@ def diagnose(found: Finding) -> tuple[int, list[Cause]]:
 
 
 def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
-    f = found.f
-    if found.trouble == "random":
-        what = "the gradient" if np.array_equal(f.value(f.x), found.y, equal_nan=True) else "the function"
-        yield Cause("random", f"{what} is not the same when computed twice at the same point: give a generator with a fixed "
-                              "seed, made anew in each call, or switch dropout off with model.eval()")
-        return
-    if found.trouble == "infinite":
-        yield Cause("infinite", "the function itself is not finite here: an overflow, or an input outside its domain"
-                    if not np.isfinite(found.y).all() else "the gradient is not finite" if not np.isfinite(leaf.g).all() else
-                    "the function is not finite near the input, so its slope cannot be measured: move the input away")
-        return
-    if found.trouble == "noise":
-        names = ", ".join(sorted(f.dtypes - {"float64"})) or "float32"
-        yield Cause("dtype", f"the function does not compute in float64 throughout ({names} inside): its values are too coarse "
-                             "to be held to anything; let constants and casts follow the input's dtype")
+    if found.trouble:
+        yield _trouble(found, leaf)
         return
     wrong = leaf.wrong
     g, n, estimate = leaf.g[wrong], leaf.n[wrong], leaf.estimate[wrong]
@@ -94,13 +87,62 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
             return
     if leaf.bend[wrong].all():
         yield Cause("kink", "the slope jumps here, and the gradient is none between that before and that after")
-    yield from _ratio(found, leaf, g, n, estimate)
-    if (abs(g - n) <= 1e-5 * abs(n).max()).all():
+    yield from _upstream(found, k)
+    factors = list(_ratio(found, leaf, g, n, estimate))
+    yield from factors
+    if not factors and (abs(g - n) <= 1e-6 * abs(n).max()).all():
         yield Cause("dtype", "right to about seven digits, as if it had been rounded to float32 on the way")
         return
     if leaf.whole:
         yield from _moved(found, leaf, k)
+        yield from _axis(found, leaf, k)
     yield from _lost(found, leaf)
+
+
+def _trouble(found: Finding, leaf: Leaf) -> Cause:
+    """Why nothing could be compared, entry by entry."""
+    f = found.f
+    if found.trouble == "random":
+        what = "the gradient" if np.array_equal(f.value(f.x), found.y, equal_nan=True) else "the function"
+        return Cause("random", f"{what} is not the same when computed twice at the same point: give a generator with a fixed "
+                               "seed, made anew in each call, or switch dropout off with model.eval()")
+    if found.trouble == "infinite":
+        return Cause("infinite", "the function itself is not finite here: an overflow, or an input outside its domain"
+                     if not np.isfinite(found.y).all() else "the gradient is not finite" if not np.isfinite(leaf.g).all() else
+                     "the function is not finite near the input, so its slope cannot be measured: move the input away")
+    if found.trouble == "jump":
+        return Cause("jump", "the value of the function jumps here, so it has no slope, and no gradient is right or "
+                             "wrong: move the input away")
+    if found.trouble == "many":
+        return Cause("unclear", f"more than {MOST} entries had to be measured one by one, for kinks in reach of the steps: check "
+                                "fewer entries, or move the inputs away from the kinks")
+    if found.trouble == "together":
+        return Cause("together", "no entry is wrong by more than the error of its own measurement, but the errors of all add up: "
+                                 "a small factor or offset, or an approximation")
+    shorter = ", ".join(sorted(f.dtypes - {"float64"}))
+    if found.trouble == "dtype" or f.dtype == "float64" and (shorter or _stepped(f, found.y)):
+        return Cause("dtype", f"the function does not compute in float64 throughout ({shorter or 'float32, say,'} inside): "
+                              "its values are too coarse for the measure of float64; let constants and casts follow the "
+                              'dtype of the input, or check it with dtype="float32"')
+    return Cause("unclear", "the slope cannot be measured, so the gradient may be right or wrong: the function moves faster "
+                            "than the shortest steps, or its values are too noisy")
+
+
+def _stepped(f: Function, y: np.ndarray) -> bool:
+    """Whether the value stays the same for nudges that float64 would show: it moves in steps, as what was rounded does."""
+    return bool(np.mean(f.value(f.x * (1 + 1e-12)) == y) > 0.5)
+
+
+def _upstream(found: Finding, k: int) -> Iterator[Cause]:
+    """A rule has to be linear in the gradient that comes in, so twice as much of that must give twice as much."""
+    f = found.f
+    once, twice = (parts(f.gradient(f.x, c * found.u, found.again), f.shapes)[k] for c in (1, 2))
+    size = abs(once).max(initial=0)
+    if size and abs(twice - once).max() <= 1e-9 * size:
+        yield Cause("upstream", "it stays the same whatever gradient comes in: the rule forgot to multiply by g")
+    elif size and abs(twice - 2 * once).max() > 1e-6 * size:
+        yield Cause("upstream", "it is not proportional to the gradient that comes in: the rule multiplies by g more than "
+                                "once, or adds something without it")
 
 
 def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: np.ndarray) -> Iterator[Cause]:
@@ -111,7 +153,7 @@ def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: n
     c = g[large] / n[large]
     slack = 4 * (estimate + abs(c) * estimate[large] * abs(n / n[large])) + 1e-9 * abs(g)
     nice = Fraction(c).limit_denominator(64)
-    is_nice = abs(c - nice) <= 1e-6 * abs(c)
+    is_nice = abs(c - nice) <= min(1e-6 * abs(c), 4 * abs(c) * estimate[large] / abs(n[large]) + 1e-9 * abs(c))
     if (abs(g - c * n) > slack).any() or len(n) == 1 and not is_nice or is_nice and nice == 1:
         return
     many = "every entry" if leaf.wrong.all() else "each of these entries"
@@ -124,7 +166,7 @@ def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: n
     size = max(abs(nice), 1 / abs(nice)) if nice else 0
     mean = is_nice and size > 1 and size.denominator == 1 and int(size) in counts
     if not mean or size == 2:
-        spelled = f"{nice}" if is_nice else f"{c:.6g}"
+        spelled = f"{nice}" if is_nice else f"{c:.9g}"
         yield Cause("factor", f"{many} is {spelled} times what it should be" + (", the sign included" if c < 0 else ""))
     if mean:
         yield Cause("mean", f"{many} is {nice} times what it should be, and {int(size)} is the count of {counts[int(size)]}: "
@@ -156,6 +198,42 @@ def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
         if leaf.is_like(np.flip(n, axis).ravel()):
             yield Cause("shifted", f"these are the entries in reverse order along axis {axis}")
             return
+
+
+class _Swapped(Function):
+    """Another function, with two axes of its input number k exchanged before, and two of its only output after."""
+
+    def __init__(self, f: Function, k: int, before: tuple[int, int], after: tuple[int, int]):
+        self.f, self.k, self.before, self.after = f, k, before, after
+        super().__init__(f.name, list(zip(f.paths, parts(f.x, f.shapes), strict=True)), f.dtype)
+
+    def outputs(self, arrays: list) -> list:
+        arrays[self.k] = arrays[self.k].swapaxes(*self.before) if self.before else arrays[self.k]
+        y = self.f.value(joined(arrays)).reshape(self.f.y_shapes[0])
+        return [(self.f.y_names[0], y.swapaxes(*self.after) if self.after else y)]
+
+
+def _axis(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
+    """What would be right for the same function along another axis, where that is as long."""
+    f = found.f
+    if len(f.y_shapes) > 1 or len(leaf.at) > LIMIT:
+        return
+    for before, after in product(_alike(leaf.shape), _alike(f.y_shapes[0])):
+        if before or after:
+            swapped = _Swapped(f, k, before, after)
+            y = swapped.value(f.x)
+            slope, _ = by_entry(swapped, y, found.u, leaf.at + leaf.start, 0)
+            if leaf.is_like(slope.value):
+                what = " and ".join(f"axes {axes[0]} and {axes[1]} of the {whose}" for axes, whose in
+                                    ((before, "input"), (after, "output")) if axes)
+                yield Cause("axis", f"this is the gradient of the function with {what} exchanged: a sum, or whatever is "
+                                    "taken along an axis, was taken along the wrong one")
+                return
+
+
+def _alike(shape: tuple) -> list[tuple]:
+    """No pair of axes, and all pairs of the same length."""
+    return [(), *((a, b) for a, b in combinations(range(len(shape)), 2) if shape[a] == shape[b] > 1)]
 
 
 def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .blame import Call, first_wrong
-from .compare import Finding, place
+from .compare import Finding, located, place
 from .diagnose import NO_CAUSE, Cause, diagnose
 from .functions import Function, NoGradient, OnTape, ShapeMismatch, stretched
+from .numeric import Slope, by_entry, measured_noise
 
 
 class KinkWarning(UserWarning):
@@ -65,15 +66,19 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
     error = np.where(found.wrong & mine, np.nan_to_num(abs(found.analytic - found.slope.value), nan=np.inf), -1.0)
     at, size = int(error.argmax()), math.prod(f.shapes[k])
     way = "the gradient that can be differentiated again" if found.again else "the gradient"
-    known = {"name": f.name, "order": order, "way": way,
-             "input": f.paths[k], "index": place(f, found.entries[at])[1], "analytic": float(found.analytic[at]),
-             "numeric": float(found.slope.value[at]), "estimate": float(found.slope.estimate[at]),
+    analytic, slope, of = _own(found, at)
+    known = {"name": f.name, "order": order, "way": way, "input": f.paths[k], "index": place(f, found.entries[at])[1],
+             "analytic": float(analytic), "numeric": float(slope.value), "estimate": float(slope.estimate),
              "wrong": int((found.wrong & mine).sum()), "entries": int(mine.sum())}
-    text = "{name}: {way} of {input} "
-    text += "cannot be checked" if found.trouble else (
-        "at {place} is {analytic:.10g}, finite differences say {numeric:.10g} ± {estimate:.1g}; {wrong} of {entries} "
-        "entries{all} are wrong")
-    text = text.format(**known, place=list(known["index"]), all=f" measured, of {size} in all," if size > mine.sum() else "")
+    told = "is {analytic:.10g}, finite differences say {numeric:.10g} ± {estimate:.1g}{of}"
+    if found.trouble == "together":
+        text = "{name}: {way} of {input} along a random direction in {entries} entries " + told
+    elif found.trouble:
+        text = "{name}: {way} of {input} at {place} cannot be checked"
+    else:
+        text = "{name}: {way} of {input} at {place} " + told + "; {wrong} of {entries} entries{all} are wrong"
+    measured = f" measured, of {size} in all," if size > mine.sum() else ""
+    text = text.format(**known, of=of, place=list(known["index"]), all=measured)
     blamed = first_wrong(f, rng) if isinstance(f, OnTape) else None
     origin = ""
     if blamed:
@@ -83,6 +88,32 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
         origin = ("\n  the rules of all ops on the tape are right: the mistake lies between them (.detach(), .data, a hook, "
                   "a wrong formula, an op without a rule)")
     return _error(text, causes, origin, known)
+
+
+def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
+    """The gradient and the slope of one number the user's function returned, where the error shows in one; and which that is.
+
+    The check is of a weighted sum of all outputs, whose gradient is nothing that a user could look up.
+    """
+    f, u, y = found.f, found.u, found.y
+    slope = Slope(*(part[at] for part in found.slope))
+    if found.direction:
+        analytic, slope = found.direction
+    else:
+        analytic = found.analytic[at]
+    if len(y) == 1:
+        return analytic / u[0], Slope(*(part / u[0] for part in slope))._replace(estimate=slope.estimate / abs(u[0])), ""
+    if not found.trouble and found.contributions.shape[1]:
+        i = found.entries[at]
+        for j in dict.fromkeys([*np.argsort(-abs(found.contributions[at]))[:3], *([i] if len(y) == len(f.x) else [])]):
+            one = np.zeros_like(u)
+            one[j] = 1.0
+            g, (there, _) = f.gradient(f.x, one, found.again)[i], by_entry(f, y, one, np.array([i]), measured_noise(f, y, one))
+            there = Slope(*(part[0] for part in there))
+            if abs(g - there.value) > there.estimate + 1e-9 * abs(there.value):
+                path, index = located(j, f.y_names, f.y_shapes)
+                return g, there, f" (of {path} at {list(index)})"
+    return analytic, slope, f" (of a sum of the {len(y)} outputs with random weights)"
 
 
 def not_given(f: Function, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:

@@ -26,25 +26,32 @@ class Function:
         x: all inputs in one vector, float64.
         ways: the ways back there are: False is the fast one, True the one that can be differentiated again.
         y_names, y_shapes: the outputs, once `value` was called.
+        dtype, eps: what the function is to compute in, and the relative error of a number there.
     """
     ways: tuple[bool, ...] = (False, True)
 
-    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]]):
+    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]], dtype: str = "float64"):
+        self.dtype, self.eps = dtype, float(np.finfo(dtype).eps)
         self.name, self.paths = name, [path for path, _ in inputs]
         self.shapes = [a.shape for _, a in inputs]
-        self.x = np.concatenate([a.ravel() for _, a in inputs]) if inputs else np.zeros(0)
+        x = np.concatenate([a.ravel() for _, a in inputs]) if inputs else np.zeros(0)
+        self.x = x.astype(dtype).astype(np.float64)
         self.y_names: list[str] = []
         self.y_shapes: list[tuple] = []
         self.dtypes: set[str] = set()           # of the outputs, before they became float64
         self.calls = 0
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        """All outputs in one vector.  (The function gets copies: it may write into them.)"""
+        """All outputs in one vector."""
         self.calls += 1
-        outputs = self.outputs(parts(x.copy(), self.shapes))
+        outputs = self.outputs(self.given(x))
         self.y_names, self.y_shapes = [path for path, _ in outputs], [np.shape(a) for _, a in outputs]
         self.dtypes |= {str(a.dtype) for _, a in outputs if a.dtype.kind == "f"}
         return joined([a for _, a in outputs]).astype(complex if np.iscomplexobj(x) else np.float64)
+
+    def given(self, x: np.ndarray) -> list[np.ndarray]:
+        """The inputs, copied: the function may write into them."""
+        return parts(x.astype(x.dtype if np.iscomplexobj(x) else self.dtype), self.shapes)
 
     def outputs(self, arrays: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
         """The outputs by name, at these inputs."""
@@ -72,22 +79,22 @@ def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 class OnTape(Function):
     """A function of Tensors: `run(list of Tensors) -> list of (name, Tensor)`."""
 
-    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]], run: Callable[[list], list]):
-        super().__init__(name, inputs)
+    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]], run: Callable[[list], list], dtype: str = "float64"):
+        super().__init__(name, inputs, dtype)
         self.run = run
 
     @classmethod
-    def of(cls, f: Callable, tree: Sequence, inputs: Sequence[tuple[str, np.ndarray]], name: str) -> OnTape:
-        return cls(name, inputs, lambda ts: _tensors(f(*rebuilt(tree, iter(ts))), name))
+    def of(cls, f: Callable, tree: Sequence, inputs: Sequence[tuple[str, np.ndarray]], name: str, dtype: str) -> OnTape:
+        return cls(name, inputs, lambda ts: _tensors(_called(f, rebuilt(tree, iter(ts)), name), name), dtype)
 
     def outputs(self, arrays: list) -> list:
         return [(path, y.numpy()) for path, y in self.run([wrap(a, None) for a in arrays])]
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
-        ts = [wrap(a, new_node(a.shape, a.dtype)) for a in parts(x.copy(), self.shapes)]
+        ts = [wrap(a, new_node(a.shape, a.dtype)) for a in self.given(x)]
         ys = [y for _, y in self.run(ts)]
-        us = [wrap(a, None) for a in parts(u, [y.shape for y in ys])]
+        us = [wrap(a.astype(y.dtype), None) for a, y in zip(parts(u, [y.shape for y in ys]), ys, strict=True)]
         try:
             return joined([g.numpy() for g in _pull(ys, ts, us, again)])
         except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -105,7 +112,7 @@ class OnTape(Function):
         u = parts(np.random.default_rng(many).standard_normal(sum(map(math.prod, self.y_shapes))), self.y_shapes)
         return OnTape(f"the gradient of {self.name}", [*zip(self.paths, parts(self.x, self.shapes), strict=True),
                                                       *((f"the gradient coming in at {path}", a)
-                                                        for path, a in zip(self.y_names, u, strict=True))], run)
+                                                        for path, a in zip(self.y_names, u, strict=True))], run, self.dtype)
 
 
 def _pull(ys: list, ts: list, us: list, again: bool) -> list:
@@ -119,6 +126,18 @@ def _pull(ys: list, ts: list, us: list, again: bool) -> list:
     for y, u in live[1:]:
         total = total + ops.sum(y * u)
     return grad(total, ts, create_graph=again)
+
+
+def _called(f: Callable, given: Sequence, name: str) -> Any:
+    """f(*given), a function of Tensors; whoever wrote it with NumPy is told how to check that."""
+    try:
+        return f(*given)
+    except TypeError as error:
+        if "support ufuncs" in str(error) or (getattr(f, "__module__", None) or "").startswith("numpy"):
+            raise TypeError(f"{name} was given Tensors, and calls a NumPy function: write it with mg.sin, not np.sin, say; or "
+                            "check it as a function of arrays, with a derivative by hand: gradcheck(f, x, gradient=df) if it "
+                            "returns one number, else vjp=lambda g, x: …") from error
+        raise
 
 
 def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
@@ -145,27 +164,34 @@ class ByHand(Function):
     ways = (False,)
 
     def __init__(self, f: Callable, grad: Callable | None, vjp: Callable | None, tree: Sequence,
-                 inputs: Sequence[tuple[str, np.ndarray]], name: str):
-        super().__init__(name, inputs)
+                 inputs: Sequence[tuple[str, np.ndarray]], name: str, dtype: str = "float64"):
+        super().__init__(name, inputs, dtype)
         self.f, self.grad, self.vjp, self.tree, self.single = f, grad, vjp, tree, True
 
     def outputs(self, arrays: list) -> list:
         y = self.f(*rebuilt(self.tree, iter(arrays)))
         self.single = not isinstance(y, (tuple, list))
-        ys = [(f"output[{i}]", np.asarray(a)) for i, a in enumerate([y] if self.single else y)]
+        ys = [("the output", np.asarray(y))] if self.single else [(f"output[{i}]", np.asarray(a)) for i, a in enumerate(y)]
         if isinstance(y, Tensor) or any(a.dtype.kind not in "fc" for _, a in ys):
             raise TypeError(f"{self.name} was given NumPy arrays, since a derivative came with it, and returned one of type "
                             f"{type(y).__name__}: it must return a floating array, or a tuple of them")
+        if any(a.dtype.kind == "c" for _, a in ys) and not any(np.iscomplexobj(a) for a in arrays):
+            raise TypeError(f"{self.name} returns complex numbers, whose gradient several conventions define differently: return "
+                            "their real and imaginary parts, (y.real, y.imag), and give the vjp of these")
         return ys
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
-        us, given = parts(u.copy(), self.y_shapes), rebuilt(self.tree, iter(parts(x.copy(), self.shapes)))
+        us, given = parts(u.astype(self.dtype), self.y_shapes), rebuilt(self.tree, iter(self.given(x)))
         if self.grad and u.size != 1:
             raise TypeError(f"gradient= is for a function that gives one number, {self.name} gives {self.y_shapes}: give vjp=, "
                             "which is called with the gradient of the output, too")
         found = self.grad(*given) if self.grad else self.vjp(us[0] if self.single else us, *given)
         found = found if isinstance(found, (tuple, list)) else [found]
+        sparse = next((g for g in found if hasattr(g, "toarray") or hasattr(g, "todense")), None)
+        if sparse is not None:
+            raise TypeError(f"{self.name}: its derivative gave a sparse {type(sparse).__name__}: return a dense array, "
+                            "g.toarray()")
         named = {path: g for i, d in enumerate(found) for path, g in leaves(d, f"input {i}", is_number)}
         if not set(self.paths) <= named.keys() and len(named) == len(self.paths):          # in other trees: one by one, then
             named = dict(zip(self.paths, named.values()))
@@ -193,10 +219,10 @@ class ShapeMismatch(NoGradient):
 class AtNode(Function):
     """One op where it was called: computed anew on nudged inputs, and pulled back by the rule that stands on the tape."""
 
-    def __init__(self, op: Any, inputs: tuple, options: tuple, node: Node):
+    def __init__(self, op: Any, inputs: tuple, options: tuple, node: Node, dtype: str = "float64"):
         self.op, self.inputs, self.options, self.node = op, inputs, options, node
         self.slots = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.node is not None]
-        super().__init__(op.name, [(op.inputs[i], np.asarray(inputs[i].data, np.float64)) for i in self.slots])
+        super().__init__(op.name, [(op.inputs[i], np.asarray(inputs[i].data, np.float64)) for i in self.slots], dtype)
 
     def outputs(self, arrays: list) -> list:
         given = list(self.inputs)
@@ -206,7 +232,7 @@ class AtNode(Function):
             return [("the output", self.op.front(*given, *self.options).numpy())]
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
-        g = u.reshape(self.node.shape)
+        g = u.reshape(self.node.shape).astype(self.node.dtype)
         pulled = self.node.step.pull(self.node, self.node.saved, wrap(g, None) if again else g, again)
         for path, gx, shape in zip(self.paths, pulled, self.shapes, strict=True):
             if gx is not None and not stretched(shape, getattr(gx, "shape", None)):

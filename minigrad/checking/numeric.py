@@ -1,101 +1,144 @@
-"""How fast a function moves, measured: central differences at several steps, extrapolated to 0, with an estimate of the error.
+"""How fast a function moves, measured: central differences at shrinking steps, extrapolated to 0, with an estimate of the error.
 
-The error of a central difference is a series in step²; differences at steps that shrink by a known ratio let its first terms be
+The values ahead of x and behind it hold two things.  Their difference, divided by twice the step h, is the slope plus a series
+in h²; their sum less twice the value at x, divided by h, is a series in h, h³, …, and what is left of it at h = 0 is how much
+the slope ahead differs from that behind: a kink.  Since the steps shrink by a known ratio, the first terms of a series can be
 cancelled (Richardson 1911).  How much the last cancellation changed the answer tells how good it is (Ridders 1982); to that is
 added what rounding does to a difference of two nearly equal numbers.  So the tolerance comes with the measurement.
+
+The first steps are long, for rounding then matters least; a function that moves faster than that makes the estimate large, and
+shorter steps follow until it is small or rounding is all that is left.
 """
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .functions import ByHand, Function
 
 EPS = float(np.finfo(np.float64).eps)
-QUICK = np.array([8e-3, 2e-3, 5e-4])            # steps for a first look, times the size of the numbers stepped from
-CLOSER = np.array([6e-6, 3e-6])                 # and for a second, should there have been a kink within reach
 MANY = 1 << 14                                  # outputs, above which it is not kept what each of them contributes
-THOROUGH = 2e-2 / 4.0 ** np.arange(7)           # down to 5e-6
 
 
 class Slope(NamedTuple):
-    """d/dt of u · f(x + t v) at 0."""
-    value: np.ndarray                           # one number for each direction measured
+    """d/dt of u · f(x + t v) at 0: numbers, or arrays with one for each direction measured."""
+    value: np.ndarray
     estimate: np.ndarray                        # of the error of it
-    bend: np.ndarray                            # how much the slope ahead differs from that behind, at the smallest step
+    bend: np.ndarray                            # how much the slope ahead differs from that behind: 0 for none, inf for a jump
+    far: np.ndarray                             # the mean slope over the longest step
 
 
-def extrapolate(d: np.ndarray, steps: np.ndarray, noise: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The limit, and an estimate of its error, of central differences d (steps, …); `noise` (…) is the error of the values."""
-    ratio = (steps[0] / steps[1]) ** 2
-    column, found, errors = d, [], []
-    for k in range(1, len(d)):
-        power = ratio**k
-        better = (power * column[1:] - column[:-1]) / (power - 1)
-        errors.append(np.maximum(abs(better - column[1:]), abs(better - column[:-1])) + np.multiply.outer(1 / steps[k:], noise))
-        found.append(better)
-        column = better
-    found, errors = np.concatenate(found), np.concatenate(errors)
-    errors[~np.isfinite(errors)] = np.inf
-    best = errors.argmin(0)[None]
-    return np.take_along_axis(found, best, 0)[0], np.take_along_axis(errors, best, 0)[0]
+class Limit:
+    """The limit of a series in the step, of which the power `first` and every second one after that occur.
+
+    Of two answers the one with the smaller error is kept; but shorter steps are believed where they contradict longer ones,
+    for these may have passed over what happens close to x.
+    """
+
+    def __init__(self, first: int):
+        self.first, self.row, self.value, self.error = first, [], np.nan, np.inf
+
+    def add(self, d: float, rounding: float) -> None:
+        """One more difference, at a quarter of the last step, and the part of its error that is due to rounding."""
+        row, found = [d], []
+        for j, above in enumerate(self.row[:5]):
+            better = row[-1] + (row[-1] - above) / (4.0 ** (self.first + 2 * j) - 1)
+            found.append((max(abs(better - row[-1]), abs(better - above)) + rounding, better))
+            row.append(better)
+        self.row = row
+        error, value = min(((e, b) for e, b in found if np.isfinite(e)), default=(np.inf, np.nan))
+        if error < self.error or abs(value - self.value) > error + self.error:
+            self.value, self.error = value, error
 
 
-def directional(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: np.ndarray, noise: float) -> Slope:
-    """The slope of u · f along one direction v; y is f's value where it starts, `noise` the error of u · f."""
-    ahead, behind = (np.array([f.value(f.x + sign * h * v) for h in steps]) - y for sign in (1, -1))
-    value, estimate = extrapolate((ahead - behind) @ u / (2 * steps), steps, noise)
-    value, estimate = _refined(f, u, v, value, estimate, noise)
-    return Slope(value, estimate, (ahead + behind) @ u / steps)
+def steps(eps: float) -> np.ndarray:
+    """From 2⁻⁵ down to 2⁻²⁹ in float64, each a quarter of the one before: times the size of the numbers stepped from."""
+    first, last = round(np.log2(eps) / 10), round(np.log2(eps) / 2) - 3
+    return 2.0 ** np.arange(first, last - 1, -2)
 
 
-def by_entry(f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray) -> tuple[Slope, np.ndarray]:
-    """The slope of u · f along each of these entries of x, one by one; and what each output contributes: (entries, outputs)."""
-    noise = measured_noise(f, y, u)
-    found = _by_entry(f, y, u, entries, np.maximum(1, abs(f.x[entries])), noise)
-    scale = max(abs(found[0].value[np.isfinite(found[0].value)]).max(initial=0), abs(u * y).sum())
-    poor = np.flatnonzero(~(found[0].estimate <= 1e-6 * scale) | (found[0].bend != 0))
-    if len(poor):                               # perhaps the steps were too long for where they started: log near 0
-        size = abs(f.x[entries[poor]])
-        finer = _by_entry(f, y, u, entries[poor], np.where((size < 1) & (size > 0), size, 1) / 10, noise)
-        smooth = (finer[0].bend == 0) & (finer[0].estimate <= 1e-6 * np.maximum(scale, abs(finer[0].value)))
-        better = np.where(found[0].bend[poor] != 0, smooth, (finer[0].bend != 0) | (finer[0].estimate < found[0].estimate[poor]))
-        for old, new in zip((*found[0], found[1]), (*finer[0], finer[1]), strict=True):
-            old[poor[better]] = new[better]
-    return found
+def exactly(f: Function, v: np.ndarray) -> np.ndarray:
+    """The direction v with so few digits that adding h v to x rounds nothing, short of the next power of 2.
+
+    Then the step that is taken is the one that was meant.
+    """
+    shortest = steps(f.eps)[-1]
+    grid = 4 * f.eps * np.maximum(abs(f.x), abs(v) * shortest) / shortest
+    grid = 2.0 ** np.ceil(np.log2(np.where(grid > 0, grid, 1)))
+    return np.where(v == 0, 0, np.round(v / grid) * grid)
 
 
-def _by_entry(f, y, u, entries, scale, noise):
-    moved, bends = np.empty((len(THOROUGH), len(entries))), np.empty((len(THOROUGH), len(entries)))
-    contributions = np.zeros((len(entries), len(y) if len(y) <= MANY else 0))
-    for j, (i, size) in enumerate(zip(entries, scale)):
-        for k, h in enumerate(THOROUGH * size):
-            there, back = f.x.copy(), f.x.copy()
-            there[i] += h
-            back[i] -= h
-            ahead, behind = f.value(there), f.value(back)
-            d = (ahead - behind) / (there[i] - back[i])            # by the step that was taken, not the one that was meant
-            moved[k, j], bends[k, j] = d @ u, (ahead + behind - 2 * y) @ u / h
-            if k == len(THOROUGH) - 3 and len(y) <= MANY:
-                contributions[j] = d * u
-    value, estimate = extrapolate(moved, THOROUGH, noise / scale)
+def along(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, noise: float = 0.0, enough: float = 0.0
+          ) -> tuple[Slope, np.ndarray]:
+    """The slope of u · f along the direction v, and what each output contributes to it.
+
+    Args:
+        y: the value of f where it starts.
+        noise: the error of u · y, should it be more than its rounding.
+        enough: an error that is small enough, so that the steps need not go on; 0 to have all of them.
+    """
+    slope, bend, leaps, far, size = Limit(2), Limit(1), [], np.nan, _norm(u * y)
+    contributions, least = np.zeros(len(y) if len(y) <= MANY else 0), np.inf
+    for h in steps(f.eps):
+        ahead, behind = f.value(f.x + h * v), f.value(f.x - h * v)
+        to, fro = (ahead - y) @ u, (y - behind) @ u
+        rounding = max(noise, 4 * f.eps * max(size, _norm(u * ahead)))
+        leaps.append((to, fro, rounding))
+        slope.add((to + fro) / (2 * h), rounding / h)
+        bend.add((to - fro) / h, 4 * rounding / h)
+        far = (to + fro) / (2 * h) if np.isnan(far) else far
+        if slope.error < least and len(contributions):
+            contributions, least = (ahead - behind) / (2 * h) * u, slope.error
+        straight = not abs(bend.value) > 4 * bend.error
+        if straight and enough and (slope.error <= enough or rounding / h > slope.error):
+            break
+    value, error = _refined(f, u, v, slope.value, slope.error, max(noise, 4 * f.eps * size))
+    return Slope(value, error, np.inf if _jumps(leaps) else 0.0 if straight else bend.value, far), contributions
+
+
+def _jumps(leaps: list) -> bool:
+    """Whether the value changes by the same however short the step is, to one side or both, and by more than a slope does."""
+    last, noise = np.array([leap[:2] for leap in leaps[-3:]]), leaps[-1][2]
+    size = abs(last[-1])
+    steady = (np.ptp(last, 0) < 0.02 * size) & (size > 100 * noise)
+    return bool(steady.all() or steady.any() and size[steady][0] > 10 * size[~steady][0])
+
+
+def by_entry(f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray, noise: float, enough: float = 0.0
+             ) -> tuple[Slope, np.ndarray]:
+    """The slope of u · f along each of these entries of x, one by one; and what each output contributes: (entries, outputs).
+
+    `enough` is an error that is small enough, relative to u · y; see `along` for the rest.
+    """
+    found, contributions = [], np.zeros((len(entries), len(y) if len(y) <= MANY else 0))
+    whole = _norm(u * y)
     for j, i in enumerate(entries):
-        v = np.zeros_like(f.x)
-        v[i] = 1
-        value[j], estimate[j] = _refined(f, u, v, value[j], estimate[j], noise)
-    return Slope(value, estimate, _bend(moved, bends, 100 * noise / scale / THOROUGH[-1])), contributions
+        tries = []
+        for size in dict.fromkeys((max(1.0, abs(f.x[i])), abs(f.x[i]) or 1.0)):    # near 0, log moves faster than steps of 1
+            v = np.zeros_like(f.x)
+            v[i] = size
+            v = exactly(f, v)
+            slope, parts = along(f, y, u, v, noise, enough * whole)
+            tries.append((Slope(*(np.asarray(part) / v[i] for part in slope[:3]), slope.far / v[i]), parts / v[i]))
+            if slope.bend == 0 and slope.estimate <= 1e-9 * max(abs(slope.value), whole):
+                break
+        best = better(*(slope for slope, _ in tries))
+        found.append(best)
+        if len(y) <= MANY:
+            contributions[j] = next(parts for slope, parts in tries if slope is best)
+    return Slope(*np.array(found, float).reshape(-1, 4).T), contributions
 
 
-def _bend(moved, bends, noise):
-    """How much the slopes ahead and behind differ, where that does not shrink with the step; infinite where the value jumps."""
-    shrinks = [abs(bends[k]) / np.where(bends[k - 1] == 0, 1, abs(bends[k - 1])) for k in (-1, -2)]
-    kink = (0.35 < shrinks[0]) & (shrinks[0] < 1.5) & (0.6 < shrinks[1]) & (shrinks[1] < 1.5) & (abs(bends[-1]) > noise)
-    bend = np.where(kink, bends[-3], 0)
-    leaps = moved[-4:] * THOROUGH[-4:, None]    # of the value, the same however short the step
-    bend[(np.ptp(leaps, 0) < 0.02 * abs(leaps[-1])) & (abs(moved[-1]) > noise)] = np.inf
-    return bend
+def better(first: Slope, *others: Slope) -> Slope:
+    """Of slopes measured with shorter and shorter steps, the best."""
+    for other in others:
+        straightened = first.bend != 0 and other.bend == 0 and np.isfinite(other.estimate)
+        contradicts = abs(other.value - first.value) > other.estimate + first.estimate
+        if straightened or first.bend == 0 and (other.estimate < first.estimate or contradicts):
+            first = other
+    return first
 
 
 def _refined(f, u, v, value, estimate, noise):
@@ -105,7 +148,7 @@ def _refined(f, u, v, value, estimate, noise):
     they disagree with the real differences.  Rounding is that of the whole, `noise`, and not of this slope alone: where large
     numbers cancel (1 - tanh² far from 0) a small slope is right to fewer digits, and so is the best gradient by hand.
     """
-    if isinstance(f, ByHand):
+    if isinstance(f, ByHand) and f.eps == EPS:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")                                # that the imaginary part is cast away
@@ -117,17 +160,20 @@ def _refined(f, u, v, value, estimate, noise):
     return value, estimate
 
 
-def rounding(f: Function, y: np.ndarray, u: np.ndarray) -> float:
-    """The error that u · y has at least."""
-    return 4 * EPS * float(abs(u * y).sum())
-
-
 def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
-    """How far u · f is from smooth on a small scale, where its fourth differences should vanish (Moré & Wild 2011).
+    """How far u · f is from smooth on a small scale, where its sixth differences should vanish (Moré & Wild 2011), eight times.
 
-    On each side of x by itself, and the quieter one counts: there may be a kink or a jump at x.
+    On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The errors of
+    the outputs add up as their squares, since the weights u are random.
     """
-    step = 1e-5 * np.where(f.x == 0, 1, f.x)
-    sides = [np.array([f.value(f.x + sign * t * step) for t in range(1, 7)]) for sign in (1, -1)]
-    noise = np.minimum(*(abs(np.diff(side, 4, axis=0)).max(0) for side in sides)) / 4
-    return max(rounding(f, y, u), float(abs(u) @ noise))
+    step = exactly(f, max(1e-6, 64 * f.eps) * np.where(f.x == 0, 1, f.x)) if len(f.x) else f.x
+    sides = []
+    for sign in (1, -1):
+        values = np.array([f.value(f.x + sign * t * step) for t in range(1, 11)])
+        sides.append(np.sqrt((np.diff(values, 6, axis=0) ** 2).mean(0) / 924))          # 924 = 12! / 6!²
+    noise = np.minimum(4 * np.minimum(*sides), np.maximum(*sides))
+    return max(4 * f.eps * _norm(u * y), 8 * _norm(u * noise))
+
+
+def _norm(a: np.ndarray) -> float:
+    return float(np.sqrt(a @ a))

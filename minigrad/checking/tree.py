@@ -26,11 +26,11 @@ def is_number(x: Any) -> bool:
     return isinstance(x, (int, float)) or hasattr(x, "__array__")
 
 
-def prepared(tree: Any) -> Any:
-    """The tree with a private float64 copy of each Module in it: the checker will write into its parameters."""
+def prepared(tree: Any, dtype: str = "float64") -> Any:
+    """The tree with a private copy of each Module in it, of this dtype: the checker will write into its parameters."""
     if isinstance(tree, Module):
-        return deepcopy(tree).to("float64")
-    return _like(tree, [prepared(child) for _, child in _children(tree)]) if _children(tree) else tree
+        return deepcopy(tree).to(dtype)
+    return _like(tree, [prepared(child, dtype) for _, child in _children(tree)]) if _children(tree) else tree
 
 
 def leaves(tree: Any, path: str = "input", is_leaf: Callable = is_floating) -> Iterator[tuple[str, np.ndarray]]:
