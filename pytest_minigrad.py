@@ -1,19 +1,20 @@
 """A pytest plugin: the fixture `gradcheck`, which checks gradients, and at the end of the run a line that says how it went.
 
-It stands outside the package so that pytest can load it without loading minigrad: that happens when a test first checks.
+It stands outside the package so that pytest can load it without loading minigrad: that happens when a test first checks.  Every
+check a test makes is counted, be it by the fixture or by `mg.gradcheck`.  What was found travels with the report of the test, as
+plain numbers and strings, so that it arrives from the workers of pytest-xdist, too.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-_REPORTS = pytest.StashKey[list]()
+_FOUND = pytest.StashKey[list]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_REPORTS] = []
     config.addinivalue_line("markers", "gradcheck(**options): a test that checks gradients (any that uses the fixture gradcheck "
                                        "is marked so); the options, such as order=2, are defaults for its calls of gradcheck")
 
@@ -27,37 +28,70 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """`minigrad.gradcheck`, with the options of the test's marker as defaults; what it finds is counted for the summary."""
-    from minigrad.checking import GradientError
+    """`minigrad.gradcheck`, with the options of the test's marker as defaults."""
+    from inspect import signature
+
     from minigrad.checking import gradcheck as check
     marker = request.node.get_closest_marker("gradcheck")
+    defaults = {}
+    if marker is not None:
+        try:                                    # gradcheck(2) is order=2, as in a call
+            defaults = signature(check).bind_partial(None, None, *marker.args, **marker.kwargs).arguments
+        except TypeError as error:
+            raise pytest.UsageError(f"the marker gradcheck of {request.node.nodeid}: {error}; type the options of mg.gradcheck, "
+                                    "@pytest.mark.gradcheck(order=2)") from None
+    defaults = {name: value for name, value in defaults.items() if name not in ("f", "inputs")}
 
-    def counted(f: Callable, inputs: Any, **options: Any) -> Any:
+    def with_defaults(f: Callable, inputs: Any, **options: Any) -> Any:
         __tracebackhide__ = True
-        try:
-            report = check(f, inputs, **{**marker.kwargs, **options})
-        except GradientError as error:
-            request.config.stash[_REPORTS].append((request.node.nodeid, error))
-            raise
-        request.config.stash[_REPORTS].append((request.node.nodeid, report))
-        return report
-    return counted
+        return check(f, inputs, **defaults | options)
+    return with_defaults
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    found = config.stash[_REPORTS]
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    item.stash[_FOUND] = []
+    running.append(item.stash[_FOUND])
+    yield
+    running.pop()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome: Any = yield
+    found = item.stash.get(_FOUND, [])
+    outcome.get_result().gradient_checks = [*found]
+    found.clear()                               # the next phase of the test has checks of its own
+
+
+running: list[list[dict]] = []                  # what the test that runs now has found
+
+
+def note(result: Any) -> None:
+    """Told by minigrad what a check has found: a Report or a GradientError."""
+    if running:
+        wrong = isinstance(result, Exception)
+        running[-1].append({"name": result.name, "wrong": wrong, "cause": result.cause or "no pattern" if wrong else "",
+                            "worst": 0.0 if wrong else result.worst, "seconds": 0.0 if wrong else result.seconds,
+                            "kinks": "" if wrong else "; ".join(result.kinks)})
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "gradient_checks")]
+    found = [(report, check) for report in reports for check in report.gradient_checks]
     if not found:
         return
-    passed = [(test, report) for test, report in found if not isinstance(report, Exception)]
+    wrong = [(report, check) for report, check in found if check["wrong"] and report.failed]    # others were expected to be
+    passed = [(report.nodeid, check) for report, check in found if not check["wrong"]]
     terminalreporter.section("gradient checks")
-    terminalreporter.line(f"{len(found)} check{'s' * (len(found) != 1)}, {len(found) - len(passed)} wrong")
+    terminalreporter.line(f"{len(found)} check{'s' * (len(found) != 1)}, {len(wrong)} wrong")
     if passed:
-        test, report = max(passed, key=lambda pair: pair[1].worst)
-        terminalreporter.line(f"worst of those passed: {report.worst:.2f} of the estimated error ({report.name}, {test})")
-        test, report = max(passed, key=lambda pair: pair[1].seconds)
-        terminalreporter.line(f"slowest: {report.seconds:.2f} s ({report.name}, {test})")
-    for test, report in found:
-        if isinstance(report, Exception):
-            terminalreporter.line(f"wrong: {report.name}, cause: {report.cause or 'no pattern'} ({test})")
-        elif report.kinks:
-            terminalreporter.line(f"kink: {report.name} at {'; '.join(report.kinks)} ({test})")
+        test, check = max(passed, key=lambda pair: pair[1]["worst"])
+        terminalreporter.line(f"worst of those passed: {check['worst']:.1g} of the estimated error ({check['name']}, {test})")
+        test, check = max(passed, key=lambda pair: pair[1]["seconds"])
+        terminalreporter.line(f"slowest: {check['seconds']:.2f} s ({check['name']}, {test})")
+    for report, check in wrong:
+        terminalreporter.line(f"wrong: {check['name']}, cause: {check['cause']} ({report.nodeid})")
+    kinks = [f"kink: {check['name']} at {check['kinks']} ({test})" for test, check in passed if check["kinks"]]
+    for line in dict.fromkeys(kinks):
+        terminalreporter.line(line)

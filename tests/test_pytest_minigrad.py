@@ -52,6 +52,68 @@ def test_checks_are_counted_and_summed_up(run):
     result.stdout.no_fnmatch_line("*def gradcheck(*")    # the failure is shown in the test, not in the checker
 
 
+EVERYWHERE = """
+    import numpy as np, pytest
+    import minigrad as mg
+
+    @pytest.fixture
+    def checked():
+        mg.gradcheck(mg.cos, np.ones(3))
+
+    def test_direct(checked):
+        mg.gradcheck(mg.sin, np.ones(3))
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_kink():
+        mg.gradcheck(mg.relu, np.zeros(1))
+
+    def test_expected_to_be_wrong():
+        with pytest.raises(mg.checking.GradientError):
+            mg.gradcheck(lambda x: mg.sin(x.detach()), np.ones(3))
+
+    def test_wrong():
+        mg.gradcheck(lambda x: mg.sin(x.detach()), np.ones(3), name="mine")
+"""
+SUMMARY = ["*gradient checks*", "5 checks, 1 wrong", "wrong: mine, cause: zero (*::test_wrong)",
+           "kink: relu at input 0 at [[]0[]] (*::test_kink)"]
+
+
+def test_checks_without_the_fixture_are_counted_too(run):
+    result = run(EVERYWHERE)
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(SUMMARY)
+
+
+def test_the_workers_of_xdist_are_asked(pytester, request):
+    pytest.importorskip("xdist")
+    pytester.makepyfile(EVERYWHERE)
+    known = request.config.pluginmanager.has_plugin("minigrad")
+    result = pytester.runpytest_subprocess("-n", "2", *(() if known else ("-p", "pytest_minigrad")))
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(SUMMARY)
+
+
+def test_the_fixture_may_be_asked_for_and_the_marker_take_options_as_a_call_does(run):
+    result = run("""
+        import numpy as np, pytest
+        import minigrad as mg
+
+        def test_asked_for(request):
+            assert request.getfixturevalue("gradcheck")(mg.exp, np.ones(3)).order == 1
+
+        @pytest.mark.gradcheck(2)
+        def test_positional(gradcheck):
+            assert gradcheck(mg.exp, np.ones(3)).order == 2
+            assert gradcheck(mg.exp, np.ones(3), order=1).order == 1
+
+        @pytest.mark.gradcheck(ordre=2)
+        def test_unknown(gradcheck):
+            pass
+    """)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*the marker gradcheck of *::test_unknown: *ordre*type the options of mg.gradcheck*"])
+
+
 def test_the_marker_selects(run):
     run(TESTS, "-m", "gradcheck", "--strict-markers").assert_outcomes(passed=3, failed=1, deselected=1)
     result = run(TESTS, "-k", "test_other")
