@@ -15,6 +15,8 @@ cube.defvjp(x=lambda g, x: g * x ** 2)
 def rows(x, ids): return x[ids] * mg.relu(x[0])
 rows.example_inputs = lambda: [np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([0, 1, 1])]
 dot = lambda a, b: (a * b).sum()
+def fails(x): return 1 / 0
+def numpy(x): return np.sin(x)
 '''
 
 
@@ -54,6 +56,8 @@ def test_a_function_of_the_users(mine, capsys):
 @pytest.mark.parametrize(("words", "said"), [
     (["no_such_module:f"], "No module named"), (["{}.py"], "type package.module:function"), (["{}:no"], "no attribute 'no'"),
     (["{}:dot"], "on which inputs"), (["{}:dot", "--inputs", "2,x"], "type shapes"), (["{}:np", "--inputs", "2"], "not a func"),
+    (["{}:fails", "--inputs", "2"], "fails could not be checked: ZeroDivisionError: division by zero (functions_of_mine.py:11)"),
+    (["{}:numpy", "--inputs", "2"], "write it with mg.sin, not np.sin"),
     (["{}:dot", "--inputs", "2,3"], "cannot be called with 1 inputs: missing a required argument: 'b'"),
 ])
 def test_bad_input_gets_one_line(mine, capsys, words, said):

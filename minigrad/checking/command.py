@@ -8,10 +8,12 @@ wrong gradient.
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ def check_catalogue() -> int:
         rows = [row for row in ROWS if row.op == op]
         verdict, errors = _check_rows(rows)
         wrong += verdict.startswith("WRONG")
-        print(f"{op:34}{len(rows):5}" + "".join(f"{e:10.3f}" for e in errors) + " " * (20 - 10 * len(errors)) + f"  {verdict}")
+        print(f"{op:34}{len(rows):5}" + "".join(f"{e:10.1e}" for e in errors) + " " * (20 - 10 * len(errors)) + f"  {verdict}")
     print(f"{len(ROWS)} rows, {wrong or 'no'} op{'s' * (wrong != 1)} wrong")
     return int(wrong > 0)
 
@@ -53,7 +55,8 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
     """Check a user's "package.module:function"; print what was found; the exit status is 1 if its gradient is wrong.
 
     Raises:
-        ValueError: the target, the shapes or the inputs are not to be understood; the message says what to type.
+        ValueError: the target, the shapes or the inputs are not to be understood, or the function fails; the message says what to
+            type.
     """
     f = _found(target)
     inputs = _drawn(shapes, seed) if shapes is not None else getattr(f, "example_inputs", None)
@@ -73,6 +76,10 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
     except GradientError as error:
         print(f"WRONG at order {error.order}\n{error}")
         return 1
+    except Exception as error:                  # of the function itself: that is no verdict on its gradient
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise ValueError(f"{target} could not be checked: {type(error).__name__}: {error} ({where})") from error
     print(report)
     return 0
 
