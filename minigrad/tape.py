@@ -58,16 +58,26 @@ def new_node(shape, dtype, parents=(), step=None, saved=()) -> Node:
     return node
 
 
-# What was written into.  A write takes a number from the counter that orders the nodes: a node that kept an array is out of date
-# if the array's memory has a newer number.  Reading costs nothing, and views, detached Tensors and second Tensors share a memory.
+# What was written into.  A write takes a number from the counter that orders the nodes: a node that kept an array is out of
+# date if the array's memory has a newer number.  An op pays nothing for that, and all names of a memory share its number: views,
+# detached Tensors, second Tensors on one array.
 
 newest_write = 1                                # the number of the last write: a node that is newer need not be looked at
 MAX_PARTS = 64                                  # parts of one memory that are told apart; beyond that it counts as one
 MAX_FOREIGN = 4096                              # writes that are remembered into memory that no array of ours owns
 BORROWED = "DLPackMemory", "UnownedMemory"      # what CuPy calls memory that came from another library
-_written: dict[int, tuple[ReferenceType, dict]] = {}         # by id of an array that owns memory: {(begin, end) or None: number}
+
+
+class _Memory(NamedTuple):
+    """The memory of an array that was written into: where it is, and the last write into each part of it."""
+    owner: ReferenceType
+    whole: tuple[int, int]
+    parts: dict[tuple[int, int], int]           # {(begin, end): number}
+
+
+_written: dict[int, _Memory] = {}               # by the id of the owner; it goes when its owner goes
 _counts: dict[int, int] = {}                    # ... and how often it was written into
-_foreign: dict[tuple[int, int], int] = {}       # memory of a file, or of another library: {(begin, end): number}
+_foreign: dict[tuple[int, int], int] = {}       # the same for the memory of files and other libraries
 
 
 def stamp(array: Any) -> None:
@@ -83,32 +93,31 @@ def stamp(array: Any) -> None:
             del _foreign[next(iter(_foreign))]
         return
     key = id(owner)
-    if key not in _written:                     # (an entry goes when its array goes, before another can have the id)
+    if key not in _written:
         def forget(_: Any, written: dict = _written, counts: dict = _counts) -> None:
             del written[key], counts[key]
-        _written[key], _counts[key] = (ref(owner, forget), {}), 0
-    _counts[key] += 1
-    parts = _written[key][1]
-    if len(parts) >= MAX_PARTS:
+        _written[key], _counts[key] = _Memory(ref(owner, forget), _place(owner), {}), 0
+    _, whole, parts = _written[key]
+    place = whole if owner is array else _place(array)
+    if len(parts) >= MAX_PARTS and place not in parts:
         parts.clear()
-        owner = array
-    parts[None if owner is array else _place(array)] = number
+        place = whole
+    parts[place] = number
+    _counts[key] += 1
 
 
 def written_since(array: Any, order: int) -> bool:
     """Whether the memory of `array` was written into after the node with this order number was made."""
     owner = _owner(array)
-    tables = [parts for _, parts in list(_written.values())] if owner is None else \
-        [_written[id(owner)][1]] if id(owner) in _written else []
-    recent = [place for parts in [*tables, _foreign] for place, number in list(parts.items()) if number < order]
+    if owner is None:                           # another library may have lent it, or borrowed it: the address tells
+        memories = [memory.parts for memory in list(_written.values())]
+    else:
+        memories = [_written[id(owner)].parts] if id(owner) in _written else []
+    recent = [place for parts in [*memories, _foreign] for place, number in list(parts.items()) if number < order]
     if not recent:
         return False
-    if owner is not None and None in recent:
-        return True
     begin, end = _place(array)
-    return any(place is not None and place[0] < end and begin < place[1] for place in recent) or \
-        owner is None and any(_overlaps(whole(), begin, end) for whole, parts in list(_written.values())
-                              if parts.get(None, order) < order)
+    return any(low < end and begin < high for low, high in recent)
 
 
 def version(array: Any) -> int:
@@ -141,23 +150,16 @@ def _owner(array: Any) -> Any:
         if not isinstance(base, type(array)):
             return None
         array = base
-    borrowed = not hasattr(array, "__array_interface__") and type(getattr(array.data, "mem", None)).__name__ in BORROWED
+    borrowed = not isinstance(array, np.ndarray) and type(getattr(array.data, "mem", None)).__name__ in BORROWED
     return None if borrowed else array
 
 
 def _place(array: Any) -> tuple[int, int]:
     """Where in memory an array begins and ends."""
-    begin = array.__array_interface__["data"][0] if hasattr(array, "__array_interface__") else array.data.ptr
+    begin = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
     reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides)]
     end = begin + sum(step for step in reach if step > 0) + array.dtype.itemsize if array.size else begin
     return begin + sum(step for step in reach if step < 0), end
-
-
-def _overlaps(array: Any, begin: int, end: int) -> bool:
-    if array is None:
-        return False
-    low, high = _place(array)
-    return low < end and begin < high
 
 
 # How ops run

@@ -61,11 +61,12 @@ LOST = {
     "inv": (lambda x: np.linalg.inv(x[:, :2]), r"np.linalg.inv .*x.detach\(\)"),
     "median": (lambda x: np.median(x), "no median"),
     "out": (lambda x: np.exp(x, out=np.empty((2, 3))), "type mg.exp"),
-    "reduce": (lambda x: np.add.reduce(x), "np.add"),
+    "reduce": (lambda x: np.add.reduce(x), "type mg.sum"),
     "dtype": (lambda x: np.multiply(x, 2, dtype=np.float64), "np.multiply"),
     "modf": (lambda x: np.modf(x), "no modf"),
     "interp": (lambda x: np.interp(x, [0, 1], [0, 1]), "no interp"),
     "copyto": (lambda x: np.copyto(np.empty((2, 3)), x), "no copyto"),
+    "add.at": (lambda x: np.add.at(np.zeros((2, 3)), [0, 1], x), "type mg.scatter_add"),
     "block": (lambda x: np.block([[x, x]]), "no block"),
 }
 

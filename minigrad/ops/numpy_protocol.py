@@ -23,9 +23,11 @@ _OPERATORS = {
     "less_equal": arithmetic.less_equal, "greater": arithmetic.greater, "greater_equal": arithmetic.greater_equal,
     "bitwise_and": lambda a, b: b & a, "bitwise_or": lambda a, b: b | a}       # (a is an array, or ours would have been asked)
 _OURS = {                                       # NumPy's names of what is called otherwise here
-    "amax": "max", "amin": "min", "ravel": "flatten", "vstack": "concatenate", "hstack": "concatenate", "dstack": "concatenate",
-    "column_stack": "stack", "array_split": "split", "take_along_axis": "gather", "put_along_axis": "scatter",
-    "linalg.norm": "norm", "dot": "matmul", "inner": "matmul", "vecdot": "matmul", "outer": "einsum", "tensordot": "einsum"}
+    "amax": "max", "amin": "min", "ravel": "flatten", "vstack": "concatenate", "hstack": "concatenate",
+    "dstack": "concatenate", "column_stack": "stack", "array_split": "split", "take_along_axis": "gather",
+    "put_along_axis": "scatter", "add.reduce": "sum", "add.at": "scatter_add", "maximum.reduce": "max",
+    "minimum.reduce": "min", "multiply.reduce": "prod", "add.accumulate": "cumsum", "linalg.norm": "norm", "dot": "matmul",
+    "inner": "matmul", "vecdot": "matmul", "outer": "einsum", "tensordot": "einsum"}
 _READ_NOTHING = frozenset(["zeros_like", "ones_like", "empty_like", "full_like"])
 _WRITE = frozenset(["copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis"])
 
@@ -34,7 +36,8 @@ def ufunc(self: Tensor, function: np.ufunc, method: str, *inputs: Any, **options
     """array + x, np.exp(x), … : Tensor.__array_ufunc__."""
     if method == "__call__" and not options and function.__name__ in _OPERATORS:
         return _OPERATORS[function.__name__](*inputs)
-    return _on_values(getattr(function, method), function.__name__, inputs, options)
+    name = function.__name__ if method == "__call__" else f"{function.__name__}.{method}"
+    return _on_values(getattr(function, method), name, inputs, options)
 
 
 def function(function: Callable, args: tuple, kwargs: dict) -> Any:
@@ -54,7 +57,7 @@ def _on_values(function: Callable, name: str, args: tuple, kwargs: dict) -> Any:
     wanted: list[Tensor] = []
     args, kwargs = _values(args, wanted), _values(kwargs, wanted)
     on_tape = wanted and recording()
-    if on_tape and (name in _WRITE or kwargs.get("out") is not None):
+    if on_tape and (name in _WRITE or name.endswith(".at") or kwargs.get("out") is not None):
         raise _lost(name)
     result = function(*args, **kwargs)
     if on_tape and name not in _READ_NOTHING and _has_floats(result):
