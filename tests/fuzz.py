@@ -438,7 +438,7 @@ class Case:
         """The command line with values nobody would type; it ends with 0, or with 2 and one line that says why."""
         shutil.copytree(self.base / "classifier", self.here, dirs_exist_ok=True)
         train = self.sandbox / "train.csv"
-        train.write_text("text,label\n" + "\n".join(f"oven flour {'abc'[i % 3]},{'xy'[i % 2]}" for i in range(12)))
+        train.write_text("text,label\n" + "\n".join(f"{('oven', 'violin')[i % 2]} {i},{'xy'[i % 2]}" for i in range(12)))
         values = ("9" * 20, "9" * 5000, "-1", "0", "nan", "inf", "1e400", "x", "", "0.5", "1", "2", "\u0663", "1e-300", "--",
                   "\udcff", "[]")
         if self.chance(0.5):
@@ -454,7 +454,7 @@ class Case:
             argv = ["predict", str(self.here), self.pick(("oven", "", "\udcff", "x" * 10**5, "a " * 1000)), "--top-k",
                     self.pick(values)]
             if self.chance(0.5):
-                name = self.pick(("config.json", "tokenizer_config.json", "vocab.txt", "model.safetensors"))
+                name = self.pick(sorted(path.name for path in self.here.iterdir()))
                 content = (self.here / name).read_bytes()
                 (self.here / name).write_bytes(self.json(json.loads(content)) if name.endswith("json") else self.damaged(content))
         told, error = io.StringIO(), io.StringIO()

@@ -140,6 +140,11 @@ BAD = {                                                      # what is amiss: (f
                          "a.json: not JSON: Expecting value at line 2, column 1; expected a list"),
     "brackets in brackets": ("a.json", "[" * 100_000,
                              "a.json: it is nested more than 100 deep; expected a list of objects"),
+    "990 brackets": ("a.jsonl", '{"text": "a", "label": ' + "[" * 990 + "]" * 990 + "}",
+                     "a.jsonl:1: it is nested more than 100 deep; expected one object per line"),
+    "5,000 digits": ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "a", "label": ' + "9" * 5000 + "}",
+                     "a.jsonl:2: it has a whole number of thousands of digits; expected one object per line"),
+    "columns of a megabyte": ("a.csv", "x" * 10**6 + "\n1", "xxx…: name one of them with text_column"),
     "unknown ending": ("a.xlsx", "",
                        "a.xlsx: cannot tell the format from the name; end it in .csv, .tsv, .jsonl or .json"),
 }

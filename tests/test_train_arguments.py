@@ -18,6 +18,9 @@ from minigrad.train import TrainingArguments
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
     ({"max_grad_norm": float("inf")}, "max_grad_norm is inf; expected a finite number from 0 upwards"),
     ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5; expected a finite number from 0 to 1"),
+    ({"per_device_train_batch_size": 10**19}, "batch_size is 1e[+]19; expected a finite number from 1 to 2147483647"),
+    ({"gradient_accumulation_steps": "9" * 20}, "gradient_accumulation_steps is 1e[+]20; expected a finite number from 1 to"),
+    ({"logging_steps": 2**31}, "logging_steps is 2.14748e[+]09; expected a finite number from 1 to 2147483647"),
     ({"fp16": True, "bf16": True}, "fp16=True and bf16=True: expected one of them"),
     ({"metric_for_best_model": "bleu"}, "'bleu'; expected one of accuracy, macro_f1, loss"),
 ])

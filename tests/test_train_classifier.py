@@ -1,4 +1,7 @@
 """A classifier's answers are the softmax of its model, whatever the batches."""
+import json
+import shutil
+
 import numpy as np
 import pytest
 import tiny_bert
@@ -26,6 +29,16 @@ def directory(tmp_path_factory):
                                    "text_max_length": 4}, id2label={0: "no", 1: "maybe", 2: "yes"})
     BertForSequenceClassification(config, rng=1).save_pretrained(path)
     return path
+
+
+@pytest.mark.parametrize("length", ["x", 0, -3, 2.5, [4]])
+def test_a_length_that_is_none_names_the_entry_and_the_directory(directory, tmp_path, length):
+    shutil.copytree(directory, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"text_max_length": length}))
+    with pytest.raises(ValueError) as caught:
+        TextClassifier.from_pretrained(tmp_path / "copy")
+    assert str(caught.value).startswith(f"{tmp_path / 'copy'}: text_max_length is {length!r} in the configuration; expected a")
 
 
 def test_it_agrees_with_the_model(directory):

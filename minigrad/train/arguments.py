@@ -11,9 +11,10 @@ from typing import Any
 
 from ..pretrained.files import output_directory
 
-RANGES = {"num_train_epochs": (0, inf), "per_device_train_batch_size": (1, inf), "per_device_eval_batch_size": (1, inf),
-          "gradient_accumulation_steps": (1, inf), "learning_rate": (0, inf), "weight_decay": (0, inf), "warmup_ratio": (0, 1),
-          "max_grad_norm": (0, inf), "logging_steps": (1, inf), "seed": (0, inf)}
+MOST = 2**31 - 1                                             # of what is counted
+RANGES = {"num_train_epochs": (0, inf), "per_device_train_batch_size": (1, MOST), "per_device_eval_batch_size": (1, MOST),
+          "gradient_accumulation_steps": (1, MOST), "learning_rate": (0, inf), "weight_decay": (0, inf), "warmup_ratio": (0, 1),
+          "max_grad_norm": (0, inf), "logging_steps": (1, MOST), "seed": (0, inf)}
 SIGNS = {"accuracy": 1, "macro_f1": 1, "loss": -1}           # what may choose the best model, and whether more of it is better
 MEANT = {"lr": "learning_rate", "epochs": "num_train_epochs", "num_epochs": "num_train_epochs",
          "batch_size": "per_device_train_batch_size", "train_batch_size": "per_device_train_batch_size",
@@ -69,7 +70,7 @@ class TrainingArguments:
             value = getattr(self, name)
             above = name == "num_train_epochs"               # more than 0, the others also 0
             if not (low <= value <= high and value < inf) or above and value == 0:
-                expected = "above 0" if above else f"from {low} {'upwards' if high == inf else f'to {high}'}"
+                expected = "above 0" if above else f"from {low} {f'to {high}' if high == 1 or value > high else 'upwards'}"
                 raise ValueError(f"{name} is {value:g}; expected a finite number {expected}")
         if isinstance(self.metric_for_best_model, str):      # Hugging Face knows it under both names
             self.metric_for_best_model = self.metric_for_best_model.removeprefix("eval_")

@@ -9,6 +9,7 @@ import numpy as np
 from .. import functional as F
 from ..data import DataCollatorWithPadding, DataLoader, TextDataset
 from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer, PretrainedModel
+from ..pretrained.values import check, found_in
 from .trainer import predict
 
 MAX_LENGTH = "text_max_length"                               # the entry of config.json that says where training cut the texts
@@ -23,6 +24,7 @@ class TextClassifier:
 
     def __init__(self, model: PretrainedModel, tokenizer: AutoTokenizer):
         model.update_config()
+        check(MAX_LENGTH, model.config.rest.get(MAX_LENGTH), "int | None")
         self.model, self.tokenizer = model, tokenizer
 
     @classmethod
@@ -37,7 +39,8 @@ class TextClassifier:
                              f"type: minigrad finetune {directory} --train FILE --output DIR")
         tokenizer = AutoTokenizer.from_pretrained(directory)
         check_vocabulary(model, tokenizer)
-        return cls(model, tokenizer)
+        with found_in(directory):
+            return cls(model, tokenizer)
 
     def __call__(self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64) -> list[dict[str, float]]:
         """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first.
@@ -48,7 +51,7 @@ class TextClassifier:
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}; expected 1 or more")
         config = self.model.config
-        longest = config.rest.get(MAX_LENGTH, config.longest)
+        longest = config.rest.get(MAX_LENGTH) or config.longest
         dataset = TextDataset(self.tokenizer(texts, padding=False, max_length=longest))
         pad = config.pad_token_id               # the model's own, by which it knows where a text ends; without it, one by one
         loader = DataLoader(dataset, 1 if pad is None else batch_size, lengths=dataset.lengths)
