@@ -14,7 +14,8 @@ def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: t
     given = [*shapes, *(f"{name}={value!r}" for name, value in zip(op.options, options, strict=True)
                         if isinstance(value, (int, float, str, tuple, type(None))))]
     hint = _hint(op.name, [a.shape for a in arrays if hasattr(a, "shape")])
-    kind = next(kind for kind in (IndexError, ValueError, TypeError) if isinstance(error, kind))
+    kind = next(kind for kind in (IndexError, ValueError, TypeError, OverflowError) if isinstance(error, kind))
+    kind = ValueError if kind is OverflowError else kind     # of a number that the dtype does not hold
     told = kind(f"{op.name}({', '.join(given)}): {hint or error}")
     told.op = op.name
     places.told(told, op.inputs, inputs)

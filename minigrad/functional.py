@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from .ops.pool import (
     max_pool1d,
     max_pool2d,
 )
+from .ops.shape import check_flags
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .primitive import definition, floating, in_float32, is_float, shaped
 from .tape import no_grad
@@ -107,11 +109,18 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     Raises:
         ValueError: x ends in other sizes, or weight or bias has another shape.
     """
+    _check_eps("layer_norm", eps)
     x, axes = _normalized("layer_norm", x, normalized_shape, weight, bias)
     if axes == 1:
         return _layer_norm(x, weight, bias, eps)
     weight, bias = (p if p is None else ops.flatten(p) for p in (weight, bias))
     return ops.reshape(_layer_norm(ops.flatten(x, -axes), weight, bias, eps), x.shape)
+
+
+def _check_eps(name, eps):
+    """Refuse what cannot be added to a variance: of a negative eps the root is not a number."""
+    if not (isinstance(eps, Real) and eps >= 0):
+        raise ValueError(f"{name}: eps is a number of at least 0, not {eps!r}")
 
 
 def _normalized(name, x, normalized_shape, *parameters):
@@ -143,6 +152,7 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
 
     `normalized_shape` and the errors are those of `layer_norm`; eps None is the dtype's smallest step.
     """
+    _check_eps("rms_norm", 0 if eps is None else eps)
     x, axes = _normalized("rms_norm", x, normalized_shape, weight)
     square = ops.mean(x * x, tuple(range(-axes, 0)), True)
     y = x / ops.sqrt(square + (_smallest_step(x.dtype) if eps is None else eps))
@@ -161,6 +171,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     Raises:
         ValueError: the channels are not a multiple of the groups, or weight and bias, if they are given, are not (C,).
     """
+    _check_eps("group_norm", eps)
     N, C = _channels("group_norm", x, weight, bias)
     if num_groups < 1 or C % num_groups:
         raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups")
@@ -190,6 +201,8 @@ def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight
     Raises:
         ValueError: a vector that is not (C,), no running statistics outside training, one value for a channel in training.
     """
+    _check_eps("batch_norm", eps)
+    check_flags("batch_norm", training=training)
     _channels("batch_norm", x, running_mean, running_var, weight, bias)
     if not training:
         if running_mean is None or running_var is None:
@@ -252,6 +265,7 @@ def _per_channel(x, weight, bias, /):
 def dropout(x: Any, p: float = 0.5, training: bool = True, *,
             rng: np.random.Generator | int | None = None) -> Any:
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
+    check_flags("dropout", training=training)
     keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else ops.dropout(x, keep, p)
 
@@ -281,6 +295,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     if min(len(x.shape) for x in (query, key, value)) < 2:
         raise ValueError(f"attention: query (…, T, d), key (…, S, d) and value (…, S, e) are needed, these have "
                          f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
+    check_flags("scaled_dot_product_attention", is_causal=is_causal, enable_gqa=enable_gqa)
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last axis, "
                          f"key and value {tuple(value.shape)} in the last but one")

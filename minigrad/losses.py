@@ -13,6 +13,7 @@ import numpy as np
 
 from . import backend, ops
 from .backend.kernels import NEVER
+from .ops.shape import check_flags
 from .primitive import definition, floating, in_float32, is_float, primitive
 from .tensor import Tensor, as_array
 
@@ -253,6 +254,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
         ValueError: the shapes differ, an unknown reduction.
     """
     _check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
+    check_flags("kl_div", log_target=log_target)
     target = _paired("kl_div", input, target)
     if log_target:
         loss = ops.exp(target) * (target - input)
@@ -351,6 +353,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         IndexError: a label is out of range.
     """
     _check_reduction("ctc_loss", reduction)
+    check_flags("ctc_loss", zero_infinity=zero_infinity)
     if len(log_probs.shape) == 2:
         lengths = ([int(n)] for n in (input_lengths, target_lengths))
         loss = ctc_loss(log_probs[:, None], as_array(targets).reshape(-1), *lengths, blank, reduction, zero_infinity)

@@ -260,7 +260,7 @@ class _Op:
                 y = self.call(place.xp, arrays if self.on_arrays else inputs, options)
                 if isinstance(y, Tensor) and not self.on_arrays:
                     return y                    # a definition: the ops in it have recorded themselves
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise explained(error, self, asked, arrays, options) from error
         if type(y) is not place.array or wanted and kernel is None and not self.on_arrays:
             y = self._as_result(y, kernel)

@@ -262,3 +262,12 @@ def test_a_row_that_a_large_number_forbids_throughout_is_the_mean_of_all(dtype, 
         y = F.scaled_dot_product_attention(*x, mask)
         np.testing.assert_allclose(y.numpy(), np.broadcast_to(x[2].numpy().mean(2, keepdims=True), y.shape), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(grad(y.sum(), x[2], create_graph=again).numpy(), T / 7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("eps", [-1e-5, "1e-5", float("nan"), 1j])
+def test_what_is_added_to_a_variance_is_a_number_of_at_least_0(eps):
+    x = Tensor(np.ones((2, 3)))
+    for norm in (lambda: F.layer_norm(x, 3, eps=eps), lambda: F.rms_norm(x, 3, eps=eps),
+                 lambda: F.group_norm(x, 1, eps=eps), lambda: F.batch_norm(x, x[0], x[0], eps=eps)):
+        with pytest.raises(ValueError, match="eps is a number of at least 0"):
+            norm()

@@ -1,4 +1,6 @@
 """The same numbers in other shapes, as NumPy gives them; the gradients find their way back."""
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 import minigrad as mg
+from minigrad import functional as F
 from minigrad.tensor import Tensor, grad
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -108,3 +111,20 @@ def test_a_thousand_tensors_are_stacked_and_each_gets_its_gradient():
     xs = [Tensor([float(i)], requires_grad=True) for i in range(1000)]
     (mg.stack(xs)[:, 0] * np.arange(1000.0)).sum().backward()
     assert [x.grad.item() for x in xs] == list(range(1000))
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, no: mg.sort(x, descending=no), lambda x, no: mg.argsort(x, descending=no), lambda x, no: mg.topk(x, 1, largest=no),
+    lambda x, no: mg.prod(x, 0, keepdims=no), lambda x, no: mg.argmax(x, 0, keepdims=no),
+    lambda x, no: mg.logsumexp(x, 0, keepdims=no), lambda x, no: mg.sum(x, 0, keepdims=no),
+    lambda x, no: mg.max(x, 0, keepdim=no),
+    lambda x, no: F.dropout(x, 0.5, no), lambda x, no: F.batch_norm(x[:, 0], x[0, 0], x[0, 0], training=no),
+    lambda x, no: F.scaled_dot_product_attention(x, x, x, is_causal=no), lambda x, no: F.kl_div(x, x, log_target=no),
+    lambda x, no: F.scaled_dot_product_attention(x, x, x, enable_gqa=no), lambda x, no: F.max_pool2d(x, 2, ceil_mode=no),
+    lambda x, no: F.avg_pool2d(x, 2, ceil_mode=no), lambda x, no: F.avg_pool1d(x[0], 2, count_include_pad=no),
+    lambda x, no: F.ctc_loss(x[0], [[1], [1], [1]], [2] * 3, [1] * 3, zero_infinity=no)])
+@pytest.mark.parametrize("no", ["False", "", None, 2.5])
+def test_an_option_of_yes_or_no_is_no_text(call, no):
+    x = mg.Tensor(np.log(np.full((2, 2, 3, 4), 0.25, np.float32)))
+    with pytest.raises(TypeError, match=f"{re.escape(repr(no))}|an integer"):
+        call(x, no)

@@ -315,3 +315,12 @@ def test_an_error_in_a_definition_is_told_by_the_op_it_happened_in():
 def test_torchs_names_for_axis_and_keepdims_are_taken_everywhere(call):
     x = Tensor(np.arange(6.0).reshape(2, 3))
     assert call(x).shape[-1] == 3
+
+
+@pytest.mark.parametrize("call", [lambda x: x + 300, lambda x: 300 * x, lambda x: mg.maximum(x, -1), lambda x: x == 300])
+def test_a_number_outside_the_dtype_is_refused_in_our_words_or_compared(call):
+    x = Tensor(np.array([1, 2], np.uint8))
+    try:
+        assert call(x).tolist() == [False, False]
+    except ValueError as error:
+        assert "out of bounds for uint8" in str(error)

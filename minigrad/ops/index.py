@@ -99,8 +99,8 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
         IndexError: an id is negative or too large; the message says which and where.
     """
     table, given = as_array(weight), as_array(input)
-    if not table.ndim:
-        raise ValueError("embedding: the weight holds a row for each id, but it is a single number")
+    if table.ndim != 2:
+        raise ValueError(f"embedding: the weight is (count, size), with a row for each id, but it has shape {tuple(table.shape)}")
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
     ids = backend.of(table).xp.asarray(given)
     y = _embedding(weight, ids)

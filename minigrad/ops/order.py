@@ -6,12 +6,13 @@ from typing import Any
 from ..primitive import in_float32, primitive, shaped, torch_spelling, whole
 from .index import gather
 from .reduce import sum_dtype
-from .shape import axis_of, flip, reshape, whole_number
+from .shape import axis_of, check_flags, flip, reshape, whole_number
 
 
 @primitive
 def argsort(xp, x, /, axis=-1, descending=False):
     """The indices that would sort `axis`, ties in their first order; an index has no gradient."""
+    check_flags("argsort", descending=descending)
     if not descending:
         return xp.argsort(x, axis=axis, kind="stable")
     last = x.shape[axis] - 1                    # from the back, and turned round twice, so that ties keep their order
@@ -21,6 +22,7 @@ def argsort(xp, x, /, axis=-1, descending=False):
 @torch_spelling
 def sort(x: Any, axis: int | None = -1, descending: bool = False) -> tuple[Any, Any]:
     """(x sorted along `axis`, the indices that sort it); with axis None of all entries, as one vector."""
+    check_flags("sort", descending=descending)
     x = shaped(x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
@@ -35,6 +37,7 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
     Raises:
         ValueError: x has no such axis, or fewer than k entries along it.
     """
+    check_flags("topk", largest=largest)
     x, k = shaped(x), whole_number("topk", "k", k)
     if not x.shape:
         axis_of("topk", x, axis, 1)

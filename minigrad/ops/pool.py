@@ -16,6 +16,7 @@ from ..tensor import as_array
 from .index import gather
 from .linalg import einsum
 from .reduce import mean
+from .shape import check_flags
 from .window import Sizes, Window, check_rank, each, fitting
 
 
@@ -116,6 +117,7 @@ def avg_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
 
 def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
     window = _pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
+    check_flags(f"avg_pool{many}d", count_include_pad=count_include_pad)
     if divisor_override is not None and not (isinstance(divisor_override, Real) and divisor_override):
         raise ValueError(f"avg_pool{many}d: divisor_override={divisor_override!r} is what every sum is divided by: give a number "
                          "other than 0, or None")
@@ -195,6 +197,7 @@ def _beside(x: Any) -> Any:
 def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode):
     """The Window of a pooling; in ceil_mode with padding after the input for a last window that reaches over the edge."""
     check_rank(op, many, x)
+    check_flags(op, ceil_mode=ceil_mode)
     kernel = each(op, "kernel_size", kernel_size, many, 1)
     padding, dilation = each(op, "padding", padding, many, 0), each(op, "dilation", dilation, many, 1)
     window = Window(kernel, kernel if stride is None else each(op, "stride", stride, many, 1), (), dilation)

@@ -10,7 +10,7 @@ import numpy as np
 from ..primitive import floating, in_float32, is_float, primitive, shaped, torch_spelling
 from .arithmetic import abs, astype, divide, where
 from .elementwise import exp, power, sqrt
-from .shape import axes_of, axis_of, broadcast_to, pad, reshape, squeeze
+from .shape import axes_of, axis_of, broadcast_to, check_flags, pad, reshape, squeeze
 
 Axes = int | tuple[int, ...] | None
 
@@ -120,6 +120,7 @@ _norm.defvjp(x=lambda g, x, y, axis, keepdims:
 @torch_spelling
 def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
+    check_flags("prod", keepdims=keepdims)
     x = shaped(x)
     if axis is None or not x.shape:
         if axis is not None:
@@ -172,6 +173,7 @@ def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 @primitive
 def argmax(xp, x, /, axis=None, keepdims=False):
     """The index of the (first) largest entry over `axis`; an index has no gradient."""
+    check_flags("argmax", keepdims=keepdims)
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
@@ -179,6 +181,7 @@ def argmax(xp, x, /, axis=None, keepdims=False):
 @primitive
 def logsumexp(xp, x, /, axis=-1, keepdims=False):
     """log Σ exp(x) over `axis`, -inf where there is nothing.  Subtracting the largest entry first keeps exp from overflowing."""
+    check_flags("logsumexp", keepdims=keepdims)
     if not x.size:
         return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)

@@ -65,6 +65,13 @@ def axis_of(op: str, x: Any, axis: int, more: int = 0) -> int:
     return axis % many
 
 
+def check_flags(op: str, **flags: Any) -> None:
+    """Refuse what is neither True nor False: text, even "False", would count as true."""
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{op}: {name} is True or False, not {value!r}")
+
+
 def axes_of(op: str, x: Any, axis: int | Sequence[int] | None, of_number: bool = False) -> set[int]:
     """The axes that `axis`, one or several of them or None for all, names, counted from the front.
 
