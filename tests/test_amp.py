@@ -307,3 +307,41 @@ def test_the_trainer_leaves_out_what_overflows(tmp_path):
     rates = [record["learning_rate"] for record in steps]
     assert all((before == after) == out for out, before, after in zip(left_out, rates, rates[1:], strict=False))
     assert [record["loss_scale"] for record in steps] == [2.0**21 / 2**sum(left_out[:i]) for i in range(len(steps))]
+
+
+BIG = np.full((4, 8), 300.0, "f4")
+LOSSES_AND_NORMS = {
+    "mse_loss": lambda x: F.mse_loss(x, x * 0), "l1_loss": lambda x: F.l1_loss(x, x * 0, reduction="sum"),
+    "huber_loss": lambda x: F.huber_loss(x, x * 0, delta=300.0),
+    "smooth_l1_loss": lambda x: F.smooth_l1_loss(x, x * 0, beta=0.01),
+    "kl_div": lambda x: F.kl_div(x, x, reduction="sum"),
+    "binary_cross_entropy": lambda x: F.binary_cross_entropy(x / 600, x / 300, reduction="sum"),
+    "binary_cross_entropy_with_logits": lambda x: F.binary_cross_entropy_with_logits(x, x * 0, reduction="sum"),
+    "cross_entropy": lambda x: F.cross_entropy(x, [0] * 4), "nll_loss": lambda x: F.nll_loss(x, [0] * 4, reduction="sum"),
+    "cosine_embedding_loss": lambda x: F.cosine_embedding_loss(x, x * 0, [1] * 4),
+    "contrastive_loss": lambda x: F.contrastive_loss(x, x * 0, [1] * 4), "info_nce": lambda x: F.info_nce(x, x),
+    "ctc_loss": lambda x: F.ctc_loss(F.log_softmax(x, -1)[:, None], [[1]], [4], [1]),
+    "layer_norm": lambda x: F.layer_norm(x, 8), "group_norm": lambda x: F.group_norm(x, 2),
+    "rms_norm": lambda x: F.rms_norm(x, 8),
+    "batch_norm": lambda x: F.batch_norm(x, training=True), "norm": lambda x: mg.norm(x * 100), "mean": lambda x: mg.mean(x),
+    "var": lambda x: mg.var(x * mg.Tensor(np.resize([1, -1], 8).astype("f4"))), "std": mg.std,
+    "logsumexp": mg.logsumexp, "sum": mg.sum}
+
+
+def test_every_loss_and_norm_is_walked():
+    named = {name for name in F.__all__ if name.endswith(("_loss", "_norm", "_div", "cross_entropy", "_nce", "with_logits"))}
+    assert named <= set(LOSSES_AND_NORMS)
+    assert set(LOSSES_AND_NORMS) <= amp.FULL
+
+
+@both
+@pytest.mark.parametrize("name", LOSSES_AND_NORMS)
+def test_losses_and_norms_run_in_float32(name, dtype):
+    """Of products in 16 bits, 300 each, whose squares float16 cannot hold."""
+    w = mg.Tensor(np.eye(8, dtype="f4"), requires_grad=True)
+    with mg.autocast(dtype):
+        x = mg.Tensor(BIG) @ w
+        y = LOSSES_AND_NORMS[name](x)
+    assert x.dtype.name == dtype and y.dtype == np.float32 and np.isfinite(y.numpy()).all()
+    wide = LOSSES_AND_NORMS[name](mg.Tensor(BIG))
+    np.testing.assert_allclose(y.numpy(), wide.numpy(), rtol=1e-2, atol=1e-2)

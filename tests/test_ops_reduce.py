@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 import minigrad as mg
+from minigrad import functional as F
 from minigrad import ops
 from minigrad.checking import gradcheck
 from minigrad.tensor import Tensor, grad
@@ -206,3 +207,41 @@ def test_the_gradient_of_a_norm_at_zero_is_zero(p):
 def test_norm_names_what_it_does_not_know():
     with pytest.raises(ValueError, match="norm: p='nuc' is not known: give a number"):
         mg.norm(np.eye(3), "nuc")
+
+
+HALVES = [pytest.param(dtype, id=dtype) for dtype in ("float16", "bfloat16")]
+
+
+def long(dtype, value=1.0, n=3000):
+    pytest.importorskip("ml_dtypes")
+    return Tensor(np.full(n, value), dtype=dtype, requires_grad=True)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_sums_of_16_bits(dtype):
+    """Sums that would stop growing at 256 or 2048, or leave the range of float16, if they ran in 16 bits."""
+    step = 2.0**-8 if dtype == "bfloat16" else 2.0**-11
+    x, large = long(dtype), long(dtype, 300.0)
+    ids = np.zeros(3000, int)
+    for found, right in [
+            (mg.sum(x), 3000), (mg.mean(large), 300), (mg.norm(large), 300 * math.sqrt(3000)), (mg.cumsum(x, 0)[-1], 3000),
+            (mg.logsumexp(x), 1 + math.log(3000)), (mg.einsum("i,i->", x, x), 3000), (x @ x, 3000),
+            (mg.std(large * Tensor(np.resize([0.5, 1.5], 3000), dtype=dtype)), 150),
+            (mg.scatter_add(Tensor(np.zeros(1), dtype=dtype), 0, ids, x)[0], 3000),
+            (F.avg_pool1d(large[None, None], 3000), 300), (F.adaptive_avg_pool1d(large[None, None], 1), 300),
+            (F.l1_loss(large, x * 0), 300), (F.mse_loss(large * 0.5, x * 0), 22500), (F.smooth_l1_loss(large, x * 0), 299.5),
+            (F.huber_loss(large, x * 0), 299.5),
+            (F.binary_cross_entropy_with_logits(x, x, reduction="sum"), 3000 * 0.31326168752)]:
+        assert found.dtype.name == dtype and found.numpy().astype("f8") == pytest.approx(right, rel=step)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradients_that_meet_are_added_up_in_float32(dtype):
+    one = long(dtype, n=1)
+    right = Tensor([3000], dtype=dtype).tolist()
+    for use in (lambda: (one + long(dtype)).sum(), lambda: one[np.zeros(3000, int)].sum(),
+                lambda: mg.concatenate([one] * 3000).sum(),
+                lambda: F.embedding(np.zeros(3000, int), one.reshape((1, 1))).sum(),
+                lambda: mg.broadcast_to(one, (3000, 1)).sum(),
+                lambda: sum((one * 1 for _ in range(2999)), one).sum(), lambda: (one * long(dtype)).sum()):
+        assert mg.grad(use(), one).tolist() == right

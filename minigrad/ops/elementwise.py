@@ -112,6 +112,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else where(greater(x, high), high, x)
 
 
+@in_float32
 @primitive
 def _clip(xp, x, /, low, high):
     """clip between numbers."""
