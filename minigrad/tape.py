@@ -1,7 +1,7 @@
 """The tape: the steps a backward pass walks along, whether it is running, and what was written into since.
 
-Nodes point only at the nodes they came from, never at Tensors.  So there are no reference cycles, and a graph is freed the
-moment its last Tensor is dropped.
+Nodes point only at the nodes they came from, never at Tensors.  So there are no reference cycles, and a graph is freed
+the moment its last Tensor is dropped.
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from weakref import ReferenceType, ref
 import numpy as np
 
 _recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
-recording = _recording.get                      # is the tape running?  The only ambient state here: True, False, or a Mode
-_entered: ContextVar[tuple] = ContextVar("entered", default=())                # the `record` blocks we are in, and modes before
+recording = _recording.get                      # is the tape running?  The only ambient state: True, False, or a Mode
+_entered: ContextVar[tuple] = ContextVar("entered", default=())      # the `record` blocks we are in, and the modes before
 _newest_first = count(0, -1)                    # order numbers count down, so that the smallest is the newest
 FREED = object()                                # what a node holds once a backward pass has let go of what it kept
 
@@ -24,7 +24,7 @@ FREED = object()                                # what a node holds once a backw
 class Step:
     """How a gradient is carried back through a node; one Step may serve many nodes."""
     name = "step"
-    fresh = False                               # whether what `pull` gives is always a new array, or `g`, or a view of `g`
+    fresh = False                               # is what `pull` gives always a new array, or `g`, or a view of `g`?
 
     def pull(self, node: Node, saved: Any, g: Any, again: bool) -> Any:
         """One gradient (or None) per parent of the node; `again` when they will be differentiated in their turn."""
@@ -58,11 +58,11 @@ def new_node(shape, dtype, parents=(), step=None, saved=()) -> Node:
     return node
 
 
-# What was written into.  A write takes a number from the counter that orders the nodes: a node that kept an array is out of
-# date if the array's memory has a newer number.  An op pays nothing for that, and all names of a memory share its number: views,
-# detached Tensors, second Tensors on one array.
+# What was written into.  A write takes a number from the counter that orders the nodes: a node that kept an array is out
+# of date if the array's memory has a newer number.  An op pays nothing for that, and all names of a memory share its
+# number: views, detached Tensors, second Tensors on one array.
 
-newest_write = 1                                # the number of the last write: a node that is newer need not be looked at
+newest_write = 1                                # the number of the last write; newer nodes need not be looked at
 MAX_PARTS = 64                                  # parts of one memory that are told apart; beyond that it counts as one
 MAX_FOREIGN = 4096                              # writes that are remembered into memory that no array of ours owns
 BORROWED = "DLPackMemory", "UnownedMemory"      # what CuPy calls memory that came from another library
@@ -132,14 +132,12 @@ def changed(node: Node) -> Any:
 
 
 def kept_arrays(saved: Any) -> Iterator[Any]:
-    """The arrays in what a node kept, in tuples and lists of any depth; those that are referred to weakly, if they are there."""
+    """The arrays in what a node kept, in tuples and lists of any depth."""
     stack = [saved]
     while stack:
         item = stack.pop()
         if isinstance(item, (tuple, list)):
             stack.extend(item)
-        elif isinstance(item, ref):
-            stack.append(item())
         elif hasattr(item, "strides") and not isinstance(item, np.generic):
             yield item
 
@@ -169,7 +167,7 @@ class Mode(NamedTuple):
     on: bool = True                             # is the tape running?
     kernels: bool = True                        # may ops use fused kernels?
     given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs           # what an op is to compute with instead
-    note: Callable[..., None] = lambda node, op, inputs, options, y: None      # called after each op; node is None off the tape
+    note: Callable[..., None] = lambda node, op, inputs, options, y: None      # called after each op; no node off the tape
     writes: Callable[[Any], None] = stamp       # called before an array is written into
     draws: Callable[[Any, Any], Any] = lambda rng, generator: generator        # called before random numbers are drawn
 
@@ -204,7 +202,7 @@ switch_back = _recording.reset
 class record:
     """Run the body with the tape switched on or off, or in another mode, which may be a function of the mode it is in.
 
-    Also a decorator, of functions, generators and coroutines; one object may be entered any number of times, also within itself.
+    Also a decorator, of functions, generators and coroutines.  One object may be entered again, also within itself.
     """
     def __init__(self, how: bool | Mode | Callable[[Mode], Mode]):
         self.how = how
@@ -216,7 +214,7 @@ class record:
     def __exit__(self, *error: Any) -> None:
         blocks = list(_entered.get())
         last = next((i for i in reversed(range(len(blocks))) if blocks[i][0] is self), None)
-        if last is None:                        # a generator was closed from another context, where nothing was switched
+        if last is None:                        # a generator was closed from another context
             return
         before = blocks.pop(last)[1]
         if last == len(blocks):

@@ -22,7 +22,14 @@ class _ForNumPy:
 
 
 def _in_place(method: Callable, symbol: str) -> Callable:
-    """The operator `x ⊕= y`: it writes into a leaf where nothing is recorded; what is recorded gets a new Tensor by its name."""
+    """The operator `x ⊕= y`.  Where nothing is recorded it writes into the leaf x; else x becomes the name of a new Tensor.
+
+    Raises:
+        RuntimeError: a gradient would be lost: x is a leaf that requires one, or a Buffer, and the tape runs; or x is the
+            result of an op, and it does not.
+        ValueError: the result has another shape than x.
+        TypeError: the result is floating and x holds whole numbers.
+    """
     def write(self: Tensor, other: Any) -> Tensor:
         on = recording()
         recorded = on and (self.node is not None or isinstance(other, Tensor) and other.node is not None)
@@ -71,7 +78,7 @@ class Tensor:
 
     data: Array
     node: Node | None
-    frozen: Node | None                         # the node of a frozen leaf: its .grad and hooks, for when it is trained again
+    frozen: Node | None                         # the node of a leaf while it is frozen: its .grad and hooks are kept there
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
         self.data = as_array(data, dtype, device)
@@ -111,7 +118,7 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward` left here: d(loss)/d(self), a Tensor of the same shape; None before."""
+        """What `backward` left here: d(loss)/d(self), a Tensor of the same shape; None before, and while the leaf is frozen."""
         return self.node and self.node.grad
 
     @grad.setter
@@ -179,14 +186,17 @@ class Tensor:
         return self
 
     def hold(self, array: Array) -> None:
-        """Let this leaf hold another array of its shape, on another device or of another dtype; its .grad and hooks stay."""
+        """Let this leaf hold another array, on another device or of another dtype; its .grad and hooks stay.
+
+        (Where the shape is another one, they go.)
+        """
         self.data, node = array, self.node or self.frozen
         if node is not None and node.shape != array.shape:
             on, self.node, self.frozen = self.requires_grad, None, None
             self.requires_grad = on
         elif node is not None:
             node.dtype = array.dtype
-            if node.grad is not None:
+            if node.grad is not None and (node.grad.dtype, node.grad.device) != (array.dtype, self.device):
                 node.grad = Tensor(node.grad.detach(), dtype=array.dtype, device=self.device)
 
     def numpy(self) -> np.ndarray:
@@ -527,7 +537,11 @@ def check_kept(node: Node) -> None:
 
 
 def _hooked(node: Node, g: Any) -> Any:
-    """The gradient after the node's hooks have seen it, and perhaps put another in its place.  They may write into it."""
+    """The gradient after the node's hooks have seen it, and perhaps put another in its place.  They may write into it.
+
+    Raises:
+        ValueError: a hook returned something else than None or a Tensor of the gradient's shape.
+    """
     bare = not isinstance(g, Tensor)
     g = _own(g, node)
     for hook in node.hooks:

@@ -1,4 +1,4 @@
-"""`with mg.debug():` finds what is wrong in silence: arrays that were changed behind the tape's back, and where NaN begins."""
+"""`with mg.debug():` finds what goes wrong in silence: arrays that NumPy has changed, and the op where NaN begins."""
 from __future__ import annotations
 
 import math
@@ -17,13 +17,13 @@ from .recording import Note, Wrapped, note_of
 
 
 def debug() -> record:
-    """In the body, watch each op and each step of the backward pass: slower, but what goes wrong is named where it happens.
+    """In the body, watch each op and each step of the backward pass: slower, but faults are named where they happen.
 
-    * The first op whose result is NaN or infinite, though nothing it was given is, is named with the statistics of its inputs,
-      its module and the line of your program; so is the first step of a backward pass whose gradient is.
-    * What the tape keeps has its checksum taken.  An array that was changed since without minigrad's knowledge, by `a[:] = 5` on
-      the NumPy array of a Tensor, `x.data -= …` or `x.numpy()[:] = …`, is reported in the backward pass, with the line that
-      made the step.
+    * The first op whose result is NaN or infinite, though nothing it was given is, is named with the statistics of its
+      inputs, its module and the line of your program; so is the first step of a backward pass whose gradient is.
+    * A checksum is taken of every array the tape keeps.  One that was changed since, not by minigrad but by `a[:] = 5` on
+      the NumPy array of a Tensor, `x.data -= …` or `x.numpy()[:] = …`, is reported in the backward pass, with the line
+      that made the step.
 
     The forward pass must run in the body; the backward pass may follow it.  Also a decorator.
 
@@ -44,7 +44,7 @@ def debug() -> record:
 
 
 class _Watched(Wrapped):
-    """A step that looks, on the way back, whether what was kept is what it was, and whether its gradients are finite."""
+    """A step that checks, in the backward pass, that what was kept is unchanged and that its gradients are finite."""
     def __init__(self, step: Any, note: Note, labels: Sequence[str], node: Node):
         super().__init__(step)
         self.note, self.labels = note, labels
@@ -79,7 +79,7 @@ class _Watched(Wrapped):
 
 
 def _begins(y: Any, given: Sequence) -> bool:
-    """Whether y has NaN or infinities that were not there before.  NaN among what was given is told where it is first met."""
+    """Whether y has a NaN, or infinities where nothing that was given had any."""
     y = _array(y)
     if not is_float(y.dtype) or not y.size or _all_finite(y):
         return False

@@ -100,6 +100,7 @@ class Module:
     def freeze(self, *patterns: str) -> list[str]:
         """Stop training the parameters whose names match, "bert.embeddings.**" say, or all of them; returns their names.
 
+        Hooks and gradients are kept for when they are trained again; until then `.grad` is None.
         Patterns are those of `minigrad.patterns`: `*` is one step of a name, `**` one or more, `{0..3}` one of several.
 
         Raises:

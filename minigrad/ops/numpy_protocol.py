@@ -1,8 +1,8 @@
-"""What NumPy's functions do with Tensors: operators are ours, and no function gives an array that has lost its gradient.
+"""What NumPy's functions do with Tensors: operators are ours, and no function returns an array that lost its gradient.
 
-NumPy hands over to a Tensor among its arguments (NEP 13 for ufuncs such as np.add, NEP 18 for functions such as np.stack).  The
-operators of arrays, `array + x`, are the ops of the same meaning.  All else is computed on the values where no gradient is
-wanted, or where there is none in the result: booleans, indices.  Else it is refused, with the name of the op to type.
+NumPy hands over to a Tensor among its arguments (NEP 13 for ufuncs such as np.add, NEP 18 for functions such as np.stack).
+The operators of arrays, `array + x`, are the ops of the same meaning.  Everything else is computed on the values if no
+gradient is wanted, or if the result has none (booleans, indices); otherwise it is refused, with the op to type instead.
 """
 from __future__ import annotations
 
