@@ -1,5 +1,8 @@
 """The laws of training: accumulation is the big batch, a seed is a run, and the best model is the one that is kept."""
 import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -246,6 +249,35 @@ def test_an_interruption_while_saving_leaves_what_was_there(tmp_path):
     with pytest.raises(KeyboardInterrupt, match="no model was saved"):
         new_trainer(tmp_path, tokenizer=Interrupted(), overwrite_output_dir=True).train()
     assert files(tmp_path) == before
+
+
+def test_a_process_killed_while_it_saves_leaves_a_model_that_loads(tmp_path):
+    """A program killed as each file is about to be put in place: configuration and weights are of one save."""
+    code = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_train_trainer import new_model, new_trainer
+left, rename = int(sys.argv[2]), Path.replace
+def replace(*args):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), 9)
+    return rename(*args)
+Path.replace = replace
+model = new_model()
+model.classifier = type(model.classifier)(8, 5)
+new_trainer(Path(sys.argv[1]), model=model, overwrite_output_dir=True).save_model()
+"""
+    for moves in range(4):
+        out = tmp_path / str(moves)
+        new_trainer(out).train()
+        done = subprocess.run([sys.executable, "-c", code, out, str(moves)], cwd=Path(__file__).parent.parent)
+        assert done.returncode == (-9 if moves < 2 else 0)
+        assert BertForSequenceClassification.from_pretrained(out).config.num_labels == 5
+        new_trainer(out, overwrite_output_dir=True).train()
+        assert BertForSequenceClassification.from_pretrained(out).config.num_labels == CLASSES
 
 
 def test_overwriting_leaves_no_file_of_the_earlier_tokenizer(tmp_path):

@@ -305,18 +305,19 @@ class Trainer:
         """Save model and tokenizer in output_dir: written in full first, then moved in, so that no interruption can spoil it."""
         out = Path(self.args.output_dir)
         with TemporaryDirectory(prefix=".saving-", dir=out) as beside:
-            if isinstance(self.model, PretrainedModel):
-                self.model.save_pretrained(beside)
+            if self.tokenizer is not None:
+                self.tokenizer.save_pretrained(beside)
+            if isinstance(self.model, PretrainedModel):      # config.json and weights change together, even if this is killed
+                self.model.save_pretrained(out)
             else:                                            # a model of the user's own: its weights by name
                 arrays = {name: contiguous(t.numpy()) for name, t in self.model.state_dict().items()}
                 safetensors.write(Path(beside) / WHOLE, arrays)
-            if self.tokenizer is not None:
-                self.tokenizer.save_pretrained(beside)
             written = os.listdir(beside)
             for name in written:
                 os.replace(Path(beside) / name, out / name)
         for path in out.iterdir():                           # shards and tokenizers of an earlier run would win over ours
-            if path.name not in written and (SHARDS.fullmatch(path.name) or path.name in TOKENIZER_FILES):
+            is_shard = SHARDS.fullmatch(path.name) and not isinstance(self.model, PretrainedModel)    # whose save removes them
+            if path.name not in written and (is_shard or path.name in TOKENIZER_FILES):
                 path.unlink()
 
     def load_model(self) -> None:
