@@ -218,6 +218,8 @@ class _Comparison:
             error = abs(g - slope.value)
             between = error <= 0.55 * abs(slope.bend) + estimate               # a slope between the two, with a little to spare
             poor = (estimate > sense.poor * scale) & ~kink
+            vague = (slope.estimate > 0.1 * abs(slope.value)) & (slope.estimate > sense.poor * abs(g))
+            poor |= vague & (error > estimate) & ~kink
             wrong = (error > estimate) & ~poor & ~(kink & between)
             stairs = wrong & (slope.value == 0) & (abs(slope.far - g) <= 0.1 * abs(g))
             if stairs.any() or wrong.any() or poor.any():

@@ -161,18 +161,21 @@ def _refined(f, u, v, value, estimate, noise):
 
 
 def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
-    """How far u · f is from smooth on a small scale, where its sixth differences should vanish (Moré & Wild 2011), eight times.
+    """How far u · f is from smooth on a small scale, where its sixth differences should vanish (Moré & Wild 2011), 32 times.
 
     On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The errors of
     the outputs add up as their squares, since the weights u are random.
     """
-    step = exactly(f, max(1e-6, 64 * f.eps) * np.where(f.x == 0, 1, f.x)) if len(f.x) else f.x
-    sides = []
-    for sign in (1, -1):
-        values = np.array([f.value(f.x + sign * t * step) for t in range(1, 11)])
-        sides.append(np.sqrt((np.diff(values, 6, axis=0) ** 2).mean(0) / 924))          # 924 = 12! / 6!²
+    size = 2.0 ** np.floor(np.log2(np.where(f.x == 0, 1, abs(f.x))))
+    for power in (-30, -20) if f.eps == EPS else (-17,):           # short ones, for functions that move fast; but what was
+        sides = []                              # rounded to a shorter dtype may not move at all on those
+        for sign in (1, -1):
+            values = np.array([f.value(f.x + sign * t * size * 2.0**power) for t in range(1, 11)])
+            sides.append(np.sqrt((np.diff(values, 6, axis=0) ** 2).mean(0) / 924))      # 924 = 12! / 6!²
+        if np.mean(values[0] != y) > 0.5:
+            break
     noise = np.minimum(4 * np.minimum(*sides), np.maximum(*sides))
-    return max(4 * f.eps * _norm(u * y), 8 * _norm(u * noise))
+    return max(4 * f.eps * _norm(u * y), 32 * _norm(u * noise))
 
 
 def _norm(a: np.ndarray) -> float:
