@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 LAYERS = ("nn", "pretrained")                   # the rooms in which a line of ours tells a user something,
+SHELLS = ("IPython", "ipykernel")               # programs whose functions, too, hold the user's values, under names of their own
 MEANINGS = (*LAYERS, "functional", "losses")    # and those whose names for values may be worth having
 
 
@@ -52,6 +53,20 @@ def telling(frame: FrameType, rooms: Sequence[str] = LAYERS) -> Iterator[FrameTy
             yield f
         if here is None:
             return
+
+
+def variables() -> Iterator[tuple[str, Any]]:
+    """Every (name, value) in the user's running functions, the innermost first: locals, attributes of self, globals."""
+    seen: set[int] = set()
+    for f in frames():
+        if room(f) is not None or f.f_globals.get("__name__", "").partition(".")[0] in SHELLS:
+            continue
+        owner = getattr(f.f_locals.get("self"), "__dict__", {})
+        for space, prefix in ((f.f_locals, ""), (owner, "self."), (f.f_globals, "")):
+            if id(space) not in seen:
+                seen.add(id(space))
+                yield from ((f"{prefix}{name}", value) for name, value in list(space.items())
+                            if isinstance(name, str) and not name.startswith("_"))
 
 
 def line(frame: FrameType) -> Line:

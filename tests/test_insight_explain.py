@@ -110,3 +110,34 @@ def test_a_freed_tape_says_what_to_do(made):
     made[2].backward()
     with pytest.raises(RuntimeError, match="explain the loss before loss.backward"):
         mg.explain(made[2])
+
+
+def test_a_long_story_is_cut_short_and_says_what_to_type_for_more():
+    x = y = mg.ones(3, requires_grad=True)
+    for _ in range(1000):
+        y = mg.tanh(y) + x
+    told = mg.explain(y)
+    assert len(told.steps) == 2000 and len(str(told)) < 25_000 and len(told._repr_html_()) < 60_000
+    assert "… 1,900 more steps: limit=None in mg.explain tells all" in str(told) and "1,900 more" in told._repr_html_()
+    lines = str(told).splitlines()
+    assert any(line.startswith("  1 ") for line in lines) and any(line.startswith("2000 ") for line in lines)
+    whole = str(mg.explain(y, limit=None))
+    assert "more steps" not in whole and len(whole) > 100_000
+    assert len(str(mg.explain(y, wrt=x))) < 40_000      # with 1,001 contributions
+
+
+def test_many_leaves_are_cut_short_too():
+    w = [mg.ones(2, requires_grad=True) for _ in range(300)]
+    told = str(mg.explain(mg.stack(w).sum(), limit=10))
+    assert "… 290 more leaves" in told and "w[0]" in told and "w[299]" in told
+
+
+def test_the_repr_is_the_text(made):
+    told = mg.explain(made[2])
+    assert repr(told) == str(told) and repr(told).startswith("The gradient of")
+
+
+@pytest.mark.parametrize("limit, error", [(1, ValueError), (-5, ValueError), ("all", TypeError), (2.5, TypeError)])
+def test_a_limit_that_is_no_number_of_steps_is_refused(made, limit, error):
+    with pytest.raises(error, match="give how many steps to print"):
+        mg.explain(made[2], limit=limit)

@@ -89,6 +89,30 @@ def test_a_tied_parameter_counts_once():
     assert mg.summary(Tied()).total == 9 + 3 + 3 and mg.summary(Tied()).by_kind == {"Linear": 15}
 
 
+class Held(nn.Module):
+    def __init__(self):
+        self.scales = [Parameter(np.ones(3)), Parameter(np.ones((2, 2)))]
+        self.tables = {"a": Parameter(np.ones(5)), "deep": ({"b": Parameter(np.ones(1))},)}
+        self.layers = [nn.Linear(2, 2, rng=0)]
+
+
+def test_parameters_in_lists_and_dictionaries_are_counted():
+    told = mg.summary(Held())
+    assert told.total == 3 + 4 + 5 + 1 + 6 and told.by_kind == {"Held": 13, "Linear": 6}
+    assert told.rows[0].formula == "scales.0 + scales.1 + tables.a + tables.deep.0.b = 3 + 2 · 2 + 5 + 1"
+
+
+def test_the_repr_is_the_table():
+    told = mg.summary(Net())
+    assert repr(told) == str(told)
+
+
+@pytest.mark.parametrize("depth", ["1", 1.5, True])
+def test_a_depth_that_is_no_number_of_levels_is_refused(depth):
+    with pytest.raises((TypeError, ValueError), match=f"depth={depth!r}: give how many levels"):
+        mg.summary(Net(), depth=depth)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(TypeError, match="summary takes a Module"):
         mg.summary(np.ones(3))

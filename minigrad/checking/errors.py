@@ -57,6 +57,9 @@ class Report(NamedTuple):
         return (f"{self.name}: right to order {self.order}; worst error {self.worst:.3f} of its estimate; "
                 f"{self.evaluations} evaluations, {self.seconds:.2f} s{kinks}")
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientError:
     """The error that tells all that can be found out about a Finding."""

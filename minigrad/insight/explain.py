@@ -16,6 +16,7 @@ from ..tensor import Tensor
 from .rules import rule
 from .tape import Tape
 
+LIMIT = 100                                     # of steps, leaves and contributions that are printed
 MANY_PATHS = 12                                 # up to this number, each path is followed by itself
 
 
@@ -45,38 +46,71 @@ class Step:
         return f"{self.name} = {self.op}" if self.name else self.op
 
 
-@dataclass
+@dataclass(repr=False)
 class Explanation:
-    """A backward pass, in words.  Print it, or evaluate it in a notebook."""
+    """A backward pass, in words: print it, or just evaluate it.  Of `steps`, which are all, no more than `limit` are shown."""
     title: str
     steps: list[Step]
     gradients: list[tuple[str, tuple, float]]   # (name, shape, norm) of what arrives at each leaf
     contributions: list[tuple[str, float]] = field(default_factory=list)       # (path, norm), with `wrt`
     remark: str = ""
+    limit: int | None = LIMIT
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _shown(self, items: list, what: str) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]], str]:
+        """The first and the last items with their numbers, and a line for those between that are left out."""
+        numbered = list(enumerate(items, 1))
+        if self.limit is None or len(items) <= self.limit:
+            return numbered, [], ""
+        first, last = self.limit - self.limit // 2, self.limit // 2
+        left = len(items) - self.limit
+        line = f"… {left:,} more {what}: limit=None in mg.explain tells all, limit={2 * self.limit} twice as many"
+        return numbered[:first], numbered[len(items) - last:], line
 
     def __str__(self) -> str:
-        told, before = [self.title, ""], []
-        for i, step in enumerate(self.steps, 1):
+        told, (first, last, left) = [self.title, ""], self._shown(self.steps, "steps")
+        told += self._told(first) + (["", f"    {left}", ""] if left else []) + self._told(last)
+
+        def table(title, items, what, line):
+            first, last, left = self._shown(items, what)
+            return ["", title, *(line(*item) for _, item in first), *([f"    {left}"] if left else []),
+                    *(line(*item) for _, item in last)]
+        told += table("what arrives:", self.gradients, "leaves",
+                      lambda name, shape, norm: f"    {name} {shape} ‖·‖ = {norm:.6g}")
+        if self.contributions:
+            told += table("contributions:", self.contributions, "contributions",
+                          lambda path, norm: f"    ‖·‖ = {norm:.6g}   {path}")
+        return "\n".join([*told, *(["", self.remark] if self.remark else [])])
+
+    def _told(self, steps: list[tuple[int, Step]]) -> list[str]:
+        told, before = [], []
+        for i, step in steps:
             told.append(f"{i:3} {step}{f'  in {step.path}' if step.path else ''}   g {step.shape} ‖g‖ = {step.norm:.4g}")
             told += [f"      {line}  {line.text}" for line in step.lines if step.lines != before]
             before = step.lines
             told += [f"    → {_called(p)}: {p.rule}   {p.shape} ‖·‖ = {p.norm:.4g}" + (f"\n        {p.why}" if p.why else "")
                      for p in step.passed]
-        told += ["", "what arrives:", *(f"    {name} {shape} ‖·‖ = {norm:.6g}" for name, shape, norm in self.gradients)]
-        if self.contributions:
-            told += ["", "contributions:", *(f"    ‖·‖ = {norm:.6g}   {path}" for path, norm in self.contributions)]
-        return "\n".join([*told, *(["", self.remark] if self.remark else [])])
+        return told
 
     def _repr_html_(self) -> str:
-        rows = []
-        for i, step in enumerate(self.steps, 1):
+        def table(items, what, row):
+            first, last, left = self._shown(items, what)
+            return [*(row(i, item) for i, item in first), *([("", escape(left), "", "")] if left else []),
+                    *(row(i, item) for i, item in last)]
+
+        def told(i, step):
             place = "".join(f"<br><small>{escape(f'{line}  {line.text}')}</small>" for line in step.lines)
             passed = "".join(f"<div>→ <b>{escape(_called(p))}</b>: {escape(p.rule)} &nbsp; {p.shape} ‖·‖ = {p.norm:.4g}"
                              + (f"<br><i>{escape(p.why)}</i>" if p.why else "") + "</div>" for p in step.passed)
-            rows.append((str(i), f"<b>{escape(str(step))}</b> {escape(step.path)}{place}",
-                         f"{step.shape}<br>‖g‖ = {step.norm:.4g}", passed))
-        rows += [("", f"<b>{escape(name)}</b>", str(shape), f"‖·‖ = {norm:.6g}") for name, shape, norm in self.gradients]
-        rows += [("", "contribution", f"‖·‖ = {norm:.6g}", escape(path)) for path, norm in self.contributions]
+            return (str(i), f"<b>{escape(str(step))}</b> {escape(step.path)}{place}",
+                    f"{step.shape}<br>‖g‖ = {step.norm:.4g}", passed)
+        rows = table(self.steps, "steps", told)
+        rows += table(self.gradients, "leaves", lambda _, leaf: ("", f"<b>{escape(leaf[0])}</b>", str(leaf[1]),
+                                                                 f"‖·‖ = {leaf[2]:.6g}"))
+        rows += table(self.contributions, "contributions", lambda _, way: ("", "contribution", f"‖·‖ = {way[1]:.6g}",
+                                                                           escape(way[0])))
         body = "".join("<tr>" + "".join(f"<td style='text-align:left;vertical-align:top'>{cell}</td>" for cell in row) + "</tr>"
                        for row in [("", "<b>step</b>", "<b>what arrives</b>", "<b>what is passed on</b>"), *rows])
         return f"<p><b>{escape(self.title)}</b></p><table>{body}</table><p>{escape(self.remark)}</p>"
@@ -86,7 +120,7 @@ def _called(p: Passed) -> str:
     return f"{p.input} = {p.name}" if p.name not in ("", p.input) else p.input
 
 
-def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None) -> Explanation:
+def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None, *, limit: int | None = LIMIT) -> Explanation:
     """Tell the backward pass from `loss`, step by step.
 
     The tape, every `.grad` and all versions stay as they are; hooks are not called.  For the lines of your program and the
@@ -95,12 +129,18 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
     Args:
         loss: one number, or anything that a backward pass may start from (then the gradient of its sum is told).
         wrt: tell only of the steps that lead to this Tensor, and what each path to it contributes.
-        model: whose names the parameters are told by, if the tape was not recorded.
+        model: whose names the parameters are told by, if the tape was not recorded and it is none of your variables.
+        limit: how many steps are printed, the first half and the last; None prints all.
 
     Raises:
-        ValueError: loss has no tape, or does not depend on wrt.
+        TypeError: loss is not a Tensor, model not a Module, limit not a number.
+        ValueError: limit is less than 2; loss has no tape, or does not depend on wrt.
         RuntimeError: a backward pass has already freed the tape.
     """
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+        raise TypeError(f"limit={limit!r}: give how many steps to print, 2 or more, or None for all")
+    if limit is not None and limit < 2:
+        raise ValueError(f"limit={limit}: give how many steps to print, 2 or more, or None for all")
     tape = Tape(loss, model)
     if wrt is not None and getattr(wrt, "node", None) not in tape.nodes:
         raise ValueError("the loss does not depend on wrt: give a Tensor with requires_grad=True that it was made from")
@@ -125,7 +165,7 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
     hint = "" if any(step.lines for step in steps) else \
         "To see the lines of your program here, make the loss inside `with mg.insight.recording():`."
     title = f"The gradient of {tape.names.get(loss.node, 'a Tensor')}, of shape {loss.shape}: {many}"
-    return Explanation(title, steps, arrived, ways, "\n".join(filter(None, [remark, hint])))
+    return Explanation(title, steps, arrived, ways, "\n".join(filter(None, [remark, hint])), limit)
 
 
 def walk(tape: Tape, wanted: set[Node]) -> Iterator[tuple[Node, Any, list]]:

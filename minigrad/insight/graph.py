@@ -12,13 +12,13 @@ from ..nn import Module
 from ..tape import Node
 from ..tensor import Tensor
 from .layout import DOWN, layered
-from .recording import NOTES
 from .tape import Tape
 
-LEGIBLE = 40                                    # as many boxes may be drawn, unless a depth is asked for
+LEGIBLE = 40                                    # as many boxes are drawn, unless a depth is asked for;
+MOST = 150                                      # and then as many as this
 FEW = 3                                         # parameters that are told one by one in a module's box
 LETTER, LINE = 6.8, 15                          # pixels of a letter and of a line of text
-COLOURS = {"module": "#dbe9fb", "step": "#ffffff", "leaf": "#dff3df", "input": "#eeeeee", "end": "#fde9d0"}
+COLOURS = {"folded": "#f4f4fb", "module": "#dbe9fb", "step": "#ffffff", "leaf": "#dff3df", "input": "#eeeeee", "end": "#fde9d0"}
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Graph:
     """A picture of a tape: evaluate it in a notebook, or `.save("picture.svg")`."""
     def __init__(self, boxes: dict[Any, Box], edges: dict[tuple[Any, Any], list[tuple]], depth: int):
         self.boxes, self.edges, self.depth = boxes, edges, depth
+        self.folded = 0                         # boxes that have become one, since there were too many to draw
 
     def save(self, path: str | Path) -> None:
         """Write the picture to a file, an .svg, which every browser shows."""
@@ -46,9 +47,11 @@ class Graph:
         texts = {key: _text(box) for key, box in self.boxes.items()}
         sizes = {key: (max(map(len, text)) * LETTER + 24, len(text) * LINE + 10) for key, text in texts.items()}
         place = layered(sizes, list(self.edges))
-        told = [(source, *shapes) for (source, _), shapes in self.edges.items()]
-        drawn = [_edge(route, shapes[1:] if shapes not in told[:i] else ())    # a shape is said once of each box
-                 for i, (route, shapes) in enumerate(zip(place.routes, told))]
+        drawn, told = [], set()
+        for route, ((source, _), shapes) in zip(place.routes, self.edges.items()):
+            said = (source, *shapes)            # a shape is said once of each box
+            drawn.append(_edge(route, shapes if said not in told else ()))
+            told.add(said)
         drawn += [_box(self.boxes[key], texts[key], place.centres[key], sizes[key]) for key in self.boxes]
         w, h = place.width, place.height
         return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{w:.0f}" height="{h:.0f}" viewBox="0 0 {w:.0f} {h:.0f}" '
@@ -58,31 +61,38 @@ class Graph:
                 f'<rect width="{w:.0f}" height="{h:.0f}" fill="white"/>\n' + "\n".join(drawn) + "\n</svg>")
 
     def __repr__(self) -> str:
-        return (f"Graph({len(self.boxes)} boxes, {len(self.edges)} arrows, depth={self.depth}): it shows itself in a notebook; "
-                'elsewhere .save("picture.svg")')
+        folded = f", {self.folded:,} others folded" if self.folded else ""
+        return (f"Graph({len(self.boxes)} boxes{folded}, {len(self.edges)} arrows, depth={self.depth}): "
+                'it shows itself in a notebook; elsewhere .save("picture.svg")')
 
 
 def graph(y: Tensor, model: Module | None = None, depth: int | None = None) -> Graph:
     """A picture of the tape behind `y`: steps and modules, with shapes on the arrows and parameters by name.
 
     Modules are known if y was made inside `with mg.insight.recording():`, and guessed from the names of the parameters if a
-    model is given.
+    model is given, or is one of your variables.  Several models on one tape are told apart by their names: "generator.0".
 
     Args:
-        depth: modules whose path has this many steps are folded into one box: 1 gives the children of the model, 3 makes
-            "encoder.layer.3" one box, 0 folds the whole model.  By default, the most that gives no more than 40 boxes.
+        depth: modules that are this many levels below the model are folded into one box, as `summary` counts them: 1 gives the
+            children of the model, 0 folds the whole model.  By default, the most that gives no more than 40 boxes.
+
+    If there are still more than 40 boxes (150, if a depth is given), the middle of the tape is folded into a box that says so.
 
     Raises:
         TypeError, ValueError: y is not a Tensor, has no tape; depth is negative.
     """
-    tape = Tape(y, model)
+    if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
+        kind = ValueError if isinstance(depth, int) else TypeError
+        raise kind(f"depth={depth!r}: give how many levels of modules below the model to draw, 0 or more")
+    drawn = _modules_folded(Tape(y, model), depth)
+    return _middle_folded(drawn, LEGIBLE if depth is None else MOST)
+
+
+def _modules_folded(tape: Tape, depth: int | None) -> Graph:
     if depth is not None:
-        if not isinstance(depth, int) or depth < 0:
-            raise ValueError(f"depth={depth!r}: give the number of steps of a module's path at which to fold, 0 or more")
         return _folded(tape, depth)
-    deepest = max((path.count(".") + 1 for path in tape.paths.values() if path), default=0) + 1
     drawn = None
-    for depth in range(deepest, -1, -1):
+    for depth in range(max(map(len, tape.chains.values()), default=1), -1, -1):
         drawn = _folded(tape, depth)
         if len(drawn.boxes) <= LEGIBLE:
             break
@@ -92,10 +102,63 @@ def graph(y: Tensor, model: Module | None = None, depth: int | None = None) -> G
 def picture(y: Tensor) -> str:
     """What a notebook shows for a Tensor: its values and, if it has a tape that can be overseen, the picture of that."""
     values = f"<pre>{escape(repr(y))}</pre>"
-    drawn = graph(y)
+    drawn = _modules_folded(Tape(y), None)
     if len(drawn.boxes) > LEGIBLE:
         return values + f"<p>Its tape has {len(drawn.boxes)} steps and leaves: mg.graph(y, model) draws it folded.</p>"
     return values + drawn._repr_svg_()
+
+
+def _middle_folded(graph: Graph, most: int) -> Graph:
+    """The same with no more than `most` boxes, or a few: the middle of the tape becomes one, what enters it alone goes along.
+
+    In an order in which arrows only go forward, what lies between two places can be one box without closing a circle.
+    """
+    if len(graph.boxes) <= most:
+        return graph
+    above: dict[Any, list] = {key: [] for key in graph.boxes}
+    below: dict[Any, list] = {key: [] for key in graph.boxes}
+    for a, b in graph.edges:
+        above[b].append(a)
+        below[a].append(b)
+    waiting, order = {key: len(found) for key, found in above.items()}, []
+    ready = [key for key in reversed(graph.boxes) if not waiting[key]]
+    while ready:
+        order.append(ready.pop())
+        for key in reversed(below[order[-1]]):
+            waiting[key] -= 1
+            if not waiting[key]:
+                ready.append(key)
+    inner = [key for key in order if above[key]]
+    ends = most // 4                            # boxes that are kept at each end, with what enters them
+    middle = set(inner[ends:len(inner) - ends])
+    sources = [key for key in order if not above[key]]
+    middle |= {key for key in sources if below[key] and middle.issuperset(below[key])}
+    shared = [key for key in sources if key not in middle]
+    many = set(shared[most // 2:]) if len(shared) > most // 2 else set()       # nothing enters them, so that they can be one, too
+    new, folded = {}, {}
+    for group, word in ((middle, "folded"), (many, "inputs")):
+        if len(group) > 1:
+            parts = [graph.boxes[key] for key in order if key in group]
+            kinds = Counter(box.text[0] for box in parts if box.kind not in ("leaf", "input")).most_common()
+            told = ", ".join(f"{name} × {n:,}" for name, n in kinds[:3]) + (", …" if len(kinds) > 3 else "")
+            outside = sum(box.kind in ("leaf", "input") for box in parts)
+            text = [f"{len(parts):,} boxes folded" if word == "folded" else f"{len(parts):,} leaves", told,
+                    f"{outside:,} leaves and inputs" if outside and word == "folded" else ""]
+            box = Box("folded" if word == "folded" else "leaf", [line for line in text if line],
+                      sum(box.steps for box in parts))
+            folded |= dict.fromkeys(group, (word, box))
+    boxes = {}
+    for key in graph.boxes:
+        new[key] = (folded[key][0],) if key in folded else key
+        boxes.setdefault(new[key], folded[key][1] if key in folded else graph.boxes[key])
+    edges: dict[tuple[Any, Any], list[tuple]] = {}
+    for (a, b), shapes in graph.edges.items():
+        if new[a] != new[b]:
+            known = edges.setdefault((new[a], new[b]), [])
+            known += [shape for shape in shapes if shape not in known]
+    small = Graph(boxes, edges, graph.depth)
+    small.folded = len(folded)
+    return small
 
 
 def _folded(tape: Tape, depth: int) -> Graph:
@@ -132,7 +195,7 @@ def _folded(tape: Tape, depth: int) -> Graph:
                 shapes = edges.setdefault((home[parent], home[node]), [])
                 if parent.step is not None and parent.shape not in shapes:     # a leaf's shape stands in its box
                     shapes.append(parent.shape)
-        for key, box in _constants(node):
+        for key, box in _constants(tape, node):
             boxes[key] = box
             edges.setdefault((key, home[node]), [])
     end = boxes[home[tape.y.node]] if tape.steps else Box("leaf", ["leaf"])
@@ -142,10 +205,8 @@ def _folded(tape: Tape, depth: int) -> Graph:
 
 def _module(tape: Tape, node: Node, depth: int) -> str | None:
     """The path of the module into whose box a step goes; None if it is drawn by itself."""
-    if node not in tape.paths:
-        return None
-    parts = tape.paths[node].split(".") if tape.paths[node] else []
-    return ".".join(parts[:depth]) if len(parts) >= depth else None
+    chain = tape.chains.get(tape.paths.get(node), ())
+    return chain[depth] if len(chain) > depth else None
 
 
 def _reaches(after: dict[Any, set], start: Any, goals: set) -> bool:
@@ -162,18 +223,13 @@ def _new_box(tape: Tape, node: Node, module: str | None) -> Box:
     if module is None:
         path = tape.path(node)
         return Box("step", [node.step.name, *([path] if path else [])], lines=lines)
-    found = next((dict(root.named_modules()).get(module) for root in tape.roots), None)
-    kind = type(found).__name__ if found is not None else ""
-    return Box("module", [module or kind, *([kind] if module and kind else [])], lines=lines)
+    kind = type(tape.modules[module]).__name__
+    return Box("module", [module or kind, *([kind] if module else [])], lines=lines)
 
 
-def _constants(node: Node) -> list[tuple[Any, Box]]:
-    """What a recorded step was given that has no gradient: the data, if it is a Tensor and has a name."""
-    note = NOTES.get(node)
-    if note is None:
-        return []
-    return [(id(x), Box("input", [name, str(x.shape)])) for x, name in zip(note.inputs, note.names, strict=True)
-            if isinstance(x, Tensor) and x.node is None and name and x.ndim]
+def _constants(tape: Tape, node: Node) -> list[tuple[Any, Box]]:
+    """What a step was given that has no gradient: the data, if it has a name."""
+    return [(id(x), Box("input", [name, str(x.shape)])) for name, x in tape.data(node) if getattr(x, "ndim", 0)]
 
 
 def _text(box: Box) -> list[str]:

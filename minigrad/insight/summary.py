@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ..nn.module import Buffer, Module, Parameter, walk
+from ..nn.module import Buffer, Module, Parameter, children, walk
 from ..tape import no_grad
 from ..tensor import Tensor
 from .formulas import formula
@@ -29,9 +29,9 @@ class Row:
     formula: str                                # of the parameters of its own, such as "in × out + out = 3 × 4 + 4"
 
 
-@dataclass
+@dataclass(repr=False)
 class Summary:
-    """A model as a table: print it, or evaluate it in a notebook."""
+    """A model as a table: print it, or just evaluate it."""
     rows: list[Row]
     total: int                                  # numbers in all parameters, each counted once
     trainable: int
@@ -42,6 +42,9 @@ class Summary:
     def frozen(self) -> int:
         """How many numbers are not trained."""
         return self.total - self.trainable
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _cells(self) -> list[tuple[str, ...]]:
         rows = []
@@ -89,8 +92,9 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
     """
     if not isinstance(model, Module):
         raise TypeError(f"summary takes a Module, not a {type(model).__name__}: mg.summary(model, x)")
-    if depth is not None and depth < 0:
-        raise ValueError(f"depth={depth!r}: give how many levels below the model to show, 0 or more")
+    if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
+        kind = ValueError if isinstance(depth, int) else TypeError
+        raise kind(f"depth={depth!r}: give how many levels below the model to show, 0 or more")
     outputs = _outputs(model, inputs, named) if inputs or named else {}
     rows, seen, above, kinds, counted = [], set(), [], Counter(), set()
     for path, module in model.named_modules():
@@ -98,7 +102,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
             above.pop()
         level, name = len(above), path.removeprefix(above[-1]) if above else path
         above.append(f"{path}." if path else "")
-        mine = {name: p for name, p in vars(module).items() if isinstance(p, Parameter)}
+        mine = dict(_own(module))
         kinds[type(module).__name__] += _size(p for p in mine.values() if id(p) not in counted)
         counted.update(map(id, mine.values()))
         if id(module) in seen or depth is not None and level > depth:
@@ -113,6 +117,16 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
         "parameters": sum(p.data.nbytes for p in parameters), "buffers": sum(t.data.nbytes for t in buffers),
         "gradients": sum(p.data.nbytes for p in parameters if p.requires_grad),
         "outputs": sum({id(t.data): t.data.nbytes for y in outputs.values() for t in _tensors(y)}.values())})
+
+
+def _own(item: Any, path: str = "") -> Iterator[tuple[str, Parameter]]:
+    """The parameters of a module that are in none of its modules: its attributes, and what its lists and dictionaries hold."""
+    for name, child in children(item).items():
+        name = f"{path}.{name}" if path else str(name)
+        if isinstance(child, Parameter):
+            yield name, child
+        elif not isinstance(child, Module):
+            yield from _own(child, name)
 
 
 def _size(tensors: Iterable[Tensor]) -> int:

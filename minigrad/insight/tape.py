@@ -1,15 +1,20 @@
 """The tape behind a Tensor, with what is known about each step: its name, its module, its line in the program."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from .. import places
 from ..nn import Module
 from ..places import Line
-from ..tape import Node
+from ..tape import FREED, Node
 from ..tensor import Tensor
-from .recording import NOTES, plan
+from .recording import NOTES, plan, unwrapped
+
+MANY = 1000                                     # Tensors in a list or dictionary that are looked through for a name
 
 
 class Tape:
@@ -17,7 +22,8 @@ class Tape:
 
     Args:
         y: the end of the tape, a loss most of the time.
-        model: whose names the parameters are told by; may be left out if the tape was recorded (`insight.recording`).
+        model: whose names the parameters are told by; may be left out if the tape was recorded (`insight.recording`), or the
+            model is one of your variables.
 
     Raises:
         TypeError: y is not a Tensor, or model is not a Module.
@@ -40,10 +46,13 @@ class Tape:
         self.nodes = sorted(self.nodes, key=lambda node: node.order)           # the newest first, as a backward pass visits them
         self.steps = [node for node in self.nodes if node.step is not None]
         self.leaves = [node for node in self.nodes if node.step is None]
-        noted = {id(note.modules[0]): note.modules[0] for node in self.steps if (note := NOTES.get(node)) and note.modules}
-        self.roots = [model] if model is not None else list(noted.values())
+        self.variables = list(places.variables())
+        self.roots = self._roots(model)
+        self.modules: dict[str, Module] = {}    # by path, and for each path the paths of the modules around it and its own
+        self.chains: dict[str, list[str]] = {}
+        self._find_modules()
         self.names = self._names()
-        self.paths = self._noted_paths() or (_guessed_paths(model, self.steps) if model else {})
+        self.paths = self._noted_paths() or self._guessed_paths()
 
     def op(self, node: Node) -> Any:
         """The op that made a node: the _Op itself, or None for a step of another kind (a checkpoint)."""
@@ -68,14 +77,73 @@ class Tape:
         """The module that made a step, with its kind; "" if none is known."""
         if node not in self.paths:
             return ""
-        path = self.paths[node]
-        module = next((m for root in self.roots for p, m in root.named_modules() if p == path), None)
-        return f"{path} ({type(module).__name__})" if path else type(module).__name__
+        path, kind = self.paths[node], type(self.modules[self.paths[node]]).__name__
+        return f"{path} ({kind})" if path else kind
 
     def lines(self, node: Node) -> list[Line]:
         """The line of the layer that made a step, if it was one, and the user's; empty if the tape was not recorded."""
         note = NOTES.get(node)
         return [] if note is None else [note.lines[0], note.lines[-1]][:len(note.lines)]
+
+    def data(self, node: Node) -> list[tuple[str, Any]]:
+        """(name, array) of what a step was given that has no gradient, where the name is known."""
+        if (note := NOTES.get(node)) is not None:
+            return [(name, getattr(x, "data", x) if isinstance(x, Tensor) else x)
+                    for x, name in zip(note.inputs, note.names, strict=True) if name and getattr(x, "node", None) is None]
+        kept = getattr(plan(node), "as_tensors", ())
+        saved = node.saved[0] if hasattr(unwrapped(node.step), "plan") and node.saved is not FREED else node.saved
+        arrays = [] if saved is FREED else [saved[k] for k, parent in kept if parent is None]
+        return [(self.arrays[id(x)], x) for x in arrays if id(x) in self.arrays]
+
+    @cached_property
+    def arrays(self) -> dict[int, str]:
+        """What the user's arrays are called, by their ids."""
+        found: dict[int, str] = {}
+        for name, x in self.variables:
+            if isinstance(x, (Tensor, np.ndarray)):
+                found.setdefault(id(x.data if isinstance(x, Tensor) else x), name)
+        return found
+
+    def _roots(self, model: Module | None) -> dict[str, Module]:
+        """The models on this tape: the one given, those that were running when it was recorded, and those among the user's
+        variables whose parameters it begins with.  Each goes by a prefix of its own: by none if it is given, or has all the
+        parameters; else by the name of its variable, or its class."""
+        def weights(m): return {p.node for p in m.parameters()} & leaves
+        leaves, given = set(self.leaves), id(model)
+        noted = [note.modules[0] for node in reversed(self.steps) if (note := NOTES.get(node)) and note.modules]
+        found = {id(m): m for m in [*([] if model is None else [model]), *noted]}
+        found = {key: m for key, m in found.items() if key == given or model not in m.modules()}
+        told = {node for m in found.values() for node in weights(m)}
+        held = {id(m): m for _, m in self.variables if isinstance(m, Module)}
+        found = {key: m for key, m in held.items() if weights(m) - told and (model is None or model not in m.modules())} | found
+        inside = {key: set(map(id, m.modules())) - {key} for key, m in found.items()}
+        outer = [key for key in reversed(found) if key == given or not any(key in others for others in inside.values())]
+        bearing = [key for key in outer if weights(found[key])]
+        plain = given if model is not None else bearing[0] if len(bearing) == 1 else outer[0] if len(outer) == 1 else None
+        called = {id(m): name for name, m in reversed(self.variables) if isinstance(m, Module)}
+        roots, taken = {}, set() if plain is None else set(map(str, vars(found[plain])))
+        for key in outer:
+            kind = type(found[key]).__name__
+            name = base = "" if key == plain else called.get(key, kind[0].lower() + kind[1:])
+            while name in taken:
+                name = f"{base}_{sum(name.startswith(base) for name in taken) + 1}"
+            taken.add(name)
+            roots[name] = found[key]
+        return roots
+
+    def _find_modules(self) -> None:
+        for prefix, root in self.roots.items():
+            around: list[str] = []
+            for path, module in root.named_modules():
+                path = _joined(prefix, path)
+                while around and not path.startswith(f"{around[-1]}." if around[-1] else ""):
+                    around.pop()
+                around.append(path)
+                self.modules[path], self.chains[path] = module, list(around)
+
+    def _parameters(self) -> Iterator[tuple[Node, str]]:
+        for prefix, root in self.roots.items():
+            yield from ((p.node, _joined(prefix, name)) for name, p in root.named_parameters() if p.node is not None)
 
     def _names(self) -> dict[Node, str]:
         found, known = {}, set(self.nodes)
@@ -83,45 +151,62 @@ class Tape:
             if (note := NOTES.get(node)) is not None:
                 found.update({x.node: name for x, name in zip(note.inputs, note.names, strict=True)
                               if name and isinstance(x, Tensor) and x.node is not None})
-        if (caller := next((f for f in places.frames() if places.room(f) is None), None)) is not None:
-            found.update({x.node: name for name, x in caller.f_locals.items()
-                          if isinstance(x, Tensor) and x.node in known and not name.startswith("_")})
-        for root in self.roots:
-            found.update({p.node: name for name, p in root.named_parameters() if p.node is not None})
+        frame = next((f for f in places.frames() if places.room(f) is None), None)
+        near = set() if frame is None else {id(x) for x in frame.f_locals.values()}
+        held = {x.node: name for name, x in reversed(self.variables) if isinstance(x, Tensor) and x.node in known
+                and (id(x) in near or x.node.step is None or x.node not in found)}
+        found.update(held)
+        unnamed = {node for node in self.leaves if node not in found}
+        for name, group in self.variables if unnamed else ():
+            if type(group) in (dict, list, tuple) and len(group) <= MANY:
+                for key, x in group.items() if type(group) is dict else enumerate(group):
+                    if isinstance(x, Tensor) and x.node in unnamed:
+                        found.setdefault(x.node, f"{name}[{key!r}]")
+        parameters = dict(reversed(list(self._parameters())))
+        found.update(parameters)
         mine = found.get(self.y.node)           # as which nothing else goes: losses, too, have a variable called loss
-        return {node: name for node, name in found.items() if name != mine or node is self.y.node}
+        return {node: name for node, name in found.items() if name != mine or node is self.y.node or node in parameters}
 
     def _noted_paths(self) -> dict[Node, str]:
-        found, known = {}, {id(root): {id(m): path for path, m in root.named_modules()} for root in self.roots}
+        known = {id(root): {id(m): _joined(prefix, path) for path, m in root.named_modules()}
+                 for prefix, root in self.roots.items()}
+        found = {}
         for node in self.steps:
             modules = note.modules if (note := NOTES.get(node)) is not None else []
-            root = next((m for m in modules if id(m) in known), None)
-            if root is not None:
-                found[node] = next(known[id(root)][id(m)] for m in reversed(modules) if id(m) in known[id(root)])
+            inner = next(((m, paths) for m in reversed(modules) for paths in known.values() if id(m) in paths), None)
+            if inner is not None:
+                found[node] = inner[1][id(inner[0])]
         return found
 
+    def _guessed_paths(self) -> dict[Node, str]:
+        """Without notes: a step with a parameter belongs to the parameter's module; one without belongs to the innermost module
+        that holds both the step with a parameter before it and the one after it."""
+        owners = {node: self._module(name.rpartition(".")[0]) for node, name in self._parameters()}
+        found = {node: owners[parent] for node in self.steps for parent in node.parents if owners.get(parent) is not None}
+        before, after = dict(found), dict(found)
+        for node in reversed(self.steps):       # the oldest first
+            nearest = next((p for p in node.parents if p not in owners), None)
+            if node not in before and nearest in before:
+                before[node] = before[nearest]
+        for node in self.steps:
+            for parent in node.parents if node in after else ():
+                after.setdefault(parent, after[node])
+        for node in self.steps:
+            if node not in found and node in before and node in after:
+                path = self._module(_shared(before[node], after[node]))
+                if path is not None:
+                    found[node] = path
+        return found
 
-def _guessed_paths(model: Module, steps: list[Node]) -> dict[Node, str]:
-    """Without notes: a step with a parameter belongs to the parameter's module; one without belongs to the innermost module
-    that holds both the step with a parameter before it and the one after it."""
-    owners = {p.node: name.rpartition(".")[0] for name, p in model.named_parameters() if p.node is not None}
-    known = {node: owners[parent] for node in steps for parent in node.parents if parent in owners}
-    after: dict[Node, list[Node]] = {}
-    for node in steps:
-        for parent in node.parents:
-            after.setdefault(parent, []).append(node)
+    def _module(self, path: str) -> str | None:
+        """The path of the innermost module at or above a path; None if there is none."""
+        while path and path not in self.modules:
+            path = path.rpartition(".")[0]
+        return path if path in self.modules else None
 
-    def nearest(node: Node | None, way: Callable) -> str | None:
-        while node is not None and node not in known:
-            node = next((n for n in way(node) if n not in owners), None)
-        return known.get(node)
 
-    found = dict(known)
-    for node in steps:
-        around = nearest(node, lambda n: n.parents), nearest(node, lambda n: after.get(n, ()))
-        if None not in around:
-            found.setdefault(node, _shared(*around))
-    return found
+def _joined(prefix: str, path: str) -> str:
+    return f"{prefix}.{path}" if prefix and path else prefix or path
 
 
 def _shared(a: str, b: str) -> str:

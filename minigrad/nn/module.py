@@ -33,11 +33,12 @@ def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every (path, module or parameter or buffer) at and under `item`, in the order the attributes were set."""
     if isinstance(item, (Parameter, Buffer, Module)):
         yield path, item
-    for name, child in _children(item).items():
+    for name, child in children(item).items():
         yield from walk(child, f"{path}.{name}" if path else str(name))
 
 
-def _children(item: Any) -> dict:
+def children(item: Any) -> dict:
+    """What a module, a list or a dictionary holds, by name."""
     if isinstance(item, Module):
         return vars(item)
     return item if isinstance(item, dict) else dict(enumerate(item)) if isinstance(item, (list, tuple)) else {}
@@ -157,11 +158,11 @@ class Module:
         *steps, last = path.split(".")
         here: Any = self
         for depth, name in enumerate([*steps, last]):
-            keys = {str(key): key for key in _children(here)}
+            keys = {str(key): key for key in children(here)}
             if name not in keys:
                 reached = ".".join(steps[:depth]) or "the model"
                 raise ValueError(f"{path!r} leads nowhere: {reached} has {', '.join(keys) or 'nothing'}")
-            parent, here = here, _children(here)[keys[name]]
+            parent, here = here, children(here)[keys[name]]
         (vars(parent) if isinstance(parent, Module) else parent)[keys[last]] = new
         return here
 
