@@ -166,7 +166,7 @@ def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
     On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The errors of
     the outputs add up as their squares, since the weights u are random.
     """
-    size = 2.0 ** np.floor(np.log2(np.where(f.x == 0, 1, abs(f.x))))
+    size = 0.7 * np.where(f.x == 0, 1, f.x)     # no power of 2, whose multiples would all be rounded alike
     for power in (-30, -20) if f.eps == EPS else (-17,):           # short ones, for functions that move fast; but what was
         sides = []                              # rounded to a shorter dtype may not move at all on those
         for sign in (1, -1):
