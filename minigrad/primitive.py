@@ -66,6 +66,8 @@ def in_float32(function: Callable, leading: int = 0) -> Callable:
         on, values = recording(), (*inputs, *options.values())
         if on is not True and on is not False:               # a Mode
             values = on.given(front, values)
+        elif all([getattr(x, "dtype", _F4) is _F4 for x in values]):           # as nearly always
+            return function(*inputs, **options)
         leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
         heeded = [x for x, it in zip(values, leads) if it] or [x for x in values if isinstance(x, Tensor)]
         wider = _wider(values, leads, heeded or values[:1])
