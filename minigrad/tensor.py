@@ -206,6 +206,7 @@ class Tensor:
         return backend.of(self.data).to_numpy(self.data)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """np.asarray(x): like `numpy()`, the values without the tape, since they were asked for."""
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:

@@ -82,7 +82,7 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
     `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  The second time
     dropout, and all else that draws from a generator f can reach, draws the same numbers, and what f writes into, running
-    statistics say, is put back: it changes once.
+    statistics say, is what it was the first time, and afterwards what it is now: it changes once.
 
     Raises:
         TypeError: f returns something else than one Tensor.
@@ -90,7 +90,12 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """
     outer, draws, begin = mode(), Draws(f, inputs), new_node((), None).order
     seen, looking = _looking_on(outer)
-    with record(outer._replace(draws=draws.noted, **looking)):
+    written: dict[int, tuple] = {}              # what f writes into, and what was there before
+
+    def writes(array: Any) -> None:
+        written.setdefault(id(array), (array, array.copy()))
+        outer.writes(array)
+    with record(outer._replace(draws=draws.noted, writes=writes, **looking)):
         y = f(*inputs)
     if not isinstance(y, Tensor):
         raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
@@ -99,10 +104,12 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if not outside:
         return y
     y = wrap(y.data, None)                      # lets go of what lies between: the arrays still there are from outside
-    read = [array() for array in seen]
+    read = [None if id(array()) in written else array() for array in seen]
 
     def again() -> Tensor:
-        held: list[tuple] = []                  # what is written into, and what was there
+        held = [(array, array.copy()) for array, _ in written.values()]        # to be put back afterwards
+        for array, before in written.values():
+            array[...] = before
         seen, looking = _looking_on(outer)
         with draws.repeated() as repeat, record(mode()._replace(
                 on=True, draws=repeat, writes=lambda array: held.append((array, array.copy())), **looking)):

@@ -188,6 +188,32 @@ def test_a_segment_in_between_draws_on_as_if_nothing_was_repeated():
     assert ends[0] == ends[1]
 
 
+class Counting(nn.Module):
+    """Computes with what it has just written."""
+    def __init__(self):
+        self.count = nn.Buffer(np.zeros(1))
+
+    def forward(self, x):
+        self.count += 1
+        return mg.exp(x * mg.tensor(self.count))
+
+
+TWICE = {"module": (lambda m, x: m(x), lambda m, x: mg.checkpoint(m, x)),
+         "lambda": (lambda m, x: m(x), lambda m, x: mg.checkpoint(lambda x: m(x), x)),
+         "nested": (lambda m, x: m(m(x) * 0.1),
+                    lambda m, x: mg.checkpoint(lambda x: mg.checkpoint(m, mg.checkpoint(m, x) * 0.1), x))}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_what_a_segment_writes_and_then_reads_is_the_same_the_second_time(name):
+    found = []
+    for run in TWICE[name]:
+        model, x = Counting(), Tensor(np.array([0.1, 0.2]), requires_grad=True)
+        (run(model, x) + run(model, 2 * x)).sum().backward()
+        found.append((x.grad.tolist(), model.count.tolist()))
+    assert found[0] == found[1]
+
+
 def test_a_lambda_counts_a_batch_once_too():
     x, norms = rng.standard_normal((4, 3)), [nn.BatchNorm1d(3) for _ in range(2)]
     for norm, run in zip(norms, (lambda f, x: f(x), mg.checkpoint)):
