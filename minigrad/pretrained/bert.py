@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
-from .. import functional as F
 from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
+from . import seen
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
@@ -80,7 +80,7 @@ class SelfAttention(Module):
 
     def forward(self, x, mask):                 # (B, T, D), (B, 1, 1, T)
         q, k, v = (split_heads(part(x), self.heads) for part in (self.query, self.key, self.value))
-        return merge_heads(F.scaled_dot_product_attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng))
+        return merge_heads(seen.attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng))
 
 
 class AddNorm(Module):
@@ -138,9 +138,9 @@ class BertModel(PretrainedModel):
         ids = token_ids(input_ids, self.config.longest)
         types = backend.of(ids).xp.zeros((1, ids.shape[1]), np.int64) if token_type_ids is None else token_type_ids
         positions = self.positions(ids) if position_ids is None else position_ids
-        x, mask = self.embeddings(ids, types, positions), padding_mask(attention_mask, ids.shape)
+        x, mask = seen.state(self.embeddings(ids, types, positions)), padding_mask(attention_mask, ids.shape)
         for layer in self.encoder.layer:
-            x = layer(x, mask)
+            x = seen.state(layer(x, mask))
         return BaseOutput(x, ops.tanh(self.pooler.dense(x[:, 0])) if self.pooler else None)
 
     def positions(self, ids: Array) -> Array:

@@ -11,6 +11,7 @@ from .. import functional as F
 from ..nn import Dropout, Group, LayerNorm, Module, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
+from . import seen
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
@@ -68,7 +69,7 @@ class Attention(Module):
 
     def forward(self, x, mask):                 # (B, T, D), (B, 1, 1, T)
         q, k, v = (split_heads(part(x), self.heads) for part in (self.q_lin, self.k_lin, self.v_lin))
-        found = F.scaled_dot_product_attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng)
+        found = seen.attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng)
         return self.out_lin(merge_heads(found))
 
 
@@ -110,9 +111,9 @@ class DistilBertModel(PretrainedModel):
         """
         ids = token_ids(input_ids, self.config.longest)
         positions = backend.of(ids).xp.arange(ids.shape[1])[None] if position_ids is None else position_ids
-        x, mask = self.embeddings(ids, positions), padding_mask(attention_mask, ids.shape)
+        x, mask = seen.state(self.embeddings(ids, positions)), padding_mask(attention_mask, ids.shape)
         for layer in self.transformer.layer:
-            x = layer(x, mask)
+            x = seen.state(layer(x, mask))
         return BaseOutput(x)
 
 

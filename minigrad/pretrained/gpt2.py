@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional as F
 from .. import ops
 from ..nn import Dropout, KVCache, LayerNorm, Module, init
 from ..nn.attention import merge_heads
 from ..nn.layers import activated
+from . import seen
 from .decoder import CausalLM, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
 from .layout import Layout
@@ -71,7 +71,7 @@ class Attention(Module):
         if cache is not None:
             k, v = cache.extend(k, v)
         p = self.p if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, reading.mask, p, reading.is_causal, scale=self.scale, rng=self.rng)
+        y = seen.attention(q, k, v, reading.mask, p, reading.is_causal, scale=self.scale, rng=self.rng)
         return self.resid_dropout(self.c_proj(merge_heads(y)))
 
 
@@ -141,8 +141,8 @@ class GPT2Model(GPT2Pretrained):
         reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.n_layer, c.longest)
         x = self.drop(self.wte(reading.ids) + self.wpe(reading.positions))
         for block, cache in zip(self.h, reading.caches, strict=True):
-            x = block(x, reading, cache)
-        return BaseOutput(self.ln_f(x), past_key_values=past_key_values)
+            x = block(seen.state(x), reading, cache)
+        return BaseOutput(seen.state(self.ln_f(x)), past_key_values=past_key_values)
 
 
 class GPT2LMHeadModel(CausalLM, GPT2Pretrained):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional as F
 from ..nn import KVCache, Module, RMSNorm, RotaryPositions, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.position import rotate
+from . import seen
 from .decoder import CausalLM, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
 from .layout import Layout
@@ -104,7 +104,7 @@ class Attention(Module):
         if cache is not None:
             k, v = cache.extend(k, v)
         p = self.p if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, reading.mask, p, reading.is_causal, enable_gqa=True, rng=self.rng)
+        y = seen.attention(q, k, v, reading.mask, p, reading.is_causal, enable_gqa=True, rng=self.rng)
         return self.o_proj(merge_heads(y))
 
 
@@ -162,10 +162,10 @@ class LlamaModel(PretrainedModel):
         reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.num_hidden_layers, c.longest)
         x = self.embed_tokens(reading.ids)
         angles = self.rotary.tables(reading.positions, x.dtype, x.device)
-        seen = {window: reading.within(window) for window in set(c.windows)}
+        readings = {window: reading.within(window) for window in set(c.windows)}
         for layer, cache, window in zip(self.layers, reading.caches, c.windows, strict=True):
-            x = layer(x, angles, seen[window], cache)
-        return BaseOutput(self.norm(x), past_key_values=past_key_values)
+            x = layer(seen.state(x), angles, readings[window], cache)
+        return BaseOutput(seen.state(self.norm(x)), past_key_values=past_key_values)
 
 
 class LlamaForCausalLM(CausalLM):

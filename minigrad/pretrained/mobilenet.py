@@ -13,6 +13,7 @@ from typing import Any
 from .. import functional as F
 from .. import ops
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Dropout, Module, Sequential, init
+from . import seen
 from .convnet import COUNTS, ConvNet, conv_norm, convolution
 from .heads import classification_loss
 from .image import pixels
@@ -156,7 +157,11 @@ class MobileNetV2Model(ConvNet):
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, hidden, H / 32, W / 32) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
-        x = self.features(pixels(pixel_values, self.config.num_channels, like=self.features[0][0].weight))
+        x = pixels(pixel_values, self.config.num_channels, like=self.features[0][0].weight)
+        for i, block in enumerate(self.features):
+            x = block(x)
+            if 1 < i < len(self.features) - 1:  # the blocks that widen; what comes before is the stem
+                seen.state(x)
         return BaseOutput(x, ops.flatten(self.avgpool(x), 1))
 
 

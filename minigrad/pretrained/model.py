@@ -13,6 +13,7 @@ from .. import backend
 from ..backend import dtype_named
 from ..nn import Embedding, Linear, Module, init
 from ..patterns import matches
+from . import seen
 from .files import read_config, read_weights, save
 from .layout import Layout, rewritten
 from .report import LoadReport, fit
@@ -158,6 +159,24 @@ class PretrainedModel(Module):
     tied: ClassVar[dict[str, str]] = {}         # our name: the name of the weight it is, patterns both; made one in __init__
     load_report: LoadReport | None = None
     config: Config
+
+    def __call__(self, *args: Any, output_hidden_states: bool | None = None, output_attentions: bool | None = None,
+                 **named: Any) -> Any:
+        """What `forward` returns; also, if asked for here or in config.json, its `hidden_states` and its `attentions`."""
+        said = {"hidden_states": output_hidden_states, "attentions": output_attentions}
+        asked = [name for name, wanted in said.items()
+                 if (self.config.rest.get(f"output_{name}", False) if wanted is None else wanted)]
+        if not asked or seen.is_kept():         # by the model whose part this one is
+            return super().__call__(*args, **named)
+        with seen.kept(*asked) as kept:
+            out = super().__call__(*args, **named)
+        if not any(kept.values()):
+            raise ValueError(f"{type(self).__name__} has no {' and no '.join(asked)} to tell: leave out output_{asked[0]}")
+        alone = not any(name.startswith("decoder_") for name in kept)           # an encoder without a decoder
+        for name, found in kept.items():
+            if found:
+                setattr(out, name.removeprefix("encoder_") if alone else name, tuple(found))
+        return out
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike, *, config: Config | Mapping[str, Any] | None = None, dtype: Any = None,

@@ -7,8 +7,24 @@ from typing import Any
 from ..tensor import Tensor
 
 
+@dataclass(kw_only=True)
+class Seen:
+    """What every model returns besides, if output_hidden_states or output_attentions asks for it.
+
+    `hidden_states` are those before, between and after the layers; `attentions` the weights (B, heads, T, S) of each layer.  An
+    encoder–decoder has those of its two parts, and of the decoder's look at the encoder.
+    """
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+
+
 @dataclass
-class BaseOutput:
+class BaseOutput(Seen):
     """Of a model without a head: a vector for each token, (B, T, hidden), and maybe one for the whole, (B, hidden)."""
     last_hidden_state: Tensor
     pooler_output: Tensor | None = None
@@ -17,14 +33,14 @@ class BaseOutput:
 
 
 @dataclass
-class ClassifierOutput:
+class ClassifierOutput(Seen):
     """Scores `logits`, (B, classes) or for each token (B, T, classes), and, if labels were given, the mean `loss`."""
     loss: Tensor | None
     logits: Tensor
 
 
 @dataclass
-class CausalLMOutput:
+class CausalLMOutput(Seen):
     """Scores `logits` (B, T, vocabulary) of the token that comes next."""
     loss: Tensor | None
     logits: Tensor
@@ -32,7 +48,7 @@ class CausalLMOutput:
 
 
 @dataclass
-class QuestionAnsweringOutput:
+class QuestionAnsweringOutput(Seen):
     """Scores (B, T) of each token as the first and as the last of the answer."""
     loss: Tensor | None
     start_logits: Tensor
@@ -40,7 +56,7 @@ class QuestionAnsweringOutput:
 
 
 @dataclass
-class Seq2SeqOutput:
+class Seq2SeqOutput(Seen):
     """Scores `logits` (B, T, vocabulary) of the token that comes next, and what the encoder found, (B, S, hidden)."""
     loss: Tensor | None
     logits: Tensor

@@ -13,6 +13,7 @@ from typing import Any
 from .. import functional as F
 from .. import ops
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, MaxPool2d, Module, Sequential, init
+from . import seen
 from .convnet import COUNTS, ConvNet, conv_norm, convolution
 from .heads import classification_loss
 from .image import pixels
@@ -118,9 +119,9 @@ class ResNetModel(ConvNet):
     def forward(self, pixel_values: Any) -> BaseOutput:
         """Of pictures (N, channels, H, W): `last_hidden_state` (N, hidden, H / 32, W / 32), `pooler_output` (N, hidden, 1, 1)."""
         x = pixels(pixel_values, self.config.num_channels, like=self.conv1.weight)
-        x = self.maxpool(self.activation(conv_norm(x, self.conv1, self.bn1)))
+        x = seen.state(self.maxpool(self.activation(conv_norm(x, self.conv1, self.bn1))))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+            x = seen.state(stage(x))
         return BaseOutput(x, self.avgpool(x))
 
 

@@ -15,6 +15,7 @@ from ..backend import Array, is_half
 from ..nn import Dropout, Embedding, Group, KVCache, Module, RelativePositionBias, RMSNorm, init
 from ..nn.attention import merge_heads, split_heads
 from ..tensor import Tensor
+from . import seen
 from .generation import Generates
 from .heads import token_loss
 from .inputs import as_given, padding_mask, token_ids
@@ -90,7 +91,8 @@ def plus(x: Any, more: Any) -> Any:
 
 
 class Attention(Module):
-    def __init__(self, c: T5Config, rng: np.random.Generator, bias: RelativePositionBias | None = None):
+    def __init__(self, c: T5Config, rng: np.random.Generator, bias: RelativePositionBias | None = None, part: str = ""):
+        self.part = part                        # of the model: whose weights these are
         self.heads, inner, self.dropout = c.num_heads, c.num_heads * c.d_kv, Dropout(c.dropout_rate, rng=rng)
         self.q, self.k, self.v = (linear(c.d_model, inner, bias=False) for _ in range(3))
         self.o = linear(inner, c.d_model, bias=False)
@@ -110,8 +112,9 @@ class Attention(Module):
         if is_half(dtype):                      # scores that are not scaled leave the range of float16
             q, k, v = (ops.astype(part, np.float32) for part in (q, k, v))
         scores = ops.matmul(q, ops.swapaxes(k, -1, -2))        # (B, H, T, S)
-        weights = self.dropout(ops.softmax(scores if bias is None else scores + bias))
-        y = merge_heads(ops.matmul(weights, v))
+        weights = ops.softmax(scores if bias is None else scores + bias)
+        seen.weights(weights, self.part)
+        y = merge_heads(ops.matmul(self.dropout(weights), v))
         return self.o(y if y.dtype == dtype else ops.astype(y, dtype))
 
 
@@ -131,9 +134,10 @@ class FeedForward(Module):
 class Block(Module):
     """Look around, look at what the encoder found (in a decoder), think: each normalised first and added to what was there."""
     def __init__(self, c: T5Config, rng: np.random.Generator, is_decoder: bool, bias: RelativePositionBias | None):
-        parts = [{"SelfAttention": Attention(c, rng, bias)}, {"DenseReluDense": FeedForward(c, rng)}]
+        own = Attention(c, rng, bias, "decoder_" if is_decoder else "encoder_")
+        parts = [{"SelfAttention": own}, {"DenseReluDense": FeedForward(c, rng)}]
         if is_decoder:
-            parts.insert(1, {"EncDecAttention": Attention(c, rng)})
+            parts.insert(1, {"EncDecAttention": Attention(c, rng, part="cross_")})
         self.layer = [Group(**part, layer_norm=Norm(c.d_model, c.layer_norm_epsilon)) for part in parts]
         self.dropout = Dropout(c.dropout_rate, rng=rng)
 
@@ -158,7 +162,7 @@ class Stack(Module):
     def forward(self, ids, mask, source=None, source_mask=None, caches=None):
         caches = caches or [None] * 2 * len(self.block)        # for each block its own, and the one of the encoder's tokens
         before = caches[0].length if caches[0] else 0
-        T, S = ids.shape[1], before + ids.shape[1]
+        T, S, part = ids.shape[1], before + ids.shape[1], "decoder_" if self.is_decoder else "encoder_"
         allowed = padding_mask(mask, (len(ids), S))
         if self.is_decoder and T > 1:
             causal = backend.of(allowed).xp.tri(T, S, before, dtype=bool)
@@ -171,8 +175,8 @@ class Stack(Module):
         if source is not None and (source_mask := padding_mask(source_mask, source.shape[:2])) is not None:
             source_bias = Tensor(backend.of(source_mask).xp.where(source_mask, 0, FORBIDDEN), dtype=x.dtype, device=x.device)
         for block, own_cache, source_cache in zip(self.block, caches[::2], caches[1::2], strict=True):
-            x = block(x, bias, source, source_bias, own_cache, source_cache)
-        return self.dropout(self.final_layer_norm(x))
+            x = block(seen.state(x, part), bias, source, source_bias, own_cache, source_cache)
+        return seen.state(self.dropout(self.final_layer_norm(x)), part)
 
 
 class T5EncoderModel(PretrainedModel):

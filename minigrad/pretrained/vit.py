@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional as F
 from .. import ops
 from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
+from . import seen
 from .heads import classification_loss
 from .image import pixels
 from .layers import activation, linear
@@ -89,7 +89,7 @@ class SelfAttention(Module):
 
     def forward(self, x):
         q, k, v = (split_heads(part(x), self.heads) for part in (self.query, self.key, self.value))
-        return merge_heads(F.scaled_dot_product_attention(q, k, v, None, self.p if self.training else 0.0, rng=self.rng))
+        return merge_heads(seen.attention(q, k, v, None, self.p if self.training else 0.0, rng=self.rng))
 
 
 class Layer(Module):
@@ -124,8 +124,9 @@ class ViTModel(PretrainedModel):
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
         x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.layernorm.weight))
+        x = seen.state(x)
         for layer in self.encoder.layer:
-            x = layer(x)
+            x = seen.state(layer(x))
         x = self.layernorm(x)
         return BaseOutput(x, activation(self.config.pooler_act)(self.pooler.dense(x[:, 0])) if self.pooler else None)
 
