@@ -39,7 +39,7 @@ from .ops.pool import (
     max_pool1d,
     max_pool2d,
 )
-from .ops.shape import check_flags
+from .ops.shape import check_flags, whole_number
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from .primitive import definition, floating, in_float32, is_float, shaped
 from .tape import no_grad
@@ -97,6 +97,8 @@ def relu6(x, /):
 @floating
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
+    if not isinstance(negative_slope, Real):
+        raise TypeError(f"leaky_relu: negative_slope is a number, not {negative_slope!r}")
     return ops.where(x > 0, x, negative_slope * x)
 
 
@@ -125,7 +127,8 @@ def _check_eps(name, eps):
 
 def _normalized(name, x, normalized_shape, *parameters):
     """x in a floating dtype, and how many of its last axes are normalised, once it is known that their sizes are as said."""
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    shape = tuple(whole_number(name, "normalized_shape", n, 0) for n in shape)
     x = x if hasattr(x, "shape") else as_array(x)
     if tuple(x.shape[-len(shape):]) != shape:
         raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
@@ -173,6 +176,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     """
     _check_eps("group_norm", eps)
     N, C = _channels("group_norm", x, weight, bias)
+    num_groups = whole_number("group_norm", "num_groups", num_groups)
     if num_groups < 1 or C % num_groups:
         raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups")
     groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)             # -1 could not tell in an empty array
@@ -291,7 +295,8 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         ValueError: shapes that do not belong together; the message says which.
         TypeError: a mask of whole numbers, of which nobody knows whether 1 allows.
     """
-    query, key, value = (x if is_float(x.dtype) else ops.astype(x, "float32") for x in map(shaped, (query, key, value)))
+    query, key, value = (shaped(x, "attention") for x in (query, key, value))
+    query, key, value = (x if is_float(x.dtype) else ops.astype(x, "float32") for x in (query, key, value))
     if min(len(x.shape) for x in (query, key, value)) < 2:
         raise ValueError(f"attention: query (…, T, d), key (…, S, d) and value (…, S, e) are needed, these have "
                          f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
@@ -311,6 +316,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
                          f"{tuple(value.shape)} must be the same (enable_gqa=True lets heads of the query share a key)")
     scores = (*query.shape[:-1], key.shape[-2])
     if attn_mask is not None:
+        attn_mask = shaped(attn_mask, "attention")
         if not getattr(attn_mask, "requires_grad", False):
             attn_mask = backend.of(as_array(query)).xp.asarray(as_array(attn_mask))
         if attn_mask.dtype.kind in "iu":
@@ -335,11 +341,12 @@ def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
         scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     if is_causal:
         scores = ops.where(backend.of(as_array(q)).xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
-    if mask is None and not is_causal:
-        weights = ops.softmax(scores)
-    else:                                       # a row where nothing is allowed is uniform at first, then zero
+    if mask is not None:                        # a row where nothing is allowed is uniform at first, then zero
         possible = ops.any(scores > -math.inf, -1, True)
-        weights = ops.where(possible, ops.softmax(ops.where(possible, scores, 0)), 0)
+        scores = ops.where(possible, scores, 0)
+    weights = ops.softmax(scores)
+    if mask is not None:
+        weights = ops.where(possible, weights, 0)
     if keep is not None:
         weights = ops.dropout(weights, keep, p)
     return ops.matmul(weights, v)

@@ -14,8 +14,8 @@ import numpy as np
 from . import backend, ops
 from .backend.kernels import NEVER
 from .ops.shape import check_flags
-from .primitive import definition, floating, in_float32, is_float, primitive
-from .tensor import Tensor, as_array
+from .primitive import definition, floating, in_float32, is_float, primitive, shaped
+from .tensor import Tensor, as_array, recording
 
 REDUCTIONS = ("mean", "sum", "none")
 EPS = 1e-12                                     # under a root, so that its gradient at 0 is finite; torch's choice
@@ -45,9 +45,9 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
         TypeError: labels that are not integers.
     """
     _check_reduction("cross_entropy", reduction)
-    if not 0 <= label_smoothing <= 1:
+    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing={label_smoothing} is not a share of the target: give 0 to 1")
-    given, input = as_array(target), input if hasattr(input, "shape") else as_array(input)
+    given = as_array(shaped(target, "cross_entropy"))
     if is_float(given.dtype) and len(given.shape) > 1 and given.shape == input.shape:
         if ignore_index != -100:
             raise ValueError(f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the probability of "
@@ -95,7 +95,7 @@ def _surprise(log_p, target, weight, ignore_index):
 
 def _labelled(name, input, target, weight, ignore_index):
     """Input as (M, C), its labels as (M,) and the class weights: bare arrays known to belong together."""
-    array, target = as_array(input), as_array(target)
+    array, target = as_array(input), as_array(shaped(target, name))
     if len(array.shape) < 2:
         raise ValueError(f"{name}: input is (N, C, …), but has shape {tuple(array.shape)}: input[None] makes a batch of one, "
                          "for one label in a list")
@@ -112,7 +112,7 @@ def _labelled(name, input, target, weight, ignore_index):
 
 
 def _class_weight(name, weight, input):
-    weight = _beside(input, as_array(weight))
+    weight = _beside(input, constant(name, "weight", weight))
     if weight.shape != input.shape[1:2]:
         raise ValueError(f"{name}: the class weights have shape {tuple(weight.shape)}, but there are {input.shape[1]} classes")
     return weight
@@ -184,7 +184,7 @@ def _weighted(name, x, weight, what, input):
     """x · weight, where the weight, a constant, has a shape that broadcasts to the input's."""
     if weight is None:
         return x
-    weight = _beside(input, as_array(weight))
+    weight = _beside(input, constant(name, what, weight))
     if len(weight.shape) > len(input.shape) or any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1])):
         raise ValueError(f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(input.shape)}")
     return x * weight
@@ -296,7 +296,7 @@ def contrastive_loss(input1: Any, input2: Any, target: Any, margin: float = 1.0,
 
 def _check_pairs(name, input1, input2, target, reduction):
     _check_reduction(name, reduction)
-    target = as_array(_beside(input1, target))
+    target = as_array(_beside(input1, shaped(target, name)))
     if input1.shape != input2.shape or target.shape != input1.shape[:-1]:
         raise ValueError(f"{name}: two inputs of one shape (N, D) and a target (N,) are needed, these have "
                          f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}")
@@ -321,7 +321,7 @@ def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "
     Raises:
         ValueError: shapes that do not belong together, an unknown reduction.
     """
-    if len(query.shape) != 2 or len(key.shape) != 2 or query.shape[1] != key.shape[1] or len(key) < len(query):
+    if len(query.shape) != 2 or len(key.shape) != 2 or query.shape[1] != key.shape[1] or key.shape[0] < query.shape[0]:
         raise ValueError(f"info_nce: query (N, D) and key (M, D) with M >= N are needed, these have {tuple(query.shape)} and "
                          f"{tuple(key.shape)}")
     query, key = (x / ops.sqrt(ops.sum(x * x, -1, True) + EPS) for x in (query, key))
@@ -354,8 +354,12 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     """
     _check_reduction("ctc_loss", reduction)
     check_flags("ctc_loss", zero_infinity=zero_infinity)
+    if len(log_probs.shape) not in (2, 3):
+        raise ValueError(f"ctc_loss: log_probs are (T, N, C), or (T, C) for one sequence, but have shape "
+                         f"{tuple(log_probs.shape)}")
+    input_lengths, target_lengths = (shaped(n, "ctc_loss") for n in (input_lengths, target_lengths))
     if len(log_probs.shape) == 2:
-        lengths = ([int(n)] for n in (input_lengths, target_lengths))
+        lengths = (as_array(n).reshape(-1) for n in (input_lengths, target_lengths))
         loss = ctc_loss(log_probs[:, None], as_array(targets).reshape(-1), *lengths, blank, reduction, zero_infinity)
         return loss[0] if reduction == "none" else loss
     labels, input_lengths, target_lengths = _ctc_labels(log_probs.shape, targets, input_lengths, target_lengths, blank)
@@ -418,6 +422,18 @@ def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
 
 # What they share.
 
+def constant(name: str, what: str, weight: Any) -> Any:
+    """The bare array of a weight, which no loss differentiates.
+
+    Raises:
+        ValueError: it requires a gradient.
+    """
+    if recording() and getattr(weight, "requires_grad", False):
+        raise ValueError(f"{name}: {what} is a constant, but this one requires a gradient, which would be lost: give "
+                         f'{what}.detach(), or multiply the losses that reduction="none" returns')
+    return as_array(shaped(weight, name))
+
+
 def _paired(name: str, input: Any, target: Any) -> Any:
     """The target beside the input, once the two are known to have one shape."""
     target = _beside(input, target)
@@ -446,5 +462,5 @@ def _reduce(loss: Any, reduction: str) -> Any:
 
 
 def _check_reduction(name: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> None:
-    if reduction not in known:
+    if not isinstance(reduction, str) or reduction not in known:
         raise ValueError(f"{name}: reduction={reduction!r} is not known: type one of {', '.join(map(repr, known))}")

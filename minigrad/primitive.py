@@ -64,11 +64,14 @@ def in_float32(function: Callable, leading: int = 0) -> Callable:
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
         on, values = recording(), (*inputs, *options.values())
-        if on is not True and on is not False:               # a Mode
-            values = on.given(front, values)
-        elif all([getattr(x, "dtype", _F4) is _F4 for x in values]):           # as nearly always
+        special = on is not True and on is not False         # a Mode
+        if not special and len(inputs) >= leading and all([getattr(x, "dtype", _F4) is _F4 for x in values]) and \
+                all([hasattr(x, "shape") for x in inputs[:leading]]):          # as nearly always
             return function(*inputs, **options)
         leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
+        values = [shaped(x, name) if it else x for x, it in zip(values, leads)]
+        if special:
+            values = on.given(front, values)
         heeded = [x for x, it in zip(values, leads) if it] or [x for x in values if isinstance(x, Tensor)]
         wider = _wider(values, leads, heeded or values[:1])
         values, dtype = wider or (values, None)
@@ -230,19 +233,22 @@ class _Op:
         special = on is not True and on is not False         # a Mode
         if special:
             inputs = on.given(self, inputs)
-        for x in inputs:                        # what is given: arrays, nodes, and which inputs want a gradient
-            if isinstance(x, Tensor):
-                tensors = True
-                arrays.append(x.data)
-                if on and x.node is not None:
-                    parents.append(x.node)
-                    wanted |= bit
-            else:
-                arrays.append(_bare(x))
-            bit += bit
-        if not tensors and not any(hasattr(a, "dtype") for a in arrays):
-            return self._of_numbers(inputs, options, arrays)
-        place = backend.home(arrays)
+        try:
+            for x in inputs:                        # what is given: arrays, nodes, and which inputs want a gradient
+                if isinstance(x, Tensor):
+                    tensors = True
+                    arrays.append(x.data)
+                    if on and x.node is not None:
+                        parents.append(x.node)
+                        wanted |= bit
+                else:
+                    arrays.append(_bare(x))
+                bit += bit
+            if not tensors and not any(hasattr(a, "dtype") for a in arrays):
+                return self._of_numbers(inputs, options, arrays)
+            place = backend.home(arrays)
+        except (ValueError, TypeError) as error:             # a ragged list, text, arrays of two devices
+            raise explained(error, self, asked, [*arrays, *inputs[len(arrays):]], options) from error
         dtype = getattr(arrays[0], "dtype", None)
         if not self.ours or special and not on.kernels:
             kernel = None
@@ -520,6 +526,11 @@ def _bare(x: Any) -> Any:
     return as_array(x) if isinstance(x, (list, tuple)) else x
 
 
-def shaped(x: Any) -> Any:
+def shaped(x: Any, op: str = "") -> Any:
     """x as something with a shape, which numbers and lists are not: the Tensor or the array that an op makes of it."""
-    return x if hasattr(x, "shape") else Tensor(x) if isinstance(x, (bool, int, float)) else as_array(x)
+    if hasattr(x, "shape"):
+        return x
+    try:
+        return Tensor(x) if isinstance(x, (bool, int, float)) else as_array(x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{op}: {error}" if op else str(error)) from None

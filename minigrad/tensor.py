@@ -281,7 +281,7 @@ class Tensor:
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
     def __neg__(self) -> Tensor: return ops.negative(self)
     def __abs__(self) -> Tensor: return ops.abs(self)
-    def __getitem__(self, index: Any) -> Tensor: return ops.take(self, index)
+    def __getitem__(self, index: Any) -> Tensor: return ops.pick(self, index)
     def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)
     def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)
     def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
@@ -307,8 +307,14 @@ class Tensor:
     def min(self, axis=None, keepdims=False, **also) -> Tensor: return ops.min(self, axis, keepdims, **also)
     def var(self, axis=None, **also) -> Tensor: return ops.var(self, axis, **also)
     def argmax(self, axis=None, keepdims=False, **also) -> Tensor: return ops.argmax(self, axis, keepdims, **also)
-    def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if isinstance(shape[0], (tuple, list)) else shape)
-    def transpose(self, *axes) -> Tensor: return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+    def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes) -> Tensor:
+        """Two axes change places, as in torch; of more, or of a tuple, all in that order, as in NumPy; of none, all reversed."""
+        if len(axes) == 2:
+            return ops.swapaxes(self, *axes)
+        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+
     def swapaxes(self, a: int, b: int) -> Tensor: return ops.swapaxes(self, a, b)
     def squeeze(self, axis: int | None = None) -> Tensor: return ops.squeeze(self, axis)
     def flatten(self, start_axis: int = 0) -> Tensor: return ops.flatten(self, start_axis)
@@ -384,7 +390,13 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
         if dtype is None and device is None:
             return data
     if isinstance(data, (bool, int, float, str, list, tuple)) and not isinstance(data, np.generic):
-        data = np.array(_without_tensors(data) if isinstance(data, (list, tuple)) else data)
+        try:
+            data = np.array(_without_tensors(data) if isinstance(data, (list, tuple)) else data)
+        except ValueError as error:
+            if "inhomogeneous" not in str(error):
+                raise
+            raise ValueError(f"a Tensor is made of lists of one length at each depth, but in {data!r:.60} they differ: fill the "
+                             "shorter ones up") from None
         if data.dtype == np.float64 and dtype is None:
             dtype = np.float32
     here = backend.of(data)

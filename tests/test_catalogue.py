@@ -371,3 +371,64 @@ def test_a_kernel_is_what_the_op_means(row, table, n, dtype, tolerance):
         found = run(row, inputs)
     with kernels({}):
         assert_same(found, run(row, inputs), tolerance)
+
+
+BAD = """
+    Tensor([[1, 2], [3]]) | mg.tensor([[1, 2], [3]]) | mg.sum([[1, 2], [3]]) | mg.sum("a") | mg.sum(None)
+    mg.exp("a") | mg.exp(None) | t + "a" | t + None | "a" * t | t @ "a" | t @ 3 | t ** None | t ** "a"
+    mg.maximum(t, "a") | mg.where("a", t, t) | mg.where(t, t, "a") | mg.sum(t, "a") | mg.sum(t, 1.0) | mg.sum(t, True)
+    mg.sum(t, 5) | mg.sum(t, (0, 0)) | mg.sum(t, [0, 9]) | mg.sum(t, keepdims="a") | mg.mean(t, "a") | mg.mean(t, 5)
+    mg.var(t, 5) | mg.std(t, 1.5) | mg.any(t, 5) | mg.all(t, "a") | mg.var(t, correction="a") | mg.max(t, "a")
+    mg.min(t, 5) | mg.argmax(t, (0, 1)) | mg.norm(t, axis=5) | mg.logsumexp(t, 5) | mg.prod(t, (0, 1)) | mg.prod(t, 5)
+    mg.softmax(t, "a") | mg.softmax(t, 5) | mg.log_softmax(t, 1.5) | mg.cumsum(t, "a") | mg.cumsum(t, 5)
+    mg.argsort(t, (0, 1)) | mg.sort(t, 5) | mg.sort(t, "a") | mg.topk(t, "a") | mg.topk(t, 1.0) | mg.topk(t, True)
+    mg.topk(t, 9) | mg.topk(t, 1, 5) | mg.max(e) | mg.min(e) | mg.argmax(e) | mg.concatenate([]) | mg.concatenate(3)
+    mg.concatenate([t, 3]) | mg.concatenate([t, t], 5) | mg.stack([]) | mg.stack(3) | mg.stack([t, v])
+    mg.stack([t], 9) | mg.flip(t, "a") | mg.flip(t, 5) | mg.flip(t, (0, 0)) | mg.squeeze(t, "a") | mg.squeeze(t, 0)
+    mg.expand_dims(t, None) | mg.expand_dims(t, (0, 1)) | mg.expand_dims(t, 9) | mg.flatten(t, "a")
+    mg.reshape(t, "a") | mg.reshape(t, None) | mg.reshape(t, (2.0, 3)) | mg.reshape(t, (4, 2)) | t.reshape()
+    mg.broadcast_to(t, 7) | mg.broadcast_to(t, "a") | mg.swapaxes(t, 0, "a") | mg.swapaxes(t, 0, 5)
+    mg.swapaxes(t, 0.0, 1) | mg.transpose(t, "ab") | mg.transpose(t, (0, 0)) | mg.transpose(t, 3)
+    mg.transpose(t, (0, 1.0)) | t.transpose(0) | t.transpose(0, 5) | mg.pad(t, "a") | mg.split(t, "a")
+    mg.split(t, [1, "a"]) | mg.split(t, 1.5) | mg.split(t, 1, 5) | mg.tile(t, "a") | mg.tile(t, -1)
+    mg.tile(t, (1, 2.5)) | mg.tril(t, "a") | mg.tril(v) | mg.triu(2.0) | mg.take(t, "a") | mg.take(t, 9)
+    mg.take(t, 0.5) | mg.take(t, 0, 5) | mg.gather(t, 0, "a") | mg.gather(t, 0, [[0.5]]) | mg.gather(t, "a", [[0]])
+    mg.gather(t, 5, [[0]]) | mg.gather(t, 0, [[9]]) | mg.scatter(t, 0, [[0]], "a") | mg.scatter_add(t, 0, [[0]], None)
+    mg.scatter(t, 0, [0], 1.0) | mg.scatter_add(t, 0, [[0, 1]], [[1.0]]) | mg.einsum(3, t) | mg.einsum("ij")
+    mg.einsum("ij", 3) | mg.einsum("i j k", t) | mg.einsum("ij->k", t) | mg.matmul(t, t) | mg.clip(t, "a", None)
+    mg.astype(t, "floot") | t.astype("floot") | t.to("tpu") | t.to(None) | mg.zeros(3, dtype="floot") | t[0.5]
+    t["a"] | t[9] | t[0, 0, 0] | t[None, ..., ...] | t[[True, False, True]] | t[0, [9]] | F.softmax(t, None, 3)
+    F.gelu("a") | F.gelu(t, True) | F.dropout(t, "a") | F.dropout(t, 2) | F.linear(t, "a") | F.linear(t, 3)
+    F.layer_norm(t, "a") | F.layer_norm(t, 3.0) | F.layer_norm(t, 2) | F.rms_norm(t, None) | F.group_norm(t, "a")
+    F.leaky_relu(t, "a") | F.softplus(t, "a") | F.embedding(t, [0.5]) | F.embedding(t, "a") | F.embedding(t, 7)
+    F.max_pool2d(t, 2) | F.max_pool1d(t, "a") | F.max_pool1d(t, None) | F.max_pool1d(t, 1.5) | F.avg_pool1d(t, 0)
+    F.avg_pool2d(i, 2, divisor_override=0) | F.adaptive_avg_pool1d(t, "a") | F.adaptive_avg_pool1d(t, 0)
+    F.adaptive_max_pool2d(t[0], 1) | F.conv1d(t, "a") | F.conv2d(t, t) | F.conv1d(t, i, padding="a")
+    F.conv1d(t, i, groups="a") | F.conv1d(t, i, stride=0) | F.conv_transpose2d(i, i[None], output_padding=1)
+    F.conv1d("a", i) | F.scaled_dot_product_attention(t, t, "a") | F.scaled_dot_product_attention(t, t, t, scale="a")
+    F.scaled_dot_product_attention(t, t, t, "a") | F.scaled_dot_product_attention(v, v, v)
+    F.scaled_dot_product_attention(t, t, v) | losses.cross_entropy(t, "a") | losses.cross_entropy(t, [0, 1], "a")
+    losses.cross_entropy(t, [0, 1], label_smoothing="a") | losses.cross_entropy(t, [0, 1], reduction=None)
+    losses.cross_entropy(t, [0, 1], reduction=["mean"]) | losses.cross_entropy(v, 1) | losses.nll_loss("a", [0])
+    losses.mse_loss(t, "a") | losses.mse_loss(t, None) | losses.mse_loss(t, 3) | losses.mse_loss("a", t)
+    losses.l1_loss(t, v) | losses.huber_loss(t, t, delta="a") | losses.smooth_l1_loss(t, t, beta=None)
+    losses.kl_div(t, t, reduction="x") | losses.binary_cross_entropy(t, t)
+    losses.binary_cross_entropy_with_logits(t, v) | losses.ctc_loss(v, [1], [1], [1])
+    losses.ctc_loss(t, [1], "a", [1]) | losses.cosine_embedding_loss(t, t, "a") | losses.contrastive_loss(t, v, [1])
+    losses.info_nce(t, v)
+    """
+ABOUT = {"Tensor": "Tensor|list", "mg.tensor": "Tensor|list", "t[": "index", "t ": "add|power|matmul", "t.to": "device",
+         "t.transpose": "axes",
+         '"a" *': "multiply", "F.scaled": "attention"}
+
+
+@pytest.mark.parametrize("call", [call.strip() for line in BAD.strip().splitlines() for call in line.split("|")])
+def test_bad_calls_are_refused_in_our_words(call):
+    """A TypeError, ValueError or IndexError that names the op: no error of Python's or NumPy's comes through as it is."""
+    names = {"mg": mg, "F": mg.functional, "losses": mg.losses, "Tensor": Tensor, "t": Tensor(np.arange(6.0).reshape(2, 3), True),
+             "v": Tensor([1.0, 2.0], True), "e": Tensor(np.zeros((0, 3))), "i": Tensor(np.ones((1, 2, 2)))}
+    with pytest.raises((TypeError, ValueError, IndexError)) as refusal:
+        eval(call, names)
+    op = re.match(r"(?:mg|F|losses|t)\.(\w+)", call)
+    about = next((what for start, what in ABOUT.items() if call.startswith(start)), op and op[1])
+    assert re.search(about, str(refusal.value)), refusal.value

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import losses
+from minigrad import losses, nn
 from minigrad.checking import gradcheck
 from minigrad.tensor import Tensor, grad
 
@@ -492,3 +492,42 @@ def test_an_offset_of_all_scores_changes_nothing(offset, smoothing):
         found.append([loss.numpy(), grad(loss, x).numpy()])
     for a, b in zip(*found):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("f", [losses.mse_loss, losses.l1_loss, losses.huber_loss, losses.smooth_l1_loss, losses.kl_div,
+                               losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits])
+def test_losses_of_lists_and_of_numbers(f):
+    expected = f(np.array([0.25, 0.5], "f4"), np.array([0.5, 0.75], "f4"))
+    np.testing.assert_array_equal(f([0.25, 0.5], [0.5, 0.75]), expected)
+    np.testing.assert_array_equal(f(input=[0.25, 0.5], target=Tensor([0.5, 0.75])).numpy(), expected)
+    np.testing.assert_allclose(float(f(0.25, 0.5)), f(np.array([0.25]), np.array([0.5])), rtol=1e-6)
+    for wrong in ("a", None, ["a"]):
+        with pytest.raises(TypeError, match=f"^{f.__name__}"):
+            f(wrong, [1.0])
+
+
+def test_losses_of_pairs_of_lists():
+    a, b = [[1.0, 2], [3, 5]], [[2.0, 1], [0, 1]]
+    arrays = np.array(a, "f4"), np.array(b, "f4")
+    for f, more in ((losses.cosine_embedding_loss, ([1, -1],)), (losses.contrastive_loss, ([1, -1],)), (losses.info_nce, ())):
+        np.testing.assert_array_equal(f(a, b, *more), f(*arrays, *more))
+    for f in (losses.cross_entropy, losses.nll_loss):
+        np.testing.assert_array_equal(f(a, [0, 1]), f(arrays[0], [0, 1]))
+
+
+@pytest.mark.parametrize("call", [
+    lambda w, p: losses.cross_entropy(Tensor([[1.0, 2]]), [0], weight=w),
+    lambda w, p: losses.cross_entropy(Tensor([[1.0, 2]]), Tensor([[0.5, 0.5]]), weight=w),
+    lambda w, p: losses.nll_loss(Tensor([[1.0, 2]]), [0], w),
+    lambda w, p: losses.binary_cross_entropy(Tensor([[0.5, 0.5]]), [[0.0, 1]], w),
+    lambda w, p: losses.binary_cross_entropy_with_logits(Tensor([[0.5, 0.5]]), [[0.0, 1]], w),
+    lambda w, p: losses.binary_cross_entropy_with_logits(Tensor([[0.5, 0.5]]), [[0.0, 1]], pos_weight=w),
+    lambda w, p: nn.CrossEntropyLoss(w), lambda w, p: nn.BCEWithLogitsLoss(pos_weight=w), lambda w, p: nn.NLLLoss(weight=w)])
+def test_a_weight_that_requires_a_gradient_is_refused(call):
+    """It is a constant, and its gradient would be lost without a word."""
+    weight = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ValueError, match="weight is a constant, but this one requires a gradient"):
+        call(weight, None)
+    call(weight.detach(), None)
+    with mg.no_grad():
+        call(weight, None)

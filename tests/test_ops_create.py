@@ -1,4 +1,7 @@
 """Creation: shapes, dtypes, and float32 unless told otherwise."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,3 +39,28 @@ def test_what_is_created_may_want_a_gradient(make):
 def test_an_unknown_device_is_refused():
     with pytest.raises(ValueError, match="device 'tpu' is not known"):
         mg.zeros(2, device="tpu")
+
+
+@pytest.mark.parametrize(("call", "text"), [
+    (lambda: mg.ones(2, 2), r"ones: 2 is no dtype; sizes are given as one tuple: mg.ones\(\(2, 2\)\)"),
+    (lambda: mg.zeros((2, 3), 4), r"mg.zeros\(\(2, 3, 4\)\)"), (lambda: mg.zeros(-1), "zeros: a shape is one size or a tuple"),
+    (lambda: mg.zeros(1.5), "zeros: a shape is"), (lambda: mg.zeros("a"), "zeros: a shape is"),
+    (lambda: mg.ones((2, None)), "ones: a shape is"), (lambda: mg.eye("a"), "eye: a shape is"),
+    (lambda: mg.zeros(3, "floot"), "zeros: 'floot' is not a dtype: type \"float32\""),
+    (lambda: mg.ones(3, None), "ones: None is not"), (lambda: mg.full((2,), "a"), "full: the value is to be one number, not 'a'"),
+    (lambda: mg.full((2,), None), "full: the value"), (lambda: mg.full_like(Tensor([1.0]), "a"), "full_like: the value"),
+    (lambda: mg.arange("a"), "arange: start, stop and step"), (lambda: mg.arange(0, 1, 0), "arange: .*step not 0"),
+    (lambda: mg.arange(3, dtype="floot"), "arange: 'floot' is not a dtype")])
+def test_what_nothing_can_be_made_of(call, text):
+    with pytest.raises(TypeError, match=text):
+        call()
+
+
+def test_bfloat16_by_its_name_and_numpys_sizes():
+    """In a process of its own, where nobody has named bfloat16 before."""
+    pytest.importorskip("ml_dtypes")
+    code = "; ".join(["import minigrad as mg", *(f'assert {x}.dtype.name == "bfloat16"' for x in (
+        'mg.zeros(3, dtype="bfloat16")', 'mg.full(2, 1.5, "bfloat16")', 'mg.eye(2, dtype="bfloat16")',
+        'mg.arange(3, dtype="bfloat16")', 'mg.tensor([1.0], "bfloat16")'))])
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert mg.zeros((np.int64(2), np.int32(3))).shape == (2, 3) and mg.arange(np.int64(3)).dtype == np.int64

@@ -143,3 +143,22 @@ def test_gather_refuses_what_is_out_of_range():
 
 def test_nothing_can_be_taken():
     assert Tensor(np.ones((3, 2)))[[]].shape == (0, 2)
+
+
+def test_take_is_numpys():
+    """Flat entries, or slices along an axis; x[index] is what reads rows."""
+    values = np.arange(12.0).reshape(3, 4)
+    x = Tensor(values, requires_grad=True)
+    for indices, axis in (([0, 1], None), ([[5, -1], [0, 5]], None), (7, None), ([2, 0, 2], 0), ([[1, 3]], -1), (1, 1)):
+        y = mg.take(x, indices, axis)
+        np.testing.assert_array_equal(y.numpy(), values.take(indices, axis))
+        np.testing.assert_array_equal(mg.take(values, np.array(indices), axis), values.take(indices, axis))
+        np.testing.assert_array_equal(mg.take(x, Tensor(indices), dim=axis).numpy() if axis is not None else y.numpy(),
+                                      values.take(indices, axis))
+        expected = np.zeros(12)
+        np.add.at(expected, np.arange(12).reshape(3, 4).take(indices, axis), 1)
+        np.testing.assert_array_equal(grad(y.sum(), x).numpy(), expected.reshape(3, 4))
+    for wrong, error in ((12, IndexError), ([-13], IndexError), ([0.5], TypeError), ("a", TypeError)):
+        with pytest.raises(error, match="take"):
+            mg.take(x, wrong)
+    assert x[[0, 1]].shape == (2, 4)

@@ -128,3 +128,37 @@ def test_an_option_of_yes_or_no_is_no_text(call, no):
     x = mg.Tensor(np.log(np.full((2, 2, 3, 4), 0.25, np.float32)))
     with pytest.raises(TypeError, match=f"{re.escape(repr(no))}|an integer"):
         call(x, no)
+
+
+def test_two_axes_of_a_tensor_change_places_as_in_torch():
+    for axes, expected in (((0, 1), X.swapaxes(0, 1)), ((0, 2), X.swapaxes(0, 2)), ((-1, 1), X.swapaxes(1, 2)),
+                           ((1, 0), X.swapaxes(0, 1)), ((0, 2, 1), X.transpose(0, 2, 1)),
+                           (((2, 0, 1),), X.transpose(2, 0, 1)), ((), X.T), ((None,), X.T)):
+        y = T.transpose(*axes)
+        np.testing.assert_array_equal(y.numpy(), expected)
+        assert grad(y, T, y.numpy()).tolist() == X.tolist()
+    matrix = Tensor(X[0])
+    assert matrix.transpose(0, 1).tolist() == matrix.transpose(1, 0).tolist() == X[0].T.tolist()
+    with pytest.raises(TypeError, match="transpose.*axes are a tuple of all 3"):
+        T.transpose(0)
+
+
+def test_reshape_without_a_shape_is_that_of_a_number():
+    assert Tensor([2.0]).reshape().shape == () and Tensor([2.0]).reshape(np.int64(1)).shape == (1,)
+    with pytest.raises(ValueError, match=r"reshape\(\(2, 3, 4\), shape=\(\)\)"):
+        T.reshape()
+
+
+def test_sizes_that_are_numpys_and_lists():
+    for found, expected in zip(mg.split(T, np.int64(2), 2), (X[:, :, :2], X[:, :, 2:]), strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected)
+    np.testing.assert_array_equal(mg.tile(T, np.int64(2)).numpy(), np.tile(X, 2))
+    np.testing.assert_array_equal(mg.stack([[1.0, 2], [3, 4]]), [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(mg.concatenate([[1.0], Tensor([3.0])]).numpy(), [1, 3])
+    for xs in ([T, 3], [3, T], [3, 4], [T, X[0]]):
+        with pytest.raises(ValueError, match="concatenate: all are to have the same axes"):
+            mg.concatenate(xs)
+    for f in (mg.stack, mg.concatenate):
+        for wrong in (3, None, Tensor(2.0)):
+            with pytest.raises(TypeError, match=f"{f.__name__}: a list of Tensors is needed"):
+                f(wrong)

@@ -145,3 +145,21 @@ def test_the_same_call_gives_the_same_bits():
 def test_bad_input_is_refused_with_the_fix(call, told):
     with pytest.raises(ValueError, match=told), no_grad():
         call()
+
+
+@pytest.mark.parametrize(("stride", "dilation", "more"), [(1, 3, 2), (2, 1, 1), (1, 2, 1), (2, 4, 3), (3, 2, 2), (1, 1, 0)])
+def test_output_padding_up_to_the_dilation(stride, dilation, more):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in ((2, 4, 5, 6), (4, 3, 3, 2), (6,))]
+    ours, theirs = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    y = F.conv_transpose2d(*ours, stride, 1, more, 2, dilation)
+    expected = torch.nn.functional.conv_transpose2d(*theirs, stride, 1, more, 2, dilation)
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-12)
+    seed = rng.standard_normal(y.shape)
+    for again in (False, True):
+        for g, e in zip(grad(y, ours, seed, create_graph=again, retain_graph=True),
+                        torch.autograd.grad(expected, theirs, torch.tensor(seed), retain_graph=True), strict=True):
+            np.testing.assert_allclose(g.numpy(), e.numpy(), rtol=1e-10, atol=1e-12)
+    with pytest.raises(ValueError, match="output_padding .* must be less than the stride .* or than the dilation"):
+        F.conv_transpose2d(*ours, stride, 1, max(stride, dilation), 2, dilation)

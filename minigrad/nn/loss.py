@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import losses
-from ..tensor import as_array
 from .module import Buffer, Module
 
 
@@ -30,7 +29,9 @@ class Loss(Module):
             raise TypeError(f"{type(self).__name__} takes {takes}, each once, but was given "
                             f"{', '.join([*map(repr, given), *(f'{name}={value!r}' for name, value in named.items())])}")
         for name, value in {**dict(zip(self.options, given)), **named}.items():
-            setattr(self, name, Buffer(as_array(value)) if name.endswith("weight") and value is not None else value)
+            if name.endswith("weight") and value is not None:
+                value = Buffer(losses.constant(type(self).__name__, name, value))
+            setattr(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:
         return self.function(*inputs, **{name: value for name, value in vars(self).items() if name in self.options})

@@ -25,7 +25,7 @@ from .arithmetic import (
 )
 from .create import arange, eye, full, full_like, ones, ones_like, zeros, zeros_like
 from .elementwise import clip, cos, erf, exp, expm1, log, log1p, logsigmoid, power, relu, sigmoid, sin, softplus, sqrt, tanh
-from .index import add_at, check_indices, embedding, gather, put_along, scatter, scatter_add, take
+from .index import add_at, check_indices, embedding, gather, pick, put_along, scatter, scatter_add, take
 from .linalg import einsum, linear, matmul
 from .order import argsort, cumsum, sort, topk
 from .random import dropout, generator, keep_mask

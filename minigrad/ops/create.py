@@ -4,28 +4,53 @@ float32 unless told otherwise.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .. import backend
 from ..tensor import Tensor, as_array
 
 
+def _made(op: str, shape: Any, dtype: Any, device: str, make: Callable) -> Any:
+    """make(the array library, the shape as a tuple, the dtype), once both are known to be such."""
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in sizes):
+        raise TypeError(f"{op}: a shape is one size or a tuple of sizes, whole numbers of at least 0, not {shape!r}")
+    if isinstance(dtype, (int, np.integer)):
+        whole = ", ".join(map(str, (*sizes, dtype)))
+        raise TypeError(f"{op}: {dtype} is no dtype; sizes are given as one tuple: mg.{op}(({whole}))")
+    return make(backend.get(device).xp, tuple(map(int, sizes)), dtype_of(op, dtype))
+
+
+def dtype_of(op: str, dtype: Any) -> np.dtype:
+    """The dtype of that name.  Raises TypeError if there is none."""
+    try:
+        return backend.dtype_named(dtype if dtype is not None else "nothing")
+    except TypeError:
+        raise TypeError(f'{op}: {dtype!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or '
+                        '"bool"') from None
+
+
 def full(shape: int | tuple, value: float, dtype: Any = "float32", *, device: str = "cpu",
          requires_grad: bool = False) -> Tensor:
     """A Tensor of this shape with `value` everywhere."""
-    return Tensor(backend.get(device).xp.full(shape, value, dtype=dtype), requires_grad)
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise TypeError(f"full: the value is to be one number, not {value!r:.40}")
+    return Tensor(_made("full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, value, dtype)), requires_grad)
 
 
 def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
          requires_grad: bool = False) -> Tensor:
     """A Tensor of zeros."""
-    return Tensor(backend.get(device).xp.zeros(shape, dtype=dtype), requires_grad)
+    return Tensor(_made("zeros", shape, dtype, device, lambda xp, shape, dtype: xp.zeros(shape, dtype)), requires_grad)
 
 
 def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
          requires_grad: bool = False) -> Tensor:
     """A Tensor of ones."""
-    return Tensor(backend.get(device).xp.ones(shape, dtype=dtype), requires_grad)
+    return Tensor(_made("ones", shape, dtype, device, lambda xp, shape, dtype: xp.ones(shape, dtype)), requires_grad)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, *,
@@ -34,18 +59,24 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     if stop is None:
         start, stop = 0, start
     if dtype is None:
-        dtype = "int64" if all(isinstance(v, int) for v in (start, stop, step)) else "float32"
-    return Tensor(backend.get(device).xp.arange(start, stop, step, dtype=dtype))
+        dtype = "int64" if all(isinstance(v, (int, np.integer)) for v in (start, stop, step)) else "float32"
+    if not all(isinstance(v, (int, float, np.number)) for v in (start, stop, step)) or not step:
+        raise TypeError(f"arange: start, stop and step are numbers, step not 0, but these are {start!r}, {stop!r} and {step!r}")
+    xp, dtype = backend.get(device).xp, dtype_of("arange", dtype)
+    return Tensor(backend.cast(xp.arange(start, stop, step, dtype=None if dtype.name == "bfloat16" else dtype), dtype))
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = "float32", device: str = "cpu") -> Tensor:
     """The n × n identity matrix, or the n × m matrix with ones on its diagonal."""
-    return Tensor(backend.get(device).xp.eye(n, m, dtype=dtype))
+    shape = n, n if m is None else m
+    return Tensor(_made("eye", shape, dtype, device, lambda xp, shape, dtype: xp.eye(*shape, dtype=dtype)))
 
 
 def full_like(x: Any, value: float) -> Any:
     """A Tensor (or array, if x is one) of x's shape, dtype and device with `value` everywhere."""
     array = as_array(x)
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise TypeError(f"full_like: the value is to be one number, not {value!r:.40}")
     filled = backend.of(array).xp.full_like(array, value)
     return Tensor(filled) if isinstance(x, Tensor) else filled
 

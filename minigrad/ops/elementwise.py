@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import floating, in_float32, is_float, primitive
+from ..primitive import floating, in_float32, is_float, primitive, shaped
 from .arithmetic import astype, greater, less, negative, where
 from .create import full_like
 
@@ -108,6 +108,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     """
     if all(bound is None or isinstance(bound, (int, float, np.number)) for bound in (low, high)):
         return _clip(x, *(bound.item() if isinstance(bound, np.number) else bound for bound in (low, high)))
+    low, high = (bound if bound is None else shaped(bound, "clip") for bound in (low, high))
     x = x if low is None else where(less(x, low), low, x)
     return x if high is None else where(greater(x, high), high, x)
 
@@ -159,5 +160,5 @@ power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if
 def power_by(xp, x, exponent, /):
     """x ** exponent for an exponent that is a Tensor."""
     return x ** exponent
-power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** where((x == 0) & (exponent == 0), 1, exponent - 1),
+power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** (exponent - 1 + ((x == 0) & (exponent == 0))),
                 exponent=lambda g, x, y: g * where(x == 0, 0, y) * log(where(x <= 0, 1, x)))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import backend
 from ..backend import Array
 from ..primitive import in_float32, primitive, shaped, torch_spelling
@@ -15,7 +17,22 @@ from .arithmetic import where
 from .shape import axis_of, reshape
 
 
-def take(x: Any, index: Any) -> Any:
+@torch_spelling
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The entries of x, read as one vector, at the whole numbers `indices`, in their shape; along an `axis`, slices (numpy.take).
+
+    Raises:
+        IndexError: an index is out of range; the message says which, and where.
+    """
+    x, ids = shaped(x, "take"), as_array(shaped(indices, "take"))
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    axis = axis_of("take", x, axis)
+    check_indices("take", ids, x.shape[axis], f"axis {axis} of shape {tuple(x.shape)}")
+    return pick(x, (slice(None),) * axis + (ids,))
+
+
+def pick(x: Any, index: Any) -> Any:
     """x[index]: numbers, slices, None, …, boolean masks, integer arrays or Tensors, mixed as in NumPy.
 
     Raises:
@@ -64,7 +81,7 @@ def check_indices(op: str, ids: Array, size: int, what: str, low: int | None = N
     def refuse():
         host = home.to_numpy(ids)
         bad = (host < low) | (host >= size)
-        place = tuple(int(i[0]) for i in bad.nonzero())
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
         raise IndexError(f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range "
                          f"for {what}: {low} to {size - 1} are allowed")
     home.check(ids, low, size - 1, refuse)
@@ -98,7 +115,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     Raises:
         IndexError: an id is negative or too large; the message says which and where.
     """
-    table, given = as_array(weight), as_array(input)
+    table, given = as_array(shaped(weight, "embedding")), as_array(shaped(input, "embedding"))
     if table.ndim != 2:
         raise ValueError(f"embedding: the weight is (count, size), with a row for each id, but it has shape {tuple(table.shape)}")
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
@@ -127,17 +144,17 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
         IndexError: an id is out of range; the message says which and where.
         ValueError: ids have another number of axes than x, or are longer than x along another axis.
     """
-    (x, ids), shape = _at_least_vectors(x, ids), shaped(ids).shape
+    (x, ids), shape = _at_least_vectors("gather", x, ids), np.shape(ids)
     ids, axis = _ids_along("gather", x, axis, ids)
     inside = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(ids.shape))
-    y = _gather(x if _fits(ids, x, axis) else take(x, inside), axis, ids)
+    y = _gather(x if _fits(ids, x, axis) else pick(x, inside), axis, ids)
     return y if shape else reshape(y, ())
 
 
 @torch_spelling
 def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
-    (x, ids), shape = _at_least_vectors(x, ids), shaped(x).shape
+    (x, ids), shape = _at_least_vectors("scatter", x, ids), np.shape(x)
     (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
     src = _source("scatter", x, ids, src)
     taken = put_along(xp.ones(ids.shape, x.dtype), tuple(x.shape), axis, ids) > 0
@@ -148,21 +165,21 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
-    (x, ids), shape = _at_least_vectors(x, ids), shaped(x).shape
+    (x, ids), shape = _at_least_vectors("scatter_add", x, ids), np.shape(x)
     ids, axis = _ids_along("scatter_add", x, axis, ids)
     return reshape(x + put_along(_source("scatter_add", x, ids, src), tuple(x.shape), axis, ids), shape)
 
 
-def _at_least_vectors(*xs):
+def _at_least_vectors(op, *xs):
     """Each x, a single number as a vector of one, as in torch: such a vector has an axis to count along."""
-    return [x if x.shape else reshape(x, (1,)) for x in map(shaped, xs)]
+    return [x if x.shape else reshape(x, (1,)) for x in (shaped(x, op) for x in xs)]
 
 
 def _source(op, x, ids, src):
     """What is written in the places `ids`: a number for all, or the entries that src has where ids have theirs."""
     if isinstance(src, (bool, int, float)):
         return backend.of(as_array(x)).xp.full(ids.shape, src, x.dtype)
-    src, = _at_least_vectors(src)
+    src, = _at_least_vectors(op, src)
     if len(src.shape) != len(ids.shape) or any(n > m for n, m in zip(ids.shape, src.shape)):
         raise ValueError(f"{op}: src has shape {tuple(src.shape)} and ids {tuple(ids.shape)}: one entry is needed for each id")
     return src if src.shape == ids.shape else src[tuple(slice(n) for n in ids.shape)]

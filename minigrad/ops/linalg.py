@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import definition, in_float32, primitive
+from ..primitive import definition, in_float32, primitive, shaped
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
@@ -71,6 +71,9 @@ def einsum(subscripts: str, *xs: Any) -> Any:
     Raises:
         ValueError: the subscripts do not fit the operands; the message says where.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f'einsum: the subscripts come first, as text such as "ij,jk->ik", not {subscripts!r:.40}')
+    xs = [shaped(x, "einsum") for x in xs]
     *terms, out = _terms(subscripts, [len(x.shape) for x in xs])
     sizes = {}
     for letter, n in [pair for term, x in zip(terms, xs, strict=True) for pair in zip(term, x.shape, strict=True)]:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import floating, in_float32, primitive
+from ..primitive import floating, in_float32, primitive, shaped
 from ..tensor import as_array
 from .index import gather
 from .linalg import einsum
 from .reduce import mean
-from .shape import check_flags
+from .shape import check_flags, whole_number
 from .window import Sizes, Window, check_rank, each, fitting
 
 
@@ -74,6 +74,7 @@ spread.defvjp(g=lambda g, chosen, window: collect(g, chosen, window))
 def max_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
                ceil_mode: bool = False) -> Any:
     """The largest entry of every window of a signal, (N, C, L) or (C, L); otherwise as `max_pool2d`."""
+    x = shaped(x, "max_pool1d")
     return max_pool(x, _pool_window("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
@@ -89,6 +90,7 @@ def max_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
     """
+    x = shaped(x, "max_pool2d")
     return max_pool(x, _pool_window("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
@@ -123,7 +125,7 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
                          "other than 0, or None")
     total = collect(x, None, window)
     if divisor_override is not None:
-        return total / divisor_override
+        return total / whole_number(f"avg_pool{many}d", "divisor_override", divisor_override, 1)
     margins = each(f"avg_pool{many}d", "padding", padding, many, 0) if count_include_pad else (0,) * many
     count = np.ones(())
     for n, k, s, (before, _), margin, places in zip(x.shape[-many:], window.kernel, window.stride, window.padding, margins,
@@ -163,13 +165,13 @@ def _adaptive_avg_pool(many, x, output_size):
 @in_float32
 def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
     """The largest entry of each of `output_size` near equal parts of a signal; the parts are those of `adaptive_avg_pool1d`."""
-    return _adaptive_max_pool(1, x, output_size)
+    return _adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
 
 
 @in_float32
 def adaptive_max_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
     """The largest entry of each part of an image; the parts are those of `adaptive_avg_pool2d`."""
-    return _adaptive_max_pool(2, x, output_size)
+    return _adaptive_max_pool(2, shaped(x, "adaptive_max_pool2d"), output_size)
 
 
 def _adaptive_max_pool(many, x, output_size):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
     Raises:
         ValueError: p is not a probability below 1.
     """
-    if not 0 <= p < 1:
+    if not isinstance(p, Real) or not 0 <= p < 1:
         raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
     if not p:
         return None

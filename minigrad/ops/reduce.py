@@ -61,6 +61,8 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     Of no more than `correction` numbers it is infinite, or NaN if they are equal: their squares are divided by 0.
     """
     x = _over("var", x, axis)
+    if not isinstance(correction, Real):
+        raise TypeError(f"var: the correction is a number, not {correction!r}")
     middle = mean(x, axis, True)
     centred = x - middle
     centred = centred - mean(centred, axis, True)            # of a large mean, what rounding left

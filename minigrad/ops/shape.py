@@ -18,6 +18,8 @@ from .arithmetic import where
 @primitive
 def reshape(xp, x, /, shape):
     """x with its entries, in order, in another shape; one size may be -1."""
+    if shape is None:
+        raise TypeError("a shape is a size or a tuple of sizes, one of which may be -1, not None")
     return xp.reshape(x, shape)
 reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
 
@@ -39,6 +41,8 @@ swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
 @primitive
 def transpose(xp, x, /, axes=None):
     """Axes in the given order; all reversed by default."""
+    if axes is not None and not isinstance(axes, (tuple, list)):
+        raise TypeError(f"axes are a tuple of all {x.ndim} in their new order, not {axes!r}; x.swapaxes(a, b) swaps two")
     if axes is not None and len(axes) != x.ndim:
         raise ValueError(f"give all {x.ndim} axes in their new order; two change places with x.swapaxes(a, b)")
     return xp.transpose(x, axes)
@@ -153,6 +157,7 @@ def _concatenate(n: int) -> Callable:
 def stack(xs: Iterable[Any], axis: int = 0) -> Any:
     """The Tensors `xs`, all of one shape, along a new axis."""
     xs = _several("stack", xs)
+    axis = axis_of("stack", xs[0], axis, 1)
     if any(x.shape != xs[0].shape for x in xs):
         raise ValueError(f"stack: all are to have one shape, these have {', '.join(str(tuple(x.shape)) for x in xs)}")
     return concatenate([expand_dims(x, axis) for x in xs], axis)

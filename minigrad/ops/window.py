@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..primitive import definition, in_float32, primitive
+from ..primitive import definition, in_float32, primitive, shaped
 from .elementwise import relu
 from .reduce import sum
-from .shape import expand_dims, reshape, squeeze
+from .shape import expand_dims, pad, reshape, squeeze, whole_number
 
 PIECE = {"cpu": 1 << 20, "cuda": 1 << 27}       # entries laid down at a time: on a CPU, about what a core's cache holds
 Sizes = int | tuple[int, ...]                   # one number for every axis, or one for each
@@ -198,7 +198,7 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, p
 
     Args:
         weight: (C, O / groups, kernel height, kernel width).   bias: (O,), or None.
-        output_padding: less than the stride: which of the sizes that `conv2d` would take to H to return.
+        output_padding: less than the stride or the dilation: which of the sizes that `conv2d` would take to H to return.
 
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
@@ -207,7 +207,9 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, p
 
 
 def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv=conv):
-    op, kernel = f"conv{many}d", tuple(weight.shape[2:])
+    op = f"conv{many}d"
+    x, weight, bias = (p if p is None else shaped(p, op) for p in (x, weight, bias))
+    kernel = tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=False)
     if len(x.shape) == many + 1:
         return squeeze(_convolution(many, expand_dims(x, 0), weight, bias, stride, padding, dilation, groups, conv), 0)
@@ -222,21 +224,27 @@ def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv=
 
 
 def _transposed_convolution(many, x, weight, bias, stride, padding, output_padding, groups, dilation):
-    op, kernel = f"conv_transpose{many}d", tuple(weight.shape[2:])
+    op = f"conv_transpose{many}d"
+    x, weight, bias = (p if p is None else shaped(p, op) for p in (x, weight, bias))
+    kernel = tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=True)
     if len(x.shape) == many + 1:
         batch = expand_dims(x, 0)
         return squeeze(_transposed_convolution(many, batch, weight, bias, stride, padding, output_padding, groups, dilation), 0)
     stride, more = each(op, "stride", stride, many, 1), each(op, "output_padding", output_padding, many, 0)
-    if any(m >= s for m, s in zip(more, stride, strict=True)):
-        raise ValueError(f"{op}: output_padding {more} must be less than the stride, {stride}")
-    padding = tuple((p, p) for p in each(op, "padding", padding, many, 0))
-    window = Window(kernel, stride, padding, each(op, "dilation", dilation, many, 1))
+    dilation = each(op, "dilation", dilation, many, 1)
+    if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):
+        raise ValueError(f"{op}: output_padding {more} must be less than the stride {stride}, or than the dilation {dilation}")
+    padding, beyond = each(op, "padding", padding, many, 0), [max(0, m - s + 1) for m, s in zip(more, stride, strict=True)]
+    padding = tuple((p, p - min(p, b)) for p, b in zip(padding, beyond, strict=True))      # what padding would take away stays,
+    beyond = [max(0, b - p) for (p, _), b in zip(padding, beyond, strict=True)]             # and then come zeros
+    window = Window(kernel, stride, padding, dilation)
     size = tuple((n - 1) * s + span - 2 * p + m
                  for n, s, span, (p, _), m in zip(x.shape[2:], stride, window.spans(), padding, more, strict=True))
     if min(size) < 1:
         raise ValueError(f"{op}: {tuple(x.shape)} would become {size}, for padding is taken away here: give less than {padding}")
-    y = conv_input_grad(x, weight, size, window, groups)
+    y = conv_input_grad(x, weight, tuple(n - b for n, b in zip(size, beyond, strict=True)), window, groups)
+    y = pad(y, ((0, 0), (0, 0), *((0, b) for b in beyond))) if any(beyond) else y
     return y if bias is None else y + reshape(bias, (-1, *(1,) * many))
 
 
@@ -273,6 +281,7 @@ def _check_filters(op, many, x, weight, bias, groups, transposed):
     if len(weight.shape) != many + 2:
         raise ValueError(f"{op}: the weight is {layout}, but this one has shape {tuple(weight.shape)}")
     first, second = weight.shape[:2]
+    groups = whole_number(op, "groups", groups)
     if groups < 1 or first % groups:
         raise ValueError(f"{op}: groups={groups} does not divide axis 0, of size {first}, of the weight {layout}")
     channels, outputs = (first, second * groups) if transposed else (second * groups, first)
