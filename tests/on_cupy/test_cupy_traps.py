@@ -32,8 +32,8 @@ def test_no_op_waits(row, downloads):
 
 X, WEIGHT = np.ones((3, 4), "f4"), np.ones((5, 2), "f4")
 OUT_OF_RANGE = {
-    "embedding": (F.embedding, WEIGHT, [1, 5, 2], r"embedding: id 5 at position 1 .* 0 to 4 are allowed"),
-    "embedding, negative": (F.embedding, WEIGHT, [-1], "embedding: id -1 at position 0"),
+    "embedding": (lambda w, ids: F.embedding(ids, w), WEIGHT, [1, 5, 2], r"embedding: id 5 at position 1 .* 0 to 4 are allowed"),
+    "embedding, negative": (lambda w, ids: F.embedding(ids, w), WEIGHT, [-1], "embedding: id -1 at position 0"),
     "index": (lambda x, ids: x[ids], X, [0, 3], "index: id 3 at position 1 is out of range for axis 0"),
     "gather": (lambda x, ids: mg.gather(x, 1, ids), X, [[0], [4], [1]], r"gather: id 4 at position \(1, 0\)"),
     "scatter_add": (lambda x, ids: mg.scatter_add(x, 1, ids, x[:, :1]), X, [[0], [-5], [1]],
