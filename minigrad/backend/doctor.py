@@ -17,6 +17,7 @@ EXTRAS = {
     "cuda12": ("GPUs whose driver is for CUDA 12", ["cupy-cuda12x"]),
     "cuda13": ("GPUs whose driver is for CUDA 13", ["cupy-cuda13x"]),
     "text": ("tokenisers of pretrained models", ["tokenizers"]),
+    "chat": ("chats as their model reads them", ["jinja2"]),
     "vision": ("photographs for models of pictures", ["pillow"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
