@@ -64,3 +64,17 @@ def test_bfloat16_by_its_name_and_numpys_sizes():
         'mg.arange(3, dtype="bfloat16")', 'mg.tensor([1.0], "bfloat16")'))])
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert mg.zeros((np.int64(2), np.int32(3))).shape == (2, 3) and mg.arange(np.int64(3)).dtype == np.int64
+
+
+@pytest.mark.parametrize(("call", "text"), [
+    (lambda: mg.full(2, -1, "uint8"), "full: -1 is no uint8, which goes from 0 to 255"),
+    (lambda: mg.full(2, 2**31, "int32"), "full: 2147483648 is no int32"),
+    (lambda: mg.full(2, np.nan, "int64"), "nan is no int64"),
+    (lambda: mg.full_like(Tensor(np.zeros(2, np.uint8)), 256), "full_like: 256 is no uint8"),
+    (lambda: mg.arange(0, -8, -4, "uint8"), "arange: -8 is no uint8"),
+    (lambda: mg.arange(0.5, 3, dtype="int64"), "arange: 0.5, 3 and 1 are not whole, but int64 is"),
+    (lambda: mg.arange(0, 3, 0.5, "int32"), "are not whole, but int32 is")])
+def test_a_number_that_the_dtype_does_not_hold(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+    assert mg.full(2, 255, "uint8").tolist() == [255, 255] and mg.arange(0.0, 4.0, 2, "int32").tolist() == [0, 2]

@@ -33,12 +33,20 @@ def dtype_of(op: str, dtype: Any) -> np.dtype:
                         '"bool"') from None
 
 
+def _held(op: str, value: float, dtype: np.dtype) -> float:
+    """The number, once it is known that a dtype of whole numbers holds it."""
+    if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+        raise ValueError(f"{op}: {value} is no {dtype}, which goes from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}")
+    return value
+
+
 def full(shape: int | tuple, value: float, dtype: Any = "float32", *, device: str = "cpu",
          requires_grad: bool = False) -> Tensor:
     """A Tensor of this shape with `value` everywhere."""
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full: the value is to be one number, not {value!r:.40}")
-    return Tensor(_made("full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, value, dtype)), requires_grad)
+    return Tensor(_made("full", shape, dtype, device,
+                        lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)), requires_grad)
 
 
 def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
@@ -55,7 +63,12 @@ def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, *,
            device: str = "cpu") -> Tensor:
-    """start, start + step, … up to but without stop; `arange(n)` counts from 0.  Whole numbers give int64, others float32."""
+    """start, start + step, … up to but without stop; `arange(n)` counts from 0.  Whole numbers give int64, others float32.
+
+    Raises:
+        ValueError: the dtype is one of whole numbers, and start, stop or step is not whole or beyond it.
+        TypeError: they are no numbers, or step is 0.
+    """
     if stop is None:
         start, stop = 0, start
     if dtype is None:
@@ -63,6 +76,8 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     if not all(isinstance(v, (int, float, np.number)) for v in (start, stop, step)) or not step:
         raise TypeError(f"arange: start, stop and step are numbers, step not 0, but these are {start!r}, {stop!r} and {step!r}")
     xp, dtype = backend.get(device).xp, dtype_of("arange", dtype)
+    if dtype.kind in "iu" and any(_held("arange", v, dtype) % 1 for v in (start, stop, step)):
+        raise ValueError(f"arange: {start}, {stop} and {step} are not whole, but {dtype} is: round them, or what is made of them")
     return Tensor(backend.cast(xp.arange(start, stop, step, dtype=None if dtype.name == "bfloat16" else dtype), dtype))
 
 
@@ -77,7 +92,7 @@ def full_like(x: Any, value: float) -> Any:
     array = as_array(x)
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full_like: the value is to be one number, not {value!r:.40}")
-    filled = backend.of(array).xp.full_like(array, value)
+    filled = backend.of(array).xp.full_like(array, _held("full_like", value, array.dtype))
     return Tensor(filled) if isinstance(x, Tensor) else filled
 
 

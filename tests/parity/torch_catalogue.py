@@ -87,11 +87,8 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     *((f"optim.{name}", "accepts: params argument", "a single Tensor is one parameter")
       for name in ("Adagrad", "Adam", "AdamW", "RMSprop", "SGD")),
 ]
-# What is known to be wrong still.
-KNOWN: dict[str, str] = {
-    "arange": "of no entries", "take": "NumPy's flat entries",
-    "full_like": "a number outside the dtype", "transpose": "x.transpose(0, 1) of two axes",
-}
+# What is known to be wrong still, and why.
+KNOWN: dict[str, str] = {}
 
 
 @dataclass
