@@ -6,6 +6,7 @@ error of ours, one line that names the file; and no file changes outside an outp
 """
 import argparse
 import contextlib
+import functools
 import io
 import json
 import math
@@ -543,7 +544,14 @@ def work(connection, seed, home, base):
     if pages:
         limit = pages * resource.getpagesize() + BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    for number, kind in iter(connection.recv, None):
+    parent = os.getppid()
+
+    def told():
+        while not connection.poll(5):
+            if os.getppid() != parent:          # which was killed
+                return None
+        return connection.recv()
+    for number, kind in iter(told, None):
         case = Case(seed, number, home, base)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)            # whose signal ends the process
         verdict = run(case, kind)
@@ -567,7 +575,7 @@ def make_bases(base):
         AutoTokenizer.from_pretrained(base / "words").save_pretrained(base / "classifier")
 
 
-def fuzz(cases, seed=0, workers=2, only=None, report=print):
+def fuzz(cases, seed=0, workers=2, only=None, report=functools.partial(print, flush=True)):
     """Run so many cases; {what went wrong: how often}, empty if nothing did."""
     kinds = (only,) if only else KINDS
     context = multiprocessing.get_context("fork")
