@@ -575,9 +575,9 @@ def make_bases(base):
         AutoTokenizer.from_pretrained(base / "words").save_pretrained(base / "classifier")
 
 
-def fuzz(cases, seed=0, workers=2, only=None, report=functools.partial(print, flush=True)):
+def fuzz(cases, seed=0, workers=2, only=None, report=None):
     """Run so many cases; {what went wrong: how often}, empty if nothing did."""
-    kinds = (only,) if only else KINDS
+    report, kinds = report or functools.partial(print, flush=True), (only,) if only else KINDS
     context = multiprocessing.get_context("fork")
     counts, faults, todo = Counter(), [], iter(range(cases))
     with tempfile.TemporaryDirectory() as home:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -116,7 +116,10 @@ class AutoImageProcessor:
             TypeError: an array is not uint8.
             ImportError: Pillow is not installed.
         """
-        rows = [self._process(image) for image in _listed(images)]
+        rows = []
+        for image in _listed(images):
+            with found_in(image) if isinstance(image, (str, os.PathLike)) else nullcontext():
+                rows.append(self._process(image))
         if len({row.shape for row in rows}) > 1:
             raise ValueError(f"the pictures end in different sizes, such as {rows[0].shape[1:]} and {rows[-1].shape[1:]}: give "
                              'the processor a "height" and a "width" of size, or do_center_crop and a crop_size')
