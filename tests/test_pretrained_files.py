@@ -105,6 +105,7 @@ def test_sizes_that_are_none(tmp_path, size):
 @pytest.mark.parametrize(("text", "told"), [
     ("[]", "holds a list"), ("{}", 'no usable "weight_map"'), ('{"weight_map": {"a": 3}}', 'no usable "weight_map"'),
     ('{"weight_map": {"a": "../../etc/passwd"}}', "lacks passwd"),
+    ('{"weight_map": {"a": "' + "x" * 5000 + '"}}', 'no usable "weight_map"'),
     ('{"weight_map": {"a": "model-00001-of-00003.safetensors"}}', "a is not in model-00001-of-00003.safetensors, where")])
 def test_an_index_that_is_none(model, text, told):
     (shard(model) / "model.safetensors.index.json").write_text(text)
