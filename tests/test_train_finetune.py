@@ -7,9 +7,11 @@ import pytest
 import tiny_bert
 import tiny_tokenizers
 
-from minigrad.data import Example
+from minigrad import nn
+from minigrad.cli import main
+from minigrad.data import Example, TextDataset
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, RobertaConfig
-from minigrad.train import TextClassifier, finetune
+from minigrad.train import TextClassifier, Trainer, TrainingArguments, finetune
 from minigrad.train.finetune import check_classes
 
 pytest.importorskip("tokenizers")
@@ -278,3 +280,25 @@ def test_a_model_for_several_labels_is_trained_for_one_each(base, tmp_path):
     trained = finetune(tmp_path / "multi", tiny_bert.examples(12), output=tmp_path / "out", **QUICK).model
     assert trained.config.problem_type == "single_label_classification"
     assert sum(TextClassifier.from_pretrained(tmp_path / "out")("oven")[0].values()) == pytest.approx(1)
+
+
+def test_a_head_replaced_by_hand_is_trained_saved_and_loaded_or_refused_at_the_start(base, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    items = TextDataset(tokenizer([e.text for e in tiny_bert.examples(12)], padding=False), [i % 5 for i in range(12)])
+    model = AutoModelForSequenceClassification.from_pretrained(base, rng=0)
+    model.classifier = nn.Linear(16, 5, rng=0)
+    args = TrainingArguments(tmp_path / "out", num_train_epochs=1)
+    Trainer(model, args, items, items, tokenizer=tokenizer).train()
+    assert len(TextClassifier.from_pretrained(tmp_path / "out")("oven")[0]) == 5
+    model.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(16, 5, rng=0))
+    with pytest.raises(ValueError, match="could not be loaded again: classifier.1.weight has no place in it"):
+        Trainer(model, TrainingArguments(tmp_path / "other"), items, items, tokenizer=tokenizer)
+
+
+def test_predict_tells_the_value_of_a_regression(base, tmp_path, capsys):
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, rng=0)
+    model.save_pretrained(tmp_path / "value")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "value")
+    value, = TextClassifier.from_pretrained(tmp_path / "value")("oven")[0].values()
+    assert main(["predict", str(tmp_path / "value"), "oven"]) == 0
+    assert f"{value:.6g}  LABEL_0" in capsys.readouterr().out
