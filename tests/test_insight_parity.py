@@ -447,3 +447,85 @@ def test_families_have_their_classes_here():
             if family.kind != "image":
                 batch = parity_families.example(family.kind, head, kind.config_class(**family.size))
                 assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 9)
+
+
+class Returning(Module):
+    """A linear layer whose result is returned in the way that `how` says."""
+    def __init__(self, how):
+        self.part, self.how = nn.Linear(4, 3, rng=0), how
+
+    def forward(self, x):
+        return self.how(self.part(x))
+
+
+class ReturningTorch:
+    def __new__(cls, how):
+        torch = pytest.importorskip("torch")
+
+        class Model(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.part = torch.nn.Linear(4, 3)
+
+            def forward(self, x):
+                return how(self.part(x))
+        made = Model()
+        made.load_state_dict({name: torch.tensor(t.numpy()) for name, t in Returning(None).state_dict().items()})
+        return made
+
+
+X = rng.standard_normal((5, 4)).astype("float32")
+WAYS = {"bare": lambda y: y, "named": lambda y: {"logits": y}, "tuple": lambda y: (y,),
+        "more": lambda y: {"logits": y, "more": y * 2},
+        "loss": lambda y: {"loss": (y * y).mean(), "logits": y}, "both": lambda y: ((y * y).mean(), y),
+        "other": lambda y: {"scores": y}, "nan": lambda y: y * np.nan}
+
+
+@pytest.mark.parametrize("reference", [Returning, ReturningTorch])
+@pytest.mark.parametrize("ours, theirs, verdict", [
+    ("bare", "named", "equal"), ("named", "bare", "equal"), ("tuple", "named", "equal"), ("both", "loss", "equal"),
+    ("bare", "loss", r"equal; not compared: loss \(only in the reference\)"),
+    ("loss", "named", r"equal; not compared: loss \(only in ours\)"),
+    ("named", "more", r"equal; not compared: more \(only in the reference\)"),
+    ("other", "named", r"nothing was compared, for no output has .*: ours returns scores .*the reference logits"),
+    ("nan", "nan", "nothing was compared, for the outputs have no finite number")])
+def test_what_was_not_compared_is_told(reference, ours, theirs, verdict):
+    report = parity(Returning(WAYS[ours]), reference(WAYS[theirs]), X)
+    assert re.match(verdict + "$" * verdict.startswith("equal"), report.verdict), report.verdict
+    assert report.ok == verdict.startswith("equal") and report.verdict in str(report) and report.divergence is None
+    assert report.to_dict()["ok"] == report.ok
+
+
+def test_an_output_without_a_name_is_compared():
+    other = Returning(WAYS["named"])
+    other.part.bias.copy_(np.ones(3))
+    assert not parity(Returning(WAYS["bare"]), other, (X,)).ok
+    report = parity(Returning(lambda y: y * 2), ReturningTorch(WAYS["named"]), X)
+    assert report.divergence.name == "output logits"
+
+
+@pytest.mark.parametrize("reference", [Returning, ReturningTorch])
+def test_an_empty_batch_is_not_ok(reference):
+    report = parity(Returning(WAYS["bare"]), reference(WAYS["bare"]), X[:0])
+    assert not report.ok and "the outputs are empty (0 (0, 3)): give a batch" in report.verdict
+
+
+@pytest.mark.parametrize("reference", [Returning, ReturningTorch])
+@pytest.mark.parametrize("frozen", [(True, False), (False, True), (True, True)])
+def test_a_frozen_side_is_compared_but_for_its_gradients(reference, frozen):
+    ours, theirs = Returning(WAYS["bare"]), reference(WAYS["bare"])
+    for one, still in zip((ours, theirs), frozen):
+        for p in one.parameters() if still else ():
+            p.requires_grad = False
+    report = parity(ours, theirs, X)
+    assert report.ok and report.count("gradients") == 0 and report.count("activations") == 2
+    if frozen[0] != frozen[1]:
+        side = "the reference" if frozen[0] else "ours"
+        assert report.only[f"{side} (gradients)"] == ["part.bias", "part.weight"] and "not compared: gradients" in report.verdict
+
+
+def test_inputs_that_are_no_arrays_are_refused():
+    with pytest.raises(TypeError, match="inputs is a str: give one array, a tuple of arrays, or named ones"):
+        parity(Returning(WAYS["bare"]), Returning(WAYS["bare"]), "x")
+    with pytest.raises(TypeError, match="a model returned a str: what is compared is a Tensor"):
+        parity(Returning(lambda y: "y"), Returning(WAYS["bare"]), X)

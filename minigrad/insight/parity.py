@@ -15,7 +15,7 @@ import numpy as np
 
 from ..nn import Module
 from .parity_causes import Divergence, cause
-from .parity_sides import Record, Side, spelling
+from .parity_sides import Record, Side, array, pair_outputs, spelling
 
 EQUAL = 100.0                                   # units: up to here two numbers are the same
 STAGES = ("weights", "activations", "loss", "gradients", "after the steps", "tokens")
@@ -38,18 +38,20 @@ class Parity:
     """What comparing two models found; print it, or ask `.ok`.
 
     `rows` are all comparisons in order, `divergence` is the first that failed, or None, and `only` tells what could not be
-    compared: weights that one side alone has, and modules whose results have two shapes.
+    compared: weights, outputs and gradients that one side alone has, modules whose results have two shapes, results without
+    a number.  `nothing` says why no output at all could be compared, and is empty if one was.
     """
     title: str
     dtype: str
     rows: list[Row]
     divergence: Divergence | None = None
     only: dict[str, list[str]] = field(default_factory=dict)
+    nothing: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether everything that both sides have is equal."""
-        return self.divergence is None
+        """Whether everything that both sides have is equal, and at least one output is something that both have."""
+        return self.divergence is None and not self.nothing
 
     def worst(self, stage: str) -> Row | None:
         """The row of a stage that is furthest apart; None if nothing was compared there."""
@@ -61,7 +63,12 @@ class Parity:
     @property
     def verdict(self) -> str:
         if self.ok:
-            return "equal"
+            missing = [f"{', '.join(self.only[where])} (only in {where.partition(' (')[0]})" for where in self.only
+                       if where.endswith("(outputs)")]
+            missing += ["gradients, for no parameter of one side is trained"] * any("(gradients)" in key for key in self.only)
+            return "equal" + (f"; not compared: {'; '.join(missing)}" if missing else "")
+        if self.divergence is None:
+            return self.nothing
         guess = f"Guess: {self.divergence.guess}" if self.divergence.guess else "No change that was tried explains it"
         return f"first divergence: {self.divergence}. {guess}."
 
@@ -71,6 +78,7 @@ class Parity:
         return {"title": self.title, "dtype": self.dtype, "ok": self.ok, "equal_up_to_units": EQUAL,
                 "divergence": first and {"stage": first.stage, "name": first.name, "module": first.module,
                                          "units": _plain(first.units), "guess": first.guess},
+                "nothing": self.nothing,
                 "rows": [{"stage": row.stage, "name": row.name, "units": _plain(row.units)} for row in self.rows],
                 "only": self.only}
 
@@ -80,11 +88,11 @@ class Parity:
             if row := self.worst(stage):
                 where = row.name if row.units else ""
                 lines.append(f"  {stage:<15} {self.count(stage):>5} compared   worst {shown(row.units):>8}  {where}".rstrip())
-        lines += [f"  only in {where}: {len(names)}, such as {names[0]}" for where, names in self.only.items()]
+        lines += [f"  {told(where)}: {len(names)}, such as {names[0]}" for where, names in self.only.items()]
         return "\n".join([*lines, f"  {self.verdict}"])
 
 
-def parity(ours: Module, reference: Any, inputs: Mapping[str, Any] | tuple, *, dtype: str = "float64", steps: int = 3,
+def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64", steps: int = 3,
            new_tokens: int = 8, title: str | None = None) -> Parity:
     """Compare a model with the one it should be equal to.
 
@@ -97,13 +105,13 @@ def parity(ours: Module, reference: Any, inputs: Mapping[str, Any] | tuple, *, d
     Args:
         ours: a minigrad model, with its weights loaded.
         reference: a torch module, or another minigrad model.
-        inputs: what both are called with: named arrays, or a tuple of arrays.
+        inputs: what both are called with: named arrays, one array, or a tuple of arrays.
         dtype: "float64", where equality is sharp, or "float32".
         steps: how many steps of AdamW to take.
         new_tokens: how many tokens to generate, if both models can.
 
     Raises:
-        TypeError: one of the two is no module.
+        TypeError: one of the two is no module, or returns something else than Tensors; inputs are no arrays.
         ValueError: no module of one could be found in the other.
         ImportError: the reference is no minigrad model, and torch is not installed.
     """
@@ -116,12 +124,13 @@ def parity(ours: Module, reference: Any, inputs: Mapping[str, Any] | tuple, *, d
     theirs.spelling = spelling(theirs, mine)
     for one in (mine, theirs):
         one.forward()
+    pair_outputs(mine, theirs)
     shared = mine.outputs.keys() & theirs.outputs.keys()
     theirs.train(shared, steps)
     noise: dict[tuple[str, str], float] = {}
     for other in {dtype, "float64"}:            # the same dtype, nudged; and float32 is off by its distance from float64
         moved = side(reference, inputs, other)
-        moved.spelling = theirs.spelling
+        moved.spelling, moved.aliases = theirs.spelling, theirs.aliases
         if other == dtype:
             moved.nudge()
         moved.forward()
@@ -140,7 +149,7 @@ def parity(ours: Module, reference: Any, inputs: Mapping[str, Any] | tuple, *, d
     if not any(row.stage == "activations" for row in rows):
         raise ValueError(f"no module of {type(ours).__name__} has the name, or the weights, and the shapes of one of "
                          f"{type(reference).__name__}: load the reference's weights into ours first")
-    found = Parity(title or type(ours).__name__, dtype, rows, only=lonely(mine.record, theirs.record))
+    found = Parity(title or type(ours).__name__, dtype, rows, only=lonely(mine, theirs), nothing=nothing(mine, theirs))
     first = next((row for row in rows if not row.equal), None)
     if first:
         found.divergence = cause(mine, theirs, first, judge)
@@ -194,14 +203,47 @@ def fits(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return ours.ndim == theirs.ndim and all(m in (1, n) for m, n in zip(ours.shape, theirs.shape))
 
 
-def lonely(ours: Record, theirs: Record) -> dict[str, list[str]]:
-    """Weights that one side alone has, and modules that cannot be compared, for the reader to judge."""
-    weights = [{name for stage, name in record if stage == "weights"} for record in (ours, theirs)]
+def lonely(mine: Side, other: Side) -> dict[str, list[str]]:
+    """What one side alone has, or what cannot be compared, for the reader to judge."""
+    ours, theirs = mine.record, other.record
+    weights, gradients = ([{name for of, name in record if of == stage} for record in (ours, theirs)]
+                          for stage in ("weights", "gradients"))
+    outputs = mine.outputs.keys(), other.outputs.keys()
     shapes = [f"{name} {ours[stage, name].shape} and {theirs[stage, name].shape}" for stage, name in theirs
               if stage == "activations" and (stage, name) in ours and not fits(ours[stage, name], theirs[stage, name])]
+    empty = [name for (stage, name), x in theirs.items() if stage == "activations" and (stage, name) in ours
+             and not numbers(ours[stage, name]) and not numbers(x)]
     found = {"ours (weights)": sorted(weights[0] - weights[1]), "the reference (weights)": sorted(weights[1] - weights[0]),
-             "two shapes (modules)": shapes}
+             "ours (outputs)": sorted(outputs[0] - outputs[1]), "the reference (outputs)": sorted(outputs[1] - outputs[0]),
+             "two shapes (modules)": shapes, "without a finite number on either side (results)": empty}
+    if bool(gradients[0]) != bool(gradients[1]):
+        found[f"{'ours' if gradients[0] else 'the reference'} (gradients)"] = sorted(gradients[0] or gradients[1])
     return {where: names for where, names in found.items() if names}
+
+
+def nothing(ours: Side, theirs: Side) -> str:
+    """Why no output could be compared; empty if one was."""
+    def listed(side): return ", ".join(f"{name} {tuple(x.shape)}" for name, x in side.outputs.items()) or "no floating Tensor"
+    shared = [(array(ours.outputs[name]), array(theirs.outputs[name])) for name in theirs.outputs if name in ours.outputs]
+    pairs = [(a, b) for a, b in shared if fits(a, b)]
+    if not pairs:
+        return (f"nothing was compared, for no output has one name and one shape on both sides: ours returns {listed(ours)}, "
+                f"the reference {listed(theirs)}")
+    if all(not a.size and not b.size for a, b in pairs):
+        return f"nothing was compared, for the outputs are empty ({listed(theirs)}): give a batch with at least one example"
+    if not any(numbers(a) or numbers(b) for a, b in pairs):
+        return (f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): look for the "
+                "NaN first, in `with mg.insight.debug():` say")
+    return ""
+
+
+def numbers(x: np.ndarray) -> bool:
+    """Whether there is a finite number in it."""
+    return bool(np.isfinite(x).any())
+
+
+def told(where: str) -> str:
+    return f"only in {where}" if where.startswith(("ours", "the reference")) else f"not compared, {where}"
 
 
 def shown(units: float) -> str:

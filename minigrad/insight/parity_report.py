@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from .parity import EQUAL, STAGES, Parity, shown
+from .parity import EQUAL, STAGES, Parity, shown, told
 from .parity_families import compare_models
 
 COLUMNS = (("model", 44), ("dtype", 7), ("modules", 7), ("weights", 8), ("activations", 11), ("loss", 8), ("gradients", 9),
@@ -57,7 +57,7 @@ def command(model: str | None, entries: Sequence[str], dtype: str | None, json_f
         print(*([] if reports else [header()]), line(cells(report)), sep="\n", flush=True)
         reports.append(report)
     for report in reports:
-        if len(reports) == 1 or not report.ok:
+        if len(reports) == 1 or not report.ok or report.verdict != "equal":
             print(f"\n{report}")
     for path, write in files.items():
         path.write_text(write(reports), encoding="utf-8")
@@ -81,7 +81,8 @@ def cells(report: Parity) -> list[str]:
     tokens, first = worst.pop("tokens"), report.divergence
     units = ["-" if found is None else shown(found.units) for found in worst.values()]
     return [report.title, report.dtype, str(report.count("activations")), *units,
-            "-" if tokens is None else "equal" if tokens.equal else "differ", "differs in " + first.stage if first else "equal"]
+            "-" if tokens is None else "equal" if tokens.equal else "differ",
+            "differs in " + first.stage if first else "equal" if report.ok else "nothing compared"]
 
 
 def to_json(reports: Sequence[Parity]) -> str:
@@ -101,7 +102,7 @@ def to_html(reports: Sequence[Parity]) -> str:
 def section(report: Parity) -> str:
     lines = [html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))])
              for row in report.rows]
-    only = "".join(f"<li>only in {escape(where)}: {escape(', '.join(names))}</li>" for where, names in report.only.items())
+    only = "".join(f"<li>{escape(told(where))}: {escape(', '.join(names))}</li>" for where, names in report.only.items())
     return (f'<h2>{escape(report.title)}, {report.dtype}</h2>\n<p class="{mark(report.ok)}">{escape(report.verdict)}</p>\n'
             f"<ul>{only}</ul>\n<details><summary>{len(report.rows)} comparisons</summary>\n<table>\n{''.join(lines)}</table>\n"
             "</details>\n")

@@ -39,13 +39,17 @@ class Side:
     def __init__(self, model: Any, inputs: Mapping[str, Any] | tuple, dtype: str):
         self.dtype = dtype
         self.model = self.copied(model)
-        named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
+        if not isinstance(inputs, (Mapping, tuple, list)) and not hasattr(inputs, "shape"):
+            raise TypeError(f"inputs is a {type(inputs).__name__}: give one array, a tuple of arrays, or named ones, such as "
+                            '{"input_ids": ids}')
+        named = inputs if isinstance(inputs, Mapping) else dict(enumerate((inputs,) if hasattr(inputs, "shape") else inputs))
         self.inputs = {name: _floating(value, dtype) for name, value in named.items() if value is not None}
         self.spelling: Mapping[str, str] = {}   # names in this library: ours, where they differ
         self.seed = 0                           # of torch's dropout, should it be on: each run draws the same, until this changes
         self.record: Record = {}
         self.calls: list[Call] = []
         self.outputs: dict[str, Any] = {}
+        self.aliases: Mapping[str, str] = {}    # outputs that have a number here: what the other side calls them
 
     # What a library does in its own way.
     def copied(self, model: Any) -> Any:
@@ -98,11 +102,22 @@ class Side:
             return self.model(*(x for name, x in given.items() if isinstance(name, int)),
                               **{name: x for name, x in given.items() if isinstance(name, str)})
 
+    def returned(self) -> dict[str, Any]:
+        """Run once: the outputs, live, by the names they have on both sides."""
+        return {self.aliases.get(name, name): x for name, x in named_outputs(self.run()).items()}
+
+    def called(self, aliases: Mapping[str, str]) -> None:
+        """Give outputs that have been observed other names."""
+        self.aliases = aliases
+        self.outputs = {aliases.get(name, name): x for name, x in self.outputs.items()}
+        keys = {("activations", f"output {name}"): ("activations", f"output {new}") for name, new in aliases.items()}
+        self.record = {keys.get(key, key): x for key, x in self.record.items() if keys.get(key) != ("activations", "output loss")}
+
     def observed(self) -> tuple[Record, list[Call], dict[str, Any]]:
         """Run once: what every module and the whole returned, the calls they were, and the outputs, live."""
         calls: list[Call] = []
         with watched(self.model, self.spelling, calls):
-            outputs = named_outputs(self.run())
+            outputs = self.returned()
         record = {("activations", call.name): call.result for call in calls if call.result is not None}
         record |= {("activations", f"output {name}"): array(x) for name, x in outputs.items() if name != "loss"}
         return record, calls, outputs
@@ -126,9 +141,13 @@ class Side:
 
     def train(self, shared: set[str], steps: int) -> None:
         """Keep the loss and the gradients of the last forward run, from the last layer to the first; then take steps of AdamW and
-        keep the weights."""
+        keep the weights.  Of a model of which no parameter is trained, the loss alone."""
+        if not shared:
+            return
         loss = self.loss(shared)
         self.record["loss", "loss"] = array(loss)
+        if not loss.requires_grad:
+            return
         self.model.zero_grad()
         with self.at_work():
             loss.backward()
@@ -141,7 +160,7 @@ class Side:
         for step in range(steps):
             if step:
                 adamw.zero_grad()
-                self.outputs = named_outputs(self.run())
+                self.outputs = self.returned()
                 with self.at_work():
                     self.loss(shared).backward()
             adamw.step()
@@ -160,6 +179,20 @@ class Side:
             tokens = self.model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False,
                                          **options)
         return np.asarray(tokens)
+
+
+def pair_outputs(ours: Side, theirs: Side) -> None:
+    """Where one side returns a Tensor or a tuple, and the other names what it returns, outputs are known by their shapes."""
+    numbered, named = sorted((ours, theirs), key=lambda side: not all(map(str.isdigit, side.outputs)))
+    if not all(map(str.isdigit, numbered.outputs)) or any(map(str.isdigit, named.outputs)):
+        return
+    found, free = {}, {name: tuple(x.shape) for name, x in named.outputs.items()}
+    for name, x in numbered.outputs.items():
+        same = next((other for other, shape in free.items() if shape == tuple(x.shape)), None)
+        if same is not None:
+            found[name] = same
+            del free[same]
+    numbered.called(found)
 
 
 def spelling(theirs: Side, ours: Side) -> dict[str, str]:
@@ -270,6 +303,9 @@ def named_outputs(result: Any) -> dict[str, Any]:
         result = {"0": result}
     elif isinstance(result, (tuple, list)):
         result = {str(i): x for i, x in enumerate(result)}
+    elif not isinstance(result, Mapping) and not is_dataclass(result):
+        raise TypeError(f"a model returned a {type(result).__name__}: what is compared is a Tensor, or a tuple, a dictionary or "
+                        "a dataclass of Tensors")
     elif not isinstance(result, Mapping):
         result = {f.name: getattr(result, f.name) for f in fields(result)}
     return {name: x for name, x in result.items() if hasattr(x, "detach") and array(x).dtype.kind == "f"}
