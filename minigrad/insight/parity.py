@@ -182,17 +182,17 @@ def compare(ours: Record, theirs: Record, noise: Mapping[tuple[str, str], float]
     A unit is the measured noise, but never less than what rounding the largest entry can cost.
     """
     scale = {}
-    for (stage, _), array in theirs.items():
-        scale[stage] = max(scale.get(stage, 0.0), float(np.abs(array).max(initial=0)))
+    for (stage, _), x in theirs.items():
+        scale[stage] = max(scale.get(stage, 0.0), float(np.abs(x).max(initial=0)))
     rows = []
-    for key, array in theirs.items():
+    for key, x in theirs.items():
         stage, name = key
-        if key not in ours or stage == "activations" and not fits(ours[key], array):
+        if key not in ours or stage == "activations" and not fits(ours[key], x):
             continue
-        if not fits(ours[key], array):
+        if not fits(ours[key], x):
             rows.append(Row(stage, name, np.inf))
             continue
-        apart, largest = distance(ours[key], array), float(np.abs(array).max(initial=0))
+        apart, largest = distance(ours[key], x), float(np.abs(x).max(initial=0))
         unit = max(noise.get(key, 0), eps * largest, eps * scale[stage] * 1e-3, np.finfo(float).tiny)
         rows.append(Row(stage, name, float(apart / unit) if stage != "tokens" else np.inf if apart else 0.0))
     return sorted(rows, key=lambda row: STAGES.index(row.stage))
