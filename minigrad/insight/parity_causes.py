@@ -9,6 +9,7 @@ import numpy as np
 
 from ..tape import no_grad
 from .parity_sides import Call, Record, Side, attribute, leading
+from .parity_structure import width_factor
 from .parity_trials import trials
 
 Judge = Callable[[Record, Record], list]        # rows for two records: `equal`, `units`, `name`
@@ -96,7 +97,7 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
     """The change that makes `first` agree, tried on the blamed module and on the whole model: the one that leaves least."""
     other = next((c for c in theirs.calls if call and c.name == call.name), None)
     closing, nearest = [], (first.units / 10, None)
-    for trial in trials(ours, call, other):
+    for trial in trials(ours, theirs, call, other, first.name):
         for scope in [ours.model] if call is None or trial.whole else [call.module, ours.model]:
             try:
                 with no_grad(), attribute(scope, "forward", trial.change(scope)):
@@ -117,7 +118,7 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
         return f"{told}; with that changed, {agreeing(rows)}"
     units, told = nearest
     if told is None:
-        return scaled(ours, theirs, first.name, judge) or rounded(ours, theirs, first.name)
+        return scaled(ours, theirs, first.name, judge) or shifted(ours, theirs, first.name, judge)
     return f"{told}; that brings it down to {units:.2g} units, so it is not all"
 
 
@@ -129,15 +130,26 @@ def scaled(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
         if a is not None and b is not None and a.shape == b.shape and (factor := proportion(a, b)):
             key = "activations", name
             if judge({key: a / factor}, {key: b})[0].equal:
-                return f"{what} is {factor:.6g} times the reference's: a scale is missing, or there once too often"
+                return (f"{what} is {factor:.6g} times the reference's{width_factor(factor, a.shape[-1])}: a scale "
+                        "is missing, or there once too often")
     return None
 
 
-def rounded(ours: Side, theirs: Side, name: str) -> str | None:
-    """Whether the difference is what float32 costs, in a comparison in float64."""
-    a, b = (side.record["activations", name] for side in (ours, theirs))
-    if ours.dtype == "float64" and np.abs(a - b).max() < 10 * np.finfo(np.float32).eps * np.abs(b).max():
-        return "something is computed in float32 here, on one side or on both, such as rotary angles: compare in float32"
+def shifted(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
+    """Whether one vector, the same everywhere, is the difference: a bias."""
+    key = "activations", name
+    a, b = ours.record[key], theirs.record[key]
+    for axis in (-1, 1) if a.shape == b.shape and a.ndim > 1 and a.size > a.shape[-1] else ():
+        others = tuple(i for i in range(a.ndim) if i != axis % a.ndim)
+        vector = (b - a).mean(others, keepdims=True)
+        if a.size > vector.size and judge({key: a + vector}, {key: b})[0].equal:
+            flat = vector.reshape(-1)
+            for side, sign, told in ((theirs, 1, "ours lacks a bias that the reference adds"),
+                                     (ours, -1, "ours adds a bias that the reference lacks")):
+                for (stage, weight), x in side.record.items():
+                    if stage == "weights" and x.shape == flat.shape and np.allclose(sign * x, flat, rtol=1e-5, atol=1e-9):
+                        return f"{told}: {weight}"
+            return "a bias is missing in ours or one too many: the difference is the same vector everywhere"
     return None
 
 
@@ -164,9 +176,11 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     differing = [of for of in mine if of in wanted and not equal(mine[of], wanted[of])]
     if got.ndim == 2 and equal(got.T, want):
         return "it is transposed in ours, as when a Conv1D, stored (in, out), is loaded like a Linear, (out, in): turn it"
-    if twins := [of for of, x in wanted.items() if of != name and equal(x, want) and equal(mine.get(of, want), want)]:
+    if twins := [of for of, x in wanted.items() if of != name and theirs.one_array(of, name)
+                 and equal(mine.get(of, want), want)]:
         return f"the reference has it tied to {twins[0]}, in ours the head is untied: make both attributes the same Parameter"
-    if twins := [of for of, x in mine.items() if of != name and equal(x, got) and of in wanted and not equal(wanted[of], want)]:
+    if twins := [of for of, x in mine.items() if of != name and ours.one_array(of, name) and of in wanted
+                 and not equal(wanted[of], want)]:
         return f"ours has it tied to {twins[0]}, in the reference the head is untied: make it a Parameter of its own"
     if others := [of for of, x in wanted.items() if of != name and x.ndim > 1 and equal(got, x)]:
         return f"ours holds there what the reference calls {others[0]}: the names are exchanged"
@@ -201,9 +215,11 @@ def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | Non
     got, want = ours.record[key], theirs.record[key]
 
     def equal(a, b): return judge({key: a}, {key: b})[0].equal
-    for tied, of, a, b in (("untied", "the reference", ours.record, want), ("tied", "ours", theirs.record, got)):
+    for tied, of, side, a, b in (("untied", "the reference", theirs, ours.record, want),
+                                 ("tied", "ours", ours, theirs.record, got)):
         for (stage, other), g in a.items():
-            if stage == "gradients" and other != name and g.shape == want.shape and equal(a[key] + g, b):
+            if stage == "gradients" and other != name and side.one_array(other, name) and g.shape == want.shape and \
+                    equal(a[key] + g, b):
                 return (f"the gradient of {of} is the sum of those of {name} and {other}, one array used twice there: "
                         f"in ours the head is {tied}")
     if not got.any() or not want.any():

@@ -88,6 +88,11 @@ class Side:
         return {self.spelling.get(name, name): array(of(t)).T.copy() if name in turned else array(of(t))
                 for name, t in self.named().items()}
 
+    def one_array(self, a: str, b: str) -> bool:
+        """Whether two weights, by our names, are one array under two names, as a tied head is."""
+        state = self.state()
+        return a in state and b in state and np.shares_memory(state[a].detach().numpy(), state[b].detach().numpy())
+
     def nudge(self) -> None:
         """Move every weight to the next floating point number, up or down."""
         rng = np.random.default_rng(0)

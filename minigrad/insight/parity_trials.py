@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from .. import backend
 from ..backend import Kernel, cpu
 from ..primitive import OPS
 from .parity_sides import Call, Side, attribute
+from .parity_structure import Change, head_orders, softmax_axes, structures
+
+MOST = 200                                      # changes of structure that are tried
 
 
 class Trial(NamedTuple):
@@ -22,20 +26,42 @@ class Trial(NamedTuple):
     whole: bool = False
 
 
-def trials(ours: Side, call: Call | None, other: Call | None) -> Iterator[Trial]:
-    """Everything to be tried on the module of `call`, or on the whole model; `other` is the reference's call."""
+def trials(ours: Side, theirs: Side, call: Call | None, other: Call | None, name: str) -> Iterator[Trial]:
+    """Everything to be tried on the module of `call`, or on the whole model; `other` is the reference's call, and `name` what
+    was the first to differ."""
     module = call.module if call else ours.model
     yield from other_ids(call, other)
     yield from other_eps(module)
     yield from other_activations()
-    yield from other_masks(ours)
+    yield from other_masks(ours, call)
     yield from other_scales()
     yield from other_weights(module)
     yield Trial("dropout acts on attention in ours, even in evaluation mode", attention(keep=lambda *_: None))
     yield Trial("dropout acts in ours, even in evaluation mode", during(replaced("dropout", lambda _, x, *options: x)))
+    yield from in_float32()
+    for told, compute in softmax_axes():
+        yield Trial(told, during(replaced("softmax", compute)))
+    for told, compute in head_orders():
+        yield Trial(told, during(replaced("scaled_dot_product_attention", compute)))
     for sign, told in ((1, "ours lacks the residual: the input is not added"), (-1, "ours adds the input once too often")):
         yield Trial(told, lambda module, sign=sign: lambda x, *args, forward=module.forward, **kwargs:
                     forward(x, *args, **kwargs) + x * sign)
+    for told, change, whole in islice(structures(ours, theirs, call, name), MOST):
+        yield Trial(told, change.of if isinstance(change, Change) else during(change), whole)
+
+
+def in_float32() -> Iterator[Trial]:
+    """A conversion to float32 on the way, in a comparison in float64: ours without it, and the reference with one."""
+    yield Trial("something is computed in float32 here, in ours: a conversion to float32 loses the digits",
+                during(replaced("astype", lambda original, x, dtype:
+                                x if np.dtype(dtype) == np.float32 and x.dtype == np.float64 else original(x, dtype))))
+    for name in ("softmax", "layer_norm", "cos", "sin", "exp", "matmul", "linear"):
+        def rounded(original, *given):
+            y = original(*(x.astype(np.float32).astype(x.dtype) if getattr(x, "dtype", None) == np.float64 else x for x in given))
+            return y.astype(np.float32).astype(y.dtype)
+        yield Trial(f"something is computed in float32 here, in the reference: {name}", during(replaced(name, rounded)))
+    yield Trial("something is computed in float32 here, in the reference: the result", lambda module: lambda *args, forward=(
+        module.forward), **kwargs: forward(*args, **kwargs).astype("float32").astype("float64"))
 
 
 def during(context: Callable) -> Callable:
@@ -157,7 +183,29 @@ def attention(**changes: Callable) -> Callable:
     return during(replaced("scaled_dot_product_attention", compute))
 
 
-def other_masks(ours: Side) -> Iterator[Trial]:
+def with_masks(module: Any, new: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    """The forward function of a module that is given other masks: arrays of bool, and the scores that are added for them."""
+    forward = module.forward
+
+    def other(x):
+        if isinstance(x, np.ndarray) and x.dtype.kind == "b":
+            return new(x)
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size and x.min() <= -1e3 and x.max() <= 0:
+            return np.where(new(x == 0), 0, x.min()).astype(x.dtype)
+        if hasattr(x, "detach"):
+            return type(x)(other(x.numpy())) if other(x.numpy()) is not x.numpy() else x
+        return x
+    return lambda *args, **kwargs: forward(*map(other, args), **{name: other(x) for name, x in kwargs.items()})
+
+
+def same_with(ours: Side, module: Any, forward: Callable) -> bool:
+    """Whether ours gives the same when a module has this forward function."""
+    with attribute(module, "forward", forward):
+        record = ours.observed()[0]
+    return all(np.array_equal(record[key], x) for key, x in ours.observed()[0].items())
+
+
+def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
     """Masks that are missing, ignored, or of another strength, on either side."""
     yield from closing(lambda T, S: np.tri(T, S, S - T, dtype=bool), "the causal mask is missing in ours")
     yield Trial("ours is causal, the reference is not", attention(is_causal=lambda *_: False))
@@ -166,13 +214,18 @@ def other_masks(ours: Side) -> Iterator[Trial]:
         def unmasked(model):
             forward = model.forward
             return lambda *args, **kwargs: forward(*args, **{**kwargs, "attention_mask": np.ones_like(given)})
-        with attribute(ours.model, "forward", unmasked(ours.model)):
-            record = ours.observed()[0]
-        ignored = all(np.array_equal(record[key], x) for key, x in ours.observed()[0].items())
+        ignored = "in ours" if same_with(ours, ours.model, unmasked(ours.model)) else ""
+        if not ignored and call is not None and same_with(ours, call.module, with_masks(call.module, np.ones_like)):
+            ignored = f"in {call.name} of ours"
         yield Trial("the reference ignores attention_mask, ours does not", unmasked, whole=True)
         yield from closing(lambda T, S: given[:, None, None, :].astype(bool),
-                           "the mask is ignored: attention_mask changes nothing in ours" if ignored else
+                           f"the mask is ignored: attention_mask changes nothing {ignored}" if ignored else
                            "the mask value: what ours adds to the scores of padding does not close them")
+    yield Trial("the mask is inverted in ours: what it closes, the reference leaves open", attention(
+        mask=lambda mask, q, k: mask if mask is None else ~mask if mask.dtype == bool else
+        np.where(mask < -1e3, 0, np.finfo(q.dtype).min / 2).astype(q.dtype)))
+    yield Trial("the mask is inverted in ours: what it closes, the reference leaves open", lambda module: with_masks(
+        module, np.logical_not))
     for value in (float(np.finfo(np.float32).min), -1e9, -1e4, -1e3, -100.0, -10.0, -1.0):
         def weaker(mask, q, k, value=value):
             if mask is None:
