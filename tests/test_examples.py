@@ -1,4 +1,6 @@
 """The examples run, with small settings, and learn something; each is the same program with published sizes and weights."""
+import os
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -70,3 +72,12 @@ def test_encoder_decoder(example, capsys):
     source, target = (["".join(module.ALPHABET[i] for i in row).strip("\0\2\3") for row in part]
                       for part in module.dates(module.np.random.default_rng(0), 20))
     assert all(day[:4] in read and str(int(day[8:])) in read for read, day in zip(source, target, strict=True))
+
+
+@pytest.mark.parametrize("name", ["bert_trainer", "bert_with_head", "frozen_vgg16", "frozen_mobilenet_v2", "resnet50_new_fc"])
+def test_a_model_that_is_not_there_is_an_error_of_one_line(name, tmp_path):
+    done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py", "--model", "nowhere"], cwd=tmp_path, capture_output=True,
+                          encoding="utf-8", env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)})
+    if "sklearn" in done.stderr:
+        pytest.skip("this example needs scikit-learn")
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "nowhere" in done.stderr, done.stderr
