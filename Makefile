@@ -29,7 +29,7 @@ test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend witho
 	$(BIN) -m pytest tests/on_cupy -n auto
 
 nvrtc: $(VENV)/with-dev,cupy-sim   ## compile the CUDA kernels for three GPUs, with none: their registers and memory
-	$(BIN) -m minigrad.backend.cuda_compile
+	$(BIN) -m minigrad.backend.cuda.compile
 
 lint: $(VENV)/with-dev   ## check the style of every file
 	$(BIN) -m ruff check

@@ -47,7 +47,7 @@ def description(threads: int) -> str:
     """The machine, what else it was doing, and the versions."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    from minigrad.backend import mkl  # (not above: torch's process imports this file too)
+    from minigrad.backend.cpu import mkl  # (not above: torch's process imports this file too)
     names = "numpy", *(["mkl"] if mkl.path() else []), "torch", "transformers", "jax", "autograd", "tinygrad"
     packages = ", ".join(filter(None, map(installed, names)))
     load = os.getloadavg()[0]

@@ -39,7 +39,7 @@ def work(model: Any, tensor: Any, batch: int, tokens: int) -> Iterator[Any]:
 
 def products_alone(directory: str, batch: int, tokens: int) -> Iterator[None]:
     from minigrad.pretrained import BertConfig
-    from minigrad.pretrained.files import read_config
+    from minigrad.pretrained.checkpoint.files import read_config
     c, rows = BertConfig.from_dict(read_config(directory)), batch * tokens
     D, inner = c.hidden_size, c.intermediate_size
     layer = [*linear(rows, D, D)[:1] * 4, *attention(batch, c.num_attention_heads, tokens, D // c.num_attention_heads)[1:3],

@@ -109,8 +109,8 @@ def with_minigrad(case: Case) -> Iterator[Any]:
     model, loss_of = model_of_minigrad(case)
     optimizer = optim.AdamW(model.parameters(), lr=LR)
     if case.device == "cuda":
-        from minigrad.backend import cuda_gemm
-        cuda_gemm.tf32 = case.precision == "TF32"
+        from minigrad.backend.cuda import gemm
+        gemm.tf32 = case.precision == "TF32"
 
     def gradients() -> Any:
         with autocast("bfloat16", enabled=case.precision == "bfloat16"):

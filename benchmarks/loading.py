@@ -12,7 +12,7 @@ PAGE = 1024                                     # float32 numbers in a page of m
 
 
 def minigrad_arrays(directory: str, look: bool) -> Iterator[Any]:
-    from minigrad.pretrained.files import read_weights
+    from minigrad.pretrained.checkpoint.files import read_weights
     return loading(lambda: read_weights(directory), look)
 
 

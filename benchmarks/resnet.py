@@ -39,7 +39,7 @@ def work(model: Any, tensor: Any, pictures: int, side: int) -> Iterator[Any]:
 def products_alone(directory: str, pictures: int, side: int) -> Iterator[None]:
     """A convolution is, for each picture, a product with one column for each place."""
     from minigrad.pretrained import ResNetConfig
-    from minigrad.pretrained.files import read_config
+    from minigrad.pretrained.checkpoint.files import read_config
     c, N = ResNetConfig.from_dict(read_config(directory)), pictures
     products, inputs, side = [(N, c.embedding_size, 49 * 3, (side // 2) ** 2)], c.embedding_size, side // 4
     for stage, (outputs, depth) in enumerate(zip(c.hidden_sizes, c.depths)):

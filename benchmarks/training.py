@@ -85,7 +85,7 @@ def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
     """Nothing but the products, as minigrad multiplies, into arrays that are there already: no step on them can be faster."""
     import numpy as np
 
-    from minigrad.backend.products import PRODUCT, do, product
+    from minigrad.backend.cpu.products import PRODUCT, do, product
 
     def multiply(a, b, out):
         if a.ndim == 2:

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from . import __version__
 from .data.readers import check_utf8, decode, read_examples
-from .pretrained.files import replacing
+from .pretrained.checkpoint.files import replacing
 from .train import TextClassifier, TrainingArguments, finetune
 
 FINETUNE_OPTIONS = (                             # as typed, the argument, and what it means
@@ -181,8 +181,8 @@ def run_predict(args: Namespace) -> None:
 
 
 def run_parity(args: Namespace) -> int:
-    from .insight import parity_report
-    return parity_report.command(args.model, args.size, args.dtype, args.json, args.html)
+    from .parity import report
+    return report.command(args.model, args.size, args.dtype, args.json, args.html)
 
 
 def run_gradcheck(args: Namespace) -> int:
@@ -193,7 +193,7 @@ def run_gradcheck(args: Namespace) -> int:
 
 
 def run_doctor(args: Namespace) -> None:
-    from .backend import doctor
+    from . import doctor
     print(doctor.report())
 
 

@@ -95,7 +95,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, as a copy: numbers and NumPy arrays, each parameter called by its position as in torch."""
         place = {p: i for i, (_, p) in enumerate(self._walk())}
-        return {"state": {place[p]: {key: _copied(value, backend.cpu) for key, value in memory.items()}
+        return {"state": {place[p]: {key: _copied(value, backend.host) for key, value in memory.items()}
                           for p, memory in self.state.items()},
                 "param_groups": [{**group, "params": [place[p] for p in group["params"]]} for group in self.param_groups]}
 
@@ -262,7 +262,7 @@ class EMA:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, as a copy in NumPy."""
-        return {"n_averaged": self.n_averaged, "averages": [_copied(average, backend.cpu) for average in self.averages]}
+        return {"n_averaged": self.n_averaged, "averages": [_copied(average, backend.host) for average in self.averages]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict()` returned.
@@ -289,7 +289,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
     grads = {i: p.grad for i, p in enumerate(_listed(parameters)) if p.grad is not None}
     home = backend.of(*(g.data for g in grads.values()))
     squares = home.kernels["square_sums"](home.xp, [g.data for g in grads.values()])
-    if grads and home is not backend.cpu and not error_if_nonfinite:
+    if grads and home is not backend.host and not error_if_nonfinite:
         norm = home.xp.sqrt(sum(squares))
         scale = home.xp.minimum(max_norm / (norm + 1e-6), 1)                   # of nan and 1 this is nan
         for g in grads.values():

@@ -426,7 +426,7 @@ class _Plan(Step):
         known = {**known, "y": "y", **{f"{name}_shape": f"shape({known[name]})" for name in op.inputs}, **known}
         asked = {ask for _, asks in rules for ask in asks}
         kept = [name for name in known if name in asked]
-        self.keep = eval(f"lambda arrays, options, y: ({''.join(f'{known[name]}, ' for name in kept)})", {"shape": _shape})
+        self.keep = eval(f"lambda arrays, options, y: ({''.join(f'{known[name]}, ' for name in kept)})", {"shape": shape_of})
         self.rules = [(rule, _pick([kept.index(ask) for ask in asks])) for rule, asks in rules]
         self.fused = _Fused(self)
         parent = {name: k for k, name in enumerate(name for name, want in zip(op.inputs, wanted, strict=True) if want)}
@@ -507,9 +507,9 @@ class _Fused(Step):
         return [gx for gx, want in zip(gradients, self.plan.wanted, strict=True) if want]
 
 
-def _shape(x: Any) -> tuple:
-    """The shape of an array, or of a number."""
-    return getattr(x, "shape", ())
+def shape_of(x: Any) -> tuple:
+    """The shape of a Tensor, an array, a number, or nested lists."""
+    return x.shape if hasattr(x, "shape") else np.shape(x)
 
 
 def _pick(places: list[int]) -> Callable[[tuple], tuple]:

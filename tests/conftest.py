@@ -13,7 +13,7 @@ settings.load_profile("patient")
 @pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
 def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
-    from minigrad.backend import cores, products
+    from minigrad.backend.cpu import cores, products
     monkeypatch.setattr(cores, "CORES", request.param)
     monkeypatch.setattr(cores, "PIECE", 700)
     monkeypatch.setattr(cores, "SHARED", 1400)

@@ -37,7 +37,7 @@ from minigrad import cli, pretrained  # noqa: E402
 from minigrad.data import read_examples  # noqa: E402
 from minigrad.pretrained import AutoConfig, AutoModel, AutoModelForSequenceClassification  # noqa: E402
 from minigrad.pretrained.auto import AutoModelForCausalLM, AutoModelForImageClassification  # noqa: E402
-from minigrad.pretrained.files import read_weights  # noqa: E402
+from minigrad.pretrained.checkpoint.files import read_weights  # noqa: E402
 
 SECONDS, BYTES, LARGEST = 5, 1_500_000_000, 2_000_000
 PATIENCE = 60                                   # seconds of waiting, in case a reader sleeps

@@ -9,8 +9,8 @@ import minigrad
 PACKAGE = Path(minigrad.__file__).parent
 TESTS = Path(__file__).parent
 ROOMS = ["patterns", "places", "errors", "backend", "tape", "tensor", "primitive", "ops", "losses", "functional",
-         "nn", "transforms", "checking", "optim", "amp", "schedule", "metrics", "data", "pretrained", "insight", "train",
-         "cli", "__main__"]
+         "nn", "transforms", "checking", "optim", "amp", "schedule", "metrics", "data", "pretrained", "insight", "parity",
+         "train", "doctor", "cli", "__main__"]
 KNOTS = {("tensor", "ops"),                     # operators are sugar for ops, and ops make Tensors;
          ("tensor", "insight")}                 # a Tensor in a notebook asks for its picture
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
@@ -58,7 +58,7 @@ def test_only_the_backend_knows_cupy(file):
 @every_file
 def test_the_package_never_imports_another_framework(file):
     others = {"torch", "transformers", "tensorflow", "jax", "sklearn", "pytest", "hypothesis"}
-    allowed = {"strategies.py": {"hypothesis"}, "parity_torch.py": others}      # what is about them, and loaded for nothing else
+    allowed = {"strategies.py": {"hypothesis"}, "reference.py": others}      # what is about them, and loaded for nothing else
     assert not {name.partition(".")[0] for name in imported_modules(file)} & others - allowed.get(file.name, set())
 
 
@@ -72,6 +72,7 @@ def test_every_test_file_has_its_source_file():
     """tests/test_nn_layers.py tests minigrad/nn/layers.py; a few test the package as a whole."""
     whole = {"architecture", "catalogue", "backend", "tutorials", "readme", "benchmarks", "pytest_minigrad", "docs", "examples",
              "fuzz"}
-    sources = {"_".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in PACKAGE.rglob("*.py")}
+    sources = {"_".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix("___init__")
+               for file in PACKAGE.rglob("*.py")}
     tests = {file.stem.removeprefix("test_") for file in TESTS.glob("test_*.py")}
     assert tests - sources - whole == set()

@@ -16,11 +16,11 @@ class Strange(np.ndarray):
 
 
 def test_the_array_says_where_it_lives():
-    assert backend.of(np.zeros(2)) is backend.cpu is backend.get("cpu")
-    assert backend.of(np.zeros(2).view(Strange), np.float32(1), 2, 2.5, True, None) is backend.cpu
-    assert backend.of(3.0, None) is backend.of() is backend.cpu
+    assert backend.of(np.zeros(2)) is backend.host is backend.get("cpu")
+    assert backend.of(np.zeros(2).view(Strange), np.float32(1), 2, 2.5, True, None) is backend.host
+    assert backend.of(3.0, None) is backend.of() is backend.host
     array = np.zeros(2)
-    assert backend.cpu.to_numpy(array) is array and backend.cpu.xp is np and backend.cpu.erf(np.zeros(2)).tolist() == [0, 0]
+    assert backend.host.to_numpy(array) is array and backend.host.xp is np and backend.host.erf(np.zeros(2)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("thing", ["text", [1.0], {1: 2}, object()])
@@ -145,7 +145,7 @@ def test_where_cupy_works_it_is_registered_once(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     cuda = backend.get("cuda")
     assert cuda is backend.get("cuda") is backend.of(Boxed(np.zeros(2))) and cuda.name == "cuda" and cuda.erf is abs
-    assert "keep_mask" in cuda.kernels and "keep_mask" not in backend.cpu.kernels
+    assert "keep_mask" in cuda.kernels and "keep_mask" not in backend.host.kernels
 
 
 # The front door

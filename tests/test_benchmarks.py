@@ -302,8 +302,8 @@ def test_steps_for_a_gpu(workload, precision, tmp_path):
 
 
 def test_without_a_gpu_one_sentence_says_so(capsys):
-    from minigrad.backend import cupy
-    if not cupy.missing():
+    from minigrad.backend import cuda
+    if not cuda.missing():
         pytest.skip("there is one")
     assert gpu.main([]) == 1
     out = capsys.readouterr().out

@@ -32,8 +32,8 @@ ENTRY_BY_ENTRY = BROADCASTING | {
     "sigmoid", "erf", "relu", "clip", "silu", "softplus", "leaky_relu", "relu6", "gelu", "mse_loss", "l1_loss", "huber_loss",
     "smooth_l1_loss", "binary_cross_entropy"}
 BACKEND = Path(backend.__file__).parent
-TABLES = {file.stem: import_module(f"minigrad.backend.{file.stem}").table
-          for file in BACKEND.glob("*kernels.py") if "cuda" not in file.stem}
+TABLES = {f"{wing}.{file.stem}": module.table for wing in ("shared", "cpu") for file in sorted((BACKEND / wing).glob("[a-z]*.py"))
+          if hasattr(module := import_module(f"minigrad.backend.{wing}.{file.stem}"), "table")}
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def assert_same(found, expected, tolerance):
 
 def test_every_op_has_a_row():
     for module in walk_packages(mg.__path__, "minigrad."):
-        if module.name not in ("minigrad.backend.cupy", "minigrad.insight.parity_torch", "minigrad.__main__"):
+        if module.name not in ("minigrad.backend.cuda", "minigrad.parity.reference", "minigrad.__main__"):
             import_module(module.name)
     ours = {name for name, op in OPS.items() if op.function.__module__.startswith("minigrad.")}
     assert ours - {row.op for row in ROWS} == set()
@@ -85,7 +85,7 @@ def test_every_op_has_a_row():
 def test_a_row_is_about_the_op_it_names(row):
     y = row.call(*tensors(row.inputs))
     assert y.requires_grad == (row.op not in NO_GRADIENT)
-    if row.op in OPS and y.requires_grad and row.op not in TABLES["kernels"]:
+    if row.op in OPS and y.requires_grad and row.op not in TABLES["shared.layers"]:
         rules = getattr(OPS[row.op], "rules", None)
         assert y.node.step.name == row.op if rules is not None else y.node.step.name in OPS
 
@@ -338,14 +338,14 @@ def test_nothing_is_kept_that_no_rule_names(row):
 @contextmanager
 def kernels(table):
     """With these kernels on the CPU, and no others."""
-    installed = dict(backend.cpu.kernels)
-    backend.cpu.kernels.clear()
-    backend.cpu.kernels.update(table)
+    installed = dict(backend.host.kernels)
+    backend.host.kernels.clear()
+    backend.host.kernels.update(table)
     try:
         yield
     finally:
-        backend.cpu.kernels.clear()
-        backend.cpu.kernels.update(installed)
+        backend.host.kernels.clear()
+        backend.host.kernels.update(installed)
 
 
 def fused(table):

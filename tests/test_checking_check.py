@@ -4,7 +4,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import ops
-from minigrad.backend import Kernel, cpu
+from minigrad.backend import Kernel, host
 from minigrad.checking import GradientError, gradcheck
 from minigrad.primitive import definition
 from minigrad.tensor import Tensor
@@ -91,10 +91,10 @@ def test_a_kernel_that_is_wrong_and_a_meaning_that_is_wrong(monkeypatch):
     def meaning(x, /):
         return x * x
     meaning.op.ours = True                      # a kernel serves only the op it was written for
-    monkeypatch.setitem(cpu.kernels, "meaning", Kernel(lambda xp, x: (x * x, x), lambda xp, g, x, wanted: (3 * g * x,)))
+    monkeypatch.setitem(host.kernels, "meaning", Kernel(lambda xp, x: (x * x, x), lambda xp, g, x, wanted: (3 * g * x,)))
     with pytest.raises(GradientError, match="meaning: the gradient of input 0"):
         gradcheck(meaning, X)
-    monkeypatch.setitem(cpu.kernels, "meaning", Kernel(lambda xp, x: (x**3, x), lambda xp, g, x, wanted: (3 * g * x * x,)))
+    monkeypatch.setitem(host.kernels, "meaning", Kernel(lambda xp, x: (x**3, x), lambda xp, g, x, wanted: (3 * g * x * x,)))
     with pytest.raises(GradientError, match="meaning: the gradient that can be differentiated again of input 0"):
         gradcheck(meaning, X)
 

@@ -49,9 +49,9 @@ def test_without_kernels_neither_way_uses_one(monkeypatch):
     with recording(kernels=False):
         y = mg.softmax(mg.ops.dropout(x, keep, 0.5)).sum()
     used = []
-    for name, kernel in list(mg.backend.cpu.kernels.items()):
+    for name, kernel in list(mg.backend.host.kernels.items()):
         if hasattr(kernel, "forward"):
-            monkeypatch.setitem(mg.backend.cpu.kernels, name, kernel._replace(
+            monkeypatch.setitem(mg.backend.host.kernels, name, kernel._replace(
                 forward=lambda *a, name=name, real=kernel.forward: used.append(name) or real(*a)))
     y.backward(retain_graph=True)
     assert used == [] and plan(y.node).op.name == "sum"

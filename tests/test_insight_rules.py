@@ -10,7 +10,7 @@ from minigrad.insight.rules import RULES, rule
 from minigrad.primitive import OPS, Primitive
 
 ON_TAPE = {name: list(op.rules) if isinstance(op, Primitive) else op.inputs for name, op in OPS.items()
-           if (op.rules if isinstance(op, Primitive) else name in backend.cpu.kernels)}
+           if (op.rules if isinstance(op, Primitive) else name in backend.host.kernels)}
 
 
 @pytest.mark.parametrize("name", sorted(ON_TAPE))

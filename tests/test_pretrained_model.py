@@ -20,7 +20,7 @@ from minigrad.pretrained import (
     PretrainedModel,
 )
 from minigrad.pretrained.bert import BertForMaskedLM
-from minigrad.pretrained.layout import Layout
+from minigrad.pretrained.checkpoint.layout import Layout
 from minigrad.pretrained.model import Config
 
 reference = pytest.importorskip("safetensors.numpy")

@@ -5,7 +5,7 @@ import math
 import pytest
 from tiny_tokenizers import byte_pairs, pieces, word_pieces
 
-from minigrad.pretrained.tokenizer import AutoTokenizer
+from minigrad.pretrained.text.tokenizer import AutoTokenizer
 
 pytest.importorskip("tokenizers")
 

@@ -135,7 +135,7 @@ def fused(request, monkeypatch):
         calls.append(wanted)
         x, w = saved
         return 10 * g * w * w * factor if wanted[0] else None, 10 * g * 2 * x * w * factor if wanted[1] else None
-    monkeypatch.setitem(backend.cpu.kernels, "scaled", Kernel(forward, backward))
+    monkeypatch.setitem(backend.host.kernels, "scaled", Kernel(forward, backward))
     scaled.op.ours = True                       # a kernel serves ops of the package only: see below
     return scaled, calls
 
@@ -172,7 +172,7 @@ def test_a_kernel_adds_its_gradient_to_what_has_arrived(monkeypatch):
     kernel = Kernel(lambda xp, x: (3 * x, None), lambda xp, g, saved, wanted: (3 * g,),
                     lambda xp, x: calls.append("alone") or 3 * x,
                     lambda xp, total, g, saved: calls.append("added") or np.add(total, 3 * g, out=total))
-    monkeypatch.setitem(backend.cpu.kernels, "tripled", kernel)
+    monkeypatch.setitem(backend.host.kernels, "tripled", kernel)
     tripled.op.ours = True
     x = Tensor([1.0, 2.0], requires_grad=True)
     z = ops.exp(x)

@@ -24,8 +24,8 @@ from minigrad.pretrained import (
     GPT2LMHeadModel,
     ViTConfig,
     ViTForImageClassification,
-    safetensors,
 )
+from minigrad.pretrained.checkpoint import safetensors
 from minigrad.train import Trainer, TrainingArguments
 from minigrad.train.trainer import IGNORED, decay_groups
 

@@ -88,6 +88,11 @@ class Backend:
         return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)
 
 
+def gibibytes(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / 2**30:.1f} GiB"
+
+
 class BackendUnavailable(RuntimeError):
     """A device was asked for that this machine cannot give; the text says why and what to type."""
 
@@ -109,14 +114,14 @@ def get(device: str) -> Backend:
         BackendUnavailable: "cuda" was asked for and CuPy, its driver, its device or its libraries are missing.
     """
     if device == "cpu":
-        return cpu
+        return host
     if device != "cuda":
         raise ValueError(f'device {device!r} is not known: type "cpu" or "cuda"')
     for backend in _by_type.values():
         if backend.name == "cuda":
             return backend
-    from . import cupy
-    return register(cupy.load())
+    from . import cuda
+    return register(cuda.load())
 
 
 def of(*arrays: Array) -> Backend:
@@ -141,7 +146,7 @@ def home(arrays: Sequence[Array]) -> Backend:
             if place is not None:
                 raise TypeError(f"operands live on {place.name} and on {found.name}: move one of them with .to({place.name!r})")
             place = found
-    return place or cpu
+    return place or host
 
 
 def _unfamiliar(array: Array) -> Backend | None:
@@ -159,4 +164,4 @@ def _unfamiliar(array: Array) -> Backend | None:
     raise TypeError(f"{type(array).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
 
 
-from .numpy import cpu  # noqa: E402  NumPy is always there, and its record needs the classes above.
+from .cpu import host  # noqa: E402  NumPy is always there, and its record needs the classes above.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..backend import numpy_kernels
+from ..backend.cpu import layers
 from ..nn import Module
 from ..tape import Node, Step, enable_grad
 from ..tensor import Tensor, as_array, carry_back
@@ -168,7 +168,7 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
     if path is None and sum(array.size for array in constants.values()) > EMBEDDED:
         raise ValueError(f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
                          'in it: give path="steps.py", and they go into steps.npz beside it')
-    helpers = [inspect.getsource(part) for part in ((numpy_kernels._log_odds, numpy_kernels.erf) if "erf" in used else ())]
+    helpers = [inspect.getsource(part) for part in ((layers._log_odds, layers.erf) if "erf" in used else ())]
     given = [f"{name} = {embedded(array) if path is None else kept(name, array)}  # {array.shape}"
              for name, array in constants.items()]
     if any("laid_out(" in line for line in given):

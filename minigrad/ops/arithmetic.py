@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backend.cores import SHARED
+from ..backend.cpu.cores import SHARED
 from ..primitive import floating, primitive, with_numbers
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from ..primitive import in_float32, primitive, shaped, torch_spelling
+from ..primitive import in_float32, primitive, shape_of, shaped, torch_spelling
 from ..tensor import Tensor, as_array
 from .arithmetic import where
 from .shape import axis_of, reshape
@@ -124,7 +124,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     if padding_idx is None or not isinstance(y, Tensor):
         return y
     padding_idx %= table.shape[0]
-    if backend.of(given) is backend.cpu and not (given == padding_idx).any():
+    if backend.of(given) is backend.host and not (given == padding_idx).any():
         return y
     return where((ids == padding_idx)[..., None], y.detach(), y)
 
@@ -144,7 +144,7 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
         IndexError: an id is out of range; the message says which and where.
         ValueError: ids have another number of axes than x, or are longer than x along another axis.
     """
-    (x, ids), shape = _at_least_vectors("gather", x, ids), np.shape(ids)
+    (x, ids), shape = _at_least_vectors("gather", x, ids), shape_of(ids)
     ids, axis = _ids_along("gather", x, axis, ids)
     inside = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(ids.shape))
     y = _gather(x if _fits(ids, x, axis) else pick(x, inside), axis, ids)
@@ -154,7 +154,7 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
 @torch_spelling
 def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
-    (x, ids), shape = _at_least_vectors("scatter", x, ids), np.shape(x)
+    (x, ids), shape = _at_least_vectors("scatter", x, ids), shape_of(x)
     (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
     src = _source("scatter", x, ids, src)
     taken = put_along(xp.ones(ids.shape, x.dtype), tuple(x.shape), axis, ids) > 0
@@ -165,7 +165,7 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
-    (x, ids), shape = _at_least_vectors("scatter_add", x, ids), np.shape(x)
+    (x, ids), shape = _at_least_vectors("scatter_add", x, ids), shape_of(x)
     ids, axis = _ids_along("scatter_add", x, axis, ids)
     return reshape(x + put_along(_source("scatter_add", x, ids, src), tuple(x.shape), axis, ids), shape)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from ..primitive import definition, in_float32, primitive, shaped
+from ..primitive import definition, in_float32, primitive, shape_of, shaped
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
@@ -43,13 +41,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ValueError: x is a single number, W no matrix, x and W do not fit, or the bias is not (out,).
     """
-    size = np.shape(weight)
+    size = shape_of(weight)
     if len(size) != 2:
         raise ValueError(f"linear: a weight is a matrix (out, in), but this one has the shape {size}")
-    if not np.shape(x):
+    if not shape_of(x):
         raise ValueError(f"linear: a weight of {size} (out, in) multiplies an axis of {size[-1]}, but x is a single number")
-    if bias is not None and np.shape(bias) != size[:1]:
-        raise ValueError(f"linear: a weight of {size} (out, in) takes a bias of {size[:1]}, but it has {np.shape(bias)}")
+    if bias is not None and shape_of(bias) != size[:1]:
+        raise ValueError(f"linear: a weight of {size} (out, in) takes a bias of {size[:1]}, but it has {shape_of(bias)}")
     return _linear(x, weight, bias)
 
 

@@ -2,7 +2,7 @@
 
 Lay down what the kernel sees at each place as a column, and multiply.  Three primitives are closed under differentiation:
 the convolution is linear in x and in the weight, its gradient with respect to either is linear in what remains, and the
-rules of each are the other two.  (On a CPU, backend/convolution_kernels.py does the same faster.)  Torch's names, arguments and
+rules of each are the other two.  (On a CPU, backend/cpu/convolution.py does the same faster.)  Torch's names, arguments and
 weight layouts.
 """
 from __future__ import annotations

@@ -12,9 +12,9 @@ from .auto import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
+from .checkpoint.report import LoadReport
 from .model import PretrainedModel
-from .report import LoadReport
-from .tokenizer import AutoTokenizer
+from .text.tokenizer import AutoTokenizer
 
 _FAMILIES = {                                   # what a user types of each family's file, which is read when it is first needed
     "bert": ("BertConfig", "BertModel", "BertForSequenceClassification", "BertForTokenClassification", "BertForMaskedLM",

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from ..nn import init
-from .files import read_config
+from .checkpoint.files import read_config
 from .model import Config, PretrainedModel, entries_of
 from .values import found_in, shown
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import read_json
+from .checkpoint.files import read_json
 from .values import shown
 
 TEMPLATE = "chat_template.jinja"

@@ -10,12 +10,12 @@ from .. import backend
 from ..backend import Array
 from ..nn import KVCache, init
 from ..tensor import Tensor
-from .generation import Generates
 from .heads import causal_loss, classification_loss
 from .inputs import as_given, host_array, padding_mask, token_ids
 from .layers import linear
 from .model import Config, PretrainedModel
 from .outputs import CausalLMOutput, ClassifierOutput
+from .text.generation import Generates
 
 
 class Reading(NamedTuple):

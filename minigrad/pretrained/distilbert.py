@@ -12,10 +12,10 @@ from ..nn import Dropout, Group, LayerNorm, Module, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
+from .checkpoint.layout import Layout
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
-from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
 

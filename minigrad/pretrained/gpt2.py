@@ -13,9 +13,9 @@ from ..nn import Dropout, KVCache, LayerNorm, Module, init
 from ..nn.attention import merge_heads
 from ..nn.layers import activated
 from . import seen
+from .checkpoint.layout import Layout
 from .decoder import CausalLM, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
-from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .files import model_directory, output_directory, read_json, replacing
+from .checkpoint.files import model_directory, output_directory, read_json, replacing
 from .values import check, found_in, shown
 
 FILE = "preprocessor_config.json"

@@ -11,9 +11,9 @@ from ..nn import KVCache, Module, RMSNorm, RotaryPositions, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.position import rotate
 from . import seen
+from .checkpoint.layout import Layout
 from .decoder import CausalLM, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
-from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput
 

@@ -14,10 +14,10 @@ from ..backend import dtype_named
 from ..nn import Embedding, Linear, Module, init
 from ..patterns import matches
 from . import seen
-from .files import read_config, read_weights, save
-from .layout import Layout, rewritten
-from .report import LoadReport, fit
-from .safetensors import contiguous
+from .checkpoint.files import read_config, read_weights, save
+from .checkpoint.layout import Layout, rewritten
+from .checkpoint.report import LoadReport, fit
+from .checkpoint.safetensors import contiguous
 from .values import check, found_in, shown
 
 LABELS = ("num_labels", "id2label", "label2id")

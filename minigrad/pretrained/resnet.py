@@ -14,11 +14,11 @@ from .. import functional as F
 from .. import ops
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, MaxPool2d, Module, Sequential, init
 from . import seen
+from .checkpoint.layout import Layout
 from .convnet import COUNTS, ConvNet, conv_norm, convolution
 from .heads import classification_loss
 from .image import pixels
 from .layers import activation, linear
-from .layout import Layout
 from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown

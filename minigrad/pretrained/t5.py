@@ -16,13 +16,13 @@ from ..nn import Dropout, Embedding, Group, KVCache, Module, RelativePositionBia
 from ..nn.attention import merge_heads, split_heads
 from ..tensor import Tensor
 from . import seen
-from .generation import Generates
+from .checkpoint.layout import Layout
 from .heads import token_loss
 from .inputs import as_given, padding_mask, token_ids
 from .layers import activation, embedding, linear
-from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput, Seq2SeqOutput
+from .text.generation import Generates
 
 FORBIDDEN = float(np.finfo(np.float16).min)     # added to a score: far below any other, and within every dtype
 NEVER_USED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"      # in old files

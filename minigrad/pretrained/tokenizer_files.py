@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .files import read_json
+from .checkpoint.files import read_json
 from .values import check, found_in, shown
 
 SPECIAL = {                                     # what they are called where the directory does not say

@@ -9,11 +9,11 @@ from typing import Any
 
 from .. import ops
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential, init
+from .checkpoint.layout import Layout
 from .convnet import COUNTS, ConvNet
 from .heads import classification_loss
 from .image import pixels
 from .layers import linear
-from .layout import Layout
 from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown

@@ -11,10 +11,10 @@ from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
+from .checkpoint.layout import Layout
 from .heads import classification_loss
 from .image import pixels
 from .layers import activation, linear
-from .layout import Layout
 from .model import Config, PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown

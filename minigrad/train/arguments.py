@@ -9,7 +9,7 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from ..pretrained.files import output_directory
+from ..pretrained.checkpoint.files import output_directory
 
 MOST = 2**31 - 1                                             # of what is counted
 RANGES = {"num_train_epochs": (0, inf), "per_device_train_batch_size": (1, MOST), "per_device_eval_batch_size": (1, MOST),

@@ -17,12 +17,12 @@ import numpy as np
 from ..data import Example, TextDataset, label_ids, label_names, read_examples, split
 from ..data.readers import check_utf8, label_name
 from ..data.split import fold
-from ..insight import plot_confusion_matrix, plot_history
 from ..metrics import classification_report, format_confusion_matrix
 from ..pretrained import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from ..pretrained.files import replacing
+from ..pretrained.checkpoint.files import replacing
 from .arguments import MEANT, TrainingArguments, check_names
 from .classifier import MAX_LENGTH, check_vocabulary
+from .plots import plot_confusion_matrix, plot_history
 from .trainer import Record, Trainer, trained_parameters
 
 Texts = str | os.PathLike | Iterable[Example | tuple[str, str | int]]

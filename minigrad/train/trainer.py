@@ -23,11 +23,12 @@ from ..data import DataCollatorWithPadding, DataLoader, Dataset
 from ..data.text import IGNORED
 from ..nn import Module, Parameter
 from ..optim import AdamW, clip_grad_norm_
-from ..pretrained import AutoModelForCausalLM, AutoTokenizer, PretrainedModel, safetensors
-from ..pretrained.files import SHARDS, WHOLE, replacing
+from ..pretrained import AutoModelForCausalLM, AutoTokenizer, PretrainedModel
+from ..pretrained.checkpoint import safetensors
+from ..pretrained.checkpoint.files import SHARDS, WHOLE, replacing
+from ..pretrained.checkpoint.safetensors import contiguous
 from ..pretrained.inputs import as_given, host_array
-from ..pretrained.safetensors import contiguous
-from ..pretrained.tokenizer import FILES as TOKENIZER_FILES
+from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
 from ..schedule import linear_schedule_with_warmup
 from ..tape import no_grad
 from ..tensor import Tensor
@@ -160,7 +161,7 @@ class Trainer:
                 *means, count = self.gradients(items)
                 finite = self.scaler.unscale_(optimizer)
                 norm = clip_grad_norm_(self.model.parameters(), args.max_grad_norm or math.inf,
-                                       error_if_nonfinite=home is backend.cpu and not fp16)
+                                       error_if_nonfinite=home is backend.host and not fp16)
                 reports.write(*means, norm, finite)
                 counts.append(count)
                 logged, taken = (self.step + 1) % args.logging_steps == 0, True

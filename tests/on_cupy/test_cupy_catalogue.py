@@ -4,7 +4,7 @@ import pytest
 from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
 
 from minigrad import backend
-from minigrad.backend.cupy import GENERIC
+from minigrad.backend.cuda import GENERIC
 
 INSTALLED = dict(backend.get("cuda").kernels)
 REPLACED = {name: kernel for name, kernel in GENERIC.items() if INSTALLED[name] is not kernel}         # the twins of CUDA kernels

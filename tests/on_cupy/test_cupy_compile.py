@@ -4,7 +4,7 @@ import re
 import pytest
 from cupy.cuda import nvrtc
 
-from minigrad.backend import cuda_compile
+from minigrad.backend.cuda import compile
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def compiler():
 
 
 def test_no_kernel_spills_registers(capsys):
-    assert cuda_compile.main() == 0
+    assert compile.main() == 0
     *rows, last = capsys.readouterr().out.splitlines()
     assert re.match(rf"{len(rows) - 1} kernels, each for 3 architectures; none spills registers", last) and len(rows) > 100
 
@@ -28,5 +28,5 @@ def test_a_kernel_that_spills_is_told():
         for (int k = 0; k < n; k++) for (int i = 0; i < 400; i++) r[i] *= r[(i + 1) % 400];
         for (int i = 0; i < 400; i++) x[i] = r[i];
     }"""
-    cost, = cuda_compile.costs(text, "float32", "90")
+    cost, = compile.costs(text, "float32", "90")
     assert cost.kernel == "greedy" and cost.spilled > 0

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from minigrad import pretrained
-from minigrad.insight.parity_families import FAMILIES, example
+from minigrad.parity.families import FAMILIES, example
 from minigrad.tensor import Tensor
 
 

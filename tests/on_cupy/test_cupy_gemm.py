@@ -8,8 +8,8 @@ import pytest
 import minigrad as mg
 from minigrad import backend
 from minigrad import functional as F
-from minigrad.backend import cuda_gemm
-from minigrad.backend.cuda_gemm import gemm
+from minigrad.backend.cuda import gemm as cuda_gemm
+from minigrad.backend.cuda.gemm import gemm
 from minigrad.tensor import Tensor
 
 xp = backend.get("cuda").xp

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import backend, nn, ops
 from minigrad import functional as F
-from minigrad.backend import cuda_random
+from minigrad.backend.cuda import random
 from minigrad.tensor import Tensor
 
 xp = backend.get("cuda").xp
@@ -33,7 +33,7 @@ def test_masks_of_any_generator(bits, downloads):
 
 
 def test_a_mask_of_many_blocks():
-    shape = (cuda_random.BLOCK * cuda_random.WORDS_PER_THREAD * 4 * 3 + 5,)
+    shape = (random.BLOCK * random.WORDS_PER_THREAD * 4 * 3 + 5,)
     np.testing.assert_array_equal(ops.keep_mask(xp.zeros(1), shape, 0.5, 1).get(), ops.keep_mask(np.zeros(1), shape, 0.5, 1))
 
 

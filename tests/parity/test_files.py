@@ -7,8 +7,8 @@ import pytest
 from compare import outputs_of, scramble, torch_batch
 
 from minigrad.pretrained import AutoModelForMaskedLM, BertForMaskedLM, BertModel
-from minigrad.pretrained.files import read_weights
-from minigrad.pretrained.pickles import read
+from minigrad.pretrained.checkpoint.files import read_weights
+from minigrad.pretrained.checkpoint.pickles import read
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -8,10 +8,10 @@ import pytest
 
 torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 
-from minigrad import nn, pretrained  # noqa: E402
+from minigrad import nn, parity, pretrained  # noqa: E402
 from minigrad.cli import main  # noqa: E402
-from minigrad.insight import parity, parity_families, parity_torch  # noqa: E402
 from minigrad.nn import Parameter  # noqa: E402
+from minigrad.parity import families, reference  # noqa: E402
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "parity.md"
 
@@ -22,22 +22,22 @@ def pair(tmp_path_factory):
     made = {}
 
     def of(name, head, **size):
-        family, key = parity_families.FAMILIES[name], (name, head, *size.items())
+        family, key = families.FAMILIES[name], (name, head, *size.items())
         if key not in made:
             directory = tmp_path_factory.mktemp("model")
             kind = getattr(pretrained, family.prefix + head)
-            parity_torch.made(family.prefix, head, family.size | size, directory)
+            reference.made(family.prefix, head, family.size | size, directory)
             made[key] = SimpleNamespace(
                 directory=directory, ours=lambda **config: kind.from_pretrained(directory, **config),
-                theirs=lambda: parity_torch.read(family.prefix + head, directory),
-                inputs=parity_families.example(family.kind, head, kind.from_pretrained(directory).config))
+                theirs=lambda: reference.read(family.prefix + head, directory),
+                inputs=families.example(family.kind, head, kind.from_pretrained(directory).config))
         return made[key]
     return of
 
 
-@pytest.mark.parametrize("name", parity_families.FAMILIES)
+@pytest.mark.parametrize("name", families.FAMILIES)
 def test_a_family_is_equal(name):
-    reports = list(parity_families.compare_models(name))
+    reports = list(families.compare_models(name))
     assert reports
     for report in reports:
         assert report.ok, report
@@ -65,7 +65,7 @@ def wrong(pair, told, ours=None, theirs=None, **options):
 ])
 def test_a_wrong_configuration(pair, family, head, config, told):
     one = pair(family, head)
-    wrong(one, told, one.ours(**config), dtype=parity_families.FAMILIES[family].dtype)
+    wrong(one, told, one.ours(**config), dtype=families.FAMILIES[family].dtype)
 
 
 def test_masks(pair, monkeypatch):
@@ -142,7 +142,7 @@ def test_torch_models_are_left_as_they_are(pair):
 
 def test_a_float32_inside_a_float64_model_is_computed_in_float64():
     x = torch.randn(4, 8, dtype=torch.float64)
-    with parity_torch.Exactly64():
+    with reference.Exactly64():
         assert x.float().dtype == x.to(torch.float32).dtype == torch.softmax(x, -1, dtype=torch.float32).dtype == torch.float64
     assert x.float().dtype == torch.float32
 

@@ -1,0 +1,33 @@
+"""Kernels for floats of 16 bits on a CPU, which cannot multiply them: computed in float32, and rounded once, at the end."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import Kernel, is_float
+
+
+def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
+    """A twin in 16 bits of each kernel in the table; what only moves numbers on the way there adds up on the way back."""
+    twins = {name: in_float32(kernel) for name, kernel in table.items() if isinstance(kernel, Kernel)}
+    for name in ("embedding", "take"):
+        twins[name] = table[name]._replace(backward=twins[name].backward)
+    return twins
+
+
+def in_float32(kernel: Kernel) -> Kernel:
+    """The kernel on float32 copies of what it is given.  The op rounds the result to its own dtype, the tape the gradients."""
+    def forward(xp, *arguments):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return kernel.forward(xp, *map(wide, arguments))
+
+    def backward(xp, g, saved, wanted, *options):
+        with np.errstate(over="ignore", invalid="ignore"):   # gradients that were scaled for float16 may have become infinite
+            return kernel.backward(xp, wide(g), saved, wanted, *map(wide, options))
+    return Kernel(forward, backward)
+
+
+def wide(x: Any) -> Any:
+    """An array of 16-bit floats in float32; anything else as it is."""
+    return x.astype(np.float32) if isinstance(x, np.ndarray) and x.dtype.itemsize == 2 and is_float(x.dtype) else x

@@ -1,0 +1,127 @@
+"""Products of matrices on a CPU: cut up for its cores by us, by MKL or by OpenBLAS, whichever is quickest at their size."""
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import Kernel
+from ..shared.layers import with_vectors
+from . import cores, memory, mkl
+from .blas import UNCOPIED, gemm
+from .cores import evenly, share
+
+ASLEEP = 1 << 18                                # multiplications below which OpenBLAS does not wake its threads
+PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
+SHORT, LONG = 1 << 19, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
+WRITTEN = 4                                     # texts written at once, for which OpenBLAS's threads are quicker than one
+
+
+def rows(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array as a matrix with its last axis for rows: a view, or a copy of what does not lie in order."""
+    return [memory.in_order(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
+
+
+def matrix(x: np.ndarray) -> np.ndarray:
+    """The array as a matrix: `rows`, except that BLAS reads a matrix that is transposed as it lies."""
+    return x if x.ndim == 2 and x.flags.f_contiguous else rows(x)[0]
+
+
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
+    """What there is to do for the matrix product a b, plus a bias: for each core an equal part of a's rows or of b's columns.
+
+    Of a short one MKL, if it is there, makes such parts itself: it wakes its threads sooner than we ours.
+    """
+    if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
+        a, b, out = b.T, a.T, out.T             # BLAS writes rows
+    across, size = b.shape[1] > len(a), a.size * b.shape[1]
+    count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and out.dtype == np.float32 and mkl.tbb() is not None
+    step = max(1, -(-count // (cores.CORES if size >= PRODUCT and not by_mkl else 1)))
+
+    def work(i):
+        rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
+        if bias is not None:
+            out[rows, columns] = bias[columns]               # BLAS adds to what is there in as much time as it takes to clear it
+        gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None, threads=cores.CORES if by_mkl else 1)
+    return [functools.partial(work, i) for i in range(0, count, step)]
+
+
+def do(*works: list[Callable[[], Any]]) -> None:
+    """All parts of these works: on all cores, if one of them was cut up for them."""
+    parts = [part for work in works for part in work]
+    if any(len(work) > 1 for work in works):
+        share(lambda part: part(), parts)
+    else:
+        share(lambda parts: [part() for part in parts], [parts])
+
+
+def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores.  Of a large one no overflow is reported.
+
+    OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
+    """
+    if a.size * b.shape[-1] < ASLEEP or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
+        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)          # the first is quicker to begin
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    y = np.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
+    if b.ndim == 2:
+        do(product(matrix(a), b, rows(y)[0]))
+        return y
+    a, b = (np.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
+    if math.prod(lead) < 4 * cores.CORES:
+        do(*(product(a[i], b[i], y[i]) for i in np.ndindex(lead)))
+        return y
+    axis = next(i for i in range(len(lead)) if math.prod(lead[:i + 1]) >= cores.CORES)
+    parts = evenly(lead[axis], lead[axis], -(-cores.CORES // math.prod(lead[:axis])))
+    share(lambda i: np.matmul(a[i], b[i], out=y[i]), [(*first, part) for first in np.ndindex(lead[:axis]) for part in parts])
+    return y
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The product of two vectors, on one core: of long ones OpenBLAS would wake its threads (see `products`)."""
+    return a.dot(b) if a.size <= 10_000 else share(lambda pair: pair[0].dot(pair[1]), [(a, b)])[0]
+
+
+def matmul_forward(xp, a, b):
+    return products(a, b), (a, b)
+
+
+def matmul_backward(xp, g, saved, wanted):
+    a, b = saved
+    ga = products(g, b.swapaxes(-1, -2)) if wanted[0] else None
+    if wanted[1] and b.ndim == 2:               # one product for the whole stack
+        a, g = matrix(a), matrix(g)
+    return ga, products(a.swapaxes(-1, -2), g) if wanted[1] else None
+
+
+def linear_forward(xp, x, weight, bias):
+    y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
+    (into,), x_rows = rows(y), matrix(x)
+    if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
+        # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
+        # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
+        # Several rows and a large weight `gemm` multiplies sooner; at what is small, NumPy is quicker to begin.
+        (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > UNCOPIED else np.matmul)(x_rows, weight.T, out=into)
+        if bias is not None:
+            into += bias
+    else:
+        do(product(x_rows, weight.T, into, bias))
+    return y, (x, weight)
+
+
+def linear_backward(xp, g, saved, wanted):
+    x, weight = saved
+    gx, gw = (np.empty_like(a, g.dtype, order="A" if a.ndim == 2 else "C") if want else None
+              for a, want in zip((x, weight), wanted))
+    g, x = matrix(g), matrix(x)
+    ones = np.ones((1, len(g)), g.dtype)
+    gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
+    do(product(g, weight, matrix(gx)) if wanted[0] else [], product(g.T, x, gw) if wanted[1] else [],
+       product(ones, g, gb) if wanted[2] else [])
+    return gx, gw, gb if gb is None else gb[0]
+
+
+table = {"matmul": with_vectors(Kernel(matmul_forward, matmul_backward), dot), "linear": Kernel(linear_forward, linear_backward)}

@@ -1,0 +1,77 @@
+"""CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
+from __future__ import annotations
+
+from .. import Backend, BackendUnavailable, gibibytes
+from ..shared import layers as shared_layers
+from ..shared import recurrent
+from . import checks
+from . import layers as cuda_layers
+
+INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
+GENERIC = shared_layers.table | recurrent.table            # written once for NumPy and CuPy
+
+
+def load() -> Backend:
+    """The CuPy backend.
+
+    Raises:
+        BackendUnavailable: CuPy cannot be used here; the text says which of the five reasons it is.
+    """
+    if problem := missing():
+        raise BackendUnavailable(f"device 'cuda' was asked for, but {problem}.  Or use device='cpu'.")
+    import cupy
+    from cupyx.scipy.special import erf
+    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=checks.to_numpy, erf=erf,
+                   share=lambda work, pieces: [work(piece) for piece in pieces],
+                   kernels=GENERIC | cuda_layers.table, check=checks.check)
+
+
+def missing() -> str | None:
+    """What keeps CuPy from running, in words; None when it runs.  Allocates nothing before a device is known to exist."""
+    try:
+        import cupy
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            return f"CuPy is not installed: {INSTALL}"
+        return f"CuPy is installed but broken ({error}): uninstall every cupy-* package, then {INSTALL}"
+    except Exception as error:                  # two CuPy wheels at once, a wrong NumPy: it can fail in many ways
+        return f"CuPy is installed but broken ({error}): uninstall every cupy-* package, then {INSTALL}"
+    runtime = cupy.cuda.runtime
+    try:
+        devices = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        if error.status == 35:                  # cudaErrorInsufficientDriver
+            return (f"there is no NVIDIA driver, or it is too old for CUDA {runtime.runtimeGetVersion() // 1000}: "
+                    "install or update the driver (nvidia-smi shows it)")
+        if error.status != 100:                 # cudaErrorNoDevice
+            return f"the CUDA runtime does not answer ({error}): check nvidia-smi"
+        devices = 0
+    if not devices:
+        return "the driver sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    try:                                        # the first kernel needs NVRTC and headers, the first product cuBLAS
+        x = cupy.ones((2, 2), dtype="f")
+        float((x @ x).sum())
+    except Exception as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"the GPU is there but CuPy cannot compute on it ({first_line}): the CUDA libraries come with {INSTALL}"
+    return None
+
+
+def devices() -> list[str]:
+    """A line for each GPU that can be used, or one that says what to do so that one can be."""
+    if problem := missing():
+        return [f"not available: {problem}"]
+    import cupy
+    runtime, lines = cupy.cuda.runtime, []
+    for device in range(runtime.getDeviceCount()):
+        with cupy.cuda.Device(device):
+            properties, (free, total) = runtime.getDeviceProperties(device), runtime.memGetInfo()
+        lines.append(f"CuPy {cupy.__version__}, device {device}: {properties['name'].decode()}, compute capability "
+                     f"{properties['major']}.{properties['minor']}, {gibibytes(total)} of memory, {gibibytes(free)} free; "
+                     f"CUDA {version(runtime.runtimeGetVersion())}, driver for {version(runtime.driverGetVersion())}")
+    return lines
+
+
+def version(number: int) -> str:
+    """CUDA's 13020 is 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,0 +1,74 @@
+"""What must be so of arrays on the GPU, looked at by the GPU: nothing waits, and what was wrong is said when the host waits next.
+
+Each check has a flag in memory of the host that the device writes to.  Whoever copies a value to the host waits for all that
+was asked of the device before, the checks too, and then looks at the flags.  With CUDA_LAUNCH_BLOCKING=1, CUDA's own variable,
+every check waits for its answer, so that the error comes from the line that is wrong.
+"""
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import Array
+
+FLAGS = 1024                                    # checks for which nobody need have waited
+
+
+class Watch:
+    """The checks made on one stream, whose work is done in order."""
+
+    def __init__(self):
+        import cupy
+        self.memory = cupy.cuda.alloc_pinned_memory(FLAGS)   # of the host, and the device can write to it
+        self.flags = np.frombuffer(self.memory, np.uint8, FLAGS)
+        self.flags[:] = 0
+        unowned = cupy.cuda.UnownedMemory(self.memory.ptr, FLAGS, self.memory, cupy.cuda.runtime.getDevice())
+        self.on_device = cupy.ndarray(FLAGS, cupy.uint8, cupy.cuda.MemoryPointer(unowned, 0))
+        self.refusals: list[Callable[[], None]] = []         # those whose flags were not looked at yet
+
+    def settle(self) -> None:
+        """Now that the host has waited: raise what the first check that failed has to say."""
+        refusals, self.refusals = self.refusals, []
+        if refusals and self.flags.any():
+            first = int(self.flags.argmax())
+            self.flags[:] = 0
+            refusals[first]()
+
+
+@functools.cache
+def _kernel(whole: bool):
+    """A kernel that raises one flag if any entry, a whole number or not, is outside."""
+    import cupy
+    wide, cpp = ("int64", "long long") if whole else ("float64", "double")
+    return cupy.ElementwiseKernel(f"T x, {wide} low, {wide} high, int64 which", "raw uint8 flags",
+                                  f"if (!(({cpp})x >= low && ({cpp})x <= high)) flags[which] = 1", f"minigrad_check_{wide}")
+
+
+@functools.cache
+def _watch(stream: int) -> Watch:
+    return Watch()
+
+
+def check(array: Array, low: float, high: float, refuse: Callable[[], None]) -> None:
+    """Have `refuse` called, when the host next waits, unless all entries are from `low` to `high`."""
+    import cupy
+    stream = cupy.cuda.get_current_stream()
+    if not array.size or stream.is_capturing():              # in a CUDA graph it would be said of another check, when replayed
+        return
+    watch, kernel = _watch(stream.ptr), _kernel(array.dtype.kind in "iu")
+    kernel(array, low, high, len(watch.refusals), watch.on_device)
+    watch.refusals.append(refuse)
+    if len(watch.refusals) == FLAGS or os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+        stream.synchronize()
+        watch.settle()
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A copy on the host, for which it waits; raises what a check before it found."""
+    import cupy
+    host = cupy.asnumpy(array)
+    _watch(cupy.cuda.get_current_stream().ptr).settle()
+    return host

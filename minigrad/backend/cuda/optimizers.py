@@ -1,0 +1,60 @@
+"""Steps of optimisers on a GPU, of many parameters by one kernel (cuda/src/optimizer_steps.cu)."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import Array
+from ..shared import layers
+from .source import THREADS, kernel, wide
+
+MOST = 64                                       # parameters at once; as in cuda/src/optimizer_steps.cu, and so is the order here
+TENSORS = np.dtype([(name, np.uint64, MOST) for name in ("param", "grad", "first", "second", "size")])
+BLOCKS = 512                                    # for one parameter, however large
+
+
+def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+    """kernels.adam_step, for each (param, grad, m, v)."""
+    unbias = math.sqrt(1 - beta2**step)
+    numbers = (1 - beta1, beta2, 1 - beta2, eps, lr * unbias / (1 - beta1**step), unbias,
+               1 - lr * weight_decay if decoupled else 1, 0 if decoupled else weight_decay)
+    for row in _at_once(xp, "adam", rows, numbers):
+        layers.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
+                          step=step)
+
+
+def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, first):
+    """kernels.sgd_step, for each (param, grad, velocity)."""
+    for row in _at_once(xp, "sgd", rows, (lr, momentum, 1 - dampening, weight_decay), np.bool_(nesterov), np.bool_(first)):
+        layers.sgd_step(xp, *row, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+                         first=first)
+
+
+def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.bool_) -> list[tuple]:
+    """Run a kernel on the arrays of each row, which it writes into; what is left are the rows not in order in memory."""
+    alike: dict[np.dtype, list[tuple]] = {}
+    left = []
+    for row in rows:
+        in_order = all(a is None or a.flags.c_contiguous for a in (row[0], *row[2:]))
+        (alike.setdefault(row[0].dtype, []) if in_order else left).append(row)
+    for dtype, rows in alike.items():
+        for start in range(0, len(rows), MOST):
+            _run(xp, name, dtype, rows[start:start + MOST], (*map(wide(dtype), numbers), *flags))
+    return left
+
+
+def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple[Array | None, ...]], numbers: tuple) -> None:
+    tensors = np.zeros((), TENSORS)
+    rows = [(param, xp.ascontiguousarray(grad, dtype), *memory) for param, grad, *memory in rows]
+    for k, row in enumerate(rows):
+        for field, array in zip(TENSORS.names, row):
+            tensors[field][k] = 0 if array is None else array.data.ptr
+        tensors["size"][k] = row[0].size
+    blocks = min(BLOCKS, -(-int(tensors["size"].max()) // THREADS))
+    if blocks:
+        kernel("optimizer_steps", name, dtype)((blocks, len(rows)), (THREADS,), (tensors[()], *numbers))
+
+
+table = {"adam_steps": adam_steps, "sgd_steps": sgd_steps}

@@ -1,0 +1,50 @@
+"""The kernels in cuda/src/, made ready: which file, for which dtype, compiled when it is first called.
+
+They are CUDA C++ in which T is the type of the arrays, and `wide` the type to compute and add up in, at least float32.
+"""
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).parent / "src"
+TYPES = {"float32": "float", "float64": "double", "float16": "__half", "bfloat16": "__nv_bfloat16"}
+THREADS = 256                                   # in a block, where a thread has one entry
+
+
+def wide(dtype: Any) -> type:
+    """The type in which numbers of this dtype are computed with."""
+    return np.float64 if dtype == np.float64 else np.float32
+
+
+@functools.cache
+def source(file: str, dtype: str, **sizes: int) -> str:
+    """All of src/`file`.cu, for arrays of this dtype, with what it leaves to be defined."""
+    text = re.sub(r'#include "(.+)"\n', lambda found: (FOLDER / found[1]).read_text("utf-8"),
+                  (FOLDER / f"{file}.cu").read_text("utf-8"))
+    defined = "".join(f"#define {name} {size}\n" for name, size in sizes.items())
+    return (f"#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n{defined}"
+            f"typedef {TYPES[dtype]} T;\ntypedef {'double' if dtype == 'float64' else 'float'} wide;\n{text}")
+
+
+@functools.cache
+def kernel(file: str, name: str, dtype: np.dtype, **sizes: int) -> Any:
+    """The kernel `name` of src/`file`.cu: call it with the blocks, the threads of each, and its arguments."""
+    import cupy
+    return cupy.RawKernel(source(file, dtype.name, **sizes), name)
+
+
+def for_each(file: str, name: str, dtype: np.dtype, size: int, *arguments: Any) -> None:
+    """Run a kernel that has one thread for each of `size` entries; that size comes after its `arguments`' first arrays."""
+    if size:
+        kernel(file, name, dtype)((-(-size // THREADS),), (THREADS,), arguments)
+
+
+def for_rows(file: str, name: str, dtype: np.dtype, rows: int, n: int, *arguments: Any) -> None:
+    """Run a kernel that has one block for each of `rows` rows of n entries, a thread for every four of them or so."""
+    if rows and n:
+        kernel(file, name, dtype)((rows,), (min(512, 32 * -(-n // 128)),), arguments)

@@ -1,0 +1,255 @@
+"""Is a model the same as the one it was copied from?  Both run side by side, and the first place where they part is named.
+
+Compared are weights, what every module returns, the loss, every gradient, the weights after a few AdamW steps, and generated
+tokens.  Distances are told in units of float noise, measured and not chosen: one unit is how far a number moves in the
+reference when each of its weights moves to the next floating point number, or, if it is more, by how much the reference in
+float32 is off.  Sound implementations differ by a few units, and the smallest mistake that matters, in float64, by thousands.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..nn import Module
+from .causes import Divergence, cause
+from .sides import Record, Side, array, pair_outputs, spelling
+
+EQUAL = 100.0                                   # units: up to here two numbers are the same
+STAGES = ("weights", "activations", "loss", "gradients", "after the steps", "tokens")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: a weight, a module's output, the loss, …, and how many units apart the two sides are."""
+    stage: str
+    name: str
+    units: float
+
+    @property
+    def equal(self) -> bool:
+        return self.units <= EQUAL
+
+
+@dataclass
+class Parity:
+    """What comparing two models found; print it, or ask `.ok`.
+
+    `rows` are all comparisons in order, `divergence` is the first that failed, or None, and `only` tells what could not be
+    compared: weights, outputs and gradients that one side alone has, modules whose results have two shapes, results without
+    a number.  `nothing` says why no output at all could be compared, and is empty if one was.
+    """
+    title: str
+    dtype: str
+    rows: list[Row]
+    divergence: Divergence | None = None
+    only: dict[str, list[str]] = field(default_factory=dict)
+    nothing: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that both sides have is equal, and at least one output is something that both have."""
+        return self.divergence is None and not self.nothing
+
+    def worst(self, stage: str) -> Row | None:
+        """The row of a stage that is furthest apart; None if nothing was compared there."""
+        return max((row for row in self.rows if row.stage == stage), key=lambda row: row.units, default=None)
+
+    def count(self, stage: str) -> int:
+        return sum(row.stage == stage for row in self.rows)
+
+    @property
+    def verdict(self) -> str:
+        if self.ok:
+            missing = [f"{', '.join(self.only[where])} (only in {where.partition(' (')[0]})" for where in self.only
+                       if where.endswith("(outputs)")]
+            missing += ["gradients, for no parameter of one side is trained"] * any("(gradients)" in key for key in self.only)
+            return "equal" + (f"; not compared: {'; '.join(missing)}" if missing else "")
+        if self.divergence is None:
+            return self.nothing
+        guess = f"Guess: {self.divergence.guess}" if self.divergence.guess else "No change that was tried explains it"
+        return f"first divergence: {self.divergence}. {guess}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it; a difference that is no number is the text "inf"."""
+        first = self.divergence
+        return {"title": self.title, "dtype": self.dtype, "ok": self.ok, "equal_up_to_units": EQUAL,
+                "divergence": first and {"stage": first.stage, "name": first.name, "module": first.module,
+                                         "units": _plain(first.units), "guess": first.guess},
+                "nothing": self.nothing,
+                "rows": [{"stage": row.stage, "name": row.name, "units": _plain(row.units)} for row in self.rows],
+                "only": self.only}
+
+    def __str__(self) -> str:
+        lines = [f"{self.title}, {self.dtype}; 1 unit is what moving each weight by one ulp moves, equal is up to {EQUAL:.0f}"]
+        for stage in STAGES:
+            if row := self.worst(stage):
+                where = row.name if row.units else ""
+                lines.append(f"  {stage:<15} {self.count(stage):>5} compared   worst {shown(row.units):>8}  {where}".rstrip())
+        lines += [f"  {told(where)}: {len(names)}, such as {names[0]}" for where, names in self.only.items()]
+        return "\n".join([*lines, f"  {self.verdict}"])
+
+
+def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64", steps: int = 3,
+           new_tokens: int = 8, title: str | None = None) -> Parity:
+    """Compare a model with the one it should be equal to.
+
+    Modules and weights belong together if they have the same name; where a name differs, a weight is known by its numbers, and a
+    module by its weights.
+
+    Both are copied first, and left as they are.  They are run in the mode they are in: call `.eval()` on both, or dropout
+    is what will be found.  If the output has no `loss`, gradients are those of a fixed random mixture of all it has.
+
+    Args:
+        ours: a minigrad model, with its weights loaded.
+        reference: a torch module, or another minigrad model.
+        inputs: what both are called with: named arrays, one array, or a tuple of arrays.
+        dtype: "float64", where equality is sharp, or "float32".
+        steps: how many steps of AdamW to take.
+        new_tokens: how many tokens to generate, if both models can.
+
+    Raises:
+        TypeError: one of the two is no module, or returns something else than Tensors; inputs are no arrays.
+        ValueError: no module of one could be found in the other.
+        ImportError: the reference is no minigrad model, and torch is not installed.
+    """
+    if not isinstance(ours, Module):
+        raise TypeError(f"ours is a {type(ours).__name__}: give a minigrad Module first, and then the reference")
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f'dtype is {dtype!r}: type "float64", where equality is sharp, or "float32"')
+    mine = side(ours, inputs, dtype)
+    theirs = side(reference, inputs, dtype)
+    theirs.spelling = spelling(theirs, mine)
+    for one in (mine, theirs):
+        one.forward()
+    pair_outputs(mine, theirs)
+    shared = mine.outputs.keys() & theirs.outputs.keys()
+    theirs.train(shared, steps)
+    noise: dict[tuple[str, str], float] = {}
+    for other in {dtype, "float64"}:            # the same dtype, nudged; and float32 is off by its distance from float64
+        moved = side(reference, inputs, other)
+        moved.spelling, moved.aliases = theirs.spelling, theirs.aliases
+        if other == dtype:
+            moved.nudge()
+        moved.forward()
+        moved.train(shared, steps)
+        noise |= {key: max(apart, noise.get(key, 0)) for key, apart in distances(moved.record, theirs.record).items()}
+        del moved                               # one copy with its gradients at a time: they are large
+    mine.train(shared, steps)
+    if new_tokens and "input_ids" in mine.inputs and hasattr(ours, "generate") and hasattr(reference, "generate"):
+        for one in (mine, theirs):
+            one.record["tokens", "greedy"] = one.generate(new_tokens)
+
+    def judge(a: Record, b: Record) -> list[Row]:
+        return compare(a, b, noise, np.finfo(dtype).eps)
+
+    rows = judge(mine.record, theirs.record)
+    if not any(row.stage == "activations" for row in rows):
+        raise ValueError(f"no module of {type(ours).__name__} has the name, or the weights, and the shapes of one of "
+                         f"{type(reference).__name__}: load the reference's weights into ours first")
+    found = Parity(title or type(ours).__name__, dtype, rows, only=lonely(mine, theirs), nothing=nothing(mine, theirs))
+    first = next((row for row in rows if not row.equal), None)
+    if first:
+        found.divergence = cause(mine, theirs, first, judge)
+    return found
+
+
+def side(model: Any, inputs: Any, dtype: str) -> Side:
+    """A model of either library, ready to run."""
+    if isinstance(model, Module):
+        return Side(model, inputs, dtype)
+    from .reference import TorchSide
+    return TorchSide(model, inputs, dtype)
+
+
+def distances(a: Record, b: Record) -> dict[tuple[str, str], float]:
+    """The largest difference of each pair of arrays that both records have in the same shape."""
+    return {key: distance(a[key], b[key]) for key in b if key in a and a[key].shape == b[key].shape}
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference; infinite where one is not a number and the other is another."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, np.abs(a.astype(float) - b.astype(float)))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0))
+
+
+def compare(ours: Record, theirs: Record, noise: Mapping[tuple[str, str], float], eps: float) -> list[Row]:
+    """A row for everything both records have, in the order of the reference's, stage by stage.
+
+    A unit is the measured noise, but never less than what rounding the largest entry can cost.
+    """
+    scale = {}
+    for (stage, _), x in theirs.items():
+        scale[stage] = max(scale.get(stage, 0.0), float(np.abs(x).max(initial=0)))
+    rows = []
+    for key, x in theirs.items():
+        stage, name = key
+        if key not in ours or stage == "activations" and not fits(ours[key], x):
+            continue
+        if not fits(ours[key], x):
+            rows.append(Row(stage, name, np.inf))
+            continue
+        apart, largest = distance(ours[key], x), float(np.abs(x).max(initial=0))
+        unit = max(noise.get(key, 0), eps * largest, eps * scale[stage] * 1e-3, np.finfo(float).tiny)
+        rows.append(Row(stage, name, float(apart / unit) if stage != "tokens" else np.inf if apart else 0.0))
+    return sorted(rows, key=lambda row: STAGES.index(row.stage))
+
+
+def fits(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether two results can be compared: one position embedding, (1, T, D), will do for every text, (B, T, D)."""
+    return ours.ndim == theirs.ndim and all(m in (1, n) for m, n in zip(ours.shape, theirs.shape))
+
+
+def lonely(mine: Side, other: Side) -> dict[str, list[str]]:
+    """What one side alone has, or what cannot be compared, for the reader to judge."""
+    ours, theirs = mine.record, other.record
+    weights, gradients = ([{name for of, name in record if of == stage} for record in (ours, theirs)]
+                          for stage in ("weights", "gradients"))
+    outputs = mine.outputs.keys(), other.outputs.keys()
+    shapes = [f"{name} {ours[stage, name].shape} and {theirs[stage, name].shape}" for stage, name in theirs
+              if stage == "activations" and (stage, name) in ours and not fits(ours[stage, name], theirs[stage, name])]
+    empty = [name for (stage, name), x in theirs.items() if stage == "activations" and (stage, name) in ours
+             and not numbers(ours[stage, name]) and not numbers(x)]
+    found = {"ours (weights)": sorted(weights[0] - weights[1]), "the reference (weights)": sorted(weights[1] - weights[0]),
+             "ours (outputs)": sorted(outputs[0] - outputs[1]), "the reference (outputs)": sorted(outputs[1] - outputs[0]),
+             "two shapes (modules)": shapes, "without a finite number on either side (results)": empty}
+    if bool(gradients[0]) != bool(gradients[1]):
+        found[f"{'ours' if gradients[0] else 'the reference'} (gradients)"] = sorted(gradients[0] or gradients[1])
+    return {where: names for where, names in found.items() if names}
+
+
+def nothing(ours: Side, theirs: Side) -> str:
+    """Why no output could be compared; empty if one was."""
+    def listed(side): return ", ".join(f"{name} {tuple(x.shape)}" for name, x in side.outputs.items()) or "no floating Tensor"
+    shared = [(array(ours.outputs[name]), array(theirs.outputs[name])) for name in theirs.outputs if name in ours.outputs]
+    pairs = [(a, b) for a, b in shared if fits(a, b)]
+    if not pairs:
+        return (f"nothing was compared, for no output has one name and one shape on both sides: ours returns {listed(ours)}, "
+                f"the reference {listed(theirs)}")
+    if all(not a.size and not b.size for a, b in pairs):
+        return f"nothing was compared, for the outputs are empty ({listed(theirs)}): give a batch with at least one example"
+    if not any(numbers(a) or numbers(b) for a, b in pairs):
+        return (f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): look for the "
+                "NaN first, in `with mg.insight.debug():` say")
+    return ""
+
+
+def numbers(x: np.ndarray) -> bool:
+    """Whether there is a finite number in it."""
+    return bool(np.isfinite(x).any())
+
+
+def told(where: str) -> str:
+    return f"only in {where}" if where.startswith(("ours", "the reference")) else f"not compared, {where}"
+
+
+def shown(units: float) -> str:
+    """A number of units for a table."""
+    return f"{units:.1f}" if units < 1e4 else f"{units:.1e}"
+
+
+def _plain(units: float) -> float | str:
+    return units if np.isfinite(units) else "inf"

@@ -1,0 +1,117 @@
+"""What comparisons found, as a table for the screen, as JSON, and as a page of HTML that needs nothing else."""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from . import EQUAL, STAGES, Parity, shown, told
+from .families import compare_models
+
+COLUMNS = (("model", 44), ("dtype", 7), ("modules", 7), ("weights", 8), ("activations", 11), ("loss", 8), ("gradients", 9),
+           ("steps", 8), ("tokens", 6))
+STYLE = """body { font: 15px/1.5 sans-serif; max-width: 66em; margin: 2em auto; padding: 0 1em }
+table { border-collapse: collapse }
+td, th { padding: .1em .8em; text-align: right }
+td:first-child, th:first-child, td.name { text-align: left }
+.equal { color: #17692c }
+.differs { color: #b3261e; font-weight: bold }
+summary { cursor: pointer }"""
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>minigrad parity</title>
+<style>{style}</style>
+<h1>Parity</h1>
+<p>Numbers are units of float noise: 1 is what moving each weight of the reference by one ulp moves.
+Up to {equal:.0f} is equal.</p>
+<table>
+{table}</table>
+{sections}</html>
+"""
+
+
+def command(model: str | None, entries: Sequence[str], dtype: str | None, json_file: str | None, html_file: str | None) -> int:
+    """`minigrad parity`: compare, print and write what was found; 0 if all models are equal, 1 if not.
+
+    Raises:
+        ValueError: an entry is not NAME=VALUE, or what `compare_models` raises.
+        FileNotFoundError: there is no directory to write a file in.
+    """
+    size = {}
+    for entry in entries:
+        name, sign, value = entry.partition("=")
+        if not sign:
+            raise ValueError(f"--set {entry} has no value: type --set {entry}=64")
+        try:
+            size[name] = json.loads(value)
+        except json.JSONDecodeError:            # a bare word, such as relu
+            size[name] = value
+    files = {Path(file): write for file, write in ((json_file, to_json), (html_file, to_html)) if file}
+    for path in files:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no directory {path.parent} to write {path.name} in: make it first")
+    reports: list[Parity] = []
+    for report in compare_models(model, size, dtype):
+        print(*([] if reports else [header()]), line(cells(report)), sep="\n", flush=True)
+        reports.append(report)
+    for report in reports:
+        if len(reports) == 1 or not report.ok or report.verdict != "equal":
+            print(f"\n{report}")
+    for path, write in files.items():
+        path.write_text(write(reports), encoding="utf-8")
+    return int(not all(report.ok for report in reports))
+
+
+def header() -> str:
+    """The first line of the table."""
+    return line([name for name, _ in COLUMNS] + ["verdict"])
+
+
+def line(texts: Sequence[str]) -> str:
+    """A line of the table."""
+    sized = [text.rjust(width) if i else text.ljust(width) for i, (text, (_, width)) in enumerate(zip(texts, COLUMNS))]
+    return "  ".join([*sized, texts[-1]])
+
+
+def cells(report: Parity) -> list[str]:
+    """What a model's line of the table says: the worst of each stage in units, and the verdict."""
+    worst = {stage: report.worst(stage) for stage in STAGES}
+    tokens, first = worst.pop("tokens"), report.divergence
+    units = ["-" if found is None else shown(found.units) for found in worst.values()]
+    return [report.title, report.dtype, str(report.count("activations")), *units,
+            "-" if tokens is None else "equal" if tokens.equal else "differ",
+            "differs in " + first.stage if first else "equal" if report.ok else "nothing compared"]
+
+
+def to_json(reports: Sequence[Parity]) -> str:
+    """All comparisons, every row of them."""
+    return json.dumps([report.to_dict() for report in reports], indent=1) + "\n"
+
+
+def to_html(reports: Sequence[Parity]) -> str:
+    """A page: the table, then each model with its verdict and, folded up, all its comparisons."""
+    names = [*(name for name, _ in COLUMNS), "verdict"]
+    lines = [html_row("th", [(name, "") for name in names])]
+    lines += [html_row("td", [*((cell, "") for cell in cells(report)[:-1]), (cells(report)[-1], mark(report.ok))])
+              for report in reports]
+    return PAGE.format(style=STYLE, equal=EQUAL, table="".join(lines), sections="".join(map(section, reports)))
+
+
+def section(report: Parity) -> str:
+    lines = [html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))])
+             for row in report.rows]
+    only = "".join(f"<li>{escape(told(where))}: {escape(', '.join(names))}</li>" for where, names in report.only.items())
+    return (f'<h2>{escape(report.title)}, {report.dtype}</h2>\n<p class="{mark(report.ok)}">{escape(report.verdict)}</p>\n'
+            f"<ul>{only}</ul>\n<details><summary>{len(report.rows)} comparisons</summary>\n<table>\n{''.join(lines)}</table>\n"
+            "</details>\n")
+
+
+def html_row(tag: str, cells: Sequence[tuple[str, str]]) -> str:
+    """A row of (text, class)."""
+    return "<tr>" + "".join(f'<{tag} class="{kind}">{escape(text)}</{tag}>' for text, kind in cells) + "</tr>\n"
+
+
+def mark(equal: bool) -> str:
+    return "equal" if equal else "differs"

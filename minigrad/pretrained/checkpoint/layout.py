@@ -1,0 +1,80 @@
+"""How the weights in a file are named and turned, where that differs from our model: the file of a model says what, as data.
+
+Modules carry the names their checkpoint uses, so most names need nothing.  What remains is given as dotted patterns.
+"""
+import re
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...patterns import match, matches
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The differences of one model family, as patterns of the names in the file (and, right of `rename`, of ours)."""
+    rename: Mapping[str, str] = field(default_factory=dict)    # the file's -> ours, in this order; undone when saving
+    legacy: Mapping[str, str] = field(default_factory=dict)    # spellings of old files -> the file's; read, never written
+    drop: tuple[str, ...] = ()                                 # stored, but none of our weights: masks, position ids
+    transpose: tuple[str, ...] = ()                            # stored (in, out)
+    base: str = ""                                             # where a model with a head keeps its base model: "bert"
+    optional: tuple[str, ...] = ()                             # of ours: kept as first made, where an old file lacks them
+
+    def __post_init__(self):
+        for old, new in (*self.rename.items(), *self.legacy.items()):
+            if re.findall(r"\*+", old) != re.findall(r"\*+", new):
+                raise ValueError(f"{old!r} -> {new!r}: expected the same stars in the same order on both sides")
+
+    def translate(self, names: Iterable[str], wanted: Container[str]) -> dict[str, str]:
+        """{our name: the file's name} for every name in the file that is a weight; `wanted` are the names our model has.
+
+        A base model's file fits a model with a head, and the other way round: `base` is added or stripped when that makes a name
+        fit.  Raises ValueError if two names in the file mean the same weight.
+        """
+        found = {}
+        for stored in names:
+            if matches(self.drop, stored):
+                continue
+            name = self._ours(stored)
+            spellings = (name, name.removeprefix(f"{self.base}."), f"{self.base}.{name}")
+            name = next((spelling for spelling in spellings if spelling in wanted), name)
+            if name in found:
+                raise ValueError(f"the file has both {found[name]} and {stored}, which are the same weight, {name}: remove one")
+            found[name] = stored
+        return found
+
+    def spare(self, unplaced: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+        """{the file's name: why it is no loss} for those of the `unplaced` of which that is known; `names` are all it has."""
+        inside = f"{self.base}."
+        has_base, why = any(self._ours(stored).startswith(inside) for stored in names), {}
+        for stored in unplaced:
+            if matches(self.drop, stored):
+                why[stored] = "not part of this model"
+            elif "pooler" in stored.split("."):
+                why[stored] = "this model has no pooler"
+            elif has_base and not self._ours(stored).startswith(inside):
+                why[stored] = "of another head"
+        return why
+
+    def _ours(self, stored):
+        return rewritten(rewritten(stored, self.legacy.items()), self.rename.items())
+
+    def transposed(self, stored: str) -> bool:
+        """Whether the weight that the file calls `stored` is there as (in, out), where ours is (out, in)."""
+        return matches(self.transpose, stored)
+
+    def stored(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """{our name: array} as the file has it: its names, its orientation."""
+        back = [(new, old) for old, new in reversed(self.rename.items())]
+        renamed = {rewritten(name, back): array for name, array in arrays.items()}
+        return {name: array.T if self.transposed(name) else array for name, array in renamed.items()}
+
+
+def rewritten(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    """`name` after each rule (pattern, pattern) that matches it, in order; what the stars stood for is carried over."""
+    for old, new in rules:
+        if found := match(old, name):
+            stars = iter(found.groups())
+            name = re.sub(r"\*+", lambda _, stars=stars: next(stars), new)
+    return name
