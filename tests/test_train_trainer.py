@@ -12,6 +12,7 @@ import tiny_bert
 import minigrad as mg
 from minigrad import losses, nn
 from minigrad.data import DataCollatorWithPadding, TextDataset
+from minigrad.data.text import IGNORED
 from minigrad.nn import Module
 from minigrad.pretrained import (
     AutoTokenizer,
@@ -27,7 +28,7 @@ from minigrad.pretrained import (
 )
 from minigrad.pretrained.checkpoint import safetensors
 from minigrad.train import Trainer, TrainingArguments
-from minigrad.train.trainer import IGNORED, decay_groups
+from minigrad.train.optimizers import decay_groups
 
 CLASSES = 3
 
