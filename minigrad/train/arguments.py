@@ -126,6 +126,10 @@ class TrainingArguments:
                 setattr(self, field.name, converted(field.name, value, kind))
         for name, (low, high) in RANGES.items():
             check_range(name, getattr(self, name), low, high)
+        for name in ("logging_steps", "save_steps", "eval_steps", "warmup_steps"):
+            value = getattr(self, name)
+            if value is not None and value > 1 and value != round(value):
+                raise ValueError(f"{name} is {value:g}; expected a whole number, or below 1 a part of all steps")
         for name, choices in CHOICES.items():
             setattr(self, name, chosen(name, getattr(self, name), choices))
         self.optim_args, self.lr_scheduler_kwargs = (pairs(name, getattr(self, name)) for name in
@@ -149,8 +153,8 @@ class TrainingArguments:
                 self.greater_is_better = not self.metric_for_best_model.endswith("loss")
         if self.load_best_model_at_end:
             if self.eval_strategy == "no" or self.save_strategy not in (self.eval_strategy, "best"):
-                raise ValueError("load_best_model_at_end needs evaluations and checkpoints at the same steps, but eval_strategy is "
-                                 f'"{self.eval_strategy}" and save_strategy "{self.save_strategy}": give both "epoch", say')
+                raise ValueError("load_best_model_at_end needs evaluations and checkpoints at the same steps, but eval_strategy "
+                                 f'is "{self.eval_strategy}" and save_strategy "{self.save_strategy}": give both "epoch", say')
             every, evaluated = self.save_steps, self.logging_steps if self.eval_steps is None else self.eval_steps
             if self.save_strategy == "steps" and every / evaluated != round(every / evaluated):
                 raise ValueError(f"load_best_model_at_end needs save_steps to be a multiple of eval_steps, but they are "

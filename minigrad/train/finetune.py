@@ -1,7 +1,6 @@
 """The main job in one call: a pretrained model and a file of labelled texts in, a directory with a classifier out."""
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import time
@@ -208,9 +207,9 @@ class KeepBest(TrainerCallback):
         if "eval_loss" not in logs:
             return
         logs["seconds"] = time.perf_counter() - self.start
-        if logs.setdefault("best", False) and math.isfinite(logs["eval_loss"]):
+        if logs.setdefault("best", False):
             self.trainer.save_model()
-        elif state.best_global_step is None or not math.isfinite(logs["eval_loss"]) and logs["best"]:
+        elif state.best_global_step is None:
             raise ValueError(f"the evaluation loss of epoch {logs['epoch']:g} is {logs['eval_loss']}, so no model was saved: "
                              f"lower the learning_rate, which is {args.learning_rate}")
 

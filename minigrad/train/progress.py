@@ -16,7 +16,7 @@ class Progress:
 
     `rate`, `scale` and `taken` are those of the last step: its learning rate and loss scale, and whether the weights moved.
     """
-    def __init__(self, home: backend.Backend = backend.cpu, most: int = 1):
+    def __init__(self, home: backend.Backend = backend.host, most: int = 1):
         self.home, self.rows, self.written = home, home.xp.empty((most, 4), np.float64), 0
         self.counts: list[int] = []
         self.made, self.run_loss = 0, 0.0       # steps, and the sum of their losses

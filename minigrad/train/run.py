@@ -193,7 +193,9 @@ def note_best(args: TrainingArguments, state: TrainerState, told: Record) -> boo
         raise ValueError(f"metric_for_best_model is {metric!r}, which these labels do not have; expected one of "
                          f"{', '.join(name.removeprefix('eval_') for name in told if name.startswith('eval_'))}")
     sign = 1 if args.greater_is_better else -1
-    if math.isnan(value) or state.best_metric is not None and not sign * value > sign * state.best_metric:
+    if math.isnan(value) or not math.isfinite(told.get("eval_loss", 0.0)):
+        return False
+    if state.best_metric is not None and not sign * value > sign * state.best_metric:
         return False
     state.best_metric, state.best_global_step = value, state.global_step
     return True

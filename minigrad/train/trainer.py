@@ -271,7 +271,7 @@ class Trainer:
         self.event("on_pre_optimizer_step")
         finite = self.scaler.unscale_(self.optimizer)
         norm = clip_grad_norm_(self.model.parameters(), args.max_grad_norm or math.inf,
-                               error_if_nonfinite=home is backend.cpu and not fp16)
+                               error_if_nonfinite=home is backend.host and not fp16)
         self.progress.write(count, *means, norm, finite)
         taken = True
         if fp16 or self.must_read():
