@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 
 MOST = 10_000                                   # names that one {0..9999} may stand for
@@ -24,6 +25,15 @@ def match(pattern: str, name: str) -> re.Match | None:
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Whether one of the patterns matches the whole name."""
     return any(match(pattern, name) for pattern in patterns)
+
+
+def check_matched(patterns: Iterable[str], names: Collection[str], what: str) -> None:
+    """Raises ValueError for a pattern that matches none of the names, with the names nearest to it."""
+    for pattern in patterns:
+        if not any(match(pattern, name) for name in names):
+            near = get_close_matches(pattern, names, 3, 0.3) or list(names)[:3]
+            raise ValueError(f"{pattern!r} matches no {what}: `*` is one step of a name, `**` one or more; the nearest names are "
+                             f"{', '.join(near)}")
 
 
 @lru_cache(maxsize=1024)

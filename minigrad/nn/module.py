@@ -6,13 +6,12 @@ question about a model is a comprehension over it.  A parameter's name is the pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from .. import places
-from ..patterns import matches
+from ..patterns import check_matched, matches
 from ..tensor import Tensor
 
 
@@ -115,11 +114,7 @@ class Module:
 
     def _set_trainable(self, patterns: tuple[str, ...], on: bool) -> list[str]:
         named = dict(self.named_parameters())
-        for pattern in patterns:
-            if not any(matches([pattern], name) for name in named):
-                near = get_close_matches(pattern, named, 3, 0.3) or list(named)[:3]
-                raise ValueError(f"{pattern!r} matches no parameter of {type(self).__name__}: `*` is one step of a name, `**` "
-                                 f"one or more; the nearest names are {', '.join(near)}")
+        check_matched(patterns, named, f"parameter of {type(self).__name__}")
         chosen = [name for name in named if matches(patterns or ("**",), name)]
         for name in chosen:
             named[name].requires_grad = on

@@ -84,6 +84,3 @@ def _u128(number: int) -> np.void:
 def _kernel():
     import cupy
     return cupy.RawKernel(SOURCE, "keep_mask")
-
-
-table = {"keep_mask": keep_mask}
