@@ -190,12 +190,18 @@ def with_masks(module: Any, new: Callable[[np.ndarray], np.ndarray]) -> Callable
     def other(x):
         if isinstance(x, np.ndarray) and x.dtype.kind == "b":
             return new(x)
-        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size and x.min() <= -1e3 and x.max() <= 0:
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size and _is_additive_mask(x):
             return np.where(new(x == 0), 0, x.min()).astype(x.dtype)
         if hasattr(x, "detach"):
             return type(x)(other(x.numpy())) if other(x.numpy()) is not x.numpy() else x
         return x
     return lambda *args, **kwargs: forward(*map(other, args), **{name: other(x) for name, x in kwargs.items()})
+
+
+def _is_additive_mask(x: np.ndarray) -> bool:
+    """Whether these are scores to be added: 0 where attention is allowed, and one negative number, or a very negative one."""
+    low = x.min()
+    return x.max() <= 0 and bool(low <= -1e3 or low < 0 and np.isin(x, (0, low)).all())
 
 
 def same_with(ours: Side, module: Any, forward: Callable) -> bool:

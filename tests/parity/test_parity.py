@@ -8,10 +8,10 @@ import pytest
 
 torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 
-from minigrad import nn, parity, pretrained  # noqa: E402
+from minigrad import nn, pretrained  # noqa: E402
 from minigrad.cli import main  # noqa: E402
 from minigrad.nn import Parameter  # noqa: E402
-from minigrad.parity import families, reference  # noqa: E402
+from minigrad.parity import families, parity, reference  # noqa: E402
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "parity.md"
 
