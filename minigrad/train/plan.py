@@ -162,8 +162,9 @@ class Plan:
     """A plan of a training run, made of phases, of changes at a point, and of actions every so many steps.
 
     Points and durations are steps if they are whole numbers, parts of the whole run if they are floats, and epochs if they are
-    text such as "3 epochs".  What is not said stays as it was: in the model and the arguments of the run, then in the
-    phase before.  Every method returns a new plan, this one with an addition.
+    text such as "3 epochs", each of as many steps as the arguments' batch size makes.  What is not said stays as it was: in the
+    model and the arguments of the run, then in the phase before.  `phase`, `at` and `every` return a new plan, this one with an
+    addition.
     """
     def __init__(self) -> None:
         self.phases: tuple[Phase, ...] = ()
@@ -484,7 +485,8 @@ class BoundPlan:
             alike: dict[tuple, list[Parameter]] = {}
             for p in group["params"]:
                 alike.setdefault(tuple(_factor(of, self.names[id(p)]) for of in every), []).append(p)
-            split += [{**group, "params": params} for params in alike.values()] or [group]
+            ordered = sorted(alike.items(), key=lambda pair: any(factor != 1 for factor in pair[0]))       # the rate itself first
+            split += [{**group, "params": params} for _, params in ordered] or [group]
         return split
 
     def apply(self, state: State, optimizer: Optimizer | None = None) -> dict[str, Any]:
