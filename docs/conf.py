@@ -13,7 +13,7 @@ exclude_patterns = ["_build"]
 nb_execution_mode = "off"                       # notebooks are stored with their outputs
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type"]
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]     # links to files: tests/test_readme.py
 autodoc_member_order, autodoc_typehints = "bysource", "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_mock_imports = ["cupy", "cupyx", "torch", "transformers"]
@@ -36,3 +36,4 @@ def as_restructured_text(app, what, name, found, options, lines):
 
 def setup(app):
     app.connect("autodoc-process-docstring", as_restructured_text, priority=100)
+    app.connect("autodoc-skip-member", lambda app, what, name, member, skip, options: skip or name == "recording")

@@ -2,6 +2,7 @@
 
     with mg.autocast("bfloat16"):
         loss = model(x)
+
     loss.backward()
     optimizer.step()
 

@@ -51,6 +51,29 @@ def test_the_map_is_true():
 
 
 def test_quoted_errors_are_raised():
-    quoted = re.findall(r"^\| `([^`]+)` \|", README.split("## Errors you may meet")[1], re.M)
+    quoted = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), re.M)
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "minigrad").rglob("*.py"))
     assert len(quoted) > 5 and not [text for text in quoted if text not in source]
+
+
+def test_its_picture_is_what_its_program_draws(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("python")[0], {})
+    assert (tmp_path / "tape.svg").read_text("utf-8") == (ROOT / "docs" / "images" / "tape.svg").read_text("utf-8")
+
+
+def test_its_error_is_the_one_raised(tmp_path):
+    program = ("import minigrad as mg\nfrom minigrad import nn\n\nimages = mg.ones((32, 784))\n"
+               "model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(100, 10))\n\nmodel(images)\n")
+    (tmp_path / "train.py").write_text(program)
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, encoding="utf-8",
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.stderr.endswith(blocks("text")[0])
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+                         ids=lambda page: page.name)
+def test_its_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)|src=\"([^\"]+)\"", page.read_text("utf-8")):
+        target = "".join(link)
+        assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"

@@ -252,7 +252,7 @@ class AutoTokenizer:
         return [self.rules.token_to_id(token) for token in self.all_special_tokens]
 
     def add_tokens(self, new_tokens: str | Any | Sequence[str | Any], special_tokens: bool = False) -> int:
-        """Give tokens, texts or `tokenizers.AddedToken`s, ids after all others; returns how many were new.
+        """Give tokens (texts, or each a `tokenizers.AddedToken`) ids after all others; returns how many were new.
 
         A model has no vectors for them until model.resize_token_embeddings(len(tokenizer)).
         """
