@@ -57,9 +57,10 @@ def finetune_with_torch(model_dir: Any, train: list, *, output: str, overwrite: 
     from minigrad import data, metrics
     from minigrad.pretrained import AutoTokenizer
     from minigrad.train import TrainingArguments
+    from minigrad.train.finetune import DEFAULTS
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    args = TrainingArguments(output, overwrite, **arguments)
+    args = TrainingArguments(output, overwrite, **DEFAULTS | arguments)
     train, held_out = data.split(train, eval_fraction, args.seed)
     names, tokenizer = data.label_names(train), AutoTokenizer.from_pretrained(model_dir)
     collate = data.DataCollatorWithPadding(tokenizer.pad_token_id)

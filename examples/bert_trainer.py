@@ -27,10 +27,14 @@ def main(model=None, texts=100, epochs=3, rate=2e-4, examples=None, output="outp
 
     training_args = TrainingArguments(
         output_dir=output,
-        overwrite_output_dir=True,
         num_train_epochs=epochs,
         per_device_train_batch_size=16,
         learning_rate=rate,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
     )
     trainer = Trainer(
         model=model,
@@ -38,10 +42,12 @@ def main(model=None, texts=100, epochs=3, rate=2e-4, examples=None, output="outp
         train_dataset=dataset(train),
         eval_dataset=dataset(test),
         data_collator=DataCollatorWithPadding(tokenizer.pad_token_id),
-        tokenizer=tokenizer,
+        processing_class=tokenizer,
     )
-    best = trainer.train()
-    print(f"epoch {best['epoch']} was best: accuracy {best['eval_accuracy']:.3f} on {len(test)} texts; it is in {output}")
+    trainer.train()
+    trainer.save_model()
+    best = trainer.best
+    print(f"epoch {best['epoch']:g} was best: accuracy {best['eval_accuracy']:.3f} on {len(test)} texts; it is in {output}")
     return best["eval_accuracy"]
 
 

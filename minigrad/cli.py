@@ -21,6 +21,7 @@ from . import __version__
 from .data.readers import check_utf8, decode, read_examples
 from .pretrained.checkpoint.files import replacing
 from .train import TextClassifier, TrainingArguments, finetune
+from .train.finetune import DEFAULTS
 
 FINETUNE_OPTIONS = (                             # as typed, the argument, and what it means
     ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
@@ -97,7 +98,7 @@ def parser() -> ArgumentParser:
     command.add_argument("--freeze", metavar="PATTERN", action="append", default=[],
                          help="what not to train, such as 'bert.embeddings.**'; may be given several times")
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
-    defaults |= {field.name: field.default for field in fields(TrainingArguments)}
+    defaults |= {field.name: field.default for field in fields(TrainingArguments)} | DEFAULTS
     for option, name, meaning in FINETUNE_OPTIONS:
         default = defaults[name]
         if default is False:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
-from .backend.shared.layers import NEVER
+from .backend.shared.losses import NEVER
 from .ops.shape import check_flags
 from .primitive import definition, floating, in_float32, is_float, primitive, shaped
 from .tensor import Tensor, as_array, recording

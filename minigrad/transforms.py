@@ -187,7 +187,7 @@ class Draws:
     generators that it can reach are looked for: what it closes over, its globals, its arguments, the attributes of its Modules.
     """
     def __init__(self, *roots: Any):
-        self.before = {id(g): (g, _state(g)) for g in generators(*roots)}
+        self.before = {id(g): (g, generator_state(g)) for g in generators(*roots)}
         self.fresh: list[Any] = []              # the generators that were made on the way, by ops given rng=None
         self.outer = mode().draws
 
@@ -195,27 +195,27 @@ class Draws:
         """A generator that is about to be drawn from for the first time: `rng` is what was given for it, None say."""
         generator = self.outer(rng, generator)
         if rng is generator:
-            self.before.setdefault(id(generator), (generator, _state(generator)))
+            self.before.setdefault(id(generator), (generator, generator_state(generator)))
         elif rng is None:
-            self.fresh.append(_state(generator))
+            self.fresh.append(generator_state(generator))
         return generator
 
     @contextmanager
     def repeated(self) -> Iterator[Callable]:
         """In the body all generators draw again what they drew; after it they are where they were."""
-        now, fresh = [(g, _state(g)) for g, _ in self.before.values()], iter(self.fresh)
+        now, fresh = [(g, generator_state(g)) for g, _ in self.before.values()], iter(self.fresh)
 
         def repeat(rng: Any, generator: Any) -> Any:
             if rng is None and (state := next(fresh, None)) is not None:
-                _set_state(generator, state)
+                set_generator_state(generator, state)
             return generator
         for g, state in self.before.values():
-            _set_state(g, state)
+            set_generator_state(g, state)
         try:
             yield repeat
         finally:
             for g, state in now:
-                _set_state(g, state)
+                set_generator_state(g, state)
 
 
 MANY = 1000                                     # entries of a list or dict that are looked through: more are data
@@ -260,18 +260,21 @@ def _globals(function: FunctionType) -> list[Any]:
         code = codes.pop()
         names.update(code.co_names)
         codes.extend(part for part in code.co_consts if isinstance(part, CodeType))
-    found = [function.__globals__[name] for name in names & function.__globals__.keys()]
+    names = sorted(names)                       # so that generators are found in the same order in every process
+    found = [function.__globals__[name] for name in names if name in function.__globals__]
     parts = [getattr(module, name, None) for module in found if isinstance(module, ModuleType) for name in names]
     return found + [part for part in parts if isinstance(part, _GENERATORS)]
 
 
-def _state(generator: Any) -> Any:
+def generator_state(generator: Any) -> Any:
+    """Where a generator of random numbers is."""
     if isinstance(generator, random.Random):
         return generator.getstate()
     return generator.get_state() if isinstance(generator, np.random.RandomState) else _bits(generator).state
 
 
-def _set_state(generator: Any, state: Any) -> None:
+def set_generator_state(generator: Any, state: Any) -> None:
+    """Put a generator of random numbers where it was when `generator_state` was called."""
     if isinstance(generator, random.Random):
         generator.setstate(state)
     elif isinstance(generator, np.random.RandomState):

@@ -55,6 +55,14 @@ def test_only_the_backend_knows_cupy(file):
         assert not [name for name in imported_modules(file) if name.partition(".")[0] in ("cupy", "cupyx")]
 
 
+@pytest.mark.parametrize("wing", ["cpu", "cuda", "shared"])
+def test_the_wings_of_the_backend_stand_apart(wing):
+    """backend/cpu/ and backend/cuda/ import from backend/shared/, and not from each other; shared/ from neither."""
+    others = tuple(f"minigrad.backend.{other}" for other in {"cpu", "cuda"} - {wing})
+    for file in (PACKAGE / "backend" / wing).rglob("*.py"):
+        assert not [name for name in imported_modules(file) if name.startswith(others)], file
+
+
 @every_file
 def test_the_package_never_imports_another_framework(file):
     others = {"torch", "transformers", "tensorflow", "jax", "sklearn", "pytest", "hypothesis"}

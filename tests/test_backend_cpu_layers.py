@@ -6,9 +6,8 @@ import pytest
 from test_backend_shared_layers import cases, name, run
 
 from minigrad import ops
-from minigrad.backend import host
+from minigrad.backend import host, shared
 from minigrad.backend.cpu.layers import erf
-from minigrad.backend.shared import layers
 
 rng = np.random.default_rng(1)
 CASES = cases(80, np.float32)
@@ -18,7 +17,7 @@ def agrees(op, inputs, options, g=None, atol=2e-5):
     y, g, gradients = run(host.kernels[op], inputs, options, g)
     wide = [x if x is None or x.dtype == bool else x.astype(np.float64) for x in inputs]
     options = [o.astype(np.float64) if getattr(o, "dtype", None) == np.float32 else o for o in options]
-    expected = run(layers.table[op], wide, options, g.astype(np.float64))
+    expected = run(shared.table[op], wide, options, g.astype(np.float64))
     for ours, theirs in [(y, expected[0]), *zip(gradients, expected[2], strict=True)]:
         if theirs is not None:
             assert ours.dtype == np.float32 and ours.shape == theirs.shape
@@ -38,7 +37,7 @@ def test_agrees_with_float64(case, small_pieces):
 def test_agrees_on_what_does_not_lie_in_order(case, small_pieces):
     op, inputs, options = case
     apart = [None if x is None else np.repeat(x, 2, axis=-1)[..., ::2] for x in inputs]
-    y = layers.table[op].forward(np, *inputs, *options)[0]
+    y = shared.table[op].forward(np, *inputs, *options)[0]
     agrees(op, apart, options)
     agrees(op, inputs, options, g=np.broadcast_to(np.float32(0.5), np.shape(y)))
     agrees(op, inputs, options, g=np.asfortranarray(rng.standard_normal(np.shape(y), np.float32)))
@@ -49,7 +48,7 @@ def test_agrees_on_what_does_not_lie_in_order(case, small_pieces):
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_dtypes_are_answered_by_the_generic_kernel(dtype):
     for op, inputs, options in cases(40, dtype):
-        theirs, g, their_gradients = run(layers.table[op], inputs, options)
+        theirs, g, their_gradients = run(shared.table[op], inputs, options)
         ours, _, our_gradients = run(host.kernels[op], inputs, options, g)
         for a, b in [(ours, theirs), *zip(our_gradients, their_gradients, strict=True)]:
             if b is not None:
@@ -122,7 +121,7 @@ def test_gelu_and_its_slope_everywhere(approximate):
     x = np.concatenate([np.linspace(-12, 12, 20_001), [1e-30, -1e-30, 1e-10, 300, -300, 1e15, -1e15]]).astype(np.float32)
     y, _, (gx, _) = run(host.kernels["gelu"], (x, None), (approximate,), np.ones_like(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        expected, _, (slope, _) = run(layers.table["gelu"], (x.astype(np.float64), None), (approximate,), np.ones(x.shape))
+        expected, _, (slope, _) = run(shared.table["gelu"], (x.astype(np.float64), None), (approximate,), np.ones(x.shape))
     fine = np.abs(x) < 100
     np.testing.assert_allclose(y[fine], expected[fine], atol=1e-6, rtol=1e-6)
     np.testing.assert_allclose(gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps)   # x is up to 12 times a rounding
@@ -137,7 +136,7 @@ def test_softmax_wherever_the_scores_are(op, offset):
     x[3, 2] = -math.inf
     with np.errstate(all="raise"):
         y = host.kernels[op].forward(np, x, -1)[0]
-    np.testing.assert_allclose(y, layers.table[op].forward(np, x.astype(np.float64), -1)[0], rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(y, shared.table[op].forward(np, x.astype(np.float64), -1)[0], rtol=2e-6, atol=1e-6)
     assert np.isnan(host.kernels[op].forward(np, np.full((400, 3), math.nan, np.float32), -1)[0]).all()
 
 
@@ -151,7 +150,7 @@ def test_embedding_gradients_have_the_same_bits_every_time():
 def test_layer_norm_far_from_zero():
     x = (rng.standard_normal((40, 64)) + 1000).astype(np.float32)
     y = host.kernels["layer_norm"].forward(np, x, None, None, 0.0)[0]
-    np.testing.assert_allclose(y, layers.table["layer_norm"].forward(np, x.astype(np.float64), None, None, 0.0)[0], atol=1e-3)
+    np.testing.assert_allclose(y, shared.table["layer_norm"].forward(np, x.astype(np.float64), None, None, 0.0)[0], atol=1e-3)
 
 
 def test_erf():
@@ -174,7 +173,7 @@ def test_optimiser_steps(op, arrays, options, order, small_pieces):
     theirs = [array.copy(order="K") for array in ours]
     given = [None] * (op == "sgd_step" and arrays == 2)
     host.kernels[f"{op}s"](np, [(*ours, *given)], **options)
-    layers.table[op](np, *theirs, *given, **options)
+    shared.table[op](np, *theirs, *given, **options)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 

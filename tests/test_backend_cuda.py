@@ -15,7 +15,7 @@ from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
 import minigrad
 from minigrad import backend, pretrained
 from minigrad.backend import Backend
-from minigrad.backend.cuda import GENERIC
+from minigrad.backend.shared import table as SHARED
 from minigrad.parity.families import FAMILIES, example
 from minigrad.tensor import Tensor
 
@@ -44,9 +44,9 @@ def test_what_an_op_means(row):
         assert_same(run(row, "f8", "cuda", second), run(row, "f8", "cpu", second), 1e-13)
 
 
-@pytest.mark.parametrize("row", kernel_rows(GENERIC))
+@pytest.mark.parametrize("row", kernel_rows(SHARED))
 def test_a_kernel_written_for_both(row):
-    with only("cuda", GENERIC), only("cpu", GENERIC):
+    with only("cuda", SHARED), only("cpu", SHARED):
         assert_same(run(row, "f4", "cuda"), run(row, "f4", "cpu"), 1e-6)
 
 
@@ -70,7 +70,7 @@ def test_one_version_per_memory(name):
     assert w.numpy().tolist() == [[1.5] * 3] * 4
 
 
-@pytest.mark.parametrize("table", [{}, GENERIC], ids=["meaning", "kernels"])
+@pytest.mark.parametrize("table", [{}, SHARED], ids=["meaning", "kernels"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer(name, table):
     make, *inputs = LAYERS[name]
@@ -81,7 +81,7 @@ def test_a_layer(name, table):
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", ""))
 def test_an_optimiser(kind, options):
-    with only("cuda", GENERIC):
+    with only("cuda", SHARED):
         for ours, numpys in zip(weights_after(kind, options, "cuda"), weights_after(kind, options, "cpu"), strict=True):
             np.testing.assert_allclose(ours, numpys, rtol=1e-5, atol=1e-6)
 
@@ -96,7 +96,7 @@ def test_a_family(name, where):
         model = made(made.config_class.from_dict(family.size), rng=0)
         inputs = example(family.kind, head, model.config)
         device = "cuda" if family.kind == "image" else where
-        with only("cuda", GENERIC):
+        with only("cuda", SHARED):
             out = model.to("cuda")(**{name: Tensor(x, device=device) for name, x in inputs.items()})
             if getattr(out, "loss", None) is not None:
                 out.loss.backward()

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 import minigrad.functional
 import minigrad.losses  # noqa: F401  each makes ops
-from minigrad.backend import Kernel, host
-from minigrad.backend.shared import layers
+from minigrad.backend import Kernel, host, shared
 from minigrad.ops import sum_to
 from minigrad.primitive import OPS
 
@@ -80,12 +79,12 @@ def run(kernel, inputs, options, g=None):
 @pytest.mark.parametrize("case", cases(6), ids=name)
 def test_backward_is_the_derivative_of_forward(case):
     op, inputs, options = case
-    y, g, gradients = run(layers.table[op], inputs, options)
+    y, g, gradients = run(shared.table[op], inputs, options)
     for i, gx in enumerate(gradients):
         if gx is not None:
             assert gx.shape == inputs[i].shape
             step = rng.standard_normal(inputs[i].shape)
-            ahead, behind = (layers.table[op].forward(np, *inputs[:i], inputs[i] + h * step, *inputs[i + 1:], *options)[0]
+            ahead, behind = (shared.table[op].forward(np, *inputs[:i], inputs[i] + h * step, *inputs[i + 1:], *options)[0]
                              for h in (1e-6, -1e-6))
             assert np.sum(gx * step) == pytest.approx(np.sum(g * (ahead - behind)) / 2e-6, rel=1e-6, abs=1e-7)
 
@@ -95,7 +94,7 @@ def test_torch_agrees(case):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     op, inputs, options = case
-    y, g, gradients = run(layers.table[op], inputs, options)
+    y, g, gradients = run(shared.table[op], inputs, options)
     xs = [None if x is None else torch.tensor(x, requires_grad=x.dtype != bool) for x in inputs]
     given = [torch.tensor(o) if isinstance(o, np.ndarray) else o for o in options]
     if op == "scaled_dot_product_attention":
@@ -126,9 +125,9 @@ def test_the_dtype_stays_and_inputs_are_left_alone(dtype):
         before = [None if x is None else x.copy() for x in inputs]
         wide = [x if x is None or x.dtype == bool else x.astype(np.float64) for x in inputs]
         wide_options = [o.astype(np.float64) if isinstance(o, np.ndarray) and o.dtype == dtype else o for o in options]
-        y, g, gradients = run(layers.table[op], inputs, options)
+        y, g, gradients = run(shared.table[op], inputs, options)
         g_before = g.copy()
-        expected = run(layers.table[op], wide, wide_options, g.astype(np.float64))
+        expected = run(shared.table[op], wide, wide_options, g.astype(np.float64))
         for ours, theirs in [(y, expected[0]), *zip(gradients, expected[2], strict=True)]:
             if ours is not None:
                 assert ours.dtype == dtype, op
@@ -143,24 +142,24 @@ def test_the_dtype_stays_and_inputs_are_left_alone(dtype):
 def test_what_is_not_wanted_is_none(op, wanted):
     _, inputs, options = next(case for case in cases(6) if case[0] == op and all(x is not None for x in case[1]))
     wanted = (*wanted, False)[:len(inputs)]
-    y, saved = layers.table[op].forward(np, *inputs, *options)
-    everything = layers.table[op].backward(np, y, saved, (True,) * len(inputs), *options)
-    for gx, want, complete in zip(layers.table[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
+    y, saved = shared.table[op].forward(np, *inputs, *options)
+    everything = shared.table[op].backward(np, y, saved, (True,) * len(inputs), *options)
+    for gx, want, complete in zip(shared.table[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
         assert np.array_equal(gx, complete) if want else gx is None
 
 
 @given(shape=st.lists(st.integers(0, 3), min_size=1, max_size=3), out=st.integers(1, 3))
 def test_nothing_and_one_row(shape, out):
     x = rng.standard_normal((*shape, 4))
-    y, _, (gx, gw, gb) = run(layers.table["linear"], (x, np.ones((out, 4)), np.zeros(out)), ())
+    y, _, (gx, gw, gb) = run(shared.table["linear"], (x, np.ones((out, 4)), np.zeros(out)), ())
     assert y.shape == (*shape, out) and gx.shape == x.shape and gw.shape == (out, 4) and gb.shape == (out,)
     for op, more, options in (("gelu", (np.ones(4),), ("none",)), ("softmax", (), (0,)), ("softmax", (), (-1,)),
                               ("log_softmax", (), (-1,)), ("dropout", (), (np.ones(x.shape, bool), 0.5))):
-        y, _, (gx, *_) = run(layers.table[op], (x, *more), options)
+        y, _, (gx, *_) = run(shared.table[op], (x, *more), options)
         assert y.shape == gx.shape == x.shape
-    y, _, (gx, gw, gb) = run(layers.table["layer_norm"], (x, np.ones(4), np.zeros(4)), (1e-5,))
+    y, _, (gx, gw, gb) = run(shared.table["layer_norm"], (x, np.ones(4), np.zeros(4)), (1e-5,))
     assert y.shape == gx.shape == x.shape and gw.shape == gb.shape == (4,)
-    y, _, (gw,) = run(layers.table["embedding"], (np.ones((2, 4)),), (np.zeros(shape, np.int64),))
+    y, _, (gw,) = run(shared.table["embedding"], (np.ones((2, 4)),), (np.zeros(shape, np.int64),))
     assert y.shape == x.shape and gw.sum() == pytest.approx(_.sum())
 
 
@@ -179,32 +178,32 @@ def test_adding_a_gradient_in_place_is_adding_it(op, option):
 @pytest.mark.parametrize("T, S", [(0, 3), (3, 0), (1, 1)])
 def test_attention_to_nothing(T, S):
     q, k, v = (rng.standard_normal((2, n, 4)) for n in (T, S, S))
-    y, _, gradients = run(layers.table["scaled_dot_product_attention"], (q, k, v, None), (None, 0.0, 1.0, False))
+    y, _, gradients = run(shared.table["scaled_dot_product_attention"], (q, k, v, None), (None, 0.0, 1.0, False))
     np.testing.assert_array_equal(y, v if T == S else np.zeros((2, T, 4)))
     assert [gx.shape for gx in gradients[:3]] == [q.shape, k.shape, v.shape]
 
 
 def test_attention_lies_as_the_query_does():
     q = rng.standard_normal((2, 5, 3, 4)).swapaxes(1, 2)
-    y, _, (gq, *_) = run(layers.table["scaled_dot_product_attention"], (q, q, q, None), (None, 0.0, 1.0, False))
+    y, _, (gq, *_) = run(shared.table["scaled_dot_product_attention"], (q, q, q, None), (None, 0.0, 1.0, False))
     assert y.strides == q.strides and np.shares_memory(y.swapaxes(1, 2).reshape(2, 5, 12), y)
 
 
 def test_softmax_and_cross_entropy_of_large_scores():
     x = np.array([[1e4, 0, -1e4], [-math.inf, 5, 5]])
-    assert layers.table["softmax"].forward(np, x, -1)[0].tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
-    assert layers.table["log_softmax"].forward(np, x[:1], -1)[0].tolist() == [[0, -1e4, -2e4]]
-    losses = layers.table["cross_entropy"].forward(np, x, np.array([2, -1]), None, -1, 0.0, "none")[0]
+    assert shared.table["softmax"].forward(np, x, -1)[0].tolist() == [[1, 0, 0], [0, 0.5, 0.5]]
+    assert shared.table["log_softmax"].forward(np, x[:1], -1)[0].tolist() == [[0, -1e4, -2e4]]
+    losses = shared.table["cross_entropy"].forward(np, x, np.array([2, -1]), None, -1, 0.0, "none")[0]
     assert losses.tolist() == [2e4, 0]
 
 
 def test_gradients_of_an_embedding_meet_in_order():
     ids, g = np.array([[2, 0], [2, 2]]), np.array([[[1e8], [3]], [[1], [-1e8]]], np.float32)
-    (gw,) = layers.table["embedding"].backward(np, g, (4, 1), (True,), ids)
+    (gw,) = shared.table["embedding"].backward(np, g, (4, 1), (True,), ids)
     assert gw.ravel().tolist() == [3, 0, (np.float32(1e8) + np.float32(1)) - np.float32(1e8), 0] and gw.dtype == np.float32
 
 
-@pytest.mark.parametrize("table", [pytest.param(layers.table, id="generic"), pytest.param(host.kernels, id="numpy")])
+@pytest.mark.parametrize("table", [pytest.param(shared.table, id="generic"), pytest.param(host.kernels, id="numpy")])
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_adam_is_the_algorithm_of_the_paper(table, decoupled, dtype, tolerance):
@@ -224,7 +223,7 @@ def test_adam_is_the_algorithm_of_the_paper(table, decoupled, dtype, tolerance):
     assert param.dtype == dtype
 
 
-@pytest.mark.parametrize("table", [pytest.param(layers.table, id="generic"), pytest.param(host.kernels, id="numpy")])
+@pytest.mark.parametrize("table", [pytest.param(shared.table, id="generic"), pytest.param(host.kernels, id="numpy")])
 def test_a_step_writes_into_no_gradient(table):
     param, g, m, v = np.abs(rng.standard_normal((4, 5000))).astype("f4")
     before = g.copy()
@@ -244,7 +243,7 @@ def test_adam_step_is_torchs(decoupled, shape):
     m, v = np.zeros_like(w), np.zeros_like(w)
     for step in (1, 2, 3):
         g = np.array(rng.standard_normal(shape))
-        layers.adam_step(np, w, g, m, v, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, step=step,
+        shared.table["adam_step"](np, w, g, m, v, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, step=step,
                           decoupled=decoupled)
         theirs.grad = torch.tensor(g)
         optimizer.step()
@@ -262,7 +261,7 @@ def test_sgd_step_is_torchs(options):
     velocity = np.empty_like(w) if options["momentum"] else None
     for step in range(3):
         g = rng.standard_normal(w.shape)
-        layers.sgd_step(np, w, g, velocity, lr=0.1, weight_decay=0.2, first=step == 0, **options)
+        shared.table["sgd_step"](np, w, g, velocity, lr=0.1, weight_decay=0.2, first=step == 0, **options)
         theirs.grad = torch.tensor(g)
         optimizer.step()
     np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=1e-12)
@@ -271,12 +270,12 @@ def test_sgd_step_is_torchs(options):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_square_sum(dtype):
     x = np.full((300, 4), 200, dtype)
-    assert float(layers.square_sums(np, [x.T])[0]) == 300 * 4 * 200**2               # more than float16 can hold
-    assert float(layers.square_sums(np, [x[:0]])[0]) == 0
+    assert float(shared.table["square_sums"](np, [x.T])[0]) == 300 * 4 * 200**2               # more than float16 can hold
+    assert float(shared.table["square_sums"](np, [x[:0]])[0]) == 0
 
 
 def test_every_kernel_takes_what_its_op_takes():
-    for op, kernel in layers.table.items():
+    for op, kernel in shared.table.items():
         if isinstance(kernel, Kernel):
             _, *takes = (p.name for p in inspect.signature(kernel.forward).parameters.values() if p.default is p.empty)
             assert takes == [*OPS[op].inputs, *OPS[op].options], op

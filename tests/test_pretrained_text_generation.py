@@ -157,8 +157,80 @@ def test_generation_config_says_where_to_end(tmp_path):
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "again").generation_config == settings
 
 
+TOKEN, TOKENS = "expected a whole number, 0 or more", "expected a list whose entries are each a whole number, 0 or more"
+WRONG = [*((name, value, TOKEN) for value in ("2", 2.5, -2, True, [[2]], {"id": 2}, 2**31) for name in (
+            "eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id")),
+         *((name, value, TOKEN) for name in ("bos_token_id", "decoder_start_token_id") for value in ("<s>", 1.0, -3, [2])),
+         *((name, [3, value], TOKEN) for name in ("eos_token_id", "forced_eos_token_id") for value in ("2", 2.5, -1, None)),
+         *((name, value, TOKENS) for name in ("suppress_tokens", "begin_suppress_tokens")
+           for value in (5, "5", [2.5], [-1], [[5]], ["5"], {"5": 1})),
+         *(("bad_words_ids", value, "expected a list whose entries are each a list")
+           for value in (5, "no", [5], [["5"]], [[-1]], [[]], [[2.0]])),
+         *(("sequence_bias", value, "expected token ids with the number") for value in (
+             5, "no", [[[5], "1"]], [[["5"], 1.0]], [[[-5], 1.0]], [[5, 1.0]], [[[5]]])),
+         *(("exponential_decay_length_penalty", value, "expected where it begins") for value in (5, "no", [5], ["5", 1.1])),
+         ("stop_strings", 5, "expected a text"), ("do_sample", "yes", "expected true or false"),
+         ("early_stopping", "soon", "expected true or false or 'never'")]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), WRONG)
+def test_an_entry_of_generation_config_of_the_wrong_kind_is_refused(name, value, expected, tmp_path):
+    GPT2.save_pretrained(tmp_path)
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps({"max_length": 20, name: value}))
+    with pytest.raises(ValueError) as caught:
+        AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert f"{name} is {value!r} in {path}; {expected}" in str(caught.value)
+    model = GPT2LMHeadModel(GPT2.config, rng=0)
+    model.generation_config = {name: value}     # set by hand instead
+    with pytest.raises(ValueError, match=f"{name} is .* in generation_config.json; expected"):
+        model.generate([[5]], max_new_tokens=2)
+
+
+def test_token_ids_in_config_json_that_only_generate_reads_are_checked_too(tmp_path):
+    GPT2.save_pretrained(tmp_path)
+    entries = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(entries | {"suppress_tokens": ["5"]}))
+    with pytest.raises(ValueError, match=r"suppress_tokens is \['5'\] in config.json; expected a list"):
+        AutoModelForCausalLM.from_pretrained(tmp_path).generate([[5]], max_new_tokens=2)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    *(("eos_token_id", value) for value in (2, [2], [2, 29], [], -1, None)), ("pad_token_id", -1), ("suppress_tokens", []),
+    ("bad_words_ids", []), ("bad_words_ids", [[3], [4, 5]]), ("sequence_bias", [[[5, 9], -2]]), ("forced_eos_token_id", [2]),
+    ("exponential_decay_length_penalty", [3, 1.5]), ("stop_strings", None), ("early_stopping", "never"),
+    ("eos_token_id", [2, V + 5])])
+def test_an_entry_of_generation_config_of_the_right_kind_is_taken(name, value, tmp_path):
+    GPT2.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({name: value}))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert model.generate([[5, 9]], max_new_tokens=4, min_new_tokens=2).shape[1] >= 4
+    assert model.generation_config == {name: value}
+
+
+@pytest.mark.parametrize("tokens", [np.array([2, 7]), (2, 7), range(2, 8, 5), [np.int64(2), np.int32(7)]])
+def test_token_ids_are_taken_in_whatever_sequence(tokens):
+    options = {name: tokens for name in ("eos_token_id", "suppress_tokens")} | {"bad_words_ids": [tokens]}
+    expected = {name: [2, 7] for name in ("eos_token_id", "suppress_tokens")} | {"bad_words_ids": [[2, 7]]}
+    assert GPT2.generate([[5, 9]], max_new_tokens=6, **options).tolist() == (
+        GPT2.generate([[5, 9]], max_new_tokens=6, **expected).tolist())
+
+
 @pytest.mark.parametrize(("ids", "options", "told"), [
     ([[5]], {}, "give max_new_tokens"),
+    *(([[5]], {"max_new_tokens": 3, "eos_token_id": value}, "eos_token_id=.*: give a token id, 0 or more, or a list of them")
+      for value in ("2", 2.5, -2, [["2"]], [2.0], {2: 3})),
+    *(([[5]], {"max_new_tokens": 3, "pad_token_id": value}, "pad_token_id=.*: give a token id, 0 or more")
+      for value in ("2", 2.5, -2, [2])),
+    *(([[5]], {"max_new_tokens": 3, "suppress_tokens": value}, "suppress_tokens=.*: give a list of token ids, 0 or more")
+      for value in (5, "5", [-1], [2.5], [[5]])),
+    ([[5]], {"max_new_tokens": 3, "stop_strings": 5, "tokenizer": Letters()}, "stop_strings=5: give a text or a list of"),
+    ([[5]], {"max_new_tokens": 3, "sequence_bias": {5: 1.0}}, "sequence_bias=.*: give token ids with the number"),
+    ([[5]], {"max_new_tokens": 3, "sequence_bias": {(5,): "a"}}, "sequence_bias=.*: give token ids with the number"),
+    ([[5]], {"max_new_tokens": 3, "exponential_decay_length_penalty": 3}, "_penalty=3: give where it begins and its factor"),
+    *(([[5]], {"max_new_tokens": 3, name: value}, f"{name}.* holds the token id {V}: expected ids below the vocabulary size")
+      for name, value in (("suppress_tokens", [V]), ("begin_suppress_tokens", [3, V]), ("forced_bos_token_id", V),
+                          ("forced_eos_token_id", [V]), ("bad_words_ids", [[3, V]]), ("sequence_bias", {(V,): 1.0}))),
     ([[5]], {"max_new_tokens": 0}, "max_new_tokens=0: give 1 or more"),
     ([[5] * 38], {"max_new_tokens": 3}, "38 tokens and 3 new ones are 41, but this model reads at most 40.*max_new_tokens=2"),
     ([[5] * 41], {"max_new_tokens": 3}, "reads at most 40"),

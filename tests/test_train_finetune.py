@@ -1,5 +1,6 @@
 """One call from a model directory and a file of texts to a classifier, the same on every run."""
 import json
+import signal
 import sys
 
 import numpy as np
@@ -93,8 +94,8 @@ def test_a_padding_token_that_is_not_the_configurations(tmp_path):
     AutoModel.from_config(config, rng=0).save_pretrained(base)
     trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=20, **QUICK)
     assert trainer.model.config.pad_token_id == trainer.tokenizer.pad_token_id == 0
-    alone = np.concatenate([trainer.predict([trainer.eval_dataset[i]]) for i in range(len(trainer.eval_dataset))])
-    np.testing.assert_allclose(trainer.predict(trainer.eval_dataset), alone, atol=1e-5)
+    alone = np.concatenate([trainer.predict([trainer.eval_dataset[i]]).predictions for i in range(len(trainer.eval_dataset))])
+    np.testing.assert_allclose(trainer.predict(trainer.eval_dataset).predictions, alone, atol=1e-5)
     assert len({len(ids) for ids in trainer.eval_dataset.columns["input_ids"]}) > 1
 
 
@@ -255,7 +256,7 @@ def test_a_classifier_trained_again_keeps_the_order_of_its_labels(base, tmp_path
     again = finetune(tmp_path / "first", tiny_bert.examples(48), output=tmp_path / "again",
                      **QUICK | {"num_train_epochs": 1, "learning_rate": 1e-9})
     assert list(again.model.config.id2label.values()) == names and "begin anew" not in capsys.readouterr().out
-    assert again.history[-1]["train_accuracy"] == pytest.approx(right, abs=0.15) and right > 0.6
+    assert again.best["train_accuracy"] == pytest.approx(right, abs=0.15) and right > 0.6
 
 
 def test_a_head_for_other_labels_begins_anew_and_says_so(base, tmp_path, capsys):
@@ -288,7 +289,9 @@ def test_a_head_replaced_by_hand_is_trained_saved_and_loaded_or_refused_at_the_s
     model = AutoModelForSequenceClassification.from_pretrained(base, rng=0)
     model.classifier = nn.Linear(16, 5, rng=0)
     args = TrainingArguments(tmp_path / "out", num_train_epochs=1)
-    Trainer(model, args, items, items, tokenizer=tokenizer).train()
+    trainer = Trainer(model, args, items, items, tokenizer=tokenizer)
+    trainer.train()
+    trainer.save_model()
     assert len(TextClassifier.from_pretrained(tmp_path / "out")("oven")[0]) == 5
     model.classifier = nn.Sequential(nn.Dropout(0.1), nn.Linear(16, 5, rng=0))
     with pytest.raises(ValueError, match="could not be loaded again: classifier.1.weight has no place in it"):
@@ -302,3 +305,39 @@ def test_predict_tells_the_value_of_a_regression(base, tmp_path, capsys):
     value, = TextClassifier.from_pretrained(tmp_path / "value")("oven")[0].values()
     assert main(["predict", str(tmp_path / "value"), "oven"]) == 0
     assert f"{value:.6g}  LABEL_0" in capsys.readouterr().out
+
+
+def test_an_epoch_whose_loss_is_not_finite_is_never_kept(base, tmp_path, monkeypatch):
+    told = iter([(1.0, 0.5), (np.nan, 0.9), (np.nan, 0.9)])
+    measured = Trainer.measured
+
+    def spoiled(trainer, *given):
+        return {**measured(trainer, *given), **dict(zip(("eval_loss", "eval_macro_f1"), next(told)))}
+    monkeypatch.setattr(Trainer, "measured", spoiled)
+    assert finetune(base, tiny_bert.examples(), output=tmp_path / "kept", **QUICK).best["epoch"] == 1
+    with pytest.raises(ValueError, match="loss of epoch 1 is nan, so no model was saved: lower the learning_rate, which is 0.01"):
+        finetune(base, tiny_bert.examples(), output=tmp_path / "none", **QUICK)
+    assert not (tmp_path / "none" / "model.safetensors").exists()
+
+
+def test_what_is_chosen_otherwise_than_by_hugging_face_is_printed(base, tmp_path, capsys):
+    args = finetune(base, tiny_bert.examples(), output=tmp_path / "out", **QUICK).args
+    told = capsys.readouterr().out
+    assert "Chosen here, otherwise than Hugging Face's defaults: per_device_eval_batch_size=64, weight_decay=0.01" in told
+    assert "learning_rate=" not in told and args.learning_rate == 1e-2 and args.seed == 0 and args.max_grad_norm == 1.0
+    with pytest.raises(ValueError, match="metric_for_best_model is 'bleu'; expected one of accuracy, macro_f1, loss"):
+        finetune(base, tiny_bert.examples(), output=tmp_path / "new", metric_for_best_model="bleu")
+
+
+def test_an_interrupted_run_goes_on(base, tmp_path):
+    """To the same files, whenever it was interrupted."""
+    whole = finetune(base, tiny_bert.examples(), output=tmp_path / "whole", **QUICK)
+
+    def stop(record):
+        if record["step"] == 3:
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match=r"step 3 of 10; no epoch .*; saved in .*checkpoint-3: to go on, type finetune"):
+        finetune(base, tiny_bert.examples(), output=tmp_path / "parts", callbacks=[stop], **QUICK)
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "parts", resume_from_checkpoint=True, **QUICK)
+    assert trainer.best["step"] == whole.best["step"]
+    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()

@@ -1,5 +1,4 @@
 """The laws of training: accumulation is the big batch, a seed is a run, and the best model is the one that is kept."""
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import tiny_bert
 import minigrad as mg
 from minigrad import losses, nn
 from minigrad.data import DataCollatorWithPadding, TextDataset
+from minigrad.data.text import IGNORED
 from minigrad.nn import Module
 from minigrad.pretrained import (
     AutoTokenizer,
@@ -26,8 +26,8 @@ from minigrad.pretrained import (
     ViTForImageClassification,
 )
 from minigrad.pretrained.checkpoint import safetensors
-from minigrad.train import Trainer, TrainingArguments
-from minigrad.train.trainer import IGNORED, decay_groups
+from minigrad.train import Trainer, TrainerState, TrainingArguments
+from minigrad.train.optimizers import decay_groups
 
 CLASSES = 3
 
@@ -48,8 +48,12 @@ def new_model(dropout=0.1):
         attention_probs_dropout_prob=dropout), rng=0)
 
 
+EACH_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_steps": 1}
+
+
 def new_trainer(output, model=None, tokenizer=None, callbacks=(), **arguments):
-    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-2, **arguments}
+    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "warmup_ratio": 0.1,
+                 "weight_decay": 0.01, "seed": 0, "group_by_length": True, **EACH_EPOCH, **arguments}
     return Trainer(model or new_model(), TrainingArguments(output, **arguments), dataset(44), dataset(21, seed=1),
                    tokenizer=tokenizer, callbacks=callbacks)
 
@@ -69,7 +73,7 @@ def step_losses(trainer):
 
 
 def files(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
 def interrupt(*_, **__):
@@ -111,14 +115,18 @@ def test_one_seed_is_one_run_bit_for_bit(tmp_path):
 def test_it_learns_and_keeps_a_record(tmp_path):
     seen = []
     trainer = new_trainer(tmp_path, num_train_epochs=12, callbacks=[seen.append])
-    best = trainer.train()
+    out = trainer.train()
+    best = trainer.history[-2]
+    assert out.global_step == 72 and out.metrics["train_loss"] == out.training_loss
+    assert out.training_loss == pytest.approx(np.mean(step_losses(trainer)))
     first, *_, last = [record for record in trainer.history if "eval_loss" in record]
     assert last["train_loss"] < 0.7 * first["train_loss"] and best["eval_accuracy"] > 0.6     # by chance: a third
-    assert seen == trainer.history == [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert seen == trainer.history
+    assert TrainerState.load_from_json(tmp_path / "checkpoint-72" / "trainer_state.json").log_history == seen[:-1]
     assert [record["step"] for record in seen if "loss" in record] == list(range(1, 73))
     rates = [record["learning_rate"] for record in seen if "loss" in record]
     assert rates[0] == 0 and max(rates) == rates[8] == 1e-2 and 0 < rates[-1] < 2e-4
-    sizes = [len(batch) for batch in trainer.loader(trainer.train_dataset, 8, shuffle=True).batches(0)]
+    sizes = [len(batch) for batch in trainer.train_loader().batches(0)]
     assert first["train_loss"] == pytest.approx(np.average(step_losses(trainer)[:6], weights=sizes))
 
 
@@ -130,7 +138,7 @@ def test_a_record_of_several_steps_has_their_means(tmp_path, fp16):
         trainer.train()
     (each, epochs), (records, same_epochs) = (
         [[r for r in trainer.history if key in r] for key in ("loss", "eval_loss")] for trainer in runs)
-    assert [(record["epoch"], record["step"]) for record in records] == [(1, 4), (2, 8), (2, 12)]
+    assert [(record["epoch"], record["step"]) for record in records] == [(4 / 6, 4), (8 / 6, 8), (2, 12)]
     for record, steps in zip(records, (each[:4], each[4:8], each[8:]), strict=True):
         for key in ("loss", "accuracy"):
             assert record[key] == pytest.approx(np.mean([step[key] for step in steps]), rel=1e-12)
@@ -141,22 +149,15 @@ def test_a_record_of_several_steps_has_their_means(tmp_path, fp16):
     assert_same(weights(runs[0].model), weights(runs[1].model))
 
 
-@pytest.mark.parametrize("metric", ["loss", "macro_f1"])
-def test_an_epoch_whose_loss_is_not_finite_is_never_kept(tmp_path, monkeypatch, metric):
-    told = iter([(1.0, 0.5), (np.nan, 0.9), (np.nan, 0.9)])
-    monkeypatch.setattr(Trainer, "evaluate", lambda _: dict(zip(("eval_loss", "eval_macro_f1"), next(told))))
-    assert new_trainer(tmp_path / "kept", metric_for_best_model=metric).train()["epoch"] == 1
-    with pytest.raises(ValueError, match="loss of epoch 1 is nan, so no model was saved: lower the learning_rate, which is 0.01"):
-        new_trainer(tmp_path / "none", metric_for_best_model=metric).train()
-    assert not list((tmp_path / "none").iterdir())
-
-
 def test_evaluation_is_the_models_own_in_the_datasets_order(tmp_path):
     trainer = new_trainer(tmp_path, per_device_eval_batch_size=4)
     data = trainer.eval_dataset
     alone = np.concatenate([trainer.model.eval()(input_ids=np.array([item["input_ids"]])).logits.numpy()
                             for item in map(data.__getitem__, range(len(data)))])
-    np.testing.assert_allclose(trainer.predict(data), alone, atol=1e-5)
+    predictions, label_ids, told = trainer.predict(data)
+    np.testing.assert_allclose(predictions, alone, atol=1e-5)
+    np.testing.assert_array_equal(label_ids, data.columns["label"])
+    assert told["test_loss"] == trainer.evaluate()["eval_loss"] and told["test_runtime"] > 0
     found, labels = trainer.evaluate(), data.columns["label"]
     assert found["eval_loss"] == pytest.approx(float(losses.cross_entropy(alone, labels)), rel=1e-5)
     assert found["eval_accuracy"] == np.mean(alone.argmax(1) == labels)
@@ -165,18 +166,23 @@ def test_evaluation_is_the_models_own_in_the_datasets_order(tmp_path):
 
 
 @pytest.mark.parametrize("metric, scores, kept", [("macro_f1", (0.2, 0.5, 0.5, 0.4), 2), ("loss", (0.2, 0.5, 0.1, 0.4), 3)])
-def test_the_best_epoch_is_saved_and_loaded_back(tmp_path, monkeypatch, metric, scores, kept):
-    trainer, after = new_trainer(tmp_path, metric_for_best_model=metric, num_train_epochs=4), []
+def test_the_best_epoch_is_loaded_back(tmp_path, monkeypatch, metric, scores, kept):
+    """Also where only one checkpoint stays beside the newest, and whatever the epochs after it were like."""
+    trainer, after = new_trainer(tmp_path, metric_for_best_model=metric, num_train_epochs=4, load_best_model_at_end=True,
+                                 save_total_limit=1), []
 
-    def evaluate():
+    def measured(*given):
         after.append(weights(trainer.model))
-        return {**original(), f"eval_{metric}": scores[len(after) - 1]}
-    original = trainer.evaluate
-    monkeypatch.setattr(trainer, "evaluate", evaluate)
-    assert trainer.train()["epoch"] == trainer.best["epoch"] == kept
+        return {**original(*given), f"eval_{metric}": scores[len(after) - 1]}
+    original = trainer.measured
+    monkeypatch.setattr(trainer, "measured", measured)
+    trainer.train()
+    assert trainer.best["epoch"] == kept and trainer.state.best_metric == scores[kept - 1]
+    assert trainer.state.best_model_checkpoint == str(tmp_path / f"checkpoint-{6 * kept}")
     assert_same(weights(trainer.model), after[kept - 1])
-    assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path)), after[kept - 1])
+    assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path / f"checkpoint-{6 * kept}")), after[kept - 1])
     assert not trainer.model.training
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == sorted({f"checkpoint-{6 * kept}", "checkpoint-24"})
 
 
 def test_biases_and_layer_norms_do_not_decay():
@@ -184,7 +190,7 @@ def test_biases_and_layer_norms_do_not_decay():
     model.freeze("bert.pooler.**")
     decayed, kept = ({id(p) for p in group["params"]} for group in decay_groups(model, 0.1))
     for name, p in model.named_parameters():
-        where = None if "pooler" in name else kept if "LayerNorm" in name or name.endswith("bias") else decayed
+        where = kept if "LayerNorm" in name or name.endswith("bias") else decayed
         assert [group is where for group in (decayed, kept)] == [id(p) in decayed, id(p) in kept], name
 
 
@@ -210,7 +216,7 @@ def test_gradients_are_gone_when_the_next_step_begins(tmp_path):
         return forward(**batch)
     model.forward = watched
     new_trainer(tmp_path, model, num_train_epochs=1).train()
-    assert len(held) == 6 + 1 and not any(held)
+    assert len(held) == 6 + 3 and not any(held)
 
 
 def test_a_diverging_run_stops_with_its_cause(tmp_path):
@@ -224,16 +230,12 @@ def test_a_diverging_run_stops_with_its_cause(tmp_path):
     assert_same(weights(model), before)
 
 
-def test_an_interruption_in_training_keeps_the_best_model_and_says_so(tmp_path):
-    trainer = new_trainer(tmp_path)
-    trainer.callbacks = [lambda record: record.get("step") == 8 and interrupt()]
-    with pytest.raises(KeyboardInterrupt, match=f"step 8 of 12; the best model so far, of epoch 1, is in {tmp_path}"):
+def test_an_interruption_in_a_callback_says_what_there_is_to_go_on_from(tmp_path):
+    trainer = new_trainer(tmp_path, callbacks=[lambda record: record.get("step") == 8 and interrupt()])
+    with pytest.raises(KeyboardInterrupt, match=f"step 8 of 12; the newest checkpoint is {tmp_path}/checkpoint-6: to go"):
         trainer.train()
-    assert BertForSequenceClassification.from_pretrained(tmp_path).load_report.verdict.startswith("all")
-    with pytest.raises(FileExistsError, match="overwrite=True"):
-        new_trainer(tmp_path).train()
     unsaved = new_trainer(tmp_path / "new", callbacks=[interrupt])
-    with pytest.raises(KeyboardInterrupt, match="step 1 of 12; no epoch was finished, so no model was saved"):
+    with pytest.raises(KeyboardInterrupt, match="step 1 of 12; no checkpoint was saved"):
         unsaved.train()
 
 
@@ -246,9 +248,13 @@ class Interrupted:
 def test_an_interruption_while_saving_leaves_what_was_there(tmp_path):
     tiny_bert.save_model(tmp_path)
     before = files(tmp_path)
-    with pytest.raises(KeyboardInterrupt, match="no model was saved"):
-        new_trainer(tmp_path, tokenizer=Interrupted(), overwrite_output_dir=True).train()
+    trainer = new_trainer(tmp_path, tokenizer=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save_model()
     assert files(tmp_path) == before
+    with pytest.raises(KeyboardInterrupt, match="no checkpoint was saved"):
+        trainer.train()
+    assert {name: data for name, data in files(tmp_path).items() if name != "run.json"} == before
 
 
 def test_a_process_killed_while_it_saves_leaves_a_model_that_loads(tmp_path):
@@ -272,18 +278,18 @@ new_trainer(Path(sys.argv[1]), model=model, overwrite_output_dir=True).save_mode
 """
     for moves in range(4):
         out = tmp_path / str(moves)
-        new_trainer(out).train()
+        new_trainer(out).save_model()
         done = subprocess.run([sys.executable, "-c", code, out, str(moves)], cwd=Path(__file__).parent.parent)
         assert done.returncode == (-9 if moves < 2 else 0)
         assert BertForSequenceClassification.from_pretrained(out).config.num_labels == 5
-        new_trainer(out, overwrite_output_dir=True).train()
+        new_trainer(out).save_model()
         assert BertForSequenceClassification.from_pretrained(out).config.num_labels == CLASSES
 
 
 def test_overwriting_leaves_no_file_of_the_earlier_tokenizer(tmp_path):
     tiny_bert.save_model(tmp_path)
-    new_trainer(tmp_path, overwrite_output_dir=True).train()
-    assert set(files(tmp_path)) == {"config.json", "model.safetensors", "metrics.jsonl"}
+    new_trainer(tmp_path).save_model()
+    assert set(files(tmp_path)) == {"config.json", "model.safetensors"}
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 1.0])
@@ -319,7 +325,7 @@ def test_epochs_need_not_be_whole(tmp_path, epochs, steps, passes):
     trainer = new_trainer(tmp_path, num_train_epochs=epochs, logging_steps=2, learning_rate="1e-2")
     trainer.train()
     ends = [record for record in trainer.history if "eval_loss" in record]
-    assert trainer.step == ends[-1]["step"] == steps and [record["epoch"] for record in ends] == [*range(1, passes + 1)]
+    assert trainer.step == ends[-1]["step"] == steps and [record["epoch"] for record in ends] == [*range(1, passes), steps / 6]
     assert [record["step"] for record in trainer.history if "loss" in record] == [*range(2, steps + 1, 2)]
 
 
@@ -353,23 +359,25 @@ def test_overwriting_leaves_no_shard_of_an_earlier_model(tmp_path):
     """Neither a whole file beside new shards, nor shards beside a new whole file: what is loaded is what was trained."""
     new_model().save_pretrained(tmp_path, max_shard_size=2000)
     assert len(list(tmp_path.glob("model-*-of-*"))) > 1
-    trainer = new_trainer(tmp_path, overwrite_output_dir=True)
+    trainer = new_trainer(tmp_path)
     trainer.train()
-    assert set(files(tmp_path)) == {"config.json", "model.safetensors", "metrics.jsonl"}
+    trainer.save_model()
+    assert set(files(tmp_path)) == {"config.json", "model.safetensors", "run.json"}
     assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path)), weights(trainer.model))
     sharded = new_model()
     save = sharded.save_pretrained
     sharded.save_pretrained = lambda directory: save(directory, max_shard_size=2000)
-    trainer = new_trainer(tmp_path, sharded, overwrite_output_dir=True, seed=1)
+    trainer = new_trainer(tmp_path, sharded, save_strategy="no", seed=1)
     trainer.train()
+    trainer.save_model()
     assert "model.safetensors" not in files(tmp_path)
     assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path)), weights(trainer.model))
 
 
 def test_the_best_model_is_loaded_back_in_its_own_precision(tmp_path, monkeypatch):
-    trainer, after = new_trainer(tmp_path, new_model().to("float64"), num_train_epochs=1), []
-    evaluate = trainer.evaluate
-    monkeypatch.setattr(trainer, "evaluate", lambda: after.append(weights(trainer.model)) or evaluate())
+    trainer, after = new_trainer(tmp_path, new_model().to("float64"), num_train_epochs=1, load_best_model_at_end=True), []
+    measured = trainer.measured
+    monkeypatch.setattr(trainer, "measured", lambda *given: after.append(weights(trainer.model)) or measured(*given))
     trainer.train()
     assert_same(weights(trainer.model), after[0])
 
@@ -407,7 +415,7 @@ def of_kind(kind, n=14):
 
 
 def kind_trainer(output, model, data, **arguments):
-    arguments = {"num_train_epochs": 1, "learning_rate": 1e-2, **arguments}
+    arguments = {"num_train_epochs": 1, "learning_rate": 1e-2, "group_by_length": True, **EACH_EPOCH, **arguments}
     return Trainer(model, TrainingArguments(output, **arguments), data, data,
                    DataCollatorWithPadding(0) if model.config.pad_token_id is None else None)
 
@@ -432,7 +440,8 @@ def test_training_and_evaluation_measure_what_the_labels_are(tmp_path, kind):
     """By hand, from each item's own logits."""
     model, data = of_kind(kind)
     trainer = kind_trainer(tmp_path, model, data, per_device_train_batch_size=4, per_device_eval_batch_size=3)
-    best = trainer.train()
+    trainer.train()
+    best = trainer.history[-2]
     loss, total, right, counted = 0.0, 0, 0, 0
     for item in map(data.__getitem__, range(len(data))):
         logits = trainer.model(np.array([item["input_ids"]])).logits.numpy()[0].astype(float)
@@ -470,7 +479,8 @@ def test_a_metric_that_labels_do_not_have_is_refused_at_once(tmp_path, kind):
 def test_predictions_need_no_labels(tmp_path):
     trainer = new_trainer(tmp_path, metric_for_best_model="macro_f1")
     unlabelled = TextDataset({"input_ids": trainer.eval_dataset.columns["input_ids"]})
-    np.testing.assert_array_equal(trainer.predict(unlabelled), trainer.predict(trainer.eval_dataset))
+    np.testing.assert_array_equal(trainer.predict(unlabelled).predictions, trainer.predict(trainer.eval_dataset).predictions)
+    assert trainer.predict(unlabelled).label_ids is None
 
 
 def test_a_head_replaced_by_hand_is_known_before_training(tmp_path):
@@ -487,12 +497,12 @@ def test_a_model_derived_from_one_that_guesses_the_next_token(tmp_path):
         pass
     _, data = of_kind("next token")
     counts = [kind_trainer(tmp_path, kind(GPT2Config(**GPT), rng=0), data).evaluate() for kind in (GPT2LMHeadModel, Mine)]
-    assert counts[0] == counts[1]
+    assert counts[0]["eval_loss"] == counts[1]["eval_loss"]
 
 
 def test_predictions_for_tokens_are_padded(tmp_path):
     model, data = of_kind("tokens")
-    logits = kind_trainer(tmp_path, model, data, per_device_eval_batch_size=2).predict(data)
+    logits = kind_trainer(tmp_path, model, data, per_device_eval_batch_size=2).predict(data).predictions
     assert logits.shape == (14, max(data.lengths), 3)
     for row, item in zip(logits, map(data.__getitem__, range(14)), strict=True):
         alone = model(np.array([item["input_ids"]])).logits.numpy()[0]
@@ -530,7 +540,7 @@ def test_without_a_collator_texts_are_padded_as_the_tokenizer_pads(tmp_path, sid
     assert model.config.pad_token_id == tokenizer.pad_token_id
     if side == "right":
         alone = [model(np.array([ids])).logits.numpy()[0] for ids in data.columns["input_ids"]]
-        np.testing.assert_allclose(trainer.predict(data), alone, atol=1e-5)
+        np.testing.assert_allclose(trainer.predict(data).predictions, alone, atol=1e-5)
 
 
 def test_a_collator_that_pads_with_another_token_than_the_model_is_refused(tmp_path):
@@ -547,14 +557,14 @@ def test_a_collator_that_pads_with_another_token_than_the_model_is_refused(tmp_p
 @pytest.mark.parametrize("train, eval, told", [
     ([], dataset(3), "train_dataset is empty; expected a dataset of one item or more"),
     (dataset(3), [], "eval_dataset is empty; expected .* split"),
-    (dataset(3), None, "eval_dataset is None; expected"),
+    (dataset(3), None, 'eval_strategy is "epoch", but eval_dataset is None; expected a dataset'),
     (iter([1]), dataset(3), "train_dataset is without a length"),
     (dataset(3), [{"pixel_values": np.zeros(3), "label": 0}], "forward.* cannot be called with pixel_values, labels, which"),
     (TextDataset({"input_ids": [[1, 2]]}, ["spam"]), dataset(3), "the label 'spam' is no number"),
 ])
 def test_datasets_that_cannot_be_used_are_named(tmp_path, train, eval, told):
     with pytest.raises(ValueError, match=told):
-        Trainer(new_model(), TrainingArguments(tmp_path / "out"), train, eval)
+        Trainer(new_model(), TrainingArguments(tmp_path / "out", eval_strategy="epoch"), train, eval)
     assert not (tmp_path / "out").exists()
 
 
@@ -587,15 +597,17 @@ def numbers(n=40):
 def test_a_model_of_ones_own(tmp_path, returns):
     model, data = Squares(returns), numbers()
     args = TrainingArguments(tmp_path, overwrite_output_dir=True, num_train_epochs=20, per_device_train_batch_size=8,
-                             learning_rate=0.05)
+                             learning_rate=0.05, logging_steps=1, save_strategy="no")
     trainer = Trainer(model, args, data, data)
-    assert trainer.train()["eval_accuracy"] > 0.9
-    assert set(files(tmp_path)) == {"model.safetensors", "metrics.jsonl"}
+    trainer.train()
+    assert trainer.evaluate()["eval_accuracy"] > 0.9
+    trainer.save_model()
+    assert set(files(tmp_path)) == {"model.safetensors", "run.json"}
     other = Squares(returns)
     other.load_state_dict(safetensors.read(tmp_path / "model.safetensors"))
     assert_same(weights(other), weights(model))
     x = np.stack([item["x"] for item in data])
-    np.testing.assert_allclose(trainer.predict(data), model.layers(mg.Tensor(x)).numpy(), atol=1e-6)
+    np.testing.assert_allclose(trainer.predict(data).predictions, model.layers(mg.Tensor(x)).numpy(), atol=1e-6)
     first = step_losses(trainer)
     again = Trainer(Squares(returns), args, data, data)
     again.train()
@@ -622,5 +634,7 @@ def test_pictures(tmp_path):
     data = [{"pixel_values": rng.normal(2 * i % 4 - 1, 1, (3, 8, 8)).astype(np.float32), "label": i % 2} for i in range(24)]
     trainer = Trainer(ViTForImageClassification(config, rng=0), TrainingArguments(
         tmp_path, num_train_epochs=6, per_device_train_batch_size=8, learning_rate=1e-2), data, data)
-    assert trainer.train()["eval_accuracy"] > 0.9
+    trainer.train()
+    assert trainer.evaluate()["eval_accuracy"] > 0.9
+    trainer.save_model()
     assert ViTForImageClassification.from_pretrained(tmp_path).load_report.verdict.startswith("all")

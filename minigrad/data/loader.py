@@ -1,6 +1,7 @@
 """Cuts a dataset into batches, in an order that is a function of the seed and the epoch and nothing else."""
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
+from zlib import crc32
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class DataLoader:
     With `drop_last` a remainder smaller than a batch is left out, a different one each epoch if shuffled.
 
     `epoch` counts the passes begun, and may be set: `loader.epoch = 3` makes the next pass that of the fourth epoch.
+    `position` counts the batches that the pass under way has given; `state_dict` and `load_state_dict` save and restore both, so
+    that the next pass is the rest of the one that was under way.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, seed: int = 0,
@@ -46,7 +49,8 @@ class DataLoader:
             raise ValueError(f"{len(lengths)} lengths for {len(dataset)} items; expected one per item")
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.collate, self.drop_last, self.lengths = collate, drop_last, lengths
-        self.epoch = 0
+        self.epoch = self.position = 0
+        self._start = 0                                      # the batches that the next pass leaves out, since they were given
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -67,6 +71,38 @@ class DataLoader:
         return batches
 
     def __iter__(self) -> Iterator[Any]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        for batch in self.batches(epoch):
-            yield self.collate([self.dataset[i] for i in batch])
+        epoch, start = self.epoch, self._start
+        self.epoch, self._start = epoch + 1, 0
+        for i, batch in enumerate(self.batches(epoch)[start:], start + 1):
+            items = self.collate([self.dataset[j] for j in batch])
+            self.position = i
+            yield items
+        self.position = 0
+
+    def end_pass(self) -> None:
+        """Leave out the rest of the pass under way: the next one is new."""
+        self.epoch += self._start > 0
+        self.position = self._start = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass under way has come to, and what its order depends on."""
+        begun = self.position > 0 and not self._start
+        return {"epoch": self.epoch - begun, "position": self.position, **self._order()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the batch at which `state_dict()` was called: the next pass is the rest of that one.
+
+        Raises:
+            ValueError: it was saved for other data or other batches, so that the order would be another one.
+        """
+        if differing := [name for name, value in self._order().items() if state_dict[name] != value]:
+            name = differing[0]
+            raise ValueError(f"the saved position is in other batches: {name} was {state_dict[name]}, here it is "
+                             f"{self._order()[name]}; give the same dataset and the same arguments, or begin anew")
+        self.epoch, self.position, self._start = state_dict["epoch"], state_dict["position"], state_dict["position"]
+
+    def _order(self) -> dict[str, Any]:
+        """What the order of the items is a function of, beside the epoch."""
+        lengths = None if self.lengths is None else crc32(np.asarray(self.lengths, np.int64).tobytes())
+        return {"items": len(self.dataset), "batch_size": self.batch_size, "shuffle": self.shuffle, "seed": self.seed,
+                "drop_last": self.drop_last, "lengths": lengths}

@@ -1,6 +1,10 @@
 """Training: the loop, fine-tuning a pretrained model on labelled texts in one call, and putting the result to use."""
 from .arguments import TrainingArguments
+from .callbacks import EarlyStoppingCallback, JSONLinesCallback, ProgressCallback, TrainerCallback
+from .checkpoint import latest_checkpoint
 from .classifier import TextClassifier
+from .evaluation import EvalPrediction, PredictionOutput
 from .finetune import finetune
 from .plan import Plan
-from .trainer import Trainer
+from .state import TrainerControl, TrainerState
+from .trainer import Trainer, TrainOutput

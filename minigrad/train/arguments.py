@@ -1,11 +1,12 @@
-"""How a run is to go, in one place: sizes, rates, seed, and where the result is put."""
+"""How a run is to go, in one place, under the names and with the defaults of Hugging Face's TrainingArguments."""
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
-from math import inf, isfinite
+from math import ceil, inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +15,100 @@ from ..pretrained.checkpoint.files import output_directory
 MOST = 2**31 - 1                                             # of what is counted
 RANGES = {"num_train_epochs": (0, inf), "per_device_train_batch_size": (1, MOST), "per_device_eval_batch_size": (1, MOST),
           "gradient_accumulation_steps": (1, MOST), "learning_rate": (0, inf), "weight_decay": (0, inf), "warmup_ratio": (0, 1),
-          "max_grad_norm": (0, inf), "logging_steps": (1, MOST), "seed": (0, inf)}
-SIGNS = {"accuracy": 1, "macro_f1": 1, "loss": -1}           # what may choose the best model, and whether more of it is better
+          "max_grad_norm": (0, inf), "logging_steps": (0, MOST), "save_steps": (0, MOST), "eval_steps": (0, MOST),
+          "warmup_steps": (0, MOST), "max_steps": (-1, MOST), "label_smoothing_factor": (0, 1), "adam_beta1": (0, 1),
+          "adam_beta2": (0, 1), "adam_epsilon": (0, inf), "dataloader_num_workers": (0, MOST), "eval_delay": (0, inf),
+          "save_total_limit": (1, MOST), "seed": (0, inf), "data_seed": (0, inf), "ema_decay": (0, 1)}
+NOT_ZERO = {"num_train_epochs", "logging_steps", "save_steps", "eval_steps"}
+STRATEGIES = ("no", "steps", "epoch")
+CHOICES = {"eval_strategy": STRATEGIES, "logging_strategy": STRATEGIES, "save_strategy": (*STRATEGIES, "best"),
+           "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "constant",
+                                 "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau"),
+           "optim": ("adamw_torch", "adamw_torch_fused", "adamw", "adam", "sgd", "rmsprop", "adagrad")}
 MEANT = {"lr": "learning_rate", "epochs": "num_train_epochs", "num_epochs": "num_train_epochs",
          "batch_size": "per_device_train_batch_size", "train_batch_size": "per_device_train_batch_size",
-         "eval_batch_size": "per_device_eval_batch_size", "clip": "max_grad_norm"}           # what others call them
+         "eval_batch_size": "per_device_eval_batch_size", "clip": "max_grad_norm", "evaluation_strategy": "eval_strategy",
+         "resume": "resume_from_checkpoint", "optimizer": "optim"}                           # what others call them
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False"}
 
 
 @dataclass
 class TrainingArguments:
-    """How to train, under Hugging Face's names.
+    """How to train, under Hugging Face's names and with their defaults.  Values may be strings, such as "2e-4" or "yes".
 
-    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  `num_train_epochs` need not
-    be whole: 0.5 stops in the middle of the first.  The learning rate rises from 0 during the first `warmup_ratio` of all
-    steps, but not if there is only one, and then falls back to 0.  `max_grad_norm` limits the gradients' joint 2-norm; 0 means
-    no limit.  Every `logging_steps` steps there is a record of loss and accuracy, the means over these steps; on a GPU, where
-    a record is something to wait for, fewer make training faster.  `metric_for_best_model`, measured on the evaluation set,
-    decides which epoch's model is kept: by default "macro_f1", or "loss" where labels are not classes.  `fp16` and `bf16`
-    compute products in 16 bits (see `mg.autocast`), `fp16` with a loss scale; the weights stay in float32.
+    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The run has `max_steps` steps
+    or, if that is not positive, `num_train_epochs` epochs, of which the last need not be whole.  What a `*_strategy` of "steps"
+    does every so many steps, "epoch" does after each epoch; `eval_steps`, `save_steps` and `logging_steps` below 1 are parts of
+    all steps, and so are `warmup_steps` below 1, for which `warmup_ratio` is the older name.  `save_strategy="best"` saves when
+    an evaluation was the best so far.
 
-    Numbers may be given as strings, such as "2e-4".
+    `load_best_model_at_end` loads the checkpoint whose evaluation had the best `metric_for_best_model` ("loss" by default); more
+    of it is better unless its name ends in "loss", or as `greater_is_better` says.  `save_total_limit` is how many checkpoints
+    stay, the newest and the best among them.
 
-    Raises ValueError if a number is out of range, not finite, or none at all, the metric is none of accuracy, macro_f1 and
-    loss, or both of fp16 and bf16 are asked for; TypeError, with the nearest name, for an argument that does not exist, and for
-    an output_dir that is no name.
+    `label_smoothing_factor` smooths cross-entropies; `max_grad_norm` limits the gradients' joint 2-norm, 0 means no limit;
+    `group_by_length` puts texts of similar length into a batch; `auto_find_batch_size` halves the micro-batches when memory runs
+    out; `gradient_checkpointing` computes the layers of a stack again in the backward pass instead of keeping what is in them.
+    `fp16` and `bf16` compute products in 16 bits (see `mg.autocast`), `fp16` with a loss scale; the weights stay in float32.
+    `optim_args` and `lr_scheduler_kwargs` are dicts or texts such as "momentum=0.9,nesterov=true".
+
+    Ours are `overwrite_output_dir`, which `finetune` uses, and `ema_decay`: evaluation and the model at the end use an
+    exponential moving average of the weights.
+
+    Raises ValueError if a value is out of range, not finite, no number, or no known choice; TypeError, with the nearest name, for
+    an argument that does not exist, and for an output_dir that is no name.
     """
-    output_dir: str | os.PathLike
+    output_dir: str | os.PathLike = "trainer_output"
     overwrite_output_dir: bool = False
+    per_device_train_batch_size: int = 8
+    per_device_eval_batch_size: int = 8
     num_train_epochs: float = 3.0
-    learning_rate: float = 2e-4
-    per_device_train_batch_size: int = 32
-    per_device_eval_batch_size: int = 64
-    gradient_accumulation_steps: int = 1
-    weight_decay: float = 0.01
-    warmup_ratio: float = 0.1
+    max_steps: int = -1
+    learning_rate: float = 5e-5
+    lr_scheduler_type: str = "linear"
+    lr_scheduler_kwargs: dict | str | None = None
+    warmup_steps: float = 0.0
+    warmup_ratio: float = 0.0
+    optim: str = "adamw_torch_fused"
+    optim_args: dict | str | None = None
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
-    logging_steps: int = 1
-    metric_for_best_model: str | None = None
-    seed: int = 0
-    fp16: bool = False
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    label_smoothing_factor: float = 0.0
     bf16: bool = False
+    fp16: bool = False
+    ema_decay: float | None = None
+    auto_find_batch_size: bool = False
+    group_by_length: bool = False
+    dataloader_drop_last: bool = False
+    dataloader_num_workers: int = 0
+    remove_unused_columns: bool = True
+    seed: int = 42
+    data_seed: int | None = None
+    logging_strategy: str = "steps"
+    logging_steps: float = 500
+    logging_first_step: bool = False
+    eval_strategy: str = "no"
+    eval_steps: float | None = None
+    eval_delay: float = 0.0
+    eval_on_start: bool = False
+    prediction_loss_only: bool = False
+    save_strategy: str = "steps"
+    save_steps: float = 500
+    save_total_limit: int | None = None
+    save_only_model: bool = False
+    load_best_model_at_end: bool = False
+    metric_for_best_model: str | None = None
+    greater_is_better: bool | None = None
+    report_to: str | list | None = "none"
+    run_name: str | None = None
+    disable_tqdm: bool | None = None
+    resume_from_checkpoint: bool | str | None = None
 
     def __new__(cls, *args: Any, **arguments: Any) -> TrainingArguments:
         check_names(cls.__name__, arguments, [field.name for field in fields(cls)])
@@ -64,20 +118,63 @@ class TrainingArguments:
         if not isinstance(self.output_dir, (str, os.PathLike)):
             raise TypeError(f"output_dir is {self.output_dir!r}; expected the name of a directory")
         for field in fields(self):
-            if field.type in ("int", "float", "bool"):
-                setattr(self, field.name, converted(field.name, getattr(self, field.name), field.type))
+            kind, _, none = field.type.partition(" | ")
+            value = getattr(self, field.name)
+            if none == "None" and (value is None or str(value).lower() == "none"):
+                setattr(self, field.name, None)
+            elif kind in KINDS and none in ("", "None"):
+                setattr(self, field.name, converted(field.name, value, kind))
         for name, (low, high) in RANGES.items():
+            check_range(name, getattr(self, name), low, high)
+        for name in ("logging_steps", "save_steps", "eval_steps", "warmup_steps"):
             value = getattr(self, name)
-            above = name == "num_train_epochs"               # more than 0, the others also 0
-            if not (low <= value <= high and value < inf) or above and value == 0:
-                expected = "above 0" if above else f"from {low} {f'to {high}' if high == 1 or value > high else 'upwards'}"
-                raise ValueError(f"{name} is {value:g}; expected a finite number {expected}")
-        if isinstance(self.metric_for_best_model, str):      # Hugging Face knows it under both names
-            self.metric_for_best_model = self.metric_for_best_model.removeprefix("eval_")
-        if self.metric_for_best_model not in (None, *SIGNS):
-            raise ValueError(f"metric_for_best_model is {self.metric_for_best_model!r}; expected one of {', '.join(SIGNS)}")
+            if value is not None and value > 1 and value != round(value):
+                raise ValueError(f"{name} is {value:g}; expected a whole number, or below 1 a part of all steps")
+        for name, choices in CHOICES.items():
+            setattr(self, name, chosen(name, getattr(self, name), choices))
+        self.optim_args, self.lr_scheduler_kwargs = (pairs(name, getattr(self, name)) for name in
+                                                     ("optim_args", "lr_scheduler_kwargs"))
+        self.report_to = listed(self.report_to)
+        if isinstance(self.resume_from_checkpoint, str):
+            self.resume_from_checkpoint = TRUTHS.get(self.resume_from_checkpoint.lower(), self.resume_from_checkpoint)
+        self.settle_best_model()
         if self.fp16 and self.bf16:
             raise ValueError("fp16=True and bf16=True: expected one of them, bf16 where the GPU can, or neither")
+        if self.dataloader_num_workers:
+            raise ValueError(f"dataloader_num_workers is {self.dataloader_num_workers}; expected 0, there are no workers")
+
+    def settle_best_model(self) -> None:
+        """The metric that chooses the best model and its direction, as Hugging Face settles them."""
+        if (self.load_best_model_at_end or self.save_strategy == "best") and self.metric_for_best_model is None:
+            self.metric_for_best_model = "loss"
+        if isinstance(self.metric_for_best_model, str):      # Hugging Face knows it under both names
+            self.metric_for_best_model = self.metric_for_best_model.removeprefix("eval_")
+            if self.greater_is_better is None:
+                self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+        if self.load_best_model_at_end:
+            if self.eval_strategy == "no" or self.save_strategy not in (self.eval_strategy, "best"):
+                raise ValueError("load_best_model_at_end needs evaluations and checkpoints at the same steps, but eval_strategy "
+                                 f'is "{self.eval_strategy}" and save_strategy "{self.save_strategy}": give both "epoch", say')
+            every, evaluated = self.save_steps, self.logging_steps if self.eval_steps is None else self.eval_steps
+            if self.save_strategy == "steps" and every / evaluated != round(every / evaluated):
+                raise ValueError(f"load_best_model_at_end needs save_steps to be a multiple of eval_steps, but they are "
+                                 f"{every:g} and {evaluated:g}")
+
+    def every(self, what: str, total_steps: int) -> int:
+        """How many steps lie between two of what "logging", "eval" or "save" stands for."""
+        steps = getattr(self, f"{what}_steps")
+        steps = self.logging_steps if steps is None else steps
+        return max(1, ceil(steps * total_steps) if steps < 1 else round(steps))
+
+    def warmup(self, total_steps: int) -> int:
+        """The number of steps in which the rate rises; none if there is only one, which must train."""
+        if self.warmup_steps >= 1:
+            return round(self.warmup_steps)
+        return ceil((self.warmup_steps or self.warmup_ratio) * total_steps) if total_steps > 1 else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold of it."""
+        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in asdict(self).items()}
 
     def check_output_dir(self) -> None:
         """Refuse an output_dir whose contents would be lost, before any work is done.
@@ -90,6 +187,16 @@ class TrainingArguments:
             if not self.overwrite_output_dir:
                 raise FileExistsError(f"{out} holds a model already, maybe of an interrupted run; it was left as it is: "
                                       "pass another directory, or overwrite=True to replace it")
+
+
+def check_range(name: str, value: Any, low: float, high: float) -> None:
+    """Raises ValueError for a number that is not finite or out of range.  None, where it may be given, is in range."""
+    if value is None:
+        return
+    if not (low <= value <= high and value < inf) or name in NOT_ZERO and value == 0:
+        expected = "above 0" if name in NOT_ZERO and value <= 0 else (
+            f"from {low} {f'to {high}' if high == 1 or value > high else 'upwards'}")
+        raise ValueError(f"{name} is {value:g}; expected a finite number {expected}")
 
 
 def converted(name: str, value: Any, kind: str) -> int | float | bool:
@@ -107,8 +214,45 @@ def converted(name: str, value: Any, kind: str) -> int | float | bool:
             raise ValueError
         return whole
     except (TypeError, ValueError, KeyError, OverflowError):
-        expected = {"int": "a whole number", "float": "a number", "bool": "True or False"}[kind]
-        raise ValueError(f"{name} is {value!r}; expected {expected}") from None
+        raise ValueError(f"{name} is {value!r}; expected {KINDS[kind]}") from None
+
+
+def chosen(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of several words.  Raises ValueError with the nearest."""
+    word = str(getattr(value, "value", value)).lower() if value is not False else "no"
+    if word not in choices:
+        near = get_close_matches(word, choices, 1, 0.5)
+        told = "".join(f": type {one!r}" for one in near)
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}{told}")
+    return word
+
+
+def pairs(name: str, value: Any) -> dict[str, Any]:
+    """A dict of options, from a dict, from JSON, or from "key=value,key=value" with numbers and true or false."""
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    try:
+        if str(value).lstrip().startswith("{"):
+            return dict(json.loads(value))
+        found = {}
+        for pair in filter(None, str(value).split(",")):
+            key, text = (part.strip() for part in pair.split("=", 1))
+            try:
+                found[key] = json.loads(text.lower())
+            except ValueError:
+                found[key] = text
+        return found
+    except ValueError:
+        raise ValueError(f'{name} is {value!r}; expected a dict, or a text such as "momentum=0.9,nesterov=true"') from None
+
+
+def listed(report_to: Any) -> list[str]:
+    """The names in `report_to`: none for None or "none"."""
+    names = report_to.replace(" ", "").split(",") if isinstance(report_to, str) else list(report_to or ())
+    known = ("tensorboard", "wandb", "jsonl", "statistics")
+    if names == ["all"]:
+        return ["tensorboard", "jsonl"]
+    return [chosen("report_to", name, known) for name in names if name.lower() not in ("none", "")]
 
 
 def check_names(what: str, given: Iterable[str], known: list[str], meant: dict[str, str] = MEANT) -> None:

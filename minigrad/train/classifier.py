@@ -10,7 +10,7 @@ from .. import functional as F
 from ..data import DataCollatorWithPadding, DataLoader, TextDataset
 from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer, PretrainedModel
 from ..pretrained.values import check, found_in
-from .trainer import predict
+from .evaluation import predict
 
 MAX_LENGTH = "text_max_length"                               # the entry of config.json that says where training cut the texts
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,9 +22,19 @@ from ..metrics import classification_report, format_confusion_matrix
 from ..pretrained import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from ..pretrained.checkpoint.files import replacing
 from .arguments import MEANT, TrainingArguments, check_names
+from .callbacks import JSONLinesCallback, TrainerCallback
 from .classifier import MAX_LENGTH, check_vocabulary
+from .optimizers import trained_parameters
 from .plots import plot_confusion_matrix, plot_history
-from .trainer import Record, Trainer, trained_parameters
+from .run import load_weights
+from .state import Record
+from .trainer import Trainer
+
+DEFAULTS: dict[str, Any] = {                                 # better ones than Hugging Face's for a few thousand texts
+    "learning_rate": 2e-4, "per_device_train_batch_size": 32, "per_device_eval_batch_size": 64, "weight_decay": 0.01,
+    "warmup_ratio": 0.1, "logging_steps": 1, "seed": 0, "group_by_length": True, "eval_strategy": "epoch",
+    "save_strategy": "no", "metric_for_best_model": "macro_f1"}
+METRICS = "accuracy", "macro_f1", "loss"
 
 Texts = str | os.PathLike | Iterable[Example | tuple[str, str | int]]
 
@@ -31,7 +42,7 @@ Texts = str | os.PathLike | Iterable[Example | tuple[str, str | int]]
 def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = None, *, output: str | os.PathLike,
              overwrite: bool = False, eval_fraction: float = 0.2, text_column: str | None = None, label_column: str | None = None,
              max_length: int = 128, freeze: str | Sequence[str] = (), ignore_mismatched_sizes: bool = False,
-             callbacks: Sequence[Callable[[Record], None]] = (), **arguments: Any) -> Trainer:
+             callbacks: Sequence[Callable[[Record], None] | TrainerCallback] = (), **arguments: Any) -> Trainer:
     """Fine-tune the model of a directory to tell the labels of texts, and tell on standard output how it goes.
 
     Args:
@@ -45,8 +56,9 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         max_length: texts are cut after this many tokens, [CLS] and [SEP] included.
         freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
         ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other labels.
-        callbacks: each is called with every record of the run as it is made.
-        arguments: any of `TrainingArguments`, such as num_train_epochs=5.
+        callbacks: each is a `TrainerCallback`, or is called with every record of the run as it is made.
+        arguments: any of `TrainingArguments`, such as num_train_epochs=5.  Those that are not given are as in `DEFAULTS`, which
+            it prints, and otherwise Hugging Face's.  With resume_from_checkpoint=True an interrupted run goes on.
 
     Returns:
         The trainer, with the best epoch's `model`, the `history` and the `best` record.
@@ -63,8 +75,13 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     own = [name for name in signature(finetune).parameters if name != "arguments"]
     named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
     check_names("finetune", arguments, own + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"})
-    args = TrainingArguments(output, overwrite, **arguments)
-    args.check_output_dir()
+    args = TrainingArguments(output, overwrite, **{**DEFAULTS, **arguments})
+    if args.metric_for_best_model not in METRICS:
+        raise ValueError(f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {', '.join(METRICS)}")
+    if args.eval_strategy != "epoch":
+        raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
+    if not args.resume_from_checkpoint:
+        args.check_output_dir()
     train, eval = (None if part is None else read(part, text_column, label_column) for part in (train, eval))
     check_classes(train)
     if eval is None:
@@ -100,11 +117,24 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     print(describe_examples(train, eval, names))
     cut = np.mean([n == max_length for n in datasets[0].lengths])
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
+    print(chosen_by_finetune(arguments))
     print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
-    trainer = Trainer(model, args, *datasets, tokenizer=tokenizer, callbacks=[print_epoch, *callbacks])
-    trainer.train()
+    keeper = KeepBest()
+    trainer = keeper.trainer = Trainer(model, args, *datasets, tokenizer=tokenizer,
+                                       callbacks=[keeper, print_epoch, *callbacks, JSONLinesCallback])
+    try:
+        trainer.train()
+    except KeyboardInterrupt as stop:
+        best = trainer.best
+        kept = "no epoch was finished, so no model was saved" if best is None else (
+            f"the best model so far, of epoch {best['epoch']:g}, is in {output}")
+        told, _, saved = str(stop).partition("; ")
+        how = f"; {saved.replace('trainer.train(resume', 'finetune(..., resume')}" if "checkpoint-" in saved else ""
+        raise KeyboardInterrupt(f"{told}; {kept}{how}") from None
+    load_weights(trainer, Path(output))
     report_best(trainer, names)
-    print(f"\nSaved in {output}: {', '.join(sorted(file.name for file in Path(output).iterdir()))}\n"
+    written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name != "run.json")
+    print(f"\nSaved in {output}: {', '.join(written)}\n"
           f"To use it, type: minigrad predict {shlex.quote(str(output))} \"a sentence of your own\"")
     return trainer
 
@@ -164,9 +194,38 @@ def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: 
                       f"such as {train[0].label}: {text[:90]}{'...' * (len(text) > 90)}"])
 
 
+class KeepBest(TrainerCallback):
+    """Saves the model in the output directory whenever an evaluation is the best so far, and marks its record."""
+    def __init__(self):
+        self.trainer: Trainer | None = None
+        self.start = time.perf_counter()
+
+    def on_epoch_begin(self, args, state, control, **more):
+        self.start = time.perf_counter()
+
+    def on_log(self, args, state, control, logs=None, **more):
+        if "eval_loss" not in logs:
+            return
+        logs["seconds"] = time.perf_counter() - self.start
+        if logs.setdefault("best", False):
+            self.trainer.save_model()
+        elif state.best_global_step is None:
+            raise ValueError(f"the evaluation loss of epoch {logs['epoch']:g} is {logs['eval_loss']}, so no model was saved: "
+                             f"lower the learning_rate, which is {args.learning_rate}")
+
+    def state_dict(self):
+        return {}
+
+
+def chosen_by_finetune(arguments: dict[str, Any]) -> str:
+    """Which arguments finetune chooses otherwise than Hugging Face, but for those that were given."""
+    listed = ", ".join(f"{name}={value!r}" for name, value in DEFAULTS.items() if name not in arguments)
+    return f"Chosen here, otherwise than Hugging Face's defaults: {listed}\n" if listed else ""
+
+
 def print_epoch(record: Record) -> None:
     if "eval_loss" in record:
-        row = "{epoch:5}  {train_loss:10.4f}  {train_accuracy:8.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}"
+        row = "{epoch:5g} {train_loss:11.4f} {train_accuracy:9.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}"
         print(row.format(**record), f" {record['seconds']:5.0f} s" + "  saved" * record["best"], flush=True)
 
 
@@ -177,7 +236,7 @@ def report_best(trainer: Trainer, names: Sequence[str]) -> None:
     report = f"{classification_report(*true_and_predicted, names)}\n\n{format_confusion_matrix(matrix, names)}"
     with replacing(out / "evaluation.txt") as (part,):
         part.write_text(report + "\n", encoding="utf-8")
-    print(f"\nThe model of epoch {trainer.best['epoch']} on the {matrix.sum()} evaluation examples:\n\n{report}")
+    print(f"\nThe model of epoch {trainer.best['epoch']:g} on the {matrix.sum()} evaluation examples:\n\n{report}")
     try:
         with replacing(out / "training_curves.png", out / "confusion_matrix.png") as (curves, confusion):
             plot_history(trainer.history).savefig(curves, format="png")

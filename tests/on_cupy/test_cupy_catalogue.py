@@ -4,10 +4,10 @@ import pytest
 from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
 
 from minigrad import backend
-from minigrad.backend.cuda import GENERIC
+from minigrad.backend.shared import table as SHARED
 
 INSTALLED = dict(backend.get("cuda").kernels)
-REPLACED = {name: kernel for name, kernel in GENERIC.items() if INSTALLED[name] is not kernel}         # the twins of CUDA kernels
+REPLACED = {name: kernel for name, kernel in SHARED.items() if INSTALLED[name] is not kernel}         # the twins of CUDA kernels
 
 
 @pytest.fixture(autouse=True)

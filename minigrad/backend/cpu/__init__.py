@@ -4,10 +4,22 @@ import os
 
 import numpy
 
-from .. import Backend, register
-from ..shared import layers as shared_layers
-from . import attention, convolution, cores, half, memory, norm_pool, products, recurrent
-from . import layers as cpu_layers
+from .. import Backend, register, shared
+from . import (
+    arithmetic,
+    attention,
+    convolution,
+    cores,
+    half,
+    index,
+    layers,
+    losses,
+    memory,
+    norm_pool,
+    optimizers,
+    products,
+    recurrent,
+)
 
 
 def keep_freed_memory() -> None:
@@ -23,8 +35,8 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
-table = (shared_layers.table | products.table | cpu_layers.table | attention.table | recurrent.table
-         | convolution.table | norm_pool.table)
+table = (shared.table | products.table | layers.table | attention.table | losses.table | index.table | recurrent.table
+         | convolution.table | norm_pool.table | optimizers.table | arithmetic.table)
 host = register(Backend(
-    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=memory.as_usual, erf=cpu_layers.erf, share=cores.share,
+    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=memory.as_usual, erf=layers.erf, share=cores.share,
     kernels=table, half_kernels=half.made_from(table)))

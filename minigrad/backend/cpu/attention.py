@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from ..shared import layers
+from .. import Kernel
+from ..shared import attention
 from . import cores
 from .blas import UNCOPIED
 from .cores import evenly, scratch, share
-from .layers import exp_sums, where
+from .layers import exp_sums
+from .select import choose
 
 
 def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
@@ -19,7 +21,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     Scores are laid down as (…, keys, queries): a matrix of which BLAS reads the rows is one that it need not copy.
     """
     shape = (*q.shape[:-1], k.shape[-2])        # of all scores: (…, T, S)
-    bias = layers.attention_bias(xp, mask, False, shape, np.float32)
+    bias = attention.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
     tops, log_sum = np.zeros((2, *q.shape[:-1]), np.float32)
     some_heads, blocks = _tiles(shape, q.shape[-1], is_causal)
@@ -49,9 +51,9 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     """
     q, k, v, y, bias, tops, log_sum = saved
     if wanted[3]:
-        bias = layers.attention_bias(xp, bias, is_causal, bias.shape, np.float32)
+        bias = attention.attention_bias(xp, bias, is_causal, bias.shape, np.float32)
         saved = q, k, v, y, bias, tops[..., None], log_sum[..., None]
-        return layers.attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal)
+        return attention.attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal)
     gq, gk, gv = (np.empty_like(x) if want else None for x, want in zip((q, k, v), wanted))
     some_heads, blocks = _tiles((*q.shape[:-1], k.shape[-2]), q.shape[-1], is_causal)
 
@@ -164,4 +166,4 @@ def plain_heads(q, k, v, *rest):
 
 
 NAME = "scaled_dot_product_attention"
-table = {NAME: where(plain_heads, NAME, attention_forward, attention_backward)}
+table = {NAME: choose(plain_heads, Kernel(attention_forward, attention_backward), attention.table[NAME])}

@@ -1,31 +1,19 @@
-"""The kernels again, faster on a CPU: in pieces that stay in a core's cache, shared out over the cores, without large arrays.
+"""Activations, softmax, layer normalisation and dropout on a CPU, in pieces that stay in a core's cache.
 
-They are for float32 arrays; whatever else comes is handed back to `kernels`.
+These kernels are for float32 arrays; other inputs go to the kernels in shared/.
 """
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 
 from .. import Kernel
 from ..shared import layers
-from . import cores, memory, mkl
-from .cores import cuts, each_piece, scratch, share
-from .products import rows
-
-
-def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Each array as one row, in the order in which the first lies in memory: a view of it, and of those that lie as it does.
-
-    It must have no gaps, as what `empty_like` makes has none, or what is written there is lost.
-    """
-    arrays = [out, *others]
-    if not out.flags.c_contiguous:
-        order = np.argsort(out.strides, kind="stable")[::-1]
-        arrays = [array.transpose(order) for array in arrays]
-    return [memory.in_order(array).reshape(-1) for array in arrays]
+from . import mkl
+from .cores import each_piece, scratch
+from .memory import flat, rows
+from .select import choose, has_plain_rows, is_plain
 
 
 def _log_odds(x, out, square):
@@ -252,158 +240,10 @@ def dropout_backward(xp, g, saved, wanted, keep, p):
     return dropout_forward(xp, g, keep, p)[0],
 
 
-def _log_sum_exp(xp, x):
-    def work(x):
-        total, top = exp_sums(x, scratch(*x.shape), 1e6)         # of a large logarithm fewer digits are behind the point
-        total[total == 0] = math.inf
-        return np.stack([np.broadcast_to(top, total.shape), np.log(total)])
-    return np.concatenate(each_piece(work, x), axis=1)[..., None]
-
-
-def _scaled_exp(xp, x, top, log_sum, scale):
-    """exp(x - top - log_sum) · scale, with one of each for each row, as exp(x - top - (log_sum - log |scale|)), with its sign."""
-    y = np.empty_like(x)
-
-    def work(x, top, log_sum, scale, y):
-        less = log_sum - np.log(np.abs(scale))
-        if top.any():
-            np.subtract(x, top[:, None], out=y)
-            y -= less[:, None]
-        else:
-            np.subtract(x, less[:, None], out=y)
-        np.exp(y, out=y)
-        if scale.min(initial=0) < 0:
-            y *= np.sign(scale)[:, None]
-    with np.errstate(divide="ignore"):          # of a scale of 0, where a label is ignored
-        each_piece(work, x, top, log_sum, scale, y)
-    return y
-
-
-cross_entropy_forward = functools.partial(layers.cross_entropy_forward, log_sum_exp=_log_sum_exp)
-cross_entropy_backward = functools.partial(layers.cross_entropy_backward, exp_rows=_scaled_exp)
-
-
-def embedding_backward(xp, g, shape, wanted, ids):
-    gw = np.zeros(shape, g.dtype)
-    embedding_add(xp, gw, g, shape, ids)
-    return gw,
-
-
-def embedding_add(xp, total, g, shape, ids):
-    """Row by row: numpy.add.at takes several times as long for rows, and adds them in the same order."""
-    for i, row in zip(ids.reshape(-1).tolist(), *rows(g)):
-        total[i] += row
-
-
-def at_once(step):
-    """An optimiser's step for many parameters, in pieces that are shared out together: one wait for all of them.
-
-    What does not lie in order is a piece as it is, for all but the gradient are written into.
-    """
-    def run(xp, parameters, **options):
-        pieces = []
-        for arrays in parameters:
-            there = [array for array in arrays if array is not None]
-            if all(array.flags.c_contiguous for array in there):
-                lines = [None if array is None else array.reshape(-1) for array in arrays]
-                parts = cuts(there[0].size, there[0].size)
-                pieces += [[None if line is None else line[part] for line in lines] for part in parts]
-            else:
-                pieces.append(arrays)
-        _share_all(lambda arrays: step(xp, *arrays, **options), pieces)
-    return run
-
-
-def _share_all(work, pieces):
-    """[work(piece) for piece in pieces], tuples of arrays; where these are few entries in all, on this thread."""
-    if sum(piece[0].size for piece in pieces) < cores.SHARED:
-        return [work(piece) for piece in pieces]
-    return share(work, pieces)
-
-
-def square_sums(xp, arrays):
-    lines = [array.reshape(-1) for array in arrays]
-    pieces = [(line[part], i) for i, line in enumerate(lines) for part in cuts(line.size, line.size)]
-    total = [0.0] * len(arrays)
-    for (_, i), square in zip(pieces, _share_all(lambda piece: float(layers.square_sum(xp, piece[0])), pieces)):
-        total[i] += square
-    return total
-
-
-def scale(xp, arrays, factor):
-    at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
-
-
-def in_parts(function, a, b):
-    """function(a, b) of an a without gaps and what is broadcast to it: an equal part on each core, for memory takes the time.
-
-    The result lies as a does.  NumPy warns, or raises, as it would on the thread that calls.
-    """
-    b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
-    if memory.lies_by_pixel(a):
-        return memory.by_sample(in_parts(function, memory.by_pixel(a), memory.by_pixel(b)))
-    if not a.flags.c_contiguous:
-        return function(a, b)
-    if all(b.strides):                          # not broadcast
-        b = memory.in_order(b)
-    y, errors = np.empty(a.shape, a.dtype), np.geterr()
-    out = y
-    if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
-        out, a = flat(y, a)
-        b = b.reshape(-1) if b.flags.c_contiguous else np.broadcast_to(b.reshape(-1)[:1], a.shape)
-    while len(a) == 1:
-        a, b, out = a[0], b[0], out[0]
-    step = -(-len(a) // cores.CORES)
-
-    def work(i):
-        with np.errstate(**errors):
-            function(a[i:i + step], b[i:i + step], out=out[i:i + step])
-    share(work, range(0, len(a), step))
-    return y
-
-
-def plain(x, *rest):
-    """Float32, and not so small that cutting it up takes longer than computing it."""
-    return x.dtype == np.float32 and x.size > 1024
-
-
-def plain_matrix(x, *rest):
-    """... and in order."""
-    return plain(x) and x.flags.c_contiguous
-
-
-def plain_rows(x, axis):
-    return plain(x) and axis in (-1, x.ndim - 1)
-
-
-def where(fits, name, *ours):
-    """A kernel that is `ours` for inputs that fit and the generic one for others; what it saves says which it was."""
-    ours, generic = Kernel(*ours), layers.table[name]
-
-    def alone(xp, *arguments):
-        return ours.alone(xp, *arguments) if fits(*arguments) else generic.forward(xp, *arguments)[0]
-
-    def forward(xp, *arguments):
-        chosen = ours if fits(*arguments) else generic
-        y, saved = chosen.forward(xp, *arguments)
-        return y, (chosen, saved)
-
-    def backward(xp, g, saved, wanted, *options):
-        chosen, saved = saved
-        return chosen.backward(xp, g, saved, wanted, *options)
-    return Kernel(forward, backward, ours.alone and alone)
-
-
 table = {
-    "gelu": where(plain, "gelu", gelu_forward, gelu_backward),
-    "softmax": where(plain_rows, "softmax", softmax_forward, softmax_backward),
-    "log_softmax": where(plain_rows, "log_softmax", log_softmax_forward, log_softmax_backward),
-    "layer_norm": where(plain, "layer_norm", layer_norm_forward, layer_norm_backward),
-    "dropout": where(plain, "dropout", dropout_forward, dropout_backward),
-    "cross_entropy": where(plain_matrix, "cross_entropy", cross_entropy_forward, cross_entropy_backward),
-    "embedding": Kernel(layers.embedding_forward, embedding_backward, add=embedding_add),
-    **{f"{name}s": at_once(layers.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
-    "square_sums": square_sums,
-    "scale": scale,
-    "in_parts": in_parts,
+    "gelu": choose(is_plain, Kernel(gelu_forward, gelu_backward), layers.table["gelu"]),
+    "softmax": choose(has_plain_rows, Kernel(softmax_forward, softmax_backward), layers.table["softmax"]),
+    "log_softmax": choose(has_plain_rows, Kernel(log_softmax_forward, log_softmax_backward), layers.table["log_softmax"]),
+    "layer_norm": choose(is_plain, Kernel(layer_norm_forward, layer_norm_backward), layers.table["layer_norm"]),
+    "dropout": choose(is_plain, Kernel(dropout_forward, dropout_backward), layers.table["dropout"]),
 }

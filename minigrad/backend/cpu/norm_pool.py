@@ -13,7 +13,7 @@ import numpy as np
 from .. import Kernel
 from . import cores, memory
 from .cores import cuts, each_piece, share
-from .layers import flat
+from .memory import flat
 
 RUN = 4096                                      # numbers that einsum adds up one after the other
 

@@ -9,25 +9,16 @@ from typing import Any
 import numpy as np
 
 from .. import Kernel
-from ..shared.layers import with_vectors
-from . import cores, memory, mkl
+from ..shared.products import with_vectors
+from . import cores, mkl
 from .blas import UNCOPIED, gemm
 from .cores import evenly, share
+from .memory import matrix, rows
 
 ASLEEP = 1 << 18                                # multiplications below which OpenBLAS does not wake its threads
 PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
 SHORT, LONG = 1 << 19, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
 WRITTEN = 4                                     # texts written at once, for which OpenBLAS's threads are quicker than one
-
-
-def rows(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as a matrix with its last axis for rows: a view, or a copy of what does not lie in order."""
-    return [memory.in_order(array).reshape(math.prod(array.shape[:-1]), array.shape[-1]) for array in arrays]
-
-
-def matrix(x: np.ndarray) -> np.ndarray:
-    """The array as a matrix: `rows`, except that BLAS reads a matrix that is transposed as it lies."""
-    return x if x.ndim == 2 and x.flags.f_contiguous else rows(x)[0]
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:

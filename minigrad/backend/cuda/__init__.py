@@ -1,14 +1,12 @@
 """CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
 from __future__ import annotations
 
-from .. import Backend, BackendUnavailable, gibibytes
-from ..shared import layers as shared_layers
-from ..shared import recurrent
-from . import checks
-from . import layers as cuda_layers
+from .. import Backend, BackendUnavailable, gibibytes, shared
+from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, random, recurrent
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
-GENERIC = shared_layers.table | recurrent.table            # written once for NumPy and CuPy
+table = (shared.table | gemm.table | layers.table | attention.table | losses.table | index.table | recurrent.table
+         | convolution.table | optimizers.table | random.table)
 
 
 def load() -> Backend:
@@ -23,7 +21,7 @@ def load() -> Backend:
     from cupyx.scipy.special import erf
     return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=checks.to_numpy, erf=erf,
                    share=lambda work, pieces: [work(piece) for piece in pieces],
-                   kernels=GENERIC | cuda_layers.table, check=checks.check)
+                   kernels=dict(table), check=checks.check)
 
 
 def missing() -> str | None:

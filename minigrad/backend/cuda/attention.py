@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from .. import Array, Kernel
-from ..shared import layers
+from ..shared import attention
 from .gemm import by_gemm
 from .source import kernel
 
 HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
-WITH_SCORES = by_gemm(layers.table["scaled_dot_product_attention"])
+WITH_SCORES = by_gemm(attention.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
 CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
                  ("keep_steps", "i8", 4), ("top", "u8"), ("log_sum", "u8"), ("dots", "u8"),
@@ -72,7 +72,7 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     if wanted[3]:                               # the gradient of a mask is as large as all scores
         *heads, mask, _, sums, lead = saved
         q, k, v, y, mask = (x.reshape(*lead, *x.shape[2:]) for x in (*heads, mask))
-        bias = layers.attention_bias(xp, mask, is_causal, mask.shape, sums.dtype)
+        bias = attention.attention_bias(xp, mask, is_causal, mask.shape, sums.dtype)
         saved = q, k, v, y, bias, *sums.reshape(2, *lead, -1, 1)
         return WITH_SCORES.backward(xp, g, saved, wanted, keep, p, scale, is_causal)
     q, k, v, y, mask, keep, sums, lead = saved

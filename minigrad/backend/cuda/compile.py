@@ -34,7 +34,7 @@ def sources() -> Iterator[tuple[str, str]]:
     yield "", random.SOURCE
     for file in sorted(FOLDER.glob("*.cu")):
         for dtype in TYPES:
-            if file.stem != "attention":
+            if file.stem != "flash_attention":
                 yield dtype, source(file.stem, dtype)
             elif dtype != "float64":
                 yield from ((f"{dtype}, {size}", source("flash_attention", dtype, D=size, TILE=tile(size))) for size in SIZES)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from .. import Array, Kernel
-from ..shared.layers import as_matrix, with_vectors
+from ..shared.products import as_matrix, with_vectors
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}             # cudaDataType_t
 SUM_IN_32, SUM_IN_64, SUM_IN_TF32 = 68, 70, 77  # cublasComputeType_t

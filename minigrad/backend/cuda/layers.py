@@ -1,7 +1,4 @@
-"""Kernels in CUDA C++, which stand in cuda/src/, and what is to be done before and after each.
-
-cupy.py lays `table` over the kernels that are written once for both libraries; each of those is what the one here is held to.
-"""
+"""Softmax, layer normalisation, GELU and dropout on a GPU: what is done before and after the kernels in src/."""
 from __future__ import annotations
 
 import functools
@@ -10,10 +7,8 @@ import math
 import numpy as np
 
 from .. import Kernel
-from ..shared import layers, recurrent
-from . import attention, convolution, gemm, optimizers
-from .random import keep_mask
-from .source import THREADS, for_each, for_rows, kernel, wide
+from ..shared.layers import GELU_TANH
+from .source import for_each, for_rows, kernel, wide
 
 
 def softmax_forward(xp, x, axis, name):
@@ -65,27 +60,6 @@ def column_sums(xp, g, x=None, moments=(None, None)):
     return sums.sum(1).astype(g.dtype, copy=False)
 
 
-def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction):
-    (rows, n), real = logits.shape, wide(logits.dtype)
-    x, target = xp.ascontiguousarray(logits), xp.ascontiguousarray(target, np.int64)
-    weight = weight if weight is None else xp.ascontiguousarray(weight, real)
-    loss, share, *sums = xp.empty((4, rows), real)
-    for_rows("cross_entropy_rows", "cross_entropy", x.dtype, rows, n, loss, share, *sums, x, target, weight,
-             np.int64(ignore_index), real(label_smoothing), np.int32(n))
-    total = share.sum() if reduction == "mean" else None
-    loss = loss if reduction == "none" else loss.sum() if reduction == "sum" else layers.mean_of(xp, loss.sum(), total)
-    return loss.astype(x.dtype, copy=False), (x, target, weight, sums, share, total)
-
-
-def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction):
-    x, target, weight, sums, share, total = saved
-    (rows, n), gx, real = x.shape, xp.empty_like(x), wide(x.dtype)
-    for_rows("cross_entropy_rows", "cross_entropy_backward", x.dtype, rows, n, gx, xp.ascontiguousarray(g, x.dtype), total, x,
-             *sums, share, target, weight, None if weight is None else weight.sum(), np.int64(ignore_index),
-             real(label_smoothing), np.int32(n), np.int32(reduction == "none"))
-    return gx,
-
-
 def gelu_forward(xp, x, bias, approximate):
     x = xp.asarray(x, order="C")
     bias = bias if bias is None else xp.ascontiguousarray(bias, x.dtype)
@@ -103,7 +77,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 
 def _gelu(name, approximate, y, *arrays):
     for_each("elementwise_ops", name, y.dtype, y.size, y, *arrays, np.int64(y.size), np.int32(y.shape[-1] if y.ndim else 1),
-             np.bool_(approximate == "tanh"), *map(wide(y.dtype), layers.GELU_TANH))
+             np.bool_(approximate == "tanh"), *map(wide(y.dtype), GELU_TANH))
 
 
 def dropout_forward(xp, x, keep, p):
@@ -117,37 +91,10 @@ def dropout_backward(xp, g, saved, wanted, keep, p):
     return dropout_forward(xp, g, keep, p)[0],
 
 
-def embedding_backward(xp, g, shape, wanted, ids):
-    """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
-    gw, ids = xp.zeros(shape, g.dtype), ids.reshape(-1).astype(np.int64, copy=False)
-    if ids.size and gw.size:
-        order, width, each = xp.argsort(ids), gw[0].size, 32               # CuPy's sorting is stable
-        ids, chunks = ids[order], -(-ids.size // each)
-        parts, grid = xp.empty((2, chunks, width), wide(g.dtype)), (chunks, -(-width // THREADS))
-        sizes = np.int64(ids.size), np.int64(len(gw)), np.int32(width), np.int32(each)
-        kernel("embedding_rows", "add_rows", g.dtype)(grid, (THREADS,), (gw, parts, xp.ascontiguousarray(g), ids, order, *sizes))
-        kernel("embedding_rows", "add_chunks", g.dtype)(grid, (THREADS,), (gw, parts, ids, *sizes))
-    return gw,
-
-
-def square_sums(xp, arrays):
-    """Σ array² of each, in at least float32; not as products of vectors, which CuPy refuses to record into a CUDA graph."""
-    return [xp.square(array.astype(wide(array.dtype), copy=False)).sum() for array in arrays]
-
-
 table = {
-    **gemm.table,
-    **attention.table,
-    **optimizers.table,
-    **convolution.table,
-    **{name: gemm.by_gemm(kernel) for name, kernel in recurrent.table.items()},
     **{name: Kernel(functools.partial(softmax_forward, name=name), functools.partial(softmax_backward, name=name))
        for name in ("softmax", "log_softmax")},
     "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
-    "cross_entropy": Kernel(cross_entropy_forward, cross_entropy_backward),
     "gelu": Kernel(gelu_forward, gelu_backward),
     "dropout": Kernel(dropout_forward, dropout_backward),
-    "embedding": Kernel(layers.embedding_forward, embedding_backward),
-    "keep_mask": keep_mask,
-    "square_sums": square_sums,
 }

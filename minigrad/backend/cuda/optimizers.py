@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import Array
-from ..shared import layers
+from ..shared import optimizers
 from .source import THREADS, kernel, wide
 
 MOST = 64                                       # parameters at once; as in cuda/src/optimizer_steps.cu, and so is the order here
@@ -21,14 +21,14 @@ def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step
     numbers = (1 - beta1, beta2, 1 - beta2, eps, lr * unbias / (1 - beta1**step), unbias,
                1 - lr * weight_decay if decoupled else 1, 0 if decoupled else weight_decay)
     for row in _at_once(xp, "adam", rows, numbers):
-        layers.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
+        optimizers.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
                           step=step)
 
 
 def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, first):
     """kernels.sgd_step, for each (param, grad, velocity)."""
     for row in _at_once(xp, "sgd", rows, (lr, momentum, 1 - dampening, weight_decay), np.bool_(nesterov), np.bool_(first)):
-        layers.sgd_step(xp, *row, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+        optimizers.sgd_step(xp, *row, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
                          first=first)
 
 
@@ -57,4 +57,9 @@ def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple[Array | None, ...
         kernel("optimizer_steps", name, dtype)((blocks, len(rows)), (THREADS,), (tensors[()], *numbers))
 
 
-table = {"adam_steps": adam_steps, "sgd_steps": sgd_steps}
+def square_sums(xp, arrays):
+    """Σ array² of each, in at least float32; not as products of vectors, which CuPy refuses to record into a CUDA graph."""
+    return [xp.square(array.astype(wide(array.dtype), copy=False)).sum() for array in arrays]
+
+
+table = {"adam_steps": adam_steps, "sgd_steps": sgd_steps, "square_sums": square_sums}

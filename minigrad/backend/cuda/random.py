@@ -84,3 +84,6 @@ def _u128(number: int) -> np.void:
 def _kernel():
     import cupy
     return cupy.RawKernel(SOURCE, "keep_mask")
+
+
+table = {"keep_mask": keep_mask}

@@ -251,7 +251,7 @@ def output_directory(directory: str | os.PathLike) -> Path:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file: expected a directory to save in; pass a new name")
     held = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} if path.exists() else set()
-    alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json"}
+    alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json", "run.json"}      # the last one is a Trainer's
     ours = "model_type" in read_json(path / CONFIG) if CONFIG in held else held & alone
     if held and not ours:
         raise ValueError(f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty directory")

@@ -1,0 +1,39 @@
+"""Arithmetic on large arrays, shared out over the cores of a CPU."""
+from __future__ import annotations
+
+import numpy as np
+
+from . import cores, memory
+from .cores import share
+from .memory import flat
+
+
+def in_parts(function, a, b):
+    """function(a, b) of an a without gaps and what is broadcast to it: an equal part on each core, for memory takes the time.
+
+    The result lies as a does.  NumPy warns, or raises, as it would on the thread that calls.
+    """
+    b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
+    if memory.lies_by_pixel(a):
+        return memory.by_sample(in_parts(function, memory.by_pixel(a), memory.by_pixel(b)))
+    if not a.flags.c_contiguous:
+        return function(a, b)
+    if all(b.strides):                          # not broadcast
+        b = memory.in_order(b)
+    y, errors = np.empty(a.shape, a.dtype), np.geterr()
+    out = y
+    if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
+        out, a = flat(y, a)
+        b = b.reshape(-1) if b.flags.c_contiguous else np.broadcast_to(b.reshape(-1)[:1], a.shape)
+    while len(a) == 1:
+        a, b, out = a[0], b[0], out[0]
+    step = -(-len(a) // cores.CORES)
+
+    def work(i):
+        with np.errstate(**errors):
+            function(a[i:i + step], b[i:i + step], out=out[i:i + step])
+    share(work, range(0, len(a), step))
+    return y
+
+
+table = {"in_parts": in_parts}

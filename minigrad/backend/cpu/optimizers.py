@@ -1,0 +1,54 @@
+"""Steps of optimisers on a CPU: the parameters of a model are cut into pieces that its cores share."""
+from __future__ import annotations
+
+import numpy as np
+
+from ..shared import optimizers
+from . import cores
+from .cores import cuts, share
+
+
+def at_once(step):
+    """An optimiser's step for many parameters, in pieces that are shared out together: one wait for all of them.
+
+    What does not lie in order is a piece as it is, for all but the gradient are written into.
+    """
+    def run(xp, parameters, **options):
+        pieces = []
+        for arrays in parameters:
+            there = [array for array in arrays if array is not None]
+            if all(array.flags.c_contiguous for array in there):
+                lines = [None if array is None else array.reshape(-1) for array in arrays]
+                parts = cuts(there[0].size, there[0].size)
+                pieces += [[None if line is None else line[part] for line in lines] for part in parts]
+            else:
+                pieces.append(arrays)
+        _share_all(lambda arrays: step(xp, *arrays, **options), pieces)
+    return run
+
+
+def _share_all(work, pieces):
+    """[work(piece) for piece in pieces], tuples of arrays; where these are few entries in all, on this thread."""
+    if sum(piece[0].size for piece in pieces) < cores.SHARED:
+        return [work(piece) for piece in pieces]
+    return share(work, pieces)
+
+
+def square_sums(xp, arrays):
+    lines = [array.reshape(-1) for array in arrays]
+    pieces = [(line[part], i) for i, line in enumerate(lines) for part in cuts(line.size, line.size)]
+    total = [0.0] * len(arrays)
+    for (_, i), square in zip(pieces, _share_all(lambda piece: float(optimizers.square_sum(xp, piece[0])), pieces)):
+        total[i] += square
+    return total
+
+
+def scale(xp, arrays, factor):
+    at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
+
+
+table = {
+    **{f"{name}s": at_once(optimizers.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
+    "square_sums": square_sums,
+    "scale": scale,
+}

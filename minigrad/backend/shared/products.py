@@ -1,0 +1,65 @@
+"""Products of matrices that read the same on both libraries: vectors among the operands, and linear layers."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from .. import Kernel
+
+
+def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
+    """The product of stacks of matrices, also of vectors: one on the left is a row, one on the right a column, as in NumPy.
+
+    `dot` multiplies two vectors in less time, if it is given.  (What is meant on the way back the rules of matmul say.)
+    """
+    def forward(xp, a, b):
+        m, n = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
+        if not m or not n:
+            raise ValueError("a number has no axes")
+        row, column = m == 1, n == 1
+        if not row and not column:
+            y, saved = products.forward(xp, a, b)
+            return y, (saved, a, b)
+        if row and column and dot is not None:
+            return dot(a, b), (None, a, b)
+        y, saved = products.forward(xp, a[None] if row else a, b[:, None] if column else b)
+        y = y[..., 0, :] if row else y
+        return y[..., 0] if column else y, (saved, a, b)
+
+    def backward(xp, g, saved, wanted):
+        saved, a, b = saved
+        row, column = a.ndim == 1, b.ndim == 1
+        if row and column:
+            return g * b if wanted[0] else None, g * a if wanted[1] else None
+        if row or column:
+            g = xp.ascontiguousarray(g)         # that of a sum is one number in many places, which BLAS cannot read
+        g = g[..., None] if column else g[..., None, :] if row else g
+        ga, gb = products.backward(xp, g, saved, wanted)
+        return ga[..., 0, :] if row and wanted[0] else ga, gb[..., 0] if column and wanted[1] else gb
+    return Kernel(forward, backward)
+
+
+def linear_forward(xp, x, weight, bias):
+    """x Wᵀ + b with W stored (out, in): one matrix product, however many leading axes x has."""
+    y = xp.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
+    xp.matmul(as_matrix(xp, x), weight.T, out=as_matrix(xp, y))
+    if bias is not None:
+        y += bias
+    return y, (x, weight)
+
+
+def linear_backward(xp, g, saved, wanted):
+    x, weight = saved
+    g, gx = as_matrix(xp, g), None
+    if wanted[0]:
+        gx = xp.empty(x.shape, g.dtype)
+        xp.matmul(g, weight, out=as_matrix(xp, gx))
+    return gx, g.T @ as_matrix(xp, x) if wanted[1] else None, g.sum(0) if wanted[2] else None
+
+
+def as_matrix(xp, x):
+    """x with its leading axes made one, in the layout BLAS reads (a gradient may be a broadcast view)."""
+    return xp.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+table = {"linear": Kernel(linear_forward, linear_backward)}

@@ -1,0 +1,188 @@
+"""Callbacks: what watches a training run and steers it, at Hugging Face's events and by its control flags."""
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable
+from inspect import isclass
+from pathlib import Path
+from typing import Any
+
+from ..pretrained.checkpoint.files import replacing
+from .arguments import TrainingArguments
+from .state import Record, TrainerControl, TrainerState
+
+EVENTS = ("on_init_end", "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_step_begin",
+          "on_pre_optimizer_step", "on_optimizer_step", "on_substep_end", "on_step_end", "on_evaluate", "on_predict", "on_save",
+          "on_log", "on_prediction_step")
+
+
+class TrainerCallback:
+    """Override the events you need: `on_train_begin`, `on_step_end`, `on_evaluate`, `on_save`, `on_log` and HF's others.
+
+    Each is called as event(args, state, control, **more); `more` holds `model`, `optimizer`, `lr_scheduler`, `train_dataloader`,
+    `processing_class`, and `metrics` (on_evaluate, on_predict) or `logs` (on_log).  A callback sets the flags of `control`, which
+    may also be a new one that it returns.  What `state_dict` returns, which JSON must be able to hold, is kept in checkpoints and
+    given to `load_state_dict` when the run goes on.
+    """
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs of this callback."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        vars(self).update(state_dict)
+
+
+def _nothing(self: TrainerCallback, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+    """Called at this event; does nothing unless overridden."""
+
+
+for _event in EVENTS:
+    setattr(TrainerCallback, _event, _nothing)
+
+
+class CallbackHandler(TrainerCallback):
+    """Calls the callbacks of a run one after the other.  An event that none of them overrides costs nothing."""
+    def __init__(self, callbacks: Iterable[Any]):
+        self.callbacks: list[TrainerCallback] = []
+        for callback in callbacks:
+            self.add(callback)
+
+    def add(self, callback: Any) -> None:
+        """Add a callback, a class of them, or a function of a record.  Raises TypeError for anything else."""
+        callback = callback() if isclass(callback) else callback
+        if not hasattr(callback, "on_step_end"):
+            if not callable(callback):
+                raise TypeError(f"a callback is a {type(callback).__name__}; expected a TrainerCallback or a function")
+            callback = RecordCallback(callback)
+        self.callbacks.append(callback)
+
+    def listening(self, event: str) -> list[Callable]:
+        """The methods that do something at that event."""
+        methods = (getattr(callback, event, None) for callback in self.callbacks)
+        return [method for method in methods if method and getattr(method, "__func__", None) is not _nothing]
+
+    def call(self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+             **more: Any) -> TrainerControl:
+        """Tell all callbacks of an event, and return the flags that they leave."""
+        for method in self.listening(event):
+            control = method(args, state, control, **more) or control
+        return control
+
+
+class RecordCallback(TrainerCallback):
+    """Calls a function with every record as it is made."""
+    def __init__(self, function: Callable[[Record], Any]):
+        self.function = function
+
+    def on_log(self, args, state, control, logs=None, **more):
+        self.function(logs)
+
+
+class DefaultFlowCallback(TrainerCallback):
+    """Sets the flags as the strategies of the arguments say: when to log, evaluate, save and stop."""
+    def on_step_end(self, args, state, control, **more):
+        step = state.global_step
+        if args.logging_strategy == "steps" and step % state.logging_steps == 0 or args.logging_first_step and step == 1:
+            control.should_log = True
+        if args.eval_strategy == "steps" and step % state.eval_steps == 0 and step >= args.eval_delay:
+            control.should_evaluate = True
+        if args.save_strategy == "steps" and step % state.save_steps == 0:
+            control.should_save = True
+        if step >= state.max_steps:
+            control.should_training_stop = True
+            control.should_save |= args.save_strategy == "steps"
+
+    def on_epoch_end(self, args, state, control, **more):
+        control.should_log |= args.logging_strategy == "epoch"
+        control.should_evaluate |= args.eval_strategy == "epoch" and state.epoch >= args.eval_delay
+        control.should_save |= args.save_strategy == "epoch"
+
+
+class ProgressCallback(TrainerCallback):
+    """A bar of steps with the newest loss; in a log file, where lines are not rewritten, a sparse one."""
+    bar = None
+
+    def on_train_begin(self, args, state, control, **more):
+        self.bar = progress(state.max_steps, "train", "steps")
+        self.bar.update(state.global_step)
+
+    def on_step_end(self, args, state, control, **more):
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args, state, control, logs=None, **more):
+        if self.bar is not None:
+            self.bar.set_postfix({name: f"{logs[name]:.3f}" for name in ("loss", "accuracy", "eval_loss") if name in logs},
+                                 refresh=False)
+
+    def on_train_end(self, args, state, control, **more):
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
+
+    def state_dict(self):
+        return {}
+
+
+class EarlyStoppingCallback(TrainerCallback):
+    """Stop when `metric_for_best_model` has not become better for `early_stopping_patience` evaluations in a row.
+
+    It is better if it is so by more than `early_stopping_threshold` against the best so far.
+
+    Raises ValueError when training begins, if the arguments name no metric or no evaluation.
+    """
+    def __init__(self, early_stopping_patience: int = 1, early_stopping_threshold: float = 0.0):
+        self.early_stopping_patience, self.early_stopping_threshold = early_stopping_patience, early_stopping_threshold
+        self.best: float | None = None
+        self.early_stopping_patience_counter = 0
+
+    def on_train_begin(self, args, state, control, **more):
+        if args.metric_for_best_model is None or args.eval_strategy == "no":
+            raise ValueError('EarlyStoppingCallback needs something to watch: give TrainingArguments eval_strategy="epoch" and '
+                             'metric_for_best_model="loss", say')
+        if state.global_step == 0:
+            self.best, self.early_stopping_patience_counter = None, 0
+
+    def on_evaluate(self, args, state, control, metrics=None, **more):
+        name = f"eval_{args.metric_for_best_model}"
+        if name not in metrics:
+            raise ValueError(f"EarlyStoppingCallback watches {name}, but the evaluation has {', '.join(metrics)}")
+        sign = 1 if args.greater_is_better else -1
+        value = sign * metrics[name]
+        if self.best is None or value > self.best and value - self.best > self.early_stopping_threshold:
+            self.early_stopping_patience_counter = 0
+        else:
+            self.early_stopping_patience_counter += 1
+        if not math.isnan(value):
+            self.best = value if self.best is None else max(self.best, value)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+
+    def state_dict(self):
+        return {"best": self.best, "early_stopping_patience_counter": self.early_stopping_patience_counter}
+
+
+class JSONLinesCallback(TrainerCallback):
+    """Keeps `metrics.jsonl` in the output directory: every record of the run, one a line, also after it was resumed."""
+    def __init__(self, name: str = "metrics.jsonl"):
+        self.name = name
+
+    def write(self, args, state, control, **more):
+        lines = [json.dumps(record) + "\n" for record in state.log_history]
+        with replacing(Path(args.output_dir) / self.name) as (part,):
+            part.write_text("".join(lines), encoding="utf-8")
+
+    on_evaluate = on_save = on_train_end = write
+
+    def state_dict(self):
+        return {}
+
+
+def progress(total: int, title: str, unit: str = "items") -> Any:
+    """A bar that counts; in a log file, where lines are not rewritten, a sparse one."""
+    from tqdm import tqdm
+    live = sys.stderr.isatty()
+    return tqdm(total=total, desc=title, unit=f" {unit}", leave=False, delay=1, ascii=not live, mininterval=0.1 if live else 10)

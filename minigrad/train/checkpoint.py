@@ -1,0 +1,262 @@
+"""Checkpoints of a training run: directories from which it goes on, bit for bit, as if it had never stopped.
+
+`checkpoint-<step>/` holds the model as `from_pretrained` reads it, and as safetensors and JSON what else a run consists of.  It
+is written beside and moved in when it is whole, which `manifest.json`, written last, says: each file's size and CRC-32.
+"""
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from ..nn import Module
+from ..pretrained import PretrainedModel
+from ..pretrained.checkpoint import safetensors
+from ..pretrained.checkpoint.files import SHARDS, WHOLE
+from ..pretrained.checkpoint.safetensors import contiguous
+from ..transforms import generator_state, generators, set_generator_state
+
+MANIFEST = "manifest.json"
+NAME = re.compile(r"\.?checkpoint-(\d+)(\.old|\.new)?")
+
+
+def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None]) -> Path:
+    """Make `checkpoint-<step>` in a directory of what `fill` writes into the empty directory it is given.
+
+    Whenever this is interrupted, what was there is there: an older checkpoint of that step goes when the new one is in its place.
+
+    Raises OSError, in one line, if it cannot be written; the checkpoints that were there stay.
+    """
+    target = Path(directory) / f"checkpoint-{step}"
+    new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+    try:
+        for left in (new, *(() if target.exists() else (old,))):
+            if not is_whole(left):
+                shutil.rmtree(left, ignore_errors=True)
+        if new.exists():
+            shutil.rmtree(new)
+        new.mkdir(parents=True)
+        fill(new)
+        seal(new)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+        new.rename(target)
+        synced(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if not target.exists() and is_whole(old):
+            old.rename(target)
+        shutil.rmtree(new, ignore_errors=True)
+        whole = [path.name for path in candidates(directory) if is_whole(path)]
+        told = f"{whole[0]}, the newest, is as it was" if whole else "there is no earlier one"
+        raise OSError(f"checkpoint-{step} could not be written in {directory} ({error}); {told}: make room or give another "
+                      "output_dir, then go on from the newest") from None
+    return target
+
+
+def seal(directory: Path) -> None:
+    """Put all files of a directory on the disk, then write the manifest that says that it is whole."""
+    entries = {}
+    for path in sorted(directory.iterdir()):
+        check, size = 0, 0
+        with open(path, "rb+") as file:
+            while block := file.read(1 << 24):
+                check, size = crc32(block, check), size + len(block)
+            os.fsync(file.fileno())
+        entries[path.name] = {"size": size, "crc32": check}
+    with open(directory / MANIFEST, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"files": entries, "time": time.time()}, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    synced(directory)
+
+
+def synced(directory: Path) -> None:
+    """Put on the disk which files a directory has, where the system can."""
+    if os.name == "posix":
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def fault(directory: Path, thorough: bool = False) -> str | None:
+    """What is wrong with a checkpoint: None if it is whole.  `thorough` reads the bytes of every file."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        entries = manifest["files"].items()
+        for name, entry in entries:
+            path = directory / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != entry["size"]:
+                return f"{name} has {path.stat().st_size} bytes, not {entry['size']}"
+            if thorough and crc(path) != entry["crc32"]:
+                return f"{name} holds other bytes than were written"
+    except OSError:
+        return f"it has no {MANIFEST}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} cannot be read"
+    return None
+
+
+def crc(path: Path) -> int:
+    check = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            check = crc32(block, check)
+    return check
+
+
+def is_whole(directory: Path) -> bool:
+    return fault(directory) is None
+
+
+def candidates(directory: str | os.PathLike) -> list[Path]:
+    """The checkpoints of a directory, the newest step first, whole or not; one that is being replaced is among them."""
+    found = [path for path in Path(directory).iterdir() if NAME.fullmatch(path.name)] if Path(directory).is_dir() else []
+    return sorted(found, key=lambda path: (-step_of(path), path.name.startswith("."), path.name.endswith(".old")))
+
+
+def step_of(path: Path) -> int:
+    return int(NAME.fullmatch(path.name)[1])
+
+
+def run_of(path: Path) -> str | None:
+    """The id of the run that a whole checkpoint is of."""
+    state = path / "trainer_state.json"
+    return json.loads(state.read_text(encoding="utf-8")).get("run_id") if state.is_file() else None
+
+
+def latest_checkpoint(directory: str | os.PathLike) -> Path | None:
+    """The newest whole checkpoint of the run whose output directory this is; None if there is none.
+
+    A torn one, as a full disk or another program may leave it, is skipped with a warning, and so is one of an earlier run.
+    """
+    run = Path(directory) / "run.json"
+    current = json.loads(run.read_text(encoding="utf-8")).get("run_id") if run.is_file() else None
+    for path in candidates(directory):
+        if wrong := fault(path, thorough=True):
+            if not path.name.startswith("."):
+                warnings.warn(f"{path} is torn and was skipped: {wrong}", stacklevel=2)
+        elif current and (other := run_of(path)) and other != current:
+            warnings.warn(f"{path} is of an earlier run and was skipped; to go on from it, name it", stacklevel=2)
+        else:
+            return path
+    return None
+
+
+def rotate(directory: str | os.PathLike, limit: int | None, keep: tuple[str | None, ...], run_id: str) -> list[Path]:
+    """Remove the oldest checkpoints of a run, so that `limit` are left, those named in `keep` among them; returns what went."""
+    if limit is None:
+        return []
+    mine = [path for path in candidates(directory) if not path.name.startswith(".") and is_whole(path) and run_of(path) == run_id]
+    kept = {Path(name).name for name in keep if name}
+    room = max(limit - sum(path.name in kept for path in mine[1:]), 1)
+    gone = [path for path in mine if path.name not in kept or path == mine[0]][room:]
+    for path in gone:
+        path.rename(torn := path.with_name(f".{path.name}.old"))    # no interrupted removal leaves half of a checkpoint
+        (torn / MANIFEST).unlink()
+        shutil.rmtree(torn, ignore_errors=True)
+    return gone
+
+
+def write_model(model: Module, directory: Path) -> None:
+    """Write a model's weights as `model.safetensors`, and the configuration of a pretrained one."""
+    if isinstance(model, PretrainedModel):
+        model.save_pretrained(directory)
+    else:
+        arrays = {name: contiguous(t.numpy()) for name, t in model.state_dict().items()}
+        safetensors.write(directory / WHOLE, arrays)
+
+
+def read_model(model: Module, directory: Path) -> dict[str, Any]:
+    """The weights that `write_model` wrote, by the names they have in the model.
+
+    Raises ValueError, naming the directory, if they do not fit the model.
+    """
+    try:
+        if isinstance(model, PretrainedModel):
+            floating = next((str(p.dtype) for p in model.parameters() if p.dtype.kind not in "iub"), "float32")
+            state = type(model).from_pretrained(directory, dtype=floating).state_dict()
+        else:
+            state = safetensors.read(directory / WHOLE)
+        own = model.state_dict()
+        wrong = [name for name in own if name not in state or tuple(state[name].shape) != own[name].shape]
+        wrong += [name for name in state if name not in own]
+        if wrong:
+            name = wrong[0]
+            there, here = (str(tuple(found[name].shape)) if name in found else "missing" for found in (state, own))
+            raise ValueError(f"{name} is {there} there and {here} here")
+        return state
+    except (ValueError, FileNotFoundError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{directory} is a checkpoint of another model ({told}); nothing was loaded: give the model it was made "
+                         "with, or another output_dir") from None
+
+
+def has_model(directory: Path) -> bool:
+    return any(SHARDS.fullmatch(path.name) for path in directory.iterdir())
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, default=jsonable) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"), object_hook=from_jsonable)
+
+
+def jsonable(value: Any) -> Any:
+    """An array or a number of NumPy as JSON can hold it."""
+    if isinstance(value, np.ndarray):
+        return {"__array__": str(value.dtype), "values": value.tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: state_dict() is to return numbers, texts and arrays")
+
+
+def from_jsonable(entries: dict) -> Any:
+    return np.array(entries["values"], entries["__array__"]) if "__array__" in entries else entries
+
+
+def chance(*roots: Any) -> list[list[Any]]:
+    """Where every generator of random numbers is that these objects can reach, the global ones included."""
+    return [[type(g).__name__, generator_state(g)] for g in generators(*roots)]
+
+
+def restore_chance(saved: list[list[Any]], *roots: Any) -> None:
+    """Put every generator where it was.  Raises ValueError if there are others now."""
+    found = generators(*roots)
+    if [kind for kind, _ in saved] != [type(g).__name__ for g in found]:
+        raise ValueError(f"it has {len(saved)} generators of random numbers, but the model, the collator and the dataset have "
+                         f"{len(found)} here, or of other kinds")
+    for (_, state), generator in zip(saved, found, strict=True):
+        set_generator_state(generator, tuple_deep(state))
+
+
+def tuple_deep(state: Any) -> Any:
+    """Lists, which JSON makes of tuples, as the tuples that Python's own generator wants."""
+    return tuple(map(tuple_deep, state)) if isinstance(state, list) else state
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers of a run may depend on beside its arguments."""
+    from .. import __version__
+    return {"minigrad": __version__, "numpy": np.__version__, "python": sys.version.split()[0], "platform": platform.platform(),
+            "machine": platform.machine(), "processors": os.cpu_count(),
+            **{name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+               if name in os.environ}}

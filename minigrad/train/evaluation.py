@@ -1,0 +1,131 @@
+"""How good a model is on items it is not trained on: mean loss, scores, and predictions in the order of the dataset."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import backend, metrics
+from ..data import DataLoader
+from ..data.text import IGNORED
+from ..nn import Module
+from ..pretrained.inputs import host_array
+from ..tape import no_grad
+from ..tensor import Tensor
+from .batches import called, count_labels, labels_of, loss_and_logits, predicted_classes
+from .callbacks import progress
+
+
+class EvalPrediction(NamedTuple):
+    """What `compute_metrics` is given: logits, or what `preprocess_logits_for_metrics` made of them, and labels."""
+    predictions: Any
+    label_ids: Any
+
+
+class PredictionOutput(NamedTuple):
+    """What `Trainer.predict` returns, as Hugging Face's does."""
+    predictions: np.ndarray
+    label_ids: np.ndarray | None
+    metrics: dict[str, float]
+
+
+class Found:
+    """What one pass over a dataset found, batch by batch."""
+    def __init__(self):
+        self.loss, self.counted, self.classes = 0.0, 0, None
+        self.true: list[np.ndarray] = []
+        self.predicted: list[np.ndarray] = []
+        self.scores: list[Any] = []
+        self.labels: list[np.ndarray] = []
+
+    def note_classes(self, compared: tuple[Any, Any]) -> None:
+        home = backend.of(compared[0])
+        predicted, true = (home.to_numpy(array) for array in compared)
+        self.true.append(true[true != IGNORED])
+        self.predicted.append(predicted[true != IGNORED])
+
+    def scored(self) -> dict[str, Any]:
+        """Accuracy and, unless the classes are a vocabulary, macro-F1 and the confusion matrix (row = true class)."""
+        if not self.true:
+            return {}
+        true, predicted = np.concatenate(self.true), np.concatenate(self.predicted)
+        told = {"accuracy": metrics.accuracy(true, predicted)}
+        if self.classes:
+            told["macro_f1"] = metrics.f1(true, predicted, num_classes=self.classes)
+            told["confusion_matrix"] = metrics.confusion_matrix(true, predicted, self.classes).tolist()
+        return told
+
+
+def measure(model: Module, loader: DataLoader, collator: Callable, step: Callable, keep: bool, title: str,
+            preprocess: Callable | None = None, bar: bool = True) -> Found:
+    """One pass over labelled items: `step` makes of a batch its loss and its logits.  `keep` keeps these, too."""
+    model.eval()
+    found = Found()
+    with no_grad(), progress(len(loader.dataset), title) if bar else nullcontext() as shown:
+        for items in loader:
+            batch = collator(items)
+            if count := count_labels(model, batch):
+                mean, logits = step(batch)
+                if mean is not None:
+                    found.loss, found.counted = found.loss + float(mean.numpy()) * count, found.counted + count
+                if (compared := predicted_classes(model, logits, batch)) is not None:
+                    found.note_classes(compared)
+                    few = logits.ndim == 2 or logits.shape[-1] == getattr(getattr(model, "config", None), "num_labels", None)
+                    found.classes = logits.shape[-1] if few else None
+                if keep:
+                    labels = labels_of(batch)
+                    made = logits if preprocess is None else preprocess(logits, labels)
+                    found.scores.append(host_array(made) if made is not None else None)
+                    found.labels.append(host_array(labels) if labels is not None else None)
+            if shown is not None:
+                shown.update(len(items))
+    return found
+
+
+def joined(parts: list[np.ndarray], order: np.ndarray | None = None) -> np.ndarray | None:
+    """Arrays one after the other; of tokens, those of shorter batches filled with -100; put back in the order of the dataset."""
+    if not parts or parts[0] is None:
+        return None
+    if len({part.shape[1:] for part in parts}) > 1:          # of each token, in batches of different lengths
+        longest = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, [(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)], constant_values=IGNORED)
+                 for part in parts]
+    whole = np.concatenate(parts)
+    return whole if order is None else whole[np.argsort(order)]
+
+
+def predict(model: Module, loader: DataLoader, data_collator: Callable[[list], Any], title: str,
+            call: Callable[[Module, Any], Any] = called) -> np.ndarray:
+    """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset."""
+    model.eval()
+    order = np.concatenate(loader.batches(loader.epoch))
+    logits = []
+    with no_grad(), progress(len(order), title) as bar:
+        for items in loader:
+            out = call(model, data_collator(items))
+            scores = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
+            if scores is None:
+                raise ValueError(f"{type(model).__name__} returned no logits, but a {type(out).__name__}")
+            logits.append(scores.numpy())
+            bar.update(len(items))
+    return joined(logits, order)
+
+
+def prefixed(told: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Metrics under names that begin with the prefix."""
+    return {name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": value for name, value in told.items()}
+
+
+def speeds(seconds: float, items: int, batches: int, prefix: str) -> dict[str, float]:
+    """How long a pass took, under Hugging Face's names."""
+    seconds = max(seconds, 1e-9)
+    return {f"{prefix}_runtime": round(seconds, 4), f"{prefix}_samples_per_second": round(items / seconds, 3),
+            f"{prefix}_steps_per_second": round(batches / seconds, 3)}
+
+
+def plain(told: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Numbers of NumPy as Python's, so that JSON can hold them."""
+    return {name: value.item() if isinstance(value, (np.generic, np.ndarray, Tensor)) and np.size(value) == 1 else
+            value.tolist() if isinstance(value, np.ndarray) else value for name, value in told}

@@ -1,0 +1,259 @@
+"""A run from its beginning to its checkpoints: what is begun anew, what is saved, and what is read back to go on."""
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Callable
+from inspect import signature
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..nn import Module
+from ..optim import EMA
+from ..pretrained import PretrainedModel
+from ..pretrained.checkpoint import safetensors
+from ..pretrained.checkpoint.files import SHARDS, replacing
+from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
+from . import checkpoint
+from .arguments import TrainingArguments
+from .optimizers import check_named_state, load_named_state, named_state, new_optimizer, new_schedule, trained_parameters
+from .progress import Progress
+from .state import Record, TrainerState
+
+
+def source(trainer: Any, given: Any) -> Path | None:
+    """The checkpoint to go on from, if any.  Raises ValueError if there is none or it is torn."""
+    given = trainer.args.resume_from_checkpoint if given is None else given
+    out = Path(trainer.args.output_dir)
+    if given is None or given is False:
+        return None
+    if given is True:
+        if (found := checkpoint.latest_checkpoint(out)) is None:
+            raise ValueError(f"there is no whole checkpoint in {out} to go on from: to begin anew, "
+                             "leave resume_from_checkpoint out")
+        return found
+    if wrong := checkpoint.fault(Path(given), thorough=True):
+        raise ValueError(f"{given} is no whole checkpoint ({wrong}): give another one, or True for the newest whole one in {out}")
+    return Path(given)
+
+
+def begin(trainer: Any, source: Path | None) -> None:
+    """Make all that a run consists of, anew or as a checkpoint has it.  Nothing is changed if that does not fit."""
+    args = trainer.args
+    parameters = trained_parameters(trainer.model)
+    loader = trainer.train_loader()
+    if not len(loader):
+        raise ValueError(f"dataloader_drop_last=True leaves out all {len(trainer.train_dataset)} items, fewer than one batch of "
+                         f"{loader.batch_size}: make batches smaller")
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * len(loader))
+    optimizer, schedule = trainer.given
+    optimizer = new_optimizer(trainer.model, args) if optimizer is None else optimizer
+    schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
+    content = None if source is None else Content(source, trainer.model, optimizer, loader)
+    trainer.optimizer, trainer.lr_scheduler, trainer.loader = optimizer, schedule, loader
+    trainer.ema = None if args.ema_decay is None else EMA(trainer.model.parameters(), args.ema_decay)
+    state = TrainerState(run_id=uuid.uuid4().hex) if content is None else content.state
+    state.max_steps, state.num_train_epochs = steps, math.ceil(steps / len(loader))
+    for what in ("logging", "eval", "save"):
+        setattr(state, f"{what}_steps", args.every(what, steps))
+    state.train_batch_size = state.train_batch_size or args.per_device_train_batch_size
+    trainer.state, trainer.control = state, type(trainer.control)()
+    trainer.progress = Progress(backend.get(parameters[0].device), min(state.logging_steps, len(loader)))
+    seed_generators(trainer.model, args.seed)
+    if content is not None:
+        content.restore(trainer)
+    mark(Path(args.output_dir), state.run_id)
+
+
+def mark(out: Path, run_id: str) -> None:
+    """Note in the output directory which run it is of.  Raises OSError, before any work is done, if it cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(out / "run.json") as (part,):
+            part.write_text(json.dumps({"run_id": run_id}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise type(error)(f"{out} cannot be written in, so no checkpoint could be ({error}): give another output_dir") from None
+
+
+class Content:
+    """A whole checkpoint, read and found to fit before anything is changed.  Raises ValueError, in one line, if it does not."""
+    def __init__(self, directory: Path, model: Module, optimizer: Any, loader: Any):
+        self.directory = directory
+        self.weights = checkpoint.read_model(model, directory)
+        try:
+            self.state = TrainerState.from_dict(checkpoint.read_json(directory / "trainer_state.json"))
+            self.rest = checkpoint.read_json(directory / "run_state.json")
+            self.arrays = safetensors.read(directory / "optimizer.safetensors")
+            self.optimizer = checkpoint.read_json(directory / "optimizer.json")
+            averages = directory / "ema.safetensors"
+            self.averages = safetensors.read(averages) if averages.is_file() else None
+            check_named_state(optimizer, model, self.arrays, self.optimizer)
+            loader.load_state_dict(self.rest["position"])
+        except FileNotFoundError as error:
+            raise ValueError(f"{directory} has no {Path(error.filename).name}, as after save_only_model=True: give another "
+                             "checkpoint to go on from") from None
+        except ValueError as error:
+            raise ValueError(f"the run cannot go on from {directory}: {error}; nothing was changed") from None
+
+    def restore(self, trainer: Any) -> None:
+        """Make the trainer what it was."""
+        rest, model = self.rest, trainer.model
+        model.load_state_dict(self.weights)
+        for name, p in model.named_parameters():
+            p.requires_grad = name not in rest["frozen"]
+        trainer.lr_scheduler.load_state_dict(rest["schedule"])
+        load_named_state(trainer.optimizer, model, self.arrays, self.optimizer)
+        trainer.scaler.load_state_dict(rest["scaler"])
+        if trainer.ema is not None and self.averages is not None:
+            names = [name for name, _ in model.named_parameters()]
+            trainer.ema.load_state_dict({"n_averaged": rest["n_averaged"], "averages": [self.averages[name] for name in names]})
+        trainer.progress.load_state_dict(rest["progress"])
+        is_over = self.state.global_step >= rest["max_steps"]                  # then it stopped for no other reason
+        trainer.control.should_training_stop = rest["should_training_stop"] and not is_over
+        trainer.control.should_epoch_stop = rest["should_epoch_stop"]
+        checkpoint.restore_chance(rest["chance"], *roots(trainer))
+        saved = list(rest["callbacks"])
+        for callback in trainer.handler.callbacks:
+            found = next((entry for entry in saved if entry[0] == type(callback).__name__), None)
+            if found:
+                saved.remove(found)
+                getattr(callback, "load_state_dict", lambda state: None)(found[1])
+
+
+def roots(trainer: Any) -> list[Any]:
+    """What a run draws random numbers from."""
+    return [trainer.model, trainer.data_collator, trainer.train_dataset]
+
+
+def save(trainer: Any) -> Path:
+    """Save all of a run in `checkpoint-<step>`, and remove the checkpoints that are too many."""
+    args, state = trainer.args, trainer.state
+    name = f"checkpoint-{state.global_step}"
+    if state.best_global_step == state.global_step:
+        state.best_model_checkpoint = os.fspath(Path(args.output_dir) / name)
+    where = checkpoint.write(args.output_dir, state.global_step, lambda directory: fill(trainer, directory))
+    checkpoint.rotate(args.output_dir, args.save_total_limit, (state.best_model_checkpoint,), state.run_id)
+    return where
+
+
+def fill(trainer: Any, directory: Path) -> None:
+    """Write the files of a checkpoint into an empty directory."""
+    model, args = trainer.model, trainer.args
+    checkpoint.write_model(model, directory)
+    if trainer.processing_class is not None:
+        trainer.processing_class.save_pretrained(directory)
+    checkpoint.write_json(directory / "trainer_state.json", trainer.state.to_dict())
+    checkpoint.write_json(directory / "training_args.json", args.to_dict())
+    checkpoint.write_json(directory / "environment.json", checkpoint.environment())
+    averages = {} if trainer.ema is None else {
+        name: backend.of(average).to_numpy(average)
+        for (name, _), average in zip(model.named_parameters(), trainer.ema.averages, strict=True)}
+    if averages:
+        safetensors.write(directory / "ema.safetensors", averages)
+    if args.save_only_model:
+        return
+    arrays, rest = named_state(trainer.optimizer, model)
+    safetensors.write(directory / "optimizer.safetensors", arrays)
+    checkpoint.write_json(directory / "optimizer.json", rest)
+    checkpoint.write_json(directory / "run_state.json", {
+        "position": trainer.loader.state_dict(), "schedule": trainer.lr_scheduler.state_dict(),
+        "scaler": trainer.scaler.state_dict(), "n_averaged": trainer.ema.n_averaged if trainer.ema else 0,
+        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+        "progress": trainer.progress.state_dict(), "chance": checkpoint.chance(*roots(trainer)), "max_steps": trainer.steps,
+        "should_training_stop": trainer.control.should_training_stop, "should_epoch_stop": trainer.control.should_epoch_stop,
+        "callbacks": [[type(callback).__name__, getattr(callback, "state_dict", dict)()]
+                      for callback in trainer.handler.callbacks]})
+
+
+def interrupted(trainer: Any) -> str:
+    """What to tell after an interruption that did not wait for the step's end."""
+    newest = next((path for path in checkpoint.candidates(trainer.args.output_dir) if checkpoint.is_whole(path)
+                   and checkpoint.run_of(path) == trainer.state.run_id), None)
+    kept = "no checkpoint was saved" if newest is None else (
+        f"the newest checkpoint is {newest}: to go on, type trainer.train(resume_from_checkpoint=True)")
+    return f"interrupted at step {trainer.step} of {trainer.steps}; {kept}"
+
+
+def note_best(args: TrainingArguments, state: TrainerState, told: Record) -> bool:
+    """Whether an evaluation is the best so far, which is noted in the state.
+
+    Raises ValueError if it does not have the metric that decides.
+    """
+    metric = args.metric_for_best_model
+    if metric is None:
+        return False
+    value = told.get(f"eval_{metric}")
+    if value is None:
+        raise ValueError(f"metric_for_best_model is {metric!r}, which these labels do not have; expected one of "
+                         f"{', '.join(name.removeprefix('eval_') for name in told if name.startswith('eval_'))}")
+    sign = 1 if args.greater_is_better else -1
+    if math.isnan(value) or not math.isfinite(told.get("eval_loss", 0.0)):
+        return False
+    if state.best_metric is not None and not sign * value > sign * state.best_metric:
+        return False
+    state.best_metric, state.best_global_step = value, state.global_step
+    return True
+
+
+def save_model(model: Module, tokenizer: Any, out: Path) -> None:
+    """Save model and tokenizer in a directory: written in full first, then moved in."""
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".saving-", dir=out) as beside:
+        if tokenizer is not None:
+            tokenizer.save_pretrained(beside)
+        if isinstance(model, PretrainedModel):               # config.json and weights change together, even if this is killed
+            model.save_pretrained(out)
+        else:                                                # a model of the user's own: its weights by name
+            checkpoint.write_model(model, Path(beside))
+        written = os.listdir(beside)
+        for name in written:
+            os.replace(Path(beside) / name, out / name)
+    for path in out.iterdir():                               # shards and tokenizers of an earlier run would win over ours
+        is_shard = SHARDS.fullmatch(path.name) and not isinstance(model, PretrainedModel)    # whose save removes them
+        if path.name not in written and (is_shard or path.name in TOKENIZER_FILES):
+            path.unlink()
+
+
+def load_weights(trainer: Any, directory: Path) -> None:
+    """Load the weights of a checkpoint or a saved model, or the averages it has of them."""
+    trainer.model.load_state_dict(checkpoint.read_model(trainer.model, directory))
+    if (directory / "ema.safetensors").is_file():
+        trainer.model.load_state_dict(safetensors.read(directory / "ema.safetensors"), strict=False)
+
+
+def hold_averages(trainer: Any) -> None:
+    """Let the model hold the averages of its weights from now on."""
+    for p, average in zip(trainer.ema.params, trainer.ema.averages, strict=True):
+        p.copy_(backend.of(average).to_numpy(average))
+
+
+def takes_total(loss_fn: Callable | None) -> bool:
+    """Whether a loss function divides by the number of all labels of the step itself."""
+    return loss_fn is not None and "num_items_in_batch" in signature(loss_fn).parameters
+
+
+def lengths_of(dataset: Any) -> list[int]:
+    """Tokens of each item, for batches of similar length.  Raises ValueError if items have none."""
+    if (lengths := getattr(dataset, "lengths", None)) is not None:
+        return lengths
+    try:
+        items = (dataset[i] for i in range(len(dataset)))
+        return [int(item["length"]) if "length" in item else len(item["input_ids"]) for item in items]
+    except (TypeError, KeyError):
+        raise ValueError("group_by_length needs lengths: expected items with input_ids or length, or a dataset with lengths; "
+                         "leave group_by_length out") from None
+
+
+def seed_generators(model: Module, seed: int) -> None:
+    """Give the model's modules new generators in place of those they draw dropout from; who shared one still does."""
+    new: dict[int, np.random.Generator] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, np.random.Generator):
+                setattr(module, name, new.setdefault(id(value), np.random.default_rng([seed, len(new)])))
