@@ -38,13 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"no part {min(unknown)!r}; there are {', '.join(PARTS)}")
-    from minigrad import doctor
     from minigrad.backend import cuda
     if problem := cuda.missing():
         print(f"There is no GPU to measure here: {problem}.  To see the GPU backend work without one, type: make test-cupy")
         return 1
     asked.until = time.monotonic() + 60 * MINUTES
-    text = f"# {datetime.date.today()}, GPU{', tiny sizes' * asked.tiny}\n\n" + "\n".join(doctor.cuda()) + "\n"
+    text = f"# {datetime.date.today()}, GPU{', tiny sizes' * asked.tiny}\n\n" + "\n".join(cuda.devices()) + "\n"
     for name in asked.parts or PARTS:
         print(f"{name} …", flush=True)
         text += f"\n## {name.capitalize()}\n\n{PARTS[name](asked)}\n"

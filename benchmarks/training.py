@@ -85,12 +85,12 @@ def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
     """Nothing but the products, as minigrad multiplies, into arrays that are there already: no step on them can be faster."""
     import numpy as np
 
-    from minigrad.backend.cpu.products import PRODUCT, do, product
+    from minigrad.backend.cpu.products import MIN_SHARED_PRODUCT, do, product
 
     def multiply(a, b, out):
         if a.ndim == 2:
             do(product(a, b, out))
-        elif a[0].size * b.shape[-1] < PRODUCT:
+        elif a[0].size * b.shape[-1] < MIN_SHARED_PRODUCT:
             np.matmul(a, b, out=out)
         else:
             for one in zip(a, b, out):

@@ -15,9 +15,9 @@ def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
     from minigrad.backend.cpu import cores, products
     monkeypatch.setattr(cores, "CORES", request.param)
-    monkeypatch.setattr(cores, "PIECE", 700)
-    monkeypatch.setattr(cores, "SHARED", 1400)
-    monkeypatch.setattr(products, "PRODUCT", 100)
+    monkeypatch.setattr(cores, "MAX_PIECE", 700)
+    monkeypatch.setattr(cores, "MIN_SHARED", 1400)
+    monkeypatch.setattr(products, "MIN_SHARED_PRODUCT", 100)
     cores._helpers.cache_clear()
     yield
     cores._helpers.cache_clear()

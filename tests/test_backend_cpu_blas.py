@@ -42,9 +42,9 @@ def test_a_row_that_lies_as_a_column():
 @pytest.mark.parametrize("add", [False, True])
 @pytest.mark.parametrize("third", ["in order", "apart", "a part"])
 @pytest.mark.parametrize("rows, inner, second, turned", [
-    (2, blas.WIDE + 1, "transposed", True), (blas.FEW, blas.WIDE + 1, "transposed", True),
-    (blas.FEW + 1, blas.WIDE + 1, "transposed", False), (2, blas.WIDE, "transposed", False),
-    (2, blas.WIDE + 1, "in order", False)])
+    (2, blas.MIN_TURNED_WIDTH + 1, "transposed", True), (blas.MAX_TURNED_ROWS, blas.MIN_TURNED_WIDTH + 1, "transposed", True),
+    (blas.MAX_TURNED_ROWS + 1, blas.MIN_TURNED_WIDTH + 1, "transposed", False), (2, blas.MIN_TURNED_WIDTH, "transposed", False),
+    (2, blas.MIN_TURNED_WIDTH + 1, "in order", False)])
 def test_of_few_rows_and_a_transposed_matrix_openblas_makes_the_transposed_product(rows, inner, second, turned, third, add,
                                                                                    monkeypatch):
     sizes = []
@@ -56,7 +56,7 @@ def test_of_few_rows_and_a_transposed_matrix_openblas_makes_the_transposed_produ
     openblas = blas._numpys_product
     monkeypatch.setattr(blas, "_product", lambda threads: product)
     monkeypatch.setattr(blas, "_numpys_product", product)
-    monkeypatch.setattr(blas, "UNCOPIED", rows * inner * 130 - 1)
+    monkeypatch.setattr(blas, "MAX_UNCOPIED", rows * inner * 130 - 1)
     a, b, out = lying(rows, inner, "a part"), lying(inner, 130, second), lying(rows, 130, third)
     expected = a @ b + out * add
     blas.gemm(a, b, out, add)
@@ -129,14 +129,14 @@ def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library,
 
 
 @given(st.integers(0, 3), sizes, sizes, sizes, ways, st.booleans(), st.sampled_from(["f4", "f8"]), st.sampled_from(["", "numpy"]),
-       st.sampled_from([1, 2]), st.sampled_from([1, blas.STACK]))
+       st.sampled_from([1, 2]), st.sampled_from([1, blas.MIN_STACK]))
 def test_adding_is_adding_the_product_with_each_weight(n, m, k, columns, way, apart, dtype, library, threads, pays):
     def forget():
         for remembered in (mkl.function, mkl.on_threads, blas._stack_product):
             remembered.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIGRAD_BLAS", library)
-        patch.setattr(blas, "STACK", pays)
+        patch.setattr(blas, "MIN_STACK", pays)
         forget()
         weights = np.stack([lying(k, columns, "in order").astype(dtype) for _ in range(n + 1)])[1:]
         add = blas.adding(weights, m, threads if mkl.tbb() else 1)

@@ -17,8 +17,8 @@ from minigrad.checking.catalogue import window_rows as slow
 def on(whole, space, count=cores.CORES):
     """Pieces of so many entries on so many cores, and filters that are cut or not; 2 samples are many."""
     stack = contextlib.ExitStack()
-    for thing, name, value in ((im2col, "SPACE", space), (kernels.depthwise, "GROUP", space), (cores, "CORES", count),
-                               (memory, "LINE", 2), (im2col.Walk, "_at_once", lambda self: whole)):
+    for thing, name, value in ((im2col, "MAX_COLUMNS", space), (kernels.depthwise, "MAX_GROUP", space), (cores, "CORES", count),
+                               (memory, "MIN_SAMPLES", 2), (im2col.Walk, "_at_once", lambda self: whole)):
         stack.enter_context(mock.patch.object(thing, name, value))
     return stack
 
@@ -96,7 +96,7 @@ def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, count):
 def test_what_is_laid_down_at_a_time_stays_small(monkeypatch):
     """However many samples there are, beside the result only what each core works on is made."""
     x, weight = np.zeros((64, 8, 32, 32), "f4"), np.zeros((8, 8, 3, 3), "f4")
-    monkeypatch.setattr(im2col, "SPACE", 1 << 14)
+    monkeypatch.setattr(im2col, "MAX_COLUMNS", 1 << 14)
     for run, size in ((lambda: kernels.forward(np, x, weight, None, TIGHT, 1), x.nbytes),
                       (lambda: kernels.input_grad(np, x, weight, (32, 32), TIGHT, 1), x.nbytes),
                       (lambda: kernels.weight_grad(np, x, x, TIGHT, 1), 0)):

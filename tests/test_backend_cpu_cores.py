@@ -34,7 +34,7 @@ def test_things_are_cut_evenly(count, most, among):
 
 
 def test_pieces_cover_everything_once():
-    x = np.zeros((cores.PIECE // 8, 37), np.float32)
+    x = np.zeros((cores.MAX_PIECE // 8, 37), np.float32)
 
     def work(piece):
         piece += 1

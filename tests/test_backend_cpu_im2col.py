@@ -32,7 +32,7 @@ def test_pieces_are_all_places_and_small(samples, size, beside, monkeypatch):
     for some, rows in walk.pieces():
         seen[some, rows] += 1
         pixels = math.prod(part.stop - part.start for part in (some, rows)) * size
-        assert pixels * 96 <= 2 * im2col.SPACE
+        assert pixels * 96 <= 2 * im2col.MAX_COLUMNS
     assert (seen == 1).all() and len(walk.pieces()) > 1 or samples == 1 == len(walk.pieces()) or size == 1
 
 

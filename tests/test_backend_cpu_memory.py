@@ -39,8 +39,8 @@ def test_many_samples_beside_each_other():
 @pytest.mark.parametrize("turn", [memory.by_sample, memory.by_pixel, lambda x: x, np.transpose, lambda x: x[::-1],
                                   lambda x: x[..., ::2], lambda x: x[:, 1:], lambda x: x.swapaxes(0, 1)[::2]])
 def test_in_order(shape, turn, monkeypatch):
-    monkeypatch.setattr(cores, "SHARED", 16)
-    monkeypatch.setattr(cores, "PIECE", 50)
+    monkeypatch.setattr(cores, "MIN_SHARED", 16)
+    monkeypatch.setattr(cores, "MAX_PIECE", 50)
     x = turn(rng.standard_normal(shape))
     y = memory.in_order(x)
     assert y.flags.c_contiguous
@@ -75,10 +75,10 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("norm", [lambda c: nn.BatchNorm2d(c).eval(), lambda c: nn.GroupNorm(3, c), lambda c: nn.ReLU()])
-@pytest.mark.parametrize("shared", [cores.SHARED, 1 << 8])
+@pytest.mark.parametrize("shared", [cores.MIN_SHARED, 1 << 8])
 def test_samples_together_are_samples_alone(norm, shared, monkeypatch):
     """20 samples lie beside each other, 10 do not: the same results and gradients, of first and second order."""
-    monkeypatch.setattr(cores, "SHARED", shared)
+    monkeypatch.setattr(cores, "MIN_SHARED", shared)
     net, x = Net(norm), mg.Tensor(rng.standard_normal((20, 3, 20, 18), np.float32), requires_grad=True)
     assert memory.beside(net.stem(x).data) and not memory.beside(net.stem(x[:10]).data)
     parameters = [x, *net.parameters()]

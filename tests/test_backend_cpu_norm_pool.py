@@ -39,8 +39,8 @@ def with_and_without(call, *inputs):
 
 @pytest.fixture(params=[12, 1 << 17])
 def piece(request, monkeypatch):
-    monkeypatch.setattr(cores, "PIECE", request.param)
-    monkeypatch.setattr(cores, "SHARED", request.param)
+    monkeypatch.setattr(cores, "MAX_PIECE", request.param)
+    monkeypatch.setattr(cores, "MIN_SHARED", request.param)
 
 
 @pytest.mark.usefixtures("piece")

@@ -16,13 +16,13 @@ rng = np.random.default_rng(0)
 @pytest.mark.parametrize("name", CASES)
 def test_samples_in_parts_are_samples_together(name, samples, masked, together, monkeypatch):
     """Eleven steps, more than are prepared at a time, in pieces of one; five samples on two cores."""
-    monkeypatch.setattr(cpu_recurrent, "MKLS", 1)
-    monkeypatch.setattr(cpu_recurrent, "OURS", 1)
+    monkeypatch.setattr(cpu_recurrent, "MIN_MKL_STEP", 1)
+    monkeypatch.setattr(cpu_recurrent, "MIN_SHARED_STEP", 1)
     monkeypatch.setattr(cores, "CORES", 2)
     monkeypatch.setattr(cpu_recurrent, "together", lambda: together)
-    monkeypatch.setattr(shared_recurrent, "STEPS", 4)
-    monkeypatch.setattr(cores, "SHARED", 1)
-    monkeypatch.setattr(cores, "PIECE", 7)
+    monkeypatch.setattr(shared_recurrent, "MAX_STEPS", 4)
+    monkeypatch.setattr(cores, "MIN_SHARED", 1)
+    monkeypatch.setattr(cores, "MAX_PIECE", 7)
     given, more, kernel = inputs(name, 11, samples, 3), CASES[name][1], shared_recurrent.table[name]
     mask = np.arange(11)[:, None] < rng.integers(1, 12, samples) if masked else None
     shared = cpu_recurrent.table[name]

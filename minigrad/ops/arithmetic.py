@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..backend.cpu.cores import SHARED
+from ..backend.cpu.cores import MIN_SHARED
 from ..primitive import floating, primitive, with_numbers
 
 
@@ -26,7 +26,7 @@ def _on_cores(function, a, b):
 @primitive
 def add(xp, a, b, /):
     """a + b."""
-    return _on_cores(xp.add, a, b) if getattr(a, "size", 0) >= SHARED else a + b
+    return _on_cores(xp.add, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a + b
 add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
@@ -34,7 +34,7 @@ add.defvjp(a=lambda g: g, b=lambda g: g)
 @primitive
 def subtract(xp, a, b, /):
     """a - b."""
-    return _on_cores(xp.subtract, a, b) if getattr(a, "size", 0) >= SHARED else a - b
+    return _on_cores(xp.subtract, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a - b
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
@@ -42,7 +42,7 @@ subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 @primitive
 def multiply(xp, a, b, /):
     """a · b, entry by entry."""
-    return _on_cores(xp.multiply, a, b) if getattr(a, "size", 0) >= SHARED else a * b
+    return _on_cores(xp.multiply, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a * b
 multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
@@ -50,7 +50,7 @@ multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 @primitive
 def divide(xp, a, b, /):
     """a / b."""
-    return _on_cores(xp.divide, a, b) if getattr(a, "size", 0) >= SHARED else a / b
+    return _on_cores(xp.divide, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a / b
 divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
 
 

@@ -15,11 +15,11 @@ def quiet():
 
 # Their CUDA kernels add up in float32, but keep some results between in 16 bits: test_cupy_catalogue.py says how near they are.
 PARTLY = {"conv", "conv_input_grad", "conv_weight_grad", "gru", "lstm", "matmul", "rnn", "scaled_dot_product_attention",
-          "softmax"}
+          "softmax"}                            # and gelu with a bias (gelu-2), whose gradient sums that of x as it was rounded
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("row", [p for p in NAMED if p.values[0].op not in PARTLY])
+@pytest.mark.parametrize("row", [p for p in NAMED if p.values[0].op not in PARTLY and p.id != "gelu-2"])
 def test_the_catalogue_in_16_bits(row, dtype):
     """Values and gradients are the CPU's, to a step of the dtype."""
     eps = float(ml_dtypes.finfo(dtype).eps)

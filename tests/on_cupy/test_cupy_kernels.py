@@ -201,7 +201,7 @@ STEPS = {                                       # twin, kernel, arrays that are 
 @pytest.mark.parametrize(("twin", "kernel", "memory", "options"), STEPS.values(), ids=STEPS)
 def test_a_step_of_many_parameters(twin, kernel, memory, options, dtype):
     """More than fit into one kernel, of all sizes, one of another dtype, one that lies transposed, one empty."""
-    shapes = [(3,)] * 70 + [(5, 7), (0,), (optimizers.BLOCKS * 256 + 5,)]
+    shapes = [(3,)] * 70 + [(5, 7), (0,), (optimizers.MAX_BLOCKS * 256 + 5,)]
     rows = [[*(R(*shape) for _ in range(2 + min(memory, 1))), *(R(*shape) ** 2 for _ in range(memory - 1))] for shape in shapes]
     dtypes = [dtype] * 69 + [np.dtype("f8")] + [dtype] * 3
     ours = [[on_gpu(a, d) for a in row] for row, d in zip(rows, dtypes)]

@@ -9,7 +9,7 @@ import numpy as np
 from .. import Kernel
 from ..shared import attention
 from . import cores
-from .blas import UNCOPIED
+from .blas import MAX_UNCOPIED
 from .cores import evenly, scratch, share
 from .layers import exp_sums
 from .select import choose
@@ -100,22 +100,22 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
 
 
 def _tiles(shape, width, is_causal):
-    """How to cut scores (…, T, S) of heads so wide: indices of some heads; blocks of queries and the keys they may see.
+    """Cut scores (…, T, S) of heads of this width: indices of some heads; blocks of queries and the keys they may see.
 
-    A block of some heads is a PIECE of scores or two, or more where one head has so many keys.  BLAS is quickest at what is small
-    enough not to be copied first, and else at long blocks; short ones compute fewer scores of keys that are masked.
+    A block has one or two MAX_PIECE of scores, or more where one head has so many keys.  BLAS is quickest on operands
+    that are too small to be copied first, and otherwise on long blocks; short blocks compute fewer masked scores.
     """
     *lead, T, S = shape
-    most = UNCOPIED // max(1, S * width) // 16 * 16          # queries (the numbers below were found by timing)
+    most = MAX_UNCOPIED // max(1, S * width) // 16 * 16          # queries (the numbers below were found by timing)
     if most < 64:
         most = min(256, -(-T // 256) * 64) if is_causal else 256
     elif is_causal:
         most = min(most, 112)
     step = -(-T // -(-T // most))
     step = min(T, step + -step % 16)            # rows of scores begin where a vector of the processor does
-    limit = cores.PIECE if step <= 64 else 2 * cores.PIECE
+    limit = cores.MAX_PIECE if step <= 64 else 2 * cores.MAX_PIECE
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
-    many = cores.CORES if math.prod(shape) >= cores.SHARED else 1
+    many = cores.CORES if math.prod(shape) >= cores.MIN_SHARED else 1
 
     def fits(i):
         pieces = math.prod(lead[:i + 1])
@@ -161,7 +161,7 @@ def _scores(k, q, bias, tile, is_causal, out):
 
 def plain_heads(q, k, v, *rest):
     """Float32, several heads, and more than one query on few keys, which is what a writing model asks, a token at a time."""
-    few = q.shape[-2] == 1 and k.size < cores.PIECE
+    few = q.shape[-2] == 1 and k.size < cores.MAX_PIECE
     return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0 and not few
 
 

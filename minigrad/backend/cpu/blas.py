@@ -14,8 +14,10 @@ from . import mkl
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
 F4 = np.dtype(np.float32)
-FEW, WIDE = 48, 96                              # of so few rows and so wide a transposed b OpenBLAS makes (bᵀ aᵀ)ᵀ sooner,
-UNCOPIED = 10**6                                # ... for it copies b first, but for so few multiplications
+MAX_UNCOPIED = 10**6                            # multiplications up to which OpenBLAS does not copy b first
+# Beyond that (bᵀ aᵀ)ᵀ is quicker, for at most this many rows of a and a transposed b with more rows and columns than this.
+MAX_TURNED_ROWS, MIN_TURNED_WIDTH = 48, 96
+MIN_STACK = 1 << 20                             # minimum multiplications for MKL's batched GEMM to pay
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
@@ -62,8 +64,8 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
             out += np.matmul(a, b)
         else:
             np.matmul(a, b, out=out)
-    elif (product is _numpys_product and other[0] == TRANSPOSED and len(a) <= FEW and min(b.shape) > WIDE
-          and len(a) * b.size > UNCOPIED):
+    elif (product is _numpys_product and other[0] == TRANSPOSED and len(a) <= MAX_TURNED_ROWS
+          and min(b.shape) > MIN_TURNED_WIDTH and len(a) * b.size > MAX_UNCOPIED):
         turned = np.empty(out.shape[::-1], F4)
         gemm(b.T, np.ascontiguousarray(a.T), turned)
         if add:
@@ -87,9 +89,6 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     if (rows == 4 or m == 1) and columns >= 4 * m:
         return TRANSPOSED, a.ctypes.data, columns >> 2
     return None
-
-
-STACK = 1 << 20                                 # so many that MKL's product with a stack is worth its call, on any threads
 
 
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -128,7 +127,7 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
     multiplies; more threads than one are MKL's.
     """
     n, inner, columns = weights.shape
-    multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= STACK else None
+    multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= MIN_STACK else None
     if multiply is not None:
         weights = np.ascontiguousarray(weights)
         where = weights.ctypes.data             # (asked for once: it takes as long as a short pass; add_at_once keeps the array)
@@ -158,7 +157,7 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
 def _cut(weights: np.ndarray, rows: int) -> np.ndarray:
     """The weights, (n, inner, columns), cut into so few columns that OpenBLAS does not copy them each time: (…, inner, few)."""
     n, inner, columns = weights.shape
-    most = min(max(32, (1 << 14) // max(1, inner)), UNCOPIED // max(1, rows * inner))
+    most = min(max(32, (1 << 14) // max(1, inner)), MAX_UNCOPIED // max(1, rows * inner))
     few = next((few for few in range(min(most, columns), 15, -1) if columns % few == 0), columns)
     count = columns // max(1, few)
     return np.ascontiguousarray(weights.reshape(n, inner, count, few).swapaxes(1, 2)).reshape(n * count, inner, few)

@@ -13,7 +13,7 @@ from .cores import cuts, share
 from .im2col import Walk
 from .norm_pool import relu_backward
 
-SMALL = 1 << 10                                 # places of an image whose products are short
+MAX_MKL_PLACES = 1 << 10                        # output pixels below which each product is left to MKL's threads
 
 
 def with_columns(x: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
     at = Geometry(x.shape[2:], window)
     y = out
     if out is None:
-        beside = memory.beside(x) or len(x) >= memory.LINE and memory.WIDER * x.shape[1] <= len(weight)
+        beside = memory.beside(x) or len(x) >= memory.MIN_SAMPLES and memory.MIN_WIDENING * x.shape[1] <= len(weight)
         y = memory.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight), beside)
     if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
@@ -69,8 +69,8 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
             np.maximum(sums, 0, out=into)
         elif sums is not into:
             into[...] = sums
-    # Of one small image MKL shares out each product itself, whose threads wake sooner than ours.
-    by_mkl = len(x) == groups == 1 and at.H * at.W < SMALL and y.dtype == np.float32 and mkl.tbb() is not None
+    # For one small image each product runs on MKL's threads, which wake sooner than ours.
+    by_mkl = len(x) == groups == 1 and at.H * at.W < MAX_MKL_PLACES and y.dtype == np.float32 and mkl.tbb() is not None
     pieces, threads = ([(slice(0, 1), slice(0, at.H))], cores.CORES) if by_mkl else (walk.pieces(), 1)
     share(work, pieces)
     return y

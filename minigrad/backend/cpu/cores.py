@@ -14,8 +14,8 @@ import numpy as np
 
 from .blas import get_blas_threads, set_blas_threads
 
-PIECE = 3 << 16                                 # entries worked on at a time: two such arrays of float32 fit in a core's cache
-SHARED = 1 << 18                                # entries that take longer to compute than to share out
+MAX_PIECE = 3 << 16                             # entries of a piece: two float32 arrays of it fit in a core's cache
+MIN_SHARED = 1 << 18                            # entries from which another core saves more than waking it costs
 
 
 def _cores() -> int:
@@ -121,16 +121,19 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
 
 
 def evenly(count: int, most: int, among: int) -> list[slice]:
-    """Cut `count` things into parts of `most` at most, about as large, and as many for each of `among`, if there are so many."""
+    """Cut `count` things into parts of at most `most`.
+
+    The parts are of nearly equal size, their number a multiple of `among` where possible.
+    """
     parts = -(-count // max(1, most))
     parts = min(count, parts + -parts % among)
     return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
 
 def cuts(count: int, size: int) -> list[slice]:
-    """Where to cut `count` things that have `size` entries together: into pieces of about PIECE, as many for each core."""
-    pieces = -(-size // PIECE) if size >= SHARED else 1
-    step = max(1, -(-count // (pieces + -pieces % CORES if size >= SHARED else 1)))
+    """Cut `count` things with `size` entries in all into pieces of about MAX_PIECE, equally many for each core."""
+    pieces = -(-size // MAX_PIECE) if size >= MIN_SHARED else 1
+    step = max(1, -(-count // (pieces + -pieces % CORES if size >= MIN_SHARED else 1)))
     return [slice(i, i + step) for i in range(0, count, step)]
 
 

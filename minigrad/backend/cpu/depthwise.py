@@ -17,7 +17,7 @@ from ..shared.geometry import Geometry, overlap, phases
 from . import cores, memory
 from .cores import share
 
-GROUP = 1 << 17                                 # entries worked on at a time, which stay in a core's cache
+MAX_GROUP = 1 << 17                             # entries worked on at a time, so that they stay in a core's cache
 
 
 class Rows:
@@ -95,9 +95,9 @@ def _of_planes(parameters, some):
 def _each_group(work: Callable[[slice, slice, slice], Any], places: np.ndarray) -> list:
     """[work(some planes, some lines, some samples) of places (planes, H, W, N)], until all had their turn, on all cores."""
     count, height, width, samples = places.shape
-    n = min(samples, max(memory.LINE, GROUP // (width * min(height, 8))))
-    lines = max(1, min(height, GROUP // (width * n)))
-    step = max(1, min(GROUP // (lines * width * n), -(-count // cores.CORES)))
+    n = min(samples, max(memory.MIN_SAMPLES, MAX_GROUP // (width * min(height, 8))))
+    lines = max(1, min(height, MAX_GROUP // (width * n)))
+    step = max(1, min(MAX_GROUP // (lines * width * n), -(-count // cores.CORES)))
     sizes = [[slice(i, min(i + size, end)) for i in range(0, end, size)]
              for end, size in ((count, step), (height, lines), (samples, n))]
     return share(lambda piece: work(*piece), list(product(*sizes)))

@@ -13,9 +13,9 @@ import numpy as np
 from ..shared.geometry import Geometry, overlap
 from . import cores, memory
 
-SPACE = 1 << 19                                 # entries laid down at a time, which stay in a core's cache
-FEW = 32                                        # entries of a column below which those of all rows of the kernel go into one
-LARGE = 1 << 11                                 # places of an image that is worth a product of its own
+MAX_COLUMNS = 1 << 19                           # entries of the columns built at a time, which stay in a core's cache
+MIN_HEIGHT = 32                                 # below this column height, use full im2col
+MIN_PLACES = 1 << 11                            # output pixels from which an image gets a product of its own
 
 
 class Walk:
@@ -34,7 +34,7 @@ class Walk:
         self.height = self.channels * self.part              # of columns
 
     def _at_once(self) -> bool:
-        few = self.channels * self.at.kw < FEW or self.samples * self.at.H * self.at.W < 8 * self.outputs
+        few = self.channels * self.at.kw < MIN_HEIGHT or self.samples * self.at.H * self.at.W < 8 * self.outputs
         return self.at.kh > 1 and few
 
     def filters(self, weight: np.ndarray) -> np.ndarray:
@@ -48,16 +48,18 @@ class Walk:
         return np.ascontiguousarray(parts).reshape(-1, self.channels, self.at.kh, self.at.kw)
 
     def pieces(self) -> list[tuple[slice, slice]]:
-        """(some samples, some rows of places), as many as fit into SPACE with what comes of them, and some for every core."""
+        """(samples, rows of output pixels): as many as fit into MAX_COLUMNS with their results, and some for every core."""
         at = self.at
         row = max(1, self.groups * max(self.channels * at.kw * (at.kh if self.whole else at.sh), self.outputs) * at.W)
         if self.beside:                         # few rows of many samples; but what two rows both see is laid down twice
-            some = cores.evenly(self.samples, max(memory.LINE, 2 * SPACE // (row * min(4, at.H))), 1 if at.H > 1 else cores.CORES)
-            rows = cores.evenly(at.H, 2 * SPACE * len(some) // (row * self.samples), 1 if len(some) > 1 else cores.CORES)
+            most = max(memory.MIN_SAMPLES, 2 * MAX_COLUMNS // (row * min(4, at.H)))
+            some = cores.evenly(self.samples, most, 1 if at.H > 1 else cores.CORES)
+            most = 2 * MAX_COLUMNS * len(some) // (row * self.samples)
+            rows = cores.evenly(at.H, most, 1 if len(some) > 1 else cores.CORES)
         else:
-            large = LARGE >> 4 if at.sees_itself else LARGE  # a 1 × 1 kernel: of one sample nothing need be laid down
-            some = cores.evenly(self.samples, 1 if at.H * at.W >= large else SPACE // (row * at.H), cores.CORES)
-            rows = cores.evenly(at.H, SPACE // row, 1 if self.samples > 1 else cores.CORES)
+            large = MIN_PLACES >> 4 if at.sees_itself else MIN_PLACES    # (1 × 1: no columns)
+            some = cores.evenly(self.samples, 1 if at.H * at.W >= large else MAX_COLUMNS // (row * at.H), cores.CORES)
+            rows = cores.evenly(at.H, MAX_COLUMNS // row, 1 if self.samples > 1 else cores.CORES)
         return list(product(some, rows))
 
     def in_line(self, places: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import numpy as np
 
 from . import cores
 
-LINE = 16                                       # samples that are worth it
-WIDER = 4                                       # a convolution to so many times as many channels is taken for the first one
+MIN_SAMPLES = 16                                # smallest batch for which (C, H, W, N) pays
+MIN_WIDENING = 4                                # outputs per input channel from which a convolution counts as the first
 
 
 def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
@@ -35,7 +35,7 @@ def by_sample(x: np.ndarray) -> np.ndarray:
 
 def beside(x: np.ndarray) -> bool:
     """Whether many samples of each pixel lie beside each other, as in a whole array or in a part of one."""
-    return x.strides[0] == x.itemsize and len(x) >= LINE
+    return x.strides[0] == x.itemsize and len(x) >= MIN_SAMPLES
 
 
 def lies_by_pixel(x: np.ndarray) -> bool:
@@ -70,7 +70,7 @@ def in_order(x: np.ndarray) -> np.ndarray:
     That is a transposed matrix, of which a core's cache holds some of the longer axis at a time.  Else some of axis 1 is taken:
     of images with their channels last, rows.  What lies in rows anyway, if apart, is NumPy's.
     """
-    if x.flags.c_contiguous or x.size < cores.SHARED or x.strides[-1] == x.itemsize:
+    if x.flags.c_contiguous or x.size < cores.MIN_SHARED or x.strides[-1] == x.itemsize:
         return np.ascontiguousarray(x)
     turned = (len(x), -1) if lies_by_pixel(x) else (-1, x.shape[-1]) if by_sample(x).flags.c_contiguous else x.shape
     if turned == x.shape and x.ndim < 3:

@@ -15,7 +15,7 @@ from . import cores, memory
 from .cores import cuts, each_piece, share
 from .memory import flat
 
-RUN = 4096                                      # numbers that einsum adds up one after the other
+MAX_RUN = 4096                                  # numbers einsum adds up in a row: more would cost digits in float32
 
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
@@ -36,11 +36,11 @@ def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
 def _sums(*factors: np.ndarray) -> np.ndarray:
     """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up well."""
     n, C, entries = factors[0].shape
-    runs, rest = divmod(entries, RUN)
-    of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * RUN:] for a in factors))
+    runs, rest = divmod(entries, MAX_RUN)
+    of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * MAX_RUN:] for a in factors))
     if not runs:
         return of_rest
-    parts = (a[..., :runs * RUN].reshape(n, C, runs, RUN) for a in factors)
+    parts = (a[..., :runs * MAX_RUN].reshape(n, C, runs, MAX_RUN) for a in factors)
     return np.einsum(",".join(["ncrl"] * len(factors)) + "->cr", *parts).sum(1) + of_rest
 
 
@@ -128,7 +128,7 @@ def per_channel_backward(xp, g, saved, wanted):
 
 
 def relu_forward(xp, x):
-    if x.size < cores.SHARED:
+    if x.size < cores.MIN_SHARED:
         y = np.maximum(x, 0)
     else:
         y = np.empty_like(x)

@@ -29,7 +29,7 @@ def at_once(step):
 
 def _share_all(work, pieces):
     """[work(piece) for piece in pieces], tuples of arrays; where these are few entries in all, on this thread."""
-    if sum(piece[0].size for piece in pieces) < cores.SHARED:
+    if sum(piece[0].size for piece in pieces) < cores.MIN_SHARED:
         return [work(piece) for piece in pieces]
     return share(work, pieces)
 

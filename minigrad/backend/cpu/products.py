@@ -11,26 +11,28 @@ import numpy as np
 from .. import Kernel
 from ..shared.products import with_vectors
 from . import cores, mkl
-from .blas import UNCOPIED, gemm
+from .blas import MAX_UNCOPIED, gemm
 from .cores import evenly, share
 from .memory import matrix, rows
 
-ASLEEP = 1 << 18                                # multiplications below which OpenBLAS does not wake its threads
-PRODUCT = 1 << 23                               # multiplications below which a matrix product is not worth waking a thread for;
-SHORT, LONG = 1 << 19, 1 << 26                  # ... below which not even one of MKL's, and above which ours do it as well
-WRITTEN = 4                                     # texts written at once, for which OpenBLAS's threads are quicker than one
+MAX_SINGLE_THREADED = 1 << 18                   # multiplications up to which OpenBLAS uses one thread
+MIN_SHARED_PRODUCT = 1 << 23                    # multiplications from which our threads save more than waking them costs
+# Multiplications: MKL's threads pay from MIN_MKL_PRODUCT on; from MAX_MKL_PRODUCT on ours are as good.
+MIN_MKL_PRODUCT, MAX_MKL_PRODUCT = 1 << 19, 1 << 26
+MAX_TOKENS = 4                                  # texts generated together, up to which OpenBLAS's threads beat one
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
-    """What there is to do for the matrix product a b, plus a bias: for each core an equal part of a's rows or of b's columns.
+    """The tasks that compute a @ b + bias into `out`, one per core: an equal part of a's rows or of b's columns each.
 
-    Of a short one MKL, if it is there, makes such parts itself: it wakes its threads sooner than we ours.
+    A short product is one task, which MKL, where it is installed, runs on threads of its own: they wake sooner than ours.
     """
     if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
         a, b, out = b.T, a.T, out.T             # BLAS writes rows
     across, size = b.shape[1] > len(a), a.size * b.shape[1]
-    count, by_mkl = b.shape[1] if across else len(a), SHORT <= size < LONG and out.dtype == np.float32 and mkl.tbb() is not None
-    step = max(1, -(-count // (cores.CORES if size >= PRODUCT and not by_mkl else 1)))
+    count = b.shape[1] if across else len(a)
+    by_mkl = MIN_MKL_PRODUCT <= size < MAX_MKL_PRODUCT and out.dtype == np.float32 and mkl.tbb() is not None
+    step = max(1, -(-count // (cores.CORES if size >= MIN_SHARED_PRODUCT and not by_mkl else 1)))
 
     def work(i):
         rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
@@ -41,7 +43,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
 
 
 def do(*works: list[Callable[[], Any]]) -> None:
-    """All parts of these works: on all cores, if one of them was cut up for them."""
+    """Run all tasks: on all cores, if one of the products was cut up for them."""
     parts = [part for work in works for part in work]
     if any(len(work) > 1 for work in works):
         share(lambda part: part(), parts)
@@ -54,7 +56,7 @@ def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
     """
-    if a.size * b.shape[-1] < ASLEEP or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
+    if a.size * b.shape[-1] < MAX_SINGLE_THREADED or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
         return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)          # the first is quicker to begin
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
@@ -91,11 +93,11 @@ def matmul_backward(xp, g, saved, wanted):
 def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
-    if x.ndim > 2 and len(x_rows) <= (WRITTEN if mkl.tbb() is None else 1):
+    if x.ndim > 2 and len(x_rows) <= (MAX_TOKENS if mkl.tbb() is None else 1):
         # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
         # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
         # Several rows and a large weight `gemm` multiplies sooner; at what is small, NumPy is quicker to begin.
-        (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > UNCOPIED else np.matmul)(x_rows, weight.T, out=into)
+        (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > MAX_UNCOPIED else np.matmul)(x_rows, weight.T, out=into)
         if bias is not None:
             into += bias
     else:

@@ -15,8 +15,9 @@ from .blas import adding, gemm, times
 from .cores import share
 from .products import do, product
 
-MKLS, OURS = 1 << 21, 1 << 22                   # multiplications of a step worth a second thread of MKL's, and one of ours
-MANY = 1 << 16                                  # numbers in its gates: so many that ours do not get in each other's way
+MIN_MKL_STEP = 1 << 21                          # multiplications of a step from which a second thread of MKL pays,
+MIN_SHARED_STEP = 1 << 22                       # ... and one of ours
+MIN_GATES = 1 << 16                             # entries of a step's gates from which our threads seldom wait
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
 
 
@@ -58,8 +59,8 @@ def on_cores(name: str) -> Kernel:
 
     def forward(xp, gates, *rest):
         B, H, size = gates.shape[1], rest[0].shape[1], math.prod(gates.shape[1:])
-        xp = (together() if size * H >= MKLS and size < MANY else None) or apart
-        if xp is not apart or cores.CORES == 1 or size * H < OURS and size < MANY:
+        xp = (together() if size * H >= MIN_MKL_STEP and size < MIN_GATES else None) or apart
+        if xp is not apart or cores.CORES == 1 or size * H < MIN_SHARED_STEP and size < MIN_GATES:
             y, saved = kernel.forward(xp, gates, *rest)
             return y, (xp, saved)
         step = -(-B // cores.CORES)

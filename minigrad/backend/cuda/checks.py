@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import Array
 
-FLAGS = 1024                                    # checks for which nobody need have waited
+MAX_PENDING = 1024                              # checks after which the host waits for their results
 
 
 class Watch:
@@ -22,11 +22,11 @@ class Watch:
 
     def __init__(self):
         import cupy
-        self.memory = cupy.cuda.alloc_pinned_memory(FLAGS)   # of the host, and the device can write to it
-        self.flags = np.frombuffer(self.memory, np.uint8, FLAGS)
+        self.memory = cupy.cuda.alloc_pinned_memory(MAX_PENDING)   # of the host, and the device can write to it
+        self.flags = np.frombuffer(self.memory, np.uint8, MAX_PENDING)
         self.flags[:] = 0
-        unowned = cupy.cuda.UnownedMemory(self.memory.ptr, FLAGS, self.memory, cupy.cuda.runtime.getDevice())
-        self.on_device = cupy.ndarray(FLAGS, cupy.uint8, cupy.cuda.MemoryPointer(unowned, 0))
+        unowned = cupy.cuda.UnownedMemory(self.memory.ptr, MAX_PENDING, self.memory, cupy.cuda.runtime.getDevice())
+        self.on_device = cupy.ndarray(MAX_PENDING, cupy.uint8, cupy.cuda.MemoryPointer(unowned, 0))
         self.refusals: list[Callable[[], None]] = []         # those whose flags were not looked at yet
 
     def settle(self) -> None:
@@ -61,7 +61,7 @@ def check(array: Array, low: float, high: float, refuse: Callable[[], None]) -> 
     watch, kernel = _watch(stream.ptr), _kernel(array.dtype.kind in "iu")
     kernel(array, low, high, len(watch.refusals), watch.on_device)
     watch.refusals.append(refuse)
-    if len(watch.refusals) == FLAGS or os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+    if len(watch.refusals) == MAX_PENDING or os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
         stream.synchronize()
         watch.settle()
 

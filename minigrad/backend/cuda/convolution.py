@@ -12,7 +12,7 @@ from .gemm import gemm
 from .source import THREADS, kernel
 
 WINDOW = np.dtype([(name, np.int32) for name in ("height", "width", "kh", "kw", "sh", "sw", "dh", "dw", "top", "left", "H", "W")])
-LAID_DOWN = 1 << 28                             # entries at a time
+MAX_COLUMNS = 1 << 28                           # entries laid down at a time, to bound the memory
 
 
 def conv_forward(xp, x, weight, bias, window, groups):
@@ -94,7 +94,7 @@ def _filters(xp: object, weight: Array, groups: int) -> Array:
 
 def _samples(count: int, channels: int, at: Geometry) -> Iterator[slice]:
     """As many samples at a time as can be laid down."""
-    step = max(1, LAID_DOWN // max(1, channels * at.kh * at.kw * at.H * at.W))
+    step = max(1, MAX_COLUMNS // max(1, channels * at.kh * at.kw * at.H * at.W))
     return (slice(n, min(n + step, count)) for n in range(0, count, step))
 
 

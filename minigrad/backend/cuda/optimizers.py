@@ -10,9 +10,9 @@ from .. import Array
 from ..shared import optimizers
 from .source import THREADS, kernel, wide
 
-MOST = 64                                       # parameters at once; as in cuda/src/optimizer_steps.cu, and so is the order here
-TENSORS = np.dtype([(name, np.uint64, MOST) for name in ("param", "grad", "first", "second", "size")])
-BLOCKS = 512                                    # for one parameter, however large
+MAX_TENSORS = 64                                # parameters of one launch, as in src/optimizer_steps.cu
+TENSORS = np.dtype([(name, np.uint64, MAX_TENSORS) for name in ("param", "grad", "first", "second", "size")])
+MAX_BLOCKS = 512                                # blocks for one parameter: more would not run at once
 
 
 def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
@@ -40,8 +40,8 @@ def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.b
         in_order = all(a is None or a.flags.c_contiguous for a in (row[0], *row[2:]))
         (alike.setdefault(row[0].dtype, []) if in_order else left).append(row)
     for dtype, rows in alike.items():
-        for start in range(0, len(rows), MOST):
-            _run(xp, name, dtype, rows[start:start + MOST], (*map(wide(dtype), numbers), *flags))
+        for start in range(0, len(rows), MAX_TENSORS):
+            _run(xp, name, dtype, rows[start:start + MAX_TENSORS], (*map(wide(dtype), numbers), *flags))
     return left
 
 
@@ -52,7 +52,7 @@ def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple[Array | None, ...
         for field, array in zip(TENSORS.names, row):
             tensors[field][k] = 0 if array is None else array.data.ptr
         tensors["size"][k] = row[0].size
-    blocks = min(BLOCKS, -(-int(tensors["size"].max()) // THREADS))
+    blocks = min(MAX_BLOCKS, -(-int(tensors["size"].max()) // THREADS))
     if blocks:
         kernel("optimizer_steps", name, dtype)((blocks, len(rows)), (THREADS,), (tensors[()], *numbers))
 

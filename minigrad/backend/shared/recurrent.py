@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import Kernel
 
-STEPS = 16                                      # how many steps are prepared at a time on the way back: it saves memory
+MAX_STEPS = 16                                  # steps prepared at a time on the way back: more would take more memory
 
 
 def _sigmoid(xp, x):
@@ -103,15 +103,15 @@ def lstm_backward(xp, g, saved, wanted, mask):
     T, _, B, H = acts.shape
     dz, back = xp.empty((T, B, 4, H), acts.dtype), times(xp, weight, B)
     dh, dc, part = xp.zeros((B, H), g.dtype), xp.array(g[T]), xp.empty((B, H), g.dtype)
-    slopes = xp.empty((min(T, STEPS), 5, B, H), acts.dtype)
+    slopes = xp.empty((min(T, MAX_STEPS), 5, B, H), acts.dtype)
 
     def prepare(first, stop):
         given = [array[first:stop] for array in (acts, cs, cs[1:], hs[1:])]
         for_steps(xp, lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))), stop - first, slopes[:1].size)
     for t in range(T - 1, -1, -1):
-        if t == T - 1 or t % STEPS == STEPS - 1:
-            prepare(t - t % STEPS, t + 1)
-        by_gates, h_by_c = slopes[t % STEPS, :4], slopes[t % STEPS, 4]
+        if t == T - 1 or t % MAX_STEPS == MAX_STEPS - 1:
+            prepare(t - t % MAX_STEPS, t + 1)
+        by_gates, h_by_c = slopes[t % MAX_STEPS, :4], slopes[t % MAX_STEPS, 4]
         c_by_gates, h_by_o = by_gates[:3], by_gates[3]
         dh += g[t]                              # what is asked of the states after t: dh, dc
         if mask is not None:
