@@ -10,7 +10,7 @@ from minigrad.backend.shared import recurrent as shared_recurrent
 rng = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("together", [None, cpu_recurrent.with_products(2)], ids=["apart", "together"])
+@pytest.mark.parametrize("together", [None, cpu_recurrent.Products(2)], ids=["apart", "together"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("samples", [0, 1, 2, 5])
 @pytest.mark.parametrize("name", CASES)

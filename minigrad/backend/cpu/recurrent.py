@@ -1,10 +1,9 @@
 """The recurrent kernels on a CPU: samples, or the products of short steps, shared out over its cores."""
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -21,72 +20,79 @@ MIN_GATES = 1 << 16                             # entries of a step's gates from
 WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
 
 
-def for_steps(work: Callable[[slice], None], steps: int, size: int) -> None:
-    """work(some of the steps), on all cores if there are many numbers in them, `size` in each."""
-    share(work, cores.cuts(steps, steps * size))
+class Products(recurrent.Products):
+    """The products of a recurrent kernel on a number of threads: more than one is for MKL."""
 
+    def __init__(self, threads: int):
+        super().__init__(np)
+        self.threads = threads
 
-@functools.cache
-def with_products(threads: int) -> SimpleNamespace:
-    """NumPy for a recurrent kernel, with products on so many threads."""
-    def matmul(a, b):
+    def matmul(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         out = np.empty((len(a), b.shape[1]), a.dtype)
-        if threads > 1:
+        if self.threads > 1:
             do(product(a, b, out))
         else:
             gemm(a, b, out)
         return out
-    return SimpleNamespace(**vars(np) | {"matmul": matmul, "times": functools.partial(times, threads=threads),
-                                         "adding": functools.partial(adding, threads=threads), "for_steps": for_steps})
+
+    def times(self, weight: np.ndarray, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return times(weight, rows, self.threads)
+
+    def adding(self, weights: np.ndarray, rows: int) -> Callable[[np.ndarray, np.ndarray], None]:
+        return adding(weights, rows, self.threads)
+
+    def for_steps(self, work: Callable[[slice], Any], steps: int, size: int) -> None:
+        share(work, cores.cuts(steps, steps * size))
 
 
-def together() -> SimpleNamespace | None:
-    """The same on all cores, if a product can be shared out that is shorter than waking a thread."""
-    return with_products(cores.CORES) if cores.CORES > 1 and mkl.tbb() is not None else None
+def together() -> Products | None:
+    """Products on all cores; None unless MKL can share out products that are shorter than it takes to wake a thread."""
+    return Products(cores.CORES) if cores.CORES > 1 and mkl.tbb() is not None else None
 
 
 def on_cores(name: str) -> Kernel:
-    """A kernel, each core taking some of the samples through all the steps, for on the way they do not meet.
+    """A kernel whose samples are shared out: each core takes its own through all the steps.
 
-    Where steps are short, threads lose more by waiting for the interpreter than they gain, and the products alone are shared out,
-    if the library can do that.
+    Where steps are short, threads would lose more by waiting for the interpreter than they gain; there only the products
+    are shared out, by MKL.
     """
     kernel, (weights, states) = recurrent.table[name], WEIGHTS_AND_STATES[name]
-    apart = with_products(1)
+    apart = Products(1)
 
     def masked(part, mask, *more):
         return None if mask is None else mask[:, part], *more
 
     def forward(xp, gates, *rest):
         B, H, size = gates.shape[1], rest[0].shape[1], math.prod(gates.shape[1:])
-        xp = (together() if size * H >= MIN_MKL_STEP and size < MIN_GATES else None) or apart
-        if xp is not apart or cores.CORES == 1 or size * H < MIN_SHARED_STEP and size < MIN_GATES:
-            y, saved = kernel.forward(xp, gates, *rest)
-            return y, (xp, saved)
+        products = (together() if size * H >= MIN_MKL_STEP and size < MIN_GATES else None) or apart
+        if products is not apart or cores.CORES == 1 or size * H < MIN_SHARED_STEP and size < MIN_GATES:
+            y, saved = kernel.forward(np, gates, *rest, products=products)
+            return y, (products, saved)
         step = -(-B // cores.CORES)
         parts = [slice(i, i + step) for i in range(0, B, step)]
-        y = xp.empty((len(gates) + states - 1, B, H), gates.dtype)             # h after each step; of an LSTM the last c as well
+        y = np.empty((len(gates) + states - 1, B, H), gates.dtype)             # h after each step; for an LSTM the last c too
 
         def work(part):
-            first, options = (state[part] for state in rest[weights:weights + states]), masked(part, *rest[weights + states:])
-            y[:, part], saved = kernel.forward(xp, gates[:, part], *rest[:weights], *first, *options)
+            first = (state[part] for state in rest[weights:weights + states])
+            options = masked(part, *rest[weights + states:])
+            y[:, part], saved = kernel.forward(np, gates[:, part], *rest[:weights], *first, *options, products=apart)
             return part, saved
         return y, (None, (share(work, parts), gates.shape))
 
     def backward(xp, g, saved, wanted, *options):
-        xp, saved = saved
-        if xp is not None:
-            return kernel.backward(xp, g, saved, wanted, *options)
+        products, saved = saved
+        if products is not None:
+            return kernel.backward(np, g, saved, wanted, *options, products=products)
         saved, shape = saved
-        dz = apart.empty(shape, g.dtype)
+        dz = np.empty(shape, g.dtype)
 
         def work(one):
             part, saved = one
-            dz[:, part], *more = kernel.backward(apart, g[:, part], saved, wanted, *masked(part, *options))
+            dz[:, part], *more = kernel.backward(np, g[:, part], saved, wanted, *masked(part, *options), products=apart)
             return more
         rest = list(zip(*share(work, saved)))
         return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
-                *(apart.concatenate(parts) for parts in rest[weights:]))
+                *(np.concatenate(parts) for parts in rest[weights:]))
     return Kernel(forward, backward)
 
 

@@ -1,14 +1,15 @@
 """Whole recurrent layers as one kernel each: a loop over time on bare arrays, and the same loop backwards.
 
 What the input contributes to the gates, `gates`, is ready for all steps (one matrix product, made outside).  Time is the
-first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy, perhaps with products of our own.
+first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy; a wing may give
+`products` of its own.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from .. import Kernel
+from .. import Array, Kernel
 
 MAX_STEPS = 16                                  # steps prepared at a time on the way back: more would take more memory
 
@@ -22,56 +23,58 @@ def _sigmoid(xp, x):
     return x
 
 
-def _weight_gradient(xp, wanted, dz, before):
-    """Of the recurrent weight, in one product over all steps: dz is (T, B, gates), before the states it met."""
-    return xp.matmul(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1])) if wanted[1] else None
+class Products:
+    """The matrix products of a recurrent kernel, by the library's `matmul`; the CPU has quicker ones (cpu/recurrent.py)."""
 
+    def __init__(self, xp: Any):
+        self.xp = xp
 
-def times(xp: Any, weight: Any, rows: int) -> Callable[[Any, Any], Any]:
-    """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called for every step."""
-    ours = getattr(xp, "times", None)           # that of a CPU
-    if ours is not None:
-        return ours(weight, rows)
-    weight = xp.ascontiguousarray(weight)       # BLAS takes less time, if it lies so
-    return lambda a, out: xp.matmul(a, weight, out=out)
+    def matmul(self, a: Array, b: Array) -> Array:
+        """a @ b, of two matrices."""
+        return self.xp.matmul(a, b)
 
+    def times(self, weight: Array, rows: int) -> Callable[[Array, Array], Array]:
+        """A function product(a, out) that writes a @ weight into `out` and returns it, for `a` with `rows` rows.
 
-def adding(xp: Any, weights: Any, rows: int) -> Callable[[Any, Any], None]:
-    """The function that adds to `out` a matrix of so many rows times each of some weights: it will be called for every step."""
-    ours = getattr(xp, "adding", None)          # that of a CPU
-    if ours is not None:
-        return ours(weights, rows)
-    weights = xp.ascontiguousarray(weights)
+        It is called at every step.
+        """
+        weight = self.xp.ascontiguousarray(weight)           # BLAS is quicker on a contiguous matrix
+        return lambda a, out: self.xp.matmul(a, weight, out=out)
 
-    def add(a, out):
-        out += xp.matmul(a, weights)
-    return add
+    def adding(self, weights: Array, rows: int) -> Callable[[Array, Array], None]:
+        """A function add(a, out) that adds a @ weights to `out`, for `a` with `rows` rows and weights (n, inner, columns)."""
+        weights = self.xp.ascontiguousarray(weights)
 
+        def add(a, out):
+            out += self.xp.matmul(a, weights)
+        return add
 
-def for_steps(xp: Any, work: Callable[[slice], Any], steps: int, size: int) -> None:
-    """work(some of the steps), until all are done, of which each has `size` numbers: on a CPU on all its cores, if it pays."""
-    ours = getattr(xp, "for_steps", None)
-    if ours is not None:
-        ours(work, steps, size)
-    else:
+    def for_steps(self, work: Callable[[slice], Any], steps: int, size: int) -> None:
+        """Call work(slice of steps) until all steps are done; each step has `size` numbers."""
         work(slice(steps))
 
 
-def lstm_forward(xp, gates, weight, h, c, mask):
+def _weight_gradient(products, wanted, dz, before):
+    """The gradient of the recurrent weight, in one product over all steps: dz is (T, B, gates), before (T, B, H)."""
+    return products.matmul(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1])) if wanted[1] else None
+
+
+def lstm_forward(xp, gates, weight, h, c, mask, products=None):
     """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T + 1, B, H), h after each step, then the last c.
 
     The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part in that,
     stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate of a step
     lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
     """
+    products = products or Products(xp)
     (T, B, _), H = gates.shape, h.shape[-1]
     hs, cs = xp.empty((T + 2, B, H), gates.dtype), xp.empty((T + 1, B, H), gates.dtype)
     hs[0], cs[0] = h, c
     halves, acts = xp.empty((4, H, H), weight.dtype), xp.empty((T, 4, B, H), gates.dtype)
     _g_last(xp, weight.reshape(4, H, H), halves)
     by_gate, into = gates.reshape(T, B, 4, H).transpose(2, 0, 1, 3), acts.swapaxes(0, 1)
-    for_steps(xp, lambda some: _g_last(xp, by_gate[:, some], into[:, some]), T, acts[:1].size)
-    add, part = adding(xp, halves.swapaxes(1, 2), B), xp.empty((B, H), acts.dtype)
+    products.for_steps(lambda some: _g_last(xp, by_gate[:, some], into[:, some]), T, acts[:1].size)
+    add, part = products.adding(halves.swapaxes(1, 2), B), xp.empty((B, H), acts.dtype)
     for t in range(T):
         now = acts[t]
         i, f, o, g = now
@@ -98,16 +101,18 @@ def _g_last(xp, gates, out):
     out[3] = gates[2]
 
 
-def lstm_backward(xp, g, saved, wanted, mask):
+def lstm_backward(xp, g, saved, wanted, mask, products=None):
+    products = products or Products(xp)
     hs, cs, acts, weight = saved
     T, _, B, H = acts.shape
-    dz, back = xp.empty((T, B, 4, H), acts.dtype), times(xp, weight, B)
+    dz, back = xp.empty((T, B, 4, H), acts.dtype), products.times(weight, B)
     dh, dc, part = xp.zeros((B, H), g.dtype), xp.array(g[T]), xp.empty((B, H), g.dtype)
     slopes = xp.empty((min(T, MAX_STEPS), 5, B, H), acts.dtype)
 
     def prepare(first, stop):
         given = [array[first:stop] for array in (acts, cs, cs[1:], hs[1:])]
-        for_steps(xp, lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))), stop - first, slopes[:1].size)
+        products.for_steps(lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))),
+                           stop - first, slopes[:1].size)
     for t in range(T - 1, -1, -1):
         if t == T - 1 or t % MAX_STEPS == MAX_STEPS - 1:
             prepare(t - t % MAX_STEPS, t + 1)
@@ -128,7 +133,7 @@ def lstm_backward(xp, g, saved, wanted, mask):
             dh += old_h
             dc += old_c
     dz = dz.reshape(T, B, 4 * H)
-    return dz, _weight_gradient(xp, wanted, dz, hs[:T]), dh, dc
+    return dz, _weight_gradient(products, wanted, dz, hs[:T]), dh, dc
 
 
 def _lstm_slopes(xp, acts, before, c, h, out):
@@ -150,12 +155,13 @@ def _lstm_slopes(xp, acts, before, c, h, out):
     xp.subtract(o, part, out=h_by_c)            # o (1 - tanh² c)
 
 
-def gru_forward(xp, gates, weight, bias, h, mask):
+def gru_forward(xp, gates, weight, bias, h, mask, products=None):
     """The states of a GRU (Cho et al. 2014; gates r, z, n with r inside n's recurrent part, as in torch): (T, B, H)."""
+    products = products or Products(xp)
     (T, B, _), H = gates.shape, h.shape[-1]
     states = xp.empty((T + 1, B, H), gates.dtype)
     acts, recurrent = xp.empty((T, B, 3, H), gates.dtype), xp.empty((T, B, H), gates.dtype)
-    states[0], across, part = h, times(xp, weight.T, B), xp.empty((B, 3 * H), gates.dtype)
+    states[0], across, part = h, products.times(weight.T, B), xp.empty((B, 3 * H), gates.dtype)
     for t in range(T):
         across(states[t], part)
         if bias is not None:
@@ -175,11 +181,12 @@ def gru_forward(xp, gates, weight, bias, h, mask):
     return states[1:], (states, acts, recurrent, weight)
 
 
-def gru_backward(xp, g, saved, wanted, mask):
+def gru_backward(xp, g, saved, wanted, mask, products=None):
+    products = products or Products(xp)
     states, acts, recurrent, weight = saved
     T, B, _, H = acts.shape
     d_in, d_rec = xp.empty_like(acts), xp.empty_like(acts)                     # of the gates' input and recurrent parts
-    ahead, back = xp.zeros((B, H), g.dtype), times(xp, weight, B)
+    ahead, back = xp.zeros((B, H), g.dtype), products.times(weight, B)
     for t in range(T - 1, -1, -1):
         asked = ahead + g[t]
         new = asked if mask is None else asked * mask[t, :, None]
@@ -194,14 +201,15 @@ def gru_backward(xp, g, saved, wanted, mask):
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
     d_in, d_rec = d_in.reshape(T, B, 3 * H), d_rec.reshape(T, B, 3 * H)
-    return d_in, _weight_gradient(xp, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
+    return d_in, _weight_gradient(products, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
 
 
-def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
+def rnn_forward(xp, gates, weight, h, mask, nonlinearity, products=None):
     """The states of a plain recurrent layer (Elman 1990): (T, B, H)."""
+    products = products or Products(xp)
     T = len(gates)
     states = xp.empty((T + 1, *h.shape), gates.dtype)
-    states[0], across = h, times(xp, weight.T, len(h))
+    states[0], across = h, products.times(weight.T, len(h))
     for t in range(T):
         after = across(states[t], states[t + 1])
         after += gates[t]
@@ -214,10 +222,11 @@ def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
     return states[1:], (states, weight)
 
 
-def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
+def rnn_backward(xp, g, saved, wanted, mask, nonlinearity, products=None):
+    products = products or Products(xp)
     states, weight = saved
     dz, ahead = xp.empty_like(states[1:]), xp.zeros_like(states[0])
-    back = times(xp, weight, len(ahead))
+    back = products.times(weight, len(ahead))
     for t in range(len(dz) - 1, -1, -1):
         asked, y = ahead + g[t], states[t + 1]
         new = asked if mask is None else asked * mask[t, :, None]
@@ -225,7 +234,7 @@ def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
         back(dz[t], ahead)
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
-    return dz, _weight_gradient(xp, wanted, dz, states[:-1]), ahead
+    return dz, _weight_gradient(products, wanted, dz, states[:-1]), ahead
 
 
 table = {
