@@ -131,7 +131,7 @@ def test_what_is_applied_is_what_the_plan_says_at_every_step_and_from_any_step()
             assert (model.norm.blend, model.drop.p) == (pytest.approx(blend), 0.3 if step >= 30 else 0.1)
             assert model.task == ("fine-tuning" if step >= 30 else "pretraining")
             assert model.embed.weight.requires_grad == (step >= 20) and model.body.weight.requires_grad == (step >= 6)
-            told = {key: value for key, value in plan.changes(step).items() if key not in ("phase", "batch_size")}
+            told = {key: value for key, value in plan.changes(step).items() if key not in ("phase", "batch_size", "moving")}
             changed.pop("lr", None)
             if step in plan.points:
                 assert changed == told
@@ -144,6 +144,8 @@ def test_what_is_applied_is_what_the_plan_says_at_every_step_and_from_any_step()
     assert [step for step, _ in whole] == [0, 6, 10, 15, 20, 30]
     assert whole[0][1] == {"phase": "head", "frozen": ["embed.weight", "embed.bias", "body.weight", "body.bias"],
                            "settings": {"norm.blend": 0.0}, "weight_decay": 0.1, "batch_size": 4}
+    assert whole[2][1] == {"moving": ["**.LayerNorm: blend → 1 over 5 steps"]}
+    assert whole[3][1] == {"settings": {"norm.blend": 1.0}}
     assert whole[-1][1] == {"settings": {"drop.p": 0.3, "task": "fine-tuning"}}
     for start in range(40):
         assert run(start, 40, Net()) == [(step, told) for step, told in whole if step >= start]

@@ -565,7 +565,7 @@ class BoundPlan:
         """What the plan changes at a step, with all names: what a run notes in its log there; nothing where it changes nothing.
 
         The entries are those of `apply`, with "phase" and "batch_size" where they change, but without the learning rate, which
-        each step's record has.  Of a setting on its way, the beginning and the end are noted.
+        each step's record has.  Of a setting on its way, the beginning is noted under "moving", and the end.
         """
         if step not in self.points:
             return {}
@@ -578,6 +578,7 @@ class BoundPlan:
                    "trained": [name for name in names if not was[name]], "frozen": [name for name in names if was[name]],
                    "settings": {f"{path}.{name}".lstrip("."): value for (path, name), value in self._settings(now).items()
                                 if value != settings[path, name]}}
+        changed["moving"] = [change.told() for change in self.changes_of_settings if change.start == step and change.over]
         for name in ("weight_decay", "batch_size"):
             value = getattr(now, name)
             changed[name] = value if before is None or value != getattr(before, name) else None
