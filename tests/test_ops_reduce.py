@@ -131,6 +131,24 @@ def test_variance_of_too_few(correction):
             assert np.isnan(f(Tensor([1.0, 1, 1]), correction=correction).item())
 
 
+@pytest.mark.parametrize("numbers", [[1.0, 2, 4], [3.0], [2.0, 2], [[1.0, 3, 5], [2, 2, 2]]])
+@pytest.mark.parametrize("beyond", [0, 1, 2.5])
+def test_the_gradient_of_a_variance_of_too_few_is_torchs(numbers, beyond):
+    torch = pytest.importorskip("torch")
+    for name in ("var", "std"):
+        x, t = Tensor(np.array(numbers), requires_grad=True), torch.tensor(numbers, dtype=torch.float64, requires_grad=True)
+        correction = x.shape[-1] + beyond
+        with np.errstate(all="ignore"):
+            y = getattr(mg, name)(x, -1, correction=correction)
+            y.sum().backward()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # torch's, of degrees of freedom
+            expected = getattr(torch, name)(t, dim=-1, correction=correction)
+        expected.sum().backward()
+        np.testing.assert_allclose(y.numpy(), expected.detach().numpy())
+        np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(("f", "shape", "axis", "expected"), [
     (mg.sum, (2, 0), 1, [0, 0]), (mg.prod, (2, 0), 1, [1, 1]), (mg.prod, (0,), None, 1), (mg.norm, (2, 0), 1, [0, 0]),
     (mg.logsumexp, (2, 0), 1, [-np.inf] * 2), (mg.logsumexp, (0,), None, -np.inf), (mg.logsumexp, (0, 2), 1, []),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import floating, in_float32, is_float, primitive, shaped, torch_spelling
+from ..tensor import as_array
 from .arithmetic import abs, astype, divide, where
 from .elementwise import exp, power, sqrt
 from .shape import axes_of, axis_of, broadcast_to, check_flags, pad, reshape, squeeze
@@ -58,7 +59,8 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does.
 
-    Of no more than `correction` numbers it is infinite, or NaN if they are equal: their squares are divided by 0.
+    Of no more than `correction` numbers it is infinite, or NaN if they are equal: the sum of squares is divided by 0.  The
+    gradient is then that of torch, 2 (x - mean) / (n - correction).
     """
     x = _over("var", x, axis)
     if not isinstance(correction, Real):
@@ -66,9 +68,12 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     middle = mean(x, axis, True)
     centred = x - middle
     centred = centred - mean(centred, axis, True)            # of a large mean, what rounding left
-    total = sum(centred * centred, axis, keepdims)
     count = math.prod(n for n, m in zip(x.shape, middle.shape) if n != m)
-    return total / (count - correction if count > correction else 0)
+    if count > correction:
+        return sum(centred * centred, axis, keepdims) / (count - correction)
+    centred = x - as_array(x - centred)                      # an infinite gradient minus its mean would be NaN
+    total = sum(centred * centred, axis, keepdims)
+    return total / 0 if count == correction else total / (count - correction) + as_array(total) / 0
 
 
 @floating
