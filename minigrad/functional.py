@@ -41,7 +41,7 @@ from .ops.pool import (
 )
 from .ops.shape import check_flags, whole_number
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .primitive import definition, floating, in_float32, is_float, shaped
+from .primitive import definition, floating, in_float32, is_float, primitive, shaped
 from .tape import no_grad
 from .tensor import as_array
 
@@ -79,7 +79,23 @@ def _gelu(x, bias, /, approximate):
     x = x if bias is None else x + bias
     if approximate == "tanh":
         return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
+    return x * _normal_cdf(x)
+
+
+@floating
+@primitive
+def _normal_cdf(xp, x, /):
+    """The normal distribution function Φ, without loss of digits where it is tiny."""
+    return backend.of(x).normal_cdf(x)
+_normal_cdf.defvjp(x=lambda g, x: g * _normal_pdf(x))
+
+
+@floating
+@primitive
+def _normal_pdf(xp, x, /):
+    """The density of the normal distribution, exp(-x²/2) / √(2π); x² in float32 would lose digits."""
+    return xp.exp(-0.5 * xp.square(x.astype("float64"))).astype(x.dtype) / math.sqrt(2 * math.pi)
+_normal_pdf.defvjp(x=lambda g, x, y: g * -x * y)
 
 
 @floating

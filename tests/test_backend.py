@@ -55,7 +55,7 @@ class Boxed:
 def elsewhere(monkeypatch):
     monkeypatch.setattr(backend, "_by_type", dict(backend._by_type))
     xp = SimpleNamespace(asarray=lambda a, dtype=None: a if isinstance(a, Boxed) else Boxed(np.asarray(a, dtype)))
-    return backend.register(Backend(name="cuda", xp=xp, array=Boxed, to_numpy=lambda a: a.array, erf=abs,
+    return backend.register(Backend(name="cuda", xp=xp, array=Boxed, to_numpy=lambda a: a.array, erf=abs, normal_cdf=abs,
                                     share=lambda work, pieces: list(map(work, pieces)), kernels={}))
 
 

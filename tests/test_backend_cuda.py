@@ -1,5 +1,6 @@
 """What must hold for the code to run on CuPy, as far as it can be asked without CuPy: see strict_cupy."""
 import ast
+import functools
 import inspect
 import math
 from pathlib import Path
@@ -15,6 +16,7 @@ from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
 import minigrad
 from minigrad import backend, pretrained
 from minigrad.backend import Backend
+from minigrad.backend.shared import layers
 from minigrad.backend.shared import table as SHARED
 from minigrad.parity.families import FAMILIES, example
 from minigrad.tensor import Tensor
@@ -28,7 +30,7 @@ def strict():
         yield backend.register(Backend(
             name="cuda", xp=xp, array=strict_cupy.ndarray, to_numpy=lambda a: a.get(),
             erf=lambda a: strict_cupy.outside(np.vectorize(math.erf, otypes=[a.dtype])(a.get())),
-            share=lambda work, pieces: list(map(work, pieces)), kernels={}))
+            normal_cdf=functools.partial(layers.normal_cdf, xp), share=lambda work, pieces: list(map(work, pieces)), kernels={}))
 
 
 @pytest.fixture(autouse=True)

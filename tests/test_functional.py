@@ -271,3 +271,24 @@ def test_what_is_added_to_a_variance_is_a_number_of_at_least_0(eps):
                  lambda: F.group_norm(x, 1, eps=eps), lambda: F.batch_norm(x, x[0], x[0], eps=eps)):
         with pytest.raises(ValueError, match="eps is a number of at least 0"):
             norm()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [40, 4000, 300_000])
+@pytest.mark.parametrize("has_mkl", [True, False])
+def test_gelu_keeps_its_digits_where_it_is_tiny(dtype, size, has_mkl, monkeypatch):
+    """x Φ(x) and its slope by the kernel, and both with the curvature by the definition, against erfc."""
+    if not has_mkl:
+        monkeypatch.setattr("minigrad.backend.cpu.mkl.of_array", lambda name: None)
+    x = np.linspace(-12.9, 6, size).astype(dtype)
+    X = x.astype(float)
+    cdf, pdf = np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in X]), np.exp(-X * X / 2) / math.sqrt(2 * math.pi)
+    rtol, near_zero = max(8 * np.finfo(dtype).eps, 1e-13), np.abs(X + 0.75) < 0.2             # where the slope is 0
+    for create_graph in (False, True):
+        t = Tensor(x, requires_grad=True)
+        y = F.gelu(t)
+        slope, = grad(y, [t], np.ones_like(x), create_graph=create_graph)
+        np.testing.assert_allclose(y.numpy(), X * cdf, rtol=rtol)
+        np.testing.assert_allclose(slope.numpy()[~near_zero], (cdf + X * pdf)[~near_zero], rtol=rtol)
+    curve, = grad(slope, [t], np.ones_like(x))
+    np.testing.assert_allclose(curve.numpy(), pdf * (2 - X * X), rtol=8 * rtol, atol=rtol / 8)

@@ -66,19 +66,21 @@ class Backend:
     Args:
         name: the device users type, "cpu" or "cuda".
         xp, array: the library, and the type of its arrays.
-        to_numpy, erf: functions of an array.
+        to_numpy, erf, normal_cdf: functions of an array.
         share: [work(piece) for piece in pieces], on all cores if the library is on the CPU.
         kernels: by the name of the op; a few plain functions for optimisers, dropout and arithmetic.
         check: that all entries are in a range.
         half_kernels: instead, for floats of 16 bits.
     """
-    __slots__ = "name", "xp", "array", "to_numpy", "erf", "share", "kernels", "check", "half_kernels"
+    __slots__ = "name", "xp", "array", "to_numpy", "erf", "normal_cdf", "share", "kernels", "check", "half_kernels"
 
     def __init__(self, name: str, xp: ModuleType, array: type, to_numpy: Callable[[Array], np.ndarray],
-                 erf: Callable[[Array], Array], share: Callable[[Callable, Any], list], kernels: dict[str, Any],
+                 erf: Callable[[Array], Array], normal_cdf: Callable[[Array], Array],
+                 share: Callable[[Callable, Any], list], kernels: dict[str, Any],
                  check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
                  half_kernels: dict[str, Kernel] | None = None):
-        self.name, self.xp, self.array, self.to_numpy, self.erf = name, xp, array, to_numpy, erf
+        self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
+        self.erf, self.normal_cdf = erf, normal_cdf
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
 
     def kernel(self, name: str, dtype: np.dtype) -> Kernel | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import ops
 from ..backend.cpu import layers
+from ..backend.shared import layers as shared_layers
 from ..nn import Module
 from ..tape import Node, Step, enable_grad
 from ..tensor import Tensor, as_array, carry_back
@@ -169,13 +170,15 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
         raise ValueError(f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
                          'in it: give path="steps.py", and they go into steps.npz beside it')
     helpers = [inspect.getsource(part) for part in ((layers._log_odds, layers.erf) if "erf" in used else ())]
+    if "normal_cdf" in used:
+        helpers.append(inspect.getsource(shared_layers.normal_cdf))
     given = [f"{name} = {embedded(array) if path is None else kept(name, array)}  # {array.shape}"
              for name, array in constants.items()]
     if any("laid_out(" in line for line in given):
         helpers.append(inspect.getsource(laid_out))
     text = "\n".join([
         '"""A loss and its gradients, step by step, as minigrad computed them: run it, or read it."""',
-        *(["import math", ""] if helpers and "erf" in used else []), "import numpy as np", "", "",
+        *(["import math", ""] if used & {"erf", "normal_cdf"} else []), "import numpy as np", "", "",
         *("\n".join([helper, ""]) for helper in helpers), "# What it starts from.",
         *([] if path is None else ['data = np.load(__file__[:-3] + ".npz")']), *given, "", "# Forward.", *steps, "",
         "gradients = {", *(f"    {name!r}: {trace.names[g.id]}," for name, g in gradients.items()), "}", "",

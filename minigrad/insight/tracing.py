@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from threading import Lock
 from types import ModuleType
@@ -20,8 +21,9 @@ import numpy as np
 from .. import backend
 from ..backend import Backend
 from ..backend.cpu import layers
+from ..backend.shared import layers as shared_layers
 
-RESERVED = ("np", "math", "data", "erf", "loss", "gradients", "name", "g", "laid_out")    # what a program calls its own
+RESERVED = ("np", "math", "data", "erf", "normal_cdf", "loss", "gradients", "name", "g", "laid_out")
 
 
 class Trace:
@@ -244,6 +246,7 @@ def _library(trace: Trace) -> Backend:
     """The answers to the questions on which array libraries differ."""
     return Backend(name="cpu", xp=_NumPy(trace), array=Traced, to_numpy=bare, kernels={},
                    erf=lambda x: trace.call(f"erf({x.id})", layers.erf, (x,), {}),
+                   normal_cdf=lambda x: trace.call(f"normal_cdf(np, {x.id})", partial(shared_layers.normal_cdf, np), (x,), {}),
                    share=lambda work, pieces: [work(piece) for piece in pieces])
 
 

@@ -107,6 +107,8 @@ inline float __fdividef(float x, float y) { return x / y; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline float rsqrt(float x) { return rsqrtf(x); }
 inline double rsqrt(double x) { return 1 / ::sqrt(x); }
+inline double normcdf(double x) { return ::erfc(-x / ::sqrt(2.0)) / 2; }
+inline float normcdf(float x) { return (float)normcdf((double)x); }
 inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
 inline float __fadd_rn(float x, float y) { return x + y; }
 inline float __fmul_rn(float x, float y) { return x * y; }

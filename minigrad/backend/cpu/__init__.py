@@ -1,5 +1,6 @@
 """NumPy's answers: the CPU backend, always present."""
 import ctypes
+import functools
 import os
 
 import numpy
@@ -38,5 +39,6 @@ keep_freed_memory()
 table = (shared.table | products.table | layers.table | attention.table | losses.table | index.table | recurrent.table
          | convolution.table | norm_pool.table | optimizers.table | arithmetic.table)
 host = register(Backend(
-    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=memory.as_usual, erf=layers.erf, share=cores.share,
+    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=memory.as_usual, erf=layers.erf,
+    normal_cdf=functools.partial(shared.layers.normal_cdf, numpy), share=cores.share,
     kernels=table, half_kernels=half.made_from(table)))

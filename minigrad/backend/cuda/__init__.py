@@ -1,6 +1,8 @@
 """CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
 from __future__ import annotations
 
+import functools
+
 from .. import Backend, BackendUnavailable, gibibytes, shared
 from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, random, recurrent
 
@@ -20,6 +22,7 @@ def load() -> Backend:
     import cupy
     from cupyx.scipy.special import erf
     return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=checks.to_numpy, erf=erf,
+                   normal_cdf=functools.partial(shared.layers.normal_cdf, cupy),
                    share=lambda work, pieces: [work(piece) for piece in pieces],
                    kernels=dict(table), check=checks.check)
 

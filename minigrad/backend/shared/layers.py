@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 
-from .. import Kernel, of
+from .. import Kernel
 from .products import as_matrix
 
 
@@ -18,7 +18,7 @@ def gelu_backward(xp, g, x, wanted, approximate):
     if approximate == "tanh":
         gx = phi * (1 - phi) * (GELU_TANH[0] + 3 * GELU_TANH[1] * (x * x))
     else:
-        gx = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        gx = normal_pdf(xp, x)
     gx *= x
     gx += phi
     gx *= g
@@ -31,7 +31,31 @@ GELU_TANH = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715          #
 def _phi(xp, x, approximate):
     if approximate == "tanh":
         return 0.5 * xp.tanh(0.5 * x * (GELU_TANH[0] + GELU_TANH[1] * (x * x))) + 0.5
-    return 0.5 * of(x).erf(x * math.sqrt(0.5)) + 0.5
+    return normal_cdf(xp, x)
+
+
+def normal_cdf(xp, x):
+    """The normal distribution function Φ, accurate to the last digits of x's dtype also where Φ(x) is tiny.
+
+    Φ(-t) is normal_pdf(t) · M(t), where M is Mills' ratio.  M is computed as a rational function of degree 9 over 10, whose
+    largest relative error on 0 <= t <= 40 is 3e-15 (it interpolates M at the Chebyshev points of t / (t + 2)); from t = 39 on
+    Φ(-t) underflows in float64.  Everything is computed in float64, because rounding t² to float32 would lose digits.
+    """
+    t = xp.minimum(xp.abs(x).astype("float64"), 40)
+    numerator, denominator = xp.ones_like(t), xp.ones_like(t)
+    for coefficient in (28.2126897720969, 385.7611818695606, 3320.0339088831715, 19708.939593377345, 83505.30905016813,
+                        252770.69740127056, 529695.2164188618, 704847.111322201, 464700.5179860507):
+        numerator = numerator * t + coefficient
+    for coefficient in (28.212689771693302, 386.7611819368339, 3348.2465936962753, 20092.700991934846, 86768.91121878457,
+                        271718.249483507, 606840.418826741, 922010.7623862238, 858224.1658298594, 370777.3686981641):
+        denominator = denominator * t + coefficient
+    tail = xp.exp(-0.5 * t * t) * numerator / denominator / math.sqrt(2 * math.pi)
+    return xp.where(x < 0, tail, 1 - tail).astype(x.dtype)
+
+
+def normal_pdf(xp, x):
+    """The density of the normal distribution, exp(-x²/2) / √(2π), computed in float64: see `normal_cdf`."""
+    return (xp.exp(-0.5 * xp.square(x.astype("float64"))) / math.sqrt(2 * math.pi)).astype(x.dtype)
 
 
 def softmax_forward(xp, x, axis):
