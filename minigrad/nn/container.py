@@ -1,7 +1,8 @@
 """Modules that hold modules."""
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from .module import Module
 
@@ -19,7 +20,7 @@ class Sequential(Module):
             x = module(x)
         return x
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return (m for m in vars(self).values() if isinstance(m, Module))
 
     def __len__(self) -> int:
@@ -37,3 +38,6 @@ class Group(Module):
     """Modules under one name, for when a checkpoint's path has a step that does nothing by itself."""
     def __init__(*args: Any, **children: Any):  # *args, so that a child may be called "self", as one of BERT's is
         vars(args[0]).update(children)
+
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any: ...           # whatever was given by that name

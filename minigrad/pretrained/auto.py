@@ -8,7 +8,8 @@ from typing import Any
 
 from ..nn import init
 from .checkpoint.files import read_config
-from .model import Config, PretrainedModel, entries_of
+from .config import Config, entries_of
+from .model import PretrainedModel
 from .values import found_in, shown
 
 

@@ -13,10 +13,11 @@ from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
 from .checkpoint.layout import Layout
+from .config import Config
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
-from .model import Config, PretrainedModel
+from .model import PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
 from .values import shown
 
@@ -48,7 +49,7 @@ class BertConfig(Config):
         activation(self.hidden_act)
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
             if self.rest.get(name, only) != only:
-                raise ValueError(f"{name} {shown(self.rest[name])} is not supported: this BERT knows {only!r} alone")
+                raise ValueError(f"{name} {shown(self.rest[name])} is not supported: this BERT supports {only!r} only")
 
     @property
     def longest(self) -> int:
@@ -113,13 +114,13 @@ class BertModel(PretrainedModel):
     heads = ("pooler.**",)
 
     def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.embeddings = Embeddings(config, rng)
-        self.encoder = Group(layer=[Layer(config, rng) for _ in range(config.num_hidden_layers)])
-        self.pooler = Group(dense=linear(config.hidden_size, config.hidden_size)) if add_pooling_layer else None
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+        self.add_pooling_layer = add_pooling_layer
+        super().__init__(config, rng, drawn)
+
+    def build(self, c: BertConfig, rng: np.random.Generator) -> None:
+        self.embeddings = Embeddings(c, rng)
+        self.encoder = Group(layer=[Layer(c, rng) for _ in range(c.num_hidden_layers)])
+        self.pooler = Group(dense=linear(c.hidden_size, c.hidden_size)) if self.add_pooling_layer else None
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None,
                 position_ids: Any = None) -> BaseOutput:
@@ -144,29 +145,27 @@ class BertModel(PretrainedModel):
         return BaseOutput(x, ops.tanh(self.pooler.dense(x[:, 0])) if self.pooler else None)
 
     def positions(self, ids: Array) -> Array:
-        """Where each token stands, broadcastable to (B, T)."""
+        """The position of each token, broadcastable to (B, T)."""
         return backend.of(ids).xp.arange(ids.shape[1])[None]
 
 
 class BertHead(PretrainedModel):
-    """What the models below share: an encoder, under the name its checkpoints give it, and a head, by default a classifier."""
+    """What the models below share: an encoder, named as in its checkpoints, and a head, by default a classifier."""
     config_class, layout, encoder_class, pooled = BertConfig, BertModel.layout, BertModel, False
     heads = ("classifier.**",)
+    bert: BertModel                             # RoBERTa's heads have `roberta` instead
 
-    def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        setattr(self, self.layout.base, self.encoder_class(config, rng, drawn=False, add_pooling_layer=self.pooled))
-        self.add_head(config, rng)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: BertConfig, rng: np.random.Generator) -> None:
+        setattr(self, self.layout.base, self.encoder_class(c, rng, drawn=False, add_pooling_layer=self.pooled))
+        self.add_head(c, rng)
 
-    def add_head(self, c, rng):
-        self.dropout, self.classifier = Dropout(c.head_dropout, rng=rng), linear(c.hidden_size, c.num_labels)
+    def add_head(self, c: BertConfig, rng: np.random.Generator) -> None:
+        """Make the head."""
+        self.dropout, self.classifier = Dropout(c.head_dropout, rng=rng), linear(c.hidden_size, c.label_count)
 
     @property
     def base_model(self) -> BertModel:
-        """The encoder, whatever its name."""
+        """The encoder, under any name."""
         return getattr(self, self.layout.base)
 
 

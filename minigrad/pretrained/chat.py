@@ -23,9 +23,14 @@ def read_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[st
     """The template in chat_template.jinja, in chat_template.json or in the settings, or several by their names; None without."""
     if (path := directory / TEMPLATE).is_file():
         return path.read_text(encoding="utf-8")
-    found = settings.get("chat_template")
+    found: Any = settings.get("chat_template")
     if found is None and (path := directory / "chat_template.json").is_file():
         found = read_json(path).get("chat_template")
+    return _checked(found, directory)
+
+
+def _checked(found: Any, directory: Path) -> Any:
+    """A template, several by their names, or None.  Raises ValueError for anything else."""
     if isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= {"name", "template"} for one in found):
         found = {one["name"]: one["template"] for one in found}
     texts = [*found, *found.values()] if isinstance(found, dict) else [] if found is None else [found]

@@ -1,4 +1,4 @@
-"""What models that read from left to right share: where tokens stand, what each may see, and which one sums up a text."""
+"""What decoders share: positions and masks of what is read, the forward pass, and the heads."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,32 +8,32 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from ..nn import KVCache, init
+from ..nn import KVCache
 from ..tensor import Tensor
 from .heads import causal_loss, classification_loss
 from .inputs import as_given, host_array, padding_mask, token_ids
 from .layers import linear
-from .model import Config, PretrainedModel
-from .outputs import CausalLMOutput, ClassifierOutput
+from .model import PretrainedModel
+from .outputs import BaseOutput, CausalLMOutput, ClassifierOutput
 from .text.generation import Generates
 
 
 class Reading(NamedTuple):
-    """What is read in one pass, and what every layer is told about it."""
+    """The input of one forward pass, with what every layer needs to know about it."""
     ids: Array                                  # (B, T)
     positions: np.ndarray                       # (B, T), or (1, T) if they are the same for all texts
-    mask: Array | None                          # True where a token may be seen, broadcastable to (B, 1, T, S); None: all may
-    is_causal: bool                             # besides, token t sees tokens 0 … t only
+    mask: Array | None                          # True where attention is allowed, broadcastable to (B, 1, T, S); None: everywhere
+    is_causal: bool                             # besides, token t attends to tokens 0 … t only
     caches: Sequence[KVCache | None]            # one for each layer
 
     @classmethod
     def of(cls, input_ids: Any, attention_mask: Any, position_ids: Any, past: Sequence[KVCache] | None, layers: int,
            longest: int | None) -> Reading:
-        """From what users pass to `forward`; the ids continue what the caches hold, S tokens with them.
+        """A reading from the arguments of `forward`; the ids follow those in the caches, and together they are S tokens.
 
         Args:
             input_ids: (B, T).   attention_mask: (B, S), 1 for a token and 0 for padding.
-            position_ids: (B, T); by default they count on from what the caches hold, paddings included.
+            position_ids: (B, T); by default they continue those in the caches, padding included.
 
         Raises:
             ValueError: a shape is wrong, or there are more than `longest` tokens.
@@ -41,16 +41,16 @@ class Reading(NamedTuple):
         ids = token_ids(input_ids, longest)
         (B, T), before = ids.shape, past[0].length if past else 0
         mask = padding_mask(attention_mask, (B, before + T))
-        if before and T > 1:                    # several tokens after others: the triangle does not start in the corner
+        if before and T > 1:                    # the causal triangle starts after the cached tokens
             allowed = backend.of(mask).xp.tri(T, before + T, before, dtype=bool)
             mask = allowed if mask is None else mask & allowed
         positions = np.arange(before, before + T)[None] if position_ids is None else host_array(position_ids)
         return cls(ids, positions, mask, T > 1 and not before, past or [None] * layers)
 
-
     def within(self, window: int | None) -> Reading:
-        """The same, but that a token sees the last `window` alone, itself among them."""
-        before, T = (self.caches[0].length if self.caches and self.caches[0] else 0), self.ids.shape[1]
+        """The same, but a token attends to the last `window` tokens only, itself included."""
+        cache, T = self.caches[0] if self.caches else None, self.ids.shape[1]
+        before = cache.length if cache else 0
         if window is None or before + T <= window:
             return self
         distance = np.arange(before, before + T)[:, None] - np.arange(before + T)
@@ -58,24 +58,50 @@ class Reading(NamedTuple):
         return self._replace(mask=allowed if self.mask is None else self.mask & allowed, is_causal=False)
 
 
-class CausalLM(Generates, PretrainedModel):
-    """A decoder with a linear layer that scores, for each token, what comes next.
+class Decoder(PretrainedModel):
+    """Token ids in, a vector for each token out, computed from the tokens up to it.  A family defines `stack` and `read`."""
+    stack: Any                                  # the layers, in order
 
-    A family says what its `decoder_class` is and, in `tied`, which of its weights embeds the words; the decoder has the name
-    that checkpoints give it, `layout.base`.
+    def read(self, reading: Reading) -> Tensor:
+        """The vectors (B, T, D) of the tokens."""
+        raise NotImplementedError(f"{type(self).__name__} has no read")
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, past_key_values: Sequence[KVCache] | None = None,
+                position_ids: Any = None) -> BaseOutput:
+        """Read a batch.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, S), 1 for a token and 0 for padding, S = T + the cached tokens; all ones by default.
+            past_key_values: a KVCache for each layer, with the tokens read before; these tokens are added to it.
+            position_ids: (B, T); by default they continue the cached ones.
+
+        Raises:
+            ValueError: a shape is wrong, or T is more than the model reads.
+            IndexError: an id is not in the vocabulary, or a learnt position is beyond the last.
+        """
+        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, len(self.stack), self.config.longest)
+        return BaseOutput(self.read(reading), past_key_values=past_key_values)
+
+
+class CausalLM(Generates):
+    """A decoder with a linear layer that scores, for each token, the next one.
+
+    A family sets `decoder_class` and, in `tied`, the name of the weight that embeds the tokens; the decoder has the name that
+    checkpoints give it, `layout.base`.
     """
     decoder_class: type[PretrainedModel]
 
-    def __init__(self, config: Config, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        setattr(self, self.layout.base, self.decoder_class(config, rng, drawn=False))
-        words = self.state_dict()[self.tied["lm_head.weight"]]
+    def build(self, c: Any, rng: np.random.Generator) -> None:
+        setattr(self, self.layout.base, self.decoder_class(c, rng, drawn=False))
+        words: Any = self.state_dict()[self.tied["lm_head.weight"]]            # a Parameter
         self.lm_head = linear(*reversed(words.shape), bias=False)
-        if config.tie_word_embeddings:
+        if c.tie_word_embeddings:
             self.lm_head.weight = words
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+
+    def new_cache(self, max_len: int) -> list[KVCache]:
+        """An empty cache for each layer, with room for `max_len` tokens."""
+        return [KVCache(max_len) for _ in getattr(self, self.layout.base).stack]
 
     def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
                 past_key_values: Sequence[KVCache] | None = None, position_ids: Any = None,
@@ -83,8 +109,8 @@ class CausalLM(Generates, PretrainedModel):
         """Score the next tokens of a batch; the arguments are the decoder's, and:
 
         Args:
-            labels: (B, T), the input ids themselves, -100 where none is to be learnt; they are shifted here.
-            logits_to_keep: score the last so many tokens only; 0 means all.
+            labels: (B, T), the input ids themselves, or -100 where the loss ignores one; they are shifted here.
+            logits_to_keep: score this many tokens, the last ones; 0 means all.
         """
         decoder = getattr(self, self.layout.base)
         x = decoder(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
@@ -97,14 +123,10 @@ class DecoderForSequenceClassification(PretrainedModel):
     decoder_class: type[PretrainedModel]
     heads, label_layer = ("score.**",), "score"
 
-    def __init__(self, config: Config, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        setattr(self, self.layout.base, self.decoder_class(config, rng, drawn=False))
+    def build(self, c: Any, rng: np.random.Generator) -> None:
+        setattr(self, self.layout.base, self.decoder_class(c, rng, drawn=False))
         words = next(iter(self.state_dict().values()))
-        self.score = linear(words.shape[1], config.num_labels, bias=False)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+        self.score = linear(words.shape[1], c.label_count, bias=False)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
                 position_ids: Any = None) -> ClassifierOutput:
@@ -116,10 +138,10 @@ class DecoderForSequenceClassification(PretrainedModel):
 
 
 def last_token(vectors: Tensor, ids: Array, pad_token_id: int | None) -> Tensor:
-    """The vector (B, D) of the last token of each text that is no padding, of vectors (B, T, D).
+    """The vector (B, D) of each text's last token that is not padding, among vectors (B, T, D).
 
     Raises:
-        ValueError: a batch of several texts, and no padding token to tell where they end.
+        ValueError: there are several texts, and no padding token shows where they end.
     """
     if pad_token_id is None and len(ids) > 1:
         raise ValueError("without a pad_token_id in the configuration nothing tells where the texts of a batch end: load the "

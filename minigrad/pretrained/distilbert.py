@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al. 2019): half of BERT's layers, taught by BERT itself; no token types, no pooler, names of its own."""
+"""DistilBERT (Sanh et al. 2019): half of BERT's layers, distilled from BERT; no token types, no pooler, its own names."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,18 +8,19 @@ import numpy as np
 
 from .. import backend
 from .. import functional as F
-from ..nn import Dropout, Group, LayerNorm, Module, init
+from ..nn import Dropout, Group, LayerNorm, Module
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
 from .checkpoint.layout import Layout
+from .config import Config
 from .heads import answer_span, classification_loss, token_loss
 from .inputs import padding_mask, token_ids
 from .layers import activation, embedding, linear
-from .model import Config, PretrainedModel
+from .model import PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
 
-EPS = 1e-12                                     # of every LayerNorm; the configuration does not say
+EPS = 1e-12                                     # of every LayerNorm; not in the configuration
 
 
 @dataclass
@@ -89,13 +90,9 @@ class DistilBertModel(PretrainedModel):
     """The encoder: token ids in, a vector for each token out."""
     config_class, layout = DistilBertConfig, Layout(drop=("**.position_ids",), base="distilbert")
 
-    def __init__(self, config: DistilBertConfig, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.embeddings = Embeddings(config, rng)
-        self.transformer = Group(layer=[Layer(config, rng) for _ in range(config.n_layers)])
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: DistilBertConfig, rng: np.random.Generator) -> None:
+        self.embeddings = Embeddings(c, rng)
+        self.transformer = Group(layer=[Layer(c, rng) for _ in range(c.n_layers)])
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None) -> BaseOutput:
         """Encode a batch.
@@ -121,12 +118,13 @@ class DistilBertHead(PretrainedModel):
     """What the models below share: an encoder, and a head that `add_head` makes."""
     config_class, layout = DistilBertConfig, DistilBertModel.layout
 
-    def __init__(self, config: DistilBertConfig, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config, self.distilbert = config, DistilBertModel(config, rng, drawn=False)
-        self.add_head(config, rng)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: DistilBertConfig, rng: np.random.Generator) -> None:
+        self.distilbert = DistilBertModel(c, rng, drawn=False)
+        self.add_head(c, rng)
+
+    def add_head(self, c: DistilBertConfig, rng: np.random.Generator) -> None:
+        """Make the head."""
+        raise NotImplementedError(f"{type(self).__name__} has no add_head")
 
 
 class DistilBertForSequenceClassification(DistilBertHead):
@@ -134,7 +132,7 @@ class DistilBertForSequenceClassification(DistilBertHead):
     heads, label_layer = ("pre_classifier.**", "classifier.**"), "classifier"
 
     def add_head(self, c, rng):
-        self.pre_classifier, self.classifier = linear(c.dim, c.dim), linear(c.dim, c.num_labels)
+        self.pre_classifier, self.classifier = linear(c.dim, c.dim), linear(c.dim, c.label_count)
         self.dropout = Dropout(c.seq_classif_dropout, rng=rng)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
@@ -150,7 +148,7 @@ class DistilBertForTokenClassification(DistilBertHead):
     heads, label_layer = ("classifier.**",), "classifier"
 
     def add_head(self, c, rng):
-        self.dropout, self.classifier = Dropout(c.dropout, rng=rng), linear(c.dim, c.num_labels)
+        self.dropout, self.classifier = Dropout(c.dropout, rng=rng), linear(c.dim, c.label_count)
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:

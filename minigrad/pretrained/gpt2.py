@@ -2,22 +2,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..nn import Dropout, KVCache, LayerNorm, Module, init
+from ..nn import Dropout, LayerNorm, Module, init
 from ..nn.attention import merge_heads
 from ..nn.layers import activated
+from ..tensor import Tensor
 from . import seen
 from .checkpoint.layout import Layout
-from .decoder import CausalLM, DecoderForSequenceClassification, Reading
+from .config import Config
+from .decoder import CausalLM, Decoder, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
-from .model import Config, PretrainedModel
-from .outputs import BaseOutput
+from .model import PretrainedModel
 
 
 @dataclass
@@ -96,13 +95,13 @@ class Block(Module):
 
 
 class GPT2Pretrained(PretrainedModel):
-    """What all GPT-2 models share: matrices are stored (in, out), and old files hold causal masks under the name of biases."""
+    """What all GPT-2 models share: matrices are stored (in, out), and old files store causal masks as biases."""
     config_class = GPT2Config
     layout = Layout(drop=("**.attn.bias", "**.attn.masked_bias"), base="transformer",
                     transpose=("**.c_attn.weight", "**.c_proj.weight", "**.c_fc.weight"))
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
-        """As everywhere, but what is added to the residual stream is the smaller, the more layers add to it (sec. 2.3)."""
+        """As for every model, but projections onto the residual stream are scaled down by the number of layers (sec. 2.3)."""
         super().draw(names, rng)
         own = self.state_dict()
         for name in names:
@@ -110,47 +109,31 @@ class GPT2Pretrained(PretrainedModel):
                 own[name].copy_(own[name].data / math.sqrt(2 * self.config.n_layer))
 
 
-class GPT2Model(GPT2Pretrained):
-    """The decoder: token ids in, a vector for each token out, which has seen the tokens up to it."""
+class GPT2Model(Decoder, GPT2Pretrained):
+    """The decoder: token ids in, a vector for each token out, computed from the tokens up to it."""
 
-    def __init__(self, config: GPT2Config, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.wte, self.wpe = embedding(config.vocab_size, config.n_embd), embedding(config.n_positions, config.n_embd)
-        self.drop = Dropout(config.embd_pdrop, rng=rng)
-        self.h = [Block(config, i, rng) for i in range(config.n_layer)]
-        self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: GPT2Config, rng: np.random.Generator) -> None:
+        self.wte, self.wpe = embedding(c.vocab_size, c.n_embd), embedding(c.n_positions, c.n_embd)
+        self.drop = Dropout(c.embd_pdrop, rng=rng)
+        self.h = [Block(c, i, rng) for i in range(c.n_layer)]
+        self.ln_f = LayerNorm(c.n_embd, c.layer_norm_epsilon)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, past_key_values: Sequence[KVCache] | None = None,
-                position_ids: Any = None) -> BaseOutput:
-        """Read a batch.
+    @property
+    def stack(self) -> list[Block]:
+        """The layers, in order."""
+        return self.h
 
-        Args:
-            input_ids: (B, T) token ids.
-            attention_mask: (B, S), 1 for a token and 0 for padding, S = T + what the caches hold; all ones by default.
-            past_key_values: a KVCache for each layer, with what was read before; these tokens are added to it.
-            position_ids: (B, T), by default those that follow on what was read before.
-
-        Raises:
-            ValueError: a shape is wrong, or T is more than n_positions.
-            IndexError: an id is not in the vocabulary, or a position n_positions or more.
-        """
-        c = self.config
-        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.n_layer, c.longest)
+    def read(self, reading: Reading) -> Tensor:
+        """The vectors (B, T, D) of the tokens."""
         x = self.drop(self.wte(reading.ids) + self.wpe(reading.positions))
         for block, cache in zip(self.h, reading.caches, strict=True):
             x = block(seen.state(x), reading, cache)
-        return BaseOutput(seen.state(self.ln_f(x)), past_key_values=past_key_values)
+        return seen.state(self.ln_f(x))
 
 
 class GPT2LMHeadModel(CausalLM, GPT2Pretrained):
-    """GPT-2 that scores, for each token, what comes next; it writes with `generate`."""
+    """GPT-2 that scores, for each token, the next one; it writes with `generate`."""
     decoder_class, tied = GPT2Model, {"lm_head.weight": "transformer.wte.weight"}
-
-    def new_cache(self, max_len: int) -> list[KVCache]:
-        return [KVCache(max_len) for _ in self.transformer.h]
 
 
 class GPT2ForSequenceClassification(DecoderForSequenceClassification, GPT2Pretrained):

@@ -7,8 +7,8 @@ import numpy as np
 
 from .. import losses, ops
 from ..tensor import Tensor, as_array
+from .config import PROBLEMS, Config
 from .inputs import as_given
-from .model import PROBLEMS, Config
 from .outputs import QuestionAnsweringOutput
 
 
@@ -65,6 +65,7 @@ def answer_span(logits: Tensor, start_positions: Any, end_positions: Any) -> Que
     start, end, T = logits[:, :, 0], logits[:, :, 1], logits.shape[1]
     loss = None
     if start_positions is not None and end_positions is not None:
-        loss = sum(losses.cross_entropy(scores, as_given(at).reshape(-1).clip(0, T), ignore_index=T)
-                   for scores, at in ((start, start_positions), (end, end_positions))) / 2
+        first, last = (losses.cross_entropy(scores, as_given(at).reshape(-1).clip(0, T), ignore_index=T)
+                       for scores, at in ((start, start_positions), (end, end_positions)))
+        loss = (first + last) / 2
     return QuestionAnsweringOutput(loss, start, end)

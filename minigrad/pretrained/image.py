@@ -149,7 +149,7 @@ class AutoImageProcessor:
 
     def _new_size(self, picture):
         """Width and height to resize to."""
-        size, share = (self.settings.get(name) for name in ("size", "crop_pct"))
+        size, share = self.settings["size"], self.settings.get("crop_pct")
         if "shortest_edge" not in size:
             return size["width"], size["height"]
         edge = size["shortest_edge"]

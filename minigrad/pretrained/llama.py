@@ -1,26 +1,26 @@
 """LLaMA (Touvron et al. 2023; Grattafiori et al. 2024), with the attribute names its Hugging Face checkpoints use."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..nn import KVCache, Module, RMSNorm, RotaryPositions, init
+from ..nn import Module, RMSNorm, RotaryPositions
 from ..nn.attention import merge_heads, split_heads
 from ..nn.position import rotate
+from ..tensor import Tensor
 from . import seen
 from .checkpoint.layout import Layout
-from .decoder import CausalLM, DecoderForSequenceClassification, Reading
+from .config import Config
+from .decoder import CausalLM, Decoder, DecoderForSequenceClassification, Reading
 from .layers import activation, embedding, linear
-from .model import Config, PretrainedModel
-from .outputs import BaseOutput
 
 
 @dataclass
 class LlamaConfig(Config):
-    """LLaMA's sizes and switches, under their names in config.json, of either dialect."""
+    """LLaMA's sizes and switches, under their names in config.json, old or new."""
     model_type = "llama"
     vocab_size: int = 32000
     hidden_size: int = 4096
@@ -34,7 +34,7 @@ class LlamaConfig(Config):
     rms_norm_eps: float = 1e-6
     rope_theta: float | None = None             # 10000
     rope_scaling: dict[str, Any] | None = None
-    rope_parameters: dict[str, Any] | None = None              # what newer files have instead of the two above
+    rope_parameters: dict[str, Any] | None = None              # replaces the two above in newer files
     attention_bias: bool = False
     mlp_bias: bool = False
     attention_dropout: float = 0.0
@@ -56,7 +56,7 @@ class LlamaConfig(Config):
     @property
     def longest(self) -> int:
         scaling = {**(self.rope_scaling or {}), **(self.rope_parameters or {})}
-        if scaling.get("rope_type", scaling.get("type")) == "dynamic":         # made for texts longer than it was trained on
+        if scaling.get("rope_type", scaling.get("type")) == "dynamic":         # the scaling allows longer texts than in training
             return int(self.max_position_embeddings * scaling["factor"])
         return self.max_position_embeddings
 
@@ -70,7 +70,7 @@ class LlamaConfig(Config):
 
     @property
     def windows(self) -> list[int | None]:
-        """For each layer how many tokens each token sees, itself among them; None for all."""
+        """For each layer, how many tokens each token attends to, itself included; None for all."""
         return [None] * self.num_hidden_layers
 
     @property
@@ -82,7 +82,8 @@ class LlamaConfig(Config):
         entries = {"rope_theta": self.rope_theta or 10000.0, "original_max_position_embeddings": trained_on,
                    "max_position_embeddings": self.max_position_embeddings, **said}
         if entries.get("partial_rotary_factor", 1) != 1:
-            raise ValueError(f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features turn here")
+            raise ValueError(f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features are "
+                             "rotated here")
         return RotaryPositions(self.size_of_head, entries.pop("rope_theta"), entries)
 
 
@@ -109,7 +110,7 @@ class Attention(Module):
 
 
 class FeedForward(Module):
-    """SwiGLU (Shazeer 2020): one half decides how much of the other passes."""
+    """SwiGLU (Shazeer 2020): the activation of one projection gates the other."""
     def __init__(self, c: LlamaConfig):
         self.gate_proj, self.up_proj = (linear(c.hidden_size, c.intermediate_size, c.mlp_bias) for _ in range(2))
         self.down_proj, self.activation = linear(c.intermediate_size, c.hidden_size, c.mlp_bias), activation(c.hidden_act)
@@ -128,53 +129,37 @@ class Layer(Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class LlamaModel(PretrainedModel):
-    """The decoder: token ids in, a vector for each token out, which has seen the tokens up to it."""
+class LlamaModel(Decoder):
+    """The decoder: token ids in, a vector for each token out, computed from the tokens up to it."""
     config_class: type[LlamaConfig] = LlamaConfig
     layout = Layout(drop=("**.rotary_emb.inv_freq",), base="model")
-    attention_class = Attention
+    attention_class: Callable[..., Attention] = Attention
 
-    def __init__(self, config: LlamaConfig, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.embed_tokens = embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.layers = [Layer(config, self.attention_class(config, rng)) for _ in range(config.num_hidden_layers)]
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.rotary = config.rotary
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: LlamaConfig, rng: np.random.Generator) -> None:
+        self.embed_tokens = embedding(c.vocab_size, c.hidden_size, c.pad_token_id)
+        self.layers = [Layer(c, self.attention_class(c, rng)) for _ in range(c.num_hidden_layers)]
+        self.norm = RMSNorm(c.hidden_size, c.rms_norm_eps)
+        self.rotary = c.rotary
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, past_key_values: Sequence[KVCache] | None = None,
-                position_ids: Any = None) -> BaseOutput:
-        """Read a batch.
+    @property
+    def stack(self) -> list[Layer]:
+        """The layers, in order."""
+        return self.layers
 
-        Args:
-            input_ids: (B, T) token ids.
-            attention_mask: (B, S), 1 for a token and 0 for padding, S = T + what the caches hold; all ones by default.
-            past_key_values: a KVCache for each layer, with what was read before; these tokens are added to it.
-            position_ids: (B, T), by default those that follow on what was read before.
-
-        Raises:
-            ValueError: a shape is wrong, or T is more than max_position_embeddings.
-            IndexError: an id is not in the vocabulary.
-        """
-        c = self.config
-        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, c.num_hidden_layers, c.longest)
-        x = self.embed_tokens(reading.ids)
+    def read(self, reading: Reading) -> Tensor:
+        """The vectors (B, T, D) of the tokens."""
+        x, windows = self.embed_tokens(reading.ids), self.config.windows
         angles = self.rotary.tables(reading.positions, x.dtype, x.device)
-        readings = {window: reading.within(window) for window in set(c.windows)}
-        for layer, cache, window in zip(self.layers, reading.caches, c.windows, strict=True):
+        readings = {window: reading.within(window) for window in set(windows)}
+        for layer, cache, window in zip(self.layers, reading.caches, windows, strict=True):
             x = layer(seen.state(x), angles, readings[window], cache)
-        return BaseOutput(seen.state(self.norm(x)), past_key_values=past_key_values)
+        return seen.state(self.norm(x))
 
 
 class LlamaForCausalLM(CausalLM):
-    """LLaMA that scores, for each token, what comes next; it writes with `generate`."""
+    """LLaMA that scores, for each token, the next one; it writes with `generate`."""
     config_class: type[LlamaConfig] = LlamaConfig
     layout, decoder_class, tied = LlamaModel.layout, LlamaModel, {"lm_head.weight": "model.embed_tokens.weight"}
-
-    def new_cache(self, max_len: int) -> list[KVCache]:
-        return [KVCache(max_len) for _ in self.model.layers]
 
 
 class LlamaForSequenceClassification(DecoderForSequenceClassification):

@@ -148,7 +148,7 @@ def processes(o: Any, eos: Sequence[int], start: int, total: int, encoded: Any =
         if wanted:
             found.append(change)
     least = 1 if o.num_beams == 1 else max(2, 1 + len(eos))
-    bad = {tuple(word): NONE for word in o.bad_words_ids or () if list(word) not in [[end] for end in eos]}
+    bad: Mapping[Any, float] = {tuple(word): NONE for word in o.bad_words_ids or () if list(word) not in [[end] for end in eos]}
     shortest = max(o.min_length or 0, start + o.min_new_tokens if o.min_new_tokens else 0)
     first = start + (1 if start == 1 and o.forced_bos_token_id is not None else 0)
     several = lambda token: np.atleast_1d(token).tolist()  # noqa: E731

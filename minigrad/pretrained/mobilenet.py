@@ -10,16 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .. import functional as F
 from .. import ops
-from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Dropout, Module, Sequential, init
+from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Dropout, Module, Sequential
 from . import seen
 from .checkpoint.layout import Layout
+from .config import Config
 from .convnet import COUNTS, ConvNet, conv_norm, convolution
 from .heads import classification_loss
 from .image import pixels
 from .layers import linear
-from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown
 
@@ -63,7 +65,7 @@ class MobileNetV2Config(Config):
         near = max(self.min_depth, int(channels + divisor / 2) // divisor * divisor)
         return near + divisor if near < 0.9 * channels else near
 
-    def scaled(self, channels: int, factor: float | None = None) -> int:
+    def scaled(self, channels: float, factor: float | None = None) -> int:
         """So many channels times `factor`, depth_multiplier by default, which Hugging Face rounds to a whole number first."""
         channels = channels * (self.depth_multiplier if factor is None else factor)
         return self.width(channels if self.is_torchvision else round(channels))
@@ -89,10 +91,11 @@ class ConvNorm(Sequential):
     """Convolution and normalisation, then ReLU6."""
     def __init__(self, c: MobileNetV2Config, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1,
                  groups: int = 1):
-        super().__init__(convolution(inputs, outputs, kernel, stride, dilation, groups), norm(c, outputs))
-        self.pads_after = c.tf_padding and stride > 1
-        if self.pads_after:
-            self[0].padding = 0
+        conv, pads_after = convolution(inputs, outputs, kernel, stride, dilation, groups), c.tf_padding and stride > 1
+        if pads_after:
+            conv.padding = 0
+        super().__init__(conv, norm(c, outputs))
+        self.pads_after = pads_after
 
     def forward(self, x):
         if self.pads_after:                     # TensorFlow pads an even size at its end alone; at stride 1 nothing differs
@@ -138,10 +141,9 @@ class MobileNetV2Model(ConvNet):
     """Pictures to features: (N, channels, H, W) to (N, 1280, H / 32, W / 32), and their mean over the places."""
     config_class, layout = MobileNetV2Config, _layout()
 
-    def __init__(self, config: MobileNetV2Config, rng: init.Rng = None, drawn: bool = True):
-        self.config, c = config, config
+    def build(self, c: MobileNetV2Config, rng: np.random.Generator) -> None:
         inputs, reduction, dilation = c.scaled(32), 2, 1
-        modules = [ConvNorm(c, c.num_channels, inputs, 3, 2)]
+        modules: list[Module] = [ConvNorm(c, c.num_channels, inputs, 3, 2)]
         for i, (channels, stride) in enumerate(zip(CHANNELS, STRIDES, strict=True)):
             here = dilation
             if reduction == c.output_stride:    # small enough: look further around instead, from the next block on
@@ -152,12 +154,10 @@ class MobileNetV2Model(ConvNet):
         self.hidden_size = c.last_width
         self.features = Sequential(*modules, ConvNorm(c, inputs, self.hidden_size, 1))
         self.avgpool = AdaptiveAvgPool2d(1)
-        if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, hidden, H / 32, W / 32) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
-        x = pixels(pixel_values, self.config.num_channels, like=self.features[0][0].weight)
+        x = pixels(pixel_values, self.config.num_channels, like=self.parameters()[0])
         for i, block in enumerate(self.features):
             x = block(x)
             if 1 < i < len(self.features) - 1:  # the blocks that widen; what comes before is the stem
@@ -169,13 +169,9 @@ class MobileNetV2ForImageClassification(MobileNetV2Model):
     """MobileNetV2 with a linear layer, `classifier.1`, that scores `config.num_labels` classes."""
     heads, label_layer = ("classifier.1.**",), "classifier.1"
 
-    def __init__(self, config: MobileNetV2Config, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        super().__init__(config, drawn=False)
-        self.classifier = Sequential(Dropout(config.classifier_dropout_prob, rng=rng),
-                                     linear(self.hidden_size, config.num_labels))
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: MobileNetV2Config, rng: np.random.Generator) -> None:
+        super().build(c, rng)
+        self.classifier = Sequential(Dropout(c.classifier_dropout_prob, rng=rng), linear(self.hidden_size, c.label_count))
 
     def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""

@@ -10,7 +10,7 @@ from .llama import Attention, LlamaConfig, LlamaForCausalLM, LlamaForSequenceCla
 
 @dataclass
 class Qwen2Config(LlamaConfig):
-    """Qwen2's sizes and switches; nothing in config.json tells of the biases."""
+    """Qwen2's sizes and switches; config.json does not mention the biases."""
     model_type = "qwen2"
     vocab_size: int = 151936
     intermediate_size: int = 22016
@@ -20,9 +20,9 @@ class Qwen2Config(LlamaConfig):
     eos_token_id: int | list[int] | None = None
 
     use_sliding_window: bool = False
-    sliding_window: int | None = 4096           # without the entry above it means nothing
-    max_window_layers: int = 28                 # the first so many layers see all
-    layer_types: list[str] | None = None        # or each layer says it: "full_attention" or "sliding_attention"
+    sliding_window: int | None = 4096           # ignored unless use_sliding_window
+    max_window_layers: int = 28                 # the first layers, which attend to all tokens
+    layer_types: list[str] | None = None        # "full_attention" or "sliding_attention" for each layer
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,7 +50,7 @@ class Qwen2Model(LlamaModel):
 
 
 class Qwen2ForCausalLM(LlamaForCausalLM):
-    """Qwen2 that scores, for each token, what comes next; it writes with `generate`."""
+    """Qwen2 that scores, for each token, the next one; it writes with `generate`."""
     config_class, decoder_class = Qwen2Config, Qwen2Model
 
 

@@ -1,4 +1,4 @@
-"""Qwen3 (Yang et al. 2025): LLaMA that brings each head's queries and keys to one length before it turns them."""
+"""Qwen3 (Yang et al. 2025): LLaMA that normalises each head's queries and keys before it rotates them."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Qwen3Model(LlamaModel):
 
 
 class Qwen3ForCausalLM(LlamaForCausalLM):
-    """Qwen3 that scores, for each token, what comes next; it writes with `generate`."""
+    """Qwen3 that scores, for each token, the next one; it writes with `generate`."""
     config_class, decoder_class = Qwen3Config, Qwen3Model
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .. import functional as F
 from .. import ops
-from ..nn import AdaptiveAvgPool2d, BatchNorm2d, MaxPool2d, Module, Sequential, init
+from ..nn import AdaptiveAvgPool2d, BatchNorm2d, MaxPool2d, Module, Sequential
 from . import seen
 from .checkpoint.layout import Layout
+from .config import Config
 from .convnet import COUNTS, ConvNet, conv_norm, convolution
 from .heads import classification_loss
 from .image import pixels
 from .layers import activation, linear
-from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown
 
@@ -40,7 +42,7 @@ class ResNetConfig(Config):
     layer_type: str = "bottleneck"
     hidden_act: str = "relu"
     downsample_in_first_stage: bool = False
-    downsample_in_bottleneck: bool = False      # the stride on the first 1 × 1 convolution, as in the paper, not on the 3 × 3
+    downsample_in_bottleneck: bool = False      # stride in the first 1 × 1 convolution, as in the paper
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,7 +81,7 @@ class Block(Module):
         *first, last = [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
         y = x
         for conv, norm in first:
-            y = conv_norm(y, conv, norm, is_relu=True)       # whatever hidden_act says, which is about the stem and the sum
+            y = conv_norm(y, conv, norm, is_relu=True)       # hidden_act is for the stem and the sum only
         is_relu, more = self.activation is F.relu, x if self.downsample is None else conv_norm(x, *self.downsample)
         y = conv_norm(y, *last, more, is_relu)
         return y if is_relu else self.activation(y)
@@ -101,20 +103,21 @@ def _layout(**more: Any) -> Layout:
 class ResNetModel(ConvNet):
     """Pictures to features: (N, channels, H, W) to (N, hidden, H / 32, W / 32), and their mean over the places."""
     config_class, layout = ResNetConfig, _layout(drop=("classifier.**", "fc.**"))
+    layer1: Sequential
+    layer2: Sequential
+    layer3: Sequential
+    layer4: Sequential
 
-    def __init__(self, config: ResNetConfig, rng: init.Rng = None, drawn: bool = True):
-        self.config = config
-        self.conv1, self.bn1 = convolution(config.num_channels, config.embedding_size, 7, 2), BatchNorm2d(config.embedding_size)
-        self.activation, self.maxpool = activation(config.hidden_act), MaxPool2d(3, 2, 1)
-        inputs = config.embedding_size
-        for stage, (outputs, depth) in enumerate(zip(config.hidden_sizes, config.depths, strict=True)):
-            stride = 2 if stage or config.downsample_in_first_stage else 1
-            blocks = [Block(config, outputs if i else inputs, outputs, 1 if i else stride) for i in range(depth)]
+    def build(self, c: ResNetConfig, rng: np.random.Generator) -> None:
+        self.conv1, self.bn1 = convolution(c.num_channels, c.embedding_size, 7, 2), BatchNorm2d(c.embedding_size)
+        self.activation, self.maxpool = activation(c.hidden_act), MaxPool2d(3, 2, 1)
+        inputs = c.embedding_size
+        for stage, (outputs, depth) in enumerate(zip(c.hidden_sizes, c.depths, strict=True)):
+            stride = 2 if stage or c.downsample_in_first_stage else 1
+            blocks = [Block(c, outputs if i else inputs, outputs, 1 if i else stride) for i in range(depth)]
             setattr(self, f"layer{stage + 1}", Sequential(*blocks))
             inputs = outputs
         self.avgpool = AdaptiveAvgPool2d(1)
-        if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """Of pictures (N, channels, H, W): `last_hidden_state` (N, hidden, H / 32, W / 32), `pooler_output` (N, hidden, 1, 1)."""
@@ -129,11 +132,9 @@ class ResNetForImageClassification(ResNetModel):
     """ResNet with a linear layer, `fc`, that scores `config.num_labels` classes."""
     layout, heads, label_layer = _layout(), ("fc.**",), "fc"
 
-    def __init__(self, config: ResNetConfig, rng: init.Rng = None, drawn: bool = True):
-        super().__init__(config, drawn=False)
-        self.fc = linear(config.hidden_sizes[-1], config.num_labels)
-        if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
+    def build(self, c: ResNetConfig, rng: np.random.Generator) -> None:
+        super().build(c, rng)
+        self.fc = linear(c.hidden_sizes[-1], c.label_count)
 
     def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""

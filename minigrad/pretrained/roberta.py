@@ -4,10 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from .. import functional as F
 from .. import ops
 from ..backend import Array
-from ..nn import Dropout, Group, LayerNorm, init
+from ..nn import Dropout, Group, LayerNorm
 from ..nn.layers import activated
 from .bert import (
     BertConfig,
@@ -27,7 +29,7 @@ class RobertaConfig(BertConfig):
     """RoBERTa's sizes, under their names in config.json; 514 positions are 512 tokens, the first two being for padding."""
     model_type = "roberta"
     vocab_size: int = 50265
-    pad_token_id: int = 1
+    pad_token_id: int = 1  # pyright: ignore[reportIncompatibleVariableOverride]  # positions are counted from it: never None
 
     @property
     def longest(self) -> int:
@@ -38,12 +40,12 @@ class RobertaModel(BertModel):
     """The encoder: token ids in, a vector for each token out, and one for the whole ("pooled", from the first token)."""
     config_class, layout = RobertaConfig, replace(BertModel.layout, base="roberta")
 
-    def __init__(self, config: RobertaConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
-        super().__init__(config, rng, drawn, add_pooling_layer)
-        self.embeddings.position_embeddings.padding_idx = config.pad_token_id          # its row gets no gradient
+    def build(self, c: RobertaConfig, rng: np.random.Generator) -> None:
+        super().build(c, rng)
+        self.embeddings.position_embeddings.padding_idx = c.pad_token_id       # its row gets no gradient
 
     def positions(self, ids: Array) -> Array:
-        """Padding stands at the padding id; tokens are counted from there, whatever the attention mask says."""
+        """Padding has the padding id as its position; tokens count up from there, whatever the attention mask."""
         real = ids != self.config.pad_token_id
         return self.config.pad_token_id + real.cumsum(1) * real
 
@@ -52,10 +54,11 @@ class RobertaForSequenceClassification(BertHead):
     """RoBERTa with two layers on the first token that score `config.num_labels` classes."""
     config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("classifier.**",)
     label_layer = "classifier.out_proj"
+    roberta: RobertaModel
 
     def add_head(self, c, rng):
         self.classifier = Group(dense=linear(c.hidden_size, c.hidden_size), dropout=Dropout(c.head_dropout, rng=rng),
-                                out_proj=linear(c.hidden_size, c.num_labels))
+                                out_proj=linear(c.hidden_size, c.label_count))
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
@@ -79,6 +82,7 @@ class RobertaForMaskedLM(BertHead):
     """RoBERTa as it was trained: it scores every token of the vocabulary for each token, by the word embeddings themselves."""
     config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("lm_head.**",)
     tied = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
+    roberta: RobertaModel
 
     def add_head(self, c, rng):
         self.lm_head = vocabulary_scores(c, self.roberta, dense=linear(c.hidden_size, c.hidden_size),

@@ -12,15 +12,16 @@ import numpy as np
 
 from .. import backend, ops
 from ..backend import Array, is_half
-from ..nn import Dropout, Embedding, Group, KVCache, Module, RelativePositionBias, RMSNorm, init
+from ..nn import Dropout, Embedding, Group, KVCache, Linear, Module, RelativePositionBias, RMSNorm, init
 from ..nn.attention import merge_heads, split_heads
 from ..tensor import Tensor
 from . import seen
 from .checkpoint.layout import Layout
+from .config import Config
 from .heads import token_loss
 from .inputs import as_given, padding_mask, token_ids
 from .layers import activation, embedding, linear
-from .model import Config, PretrainedModel
+from .model import PretrainedModel
 from .outputs import BaseOutput, Seq2SeqOutput
 from .text.generation import Generates
 
@@ -76,7 +77,8 @@ class Norm(RMSNorm):
     """An RMSNorm that goes back to its weight's 16 bits, where the feed-forward layers have left float32."""
     def forward(self, x):
         y = super().forward(x)
-        return ops.astype(y, self.weight.dtype) if is_half(self.weight.dtype) else y
+        dtype = y.dtype if self.weight is None else self.weight.dtype
+        return ops.astype(y, dtype) if is_half(dtype) else y
 
 
 def plus(x: Any, more: Any) -> Any:
@@ -119,6 +121,11 @@ class Attention(Module):
 
 
 class FeedForward(Module):
+    """Two linear layers, or three whose first two are multiplied; its intermediate values exceed float16's range."""
+    wi: Linear
+    wi_0: Linear
+    wi_1: Linear
+
     def __init__(self, c: T5Config, rng: np.random.Generator):
         for name in ("wi_0", "wi_1") if c.is_gated else ("wi",):
             setattr(self, name, linear(c.d_model, c.d_ff, bias=False))
@@ -128,11 +135,11 @@ class FeedForward(Module):
     def forward(self, x):
         x = self.activation(self.wi_0(x)) * self.wi_1(x) if self.is_gated else self.activation(self.wi(x))
         x = self.dropout(x)
-        return self.wo(ops.astype(x, np.float32) if x.dtype == np.float16 else x)          # its range is what float16 lacks
+        return self.wo(ops.astype(x, np.float32) if x.dtype == np.float16 else x)
 
 
 class Block(Module):
-    """Look around, look at what the encoder found (in a decoder), think: each normalised first and added to what was there."""
+    """Self-attention, cross-attention (in a decoder) and feed-forward, each behind a norm and added to its input."""
     def __init__(self, c: T5Config, rng: np.random.Generator, is_decoder: bool, bias: RelativePositionBias | None):
         own = Attention(c, rng, bias, "decoder_" if is_decoder else "encoder_")
         parts = [{"SelfAttention": own}, {"DenseReluDense": FeedForward(c, rng)}]
@@ -159,8 +166,8 @@ class Stack(Module):
         self.final_layer_norm = Norm(c.d_model, c.layer_norm_epsilon)
         self.dropout = Dropout(c.dropout_rate, rng=rng)
 
-    def forward(self, ids, mask, source=None, source_mask=None, caches=None):
-        caches = caches or [None] * 2 * len(self.block)        # for each block its own, and the one of the encoder's tokens
+    def forward(self, ids, mask, source=None, source_mask=None, caches: Any = None):
+        caches = caches or [None] * 2 * len(self.block)        # for each block, of its own tokens and of the encoder's
         before = caches[0].length if caches[0] else 0
         T, S, part = ids.shape[1], before + ids.shape[1], "decoder_" if self.is_decoder else "encoder_"
         allowed = padding_mask(mask, (len(ids), S))
@@ -185,16 +192,9 @@ class T5EncoderModel(PretrainedModel):
     layout = Layout(drop=("decoder.**", "lm_head.*"))
     tied = {"encoder.embed_tokens.weight": "shared.weight"}
 
-    def __init__(self, config: T5Config, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config, self.shared = config, embedding(config.vocab_size, config.d_model)
-        self.encoder = Stack(config, rng, self.shared, config.num_layers, is_decoder=False)
-        self.add_parts(config, rng)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
-
-    def add_parts(self, c: T5Config, rng: np.random.Generator) -> None:
-        """Whatever there is besides the encoder."""
+    def build(self, c: T5Config, rng: np.random.Generator) -> None:
+        self.shared = embedding(c.vocab_size, c.d_model)
+        self.encoder = Stack(c, rng, self.shared, c.num_layers, is_decoder=False)
 
     def encode(self, input_ids: Any, attention_mask: Any = None) -> Tensor:
         """A vector (B, S, d_model) for each token of `input_ids` (B, S); `attention_mask` (B, S) is 0 at padding."""
@@ -222,8 +222,9 @@ class T5Model(T5EncoderModel):
     layout = Layout(drop=(NEVER_USED, "lm_head.*"))
     tied = T5EncoderModel.tied | {"decoder.embed_tokens.weight": "shared.weight"}
 
-    def add_parts(self, c: T5Config, rng: np.random.Generator) -> None:
-        self.decoder = Stack(c, rng, self.shared, c.num_decoder_layers, is_decoder=True)
+    def build(self, c: T5Config, rng: np.random.Generator) -> None:
+        super().build(c, rng)
+        self.decoder = Stack(c, rng, self.shared, c.num_decoder_layers or c.num_layers, is_decoder=True)
 
     def forward(self, input_ids: Any = None, attention_mask: Any = None, decoder_input_ids: Any = None,
                 past_key_values: Sequence[KVCache] | None = None, encoder_outputs: Any = None,
@@ -263,8 +264,8 @@ class T5ForConditionalGeneration(Generates, T5Model):
     tied = T5Model.tied | {"lm_head.weight": "shared.weight"}
     is_encoder_decoder = True
 
-    def add_parts(self, c: T5Config, rng: np.random.Generator) -> None:
-        super().add_parts(c, rng)
+    def build(self, c: T5Config, rng: np.random.Generator) -> None:
+        super().build(c, rng)
         self.lm_head = linear(c.d_model, c.vocab_size, bias=False)
         if c.tie_word_embeddings:
             self.lm_head.weight = self.shared.weight

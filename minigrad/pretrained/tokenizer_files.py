@@ -227,11 +227,11 @@ def _byte_pairs(path, settings, kind):
     rules = Tokenizer(models.BPE.from_file(str(path), str(path.with_name("merges.txt"))))
     prefix = settings.get("add_prefix_space") or False
     rules.pre_tokenizer, rules.decoder = pre_tokenizers.ByteLevel(add_prefix_space=prefix), decoders.ByteLevel()
-    special = special_tokens(rules, settings)
+    special: dict[str, Any] = special_tokens(rules, settings)
     rules.add_special_tokens([AddedToken(token, lstrip=token == "<mask>", normalized=False)
                               for token in dict.fromkeys(filter(None, special.values()))])
     if kind.startswith("roberta"):
-        ends = [(token, rules.token_to_id(token)) for token in (special["sep_token"], special["cls_token"])]
+        ends: list[Any] = [(token, rules.token_to_id(token)) for token in (special["sep_token"], special["cls_token"])]
         rules.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=prefix)
     else:
         rules.post_processor = processors.ByteLevel(trim_offsets=False)
@@ -246,7 +246,8 @@ def added_token(token: Any, special: bool = True) -> Any:
     if isinstance(token, str):
         return AddedToken(token, special=special, normalized=not special)
     known = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-    return AddedToken(**{"special": special} | {name: token[name] for name in known if name in token})
+    options: dict[str, Any] = {"special": special} | {name: token[name] for name in known if name in token}
+    return AddedToken(**options)
 
 
 def _add_tokens(rules, settings, directory, changes):

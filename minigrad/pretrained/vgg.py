@@ -7,14 +7,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .. import ops
 from ..nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, MaxPool2d, ReLU, Sequential, init
 from .checkpoint.layout import Layout
+from .config import Config
 from .convnet import COUNTS, ConvNet
 from .heads import classification_loss
 from .image import pixels
 from .layers import linear
-from .model import Config
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown
 
@@ -29,7 +31,7 @@ class VGGConfig(Config):
     hidden_sizes: list[int] = field(default_factory=lambda: [64, 128, 256, 512, 512])
     depths: list[int] = field(default_factory=lambda: [2, 2, 3, 3, 3])     # convolutions in each block
     batch_norm: bool = False
-    pooled_size: int = 7                        # what the classifier sees has this height and width
+    pooled_size: int = 7                        # height and width of the classifier's input
     intermediate_size: int = 4096
     classifier_dropout: float = 0.5
 
@@ -51,37 +53,32 @@ class VGGModel(ConvNet):
     """Pictures to features: (N, channels, H, W) to (N, 512, H / 32, W / 32), by blocks of 3 × 3 convolutions and a pooling."""
     config_class, layout = VGGConfig, Layout(base="features", optional=COUNTS)
 
-    def __init__(self, config: VGGConfig, rng: init.Rng = None, drawn: bool = True):
-        self.config, modules, inputs = config, [], config.num_channels
-        for outputs, depth in zip(config.hidden_sizes, config.depths, strict=True):
+    def build(self, c: VGGConfig, rng: np.random.Generator) -> None:
+        modules, inputs = [], c.num_channels
+        for outputs, depth in zip(c.hidden_sizes, c.depths, strict=True):
             for _ in range(depth):
                 modules.append(Conv2d(inputs, outputs, 3, padding=1, rng=init.LATER))
-                modules += [BatchNorm2d(outputs), ReLU()] if config.batch_norm else [ReLU()]
+                modules += [BatchNorm2d(outputs), ReLU()] if c.batch_norm else [ReLU()]
                 inputs = outputs
             modules.append(MaxPool2d(2))
         self.features = Sequential(*modules)
-        if drawn:
-            self.draw(list(self.state_dict()), init.generator(rng))
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, 512, H / 32, W / 32) of pictures (N, channels, H, W)."""
-        return BaseOutput(self.features(pixels(pixel_values, self.config.num_channels, like=self.features[0].weight)))
+        return BaseOutput(self.features(pixels(pixel_values, self.config.num_channels, like=self.parameters()[0])))
 
 
 class VGGForImageClassification(VGGModel):
     """VGG with its three linear layers, the last of which scores `config.num_labels` classes."""
     heads, label_layer = ("classifier.6.**",), "classifier.6"
 
-    def __init__(self, config: VGGConfig, rng: init.Rng = None, drawn: bool = True):
-        super().__init__(config, drawn=False)
-        rng, c = init.generator(rng), config
+    def build(self, c: VGGConfig, rng: np.random.Generator) -> None:
+        super().build(c, rng)
         self.avgpool = AdaptiveAvgPool2d(c.pooled_size)
         self.classifier = Sequential(
             linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
             linear(c.intermediate_size, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
-            linear(c.intermediate_size, c.num_labels))
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+            linear(c.intermediate_size, c.label_count))
 
     def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""

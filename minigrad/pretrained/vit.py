@@ -12,10 +12,11 @@ from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
 from .checkpoint.layout import Layout
+from .config import Config
 from .heads import classification_loss
 from .image import pixels
 from .layers import activation, linear
-from .model import Config, PretrainedModel
+from .model import PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown
 
@@ -65,7 +66,7 @@ class ViTConfig(Config):
 
 
 def _pair(size: int | list[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 class Embeddings(Module):
@@ -111,19 +112,19 @@ class ViTModel(PretrainedModel):
     config_class, layout, heads = ViTConfig, Layout(drop=("**.mask_token",), base="vit"), ("pooler.**",)
 
     def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.embeddings = Embeddings(config, rng)
-        self.encoder = Group(layer=[Layer(config, rng) for _ in range(config.num_hidden_layers)])
-        self.layernorm = LayerNorm(config.hidden_size, config.layer_norm_eps)
-        pooled = config.pooler_output_size or config.hidden_size
-        self.pooler = Group(dense=linear(config.hidden_size, pooled)) if add_pooling_layer else None
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+        self.add_pooling_layer = add_pooling_layer
+        super().__init__(config, rng, drawn)
+
+    def build(self, c: ViTConfig, rng: np.random.Generator) -> None:
+        self.embeddings = Embeddings(c, rng)
+        self.encoder = Group(layer=[Layer(c, rng) for _ in range(c.num_hidden_layers)])
+        self.layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
+        pooled = c.pooler_output_size or c.hidden_size
+        self.pooler = Group(dense=linear(c.hidden_size, pooled)) if self.add_pooling_layer else None
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
-        x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.layernorm.weight))
+        x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.embeddings.cls_token))
         x = seen.state(x)
         for layer in self.encoder.layer:
             x = seen.state(layer(x))
@@ -135,13 +136,9 @@ class ViTForImageClassification(PretrainedModel):
     """ViT with a linear layer on the first vector that scores `config.num_labels` classes."""
     config_class, layout, heads, label_layer = ViTConfig, ViTModel.layout, ("classifier.**",), "classifier"
 
-    def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True):
-        rng = init.generator(rng)
-        self.config = config
-        self.vit = ViTModel(config, rng, drawn=False, add_pooling_layer=False)
-        self.classifier = linear(config.hidden_size, config.num_labels)
-        if drawn:
-            self.draw(list(self.state_dict()), rng)
+    def build(self, c: ViTConfig, rng: np.random.Generator) -> None:
+        self.vit = ViTModel(c, rng, drawn=False, add_pooling_layer=False)
+        self.classifier = linear(c.hidden_size, c.label_count)
 
     def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""

@@ -66,7 +66,7 @@ class Layout:
 
     def stored(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """{our name: array} as the file has it: its names, its orientation."""
-        back = [(new, old) for old, new in reversed(self.rename.items())]
+        back = [(new, old) for old, new in reversed([*self.rename.items()])]
         renamed = {rewritten(name, back): array for name, array in arrays.items()}
         return {name: array.T if self.transposed(name) else array for name, array in renamed.items()}
 

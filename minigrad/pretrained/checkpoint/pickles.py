@@ -8,6 +8,7 @@ file.  Arrays are mapped into memory, as those of safetensors are.
 """
 import pickletools
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,104 +160,131 @@ def _legacy(raw):
     return value, runs
 
 
-# The stack machine.
+# The stack machine: a table of instructions, each a method of the state that it changes.
+
+VALUES = ("NONE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+          "SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES")
+CONSTANTS = {"NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+
 
 def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
-    """What the pickle at the stream makes: plain values, containers and `Stored` tensors; the storages it names go to `storages`.
+    """The result of the pickle at the stream: plain values, containers and `Stored` tensors; its storages go to `storages`.
 
-    Raises ValueError at the first instruction that is not among those of plain tensors, or does not fit what lies on the stack.
+    Raises ValueError at the first instruction that plain tensors do not need, or that does not fit the stack.
     """
-    stack: list = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-    copied = 0                                  # entries of dicts that were made of lists, which a program may name repeatedly
+    machine = _Machine(len(stream.getbuffer()), {} if storages is None else storages)
+    for instruction, value, _ in pickletools.genops(stream):
+        name = instruction.name
+        if name == "STOP":
+            return machine.stack.pop()
+        if name in VALUES:
+            machine.stack.append(value)
+        elif name in CONSTANTS:
+            machine.stack.append(CONSTANTS[name])
+        elif name in INSTRUCTIONS:
+            INSTRUCTIONS[name](machine, value)
+        else:
+            raise ValueError(f"it has the instruction {name}, which tensors do not need")
+    raise ValueError("it ends too early")
 
-    def above_mark():
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
+
+class _Machine:
+    """The stack, the marks in it, and the memo; the length of the program bounds how often it may copy a list."""
+
+    def __init__(self, length: int, storages: dict[str, Storage]):
+        self.length, self.storages, self.copied = length, storages, 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[Any, Any] = {}
+
+    def above_mark(self) -> list[Any]:
+        """Pop everything above the last mark."""
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
         return items
 
-    def pop(kind):
-        item = stack.pop()
-        if type(item) is not kind:
-            raise ValueError(f"a {kind.__name__} was expected where there is a {type(item).__name__}")
-        return item
+    def pop(self, kind: type) -> Any:
+        """Pop an item, which must be of this class."""
+        _top(self.stack, kind)
+        return self.stack.pop()
 
-    for instruction, value, _ in pickletools.genops(stream):
-        match instruction.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "STOP":
-                return stack.pop()
-            case ("NONE" | "NEWTRUE" | "NEWFALSE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "SHORT_BINUNICODE"
-                  | "BINUNICODE" | "BINUNICODE8" | "SHORT_BINSTRING" | "BINSTRING" | "SHORT_BINBYTES" | "BINBYTES"):
-                stack.append({"NEWTRUE": True, "NEWFALSE": False}.get(instruction.name, value))
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_SET":
-                stack.append(Beside("builtins set"))
-            case "FROZENSET":
-                above_mark()
-                stack.append(Beside("builtins frozenset"))
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                marks.append(len(stack) - int(instruction.name[-1]))
-                stack.append(tuple(above_mark()))
-            case "TUPLE":
-                stack.append(tuple(above_mark()))
-            case "MARK":
-                marks.append(len(stack))
-            case "APPEND" | "APPENDS":
-                items = [stack.pop()] if instruction.name == "APPEND" else above_mark()
-                if type(stack[-1]) is not Beside:
-                    _top(stack, list).extend(items)
-            case "ADDITEMS":
-                above_mark()
-                _top(stack, Beside)
-            case "SETITEM" | "SETITEMS":
-                items = [stack.pop(-2), stack.pop()] if instruction.name == "SETITEM" else above_mark()
-                pairs = _pairs(zip(items[::2], items[1::2], strict=True))
-                if type(stack[-1]) is not Beside:
-                    _top(stack, dict).update(pairs)
-            case "BINPUT" | "LONG_BINPUT":
-                memo[value] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[value])
-            case "GLOBAL":
-                stack.append(_name(value))
-            case "STACK_GLOBAL":
-                name, module = pop(str), pop(str)
-                stack.append(_name(f"{module} {name}"))
-            case "BINPERSID":
-                storage = _storage(pop(tuple))
-                if storages is not None:
-                    storages.setdefault(storage.key, storage)
-                stack.append(storage)
-            case "REDUCE":
-                arguments, function = pop(tuple), pop(Name)
-                if function.text in BESIDE:
-                    stack.append(Beside(function.text))
-                elif function.text in CALLS:
-                    stack.append(CALLS[function.text](*arguments))
-                else:
-                    raise ValueError(f"it calls {function.text}")
-                copied += len(stack[-1]) if type(stack[-1]) is dict else 0
-                if copied > len(stream.getbuffer()):
-                    raise ValueError("it copies a list again and again")
-            case "BUILD":                       # the attributes of an OrderedDict: `_metadata`, which says nothing of the weights
-                state = stack.pop()
-                if type(stack[-1]) is not Beside:
-                    _top([state], dict)
-                    _top(stack, dict)
-            case other:
-                raise ValueError(f"it has the instruction {other}, which tensors do not need")
-    raise ValueError("it ends too early")
+    def make_tuple(self, size: int | None = None) -> None:
+        """Replace the top `size` items, or those above the mark, by a tuple."""
+        if size is not None:
+            self.marks.append(len(self.stack) - size)
+        self.stack.append(tuple(self.above_mark()))
+
+    def frozen_set(self) -> None:
+        """Replace the items above the mark by the name of their class."""
+        self.above_mark()
+        self.stack.append(Beside("builtins frozenset"))
+
+    def extend(self, items: list[Any]) -> None:
+        """Append items to the list on top."""
+        if type(self.stack[-1]) is not Beside:
+            _top(self.stack, list).extend(items)
+
+    def add_to_set(self) -> None:
+        """Drop the items of a set, of which only the name is kept."""
+        self.above_mark()
+        _top(self.stack, Beside)
+
+    def update(self, items: list[Any]) -> None:
+        """Set items, key and value in turn, in the dict below them."""
+        pairs = _pairs(zip(items[::2], items[1::2], strict=True))
+        if type(self.stack[-1]) is not Beside:
+            _top(self.stack, dict).update(pairs)
+
+    def global_name(self) -> None:
+        """Replace module and name by one name."""
+        name, module = self.pop(str), self.pop(str)
+        self.stack.append(_name(f"{module} {name}"))
+
+    def persistent(self) -> None:
+        """Replace the description of a storage by the storage."""
+        storage = _storage(self.pop(tuple))
+        self.storages.setdefault(storage.key, storage)
+        self.stack.append(storage)
+
+    def call(self) -> None:
+        """Call a function of the table, or keep only the name of a harmless one."""
+        arguments, function = self.pop(tuple), self.pop(Name)
+        if function.text in BESIDE:
+            self.stack.append(Beside(function.text))
+        elif function.text in CALLS:
+            self.stack.append(CALLS[function.text](*arguments))
+        else:
+            raise ValueError(f"it calls {function.text}")
+        self.copied += len(self.stack[-1]) if type(self.stack[-1]) is dict else 0
+        if self.copied > self.length:           # a dict made of a list, which the program may name repeatedly
+            raise ValueError("it copies a list again and again")
+
+    def build(self) -> None:
+        """Drop the attributes of an OrderedDict: `_metadata`, which says nothing about the weights."""
+        state = self.stack.pop()
+        if type(self.stack[-1]) is not Beside:
+            _top([state], dict)
+            _top(self.stack, dict)
+
+
+INSTRUCTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
+    "PROTO": lambda m, value: None, "FRAME": lambda m, value: None,
+    "EMPTY_DICT": lambda m, value: m.stack.append({}), "EMPTY_LIST": lambda m, value: m.stack.append([]),
+    "EMPTY_SET": lambda m, value: m.stack.append(Beside("builtins set")), "FROZENSET": lambda m, value: m.frozen_set(),
+    "TUPLE1": lambda m, value: m.make_tuple(1), "TUPLE2": lambda m, value: m.make_tuple(2),
+    "TUPLE3": lambda m, value: m.make_tuple(3), "TUPLE": lambda m, value: m.make_tuple(),
+    "MARK": lambda m, value: m.marks.append(len(m.stack)),
+    "APPEND": lambda m, value: m.extend([m.stack.pop()]), "APPENDS": lambda m, value: m.extend(m.above_mark()),
+    "ADDITEMS": lambda m, value: m.add_to_set(),
+    "SETITEM": lambda m, value: m.update([m.stack.pop(-2), m.stack.pop()]),
+    "SETITEMS": lambda m, value: m.update(m.above_mark()),
+    "BINPUT": lambda m, value: m.memo.update({value: m.stack[-1]}),
+    "LONG_BINPUT": lambda m, value: m.memo.update({value: m.stack[-1]}),
+    "MEMOIZE": lambda m, value: m.memo.update({len(m.memo): m.stack[-1]}),
+    "BINGET": lambda m, value: m.stack.append(m.memo[value]), "LONG_BINGET": lambda m, value: m.stack.append(m.memo[value]),
+    "GLOBAL": lambda m, value: m.stack.append(_name(value)), "STACK_GLOBAL": lambda m, value: m.global_name(),
+    "BINPERSID": lambda m, value: m.persistent(), "REDUCE": lambda m, value: m.call(), "BUILD": lambda m, value: m.build()}
 
 
 def _top(stack, kind):

@@ -63,7 +63,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in ordered:
-            file.write(contiguous(array).reshape(-1).view(np.uint8))
+            file.write(contiguous(array).reshape(-1).view(np.uint8).data)
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:

@@ -126,6 +126,7 @@ class _Steps:
 
     def __init__(self, text: _Text, o: GenerationOptions, eos: Sequence[int], tokenizer: Any):
         self.text, self.o, self.eos, self.tokenizer = text, o, eos, tokenizer
+        self.criteria: Any = o.stopping_criteria                # a list, since GenerationOptions.of
         vocabulary = text.model.config.vocab_size
         possible = [token for token in eos if token < vocabulary]      # no score ends a text with a token that does not exist
         self.processes = processes(o, possible, text.start, text.ids.shape[1], text.read)
@@ -153,7 +154,7 @@ class _Steps:
         if self.o.stops:
             written = self.tokenizer.decode(ids[:, self.text.start:])
             ended = ended | [any(stop in one for stop in self.o.stops) for one in written]
-        for criterion in self.o.stopping_criteria:
+        for criterion in self.criteria:
             ended = ended | np.asarray(criterion(ids, scores), bool)
         return ended
 

@@ -37,8 +37,8 @@ FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "
          "vocab.txt", "vocab.json", "merges.txt", chat.TEMPLATE, "chat_template.json")
 CHANGES = (*SPECIAL, *IN_JSON, "add_bos_token", "add_eos_token", "padding_side", "truncation_side", "model_max_length",
            "model_input_names", "clean_up_tokenization_spaces", "chat_template")
-PADDING = {True: "longest", False: "do_not_pad"}
-TRUNCATION = {True: "longest_first", False: "do_not_truncate"}
+PADDING: dict[Any, str] = {True: "longest", False: "do_not_pad"}
+TRUNCATION: dict[Any, str] = {True: "longest_first", False: "do_not_truncate"}
 ELSEWHERE = {"pt": "torch", "tf": "TensorFlow", "jax": "JAX", "mlx": "MLX"}
 
 
@@ -82,6 +82,11 @@ class AutoTokenizer:
     does not say; `pad_token` and `pad_token_id` fill short rows, and there are the same for unk, cls, sep, mask, bos and eos.
     What the directory does not name is None.
     """
+
+    pad_token: str | None
+    pad_token_id: int | None
+    eos_token: str | None
+    unk_token_id: int | None
 
     def __init__(self, rules: Any, settings: dict[str, Any], directory: Path, kind: str, changed: bool = False):
         self.rules, self.settings, self.directory, self.changed = rules, settings, directory, changed
@@ -199,7 +204,8 @@ class AutoTokenizer:
         """The text of an id or of a row of ids, or the list of texts of a batch of rows."""
         rows = _id_rows(ids)
         if isinstance(rows, list) and rows and isinstance(rows[0], list):
-            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
+            texts: list[Any] = [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
+            return texts
         with named(self.directory):
             text = self.rules.decode([rows] if isinstance(rows, int) else rows, skip_special_tokens=skip_special_tokens)
         if clean_up_tokenization_spaces is None:
@@ -208,11 +214,11 @@ class AutoTokenizer:
             text = re.sub(r" ([.?!,]|n't|'m|'s|'ve|'re)", r"\1", text.replace(" ' ", "'"))
         return text
 
-    def batch_decode(self, rows: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None) -> (
-            list[str]):
+    def batch_decode(self, rows: Any, skip_special_tokens: bool = False,
+                     clean_up_tokenization_spaces: bool | None = None) -> list[str]:
         """The text of each row of ids."""
-        rows = _id_rows(rows)
-        return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
+        texts: list[Any] = [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in _id_rows(rows)]
+        return texts
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> str | list[str]:
         """What each id of a row, or a single one, stands for, in the vocabulary's own spelling."""
@@ -222,10 +228,11 @@ class AutoTokenizer:
         skipped = set(self.all_special_ids) if skip_special_tokens else ()
         return [self.rules.id_to_token(i) for i in ids if i not in skipped]
 
-    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | None | list[int | None]:
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int | None] | None:
         """The id of a token, or of each of several; that of unk_token for one that is not in the vocabulary."""
         if not isinstance(tokens, str):
-            return [self.convert_tokens_to_ids(token) for token in tokens]
+            ids: list[Any] = [self.convert_tokens_to_ids(token) for token in tokens]
+            return ids
         found = self.rules.token_to_id(tokens)
         return self.unk_token_id if found is None else found
 
@@ -324,7 +331,7 @@ class AutoTokenizer:
     def save_pretrained(self, directory: str | os.PathLike) -> None:
         """Copy the tokenizer's files into a model directory, unchanged but for what was changed since."""
         target = output_directory(directory)
-        sources = {name: self.directory / name for name in FILES if (self.directory / name).is_file()}
+        sources: dict[str, Any] = {name: self.directory / name for name in FILES if (self.directory / name).is_file()}
         if self.changed:
             sources["tokenizer_config.json"] = json.dumps(self.settings, indent=2) + "\n"
         if self.grown:
@@ -344,7 +351,7 @@ class AutoTokenizer:
             setattr(self, name, token)
             setattr(self, f"{name}_id", token and self.rules.token_to_id(token))
 
-    def _template(self, asked, tools):
+    def _template(self, asked: str | None, tools: Any) -> Any:
         """The template that is asked for, or the tokenizer's own."""
         own = self.chat_template
         if isinstance(own, Mapping):
