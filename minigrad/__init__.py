@@ -10,7 +10,8 @@ from importlib import import_module
 
 # After a product OpenBLAS's threads spin for 25 ms, waiting for another, on the cores that our own threads need next.  This
 # ends it after 2¹⁰ cycles.  It is read when NumPy is first imported; whoever has imported it before keeps the longer wait.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":           # (see docs/devices.md)
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 
 from .backend import BackendUnavailable  # noqa: E402
 from .ops import *  # noqa: E402, F403  the ops are the vocabulary

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, ops
-from .backend import is_float
+from . import ops
+from .backend import is_float, of
 from .optim import Optimizer
 from .tape import Mode, record, writing
 from .tensor import Tensor, as_array
@@ -129,10 +129,10 @@ class GradScaler:
         if optimizer in self._finite:
             raise RuntimeError("the gradients were divided by the scale already: call unscale_ once, then step, then update")
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        home = backend.of(*(g.data for g in grads))
+        backend = of(*(g.data for g in grads))
         for g in grads:
             writing(g.data)
-        self._finite[optimizer] = Tensor(home.kernels["unscale"](home.xp, [g.data for g in grads], 1 / self._scale))
+        self._finite[optimizer] = Tensor(backend.kernels["unscale"](backend.xp, [g.data for g in grads], 1 / self._scale))
         return self._finite[optimizer]
 
     def step(self, optimizer: Optimizer, finite: bool | None = None) -> None:

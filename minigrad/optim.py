@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend
+from .backend import Backend, host, of
 from .tape import writing
 from .tensor import Tensor, check_own_places
 
@@ -74,18 +74,18 @@ class Optimizer:
             if (p.grad.shape, p.grad.device) != (p.shape, p.device):
                 raise ValueError(f"parameter {i} has shape {p.shape} on {p.device}, but its gradient has {p.grad.shape} on "
                                  f"{p.grad.device}: call zero_grad() after reshaping or moving a model")
-            home = backend.of(p.data)
-            kernel, arrays, options = self._update(home, p.data, p.grad.data, self.state.setdefault(p, {}), group)
-            alike.setdefault((home.name, kernel, *options.items()), []).append(arrays)
+            backend = of(p.data)
+            kernel, arrays, options = self._update(backend, p.data, p.grad.data, self.state.setdefault(p, {}), group)
+            alike.setdefault((backend.name, kernel, *options.items()), []).append(arrays)
             writing(p.data)                     # a graph that remembers the old weight now refuses to be walked back
         for (_, kernel, *options), rows in alike.items():
-            home = backend.of(rows[0][0])
-            at_once = home.kernels.get(f"{kernel}s")
+            backend = of(rows[0][0])
+            at_once = backend.kernels.get(f"{kernel}s")
             if at_once:
-                at_once(home.xp, rows, **dict(options))
+                at_once(backend.xp, rows, **dict(options))
             else:
                 for arrays in rows:
-                    home.kernels[kernel](home.xp, *arrays, **dict(options))
+                    backend.kernels[kernel](backend.xp, *arrays, **dict(options))
 
     def zero_grad(self) -> None:
         """Forget every gradient: `.grad` becomes None."""
@@ -95,7 +95,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, as a copy: numbers and NumPy arrays, each parameter called by its position as in torch."""
         place = {p: i for i, (_, p) in enumerate(self._walk())}
-        return {"state": {place[p]: {key: _copied(value, backend.host) for key, value in memory.items()}
+        return {"state": {place[p]: {key: _copied(value, host) for key, value in memory.items()}
                           for p, memory in self.state.items()},
                 "param_groups": [{**group, "params": [place[p] for p in group["params"]]} for group in self.param_groups]}
 
@@ -126,7 +126,7 @@ class Optimizer:
                 if not hasattr(value, "shape") or tuple(value.shape) != p.shape:
                     raise ValueError(f"parameter {i} has shape {p.shape}, its saved {key} has "
                                      f"{getattr(value, 'shape', 'none')}: is it this model?")
-                state.setdefault(p, {})[key] = _copied(value, backend.of(p.data))
+                state.setdefault(p, {})[key] = _copied(value, of(p.data))
         self.state = state
         for group, options in zip(self.param_groups, saved, strict=True):
             group.update({**options, "params": group["params"]})
@@ -144,10 +144,10 @@ class SGD(Optimizer):
                  weight_decay: float = 0.0, nesterov: bool = False):
         super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
 
-    def _update(self, home, param, grad, memory, group):
+    def _update(self, backend, param, grad, memory, group):
         first = not memory
         if group["momentum"] and first:
-            memory["momentum_buffer"] = home.xp.empty_like(param)
+            memory["momentum_buffer"] = backend.xp.empty_like(param)
         velocity = memory["momentum_buffer"] if group["momentum"] else None
         return "sgd_step", (param, grad, velocity), {**{key: group[key] for key in self.defaults}, "first": first}
 
@@ -163,9 +163,9 @@ class Adam(Optimizer):
                  weight_decay: float = 0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def _update(self, home, param, grad, memory, group):
+    def _update(self, backend, param, grad, memory, group):
         if not memory:
-            memory.update(step=0, exp_avg=home.xp.zeros_like(param), exp_avg_sq=home.xp.zeros_like(param))
+            memory.update(step=0, exp_avg=backend.xp.zeros_like(param), exp_avg_sq=backend.xp.zeros_like(param))
         memory["step"] += 1
         beta1, beta2 = group["betas"]
         return "adam_step", (param, grad, memory["exp_avg"], memory["exp_avg_sq"]), dict(
@@ -192,10 +192,10 @@ class RMSprop(Optimizer):
                  momentum: float = 0.0, centered: bool = False):
         super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered)
 
-    def _update(self, home, param, grad, memory, group):
+    def _update(self, backend, param, grad, memory, group):
         for key, used in (("square_avg", True), ("momentum_buffer", group["momentum"]), ("grad_avg", group["centered"])):
             if used and key not in memory:
-                memory[key] = home.xp.zeros_like(param)
+                memory[key] = backend.xp.zeros_like(param)
         return "rmsprop_step", (param, grad, memory["square_avg"], memory.get("grad_avg"), memory.get("momentum_buffer")), dict(
             lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
             momentum=group["momentum"])
@@ -211,9 +211,9 @@ class Adagrad(Optimizer):
         super().__init__(params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
                          initial_accumulator_value=initial_accumulator_value, eps=eps)
 
-    def _update(self, home, param, grad, memory, group):
+    def _update(self, backend, param, grad, memory, group):
         if not memory:
-            memory.update(step=0, sum=home.xp.full_like(param, group["initial_accumulator_value"]))
+            memory.update(step=0, sum=backend.xp.full_like(param, group["initial_accumulator_value"]))
         lr = group["lr"] / (1 + memory["step"] * group["lr_decay"])
         memory["step"] += 1
         return "adagrad_step", (param, grad, memory["sum"]), dict(lr=lr, eps=group["eps"], weight_decay=group["weight_decay"])
@@ -232,7 +232,7 @@ class EMA:
         if not (_is_number(decay) and 0 <= decay <= 1):
             raise ValueError(f"EMA needs decay to be in [0, 1], but got {decay!r}")
         self.decay, self.params, self.n_averaged = decay, _listed(params), 0
-        self.averages = [backend.of(p.data).xp.array(p.data) for p in self.params]
+        self.averages = [of(p.data).xp.array(p.data) for p in self.params]
 
     def update(self) -> None:
         """Let the averages follow the weights by one step."""
@@ -262,7 +262,7 @@ class EMA:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, as a copy in NumPy."""
-        return {"n_averaged": self.n_averaged, "averages": [_copied(average, backend.host) for average in self.averages]}
+        return {"n_averaged": self.n_averaged, "averages": [_copied(average, host) for average in self.averages]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict()` returned.
@@ -274,7 +274,7 @@ class EMA:
         if saved != own:
             raise ValueError(f"the saved averages have shapes {saved}, but these parameters have {own}: is it this model?")
         self.n_averaged = state_dict["n_averaged"]
-        self.averages = [_copied(a, backend.of(p.data)) for a, p in zip(state_dict["averages"], self.params)]
+        self.averages = [_copied(a, of(p.data)) for a, p in zip(state_dict["averages"], self.params)]
 
 
 def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = False) -> float | Tensor:
@@ -287,11 +287,11 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
     """
     _check_option("clip_grad_norm_", "max_norm", max_norm)
     grads = {i: p.grad for i, p in enumerate(_listed(parameters)) if p.grad is not None}
-    home = backend.of(*(g.data for g in grads.values()))
-    squares = home.kernels["square_sums"](home.xp, [g.data for g in grads.values()])
-    if grads and home is not backend.host and not error_if_nonfinite:
-        norm = home.xp.sqrt(sum(squares))
-        scale = home.xp.minimum(max_norm / (norm + 1e-6), 1)                   # of nan and 1 this is nan
+    backend = of(*(g.data for g in grads.values()))
+    squares = backend.kernels["square_sums"](backend.xp, [g.data for g in grads.values()])
+    if grads and backend is not host and not error_if_nonfinite:
+        norm = backend.xp.sqrt(sum(squares))
+        scale = backend.xp.minimum(max_norm / (norm + 1e-6), 1)                   # of nan and 1 this is nan
         for g in grads.values():
             writing(g.data)
             g.data *= scale.astype(g.dtype)
@@ -306,7 +306,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
         for g in grads.values():
             writing(g.data)
         with np.errstate(invalid="ignore"):
-            home.kernels["scale"](home.xp, [g.data for g in grads.values()], scale)
+            backend.kernels["scale"](backend.xp, [g.data for g in grads.values()], scale)
     return norm
 
 
@@ -316,7 +316,7 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     for p in _listed(parameters):
         if p.grad is not None:
             writing(p.grad.data)
-            backend.of(p.grad.data).xp.clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
+            of(p.grad.data).xp.clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
 
 
 def _listed(params: Any) -> list[Any]:
@@ -351,6 +351,6 @@ def _check_option(name: str, option: str, value: Any) -> None:
         raise ValueError(f"{name} needs {needs}, but got {value!r}")
 
 
-def _copied(value: Any, home: backend.Backend) -> Any:
-    """A step count as it is; an array as a copy on `home`'s device."""
-    return value if isinstance(value, int) else home.xp.array(backend.of(value).to_numpy(value))
+def _copied(value: Any, backend: Backend) -> Any:
+    """A step count as it is; an array as a copy of the backend's."""
+    return value if isinstance(value, int) else backend.xp.array(of(value).to_numpy(value))

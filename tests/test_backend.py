@@ -1,4 +1,5 @@
 """Which library holds an array, and what a user without a GPU reads who asks for one."""
+import os
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -167,3 +168,19 @@ def test_a_user_of_layers_and_losses_needs_numpy_alone():
     heavy = {"cupy", "cupyx", "torch", "transformers", "tokenizers", "safetensors", "ml_dtypes", "tqdm", "matplotlib", "scipy",
              "hypothesis"}
     assert loaded & heavy == set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="mallopt is a function of the C library of Linux")
+@pytest.mark.parametrize(("variable", "changes"), [("", "2 10"), ("1", "0 None")])
+def test_what_import_changes_in_the_process_can_be_declined(variable, changes):
+    code = """if True:
+        import ctypes, os, types
+        calls, load = [], ctypes.CDLL
+        process = types.SimpleNamespace(mallopt=lambda *options: calls.append(options))
+        ctypes.CDLL = lambda name, *rest: process if name is None else load(name, *rest)
+        import minigrad
+        print(len(calls), os.environ.get("OPENBLAS_THREAD_TIMEOUT"))"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment | {"MINIGRAD_KEEP_PROCESS": variable},
+                          capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == changes

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
-from ..backend import Array
+from ..backend import Array, of
 from ..primitive import floating, primitive
 from ..tape import mode
 from ..tensor import Tensor
@@ -33,13 +32,13 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
     if not p:
         return None
     bits, threshold, count = generator(rng).bit_generator, round(p * 65536), math.prod(shape)
-    place = backend.of(like.data if isinstance(like, Tensor) else like)
-    if "keep_mask" in place.kernels and type(bits) is np.random.PCG64:
-        return place.kernels["keep_mask"](place.xp, bits, shape, threshold)
+    backend = of(like.data if isinstance(like, Tensor) else like)
+    if "keep_mask" in backend.kernels and type(bits) is np.random.PCG64:
+        return backend.kernels["keep_mask"](backend.xp, bits, shape, threshold)
     if isinstance(bits, np.random.MT19937):                  # its raw numbers have 32 bits, not 64
         bits = np.random.PCG64(np.random.Generator(bits).integers(1 << 63))
     drawn = bits.random_raw(-(-count // 4)).view(np.uint16)[:count]
-    return place.xp.asarray((drawn >= threshold).reshape(shape))
+    return backend.xp.asarray((drawn >= threshold).reshape(shape))
 
 
 @floating

@@ -1,4 +1,8 @@
-"""NumPy's answers: the CPU backend, always present."""
+"""The CPU backend, which is always present: its kernels, and what it changes in the process.
+
+When it is imported, the C library is told to keep the memory of freed arrays.  (`import minigrad` also has the threads of
+NumPy's BLAS go to sleep sooner.)  MINIGRAD_KEEP_PROCESS=1 in the environment leaves both as they are.
+"""
 import ctypes
 import functools
 import os
@@ -24,9 +28,10 @@ from . import (
 
 
 def keep_freed_memory() -> None:
-    """Ask the C library to keep the memory of freed arrays, however large, for the next ones (as long as 2 GB lie idle at most).
+    """Have the C library keep the memory of freed arrays, up to 2 GB, for the next ones.
 
-    Else each goes back to the system, and the next one's pages are fetched and cleared anew: a tenth of a training step.
+    Otherwise every large array is returned to the system when it is freed, and the pages of the next one are mapped and
+    cleared again, which takes a tenth of a training step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
@@ -35,7 +40,8 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-keep_freed_memory()
+if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":
+    keep_freed_memory()
 table = (shared.table | products.table | layers.table | attention.table | losses.table | index.table | recurrent.table
          | convolution.table | norm_pool.table | optimizers.table | arithmetic.table)
 host = register(Backend(
