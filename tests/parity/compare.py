@@ -17,6 +17,8 @@ def same_layer(ours: Module, theirs: "torch.nn.Module", *inputs: np.ndarray, **o
     """Load torch's weights into ours and back; then outputs, buffers and gradients of inputs and weights are equal in float64."""
     theirs = theirs.double()
     theirs.zero_grad()
+    for p in ours.parameters():
+        p.grad = None
     ours.to("float64").train(theirs.training).load_state_dict(theirs.state_dict())
     theirs.load_state_dict({name: torch.tensor(t.numpy()) for name, t in ours.state_dict().items()})
 

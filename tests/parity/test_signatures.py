@@ -22,6 +22,7 @@ ON_PURPOSE = {
     "autocast": "needs no device: a string that is no dtype is refused",
     **dict.fromkeys(("tensor", "zeros", "ones", "full"), "has NumPy's dtype in the next place, where torch has nothing"),
     "transpose": "takes all axes, as NumPy does, or two to swap",
+    "take": "has NumPy's axis after torch's arguments",
     "where": "has torch's order, its operands under other names",
     "swapaxes": "has torch's order, its axes under other names",
     "to": "takes a device or a dtype, as torch does",
