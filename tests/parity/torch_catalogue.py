@@ -38,9 +38,6 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 import minigrad as mg  # noqa: E402
 from minigrad import functional, nn, optim, schedule  # noqa: E402
 
-# Importing torch's own tests forbids settings such as torch.backends.cudnn.allow_tf32 for the whole process: allow them again.
-torch.backends.__allow_nonbracketed_mutation_flag = True
-
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)                   # of ours: any other error is a fault
 DTYPES = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2, torch.int64: 0, torch.bool: 0,
           torch.int32: 0, torch.uint8: 0, torch.complex64: 3e-5}               # and how far a result may be from torch's
