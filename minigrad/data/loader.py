@@ -37,8 +37,9 @@ class DataLoader:
     With `drop_last` a remainder smaller than a batch is left out, a different one each epoch if shuffled.
 
     `epoch` counts the passes begun, and may be set: `loader.epoch = 3` makes the next pass that of the fourth epoch.
-    `position` counts the batches that the pass under way has given; `state_dict` and `load_state_dict` save and restore both, so
-    that the next pass is the rest of the one that was under way.
+    `position` counts the items that the pass under way has given; `state_dict` and `load_state_dict` save and restore both, so
+    that the next pass is the rest of the one that was under way.  `batch_size` may be set during a pass: the order of the items
+    stays the same, and the batches that follow have the new size.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, seed: int = 0,
@@ -50,32 +51,41 @@ class DataLoader:
         self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
         self.collate, self.drop_last, self.lengths = collate, drop_last, lengths
         self.epoch = self.position = 0
-        self._start = 0                                      # the batches that the next pass leaves out, since they were given
+        self.given = len(dataset)                            # how many items a pass gives; with drop_last it may be fewer
+        self._start = 0                                      # the items that the next pass leaves out, since they were given
+        self._first_size = batch_size                        # by which items of similar length are brought together
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        full, rest = divmod(len(self.dataset), self.batch_size)
+        full, rest = divmod(len(self.dataset), self._first_size)
         return full + (rest > 0 and not self.drop_last)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The indices of the items in each batch of that epoch."""
-        rng = np.random.default_rng([self.seed, epoch])
+        size, rng = self._first_size, np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.dataset)) if self.shuffle else np.arange(len(self.dataset))
-        order = order[:len(self) * self.batch_size]
+        order = order[:len(self) * size]
         if self.lengths is not None:
-            block = np.arange(len(order)) // (BLOCK * self.batch_size)
+            block = np.arange(len(order)) // (BLOCK * size)
             order = order[np.lexsort((-np.asarray(self.lengths)[order], block))]     # by block first, then longest first
-        batches = [order[start:start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        batches = [order[start:start + size] for start in range(0, len(order), size)]
         if self.shuffle and self.lengths is not None:        # else every block would run from its longest item to its shortest
             batches = [batches[i] for i in rng.permutation(len(batches))]
         return batches
 
     def __iter__(self) -> Iterator[Any]:
-        epoch, start = self.epoch, self._start
+        epoch, at = self.epoch, self._start
         self.epoch, self._start = epoch + 1, 0
-        for i, batch in enumerate(self.batches(epoch)[start:], start + 1):
-            items = self.collate([self.dataset[j] for j in batch])
-            self.position = i
+        batches = self.batches(epoch)
+        self.given = sum(map(len, batches))
+        ends = np.cumsum([len(batch) for batch in batches])
+        order = np.concatenate(batches) if batches else np.empty(0, int)
+        while at < len(order):
+            end = at + self.batch_size          # which may have been set to another number meanwhile
+            if self.batch_size == self._first_size:
+                end = min(end, ends[np.searchsorted(ends, at, "right")])
+            items = self.collate([self.dataset[i] for i in order[at:end]])
+            self.position = at = int(min(end, len(order)))
             yield items
         self.position = 0
 
@@ -104,5 +114,5 @@ class DataLoader:
     def _order(self) -> dict[str, Any]:
         """What the order of the items is a function of, beside the epoch."""
         lengths = None if self.lengths is None else crc32(np.asarray(self.lengths, np.int64).tobytes())
-        return {"items": len(self.dataset), "batch_size": self.batch_size, "shuffle": self.shuffle, "seed": self.seed,
+        return {"items": len(self.dataset), "batch_size": self._first_size, "shuffle": self.shuffle, "seed": self.seed,
                 "drop_last": self.drop_last, "lengths": lengths}

@@ -29,12 +29,16 @@ def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     """
     trained_parameters(model)
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) is many] for many in (True, False))
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0, "name": "no_decay"}]
 
 
-def new_optimizer(model: Module, args: TrainingArguments) -> Optimizer:
-    """The optimiser named in `args.optim`, for all parameters.  Raises TypeError for an option it does not have."""
+def new_optimizer(model: Module, args: TrainingArguments, plan: Any = None) -> Optimizer:
+    """The optimiser named in `args.optim`, for all parameters, in groups as a bound plan needs them.
+
+    Raises TypeError for an option it does not have.
+    """
     groups = decay_groups(model, args.weight_decay)
+    groups = groups if plan is None else plan.param_groups(groups)
     if args.optim in KINDS:
         more = {"betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon} if args.optim == "adam" else {}
         return KINDS[args.optim](groups, lr=args.learning_rate, **more | args.optim_args)

@@ -22,6 +22,7 @@ from ..pretrained.checkpoint.files import SHARDS, replacing
 from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
 from . import checkpoint
 from .arguments import TrainingArguments
+from .callbacks import TrainerCallback
 from .optimizers import check_named_state, load_named_state, named_state, new_optimizer, new_schedule, trained_parameters
 from .progress import Progress
 from .state import Record, TrainerState
@@ -53,10 +54,11 @@ def begin(trainer: Any, source: Path | None) -> None:
                          f"{loader.batch_size}: make batches smaller")
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * len(loader))
     optimizer, schedule = trainer.given
-    optimizer = new_optimizer(trainer.model, args) if optimizer is None else optimizer
+    plan = None if trainer.plan is None else trainer.plan.bind(steps, len(loader), trainer.model)
+    optimizer = new_optimizer(trainer.model, args, plan) if optimizer is None else optimizer
     schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
     content = None if source is None else Content(source, trainer.model, optimizer, loader)
-    trainer.optimizer, trainer.lr_scheduler, trainer.loader = optimizer, schedule, loader
+    trainer.optimizer, trainer.lr_scheduler, trainer.loader, trainer.bound = optimizer, schedule, loader, plan
     trainer.ema = None if args.ema_decay is None else EMA(trainer.model.parameters(), args.ema_decay)
     state = TrainerState(run_id=uuid.uuid4().hex) if content is None else content.state
     state.max_steps, state.num_train_epochs = steps, math.ceil(steps / len(loader))
@@ -69,6 +71,27 @@ def begin(trainer: Any, source: Path | None) -> None:
     if content is not None:
         content.restore(trainer)
     mark(Path(args.output_dir), state.run_id)
+
+
+class PlanCallback(TrainerCallback):
+    """Makes the state that the plan has for a step that of the run, notes what changes, and asks for what is due."""
+    def on_step_begin(self, args, state, control, trainer=None, **more):
+        plan, step = trainer.bound, state.global_step
+        now = plan.state(step)
+        plan.apply(now, trainer.optimizer)
+        if changed := plan.changes(step):
+            trainer.log({"plan": changed})
+        if now.batch_size is not None:
+            trainer.loader.next_size = now.batch_size
+
+    def on_step_end(self, args, state, control, trainer=None, **more):
+        due = trainer.bound.state(state.global_step).due
+        control.should_evaluate |= "evaluate" in due
+        control.should_save |= "save" in due
+        control.should_log |= "log" in due
+
+    def state_dict(self):
+        return {}
 
 
 def mark(out: Path, run_id: str) -> None:

@@ -73,7 +73,7 @@ class Trainer:
         preprocess_logits_for_metrics: what to keep of (logits, labels) for `compute_metrics`.
         loss_fn: for a model that returns no loss: loss_fn(what the model returned for a batch without its labels, labels), a
             mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that.
-        plan: a plan of the run, whose `apply(model, optimizer, step)` is called before each step.
+        plan: a `Plan` of the run: at which steps the learning rate, what is trained and the model's settings change.
 
     `state.log_history`, or `history` for short, lists the records, and `best` is that of the best evaluation.  A record of steps
     has loss, accuracy (where labels are classes), learning_rate, grad_norm, epoch and step: loss and accuracy are means over the
@@ -112,6 +112,8 @@ class Trainer:
         self.handler = CallbackHandler([DefaultFlowCallback, *([] if args.disable_tqdm else [ProgressCallback]),
                                         *trackers(args), *(callbacks or ())])
         self.is_training = False
+        if plan is not None:
+            self.handler.callbacks.insert(1, run.PlanCallback())
         self.check_datasets()
         self.event("on_init_end")
 
@@ -264,8 +266,6 @@ class Trainer:
         """One optimiser step on so many items, and what it reports."""
         args, state, fp16 = self.args, self.state, self.args.fp16
         self.event("on_step_begin")
-        if self.plan is not None:
-            self.plan.apply(self.model, self.optimizer, state.global_step)
         home = self.progress.home
         *means, count = self.gradients(items)
         self.event("on_pre_optimizer_step")
@@ -288,7 +288,7 @@ class Trainer:
             if self.ema is not None:
                 self.ema.update()
         state.global_step += 1
-        state.epoch = self.loader.epoch - 1 + self.loader.position / len(self.loader)
+        state.epoch = self.loader.epoch - 1 + self.loader.position / self.loader.given
         self.event("on_step_end")
 
     def must_read(self) -> bool:
@@ -296,7 +296,7 @@ class Trainer:
         step, args = self.state.global_step + 1, self.args
         logged = args.logging_strategy == "steps" and step % self.state.logging_steps == 0
         logged |= args.logging_first_step and step == 1
-        return logged or self.loader.position == len(self.loader) or step == self.state.max_steps or self.progress.is_full()
+        return logged or self.loader.position == self.loader.given or step == self.state.max_steps or self.progress.is_full()
 
     def act(self) -> None:
         """Do what the flags say, in this order: a record, an evaluation, a checkpoint."""
