@@ -81,10 +81,13 @@ class PlanCallback(TrainerCallback):
         plan.apply(now, trainer.optimizer)
         if changed := plan.changes(step):
             trainer.log({"plan": changed})
-        if now.batch_size is not None:
-            trainer.loader.next_size = now.batch_size
+
+    def on_train_begin(self, args, state, control, trainer=None, **more):
+        size = trainer.bound.state(state.global_step).batch_size               # of the batch that comes next
+        trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
 
     def on_step_end(self, args, state, control, trainer=None, **more):
+        self.on_train_begin(args, state, control, trainer)
         due = trainer.bound.state(state.global_step).due
         control.should_evaluate |= "evaluate" in due
         control.should_save |= "save" in due
