@@ -38,6 +38,8 @@ FINETUNE_OPTIONS = (                             # as typed, the argument, and w
     ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
     ("--logging-steps", "logging_steps", "steps to a record of loss and accuracy, their means; on a GPU more of them are faster"),
     ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
+    ("--resume", "resume_from_checkpoint", "go on from a checkpoint: its directory, or true for the newest"),
+    ("--save-strategy", "save_strategy", "when to keep a checkpoint to go on from: no, epoch, steps or best"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
     ("--fp16", "fp16", "compute products in float16, with a loss scale: for GPUs"),
     ("--bf16", "bf16", "compute products in bfloat16: for GPUs since 2020"),
@@ -142,6 +144,13 @@ def parser() -> ArgumentParser:
     command.add_argument("--seed", metavar="N", type=int, default=0, help="of the inputs and the directions (default: 0)")
     command.add_argument("--mutation", action="store_true", help="check the checker: plant mistakes, print how many it finds")
 
+    command = commands.add_parser("verify-resume", help="prove that a run can stop and go on, bit for bit")
+    command.set_defaults(run=run_verify_resume)
+    command.add_argument("directory", metavar="DIR", help="what finetune wrote")
+    command.add_argument("--trainer", metavar="MODULE:FUNCTION", help="what makes your Trainer for an output directory")
+    command.add_argument("--steps", metavar="N", type=int, default=3, help="N and N more are held to 2 N (default: 3)")
+    command.add_argument("--kills", metavar="N", type=int, default=0, help="then kill it N times at random moments (default: 0)")
+
     command = commands.add_parser("doctor", help="tell what this machine can compute with, and what to type for the rest")
     command.set_defaults(run=run_doctor)
     return whole
@@ -191,6 +200,11 @@ def run_gradcheck(args: Namespace) -> int:
     if args.function:
         return command.check_function(args.function, args.inputs, args.order, args.seed)
     return mutation.main() if args.mutation else command.check_catalogue()
+
+
+def run_verify_resume(args: Namespace) -> int:
+    from .train import verify
+    return verify.command(args.directory, args.trainer, args.steps, args.kills)
 
 
 def run_doctor(args: Namespace) -> None:

@@ -55,14 +55,14 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
     typed = ("finetune base --train a.csv --eval b.csv --output out --eval-fraction 0.3 --overwrite --text-column t "
              "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
              "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --logging-steps 3 --metric-for-best-model loss "
-             "--seed 7 --fp16 --bf16 --ignore-mismatched-sizes --freeze x --freeze y")
+             "--seed 7 --fp16 --bf16 --resume true --save-strategy epoch --ignore-mismatched-sizes --freeze x --freeze y")
     assert main(typed.split()) == 0
     assert got == {
         "model_dir": "base", "train": "a.csv", "eval": "b.csv", "output": "out", "eval_fraction": 0.3, "overwrite": True,
         "text_column": "t", "label_column": "l", "max_length": 9, "num_train_epochs": 4, "per_device_train_batch_size": 5,
         "gradient_accumulation_steps": 6, "learning_rate": 0.7, "warmup_ratio": 0.8, "weight_decay": 0.9, "max_grad_norm": 2.0,
         "logging_steps": 3, "metric_for_best_model": "loss", "seed": 7, "fp16": True, "bf16": True,
-        "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
+        "resume_from_checkpoint": "true", "save_strategy": "epoch", "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
 
 
 @pytest.mark.parametrize("typed", [

@@ -316,7 +316,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_a_run_that_is_killed_five_times_ends_with_the_bits_of_one_that_is_not(tmp_path, uninterrupted):
-    """kill -9, after so many records; `minigrad verify-resume --kills 100` does it at random moments."""
+    """kill -9, after so many records; `minigrad verify-resume DIR --kills 100` does it at random moments."""
     for lines in (1, 4, 2, 5, 3):
         process = program(tmp_path)
         for _ in range(lines):

@@ -7,4 +7,7 @@ from .evaluation import EvalPrediction, PredictionOutput
 from .finetune import finetune
 from .plan import Plan
 from .state import TrainerControl, TrainerState
+from .tensorboard import TensorBoardCallback
+from .trackers import StatisticsCallback, WandbCallback
 from .trainer import Trainer, TrainOutput
+from .verify import verify_resume

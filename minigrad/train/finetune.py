@@ -1,6 +1,7 @@
 """The main job in one call: a pretrained model and a file of labelled texts in, a directory with a classifier out."""
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import time
@@ -34,6 +35,7 @@ DEFAULTS: dict[str, Any] = {                                 # better ones than 
     "learning_rate": 2e-4, "per_device_train_batch_size": 32, "per_device_eval_batch_size": 64, "weight_decay": 0.01,
     "warmup_ratio": 0.1, "logging_steps": 1, "seed": 0, "group_by_length": True, "eval_strategy": "epoch",
     "save_strategy": "no", "metric_for_best_model": "macro_f1"}
+NOTES = "run.json", "finetune.json"             # what the Trainer and `minigrad verify-resume` need, and users do not
 METRICS = "accuracy", "macro_f1", "loss"
 
 Texts = str | os.PathLike | Iterable[Example | tuple[str, str | int]]
@@ -72,6 +74,35 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     Warnings tell of labels that differ only by case, of evaluation texts that are training texts, too, and of classes without
     an evaluation example.
     """
+    given = {"model_dir": model_dir, "train": train, "eval": eval, "output": output, "overwrite": overwrite,
+             "eval_fraction": eval_fraction, "text_column": text_column, "label_column": label_column, "max_length": max_length,
+             "freeze": freeze, "ignore_mismatched_sizes": ignore_mismatched_sizes, **arguments}
+    trainer = trainer_for(**given, callbacks=callbacks)
+    names = list(trainer.model.config.id2label.values())
+    print(chosen_by_finetune(arguments))
+    print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
+    note_arguments(given)
+    try:
+        trainer.train()
+    except KeyboardInterrupt as stop:
+        best = trainer.best
+        kept = "no epoch was finished, so no model was saved" if best is None else (
+            f"the best model so far, of epoch {best['epoch']:g}, is in {output}")
+        told, _, saved = str(stop).partition("; ")
+        how = f"; {saved.replace('trainer.train(resume', 'finetune(..., resume')}" if "checkpoint-" in saved else ""
+        raise KeyboardInterrupt(f"{told}; {kept}{how}") from None
+    load_weights(trainer, Path(output))
+    report_best(trainer, names)
+    written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name not in NOTES)
+    print(f"\nSaved in {output}: {', '.join(written)}\n"
+          f"To use it, type: minigrad predict {shlex.quote(str(output))} \"a sentence of your own\"")
+    return trainer
+
+
+def trainer_for(model_dir: Any, train: Texts, eval: Texts | None, output: Any, overwrite: bool, eval_fraction: float,
+                text_column: str | None, label_column: str | None, max_length: int, freeze: str | Sequence[str],
+                ignore_mismatched_sizes: bool, callbacks: Sequence[Any] = (), **arguments: Any) -> Trainer:
+    """The trainer of such a run, before its first step; tells what it found in the model and the examples."""
     own = [name for name in signature(finetune).parameters if name != "arguments"]
     named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
     check_names("finetune", arguments, own + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"})
@@ -117,26 +148,26 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
     print(describe_examples(train, eval, names))
     cut = np.mean([n == max_length for n in datasets[0].lengths])
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
-    print(chosen_by_finetune(arguments))
-    print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
     keeper = KeepBest()
-    trainer = keeper.trainer = Trainer(model, args, *datasets, tokenizer=tokenizer,
-                                       callbacks=[keeper, print_epoch, *callbacks, JSONLinesCallback])
-    try:
-        trainer.train()
-    except KeyboardInterrupt as stop:
-        best = trainer.best
-        kept = "no epoch was finished, so no model was saved" if best is None else (
-            f"the best model so far, of epoch {best['epoch']:g}, is in {output}")
-        told, _, saved = str(stop).partition("; ")
-        how = f"; {saved.replace('trainer.train(resume', 'finetune(..., resume')}" if "checkpoint-" in saved else ""
-        raise KeyboardInterrupt(f"{told}; {kept}{how}") from None
-    load_weights(trainer, Path(output))
-    report_best(trainer, names)
-    written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name != "run.json")
-    print(f"\nSaved in {output}: {', '.join(written)}\n"
-          f"To use it, type: minigrad predict {shlex.quote(str(output))} \"a sentence of your own\"")
-    return trainer
+    keeper.trainer = Trainer(model, args, *datasets, tokenizer=tokenizer,
+                             callbacks=[keeper, print_epoch, *callbacks, JSONLinesCallback])
+    return keeper.trainer
+
+
+def note_arguments(given: dict[str, Any]) -> None:
+    """Note in the output directory what the run was asked for, if that is all in files, for `minigrad verify-resume`."""
+    files = [given["train"], *([] if given["eval"] is None else [given["eval"]])]
+    if not all(isinstance(file, (str, os.PathLike)) for file in files):
+        return
+    absolute = {name: os.path.abspath(value) for name, value in given.items() if name in ("model_dir", "train", "eval")
+                and value is not None and Path(value).exists()}
+    noted = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in (given | absolute).items()}
+    noted.pop("resume_from_checkpoint", None)
+    out = Path(given["output"])
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(out / "finetune.json") as (part,):
+        part.write_text(json.dumps({**noted, "overwrite": True}, default=str, indent=2) + "\n", encoding="utf-8")
+
 
 
 def read(source: Texts, text_column: str | None, label_column: str | None) -> Sequence[Example]:
@@ -176,11 +207,11 @@ def warn_of_evaluation(train: Sequence[Example], eval: Sequence[Example], names:
     seen = {fold(example.text) for example in train}
     if shared := sum(fold(example.text) in seen for example in eval):
         warnings.warn(f"{shared} of {len(eval)} evaluation texts are training texts, too: how well they are told says nothing "
-                      "about new texts", stacklevel=3)
+                      "about new texts", stacklevel=4)
     judged = {example.label for example in eval}
     if unjudged := [name for name in names if name not in judged]:
         listed = ", ".join(unjudged[:5]) + f" and {len(unjudged) - 5} more" * (len(unjudged) > 5)
-        warnings.warn(f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1", stacklevel=3)
+        warnings.warn(f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1", stacklevel=4)
 
 
 def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import uuid
 from collections.abc import Callable
 from inspect import signature
@@ -277,7 +278,12 @@ def lengths_of(dataset: Any) -> list[int]:
 
 
 def seed_generators(model: Module, seed: int) -> None:
-    """Give the model's modules new generators in place of those they draw dropout from; who shared one still does."""
+    """Give the model's modules new generators in place of those they draw dropout from; who shared one still does.
+
+    As Hugging Face's Trainer does, this seeds the global generators of Python and NumPy, too, which a collator may draw from.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     new: dict[int, np.random.Generator] = {}
     for module in model.modules():
         for name, value in vars(module).items():

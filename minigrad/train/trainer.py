@@ -211,13 +211,14 @@ class Trainer:
         try:
             with Interruption() as interruption, recompute_layers(self.model, self.args.gradient_checkpointing):
                 self.run_epochs(interruption)
+            self.is_training = False
+            return self.finish(time.perf_counter() - start, self.state.global_step - done)
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(str(stop) or run.interrupted(self)) from None
         finally:
             self.is_training = False
             for callback in self.handler.callbacks:
                 getattr(callback, "close", lambda: None)()
-        return self.finish(time.perf_counter() - start, self.state.global_step - done)
 
     def run_epochs(self, interruption: Interruption) -> None:
         """All steps that are left."""
