@@ -13,10 +13,11 @@ from importlib import import_module
 if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":           # (see docs/devices.md)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 
+from . import methods as _methods  # noqa: E402, F401  gives the Tensor its operators
 from .backend import BackendUnavailable  # noqa: E402
+from .mode import enable_grad, no_grad  # noqa: E402
 from .ops import *  # noqa: E402, F403  the ops are the vocabulary
 from .primitive import definition, primitive  # noqa: E402
-from .tape import enable_grad, no_grad  # noqa: E402
 from .tensor import Tensor, from_dlpack, grad, tensor  # noqa: E402
 
 __version__ = "0.1.0"

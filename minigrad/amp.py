@@ -16,8 +16,8 @@ import numpy as np
 
 from . import ops
 from .backend import is_float, of
+from .mode import Mode, record, writing
 from .optim import Optimizer
-from .tape import Mode, record, writing
 from .tensor import Tensor, as_array
 
 # What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays, stay.

@@ -5,6 +5,12 @@ from typing import Any
 
 from . import places
 
+ELSEWHERE = {                                   # what torch's users look for on a Tensor, and what to type instead
+    "view": "x.reshape(…)", "permute": "x.transpose(…)", "unsqueeze": "mg.expand_dims(x, axis)", "numel": "x.size",
+    "expand": "mg.broadcast_to(x, shape)", "cuda": 'x.to("cuda")', "cpu": 'x.to("cpu")', "float": 'x.to("float32")',
+    "double": 'x.to("float64")', "half": 'x.to("float16")', "long": 'x.to("int64")', "clamp": "x.clip(low, high)",
+    "masked_fill": "mg.where(mask, value, x)", "requires_grad_": "x.requires_grad = True", "t": "x.T"}
+
 
 def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: tuple) -> Exception:
     """The same kind of error, saying which op it was, on what shapes, and what would help."""

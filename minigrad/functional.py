@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
+from .backend import is_float
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -28,6 +29,7 @@ from .losses import (
     nll_loss,
     smooth_l1_loss,
 )
+from .mode import no_grad
 from .ops import embedding, linear, log_softmax, logsigmoid, relu, sigmoid, softmax, softplus, tanh
 from .ops.pool import (
     adaptive_avg_pool1d,

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from . import backend, ops
+from .backend import is_float
 from .backend.shared.losses import NEVER
 from .ops.shape import check_flags
-from .primitive import definition, floating, in_float32, is_float, primitive, shaped
-from .tensor import Tensor, as_array, recording
+from .precision import floating, in_float32
+from .primitive import definition, primitive
+from .tensor import Tensor, as_array, recording, shaped
 
 REDUCTIONS = ("mean", "sum", "none")
 EPS = 1e-12                                     # under a root, so that its gradient at 0 is finite; torch's choice

@@ -11,7 +11,8 @@ import numpy as np
 
 from .backend import Backend, host, of
 from .tape import writing
-from .tensor import Tensor, check_own_places
+from .tensor import Tensor
+from .writes import check_own_places
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 

@@ -1,69 +1,27 @@
 """A Tensor is an array and, when somebody wants its gradient, the node of the tape that made it."""
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import backend, tape
+from . import backend, writes
 from .backend import Array, is_half
-from .tape import FREED, Node, new_node, no_grad, recording, writing
+from .mode import recording, set_mode, switch_back, writing
+from .tape import FREED, Node, new_node
 
-_new = object.__new__                           # calling a class costs more than all else that is done here
+if TYPE_CHECKING:
+    from .methods import Methods  # the operators, and what is an op by another name: see methods.py
+else:
+    Methods = object
 
-
-class _ForNumPy:
-    """NumPy asks the class how it is to call ufuncs; CuPy asks the Tensor, and hears that operators are left to us."""
-    def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
-        return ops.numpy_protocol.ufunc if tensor is None else None
-
-
-def _in_place(method: Callable, symbol: str) -> Callable:
-    """The operator `x ⊕= y`.  Where nothing is recorded it writes into the leaf x; else x becomes the name of a new Tensor.
-
-    Raises:
-        RuntimeError: a gradient would be lost: x is a leaf that requires one, or a Buffer, and the tape runs; or x is the
-            result of an op, and it does not.
-        ValueError: the result has another shape than x.
-        TypeError: the result is floating and x holds whole numbers.
-    """
-    def write(self: Tensor, other: Any) -> Tensor:
-        on = recording()
-        recorded = on and (self.node is not None or isinstance(other, Tensor) and other.node is not None)
-        if recorded and not self.is_leaf or recorded and self.node is None and type(self) is Tensor:
-            return method(self, other)          # `total += loss`: the sum is on the tape, and nothing is lost
-        if not self.is_leaf:
-            raise RuntimeError(f"x {symbol}= y inside no_grad would take x, the result of {self.node.step.name}, off the tape: "
-                               f"type x = x.detach() {symbol} y, or do it outside no_grad")
-        if recorded:
-            raise RuntimeError(f"x {symbol}= y would write into a {type(self).__name__} that is a leaf and lose its gradient: "
-                               f"do it inside `with mg.no_grad():`, or type x.copy_(values); a new Tensor is x {symbol} y")
-        with no_grad():
-            values = method(self, other)
-        values = as_array(values)
-        if values.shape != self.shape:
-            raise ValueError(f"x {symbol}= y: the result has shape {values.shape}, but it is to be written into x of shape "
-                             f"{self.shape}: type x = x {symbol} y for a new Tensor")
-        if backend.is_float(values.dtype) and not backend.is_float(self.dtype):
-            raise TypeError(f"x {symbol}= y: the result is {values.dtype}, which x, of {self.dtype}, cannot hold: type "
-                            f"x = x {symbol} y for a new Tensor")
-        return self.copy_(values)
-    return write
+_new = object.__new__
 
 
-def _of_arrays(function: Callable) -> Callable:
-    """An operator that Tensors lack, on what they hold."""
-    def apply(self: Tensor, other: Any) -> Any:
-        if recording() and any(isinstance(x, Tensor) and x.node is not None for x in (self, other)):
-            raise TypeError(f"{function.__name__} has no gradient here: type x.detach()")
-        return function(self.data, as_array(other) if isinstance(other, (Tensor, list, tuple)) else other)
-    return apply
-
-
-class Tensor:
+class Tensor(Methods):
     """An array that can be differentiated.
 
     Args:
@@ -73,8 +31,7 @@ class Tensor:
         dtype, device: convert to this dtype ("float32"), move to this device ("cpu" or "cuda").
     """
     __slots__ = ("data", "node", "frozen", "__weakref__")
-    __array_ufunc__ = _ForNumPy()               # NumPy arrays on the left of an operator hand over to us,
-    __array_priority__ = 1000                   # and so do CuPy's
+    __array_priority__ = 1000                   # CuPy arrays on the left of an operator hand over to us
 
     data: Array
     node: Node | None
@@ -91,7 +48,7 @@ class Tensor:
     size = property(lambda self: self.data.size, doc="The number of entries.")
     dtype = property(lambda self: self.data.dtype, doc="The NumPy dtype.")
     device = property(lambda self: backend.of(self.data).name, doc='"cpu" or "cuda".')
-    version = property(lambda self: tape.version(self.data), doc="How often its memory was written into.")
+    version = property(lambda self: writes.version(self.data), doc="How often its memory was written into.")
 
     @property
     def requires_grad(self) -> bool:
@@ -178,7 +135,7 @@ class Tensor:
         """
         if not self.is_leaf:
             raise ValueError("only a leaf can be written into, not the result of an op: use .detach() first")
-        check_own_places(self.data)
+        writes.check_own_places(self.data)
         values = values.data if isinstance(values, Tensor) else values
         values = backend.of(self.data).xp.asarray(values, dtype=self.dtype)
         writing(self.data)
@@ -209,9 +166,6 @@ class Tensor:
         """np.asarray(x): like `numpy()`, the values without the tape, since they were asked for."""
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
-    def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
-        return ops.numpy_protocol.function(function, args, kwargs)
-
     def __dlpack__(self, **options: Any) -> Any:
         """The values for another library, `torch.from_dlpack(x)` say, without a copy (and without the tape)."""
         return self.data.__dlpack__(**options)
@@ -229,15 +183,6 @@ class Tensor:
         """Nested Python lists of numbers."""
         return self.numpy().tolist()
 
-    def to(self, target: Any) -> Tensor:
-        """On another device ("cpu", "cuda"), or in another dtype ("float64"); differentiable."""
-        if target in ("cpu", "cuda"):
-            return self if target == self.device else ops.to_device(self, target)
-        try:
-            return ops.astype(self, backend.dtype_named(target if target is not None else "nothing"))
-        except TypeError:
-            raise ValueError(f'{target!r} is neither a device, "cpu" or "cuda", nor a dtype such as "float32"') from None
-
     def __reduce__(self) -> tuple:
         """Copies and pickles are leaves with a fresh place on the tape; their gradient is not taken along."""
         if not self.is_leaf:
@@ -253,8 +198,7 @@ class Tensor:
         """What a notebook shows: the values, and a picture of the tape that made them; just the repr, if there is no tape."""
         if self.is_leaf:
             return None
-        from . import insight
-        return insight.picture(self)
+        return import_module(".insight", __package__).picture(self)
 
     def __len__(self) -> int: return len(self.data)
     def __bool__(self) -> bool: return bool(self.numpy())
@@ -266,108 +210,6 @@ class Tensor:
         raise TypeError("a Tensor is not assigned into, for its gradient would be lost: build a new one with "
                         "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)")
 
-    # Operators are sugar: each names the op it means.  (In place: see `_in_place`.)
-    def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
-    def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
-    def __sub__(self, other: Any) -> Tensor: return ops.subtract(self, other)
-    def __rsub__(self, other: Any) -> Tensor: return ops.subtract(other, self)
-    def __mul__(self, other: Any) -> Tensor: return ops.multiply(self, other)
-    def __rmul__(self, other: Any) -> Tensor: return ops.multiply(other, self)
-    def __truediv__(self, other: Any) -> Tensor: return ops.divide(self, other)
-    def __rtruediv__(self, other: Any) -> Tensor: return ops.divide(other, self)
-    def __pow__(self, other: Any) -> Tensor: return ops.power(self, other)
-    def __rpow__(self, other: Any) -> Tensor: return ops.power(other, self)
-    def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
-    def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
-    def __neg__(self) -> Tensor: return ops.negative(self)
-    def __abs__(self) -> Tensor: return ops.abs(self)
-    def __getitem__(self, index: Any) -> Tensor: return ops.pick(self, index)
-    def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)
-    def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)
-    def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
-    def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
-    def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
-    def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
-    def __invert__(self) -> Tensor: return ops.equal(_mask("~", self), False)
-    def __and__(self, other: Any) -> Tensor: return ops.multiply(_mask("&", self), _mask("&", other))
-    def __or__(self, other: Any) -> Tensor: return ops.maximum(_mask("|", self), _mask("|", other))
-    __rand__, __ror__ = __and__, __or__
-    __hash__ = object.__hash__
-    __iadd__, __isub__, __imul__ = _in_place(__add__, "+"), _in_place(__sub__, "-"), _in_place(__mul__, "*")
-    __itruediv__, __ipow__, __imatmul__ = _in_place(__truediv__, "/"), _in_place(__pow__, "**"), _in_place(__matmul__, "@")
-    __iand__, __ior__ = _in_place(__and__, "&"), _in_place(__or__, "|")
-    __ifloordiv__ = _in_place(_of_arrays(operator.floordiv), "//")
-    __imod__ = _in_place(_of_arrays(operator.mod), "%")
-
-    def sum(self, axis=None, keepdims=False, **also) -> Tensor:
-        return ops.sum(self, axis, keepdims, **also) if also else ops.sum(self, axis, keepdims)      # the second begins sooner
-
-    def mean(self, axis=None, keepdims=False, **also) -> Tensor: return ops.mean(self, axis, keepdims, **also)
-    def max(self, axis=None, keepdims=False, **also) -> Tensor: return ops.max(self, axis, keepdims, **also)
-    def min(self, axis=None, keepdims=False, **also) -> Tensor: return ops.min(self, axis, keepdims, **also)
-    def var(self, axis=None, **also) -> Tensor: return ops.var(self, axis, **also)
-    def argmax(self, axis=None, keepdims=False, **also) -> Tensor: return ops.argmax(self, axis, keepdims, **also)
-    def reshape(self, *shape) -> Tensor: return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
-
-    def transpose(self, *axes) -> Tensor:
-        """Two axes change places, as in torch; of more, or of a tuple, all in that order, as in NumPy; of none, all reversed."""
-        if len(axes) == 2:
-            return ops.swapaxes(self, *axes)
-        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
-
-    def swapaxes(self, a: int, b: int) -> Tensor: return ops.swapaxes(self, a, b)
-    def squeeze(self, axis: int | None = None) -> Tensor: return ops.squeeze(self, axis)
-    def flatten(self, start_axis: int = 0) -> Tensor: return ops.flatten(self, start_axis)
-    def astype(self, dtype: Any) -> Tensor: return ops.astype(self, dtype)
-    def exp(self) -> Tensor: return ops.exp(self)
-    def log(self) -> Tensor: return ops.log(self)
-    def sqrt(self) -> Tensor: return ops.sqrt(self)
-    def abs(self) -> Tensor: return ops.abs(self)
-    def tanh(self) -> Tensor: return ops.tanh(self)
-    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
-    def relu(self) -> Tensor: return ops.relu(self)
-    def clip(self, low: float | None, high: float | None) -> Tensor: return ops.clip(self, low, high)
-    def softmax(self, axis: int = -1, **also) -> Tensor: return ops.softmax(self, axis, **also)
-    def log_softmax(self, axis: int = -1, **also) -> Tensor: return ops.log_softmax(self, axis, **also)
-    T = property(lambda self: ops.transpose(self), doc="All axes in reverse order.")
-    mT = property(lambda self: ops.swapaxes(self, -1, -2), doc="The last two axes swapped.")
-
-
-ELSEWHERE = {                                   # what torch's users look for on a Tensor, and where it is
-    "view": "x.reshape(…)", "permute": "x.transpose(…)", "unsqueeze": "mg.expand_dims(x, axis)", "numel": "x.size",
-    "expand": "mg.broadcast_to(x, shape)", "cuda": 'x.to("cuda")', "cpu": 'x.to("cpu")', "float": 'x.to("float32")',
-    "double": 'x.to("float64")', "half": 'x.to("float16")', "long": 'x.to("int64")', "clamp": "x.clip(low, high)",
-    "masked_fill": "mg.where(mask, value, x)", "requires_grad_": "x.requires_grad = True", "t": "x.T"}
-
-
-def _elsewhere(name: str, there: str) -> property:
-    """An attribute that is not there, and says where to find what it is called elsewhere."""
-    def tell(self: Tensor) -> None:
-        raise AttributeError(f"Tensor has no attribute {name!r}: type {there}", name=name, obj=self)
-    return property(tell)
-
-
-for _name, _there in ELSEWHERE.items():         # (a class with __getattr__ would take longer to find the attributes it has)
-    setattr(Tensor, _name, _elsewhere(_name, _there))
-
-
-def _mask(operator: str, x: Any) -> Any:
-    """x, known to hold booleans."""
-    kind = getattr(x, "dtype", np.dtype(type(x)))
-    if kind.kind != "b":
-        raise TypeError(f"{operator} is for booleans, such as x > 0, not for {kind}")
-    return x
-
-
-def check_own_places(array: Array) -> None:
-    """Refuse to write into an array that was broadcast: NumPy would refuse too, but CuPy writes into all that share a place.
-
-    Raises:
-        ValueError: several entries lie in one place.
-    """
-    if array.size and 0 in array.strides and any(n > 1 and not stride for n, stride in zip(array.shape, array.strides)):
-        raise ValueError(f"an array of shape {tuple(array.shape)} that was broadcast cannot be written into, since entries share "
-                         "their places: copy it first, mg.tensor(x)")
 
 
 def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
@@ -407,6 +249,21 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     if array.dtype.kind in "OUSMmc":
         raise TypeError(f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs")
     return array
+
+
+def shaped(x: Any, op: str = "") -> Any:
+    """x as something with a shape, which numbers and lists are not: the Tensor or the array that an op makes of it."""
+    if hasattr(x, "shape"):
+        return x
+    try:
+        return Tensor(x) if isinstance(x, (bool, int, float)) else as_array(x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{op}: {error}" if op else str(error)) from None
+
+
+def shape_of(x: Any) -> tuple:
+    """The shape of a Tensor, an array, a number, or nested lists."""
+    return x.shape if hasattr(x, "shape") else np.shape(x)
 
 
 def _without_tensors(items: Any) -> Any:
@@ -462,91 +319,100 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
     a heap of the nodes reached so far gives it without recursion.
 
     Unless the backward pass is itself to be differentiated, what flows are bare arrays: the same rules, no recording.
-
-    Who owns a gradient: the first to reach a node may be anybody's, the seed, a hook's, what a user's rule returned, or one
-    array for two parents.  It is added to in place, and kept by a leaf, only if it is in `ours`: if it was made here, or by
-    a step that says of itself that it gives new arrays.
     """
     if y.node is None:
         raise RuntimeError("nothing here requires a gradient: make an input with requires_grad=True, outside mg.no_grad()")
-    g = _seed(y, gradient)
+    seed = _seed(y, gradient)
     keep = create_graph if retain_graph is None else retain_graph
     wanted = None if targets is None else set(targets)
     oldest = 1 if wanted is None else max(node.order for node in wanted)       # what is older leads to no target
-    pending: dict[Node, Any] = {y.node: g if create_graph else g.data}
-    ours: set[Node] = set()
-    arrived: dict[Node, Tensor] = {}
-    heap = [(y.node.order, y.node)]
-    before = tape.switch(create_graph)
+    pending, found, on = _Pending(create_graph, oldest), {}, recording()
+    pending.add(y.node, seed if create_graph else seed.data, False)
+    before = set_mode(create_graph if isinstance(on, bool) else on._replace(on=create_graph))
     try:
-        while heap:
-            node = heappop(heap)[1]
-            g = pending.pop(node)
-            if isinstance(g, np.generic):       # NumPy gives scalars for 0-d arrays, and ops would take one for a number
-                g = np.asarray(g)
-            if g.dtype is not node.dtype:       # the one place promotion is undone, and a sum in float32 rounded to 16 bits
-                g = ops.astype(g, node.dtype)
-            if node.hooks:
-                g = _hooked(node, g)
-            step = node.step
-            if node in wanted if wanted is not None else step is None:
-                arrived[node] = _own(g, node) if create_graph or node.hooks or node not in ours else wrap(g, None)
+        while pending.heap:
+            node, g = pending.newest()
+            if node in wanted if wanted is not None else node.step is None:
+                found[node] = pending.at_rest(node, g)
                 if not beyond:
                     continue
-            if step is None or node.order >= oldest:
-                continue
-            if node.saved is FREED or node.order > tape.newest_write:
-                check_kept(node)
-            parents = node.parents
-            if len(parents) == 1 and parents[0] in ours and step.add(node.saved, g, pending[parents[0]]):
-                pulled = ()                     # the gradient went to where others of its parent had been added up
-            else:
-                pulled = step.pull(node, node.saved, g, create_graph)
-                if not step.fresh:
-                    step.check(node, pulled)
-            if not keep:
-                node.saved = FREED
-            for parent, gx in zip(parents, pulled):
-                if gx is None or parent.order > oldest:
-                    continue
-                if gx.shape != parent.shape:    # the one place broadcasting is undone
-                    gx = ops.sum_to(gx, parent.shape)
-                if parent in pending and is_half(parent.dtype):
-                    gx = ops.astype(gx, np.float32)          # several gradients of 16 bits are added up in float32
-                    if is_half(pending[parent].dtype):
-                        pending[parent] = ops.astype(pending[parent], np.float32)
-                        if not create_graph:
-                            ours.add(parent)
-                if parent not in pending:
-                    pending[parent] = gx
-                    heappush(heap, (parent.order, parent))
-                    if step.fresh and gx is not g and not create_graph and getattr(gx, "base", gx) is None:
-                        ours.add(parent)
-                elif parent in ours:
-                    pending[parent] += gx
-                else:
-                    pending[parent] = pending[parent] + gx
-                    if not create_graph:
-                        ours.add(parent)
-            pulled = gx = None                  # let the arrays go before the next step makes more
+            if node.step is not None and node.order < oldest:
+                if node.saved is FREED or node.order > writes.newest_write:    # (older than every write: nothing to look at)
+                    writes.check_kept(node)
+                pending.pull(node, g)
+                if not keep:
+                    node.saved = FREED
     finally:
-        tape.switch_back(before)
-    return arrived
+        switch_back(before)
+    return found
 
 
-def check_kept(node: Node) -> None:
-    """Refuse to go back through a step whose values are gone or are no longer what they were.
+class _Pending:
+    """The gradients on their way: for each node reached so far, the sum of those that have arrived.
 
-    Raises:
-        RuntimeError: a backward pass has freed them, or they were written into.
+    Who owns a gradient: the first to reach a node may be anybody's, the seed, a hook's, what a user's rule returned, or one
+    array for two parents.  It is added to in place, and kept by a leaf, only if it is in `ours`: if it was made here, or by
+    a step that says of itself, as `fresh`, that it gives new arrays.
     """
-    if node.saved is FREED:
-        raise RuntimeError(f"the graph behind this {node.step.name} was already freed by a backward pass: "
-                           "run the forward pass again, or give the first backward retain_graph=True")
-    if (array := tape.changed(node)) is not None:
-        raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {tuple(array.shape)} that was "
-                           "written into after the forward pass (by an optimiser step, copy_, or x += y, by whatever name): "
-                           "call backward before changing it")
+    __slots__ = ("recorded", "oldest", "totals", "ours", "heap")
+
+    def __init__(self, recorded: bool, oldest: int):
+        self.recorded, self.oldest = recorded, oldest
+        self.totals: dict[Node, Any] = {}
+        self.ours: set[Node] = set()
+        self.heap: list[tuple[int, Node]] = []
+
+    def newest(self) -> tuple[Node, Any]:
+        """The newest of the nodes reached, and its gradient, which is complete."""
+        node = heappop(self.heap)[1]
+        g = self.totals.pop(node)
+        if isinstance(g, np.generic):           # NumPy gives scalars for 0-d arrays, and ops would take one for a number
+            g = np.asarray(g)
+        if g.dtype is not node.dtype:           # the one place promotion is undone, and a sum in float32 rounded to 16 bits
+            g = astype(g, node.dtype)
+        return node, _hooked(node, g) if node.hooks else g
+
+    def pull(self, node: Node, g: Any) -> None:
+        """Carry the gradient of a node to its parents."""
+        step, parents = node.step, node.parents
+        if len(parents) == 1 and parents[0] in self.ours and step.add(node.saved, g, self.totals[parents[0]]):
+            return                              # added in place, which saves an array of the parent's size
+        pulled = step.pull(node, node.saved, g, self.recorded)
+        if not step.fresh:
+            step.check(node, pulled)
+        for parent, gx in zip(parents, pulled):
+            if gx is not None and parent.order <= self.oldest:
+                self.add(parent, gx, step.fresh and gx is not g)
+
+    def add(self, node: Node, g: Any, fresh: bool) -> None:
+        """Add a gradient to the sum of a node.  `fresh`: it is a new array, or a view of one that may be another's."""
+        if g.shape != node.shape:               # the one place broadcasting is undone
+            g = sum_to(g, node.shape)
+        total = self.totals.get(node)
+        if total is None:
+            self.totals[node] = g
+            heappush(self.heap, (node.order, node))
+            if fresh and not self.recorded and getattr(g, "base", g) is None:
+                self.ours.add(node)
+            return
+        if is_half(node.dtype):                 # several gradients of 16 bits are added up in float32
+            g = astype(g, np.float32)
+            if is_half(total.dtype):
+                total = astype(total, np.float32)
+                if not self.recorded:
+                    self.ours.add(node)
+        if node in self.ours:                   # in place, which saves an array for each
+            total += g
+        else:
+            total = total + g
+            if not self.recorded:
+                self.ours.add(node)
+        self.totals[node] = total
+
+    def at_rest(self, node: Node, g: Any) -> Tensor:
+        """A gradient that is to be kept, as an array of its own: clipping one in place must not change another."""
+        mine = node in self.ours and not self.recorded and not node.hooks
+        return wrap(g, None) if mine else _own(g, node)
 
 
 def _hooked(node: Node, g: Any) -> Any:
@@ -573,16 +439,15 @@ def _own(g: Any, node: Node) -> Tensor:
 
 def _seed(y: Tensor, gradient: Any) -> Tensor:
     """The gradient a backward pass starts from."""
-    xp = backend.of(y.data).xp
     if gradient is None:
         if y.size != 1:
             raise RuntimeError(f"backward from a Tensor of shape {y.shape} needs a gradient of that shape: "
                                "reduce it to one number first (.sum(), .mean()), or give backward(gradient)")
-        return wrap(xp.ones_like(y.data), None)
+        return wrap(backend.known[type(y.data)].xp.ones_like(y.data), None)
     gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
     if gradient.shape != y.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}, but the Tensor it is for has shape {y.shape}")
-    return gradient if gradient.dtype == y.dtype else ops.astype(gradient, y.dtype)
+    return gradient if gradient.dtype == y.dtype else astype(gradient, y.dtype)
 
 
-from . import ops  # noqa: E402  ops make Tensors and Tensors speak in ops: the one knot, tied here.
+from .ops.arithmetic import astype, sum_to  # noqa: E402  ops make Tensors, and the tape adds and casts: the one knot.

@@ -15,9 +15,11 @@ from weakref import ref
 import numpy as np
 
 from . import backend, ops
+from .mode import Mode, mode, record, recording
 from .nn.module import Module
-from .tape import Mode, Node, Step, kept_arrays, mode, new_node, record, recording
+from .tape import Node, Step, new_node
 from .tensor import Tensor, carry_back, grad, wrap
+from .writes import kept_arrays
 
 
 def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:

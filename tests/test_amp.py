@@ -11,9 +11,10 @@ from minigrad import amp, nn, optim
 from minigrad import functional as F
 from minigrad.data import TextDataset
 from minigrad.insight.recording import NOTES, recording
+from minigrad.mode import mode
+from minigrad.precision import FUNCTIONS
 from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
-from minigrad.primitive import FUNCTIONS, OPS, definition
-from minigrad.tape import mode
+from minigrad.primitive import OPS, definition
 from minigrad.train import Trainer, TrainingArguments
 
 bfloat16 = pytest.importorskip("ml_dtypes").bfloat16

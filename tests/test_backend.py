@@ -54,7 +54,7 @@ class Boxed:
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    monkeypatch.setattr(backend, "_by_type", dict(backend._by_type))
+    monkeypatch.setattr(backend, "known", dict(backend.known))
     xp = SimpleNamespace(asarray=lambda a, dtype=None: a if isinstance(a, Boxed) else Boxed(np.asarray(a, dtype)))
     return backend.register(Backend(name="cuda", xp=xp, array=Boxed, to_numpy=lambda a: a.array, erf=abs, normal_cdf=abs,
                                     share=lambda work, pieces: list(map(work, pieces)), kernels={}))
@@ -138,7 +138,7 @@ def test_one_clear_error_for_each_way_cupy_can_be_missing(way, ask, monkeypatch)
 
 
 def test_where_cupy_works_it_is_registered_once(monkeypatch):
-    monkeypatch.setattr(backend, "_by_type", dict(backend._by_type))
+    monkeypatch.setattr(backend, "known", dict(backend.known))
     special = ModuleType("cupyx.scipy.special")
     special.erf = abs
     for name, module in {"cupy": fake_cupy(lambda: 1), "cupyx": ModuleType("cupyx"), "cupyx.scipy": ModuleType("cupyx.scipy"),

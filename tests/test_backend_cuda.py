@@ -26,7 +26,7 @@ from minigrad.tensor import Tensor
 def strict():
     """The strict stand-in as device "cuda"."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "_by_type", dict(backend._by_type))
+        patch.setattr(backend, "known", dict(backend.known))
         yield backend.register(Backend(
             name="cuda", xp=xp, array=strict_cupy.ndarray, to_numpy=lambda a: a.get(),
             erf=lambda a: strict_cupy.outside(np.vectorize(math.erf, otypes=[a.dtype])(a.get())),

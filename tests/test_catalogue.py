@@ -17,8 +17,8 @@ from minigrad.checking import gradcheck
 from minigrad.checking.catalogue import BROADCASTING, NO_GRADIENT, ROWS
 from minigrad.checking.catalogue.rows import cut, is_float
 from minigrad.primitive import OPS
-from minigrad.tape import kept_arrays
 from minigrad.tensor import Tensor, grad
+from minigrad.writes import kept_arrays
 
 NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)]
 every_row = pytest.mark.parametrize("row", NAMED)

@@ -7,7 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad import nn, optim, tape
+from minigrad import nn, optim, writes
 from minigrad.tensor import Tensor, grad
 
 REFUSED = "written into after the forward pass"
@@ -72,7 +72,7 @@ def test_an_output_or_an_input_that_is_no_leaf_is_kept_too(use):
         h = x * 2
         y = use(h)
         loss = y.sum()
-        kept = [array for node in _steps(y.node) for array in tape.kept_arrays(node.saved)]
+        kept = [array for node in _steps(y.node) for array in writes.kept_arrays(node.saved)]
         (h, y)[which].detach().copy_(0.0)
         if any(np.shares_memory(array, (h, y)[which].data) for array in kept):
             with pytest.raises(RuntimeError, match=REFUSED):
@@ -176,14 +176,14 @@ def test_a_weight_that_no_rule_keeps_may_change():
 
 
 def test_the_notes_of_what_was_written_go_with_the_arrays():
-    before = len(tape._written)
+    before = len(writes._written)
     for _ in range(100):
         leaf().copy_(1.0)
-    assert len(tape._written) <= before + 1
+    assert len(writes._written) <= before + 1
     w = leaf((1000,))
     for i in range(1000):
         Tensor(w.data[i:i + 1]).copy_(0.0)
-    assert len(tape._written[id(w.data)].parts) <= tape.MAX_PARTS
+    assert len(writes._written[id(w.data)].parts) <= writes.MAX_PARTS
     assert w.version == 1000
 
 

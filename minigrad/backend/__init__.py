@@ -5,7 +5,7 @@ fused kernels.  `of` is the only place in the package that looks at an array's t
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -72,7 +72,8 @@ class Backend:
         check: that all entries are in a range.
         half_kernels: instead, for floats of 16 bits.
     """
-    __slots__ = "name", "xp", "array", "to_numpy", "erf", "normal_cdf", "share", "kernels", "check", "half_kernels"
+    __slots__ = ("name", "xp", "array", "to_numpy", "erf", "normal_cdf", "share", "kernels", "check", "half_kernels",
+                 "kernel_float32")
 
     def __init__(self, name: str, xp: ModuleType, array: type, to_numpy: Callable[[Array], np.ndarray],
                  erf: Callable[[Array], Array], normal_cdf: Callable[[Array], Array],
@@ -82,6 +83,7 @@ class Backend:
         self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
         self.erf, self.normal_cdf = erf, normal_cdf
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
+        self.kernel_float32 = kernels.get       # (name): the commonest question, answered without a call of ours
 
     def kernel(self, name: str, dtype: np.dtype) -> Kernel | None:
         """The fused kernel of an op, if there is one; not for whole numbers, since kernels work in the dtype of their input."""
@@ -99,12 +101,14 @@ class BackendUnavailable(RuntimeError):
     """A device was asked for that this machine cannot give; the text says why and what to type."""
 
 
-_by_type: dict[type, Backend] = {}
+DEVICES = "cpu", "cuda"                         # what users type
+known: dict[type, Backend] = {}                 # by the type of its arrays
 
 
 def register(backend: Backend) -> Backend:
     """Make `of` recognise the backend's arrays.  A third library is one file that calls this."""
-    _by_type[backend.array] = backend
+    known[backend.array] = backend
+    _by_types.clear()
     return backend
 
 
@@ -119,7 +123,7 @@ def get(device: str) -> Backend:
         return host
     if device != "cuda":
         raise ValueError(f'device {device!r} is not known: type "cpu" or "cuda"')
-    for backend in _by_type.values():
+    for backend in known.values():
         if backend.name == "cuda":
             return backend
     from . import cuda
@@ -128,42 +132,40 @@ def get(device: str) -> Backend:
 
 def of(*arrays: Array) -> Backend:
     """The one backend all `arrays` live on.  Python and NumPy scalars, and None, are at home on every backend."""
-    return home(arrays)
+    return _by_types[tuple(map(type, arrays))]
 
 
-def home(arrays: Sequence[Array]) -> Backend:
-    """`of`, of a list or tuple."""
-    kind = type(arrays[0]) if arrays else None
-    for array in arrays:
-        if type(array) is not kind:
-            break
-    else:
-        place = _by_type.get(kind)
-        if place is not None:
-            return place                        # the commonest answer, found fast
-    place = None
-    for array in arrays:
-        found = _by_type.get(type(array)) or _unfamiliar(array)
-        if found is not place and found is not None:
-            if place is not None:
-                raise TypeError(f"operands live on {place.name} and on {found.name}: move one of them with .to({place.name!r})")
-            place = found
-    return place or host
+class _ByTypes(dict):
+    """The backend of arrays by the tuple of their types, each found when first asked for: see `of`."""
+
+    def __missing__(self, kinds: tuple[type, ...]) -> Backend:
+        found: Backend | None = None
+        for kind in kinds:
+            backend = known.get(kind) or _unfamiliar(kind)
+            if found is not None and backend is not None and backend is not found:
+                raise TypeError(f"operands live on {found.name} and on {backend.name}: move one of them with "
+                                f".to({found.name!r})")
+            found = backend or found
+        self[kinds] = found or host
+        return self[kinds]
 
 
-def _unfamiliar(array: Array) -> Backend | None:
+_by_types = _ByTypes()
+
+
+def _unfamiliar(kind: type) -> Backend | None:
     """Arrays of a library not yet loaded, and subclasses; scalars belong nowhere in particular."""
-    if array is None or isinstance(array, (bool, int, float, np.generic)):
+    if issubclass(kind, (bool, int, float, np.generic, type(None))):
         return None
-    if type(array).__module__.partition(".")[0] == "cupy":
+    if kind.__module__.partition(".")[0] == "cupy":
         return get("cuda")
-    for kind, backend in _by_type.items():
-        if isinstance(array, kind):
+    for familiar, backend in known.items():
+        if issubclass(kind, familiar):
             return backend
-    if hasattr(array, "__dlpack__"):
-        raise TypeError(f"a {type(array).__module__}.{type(array).__name__} is another library's array: mg.from_dlpack(x) makes "
+    if hasattr(kind, "__dlpack__"):
+        raise TypeError(f"a {kind.__module__}.{kind.__name__} is another library's array: mg.from_dlpack(x) makes "
                         "a Tensor of it, on the same memory")
-    raise TypeError(f"{type(array).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
+    raise TypeError(f"{kind.__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
 
 
 from .cpu import host  # noqa: E402  NumPy is always there, and its record needs the classes above.

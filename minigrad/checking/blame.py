@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import places
-from ..tape import Mode, Node, new_node, record
+from ..mode import Mode, record
+from ..tape import Node, new_node
 from ..tensor import Tensor, wrap
 from .compare import LIMIT, Finding, compare
 from .functions import AtNode, OnTape

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..primitive import is_float
-from ..tape import Node, new_node, no_grad
+from ..backend import is_float
+from ..mode import no_grad
+from ..tape import Node, new_node
 from ..tensor import Tensor, grad, wrap
 from .tree import is_number, leaves, rebuilt
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import is_float
 from ..nn.module import Module
-from ..primitive import is_float
 from ..tape import new_node
 from ..tensor import Tensor
 

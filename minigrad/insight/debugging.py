@@ -11,8 +11,10 @@ import numpy as np
 
 from .. import backend
 from ..backend import is_float
-from ..tape import Mode, Node, kept_arrays, record
+from ..mode import Mode, record
+from ..tape import Node
 from ..tensor import Tensor
+from ..writes import kept_arrays
 from .recording import Note, Wrapped, note_of
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
+from ..mode import no_grad
 from ..nn import Module
 from ..places import Line
-from ..tape import FREED, Node, changed, no_grad
+from ..tape import FREED, Node
 from ..tensor import Tensor
+from ..writes import changed
 from .rules import rule
 from .tape import Tape
 

@@ -10,8 +10,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .. import places
+from ..mode import Mode, mode, record
 from ..nn import Module
-from ..tape import Mode, Node, Step, mode, record
+from ..tape import Node, Step
 
 
 @dataclass

@@ -12,8 +12,9 @@ import numpy as np
 from .. import ops
 from ..backend.cpu import layers
 from ..backend.shared import layers as shared_layers
+from ..mode import enable_grad
 from ..nn import Module
-from ..tape import Node, Step, enable_grad
+from ..tape import Node, Step
 from ..tensor import Tensor, as_array, carry_back
 from .program import embedded, kept, laid_out, tidy
 from .recording import NOTES, unwrapped

@@ -90,9 +90,11 @@ class Tape:
         if (note := NOTES.get(node)) is not None:
             return [(name, getattr(x, "data", x) if isinstance(x, Tensor) else x)
                     for x, name in zip(note.inputs, note.names, strict=True) if name and getattr(x, "node", None) is None]
-        kept = getattr(plan(node), "as_tensors", ())
-        saved = node.saved[0] if hasattr(unwrapped(node.step), "plan") and node.saved is not FREED else node.saved
-        arrays = [] if saved is FREED else [saved[k] for k, parent in kept if parent is None]
+        if node.saved is FREED or self.op(node) is None:
+            return []
+        step = plan(node)                       # what it keeps begins with inputs; those without a gradient are data
+        saved = node.saved[0] if hasattr(unwrapped(node.step), "plan") else node.saved
+        arrays = [x for i, x in zip(step.kept, saved) if i < len(step.wanted) and not step.wanted[i]]
         return [(self.arrays[id(x)], x) for x in arrays if id(x) in self.arrays]
 
     @cached_property

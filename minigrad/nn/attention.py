@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend, ops
 from .. import functional as F
-from ..tape import recording
+from ..mode import recording
 from ..tensor import Tensor, as_array, wrap
 from . import init
 from .arguments import checked

@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import backend, ops
 from .. import functional as F
-from ..primitive import definition, floating
+from ..precision import floating
+from ..primitive import definition
 from ..tensor import Tensor, as_array
 from . import init
 from .arguments import checked

@@ -7,6 +7,7 @@ from .arithmetic import (
     abs,
     add,
     astype,
+    broadcast_to,
     divide,
     equal,
     greater,
@@ -18,8 +19,11 @@ from .arithmetic import (
     multiply,
     negative,
     not_equal,
+    reshape,
     sign,
     subtract,
+    sum,
+    sum_to,
     to_device,
     where,
 )
@@ -29,15 +33,13 @@ from .index import add_at, check_indices, embedding, gather, pick, put_along, sc
 from .linalg import einsum, linear, matmul
 from .order import argsort, cumsum, sort, topk
 from .random import dropout, generator, keep_mask
-from .reduce import all, any, argmax, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, sum, sum_to, var
+from .reduce import all, any, argmax, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, var
 from .shape import (
-    broadcast_to,
     concatenate,
     expand_dims,
     flatten,
     flip,
     pad,
-    reshape,
     split,
     squeeze,
     stack,

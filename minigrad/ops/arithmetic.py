@@ -1,6 +1,7 @@
 """Arithmetic between Tensors: what the operators mean, with NumPy's broadcasting.
 
-NumPy and Python scalars never widen a dtype; int / int gives float32.
+NumPy and Python scalars never widen a dtype; int / int gives float32.  Here are also the ops by which broadcasting is done
+and undone, `broadcast_to` and `sum`, each of which is the other's gradient.
 """
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from .. import backend
 from ..backend.cpu.cores import MIN_SHARED
-from ..primitive import floating, primitive, with_numbers
+from ..precision import floating, in_float32, with_numbers
+from ..primitive import primitive
 
 
 def _on_cores(function, a, b):
@@ -106,6 +108,51 @@ def astype(xp, x, /, dtype):
     """x in another dtype; the gradient comes back in x's own, by the tape."""
     return backend.cast(x, dtype)
 astype.defvjp(x=lambda g: g)
+
+
+@primitive
+def reshape(xp, x, /, shape):
+    """x with its entries, in order, in another shape; one size may be -1."""
+    if shape is None:
+        raise TypeError("a shape is a size or a tuple of sizes, one of which may be -1, not None")
+    return xp.reshape(x, shape)
+reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
+
+
+@primitive
+def broadcast_to(xp, x, /, shape):
+    """x repeated, without a copy, along new axes and axes of size 1."""
+    return xp.broadcast_to(x, shape)
+broadcast_to.defvjp(x=lambda g: g)              # the tape adds it up again
+
+
+def restore(g, shape, axis, keepdims):
+    """Put back the axes a reduction took away, so that g lines up with what was reduced."""
+    if axis is not None and not keepdims:
+        axes = {a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
+        g = reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return broadcast_to(g, shape)
+
+
+@in_float32
+@primitive
+def sum(xp, x, /, axis=None, keepdims=False):
+    """The sum over `axis`."""
+    return xp.add.reduce(x, axis, None, None, keepdims)                        # by position: at four entries it shows
+sum.defvjp(x=lambda g, x_shape, axis, keepdims: restore(g, x_shape, axis, keepdims))
+
+
+def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`.
+
+    Raises:
+        ValueError: `shape` does not broadcast to x.shape.
+    """
+    lead = len(x.shape) - len(shape)
+    if lead < 0 or [n for n, m in zip(shape, x.shape[lead:]) if n not in (1, m)]:
+        raise ValueError(f"a gradient of shape {tuple(x.shape)} is not one for an input of shape {tuple(shape)}")
+    stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)
+    return reshape(sum(x, tuple(range(lead)) + stretched, False), tuple(shape))
 
 
 @primitive

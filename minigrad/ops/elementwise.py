@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import floating, in_float32, is_float, primitive, shaped
+from ..backend import is_float
+from ..precision import floating, in_float32
+from ..primitive import primitive
+from ..tensor import shaped
 from .arithmetic import astype, greater, less, negative, where
 from .create import full_like
 

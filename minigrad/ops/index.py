@@ -11,8 +11,10 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from ..primitive import in_float32, primitive, shape_of, shaped, torch_spelling
-from ..tensor import Tensor, as_array
+from ..precision import in_float32
+from ..primitive import primitive
+from ..spelling import torch_spelling
+from ..tensor import Tensor, as_array, shape_of, shaped
 from .arithmetic import where
 from .shape import axis_of, reshape
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..primitive import definition, in_float32, primitive, shape_of, shaped
+from ..precision import in_float32
+from ..primitive import definition, primitive
+from ..tensor import shape_of, shaped
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..tape import recording
+from ..mode import recording
 from ..tensor import Tensor
 from . import arithmetic, elementwise, linalg
 
@@ -38,6 +38,12 @@ def ufunc(self: Tensor, function: np.ufunc, method: str, *inputs: Any, **options
         return _OPERATORS[function.__name__](*inputs)
     name = function.__name__ if method == "__call__" else f"{function.__name__}.{method}"
     return _on_values(getattr(function, method), name, inputs, options)
+
+
+class ForNumPy:
+    """Tensor.__array_ufunc__: NumPy asks the class for it; CuPy asks the Tensor, and gets None: it leaves operators to us."""
+    def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
+        return ufunc if tensor is None else None
 
 
 def function(function: Callable, args: tuple, kwargs: dict) -> Any:

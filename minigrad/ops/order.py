@@ -3,7 +3,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..primitive import in_float32, primitive, shaped, torch_spelling, whole
+from ..precision import in_float32
+from ..primitive import primitive
+from ..spelling import torch_spelling, whole
+from ..tensor import shaped
 from .index import gather
 from .reduce import sum_dtype
 from .shape import axis_of, check_flags, flip, reshape, whole_number

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import floating, in_float32, primitive, shaped
-from ..tensor import as_array
+from ..precision import floating, in_float32
+from ..primitive import primitive
+from ..tensor import as_array, shaped
 from .index import gather
 from .linalg import einsum
 from .reduce import mean

@@ -7,29 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import floating, in_float32, is_float, primitive, shaped, torch_spelling
-from ..tensor import as_array
-from .arithmetic import abs, astype, divide, where
+from ..backend import is_float
+from ..precision import floating, in_float32
+from ..primitive import primitive
+from ..spelling import torch_spelling
+from ..tensor import as_array, shaped
+from .arithmetic import abs, astype, divide, reshape, restore, sum, where
 from .elementwise import exp, power, sqrt
-from .shape import axes_of, axis_of, broadcast_to, check_flags, pad, reshape, squeeze
+from .shape import axes_of, axis_of, check_flags, pad, squeeze
 
 Axes = int | tuple[int, ...] | None
-
-
-def _restore(g, shape, axis, keepdims):
-    """Put back the axes a reduction took away, so that g lines up with what was reduced."""
-    if axis is not None and not keepdims:
-        axes = {a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
-        g = reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
-    return broadcast_to(g, shape)
-
-
-@in_float32
-@primitive
-def sum(xp, x, /, axis=None, keepdims=False):
-    """The sum over `axis`."""
-    return xp.add.reduce(x, axis, None, None, keepdims)                        # by position: at four entries it shows
-sum.defvjp(x=lambda g, x_shape, axis, keepdims: _restore(g, x_shape, axis, keepdims))
 
 
 def _over(op, x, axis):
@@ -120,7 +107,7 @@ def _norm(xp, x, /, axis=None, keepdims=False):
     """The length √Σx² over `axis`."""
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
 _norm.defvjp(x=lambda g, x, y, axis, keepdims:
-            x * _restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims))
+            x * restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims))
 
 
 @in_float32
@@ -161,8 +148,8 @@ min.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims
 
 def _to_winners(g, x, y, axis, keepdims):
     """The gradient of an extreme: to the entries that equal it, in equal shares."""
-    winners = astype(x == _restore(y, x.shape, axis, keepdims), g.dtype)
-    return _restore(g, x.shape, axis, keepdims) * winners / sum(winners, axis, True)
+    winners = astype(x == restore(y, x.shape, axis, keepdims), g.dtype)
+    return restore(g, x.shape, axis, keepdims) * winners / sum(winners, axis, True)
 
 
 @torch_spelling
@@ -196,7 +183,7 @@ def logsumexp(xp, x, /, axis=-1, keepdims=False):
     y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
     return y if keepdims else y.squeeze(axis)
 logsumexp.defvjp(x=lambda g, x, y, axis, keepdims:
-                 _restore(g, x.shape, axis, keepdims) * exp(x - _restore(y, x.shape, axis, keepdims)))
+                 restore(g, x.shape, axis, keepdims) * exp(x - restore(y, x.shape, axis, keepdims)))
 
 
 @floating
@@ -217,16 +204,3 @@ def log_softmax(xp, x, /, axis=-1):
     y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
     return y
 log_softmax.defvjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
-
-
-def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`.
-
-    Raises:
-        ValueError: `shape` does not broadcast to x.shape.
-    """
-    lead = len(x.shape) - len(shape)
-    if lead < 0 or [n for n, m in zip(shape, x.shape[lead:]) if n not in (1, m)]:
-        raise ValueError(f"a gradient of shape {tuple(x.shape)} is not one for an input of shape {tuple(shape)}")
-    stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)
-    return reshape(sum(x, tuple(range(lead)) + stretched, False), tuple(shape))

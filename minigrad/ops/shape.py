@@ -10,25 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..primitive import Primitive, primitive, shaped, torch_spelling, whole
-from ..tensor import as_array
-from .arithmetic import where
-
-
-@primitive
-def reshape(xp, x, /, shape):
-    """x with its entries, in order, in another shape; one size may be -1."""
-    if shape is None:
-        raise TypeError("a shape is a size or a tuple of sizes, one of which may be -1, not None")
-    return xp.reshape(x, shape)
-reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
-
-
-@primitive
-def broadcast_to(xp, x, /, shape):
-    """x repeated, without a copy, along new axes and axes of size 1."""
-    return xp.broadcast_to(x, shape)
-broadcast_to.defvjp(x=lambda g: g)              # the tape adds it up again
+from ..primitive import Primitive, primitive
+from ..spelling import torch_spelling, whole
+from ..tensor import as_array, shaped
+from .arithmetic import broadcast_to, reshape, where
 
 
 @primitive

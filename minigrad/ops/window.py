@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..primitive import definition, in_float32, primitive, shaped
+from ..precision import in_float32
+from ..primitive import definition, primitive
+from ..tensor import shaped
 from .elementwise import relu
 from .reduce import sum
 from .shape import expand_dims, pad, reshape, squeeze, whole_number

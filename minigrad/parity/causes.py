@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import no_grad
+from ..mode import no_grad
 from .sides import Call, Record, Side, attribute, leading
 from .structure import width_factor
 from .trials import trials

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from ...mode import no_grad
 from ...nn import KVCache
 from ...ops import generator
-from ...tape import no_grad
 from ..checkpoint.files import SMALL, model_directory, read_json, replacing
 from ..generation_options import GenerationOptions, checked
 from ..inputs import host_array, padding_mask, token_ids

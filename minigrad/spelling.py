@@ -1,0 +1,98 @@
+"""How ops are called: their signatures, and NumPy's or torch's names for options, `axis` or `dim`, `keepdims` or `keepdim`."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper, wraps
+from typing import Any, TypeVar
+
+import numpy as np
+
+TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}                        # both are taken wherever an op has the option
+F = TypeVar("F", bound=Callable)
+
+
+def parameters(function: Callable, example: str) -> tuple[list[str], list[str]]:
+    """The names left and right of the slash.  (`inspect` would tell too, but costs more to import than this package.)"""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        raise TypeError(f"an op is made of a function written with def, not of {function!r:.80}: def f({example}): ...")
+    if not code.co_posonlyargcount or code.co_kwonlyargcount or code.co_flags & 0x0C:        # *args, **kwargs
+        raise TypeError(f"{function.__name__}: an op's inputs stand left of a slash, its options right of it, none keyword-only, "
+                        f"no *args: def {function.__name__}({example})")
+    names = list(code.co_varnames[:code.co_argcount])
+    return names[:code.co_posonlyargcount], names[code.co_posonlyargcount:]
+
+
+def front_of(op: Any) -> Callable:
+    """The function users call.  It has the op's own signature, so that Python binds the arguments: that takes half the
+    time that any binding of ours would.
+
+    For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for `sum`, whose axis is looked at first,
+    `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,), also)`, or `run` where no axis is given.
+    """
+    also = bool(set(TORCH_SPELLING.values()) & set(op.options))
+    names = [*op.inputs, "/", *op.options, *(["**also"] if also else [])]
+    inputs, options = ("(" + "".join(f"{name}, " for name in part) + ")" for part in (op.inputs, op.options))
+    run = f"run({inputs}, {options})"
+    if "axis" in op.options:
+        run = f"{run} if axis is None and not also else along({inputs}, {options}, also)"
+    elif also:
+        run = f"run({inputs}, {options}, also)"
+    front = eval(f"lambda {', '.join(names)}: {run}", {"run": op.run, "along": op.along, "__name__": __name__})
+    front.__defaults__ = op.function.__defaults__
+    if also:
+        front.__defaults__ = tuple(Default(d) if type(d) is int else d for d in front.__defaults__ or ())
+    update_wrapper(front, op.function)
+    del front.__wrapped__                   # or help() would show `xp` among the arguments
+    front.op = op
+    return front
+
+
+def torch_spelling(function: F) -> F:
+    """Let a function of ops take `dim` and `keepdim` as well, torch's names for NumPy's `axis` and `keepdims`."""
+    names = function.__code__.co_varnames
+
+    @wraps(function)
+    def front(*inputs: Any, **options: Any) -> Any:
+        for theirs in TORCH_SPELLING.keys() & options.keys():
+            ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
+            given = inputs[names.index(ours)] if ours in names[:len(inputs)] else options.get(ours)
+            if given is not None and given is not False:     # (None and False are what methods pass on when nothing was said)
+                raise _given_twice(function.__name__, ours, given, theirs, value)
+            inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
+            if ours not in names[:len(inputs)]:
+                options[ours] = value
+        return function(*inputs, **options)
+    return front
+
+
+def whole(op: str, axis: Any) -> int:
+    """An axis as a plain int.  Raises TypeError if it is none; True and False are none either."""
+    if isinstance(axis, (int, np.integer)) and not isinstance(axis, bool):
+        return int(axis)
+    raise TypeError(f"{op}: an axis is one whole number, not {axis!r}")
+
+
+def _given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeError:
+    return TypeError(f"{name}() was given {ours}={one!r} and {theirs}={two!r}, two names of one option: give one of them")
+
+
+class Default(int):
+    """A whole number that nobody gave: the default of an option that has two names, so that giving both can be refused."""
+
+
+def translated(op: str, names: list[str], options: tuple, also: dict[str, Any]) -> tuple:
+    """The values of an op's options, once those given by torch's names are among them.
+
+    Raises:
+        TypeError: an option is unknown, or was given by both names.
+    """
+    named = dict(zip(names, options, strict=True))
+    for theirs, value in also.items():
+        ours = TORCH_SPELLING.get(theirs)
+        if ours not in named:
+            raise TypeError(f"{op}() has no option {theirs!r}; it has {', '.join(named)}")
+        if named[ours] is not None and named[ours] is not False and type(named[ours]) is not Default:
+            raise _given_twice(op, ours, named[ours], theirs, value)
+        named[ours] = value
+    return tuple(named.values())
