@@ -124,7 +124,7 @@ class _Op:
             y = settled(y, arrays)
         node = None                             # 4. the step, if there is something to carry back
         if wanted and (y.dtype is F4 or y.dtype.kind not in "iub"):            # (whole numbers do not move by small amounts)
-            plan = self.plans.get(wanted) or self._new_plan(wanted)
+            plan = self.plans.get(wanted) or self.plan(wanted)
             if kernel is not None:
                 saved = plan.keep(arrays, options, y), kernel, backend.xp, fused, options
                 node = new_node(y.shape, y.dtype, parents, plan.fused, saved)
@@ -181,13 +181,9 @@ class _Op:
             return None
         return wider(inputs, [self.is_floating] * len(inputs), inputs)
 
-    def plan(self, wanted: list[bool]) -> _Plan:
-        """How the op goes back to these of its inputs."""
+    def plan(self, wanted: int) -> _Plan:
+        """How the op goes back to these of its inputs, each a bit."""
         raise NotImplementedError
-
-    def _new_plan(self, wanted: int) -> _Plan:
-        self.plans[wanted] = plan = self.plan([bool(wanted >> i & 1) for i in range(len(self.inputs))])
-        return plan
 
 
 class Primitive(_Op):
@@ -222,13 +218,12 @@ class Primitive(_Op):
         self.rules = {**(self.rules or {}), **found}
         self.plans.clear()                      # made with the rules of before
 
-    def plan(self, wanted: list[bool]) -> _Plan:
+    def plan(self, wanted: int) -> _Plan:
         if self.rules is None:
             raise TypeError(f"{self.name} has no derivative, but an input requires a gradient: type {self.name}.defvjp("
                             f"{self.inputs[0]}=lambda g: …), or {self.name}.defvjp() if it is to count as a constant")
-        no_gradient = (lambda g: None), []
-        rules = [self.rules.get(name, no_gradient) for name, want in zip(self.inputs, wanted, strict=True) if want]
-        return _Plan(self, wanted, rules if self.rules else [])
+        self.plans[wanted] = plan = _Plan(self, wanted, self.rules)
+        return plan
 
 
 class Definition(_Op):
@@ -242,30 +237,30 @@ class Definition(_Op):
             return self.function(*given)
         return rounded(self.function(*wider[0], *given[len(self.inputs):]), wider[1])
 
-    def plan(self, wanted: list[bool]) -> _Plan:
+    def plan(self, wanted: int) -> _Plan:
         """A definition answers by being differentiated, and so keeps everything it was given."""
-        return _Meaning(self, wanted, [(None, [*self.inputs, *self.options])])
+        everything = None, [*self.inputs, *self.options]
+        self.plans[wanted] = plan = _Meaning(self, wanted, dict.fromkeys(self.inputs, everything))
+        return plan
 
 
 class _Plan(Step):
     """What an op keeps, and how it goes back, when a given set of its inputs wants a gradient."""
 
-    def __init__(self, op: _Op, wanted: list[bool], rules: list[tuple[Callable, list[str]]]):
-        self.op, self.name, self.wanted, self.fresh = op, op.name, tuple(wanted), op.ours
-        asked = {ask for _, asks in rules for ask in asks}
-        known = [*op.inputs, *op.options, "y"]  # what a rule may ask for; of the shapes only those that one does
-        self.shapes = [i for i, name in enumerate(op.inputs) if f"{name}_shape" in asked and f"{name}_shape" not in known]
-        known += [f"{op.inputs[i]}_shape" for i in self.shapes]
-        self.kept = sorted(known.index(ask) for ask in asked)                  # the places, in `known`, of what they ask for
-        self.pick = _picker(self.kept)
-        self.rules = [(rule, _picker([self.kept.index(known.index(ask)) for ask in asks])) for rule, asks in rules]
-
-    def keep(self, arrays: list, options: tuple, y: Any) -> Any:
-        """What the rules ask for, and nothing else."""
-        values = [*arrays, *options, y]
-        for i in self.shapes:
-            values.append(getattr(arrays[i], "shape", ()))
-        return self.pick(values)
+    def __init__(self, op: _Op, wanted: int, rules: dict[str, tuple[Callable, list[str]]]):
+        self.op, self.name, self.fresh = op, op.name, op.ours
+        self.wanted = tuple([bool(wanted >> i & 1) for i in range(len(op.inputs))])
+        asked = [rules.get(name, (_nothing, [])) for name, want in zip(op.inputs, self.wanted) if want and rules]
+        known, shapes, kept = [*op.inputs, *op.options, "y"], [], set()        # what a rule may ask for
+        for _, asks in asked:
+            for ask in asks:
+                if ask not in known:            # an input's shape
+                    known.append(ask)
+                    shapes.append(op.inputs.index(ask.removesuffix("_shape")))
+                kept.add(known.index(ask))
+        self.kept = sorted(kept)                # the places, in `known`, of what they do ask for
+        self.keep = _keeper(self.kept, len(op.inputs), len(op.options), shapes)
+        self.rules = [(rule, _picker([self.kept.index(known.index(ask)) for ask in asks])) for rule, asks in asked]
 
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         """One gradient per parent; `again` when they will be differentiated in their turn."""
@@ -340,6 +335,22 @@ class _Fused(Step):
             return False
         kernel.add(xp, total, g, fused, *options)
         return True
+
+
+def _keeper(places: list[int], inputs: int, options: int, shapes: list[int]) -> Callable[[list, tuple, Any], Any]:
+    """A function of an op's arrays, options and result that picks what is kept of them, which is mostly arrays or the result."""
+    pick = _picker(places)
+    if places == [inputs + options]:
+        return lambda arrays, options, y: (y,)
+    if not places or places[-1] < inputs:
+        return lambda arrays, options, y: pick(arrays)
+    if not shapes:
+        return lambda arrays, options, y: pick([*arrays, *options, y])
+    return lambda arrays, options, y: pick([*arrays, *options, y, *[getattr(arrays[i], "shape", ()) for i in shapes]])
+
+
+def _nothing(g: Any) -> None:
+    """The rule of an input that has none: it has no gradient."""
 
 
 def _picker(places: list[int]) -> Callable[[Any], Any]:
