@@ -10,9 +10,9 @@ import numpy as np
 from .. import backend, metrics
 from ..data import DataLoader
 from ..data.text import IGNORED
+from ..mode import no_grad
 from ..nn import Module
 from ..pretrained.inputs import host_array
-from ..tape import no_grad
 from ..tensor import Tensor
 from .batches import called, count_labels, labels_of, loss_and_logits, predicted_classes
 from .callbacks import progress
