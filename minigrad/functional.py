@@ -43,9 +43,9 @@ from .ops.pool import (
 )
 from .ops.shape import check_flags, whole_number
 from .ops.window import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .primitive import definition, floating, in_float32, is_float, primitive, shaped
-from .tape import no_grad
-from .tensor import as_array
+from .precision import floating, in_float32
+from .primitive import definition, primitive
+from .tensor import as_array, shaped
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
            "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "contrastive_loss",
