@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, of
-from ..primitive import floating, primitive
-from ..tape import mode
+from ..mode import mode
+from ..precision import floating
+from ..primitive import primitive
 from ..tensor import Tensor
 
 
