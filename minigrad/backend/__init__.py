@@ -19,8 +19,8 @@ class Kernel(NamedTuple):
 
     `forward(xp, *inputs, *options) -> (y, saved)`;
     `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`;
-    `alone(xp, *inputs, *options) -> y`, where there is one, for when no gradient is wanted, and that costs less;
-    `add(xp, total, g, saved, *options)`, where there is one, adds what is the gradient of the only input to `total`, in place.
+    `alone(xp, *inputs, *options) -> y` is an optional cheaper forward for inference;
+    `add(xp, total, g, saved, *options)`, also optional, adds the gradient of the only input to `total`, in place.
     """
     forward: Callable
     backward: Callable
@@ -46,7 +46,7 @@ def is_half(dtype: np.dtype) -> bool:
 
 
 def cast(array: Array, dtype: np.dtype) -> Array:
-    """The array in another dtype.  What is too large for that becomes infinite, and nobody is warned: 16 bits end early."""
+    """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504."""
     with np.errstate(over="ignore"):
         return array.astype(dtype)
 

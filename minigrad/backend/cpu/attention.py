@@ -23,7 +23,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     shape = (*q.shape[:-1], k.shape[-2])        # of all scores: (…, T, S)
     bias = attention.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
-    tops, log_sum = np.zeros((2, *q.shape[:-1]), np.float32)
+    tops, log_sum = np.zeros(q.shape[:-1], np.float32), np.zeros(q.shape[:-1], np.float32)
     some_heads, blocks = _tiles(shape, q.shape[-1], is_causal)
 
     def work(heads):
@@ -59,7 +59,7 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
 
     def work(heads):
         all_keys, all_values = _with_ones(k[heads]), _with_ones(v[heads])
-        sums = [x is not None and np.zeros(x[heads].shape, np.float32) for x in (gk, gv)]
+        sums = [None if x is None else np.zeros(x[heads].shape, np.float32) for x in (gk, gv)]
         dots = np.vecdot(g[heads], y[heads])    # Σ weights · their gradients, over the shorter axis
         for queries, keys in reversed(blocks):  # the first one sees all keys that any sees
             here, tile = (*heads, ..., queries, slice(None)), (*heads, ..., queries, keys)
@@ -82,16 +82,16 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
                 gscores -= drop[..., None, :]
                 kept *= weights
             gscores *= weights
-            if wanted[0]:
+            if gq is not None:
                 found = np.matmul(gscores.swapaxes(-1, -2), all_keys[..., keys, :-1])
                 found *= scale
                 gq[here] = found
             for a, b, total in ((gscores, q, sums[0]), (kept, g, sums[1])):
-                if total is not False and queries is blocks[-1][0]:
+                if total is not None and queries is blocks[-1][0]:
                     np.matmul(a, b[here], out=total[..., keys, :])
-                elif total is not False:
+                elif total is not None:
                     total[..., keys, :] += np.matmul(a, b[here])
-        if gk is not None:
+        if gk is not None and sums[0] is not None:
             np.multiply(sums[0], scale, out=gk[heads])
         if gv is not None:
             gv[heads] = sums[1]

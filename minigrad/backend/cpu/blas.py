@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -25,7 +26,8 @@ def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int
 
     Where NumPy has another BLAS: no product, and two functions that do nothing.
     """
-    library = ctypes.CDLL(np._core._multiarray_umath.__file__)                 # finds what it was linked to as well
+    extension = importlib.import_module("numpy._core._multiarray_umath")
+    library = ctypes.CDLL(extension.__file__)   # its symbols include those of the libraries it is linked to
     for start, end, integer in (("scipy_", "64_", ctypes.c_int64), ("", "64_", ctypes.c_int64), ("", "", ctypes.c_int)):
         if hasattr(library, f"{start}openblas_set_num_threads{end}"):
             product, *threads = (getattr(library, f"{start}{name}{end}") for name in (

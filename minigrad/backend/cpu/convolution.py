@@ -1,7 +1,9 @@
 """Convolution on a CPU, as products of matrices: a few images, or a few rows of some, at a time on each core."""
 from __future__ import annotations
 
+import functools
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 
-def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None, is_relu=False):
+def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = None, more: Any = None, is_relu=False):
     """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
 
     With a scale for each output, more to add or `is_relu`, it is what `conv_norm` means: done to each piece of y while it is in a
@@ -39,13 +41,14 @@ def forward(xp, x, weight, bias, window, groups, out=None, scale=None, more=None
         y = memory.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight), beside)
     if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
-    x, places, more = with_columns(x), with_columns(y), None if more is None else with_columns(np.broadcast_to(more, y.shape))
+    more = None if more is None else with_columns(np.broadcast_to(more, y.shape))
+    x, places = with_columns(x), with_columns(y)
     if is_depthwise(x, places, groups):
         depthwise.forward(x, weight.reshape(-1, at.kh, at.kw), bias, at, places)
         if more is not None:
             places += more
         return np.maximum(y, 0, out=y) if is_relu else y
-    walk = Walk(at, *x.shape[:2], len(weight), groups, memory.beside(places))
+    walk = Walk(at, len(x), x.shape[1], len(weight), groups, memory.beside(places))
     filters = walk.filters(weight)
     scale, bias = (None if vector is None else vector.reshape(-1, 1, 1, 1) for vector in (scale, bias))
 
@@ -127,7 +130,7 @@ def weight_grad(xp, x, g, window, groups):
                     one, other = (column, gradient) if tall else (gradient, column)
                     gemm(one, other.T, out, add=True)
         return total
-    total = sum(share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
+    total = functools.reduce(np.add, share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
     return walk.weight(total.swapaxes(2, 3) if tall else total).reshape(O, C // groups, *window.kernel)
 
 
@@ -153,8 +156,11 @@ def conv_norm_backward(xp, g, saved, wanted, window, groups, is_relu):
         g, = relu_backward(xp, g, y, wanted)
     column = scale.reshape(-1, *(1,) * (weight.ndim - 1))
     gx, gw, gb = conv_backward(xp, g, (x, weight * column), (wanted[0], wanted[1] or wanted[2], wanted[3]), window, groups)
-    by_filter = np.einsum("ij,ij->i", *(a.reshape(len(weight), -1) for a in (gw, weight))) if wanted[2] else None
-    return gx, gw * column if wanted[1] else None, by_filter, gb, g if wanted[4] else None
+    by_filter = None
+    if gw is not None and wanted[2]:
+        by_filter = np.einsum("ij,ij->i", gw.reshape(len(weight), -1), weight.reshape(len(weight), -1))
+    gw = gw * column if gw is not None and wanted[1] else None
+    return gx, gw, by_filter, gb, g if wanted[4] else None
 
 
 def per_channel(g: np.ndarray) -> np.ndarray:

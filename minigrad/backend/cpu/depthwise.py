@@ -3,7 +3,7 @@
 Lay out a padded plane as one long row, and each entry of the kernel is a shift of that row: the convolution is a sum of shifted
 rows, which einsum multiplies and adds up in one go.  (Where a row runs on past the edge of its plane it computes places nobody
 asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s apart lie side by side.  Where
-samples lie beside each other (see images.py), those of a channel are one plane, each pixel of which has an entry for each.
+samples lie beside each other (see memory.py), those of a channel are one plane, each pixel of which has an entry for each.
 """
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Walk:
     """Of filters (O, C/G, kh, kw) over images (N, C, height, width), in one step for each row of the filters.
 
     Or in one for whole filters, where that is less work than to cut them.  `beside`: do the samples of a pixel lie beside each
-    other (see images.py)?
+    other (see memory.py)?
     """
 
     def __init__(self, at: Geometry, samples: int, channels: int, outputs: int, groups: int, beside: bool):

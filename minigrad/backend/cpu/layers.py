@@ -5,6 +5,7 @@ These kernels are for float32 arrays; other inputs go to the kernels in shared/.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
     as_lines = rows if wanted[1] or bias is not None else flat
     gx = np.empty_like(x, order="C" if as_lines is rows else "K")
 
-    def work(gx, g, x, y=None):
+    def work(gx, g, x, y: Any = None):
         sums, slope, *spaces = scratch(4, *x.shape)
         if bias is not None:
             x = np.add(x, bias, out=sums)
@@ -208,7 +209,7 @@ def log_softmax_forward(xp, x, axis):
 
     def work(x, y):
         total, top = exp_sums(x, y, 1e6)       # a tighter limit: of a large log(total), fewer digits are behind the point
-        if np.ndim(top):
+        if not isinstance(top, int):
             x = x - top[:, None]
         np.subtract(x, np.log(total)[:, None], out=y)
     each_piece(work, *rows(x, y))

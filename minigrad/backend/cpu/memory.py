@@ -67,8 +67,8 @@ def as_usual(x: np.ndarray) -> np.ndarray:
 def in_order(x: np.ndarray) -> np.ndarray:
     """np.ascontiguousarray(x), several times as quick where x is one of the two layouts seen as the other.
 
-    That is a transposed matrix, of which a core's cache holds some of the longer axis at a time.  Else some of axis 1 is taken:
-    of images with their channels last, rows.  What lies in rows anyway, if apart, is NumPy's.
+    Such an array is a transposed matrix, whose longer axis is copied in pieces that fit in a core's cache.  Other arrays
+    are copied in pieces along axis 1 (images with channels last: rows).  Row-strided arrays are left to NumPy.
     """
     if x.flags.c_contiguous or x.size < cores.MIN_SHARED or x.strides[-1] == x.itemsize:
         return np.ascontiguousarray(x)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-SEQUENTIAL, BY_TBB = 1, 4                       # MKL's names for what shares out a product: nothing, or tbb
+SEQUENTIAL, BY_TBB = 1, 4                       # MKL's numbers for its threading layers: none, or TBB
 
 
 def path() -> Path | None:
@@ -28,7 +28,7 @@ def path() -> Path | None:
 
 @functools.cache
 def tbb() -> ctypes.CDLL | None:
-    """What MKL shares a product out by, to threads that stay awake for a while; pip lays it beside MKL, where that does not look.
+    """TBB, MKL's threading layer, whose threads stay awake for a while; pip installs it where MKL does not look for it.
 
     (MKL's other way, OpenMP, gives wrong products now and then in a process in which torch has brought an OpenMP of its own.)
     """

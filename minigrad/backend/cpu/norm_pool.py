@@ -24,8 +24,8 @@ def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
 
 
 def wide_planes(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as `images.planes` makes it, in float32 if it was in less."""
-    return memory.planes(*arrays, dtype=np.float32 if arrays[0].dtype.itemsize < 4 else arrays[0].dtype)
+    """Each array as `memory.planes` makes it, in float32 if it was in less."""
+    return memory.planes(*arrays, dtype=np.dtype(np.float32) if arrays[0].dtype.itemsize < 4 else arrays[0].dtype)
 
 
 def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
@@ -117,7 +117,7 @@ def per_channel_backward(xp, g, saved, wanted):
 
     def work(channels):
         part = came[:, channels]
-        if wanted[0]:
+        if gx is not None:
             np.multiply(part, column(weight, channels, 1), out=gx[:, channels])
         if wanted[1]:
             gw[channels] = _sums(part, rows[:, channels])

@@ -112,8 +112,8 @@ def linear_backward(xp, g, saved, wanted):
     g, x = matrix(g), matrix(x)
     ones = np.ones((1, len(g)), g.dtype)
     gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
-    do(product(g, weight, matrix(gx)) if wanted[0] else [], product(g.T, x, gw) if wanted[1] else [],
-       product(ones, g, gb) if wanted[2] else [])
+    do([] if gx is None else product(g, weight, matrix(gx)), [] if gw is None else product(g.T, x, gw),
+       [] if gb is None else product(ones, g, gb))
     return gx, gw, gb if gb is None else gb[0]
 
 

@@ -46,7 +46,7 @@ def costs(text: str, dtype: str, architecture: str) -> list[Cost]:
     Raises:
         cupy.cuda.compiler.CompileException: the source is not right; the message is the compiler's.
     """
-    from cupy._core import core
+    from cupy._core import core  # pyright: ignore[reportAttributeAccessIssue]  a Cython module has no types
     from cupy.cuda import compiler
     log = io.StringIO()
     options = (*core.assemble_cupy_compiler_options(()), "--device-as-default-execution-space", "-ftz=true",
@@ -54,9 +54,9 @@ def costs(text: str, dtype: str, architecture: str) -> list[Cost]:
     compiler._NVRTCProgram(text, "kernel.cu", method="cubin").compile(options, log)
     found = []
     for part in log.getvalue().split("Compiling entry function '")[1:]:
-        registers, shared = re.search(r"Used (\d+) registers", part), re.search(r"(\d+) bytes smem", part)
+        registers, shared = re.findall(r"Used (\d+) registers", part), re.findall(r"(\d+) bytes smem", part)
         spilled = sum(map(int, re.findall(r"(\d+) bytes (?:stack|spill)", part)))
-        found.append(Cost(part[:part.index("'")], dtype, architecture, int(registers[1]), int(shared[1]) if shared else 0,
+        found.append(Cost(part[:part.index("'")], dtype, architecture, int(registers[0]), int(shared[0]) if shared else 0,
                           spilled))
     return found
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from ..shared.geometry import Geometry
 from .gemm import gemm
 from .source import THREADS, kernel
 
-WINDOW = np.dtype([(name, np.int32) for name in ("height", "width", "kh", "kw", "sh", "sw", "dh", "dw", "top", "left", "H", "W")])
+SIZES = "height", "width", "kh", "kw", "sh", "sw", "dh", "dw", "top", "left", "H", "W"       # of a Geometry
+WINDOW = np.dtype([(name, np.int32) for name in SIZES])
 MAX_COLUMNS = 1 << 28                           # entries laid down at a time, to bound the memory
 
 
@@ -87,7 +89,7 @@ def _weight_grad(xp, x, g, window, groups):
     return total.reshape(g.shape[1], C // groups, *window.kernel)
 
 
-def _filters(xp: object, weight: Array, groups: int) -> Array:
+def _filters(xp: Any, weight: Array, groups: int) -> Array:
     """A weight (O, C / G, *kernel) as a matrix for each group: (G, O / G, C / G · kernel)."""
     return xp.ascontiguousarray(weight).reshape(groups, len(weight) // groups, math.prod(weight.shape[1:]))
 
@@ -98,7 +100,7 @@ def _samples(count: int, channels: int, at: Geometry) -> Iterator[slice]:
     return (slice(n, min(n + step, count)) for n in range(0, count, step))
 
 
-def _laid_down(xp: object, x: Array, at: Geometry, side_by_side: bool = False) -> Array:
+def _laid_down(xp: Any, x: Array, at: Geometry, side_by_side: bool = False) -> Array:
     """What the kernel sees of x (N, C, *size): (N, C · kernel, places); or, side by side, (C · kernel, N, places)."""
     samples, C, places = *x.shape[:2], at.H * at.W
     rows = C * at.kh * at.kw
@@ -114,7 +116,7 @@ def _run(name: str, planes: int, count: int, at: Geometry, *arrays: Array, more:
     """Run a kernel that has a thread for each of `count` entries of so many planes (or samples)."""
     threads = min(THREADS, 32 * -(-count // 32))
     if planes and count:
-        window = np.array(tuple(getattr(at, name) for name in WINDOW.names), WINDOW)[()]
+        window = np.array(tuple(getattr(at, name) for name in SIZES), WINDOW)[()]
         kernel("window_columns", name, arrays[0].dtype)((planes * -(-count // threads),), (threads,), (
             *arrays, window, np.uint32(count), *more))
 

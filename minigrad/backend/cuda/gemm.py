@@ -23,7 +23,7 @@ WORKSPACE = 32 << 20                            # bytes, as much as cuBLAS asks 
 tf32 = os.environ.get("CUPY_TF32") == "1"       # whether float32 may be multiplied with 10 bits of fraction, eight times as fast
 
 
-def gemm(a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
+def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
     """alpha · a b + beta · out, put into `out` or else a new array: (…, m, k) and (…, k, n), whose leading axes broadcast.
 
     All of one dtype, of 16, 32 or 64 bits; those of 16 are added up in float32.  A matrix may lie transposed in memory, and a
@@ -64,12 +64,12 @@ def gemm(a: Array, b: Array, out: Array | None = None, alpha: float = 1.0, beta:
 
 def _laid_out(x: Array, lead: tuple) -> tuple[Array, int, int, int]:
     """How x lies in memory: (x, is it transposed, from one row to the next, from one matrix to the next), a copy if unevenly."""
-    place, apart = _rows(x), _apart(x, lead)
-    if place is None or apart is None:
+    layout, apart = _rows(x), _apart(x, lead)
+    if layout is None or apart is None:
         import cupy
         x = cupy.ascontiguousarray(cupy.broadcast_to(x, (*lead, *x.shape[-2:])) if apart is None else x)
-        place, apart = _rows(x), _apart(x, lead)
-    return x, *place, apart
+        return _laid_out(x, lead)
+    return x, *layout, apart
 
 
 def _rows(x: Array) -> tuple[int, int] | None:

@@ -45,6 +45,8 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
         gx = xp.empty_like(x)
         for_rows("layer_norm_rows", "layer_norm_backward", x.dtype, rows, n, gx, g, x, weight, *moments, np.int32(n))
     sums = column_sums(xp, g, x, moments) if wanted[1] else column_sums(xp, g) if wanted[2] else None
+    if sums is None:
+        return gx, None, None
     return gx, sums[1] if wanted[1] else None, sums[0] if wanted[2] else None
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import Array
 from ..shared import optimizers
 from .source import THREADS, kernel, wide
 
 MAX_TENSORS = 64                                # parameters of one launch, as in src/optimizer_steps.cu
-TENSORS = np.dtype([(name, np.uint64, MAX_TENSORS) for name in ("param", "grad", "first", "second", "size")])
+ARRAYS = "param", "grad", "first", "second"
+TENSORS = np.dtype([(name, np.uint64, MAX_TENSORS) for name in (*ARRAYS, "size")])
 MAX_BLOCKS = 512                                # blocks for one parameter: more would not run at once
 
 
@@ -45,11 +45,11 @@ def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.b
     return left
 
 
-def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple[Array | None, ...]], numbers: tuple) -> None:
+def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple], numbers: tuple) -> None:
     tensors = np.zeros((), TENSORS)
     rows = [(param, xp.ascontiguousarray(grad, dtype), *memory) for param, grad, *memory in rows]
     for k, row in enumerate(rows):
-        for field, array in zip(TENSORS.names, row):
+        for field, array in zip(ARRAYS, row):
             tensors[field][k] = 0 if array is None else array.data.ptr
         tensors["size"][k] = row[0].size
     blocks = min(MAX_BLOCKS, -(-int(tensors["size"].max()) // THREADS))

@@ -7,6 +7,7 @@ past what was drawn.  Nothing is copied but a few numbers, and nothing waits.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def leap(steps: int, c: int) -> tuple[int, int]:
     return power % 2**128, (power - 1) // (MULTIPLIER - 1) * c % 2**128
 
 
-def _u128(number: int) -> np.void:
+def _u128(number: int) -> Any:
     return np.array((number >> 64, number % 2**64), [("high", np.uint64), ("low", np.uint64)])[()]
 
 

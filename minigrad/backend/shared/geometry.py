@@ -9,9 +9,9 @@ class Geometry:
     """A window over images of one size: what `ops.window` says by axis, by name; and how many places there are, H × W."""
 
     def __init__(self, size: tuple[int, ...], window: Any):
-        image = [(*axis, alone) for axis, alone in zip(window, (1, 1, (0, 0), 1))] if len(size) == 1 else window
+        image: Any = [(*axis, alone) for axis, alone in zip(window, (1, 1, (0, 0), 1))] if len(size) == 1 else window
         (self.kh, self.kw), (self.sh, self.sw), ((self.top, bottom), (self.left, right)), (self.dh, self.dw) = image
-        self.height, self.width = (*size, 1)[:2]
+        self.height, self.width = size[0], size[1] if len(size) > 1 else 1
         self.H = (self.top + self.height + bottom - self.dh * (self.kh - 1) - 1) // self.sh + 1
         self.W = (self.left + self.width + right - self.dw * (self.kw - 1) - 1) // self.sw + 1
         self.sees_itself = self.kh == self.kw == self.sh == self.sw == 1 and (self.H, self.W) == (self.height, self.width)

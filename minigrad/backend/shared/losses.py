@@ -83,7 +83,8 @@ def ctc_forward(xp, log_probs, states, may_skip, ends, input_lengths):
         there[:, 2:] = xp.logaddexp(there[:, 2:], xp.where(may_skip[:, 2:], here[:, :-2], NEVER))
         there += emit[t]
         xp.copyto(there, here, where=t >= input_lengths[:, None])
-    total = sum(log_sum_exp(xp, xp.where(ends, alpha[-1], NEVER)))[:, 0]
+    top, log_sum = log_sum_exp(xp, xp.where(ends, alpha[-1], NEVER))
+    total = (top + log_sum)[:, 0]
     impossible = total < NEVER / 2
     loss = xp.where(impossible, math.inf, -total).astype(log_probs.dtype)
     return loss, (emit, alpha, xp.where(impossible, 0, total), log_probs.shape)
