@@ -23,7 +23,7 @@ test: $(VENV)/with-$(EXTRAS)   ## run the tests; EXTRAS=dev,parity adds those ag
 	$(BIN) -m pytest
 
 test-fast: $(VENV)/with-dev   ## run what is quick, on all cores: what one runs while working
-	$(BIN) -m pytest -m "not slow" -n auto --dist loadgroup
+	$(BIN) -m pytest -m "not slow" -n auto
 
 test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend without a GPU (docs/simulated-cupy.md)
 	$(BIN) -m pytest tests/on_cupy -n auto

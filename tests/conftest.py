@@ -10,6 +10,21 @@ settings.register_profile("patient", deadline=None)          # how long an examp
 settings.load_profile("patient")
 
 
+# Files that take seconds each: `make test-fast` leaves them out.
+SLOW = {"test_backend_cuda", "test_benchmarks", "test_checking_curve", "test_checking_mutation", "test_cli", "test_docs",
+        "test_examples",
+        "test_fuzz", "test_parity", "test_parity_structure", "test_pretrained_checkpoint_files",
+        "test_pretrained_checkpoint_pickles", "test_pretrained_model", "test_pytest_minigrad", "test_readme",
+        "test_train_checkpoint", "test_train_finetune", "test_train_plan", "test_train_resume", "test_train_trainer",
+        "test_tutorials"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW or item.path.parent.name == "parity":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
 def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
