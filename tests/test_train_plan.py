@@ -1,12 +1,17 @@
 """The laws of a plan: its state is a function of the step, what it says happens, and what cannot hold is refused."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import functional as F
+from minigrad import losses, nn
 from minigrad.optim import SGD, AdamW
 from minigrad.pretrained import BertConfig, BertForSequenceClassification
+from minigrad.pretrained.checkpoint import safetensors
 from minigrad.schedule import cosine_schedule_with_warmup, linear_schedule_with_warmup
+from minigrad.train import Trainer, TrainingArguments
 from minigrad.train.plan import Plan, cosine, linear, set
 
 L = "bert.encoder.layer"
@@ -286,3 +291,144 @@ def test_a_plan_is_not_changed_by_additions_to_it():
     second = first.phase("b")
     assert repr(first) == "Plan(phase 'a')" and repr(second) == "Plan(phase 'a', phase 'b')"
     assert second.table(10) and first._bound is None
+
+
+# A plan in a Trainer
+
+class Words(nn.Module):
+    """A classifier of rows of numbers, with all that a plan may change."""
+    def __init__(self):
+        self.embed, self.body = nn.Linear(4, 6, rng=0), nn.Linear(6, 6, rng=1)
+        self.norm, self.drop, self.head = nn.LayerNorm(6), nn.Dropout(0.1, rng=2), nn.Linear(6, 3, rng=3)
+        self.sizes = []
+
+    def forward(self, x, labels=None):
+        if self.training:
+            self.sizes.append(len(x))
+        logits = self.head(self.drop(self.norm(F.tanh(self.body(F.tanh(self.embed(x)))))))
+        return {"loss": losses.cross_entropy(logits, labels), "logits": logits}
+
+
+def rows(n, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    return [{"x": one, "label": int(np.argmax(one[:3])), "length": i % 7} for i, one in enumerate(x)]
+
+
+def stacked(items):
+    return {"x": np.stack([item["x"] for item in items]), "labels": np.array([item["label"] for item in items])}
+
+
+def of_words():
+    """Three phases with gradual unfreezing, and one of everything else."""
+    return (Plan()
+            .phase("head", until=6, freeze=["embed.**", "body.**"], lr=linear(0, 0.1), weight_decay=0.1)
+            .phase("body", until=0.5, unfreeze="body.**", lr=0.1, lr_factors={"body.**": 0.5}, batch_size=8)
+            .phase("all", unfreeze="embed.**", lr=cosine(0.1, 0), weight_decay=0.2)
+            .at(0, set("**.LayerNorm", blend=0.0))
+            .at("1 epoch", set("**.LayerNorm", blend=1.0, over=5))
+            .at(0.75, set("**.Dropout", p=0.3), "evaluate", batch_size=4)
+            .every(7, "evaluate", "log"))
+
+
+def run_of(output, plan, **arguments):
+    arguments = {"max_steps": 24, "per_device_train_batch_size": 4, "logging_steps": 1, "save_steps": 1, "disable_tqdm": True,
+                 **arguments}
+    return Trainer(Words(), TrainingArguments(output, **arguments), rows(40), rows(10, seed=1), data_collator=stacked, plan=plan)
+
+
+def told(trainer):
+    """The records without what a clock says."""
+    return [{key: value for key, value in record.items() if not key.endswith(("runtime", "per_second"))}
+            for record in trainer.history]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    trainer = run_of(tmp_path_factory.mktemp("whole"), of_words())
+    trainer.train()
+    return trainer
+
+
+def test_the_log_of_a_run_is_what_the_plan_says(whole):
+    plan = of_words().bind(24, 10, Words())
+    assert [(r["step"], r["plan"]) for r in whole.history if "plan" in r] == [
+        (step, plan.changes(step)) for step in (0, 6, 10, 12, 15, 18)]
+    assert [r["learning_rate"] for r in whole.history if "learning_rate" in r] == [plan.state(step).lr for step in range(24)]
+    assert [r["step"] for r in whole.history if "eval_loss" in r] == [7, 14, 18, 21]
+
+
+def test_batches_have_the_sizes_of_the_plan(whole):
+    made, at = [], 0
+    for step in range(24):                      # micro-batches of 4, of a pass over 40
+        size = min(8 if 6 <= step < 18 else 4, 40 - at)
+        made += [4] * (size // 4)
+        at = (at + size) % 40
+    assert whole.model.sizes == made
+
+
+def test_what_is_frozen_does_not_move_and_what_is_not_does(whole):
+    def weights(step):
+        return safetensors.read(Path(whole.args.output_dir) / f"checkpoint-{step}" / "model.safetensors")
+    first = {name: t.numpy() for name, t in Words().state_dict().items()}
+    for step, moved in ((6, {"head"}), (12, {"norm", "head", "body"}), (24, {"norm", "head", "body", "embed"})):
+        assert {name.split(".")[0] for name, value in weights(step).items() if not np.array_equal(value, first[name])} == moved
+
+
+@pytest.mark.parametrize("step", np.random.default_rng(7).permutation(np.arange(1, 24))[:20].tolist())
+def test_a_run_resumed_at_any_step_has_the_bits_and_the_log_of_the_whole_one(whole, tmp_path, step):
+    again = run_of(tmp_path, of_words())
+    again.train(resume_from_checkpoint=Path(whole.args.output_dir) / f"checkpoint-{step}")
+    for name, value in whole.model.state_dict().items():
+        np.testing.assert_array_equal(again.model.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+    assert told(again)[:-1] == told(whole)[:-1]              # the last one tells how long it took
+    assert (again.model.norm.blend, again.model.drop.p) == (1.0, 0.3)
+
+
+def test_a_trainer_goes_on_with_the_model_that_the_plan_has_changed(whole, tmp_path):
+    trainer = run_of(tmp_path, of_words())
+    trainer.train()
+    trainer.train(resume_from_checkpoint=Path(whole.args.output_dir) / "checkpoint-11")
+    for name, value in whole.model.state_dict().items():
+        np.testing.assert_array_equal(trainer.model.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+    assert told(trainer)[:-1] == told(whole)[:-1]
+
+
+def test_a_plan_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
+    trainer = run_of(tmp_path / "new", of_words().at(3, freeze="boddy.**"))
+    with pytest.raises(ValueError, match="nearest names are body"):
+        trainer.train()
+    assert not trainer.history and not (tmp_path / "new").exists()
+
+
+def test_without_a_rate_in_the_plan_the_schedule_of_the_arguments_holds(tmp_path):
+    rates = []
+    for plan in (None, Plan().at(3, freeze="embed.**")):
+        trainer = run_of(tmp_path / str(plan), plan, learning_rate=0.1, save_strategy="no")
+        trainer.train()
+        rates.append([r["learning_rate"] for r in trainer.history if "learning_rate" in r])
+    assert rates[0] == rates[1] and rates[0][0] > rates[0][-1] > 0
+
+
+def test_what_a_trainer_needs_of_a_plan(tmp_path, whole):
+    with pytest.raises(TypeError, match="expected a minigrad.train.Plan"):
+        run_of(tmp_path, {"lr": 1})
+    trainer = Trainer(Words(), TrainingArguments(tmp_path, max_steps=24), rows(40), data_collator=stacked, plan=of_words())
+    with pytest.raises(ValueError, match="the plan evaluates the model, but eval_dataset is None"):
+        trainer.train()
+    other = run_of(tmp_path, of_words().at(20, weight_decay=0.0))
+    with pytest.warns(UserWarning, match="was made with another plan"):
+        other.train(resume_from_checkpoint=Path(whole.args.output_dir) / "checkpoint-22")
+
+
+@pytest.mark.parametrize("more", [{"gradient_accumulation_steps": 2}, {"bf16": True}, {"fp16": True}, {"ema_decay": 0.9},
+                                  {"group_by_length": True}, {"optim": "sgd", "optim_args": {"momentum": 0.9}}], ids=str)
+def test_a_run_goes_on_with_its_plan_whatever_the_arguments(tmp_path, more):
+    made = run_of(tmp_path / "whole", of_words(), **more)
+    made.train()
+    for step in (5, 13, 18):
+        again = run_of(tmp_path / "again", of_words(), **more)
+        again.train(resume_from_checkpoint=tmp_path / "whole" / f"checkpoint-{step}")
+        for name, value in made.model.state_dict().items():
+            np.testing.assert_array_equal(again.model.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+        assert told(again)[:-1] == told(made)[:-1]

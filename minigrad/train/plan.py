@@ -338,6 +338,11 @@ class BoundPlan:
                      tuple(change.at(step) for change in self.changes_of_settings if change.start <= step),
                      options.get("weight_decay"), options.get("batch_size"), self._due(step))
 
+    def actions(self) -> tuple[str, ...]:
+        """All actions that are due at some step."""
+        named = [actions for _, actions in self.regular] + [tick.due for _, tick in self.ticks]
+        return tuple(dict.fromkeys(action for actions in named for action in actions))
+
     def _due(self, step: int) -> tuple[str, ...]:
         named = [actions for period, actions in self.regular if self._returns(period, step)]
         named += [tick.due for start, tick in self.ticks if start == step]

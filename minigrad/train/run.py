@@ -6,6 +6,7 @@ import math
 import os
 import random
 import uuid
+import warnings
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -56,6 +57,8 @@ def begin(trainer: Any, source: Path | None) -> None:
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * len(loader))
     optimizer, schedule = trainer.given
     plan = None if trainer.plan is None else trainer.plan.bind(steps, len(loader), trainer.model)
+    if plan is not None and "evaluate" in plan.actions() and trainer.eval_dataset is None:
+        raise ValueError("the plan evaluates the model, but eval_dataset is None; expected a dataset")
     optimizer = new_optimizer(trainer.model, args, plan) if optimizer is None else optimizer
     schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
     content = None if source is None else Content(source, trainer.model, optimizer, loader)
@@ -134,6 +137,9 @@ class Content:
         model.load_state_dict(self.weights)
         for name, p in model.named_parameters():
             p.requires_grad = name not in rest["frozen"]
+        if rest["plan"] != plan_of(trainer):
+            warnings.warn(f"{self.directory} was made with another plan, or for a run of another length; from here on this one "
+                          "holds", stacklevel=4)
         trainer.lr_scheduler.load_state_dict(rest["schedule"])
         load_named_state(trainer.optimizer, model, self.arrays, self.optimizer)
         trainer.scaler.load_state_dict(rest["scaler"])
@@ -151,6 +157,11 @@ class Content:
             if found:
                 saved.remove(found)
                 getattr(callback, "load_state_dict", lambda state: None)(found[1])
+
+
+def plan_of(trainer: Any) -> str | None:
+    """What the plan says of this run."""
+    return None if trainer.bound is None else trainer.bound.table()
 
 
 def roots(trainer: Any) -> list[Any]:
@@ -192,6 +203,7 @@ def fill(trainer: Any, directory: Path) -> None:
         "position": trainer.loader.state_dict(), "schedule": trainer.lr_scheduler.state_dict(),
         "scaler": trainer.scaler.state_dict(), "n_averaged": trainer.ema.n_averaged if trainer.ema else 0,
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+        "plan": plan_of(trainer),
         "progress": trainer.progress.state_dict(), "chance": checkpoint.chance(*roots(trainer)), "max_steps": trainer.steps,
         "should_training_stop": trainer.control.should_training_stop, "should_epoch_stop": trainer.control.should_epoch_stop,
         "callbacks": [[type(callback).__name__, getattr(callback, "state_dict", dict)()]

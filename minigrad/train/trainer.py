@@ -41,6 +41,7 @@ from .batches import (
 from .callbacks import CallbackHandler, DefaultFlowCallback, ProgressCallback
 from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
 from .interruption import Interruption
+from .plan import Plan
 from .progress import Progress
 from .recomputing import recompute_layers
 from .state import Record, TrainerControl, TrainerState
@@ -94,7 +95,7 @@ class Trainer:
                  callbacks: Sequence[Any] | None = None,
                  optimizers: tuple[Optimizer | None, LRScheduler | None] = (None, None),
                  preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None, *, tokenizer: Any = None,
-                 loss_fn: Callable[..., Tensor] | None = None, plan: Any = None):
+                 loss_fn: Callable[..., Tensor] | None = None, plan: Plan | None = None):
         if not isinstance(model, Module):
             raise TypeError(f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained")
         if isinstance(model, PretrainedModel):
@@ -113,6 +114,8 @@ class Trainer:
                                         *trackers(args), *(callbacks or ())])
         self.is_training = False
         if plan is not None:
+            if not isinstance(plan, Plan):
+                raise TypeError(f"plan is a {type(plan).__name__}; expected a minigrad.train.Plan")
             self.handler.callbacks.insert(1, run.PlanCallback())
         self.check_datasets()
         self.event("on_init_end")
