@@ -40,6 +40,14 @@ class Collator:
         return self.pad(items) if isinstance(items[0], Mapping) or isinstance(items[0], (str, bytes)) else stacked(items)
 
 
+def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[Any]:
+    """A batch of each part.  Where the loss looks at padding, as that of a span of tokens does, all are padded to one length."""
+    if len(parts) == 1 or not (isinstance(parts[0][0], Mapping) and "start_positions" in parts[0][0]):
+        return [collator(part) for part in parts]
+    whole, size = collator([item for part in parts for item in part]), len(parts[0])
+    return [{name: column[i * size:(i + 1) * size] for name, column in whole.items()} for i in range(len(parts))]
+
+
 def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], Any] | None) -> Callable[[list], Any]:
     """The collator, by default one that pads as the tokenizer does.  The model takes the tokenizer's padding token over.
 

@@ -32,6 +32,7 @@ from .batches import (
     count_labels,
     labels_of,
     loss_and_logits,
+    micro_batches,
     predicted_classes,
     shifts,
     smoothed,
@@ -337,7 +338,7 @@ class Trainer:
 
     def gradients_of(self, parts: list[list]) -> list[Any]:
         """The gradients of micro-batches, added up."""
-        batches = [self.collator(part) for part in parts]
+        batches = micro_batches(self.collator, parts)
         counts = [count_labels(self.model, batch) for batch in batches]
         if not (total := sum(counts)):
             raise ValueError(f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
