@@ -13,7 +13,7 @@ def code_of(page):
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text("utf-8"), re.S | re.M))
 
 
-@pytest.mark.parametrize("page", ["insight.md", "gradient-checking.md", "plan.md", "ops.md", "devices.md"])
+@pytest.mark.parametrize("page", ["insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md"])
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
     code = code_of(page)
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
