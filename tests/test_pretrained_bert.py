@@ -31,7 +31,8 @@ def test_names_are_those_of_the_file():
     expected = {f"{part}.{end}" for part in parts for end in ("weight", "bias")} | {
         f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")}
     assert set(BertModel(BertConfig(**SIZES)).state_dict()) == expected
-    assert set(classifier().state_dict()) == {f"bert.{name}" for name in expected} | {"classifier.weight", "classifier.bias"}
+    assert set(classifier().state_dict()) == {f"bert.{name}" for name in expected} | {"classifier.weight",
+                                                                                      "classifier.bias"}
 
 
 def test_first_values():
@@ -41,7 +42,8 @@ def test_first_values():
         assert p.ndim == 2 or (p.numpy() == name.endswith("weight")).all(), name
     again, other = (classifier(rng=seed, initializer_range=0.1, vocab_size=5000).state_dict() for seed in (0, 1))
     name = "bert.encoder.layer.1.output.dense.weight"
-    assert (model.state_dict()[name].numpy() == again[name].numpy()).all() and (again[name].numpy() != other[name].numpy()).any()
+    assert (model.state_dict()[name].numpy()
+            == again[name].numpy()).all() and (again[name].numpy() != other[name].numpy()).any()
 
 
 def test_shapes_and_defaults():
@@ -119,16 +121,19 @@ def test_losses():
     error = ((model(IDS).logits.numpy() - logits) ** 2).mean()
     assert model(IDS, labels=logits).loss.item() == pytest.approx(error, rel=1e-5)
     assert model(IDS).loss is None
-    with pytest.raises(ValueError, match="problem_type 'ranking' is not known: use 'single_label_classification', 'multi"):
+    with pytest.raises(ValueError, match="problem_type 'ranking' is not known: use 'single_label_classification', "
+                                         "'multi"):
         classifier(problem_type="ranking")(IDS, labels=[0, 1, 0])
 
 
 @pytest.mark.parametrize(("batch", "error", "told"), [
-    ({"input_ids": np.ones((1, 11), int)}, ValueError, "input_ids are 11 tokens long, but this model reads at most 10: call"),
+    ({"input_ids": np.ones((1, 11), int)}, ValueError, "input_ids are 11 tokens long, but this model reads at most 10: "
+                                                       "call"),
     ({"input_ids": IDS[0]}, ValueError, r"input_ids must be integers of shape \(batch, tokens\), these are .* \(6,\)"),
     ({"input_ids": IDS / 1}, TypeError, "input_ids must be integers .* these are float64"),
     ({"input_ids": IDS + 40}, IndexError, "id .* is out of range for an embedding of 50 rows"),
-    ({"input_ids": IDS, "attention_mask": MASK[:, :5]}, ValueError, r"attention_mask has shape \(3, 5\), but input_ids \(3, 6\)"),
+    ({"input_ids": IDS, "attention_mask": MASK[:, :5]}, ValueError,
+     r"attention_mask has shape \(3, 5\), but input_ids \(3, 6\)"),
     ({"input_ids": IDS, "attention_mask": MASK[0]}, ValueError, r"attention_mask has shape \(6,\)"),
     ({"input_ids": IDS, "token_type_ids": MASK + 1}, IndexError, "id 2 .* an embedding of 2 rows"),
     ({"input_ids": IDS, "position_ids": np.arange(5, 11)[None]}, IndexError, "id 10 .* an embedding of 10 rows"),
@@ -163,7 +168,8 @@ def test_a_configuration_this_bert_cannot_follow_is_refused(config, told):
 def test_every_weight_of_every_other_head_learns(kind, labels, shape):
     model = kind(BertConfig(**SIZES, initializer_range=0.2), rng=0)
     out = model(IDS, MASK, **labels)
-    assert (out.start_logits if hasattr(out, "start_logits") else out.logits).shape == shape and "pooler" not in repr(model)
+    assert (out.start_logits if hasattr(out, "start_logits")
+            else out.logits).shape == shape and "pooler" not in repr(model)
     out.loss.backward()
     for name, p in model.named_parameters():
         assert p.grad is not None and (np.abs(p.grad.numpy()).max() > 0 or name.endswith("key.bias")), name
@@ -202,5 +208,6 @@ def test_a_frozen_encoder_costs_no_tape():
     model = classifier()
     model.freeze("bert.**")
     ops.sum(model(IDS).logits).backward()
-    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["classifier.weight", "classifier.bias"]
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["classifier.weight",
+                                                                                    "classifier.bias"]
     assert not model.bert(IDS).pooler_output.requires_grad

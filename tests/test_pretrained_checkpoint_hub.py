@@ -37,7 +37,8 @@ def offline(cache, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("source", "expected"), [
-    ("bert-base-uncased", True), ("google/vit-base-patch16-224", True), ("a_b/c.d", True), ("/abs", False), ("./here", False),
+    ("bert-base-uncased", True), ("google/vit-base-patch16-224", True), ("a_b/c.d", True), ("/abs", False),
+    ("./here", False),
     ("a/b/c", False), ("..", False), ("../x", False), ("a b", False), ("", False), ("~/model", False), ("a/", False)])
 def test_what_looks_like_a_name(source, expected):
     assert hub.is_name(source) is expected
@@ -62,15 +63,18 @@ def test_the_environment_is_respected(cache):
     pytest.importorskip("huggingface_hub")
     program = "from minigrad.pretrained import AutoConfig; print(AutoConfig.from_pretrained('someone/tiny-bert').hidden_size)"
     environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
-    assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment, cwd=cache).strip() == "4"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment,
+                                   cwd=cache).strip() == "4"
 
 
 @pytest.mark.parametrize(("name", "options"), [
-    ("someone/else", {}), ("bert-base-uncased", {}), ("someone/tiny-bert", {"revision": "v2"}), ("someone/tiny--bert", {}),
+    ("someone/else", {}), ("bert-base-uncased", {}), ("someone/tiny-bert", {"revision": "v2"}),
+    ("someone/tiny--bert", {}),
     ("someone/tiny-bert.git", {"local_files_only": True})])
 def test_what_is_not_there_is_told_in_one_line(offline, name, options):
     for load in (BertModel, AutoModel, AutoConfig):
-        with pytest.raises(FileNotFoundError, match=f"^there is no directory {name}, and the Hugging Face Hub gave no") as error:
+        with pytest.raises(FileNotFoundError,
+                           match=f"^there is no directory {name}, and the Hugging Face Hub gave no") as error:
             load.from_pretrained(name, **options)
         assert "\n" not in str(error.value)
 
@@ -79,7 +83,8 @@ def test_without_the_library_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for load in (BertModel, AutoModel, AutoTokenizer):
-        with pytest.raises(ImportError, match=r'^there is no directory bert-base-.* pip install "minigrad-learn\[hub\]"$'):
+        with pytest.raises(ImportError,
+                           match=r'^there is no directory bert-base-.* pip install "minigrad-learn\[hub\]"$'):
             load.from_pretrained("bert-base-uncased")
 
 

@@ -81,5 +81,6 @@ def test_what_is_stored_translates_back(arrays):
     stored = layout.stored(ours)
     assert set(stored) == set(arrays)
     assert {name: stored[theirs].shape for name, theirs in layout.translate(stored, ours).items()} == {
-        name: (3, 2) if layout.transposed(theirs) else (2, 3) for name, theirs in layout.translate(stored, ours).items()}
+        name: (3, 2) if layout.transposed(theirs) else (2, 3)
+        for name, theirs in layout.translate(stored, ours).items()}
     assert set(layout.translate(stored, ours)) == set(ours)

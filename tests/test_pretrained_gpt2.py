@@ -16,7 +16,8 @@ from minigrad.pretrained import (
 reference = pytest.importorskip("safetensors.numpy")
 load_file, save_file = reference.load_file, reference.save_file
 
-TINY = {"vocab_size": 40, "n_positions": 12, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": None, "eos_token_id": None}
+TINY = {"vocab_size": 40, "n_positions": 12, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": None,
+        "eos_token_id": None}
 IDS = np.random.default_rng(0).integers(1, 40, (2, 6))
 
 
@@ -37,7 +38,8 @@ def test_the_file_holds_matrices_turned_and_the_tied_one_once(tmp_path):
     lm.save_pretrained(tmp_path)
     file = load_file(tmp_path / "model.safetensors")
     assert file["transformer.h.0.attn.c_attn.weight"].shape == (16, 48) and "lm_head.weight" not in file
-    np.testing.assert_array_equal(file["transformer.h.1.mlp.c_proj.weight"].T, lm.transformer.h[1].mlp.c_proj.weight.numpy())
+    np.testing.assert_array_equal(file["transformer.h.1.mlp.c_proj.weight"].T,
+                                  lm.transformer.h[1].mlp.c_proj.weight.numpy())
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert again.lm_head.weight is again.transformer.wte.weight
     np.testing.assert_array_equal(again(IDS).logits.numpy(), lm(IDS).logits.numpy())
@@ -102,7 +104,8 @@ def test_logits_to_keep():
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
-    ({"n_head": 3}, "n_embd 16 is no multiple of n_head 3"), ({"activation_function": "jump"}, "activation_function 'jump'"),
+    ({"n_head": 3}, "n_embd 16 is no multiple of n_head 3"), ({"activation_function": "jump"}, "activation_function "
+                                                                                               "'jump'"),
     ({"n_layer": 0}, "n_layer is 0"), ({"rest": {"add_cross_attention": True}}, "add_cross_attention"),
 ])
 def test_configurations_that_make_no_sense(wrong, told):

@@ -30,7 +30,8 @@ def test_multi_label_is_a_yes_or_no_for_each():
 
 
 def test_floats_where_classes_were_meant_are_refused():
-    with pytest.raises(ValueError, match=r"labels have shape \(3,\), but multi_label_.*: for one class each give whole num"):
+    with pytest.raises(ValueError,
+                       match=r"labels have shape \(3,\), but multi_label_.*: for one class each give whole num"):
         classification_loss(Tensor(np.zeros((B, C))), [0.0, 1.0, 4.0], Config(num_labels=C))
 
 
@@ -77,8 +78,10 @@ def test_without_labels_there_is_no_loss():
 
 
 @pytest.mark.parametrize(("call", "told"), [
-    (lambda: classification_loss(Tensor(np.zeros((1, 2))), [0], Config(problem_type="ranking")), "problem_type 'ranking' is not"),
-    (lambda: token_loss(Tensor(np.zeros((B, T, C))), np.zeros((B, T + 1), int)), r"labels have shape \(3, 5\), .* \(3, 4\) to"),
+    (lambda: classification_loss(Tensor(np.zeros((1, 2))), [0], Config(problem_type="ranking")), "problem_type "
+                                                                                                 "'ranking' is not"),
+    (lambda: token_loss(Tensor(np.zeros((B, T, C))), np.zeros((B, T + 1), int)),
+     r"labels have shape \(3, 5\), .* \(3, 4\) to"),
     (lambda: classification_loss(Tensor(np.zeros((2, 3))), np.zeros((2, 2)), Config(num_labels=3,
                                  problem_type="multi_label_classification")), r"\(2, 2\)"),
 ])

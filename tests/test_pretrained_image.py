@@ -26,13 +26,15 @@ def test_every_form_of_a_picture(tmp_path):
                  Tensor(PHOTO), [PHOTO], PHOTO[None]):
         np.testing.assert_array_equal(processor()(form)["pixel_values"], expected)
     for grey in (PHOTO[..., 0], PHOTO[..., :1], Image.fromarray(PHOTO[..., 0])):
-        np.testing.assert_array_equal(processor()(grey)["pixel_values"], processor()(PHOTO[..., [0] * 3])["pixel_values"])
+        np.testing.assert_array_equal(processor()(grey)["pixel_values"],
+                                      processor()(PHOTO[..., [0] * 3])["pixel_values"])
     assert processor()([PHOTO, PHOTO[:9]])["pixel_values"].shape == (2, 3, 8, 8)
 
 
 def test_each_step_by_hand():
     plain = {"do_resize": False, "do_normalize": False}
-    np.testing.assert_array_equal(processor(**plain, do_rescale=False)(PHOTO)["pixel_values"][0], PHOTO.transpose(2, 0, 1))
+    np.testing.assert_array_equal(processor(**plain, do_rescale=False)(PHOTO)["pixel_values"][0],
+                                  PHOTO.transpose(2, 0, 1))
     np.testing.assert_allclose(processor(**plain)(PHOTO)["pixel_values"][0], PHOTO.transpose(2, 0, 1) / 255, rtol=1e-6)
     cut = processor(**plain, do_center_crop=True, crop_size={"height": 10, "width": 40})(PHOTO)["pixel_values"][0]
     np.testing.assert_allclose(cut[:, :, 5:35], PHOTO[5:15].transpose(2, 0, 1) / 255, rtol=1e-6)
@@ -61,7 +63,8 @@ def test_settings_travel(tmp_path):
 
 
 @pytest.mark.parametrize(("settings", "told"), [
-    ({"image_processor_type": "CLIPImageProcessor"}, "image processor 'CLIPImageProcessor' is not known: it is one of ViT, "),
+    ({"image_processor_type": "CLIPImageProcessor"}, "image processor 'CLIPImageProcessor' is not known: it is one of "
+                                                     "ViT, "),
     ({"size": "large"}, "size is 'large': expected a number"),
     ({"size": {"longest_edge": 3}}, "size is .* expected a number"),
     ({"crop_size": {"shortest_edge": 3}}, "crop_size is .* expected a number"),
@@ -74,7 +77,8 @@ def test_settings_it_cannot_follow_are_refused(settings, told):
 
 @pytest.mark.parametrize(("picture", "error", "told"), [
     (PHOTO / 255, TypeError, "a picture's array must be uint8, 0 to 255, this one is float64"),
-    (PHOTO[..., :2], ValueError, r"a picture is \(H, W\), \(H, W, 3\) or \(3, H, W\), this array has shape \(20, 30, 2\)"),
+    (PHOTO[..., :2], ValueError,
+     r"a picture is \(H, W\), \(H, W, 3\) or \(3, H, W\), this array has shape \(20, 30, 2\)"),
     ([], ValueError, "no pictures: expected at least one"),
     ("missing.png", FileNotFoundError, "missing.png"),
     (__file__, ValueError, "test_pretrained_image.py is not a picture that Pillow can read"),
@@ -85,7 +89,8 @@ def test_what_is_no_picture_is_refused(picture, error, told):
 
 
 def test_pictures_that_end_in_different_sizes_are_refused():
-    with pytest.raises(ValueError, match=r"different sizes, such as \(8, 12\) and \(8, 26\): give the processor a \"height\""):
+    with pytest.raises(ValueError,
+                       match=r"different sizes, such as \(8, 12\) and \(8, 26\): give the processor a \"height\""):
         processor(size={"shortest_edge": 8})([PHOTO, PHOTO[:9]])
 
 
@@ -110,7 +115,8 @@ def test_a_photograph_in_a_file_is_turned_as_its_exif_says(tmp_path, orientation
     exif = Image.Exif()
     exif[0x0112] = orientation
     smooth = np.add.outer(np.arange(20) * 6, np.arange(30) * 4)[..., None].repeat(3, 2).astype(np.uint8)
-    Image.fromarray(smooth).save(tmp_path / f"photo.{ending}", exif=exif, **({"lossless": True} if ending == "webp" else {}))
+    Image.fromarray(smooth).save(tmp_path / f"photo.{ending}", exif=exif,
+                                 **({"lossless": True} if ending == "webp" else {}))
     whole = processor(do_resize=False, do_normalize=False, do_rescale=False)
     found = whole(tmp_path / f"photo.{ending}")["pixel_values"][0].transpose(1, 2, 0)
     assert found.shape == turned[orientation](smooth).shape
@@ -159,7 +165,8 @@ def png(width, height, body=b""):
     """A PNG's beginning that says how large it is."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", body)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT",
+                                                                                                                body)
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (10_000, 10_000), (1 << 20, 1), (1, 1 << 20), (1 << 30, 1 << 30),
@@ -175,10 +182,12 @@ def test_a_small_file_that_says_it_is_large_is_refused(tmp_path, size):
 def test_a_strip_does_not_grow_into_gigabytes(tmp_path, shape):
     Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / "strip.png")
     for picture in (tmp_path / "strip.png", np.zeros(shape, np.uint8)):
-        for settings in ({"size": {"shortest_edge": 256}}, TORCHVISION, {"image_processor_type": "ConvNextImageProcessor"}):
+        for settings in ({"size": {"shortest_edge": 256}}, TORCHVISION,
+                         {"image_processor_type": "ConvNextImageProcessor"}):
             if settings.get("image_processor_type", "").startswith("ConvNext"):
                 settings = settings | {"size": {"shortest_edge": 224}}
-            with pytest.raises(ValueError, match="a picture would become .* pixels: expected at most 33554432; cut") as caught:
+            with pytest.raises(ValueError,
+                               match="a picture would become .* pixels: expected at most 33554432; cut") as caught:
                 AutoImageProcessor(settings)(picture)
             assert str(caught.value).startswith(f"{picture}: ") == (not isinstance(picture, np.ndarray))
         assert processor()(picture)["pixel_values"].shape == (1, 3, 8, 8)

@@ -28,7 +28,8 @@ def test_shared_heads_are_heads_repeated_one_after_the_other():
 
 def test_only_distances_count():
     lm = model()
-    np.testing.assert_allclose(lm(IDS, position_ids=np.arange(6)[None] + 900).logits.numpy(), lm(IDS).logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(lm(IDS, position_ids=np.arange(6)[None] + 900).logits.numpy(), lm(IDS).logits.numpy(),
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [[1] * 6, [3, 3], [2, 1, 3]])
@@ -74,7 +75,8 @@ def test_configurations_that_make_no_sense(wrong, told):
 
 
 @pytest.mark.parametrize(("scaling", "told"), [({"rope_type": "spin", "factor": 4.0}, "rope_type 'spin' is not known"),
-                                               ({"rope_type": "llama3", "factor": 8.0}, "low_freq_factor, high_freq_factor")])
+                                               ({"rope_type": "llama3", "factor": 8.0},
+                                                "low_freq_factor, high_freq_factor")])
 def test_rotations_it_does_not_know(scaling, told):
     with pytest.raises(ValueError, match=told):
         model(rope_scaling=scaling)

@@ -35,7 +35,8 @@ def test_widths_are_multiples_of_eight(multiplier, widths):
 def test_a_directory_is_in_hugging_faces_layout(tmp_path):
     model = MobileNetV2ForImageClassification(MobileNetV2Config(**SIZES), rng=0).eval()
     model.save_pretrained(tmp_path)
-    assert {"mobilenet_v2.conv_stem.first_conv.convolution.weight", "mobilenet_v2.conv_stem.reduce_1x1.normalization.running_var",
+    assert {"mobilenet_v2.conv_stem.first_conv.convolution.weight",
+            "mobilenet_v2.conv_stem.reduce_1x1.normalization.running_var",
             "mobilenet_v2.layer.15.expand_1x1.convolution.weight", "mobilenet_v2.conv_1x1.normalization.weight",
             "classifier.bias"} <= load_file(tmp_path / "model.safetensors").keys()
     again = AutoModelForImageClassification.from_pretrained(tmp_path)
@@ -54,12 +55,14 @@ def test_torchvisions_file(tmp_path):
     assert (again(PICTURES).logits.numpy() == model(PICTURES).logits.numpy()).all()
     again.save_pretrained(tmp_path / "directory")               # which says that it is torchvision's
     third = AutoModelForImageClassification.from_pretrained(tmp_path / "directory")
-    assert (third(PICTURES).logits.numpy() == model(PICTURES).logits.numpy()).all() and third.features[0][1].momentum == 0.1
+    assert (third(PICTURES).logits.numpy()
+            == model(PICTURES).logits.numpy()).all() and third.features[0][1].momentum == 0.1
 
 
 def test_what_it_cannot_follow_is_refused():
     for entry in ({"hidden_act": "relu"}, {"first_layer_is_expansion": False}):
-        with pytest.raises(ValueError, match=f"{next(iter(entry))} .* is not supported: this MobileNetV2 knows .* alone"):
+        with pytest.raises(ValueError, match=f"{next(iter(entry))} .* is not supported: this MobileNetV2 knows .* "
+                                             "alone"):
             MobileNetV2Config.from_dict(entry)
     with pytest.raises(ValueError, match="depth_multiplier is 'wide' in the configuration"):
         MobileNetV2Config(depth_multiplier="wide")
@@ -70,7 +73,8 @@ def torchvisions_widths(multiplier, divisor=8):
     def divisible(v):
         new = max(divisor, int(v + divisor / 2) // divisor * divisor)
         return new + divisor if new < 0.9 * v else new
-    outputs = [divisible(32 * multiplier), *(divisible(n * multiplier) for n in CHANNELS), divisible(1280 * max(1.0, multiplier))]
+    outputs = [divisible(32 * multiplier), *(divisible(n * multiplier) for n in CHANNELS),
+               divisible(1280 * max(1.0, multiplier))]
     return outputs, [round(n * (6 if i else 1)) for i, n in enumerate(outputs[:-2])]
 
 

@@ -21,7 +21,8 @@ def classifier(rng=0, **config):
 
 
 @pytest.mark.parametrize(("name", "entries", "parameters"), [
-    ("resnet18", 122, 11_689_512), ("resnet34", 218, 21_797_672), ("resnet50", 320, 25_557_032), ("resnet101", 626, 44_549_160)])
+    ("resnet18", 122, 11_689_512), ("resnet34", 218, 21_797_672), ("resnet50", 320, 25_557_032),
+    ("resnet101", 626, 44_549_160)])
 def test_torchvisions_models(name, entries, parameters):
     model = ResNetForImageClassification(ResNetConfig.torchvision(name), drawn=False)
     assert len(model.state_dict()) == entries and sum(p.size for p in model.parameters()) == parameters
@@ -29,7 +30,8 @@ def test_torchvisions_models(name, entries, parameters):
         state = model.state_dict()
         assert list(state)[:7] == ["conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var",
                                    "bn1.num_batches_tracked", "layer1.0.conv1.weight"]
-        assert state["layer3.0.downsample.0.weight"].shape == (1024, 512, 1, 1) and list(state)[-2:] == ["fc.weight", "fc.bias"]
+        assert state["layer3.0.downsample.0.weight"].shape == (1024, 512, 1, 1) and list(state)[-2:] == ["fc.weight",
+                                                                                                         "fc.bias"]
         assert model.layer2[0].conv2.stride == 2 and model.layer2[0].conv1.stride == 1
 
 
@@ -47,14 +49,16 @@ def test_a_directory_is_in_hugging_faces_layout(tmp_path):
     model = classifier(num_labels=3).eval()
     model.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
-    assert {"resnet.embedder.embedder.convolution.weight", "resnet.encoder.stages.0.layers.1.layer.2.normalization.running_var",
+    assert {"resnet.embedder.embedder.convolution.weight",
+            "resnet.encoder.stages.0.layers.1.layer.2.normalization.running_var",
             "resnet.encoder.stages.3.layers.0.shortcut.convolution.weight", "classifier.1.bias"} <= stored.keys()
     again = AutoModelForImageClassification.from_pretrained(tmp_path)
     assert again.load_report.verdict == "all 122 weights loaded"
     assert (again(PICTURES).logits.numpy() == model(PICTURES).logits.numpy()).all()
     base = AutoModel.from_pretrained(tmp_path)
     assert isinstance(base, ResNetModel) and base.load_report.verdict == "all 120 weights loaded"
-    assert base(PICTURES).last_hidden_state.shape == (2, 20, 2, 2) and base(PICTURES).pooler_output.shape == (2, 20, 1, 1)
+    assert base(PICTURES).last_hidden_state.shape == (2, 20, 2, 2) and base(PICTURES).pooler_output.shape == (2, 20, 1,
+                                                                                                              1)
 
 
 def test_torchvisions_file(tmp_path):
@@ -90,7 +94,8 @@ def test_evaluation_folds_the_normalisation_and_changes_no_weight():
 @pytest.mark.parametrize("act", ["relu", "gelu"])
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
 def test_a_block_in_evaluation_is_its_layers_one_by_one(kind, act):
-    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8, 8], depths=[1, 1, 1, 1], layer_type=kind, hidden_act=act)
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8, 8], depths=[1, 1, 1, 1], layer_type=kind,
+                          hidden_act=act)
     block = ResNetModel(config, rng=0).eval().layer2[0]
     for m in block.modules():
         if isinstance(m, nn.BatchNorm2d):
@@ -119,7 +124,8 @@ def test_a_frozen_base_keeps_its_statistics_while_a_new_head_learns():
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     model(PICTURES, labels=[0, 2]).loss.backward()
     optimizer.step()
-    assert {name for name, t in model.state_dict().items() if (t.numpy() != before[name]).any()} == {"fc.weight", "fc.bias"}
+    assert {name for name, t in model.state_dict().items() if (t.numpy() != before[name]).any()} == {"fc.weight",
+                                                                                                     "fc.bias"}
 
 
 @pytest.mark.parametrize(("pictures", "error", "told"), [

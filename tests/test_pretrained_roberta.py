@@ -47,7 +47,8 @@ def test_every_weight_of_every_head_learns(kind, labels, shape):
     for name, p in model.named_parameters():
         assert p.grad is not None and (np.abs(p.grad.numpy()).max() > 0 or name.endswith("key.bias")), name
     rows = model.roberta.embeddings.position_embeddings.weight.grad.numpy()
-    assert not rows[:2].any() and rows[2:8].any(1).all() and not rows[8:].any()        # padding's position does not learn
+    # padding's position does not learn
+    assert not rows[:2].any() and rows[2:8].any(1).all() and not rows[8:].any()
 
 
 def test_the_decoder_is_the_word_embeddings():

@@ -5,7 +5,8 @@ import pytest
 import minigrad as mg
 from minigrad.pretrained import T5Config, T5EncoderModel, T5ForConditionalGeneration, T5Model
 
-SIZES = {"vocab_size": 50, "d_model": 8, "d_kv": 3, "d_ff": 12, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 2,
+SIZES = {"vocab_size": 50, "d_model": 8, "d_kv": 3, "d_ff": 12, "num_layers": 2, "num_decoder_layers": 3,
+         "num_heads": 2,
          "relative_attention_num_buckets": 8, "relative_attention_max_distance": 10}
 NEW = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 rng = np.random.default_rng(0)
@@ -41,13 +42,15 @@ def test_names_are_those_of_the_file():
 
 
 @pytest.mark.parametrize(("config", "tied", "scaled"), [
-    ({}, True, True), (NEW, False, False), ({"tie_word_embeddings": True, "scale_decoder_outputs": False}, True, False)])
+    ({}, True, True), (NEW, False, False),
+    ({"tie_word_embeddings": True, "scale_decoder_outputs": False}, True, False)])
 def test_v10_ties_and_scales_and_v11_does_neither(config, tied, scaled):
     model = writer(**config)
     assert (model.lm_head.weight is model.shared.weight) == tied and model.config.scale_decoder_outputs == scaled
     assert model.encoder.embed_tokens.weight is model.decoder.embed_tokens.weight is model.shared.weight
     x = T5Model.forward(model, IDS, MASK, LABELS).last_hidden_state.numpy()
-    np.testing.assert_allclose(logits(model), x @ model.lm_head.weight.numpy().T * (8 ** -0.5 if scaled else 1), atol=1e-5)
+    np.testing.assert_allclose(logits(model), x @ model.lm_head.weight.numpy().T * (8 ** -0.5 if scaled else 1),
+                               atol=1e-5)
 
 
 def test_the_decoder_reads_the_start_token_and_then_the_labels():
@@ -128,8 +131,10 @@ def test_every_weight_learns_and_every_dropout_acts(config):
 def test_first_values():
     own = writer(**NEW | {"d_model": 64, "d_kv": 16, "d_ff": 256, "vocab_size": 500}).state_dict()
     block = "encoder.block.1.layer."
-    for name, std in (("shared.weight", 1), ("lm_head.weight", 1), (block + "0.SelfAttention.q.weight", (64 * 16) ** -0.5),
-                      (block + "0.SelfAttention.k.weight", 1 / 8), (block + "0.SelfAttention.o.weight", (2 * 16) ** -0.5),
+    for name, std in (("shared.weight", 1), ("lm_head.weight", 1),
+                      (block + "0.SelfAttention.q.weight", (64 * 16) ** -0.5),
+                      (block + "0.SelfAttention.k.weight", 1 / 8),
+                      (block + "0.SelfAttention.o.weight", (2 * 16) ** -0.5),
                       (block + "1.DenseReluDense.wi_1.weight", 1 / 8), (block + "1.DenseReluDense.wo.weight", 1 / 16)):
         assert own[name].numpy().std() == pytest.approx(std, rel=0.05), name
     assert all((t.numpy() == 1).all() for t in own.values() if t.ndim == 1)
@@ -152,7 +157,8 @@ def test_from_and_to_a_directory(tmp_path):
     ({"input_ids": IDS, "labels": LABELS / 1}, TypeError, "decoder_input_ids must be integers"),
     ({"input_ids": IDS, "labels": LABELS + 50}, IndexError, "an embedding of 50 rows"),
     ({"input_ids": IDS, "labels": LABELS, "attention_mask": MASK[:, :5]}, ValueError, "attention_mask has shape"),
-    ({"input_ids": IDS, "labels": LABELS, "decoder_attention_mask": MASK}, ValueError, r"attention_mask has shape \(3, 6\)"),
+    ({"input_ids": IDS, "labels": LABELS, "decoder_attention_mask": MASK}, ValueError,
+     r"attention_mask has shape \(3, 6\)"),
 ])
 def test_bad_input_is_refused(inputs, error, told):
     with pytest.raises(error, match=told):

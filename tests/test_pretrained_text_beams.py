@@ -38,7 +38,8 @@ def ended(ids, scores):
 
 
 def run(chain, beams, most, ends, candidates, length_penalty=1.0, early_stopping=False, pad=9, **options):
-    return search(chain, chain.next_scores, lambda scores: scores, beams, most, ends, candidates, length_penalty, early_stopping,
+    return search(chain, chain.next_scores, lambda scores: scores, beams, most, ends, candidates, length_penalty,
+                  early_stopping,
                   pad, **options)[0]
 
 
@@ -68,6 +69,7 @@ def test_texts_do_not_disturb_each_other(beams, early_stopping):
 
 def test_a_promise_that_greed_would_miss():
     chain = Chain([1], 0)
-    chain.scores = np.log(np.array([[1, 1, 1, 1, 1], [1, 1, 50, 48, 1], [20, 20, 20, 20, 20], [1, 1, 1, 96, 1], [1, 1, 1, 1, 96]],
+    chain.scores = np.log(np.array([[1, 1, 1, 1, 1], [1, 1, 50, 48, 1], [20, 20, 20, 20, 20], [1, 1, 1, 96, 1],
+                                    [1, 1, 1, 1, 96]],
                                    np.float32))
     assert run(chain, 2, 2, lambda ids, scores: np.zeros(len(ids), bool), 4).tolist() == [[1, 3, 3]]

@@ -18,7 +18,8 @@ LLAMA = LlamaForCausalLM(LlamaConfig(hidden_size=16, intermediate_size=24, num_h
 SEQ2SEQ = T5(T5Config(vocab_size=V, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, initializer_factor=3.0,
                       eos_token_id=2, pad_token_id=0, decoder_start_token_id=0), rng=2)
 MODELS = [GPT2.eval(), LLAMA.eval(), SEQ2SEQ.eval()]
-CHOICES = [{}, {"num_beams": 3}, {"num_beams": 2, "early_stopping": True, "length_penalty": 2.0}, {"repetition_penalty": 1.5}]
+CHOICES = [{}, {"num_beams": 3}, {"num_beams": 2, "early_stopping": True, "length_penalty": 2.0},
+           {"repetition_penalty": 1.5}]
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 texts = st.lists(st.lists(st.integers(3, V - 1), min_size=1, max_size=6), min_size=1, max_size=3)
 
@@ -54,7 +55,8 @@ def test_greedy_takes_the_likeliest(model):
     ids = np.array([[5, 9, 7]])
     out = model.generate(ids, max_new_tokens=6, eos_token_id=[])
     for n in range(1, 7):
-        read = {"input_ids": ids, "decoder_input_ids": out[:, :n]} if model.is_encoder_decoder else {"input_ids": out[:, :2 + n]}
+        read = {"input_ids": ids,
+                "decoder_input_ids": out[:, :n]} if model.is_encoder_decoder else {"input_ids": out[:, :2 + n]}
         assert model(**read).logits.numpy()[0, -1].argmax() == out[0, n if model.is_encoder_decoder else 2 + n]
 
 
@@ -125,7 +127,8 @@ class Letters:
 def test_stop_strings(options):
     whole = Letters().decode(GPT2.generate([[5, 9]], max_new_tokens=10, eos_token_id=[], **options)[:, 2:])[0]
     stop = whole[3:5]
-    found = Letters().decode(GPT2.generate([[5, 9]], max_new_tokens=10, eos_token_id=[], stop_strings=stop, tokenizer=Letters(),
+    found = Letters().decode(GPT2.generate([[5, 9]], max_new_tokens=10, eos_token_id=[], stop_strings=stop,
+                                           tokenizer=Letters(),
                                            **options)[:, 2:])[0]
     assert found.endswith(stop) and len(found) <= 5
     if not options:
@@ -152,7 +155,8 @@ def test_generation_config_says_where_to_end(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     out = model.generate([[5, 9]], max_new_tokens=9, do_sample=False)
     assert out.shape[1] <= 5 and out[0, -1] == third
-    assert len({tuple(model.generate([[5, 9]], max_new_tokens=9, rng=seed)[0]) for seed in range(9)}) > 1    # tokens are drawn
+    # tokens are drawn
+    assert len({tuple(model.generate([[5, 9]], max_new_tokens=9, rng=seed)[0]) for seed in range(9)}) > 1
     model.save_pretrained(tmp_path / "again")
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "again").generation_config == settings
 
@@ -160,15 +164,18 @@ def test_generation_config_says_where_to_end(tmp_path):
 TOKEN, TOKENS = "expected a whole number, 0 or more", "expected a list whose entries are each a whole number, 0 or more"
 WRONG = [*((name, value, TOKEN) for value in ("2", 2.5, -2, True, [[2]], {"id": 2}, 2**31) for name in (
             "eos_token_id", "pad_token_id", "forced_bos_token_id", "forced_eos_token_id")),
-         *((name, value, TOKEN) for name in ("bos_token_id", "decoder_start_token_id") for value in ("<s>", 1.0, -3, [2])),
-         *((name, [3, value], TOKEN) for name in ("eos_token_id", "forced_eos_token_id") for value in ("2", 2.5, -1, None)),
+         *((name, value, TOKEN) for name in ("bos_token_id", "decoder_start_token_id")
+           for value in ("<s>", 1.0, -3, [2])),
+         *((name, [3, value], TOKEN) for name in ("eos_token_id", "forced_eos_token_id")
+           for value in ("2", 2.5, -1, None)),
          *((name, value, TOKENS) for name in ("suppress_tokens", "begin_suppress_tokens")
            for value in (5, "5", [2.5], [-1], [[5]], ["5"], {"5": 1})),
          *(("bad_words_ids", value, "expected a list whose entries are each a list")
            for value in (5, "no", [5], [["5"]], [[-1]], [[]], [[2.0]])),
          *(("sequence_bias", value, "expected token ids with the number") for value in (
              5, "no", [[[5], "1"]], [[["5"], 1.0]], [[[-5], 1.0]], [[5, 1.0]], [[[5]]])),
-         *(("exponential_decay_length_penalty", value, "expected where it begins") for value in (5, "no", [5], ["5", 1.1])),
+         *(("exponential_decay_length_penalty", value, "expected where it begins")
+           for value in (5, "no", [5], ["5", 1.1])),
          ("stop_strings", 5, "expected a text"), ("do_sample", "yes", "expected true or false"),
          ("early_stopping", "soon", "expected true or false or 'never'")]
 
@@ -196,8 +203,10 @@ def test_token_ids_in_config_json_that_only_generate_reads_are_checked_too(tmp_p
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    *(("eos_token_id", value) for value in (2, [2], [2, 29], [], -1, None)), ("pad_token_id", -1), ("suppress_tokens", []),
-    ("bad_words_ids", []), ("bad_words_ids", [[3], [4, 5]]), ("sequence_bias", [[[5, 9], -2]]), ("forced_eos_token_id", [2]),
+    *(("eos_token_id", value) for value in (2, [2], [2, 29], [], -1, None)), ("pad_token_id", -1),
+    ("suppress_tokens", []),
+    ("bad_words_ids", []), ("bad_words_ids", [[3], [4, 5]]), ("sequence_bias", [[[5, 9], -2]]),
+    ("forced_eos_token_id", [2]),
     ("exponential_decay_length_penalty", [3, 1.5]), ("stop_strings", None), ("early_stopping", "never"),
     ("eos_token_id", [2, V + 5])])
 def test_an_entry_of_generation_config_of_the_right_kind_is_taken(name, value, tmp_path):
@@ -218,21 +227,27 @@ def test_token_ids_are_taken_in_whatever_sequence(tokens):
 
 @pytest.mark.parametrize(("ids", "options", "told"), [
     ([[5]], {}, "give max_new_tokens"),
-    *(([[5]], {"max_new_tokens": 3, "eos_token_id": value}, "eos_token_id=.*: give a token id, 0 or more, or a list of them")
+    *(([[5]], {"max_new_tokens": 3, "eos_token_id": value}, "eos_token_id=.*: give a token id, 0 or more, or a list of "
+                                                            "them")
       for value in ("2", 2.5, -2, [["2"]], [2.0], {2: 3})),
     *(([[5]], {"max_new_tokens": 3, "pad_token_id": value}, "pad_token_id=.*: give a token id, 0 or more")
       for value in ("2", 2.5, -2, [2])),
-    *(([[5]], {"max_new_tokens": 3, "suppress_tokens": value}, "suppress_tokens=.*: give a list of token ids, 0 or more")
+    *(([[5]], {"max_new_tokens": 3, "suppress_tokens": value}, "suppress_tokens=.*: give a list of token ids, 0 or "
+                                                               "more")
       for value in (5, "5", [-1], [2.5], [[5]])),
-    ([[5]], {"max_new_tokens": 3, "stop_strings": 5, "tokenizer": Letters()}, "stop_strings=5: give a text or a list of"),
+    ([[5]], {"max_new_tokens": 3, "stop_strings": 5, "tokenizer": Letters()}, "stop_strings=5: give a text or a list "
+                                                                              "of"),
     ([[5]], {"max_new_tokens": 3, "sequence_bias": {5: 1.0}}, "sequence_bias=.*: give token ids with the number"),
     ([[5]], {"max_new_tokens": 3, "sequence_bias": {(5,): "a"}}, "sequence_bias=.*: give token ids with the number"),
-    ([[5]], {"max_new_tokens": 3, "exponential_decay_length_penalty": 3}, "_penalty=3: give where it begins and its factor"),
-    *(([[5]], {"max_new_tokens": 3, name: value}, f"{name}.* holds the token id {V}: expected ids below the vocabulary size")
+    ([[5]], {"max_new_tokens": 3, "exponential_decay_length_penalty": 3}, "_penalty=3: give where it begins and its "
+                                                                          "factor"),
+    *(([[5]], {"max_new_tokens": 3, name: value}, f"{name}.* holds the token id {V}: expected ids below the vocabulary "
+                                                  "size")
       for name, value in (("suppress_tokens", [V]), ("begin_suppress_tokens", [3, V]), ("forced_bos_token_id", V),
                           ("forced_eos_token_id", [V]), ("bad_words_ids", [[3, V]]), ("sequence_bias", {(V,): 1.0}))),
     ([[5]], {"max_new_tokens": 0}, "max_new_tokens=0: give 1 or more"),
-    ([[5] * 38], {"max_new_tokens": 3}, "38 tokens and 3 new ones are 41, but this model reads at most 40.*max_new_tokens=2"),
+    ([[5] * 38], {"max_new_tokens": 3}, "38 tokens and 3 new ones are 41, but this model reads at most "
+                                        "40.*max_new_tokens=2"),
     ([[5] * 41], {"max_new_tokens": 3}, "reads at most 40"),
     ([[]], {"max_new_tokens": 3}, "input_ids must be integers|hold no token"),
     (np.zeros((2, 0), int), {"max_new_tokens": 3}, "hold no token"),
@@ -252,7 +267,8 @@ def test_token_ids_are_taken_in_whatever_sequence(tokens):
     ([[5]], {"max_new_tokens": 3, "penalty_alpha": 0.6}, "penalty_alpha=0.6 is not supported"),
     ([[5]], {"max_new_token": 3}, "generate takes no 'max_new_token'.*did you mean 'max_new_tokens'"),
     ([[5]], {"max_new_tokens": 3, "encoder_no_repeat_ngram_size": 2}, "for models with an encoder"),
-    ([[5]], {"max_new_tokens": 3, "logits_processor": lambda ids, scores: scores[:, :2]}, "returned scores of shape .1, 2."),
+    ([[5]], {"max_new_tokens": 3, "logits_processor": lambda ids, scores: scores[:, :2]}, "returned scores of shape "
+                                                                                          ".1, 2."),
     ([[5]], {"max_new_tokens": 3, "num_beams": 2, "streamer": print}, "nothing can be streamed"),
     ([[5]], {"max_new_tokens": 3, "early_stopping": True}, "add num_beams"),
     ([[5]], {"max_new_tokens": 3, "num_beams": 2, "early_stopping": "soon"}, "early_stopping='soon'"),

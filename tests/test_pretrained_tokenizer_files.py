@@ -21,10 +21,12 @@ def refusal(directory, text=None):
 
 @pytest.mark.parametrize(("name", "value"), [
     ("pad_token", 5), ("pad_token", []), ("pad_token", {"content": 5}), ("unk_token", {}), ("mask_token", "m" * 5000),
-    ("model_max_length", -math.inf), ("model_max_length", math.nan), ("model_max_length", 0), ("model_max_length", "512"),
+    ("model_max_length", -math.inf), ("model_max_length", math.nan), ("model_max_length", 0),
+    ("model_max_length", "512"),
     ("padding_side", 5), ("padding_side", "middle"), ("truncation_side", ["left"]), ("model_input_names", 5),
     ("model_input_names", ["input_ids", 3]), ("do_lower_case", "yes"), ("strip_accents", 1), ("add_prefix_space", []),
-    ("tokenizer_class", 5), ("additional_special_tokens", 5), ("additional_special_tokens", [5]), ("added_tokens_decoder", []),
+    ("tokenizer_class", 5), ("additional_special_tokens", 5), ("additional_special_tokens", [5]),
+    ("added_tokens_decoder", []),
     ("added_tokens_decoder", {"0": 5}), ("added_tokens_decoder", {"x": "a"}), ("added_tokens_decoder", {"9" * 20: "a"}),
     ("chat_template", 5), ("chat_template", [{"name": "x"}]), ("chat_template", {"default": 3}),
 ])
@@ -47,7 +49,8 @@ def test_null_settings_are_those_that_are_not_there(tmp_path):
     ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, "a"),         # the library panics
     ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "!"}}, "a"),
     ({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}}, "a"),
-    ({"model": {"type": "WordPiece", "unk_token": "[none]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+    ({"model": {"type": "WordPiece", "unk_token": "[none]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
                 "vocab": {"a": 0}}}, "a b"),
     ({"model": 5}, "a"), ({"post_processor": []}, "a"), ({"added_tokens": 5}, "a"),
 ])
@@ -59,7 +62,8 @@ def test_what_the_library_raises_names_the_directory(tmp_path, change, text):
 
 
 @pytest.mark.parametrize("make", [word_pieces, lambda d: word_pieces(d, as_json=True), lambda d: byte_pairs(d, "gpt2"),
-                                  lambda d: byte_pairs(d, "roberta"), lambda d: pieces(d, True), lambda d: pieces(d, False)])
+                                  lambda d: byte_pairs(d, "roberta"), lambda d: pieces(d, True),
+                                  lambda d: pieces(d, False)])
 def test_files_cut_short(tmp_path, make):
     make(tmp_path)
     for path in [path for path in tmp_path.iterdir() if path.suffix == ".json"]:

@@ -20,14 +20,16 @@ from minigrad.pretrained import (
 )
 from minigrad.pretrained.values import check, found_in, shown
 
-FAMILIES = (BertConfig, RobertaConfig, DistilBertConfig, GPT2Config, T5Config, LlamaConfig, Qwen2Config, Qwen3Config, ViTConfig,
+FAMILIES = (BertConfig, RobertaConfig, DistilBertConfig, GPT2Config, T5Config, LlamaConfig, Qwen2Config, Qwen3Config,
+            ViTConfig,
             ResNetConfig, VGGConfig, MobileNetV2Config)
 
 
 @pytest.mark.parametrize(("name", "value", "kinds"), [
     ("hidden_size", 1, "int"), ("hidden_size", 2**31 - 1, "int"), ("pad_token_id", 0, "int | None"),
     ("pad_token_id", None, "int | None"),
-    ("layer_norm_eps", 1e-12, "float"), ("layer_norm_eps", 0, "float"), ("dropout", 1, "float"), ("anything", -3.5, "float"),
+    ("layer_norm_eps", 1e-12, "float"), ("layer_norm_eps", 0, "float"), ("dropout", 1, "float"),
+    ("anything", -3.5, "float"),
     ("flag", False, "bool"), ("name", "x", "str"), ("sizes", [1, 2], "int | list[int]"), ("sizes", (3,), "list[int]"),
     ("entries", {}, "dict[str, Any]"), ("side", "left", "'left' | 'right'"), ("model_max_length", 1e30, "float"),
 ])
@@ -41,12 +43,14 @@ def test_what_is_taken(name, value, kinds):
     ("hidden_size", 2.0, "int", "is 2.0 in the configuration; expected a whole number, 1 or more"),
     ("hidden_size", True, "int", "is True in the configuration; expected a whole number, 1 or more"),
     ("hidden_size", math.nan, "int", "is nan in the configuration; expected a whole number, 1 or more"),
-    ("hidden_size", 10**4000, "int", "000… in the configuration; expected a whole number, 1 or more and at most 2147483647"),
+    ("hidden_size", 10**4000, "int", "000… in the configuration; expected a whole number, 1 or more and at most "
+                                     "2147483647"),
     ("num_labels", 10**9, "int", "expected a whole number, 1 or more and at most 1000000"),
     ("pad_token_id", -1, "int", "expected a whole number, 0 or more"),
     ("layer_norm_eps", math.nan, "float", "is nan in the configuration; expected a number, 0 or more and at most 1"),
     ("layer_norm_eps", math.inf, "float", "is inf in the configuration; expected a number, 0 or more and at most 1"),
-    ("rms_norm_eps", -1, "float", "rms_norm_eps is -1 in the configuration; expected a number, 0 or more and at most 1"),
+    ("rms_norm_eps", -1, "float", "rms_norm_eps is -1 in the configuration; expected a number, 0 or more and at most "
+                                  "1"),
     ("anything", math.inf, "float", "anything is inf in the configuration; expected a number"),
     ("anything", "1", "float | None", "anything is '1' in the configuration; expected a number or null"),
     ("resid_pdrop", 1.5, "float", "expected a number, 0 or more and at most 1"),
@@ -85,6 +89,7 @@ def test_no_family_takes_a_number_that_makes_no_sense(family):
 
 
 def test_a_padding_id_beyond_the_vocabulary_is_refused():
-    with pytest.raises(ValueError, match="pad_token_id is 30522 in .*; expected an id below vocab_size, which is 30522"):
+    with pytest.raises(ValueError, match="pad_token_id is 30522 in .*; expected an id below vocab_size, which is "
+                                         "30522"):
         BertConfig(pad_token_id=30522)
     assert BertConfig(pad_token_id=30521).pad_token_id == 30521 and BertConfig(pad_token_id=-1).pad_token_id is None

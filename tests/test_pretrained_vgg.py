@@ -18,19 +18,22 @@ def test_torchvisions_models(name, entries, parameters):
     assert len(state) == entries
     assert sum(t.size for name, t in state.items() if name.endswith(("weight", "bias"))) == parameters
     if name == "vgg16":
-        assert state["features.28.weight"].shape == (512, 512, 3, 3) and state["classifier.0.weight"].shape == (4096, 25088)
+        assert state["features.28.weight"].shape == (512, 512, 3, 3) and state["classifier.0.weight"].shape == (4096,
+                                                                                                                25088)
 
 
 def test_files_both_ways(tmp_path):
     model = VGGForImageClassification(VGGConfig(**SIZES, batch_norm=True), rng=0).eval()
     model.save_pretrained(tmp_path / "ours")
     save_file({name: t.numpy() for name, t in model.state_dict().items()}, tmp_path / "vgg.safetensors")
-    for again in (AutoModelForImageClassification.from_pretrained(tmp_path / "ours"), VGGForImageClassification.from_pretrained(
+    for again in (AutoModelForImageClassification.from_pretrained(tmp_path / "ours"),
+                  VGGForImageClassification.from_pretrained(
             tmp_path / "vgg.safetensors", config=VGGConfig(**SIZES, batch_norm=True))):
         assert (again(PICTURES).logits.numpy() == model(PICTURES).logits.numpy()).all()
     base = AutoModel.from_pretrained(tmp_path / "ours")
     assert base(PICTURES).last_hidden_state.shape == (2, 6, 2, 3) and not base.load_report.unused
-    head = AutoModelForImageClassification.from_pretrained(tmp_path / "ours", num_labels=5, ignore_mismatched_sizes=True, rng=0)
+    head = AutoModelForImageClassification.from_pretrained(tmp_path / "ours", num_labels=5,
+                                                           ignore_mismatched_sizes=True, rng=0)
     assert list(head.load_report.wrong_shape) == ["classifier.6.weight", "classifier.6.bias"]
 
 

@@ -16,8 +16,10 @@ from .checkpoint.report import LoadReport
 from .model import PretrainedModel
 from .text.tokenizer import AutoTokenizer
 
-_FAMILIES = {                                   # what a user types of each family's file, which is read when it is first needed
-    "bert": ("BertConfig", "BertModel", "BertForSequenceClassification", "BertForTokenClassification", "BertForMaskedLM",
+# what a user types of each family's file, which is read when it is first needed
+_FAMILIES = {
+    "bert": ("BertConfig", "BertModel", "BertForSequenceClassification", "BertForTokenClassification",
+             "BertForMaskedLM",
              "BertForQuestionAnswering"),
     "roberta": ("RobertaConfig", "RobertaModel", "RobertaForSequenceClassification", "RobertaForTokenClassification",
                 "RobertaForMaskedLM", "RobertaForQuestionAnswering"),

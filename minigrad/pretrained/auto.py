@@ -14,7 +14,8 @@ from .values import found_in, shown
 
 
 class _Auto:
-    families: dict[str, str]                    # model_type -> file.Class; a family's file is read when it is first needed
+    # model_type -> file.Class; a family's file is read when it is first needed
+    families: dict[str, str]
 
     @classmethod
     def family(cls, source: str | os.PathLike, config: Config | Mapping[str, Any] | None = None, **hub: Any) -> type:

@@ -45,7 +45,8 @@ class BertConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
+                             f"{self.num_attention_heads}")
         activation(self.hidden_act)
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
             if self.rest.get(name, only) != only:
@@ -214,14 +215,17 @@ class BertForMaskedLM(BertHead):
             "cls.predictions.decoder.bias": "cls.predictions.bias"}
 
     def add_head(self, c, rng):
-        transform = Group(dense=linear(c.hidden_size, c.hidden_size), LayerNorm=LayerNorm(c.hidden_size, c.layer_norm_eps))
+        transform = Group(dense=linear(c.hidden_size, c.hidden_size),
+                          LayerNorm=LayerNorm(c.hidden_size, c.layer_norm_eps))
         self.cls = Group(predictions=vocabulary_scores(c, self.bert, transform=transform))
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
         """Guess words; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
-        x, head = self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.cls.predictions
-        logits = head.decoder(head.transform.LayerNorm(activated(head.transform.dense, activation(self.config.hidden_act), x)))
+        x, head = self.bert(input_ids, attention_mask, token_type_ids,
+                            position_ids).last_hidden_state, self.cls.predictions
+        logits = head.decoder(head.transform.LayerNorm(activated(head.transform.dense,
+                                                                 activation(self.config.hidden_act), x)))
         return ClassifierOutput(token_loss(logits, labels), logits)
 
 

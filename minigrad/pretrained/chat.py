@@ -35,8 +35,8 @@ def _checked(found: Any, directory: Path) -> Any:
         found = {one["name"]: one["template"] for one in found}
     texts = [*found, *found.values()] if isinstance(found, dict) else [] if found is None else [found]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"chat_template is {shown(found)} in the tokenizer_config.json of {directory}; expected a text, or a "
-                         'list of objects with a "name" and a "template"')
+        raise ValueError(f"chat_template is {shown(found)} in the tokenizer_config.json of {directory}; expected a "
+                         'text, or a list of objects with a "name" and a "template"')
     return found
 
 
@@ -63,14 +63,17 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -
 
 def render_open(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
     """The text of a chat up to the end of its last message's content, without what would close it."""
-    end, last = "\ue000", dict(messages[-1])    # a character of no script, which tells where that is, and a space behind it,
+    # a character of no script, which tells where that is, and a space behind it,
+    end, last = "\ue000", dict(messages[-1])
     if not isinstance(last.get("content"), str):
-        raise ValueError("continue_final_message goes on with the content of the last message, which has no text: give it one")
+        raise ValueError("continue_final_message goes on with the content of the last message, which has no text: give "
+                         "it one")
     text = render(template, [*messages[:-1], last | {"content": last["content"] + end + " "}], **given)
     if end not in text:
-        raise ValueError("the chat template does not write the content of the last message, which cannot be continued therefore")
+        raise ValueError("the chat template does not write the content of the last message, which cannot be continued "
+                         "therefore")
     open_text = text[:text.rindex(end)]
-    return open_text if f"{end} " in text else open_text.rstrip()              # which a template that strips has taken away
+    return open_text if f"{end} " in text else open_text.rstrip()  # which a template that strips has taken away
 
 
 @lru_cache(8)

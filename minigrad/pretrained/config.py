@@ -26,8 +26,8 @@ class Config:
     def __post_init__(self):
         """Check every entry against its annotation, such as "int | None"; families add checks of their own.
 
-        The ranges of numbers are in values.py; a token id of -1 means that there is none.  Raises a ValueError that names the
-        entry.
+        The ranges of numbers are in values.py; a token id of -1 means that there is none.  Raises a ValueError that
+        names the entry.
         """
         for f in fields(self):
             if f.name.endswith("_token_id") and "None" in str(f.type) and getattr(self, f.name) == -1:
@@ -36,14 +36,15 @@ class Config:
                 check(f.name, getattr(self, f.name), f.type.__name__ if isinstance(f.type, type) else str(f.type))
         pad, words = getattr(self, "pad_token_id", None), getattr(self, "vocab_size", None)
         if pad is not None and words is not None and pad >= words:
-            raise ValueError(f"pad_token_id is {pad} in the configuration; expected an id below vocab_size, which is {words}")
+            raise ValueError(f"pad_token_id is {pad} in the configuration; expected an id below vocab_size, which is "
+                             f"{words}")
         self.set_labels(self.num_labels, self.id2label, self.label2id)
         if self.problem_type not in (None, *PROBLEMS):
-            raise ValueError(f"problem_type {self.problem_type!r} is not known: use {', '.join(map(repr, PROBLEMS[:-1]))} or "
-                             f"{PROBLEMS[-1]!r}")
+            raise ValueError(f"problem_type {self.problem_type!r} is not known: use "
+                             f"{', '.join(map(repr, PROBLEMS[:-1]))} or {PROBLEMS[-1]!r}")
         if self.problem_type == "single_label_classification" and self.num_labels == 1:
-            raise ValueError('problem_type "single_label_classification" with num_labels=1 chooses among one class: give '
-                             'num_labels=2 or more, or problem_type="regression" for a number')
+            raise ValueError('problem_type "single_label_classification" with num_labels=1 chooses among one class: '
+                             'give num_labels=2 or more, or problem_type="regression" for a number')
 
     def set_labels(self, num_labels: int | None = None, id2label: Mapping[int, str] | Sequence[str] | None = None,
                    label2id: Mapping[str, int] | None = None) -> None:
@@ -55,7 +56,8 @@ class Config:
         if label2id:
             given = _numbered({i: name for name, i in dict(label2id).items()}, "label2id")
             if names and given != names:
-                raise ValueError(f"label2id is {shown(label2id)} but id2label is {shown(id2label)}: give one of the two")
+                raise ValueError(f"label2id is {shown(label2id)} but id2label is {shown(id2label)}: give one of the "
+                                 "two")
             names = given
         if names and num_labels not in (None, len(names)):
             raise ValueError(f"num_labels={num_labels} but there are {len(names)} names, "
@@ -75,15 +77,18 @@ class Config:
         """A configuration from the entries of config.json; `changes` win, and a new number of labels drops their names."""
         known = {f.name: "None" in str(f.type) for f in fields(cls) if f.name != "rest"}
         if unknown := changes.keys() - known.keys() - entries.keys():
-            raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has {', '.join(sorted(known))}")
+            raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has "
+                            f"{', '.join(sorted(known))}")
         labels = {name: changes.get(name) for name in LABELS}
-        if all(value is None for value in labels.values()):                 # take the file's; names win over their number
+        # take the file's; names win over their number
+        if all(value is None for value in labels.values()):
             labels["id2label"] = entries.get("id2label") or None
             if not isinstance(labels["id2label"], (Mapping, type(None))):
                 raise ValueError(_UNNUMBERED.format("id2label", shown(labels["id2label"])))
             for name in ("num_labels", "label2id") if labels["id2label"] is None else ():
                 labels[name] = entries.get(name)
-        elif labels["id2label"] is labels["label2id"] is None and labels["num_labels"] == len(entries.get("id2label") or ()):
+        elif labels["id2label"] is labels["label2id"] is None and labels["num_labels"] == len(entries.get("id2label")
+                                                                                              or ()):
             labels["id2label"] = entries["id2label"]
         entries = {name: value for name, value in {**entries, **changes, **labels}.items()
                    if value is not None or known.get(name, True)}           # a null means the default
@@ -121,8 +126,8 @@ def _numbered(names: Any, entry: str) -> dict[int, str]:
     except (AttributeError, TypeError, ValueError):
         raise ValueError(_UNNUMBERED.format(entry, shown(names))) from None
     if sorted(numbered) != list(range(len(names or ()))):
-        raise ValueError(f"{entry} numbers the labels {', '.join(map(str, sorted(numbered)[:20]))}, but the scores of a model "
-                         f"are numbered 0 … {len(names) - 1}: give such numbers, as in "
+        raise ValueError(f"{entry} numbers the labels {', '.join(map(str, sorted(numbered)[:20]))}, but the scores of "
+                         f"a model are numbered 0 … {len(names) - 1}: give such numbers, as in "
                          f"id2label={shown(dict(enumerate(numbered.values())))}")
     return dict(sorted(numbered.items()))
 
@@ -133,5 +138,6 @@ def entries_of(source: str | os.PathLike, config: Config | Mapping[str, Any] | N
     if config is None:
         return read_config(source, revision, local_files_only)
     if not isinstance(config, (Config, Mapping)):
-        raise TypeError(f"config is {config!r}: give a configuration, such as that of AutoConfig.from_pretrained(...), or a dict")
+        raise TypeError(f"config is {config!r}: give a configuration, such as that of AutoConfig.from_pretrained(...), "
+                        "or a dict")
     return config.to_dict() if isinstance(config, Config) else config

@@ -1,7 +1,7 @@
 """What the convolutional families share: a convolution with its normalisation, first values, and what a picture must be like.
 
-Their attributes have torchvision's names, so `state_dict()` is what torchvision saves and loads; their directories are in the
-Hugging Face layout, if there is one, and each family's `layout` says how the one is called in the other.
+Their attributes have torchvision's names, so `state_dict()` is what torchvision saves and loads; their directories are
+in the Hugging Face layout, if there is one, and each family's `layout` says how the one is called in the other.
 """
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilatio
 def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d, more: Any = None, is_relu: bool = False) -> Any:
     """norm(conv(x)) + more, and relu of it if `is_relu`; `more` may be None.
 
-    Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel, and can be
-    done to what comes out of the convolution before it is laid down.
+    Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel, and
+    can be done to what comes out of the convolution before it is laid down.
     """
     if norm.uses_batch or conv.bias is not None:
         y = norm(conv(x)) if more is None else norm(conv(x)) + more

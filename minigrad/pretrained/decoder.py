@@ -22,7 +22,7 @@ class Reading(NamedTuple):
     """The input of one forward pass, with what every layer needs to know about it."""
     ids: Array                                  # (B, T)
     positions: np.ndarray                       # (B, T), or (1, T) if they are the same for all texts
-    mask: Array | None                          # True where attention is allowed, broadcastable to (B, 1, T, S); None: everywhere
+    mask: Array | None  # True where attention is allowed, broadcastable to (B, 1, T, S); None: everywhere
     is_causal: bool                             # besides, token t attends to tokens 0 … t only
     caches: Sequence[KVCache | None]            # one for each layer
 
@@ -80,15 +80,16 @@ class Decoder(PretrainedModel):
             ValueError: a shape is wrong, or T is more than the model reads.
             IndexError: an id is not in the vocabulary, or a learnt position is beyond the last.
         """
-        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, len(self.stack), self.config.longest)
+        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, len(self.stack),
+                             self.config.longest)
         return BaseOutput(self.read(reading), past_key_values=past_key_values)
 
 
 class CausalLM(Generates):
     """A decoder with a linear layer that scores, for each token, the next one.
 
-    A family sets `decoder_class` and, in `tied`, the name of the weight that embeds the tokens; the decoder has the name that
-    checkpoints give it, `layout.base`.
+    A family sets `decoder_class` and, in `tied`, the name of the weight that embeds the tokens; the decoder has the
+    name that checkpoints give it, `layout.base`.
     """
     decoder_class: type[PretrainedModel]
 
@@ -144,8 +145,8 @@ def last_token(vectors: Tensor, ids: Array, pad_token_id: int | None) -> Tensor:
         ValueError: there are several texts, and no padding token shows where they end.
     """
     if pad_token_id is None and len(ids) > 1:
-        raise ValueError("without a pad_token_id in the configuration nothing tells where the texts of a batch end: load the "
-                         "model with pad_token_id=tokenizer.pad_token_id")
+        raise ValueError("without a pad_token_id in the configuration nothing tells where the texts of a batch end: "
+                         "load the model with pad_token_id=tokenizer.pad_token_id")
     if pad_token_id is None:
         return vectors[:, -1]
     xp = backend.of(ids).xp

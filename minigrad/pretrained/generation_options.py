@@ -13,15 +13,19 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cuto
 RANKING = ("length_penalty", "early_stopping")
 MIN_COUNT = {"max_new_tokens": 1, "max_length": 1, "min_new_tokens": 0, "min_length": 0, "top_k": 0, "num_beams": 1,
              "num_return_sequences": 1, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0}
-PROBABILITIES = {"top_p": 0, "min_p": None, "typical_p": 0, "epsilon_cutoff": None, "eta_cutoff": None}    # must not be this
+# must not be this
+PROBABILITIES = {"top_p": 0, "min_p": None, "typical_p": 0, "epsilon_cutoff": None, "eta_cutoff": None}
 TOKENS = {**dict.fromkeys(("pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id"), "int"),
           **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), "int | list[int]"),
-          **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), "list[int]"), "bad_words_ids": "list[list[int]]"}
-SCORED = ("forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens")     # index the scores
+          **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), "list[int]"),
+          "bad_words_ids": "list[list[int]]"}
+SCORED = ("forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens")  # index the scores
 KINDS = {**TOKENS, "stop_strings": "str | list[str]", "early_stopping": "bool | 'never'", **dict.fromkeys(
-    ("do_sample", "use_cache", "remove_invalid_values", "renormalize_logits", "return_dict_in_generate", "output_scores",
+    ("do_sample", "use_cache", "remove_invalid_values", "renormalize_logits", "return_dict_in_generate",
+     "output_scores",
      "output_logits"), "bool")}
-NOT_HERE = {"penalty_alpha": (None, 0), "num_beam_groups": (None, 1), "diversity_penalty": (None, 0), "constraints": (None,),
+NOT_HERE = {"penalty_alpha": (None, 0), "num_beam_groups": (None, 1), "diversity_penalty": (None, 0),
+            "constraints": (None,),
             "force_words_ids": (None,), "guidance_scale": (None, 1), "encoder_repetition_penalty": (None, 1),
             "top_h": (None,), "watermarking_config": (None,), "token_healing": (None, False), "dola_layers": (None,),
             "prompt_lookup_num_tokens": (None,), "max_time": (None,), "forced_decoder_ids": (None,)}
@@ -44,7 +48,8 @@ def checked(entries: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 EXAMPLES = {"sequence_bias": "token ids with the number added to the score of the last, such as [[[5, 9], -2.0]]",
             "exponential_decay_length_penalty": "where it begins and its factor, such as [10, 1.05]",
-            "bad_words_ids": "a list of lists of token ids, one for each word", "stop_strings": "a text or a list of texts",
+            "bad_words_ids": "a list of lists of token ids, one for each word", "stop_strings": "a text or a list of "
+                                                                                                "texts",
             **{name: "a token id, 0 or more" + ", or a list of them" * ("list" in kinds) if kinds.startswith("int")
                else "a list of token ids, 0 or more" for name, kinds in TOKENS.items() if name != "bad_words_ids"}}
 
@@ -74,31 +79,33 @@ def _listed(value: Any) -> Any:
 class GenerationOptions:
     """The options of `generate`.
 
-    Length: `max_new_tokens`, or `max_length`, which counts the prompt (an encoder–decoder's start token) as well, ends a
-    text; `min_new_tokens` or `min_length` forbids the end token before.  A text ends with any of `eos_token_id` ([] for none),
-    or as soon as it contains one of `stop_strings`, which need the `tokenizer`; `pad_token_id` fills up shorter texts.
+    Length: `max_new_tokens`, or `max_length`, which counts the prompt (an encoder–decoder's start token) as well, ends
+    a text; `min_new_tokens` or `min_length` forbids the end token before.  A text ends with any of `eos_token_id` ([]
+    for none), or as soon as it contains one of `stop_strings`, which need the `tokenizer`; `pad_token_id` fills up
+    shorter texts.
 
-    Choice: the likeliest token or, with `do_sample`, one drawn from the model's distribution.  Scores are first divided by
-    `temperature`; then only the `top_k` likeliest tokens remain (50 by default, 0 for all), the fewest that together have
-    probability `top_p`, those at least `min_p` times as likely as the likeliest, those of a typical surprise (`typical_p`), and
-    those more likely than `epsilon_cutoff` or `eta_cutoff`.
+    Choice: the likeliest token or, with `do_sample`, one drawn from the model's distribution.  Scores are first divided
+    by `temperature`; then only the `top_k` likeliest tokens remain (50 by default, 0 for all), the fewest that together
+    have probability `top_p`, those at least `min_p` times as likely as the likeliest, those of a typical surprise
+    (`typical_p`), and those more likely than `epsilon_cutoff` or `eta_cutoff`.
 
-    Scores: `repetition_penalty` divides those of tokens that already occur.  `no_repeat_ngram_size` forbids that so many tokens
-    occur in the same order twice, `encoder_no_repeat_ngram_size` that they repeat the encoder's input.  `bad_words_ids` are
-    lists of tokens that must not occur; `sequence_bias` maps tuples of tokens to what is added to the score of the last;
-    `suppress_tokens` never occur, and `begin_suppress_tokens` never first; `forced_bos_token_id` comes first and
-    `forced_eos_token_id` last.  `exponential_decay_length_penalty` (begin, factor) makes the end ever likelier;
-    `remove_invalid_values` replaces NaN by 0; `renormalize_logits` turns the final scores into log-probabilities.
-    `logits_processor`, a function of ids (B, T) and scores (B, vocabulary) or several, returns new scores.
-    `stopping_criteria`, a function of the same arguments or several, returns whether to stop, for all texts or for each.
+    Scores: `repetition_penalty` divides those of tokens that already occur.  `no_repeat_ngram_size` forbids that so
+    many tokens occur in the same order twice, `encoder_no_repeat_ngram_size` that they repeat the encoder's input.
+    `bad_words_ids` are lists of tokens that must not occur; `sequence_bias` maps tuples of tokens to what is added to
+    the score of the last; `suppress_tokens` never occur, and `begin_suppress_tokens` never first; `forced_bos_token_id`
+    comes first and `forced_eos_token_id` last.  `exponential_decay_length_penalty` (begin, factor) makes the end ever
+    likelier; `remove_invalid_values` replaces NaN by 0; `renormalize_logits` turns the final scores into
+    log-probabilities. `logits_processor`, a function of ids (B, T) and scores (B, vocabulary) or several, returns new
+    scores. `stopping_criteria`, a function of the same arguments or several, returns whether to stop, for all texts or
+    for each.
 
     Beams: `num_beams` texts are extended in parallel, drawn if `do_sample`, and the likeliest is returned; each sum of
-    log-probabilities is divided by its length to the power of `length_penalty`.  `early_stopping` True stops once `num_beams`
-    texts have ended, False when the others look worse, "never" when they cannot become better.  `num_return_sequences` texts are
-    returned for each prompt.
+    log-probabilities is divided by its length to the power of `length_penalty`.  `early_stopping` True stops once
+    `num_beams` texts have ended, False when the others look worse, "never" when they cannot become better.
+    `num_return_sequences` texts are returned for each prompt.
 
-    Result: with `return_dict_in_generate` a GenerateOutput, which holds the processed scores with `output_scores`, and the
-    model's own with `output_logits`.
+    Result: with `return_dict_in_generate` a GenerateOutput, which holds the processed scores with `output_scores`, and
+    the model's own with `output_logits`.
     """
     max_new_tokens: int | None = None
     max_length: int | None = None
@@ -144,7 +151,8 @@ class GenerationOptions:
     def of(cls, given: Mapping[str, Any], files: Mapping[str, Any], is_encoder_decoder: bool) -> GenerationOptions:
         """Options from the arguments of `generate` and, where those are silent, from the model's files.
 
-        None leaves a choice to the files, except for what limits the tokens drawn (top_k, top_p, …), where it means no limit.
+        None leaves a choice to the files, except for what limits the tokens drawn (top_k, top_p, …), where it means no
+        limit.
 
         Raises:
             TypeError: an option is unknown, or not a number where it must be one.
@@ -159,8 +167,8 @@ class GenerationOptions:
                  if value is not None or name in SAMPLING[1:5]}
         files = {name: value for name, value in files.items() if value is not None}
         if unsupported := [name for name, neutral in NOT_HERE.items() if (given | files).get(name) not in neutral]:
-            raise ValueError(f"generate: {unsupported[0]}={(given | files)[unsupported[0]]!r} is not supported: leave it out, "
-                             "or take it out of generation_config.json")
+            raise ValueError(f"generate: {unsupported[0]}={(given | files)[unsupported[0]]!r} is not supported: leave "
+                             "it out, or take it out of generation_config.json")
         for one, other in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
             if one in given and other in given:
                 raise ValueError(f"generate: {one} and {other} say the same in two ways: give one of them")
@@ -182,13 +190,15 @@ class GenerationOptions:
     def check_vocabulary(self, size: int) -> None:
         """Raise ValueError if an option would change the score of a token that is not in a vocabulary of this size."""
         words = [*(self.bad_words_ids or ()), *(
-            self.sequence_bias if isinstance(self.sequence_bias, Mapping) else [ids for ids, _ in self.sequence_bias or ()])]
+            self.sequence_bias if isinstance(self.sequence_bias, Mapping)
+            else [ids for ids, _ in self.sequence_bias or ()])]
         scored = [(name, token) for name in SCORED if (value := getattr(self, name)) is not None
                   for token in (value if isinstance(value, (list, tuple)) else [value])]
         scored += [("bad_words_ids or sequence_bias", token) for word in words for token in word]
         for name, token in scored:
             if token >= size:
-                raise ValueError(f"generate: {name} holds the token id {token}: expected ids below the vocabulary size, {size}")
+                raise ValueError(f"generate: {name} holds the token id {token}: expected ids below the vocabulary "
+                                 f"size, {size}")
 
     def _check_values(self):
         """Refuse values of the wrong kind or out of their range."""
@@ -222,7 +232,8 @@ class GenerationOptions:
                  "say when to stop: give max_new_tokens, such as max_new_tokens=50"),
                 (self.temperature <= 0,
                  f"temperature={self.temperature} must be above 0; to take the likeliest always, leave out do_sample"),
-                (self.repetition_penalty <= 0, f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is none"),
+                (self.repetition_penalty <= 0, f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is "
+                                               "none"),
                 (sampling and not self.do_sample,
                  f"{' and '.join(sampling)} act on tokens drawn by chance: add do_sample=True"),
                 (ranking and self.num_beams == 1, f"{' and '.join(ranking)} act on beams: add num_beams=4, say"),
@@ -233,7 +244,8 @@ class GenerationOptions:
                  f"num_return_sequences={self.num_return_sequences} different texts need as many num_beams, or "
                  "do_sample=True"),
                 ((self.output_scores or self.output_logits) and not self.return_dict_in_generate,
-                 "output_scores and output_logits are parts of what is returned with return_dict_in_generate=True: add it"),
+                 "output_scores and output_logits are parts of what is returned with return_dict_in_generate=True: add "
+                 "it"),
                 (self.encoder_no_repeat_ngram_size and not is_encoder_decoder,
                  "encoder_no_repeat_ngram_size is for models with an encoder: give no_repeat_ngram_size")):
             if is_wrong:

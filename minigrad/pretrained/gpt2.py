@@ -66,7 +66,8 @@ class Attention(Module):
 
     def forward(self, x, reading, cache):       # (B, T, D)
         B, T, _ = x.shape
-        q, k, v = ops.transpose(ops.reshape(self.c_attn(x), (B, T, 3, self.heads, -1)), (2, 0, 3, 1, 4))       # (B, heads, T, d)
+        # (B, heads, T, d)
+        q, k, v = ops.transpose(ops.reshape(self.c_attn(x), (B, T, 3, self.heads, -1)), (2, 0, 3, 1, 4))
         if cache is not None:
             k, v = cache.extend(k, v)
         p = self.p if self.training else 0.0

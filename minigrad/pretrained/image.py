@@ -18,20 +18,25 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
 HALVES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 BILINEAR, BICUBIC = 2, 3                        # in Pillow's numbers
 
-# What a kind of processor does where its file says nothing; a size in the file that is one number is meant as it is here.
+# What a kind of processor does where its file says nothing; a size in the file that is one number is meant as it is
+# here.
 KINDS: dict[str, dict[str, Any]] = {
     "ViT": {"size": {"height": 224, "width": 224}, "resample": BILINEAR, **HALVES},
-    "MobileNetV2": {"size": {"shortest_edge": 256}, "resample": BILINEAR, "do_center_crop": True, "crop_size": 224, **HALVES},
+    "MobileNetV2": {"size": {"shortest_edge": 256}, "resample": BILINEAR, "do_center_crop": True, "crop_size": 224,
+                    **HALVES},
     "ConvNext": {"size": {"shortest_edge": 384}, "resample": BICUBIC, "crop_pct": 224 / 256, **IMAGENET},
 }
 TORCHVISION = {"image_processor_type": "MobileNetV2ImageProcessor", **IMAGENET}
 ENTRIES = {**dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize"), "bool"), "resample": "int",
            "rescale_factor": "float", "crop_pct": "float | None", "image_mean": "float | list[float]",
            "image_std": "float | list[float]"}
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")     # no programs
+# no programs
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")
 LONGEST_EDGE, MOST_PIXELS = 1 << 14, 1 << 25    # of what comes out: 400 MB as floats
-LONGEST_SIDE, MOST_READ, PER_BYTE = 1 << 17, 1 << 26, 32       # of a picture in a file: so many pixels, or more in a large file
-ALWAYS = {"do_resize": True, "do_center_crop": False, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+# of a picture in a file: so many pixels, or more in a large file
+LONGEST_SIDE, MOST_READ, PER_BYTE = 1 << 17, 1 << 26, 32
+ALWAYS = {"do_resize": True, "do_center_crop": False, "do_rescale": True, "rescale_factor": 1 / 255,
+          "do_normalize": True}
 
 
 def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, like: Tensor) -> Tensor:
@@ -43,19 +48,21 @@ def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, li
     """
     x = given if isinstance(given, Tensor) else np.asarray(given)
     if x.dtype.kind in "iub":
-        raise TypeError(f"pixel_values are {x.dtype}, as in a file: models take normalised floats, which an AutoImageProcessor "
-                        "makes of pictures")
+        raise TypeError(f"pixel_values are {x.dtype}, as in a file: models take normalised floats, which an "
+                        "AutoImageProcessor makes of pictures")
     if len(x.shape) != 4 or x.shape[1] != channels or x.shape[2:] != (size or x.shape[2:]):
         wanted = f"(N, {channels}, {', '.join(map(str, size or ('H', 'W')))})"
-        raise ValueError(f"pixel_values must be {wanted}, these have shape {tuple(x.shape)}: an AutoImageProcessor makes them so")
+        raise ValueError(f"pixel_values must be {wanted}, these have shape {tuple(x.shape)}: an AutoImageProcessor "
+                         "makes them so")
     return x if isinstance(x, Tensor) else Tensor(x.astype(like.dtype), device=like.device)
 
 
 class AutoImageProcessor:
     """Pictures to `pixel_values`, by the rules a model was trained with: those in its directory's preprocessor_config.json.
 
-    Resized (`size`, `resample`), cut out of the middle (`crop_size`; ResNet's `crop_pct` first makes the picture larger by that
-    much), brought to 0 … 1 (`rescale_factor`) and normalised (`image_mean`, `image_std`), each step unless its `do_…` is false.
+    Resized (`size`, `resample`), cut out of the middle (`crop_size`; ResNet's `crop_pct` first makes the picture larger
+    by that much), brought to 0 … 1 (`rescale_factor`) and normalised (`image_mean`, `image_std`), each step unless its
+    `do_…` is false.
 
         processor = AutoImageProcessor.from_pretrained("resnet-50")
         model(**processor(["cat.jpg", "dog.jpg"]))
@@ -64,7 +71,7 @@ class AutoImageProcessor:
     """
 
     def __init__(self, settings: dict[str, Any]):
-        settings = {name: value for name, value in settings.items() if value is not None}      # a null means the default
+        settings = {name: value for name, value in settings.items() if value is not None}  # a null means the default
         named = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "ViT")
         kind = named.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
         if kind not in KINDS:
@@ -77,18 +84,20 @@ class AutoImageProcessor:
         if "crop_size" in self.settings:
             self.settings["crop_size"] = _edges("crop_size", self.settings["crop_size"], ("height", "width"))
         if self.settings["do_center_crop"] and "crop_size" not in self.settings:
-            raise ValueError("do_center_crop is true, but there is no crop_size: give one, such as 224, or do_center_crop=False")
+            raise ValueError("do_center_crop is true, but there is no crop_size: give one, such as 224, or "
+                             "do_center_crop=False")
         for name in ("image_mean", "image_std"):
             if np.shape(self.settings[name]) not in ((), (3,)):
-                raise ValueError(f"{name} is {shown(self.settings[name])}: expected one number, or three, for red, green and "
-                                 "blue")
+                raise ValueError(f"{name} is {shown(self.settings[name])}: expected one number, or three, for red, "
+                                 "green and blue")
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
                         **changes: Any) -> AutoImageProcessor:
         """The processor of a model directory, or of a model on the Hub; `changes` win over what its file says.
 
-        Raises FileNotFoundError if there is none, ValueError if it is of an unknown kind, TypeError for an unknown change.
+        Raises FileNotFoundError if there is none, ValueError if it is of an unknown kind, TypeError for an unknown
+        change.
         """
         path = model_directory(source, revision=revision, local_files_only=local_files_only) / FILE
         settings = read_json(path)
@@ -106,13 +115,13 @@ class AutoImageProcessor:
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         """`pixel_values`, float32 (N, 3, H, W), of one picture or a list of them.
 
-        A picture is a path, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey ones are made RGB, and 16 bits
-        8.  A photograph in a file is turned as its EXIF entry says; a Pillow image is taken as it is.
+        A picture is a path, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey ones are made RGB,
+        and 16 bits 8.  A photograph in a file is turned as its EXIF entry says; a Pillow image is taken as it is.
 
         Raises:
-            FileNotFoundError, ValueError: a file is missing, damaged, no picture, or says that it is very large; an array has
-                another shape; the pictures differ in size and are not resized to one, or would become very large; or one is of 32
-                bits, for which nothing says what white is.
+            FileNotFoundError, ValueError: a file is missing, damaged, no picture, or says that it is very large; an
+                array has another shape; the pictures differ in size and are not resized to one, or would become very
+                large; or one is of 32 bits, for which nothing says what white is.
             TypeError: an array is not uint8.
             ImportError: Pillow is not installed.
         """
@@ -121,8 +130,9 @@ class AutoImageProcessor:
             with found_in(image) if isinstance(image, (str, os.PathLike)) else nullcontext():
                 rows.append(self._process(image))
         if len({row.shape for row in rows}) > 1:
-            raise ValueError(f"the pictures end in different sizes, such as {rows[0].shape[1:]} and {rows[-1].shape[1:]}: give "
-                             'the processor a "height" and a "width" of size, or do_center_crop and a crop_size')
+            raise ValueError(f"the pictures end in different sizes, such as {rows[0].shape[1:]} and "
+                             f'{rows[-1].shape[1:]}: give the processor a "height" and a "width" of size, or '
+                             'do_center_crop and a crop_size')
         return {"pixel_values": np.stack(rows)}
 
     def _process(self, image):
@@ -153,7 +163,8 @@ class AutoImageProcessor:
         if "shortest_edge" not in size:
             return size["width"], size["height"]
         edge = size["shortest_edge"]
-        if share and edge >= 384:               # ConvNeXt's rule: so large that nothing is cut off, and the edges give way
+        # ConvNeXt's rule: so large that nothing is cut off, and the edges give way
+        if share and edge >= 384:
             return edge, edge
         short = int(edge / share) if share else edge
         long = int(short * max(picture.size) / min(picture.size))
@@ -162,8 +173,8 @@ class AutoImageProcessor:
 
 def _check_pixels(width, height):
     if width * height > MOST_PIXELS:
-        raise ValueError(f"a picture would become {width} × {height} pixels: expected at most {MOST_PIXELS}; cut it first, or "
-                         'give the processor a "height" and a "width" of size')
+        raise ValueError(f"a picture would become {width} × {height} pixels: expected at most {MOST_PIXELS}; cut it "
+                         'first, or give the processor a "height" and a "width" of size')
 
 
 def _center_crop(picture, height, width):
@@ -178,7 +189,8 @@ def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
     if not isinstance(size, dict) or size.keys() not in known or not all(
             type(n) is int and 0 < n <= LONGEST_EDGE for n in size.values()):
         named = " or of ".join(" and ".join(sorted(edges)) for edges in known)
-        raise ValueError(f"{name} is {shown(size)}: expected a number, or one for each of {named}, from 1 to {LONGEST_EDGE}")
+        raise ValueError(f"{name} is {shown(size)}: expected a number, or one for each of {named}, from 1 to "
+                         f"{LONGEST_EDGE}")
     return size
 
 
@@ -201,8 +213,9 @@ def _from_file(path):
                 raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
             width, height = picture.size
             if max(width, height) > LONGEST_SIDE or width * height > max(MOST_READ, PER_BYTE * size):
-                raise ValueError(f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected at most "
-                                 f"{LONGEST_SIDE} on a side and {MOST_READ} in all, or {PER_BYTE} for each byte; scale it down")
+                raise ValueError(f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
+                                 f"at most {LONGEST_SIDE} on a side and {MOST_READ} in all, or {PER_BYTE} for each "
+                                 "byte; scale it down")
             picture.load()
             with suppress(Exception):           # of a damaged EXIF entry; the picture itself is whole
                 ImageOps.exif_transpose(picture, in_place=True)
@@ -219,12 +232,12 @@ def _from_file(path):
 def _rgb(picture):
     """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
     from PIL import Image
-    if picture.mode.startswith("I;16") or picture.mode == "I" and picture.format == "PNG":      # a PNG has 16 bits at most
+    if picture.mode.startswith("I;16") or picture.mode == "I" and picture.format == "PNG":  # a PNG has 16 bits at most
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         kind = "whole numbers" if picture.mode == "I" else "floats"
-        raise ValueError(f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of uint8, "
-                         "0 to 255")
+        raise ValueError(f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of "
+                         "uint8, 0 to 255")
     return picture.convert("RGB")
 
 
@@ -240,8 +253,8 @@ def _picture(image: Any) -> Any:
         return _rgb(image)
     array = np.asarray(image.numpy() if isinstance(image, Tensor) else image)
     if array.dtype != np.uint8:
-        raise TypeError(f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 pass "
-                        "(x * 255).round().astype('uint8')")
+        raise TypeError(f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 "
+                        "pass (x * 255).round().astype('uint8')")
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         array = array.transpose(1, 2, 0)
     if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3):

@@ -31,7 +31,8 @@ ACTIVATIONS = {                                 # by the names of transformers, 
     "gelu": F.gelu, "gelu_new": gelu_tanh, "gelu_python": F.gelu,
     **dict.fromkeys(("gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"), gelu_tanh),
     "quick_gelu": quick_gelu, "gelu_10": lambda x: ops.clip(F.gelu(x), -10, 10), "relu": F.relu, "relu6": F.relu6,
-    "relu2": lambda x: F.relu(x) ** 2, "leaky_relu": F.leaky_relu, "silu": F.silu, "swish": F.silu, "hardswish": hardswish,
+    "relu2": lambda x: F.relu(x) ** 2, "leaky_relu": F.leaky_relu, "silu": F.silu, "swish": F.silu,
+    "hardswish": hardswish,
     "mish": lambda x: x * F.tanh(F.softplus(x)), "sqrtsoftplus": lambda x: ops.sqrt(F.softplus(x)), "laplace": laplace,
     "sigmoid": F.sigmoid, "tanh": F.tanh, "linear": lambda x: x}
 

@@ -48,7 +48,8 @@ class LlamaConfig(Config):
         super().__post_init__()
         heads = self.num_attention_heads
         if self.head_dim is None and self.hidden_size % heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}: give a head_dim")
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}: give a "
+                             "head_dim")
         if heads % self.kv_heads:
             raise ValueError(f"num_attention_heads {heads} is no multiple of num_key_value_heads {self.kv_heads}")
         activation(self.hidden_act)
@@ -56,7 +57,8 @@ class LlamaConfig(Config):
     @property
     def longest(self) -> int:
         scaling = {**(self.rope_scaling or {}), **(self.rope_parameters or {})}
-        if scaling.get("rope_type", scaling.get("type")) == "dynamic":         # the scaling allows longer texts than in training
+        # the scaling allows longer texts than in training
+        if scaling.get("rope_type", scaling.get("type")) == "dynamic":
             return int(self.max_position_embeddings * scaling["factor"])
         return self.max_position_embeddings
 
@@ -77,13 +79,14 @@ class LlamaConfig(Config):
     def rotary(self) -> RotaryPositions:
         """The rotation by positions that the entries describe."""
         trained_on = self.rest.get("original_max_position_embeddings") or self.max_position_embeddings
-        said = {name: value for part in (self.rope_scaling, self.rope_parameters) for name, value in (part or {}).items()
+        said = {name: value for part in (self.rope_scaling, self.rope_parameters)
+                for name, value in (part or {}).items()
                 if value is not None}
         entries = {"rope_theta": self.rope_theta or 10000.0, "original_max_position_embeddings": trained_on,
                    "max_position_embeddings": self.max_position_embeddings, **said}
         if entries.get("partial_rotary_factor", 1) != 1:
-            raise ValueError(f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features are "
-                             "rotated here")
+            raise ValueError(f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features "
+                             "are rotated here")
         return RotaryPositions(self.size_of_head, entries.pop("rope_theta"), entries)
 
 
@@ -113,7 +116,8 @@ class FeedForward(Module):
     """SwiGLU (Shazeer 2020): the activation of one projection gates the other."""
     def __init__(self, c: LlamaConfig):
         self.gate_proj, self.up_proj = (linear(c.hidden_size, c.intermediate_size, c.mlp_bias) for _ in range(2))
-        self.down_proj, self.activation = linear(c.intermediate_size, c.hidden_size, c.mlp_bias), activation(c.hidden_act)
+        self.down_proj, self.activation = linear(c.intermediate_size, c.hidden_size,
+                                                 c.mlp_bias), activation(c.hidden_act)
 
     def forward(self, x):
         return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))

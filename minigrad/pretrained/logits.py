@@ -1,7 +1,7 @@
 """What is done to a model's scores of the next token before one is chosen: plain functions of float32 scores (B, vocabulary).
 
-Each has the name of the option of `generate` that asks for it, and does what transformers' processor of that option does.  A
-token that must not come has the score -inf.
+Each has the name of the option of `generate` that asks for it, and does what transformers' processor of that option
+does.  A token that must not come has the score -inf.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 NONE = -np.inf
-Process = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]     # ids (B, T), which are no padding (B, T), scores
+Process = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # ids (B, T), which are no padding (B, T), scores
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
@@ -28,7 +28,8 @@ def repetition_penalty(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, pe
     return scores
 
 
-def no_repeat_ngram_size(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, size: int, within: Any = None) -> np.ndarray:
+def no_repeat_ngram_size(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, size: int,
+                         within: Any = None) -> np.ndarray:
     """No `size` tokens come in the same order twice, in a text or, if `within` is given, as they stand in those texts."""
     scores = scores.copy()
     for b in range(len(ids)):
@@ -36,11 +37,13 @@ def no_repeat_ngram_size(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, 
         source = row if within is None else within[b]
         end = row[len(row) - size + 1:]
         if len(row) + 1 >= size:
-            scores[b, [source[i + size - 1] for i in range(len(source) - size + 1) if source[i:i + size - 1] == end]] = NONE
+            scores[b, [source[i + size - 1] for i in range(len(source) - size + 1)
+                       if source[i:i + size - 1] == end]] = NONE
     return scores
 
 
-def sequence_bias(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, biases: Mapping[Sequence[int], float]) -> np.ndarray:
+def sequence_bias(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray,
+                  biases: Mapping[Sequence[int], float]) -> np.ndarray:
     """To the last token of each sequence its number is added where the others were just written."""
     scores = scores.copy()
     for sequence, bias in biases.items():
@@ -96,7 +99,8 @@ def typical_p(scores: np.ndarray, p: float, least: int = 1) -> np.ndarray:
         distance = np.abs(-log_p - entropy)
     order = np.argsort(distance, 1, kind="stable")
     distance = np.take_along_axis(distance, order, 1)
-    last = (_softmax(np.take_along_axis(scores, order, 1)).cumsum(1) < p).sum(1, keepdims=True).clip(max=scores.shape[1] - 1)
+    last = (_softmax(np.take_along_axis(scores, order, 1)).cumsum(1) < p).sum(1, keepdims=True).clip(max=scores.shape[1]
+                                                                                                     - 1)
     gone = distance > np.take_along_axis(distance, last, 1)
     gone[:, :least] = False
     return _without_places(scores, order, gone)
@@ -139,7 +143,8 @@ def processes(o: Any, eos: Sequence[int], start: int, total: int, encoded: Any =
     """What the options of `generate` ask for, in transformers' order.
 
     Args:
-        o: a `GenerationOptions`.   eos: the tokens that end a text.   start: tokens of the prompt.   total: tokens at the end.
+        o: a `GenerationOptions`.   eos: the tokens that end a text.   start: tokens of the prompt.   total: tokens at
+            the end.
         encoded: what an encoder has read, a list of ids for each text.
     """
     found: list[Process] = []
@@ -148,7 +153,8 @@ def processes(o: Any, eos: Sequence[int], start: int, total: int, encoded: Any =
         if wanted:
             found.append(change)
     least = 1 if o.num_beams == 1 else max(2, 1 + len(eos))
-    bad: Mapping[Any, float] = {tuple(word): NONE for word in o.bad_words_ids or () if list(word) not in [[end] for end in eos]}
+    bad: Mapping[Any, float] = {tuple(word): NONE for word in o.bad_words_ids or ()
+                                if list(word) not in [[end] for end in eos]}
     shortest = max(o.min_length or 0, start + o.min_new_tokens if o.min_new_tokens else 0)
     first = start + (1 if start == 1 and o.forced_bos_token_id is not None else 0)
     several = lambda token: np.atleast_1d(token).tolist()  # noqa: E731
@@ -156,7 +162,8 @@ def processes(o: Any, eos: Sequence[int], start: int, total: int, encoded: Any =
     add(o.repetition_penalty != 1, lambda ids, mask, s: repetition_penalty(ids, mask, s, o.repetition_penalty))
     add(o.no_repeat_ngram_size, lambda ids, mask, s: no_repeat_ngram_size(ids, mask, s, o.no_repeat_ngram_size))
     add(o.encoder_no_repeat_ngram_size,
-        lambda ids, mask, s: no_repeat_ngram_size(ids, mask, s, o.encoder_no_repeat_ngram_size, _repeated(encoded, len(ids))))
+        lambda ids, mask, s: no_repeat_ngram_size(ids, mask, s, o.encoder_no_repeat_ngram_size,
+                                                  _repeated(encoded, len(ids))))
     add(bad, lambda ids, mask, s: sequence_bias(ids, mask, s, bad))
     add(shortest and len(eos), lambda ids, mask, s: without(s, eos) if ids.shape[1] < shortest else s)
     add(o.forced_bos_token_id is not None,
@@ -164,9 +171,11 @@ def processes(o: Any, eos: Sequence[int], start: int, total: int, encoded: Any =
     add(o.forced_eos_token_id is not None,
         lambda ids, mask, s: forced(s, several(o.forced_eos_token_id)) if ids.shape[1] == total - 1 else s)
     add(o.remove_invalid_values, lambda ids, mask, s: np.nan_to_num(s, nan=0.0))
-    add(o.exponential_decay_length_penalty, lambda ids, mask, s: _decayed(ids, s, o.exponential_decay_length_penalty, eos, start))
+    add(o.exponential_decay_length_penalty,
+        lambda ids, mask, s: _decayed(ids, s, o.exponential_decay_length_penalty, eos, start))
     add(o.suppress_tokens, lambda ids, mask, s: without(s, o.suppress_tokens))
-    add(o.begin_suppress_tokens, lambda ids, mask, s: without(s, o.begin_suppress_tokens) if ids.shape[1] == first else s)
+    add(o.begin_suppress_tokens,
+        lambda ids, mask, s: without(s, o.begin_suppress_tokens) if ids.shape[1] == first else s)
     for custom in o.logits_processor:
         add(True, lambda ids, mask, s, custom=custom: _checked(custom, custom(ids, s), s))
     if o.do_sample:
@@ -202,6 +211,6 @@ def _decayed(ids, scores, penalty, eos, start):
 def _checked(process, found, scores):
     found = np.asarray(found, scores.dtype)
     if found.shape != scores.shape:
-        raise ValueError(f"the logits_processor {getattr(process, '__name__', process)} returned scores of shape {found.shape} "
-                         f"for such of {scores.shape}: return as many as it was given")
+        raise ValueError(f"the logits_processor {getattr(process, '__name__', process)} returned scores of shape "
+                         f"{found.shape} for such of {scores.shape}: return as many as it was given")
     return found

@@ -1,9 +1,10 @@
 """MobileNetV2 (Sandler et al. 2018), with torchvision's attribute names: `features.3.conv.1.0`; read from either layout.
 
-The two publish different models: Hugging Face's pads as TensorFlow does and normalises with eps 1e-3.  Its directories say so
-in config.json; of torchvision's file `MobileNetV2Config.torchvision` knows it:
+The two publish different models: Hugging Face's pads as TensorFlow does and normalises with eps 1e-3.  Its directories
+say so in config.json; of torchvision's file `MobileNetV2Config.torchvision` knows it:
 
-    MobileNetV2ForImageClassification.from_pretrained("mobilenet_v2-b0353104.pth", config=MobileNetV2Config.torchvision())
+    MobileNetV2ForImageClassification.from_pretrained("mobilenet_v2-b0353104.pth",
+    config=MobileNetV2Config.torchvision())
 """
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from .layers import linear
 from .outputs import BaseOutput, ClassifierOutput
 from .values import shown
 
-CHANNELS = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)           # of the blocks, one after the other
+# of the blocks, one after the other
+CHANNELS = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
 STRIDES = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
 
 
@@ -38,24 +40,26 @@ class MobileNetV2Config(Config):
     depth_divisible_by: int = 8
     min_depth: int = 8
     expand_ratio: float = 6.0
-    output_stride: int = 32                     # how much smaller the features are than the picture; beyond it, dilation
+    output_stride: int = 32  # how much smaller the features are than the picture; beyond it, dilation
     finegrained_output: bool = True
     tf_padding: bool = True
     classifier_dropout_prob: float = 0.8
     layer_norm_eps: float = 1e-3                # that of the batch normalisations
     batch_norm_momentum: float = 0.997          # not an entry of theirs: they always use this
-    is_torchvision: bool = False                # nor is this: widths, and which blocks add their input, as torchvision has them
+    is_torchvision: bool = False  # nor is this: widths, and which blocks add their input, as torchvision has them
 
     def __post_init__(self):
         super().__post_init__()
         for name, only in (("first_layer_is_expansion", True), ("hidden_act", "relu6")):
             if self.rest.get(name, only) != only:
-                raise ValueError(f"{name} {shown(self.rest[name])} is not supported: this MobileNetV2 knows {only!r} alone")
+                raise ValueError(f"{name} {shown(self.rest[name])} is not supported: this MobileNetV2 knows {only!r} "
+                                 "alone")
 
     @classmethod
     def torchvision(cls, num_labels: int = 1000, **changes: Any) -> MobileNetV2Config:
         """The settings of torchvision's mobilenet_v2, which calls depth_multiplier width_mult."""
-        return cls(**{"num_labels": num_labels, "tf_padding": False, "classifier_dropout_prob": 0.2, "layer_norm_eps": 1e-5,
+        return cls(**{"num_labels": num_labels, "tf_padding": False, "classifier_dropout_prob": 0.2,
+                      "layer_norm_eps": 1e-5,
                       "batch_norm_momentum": 0.1, "is_torchvision": True,
                       "min_depth": changes.get("depth_divisible_by", cls.depth_divisible_by)} | changes)
 
@@ -98,7 +102,7 @@ class ConvNorm(Sequential):
         self.pads_after = pads_after
 
     def forward(self, x):
-        if self.pads_after:                     # TensorFlow pads an even size at its end alone; at stride 1 nothing differs
+        if self.pads_after:  # TensorFlow pads an even size at its end alone; at stride 1 nothing differs
             x = ops.pad(x, ((0, 0), (0, 0), *((n % 2, 1) for n in x.shape[2:])))
         return F.relu6(conv_norm(x, *self))
 
@@ -129,7 +133,8 @@ def _layout() -> Layout:
     for i in range(len(CHANNELS) - 1):
         block = f"features.{i + 2}.conv"
         places |= {f"layer.{i}.expand_1x1": (f"{block}.0.0", f"{block}.0.1"),
-                   f"layer.{i}.conv_3x3": (f"{block}.1.0", f"{block}.1.1"), f"layer.{i}.reduce_1x1": (f"{block}.2", f"{block}.3")}
+                   f"layer.{i}.conv_3x3": (f"{block}.1.0", f"{block}.1.1"),
+                   f"layer.{i}.reduce_1x1": (f"{block}.2", f"{block}.3")}
     rename = {f"mobilenet_v2.{theirs}.{kind}.**": f"{ours}.**" for theirs, pair in places.items()
               for kind, ours in zip(("convolution", "normalization"), pair, strict=True)}
     return Layout(rename | {f"classifier.{end}": f"classifier.1.{end}" for end in ("weight", "bias")},
@@ -171,7 +176,8 @@ class MobileNetV2ForImageClassification(MobileNetV2Model):
 
     def build(self, c: MobileNetV2Config, rng: np.random.Generator) -> None:
         super().build(c, rng)
-        self.classifier = Sequential(Dropout(c.classifier_dropout_prob, rng=rng), linear(self.hidden_size, c.label_count))
+        self.classifier = Sequential(Dropout(c.classifier_dropout_prob, rng=rng),
+                                     linear(self.hidden_size, c.label_count))
 
     def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""

@@ -23,7 +23,8 @@ from .config import LABELS, Config, entries_of
 from .values import found_in, shown
 
 MAX_MORE_WEIGHTS, MAX_MORE_NUMBERS = 4096, 1 << 25      # a model may have beyond four times those in its file: 128 MB
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile, and classes that wrap the model
+# of DataParallel, torch.compile, and classes that wrap the model
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 QUANTISED = re.compile(r"\.(qweight|qzeros|SCB|absmax|quant_map|weight_(scale|zero_point|packed|shape)\w*)$")
 
 
@@ -41,7 +42,7 @@ class PretrainedModel(Module):
     layout: Layout
     heads: tuple[str, ...] = ()                 # patterns of weights that a checkpoint may lack
     label_layer: ClassVar[str] = ""             # the path of the Linear that has a row for each label, if there is one
-    tied: ClassVar[dict[str, str]] = {}         # {name: the name of the weight that it shares}, as patterns; shared by `build`
+    tied: ClassVar[dict[str, str]] = {}  # {name: the name of the weight that it shares}, as patterns; shared by `build`
     load_report: LoadReport | None = None
     config: Any                                 # an instance of `config_class`
 
@@ -67,7 +68,8 @@ class PretrainedModel(Module):
         with seen.kept(*asked) as kept:
             out = super().__call__(*args, **named)
         if not any(kept.values()):
-            raise ValueError(f"{type(self).__name__} has no {' and no '.join(asked)} to tell: leave out output_{asked[0]}")
+            raise ValueError(f"{type(self).__name__} has no {' and no '.join(asked)} to tell: leave out "
+                             f"output_{asked[0]}")
         has_decoder = any(name.startswith("decoder_") for name in kept)
         for name, found in kept.items():
             if found:
@@ -75,22 +77,25 @@ class PretrainedModel(Module):
         return out
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, config: Config | Mapping[str, Any] | None = None, dtype: Any = None,
+    def from_pretrained(cls, source: str | os.PathLike, *, config: Config | Mapping[str, Any] | None = None,
+                        dtype: Any = None,
                         ignore_mismatched_sizes: bool = False, strict: bool = True, rng: init.Rng = None,
                         revision: str | None = None, local_files_only: bool = False, **changes: Any) -> Self:
         """The model in a Hugging Face directory or file, or of that name, in evaluation mode.
 
-        Its `load_report` says what became of each weight.  The files are memory-mapped and never changed; a weight takes memory
-        when it is first read.
+        Its `load_report` says what became of each weight.  The files are memory-mapped and never changed; a weight
+        takes memory when it is first read.
 
         Args:
-            source: a directory with config.json and safetensors or pytorch_model.bin, whole or in shards; a .safetensors, .bin,
-                .pt or .pth file, with config.json beside it or given; or a name on the Hub, such as "bert-base-uncased".
+            source: a directory with config.json and safetensors or pytorch_model.bin, whole or in shards; a
+                .safetensors, .bin, .pt or .pth file, with config.json beside it or given; or a name on the Hub, such as
+                "bert-base-uncased".
             config: used instead of the config.json at the source.
-            dtype: of the floating-point weights, "float16", "bfloat16" or "float64"; "auto" for that in config.json or else
-                that of the file; float32 by default, whatever the file has.
+            dtype: of the floating-point weights, "float16", "bfloat16" or "float64"; "auto" for that in config.json or
+                else that of the file; float32 by default, whatever the file has.
             ignore_mismatched_sizes: initialise weights of another shape anew instead of refusing them.
-            strict: refuse a file that lacks more than a head, or has weights without a known reason; otherwise only report it.
+            strict: refuse a file that lacks more than a head, or has weights without a known reason; otherwise only
+                report it.
             rng: the generator that new weights and dropout are drawn with, a seed, or None.
             revision: a branch, tag or commit, for a name on the Hub.
             local_files_only: use the Hub's cache alone.
@@ -112,11 +117,14 @@ class PretrainedModel(Module):
             stored = next((str(a.dtype) for a in weights.values() if a.dtype.kind not in "biu"), None)
             floating = _floating(entries.get("dtype") or entries.get("torch_dtype") or stored)
         prefix, weights = without_prefix(weights, cls)
-        are_sizes_given = config is not None or any(_is_size(value) for name, value in changes.items() if name not in LABELS)
+        are_sizes_given = config is not None or any(_is_size(value) for name, value in changes.items()
+                                                    if name not in LABELS)
         generator: Any = init.generator(rng)
         model = cls._empty_for(weights, source, entries, changes, generator, are_sizes_given)
-        shapes, stored_shapes = ({name: item.shape for name, item in items.items()} for items in (model.state_dict(), weights))
-        report = fit(shapes, stored_shapes, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict, str(source))
+        shapes, stored_shapes = ({name: item.shape for name, item in items.items()}
+                                 for items in (model.state_dict(), weights))
+        report = fit(shapes, stored_shapes, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict,
+                     str(source))
         model._take(weights, report, floating, generator)
         model.load_report = replace(report, prefix=prefix)
         model.eval()
@@ -126,15 +134,16 @@ class PretrainedModel(Module):
     def _check_family(cls, source, entries):
         """Refuse the configuration of another family, or of a quantised model."""
         if entries.get("model_type") != cls.config_class.model_type:
-            raise ValueError(f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} needs "
-                             f"{cls.config_class.model_type!r}: use the class of that family")
+            raise ValueError(f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} "
+                             f"needs {cls.config_class.model_type!r}: use the class of that family")
         if quantisation := entries.get("quantization_config"):
             method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
-            raise ValueError(f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does not read: "
-                             "load the model it was made from")
+            raise ValueError(f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does "
+                             "not read: load the model it was made from")
 
     @classmethod
-    def _empty_for(cls, weights: Mapping[str, np.ndarray], source: Any, entries: Mapping[str, Any], changes: Mapping[str, Any],
+    def _empty_for(cls, weights: Mapping[str, np.ndarray], source: Any, entries: Mapping[str, Any],
+                   changes: Mapping[str, Any],
                    rng: np.random.Generator, are_sizes_given: bool) -> Self:
         """The model for these weights, still empty.  Where config.json ties weights that differ in the file, the file is right.
 
@@ -148,8 +157,8 @@ class PretrainedModel(Module):
                                  f"{cls.__name__}: remove what is not to be read")
         own = model.state_dict()
         if quantised := _quantised(cls.layout.translate(weights, own), own, weights):
-            raise ValueError(f"{source} holds {quantised[0][:160]} as {weights[quantised[0]].dtype}, as quantised models do, "
-                             "which minigrad does not read: load the model it was made from")
+            raise ValueError(f"{source} holds {quantised[0][:160]} as {weights[quantised[0]].dtype}, as quantised "
+                             "models do, which minigrad does not read: load the model it was made from")
         return model
 
     @classmethod
@@ -157,8 +166,8 @@ class PretrainedModel(Module):
                weights: Mapping[str, np.ndarray] | None) -> Self:
         """The model that the entries describe, with empty weights.
 
-        Given the weights of the file, raises ValueError if the model is many times as large: a config.json of a few bytes may
-        ask for terabytes, or for a million layers.
+        Given the weights of the file, raises ValueError if the model is many times as large: a config.json of a few
+        bytes may ask for terabytes, or for a million layers.
         """
         with found_in(source):
             config = cls.config_class.from_dict(entries, **changes)
@@ -172,11 +181,13 @@ class PretrainedModel(Module):
                 largest = max((n for array in weights.values() for n in array.shape), default=1)
                 sizes = [f"{name} {shown(value)}" for name, value in vars(config).items()
                          if _is_size(value) and np.max(value, initial=0) > largest and not name.endswith("_token_id")]
-                raise ValueError(f"its config.json describes a model many times as large as its weights, which are {numbers} "
-                                 f"numbers in {len(weights)} arrays{': ' * bool(sizes)}{', '.join(sizes)}; copy both again, or "
-                                 "pass the sizes that are meant, as in from_pretrained(..., vocab_size=30522)") from None
+                raise ValueError(f"its config.json describes a model many times as large as its weights, which are "
+                                 f"{numbers} numbers in {len(weights)} arrays{': ' * bool(sizes)}{', '.join(sizes)}; "
+                                 "copy both again, or pass the sizes that are meant, as in from_pretrained(..., "
+                                 "vocab_size=30522)") from None
 
-    def _take(self, weights: Mapping[str, np.ndarray], report: LoadReport, floating: Any, rng: np.random.Generator) -> None:
+    def _take(self, weights: Mapping[str, np.ndarray], report: LoadReport, floating: Any,
+              rng: np.random.Generator) -> None:
         """Give each weight its array from the file, or new values of the dtype `floating`, as the report says."""
         own = self.state_dict()
         for name, stored in report.loaded.items():
@@ -192,16 +203,17 @@ class PretrainedModel(Module):
     def save_pretrained(self, directory: str | os.PathLike, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and model.safetensors, so that minigrad and transformers load them back.
 
-        A model of more than `max_shard_size` bytes becomes several files and their index.  If this is interrupted at any point,
-        the directory still loads, as the old model or as the new one.
+        A model of more than `max_shard_size` bytes becomes several files and their index.  If this is interrupted at
+        any point, the directory still loads, as the old model or as the new one.
 
         Raises:
-            ValueError: the directory holds something that is not a model; or this model has weights other than those that
-                from_pretrained would make, see `update_config`.
+            ValueError: the directory holds something that is not a model; or this model has weights other than those
+                that from_pretrained would make, see `update_config`.
             OSError: it cannot be written; its former content is unchanged.
         """
         self.update_config()
-        entries = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.parameters()[0].dtype)}
+        entries = {**self.config.to_dict(), "architectures": [type(self).__name__],
+                   "dtype": str(self.parameters()[0].dtype)}
         entries.pop("torch_dtype", None)        # transformers 4's name for dtype, that of the file that was loaded
         ties = self._ties()
         arrays = {name: t.numpy() for name, t in self.state_dict().items() if name not in ties}
@@ -211,7 +223,8 @@ class PretrainedModel(Module):
         """Update the number of labels in the configuration after a new head: model.classifier = nn.Linear(32, 5).
 
         Raises:
-            ValueError: other weights differ from those of a model of this configuration, so that it could not be loaded again.
+            ValueError: other weights differ from those of a model of this configuration, so that it could not be loaded
+            again.
         """
         own = {name: t.shape for name, t in self.state_dict().items()}
         rows = own.get(f"{self.label_layer}.weight", (self.config.num_labels,))[0]
@@ -225,14 +238,15 @@ class PretrainedModel(Module):
                   and (name.startswith(f"{self.label_layer}.") or not matches(self.heads, name))]
         if wrong:
             where = f"; a new head is a Linear at {self.label_layer}, with a bias if the old one has one" * bool(self.label_layer)
-            raise ValueError(f"what this {type(self).__name__} would save could not be loaded again: {'; '.join(wrong[:4])}: "
-                             f"replace parts only by what has the same weights{where}; or keep model.state_dict() by itself, "
-                             "with numpy.savez")
+            raise ValueError(f"what this {type(self).__name__} would save could not be loaded again: "
+                             f"{'; '.join(wrong[:4])}: replace parts only by what has the same weights{where}; or keep "
+                             "model.state_dict() by itself, with numpy.savez")
 
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
         """Give the model a vector for each of so many tokens, such as len(tokenizer) after tokenizer.add_tokens.
 
-        Existing vectors stay, and new ones start as their mean (Hewitt 2021).  Tied weights stay tied; config.vocab_size follows.
+        Existing vectors stay, and new ones start as their mean (Hewitt 2021).  Tied weights stay tied;
+        config.vocab_size follows.
 
         Args:
             new_num_tokens: the new size of the vocabulary.
@@ -242,8 +256,8 @@ class PretrainedModel(Module):
             ValueError: fewer than one token, or this model reads no tokens.
         """
         if "vocab_size" not in vars(self.config) or new_num_tokens < 1:
-            raise ValueError(f"{type(self).__name__} cannot be resized to {new_num_tokens} tokens: it must read tokens, and get "
-                             "one or more")
+            raise ValueError(f"{type(self).__name__} cannot be resized to {new_num_tokens} tokens: it must read "
+                             "tokens, and get one or more")
         size = -(-new_num_tokens // (pad_to_multiple_of or 1)) * (pad_to_multiple_of or 1)
         self.config.vocab_size, own = size, self.state_dict()
         pad = getattr(self.config, "pad_token_id", None)
@@ -335,7 +349,8 @@ def _floating(dtype):
 def _unshare(tensors: Iterable[Tensor]) -> None:
     """Copy each tensor that shares memory in the file with one before it."""
     end = 0
-    for start, tensor in sorted(((t.data.__array_interface__["data"][0], t) for t in tensors), key=lambda pair: pair[0]):
+    for start, tensor in sorted(((t.data.__array_interface__["data"][0], t) for t in tensors),
+                                key=lambda pair: pair[0]):
         if start < end:
             tensor.data = tensor.data.copy()
         end = max(end, start + tensor.data.nbytes)

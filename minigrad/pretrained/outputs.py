@@ -11,8 +11,8 @@ from ..tensor import Tensor
 class Seen:
     """What every model returns besides, if output_hidden_states or output_attentions asks for it.
 
-    `hidden_states` are those before, between and after the layers; `attentions` the weights (B, heads, T, S) of each layer.  An
-    encoder–decoder has those of its two parts, and of the decoder's look at the encoder.
+    `hidden_states` are those before, between and after the layers; `attentions` the weights (B, heads, T, S) of each
+    layer.  An encoder–decoder has those of its two parts, and of the decoder's look at the encoder.
     """
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None

@@ -27,9 +27,10 @@ class Qwen2Config(LlamaConfig):
     def __post_init__(self):
         super().__post_init__()
         kinds = ("full_attention", "sliding_attention")
-        if self.layer_types is not None and (len(self.layer_types) != self.num_hidden_layers or {*self.layer_types} - {*kinds}):
-            raise ValueError(f"layer_types {self.layer_types} must be one of {' and '.join(map(repr, kinds))} for each of the "
-                             f"{self.num_hidden_layers} layers")
+        if self.layer_types is not None and (len(self.layer_types) != self.num_hidden_layers
+                                             or {*self.layer_types} - {*kinds}):
+            raise ValueError(f"layer_types {self.layer_types} must be one of {' and '.join(map(repr, kinds))} for each "
+                             f"of the {self.num_hidden_layers} layers")
 
     @property
     def windows(self) -> list[int | None]:

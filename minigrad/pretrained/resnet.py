@@ -69,7 +69,8 @@ class Block(Module):
             shapes = [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)]
         else:
             first, second = (stride, 1) if c.downsample_in_bottleneck else (1, stride)
-            shapes = [(inputs, outputs // 4, 1, first), (outputs // 4, outputs // 4, 3, second), (outputs // 4, outputs, 1, 1)]
+            shapes = [(inputs, outputs // 4, 1, first), (outputs // 4, outputs // 4, 3, second),
+                      (outputs // 4, outputs, 1, 1)]
         self.depth, self.activation = len(shapes), activation(c.hidden_act)
         for i, shape in enumerate(shapes, 1):
             setattr(self, f"conv{i}", convolution(*shape))
@@ -92,11 +93,14 @@ def _layout(**more: Any) -> Layout:
     names = {"embedder.embedder.convolution": "conv1", "embedder.embedder.normalization": "bn1"}
     for stage in range(4):
         theirs, ours = f"encoder.stages.{stage}.layers.*", f"layer{stage + 1}.*"
-        places = {"shortcut": ("downsample.0", "downsample.1")} | {f"layer.{i}": (f"conv{i + 1}", f"bn{i + 1}") for i in range(3)}
+        places = {"shortcut": ("downsample.0", "downsample.1")} | {f"layer.{i}": (f"conv{i + 1}", f"bn{i + 1}")
+                                                                   for i in range(3)}
         for place, (conv, norm) in places.items():
-            names |= {f"{theirs}.{place}.convolution": f"{ours}.{conv}", f"{theirs}.{place}.normalization": f"{ours}.{norm}"}
+            names |= {f"{theirs}.{place}.convolution": f"{ours}.{conv}",
+                      f"{theirs}.{place}.normalization": f"{ours}.{norm}"}
     rename = {f"resnet.{theirs}.**": f"{ours}.**" for theirs, ours in names.items()}
-    return Layout(rename | {"classifier.1.**": "fc.**"}, {f"{part}.**": f"resnet.{part}.**" for part in ("embedder", "encoder")},
+    return Layout(rename | {"classifier.1.**": "fc.**"},
+                  {f"{part}.**": f"resnet.{part}.**" for part in ("embedder", "encoder")},
                   optional=COUNTS, **more)
 
 

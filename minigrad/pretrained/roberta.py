@@ -29,7 +29,8 @@ class RobertaConfig(BertConfig):
     """RoBERTa's sizes, under their names in config.json; 514 positions are 512 tokens, the first two being for padding."""
     model_type = "roberta"
     vocab_size: int = 50265
-    pad_token_id: int = 1  # pyright: ignore[reportIncompatibleVariableOverride]  # positions are counted from it: never None
+    # pyright: ignore[reportIncompatibleVariableOverride]  # positions are counted from it: never None
+    pad_token_id: int = 1
 
     @property
     def longest(self) -> int:
@@ -63,7 +64,8 @@ class RobertaForSequenceClassification(BertHead):
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
         """Score a batch; the arguments are RobertaModel's, and `labels` (B,) of class numbers (floats for regression)."""
-        x, head = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.classifier
+        x, head = self.roberta(input_ids, attention_mask, token_type_ids,
+                               position_ids).last_hidden_state, self.classifier
         logits = head.out_proj(head.dropout(ops.tanh(head.dense(head.dropout(x[:, 0])))))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
 
@@ -81,7 +83,8 @@ class RobertaForQuestionAnswering(BertForQuestionAnswering):
 class RobertaForMaskedLM(BertHead):
     """RoBERTa as it was trained: it scores every token of the vocabulary for each token, by the word embeddings themselves."""
     config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("lm_head.**",)
-    tied = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
+    tied = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+            "lm_head.decoder.bias": "lm_head.bias"}
     roberta: RobertaModel
 
     def add_head(self, c, rng):

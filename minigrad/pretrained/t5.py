@@ -162,7 +162,7 @@ class Stack(Module):
         self.is_decoder, self.embed_tokens = is_decoder, words
         bias = RelativePositionBias(c.num_heads, c.relative_attention_num_buckets, c.relative_attention_max_distance,
                                     bidirectional=not is_decoder, rng=init.LATER)
-        self.block = [Block(c, rng, is_decoder, None if i else bias) for i in range(layers)]       # the first has it for all
+        self.block = [Block(c, rng, is_decoder, None if i else bias) for i in range(layers)]  # the first has it for all
         self.final_layer_norm = Norm(c.d_model, c.layer_norm_epsilon)
         self.dropout = Dropout(c.dropout_rate, rng=rng)
 
@@ -180,7 +180,8 @@ class Stack(Module):
             bias = ops.where(Tensor(allowed, device=x.device), bias, FORBIDDEN)
         source_bias = None
         if source is not None and (source_mask := padding_mask(source_mask, source.shape[:2])) is not None:
-            source_bias = Tensor(backend.of(source_mask).xp.where(source_mask, 0, FORBIDDEN), dtype=x.dtype, device=x.device)
+            source_bias = Tensor(backend.of(source_mask).xp.where(source_mask, 0, FORBIDDEN), dtype=x.dtype,
+                                 device=x.device)
         for block, own_cache, source_cache in zip(self.block, caches[::2], caches[1::2], strict=True):
             x = block(seen.state(x, part), bias, source, source_bias, own_cache, source_cache)
         return seen.state(self.dropout(self.final_layer_norm(x)), part)
@@ -243,10 +244,11 @@ class T5Model(T5EncoderModel):
             IndexError: an id is not in the vocabulary.
         """
         if input_ids is None and encoder_outputs is None:
-            raise ValueError(f"{type(self).__name__} needs input_ids to read, or the encoder_outputs of model.encode(input_ids)")
+            raise ValueError(f"{type(self).__name__} needs input_ids to read, or the encoder_outputs of "
+                             "model.encode(input_ids)")
         if decoder_input_ids is None:
-            raise ValueError(f"{type(self).__name__} needs decoder_input_ids, or labels to take them from: to have something "
-                             "written, call model.generate(input_ids, max_new_tokens=50)")
+            raise ValueError(f"{type(self).__name__} needs decoder_input_ids, or labels to take them from: to have "
+                             "something written, call model.generate(input_ids, max_new_tokens=50)")
         source = getattr(encoder_outputs, "last_hidden_state", encoder_outputs)
         source = self.encode(input_ids, attention_mask) if source is None else source
         ids = token_ids(decoder_input_ids, name="decoder_input_ids")
@@ -270,7 +272,8 @@ class T5ForConditionalGeneration(Generates, T5Model):
         if c.tie_word_embeddings:
             self.lm_head.weight = self.shared.weight
 
-    def forward(self, input_ids: Any = None, attention_mask: Any = None, decoder_input_ids: Any = None, labels: Any = None,
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, decoder_input_ids: Any = None,
+                labels: Any = None,
                 past_key_values: Sequence[KVCache] | None = None, encoder_outputs: Any = None,
                 decoder_attention_mask: Any = None) -> Seq2SeqOutput:
         """Score the next token; the arguments are T5Model's, and `labels` (B, T) of token ids, -100 where none counts.

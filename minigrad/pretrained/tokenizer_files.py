@@ -14,7 +14,8 @@ SPECIAL = {                                     # what they are called where the
     "pad_token": ("[PAD]", "<pad>"), "unk_token": ("[UNK]", "<unk>", "<|endoftext|>"), "cls_token": ("[CLS]", "<s>"),
     "sep_token": ("[SEP]", "</s>"), "mask_token": ("[MASK]", "<mask>"), "bos_token": ("<s>", "<|endoftext|>"),
     "eos_token": ("</s>", "<|endoftext|>")}
-WORD_PIECE = ("", "bert", "distilbert", "electra", "mobilebert", "convbert", "squeezebert", "lxmert", "layoutlm", "retribert",
+WORD_PIECE = ("", "bert", "distilbert", "electra", "mobilebert", "convbert", "squeezebert", "lxmert", "layoutlm",
+              "retribert",
               "dprcontextencoder", "dprquestionencoder", "dprreader")      # families whose vocab.txt is read as BERT's
 KINDS = {                                       # what a setting may be, if it is there and not null
     "model_max_length": "float", "padding_side": "'left' | 'right'", "truncation_side": "'left' | 'right'",
@@ -22,7 +23,7 @@ KINDS = {                                       # what a setting may be, if it i
     "additional_special_tokens": "list | dict", "extra_special_tokens": "list | dict",
     **dict.fromkeys(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "add_bos_token",
                      "add_eos_token", "clean_up_tokenization_spaces"), "bool")}
-IN_JSON = {                                     # a setting: the parts of tokenizer.json that it changes, and their entry for it
+IN_JSON = {  # a setting: the parts of tokenizer.json that it changes, and their entry for it
     "do_lower_case": (("BertNormalizer",), "lowercase"), "strip_accents": (("BertNormalizer",), "strip_accents"),
     "tokenize_chinese_chars": (("BertNormalizer",), "handle_chinese_chars"),
     "add_prefix_space": (("ByteLevel", "RobertaProcessing"), "add_prefix_space")}
@@ -37,7 +38,8 @@ def read_settings(directory: Path) -> dict[str, Any]:
     settings = found["tokenizer_config"]
     if "added_tokens_decoder" not in settings:
         settings |= found["special_tokens_map"]
-        special = {content(token) for token in named_tokens(settings).values()} | {content(t) for t in extra_tokens(settings)}
+        special = {content(token) for token in named_tokens(settings).values()} | {content(t)
+                                                                                   for t in extra_tokens(settings)}
         if found["added_tokens"]:
             settings["added_tokens_decoder"] = {
                 str(i): {"content": token, "special": token in special, "normalized": token not in special}
@@ -56,8 +58,8 @@ def _check_settings(settings, where):
     tokens |= {**dict(enumerate(extra_tokens(settings))), **{f"token {i}": added[i] for i in added}}
     for name, token in tokens.items():
         if not isinstance(token, str) and not (isinstance(token, Mapping) and isinstance(token.get("content"), str)):
-            raise ValueError(f"the special token {name} is {shown(token)} in {where}; expected a text, or an object with its "
-                             '"content"')
+            raise ValueError(f"the special token {name} is {shown(token)} in {where}; expected a text, or an object "
+                             'with its "content"')
     if not all(str(i).isdecimal() and len(str(i)) < 10 for i in added):
         raise ValueError(f"added_tokens_decoder is {shown(added)} in {where}; expected tokens by their ids")
 
@@ -123,7 +125,8 @@ def read_rules(directory: Path, settings: Mapping[str, Any], kind: str, changes:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ImportError(f'text needs the tokenizers library ({error}): pip install "minigrad-learn[text]"') from None
-    effective = {"vocab.txt": {"do_lower_case", "strip_accents", "tokenize_chinese_chars"}, "vocab.json": {"add_prefix_space"}}
+    effective = {"vocab.txt": {"do_lower_case", "strip_accents", "tokenize_chinese_chars"},
+                 "vocab.json": {"add_prefix_space"}}
     for name, read in (("tokenizer.json", lambda path: Tokenizer.from_str(_adjusted(path, settings, changes))),
                        ("vocab.txt", lambda path: _word_pieces(path, settings, kind)),
                        ("vocab.json", lambda path: _byte_pairs(path, settings, kind))):
@@ -139,9 +142,11 @@ def read_rules(directory: Path, settings: Mapping[str, Any], kind: str, changes:
         except ValueError:
             raise
         except Exception as error:              # of what in a damaged file is of another kind than it should be
-            raise ValueError(f"{path} is not a tokenizer ({' '.join(str(error).split())[:300]}): copy it again") from None
+            raise ValueError(f"{path} is not a tokenizer ({' '.join(str(error).split())[:300]}): copy it "
+                             "again") from None
         if idle := (changes.keys() & IN_JSON.keys()) - effective.get(name, changes.keys()):
-            raise ValueError(f"{min(idle)}={changes[min(idle)]!r} has no meaning for the tokenizer in {path}: leave it out")
+            raise ValueError(f"{min(idle)}={changes[min(idle)]!r} has no meaning for the tokenizer in {path}: leave it "
+                             "out")
         with named(directory):
             _add_tokens(rules, settings, directory, changes)
             _set_ends(rules, settings if name == "vocab.json" and not kind.startswith("roberta") else changes, settings)
@@ -175,8 +180,8 @@ def _adjusted(path, settings, changes):
             for part in spaces:
                 part["prepend_scheme"] = "always" if value else "never"
             if not spaces:
-                raise _Refused(f"{name}={value!r} has no meaning for the tokenizer in {path}, which has no {types[0]}: leave it "
-                               "out")
+                raise _Refused(f"{name}={value!r} has no meaning for the tokenizer in {path}, which has no {types[0]}: "
+                               "leave it out")
     return json.dumps(whole)
 
 
@@ -197,10 +202,12 @@ def _word_pieces(path, settings, kind):
     vocabulary = models.WordPiece.read_file(str(path))
     of_words = settings.get("word_tokenizer_type", "basic"), settings.get("subword_tokenizer_type", "wordpiece")
     if kind not in WORD_PIECE or of_words != ("basic", "wordpiece") or (
-            any(token.startswith("▁") for token in vocabulary) and not any(token.startswith("##") for token in vocabulary)):
+            any(token.startswith("▁") for token in vocabulary)
+            and not any(token.startswith("##") for token in vocabulary)):
         what = kind[:80] if kind not in WORD_PIECE else of_words[0] if of_words[0] != "basic" else "SentencePiece"
-        raise _Refused(f"{path} is not a vocabulary of BERT's word pieces but of {what}, which needs a tokenizer.json here: "
-                       "AutoTokenizer.from_pretrained(...).save_pretrained(...) of transformers makes one for many families")
+        raise _Refused(f"{path} is not a vocabulary of BERT's word pieces but of {what}, which needs a tokenizer.json "
+                       "here: AutoTokenizer.from_pretrained(...).save_pretrained(...) of transformers makes one for "
+                       "many families")
     named = named_tokens(settings)
     name = {entry: content(named.get(entry, SPECIAL[entry][0])) for entry in SPECIAL}
     rules = Tokenizer(models.WordPiece(vocabulary, unk_token=name["unk_token"]))
@@ -208,7 +215,8 @@ def _word_pieces(path, settings, kind):
         clean_text=True, handle_chinese_chars=settings.get("tokenize_chinese_chars") is not False,
         strip_accents=settings.get("strip_accents"), lowercase=settings.get("do_lower_case") is not False)
     rules.pre_tokenizer, rules.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(prefix="##")
-    rules.add_special_tokens([AddedToken(token, normalized=False) for token in special_tokens(rules, settings).values() if token])
+    rules.add_special_tokens([AddedToken(token, normalized=False) for token in special_tokens(rules, settings).values()
+                              if token])
     cls, sep = name["cls_token"], name["sep_token"]
     if missing := [token for token in (cls, sep) if rules.token_to_id(token) is None]:
         raise _Refused(f"{path} is no vocabulary of BERT: it has no {missing[0]}; copy it again, or name the token in "
@@ -255,14 +263,14 @@ def _add_tokens(rules, settings, directory, changes):
     for name, token in named_tokens(changes).items():
         if rules.token_to_id(content(token)) is None:
             known = next(filter(None, (special_tokens(rules, {})[one] for one in ("eos_token", "unk_token"))), None)
-            raise ValueError(f"{name}={token!r} is not in the vocabulary of {directory}: give a token that is, such as {known!r}"
-                             f", or add it with tokenizer.add_special_tokens({{{name!r}: {token!r}}})")
+            raise ValueError(f"{name}={token!r} is not in the vocabulary of {directory}: give a token that is, such as "
+                             f"{known!r}, or add it with tokenizer.add_special_tokens({{{name!r}: {token!r}}})")
     with_id = {int(i): token for i, token in (settings.get("added_tokens_decoder") or {}).items()}
     for i, token in sorted(with_id.items()):
         rules.add_tokens([added_token(token, special=False)])
         if (found := rules.token_to_id(content(token))) != i:
-            raise ValueError(f"the added token {content(token)!r} in {directory} has the id {i}, but after the tokens before it "
-                             f"comes {found}: copy all files of the tokenizer again")
+            raise ValueError(f"the added token {content(token)!r} in {directory} has the id {i}, but after the tokens "
+                             f"before it comes {found}: copy all files of the tokenizer again")
     known = {token.content for token in rules.get_added_tokens_decoder().values()}
     rules.add_tokens([added_token(token) for token in (*named_tokens(settings).values(), *extra_tokens(settings))
                       if content(token) not in known])
@@ -282,5 +290,7 @@ def _set_ends(rules, asked, settings):
             raise ValueError(f"add_{name}=True, but the tokenizer has no {name}: name one, such as {name}='</s>'")
         around.append(tokens[name] if wanted else None)
     bos, eos = around
-    one = [" ".join(filter(None, (bos and f"{bos}:{i}", f"${part}:{i}", eos and f"{eos}:{i}"))) for i, part in enumerate("AB")]
-    rules.post_processor = TemplateProcessing(one[0], " ".join(one), [(t, rules.token_to_id(t)) for t in {bos, eos} if t])
+    one = [" ".join(filter(None, (bos and f"{bos}:{i}", f"${part}:{i}", eos and f"{eos}:{i}")))
+           for i, part in enumerate("AB")]
+    rules.post_processor = TemplateProcessing(one[0], " ".join(one),
+                                              [(t, rules.token_to_id(t)) for t in {bos, eos} if t])

@@ -38,15 +38,17 @@ class VGGConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if len(self.hidden_sizes) != len(self.depths):
-            raise ValueError(f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be as many, one for "
-                             "each block")
+            raise ValueError(f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be as "
+                             "many, one for each block")
 
     @classmethod
     def torchvision(cls, name: str = "vgg16", num_labels: int = 1000) -> VGGConfig:
         """The sizes of one of torchvision's models: vgg11, 13, 16 or 19, each also with `_bn` behind its name."""
         if name.removesuffix("_bn") not in TORCHVISION:
-            raise ValueError(f"torchvision's {name!r} is not known: it is one of {', '.join(TORCHVISION)}, or of these with _bn")
-        return cls(num_labels=num_labels, depths=[*TORCHVISION[name.removesuffix("_bn")]], batch_norm=name.endswith("_bn"))
+            raise ValueError(f"torchvision's {name!r} is not known: it is one of {', '.join(TORCHVISION)}, or of these "
+                             "with _bn")
+        return cls(num_labels=num_labels, depths=[*TORCHVISION[name.removesuffix("_bn")]],
+                   batch_norm=name.endswith("_bn"))
 
 
 class VGGModel(ConvNet):
@@ -76,7 +78,8 @@ class VGGForImageClassification(VGGModel):
         super().build(c, rng)
         self.avgpool = AdaptiveAvgPool2d(c.pooled_size)
         self.classifier = Sequential(
-            linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
+            linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size), ReLU(),
+            Dropout(c.classifier_dropout, rng=rng),
             linear(c.intermediate_size, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
             linear(c.intermediate_size, c.label_count))
 

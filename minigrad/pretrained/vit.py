@@ -44,13 +44,15 @@ class ViTConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
+                             f"{self.num_attention_heads}")
         for name in ("image_size", "patch_size"):
             if isinstance(getattr(self, name), (list, tuple)) and len(getattr(self, name)) != 2:
                 raise ValueError(f"{name} is {shown(getattr(self, name))} in the configuration; expected a number, "
                                  "or height and width")
         if any(size < patch for size, patch in zip(self.picture, self.patch, strict=True)):
-            raise ValueError(f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be no patch")
+            raise ValueError(f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be "
+                             "no patch")
         activation(self.hidden_act)
         activation(self.pooler_act, "pooler_act")
 
@@ -74,7 +76,8 @@ class Embeddings(Module):
         (H, W), (h, w) = c.picture, c.patch
         self.cls_token = Parameter(init.empty(1, 1, c.hidden_size))
         self.position_embeddings = Parameter(init.empty(1, (H // h) * (W // w) + 1, c.hidden_size))
-        self.patch_embeddings = Group(projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch, rng=init.LATER))
+        self.patch_embeddings = Group(projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch,
+                                                        rng=init.LATER))
         self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
 
     def forward(self, pictures):                # (N, channels, H, W) to (N, 1 + patches, D), row by row
@@ -96,15 +99,19 @@ class SelfAttention(Module):
 class Layer(Module):
     """Attention, then a two-layer network, each behind a LayerNorm and added to what it read."""
     def __init__(self, c: ViTConfig, rng: np.random.Generator):
-        self.attention = Group(attention=SelfAttention(c, rng), output=Group(dense=linear(c.hidden_size, c.hidden_size)))
-        self.intermediate, self.output = (Group(dense=linear(*sizes)) for sizes in ((c.hidden_size, c.intermediate_size),
-                                                                                   (c.intermediate_size, c.hidden_size)))
+        self.attention = Group(attention=SelfAttention(c, rng),
+                               output=Group(dense=linear(c.hidden_size, c.hidden_size)))
+        self.intermediate, self.output = (Group(dense=linear(*sizes))
+                                          for sizes in ((c.hidden_size, c.intermediate_size),
+                                                                                   (c.intermediate_size,
+                                                                                    c.hidden_size)))
         self.layernorm_before, self.layernorm_after = (LayerNorm(c.hidden_size, c.layer_norm_eps) for _ in range(2))
         self.dropout, self.activation = Dropout(c.hidden_dropout_prob, rng=rng), activation(c.hidden_act)
 
     def forward(self, x):
         x = x + self.dropout(self.attention.output.dense(self.attention.attention(self.layernorm_before(x))))
-        return x + self.dropout(self.output.dense(activated(self.intermediate.dense, self.activation, self.layernorm_after(x))))
+        return x + self.dropout(self.output.dense(activated(self.intermediate.dense, self.activation,
+                                                            self.layernorm_after(x))))
 
 
 class ViTModel(PretrainedModel):
@@ -124,7 +131,8 @@ class ViTModel(PretrainedModel):
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
-        x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.embeddings.cls_token))
+        x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture,
+                                   like=self.embeddings.cls_token))
         x = seen.state(x)
         for layer in self.encoder.layer:
             x = seen.state(layer(x))

@@ -1,8 +1,8 @@
 """A Hugging Face model directory on disk: config.json as a dict, weights as bare arrays.  Nothing in it is ever executed.
 
-Reading changes nothing.  A file may be a symbolic link, as those in the Hub's cache are, and is read where it points; links to
-directories inside a model directory are not followed.  Only `save` moves or removes files, only in the directory it was told,
-and it replaces a link instead of writing through it.
+Reading changes nothing.  A file may be a symbolic link, as those in the Hub's cache are, and is read where it points;
+links to directories inside a model directory are not followed.  Only `save` moves or removes files, only in the
+directory it was told, and it replaces a link instead of writing through it.
 """
 import json
 import os
@@ -22,7 +22,7 @@ CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.in
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja")                          # what of a model on the Hub is not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
-WRITING, WRITTEN = ".writing", ".written"       # where `save` writes, and what it calls that once all of it is on the disk
+WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and what it calls that once all of it is on the disk
 
 
 def read_config(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict:
@@ -34,21 +34,23 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
         path = Path(source).parent / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"{source} has no config.json beside it: put it there, or pass config=, such as "
-                                    'config=AutoConfig.from_pretrained(...) or config=ResNetConfig.torchvision("resnet50")')
+                                    'config=AutoConfig.from_pretrained(...) or '
+                                    'config=ResNetConfig.torchvision("resnet50")')
     else:
         path = _current(model_directory(source, SMALL, revision, local_files_only), CONFIG)
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
-        raise ValueError(f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one these weights '
-                         "were made with, or pass another directory")
+        raise ValueError(f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one '
+                         "these weights were made with, or pass another directory")
     return config
 
 
-def read_weights(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict[str, np.ndarray]:
+def read_weights(source: str | os.PathLike, revision: str | None = None,
+                 local_files_only: bool = False) -> dict[str, np.ndarray]:
     """The arrays of a model by their names in its files, memory-mapped: what is written to one stays in this process.
 
-    From a directory or a model on the Hub these are model.safetensors, or the shards its index lists; pytorch_model.bin, whole or
-    in shards, if there are none; or else a file by itself, .safetensors, .bin, .pt or .pth.
+    From a directory or a model on the Hub these are model.safetensors, or the shards its index lists;
+    pytorch_model.bin, whole or in shards, if there are none; or else a file by itself, .safetensors, .bin, .pt or .pth.
 
     Raises FileNotFoundError if there are none, ValueError if a file is damaged or holds more than weights.
     """
@@ -56,9 +58,11 @@ def read_weights(source: str | os.PathLike, revision: str | None = None, local_f
         return _read(Path(source))
     directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
     if head := _head(directory / WRITTEN):      # a save was interrupted when all was written, but not yet put in place
-        return _read_shards(directory / WRITTEN / head, directory) if head == INDEX else _read(directory / WRITTEN / head)
+        return _read_shards(directory / WRITTEN / head,
+                            directory) if head == INDEX else _read(directory / WRITTEN / head)
     if not (directory / WHOLE).is_file() and not (directory / INDEX).is_file():
-        directory = model_directory(source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision, local_files_only)
+        directory = model_directory(source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision,
+                                    local_files_only)
     for whole, index in ((directory / WHOLE, directory / INDEX), (directory / PICKLE, directory / PICKLE_INDEX)):
         if whole.is_file():
             return _read(whole)
@@ -83,8 +87,8 @@ def _read_shards(index, directory):
                          '{"weight": "model-00001-of-00002.safetensors"}; copy it again')
     shards = [_current(directory, Path(shard).name) for shard in sorted(set(where.values()))]
     if missing := [path.name for path in shards if not path.is_file()]:
-        raise FileNotFoundError(f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that {index.name} "
-                                "lists; copy what is missing there")
+        raise FileNotFoundError(f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that "
+                                f"{index.name} lists; copy what is missing there")
     arrays = {shard.name: _read(shard) for shard in shards}
     if missing := [name for name, shard in where.items() if name not in arrays[Path(shard).name]]:
         raise ValueError(f"{missing[0]} is not in {where[missing[0]]}, where {index} says it is: copy both again")
@@ -95,7 +99,8 @@ def _read_shards(index, directory):
 def read_json(path: Path) -> dict:
     """The object in a JSON file.  Raises FileNotFoundError, or ValueError if it holds anything else."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: expected a Hugging Face model directory, found {_listing(path.parent)}")
+        raise FileNotFoundError(f"{path} is missing: expected a Hugging Face model directory, found "
+                                f"{_listing(path.parent)}")
     try:
         content = from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -125,12 +130,14 @@ def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mappin
          max_shard_size: int | str = "5GB") -> None:
     """Write config.json and model.safetensors or, beyond `max_shard_size` bytes ("5GB", "200MB"), shards and their index.
 
-    All is written aside, then put in place.  Whenever this is interrupted, the directory reads as it was or as it is to be.
+    All is written aside, then put in place.  Whenever this is interrupted, the directory reads as it was or as it is to
+    be.
 
     Raises ValueError if the directory holds something other than a model, OSError if it cannot be written.
     """
     shards = _split(arrays, _bytes(max_shard_size))
-    names = [WHOLE] if len(shards) == 1 else [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    names = [WHOLE] if len(shards) == 1 else [f"model-{i:05}-of-{len(shards):05}.safetensors"
+                                              for i in range(1, len(shards) + 1)]
     texts = {"config.json": dict(config)}
     if len(shards) > 1:
         texts[INDEX] = {"metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
@@ -178,8 +185,8 @@ def _settle(directory):
         return _remove(written)
     if strange := [path.name for path in written.iterdir() if path.is_symlink() or not path.is_file()
                    or path.name != CONFIG and not SHARDS.fullmatch(path.name)]:
-        raise ValueError(f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save in a new "
-                         "directory")
+        raise ValueError(f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save "
+                         "in a new directory")
     head = _head(written)
     if head is None:                            # no save that was finished
         return _remove(written)
@@ -217,9 +224,11 @@ def _split(arrays, limit):
 def _bytes(size):
     """ "5GB" or "200MiB" or a number of bytes, as one."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B", str(size), re.IGNORECASE)
-    count = int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else size
+    count = int(float(found[1])
+                * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else size
     if type(count) is not int or count < 1:
-        raise ValueError(f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" or "200MB"')
+        raise ValueError(f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" '
+                         'or "200MB"')
     return count
 
 
@@ -233,7 +242,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Names beside `paths` to write to: they take the place of `paths` if the block succeeds, and vanish if it fails."""
     parts = [path.with_name(f".{path.name}.part") for path in paths]
     for part in parts:
-        part.unlink(missing_ok=True)            # left by a run that was killed; or a link, through which we must not write
+        part.unlink(missing_ok=True)  # left by a run that was killed; or a link, through which we must not write
     try:
         yield parts
         for part in parts:
@@ -251,10 +260,12 @@ def output_directory(directory: str | os.PathLike) -> Path:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file: expected a directory to save in; pass a new name")
     held = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} if path.exists() else set()
-    alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json", "run.json"}      # the last one is a Trainer's
+    # the last one is a Trainer's
+    alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json", "run.json"}
     ours = "model_type" in read_json(path / CONFIG) if CONFIG in held else held & alone
     if held and not ours:
-        raise ValueError(f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty directory")
+        raise ValueError(f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty "
+                         "directory")
     path.mkdir(parents=True, exist_ok=True)
     return path
 

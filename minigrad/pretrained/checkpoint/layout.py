@@ -15,11 +15,12 @@ from ...patterns import match, matches
 class Layout:
     """The differences of one model family, as patterns of the names in the file (and, right of `rename`, of ours)."""
     rename: Mapping[str, str] = field(default_factory=dict)    # the file's -> ours, in this order; undone when saving
-    legacy: Mapping[str, str] = field(default_factory=dict)    # spellings of old files -> the file's; read, never written
+    # spellings of old files -> the file's; read, never written
+    legacy: Mapping[str, str] = field(default_factory=dict)
     drop: tuple[str, ...] = ()                                 # stored, but none of our weights: masks, position ids
     transpose: tuple[str, ...] = ()                            # stored (in, out)
     base: str = ""                                             # where a model with a head keeps its base model: "bert"
-    optional: tuple[str, ...] = ()                             # of ours: kept as first made, where an old file lacks them
+    optional: tuple[str, ...] = ()  # of ours: kept as first made, where an old file lacks them
 
     def __post_init__(self):
         for old, new in (*self.rename.items(), *self.legacy.items()):
@@ -29,8 +30,8 @@ class Layout:
     def translate(self, names: Iterable[str], wanted: Container[str]) -> dict[str, str]:
         """{our name: the file's name} for every name in the file that is a weight; `wanted` are the names our model has.
 
-        A base model's file fits a model with a head, and the other way round: `base` is added or stripped when that makes a name
-        fit.  Raises ValueError if two names in the file mean the same weight.
+        A base model's file fits a model with a head, and the other way round: `base` is added or stripped when that
+        makes a name fit.  Raises ValueError if two names in the file mean the same weight.
         """
         found = {}
         for stored in names:
@@ -40,7 +41,8 @@ class Layout:
             spellings = (name, name.removeprefix(f"{self.base}."), f"{self.base}.{name}")
             name = next((spelling for spelling in spellings if spelling in wanted), name)
             if name in found:
-                raise ValueError(f"the file has both {found[name]} and {stored}, which are the same weight, {name}: remove one")
+                raise ValueError(f"the file has both {found[name]} and {stored}, which are the same weight, {name}: "
+                                 "remove one")
             found[name] = stored
         return found
 

@@ -1,10 +1,10 @@
 """PyTorch's .bin, .pt and .pth files: weights out of pickles, without running what a pickle may run.
 
-A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.  The one
-here knows about half of the instructions, imports nothing, and calls only the few functions of this file that stand in its
-table; anything else in a file is refused by name.  Of what checkpoints hold beside the weights, such as a set or a
-torch.device, only the name is kept.  The work is bounded by the length of the program, and the arrays by the size of the
-file.  Arrays are mapped into memory, as those of safetensors are.
+A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
+The one here knows about half of the instructions, imports nothing, and calls only the few functions of this file that
+stand in its table; anything else in a file is refused by name.  Of what checkpoints hold beside the weights, such as a
+set or a torch.device, only the name is kept.  The work is bounded by the length of the program, and the arrays by the
+size of the file.  Arrays are mapped into memory, as those of safetensors are.
 """
 import pickletools
 import zipfile
@@ -19,14 +19,17 @@ from ...backend import dtype_named
 from .safetensors import mapped
 
 LONGEST_PROGRAM = 1 << 23                       # bytes; it describes arrays, whose numbers lie elsewhere
-MOST_CLAIMED, REPEATS = 1 << 26, 64             # bytes that arrays may add up to: so many, or so many times the file's size
+# bytes that arrays may add up to: so many, or so many times the file's size
+MOST_CLAIMED, REPEATS = 1 << 26, 64
 MAGIC, PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # how files of PyTorch before 1.6 begin
 STORAGES = {f"{module} {kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in {
     "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
-    "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"}.items()} | {"torch.storage UntypedStorage": "uint8"}
+    "Short": "int16", "Char": "int8", "Byte": "uint8",
+    "Bool": "bool"}.items()} | {"torch.storage UntypedStorage": "uint8"}
 NEW_DTYPES = {f"torch {name}": name for name in ("uint16", "uint32", "uint64")}
 DTYPES = {f"torch {name}" for name in (
-    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128")}
+    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64",
+    "complex128")}
 
 
 class Name(NamedTuple):
@@ -59,24 +62,25 @@ class Stored(NamedTuple):
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a state dict by name; those that shared memory when they were saved share it again.
 
-    A checkpoint that keeps its state dict under "state_dict", "model_state_dict" or "model" beside other plain values will do.
-    A tensor that repeats its numbers (stride 0) is read as such a view; together the arrays may be up to 64 times as large as
-    the file, or 64 MB.
+    A checkpoint that keeps its state dict under "state_dict", "model_state_dict" or "model" beside other plain values
+    will do. A tensor that repeats its numbers (stride 0) is read as such a view; together the arrays may be up to 64
+    times as large as the file, or 64 MB.
 
-    Raises ValueError if the file holds anything but tensors and plain containers (none of it was executed), or is damaged.
+    Raises ValueError if the file holds anything but tensors and plain containers (none of it was executed), or is
+    damaged.
     """
     raw = mapped(path)
     try:
         program, runs = _zip(path, raw) if raw[:4].tobytes() == b"PK\3\4" else _legacy(raw)
         arrays = {name: _array(raw, runs, stored) for name, stored in _state_dict(program).items()}
         if (claimed := sum(array.nbytes for array in arrays.values())) > max(MOST_CLAIMED, REPEATS * raw.size):
-            raise ValueError(f"its tensors add up to {claimed} bytes, but the file has {raw.size}: no model repeats its numbers "
-                             "so often")
+            raise ValueError(f"its tensors add up to {claimed} bytes, but the file has {raw.size}: no model repeats "
+                             "its numbers so often")
         return arrays
     except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
         told = error if type(error) in (ValueError, zipfile.BadZipFile) else "it is malformed"
-        raise ValueError(f"{path} was not loaded, and nothing in it was executed: {told}; if you trust it, save its state_dict "
-                         "as safetensors with the program that made it") from None
+        raise ValueError(f"{path} was not loaded, and nothing in it was executed: {told}; if you trust it, save its "
+                         "state_dict as safetensors with the program that made it") from None
 
 
 def _state_dict(value):
@@ -97,15 +101,16 @@ def _array(raw, runs, stored):
     last = stored.offset + sum((n - 1) * stride for n, stride in zip(stored.shape, stored.strides, strict=True))
     empty = 0 in stored.shape
     if first + room > size or (not empty and (last + 1) * dtype.itemsize > room):
-        raise ValueError(f"a tensor of shape {str(stored.shape)[:80]} and strides {str(stored.strides)[:80]} reaches beyond its "
-                         "storage")
+        raise ValueError(f"a tensor of shape {str(stored.shape)[:80]} and strides {str(stored.strides)[:80]} reaches "
+                         "beyond its storage")
     if empty:
         return np.empty(stored.shape, dtype)
     return np.ndarray(stored.shape, dtype, raw, at + first + stored.offset * dtype.itemsize,
                       tuple(stride * dtype.itemsize for stride in stored.strides))
 
 
-# The two kinds of file: each gives what the program made, and where the run of each storage key lies, as (start, bytes).
+# The two kinds of file: each gives what the program made, and where the run of each storage key lies, as (start,
+# bytes).
 
 def _zip(path, raw):
     """PyTorch 1.6 and later: an archive/data.pkl, and archive/data/KEY for every storage, none compressed."""
@@ -282,9 +287,11 @@ INSTRUCTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "BINPUT": lambda m, value: m.memo.update({value: m.stack[-1]}),
     "LONG_BINPUT": lambda m, value: m.memo.update({value: m.stack[-1]}),
     "MEMOIZE": lambda m, value: m.memo.update({len(m.memo): m.stack[-1]}),
-    "BINGET": lambda m, value: m.stack.append(m.memo[value]), "LONG_BINGET": lambda m, value: m.stack.append(m.memo[value]),
+    "BINGET": lambda m, value: m.stack.append(m.memo[value]),
+    "LONG_BINGET": lambda m, value: m.stack.append(m.memo[value]),
     "GLOBAL": lambda m, value: m.stack.append(_name(value)), "STACK_GLOBAL": lambda m, value: m.global_name(),
-    "BINPERSID": lambda m, value: m.persistent(), "REDUCE": lambda m, value: m.call(), "BUILD": lambda m, value: m.build()}
+    "BINPERSID": lambda m, value: m.persistent(), "REDUCE": lambda m, value: m.call(),
+    "BUILD": lambda m, value: m.build()}
 
 
 def _top(stack, kind):
@@ -358,9 +365,11 @@ def _size(shape):
 
 CALLS = {"torch._utils _rebuild_tensor": _tensor, "torch._utils _rebuild_tensor_v2": _tensor,
          "torch._utils _rebuild_tensor_v3": _tensor_of_dtype, "torch._utils _rebuild_parameter": _parameter,
-         "torch._utils _rebuild_parameter_with_state": _parameter, "collections OrderedDict": _ordered_dict, "torch Size": _size}
+         "torch._utils _rebuild_parameter_with_state": _parameter, "collections OrderedDict": _ordered_dict,
+         "torch Size": _size}
 KEYS = (str, int, float, bool, type(None), Name, Beside)
-BESIDE = {"torch device", "_codecs encode", "numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar",
+BESIDE = {"torch device", "_codecs encode", "numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray "
+                                                                                           "scalar",
           *(f"collections {name}" for name in ("Counter", "defaultdict", "deque")),
           *(f"datetime {name}" for name in ("datetime", "date", "time", "timedelta")),
           *(f"pathlib {name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),

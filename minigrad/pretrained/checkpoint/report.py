@@ -17,11 +17,12 @@ class LoadReport:
     loaded: dict[str, str]                                                # our name -> the file's
     newly_initialised: list[str]                                          # not in the file
     unused: list[str]                                                     # only in the file, and nobody knows why
-    wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]       # the file's shape, ours: initialised anew, too
+    # the file's shape, ours: initialised anew, too
+    wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     transposed: list[str] = field(default_factory=list)                   # stored (in, out)
     tied: dict[str, str] = field(default_factory=dict)                    # another name -> of which weight
     not_needed: dict[str, str] = field(default_factory=dict)              # only in the file -> why that is no loss
-    prefix: str = ""                                                      # stood before every name in the file: left out here
+    prefix: str = ""  # stood before every name in the file: left out here
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -32,7 +33,8 @@ class LoadReport:
         new, places = [*self.newly_initialised, *self.wrong_shape], len(self.loaded)
         told = [f"all {places} weights loaded" if not new else f"{places} of {places + len(new)} weights loaded"]
         if self.unused:
-            told.append(f"{len(self.unused)} in the file {'has' if len(self.unused) == 1 else 'have'} no place in the model")
+            told.append(f"{len(self.unused)} in the file {'has' if len(self.unused) == 1 else 'have'} no place in the "
+                        "model")
         if new:
             told.append(f"{_listed(new)} {'is' if len(new) == 1 else 'are'} new: fine-tune before use")
         return "; ".join(told)
@@ -43,7 +45,8 @@ class LoadReport:
             spare.setdefault(why, []).append(name)
         first = [*self.renamed.items()][:1]
         rows = (("loaded", self.loaded, []),
-                ("without prefix", self.loaded if self.prefix else (), [f"{self.prefix} before every name in the file"]),
+                ("without prefix", self.loaded if self.prefix else (),
+                 [f"{self.prefix} before every name in the file"]),
                 ("renamed", self.renamed, [f"such as {_listed([stored])} -> {name}" for name, stored in first]),
                 ("transposed", self.transposed, [_listed(self.transposed)]),
                 ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),
@@ -60,9 +63,10 @@ def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterab
         source: str = "the checkpoint") -> LoadReport:
     """Match the weights of a file to those of a model by name and shape.
 
-    The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file, and `tied` are the model's
-    second names, {name: which weight it is}, for which the file may have either or both.  Raises one ValueError that tells which
-    weights are missing or have no place, unless `strict` is False, and which shapes are wrong, unless `ignore_mismatched_sizes`.
+    The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file, and `tied` are the
+    model's second names, {name: which weight it is}, for which the file may have either or both.  Raises one ValueError
+    that tells which weights are missing or have no place, unless `strict` is False, and which shapes are wrong, unless
+    `ignore_mismatched_sizes`.
     """
     tied = tied or {}
     found = layout.translate(file_shapes, model_shapes)
@@ -89,10 +93,11 @@ def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterab
     faults, lost = [], [name for name in missing if not matches(heads, name)]
     if strict and lost:
         instead = f" (it has {_listed(unused)} instead)" if unused else ""
-        faults.append(f"it lacks {_listed(lost, MOST)}{instead}: check that config.json and the model class are this file's")
+        faults.append(f"it lacks {_listed(lost, MOST)}{instead}: check that config.json and the model class are this "
+                      "file's")
     elif strict and unused:
-        faults.append(f"it has {_listed(unused, MOST)}, for which the model has no place: check that config.json and the "
-                      "model class are this file's, or pass strict=False to do without")
+        faults.append(f"it has {_listed(unused, MOST)}, for which the model has no place: check that config.json and "
+                      "the model class are this file's, or pass strict=False to do without")
     if wrong and not ignore_mismatched_sizes:
         faults.append(f"{_listed(_shapes(wrong), MOST)}: to begin these anew, pass ignore_mismatched_sizes=True")
     if faults:
@@ -120,4 +125,5 @@ def _span(found):
     if len(found) == 1:
         return found[0]
     whole = sorted(map(int, found))
-    return f"{{{whole[0]}..{whole[-1]}}}" if whole == list(range(whole[0], whole[-1] + 1)) else f"{{{','.join(map(str, whole))}}}"
+    return f"{{{whole[0]}..{whole[-1]}}}" if whole == list(range(whole[0],
+                                                                 whole[-1] + 1)) else f"{{{','.join(map(str, whole))}}}"

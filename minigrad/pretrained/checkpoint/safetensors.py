@@ -1,7 +1,8 @@
 """The safetensors file format: the length of a JSON header, the header, and the arrays one after another.
 
-Reading maps the file into memory: an array's pages are fetched when they are first looked at, and one is copied when it is first
-written to.  So nothing is read twice, and the file is never changed.  The format: https://github.com/safetensors/safetensors
+Reading maps the file into memory: an array's pages are fetched when they are first looked at, and one is copied when it
+is first written to.  So nothing is read twice, and the file is never changed.  The format:
+https://github.com/safetensors/safetensors
 """
 import json
 import math
@@ -32,7 +33,8 @@ def mapped(path: Path) -> np.ndarray:
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file by name, in the order and with the dtypes in which they are stored, mapped into memory.
 
-    Raises ValueError if the file is truncated, if anything in its header does not hold, or if a dtype is one of quantised models.
+    Raises ValueError if the file is truncated, if anything in its header does not hold, or if a dtype is one of
+    quantised models.
     """
     raw = mapped(path)
     try:
@@ -55,7 +57,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     at = 0
     for name, array in ordered:
         if str(array.dtype) not in NAMES:
-            raise TypeError(f"{name} has dtype {array.dtype}, which safetensors cannot hold: convert it to float32, say")
+            raise TypeError(f"{name} has dtype {array.dtype}, which safetensors cannot hold: convert it to float32, "
+                            "say")
         header[name] = {"dtype": NAMES[str(array.dtype)], "shape": array.shape, "data_offsets": (at, at + array.nbytes)}
         at += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -102,8 +105,8 @@ def _entry(name, entry):
                 type(n) is int and 0 <= n < 1 << 62 for n in (*shape[:65], begin, end)) and len(shape) <= 64:
             return begin, end, name, dtype, shape
         case {"dtype": str(dtype)} if dtype in QUANTISED:
-            raise Unsupported(f"{name[:80]!r} has dtype {dtype}, as quantised models do; expected F32, F16 or BF16: load the "
-                              "model that it was made from")
+            raise Unsupported(f"{name[:80]!r} has dtype {dtype}, as quantised models do; expected F32, F16 or BF16: "
+                              "load the model that it was made from")
     raise ValueError(f"{name[:80]!r} is described by {str(entry)[:80]}")
 
 

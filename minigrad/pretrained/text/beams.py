@@ -11,15 +11,17 @@ from ..logits import log_softmax
 NEVER = np.float32(-1e9)                        # the score of a beam that must not be chosen
 
 
-def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[np.ndarray], np.ndarray], beams: int, most: int,
+def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[np.ndarray], np.ndarray], beams: int,
+           most: int,
            ended: Callable[[np.ndarray, np.ndarray], np.ndarray], candidates: int, length_penalty: float,
            early_stopping: bool | str, pad: int, returned: int = 1, rng: np.random.Generator | None = None) -> (
                tuple[np.ndarray, np.ndarray]):
     """The likeliest continuations of each text by at most `most` tokens, (B · returned, T + new), and what they score.
 
-    In detail as transformers searches.  Each step looks at the best few continuations of all beams of a text, `candidates`, so
-    many that `beams` of them go on whatever ends.  Those of the first `beams` that end may be the result; the best that do not
-    are the new beams.  With `rng` the candidates are drawn, none twice, from the distribution of the continuations instead.
+    In detail as transformers searches.  Each step looks at the best few continuations of all beams of a text,
+    `candidates`, so many that `beams` of them go on whatever ends.  Those of the first `beams` that end may be the
+    result; the best that do not are the new beams.  With `rng` the candidates are drawn, none twice, from the
+    distribution of the continuations instead.
 
     Args:
         text: a `generation._Text`.   next_scores: the model's scores of what comes next, (rows, vocabulary).
@@ -27,7 +29,7 @@ def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[
         pad: fills up shorter ones.
     """
     B = len(text.ids)
-    totals = np.full((B, beams), NEVER)         # of log-probabilities; at first all beams are the same, and one is enough
+    totals = np.full((B, beams), NEVER)  # of log-probabilities; at first all beams are the same, and one is enough
     totals[:, 0] = 0
     results: list[list[tuple[float, np.ndarray]]] = [[] for _ in range(B)]     # the best that have ended, best first
     hopeful = np.ones(B, bool)                  # texts whose beams might still lead to something better

@@ -27,7 +27,8 @@ SETTINGS = "generation_config.json"
 class GenerateOutput:
     """The written texts, `sequences` (B, T), and the scores they were chosen by."""
     sequences: np.ndarray
-    sequences_scores: np.ndarray | None = None  # of beams, (B,): the sum of log-probabilities, divided by a power of the length
+    # of beams, (B,): the sum of log-probabilities, divided by a power of the length
+    sequences_scores: np.ndarray | None = None
     scores: tuple[np.ndarray, ...] | None = None               # for each new token (B, vocabulary), after processing
     logits: tuple[np.ndarray, ...] | None = None               # the same, as the model returned them
 
@@ -68,17 +69,18 @@ class Generates(PretrainedModel):
             tokenizer: the model's, which `stop_strings` need.
             streamer: called with the new tokens (B,) after each step.
             rng: the generator that tokens are drawn with, a seed, or None.
-            options: those of `GenerationOptions`, such as max_new_tokens=50, do_sample=True, top_p=0.9 or num_beams=4; their
-                defaults are in the model's generation_config.json.
+            options: those of `GenerationOptions`, such as max_new_tokens=50, do_sample=True, top_p=0.9 or num_beams=4;
+                their defaults are in the model's generation_config.json.
 
         Returns:
-            (B · num_return_sequences, T + new) ids: the prompts, padded on the left, with the new tokens.  An encoder–decoder
-            returns the new tokens after its start token.  With return_dict_in_generate, a GenerateOutput.
+            (B · num_return_sequences, T + new) ids: the prompts, padded on the left, with the new tokens.  An
+            encoder–decoder returns the new tokens after its start token.  With return_dict_in_generate, a
+            GenerateOutput.
 
         Raises:
             TypeError: an option is unknown, or not a number.
-            ValueError: an option, or an entry of the model's files, is out of range or needs another; or prompt and new tokens
-                are more than the model reads.
+            ValueError: an option, or an entry of the model's files, is out of range or needs another; or prompt and new
+                tokens are more than the model reads.
         """
         o = GenerationOptions.of(options, self._options_from_files(), self.is_encoder_decoder)
         o.check_vocabulary(self.config.vocab_size)
@@ -128,7 +130,8 @@ class _Steps:
         self.text, self.o, self.eos, self.tokenizer = text, o, eos, tokenizer
         self.criteria: Any = o.stopping_criteria                # a list, since GenerationOptions.of
         vocabulary = text.model.config.vocab_size
-        possible = [token for token in eos if token < vocabulary]      # no score ends a text with a token that does not exist
+        # no score ends a text with a token that does not exist
+        possible = [token for token in eos if token < vocabulary]
         self.processes = processes(o, possible, text.start, text.ids.shape[1], text.read)
         self.scores: list[np.ndarray] = []
         self.logits: list[np.ndarray] = []
@@ -179,7 +182,8 @@ class _Text:
     def __init__(self, model: Any, input_ids: Any, attention_mask: Any, o: GenerationOptions, copies: int):
         ids = host_array(input_ids)
         if not ids.size:
-            raise ValueError(f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text one or more")
+            raise ValueError(f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text "
+                             "one or more")
         ids = token_ids(ids, model.config.longest)
         padding_mask(attention_mask, ids.shape)                # refuses another shape
         mask = np.ones(ids.shape, bool) if attention_mask is None else host_array(attention_mask).astype(bool)
@@ -196,7 +200,7 @@ class _Text:
                                  "pad_token_id")
             ids = np.full((len(ids), 1), start)
             mask = np.ones(ids.shape, bool)
-        order = np.argsort(mask, axis=1, kind="stable")        # padding goes to the left, so that all texts end together
+        order = np.argsort(mask, axis=1, kind="stable")  # padding goes to the left, so that all texts end together
         self.start = self.length = ids.shape[1]
         total = _total_length(self.start, o, model.config.longest)
         self.ids, self.mask = np.zeros((len(ids), total), np.int64), np.ones((len(ids), total), bool)
@@ -251,6 +255,6 @@ def _total_length(start: int, o: GenerationOptions, longest: int | None) -> int:
                          f"max_length={start + 50}, say, or max_new_tokens")
     if longest is not None and total > longest:
         fits = f", or give max_new_tokens={longest - start}" if start < longest else ""
-        raise ValueError(f"generate: a prompt of {start} tokens and {total - start} new ones are {total}, but this model reads "
-                         f"at most {longest}: shorten the prompt{fits}")
+        raise ValueError(f"generate: a prompt of {start} tokens and {total - start} new ones are {total}, but this "
+                         f"model reads at most {longest}: shorten the prompt{fits}")
     return total

@@ -45,7 +45,8 @@ ELSEWHERE = {"pt": "torch", "tf": "TensorFlow", "jax": "JAX", "mlx": "MLX"}
 class BatchEncoding(dict):
     """What a tokenizer returns: columns of numbers by name, with a row for each text.
 
-    `encodings[row]` is what the `tokenizers` library found out about a row.  A column is an attribute, too: batch.input_ids.
+    `encodings[row]` is what the `tokenizers` library found out about a row.  A column is an attribute, too:
+    batch.input_ids.
     """
 
     def __init__(self, columns: Mapping[str, Any], encodings: Sequence[Any]):
@@ -77,10 +78,10 @@ class BatchEncoding(dict):
 class AutoTokenizer:
     """The tokenizer in a model directory, run by the `tokenizers` library.
 
-    The directory has a `tokenizer.json` (of whatever kind), BERT's `vocab.txt`, or GPT-2's and RoBERTa's `vocab.json` and
-    `merges.txt`.  `vocab_size`, also its length, counts all ids it can give; `model_max_length` is where rows are cut when a call
-    does not say; `pad_token` and `pad_token_id` fill short rows, and there are the same for unk, cls, sep, mask, bos and eos.
-    What the directory does not name is None.
+    The directory has a `tokenizer.json` (of whatever kind), BERT's `vocab.txt`, or GPT-2's and RoBERTa's `vocab.json`
+    and `merges.txt`.  `vocab_size`, also its length, counts all ids it can give; `model_max_length` is where rows are
+    cut when a call does not say; `pad_token` and `pad_token_id` fill short rows, and there are the same for unk, cls,
+    sep, mask, bos and eos. What the directory does not name is None.
     """
 
     pad_token: str | None
@@ -96,7 +97,8 @@ class AutoTokenizer:
         self.model_input_names = settings.get("model_input_names") or ["input_ids", "attention_mask", *types]
         longest = settings.get("model_max_length") or 1e30              # what Hugging Face writes for "no limit"
         self.model_max_length = int(longest) if longest < 1e9 else None
-        self.chat_template = chat.read_template(directory, settings) if "chat_template" not in settings or not changed else (
+        self.chat_template = chat.read_template(directory,
+                                                settings) if "chat_template" not in settings or not changed else (
             settings["chat_template"])
 
     @classmethod
@@ -107,8 +109,8 @@ class AutoTokenizer:
         `changes` win over what its files say: padding_side="left", pad_token="<|endoftext|>", model_max_length=128,
         do_lower_case=False, add_prefix_space=True, add_bos_token=False.
 
-        Raises FileNotFoundError if there is none, ValueError if it cannot be read, lacks a token that is asked for or has no use
-        for a change, TypeError for an unknown change, ImportError without the `tokenizers` library.
+        Raises FileNotFoundError if there is none, ValueError if it cannot be read, lacks a token that is asked for or
+        has no use for a change, TypeError for an unknown change, ImportError without the `tokenizers` library.
         """
         _refuse_unknown(changes, CHANGES, "AutoTokenizer has no setting {!r}: it has {}")
         directory = model_directory(source, revision=revision, local_files_only=local_files_only)
@@ -116,7 +118,8 @@ class AutoTokenizer:
         kind = kind_of(directory, settings)
         return cls(read_rules(directory, settings, kind, changes), settings, directory, kind, changed=bool(changes))
 
-    def __call__(self, text: str | Sequence[Any], text_pair: str | Sequence[Any] | None = None, *, max_length: int | None = None,
+    def __call__(self, text: str | Sequence[Any], text_pair: str | Sequence[Any] | None = None, *,
+                 max_length: int | None = None,
                  truncation: bool | str = True, padding: bool | str = True, return_tensors: str | None = None,
                  add_special_tokens: bool = True, is_split_into_words: bool = False, stride: int = 0,
                  pad_to_multiple_of: int | None = None, padding_side: str | None = None,
@@ -125,28 +128,31 @@ class AutoTokenizer:
                  return_offsets_mapping: bool = False, return_length: bool = False, **unknown: Any) -> BatchEncoding:
         """What a model takes: int64 arrays of shape (texts, tokens), or lists of lists if nothing is padded.
 
-        They are `input_ids`, `attention_mask` and, for a BERT, `token_type_ids`: those that `model_input_names` lists, or that
-        `return_token_type_ids` and `return_attention_mask` say.  One text is a batch of one.
+        They are `input_ids`, `attention_mask` and, for a BERT, `token_type_ids`: those that `model_input_names` lists,
+        or that `return_token_type_ids` and `return_attention_mask` say.  One text is a batch of one.
 
         Args:
             text: a text or several; with is_split_into_words, a list of words or several such lists.
             text_pair: a second segment for each text.
             max_length: the most tokens of a row, special tokens included; by default as many as the model reads.
-            truncation: cut longer rows: the longer of the two texts token by token (True or "longest_first"), the first alone
-                ("only_first") or the second ("only_second"); or not at all (False or "do_not_truncate").
-            padding: fill all rows to the longest (True or "longest"), to max_length ("max_length"), or not at all (False or
-                "do_not_pad"); further up to a multiple of `pad_to_multiple_of`; on the `padding_side`, "left" or "right".
+            truncation: cut longer rows: the longer of the two texts token by token (True or "longest_first"), the first
+                alone ("only_first") or the second ("only_second"); or not at all (False or "do_not_truncate").
+            padding: fill all rows to the longest (True or "longest"), to max_length ("max_length"), or not at all
+                (False or "do_not_pad"); further up to a multiple of `pad_to_multiple_of`; on the `padding_side`, "left"
+                or "right".
             return_tensors: "np" for arrays, "mg" for Tensors.
             add_special_tokens: put [CLS] and [SEP], or what the model has, around each text.
-            return_overflowing_tokens: give what was cut off in rows of its own, which begin with the last `stride` tokens of the
-                row before; `overflow_to_sample_mapping` (rows,) says of which text each is.
+            return_overflowing_tokens: give what was cut off in rows of its own, which begin with the last `stride`
+                tokens of the row before; `overflow_to_sample_mapping` (rows,) says of which text each is.
             return_special_tokens_mask: `special_tokens_mask`, 1 where a token is none of the text's.
-            return_offsets_mapping: `offset_mapping` (texts, tokens, 2), from which to which character of its text each token is.
+            return_offsets_mapping: `offset_mapping` (texts, tokens, 2), from which to which character of its text each
+                token is.
             return_length: `length` (texts,), the tokens of each row.
 
         Raises TypeError if a text is none, ValueError if an option makes no sense or needs another.
         """
-        _refuse_unknown(unknown, [*signature(type(self).__call__).parameters][1:-1], "a tokenizer takes no {!r}: it takes {}")
+        _refuse_unknown(unknown, [*signature(type(self).__call__).parameters][1:-1], "a tokenizer takes no {!r}: it "
+                                                                                     "takes {}")
         rows, is_pair = self._rows(text, text_pair, is_split_into_words)
         padding, truncation = PADDING.get(padding, padding), TRUNCATION.get(truncation, truncation)
         length = self.model_max_length if max_length is None else max_length
@@ -164,9 +170,11 @@ class AutoTokenizer:
         is_array = padding != "do_not_pad" or return_tensors is not None
         if is_array and len({len(encoding.ids) for encoding in encodings}) > 1:
             if self.pad_token is None:
-                raise ValueError(f"the tokenizer in {self.directory} has no padding token: pass padding=False, or name one, as "
-                                 f"in AutoTokenizer.from_pretrained(..., pad_token={self.eos_token or '<pad>'!r})")
-            raise ValueError(f"return_tensors={return_tensors!r} needs rows of one length, and these are not: pass padding=True")
+                raise ValueError(f"the tokenizer in {self.directory} has no padding token: pass padding=False, or name "
+                                 f"one, as in AutoTokenizer.from_pretrained(..., "
+                                 f"pad_token={self.eos_token or '<pad>'!r})")
+            raise ValueError(f"return_tensors={return_tensors!r} needs rows of one length, and these are not: pass "
+                             "padding=True")
         asked = {"input_ids": True, "attention_mask": return_attention_mask, "token_type_ids": return_token_type_ids}
         columns = {name: [getattr(e, attribute) for e in encodings] for name, attribute in (
             ("input_ids", "ids"), ("attention_mask", "attention_mask"), ("token_type_ids", "type_ids"))
@@ -192,7 +200,8 @@ class AutoTokenizer:
         options = {"padding": False} | options
         ids = self(text, text_pair, truncation=truncation, max_length=max_length, **options)["input_ids"]
         if len(ids) != 1:
-            raise ValueError(f"encode takes one text, and this is {len(ids)} rows: call the tokenizer itself, tokenizer(texts)")
+            raise ValueError(f"encode takes one text, and this is {len(ids)} rows: call the tokenizer itself, "
+                             "tokenizer(texts)")
         return ids if options.get("return_tensors") else [int(i) for i in ids[0]]
 
     def tokenize(self, text: str, text_pair: str | None = None, *, add_special_tokens: bool = False) -> list[str]:
@@ -210,14 +219,16 @@ class AutoTokenizer:
             text = self.rules.decode([rows] if isinstance(rows, int) else rows, skip_special_tokens=skip_special_tokens)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.settings.get("clean_up_tokenization_spaces", False)
-        if clean_up_tokenization_spaces and type(self.rules.model).__name__ != "BPE":      # byte pairs keep their own spaces
+        # byte pairs keep their own spaces
+        if clean_up_tokenization_spaces and type(self.rules.model).__name__ != "BPE":
             text = re.sub(r" ([.?!,]|n't|'m|'s|'ve|'re)", r"\1", text.replace(" ' ", "'"))
         return text
 
     def batch_decode(self, rows: Any, skip_special_tokens: bool = False,
                      clean_up_tokenization_spaces: bool | None = None) -> list[str]:
         """The text of each row of ids."""
-        texts: list[Any] = [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in _id_rows(rows)]
+        texts: list[Any] = [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces)
+                            for row in _id_rows(rows)]
         return texts
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> str | list[str]:
@@ -290,7 +301,8 @@ class AutoTokenizer:
 
     def apply_chat_template(self, conversation: Sequence[Any], *, tools: Sequence[Mapping[str, Any]] | None = None,
                             documents: Sequence[Mapping[str, Any]] | None = None, chat_template: str | None = None,
-                            add_generation_prompt: bool = False, continue_final_message: bool = False, tokenize: bool = True,
+                            add_generation_prompt: bool = False, continue_final_message: bool = False,
+                            tokenize: bool = True,
                             return_dict: bool = True,
                             padding: bool | str = False, truncation: bool | str = False, max_length: int | None = None,
                             return_tensors: str | None = None, **template_variables: Any) -> Any:
@@ -306,23 +318,28 @@ class AutoTokenizer:
             return_dict: return all that a call returns, not only the ids.
             template_variables: what else the template asks for, such as enable_thinking=False.
 
-        Raises ValueError if there is no template, or it refuses the chat; ImportError without jinja2 (the extra "chat").
+        Raises ValueError if there is no template, or it refuses the chat; ImportError without jinja2 (the extra
+        "chat").
         """
         if not len(conversation):
             raise ValueError('the chat is empty: give it a message, such as {"role": "user", "content": "Hello"}')
         template, batched = self._template(chat_template, tools), not isinstance(conversation[0], Mapping)
         if add_generation_prompt and continue_final_message:
-            raise ValueError("add_generation_prompt begins a new message, continue_final_message goes on with the last: give one")
-        if missing := template_variables.keys() & {"return_assistant_tokens_mask", "sanitize_control_tokens", "tokenizer_kwargs"}:
+            raise ValueError("add_generation_prompt begins a new message, continue_final_message goes on with the "
+                             "last: give one")
+        if missing := template_variables.keys() & {"return_assistant_tokens_mask", "sanitize_control_tokens",
+                                                   "tokenizer_kwargs"}:
             raise TypeError(f"apply_chat_template has no {min(missing)} here: leave it out")
         named = {name: content(token) for name, token in named_tokens(self.settings).items()}
         given = (named or {name: token for name in SPECIAL if (token := getattr(self, name))}) | template_variables
         write = chat.render_open if continue_final_message else chat.render
-        texts = [write(template, one, tools=tools, documents=documents, add_generation_prompt=add_generation_prompt, **given)
+        texts = [write(template, one, tools=tools, documents=documents, add_generation_prompt=add_generation_prompt,
+                       **given)
                  for one in (conversation if batched else [conversation])]
         if not tokenize:
             return texts if batched else texts[0]
-        batch = self(texts, padding=padding, truncation=truncation, max_length=max_length, return_tensors=return_tensors,
+        batch = self(texts, padding=padding, truncation=truncation, max_length=max_length,
+                     return_tensors=return_tensors,
                      add_special_tokens=False)
         if return_dict:
             return batch
@@ -361,8 +378,8 @@ class AutoTokenizer:
                 raise ValueError("the tokenizer has several chat templates: pass chat_template= one of "
                                  f"{', '.join(map(repr, own))}")
         if asked is None and own is None:
-            raise ValueError(f"the tokenizer in {self.directory} has no chat template: pass chat_template=, or use that of the "
-                             "model's chat version, whose name often ends in -Instruct or -Chat")
+            raise ValueError(f"the tokenizer in {self.directory} has no chat template: pass chat_template=, or use "
+                             "that of the model's chat version, whose name often ends in -Instruct or -Chat")
         return own if asked is None else asked
 
     def _rows(self, text, text_pair, is_split):
@@ -385,26 +402,32 @@ class AutoTokenizer:
         except Exception as error:
             if not truncation.startswith("only"):
                 raise ValueError(f"a text cannot be tokenized ({error}): check that all are valid Unicode") from None
-            raise ValueError(f"truncation={truncation!r} cannot cut a row to max_length={length}, because the text to be cut is "
-                             f"shorter than what must go ({error}): pass a larger max_length, or truncation=True") from None
+            raise ValueError(f"truncation={truncation!r} cannot cut a row to max_length={length}, because the text to "
+                             f"be cut is shorter than what must go ({error}): pass a larger max_length, or "
+                             "truncation=True") from None
 
-    # A tokenizer.json carries settings of its own (MiniLM's cuts and fills every row to 128), so both are set at every call.
+    # A tokenizer.json carries settings of its own (MiniLM's cuts and fills every row to 128), so both are set at every
+    # call.
 
     def _set_truncation(self, truncation, length, special, stride, is_pair):
         strategies = ("longest_first", "only_first", "only_second", "do_not_truncate")
         if truncation not in strategies:
-            raise ValueError(f"truncation={truncation!r}: pass True, False, or one of {', '.join(map(repr, strategies))}")
+            raise ValueError(f"truncation={truncation!r}: pass True, False, or one of "
+                             f"{', '.join(map(repr, strategies))}")
         if truncation == "do_not_truncate" or length is None:
             return self.rules.no_truncation()
         if truncation == "only_second" and not is_pair:
-            raise ValueError("truncation='only_second', but there is no text_pair to be cut: pass one, or truncation=True")
+            raise ValueError("truncation='only_second', but there is no text_pair to be cut: pass one, or "
+                             "truncation=True")
         if length <= special:                                            # the library would cut nothing, silently
-            raise ValueError(f"max_length={length} leaves no room beside {special} special tokens: pass {special + 1} or more")
+            raise ValueError(f"max_length={length} leaves no room beside {special} special tokens: pass {special + 1} "
+                             "or more")
         if not 0 <= stride < length - special:
             raise ValueError(f"stride={stride} with max_length={length} and {special} special tokens: pass 0 … "
                              f"{length - special - 1}")
         self.rules.enable_truncation(length, stride=stride, strategy=truncation,
-                                     direction=_side(self.settings.get("truncation_side") or "right", "truncation_side"))
+                                     direction=_side(self.settings.get("truncation_side") or "right",
+                                                     "truncation_side"))
 
     def _set_padding(self, padding, length, multiple, side, truncation):
         strategies = ("longest", "max_length", "do_not_pad")
@@ -412,16 +435,18 @@ class AutoTokenizer:
             raise ValueError(f"padding={padding!r}: pass True, False, or one of {', '.join(map(repr, strategies))}")
         side = _side(side or self.settings.get("padding_side") or "right", "padding_side")
         if multiple is not None and (not isinstance(multiple, int) or multiple < 1 or padding == "do_not_pad"):
-            raise ValueError(f"pad_to_multiple_of={multiple!r} with padding={padding!r}: pass a number of 1 or more, and "
-                             "padding=True")
+            raise ValueError(f"pad_to_multiple_of={multiple!r} with padding={padding!r}: pass a number of 1 or more, "
+                             "and padding=True")
         if padding == "do_not_pad" or padding == "longest" and multiple is None and self.pad_token is None:
             return self.rules.no_padding()
         if self.pad_token is None or padding == "max_length" and length is None:
-            raise ValueError(f'padding={padding!r} with max_length={length} and the padding token {self.pad_token!r}: pass True, '
-                             'False, or "max_length" and a max_length, for which there must be a padding token')
+            raise ValueError(f'padding={padding!r} with max_length={length} and the padding token {self.pad_token!r}: '
+                             'pass True, False, or "max_length" and a max_length, for which there must be a padding '
+                             'token')
         if multiple and length is not None and length % multiple and truncation != "do_not_truncate":
-            raise ValueError(f"rows are cut to max_length={length}, which is no multiple of pad_to_multiple_of={multiple}: pass "
-                             f"a max_length such as {length // multiple * multiple or multiple}")
+            raise ValueError(f"rows are cut to max_length={length}, which is no multiple of "
+                             f"pad_to_multiple_of={multiple}: pass a max_length such as "
+                             f"{length // multiple * multiple or multiple}")
         self.rules.enable_padding(direction=side, pad_id=self.pad_token_id, pad_token=self.pad_token,
                                   length=length if padding == "max_length" else None, pad_to_multiple_of=multiple)
 
@@ -434,8 +459,8 @@ def _side(side, name):
 
 def _check_tensors(kind):
     if kind in ELSEWHERE:
-        raise ValueError(f'return_tensors={kind!r} means those of {ELSEWHERE[kind]}: type return_tensors="np" for arrays, or '
-                         '"mg" for Tensors')
+        raise ValueError(f'return_tensors={kind!r} means those of {ELSEWHERE[kind]}: type return_tensors="np" for '
+                         'arrays, or "mg" for Tensors')
     if kind not in (None, "np", "mg"):
         raise ValueError(f'return_tensors={kind!r}: pass "np" for NumPy arrays, or "mg" for Tensors')
 
@@ -451,7 +476,8 @@ def _described(token):
     """A token as a file keeps it."""
     if isinstance(token, (str, Mapping)):
         return token
-    return {name: getattr(token, name) for name in ("content", "single_word", "lstrip", "rstrip", "normalized", "special")}
+    return {name: getattr(token, name)
+            for name in ("content", "single_word", "lstrip", "rstrip", "normalized", "special")}
 
 
 def _id_rows(ids):
@@ -472,7 +498,8 @@ def _id_rows(ids):
 def _texts(given, name, is_split):
     """Texts, or lists of words, as a list of as many as there are."""
     if is_split and isinstance(given, str):
-        raise TypeError(f"{name} is a str, but with is_split_into_words=True it is a list of words: type {name}.split()")
+        raise TypeError(f"{name} is a str, but with is_split_into_words=True it is a list of words: type "
+                        f"{name}.split()")
     several = isinstance(given, Iterable) and not isinstance(given, str)
     texts = list(given) if several else [given]
     if is_split and not (texts and all(isinstance(words, (list, tuple)) for words in texts)):
