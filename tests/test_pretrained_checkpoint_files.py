@@ -224,7 +224,7 @@ def test_a_full_disk_leaves_what_was_there(model, limit):
         message = refusal(OSError, save, model, CONFIG, {"large": np.zeros(10_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    assert "could not be written and is as it was" in message
+    assert "could not be written and is unchanged" in message
     assert contents(model) == before
 
 

@@ -277,7 +277,7 @@ def test_small_files_that_claim_much(file):
 
 
 def test_a_long_program_is_not_even_begun(file, monkeypatch):
-    monkeypatch.setattr("minigrad.pretrained.checkpoint.pickles.LONGEST_PROGRAM", 1000)
+    monkeypatch.setattr("minigrad.pretrained.checkpoint.pickles.MAX_PROGRAM", 1000)
     assert "more than any model's" in refused(file(zipped(program({"w": tensor(), "x": "x" * 1000}), BYTES)))
 
 

@@ -16,7 +16,7 @@ from .checkpoint.report import LoadReport
 from .model import PretrainedModel
 from .text.tokenizer import AutoTokenizer
 
-# what a user types of each family's file, which is read when it is first needed
+# the public names of each family's file, which is imported when it is first needed
 _FAMILIES = {
     "bert": ("BertConfig", "BertModel", "BertForSequenceClassification", "BertForTokenClassification",
              "BertForMaskedLM",

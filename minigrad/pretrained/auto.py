@@ -1,4 +1,4 @@
-"""The right class for a model directory, chosen by the model_type in its config.json: one line for each family and head."""
+"""The class for a model directory, chosen by the model_type in its config.json: one line per family and head."""
 from __future__ import annotations
 
 import os
@@ -14,7 +14,7 @@ from .values import found_in, shown
 
 
 class _Auto:
-    # model_type -> file.Class; a family's file is read when it is first needed
+    # model_type -> file.Class; a family's file is imported when it is first needed
     families: dict[str, str]
 
     @classmethod
@@ -49,7 +49,7 @@ class AutoConfig(_Auto):
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
                         **changes: Any) -> Config:
-        """The configuration in a directory's config.json, or in that of a model on the Hub; `changes` win over what it says.
+        """The configuration in the config.json of a directory, or of a model on the Hub; `changes` win.
 
         Raises:
             FileNotFoundError: no such directory, or no config.json in it.

@@ -108,7 +108,7 @@ class Layer(Module):
 
 
 class BertModel(PretrainedModel):
-    """The encoder: token ids in, a vector for each token out, and one for the whole ("pooled", from the first token)."""
+    """The encoder: token ids in, a vector for each token out, and a pooled one, computed from the first token."""
     config_class = BertConfig
     layout = Layout(legacy={"**.LayerNorm.gamma": "**.LayerNorm.weight", "**.LayerNorm.beta": "**.LayerNorm.bias"},
                     drop=("**.position_ids",), base="bert")
@@ -176,7 +176,7 @@ class BertForSequenceClassification(BertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Score a batch; the arguments are BertModel's, and `labels` (B,) of class numbers (floats for regression)."""
+        """Score a batch; the arguments are BertModel's, and `labels` (B,), class numbers or floats for regression."""
         pooled = self.bert(input_ids, attention_mask, token_type_ids, position_ids).pooler_output
         logits = self.classifier(self.dropout(pooled))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
@@ -188,7 +188,7 @@ class BertForTokenClassification(BertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Score each token; the arguments are BertModel's, and `labels` (B, T) of class numbers, -100 where none counts."""
+        """Score each token; the arguments are BertModel's, and `labels` (B, T) of class numbers, -100 to ignore one."""
         x = self.base_model(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(x))
         return ClassifierOutput(token_loss(logits, labels), logits)
@@ -209,7 +209,7 @@ class BertForQuestionAnswering(BertHead):
 
 
 class BertForMaskedLM(BertHead):
-    """BERT as it was trained: it scores every word of the vocabulary for each token, by the word embeddings themselves."""
+    """BERT as in pretraining: it scores the whole vocabulary for each token, with its own word embeddings."""
     heads = ("cls.**",)
     tied = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
             "cls.predictions.decoder.bias": "cls.predictions.bias"}
@@ -221,7 +221,7 @@ class BertForMaskedLM(BertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Guess words; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
+        """Predict tokens; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
         x, head = self.bert(input_ids, attention_mask, token_type_ids,
                             position_ids).last_hidden_state, self.cls.predictions
         logits = head.decoder(head.transform.LayerNorm(activated(head.transform.dense,
@@ -230,7 +230,7 @@ class BertForMaskedLM(BertHead):
 
 
 def vocabulary_scores(c: BertConfig, encoder: BertModel, **before: Module) -> Group:
-    """The end of a masked language model: what comes `before`, and a `decoder` that shares the encoder's word embeddings."""
+    """The head of a masked language model: modules `before`, and a `decoder` that shares the word embeddings."""
     head = Group(bias=Parameter(init.empty(c.vocab_size)), **before, decoder=linear(c.hidden_size, c.vocab_size))
     if c.tie_word_embeddings:
         head.decoder.weight, head.decoder.bias = encoder.embeddings.word_embeddings.weight, head.bias

@@ -20,7 +20,7 @@ TEMPLATE = "chat_template.jinja"
 
 
 def read_template(directory: Path, settings: Mapping[str, Any]) -> str | dict[str, str] | None:
-    """The template in chat_template.jinja, in chat_template.json or in the settings, or several by their names; None without."""
+    """The template in chat_template.jinja, chat_template.json or the settings; several by name; None without one."""
     if (path := directory / TEMPLATE).is_file():
         return path.read_text(encoding="utf-8")
     found: Any = settings.get("chat_template")

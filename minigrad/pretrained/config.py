@@ -1,4 +1,4 @@
-"""What every configuration can do: check its entries, keep number and names of labels together, and write config.json."""
+"""The base of configurations: checked entries, consistent labels, and reading and writing config.json."""
 from __future__ import annotations
 
 import os
@@ -74,7 +74,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any], **changes: Any) -> Self:
-        """A configuration from the entries of config.json; `changes` win, and a new number of labels drops their names."""
+        """A configuration from the entries of config.json; `changes` win, and a new number of labels drops the names."""
         known = {f.name: "None" in str(f.type) for f in fields(cls) if f.name != "rest"}
         if unknown := changes.keys() - known.keys() - entries.keys():
             raise TypeError(f"{cls.__name__} has no entry {', '.join(sorted(unknown))}: it has "

@@ -1,7 +1,7 @@
-"""What the convolutional families share: a convolution with its normalisation, first values, and what a picture must be like.
+"""What the convolutional families share: a convolution with its normalisation, and initial values.
 
 Their attributes have torchvision's names, so `state_dict()` is what torchvision saves and loads; their directories are
-in the Hugging Face layout, if there is one, and each family's `layout` says how the one is called in the other.
+in the Hugging Face layout, if there is one, and each family's `layout` maps one to the other.
 """
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ConvNet(PretrainedModel):
     """A pretrained model made of convolutions."""
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
-        """First values: convolutions by fan-out (He et al. 2015), linear layers by fan-in; biases 0, variances and scales 1."""
+        """Draw convolutions by fan-out (He et al. 2015), linear layers by fan-in; biases are 0, variances and scales 1."""
         own = self.state_dict()
         for name in names:
             if own[name].ndim == 4:

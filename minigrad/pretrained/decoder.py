@@ -29,7 +29,7 @@ class Reading(NamedTuple):
     @classmethod
     def of(cls, input_ids: Any, attention_mask: Any, position_ids: Any, past: Sequence[KVCache] | None, layers: int,
            longest: int | None) -> Reading:
-        """A reading from the arguments of `forward`; the ids follow those in the caches, and together they are S tokens.
+        """A reading from the arguments of `forward`; with the cached tokens before them, the ids are S tokens.
 
         Args:
             input_ids: (B, T).   attention_mask: (B, S), 1 for a token and 0 for padding.
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
 
 
 class Decoder(PretrainedModel):
-    """Token ids in, a vector for each token out, computed from the tokens up to it.  A family defines `stack` and `read`."""
+    """Token ids in, a vector for each token out, computed from the tokens up to it; families add `stack` and `read`."""
     stack: Any                                  # the layers, in order
 
     def read(self, reading: Reading) -> Tensor:
@@ -131,7 +131,7 @@ class DecoderForSequenceClassification(PretrainedModel):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
                 position_ids: Any = None) -> ClassifierOutput:
-        """Score a batch; the arguments are the decoder's, and `labels` (B,) of class numbers (floats for regression)."""
+        """Score a batch; the arguments are the decoder's, and `labels` (B,), class numbers or floats for regression."""
         decoder = getattr(self, self.layout.base)
         x = decoder(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
         logits = self.score(last_token(x, as_given(input_ids), self.config.pad_token_id))

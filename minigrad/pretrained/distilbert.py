@@ -1,4 +1,4 @@
-"""DistilBERT (Sanh et al. 2019): half of BERT's layers, distilled from BERT; no token types, no pooler, its own names."""
+"""DistilBERT (Sanh et al. 2019): half of BERT's layers, without token types and pooler, under names of its own."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -137,7 +137,7 @@ class DistilBertForSequenceClassification(DistilBertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Score a batch; the arguments are DistilBertModel's, and `labels` (B,) of class numbers (floats for regression)."""
+        """Score a batch; the arguments are DistilBertModel's, and `labels` (B,), class numbers or floats for regression."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(F.relu(self.pre_classifier(x[:, 0]))))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
@@ -152,7 +152,7 @@ class DistilBertForTokenClassification(DistilBertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Score each token; the arguments are DistilBertModel's, and `labels` (B, T) of class numbers, -100 where none counts."""
+        """Score each token; arguments as for DistilBertModel, and `labels` (B, T) of class numbers, -100 to ignore one."""
         logits = self.classifier(self.dropout(self.distilbert(input_ids, attention_mask,
                                                               position_ids).last_hidden_state))
         return ClassifierOutput(token_loss(logits, labels), logits)
@@ -174,7 +174,7 @@ class DistilBertForQuestionAnswering(DistilBertHead):
 
 
 class DistilBertForMaskedLM(DistilBertHead):
-    """DistilBERT as it was trained: it scores every word of the vocabulary for each token, by the word embeddings themselves."""
+    """DistilBERT as in pretraining: it scores the whole vocabulary for each token, with its own word embeddings."""
     heads = ("vocab_transform.**", "vocab_layer_norm.**", "vocab_projector.**")
     tied = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
 
@@ -186,7 +186,7 @@ class DistilBertForMaskedLM(DistilBertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Guess words; the arguments are DistilBertModel's, and `labels` (B, T) of token ids, -100 where none counts."""
+        """Predict tokens; the arguments are DistilBertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         x = activated(self.vocab_transform, activation(self.config.activation), x)
         logits = self.vocab_projector(self.vocab_layer_norm(x))

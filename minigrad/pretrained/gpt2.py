@@ -102,7 +102,7 @@ class GPT2Pretrained(PretrainedModel):
                     transpose=("**.c_attn.weight", "**.c_proj.weight", "**.c_fc.weight"))
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
-        """As for every model, but projections onto the residual stream are scaled down by the number of layers (sec. 2.3)."""
+        """As for every model, but projections to the residual stream are scaled by the number of layers (sec. 2.3)."""
         super().draw(names, rng)
         own = self.state_dict()
         for name in names:

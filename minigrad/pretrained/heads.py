@@ -1,4 +1,4 @@
-"""The losses that train a head, as transformers takes them: each is None if there are no labels, and -100 counts for nothing."""
+"""The losses of heads, as in transformers: None without labels, and the label -100 is ignored."""
 from __future__ import annotations
 
 from typing import Any
@@ -43,7 +43,7 @@ def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor |
 
 
 def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
-    """Cross-entropy of scores (B, T, classes) with a label for each token, (B, T): token classification, masked LM, seq2seq."""
+    """Cross-entropy of scores (B, T, classes) with labels (B, T), for token classification, masked LM and seq2seq."""
     if labels is None:
         return None
     labels = as_given(labels)
@@ -54,7 +54,7 @@ def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
 
 
 def causal_loss(logits: Tensor, labels: Any) -> Tensor | None:
-    """Cross-entropy of scores (B, T, vocabulary) with the token that comes next; `labels` (B, T) are the input ids themselves."""
+    """Cross-entropy of scores (B, T, vocabulary) with the next token; `labels` (B, T) are the input ids themselves."""
     return None if labels is None else token_loss(logits[:, :-1], as_given(labels)[:, 1:])
 
 

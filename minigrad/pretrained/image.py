@@ -1,4 +1,4 @@
-"""Pictures as models take them: what a model checks, and the processor that turns photographs into it."""
+"""Pictures as input: what a model checks, and the processor that prepares photographs."""
 from __future__ import annotations
 
 import json
@@ -32,9 +32,9 @@ ENTRIES = {**dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_nor
            "image_std": "float | list[float]"}
 # no programs
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")
-LONGEST_EDGE, MOST_PIXELS = 1 << 14, 1 << 25    # of what comes out: 400 MB as floats
+MAX_EDGE, MAX_PIXELS = 1 << 14, 1 << 25    # of what comes out: 400 MB as floats
 # of a picture in a file: so many pixels, or more in a large file
-LONGEST_SIDE, MOST_READ, PER_BYTE = 1 << 17, 1 << 26, 32
+MAX_SIDE, MAX_READ, MAX_PER_BYTE = 1 << 17, 1 << 26, 32
 ALWAYS = {"do_resize": True, "do_center_crop": False, "do_rescale": True, "rescale_factor": 1 / 255,
           "do_normalize": True}
 
@@ -58,7 +58,7 @@ def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, li
 
 
 class AutoImageProcessor:
-    """Pictures to `pixel_values`, by the rules a model was trained with: those in its directory's preprocessor_config.json.
+    """Pictures to `pixel_values`, by the rules the model was trained with, read from preprocessor_config.json.
 
     Resized (`size`, `resample`), cut out of the middle (`crop_size`; ResNet's `crop_pct` first makes the picture larger
     by that much), brought to 0 … 1 (`rescale_factor`) and normalised (`image_mean`, `image_std`), each step unless its
@@ -172,14 +172,14 @@ class AutoImageProcessor:
 
 
 def _check_pixels(width, height):
-    if width * height > MOST_PIXELS:
-        raise ValueError(f"a picture would become {width} × {height} pixels: expected at most {MOST_PIXELS}; cut it "
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"a picture would become {width} × {height} pixels: expected at most {MAX_PIXELS}; cut it "
                          'first, or give the processor a "height" and a "width" of size')
 
 
 def _center_crop(picture, height, width):
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))               # what lies outside is black
+    return picture.crop((left, top, left + width, top + height))               # black outside the picture
 
 
 def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
@@ -187,10 +187,10 @@ def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
     size = dict.fromkeys(usual, size) if type(size) is int else size
     known = ({"height", "width"}, {"shortest_edge"})[:1 + (name == "size")]
     if not isinstance(size, dict) or size.keys() not in known or not all(
-            type(n) is int and 0 < n <= LONGEST_EDGE for n in size.values()):
+            type(n) is int and 0 < n <= MAX_EDGE for n in size.values()):
         named = " or of ".join(" and ".join(sorted(edges)) for edges in known)
         raise ValueError(f"{name} is {shown(size)}: expected a number, or one for each of {named}, from 1 to "
-                         f"{LONGEST_EDGE}")
+                         f"{MAX_EDGE}")
     return size
 
 
@@ -212,9 +212,9 @@ def _from_file(path):
             if picture.format not in FORMATS:
                 raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
             width, height = picture.size
-            if max(width, height) > LONGEST_SIDE or width * height > max(MOST_READ, PER_BYTE * size):
+            if max(width, height) > MAX_SIDE or width * height > max(MAX_READ, MAX_PER_BYTE * size):
                 raise ValueError(f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
-                                 f"at most {LONGEST_SIDE} on a side and {MOST_READ} in all, or {PER_BYTE} for each "
+                                 f"at most {MAX_SIDE} on a side and {MAX_READ} in all, or {MAX_PER_BYTE} for each "
                                  "byte; scale it down")
             picture.load()
             with suppress(Exception):           # of a damaged EXIF entry; the picture itself is whole
@@ -232,7 +232,7 @@ def _from_file(path):
 def _rgb(picture):
     """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
     from PIL import Image
-    if picture.mode.startswith("I;16") or picture.mode == "I" and picture.format == "PNG":  # a PNG has 16 bits at most
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits at most
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         kind = "whole numbers" if picture.mode == "I" else "floats"
@@ -257,6 +257,6 @@ def _picture(image: Any) -> Any:
                         "pass (x * 255).round().astype('uint8')")
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         array = array.transpose(1, 2, 0)
-    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise ValueError(f"a picture is (H, W), (H, W, 3) or (3, H, W), this array has shape {array.shape}")
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array).convert("RGB")

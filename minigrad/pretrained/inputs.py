@@ -1,4 +1,4 @@
-"""What users pass to a model that reads text, checked and brought into the form that its layers take; it stays where it lies."""
+"""The inputs of models that read text, checked and converted for the layers, on the device they are on."""
 from __future__ import annotations
 
 from typing import Any

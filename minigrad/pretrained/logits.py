@@ -1,7 +1,7 @@
-"""What is done to a model's scores of the next token before one is chosen: plain functions of float32 scores (B, vocabulary).
+"""Processing of the scores of the next token: plain functions of float32 scores (B, vocabulary).
 
 Each has the name of the option of `generate` that asks for it, and does what transformers' processor of that option
-does.  A token that must not come has the score -inf.
+does.  A token that must not occur has the score -inf.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def repetition_penalty(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, penalty: float) -> np.ndarray:
-    """Scores of tokens that occur are divided by the penalty, or multiplied if negative (Keskar et al. 2019, sec. 4.1)."""
+    """Divide the scores of tokens that occur by the penalty, or multiply if negative (Keskar et al. 2019, sec. 4.1)."""
     rows, columns = mask.nonzero()
     seen, scores = (rows, ids[rows, columns]), scores.copy()
     scores[seen] = np.where(scores[seen] < 0, scores[seen] * penalty, scores[seen] / penalty)
@@ -30,7 +30,7 @@ def repetition_penalty(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, pe
 
 def no_repeat_ngram_size(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, size: int,
                          within: Any = None) -> np.ndarray:
-    """No `size` tokens come in the same order twice, in a text or, if `within` is given, as they stand in those texts."""
+    """Forbid that `size` tokens occur in the same order twice, or a second time after the texts `within`."""
     scores = scores.copy()
     for b in range(len(ids)):
         row = ids[b][mask[b]].tolist()
@@ -92,7 +92,7 @@ def min_p(scores: np.ndarray, p: float, least: int = 1) -> np.ndarray:
 
 
 def typical_p(scores: np.ndarray, p: float, least: int = 1) -> np.ndarray:
-    """Only the tokens whose surprise is nearest to the expected one, which together have probability p (Meister et al. 2022)."""
+    """Keep tokens whose surprise is nearest to the expected, of total probability p (Meister et al. 2022)."""
     log_p = log_softmax(scores)
     with np.errstate(invalid="ignore"):
         entropy = -np.nansum(log_p * np.exp(log_p), 1, keepdims=True)

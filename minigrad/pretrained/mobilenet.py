@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018), with torchvision's attribute names: `features.3.conv.1.0`; read from either layout.
+"""MobileNetV2 (Sandler et al. 2018), with torchvision's attribute names, `features.3.conv.1.0`; reads both layouts.
 
 The two publish different models: Hugging Face's pads as TensorFlow does and normalises with eps 1e-3.  Its directories
 say so in config.json; of torchvision's file `MobileNetV2Config.torchvision` knows it:
@@ -70,7 +70,7 @@ class MobileNetV2Config(Config):
         return near + divisor if near < 0.9 * channels else near
 
     def scaled(self, channels: float, factor: float | None = None) -> int:
-        """So many channels times `factor`, depth_multiplier by default, which Hugging Face rounds to a whole number first."""
+        """Channels times `factor`, by default depth_multiplier, which Hugging Face first rounds to a whole number."""
         channels = channels * (self.depth_multiplier if factor is None else factor)
         return self.width(channels if self.is_torchvision else round(channels))
 
@@ -161,7 +161,7 @@ class MobileNetV2Model(ConvNet):
         self.avgpool = AdaptiveAvgPool2d(1)
 
     def forward(self, pixel_values: Any) -> BaseOutput:
-        """`last_hidden_state` (N, hidden, H / 32, W / 32) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
+        """`last_hidden_state` (N, hidden, H / 32, W / 32) and `pooler_output` (N, hidden) of (N, channels, H, W)."""
         x = pixels(pixel_values, self.config.num_channels, like=self.parameters()[0])
         for i, block in enumerate(self.features):
             x = block(x)

@@ -145,7 +145,7 @@ class PretrainedModel(Module):
     def _empty_for(cls, weights: Mapping[str, np.ndarray], source: Any, entries: Mapping[str, Any],
                    changes: Mapping[str, Any],
                    rng: np.random.Generator, are_sizes_given: bool) -> Self:
-        """The model for these weights, still empty.  Where config.json ties weights that differ in the file, the file is right.
+        """The model for these weights, still empty.  The file wins where config.json ties weights that differ in it.
 
         Raises ValueError if weights differ that the family always ties, or if the weights are quantised.
         """
@@ -237,7 +237,8 @@ class PretrainedModel(Module):
         wrong += [f"{name} is missing" for name in made if name not in own
                   and (name.startswith(f"{self.label_layer}.") or not matches(self.heads, name))]
         if wrong:
-            where = f"; a new head is a Linear at {self.label_layer}, with a bias if the old one has one" * bool(self.label_layer)
+            where = (f"; a new head is a Linear at {self.label_layer}, with a bias if the old one has one"
+                     if self.label_layer else "")
             raise ValueError(f"what this {type(self).__name__} would save could not be loaded again: "
                              f"{'; '.join(wrong[:4])}: replace parts only by what has the same weights{where}; or keep "
                              "model.state_dict() by itself, with numpy.savez")

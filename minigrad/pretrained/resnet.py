@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015), with torchvision's attribute names: `conv1`, `layer1.0.conv2`, `fc`; read from either layout.
+"""ResNet (He et al. 2015), with torchvision's attribute names, `conv1`, `layer1.0.conv2`, `fc`; reads both layouts.
 
 A Hugging Face directory, or torchvision's file, whose sizes `ResNetConfig.torchvision` knows:
 
@@ -63,7 +63,7 @@ class ResNetConfig(Config):
 
 
 class Block(Module):
-    """Two convolutions 3 × 3, or 1 × 1, 3 × 3 and 1 × 1 with fewer channels between, whose result is added to the input."""
+    """Two convolutions 3 × 3, or 1 × 1, 3 × 3 and 1 × 1 with fewer channels between; the input is added."""
     def __init__(self, c: ResNetConfig, inputs: int, outputs: int, stride: int):
         if c.layer_type == "basic":
             shapes = [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)]
@@ -124,7 +124,7 @@ class ResNetModel(ConvNet):
         self.avgpool = AdaptiveAvgPool2d(1)
 
     def forward(self, pixel_values: Any) -> BaseOutput:
-        """Of pictures (N, channels, H, W): `last_hidden_state` (N, hidden, H / 32, W / 32), `pooler_output` (N, hidden, 1, 1)."""
+        """`last_hidden_state` (N, hidden, H / 32, W / 32), `pooler_output` (N, hidden, 1, 1) of (N, channels, H, W)."""
         x = pixels(pixel_values, self.config.num_channels, like=self.conv1.weight)
         x = seen.state(self.maxpool(self.activation(conv_norm(x, self.conv1, self.bn1))))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

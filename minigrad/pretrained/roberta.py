@@ -26,7 +26,7 @@ from .outputs import ClassifierOutput
 
 @dataclass
 class RobertaConfig(BertConfig):
-    """RoBERTa's sizes, under their names in config.json; 514 positions are 512 tokens, the first two being for padding."""
+    """RoBERTa's sizes, under their names in config.json; of 514 positions the first two are for padding."""
     model_type = "roberta"
     vocab_size: int = 50265
     # pyright: ignore[reportIncompatibleVariableOverride]  # positions are counted from it: never None
@@ -38,7 +38,7 @@ class RobertaConfig(BertConfig):
 
 
 class RobertaModel(BertModel):
-    """The encoder: token ids in, a vector for each token out, and one for the whole ("pooled", from the first token)."""
+    """The encoder: token ids in, a vector for each token out, and a pooled one, computed from the first token."""
     config_class, layout = RobertaConfig, replace(BertModel.layout, base="roberta")
 
     def build(self, c: RobertaConfig, rng: np.random.Generator) -> None:
@@ -63,7 +63,7 @@ class RobertaForSequenceClassification(BertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Score a batch; the arguments are RobertaModel's, and `labels` (B,) of class numbers (floats for regression)."""
+        """Score a batch; arguments as for RobertaModel, and `labels` (B,), class numbers or floats for regression."""
         x, head = self.roberta(input_ids, attention_mask, token_type_ids,
                                position_ids).last_hidden_state, self.classifier
         logits = head.out_proj(head.dropout(ops.tanh(head.dense(head.dropout(x[:, 0])))))
@@ -81,7 +81,7 @@ class RobertaForQuestionAnswering(BertForQuestionAnswering):
 
 
 class RobertaForMaskedLM(BertHead):
-    """RoBERTa as it was trained: it scores every token of the vocabulary for each token, by the word embeddings themselves."""
+    """RoBERTa as in pretraining: it scores the whole vocabulary for each token, with its own word embeddings."""
     config_class, layout, encoder_class, heads = RobertaConfig, RobertaModel.layout, RobertaModel, ("lm_head.**",)
     tied = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
             "lm_head.decoder.bias": "lm_head.bias"}
@@ -93,7 +93,7 @@ class RobertaForMaskedLM(BertHead):
 
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
-        """Guess tokens; the arguments are RobertaModel's, and `labels` (B, T) of token ids, -100 where none counts."""
+        """Predict tokens; the arguments are RobertaModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
         x, head = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.lm_head
         logits = head.decoder(head.layer_norm(activated(head.dense, F.gelu, x)))        # GELU, whatever hidden_act says
         return ClassifierOutput(token_loss(logits, labels), logits)

@@ -1,4 +1,4 @@
-"""What a model makes on its way, kept if it is asked for: the hidden states between its layers, and its attention weights."""
+"""Intermediate results, kept if asked for: the hidden states between layers, and the attention weights."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _KEPT: ContextVar[Kept | None] = ContextVar("kept", default=None)
 
 @contextmanager
 def kept(*names: str) -> Iterator[Kept]:
-    """Keep what ends in these names, "hidden_states" or "attentions", while the block runs."""
+    """Keep "hidden_states", "attentions" or both while the block runs."""
     found: Kept = {name: [] for name in names}
     token = _KEPT.set(found)
     try:
@@ -34,12 +34,12 @@ def is_kept(name: str = "") -> bool:
 
 
 def state(x: Any, part: str = "") -> Any:
-    """x, which is the next hidden state of a part of the model, such as "decoder_"."""
+    """Keep x as the next hidden state of a part of the model, such as "decoder_", and return it."""
     return _note("hidden_states", x, part)
 
 
 def weights(x: Any, part: str = "") -> Any:
-    """x, which are the attention weights (B, heads, T, S) of the next layer."""
+    """Keep x as the attention weights (B, heads, T, S) of the next layer, and return it."""
     return _note("attentions", x, part)
 
 
@@ -53,7 +53,7 @@ def _note(name, x, part):
 def attention(q: Any, k: Any, v: Any, mask: Any = None, p: float = 0.0, is_causal: bool = False, *,
               scale: float | None = None,
               enable_gqa: bool = False, rng: Any = None) -> Any:
-    """F.scaled_dot_product_attention, whose weights are kept if they are asked for: they are what it finds in an identity."""
+    """F.scaled_dot_product_attention; its weights, if they are to be kept, are its result for identity values."""
     options = {"scale": scale, "enable_gqa": enable_gqa}
     if is_kept("attentions"):
         one = Tensor(np.eye(k.shape[-2], dtype=np.float32), dtype=v.dtype, device=v.device)

@@ -1,6 +1,6 @@
-"""T5 (Raffel et al. 2020), v1.0 and v1.1: an encoder reads a text, a decoder writes another, with its checkpoints' names.
+"""T5 (Raffel et al. 2020), v1.0 and v1.1: an encoder and a decoder, with the attribute names of its checkpoints.
 
-Distances between tokens are told by a bias on attention's scores, which are not scaled; nothing else has a bias.
+Positions enter as a bias, by distance, on the attention scores, which are not scaled; no other layer has a bias.
 """
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ class T5Model(T5EncoderModel):
         return BaseOutput(x, past_key_values=past_key_values, encoder_last_hidden_state=source)
 
     def new_cache(self, max_len: int) -> list[KVCache]:
-        """Empty caches with room for `max_len` tokens of the decoder: for each layer one of its own and one of the encoder's."""
+        """Empty caches for `max_len` tokens of the decoder: for each layer, of its own and of the encoder's tokens."""
         return [KVCache(max_len) for _ in range(2 * self.config.num_decoder_layers)]
 
 
@@ -289,7 +289,7 @@ class T5ForConditionalGeneration(Generates, T5Model):
         return Seq2SeqOutput(token_loss(logits, labels), logits, past_key_values, out.encoder_last_hidden_state)
 
     def shifted(self, labels: Any) -> Array:
-        """What the decoder reads when it is to write `labels` (B, T): the start token, then all but the last of them."""
+        """The decoder's input for `labels` (B, T): the start token, then all labels but the last."""
         labels, c = as_given(labels), self.config
         xp = backend.of(labels).xp
         ids = xp.concatenate([xp.full_like(labels[:, :1], c.decoder_start_token_id), labels[:, :-1]], 1)

@@ -30,7 +30,7 @@ IN_JSON = {  # a setting: the parts of tokenizer.json that it changes, and their
 
 
 def read_settings(directory: Path) -> dict[str, Any]:
-    """What tokenizer_config.json says and, unless it lists the added tokens, special_tokens_map.json and added_tokens.json."""
+    """The settings in tokenizer_config.json, or also those in special_tokens_map.json and added_tokens.json."""
     found = {name: read_json(path) if (path := directory / f"{name}.json").is_file() else {}
              for name in ("tokenizer_config", "special_tokens_map", "added_tokens")}
     for name in ("tokenizer_config", "special_tokens_map"):
@@ -90,7 +90,7 @@ def named_tokens(settings: Mapping[str, Any]) -> dict[str, Any]:
     order = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
     named = {name: settings[name] for name in (*order, *settings) if name in settings and name.endswith("_token")}
     return {name: token for name, token in named.items()
-            if isinstance(token, str) or isinstance(token, Mapping) and "content" in token}
+            if isinstance(token, str) or (isinstance(token, Mapping) and "content" in token)}
 
 
 def extra_tokens(settings: Mapping[str, Any]) -> list[Any]:
@@ -107,7 +107,7 @@ def special_tokens(rules: Any, settings: Mapping[str, Any]) -> dict[str, str | N
 
 
 def kind_of(directory: Path, settings: Mapping[str, Any]) -> str:
-    """Which family the tokenizer is of, such as "bert" or "gpt2": by its class, by the model's type, or by its files."""
+    """The tokenizer's family, such as "bert" or "gpt2", from its class, the model_type, or its files."""
     config = directory / "config.json"
     named = settings.get("tokenizer_class"), read_json(config).get("model_type") if config.is_file() else None
     named = [str(kind) for kind in named if kind and kind not in ("PreTrainedTokenizerFast", "TokenizersBackend")]
@@ -153,7 +153,8 @@ def read_rules(directory: Path, settings: Mapping[str, Any], kind: str, changes:
         return rules
     pieces = next(directory.glob("*.model"), None)
     raise FileNotFoundError(f"{directory} has no tokenizer: expected tokenizer.json, vocab.txt or vocab.json" + (
-        f", found {pieces.name}: AutoTokenizer.from_pretrained(...).save_pretrained(...) of transformers makes the first of it"
+        f", found {pieces.name}: AutoTokenizer.from_pretrained(...).save_pretrained(...) of transformers makes the "
+        "first of it"
         if pieces else "; copy the original model's"))
 
 
@@ -277,7 +278,7 @@ def _add_tokens(rules, settings, directory, changes):
 
 
 def _set_ends(rules, asked, settings):
-    """Put the first and last token around each text, or leave them away, where add_bos_token or add_eos_token is asked for."""
+    """Add or omit the first and last token of each text, where add_bos_token or add_eos_token asks for it."""
     from tokenizers.processors import TemplateProcessing
     asked = {name: asked[name] for name in ("add_bos_token", "add_eos_token") if asked.get(name) is not None}
     if not asked:

@@ -89,7 +89,8 @@ def _expected(name: str, value: Any, kind: str, options: list[str]) -> str:
     if outer == "str" and isinstance(value, str):
         return f"a text of at most {MAX_TEXT} characters"
     if outer == "list":
-        return "a list of them" if inner in options else f"a list whose entries are each {_expected(name, 0, inner, [])}"
+        entry = _expected(name, 0, inner, []) if inner and inner not in options else ""
+        return f"a list whose entries are each {entry}" if entry else "a list of them" if inner else WORDS[outer]
     if outer not in ("int", "float"):
         return WORDS.get(outer, outer)
     low, high = _range(name, outer)

@@ -52,7 +52,7 @@ class VGGConfig(Config):
 
 
 class VGGModel(ConvNet):
-    """Pictures to features: (N, channels, H, W) to (N, 512, H / 32, W / 32), by blocks of 3 × 3 convolutions and a pooling."""
+    """Pictures to features: (N, channels, H, W) to (N, 512, H / 32, W / 32), by blocks of 3 × 3 convolutions."""
     config_class, layout = VGGConfig, Layout(base="features", optional=COUNTS)
 
     def build(self, c: VGGConfig, rng: np.random.Generator) -> None:

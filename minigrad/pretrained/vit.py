@@ -130,7 +130,7 @@ class ViTModel(PretrainedModel):
         self.pooler = Group(dense=linear(c.hidden_size, pooled)) if self.add_pooling_layer else None
 
     def forward(self, pixel_values: Any) -> BaseOutput:
-        """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of pictures (N, channels, H, W)."""
+        """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of (N, channels, H, W)."""
         x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture,
                                    like=self.embeddings.cls_token))
         x = seen.state(x)

@@ -21,7 +21,7 @@ class XLMRobertaConfig(RobertaConfig):
 
 
 class XLMRobertaModel(RobertaModel):
-    """The encoder: token ids in, a vector for each token out, and one for the whole ("pooled", from the first token)."""
+    """The encoder: token ids in, a vector for each token out, and a pooled one, computed from the first token."""
     config_class = XLMRobertaConfig
 
 
@@ -41,5 +41,5 @@ class XLMRobertaForQuestionAnswering(RobertaForQuestionAnswering):
 
 
 class XLMRobertaForMaskedLM(RobertaForMaskedLM):
-    """XLM-RoBERTa as it was trained: it scores every token of the vocabulary for each token."""
+    """XLM-RoBERTa as in pretraining: it scores the whole vocabulary for each token."""
     config_class, encoder_class = XLMRobertaConfig, XLMRobertaModel

@@ -1,1 +1,1 @@
-"""Files of weights: where they lie, in which format, under which names, and what became of each."""
+"""Checkpoints: finding files of weights, their formats and names, and the report of what was loaded."""

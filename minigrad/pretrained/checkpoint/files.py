@@ -1,4 +1,4 @@
-"""A Hugging Face model directory on disk: config.json as a dict, weights as bare arrays.  Nothing in it is ever executed.
+"""A Hugging Face model directory on disk: config.json as a dict, weights as arrays.  None of it is ever executed.
 
 Reading changes nothing.  A file may be a symbolic link, as those in the Hub's cache are, and is read where it points;
 links to directories inside a model directory are not followed.  Only `save` moves or removes files, only in the
@@ -20,9 +20,9 @@ from . import hub, pickles, safetensors
 
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-SMALL = ("*.json", "*.txt", "*.model", "*.jinja")                          # what of a model on the Hub is not weights
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja")                          # the files of a model on the Hub that are not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
-WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and what it calls that once all of it is on the disk
+WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and its name once all of it is on the disk
 
 
 def read_config(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict:
@@ -47,7 +47,7 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
 
 def read_weights(source: str | os.PathLike, revision: str | None = None,
                  local_files_only: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of a model by their names in its files, memory-mapped: what is written to one stays in this process.
+    """The arrays of a model by their names in its files, memory-mapped: writes to them stay in this process.
 
     From a directory or a model on the Hub these are model.safetensors, or the shards its index lists;
     pytorch_model.bin, whole or in shards, if there are none; or else a file by itself, .safetensors, .bin, .pt or .pth.
@@ -57,7 +57,7 @@ def read_weights(source: str | os.PathLike, revision: str | None = None,
     if Path(source).is_file():
         return _read(Path(source))
     directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
-    if head := _head(directory / WRITTEN):      # a save was interrupted when all was written, but not yet put in place
+    if head := _head(directory / WRITTEN):      # a save was interrupted before it moved its files into place
         return _read_shards(directory / WRITTEN / head,
                             directory) if head == INDEX else _read(directory / WRITTEN / head)
     if not (directory / WHOLE).is_file() and not (directory / INDEX).is_file():
@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict:
 
 def model_directory(source: str | os.PathLike, patterns: tuple[str, ...] = SMALL, revision: str | None = None,
                     local_files_only: bool = False) -> Path:
-    """`source` as a directory; if it is a name on the Hub, the one its files that match the patterns were downloaded to.
+    """The directory `source`, or the one that the files matching the patterns are downloaded to from the Hub.
 
     Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if a Hub name needs a library.
     """
@@ -128,7 +128,7 @@ def model_directory(source: str | os.PathLike, patterns: tuple[str, ...] = SMALL
 
 def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
          max_shard_size: int | str = "5GB") -> None:
-    """Write config.json and model.safetensors or, beyond `max_shard_size` bytes ("5GB", "200MB"), shards and their index.
+    """Write config.json and model.safetensors, or shards of at most `max_shard_size` bytes ("5GB") and their index.
 
     All is written aside, then put in place.  Whenever this is interrupted, the directory reads as it was or as it is to
     be.
@@ -154,18 +154,18 @@ def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mappin
             safetensors.write(aside / name, shard)
         for path in aside.iterdir():
             _sync(path)
-        aside.rename(directory / WRITTEN)       # from here on, the new model is the one that counts
+        aside.rename(directory / WRITTEN)       # from here on, the new model is read
     except OSError as error:
-        raise OSError(f"{directory} could not be written and is as it was: {error}") from None
+        raise OSError(f"{directory} could not be written and is unchanged: {error}") from None
     finally:
         _remove(aside)
     _settle(directory)
 
 
 def _head(written):
-    """The name of the file of weights, or of their index, that a save finished in `.written`; None if there is no such save.
+    """The file of weights, or their index, that a finished save left in `.written`; None if there is none.
 
-    It is the last file to leave `.written`, so as long as it is there, what is there counts.  A link is never followed.
+    It leaves `.written` last, so while it is there, the files there are the current ones.  A link is never followed.
     """
     if written.is_symlink() or not written.is_dir():
         return None
@@ -173,22 +173,22 @@ def _head(written):
 
 
 def _current(directory, name):
-    """The path of a file: in `.written`, if a save finished it there and was then interrupted, or else in the directory."""
+    """The path of a file: in `.written` if a finished save was interrupted there, otherwise in the directory."""
     inside = directory / WRITTEN / name
     return inside if _head(directory / WRITTEN) and inside.is_file() else directory / name
 
 
 def _settle(directory):
-    """Put in place what a save has finished in `.written`, this one or an earlier one that was interrupted."""
+    """Move the files of a finished save from `.written` into place; they may be those of an interrupted one."""
     written = directory / WRITTEN
     if written.is_symlink() or not written.is_dir():
         return _remove(written)
     if strange := [path.name for path in written.iterdir() if path.is_symlink() or not path.is_file()
-                   or path.name != CONFIG and not SHARDS.fullmatch(path.name)]:
+                   or (path.name != CONFIG and not SHARDS.fullmatch(path.name))]:
         raise ValueError(f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save "
                          "in a new directory")
     head = _head(written)
-    if head is None:                            # no save that was finished
+    if head is None:                            # no finished save
         return _remove(written)
     keep = set(read_json(written / INDEX)["weight_map"].values()) if head == INDEX else set()
     for path in written.iterdir():
@@ -202,7 +202,7 @@ def _settle(directory):
 
 
 def _remove(path):
-    """Remove a directory of ours and what is in it, or what is in its place; not what a link points to."""
+    """Remove our directory with its content, or whatever has its name; the target of a link stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -210,7 +210,7 @@ def _remove(path):
 
 
 def _split(arrays, limit):
-    """The arrays in order, in as few dicts as keep each at or below `limit` bytes; one that is larger is alone in its own."""
+    """The arrays in order, in few dicts of at most `limit` bytes; a larger array has a dict of its own."""
     shards, size = [{}], 0
     for name, array in arrays.items():
         if shards[-1] and size + array.nbytes > limit:
@@ -222,7 +222,7 @@ def _split(arrays, limit):
 
 
 def _bytes(size):
-    """ "5GB" or "200MiB" or a number of bytes, as one."""
+    """The number of bytes of "5GB", "200MiB" or a number."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B", str(size), re.IGNORECASE)
     count = int(float(found[1])
                 * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else size
@@ -239,10 +239,10 @@ def _sync(path):
 
 @contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
-    """Names beside `paths` to write to: they take the place of `paths` if the block succeeds, and vanish if it fails."""
+    """Temporary names beside `paths` to write to: they replace `paths` if the block succeeds, and are removed if not."""
     parts = [path.with_name(f".{path.name}.part") for path in paths]
     for part in parts:
-        part.unlink(missing_ok=True)  # left by a run that was killed; or a link, through which we must not write
+        part.unlink(missing_ok=True)  # left by a killed run; or a link, which must not be followed
     try:
         yield parts
         for part in parts:
@@ -255,7 +255,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
 
 
 def output_directory(directory: str | os.PathLike) -> Path:
-    """`directory`, made if it is missing.  Raises if it is a file, or holds neither a model nor what goes with one."""
+    """`directory`, created if missing.  Raises if it is a file, or holds something other than a model or its parts."""
     path = Path(directory)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file: expected a directory to save in; pass a new name")

@@ -1,6 +1,6 @@
-"""Names on the Hugging Face Hub, made directories on this disk by the `huggingface_hub` library.
+"""Models on the Hugging Face Hub, downloaded to a local directory by the `huggingface_hub` library.
 
-Its cache (HF_HOME) and its switch for working offline (HF_HUB_OFFLINE=1) are respected, because it is what reads them.
+Its cache (HF_HOME) and its switch for working offline (HF_HUB_OFFLINE=1) are respected, because that library reads them.
 """
 import re
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ def is_name(source: str) -> bool:
 
 
 def download(name: str, patterns: Sequence[str], revision: str | None = None, local_files_only: bool = False) -> Path:
-    """The directory that holds the files of a model on the Hub; those that are in the cache already are not fetched again.
+    """The directory with the files of a model on the Hub; files in the cache are not downloaded again.
 
     Args:
         name: "bert-base-uncased", "google/vit-base-patch16-224".
         patterns: which files, such as "*.json".
         revision: a branch, a tag or a commit.
-        local_files_only: look in the cache alone.
+        local_files_only: use the cache alone.
 
     Raises:
         ImportError: the library is missing.

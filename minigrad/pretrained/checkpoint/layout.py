@@ -1,6 +1,6 @@
-"""How the weights in a file are named and turned, where that differs from our model: the file of a model says what, as data.
+"""How a file names and orients its weights, where that differs from our model; each family gives it as data.
 
-Modules carry the names their checkpoint uses, so most names need nothing.  What remains is given as dotted patterns.
+Modules have the names of their checkpoints, so most names need no rule.  The others are given as dotted patterns.
 """
 import re
 from collections.abc import Container, Iterable, Mapping
@@ -28,7 +28,7 @@ class Layout:
                 raise ValueError(f"{old!r} -> {new!r}: expected the same stars in the same order on both sides")
 
     def translate(self, names: Iterable[str], wanted: Container[str]) -> dict[str, str]:
-        """{our name: the file's name} for every name in the file that is a weight; `wanted` are the names our model has.
+        """{our name: the file's name} for every weight in the file; `wanted` are the names in our model.
 
         A base model's file fits a model with a head, and the other way round: `base` is added or stripped when that
         makes a name fit.  Raises ValueError if two names in the file mean the same weight.
@@ -47,7 +47,7 @@ class Layout:
         return found
 
     def spare(self, unplaced: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-        """{the file's name: why it is no loss} for those of the `unplaced` of which that is known; `names` are all it has."""
+        """{the file's name: why it is not needed} for those of the `unplaced` with a known reason, among all `names`."""
         inside = f"{self.base}."
         has_base, why = any(self._ours(stored).startswith(inside) for stored in names), {}
         for stored in unplaced:

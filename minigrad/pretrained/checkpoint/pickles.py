@@ -1,4 +1,4 @@
-"""PyTorch's .bin, .pt and .pth files: weights out of pickles, without running what a pickle may run.
+"""PyTorch's .bin, .pt and .pth files: weights read from pickles, without executing them.
 
 A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
 The one here knows about half of the instructions, imports nothing, and calls only the few functions of this file that
@@ -18,9 +18,9 @@ import numpy as np
 from ...backend import dtype_named
 from .safetensors import mapped
 
-LONGEST_PROGRAM = 1 << 23                       # bytes; it describes arrays, whose numbers lie elsewhere
-# bytes that arrays may add up to: so many, or so many times the file's size
-MOST_CLAIMED, REPEATS = 1 << 26, 64
+MAX_PROGRAM = 1 << 23                       # bytes; it describes arrays, whose numbers lie elsewhere
+# the arrays may add up to this many bytes, or to this many times the size of the file
+MAX_CLAIMED, MAX_REPEATS = 1 << 26, 64
 MAGIC, PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # how files of PyTorch before 1.6 begin
 STORAGES = {f"{module} {kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in {
     "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
@@ -33,12 +33,12 @@ DTYPES = {f"torch {name}" for name in (
 
 
 class Name(NamedTuple):
-    """Something the program would like to import; only ever looked up in the tables here."""
+    """A name that the program asks to import; it is only looked up in the tables of this file."""
     text: str
 
 
 class Beside(NamedTuple):
-    """A value that is none of the weights, of which only the kind is kept."""
+    """A value other than a weight, of which only the class name is kept."""
     kind: str
 
 
@@ -47,7 +47,7 @@ class Storage(NamedTuple):
     key: str
     dtype: str
     numel: int
-    start: int = 0                              # where it begins in the run it is part of; old files only
+    start: int = 0                              # its start in the run that contains it; old files only
 
 
 class Stored(NamedTuple):
@@ -73,7 +73,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         program, runs = _zip(path, raw) if raw[:4].tobytes() == b"PK\3\4" else _legacy(raw)
         arrays = {name: _array(raw, runs, stored) for name, stored in _state_dict(program).items()}
-        if (claimed := sum(array.nbytes for array in arrays.values())) > max(MOST_CLAIMED, REPEATS * raw.size):
+        if (claimed := sum(array.nbytes for array in arrays.values())) > max(MAX_CLAIMED, MAX_REPEATS * raw.size):
             raise ValueError(f"its tensors add up to {claimed} bytes, but the file has {raw.size}: no model repeats "
                              "its numbers so often")
         return arrays
@@ -94,7 +94,7 @@ def _state_dict(value):
 
 
 def _array(raw, runs, stored):
-    """The array a tensor describes, if all of it lies inside of its storage."""
+    """The array that a tensor describes, if it lies inside its storage."""
     dtype, step = dtype_named(stored.dtype), dtype_named(stored.storage.dtype).itemsize
     at, size = runs[stored.storage.key]
     first, room = stored.storage.start * step, stored.storage.numel * step
@@ -128,13 +128,13 @@ def _zip(path, raw):
         begin, length = runs[f"{archive}byteorder"]
         if raw[begin:begin + length].tobytes() != b"little":
             raise ValueError("its numbers are not little-endian")
-    if size > LONGEST_PROGRAM:
+    if size > MAX_PROGRAM:
         raise ValueError(f"its data.pkl has {size} bytes, more than any model's")
     return run(BytesIO(raw[start:start + size].tobytes())), runs
 
 
 def _run(raw, entry):
-    """Where the bytes of an entry of a zip file lie, behind a header of their own of 30 bytes, a name and an extra field."""
+    """Start and size of an entry's bytes in a zip file, after its local header: 30 bytes, a name and an extra field."""
     begin = entry.header_offset
     head = raw[begin:begin + 30].tobytes()
     start = begin + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
@@ -146,8 +146,8 @@ def _run(raw, entry):
 
 
 def _legacy(raw):
-    """Before 1.6: programs for a magic number, a version, the system, the value and the keys; then for each key a run."""
-    stream = BytesIO(raw[:LONGEST_PROGRAM].tobytes())
+    """Before 1.6: pickles of a magic number, a version, the system, the value and the keys; then a run for each key."""
+    stream = BytesIO(raw[:MAX_PROGRAM].tobytes())
     if (run(stream), run(stream)) != (MAGIC, PROTOCOL):
         raise ValueError("it is no file of PyTorch's")
     system = run(stream)
@@ -173,7 +173,7 @@ CONSTANTS = {"NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
 def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
-    """The result of the pickle at the stream: plain values, containers and `Stored` tensors; its storages go to `storages`.
+    """The value of the pickle at the stream: plain values, containers and `Stored` tensors.  `storages` is filled.
 
     Raises ValueError at the first instruction that plain tensors do not need, or that does not fit the stack.
     """
@@ -312,7 +312,7 @@ def _pairs(pairs):
     items = {}
     for key, value in pairs:
         flat = type(key) is tuple and len(key) < 9 and all(type(item) in (str, int) for item in key)
-        if type(key) not in KEYS and not flat:  # hashing a tuple of tuples of … can take for ever
+        if type(key) not in KEYS and not flat:  # hashing deeply nested tuples can take exponential time
             raise ValueError(f"a dict has a {type(key).__name__} for a key")
         items[key] = value
     return items
@@ -329,7 +329,7 @@ def _storage(described):
     raise ValueError("it has a storage that is not described as PyTorch does")
 
 
-# What a program may call, by the name it would import.
+# The functions that a program may call, by the names it would import.
 
 def _tensor(storage, offset, shape, strides, *_):
     return _stored(storage, storage.dtype, offset, shape, strides)
@@ -340,7 +340,7 @@ def _tensor_of_dtype(storage, offset, shape, strides, requires_grad, hooks, dtyp
 
 
 def _stored(storage, dtype, offset, shape, strides):
-    if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple or len(shape) != len(strides):
+    if (type(storage), type(shape), type(strides)) != (Storage, tuple, tuple) or len(shape) != len(strides):
         raise ValueError("it has a tensor that is not described as PyTorch does")
     if len(shape) > 64 or not all(type(n) is int and 0 <= n < 1 << 62 for n in (offset, *shape, *strides)):
         raise ValueError("it has a tensor whose offset, shape or strides are not whole numbers, 0 or more")

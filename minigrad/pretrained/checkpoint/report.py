@@ -1,4 +1,4 @@
-"""Which weight of a checkpoint goes where, decided before any is read, and told in a table that ends in a verdict."""
+"""The match of a checkpoint's weights with a model's, made before any is read, as a table with a verdict."""
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

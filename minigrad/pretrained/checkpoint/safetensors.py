@@ -18,7 +18,7 @@ DTYPES = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "
           "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 QUANTISED = {"F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"}
-LONGEST_HEADER = 100_000_000                    # bytes; the format's own limit
+MAX_HEADER = 100_000_000                    # bytes; the format's own limit
 
 
 class Unsupported(ValueError):
@@ -26,7 +26,7 @@ class Unsupported(ValueError):
 
 
 def mapped(path: Path) -> np.ndarray:
-    """The bytes of a file, (n,) uint8, writable in private.  While they are in use it may be replaced, but not cut short."""
+    """The bytes of a file, (n,) uint8, copied on write.  In use, the file may be replaced but must not be truncated."""
     return np.memmap(path, np.uint8, "c") if path.stat().st_size else np.empty(0, np.uint8)
 
 
@@ -43,12 +43,14 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} was not loaded: {error}") from None
     except ValueError as error:
         pointer = raw[:8].tobytes() == b"version "
-        told = "expected the weights, not a Git LFS pointer: run `git lfs pull`" if pointer else f"{error}; copy it again"
+        told = f"{error}; copy it again"
+        if pointer:
+            told = "expected the weights, not a Git LFS pointer: run `git lfs pull`"
         raise ValueError(f"{path} is truncated or corrupt: {told}") from None
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a file, the widest dtypes first, so that each lies as its dtype likes it.
+    """Write arrays to a file, the widest dtypes first, so that each is aligned.
 
     Raises TypeError for a dtype that the format does not have.
     """
@@ -70,7 +72,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
-    """The array in C order; a transposed matrix is copied in strips that fit the cache, up to thirty times faster than whole."""
+    """The array in C order; a transposed matrix is copied in strips that fit the cache, up to thirty times faster."""
     if array.ndim != 2 or array.flags.c_contiguous:
         return np.asarray(array, order="C")
     copy = np.empty(array.shape, array.dtype)
@@ -81,7 +83,7 @@ def contiguous(array: np.ndarray) -> np.ndarray:
 
 def _arrays(raw):
     start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
-    if not 8 < start <= min(raw.size, LONGEST_HEADER):
+    if not 8 < start <= min(raw.size, MAX_HEADER):
         raise ValueError(f"found {raw.size} bytes, expected a safetensors header")
     header = from_json(raw[8:start].tobytes(), object_pairs_hook=_without_doubles)
     if not isinstance(header, dict):

@@ -1,4 +1,4 @@
-"""Beam search: several texts followed at a time, so that a good one is not lost because its first word was unlikely."""
+"""Beam search: several texts are extended in parallel, so that an unlikely first token does not lose a likely text."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[
         hopeful &= [len(found) < beams or top / length**length_penalty > found[-1][0]
                     for found, top in zip(results, totals[:, 0], strict=True)]
         full = all(len(found) == beams for found in results)
-        if ends.all() or not hopeful.any() or early_stopping is True and full:
+        if ends.all() or not hopeful.any() or (early_stopping is True and full):
             break
     chosen = [result for found in results for result in found[:returned]]
     width = max(len(ids) for _, ids in chosen)

@@ -1,4 +1,4 @@
-"""Text generation: a model that scores the next token writes one token after another (greedily, by chance, or by beams)."""
+"""Text generation: a model writes one token after another, greedily, by sampling, or by beam search."""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""Text to token ids and back, by the rules a model was trained with: the tokenizer of a Hugging Face model directory."""
+"""Text to token ids and back, by the tokenizer in a Hugging Face model directory."""
 from __future__ import annotations
 
 import json
@@ -195,7 +195,7 @@ class AutoTokenizer:
 
     def encode(self, text: str | Sequence[str], text_pair: str | Sequence[str] | None = None, *,
                truncation: bool | str | None = None, max_length: int | None = None, **options: Any) -> list[int]:
-        """The ids of one text, or one pair; the options are those of a call.  Only with a `max_length` it is cut by itself."""
+        """The ids of one text or pair; options as for a call, but only a `max_length` truncates by default."""
         truncation = (max_length is not None) if truncation is None else truncation
         options = {"padding": False} | options
         ids = self(text, text_pair, truncation=truncation, max_length=max_length, **options)["input_ids"]
@@ -282,7 +282,7 @@ class AutoTokenizer:
         return new
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
-        """Name special tokens, and add those that are new: {"pad_token": "[PAD]", "additional_special_tokens": ["<a>"]}.
+        """Name special tokens and add new ones: {"pad_token": "[PAD]", "additional_special_tokens": ["<a>"]}.
 
         Returns how many were new.  A model has no vectors for them until model.resize_token_embeddings(len(tokenizer)).
         """
@@ -372,7 +372,7 @@ class AutoTokenizer:
         """The template that is asked for, or the tokenizer's own."""
         own = self.chat_template
         if isinstance(own, Mapping):
-            if asked in own or asked is None and (tools and "tool_use" in own or "default" in own):
+            if asked in own or (asked is None and ((tools and "tool_use" in own) or "default" in own)):
                 return own[asked or ("tool_use" if tools and "tool_use" in own else "default")]
             if asked is None:
                 raise ValueError("the tokenizer has several chat templates: pass chat_template= one of "
@@ -437,9 +437,9 @@ class AutoTokenizer:
         if multiple is not None and (not isinstance(multiple, int) or multiple < 1 or padding == "do_not_pad"):
             raise ValueError(f"pad_to_multiple_of={multiple!r} with padding={padding!r}: pass a number of 1 or more, "
                              "and padding=True")
-        if padding == "do_not_pad" or padding == "longest" and multiple is None and self.pad_token is None:
+        if padding == "do_not_pad" or (padding == "longest" and multiple is None and self.pad_token is None):
             return self.rules.no_padding()
-        if self.pad_token is None or padding == "max_length" and length is None:
+        if self.pad_token is None or (padding == "max_length" and length is None):
             raise ValueError(f'padding={padding!r} with max_length={length} and the padding token {self.pad_token!r}: '
                              'pass True, False, or "max_length" and a max_length, for which there must be a padding '
                              'token')
