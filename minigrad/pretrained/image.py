@@ -232,7 +232,7 @@ def _from_file(path):
 def _rgb(picture):
     """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
     from PIL import Image
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits at most
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         kind = "whole numbers" if picture.mode == "I" else "floats"
