@@ -171,6 +171,6 @@ def test_what_cannot_be_told_is_refused():
 
 
 def test_many_numbers_need_a_file(monkeypatch):
-    monkeypatch.setattr("minigrad.insight.source.EMBEDDED", 10)
+    monkeypatch.setattr("minigrad.insight.source.MAX_EMBEDDED", 10)
     with pytest.raises(ValueError, match='give path="steps.py"'):
         mg.to_numpy_source(recorded("mlp")[1])

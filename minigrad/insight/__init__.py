@@ -1,6 +1,9 @@
-"""Seeing what happens: a backward pass in words, as a picture and as a program; a model as a table, a run as curves; and whether
-a model is the one it was copied from."""
+"""Tools for looking inside: a backward pass in words, as a picture and as a NumPy program; a model as a table; and a debug mode.
+
+`parity`, which compares two models, and the plots of a training run are also available under this name.
+"""
 from importlib import import_module
+from typing import Any
 
 from .debugging import debug
 from .explain import Explanation, explain
@@ -12,8 +15,8 @@ from .summary import Summary, summary
 _ELSEWHERE = {"parity": "parity", "Parity": "parity", "plot_history": "train.plots", "plot_confusion_matrix": "train.plots"}
 
 
-def __getattr__(name: str):
-    """Whether a model is the one it was copied from, and pictures of a run, have rooms of their own, opened when first used."""
+def __getattr__(name: str) -> Any:
+    """`parity` and the plots live in packages of their own, which are imported when first used."""
     if name in _ELSEWHERE:
         return getattr(import_module(f"minigrad.{_ELSEWHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`with mg.debug():` finds what goes wrong in silence: arrays that NumPy has changed, and the op where NaN begins."""
+"""`with mg.debug():` finds silent faults: arrays that were changed behind the tape's back, and the op that made the first NaN."""
 from __future__ import annotations
 
 import math
@@ -19,19 +19,19 @@ from .recording import Note, Wrapped, note_of
 
 
 def debug() -> record:
-    """In the body, watch each op and each step of the backward pass: slower, but faults are named where they happen.
+    """Check every op and every step of the backward pass in the body.  It is slower, but errors are raised where they arise.
 
-    * The first op whose result is NaN or infinite, though nothing it was given is, is named with the statistics of its
-      inputs, its module and the line of your program; so is the first step of a backward pass whose gradient is.
-    * A checksum is taken of every array the tape keeps.  One that was changed since, not by minigrad but by `a[:] = 5` on
-      the NumPy array of a Tensor, `x.data -= …` or `x.numpy()[:] = …`, is reported in the backward pass, with the line
-      that made the step.
+    * The first op that returns NaN or infinity from finite inputs is reported with statistics of its inputs, its module
+      and the line of your program.  So is the first backward step that returns such a gradient.
+    * Every array that the tape keeps gets a checksum.  If it has been modified without minigrad's knowledge, by `a[:] = 5`
+      on a Tensor's NumPy array, `x.data -= …` or `x.numpy()[:] = …`, the backward pass reports it, with the line that
+      recorded the step.
 
-    The forward pass must run in the body; the backward pass may follow it.  Also a decorator.
+    The forward pass must run in the body; the backward pass may run after it.  `debug()` is also a decorator.
 
     Raises:
         FloatingPointError: a result or a gradient is NaN or infinite.
-        RuntimeError: what a step needs was changed.
+        RuntimeError: an array that a backward step needs was modified.
     """
     def how(here: Mode) -> Mode:
         def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
@@ -46,14 +46,14 @@ def debug() -> record:
 
 
 class _Watched(Wrapped):
-    """A step that checks, in the backward pass, that what was kept is unchanged and that its gradients are finite."""
+    """A step whose `pull` checks that the saved arrays are unchanged and that the gradients it returns are finite."""
     def __init__(self, step: Any, note: Note, labels: Sequence[str], node: Node):
         super().__init__(step)
         self.note, self.labels = note, labels
         self.sums = [(ref(array), _checksum(array)) for array in kept_arrays(node.saved)]
         self.own = {id(x.data if isinstance(x, Tensor) else x): (label, name)
                     for x, label, name in zip(note.inputs, labels, note.names)}
-        self.note.inputs = ()                   # not to be kept alive for this
+        self.note.inputs = ()                   # the note must not keep them alive
 
     def pull(self, node: Node, saved: Any, g: Any, again: bool) -> Any:
         for kept, checksum in self.sums:
@@ -68,7 +68,7 @@ class _Watched(Wrapped):
         try:
             with record(lambda here: here._replace(on=again, note=here.note if again else Mode().note)):
                 pulled = list(self.inner.pull(node, saved, g, again))
-        except FloatingPointError as error:     # of an op in the rule
+        except FloatingPointError as error:     # raised by an op inside the rule
             raise FloatingPointError(f"in the backward pass of {self.name}{_where(self.note)}: {error}") from error
         for i, gx in enumerate(pulled):
             if gx is not None and _begins(gx, (g,)):
@@ -81,7 +81,7 @@ class _Watched(Wrapped):
 
 
 def _begins(y: Any, given: Sequence) -> bool:
-    """Whether y has a NaN, or infinities where nothing that was given had any."""
+    """Whether y is the first to have a NaN or an infinity: the inputs are finite, or they have infinities and y has a NaN."""
     y = _array(y)
     if not is_float(y.dtype) or not y.size or _all_finite(y):
         return False
@@ -111,7 +111,7 @@ def _faults(y: Any) -> str:
 def _found(what: str, note: Note, labels: Sequence[str], values: Sequence) -> FloatingPointError:
     lines = [f"  {label}{_statistics(value)}" for label, value in zip(labels, values) if value is not None]
     error = FloatingPointError("\n".join([f"{what}{_where(note)}", *lines]))
-    error.line = note.lines[-1] if note.lines else None      # it is told: see places.py
+    vars(error)["line"] = note.lines[-1] if note.lines else None               # it is in the message already: see places.py
     return error
 
 
@@ -130,7 +130,7 @@ def _statistics(value: Any) -> str:
 
 
 def _where(note: Note) -> str:
-    """In which module, on which line."""
+    """The module and the line that an op ran in, for a message."""
     text = ""
     if note.modules:
         root, inner = note.modules[0], note.modules[-1]
@@ -143,4 +143,4 @@ def _where(note: Note) -> str:
 
 
 def _checksum(array: Any) -> int:
-    return crc32(np.ascontiguousarray(_host(array)).reshape(-1).view(np.uint8)) if array.size else 0
+    return crc32(np.ascontiguousarray(_host(array)).reshape(-1).view(np.uint8).data) if array.size else 0

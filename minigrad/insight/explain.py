@@ -1,4 +1,4 @@
-"""The backward pass told step by step: what arrives, by which rule it is passed on, to whom, and how large it is."""
+"""The backward pass, step by step: the gradient that arrives, the rule applied to it, and the gradient each input receives."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,29 +18,29 @@ from ..writes import changed
 from .rules import rule
 from .tape import Tape
 
-LIMIT = 100                                     # of steps, leaves and contributions that are printed
-MANY_PATHS = 12                                 # up to this number, each path is followed by itself
+LIMIT = 100                                     # default number of steps, leaves and contributions to print
+MAX_PATHS = 12                                  # with more paths, contributions are listed by use instead of by path
 
 
 @dataclass
 class Passed:
-    """What a step passes on to one parent."""
-    input: str                                  # the op's name for it, and what it is called
-    name: str
+    """The gradient that a step passes on to one of its inputs."""
+    input: str                                  # the op's name for the input
+    name: str                                   # the user's name for it
     rule: str
-    shape: tuple
+    shape: tuple[int, ...]
     norm: float
-    why: str                                    # why there is a sum or a change of dtype after the rule; mostly empty
+    why: str                                    # why the rule is followed by a sum or a cast; usually empty
 
 
 @dataclass
 class Step:
     """One step of the backward pass."""
     op: str
-    name: str                                   # what came out of it is called, if that is known and outside of a module
-    path: str                                   # of the module that made it
-    shape: tuple                                # of the gradient that arrives, and its norm √Σg²
-    norm: float
+    name: str                                   # the user's name for the op's output, if known and outside any module
+    path: str                                   # module path of the op
+    shape: tuple[int, ...]                      # of the gradient that arrives
+    norm: float                                 # its norm, √Σg²
     passed: list[Passed]
     lines: list[Line]
 
@@ -50,10 +50,10 @@ class Step:
 
 @dataclass(repr=False)
 class Explanation:
-    """A backward pass, in words: print it, or just evaluate it.  Of `steps`, which are all, no more than `limit` are shown."""
+    """A backward pass in words; print it, or evaluate it in a notebook.  `steps` holds all steps; at most `limit` are shown."""
     title: str
     steps: list[Step]
-    gradients: list[tuple[str, tuple, float]]   # (name, shape, norm) of what arrives at each leaf
+    gradients: list[tuple[str, tuple[int, ...], float]]                        # (name, shape, norm) of each leaf's gradient
     contributions: list[tuple[str, float]] = field(default_factory=list)       # (path, norm), with `wrt`
     remark: str = ""
     limit: int | None = LIMIT
@@ -62,7 +62,7 @@ class Explanation:
         return str(self)
 
     def _shown(self, items: list, what: str) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]], str]:
-        """The first and the last items with their numbers, and a line for those between that are left out."""
+        """The first and the last items, numbered, and a line that says how many are left out between them."""
         numbered = list(enumerate(items, 1))
         if self.limit is None or len(items) <= self.limit:
             return numbered, [], ""
@@ -123,16 +123,16 @@ def _called(p: Passed) -> str:
 
 
 def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None, *, limit: int | None = LIMIT) -> Explanation:
-    """Tell the backward pass from `loss`, step by step.
+    """Explain the backward pass from `loss`, step by step.
 
-    The tape, every `.grad` and all versions stay as they are; hooks are not called.  For the lines of your program and the
-    modules of a model, make the loss inside `with mg.insight.recording():`.
+    The tape, every `.grad` and all version counters stay unchanged; hooks are not called.  To see the lines of your program
+    and the modules of a model, compute the loss inside `with mg.insight.recording():`.
 
     Args:
-        loss: one number, or anything that a backward pass may start from (then the gradient of its sum is told).
-        wrt: tell only of the steps that lead to this Tensor, and what each path to it contributes.
-        model: whose names the parameters are told by, if the tape was not recorded and it is none of your variables.
-        limit: how many steps are printed, the first half and the last; None prints all.
+        loss: a scalar, or any Tensor with a tape (then the gradient of its sum is explained).
+        wrt: restrict the explanation to the steps that lead to this Tensor, and list what each path contributes to its gradient.
+        model: the model that names the parameters, if the tape was not recorded and no variable of yours holds the model.
+        limit: how many steps to print, half of them from the start and half from the end; None prints all.
 
     Raises:
         TypeError: loss is not a Tensor, model not a Module, limit not a number.
@@ -144,13 +144,14 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
     if limit is not None and limit < 2:
         raise ValueError(f"limit={limit}: give how many steps to print, 2 or more, or None for all")
     tape = Tape(loss, model)
-    if wrt is not None and getattr(wrt, "node", None) not in tape.nodes:
+    target = None if wrt is None else getattr(wrt, "node", None)
+    if wrt is not None and (target is None or target not in tape.nodes):
         raise ValueError("the loss does not depend on wrt: give a Tensor with requires_grad=True that it was made from")
-    wanted = set(tape.nodes) if wrt is None else _leading_to(wrt.node, tape)
+    wanted = set(tape.nodes) if target is None else _leading_to(target, tape)
     steps, gradients, numbers = [], {}, {}
     with no_grad():
         for node, g, passed in walk(tape, wanted):
-            if node.step is None or wrt is not None and node is wrt.node:
+            if node.step is None or node is target:
                 gradients[node] = g
                 if node.step is None:
                     continue
@@ -162,20 +163,21 @@ def explain(loss: Tensor, wrt: Tensor | None = None, model: Module | None = None
                 steps.append(Step(node.step.name, name, path, g.shape, _norm(g), told, tape.lines(node)))
                 numbers[node] = len(steps)
         arrived = [(tape.name(node), g.shape, _norm(g)) for node, g in gradients.items()]
-        ways, remark = ([], "") if wrt is None else _contributions(tape, wrt.node, wanted, gradients[wrt.node], numbers)
+        ways, remark = ([], "") if target is None else _contributions(tape, target, wanted, gradients[target], numbers)
     many = f"{len(steps)} steps back, {len(arrived)} {'leaf' if len(arrived) == 1 else 'leaves'}"
     hint = "" if any(step.lines for step in steps) else \
         "To see the lines of your program here, make the loss inside `with mg.insight.recording():`."
-    title = f"The gradient of {tape.names.get(loss.node, 'a Tensor')}, of shape {loss.shape}: {many}"
+    title = f"The gradient of {tape.names.get(tape.end, 'a Tensor')}, of shape {loss.shape}: {many}"
     return Explanation(title, steps, arrived, ways, "\n".join(filter(None, [remark, hint])), limit)
 
 
-def walk(tape: Tape, wanted: set[Node]) -> Iterator[tuple[Node, Any, list]]:
-    """(node, its gradient, [(what its rule gives, the same with broadcasting undone) for each parent]), the newest node first.
+def walk(tape: Tape, wanted: set[Node]) -> Iterator[tuple[Node, Any, list[tuple[Any, Any]]]]:
+    """Yield (node, its gradient, [(raw, final) for each parent]) for every wanted node, the newest first.
 
-    What `tensor.carry_back` does, but slowly, on every wanted node, and leaving everything as it was.
+    `raw` is what the rule returned; `final` has the parent's shape and dtype.  This computes what `tensor.carry_back` does,
+    but it shows every intermediate gradient and leaves the tape unchanged.
     """
-    pending = {tape.y.node: backend.of(tape.y.data).xp.ones_like(tape.y.data)}
+    pending = {tape.end: backend.of(tape.y.data).xp.ones_like(tape.y.data)}
     for node in tape.nodes:
         if node not in wanted or node not in pending:
             continue
@@ -188,7 +190,7 @@ def walk(tape: Tape, wanted: set[Node]) -> Iterator[tuple[Node, Any, list]]:
 
 
 def _pull(node: Node, g: Any) -> list[tuple[Any, Any]]:
-    """For each parent what the step's rule gives, and that in the parent's shape and dtype."""
+    """For each parent, what the step's rule returned and the same in the parent's shape and dtype."""
     if node.step is None:
         return []
     if node.saved is FREED:
@@ -222,9 +224,9 @@ def _norm(g: Any) -> float:
 
 
 def _leading_to(target: Node, tape: Tape) -> set[Node]:
-    """The nodes on a path from the end of the tape to the target."""
+    """The nodes on any path from the end of the tape to the target."""
     reach = {target}
-    for node in reversed(tape.nodes):           # the oldest first: parents are judged before what was made of them
+    for node in reversed(tape.nodes):           # the oldest first, so parents come before their children
         if not reach.isdisjoint(node.parents):
             reach.add(node)
     return reach
@@ -232,26 +234,25 @@ def _leading_to(target: Node, tape: Tape) -> set[Node]:
 
 def _contributions(tape: Tape, target: Node, wanted: set[Node], total: Any,
                    numbers: dict[Node, int]) -> tuple[list[tuple[str, float]], str]:
-    """What arrives at the target by each path, or, if there are very many, by each of its uses, which are steps that have
-    numbers; and what they add up to."""
+    """What each path to the target contributes to its gradient (if there are many, each use of it), and a check of their sum."""
     count = {target: 1}
     for node in reversed(tape.nodes):
         if node in wanted and node is not target:
             count[node] = sum(count[parent] for parent in node.parents if parent in wanted)
-    many = count[tape.y.node]
-    found = list(_each_path(tape, target, wanted) if many <= MANY_PATHS else _each_use(tape, target, wanted, numbers))
+    many = count[tape.end]
+    found = list(_each_path(tape, target, wanted) if many <= MAX_PATHS else _each_use(tape, target, wanted, numbers))
     rest = abs(sum(g.astype(np.float64) for _, g in found) - backend.of(total).to_numpy(total)).max(initial=0.0)
     name = tape.names.get(target, "wrt")
     told = f"{many} path{'s lead' if many != 1 else ' leads'} to {name}"
-    if many > MANY_PATHS:
+    if many > MAX_PATHS:
         told += f", too many to follow each by itself, through {len(found)} use{'s' * (len(found) != 1)} of it"
     return ([(path, _norm(g)) for path, g in found],
             f"{told}.  The sum of the contributions is its gradient: the largest difference is {rest:.1e}.")
 
 
 def _each_path(tape: Tape, target: Node, wanted: set[Node]) -> Iterator[tuple[str, Any]]:
-    """Carry the gradient along one path at a time.  The rules are linear in g, so the paths add up to the whole."""
-    stack = [(tape.y.node, backend.of(tape.y.data).xp.ones_like(tape.y.data), [])]
+    """Carry the gradient along one path at a time.  Every rule is linear in g, so the contributions of the paths add up."""
+    stack = [(tape.end, backend.of(tape.y.data).xp.ones_like(tape.y.data), [])]
     while stack:
         node, g, way = stack.pop()
         if node is target:
@@ -263,7 +264,7 @@ def _each_path(tape: Tape, target: Node, wanted: set[Node]) -> Iterator[tuple[st
 
 
 def _each_use(tape: Tape, target: Node, wanted: set[Node], numbers: dict[Node, int]) -> Iterator[tuple[str, Any]]:
-    """What each step that used the target passes to it."""
+    """What each step that used the target contributes."""
     for node, _, passed in walk(tape, wanted):
         for i, (parent, (_, gx)) in enumerate(zip(node.parents, passed)):
             if parent is target and gx is not None:

@@ -3,15 +3,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
-SWEEPS = 8
-ACROSS, DOWN = 24, 46                           # room between neighbours, and between layers, in pixels
+SWEEPS = 8                                      # pairs of downward and upward passes: half of them to order, half to straighten
+ACROSS, DOWN = 24, 46                           # gaps between neighbours and between layers, in pixels
 Point = tuple[float, float]
 
 
 class Layout(NamedTuple):
-    """Centres of the boxes, and for each edge the points it runs through, from box to box."""
+    """The centres of the boxes and, for each edge, the points that it runs through."""
     centres: dict[Hashable, Point]
     routes: list[list[Point]]
     width: float
@@ -19,17 +20,22 @@ class Layout(NamedTuple):
 
 
 def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashable, Hashable]]) -> Layout:
-    """Lay out a graph without cycles.  `sizes` are (width, height) of the boxes, parents before children; edges run downwards."""
+    """Lay out an acyclic graph, with edges running downwards.
+
+    Args:
+        sizes: (width, height) of each box, parents before children.
+    """
     layer = _layers(list(sizes), edges)
     sizes, chains = dict(sizes), []
-    for i, (a, b) in enumerate(edges):          # an edge over several layers runs through a narrow place in each of them
+    for i, (a, b) in enumerate(edges):          # an edge that spans several layers gets a narrow place in each of them
+        chain: list[Hashable]
         chain = [a, *((i, k) for k in range(layer[a] + 1, layer[b])), b]
         for k, place in enumerate(chain[1:-1], layer[a] + 1):
             sizes[place], layer[place] = (2.0, 0.0), k
         chains.append(chain)
     above, below = defaultdict(list), defaultdict(list)
     for chain in chains:
-        for a, b in zip(chain, chain[1:]):
+        for a, b in pairwise(chain):
             above[b].append(a)
             below[a].append(b)
     rows: list[list[Hashable]] = [[] for _ in range(max(layer.values(), default=-1) + 1)]
@@ -38,11 +44,11 @@ def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashab
     x: dict[Hashable, float] = {}
     for row in rows:
         x.update(zip(row, _apart([0.0] * len(row), [sizes[p][0] for p in row])))
-    for sweep in range(2 * SWEEPS):             # downwards and upwards in turn: each place goes to the middle of its neighbours
+    for sweep in range(2 * SWEEPS):             # downwards and upwards in turn: each place moves to the mean of its neighbours
         beside, order = (above, rows) if sweep % 2 == 0 else (below, rows[::-1])
         for row in order:
             wish = {p: sum(x[q] for q in beside[p]) / len(beside[p]) if beside[p] else x[p] for p in row}
-            if sweep < SWEEPS:                  # … first to find an order in which few edges cross, then to straighten them
+            if sweep < SWEEPS:                  # the first half reorders the row, so that few edges cross
                 row.sort(key=wish.__getitem__)
             x.update(zip(row, _apart([wish[p] for p in row], [sizes[p][0] for p in row])))
     left = min((x[p] - sizes[p][0] / 2 for p in x), default=0.0) - ACROSS
@@ -59,7 +65,7 @@ def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashab
 
 
 def _layers(places: list[Hashable], edges: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, int]:
-    """A layer for each place, below all its parents: as high as can be, then down where that makes the edges shorter."""
+    """Assign each place a layer below all its parents: as high as possible, then lower where that shortens the edges."""
     above, below = defaultdict(list), defaultdict(list)
     for a, b in edges:
         above[b].append(a)
@@ -80,15 +86,16 @@ def _layers(places: list[Hashable], edges: Iterable[tuple[Hashable, Hashable]]) 
 
 
 def _apart(wishes: list[float], widths: list[float]) -> list[float]:
-    """Positions in this order, nearest to the wishes (in squares), such that no two of these widths meet.
+    """Positions in this order that are nearest to the wishes, in least squares, without overlaps.
 
-    Take away the room each one needs, and what is left must only not decrease: neighbours that would are pooled at their mean.
+    With the required offsets subtracted, the positions must only not decrease: isotonic regression.  Neighbours that would
+    decrease are pooled at their mean.
     """
     needed, offset = [], 0.0
     for i, width in enumerate(widths):
         offset += (widths[i - 1] + width) / 2 + ACROSS if i else 0.0
         needed.append(offset)
-    pools: list[tuple[float, int]] = []         # (sum of wishes, how many)
+    pools: list[tuple[float, int]] = []         # (sum of wishes, number of them)
     for wish, need in zip(wishes, needed):
         total, count = wish - need, 1
         while pools and pools[-1][0] / pools[-1][1] > total / count:

@@ -1,4 +1,4 @@
-"""Making a program fit to be read: names for variables, one expression where there were five lines, numbers as text."""
+"""Makes a traced program readable: names for variables, nested expressions instead of many lines, arrays as text."""
 from __future__ import annotations
 
 import ast
@@ -8,38 +8,38 @@ from typing import Any
 
 import numpy as np
 
-WIDE = 100                                      # no longer than this does a line grow
-SMALL = 12                                      # arrays of no more entries are written as numbers
+MAX_WIDTH = 100                                 # characters of a line; expressions are not nested beyond it
+MAX_WRITTEN = 12                                # entries of an array that is written as a list of numbers
 
 
 def tidy(lines: list[str], names: dict[str, str], shapes: dict[str, tuple], firm: set[str]) -> list[str]:
-    """Straight lines of code, with comments, made readable.  What they compute, and in which order it is written, stays.
+    """Make straight-line code readable.  The results and the order of in-place writes stay the same.
 
     Args:
         lines: one assignment, call or comment each.
-        names: what variables are to be called.
-        shapes: the shapes of variables, for the comments.
-        firm: variables that keep their line.  Others are put where they are needed, if that is once, under the same comment.
+        names: new names of variables.
+        shapes: shapes of variables, for the comments.
+        firm: variables that keep their line.  Any other that is used once, under the same comment, is replaced by its expression.
     """
     code: list[Any] = [line if not line or line.startswith("#") else ast.parse(line).body[0] for line in lines]
     uses: dict[str, list[int]] = defaultdict(list)
     for i, line in enumerate(code):
         for name in _read(line):
             uses[name].append(i)
-    bars = list(accumulate((isinstance(line, str) or _writes(line) for line in code), initial=0))      # what nothing may pass
-    for i in reversed(range(len(code))):        # what nobody needs
+    bars = list(accumulate((isinstance(line, str) or _writes(line) for line in code), initial=0))      # no expression moves past one of these
+    for i in reversed(range(len(code))):        # delete what is never used
         if (name := _assigned(code[i])) and not uses[name] and name not in firm:
             for other in _read(code[i]):
                 uses[other].remove(i)
             code[i] = None
-    for i, line in enumerate(code):             # what is needed once, before an array that was there is written into
+    for i, line in enumerate(code):             # inline what is used once, unless an in-place write comes in between
         name = _assigned(line)
         if not name or name in firm or len(uses[name]) != 1:
             continue
         j = uses[name][0]
         if bars[j] == bars[i] and not _is_target(code[j], name):
             changed = _Replace(name, line.value).visit(ast.parse(ast.unparse(code[j])).body[0])
-            if len(ast.unparse(changed)) <= WIDE:
+            if len(ast.unparse(changed)) <= MAX_WIDTH:
                 code[j], code[i] = changed, None
                 for other in _read(line):
                     uses[other][uses[other].index(i)] = j
@@ -55,31 +55,31 @@ def _written(line: ast.stmt, names: dict[str, str], shapes: dict[str, tuple]) ->
 
 
 def _assigned(line: Any) -> str | None:
-    """The variable that a line defines."""
+    """The variable that a line defines; None if it defines none."""
     return line.targets[0].id if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) else None
 
 
 def _read(line: Any) -> list[str]:
-    """The variables that a line uses, once for each time."""
+    """The variables that a line uses, as often as it uses them."""
     if not isinstance(line, ast.stmt):
         return []
-    own = line.targets[0] if _assigned(line) else None
+    own = line.targets[0] if isinstance(line, ast.Assign) and _assigned(line) else None
     return [node.id for node in ast.walk(line) if isinstance(node, ast.Name) and node is not own]
 
 
 def _writes(line: Any) -> bool:
-    """Whether a line writes into an array that was there before."""
+    """Whether a line writes into an existing array."""
     return isinstance(line, ast.stmt) and not _assigned(line)
 
 
 def _is_target(line: ast.stmt, name: str) -> bool:
-    """Whether it is this variable that the line writes into (or the line is a call, which might)."""
+    """Whether the line writes into this variable (a bare call may, so it counts as well)."""
     target = line.target if isinstance(line, ast.AugAssign) else line.targets[0] if isinstance(line, ast.Assign) else line
     return not _assigned(line) and name in {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 class _Replace(ast.NodeTransformer):
-    """Put an expression in the place of a variable."""
+    """Replaces a variable by an expression."""
     def __init__(self, name: str, value: ast.expr):
         self.name, self.value = name, value
 
@@ -89,7 +89,7 @@ class _Replace(ast.NodeTransformer):
 
 def embedded(array: np.ndarray) -> str:
     """An array as an expression, exact to the last bit."""
-    if array.size <= SMALL and array.flags.c_contiguous and (entries := _short(array)) is not None:
+    if array.size <= MAX_WRITTEN and array.flags.c_contiguous and (entries := _short(array)) is not None:
         return f"np.array({entries}, dtype=np.{array.dtype.name})"
     text = f'np.frombuffer(bytes.fromhex("{np.ascontiguousarray(array).tobytes().hex()}"), "{array.dtype.str}")'
     return _in_order(f"{text}.reshape({array.shape}).copy()", array)
@@ -101,12 +101,12 @@ def kept(name: str, array: np.ndarray) -> str:
 
 
 def _in_order(text: str, array: np.ndarray) -> str:
-    """The order in memory is kept too: how a sum is rounded depends on it."""
+    """Keep the memory order as well: the rounding of a sum depends on it."""
     return text if array.flags.c_contiguous else f"laid_out({text}, {array.strides})"
 
 
 def _short(array: np.ndarray) -> list | None:
-    """The entries in as few digits as say them exactly; None if that cannot be."""
+    """The entries with as few digits as represent them exactly; None if that is impossible."""
     if array.dtype.name not in ("float32", "float64", "int64", "int32", "bool") or not np.isfinite(array).all():
         return None
     short = np.array([float(str(v)) for v in array.ravel()]).reshape(array.shape) if array.dtype.kind == "f" else array
@@ -114,7 +114,7 @@ def _short(array: np.ndarray) -> list | None:
 
 
 def laid_out(values, strides):
-    """The same values, this far apart in memory."""
+    """A copy of the values with these strides."""
     reach = sum(max(0, n - 1) * abs(step) for n, step in zip(values.shape, strides)) + values.itemsize
     first = sum(max(0, n - 1) * -step for n, step in zip(values.shape, strides) if step < 0)
     array = np.ndarray(values.shape, values.dtype, bytearray(reach), first, strides)

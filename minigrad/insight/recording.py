@@ -1,7 +1,7 @@
-"""Looking on while the tape is written: which line, which module and which values each step came from.
+"""Notes on the steps of a tape: the line, the modules and the values that each step came from.
 
-An op tells nobody what it does; that would cost time.  Inside `with recording():` somebody looks on, and keeps a note of
-every step beside the tape, for as long as the tape itself lives.
+Ops keep no such notes by themselves, since that would cost time.  Inside `with recording():` a note is made of every step, and
+it lives as long as the step does.
 """
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ..tape import Node, Step
 
 @dataclass
 class Note:
-    """What is known of one step."""
-    op: Any                                     # the op that made it, what it was given, and what came out
+    """What is known about one step."""
+    op: Any                                     # the op, its inputs and options, and its output
     inputs: tuple
     options: tuple
     y: Any
-    names: list[str | None]                     # what the inputs are called, where that is known
-    lines: list[places.Line]                    # the line of the innermost layer or user's function, …, the user's own line
-    modules: list[Module]                       # the modules that were running, the outermost first
+    names: list[str | None]                     # the user's names of the inputs, where known
+    lines: list[places.Line]                    # from the line of the innermost layer or function to the user's own line
+    modules: list[Module]                       # the modules that were running, outermost first
 
 
-NOTES: WeakKeyDictionary[Node, Note] = WeakKeyDictionary()                     # a note goes when its step goes
+NOTES: WeakKeyDictionary[Node, Note] = WeakKeyDictionary()                     # a note is freed with its node
 
 
 def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
-    """Called by an op that has just put `node` on the tape, or has computed something off it."""
+    """Called by each op after it ran; `node` is None if the op was not recorded on the tape."""
     if node is None:
         return
     if not mode().kernels:
@@ -40,7 +40,7 @@ def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> N
 
 
 def note_of(op: Any, inputs: tuple, options: tuple, y: Any) -> Note:
-    """What is known of an op that is being computed: who asked for it, and where."""
+    """The note of the op that is running: the calling lines and modules are read off the stack."""
     frame = next(f for f in places.frames() if places.room(f) not in ("insight", "primitive"))
     running = [f.f_locals["self"] for f in places.frames(frame) if f.f_code is Module.__call__.__code__]
     lines = list(dict.fromkeys(places.line(f) for f in places.telling(frame) if f.f_code is not Module.__call__.__code__))
@@ -48,38 +48,38 @@ def note_of(op: Any, inputs: tuple, options: tuple, y: Any) -> Note:
 
 
 class Wrapped(Step):
-    """A step that stands around another, to do more on the way back."""
+    """A step that wraps another and adds to its backward pass."""
     def __init__(self, step: Any):
         self.inner, self.name, self.fresh, self.check = step, step.name, step.fresh, step.check
 
 
 class _WithoutKernels(Wrapped):
-    """A step whose way back, too, is computed without fused kernels, and noted if it can itself be differentiated."""
+    """A step whose backward pass, too, runs without fused kernels, and is noted if it is recorded in its turn."""
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         with record(Mode(again, note=note, kernels=False)):
             return self.inner.pull(node, saved, g, again)
 
 
 def plan(node: Node) -> Any:
-    """How a step goes back: the _Plan in primitive.py, or what stands in its place, without what is wrapped around it."""
+    """The backward plan of a step, without wrappers: the _Plan of primitive.py, or for other steps the step itself."""
     step = unwrapped(node.step)
     return getattr(step, "plan", step)
 
 
 def unwrapped(step: Any) -> Any:
-    """A step without what stands around it."""
+    """A step without the steps that wrap it."""
     while isinstance(step, Wrapped):
         step = step.inner
     return step
 
 
 def recording(kernels: bool = True) -> record:
-    """Keep a note of every step written on the tape in the body, so that the pictures and stories of it can say more.
+    """Keep a note of every step recorded in the body, so that `explain`, `graph` and `to_numpy_source` can say more about it.
 
     Args:
-        kernels: False computes every op as what it means, without fused kernels: slower, but each step on the tape then is
-            one line of mathematics, and `to_numpy_source` can tell it bit for bit.
+        kernels: False computes every op by its definition, without fused kernels.  This is slower, but each step is then one
+            line of mathematics, which `to_numpy_source` can reproduce bit for bit.
 
-    A note holds what the step was given; all of it is let go with the tape.
+    A note keeps the inputs of its step alive; all notes are freed with the tape.
     """
     return record(lambda here: here._replace(on=True, note=note, kernels=kernels))

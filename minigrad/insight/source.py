@@ -1,11 +1,11 @@
-"""The tape as a program in plain NumPy, forward and backward, that anybody can read and run."""
+"""The tape as a plain NumPy program, forward and backward, to read and to run."""
 from __future__ import annotations
 
 import inspect
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,26 +22,26 @@ from .rules import rule
 from .tape import Tape
 from .tracing import Trace, Traced, tracing
 
-EMBEDDED = 1 << 20                              # entries that are written into the program itself; more go into a file beside it
+MAX_EMBEDDED = 1 << 20                          # entries that a program may contain itself; more must go into a file beside it
 
 
 def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module | None = None) -> str:
     """A NumPy program that computes `loss` and all its gradients, bit for bit as `loss.backward()` does.
 
-    The loss must be made inside `with mg.insight.recording(kernels=False):`, so that what the tape holds are plain steps.  The
-    program is made by running those steps, and then the backward pass, on arrays that write down what is done to them.
+    Compute the loss inside `with mg.insight.recording(kernels=False):`, so that the tape holds definitions and no fused
+    kernels.  The program is obtained by running the steps and the backward pass again on arrays that record every operation.
 
     Args:
-        path: where to write the program, "steps.py" say; its numbers then go into "steps.npz" beside it.  Without a path they
-            stand in the program itself.
-        model: whose names the parameters get, if the loss was not made by a Module.
+        path: file to write the program to, such as "steps.py"; its arrays then go into "steps.npz" beside it.  Without a path
+            the program contains them.
+        model: the model that names the parameters, if the loss was not computed by a Module.
 
     Returns:
-        The program.  It needs NumPy and nothing else, and leaves the gradients in `gradients`, by name.
+        The program.  It needs only NumPy, and leaves the gradients in `gradients`, by name.
 
     Raises:
-        ValueError: the tape was not recorded, or with kernels, or has a checkpoint or a hook; something changed since; too many
-            numbers, and no path; the Tensor is a leaf.
+        ValueError: the tape was not recorded, was recorded with kernels, or has a checkpoint or a hook; a Tensor was modified
+            since; there are too many numbers and no path; the Tensor is a leaf.
     """
     tape = Tape(loss, model)
     _check(tape)
@@ -49,12 +49,12 @@ def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module 
         with enable_grad():
             made = _forward(tape, trace)
         trace.lines += ["", "", "# Backward: from the last step to the first.  g_x is d(loss)/dx."]
-        found = carry_back(made[tape.y.node], None, None, False, False)
+        found = carry_back(made[tape.end], None, None, False, False)
         return _assembled(trace, _gradients(tape, trace, made, found), path)
 
 
 def _check(tape: Tape) -> None:
-    """Refuse a tape that cannot be told in full."""
+    """Refuse a tape that a program cannot reproduce."""
     how = "make the loss inside `with mg.insight.recording(kernels=False):`"
     if not tape.steps:
         raise ValueError("this Tensor is a leaf, which nothing has computed: give a loss")
@@ -77,7 +77,7 @@ def _check(tape: Tape) -> None:
 
 
 def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
-    """Run the steps again, on traced arrays and so on a tape of their own."""
+    """Run the steps again on traced arrays, which records a second tape."""
     made: dict[Node, Tensor] = {}
     before = None
     for leaf in tape.leaves:
@@ -98,11 +98,11 @@ def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
                              "(by an optimiser step, say), or the op draws random numbers")
         made[node] = y
         own = trace.call_it(y.data, tape.names.get(node) or node.step.name)
-        if node is tape.y.node:
+        if node is tape.end:
             own = trace.names[y.data.id] = "loss"
-        if node in tape.names or node is tape.y.node:
+        if node in tape.names or node is tape.end:
             trace.firm.add(y.data.id)
-        trace.known[id(note.y)] = y.data        # where the same array is met again, detached, it is not a new constant
+        trace.known[id(note.y)] = y.data        # if it is used again, detached, it is no new constant
         parents = [trace.names[made[parent].data.id] + (f"_by_{own}" if uses[parent] > 1 else "") for parent in node.parents]
         rules = ", ".join(f"{name}: {rule(node.step.name, note.op, name)}" for name in tape.inputs(node))
         place = f" in {path}" if (path := tape.path(node)) else ""
@@ -111,7 +111,7 @@ def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
 
 
 def _given(trace: Trace, x: Any, name: str | None, made: dict[Node, Tensor]) -> Any:
-    """An input of a step: what was made before, or a constant; a list is an array to an op."""
+    """An input of a step: the output of an earlier step or a constant; ops take a list as an array."""
     if isinstance(x, Tensor):
         return made[x.node] if x.node in made else Tensor(trace.constant(x.data, name or "constant"))
     return _wrapped(trace, as_array(x) if isinstance(x, (list, tuple)) else x, name or "constant")
@@ -124,7 +124,7 @@ def _wrapped(trace: Trace, value: Any, name: str) -> Any:
 
 
 class _Told(Step):
-    """A step of the traced tape that says in the program where it begins, and what its gradients are called."""
+    """A step of the traced tape that comments its backward pass in the program and names its gradients."""
     def __init__(self, step: Any, trace: Trace, story: str, own: str, parents: list[str]):
         self.step, self.name, self.fresh, self.trace = step, step.name, step.fresh, trace
         self.story, self.own, self.parents = story, own, parents
@@ -136,25 +136,26 @@ class _Told(Step):
         for i, (parent, name) in enumerate(zip(node.parents, self.parents)):
             if isinstance(pulled[i], Traced):
                 if pulled[i].shape != parent.shape:
-                    pulled[i] = ops.sum_to(pulled[i], parent.shape)            # the tape would, but could not give it a name
+                    pulled[i] = ops.sum_to(pulled[i], parent.shape)            # done here, so that the sum has a name
                 if self.trace.call_it(pulled[i], f"g_{name}") == self.trace.names[g.id]:
                     self.trace.lines.append(f"# g_{name} is {self.trace.names[g.id]} itself")
         return pulled
 
 
 def _settle(trace: Trace, g: Traced, name: str) -> None:
-    """Name a gradient that is complete; what was one contribution to it until now becomes the whole."""
+    """Name a complete gradient; a variable named as one contribution to it is renamed."""
     trace.call_it(g, name, again=trace.names.get(g.id, "").startswith(f"{name}_by_"))
     trace.firm.add(g.id)
 
 
 def _gradients(tape: Tape, trace: Trace, made: dict[Node, Tensor], found: dict[Node, Tensor]) -> dict[str, Traced]:
-    """The gradients of the leaves by name.  The tape gives copies, lest somebody write into them; a program needs none."""
+    """The gradients of the leaves, by name.  The copies that the tape makes to protect them are left out of the program."""
     copies = dict(re.findall(r"^(v\d+) = np\.array\((v\d+), ", "\n".join(trace.lines), re.M))
     traced, gradients = {value.id: value for value in trace.known.values()}, {}
     for leaf in tape.leaves:
-        if made[leaf].node in found:
-            g, variable = found[made[leaf].node].data, trace.names[made[leaf].data.id]
+        node = made[leaf].node
+        if node is not None and node in found:
+            g, variable = found[node].data, trace.names[made[leaf].data.id]
             g = traced[copies.get(g.id, g.id)]
             _settle(trace, g, f"g_{variable}")
             name = tape.name(leaf)
@@ -163,11 +164,11 @@ def _gradients(tape: Tape, trace: Trace, made: dict[Node, Tensor], found: dict[N
 
 
 def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | None) -> str:
-    """The whole program: what it starts from, its steps, and the gradients by name."""
+    """The whole program: its constants, its steps and the gradients by name."""
     steps = tidy(trace.lines, trace.names, {value.id: value.shape for value in trace.known.values()}, trace.firm)
     used = set(re.findall(r"\w+", "\n".join(steps)))
     constants = {name: array for key, array in trace.constants.items() if (name := trace.names[key]) in used}
-    if path is None and sum(array.size for array in constants.values()) > EMBEDDED:
+    if path is None and sum(array.size for array in constants.values()) > MAX_EMBEDDED:
         raise ValueError(f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
                          'in it: give path="steps.py", and they go into steps.npz beside it')
     helpers = [inspect.getsource(part) for part in ((layers._log_odds, layers.erf) if "erf" in used else ())]
@@ -190,5 +191,5 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
         if path.suffix != ".py":
             raise ValueError(f"path={str(path)!r} is to be a Python program: let it end in .py")
         path.write_text(text, encoding="utf-8")
-        np.savez(path.with_suffix(".npz"), **constants)
+        np.savez(path.with_suffix(".npz"), **cast("dict[str, Any]", constants))     # the stubs take them for savez's options
     return text

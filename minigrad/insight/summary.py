@@ -1,4 +1,4 @@
-"""A model as a table: its layers as a tree, what shapes come out of them, and how many parameters each has, and why."""
+"""A model as a table: its layers as a tree, their output shapes, and the number of their parameters with its formula."""
 from __future__ import annotations
 
 from collections import Counter
@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from .formulas import formula
 
 COLUMNS = ("layer", "output", "parameters", "share", "frozen", "why so many")
-NUMBERS = (2, 3, 4)                             # columns that are set to the right
+NUMBERS = (2, 3, 4)                             # columns that are aligned to the right
 
 
 @dataclass
@@ -21,26 +21,26 @@ class Row:
     """One module."""
     path: str
     level: int                                  # in the tree of modules: 0 is the model, 1 its children
-    name: str                                   # the path from the module above
-    kind: str
-    output: str                                 # the shape of what it returned; "" if it was not run
-    total: int                                  # numbers in the parameters at and under it, and of these, the trained ones
-    trainable: int
-    formula: str                                # of the parameters of its own, such as "in × out + out = 3 × 4 + 4"
+    name: str                                   # module path relative to the module above
+    kind: str                                   # name of its class
+    output: str                                 # shape of its output; "" if it was not run
+    total: int                                  # entries of its parameters, those of its submodules included
+    trainable: int                              # entries of those that are trained
+    formula: str                                # size of its own parameters, such as "in · out + out = 3 · 4 + 4"
 
 
 @dataclass(repr=False)
 class Summary:
-    """A model as a table: print it, or just evaluate it."""
+    """A model as a table; print it, or evaluate it in a notebook."""
     rows: list[Row]
-    total: int                                  # numbers in all parameters, each counted once
+    total: int                                  # entries of all parameters, each parameter counted once
     trainable: int
-    by_kind: dict[str, int]                     # numbers in the parameters of each kind of layer, the largest first
+    by_kind: dict[str, int]                     # entries of the parameters of each kind of layer, the largest first
     memory: dict[str, int]                      # bytes, of "parameters", "gradients", "buffers" and "outputs"
 
     @property
     def frozen(self) -> int:
-        """How many numbers are not trained."""
+        """The number of entries that are not trained."""
         return self.total - self.trainable
 
     def __repr__(self) -> str:
@@ -80,12 +80,12 @@ class Summary:
 
 
 def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any) -> Summary:
-    """A table of the layers of `model`.
+    """Summarise the layers of `model` in a table.
 
     Args:
-        inputs, named: an example of what the model takes, to see the shapes that come out.  The model is run once, in
-            evaluation and without a tape, so that nothing in it changes.  May be left out.
-        depth: show no more than this many levels of the tree; what is below counts all the same.
+        inputs, named: example inputs, to show the output shapes.  The model is run once, in evaluation mode and without a
+            tape, and is left unchanged.  They may be left out.
+        depth: show at most this many levels of the tree; the parameters of deeper levels are still counted.
 
     Raises:
         TypeError, ValueError: model is not a Module; depth is negative.
@@ -120,7 +120,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
 
 
 def _own(item: Any, path: str = "") -> Iterator[tuple[str, Parameter]]:
-    """The parameters of a module that are in none of its modules: its attributes, and what its lists and dictionaries hold."""
+    """The parameters of a module itself, in its attributes, lists and dictionaries, but not in its submodules."""
     for name, child in children(item).items():
         name = f"{path}.{name}" if path else str(name)
         if isinstance(child, Parameter):
@@ -134,7 +134,7 @@ def _size(tensors: Iterable[Tensor]) -> int:
 
 
 def _outputs(model: Module, inputs: tuple, named: dict) -> dict[int, Any]:
-    """What each module returns, by its id, when the model is run."""
+    """The output of each module in a run of the model, by the id of the module."""
     found: dict[int, Any] = {}
     modes = [(m, "training" in vars(m), m.training) for m in model.modules()]
 
@@ -159,10 +159,10 @@ def _outputs(model: Module, inputs: tuple, named: dict) -> dict[int, Any]:
 
 
 def _tensors(y: Any) -> list[Tensor]:
-    """The Tensors in what a module returned: itself, or the parts of a tuple or a dataclass."""
+    """The Tensors in the output of a module, which may be nested in tuples, dictionaries and dataclasses."""
     if isinstance(y, Tensor):
         return [y]
-    parts = y.values() if isinstance(y, dict) else y if isinstance(y, (tuple, list)) else getattr(y, "__dict__", {}).values()
+    parts = y if isinstance(y, (tuple, list)) else (y if isinstance(y, dict) else getattr(y, "__dict__", {})).values()
     return [t for part in parts for t in _tensors(part)]
 
 
@@ -170,7 +170,7 @@ def _shapes(y: Any) -> str:
     return ", ".join(str(t.shape) for t in _tensors(y))
 
 
-def _bytes(size: int) -> str:
+def _bytes(size: float) -> str:
     for unit in ("B", "KB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

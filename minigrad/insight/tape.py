@@ -1,4 +1,4 @@
-"""The tape behind a Tensor, with what is known about each step: its name, its module, its line in the program."""
+"""The tape behind a Tensor, with what is known about each step: its name, its module path and its line in the program."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from ..tape import FREED, Node
 from ..tensor import Tensor
 from .recording import NOTES, plan, unwrapped
 
-MANY = 1000                                     # Tensors in a list or dictionary that are looked through for a name
+MAX_ITEMS = 1000                                # longest list or dictionary that is searched for named Tensors
 
 
 class Tape:
-    """Every step that a Tensor was made by.
+    """All steps that computed a Tensor.
 
     Args:
-        y: the end of the tape, a loss most of the time.
-        model: whose names the parameters are told by; may be left out if the tape was recorded (`insight.recording`), or the
-            model is one of your variables.
+        y: the end of the tape, usually a loss.
+        model: the model that names the parameters; may be left out if the tape was recorded (`insight.recording`) or a variable
+            of yours holds the model.
 
     Raises:
         TypeError: y is not a Tensor, or model is not a Module.
@@ -38,55 +38,56 @@ class Tape:
         if y.node is None:
             raise ValueError("this Tensor has no tape: nothing it was made from requires a gradient, or it was made inside "
                              "mg.no_grad(), or detached")
-        self.y, self.nodes, stack = y, {y.node}, [y.node]
+        self.y, self.end = y, y.node
+        reached, stack = {y.node}, [y.node]
         while stack:
-            new = set(stack.pop().parents) - self.nodes
-            self.nodes |= new
+            new = set(stack.pop().parents) - reached
+            reached |= new
             stack.extend(new)
-        self.nodes = sorted(self.nodes, key=lambda node: node.order)           # the newest first, as a backward pass visits them
+        self.nodes = sorted(reached, key=lambda node: node.order)              # the newest first, as a backward pass visits them
         self.steps = [node for node in self.nodes if node.step is not None]
         self.leaves = [node for node in self.nodes if node.step is None]
         self.variables = list(places.variables())
         self.roots = self._roots(model)
-        self.modules: dict[str, Module] = {}    # by path, and for each path the paths of the modules around it and its own
-        self.chains: dict[str, list[str]] = {}
+        self.modules: dict[str, Module] = {}    # by module path
+        self.chains: dict[str, list[str]] = {}  # for each path: the paths of its enclosing modules, outermost first, and itself
         self._find_modules()
         self.names = self._names()
         self.paths = self._noted_paths() or self._guessed_paths()
 
     def op(self, node: Node) -> Any:
-        """The op that made a node: the _Op itself, or None for a step of another kind (a checkpoint)."""
+        """The op that made a node, an `_Op`; None for a step of another kind, such as a checkpoint."""
         return getattr(plan(node), "op", None)
 
     def inputs(self, node: Node) -> list[str]:
-        """What the op calls those of its inputs that want a gradient: one name for each parent."""
+        """The op's names of the inputs that require a gradient: one for each parent."""
         op = self.op(node)
         if op is None:
             return [f"input {i}" for i in range(len(node.parents))]
         return [name for name, want in zip(op.inputs, plan(node).wanted, strict=True) if want]
 
     def name(self, node: Node) -> str:
-        """What a node is called: a parameter's name, a variable's, or just what it is."""
+        """The name of a node: that of a parameter or a variable, else the op's name or "leaf"."""
         return self.names.get(node) or ("leaf" if node.step is None else node.step.name)
 
     def path(self, node: Node) -> str:
-        """The path of the module that made a step, "" for none."""
+        """The path of the module that ran a step; "" if there is none."""
         return self.paths.get(node, "")
 
     def place(self, node: Node) -> str:
-        """The module that made a step, with its kind; "" if none is known."""
+        """The path and the class of the module that ran a step; "" if none is known."""
         if node not in self.paths:
             return ""
         path, kind = self.paths[node], type(self.modules[self.paths[node]]).__name__
         return f"{path} ({kind})" if path else kind
 
     def lines(self, node: Node) -> list[Line]:
-        """The line of the layer that made a step, if it was one, and the user's; empty if the tape was not recorded."""
+        """The line of the layer that ran a step, if any, and the user's line; empty if the tape was not recorded."""
         note = NOTES.get(node)
         return [] if note is None else [note.lines[0], note.lines[-1]][:len(note.lines)]
 
     def data(self, node: Node) -> list[tuple[str, Any]]:
-        """(name, array) of what a step was given that has no gradient, where the name is known."""
+        """(name, array) of each input of a step that has a known name and no gradient."""
         if (note := NOTES.get(node)) is not None:
             return [(name, getattr(x, "data", x) if isinstance(x, Tensor) else x)
                     for x, name in zip(note.inputs, note.names, strict=True) if name and getattr(x, "node", None) is None]
@@ -99,7 +100,7 @@ class Tape:
 
     @cached_property
     def arrays(self) -> dict[int, str]:
-        """What the user's arrays are called, by their ids."""
+        """The variable names of the user's arrays, by array id."""
         found: dict[int, str] = {}
         for name, x in self.variables:
             if isinstance(x, (Tensor, np.ndarray)):
@@ -107,9 +108,12 @@ class Tape:
         return found
 
     def _roots(self, model: Module | None) -> dict[str, Module]:
-        """The models on this tape: the one given, those that were running when it was recorded, and those among the user's
-        variables whose parameters it begins with.  Each goes by a prefix of its own: by none if it is given, or has all the
-        parameters; else by the name of its variable, or its class."""
+        """The models on this tape, by the prefix of their parameters' names.
+
+        They are the model given, the models that ran while the tape was recorded, and those in the user's variables whose
+        parameters are leaves of the tape.  The model given, or the only one with parameters, has an empty prefix; the prefix
+        of any other is the name of its variable, or of its class.
+        """
         def weights(m): return {p.node for p in m.parameters()} & leaves
         leaves, given = set(self.leaves), id(model)
         noted = [note.modules[0] for node in reversed(self.steps) if (note := NOTES.get(node)) and note.modules]
@@ -148,11 +152,12 @@ class Tape:
             yield from ((p.node, _joined(prefix, name)) for name, p in root.named_parameters() if p.node is not None)
 
     def _names(self) -> dict[Node, str]:
-        found, known = {}, set(self.nodes)
+        found: dict[Node, str] = {}
+        known = set(self.nodes)
         for node in self.steps:
             if (note := NOTES.get(node)) is not None:
-                found.update({x.node: name for x, name in zip(note.inputs, note.names, strict=True)
-                              if name and isinstance(x, Tensor) and x.node is not None})
+                found.update((x.node, name) for x, name in zip(note.inputs, note.names, strict=True)
+                             if name and isinstance(x, Tensor) and x.node is not None)
         frame = next((f for f in places.frames() if places.room(f) is None), None)
         near = set() if frame is None else {id(x) for x in frame.f_locals.values()}
         held = {x.node: name for name, x in reversed(self.variables) if isinstance(x, Tensor) and x.node in known
@@ -160,14 +165,14 @@ class Tape:
         found.update(held)
         unnamed = {node for node in self.leaves if node not in found}
         for name, group in self.variables if unnamed else ():
-            if type(group) in (dict, list, tuple) and len(group) <= MANY:
+            if type(group) in (dict, list, tuple) and len(group) <= MAX_ITEMS:
                 for key, x in group.items() if type(group) is dict else enumerate(group):
                     if isinstance(x, Tensor) and x.node in unnamed:
                         found.setdefault(x.node, f"{name}[{key!r}]")
         parameters = dict(reversed(list(self._parameters())))
         found.update(parameters)
-        mine = found.get(self.y.node)           # as which nothing else goes: losses, too, have a variable called loss
-        return {node: name for node, name in found.items() if name != mine or node is self.y.node or node in parameters}
+        mine = found.get(self.end)              # a name kept for the end: inside a loss function, too, there is a `loss`
+        return {node: name for node, name in found.items() if name != mine or node is self.end or node in parameters}
 
     def _noted_paths(self) -> dict[Node, str]:
         known = {id(root): {id(m): _joined(prefix, path) for path, m in root.named_modules()}
@@ -181,10 +186,13 @@ class Tape:
         return found
 
     def _guessed_paths(self) -> dict[Node, str]:
-        """Without notes: a step with a parameter belongs to the parameter's module; one without belongs to the innermost module
-        that holds both the step with a parameter before it and the one after it."""
+        """Module paths of a tape without notes.
+
+        A step with a parameter belongs to the parameter's module.  Any other step belongs to the innermost module that contains
+        both the nearest step with a parameter before it and the nearest one after it.
+        """
         owners = {node: self._module(name.rpartition(".")[0]) for node, name in self._parameters()}
-        found = {node: owners[parent] for node in self.steps for parent in node.parents if owners.get(parent) is not None}
+        found = {node: path for node in self.steps for parent in node.parents if (path := owners.get(parent)) is not None}
         before, after = dict(found), dict(found)
         for node in reversed(self.steps):       # the oldest first
             nearest = next((p for p in node.parents if p not in owners), None)
@@ -201,7 +209,7 @@ class Tape:
         return found
 
     def _module(self, path: str) -> str | None:
-        """The path of the innermost module at or above a path; None if there is none."""
+        """The path of the innermost module at or above `path`; None if there is none."""
         while path and path not in self.modules:
             path = path.rpartition(".")[0]
         return path if path in self.modules else None
@@ -212,7 +220,7 @@ def _joined(prefix: str, path: str) -> str:
 
 
 def _shared(a: str, b: str) -> str:
-    """The beginning that two paths have in common."""
+    """The longest common prefix of two module paths."""
     steps = a.split("."), b.split(".")
     count = next((i for i, (x, y) in enumerate(zip(*steps)) if x != y), min(map(len, steps)))
     return ".".join(steps[0][:count])

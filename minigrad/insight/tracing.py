@@ -1,20 +1,20 @@
-"""An array that writes down what is done to it, as lines of NumPy.
+"""An array that records every operation on it as a line of NumPy code.
 
-It is a third array library for `backend.of`, next to NumPy and CuPy: every op, every rule and the backward pass itself run
-on it as they are, and leave behind the program of what they did.  It has no kernels, so definitions are followed.
+To `backend.of` it is a third array library beside NumPy and CuPy.  Ops, derivative rules and the backward pass run on it
+unchanged, and the lines they leave form a program.  It has no fused kernels, so every op runs by its definition.
 """
 from __future__ import annotations
 
 import keyword
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from threading import Lock
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,25 +23,26 @@ from ..backend import Backend
 from ..backend.cpu import layers
 from ..backend.shared import layers as shared_layers
 
+# Names that a program uses itself.
 RESERVED = ("np", "math", "data", "erf", "normal_cdf", "loss", "gradients", "name", "g", "laid_out")
 
 
 class Trace:
-    """The lines written so far, and the constants they start from.  A variable is called v0, v1, … until it is given a name."""
+    """The lines recorded so far and their constants.  A variable is called v0, v1, … until it gets a name."""
     def __init__(self):
         self.lines: list[str] = []
         self.constants: dict[str, np.ndarray] = {}
         self.names: dict[str, str] = {}
         self.known: dict[int, Traced] = {}      # by the id of its array
-        self.firm: set[str] = set()             # variables that keep a line of their own
+        self.firm: set[str] = set()             # variables that are not inlined
         self.numbers = count()
 
     def comment(self, text: str) -> None:
-        """A line of its own."""
+        """Add a comment, after an empty line."""
         self.lines += ["", f"# {text}"]
 
     def call_it(self, value: Traced, name: str, again: bool = False) -> str:
-        """Give a variable a name, of which the first stays unless told `again`; returns the one it has."""
+        """Name a variable, unless it has a name and not `again`; return its name."""
         if value.id not in self.names or again:
             self.names.pop(value.id, None)
             name = re.sub(r"\W", "_", name.removeprefix("self."))
@@ -54,7 +55,7 @@ class Trace:
         return self.names[value.id]
 
     def constant(self, array: np.ndarray, name: str = "constant") -> Traced:
-        """An array that the program starts from."""
+        """A constant of the program."""
         if id(array) not in self.known:
             new = Traced(self, array)
             self.constants[new.id] = array
@@ -62,7 +63,7 @@ class Trace:
         return self.known[id(array)]
 
     def text(self, value: Any) -> str:
-        """What to write for an argument."""
+        """The source text of an argument."""
         if isinstance(value, Traced):
             return value.id
         if isinstance(value, np.ndarray):
@@ -83,10 +84,10 @@ class Trace:
         return repr(value)
 
     def call(self, code: str, function: Any, args: tuple, kwargs: dict) -> Any:
-        """Compute function(*args, **kwargs), and write it down as `code`, if an array comes out."""
+        """Compute function(*args, **kwargs), and record it as `code` if it returns an array."""
         result = function(*map(bare, args), **{name: bare(value) for name, value in kwargs.items()})
         for given in (*args, *kwargs.values()):
-            if isinstance(given, Traced) and result is given.array:            # nothing was done, or it was done in place
+            if isinstance(given, Traced) and result is given.array:            # no operation, or one in place
                 if "out" in kwargs:
                     self.lines.append(code)
                 return given
@@ -95,19 +96,19 @@ class Trace:
             return None
         if not isinstance(result, (np.ndarray, np.generic)):
             return result
-        if isinstance(result, np.generic):      # what an op does to its result: see primitive.py
+        if isinstance(result, np.generic):      # ops turn scalars into arrays, too: see primitive.py
             result, code = np.asarray(result), f"np.asarray({code})"
         new = Traced(self, result)
         self.lines.append(f"{new.id} = {code}")
         return new
 
     def arguments(self, args: tuple, kwargs: dict) -> str:
-        """What stands between the brackets of a call."""
+        """The arguments of a call, as source text."""
         return ", ".join([*map(self.text, args), *(f"{name}={self.text(value)}" for name, value in kwargs.items())])
 
 
 def bare(value: Any) -> Any:
-    """A value without its tracing, inside tuples and lists too."""
+    """A value with plain arrays in place of traced ones, in tuples and lists as well."""
     if isinstance(value, Traced):
         return value.array
     if type(value) in (tuple, list):
@@ -116,14 +117,14 @@ def bare(value: Any) -> Any:
 
 
 class Traced:
-    """A NumPy array under a name in a Trace."""
-    __slots__ = ("trace", "array", "id")
-    __hash__ = None
+    """A NumPy array that is a variable of a Trace."""
+    __slots__ = ("array", "id", "trace")
+    __hash__ = None  # type: ignore[assignment]  # == compares entries, as in NumPy
 
     def __init__(self, trace: Trace, array: np.ndarray):
         self.trace, self.array = trace, array
         self.id = f"v{next(trace.numbers)}"
-        trace.known.setdefault(id(array), self)  # which keeps the array, so that its id stays its own
+        trace.known.setdefault(id(array), self)  # and so the array stays alive, and its id is not reused
 
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -160,7 +161,7 @@ class Traced:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         there, given = self.array[bare(index)], bare(value)
-        if _same_place(there, given):           # the last act of `x[i] += y`, which has happened already
+        if _same_place(there, given):           # the last part of `x[i] += y`, already recorded
             return
         self.array[bare(index)] = given
         self.trace.lines.append(f"{self.id}[{_index(self.trace, index)}] = {self.trace.text(value)}")
@@ -192,8 +193,9 @@ def _slice(trace: Trace, part: Any) -> str:
 
 
 def _operator(name: str, symbol: str) -> None:
-    """Give Traced an operator, its mirror image, and its way of writing in place."""
-    compute, write = getattr(operator, f"__{name}__"), getattr(operator, f"__i{name}__", None)
+    """Define an operator of Traced, with its reflected and its in-place form."""
+    compute: Callable[..., Any] = getattr(operator, f"__{name}__")
+    write: Callable[..., Any] = getattr(operator, f"__i{name}__", compute)      # comparisons have no in-place form
 
     def forward(self, other):
         return self.trace.call(f"{self.id} {symbol} ({self.trace.text(other)})", compute, (self, other), {})
@@ -223,19 +225,19 @@ for _name, _symbol in {"neg": "-", "invert": "~", "abs": "abs"}.items():
 
 
 class _NumPy:
-    """numpy, or something in it, whose calls are written down."""
+    """The numpy module, or something in it, with calls that are recorded."""
     def __init__(self, trace: Trace, target: Any = np, path: str = "np"):
         self.trace, self.target, self.path = trace, target, path
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.target, name)
         if isinstance(found, type) or not (callable(found) or isinstance(found, ModuleType)):
-            return found                        # a dtype, a number
+            return found                        # a dtype or a number
         return _NumPy(self.trace, found, f"{self.path}.{name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         code = f"{self.path}({self.trace.arguments(args, kwargs)})"
-        if self.path == "np.add.reduce":        # which is what `sum` calls, too
+        if self.path == "np.add.reduce":        # written as the method `sum`, which calls it
             x, axis, *_, keepdims = args
             options = ([] if axis is None else [self.trace.text(axis)]) + (["keepdims=True"] if keepdims else [])
             code = f"{x.id}.sum({', '.join(options)})"
@@ -243,8 +245,8 @@ class _NumPy:
 
 
 def _library(trace: Trace) -> Backend:
-    """The answers to the questions on which array libraries differ."""
-    return Backend(name="cpu", xp=_NumPy(trace), array=Traced, to_numpy=bare, kernels={},
+    """The Backend record of traced arrays."""
+    return Backend(name="cpu", xp=cast(ModuleType, _NumPy(trace)), array=Traced, to_numpy=bare, kernels={},
                    erf=lambda x: trace.call(f"erf({x.id})", layers.erf, (x,), {}),
                    normal_cdf=lambda x: trace.call(f"normal_cdf(np, {x.id})", partial(shared_layers.normal_cdf, np), (x,), {}),
                    share=lambda work, pieces: [work(piece) for piece in pieces])
@@ -255,11 +257,11 @@ _one_at_a_time = Lock()
 
 @contextmanager
 def tracing() -> Iterator[Trace]:
-    """An empty Trace, in which everything done to traced arrays in the body is written down."""
-    with _one_at_a_time:                        # arrays made of nothing, by zeros say, go into the trace of the moment
+    """An empty Trace that records every operation on traced arrays in the body."""
+    with _one_at_a_time:                        # np.zeros and the like have no input, and go into the current trace
         trace = Trace()
         backend.register(_library(trace))
         try:
             yield trace
         finally:
-            backend.register(_library(Trace()))                                # and lets go of this one
+            backend.register(_library(Trace()))                                # release this one
