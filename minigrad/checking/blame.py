@@ -1,4 +1,4 @@
-"""Which op is it?  The function is run once more, every op that it calls is written down, and each rule is checked alone."""
+"""Finds the op whose rule is wrong: runs the function once more, records every op it calls, and checks each rule alone."""
 from __future__ import annotations
 
 import sys
@@ -24,9 +24,9 @@ class Call(NamedTuple):
 
 
 def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Exception] | None:
-    """The first op on the tape of f whose own rule, at the inputs it was given, disagrees with its own slopes, or fails.
+    """The first op on the tape of f whose rule, at its recorded inputs, disagrees with the measured slopes, or fails.
 
-    In random directions, and should all agree in those, entry by entry.
+    All ops are checked in random directions first; if all agree, entry by entry.
     """
     calls: list[Call] = []
 
@@ -35,7 +35,7 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
             return
         user = next(places.telling(sys._getframe(2), ()))
         calls.append(Call(op, inputs, options, node, places.line(user)))
-    with record(Mode(note=note)):               # of what is written on the tape, forwards and, where that is recorded, backwards
+    with record(Mode(note=note)):               # notes the forward pass and, where it is recorded, the backward pass
         f.run([wrap(a, new_node(a.shape, a.dtype)) for a in f.given(f.x)])
     ops = [(call, AtNode(call.op, call.inputs, call.options, call.node, f.dtype)) for call in calls if _is_of(call, f.dtype)]
     for every_entry in (False, True):
@@ -43,7 +43,7 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
             if not every_entry or len(op.x) <= LIMIT:
                 try:
                     found = compare(op, rng, every_entry)
-                except Exception as error:      # of the rule, or ShapeMismatch
+                except Exception as error:      # raised by the rule, or ShapeMismatch
                     return call, error
                 if isinstance(found, Finding):
                     return call, found

@@ -1,8 +1,8 @@
-"""The gradient checker: nudge the inputs, see whether the output moves as the gradient says, and if not, say why.
+"""The gradient checker: perturb the inputs, compare the change of the output with the gradient, and explain a difference.
 
-One random direction settles whether anything is wrong, whatever the size: if v is a direction in input space and u one
-in output space, the number u · Jv can be had by nudging the inputs along v, and by sending u backwards and taking the
-inner product with v.  Only when the two differ, or when asked to, are the entries gone through one by one.
+One random direction suffices to detect a mistake, whatever the size of the inputs: for a direction v in input space and a
+direction u in output space, the number u · Jv can be measured by perturbing the inputs along v, and computed as the inner
+product of v with the gradient of u · f.  Entries are checked one by one only if the two differ, or on request.
 """
 from __future__ import annotations
 
@@ -25,34 +25,35 @@ def gradcheck(f: Callable, inputs: Any, order: int = 1, every_entry: bool = Fals
               gradient: Callable | None = None, vjp: Callable | None = None, dtype: str = "float64") -> Report:
     """Compare the gradient of `f` with the slopes of `f`, measured with an estimate of their error.
 
-    A gradient passes when it is as close to the measured slope as the measurement is good; there is no tolerance to choose.  Of
-    a function of Tensors both ways back are checked, the fast one and the one that can be differentiated again, so that a
-    fused kernel and the meaning behind it are each held to the numbers.
+    A gradient passes if it is as close to the measured slope as the error of the measurement; there is no tolerance to choose.
+    For a function of Tensors, both backward passes are checked, the fast one and the one that can be differentiated again, so
+    a fused kernel and its definition are both tested.
 
     Args:
         f: a function of Tensors that returns a Tensor, or a tuple, list or dict of them.
-        inputs: a list or tuple of the arguments of f, or its only argument.  An argument is a floating array, Tensor or
-            number, to be nudged; a list, tuple, dict or Module of such, whose parameters are nudged (in a copy); or anything
-            else (integers, masks, strings), passed on as it is.
-        order: 2 checks the gradient's own gradient as well, and so on.
-        every_entry: measure each entry even if the random directions find nothing.
-        gradient: for an f of NumPy arrays that returns one number: gradient(*inputs) gives an array for each floating input,
-            in trees like those of the inputs, or one after the other.
-        vjp: for an f of NumPy arrays: vjp(g, *inputs), with g of the shape of f's value, gives the gradient of (g * f).sum().
-        dtype: "float32" for an f that computes in float32, whatever it is given.  The inputs are then float32, and relative
-            errors of less than 3e-3 may pass; in float64, 1e-6 is found.  Check in float64 what can compute in it.
+        inputs: a list or tuple of the arguments of f, or its only argument.  Floating arrays, Tensors and numbers are
+            perturbed, also inside lists, tuples and dicts, and so are the parameters of Modules (in a copy).  Everything else
+            (integers, masks, strings) is passed on unchanged.
+        order: 2 also checks the gradient of the gradient, and so on.
+        every_entry: measure every entry even if the random directions find nothing.
+        gradient: for an f of NumPy arrays that returns one number: gradient(*inputs) returns an array for each floating input,
+            nested like the inputs, or in a flat sequence.
+        vjp: for an f of NumPy arrays: vjp(g, *inputs), with g of the shape of f's value, returns the gradient of (g * f).sum().
+        dtype: "float32" for an f that computes in float32 whatever its inputs.  The inputs are then float32, and relative
+            errors below 3e-3 may pass; in float64, errors of 1e-6 are found.  Prefer float64 where f supports it.
 
     Returns:
-        A Report, which counts as true.
+        A Report, which is true in a condition.
 
     Raises:
-        GradientError: the gradient is wrong: names the input, the entry, both values, the cause where the pattern shows it
-            and the op it comes from.  Or nothing can be told: f is random, jumps here, is not finite, too coarse or too steep.
-        TypeError: f returned no Tensor, or a derivative not of the inputs' form; the order is no whole number.
-        ValueError: there is nothing to nudge, or the options contradict each other.
+        GradientError: the gradient is wrong; the error names the input, the entry, both values, the op, and the cause if it
+            shows a known pattern.  Or the slope cannot be measured: f is random, discontinuous, not finite, too coarse or too
+            steep.
+        TypeError: f did not return Tensors, or a derivative is not nested like the inputs; the order is not an integer.
+        ValueError: no input can be perturbed, or the options contradict each other.
 
     Warns:
-        KinkWarning: the function has a kink at some entry (relu at 0, a tie of max): any slope between the two is accepted there.
+        KinkWarning: the function has a kink (relu at 0, a tie of max); there, any slope between the two sides is accepted.
     """
     __tracebackhide__ = True                    # pytest then shows the line of the test that called
     try:
@@ -72,7 +73,7 @@ def _checked(f: Callable, inputs: Any, order: int, every_entry: bool, seed: int,
              vjp: Callable | None, dtype: str) -> Report:
     __tracebackhide__ = True
     start = perf_counter()
-    given = tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
+    given: tuple[Any, ...] = tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
     dtype = str(np.dtype(dtype))
     if dtype not in SENSE:
         raise ValueError(f"{name}: dtype={dtype!r}: it is one of {', '.join(SENSE)}")

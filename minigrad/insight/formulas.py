@@ -37,7 +37,7 @@ def _recurrent(m: Any) -> tuple[str, dict]:
     return text, {"h": m.hidden_size, "in": m.input_size}
 
 
-FORMULAS: dict[type, Callable[[Any], tuple[str, dict]]] = {                    # layer -> (formula with symbols in braces, their values)
+FORMULAS: dict[type, Callable[[Any], tuple[str, dict]]] = {                    # -> (formula with symbols in braces, values)
     nn.Linear: _linear, nn.MultiheadAttention: _attention, nn.Conv1d: _filters, nn.ConvTranspose1d: _filters,
     nn.Embedding: lambda m: ("{rows} · {size}", {"rows": m.num_embeddings, "size": m.embedding_dim}),
     **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell), _recurrent)}

@@ -26,7 +26,8 @@ def tidy(lines: list[str], names: dict[str, str], shapes: dict[str, tuple], firm
     for i, line in enumerate(code):
         for name in _read(line):
             uses[name].append(i)
-    bars = list(accumulate((isinstance(line, str) or _writes(line) for line in code), initial=0))      # no expression moves past one of these
+    # Comments and in-place writes are bars: no expression moves past one.
+    bars = list(accumulate((isinstance(line, str) or _writes(line) for line in code), initial=0))
     for i in reversed(range(len(code))):        # delete what is never used
         if (name := _assigned(code[i])) and not uses[name] and name not in firm:
             for other in _read(code[i]):

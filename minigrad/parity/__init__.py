@@ -1,9 +1,9 @@
-"""Is a model the same as the one it was copied from?  Both run side by side, and the first place where they part is named.
+"""Compares a model with the one it was ported from, and names the first place where they diverge.
 
-Compared are weights, what every module returns, the loss, every gradient, the weights after a few AdamW steps, and generated
-tokens.  Distances are told in units of float noise, measured and not chosen: one unit is how far a number moves in the
-reference when each of its weights moves to the next floating point number, or, if it is more, by how much the reference in
-float32 is off.  Sound implementations differ by a few units, and the smallest mistake that matters, in float64, by thousands.
+Compared are the weights, the output of every module, the loss, every gradient, the weights after a few AdamW steps, and
+generated tokens.  Differences are given in units of rounding noise, which is measured: one unit is how far a number moves in
+the reference when each weight moves to the next floating point number, or the error of the reference in float32, whichever is
+larger.  Correct implementations differ by a few units; in float64, the smallest mistake that matters differs by thousands.
 """
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from ..nn import Module
 from .causes import Divergence, cause
 from .sides import Record, Side, array, pair_outputs, spelling
 
-EQUAL = 100.0                                   # units: up to here two numbers are the same
+EQUAL = 100.0                                   # units up to which two numbers count as equal
 STAGES = ("weights", "activations", "loss", "gradients", "after the steps", "tokens")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: a weight, a module's output, the loss, …, and how many units apart the two sides are."""
+    """One comparison: of a weight, a module's output, the loss, …, with the difference in units."""
     stage: str
     name: str
     units: float
 
     @property
     def equal(self) -> bool:
+        """Whether the two sides differ by no more than noise."""
         return self.units <= EQUAL
 
 
 @dataclass
 class Parity:
-    """What comparing two models found; print it, or ask `.ok`.
+    """The result of comparing two models; print it, or test `.ok`.
 
-    `rows` are all comparisons in order, `divergence` is the first that failed, or None, and `only` tells what could not be
-    compared: weights, outputs and gradients that one side alone has, modules whose results have two shapes, results without
-    a number.  `nothing` says why no output at all could be compared, and is empty if one was.
+    `rows` holds all comparisons in order; `divergence` is the first that failed, or None.  `only` lists what could not be
+    compared: weights, outputs and gradients that only one side has, modules whose outputs differ in shape, and results without
+    a finite number.  `nothing` is the reason if no output at all could be compared, and empty otherwise.
     """
     title: str
     dtype: str
@@ -50,18 +51,20 @@ class Parity:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that both sides have is equal, and at least one output is something that both have."""
+        """Whether at least one output was compared and everything compared is equal."""
         return self.divergence is None and not self.nothing
 
     def worst(self, stage: str) -> Row | None:
-        """The row of a stage that is furthest apart; None if nothing was compared there."""
+        """The row of a stage with the largest difference; None if nothing was compared there."""
         return max((row for row in self.rows if row.stage == stage), key=lambda row: row.units, default=None)
 
     def count(self, stage: str) -> int:
+        """The number of comparisons in a stage."""
         return sum(row.stage == stage for row in self.rows)
 
     @property
     def verdict(self) -> str:
+        """One sentence: equal, or the first divergence with a guess at its cause."""
         if self.ok:
             missing = [f"{', '.join(self.only[where])} (only in {where.partition(' (')[0]})" for where in self.only
                        if where.endswith("(outputs)")]
@@ -73,7 +76,7 @@ class Parity:
         return f"first divergence: {self.divergence}. {guess}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it; a difference that is no number is the text "inf"."""
+        """The report as plain values for JSON; an infinite difference is the string "inf"."""
         first = self.divergence
         return {"title": self.title, "dtype": self.dtype, "ok": self.ok, "equal_up_to_units": EQUAL,
                 "divergence": first and {"stage": first.stage, "name": first.name, "module": first.module,
@@ -96,24 +99,26 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
            new_tokens: int = 8, title: str | None = None) -> Parity:
     """Compare a model with the one it should be equal to.
 
-    Modules and weights belong together if they have the same name; where a name differs, a weight is known by its numbers, and a
-    module by its weights.
+    Modules and weights are matched by name.  Where the names differ, weights are matched by their values and modules by their
+    weights.
 
-    Both are copied first, and left as they are.  They are run in the mode they are in: call `.eval()` on both, or dropout
-    is what will be found.  If the output has no `loss`, gradients are those of a fixed random mixture of all it has.
+    Both models are copied first and stay unchanged.  They run in the mode they are in: call `.eval()` on both, or dropout will
+    be reported as the difference.  If the output has no `loss`, the gradients are those of a fixed random linear combination of
+    all outputs.
 
     Args:
-        ours: a minigrad model, with its weights loaded.
+        ours: a minigrad model with its weights loaded.
         reference: a torch module, or another minigrad model.
-        inputs: what both are called with: named arrays, one array, or a tuple of arrays.
-        dtype: "float64", where equality is sharp, or "float32".
-        steps: how many steps of AdamW to take.
-        new_tokens: how many tokens to generate, if both models can.
+        inputs: the arguments of both models: a mapping of names to arrays, one array, or a tuple of arrays.
+        dtype: "float64", which separates mistakes from noise best, or "float32".
+        steps: number of AdamW steps.
+        new_tokens: number of tokens to generate, if both models can generate.
+        title: name of the comparison in the report; by default that of our class.
 
     Raises:
-        TypeError: one of the two is no module, or returns something else than Tensors; inputs are no arrays.
-        ValueError: no module of one could be found in the other.
-        ImportError: the reference is no minigrad model, and torch is not installed.
+        TypeError: one of the two is not a module, or returns something other than Tensors; the inputs are not arrays.
+        ValueError: no module of one could be matched with a module of the other.
+        ImportError: the reference is not a minigrad model, and torch is not installed.
     """
     if not isinstance(ours, Module):
         raise TypeError(f"ours is a {type(ours).__name__}: give a minigrad Module first, and then the reference")
@@ -128,7 +133,7 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
     shared = mine.outputs.keys() & theirs.outputs.keys()
     theirs.train(shared, steps)
     noise: dict[tuple[str, str], float] = {}
-    for other in {dtype, "float64"}:            # the same dtype, nudged; and float32 is off by its distance from float64
+    for other in {dtype, "float64"}:            # the same dtype with nudged weights, and for float32 also float64
         moved = side(reference, inputs, other)
         moved.spelling, moved.aliases = theirs.spelling, theirs.aliases
         if other == dtype:
@@ -136,14 +141,14 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
         moved.forward()
         moved.train(shared, steps)
         noise |= {key: max(apart, noise.get(key, 0)) for key, apart in distances(moved.record, theirs.record).items()}
-        del moved                               # one copy with its gradients at a time: they are large
+        del moved                               # copies with gradients are large: keep one at a time
     mine.train(shared, steps)
     if new_tokens and "input_ids" in mine.inputs and hasattr(ours, "generate") and hasattr(reference, "generate"):
         for one in (mine, theirs):
             one.record["tokens", "greedy"] = one.generate(new_tokens)
 
     def judge(a: Record, b: Record) -> list[Row]:
-        return compare(a, b, noise, np.finfo(dtype).eps)
+        return compare(a, b, noise, float(np.finfo(dtype).eps))
 
     rows = judge(mine.record, theirs.record)
     if not any(row.stage == "activations" for row in rows):
@@ -157,7 +162,7 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
 
 
 def side(model: Any, inputs: Any, dtype: str) -> Side:
-    """A model of either library, ready to run."""
+    """A copy of a model of either library, ready to run."""
     if isinstance(model, Module):
         return Side(model, inputs, dtype)
     from .reference import TorchSide
@@ -165,29 +170,29 @@ def side(model: Any, inputs: Any, dtype: str) -> Side:
 
 
 def distances(a: Record, b: Record) -> dict[tuple[str, str], float]:
-    """The largest difference of each pair of arrays that both records have in the same shape."""
+    """The largest difference between each pair of arrays that have the same key and shape."""
     return {key: distance(a[key], b[key]) for key in b if key in a and a[key].shape == b[key].shape}
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference; infinite where one is not a number and the other is another."""
+    """The largest absolute difference; infinite where one is NaN or infinite and the other differs."""
     with np.errstate(invalid="ignore"):
         apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, np.abs(a.astype(float) - b.astype(float)))
     return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max(initial=0))
 
 
 def compare(ours: Record, theirs: Record, noise: Mapping[tuple[str, str], float], eps: float) -> list[Row]:
-    """A row for everything both records have, in the order of the reference's, stage by stage.
+    """A row for each key of both records, by stage and in the order of the reference.
 
-    A unit is the measured noise, but never less than what rounding the largest entry can cost.
+    A unit is the measured noise, but at least the rounding error of the largest entry.
     """
-    scale = {}
+    scale: dict[str, float] = {}
     for (stage, _), x in theirs.items():
         scale[stage] = max(scale.get(stage, 0.0), float(np.abs(x).max(initial=0)))
     rows = []
     for key, x in theirs.items():
         stage, name = key
-        if key not in ours or stage == "activations" and not fits(ours[key], x):
+        if key not in ours or (stage == "activations" and not fits(ours[key], x)):
             continue
         if not fits(ours[key], x):
             rows.append(Row(stage, name, np.inf))
@@ -199,12 +204,12 @@ def compare(ours: Record, theirs: Record, noise: Mapping[tuple[str, str], float]
 
 
 def fits(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether two results can be compared: one position embedding, (1, T, D), will do for every text, (B, T, D)."""
+    """Whether two results can be compared: our shape may be broadcast, as a position embedding (1, T, D) to (B, T, D)."""
     return ours.ndim == theirs.ndim and all(m in (1, n) for m, n in zip(ours.shape, theirs.shape))
 
 
 def lonely(mine: Side, other: Side) -> dict[str, list[str]]:
-    """What one side alone has, or what cannot be compared, for the reader to judge."""
+    """What only one side has, and what cannot be compared, by reason."""
     ours, theirs = mine.record, other.record
     weights, gradients = ([{name for of, name in record if of == stage} for record in (ours, theirs)]
                           for stage in ("weights", "gradients"))
@@ -223,7 +228,8 @@ def lonely(mine: Side, other: Side) -> dict[str, list[str]]:
 
 def nothing(ours: Side, theirs: Side) -> str:
     """Why no output could be compared; empty if one was."""
-    def listed(side): return ", ".join(f"{name} {tuple(x.shape)}" for name, x in side.outputs.items()) or "no floating Tensor"
+    def listed(side: Side) -> str:
+        return ", ".join(f"{name} {tuple(x.shape)}" for name, x in side.outputs.items()) or "no floating Tensor"
     shared = [(array(ours.outputs[name]), array(theirs.outputs[name])) for name in theirs.outputs if name in ours.outputs]
     pairs = [(a, b) for a, b in shared if fits(a, b)]
     if not pairs:
@@ -238,11 +244,12 @@ def nothing(ours: Side, theirs: Side) -> str:
 
 
 def numbers(x: np.ndarray) -> bool:
-    """Whether there is a finite number in it."""
+    """Whether x has a finite entry."""
     return bool(np.isfinite(x).any())
 
 
 def told(where: str) -> str:
+    """A heading of `Parity.only`, as text."""
     return f"only in {where}" if where.startswith(("ours", "the reference")) else f"not compared, {where}"
 
 

@@ -1,4 +1,4 @@
-"""Why two models part: the module where they do is run again with one thing changed after another, until one closes the gap."""
+"""Why two models diverge: the module where they do is run again with one change after another, until one closes the gap."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from .sides import Call, Record, Side, attribute, leading
 from .structure import width_factor
 from .trials import trials
 
-Judge = Callable[[Record, Record], list]        # rows for two records: `equal`, `units`, `name`
+Judge = Callable[[Record, Record], list]        # compares two records; returns rows
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first comparison that failed: what and where it is, how many units apart, and what would explain it, or None."""
+    """The first comparison that failed: its stage and place, the difference in units, and a guess at the cause, or None."""
     stage: str
     name: str
-    module: str                                 # the class of ours that the guess is about, "" where it is none's
+    module: str                                 # class of our module that the guess is about; "" if it is about none
     units: float
     where: str
     guess: str | None
@@ -30,7 +30,7 @@ class Divergence:
 
 
 def cause(ours: Side, theirs: Side, first: Any, judge: Judge) -> Divergence:
-    """Name where two sides part, `first` being the first comparison that failed, and guess why."""
+    """Locate and explain a divergence; `first` is the row of the first comparison that failed."""
     if first.stage == "activations":
         call, where = blame(ours, theirs, first.name, judge)
         guess = left_on(ours, theirs, first, judge) or in_module(ours, theirs, first, call, judge)
@@ -42,7 +42,7 @@ def cause(ours: Side, theirs: Side, first: Any, judge: Judge) -> Divergence:
 
 
 def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | None, str]:
-    """The innermost module that was given the same as the reference's (None for the whole model), and what to say of `name`."""
+    """The innermost module around `name` with the same inputs as the reference's (None for the model), and where `name` is."""
     mine, other = ({call.name: call for call in side.calls} for side in (ours, theirs))
     last = mine.get(name)
     if last is None:
@@ -58,19 +58,18 @@ def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | Non
 
 
 def called(call: Call) -> str:
+    """The name and the class of the module of a call."""
     return f"{call.name} ({type(call.module).__name__})"
 
 
 def same_inputs(mine: Call, other: Call, judge: Callable[[np.ndarray, np.ndarray], list]) -> bool:
-    """Whether both were called with the same: by their first floating array, or else by the first array there is."""
-    pair = [leading(call.inputs) if leading(call.inputs) is not None else next(iter(call.inputs), None) for call in (mine, other)]
-    if pair[0] is None or pair[1] is None or pair[0].shape != pair[1].shape:
-        return False
-    return all(row.equal for row in judge(*pair))
+    """Whether both calls had the same input: the first floating array, or the first array if none is floating."""
+    a, b = (next(iter(call.inputs), None) if (x := leading(call.inputs)) is None else x for call in (mine, other))
+    return a is not None and b is not None and a.shape == b.shape and all(row.equal for row in judge(a, b))
 
 
 def left_on(ours: Side, theirs: Side, first: Any, judge: Judge) -> str | None:
-    """Dropout: a side that is not the same twice, but is in evaluation mode."""
+    """Dropout: a side whose results differ between two runs, but not in evaluation mode."""
     told, records = [], []
     for side, name in ((ours, "ours"), (theirs, "the reference")):
         if not same_twice(side):
@@ -87,6 +86,7 @@ def left_on(ours: Side, theirs: Side, first: Any, judge: Judge) -> str | None:
 
 
 def same_twice(side: Side) -> bool:
+    """Whether two runs with different seeds give the same results."""
     record = side.observed()[0]
     side.seed += 1
     again = side.observed()[0]
@@ -94,7 +94,7 @@ def same_twice(side: Side) -> bool:
 
 
 def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Judge) -> str | None:
-    """The change that makes `first` agree, tried on the blamed module and on the whole model: the one that leaves least."""
+    """Try changes on the blamed module and on the whole model; of those that close the gap, report the one that leaves least."""
     other = next((c for c in theirs.calls if call and c.name == call.name), None)
     closing, nearest = [], (first.units / 10, None)
     for trial in trials(ours, theirs, call, other, first.name):
@@ -102,16 +102,16 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
             try:
                 with no_grad(), attribute(scope, "forward", trial.change(scope)):
                     rows = judge(ours.observed()[0], theirs.record)
-            except Exception:                                   # the change does not fit here, as many will not
+            except Exception:                                   # many changes do not fit the module
                 break
             row = next((row for row in rows if row.name == first.name), first)
             nearest = min(nearest, (row.units, trial.told), key=lambda pair: pair[0])
             if not row.equal and scope is not ours.model:
-                break                                           # if it is not that module's fault, it is not the model's
+                break                                           # it does not help the module, so not the model
             if row.equal:
                 left = sum(not row.equal for row in rows)
                 closing.append((left, max(10, *(row.units for row in rows)), trial.told, rows))
-        if closing and closing[-1][:2] == (0, 10):              # nothing is left, and nothing can be nearer
+        if closing and closing[-1][:2] == (0, 10):              # everything agrees: no other can be better
             break
     if closing:
         *_, told, rows = min(closing, key=lambda found: found[:2])
@@ -123,7 +123,7 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
 
 
 def scaled(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Whether what went into a module, or else what came out, is the reference's times a factor."""
+    """Whether the input of a module, or else its output, is a multiple of the reference's."""
     mine, other = ({call.name: call for call in side.calls}.get(name) for side in (ours, theirs))
     pairs = [("what it is given", leading(mine.inputs), leading(other.inputs))] if mine and other else []
     for what, a, b in (*pairs, ("what it returns", ours.record["activations", name], theirs.record["activations", name])):
@@ -136,7 +136,7 @@ def scaled(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
 
 
 def shifted(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Whether one vector, the same everywhere, is the difference: a bias."""
+    """Whether the difference is one vector, the same at every position: a bias."""
     key = "activations", name
     a, b = ours.record[key], theirs.record[key]
     for axis in (-1, 1) if a.shape == b.shape and a.ndim > 1 and a.size > a.shape[-1] else ():
@@ -154,19 +154,20 @@ def shifted(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
 
 
 def proportion(a: np.ndarray, b: np.ndarray) -> float:
-    """The factor that makes b nearest to a; 0 if it is none to speak of."""
+    """The factor c that brings c · b nearest to a, in least squares; 0 if it is 1 up to noise."""
     square = float((b * b).sum())
     factor = float((a * b).sum()) / square if square else 0.0
     return factor if abs(factor - 1) > 1e-6 else 0.0
 
 
 def agreeing(rows: list) -> str:
+    """How many rows are equal, in words."""
     equal = sum(row.equal for row in rows)
     return f"all {equal} results agree" if equal == len(rows) else f"{equal} of {len(rows)} results agree"
 
 
 def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Where a weight's numbers are found instead."""
+    """Where the values of a wrong weight are found instead."""
     def weights(record): return {of: x for (stage, of), x in record.items() if stage == "weights"}
     mine, wanted = weights(ours.record), weights(theirs.record)
     got, want = mine[name], wanted[name]
@@ -190,7 +191,7 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
 
 
 def in_loss(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """What the reference makes of the same outputs and labels: cross-entropies with and without a shift, sums, …"""
+    """Which formula gives the reference's loss for the same logits: cross-entropy, shifted or not, its mean, its sum, …"""
     labels, logits = ours.inputs.get("labels"), ours.record.get(("activations", "output logits"))
     if labels is None or logits is None or np.ndim(labels) != logits.ndim - 1:
         return None
@@ -210,7 +211,7 @@ def in_loss(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
 
 
 def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """What would make one gradient of the other: the sum of both uses of a tied weight, a row left out, a factor."""
+    """What turns one gradient into the other: the sum over both uses of a tied weight, a row left out, a factor."""
     key = "gradients", name
     got, want = ours.record[key], theirs.record[key]
 
@@ -237,7 +238,7 @@ def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | Non
 
 
 def in_tokens(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Whether it is the cache: scores of whole texts agree, or this stage would not be the first to differ."""
+    """Whether the cache is at fault: the scores of whole texts agree, or an earlier stage would have differed."""
     wanted = theirs.record["tokens", name]
     begun = 1 if getattr(theirs.model.config, "is_encoder_decoder", False) else ours.inputs["input_ids"].shape[1]
     uncached = ours.generate(wanted.shape[1] - begun, use_cache=False)

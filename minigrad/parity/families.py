@@ -1,4 +1,4 @@
-"""The families to compare with transformers: one line each, with a tiny size, and what such a model is called with."""
+"""The families to compare with transformers, each with a tiny configuration, and example inputs for them."""
 from __future__ import annotations
 
 import os
@@ -24,10 +24,10 @@ CAUSAL, PICTURES = ("Model", "ForCausalLM"), ("Model", "ForImageClassification")
 
 @dataclass(frozen=True)
 class Family:
-    """How transformers calls the classes of a family (and we do), a tiny size, and the heads there are.
+    """A family of models: the prefix of its class names, a tiny configuration, and its heads.
 
-    `kind` is what it reads: "text", "pair" (with token types), "seq2seq" or "image".  `dtype` is float64 where the reference
-    computes in it: rotary angles are float32 in every dtype, on both sides, and so such models are compared in float32.
+    `kind` is its input: "text", "pair" (with token types), "seq2seq" or "image".  Models with rotary positions are compared in
+    float32, since both libraries compute the angles in float32 whatever the dtype.
     """
     prefix: str
     kind: str
@@ -61,12 +61,12 @@ FAMILIES = {
 
 
 def compare_models(which: str | None = None, size: dict[str, Any] | None = None, dtype: str | None = None) -> Iterator[Parity]:
-    """Compare models of transformers with ours, one after the other.
+    """Compare our models with those of transformers, one after the other.
 
     Args:
         which: a name in `FAMILIES`, a model directory, or None for all families.
         size: entries of a family's configuration to change, such as {"hidden_size": 64}.
-        dtype: by default float64 where the family's reference computes in it.
+        dtype: "float64" or "float32"; by default that of the family.
 
     Raises:
         ValueError: there is no such family or directory, or it holds a model of a family that minigrad lacks.
@@ -87,7 +87,7 @@ def compare_models(which: str | None = None, size: dict[str, Any] | None = None,
 
 
 def compare_family(name: str, size: dict[str, Any], dtype: str | None) -> Iterator[Parity]:
-    """Every head of a family, with random weights; batch normalisation in training, too."""
+    """Compare every head of a family, with random weights; models with batch normalisation in training mode as well."""
     from . import reference as parity_reference
     family = FAMILIES[name]
     for head in family.heads:
@@ -106,7 +106,7 @@ def compare_family(name: str, size: dict[str, Any], dtype: str | None) -> Iterat
 
 
 def compare_directory(directory: str, dtype: str | None) -> Parity:
-    """The model in a directory, as minigrad reads it and as transformers does."""
+    """Compare the model in a directory as minigrad and as transformers load it."""
     from . import reference as parity_reference
     entries = read_config(directory)
     kind, both = entries["model_type"], {name: family for name, family in FAMILIES.items() if name != "vgg"}
@@ -121,7 +121,7 @@ def compare_directory(directory: str, dtype: str | None) -> Parity:
 
 
 def example(kind: str, head: str, config: Any) -> dict[str, np.ndarray]:
-    """A batch for a model: texts with padding at their ends, or pictures of noise, and labels if the head takes any."""
+    """A batch for a model: right-padded texts or images of noise, with labels if the head takes any."""
     rng, B, T = np.random.default_rng(0), 3, 9
     if kind == "image":
         size = getattr(config, "image_size", None) or config.rest.get("image_size", 40)
@@ -130,7 +130,7 @@ def example(kind: str, head: str, config: Any) -> dict[str, np.ndarray]:
         return inputs if head == "Model" else inputs | {"labels": rng.integers(0, config.num_labels, B)}
     lengths = np.array([T, T - 4, T - 1])
     mask = (np.arange(T) < lengths[:, None]).astype(np.int64)
-    words = rng.integers(min(5, config.vocab_size - 1), config.vocab_size, (B, T))             # not the special ones
+    words = rng.integers(min(5, config.vocab_size - 1), config.vocab_size, (B, T))             # no special tokens
     pad = config.pad_token_id or 0
     inputs = {"input_ids": np.where(mask, words, pad), "attention_mask": mask}
     if kind == "pair":

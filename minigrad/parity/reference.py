@@ -1,4 +1,4 @@
-"""The other side of a comparison: a torch module.  This file alone imports torch and transformers, and only when asked to."""
+"""The reference side of a comparison: a torch module.  Only this file imports torch and transformers, and only on demand."""
 from __future__ import annotations
 
 import copy
@@ -20,17 +20,17 @@ except ImportError as error:
 
 
 class Exactly64(torch.overrides.TorchFunctionMode):
-    """While it is open, what a model would cast to float32, norms and angles often, is cast to float64 instead."""
+    """Inside it, casts to float32, which many models apply in norms and rotary angles, become casts to float64."""
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        def longer(x: Any) -> Any:
+            return torch.float64 if x is torch.float32 else x
         if function is torch.Tensor.float:
             function = torch.Tensor.double
-        args, kwargs = ([torch.float64 if x is torch.float32 else x for x in args],
-                        {name: torch.float64 if x is torch.float32 else x for name, x in (kwargs or {}).items()})
-        return function(*args, **kwargs)
+        return function(*map(longer, args), **{name: longer(x) for name, x in (kwargs or {}).items()})
 
 
 class TorchSide(Side):
-    """A torch module on its way through a comparison."""
+    """A torch module under comparison."""
     def copied(self, model: Any) -> Any:
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"the reference is a {type(model).__name__}: give a torch.nn.Module or a minigrad Module")
@@ -59,7 +59,7 @@ class TorchSide(Side):
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """With float64 throughout if that is the dtype, and with dropout, should it be on, the same each time."""
+        """Compute in float64 throughout if that is the dtype, and seed dropout, so that every run draws the same."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             if self.dtype == "float64":
@@ -70,7 +70,7 @@ class TorchSide(Side):
 
 
 def transformers() -> Any:
-    """The library, or an error that says how to get it."""
+    """The library, or an error that says how to install it."""
     try:
         import transformers
     except ImportError as error:
@@ -81,12 +81,12 @@ def transformers() -> Any:
 
 
 def made(prefix: str, head: str, entries: dict[str, Any], directory: str) -> torch.nn.Module:
-    """A model with random weights, in evaluation mode, that is saved in the directory, too.
+    """Make a model with random weights, in evaluation mode, and save it in the directory.
 
-    Every weight is moved from its first value, biases from 0 and scales from 1, so that none goes untested.
+    Noise is added to every weight, so that biases are not 0 and scales not 1, and each of them is tested.
 
     Raises:
-        ValueError: the reference cannot be made of these entries, for a reason of its own.
+        ValueError: transformers refuses these entries, with its reason.
     """
     library = transformers()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -111,7 +111,7 @@ def read(name: str, directory: str | os.PathLike) -> torch.nn.Module:
 
 
 class VGG(torch.nn.Module):
-    """VGG as torchvision has it, which alone publishes it: https://docs.pytorch.org/vision/stable/models/vgg.html."""
+    """VGG as torchvision publishes it: https://docs.pytorch.org/vision/stable/models/vgg.html."""
     def __init__(self, entries: dict[str, Any]):
         super().__init__()
         nn, layers, inputs, wide = torch.nn, [], 3, entries["intermediate_size"]
@@ -131,6 +131,6 @@ class VGG(torch.nn.Module):
         return {"loss": torch.nn.functional.cross_entropy(logits, labels), "logits": logits}
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
-        """config.json and pytorch_model.bin, since torchvision has no directories."""
+        """Write config.json and pytorch_model.bin, since torchvision has no model directories."""
         (Path(directory) / "config.json").write_text(json.dumps(self.entries | {"model_type": "vgg"}))
         torch.save(self.state_dict(), Path(directory) / "pytorch_model.bin")

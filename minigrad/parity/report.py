@@ -1,4 +1,4 @@
-"""What comparisons found, as a table for the screen, as JSON, and as a page of HTML that needs nothing else."""
+"""The results of comparisons as a table for the terminal, as JSON, and as a self-contained HTML page."""
 from __future__ import annotations
 
 import json
@@ -33,11 +33,11 @@ Up to {equal:.0f} is equal.</p>
 
 
 def command(model: str | None, entries: Sequence[str], dtype: str | None, json_file: str | None, html_file: str | None) -> int:
-    """`minigrad parity`: compare, print and write what was found; 0 if all models are equal, 1 if not.
+    """Run `minigrad parity`: compare, print and write the results.  Returns 0 if all models are equal, else 1.
 
     Raises:
-        ValueError: an entry is not NAME=VALUE, or what `compare_models` raises.
-        FileNotFoundError: there is no directory to write a file in.
+        ValueError: an entry is not NAME=VALUE; or as `compare_models` raises it.
+        FileNotFoundError: the directory of an output file does not exist.
     """
     size = {}
     for entry in entries:
@@ -76,7 +76,7 @@ def line(texts: Sequence[str]) -> str:
 
 
 def cells(report: Parity) -> list[str]:
-    """What a model's line of the table says: the worst of each stage in units, and the verdict."""
+    """The cells of a model's line: the largest difference of each stage in units, and the verdict."""
     worst = {stage: report.worst(stage) for stage in STAGES}
     tokens, first = worst.pop("tokens"), report.divergence
     units = ["-" if found is None else shown(found.units) for found in worst.values()]
@@ -86,12 +86,12 @@ def cells(report: Parity) -> list[str]:
 
 
 def to_json(reports: Sequence[Parity]) -> str:
-    """All comparisons, every row of them."""
+    """All reports, with every row."""
     return json.dumps([report.to_dict() for report in reports], indent=1) + "\n"
 
 
 def to_html(reports: Sequence[Parity]) -> str:
-    """A page: the table, then each model with its verdict and, folded up, all its comparisons."""
+    """An HTML page: the table, then for each model its verdict and a collapsed list of all comparisons."""
     names = [*(name for name, _ in COLUMNS), "verdict"]
     lines = [html_row("th", [(name, "") for name in names])]
     lines += [html_row("td", [*((cell, "") for cell in cells(report)[:-1]), (cells(report)[-1], mark(report.ok))])
@@ -100,6 +100,7 @@ def to_html(reports: Sequence[Parity]) -> str:
 
 
 def section(report: Parity) -> str:
+    """The part of the page for one model."""
     lines = [html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))])
              for row in report.rows]
     only = "".join(f"<li>{escape(told(where))}: {escape(', '.join(names))}</li>" for where, names in report.only.items())
@@ -109,9 +110,10 @@ def section(report: Parity) -> str:
 
 
 def html_row(tag: str, cells: Sequence[tuple[str, str]]) -> str:
-    """A row of (text, class)."""
+    """A table row with cells (text, CSS class)."""
     return "<tr>" + "".join(f'<{tag} class="{kind}">{escape(text)}</{tag}>' for text, kind in cells) + "</tr>\n"
 
 
 def mark(equal: bool) -> str:
+    """The CSS class of a verdict."""
     return "equal" if equal else "differs"

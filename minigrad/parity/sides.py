@@ -1,4 +1,4 @@
-"""One side of a comparison: a copy of a model, run while every module it is made of is watched."""
+"""One side of a comparison: a copy of a model, run with a record of what every module returns."""
 from __future__ import annotations
 
 import copy
@@ -21,7 +21,7 @@ ADAMW = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-5, "weight_decay": 0.1}
 
 @dataclass(frozen=True)
 class Call:
-    """One time a module ran: when it began and ended, what went in and what came out."""
+    """One call of a module: its begin and end on a common clock, its input arrays, and its leading output."""
     name: str
     module: Any
     began: int
@@ -31,10 +31,10 @@ class Call:
 
 
 class Side:
-    """A minigrad model on its way through a comparison; `record` grows with every method called.
+    """A minigrad model under comparison; its methods add what they observe to `record`.
 
-    `TorchSide` says what differs for torch: the rest is the same, since both kinds of module have `named_modules`, and call
-    the `forward` they find on themselves.
+    `TorchSide` overrides what differs for torch.  The rest is shared, since modules of both libraries have `named_modules` and
+    call the `forward` found on the instance.
     """
     def __init__(self, model: Any, inputs: Mapping[str, Any] | tuple, dtype: str):
         self.dtype = dtype
@@ -44,52 +44,56 @@ class Side:
                             '{"input_ids": ids}')
         named = inputs if isinstance(inputs, Mapping) else dict(enumerate((inputs,) if hasattr(inputs, "shape") else inputs))
         self.inputs = {name: _floating(value, dtype) for name, value in named.items() if value is not None}
-        self.spelling: Mapping[str, str] = {}   # names in this library: ours, where they differ
-        self.seed = 0                           # of torch's dropout, should it be on: each run draws the same, until this changes
+        self.spelling: Mapping[str, str] = {}   # this library's names -> our names, where they differ
+        self.seed = 0                           # of torch's dropout: runs draw the same masks until it changes
         self.record: Record = {}
         self.calls: list[Call] = []
         self.outputs: dict[str, Any] = {}
-        self.aliases: Mapping[str, str] = {}    # outputs that have a number here: what the other side calls them
+        self.aliases: Mapping[str, str] = {}    # numbered outputs -> their names on the other side
 
-    # What a library does in its own way.
+    # These methods differ between libraries.
     def copied(self, model: Any) -> Any:
+        """A copy of the model on the CPU, in the dtype of the comparison."""
         return copy.deepcopy(model).to("cpu").to(self.dtype)
 
     def named(self) -> dict[str, Any]:
-        """Every floating weight and buffer, live, under each of the names it has in this library."""
+        """Every floating weight and buffer (not copied), under each of its names in this library."""
         return {name: t for name, t in self.model.state_dict().items() if t.dtype.kind == "f"}
 
     def tensor(self, value: np.ndarray) -> Any:
+        """An input of the model, from an array."""
         return Tensor(value) if value.dtype.kind == "f" else value
 
     def write(self, weight: Any, value: np.ndarray) -> None:
+        """Overwrite a weight."""
         weight.copy_(value)
 
     def turned(self) -> set[str]:
-        """The weights that are stored (in, out), by their names in this library."""
+        """The names, in this library, of the weights that are stored transposed, (in, out)."""
         return set()
 
     def optimiser(self) -> Any:
+        """AdamW over all parameters."""
         return optim.AdamW(self.model.parameters(), **ADAMW)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Open while the model runs."""
+        """The context that the model runs in."""
         yield
 
-    # What is the same for both.
+    # These are the same for both.
     def state(self) -> dict[str, Any]:
-        """What `named` has, under our names."""
+        """The weights of `named`, under our names."""
         return {self.spelling.get(name, name): t for name, t in self.named().items()}
 
     def numbers(self, of: Callable[[Any], Any] = lambda weight: weight) -> dict[str, np.ndarray]:
-        """Every weight, or what `of` makes of it, as an array (out, in), under our names."""
+        """Every weight, or `of(weight)`, as an array of shape (out, in), under our names."""
         turned = self.turned()
         return {self.spelling.get(name, name): array(of(t)).T.copy() if name in turned else array(of(t))
                 for name, t in self.named().items()}
 
     def one_array(self, a: str, b: str) -> bool:
-        """Whether two weights, by our names, are one array under two names, as a tied head is."""
+        """Whether two of our names refer to one array, as with a tied head."""
         state = self.state()
         return a in state and b in state and np.shares_memory(state[a].detach().numpy(), state[b].detach().numpy())
 
@@ -101,25 +105,25 @@ class Side:
             self.write(weight, np.nextafter(now, now + rng.integers(0, 2, now.shape) * 2 - 1))
 
     def run(self) -> Any:
-        """Call the model with its inputs."""
+        """Call the model on its inputs."""
         given = {name: self.tensor(value) for name, value in self.inputs.items()}
         with self.at_work():
             return self.model(*(x for name, x in given.items() if isinstance(name, int)),
                               **{name: x for name, x in given.items() if isinstance(name, str)})
 
     def returned(self) -> dict[str, Any]:
-        """Run once: the outputs, live, by the names they have on both sides."""
+        """Run once and return the outputs (not detached), by the names that both sides share."""
         return {self.aliases.get(name, name): x for name, x in named_outputs(self.run()).items()}
 
     def called(self, aliases: Mapping[str, str]) -> None:
-        """Give outputs that have been observed other names."""
+        """Rename the outputs that were observed."""
         self.aliases = aliases
         self.outputs = {aliases.get(name, name): x for name, x in self.outputs.items()}
         keys = {("activations", f"output {name}"): ("activations", f"output {new}") for name, new in aliases.items()}
         self.record = {keys.get(key, key): x for key, x in self.record.items() if keys.get(key) != ("activations", "output loss")}
 
     def observed(self) -> tuple[Record, list[Call], dict[str, Any]]:
-        """Run once: what every module and the whole returned, the calls they were, and the outputs, live."""
+        """Run once: the record of every module and of the model, the calls, and the outputs (not detached)."""
         calls: list[Call] = []
         with watched(self.model, self.spelling, calls):
             outputs = self.returned()
@@ -128,13 +132,13 @@ class Side:
         return record, calls, outputs
 
     def forward(self) -> None:
-        """Run once and keep the weights and what was observed."""
+        """Run once; record the weights and everything observed."""
         self.record = {("weights", name): x for name, x in self.numbers().items()}
         record, self.calls, self.outputs = self.observed()
         self.record |= record
 
     def loss(self, shared: set[str]) -> Any:
-        """The loss among the outputs, or else a mixture of all that both sides have."""
+        """The loss among the outputs, or else a random linear combination of all outputs that both sides have."""
         if "loss" in shared:
             return self.outputs["loss"]
         mixed = 0
@@ -145,8 +149,11 @@ class Side:
         return mixed
 
     def train(self, shared: set[str], steps: int) -> None:
-        """Keep the loss and the gradients of the last forward run, from the last layer to the first; then take steps of AdamW and
-        keep the weights.  Of a model of which no parameter is trained, the loss alone."""
+        """Record the loss and the gradients of the last forward run, then the weights after some steps of AdamW.
+
+        Gradients are recorded from the last layer to the first.  If no parameter is trained, only the loss is recorded.  The
+        weights are restored in the end.
+        """
         if not shared:
             return
         loss = self.loss(shared)
@@ -171,11 +178,11 @@ class Side:
             adamw.step()
         self.record |= {("after the steps", name): x for name, x in self.numbers().items()}
         self.model.zero_grad()
-        for name, t in state.items():           # as it was, for whoever looks for the cause of a difference
+        for name, t in state.items():           # restored, for the search for a cause
             self.write(t, before[name])
 
     def generate(self, new_tokens: int, **options: Any) -> np.ndarray:
-        """Greedy continuations, (B, T), of the texts with their padding on the left, as a decoder wants it."""
+        """Greedy continuations, (B, T), of the texts with their padding moved to the left, as decoders expect it."""
         ids = self.inputs["input_ids"]
         mask = self.inputs.get("attention_mask", np.ones_like(ids))
         left = np.argsort(mask, axis=1, kind="stable")
@@ -187,7 +194,7 @@ class Side:
 
 
 def pair_outputs(ours: Side, theirs: Side) -> None:
-    """Where one side returns a Tensor or a tuple, and the other names what it returns, outputs are known by their shapes."""
+    """If one side returns a Tensor or a tuple and the other names its outputs, match them by shape."""
     numbered, named = sorted((ours, theirs), key=lambda side: not all(map(str.isdigit, side.outputs)))
     if not all(map(str.isdigit, numbered.outputs)) or any(map(str.isdigit, named.outputs)):
         return
@@ -201,8 +208,11 @@ def pair_outputs(ours: Side, theirs: Side) -> None:
 
 
 def spelling(theirs: Side, ours: Side) -> dict[str, str]:
-    """{a name in theirs: what ours calls it} for what has another name: a weight is known by its numbers, a module by its
-    weights; of several modules with the same weights the outermost belong together."""
+    """{their name: our name} of weights and modules whose names differ.
+
+    Weights are matched by their values, modules by their weights.  Of several nested modules with the same weights, the
+    outermost ones are matched first.
+    """
     mine, others, found, by_numbers = ours.numbers(), theirs.numbers(), {}, {}
     if not others.keys() - mine.keys():
         return {}
@@ -227,18 +237,19 @@ def spelling(theirs: Side, ours: Side) -> dict[str, str]:
 
 
 def runs(module: Any) -> bool:
-    """Whether a module computes something, and is not a mere list or group of others."""
+    """Whether a module defines `forward`, and is not just a container."""
     base = next(kind for kind in type(module).__mro__ if kind.__name__ == "Module")
     return type(module).forward is not base.forward
 
 
 def is_leaf(module: Any) -> bool:
+    """Whether a module has no submodules."""
     return len(list(module.modules())) == 1
 
 
 @contextmanager
 def watched(model: Any, spelling: Mapping[str, str], calls: list[Call]) -> Iterator[None]:
-    """While this is open, each run of a module under `model` adds a Call; calls stand in the order in which they ended."""
+    """In the body, each call of a module below `model` appends a Call, in the order in which they end."""
     clock, seen = count(), {}
 
     def recorder(path, module, forward):
@@ -264,7 +275,7 @@ def watched(model: Any, spelling: Mapping[str, str], calls: list[Call]) -> Itera
 
 @contextmanager
 def attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """While this is open, the object has this attribute; what it had itself, or had not, comes back."""
+    """In the body, the object has this attribute in its own `__dict__`; afterwards the former state is restored."""
     own = vars(owner)
     before, had = own.get(name), name in own
     own[name] = value
@@ -298,12 +309,12 @@ def arrays(found: Any) -> list[np.ndarray]:
 
 
 def leading(found: list[np.ndarray]) -> np.ndarray | None:
-    """The first floating array: what a module is mainly about."""
+    """The first floating array, which stands for the inputs or outputs of a module."""
     return next((x for x in found if x.dtype.kind == "f"), None)
 
 
 def named_outputs(result: Any) -> dict[str, Any]:
-    """The floating Tensors a model returned, live, by name, or by number if it returned a tuple."""
+    """The floating Tensors that a model returned (not detached), by name, or by number if it returned a tuple."""
     if hasattr(result, "detach"):
         result = {"0": result}
     elif isinstance(result, (tuple, list)):

@@ -1,9 +1,10 @@
-"""What may be wrong with how a module is put together, as changes to try on it: parts exchanged, in another place, or missing."""
+"""Mistakes in the structure of a module, as changes to try on it: parts exchanged, moved or missing."""
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import combinations, permutations
 from typing import Any
 
@@ -17,12 +18,12 @@ from .sides import Call, Side, attribute
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-PARTS = 30                                      # of a module, around each of which a residual is tried
-Found = tuple[str, Callable, bool]              # what is told, a context of the module, whether it concerns the whole model
+MAX_PARTS = 30                                  # most submodules of a module in which residuals are tried
+Found = tuple[str, "Callable | Change", bool]   # (mistake, context of the module or Change, whether it is of the whole model)
 
 
 def structures(ours: Side, theirs: Side, call: Call | None, name: str) -> Iterator[Found]:
-    """Changes of structure to try on the module of `call`, or on the whole model, where `name` is the first to differ."""
+    """Changes of structure to try on the module of `call`, or on the whole model; `name` is the first that differs."""
     module = call.module if call else ours.model
     yield from batch_norms(ours, module)
     yield from exchanged(module)
@@ -35,7 +36,7 @@ def structures(ours: Side, theirs: Side, call: Call | None, name: str) -> Iterat
 
 
 def batch_norms(ours: Side, module: Any) -> Iterator[Found]:
-    """Batch normalisation in the other mode; what it remembers comes back afterwards."""
+    """Batch normalisation in the other mode; its running statistics are restored."""
     layers = [m for m in module.modules() if isinstance(m, BATCH_NORMS)]
     if not layers:
         return
@@ -45,7 +46,7 @@ def batch_norms(ours: Side, module: Any) -> Iterator[Found]:
     @contextmanager
     def switched(_):
         kept = [(t, t.data.copy()) for m in layers for t in m.state_dict().values()]
-        for name, t in ours.model.state_dict().items():     # as they were before a run in training mode moved them
+        for name, t in ours.model.state_dict().items():     # undo earlier runs in training mode
             if any(t is other for other, _ in kept) and ("weights", name) in ours.record:
                 t.copy_(ours.record["weights", name])
         with ExitStack() as stack:
@@ -60,7 +61,7 @@ def batch_norms(ours: Side, module: Any) -> Iterator[Found]:
 
 
 def exchanged(module: Any) -> Iterator[Found]:
-    """Two parts of one kind and one shape in each other's place, such as query and key; or two thirds of a packed projection."""
+    """Two submodules of one kind and shape exchanged, such as query and key; or two thirds of a packed projection."""
     for path, parent in module.named_modules():
         parts = [(name, m) for name, m in vars(parent).items() if isinstance(m, nn.Module)]
         for name, group in vars(parent).items():
@@ -83,7 +84,7 @@ def exchanged(module: Any) -> Iterator[Found]:
 
 
 def both(x: Any, y: Any) -> Callable:
-    """A context in which two modules compute each other's results."""
+    """A context in which two modules have each other's forward function."""
     @contextmanager
     def swapped(_):
         first, second = x.forward, y.forward
@@ -95,7 +96,7 @@ def both(x: Any, y: Any) -> Callable:
 def gates(module: Any) -> Iterator[Found]:
     """The gates of recurrent layers in another order."""
     for m in module.modules():
-        letters = {nn.LSTM: "ifgo", nn.LSTMCell: "ifgo", nn.GRU: "rzn", nn.GRUCell: "rzn"}.get(type(m))
+        letters = {nn.LSTM: "ifgo", nn.LSTMCell: "ifgo", nn.GRU: "rzn", nn.GRUCell: "rzn"}.get(type(m), "")
         weights = [p for p in m.parameters() if letters and p.shape[0] == len(letters) * m.hidden_size]
         for order in permutations(range(len(letters))) if weights else ():
             if list(order) != sorted(order):
@@ -105,7 +106,7 @@ def gates(module: Any) -> Iterator[Found]:
 
 
 def reordered(weights: list, count: int, order: Any) -> Callable:
-    """A context in which the blocks of rows of weights stand in another order."""
+    """A context in which the row blocks of weights are permuted."""
     @contextmanager
     def turned(_):
         before = [w.data for w in weights]
@@ -121,7 +122,7 @@ def reordered(weights: list, count: int, order: Any) -> Callable:
 
 
 def positions(model: Any) -> Iterator[Found]:
-    """Rotary positions of another base."""
+    """Rotary positions with another base."""
     held = [(m, name) for m in model.modules() for name in ("base", "theta", "rope_theta")
             if isinstance(vars(m).get(name), (int, float)) and not isinstance(vars(m)[name], bool)]
     for base in (10_000.0, 1e6, 5e5, 1e5, 1e3, 100.0) if held else ():
@@ -139,10 +140,10 @@ def positions(model: Any) -> Iterator[Found]:
 
 
 def unused(ours: Side, theirs: Side, name: str) -> Iterator[Found]:
-    """A normalisation that ours has and never runs, or that only the reference has, before or after the module `name`."""
+    """A normalisation before or after the module `name` that ours never runs, or that only the reference has."""
     ran = {id(c.module) for c in ours.calls}
     norms = [(path, m) for path, m in ours.model.named_modules() if isinstance(m, NORMS) and id(m) not in ran]
-    found = [(f"{path}, which ours has but never runs,", m) for path, m in norms]
+    found: list[tuple[str, Callable]] = [(f"{path}, which ours has but never runs,", m) for path, m in norms]
     weights = {of: x for (stage, of), x in theirs.record.items() if stage == "weights" and ("weights", of) not in ours.record}
     for of, x in weights.items():
         if of.endswith("weight") and x.ndim == 1:
@@ -162,7 +163,7 @@ def unused(ours: Side, theirs: Side, name: str) -> Iterator[Found]:
 
 
 def changed(module: Any, run: Callable) -> Callable:
-    """A context in which a module computes run(what it did, *its arguments)."""
+    """A context in which a module computes run(its forward function, *arguments)."""
     @contextmanager
     def context(_):
         forward = module.forward
@@ -172,67 +173,77 @@ def changed(module: Any, run: Callable) -> Callable:
 
 
 def norms_moved(module: Any) -> Iterator[Found]:
-    """A block that normalises after each residual (post-norm, x = norm(x + f(x))) where the reference does before (pre-norm,
-    x = x + f(norm(x))), or the other way round."""
+    """Post-norm, x = norm(x + f(x)), changed into pre-norm, x = x + f(norm(x)), and the other way round."""
     parts = [m for m in vars(module).values() if isinstance(m, nn.Module)]
     norms = [m for m in parts if isinstance(m, NORMS)]
-    if not norms:
-        return
+    if norms:
+        yield ("ours normalises after each residual (post-norm), the reference before (pre-norm)",
+               _norms_before(parts, norms), False)
+        yield ("ours normalises before each residual (pre-norm), the reference after (post-norm)",
+               Change(_norms_after(norms)), False)
 
+
+def _norms_before(parts: list[Any], norms: list[Any]) -> Callable:
+    """A context in which each norm runs on the input of the first part after the norm before it, instead of at its own place."""
     @contextmanager
-    def before(_):
-        """Each norm runs in front of the first part after the norm before it, and is nothing where it stands."""
+    def context(_):
         ran: list[Any] = []
         real = {id(m): m.forward for m in parts}
-        waiting = iter(norms)
-        state = {"next": next(waiting)}
+        waiting: Iterator[Any] = iter(norms)
+        following = next(waiting)
+
+        def run(x, *args, m, **kwargs):
+            nonlocal following
+            if any(m is n for n in norms):
+                following = next(waiting, None)
+                return x
+            if following is not None and not any(r is following for r in ran):
+                ran.append(following)
+                normed = real[id(following)](x)
+                args = tuple(normed if a is x else a for a in args)
+                return real[id(m)](normed, *args, **kwargs)
+            return real[id(m)](x, *args, **kwargs)
         with ExitStack() as stack:
             for m in parts:
-                def run(x, *args, m=m, **kwargs):
-                    if any(m is n for n in norms):
-                        state["next"] = next(waiting, None)
-                        return x
-                    if state["next"] is not None and not any(r is state["next"] for r in ran):
-                        ran.append(state["next"])
-                        normed = real[id(state["next"])](x)
-                        args = tuple(normed if a is x else a for a in args)
-                        return real[id(m)](normed, *args, **kwargs)
-                    return real[id(m)](x, *args, **kwargs)
-                stack.enter_context(attribute(m, "forward", run))
+                stack.enter_context(attribute(m, "forward", partial(run, m=m)))
             yield
+    return context
 
-    def after(scope):
-        """Each norm but the first does what the one before it does, on the whole sum; the last runs at the end."""
+
+def _norms_after(norms: list[Any]) -> Callable:
+    """A change in which each norm but the first applies its predecessor to the whole sum, and the last runs at the end."""
+    def change(scope):
         whole = scope.forward
 
         def run(*args, **kwargs):
-            real, off = [m.forward for m in norms], [0.0]
+            real, off = [m.forward for m in norms], 0.0
+
+            def moved(x, *_, i):
+                nonlocal off
+                if i == 0:
+                    return x
+                normed = real[i - 1](x + off)
+                off = normed - x
+                return normed
             with ExitStack() as stack:
                 for i, m in enumerate(norms):
-                    def moved(x, *_, i=i):
-                        if i == 0:
-                            return x
-                        normed = real[i - 1](x + off[0])
-                        off[0] = normed - x
-                        return normed
-                    stack.enter_context(attribute(m, "forward", moved))
-                return real[-1](whole(*args, **kwargs) + off[0])
+                    stack.enter_context(attribute(m, "forward", partial(moved, i=i)))
+                return real[-1](whole(*args, **kwargs) + off)
         return run
-    yield "ours normalises after each residual (post-norm), the reference before (pre-norm)", before, False
-    yield "ours normalises before each residual (pre-norm), the reference after (post-norm)", Change(after), False
+    return change
 
 
 class Change:
-    """A change that is no context: module -> its forward function."""
+    """A change that is not a context but a function: module -> its forward function."""
     def __init__(self, of: Callable):
         self.of = of
 
 
 def residuals(module: Any, call: Call | None) -> Iterator[Found]:
-    """A residual that is missing around one part of the module: its own input, or one of the module's, is added."""
+    """A missing residual: the input of a submodule, or of the module, is added to an output or input inside."""
     given = [x for x in (call.inputs if call else []) if x.dtype.kind == "f" and x.ndim > 1]
     parts = list(module.named_modules())[1:]
-    if len(parts) > PARTS:
+    if len(parts) > MAX_PARTS:
         return
     children = [(name, m) for name, m in vars(module).items() if isinstance(m, nn.Module)]
     for i, (first, begin) in enumerate(children):
@@ -247,7 +258,7 @@ def residuals(module: Any, call: Call | None) -> Iterator[Found]:
 
 
 def bridged(begin: Any, end: Any) -> Callable:
-    """A context in which what one module was given is added to what another returns."""
+    """A context in which the input of one module is added to the output of another."""
     @contextmanager
     def context(_):
         kept, first = [], begin.forward
@@ -270,7 +281,7 @@ def softmax_axes() -> Iterator[tuple[str, Callable]]:
 
 
 def head_orders() -> Iterator[tuple[str, Callable]]:
-    """Heads that are cut out of the width the other way: (head, entry) against (entry, head)."""
+    """Heads split the other way: the width as (head, entry) or as (entry, head)."""
     options = OPS["scaled_dot_product_attention"]
     if options.inputs[:3] != ["q", "k", "v"]:
         return
@@ -289,7 +300,7 @@ def head_orders() -> Iterator[tuple[str, Callable]]:
 
 
 def width_factor(factor: float, width: int) -> str:
-    """What a factor may be: the square root of the width, or what is left of it."""
+    """A note on a factor that is the square root of the width, or its reciprocal; else empty."""
     root = math.sqrt(width)
     return f", which is {'√' if factor > 1 else '1/√'}{width}, the width" * bool(
         np.isclose(factor, root) or np.isclose(factor, 1 / root))

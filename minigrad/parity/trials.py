@@ -1,4 +1,4 @@
-"""What may be wrong with a module, as changes to try on it: another eps, another activation, mask, scale, or position."""
+"""Mistakes a module may contain, as changes to try on it: another eps, activation, mask, scale or position."""
 from __future__ import annotations
 
 import math
@@ -13,22 +13,27 @@ import numpy as np
 from .. import backend
 from ..backend import Kernel, host
 from ..primitive import OPS
+from ..tensor import Tensor
 from .sides import Call, Side, attribute
 from .structure import Change, head_orders, softmax_axes, structures
 
-MOST = 200                                      # changes of structure that are tried
+MAX_STRUCTURES = 200                            # changes of structure to try at most
 
 
 class Trial(NamedTuple):
-    """A change, and what is wrong with ours if it closes the gap; `whole` if it concerns the model and not the module."""
+    """A change, and the mistake it points to if it closes the gap; `whole` if it changes the model and not the module."""
     told: str
     change: Callable[[Any], Callable]           # a module -> its forward function with the change in force
     whole: bool = False
 
 
 def trials(ours: Side, theirs: Side, call: Call | None, other: Call | None, name: str) -> Iterator[Trial]:
-    """Everything to be tried on the module of `call`, or on the whole model; `other` is the reference's call, and `name` what
-    was the first to differ."""
+    """All changes to try on the module of `call`, or on the whole model.
+
+    Args:
+        other: the reference's call of the module.
+        name: the first module or output that differs.
+    """
     module = call.module if call else ours.model
     yield from other_ids(call, other)
     yield from other_eps(module)
@@ -46,17 +51,17 @@ def trials(ours: Side, theirs: Side, call: Call | None, other: Call | None, name
     for sign, told in ((1, "ours lacks the residual: the input is not added"), (-1, "ours adds the input once too often")):
         yield Trial(told, lambda module, sign=sign: lambda x, *args, forward=module.forward, **kwargs:
                     forward(x, *args, **kwargs) + x * sign)
-    for told, change, whole in islice(structures(ours, theirs, call, name), MOST):
+    for told, change, whole in islice(structures(ours, theirs, call, name), MAX_STRUCTURES):
         yield Trial(told, change.of if isinstance(change, Change) else during(change), whole)
 
 
 def in_float32() -> Iterator[Trial]:
-    """A conversion to float32 on the way, in a comparison in float64: ours without it, and the reference with one."""
+    """In a comparison in float64, a cast to float32 inside: ours without such a cast, or the reference with one."""
     yield Trial("something is computed in float32 here, in ours: a conversion to float32 loses the digits",
                 during(replaced("astype", lambda original, x, dtype:
                                 x if np.dtype(dtype) == np.float32 and x.dtype == np.float64 else original(x, dtype))))
     for name in ("softmax", "layer_norm", "cos", "sin", "exp", "matmul", "linear"):
-        def rounded(original, *given):
+        def rounded(original: Callable, *given: Any) -> Any:
             y = original(*(x.astype(np.float32).astype(x.dtype) if getattr(x, "dtype", None) == np.float64 else x for x in given))
             return y.astype(np.float32).astype(y.dtype)
         yield Trial(f"something is computed in float32 here, in the reference: {name}", during(replaced(name, rounded)))
@@ -65,7 +70,7 @@ def in_float32() -> Iterator[Trial]:
 
 
 def during(context: Callable) -> Callable:
-    """A change made of a context: the module runs while `context(module)` is open."""
+    """A change that runs the module inside `context(module)`."""
     def change(module):
         forward = module.forward
 
@@ -77,8 +82,7 @@ def during(context: Callable) -> Callable:
 
 
 def replaced(name: str, compute: Callable) -> Callable:
-    """A context in which the op of that name is computed by `compute(what it was, *inputs, *options)`: as a kernel, which any
-    op may have."""
+    """A context in which `compute(original, *inputs, *options)` computes the op of that name, installed as its kernel."""
     @contextmanager
     def context(module):
         before, op = host.kernels.get(name), OPS[name]
@@ -87,7 +91,7 @@ def replaced(name: str, compute: Callable) -> Callable:
             if before:
                 return before.forward(np, *given)[0]
             return op.function(np, *given) if op.on_arrays else op.function(*given)
-        host.kernels[name] = Kernel(lambda xp, *given: (compute(original, *given), None), None)
+        host.kernels[name] = Kernel(lambda xp, *given: (compute(original, *given), None), _no_backward)
         try:
             yield
         finally:
@@ -98,8 +102,12 @@ def replaced(name: str, compute: Callable) -> Callable:
     return context
 
 
+def _no_backward(*_: Any) -> Any:
+    raise NotImplementedError("changes are tried on the forward pass only")
+
+
 def other_ids(call: Call | None, other: Call | None) -> Iterator[Trial]:
-    """An embedding that is asked for other rows: all shifted, or just those the reference asked for."""
+    """An embedding that looks up other rows: all shifted by an offset, or those that the reference looks up."""
     if call is None or not call.inputs or call.inputs[0].dtype.kind != "i":
         return
 
@@ -118,7 +126,7 @@ def other_ids(call: Call | None, other: Call | None) -> Iterator[Trial]:
 
 
 def other_eps(module: Any) -> Iterator[Trial]:
-    """The published values first, then any power of ten."""
+    """Another eps: the usual values first, then any power of ten."""
     now = sorted({value for *_, value in held_eps(module)})
     for eps in (1e-12, 1e-5, 1e-6, 1e-3, 1e-8, 1e-7, *(10.0**-k for k in (2, 4, 9, 10, 11, 13, 14, 15)), 0.0):
         if now != [eps]:
@@ -127,13 +135,14 @@ def other_eps(module: Any) -> Iterator[Trial]:
 
 
 def held_eps(module: Any) -> list[tuple[Any, str, float]]:
+    """(module, attribute, value) of each eps in a module."""
     return [(m, name, value) for m in module.modules() for name, value in vars(m).items()
             if "eps" in name and isinstance(value, float)]
 
 
 @contextmanager
 def with_eps(eps: float, module: Any) -> Iterator[None]:
-    """All eps that the module and those below it hold, and that of every layer norm in it, are this."""
+    """In the body, every eps in the module is this one, and so is that of every call of layer_norm."""
     with ExitStack() as stack:
         for m, name, _ in held_eps(module):
             stack.enter_context(attribute(m, name, eps))
@@ -154,25 +163,23 @@ GATES = {
 
 
 def other_activations() -> Iterator[Trial]:
+    """Each activation in place of each op that activations are made of."""
     for told, gate in GATES.items():
         for op, now in (("gelu", "GELU"), ("relu", "ReLU"), ("sigmoid", "SiLU"), ("tanh", "tanh")):
             if told == now:
                 continue
             if op == "gelu":
                 now = {"exact GELU": "tanh GELU", "tanh GELU": "exact GELU"}.get(told, now)
-            if op == "sigmoid":
-                def compute(_, x, gate=gate): return gate(x)
-            elif op == "gelu":
-                def compute(_, x, bias, how, gate=gate):
-                    x = x if bias is None else x + bias
-                    return x * gate(x)
-            else:
-                def compute(_, x, *options, gate=gate): return x * gate(x)
+
+            def compute(_: Callable, x: np.ndarray, *options: Any, op: str = op, gate: Callable = gate) -> np.ndarray:
+                if op == "gelu" and options[0] is not None:
+                    x = x + options[0]          # its bias
+                return gate(x) if op == "sigmoid" else x * gate(x)
             yield Trial(f"the activation is {now} in ours and {told} in the reference", during(replaced(op, compute)))
 
 
 def attention(**changes: Callable) -> Callable:
-    """A change of options of attention: each is given what it is now, q, and k."""
+    """A change of options of attention: each new value is `change(old value, q, k)`."""
     op = OPS["scaled_dot_product_attention"]
     options = [*op.inputs[3:], *op.options]
 
@@ -184,16 +191,17 @@ def attention(**changes: Callable) -> Callable:
 
 
 def with_masks(module: Any, new: Callable[[np.ndarray], np.ndarray]) -> Callable:
-    """The forward function of a module that is given other masks: arrays of bool, and the scores that are added for them."""
+    """The forward function of a module with other masks among its arguments: boolean, or scores to be added."""
     forward = module.forward
 
-    def other(x):
+    def other(x: Any) -> Any:
         if isinstance(x, np.ndarray) and x.dtype.kind == "b":
             return new(x)
         if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size and _is_additive_mask(x):
             return np.where(new(x == 0), 0, x.min()).astype(x.dtype)
-        if hasattr(x, "detach"):
-            return type(x)(other(x.numpy())) if other(x.numpy()) is not x.numpy() else x
+        if isinstance(x, Tensor):
+            array = x.numpy()
+            return x if (changed := other(array)) is array else Tensor(changed)
         return x
     return lambda *args, **kwargs: forward(*map(other, args), **{name: other(x) for name, x in kwargs.items()})
 
@@ -205,17 +213,17 @@ def _is_additive_mask(x: np.ndarray) -> bool:
 
 
 def same_with(ours: Side, module: Any, forward: Callable) -> bool:
-    """Whether ours gives the same when a module has this forward function."""
+    """Whether our model gives the same results if a module has this forward function."""
     try:
         with attribute(module, "forward", forward):
             record = ours.observed()[0]
-    except Exception:                           # it does not run with it, and so not the same
+    except Exception:                           # it does not run, so it does not give the same
         return False
     return all(np.array_equal(record[key], x) for key, x in ours.observed()[0].items())
 
 
 def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
-    """Masks that are missing, ignored, or of another strength, on either side."""
+    """Masks that are missing, ignored or of another strength, on either side."""
     yield from closing(lambda T, S: np.tri(T, S, S - T, dtype=bool), "the causal mask is missing in ours")
     yield Trial("ours is causal, the reference is not", attention(is_causal=lambda *_: False))
     given = ours.inputs.get("attention_mask")
@@ -244,7 +252,7 @@ def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
 
 
 def closing(allowed: Callable[[int, int], np.ndarray], told: str) -> Iterator[Trial]:
-    """Close all scores (…, T, S) but those that `allowed(T, S)` says, in attention or, where that is by hand, in the softmax."""
+    """Mask the scores (…, T, S) where `allowed(T, S)` is False: in attention, or in the softmax of attention by hand."""
     def closed(mask, q, k):
         seen = allowed(q.shape[-2], k.shape[-2])
         if mask is None or mask.dtype == bool:
@@ -258,6 +266,7 @@ def closing(allowed: Callable[[int, int], np.ndarray], told: str) -> Iterator[Tr
 
 
 def other_scales() -> Iterator[Trial]:
+    """Another scale of the scores of attention."""
     for told, scale in (("1 (none)", lambda q: 1.0), ("1/√d, d the size of a head", lambda q: 1 / math.sqrt(q.shape[-1])),
                         ("1/d, d the size of a head", lambda q: 1 / q.shape[-1]),
                         ("1/√D, D the size of all heads", lambda q: 1 / math.sqrt(q.shape[-1] * q.shape[-3]))):
@@ -266,7 +275,7 @@ def other_scales() -> Iterator[Trial]:
 
 
 def other_weights(module: Any) -> Iterator[Trial]:
-    """Each square matrix the other way round: a missing transpose gives no error there."""
+    """Each square matrix transposed: there, a missing transpose raises no error."""
     for name, p in module.named_parameters():
         if p.ndim == 2 and p.shape[0] == p.shape[1]:
             yield Trial(f"{name} is used transposed in ours", during(partial(turned, p)))
@@ -274,6 +283,7 @@ def other_weights(module: Any) -> Iterator[Trial]:
 
 @contextmanager
 def turned(weight: Any, _: Any) -> Iterator[None]:
+    """In the body, the weight is transposed."""
     before, weight.data = weight.data, np.ascontiguousarray(weight.data.T)
     try:
         yield
