@@ -31,6 +31,8 @@ RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what
     "tanh": {"x": "g · (1 - y²)"},
     "sigmoid": {"x": "g · sigmoid(x) · sigmoid(-x)"},
     "erf": {"x": "g · 2/√π · exp(-x²)"},
+    "normal_cdf": {"x": "g · φ(x)"},
+    "normal_pdf": {"x": "-g · x · y"},
     "relu": {"x": "g where y > 0, else 0"},
     "clip": {"x": "g where x was not held, else 0"},
     "softplus": {"x": "g · sigmoid(βx)"},
