@@ -86,7 +86,10 @@ class Backend:
         self.kernel_float32 = kernels.get       # (name): the commonest question, answered without a call of ours
 
     def kernel(self, name: str, dtype: np.dtype) -> Kernel | None:
-        """The fused kernel of an op, if there is one; not for whole numbers, since kernels work in the dtype of their input."""
+        """The fused kernel of an op, if there is one.
+
+        Not for whole numbers, since kernels work in the dtype of their input.
+        """
         if not is_float(dtype):
             return None
         return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)

@@ -1,7 +1,7 @@
 """The CPU backend, which is always present: its kernels, and what it changes in the process.
 
-When it is imported, the C library is told to keep the memory of freed arrays.  (`import minigrad` also has the threads of
-NumPy's BLAS go to sleep sooner.)  MINIGRAD_KEEP_PROCESS=1 in the environment leaves both as they are.
+When it is imported, the C library is told to keep the memory of freed arrays.  (`import minigrad` also has the threads
+of NumPy's BLAS go to sleep sooner.)  MINIGRAD_KEEP_PROCESS=1 in the environment leaves both as they are.
 """
 import ctypes
 import functools

@@ -9,7 +9,8 @@ from .memory import flat
 
 
 def in_parts(function, a, b):
-    """function(a, b) of an a without gaps and what is broadcast to it: an equal part on each core, for memory takes the time.
+    """function(a, b) of an a without gaps and what is broadcast to it: an equal part on each core, for memory takes the
+    time.
 
     The result lies as a does.  NumPy warns, or raises, as it would on the thread that calls.
     """

@@ -1,4 +1,6 @@
-"""Attention on a CPU, a few heads at a time: all their scores together, which grow with the square of the length, never exist."""
+"""Attention on a CPU, a few heads at a time: all their scores together, which grow with the square of the length, never
+exist.
+"""
 from __future__ import annotations
 
 import functools
@@ -133,7 +135,10 @@ def _earlier(keys: int, queries: int) -> np.ndarray:
 
 
 def _turned(q, scale, last=None):
-    """Queries (…, T, d), scaled, as (…, d, T), in order; with a last row that is added to every score, if there is one."""
+    """Queries (…, T, d), scaled, as (…, d, T), in order.
+
+    With a last row that is added to every score, if there is one.
+    """
     T, d = q.shape[-2:]
     turned = np.empty((*q.shape[:-2], d + (last is not None), T), np.float32)
     np.multiply(q.swapaxes(-1, -2), scale, out=turned[..., :d, :])
@@ -160,7 +165,9 @@ def _scores(k, q, bias, tile, is_causal, out):
 
 
 def plain_heads(q, k, v, *rest):
-    """Float32, several heads, and more than one query on few keys, which is what a writing model asks, a token at a time."""
+    """Float32, several heads, and more than one query on few keys, which is what a writing model asks, a token at a
+    time.
+    """
     few = q.shape[-2] == 1 and k.size < cores.MAX_PIECE
     return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0 and not few
 

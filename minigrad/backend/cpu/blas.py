@@ -55,7 +55,10 @@ def _product(threads: int = 1) -> Callable | None:
 
 
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threads: int = 1) -> None:
-    """The product of two matrices into `out`, or added to what is there; on more threads than one only by MKL, if it can."""
+    """The product of two matrices into `out`, or added to what is there.
+
+    On more threads than one only by MKL, if it can.
+    """
     product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
     lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
@@ -80,7 +83,10 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
 
 
 def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
-    """How a matrix in float32 lies, where, and how far apart its rows are (or its columns); None if BLAS cannot read it."""
+    """How a matrix in float32 lies, where, and how far apart its rows are (or its columns).
+
+    None if BLAS cannot read it.
+    """
     (m, n), (rows, columns) = a.shape, a.strides
     if a.dtype is not F4 or not a.size or (rows | columns) & 3:                # (a field of records may lie at any byte)
         return None
@@ -94,7 +100,8 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and again.
+    """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and
+    again.
 
     More threads than one are MKL's.
     """
@@ -125,8 +132,8 @@ def _stack_product(threads: int) -> Callable | None:
 def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], None]:
     """The function that adds to `out` the products of a matrix of so many rows with each weight: out += a @ weights.
 
-    The weights are (n, inner, columns), `out` is (n, rows, columns).  It will be called again and again.  MKL adds while it
-    multiplies; more threads than one are MKL's.
+    The weights are (n, inner, columns), `out` is (n, rows, columns).  It will be called again and again.  MKL adds
+    while it multiplies; more threads than one are MKL's.
     """
     n, inner, columns = weights.shape
     multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= MIN_STACK else None
@@ -157,7 +164,9 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
 
 
 def _cut(weights: np.ndarray, rows: int) -> np.ndarray:
-    """The weights, (n, inner, columns), cut into so few columns that OpenBLAS does not copy them each time: (…, inner, few)."""
+    """The weights, (n, inner, columns), cut into so few columns that OpenBLAS does not copy them each time: (…, inner,
+    few).
+    """
     n, inner, columns = weights.shape
     most = min(max(32, (1 << 14) // max(1, inner)), MAX_UNCOPIED // max(1, rows * inner))
     few = next((few for few in range(min(most, columns), 15, -1) if columns % few == 0), columns)

@@ -24,15 +24,16 @@ def with_columns(x: np.ndarray) -> np.ndarray:
 
 
 def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
-    """Whether each channel of x has one filter, of its own, for its channel of y (in a type that einsum adds up well)."""
+    """Whether each channel of x has one filter, of its own, for its channel of y (in a type that einsum adds up well).
+    """
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 
 def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = None, more: Any = None, is_relu=False):
     """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
 
-    With a scale for each output, more to add or `is_relu`, it is what `conv_norm` means: done to each piece of y while it is in a
-    core's cache.
+    With a scale for each output, more to add or `is_relu`, it is what `conv_norm` means: done to each piece of y while
+    it is in a core's cache.
     """
     at = Geometry(x.shape[2:], window)
     y = out
@@ -80,7 +81,9 @@ def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = N
 
 
 def input_grad(xp, g, weight, size, window, groups, beside=False):
-    """The way back is a convolution of g with flipped filters: for each phase of x, the entries of the kernel that meet it."""
+    """The way back is a convolution of g with flipped filters: for each phase of x, the entries of the kernel that meet
+    it.
+    """
     at, C = Geometry(size, window), weight.shape[1] * groups
     turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
     ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
@@ -112,7 +115,9 @@ def way_back(before: int, stride: int, size: int, places: int, entries: int, pha
 
 
 def weight_grad(xp, x, g, window, groups):
-    """(O, C/G, *kernel): what each entry of a filter saw, times what came of it, added up on each core, then over the cores."""
+    """(O, C/G, *kernel): what each entry of a filter saw, times what came of it, added up on each core, then over the
+    cores.
+    """
     at, C, O = Geometry(x.shape[2:], window), x.shape[1], g.shape[1]  # noqa: E741
     x, g = with_columns(x), with_columns(g)
     if is_depthwise(x, g, groups):

@@ -43,7 +43,9 @@ class Helper:
 
 
 class Job:
-    """Work for a helper.  Each has a lock of its own, so that one that nobody waits for any more (Ctrl-C) disturbs no other."""
+    """Work for a helper.  Each has a lock of its own, so that one that nobody waits for any more (Ctrl-C) disturbs no
+    other.
+    """
 
     def __init__(self, helper: Helper, work: Callable[[], None]):
         self.helper, self.work, self.error, self.done = helper, work, None, threading.Lock()
@@ -85,8 +87,8 @@ if hasattr(os, "register_at_fork"):
 def share(work: Callable[[Any], Any], pieces: Any) -> list:
     """[work(piece) for piece in pieces] on all cores, for NumPy lets go of the interpreter while it computes.
 
-    BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores from
-    ours, and as soon as any other program wants one, it takes many times as long as the work itself.
+    BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores
+    from ours, and as soon as any other program wants one, it takes many times as long as the work itself.
     """
     results: list = [None] * len(pieces)
     queue = iter(enumerate(pieces))

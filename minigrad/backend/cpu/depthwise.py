@@ -1,9 +1,10 @@
 """Depthwise convolution on a CPU, one filter for each channel: too little arithmetic for a product of matrices.
 
-Lay out a padded plane as one long row, and each entry of the kernel is a shift of that row: the convolution is a sum of shifted
-rows, which einsum multiplies and adds up in one go.  (Where a row runs on past the edge of its plane it computes places nobody
-asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s apart lie side by side.  Where
-samples lie beside each other (see memory.py), those of a channel are one plane, each pixel of which has an entry for each.
+Lay out a padded plane as one long row, and each entry of the kernel is a shift of that row: the convolution is a sum of
+shifted rows, which einsum multiplies and adds up in one go.  (Where a row runs on past the edge of its plane it
+computes places nobody asked for; they are cut away.)  A stride of s makes s rows of it, the phases, in which entries s
+apart lie side by side.  Where samples lie beside each other (see memory.py), those of a channel are one plane, each
+pixel of which has an entry for each.
 """
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ MAX_GROUP = 1 << 17                             # entries worked on at a time, s
 
 
 class Rows:
-    """What the kernel sees of planes (p, height, width, n) from some lines of places, padded, as rows: (sh, sw, p, h · w · n)."""
+    """What the kernel sees of planes (p, height, width, n) from some lines of places, padded, as rows: (sh, sw, p, h ·
+    w · n).
+    """
 
     def __init__(self, planes: np.ndarray, lines: slice, at: Geometry):
         count, n = lines.stop - lines.start, planes.shape[3]
@@ -65,7 +68,8 @@ def forward(x: np.ndarray, filters: np.ndarray, bias: np.ndarray | None, at: Geo
 
 
 def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
-    """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it."""
+    """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it.
+    """
     channels, (x, g) = x.shape[1], (_planes(a, memory.beside(x)) for a in (x, g))
 
     def work(some, lines, n):
@@ -83,7 +87,9 @@ def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
 
 
 def _planes(x: np.ndarray, beside: bool) -> np.ndarray:
-    """Images (N, C, height, width) as planes (C, height, width, N), samples beside each other, or (N · C, height, width, 1)."""
+    """Images (N, C, height, width) as planes (C, height, width, N), samples beside each other, or (N · C, height,
+    width, 1).
+    """
     return memory.by_pixel(x) if beside else x.reshape(-1, *x.shape[2:], 1)
 
 
@@ -93,7 +99,9 @@ def _of_planes(parameters, some):
 
 
 def _each_group(work: Callable[[slice, slice, slice], Any], places: np.ndarray) -> list:
-    """[work(some planes, some lines, some samples) of places (planes, H, W, N)], until all had their turn, on all cores."""
+    """[work(some planes, some lines, some samples) of places (planes, H, W, N)], until all had their turn, on all
+    cores.
+    """
     count, height, width, samples = places.shape
     n = min(samples, max(memory.MIN_SAMPLES, MAX_GROUP // (width * min(height, 8))))
     lines = max(1, min(height, MAX_GROUP // (width * n)))

@@ -1,4 +1,6 @@
-"""Kernels for floats of 16 bits on a CPU, which cannot multiply them: computed in float32, and rounded once, at the end."""
+"""Kernels for floats of 16 bits on a CPU, which cannot multiply them: computed in float32, and rounded once, at the
+end.
+"""
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +11,10 @@ from .. import Kernel, is_float
 
 
 def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
-    """A twin in 16 bits of each kernel in the table; what only moves numbers on the way there adds up on the way back."""
+    """A twin in 16 bits of each kernel in the table.
+
+    What only moves numbers on the way there adds up on the way back.
+    """
     twins = {name: in_float32(kernel) for name, kernel in table.items() if isinstance(kernel, Kernel)}
     for name in ("embedding", "take"):
         twins[name] = table[name]._replace(backward=twins[name].backward)
@@ -17,7 +22,9 @@ def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
 
 
 def in_float32(kernel: Kernel) -> Kernel:
-    """The kernel on float32 copies of what it is given.  The op rounds the result to its own dtype, the tape the gradients."""
+    """The kernel on float32 copies of what it is given.  The op rounds the result to its own dtype, the tape the
+    gradients.
+    """
     def forward(xp, *arguments):
         with np.errstate(over="ignore", invalid="ignore"):
             return kernel.forward(xp, *map(wide, arguments))

@@ -1,8 +1,8 @@
 """How filters meet images on a CPU: in steps, each a product of matrices, with as few copies of the images as pay.
 
-Laying down a column for each place, as high as a filter, copies every entry of an image as often as the kernel is large.  Here
-the kernel's columns are laid side by side only along a row; down the image filters walk row by row, and each of their rows is a
-product with the same array, begun a little further on.
+Laying down a column for each place, as high as a filter, copies every entry of an image as often as the kernel is
+large.  Here the kernel's columns are laid side by side only along a row; down the image filters walk row by row, and
+each of their rows is a product with the same array, begun a little further on.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MIN_PLACES = 1 << 11                            # output pixels from which an im
 class Walk:
     """Of filters (O, C/G, kh, kw) over images (N, C, height, width), in one step for each row of the filters.
 
-    Or in one for whole filters, where that is less work than to cut them.  `beside`: do the samples of a pixel lie beside each
-    other (see memory.py)?
+    Or in one for whole filters, where that is less work than to cut them.  `beside`: do the samples of a pixel lie
+    beside each other (see memory.py)?
     """
 
     def __init__(self, at: Geometry, samples: int, channels: int, outputs: int, groups: int, beside: bool):
@@ -48,7 +48,9 @@ class Walk:
         return np.ascontiguousarray(parts).reshape(-1, self.channels, self.at.kh, self.at.kw)
 
     def pieces(self) -> list[tuple[slice, slice]]:
-        """(samples, rows of output pixels): as many as fit into MAX_COLUMNS with their results, and some for every core."""
+        """(samples, rows of output pixels): as many as fit into MAX_COLUMNS with their results, and some for every
+        core.
+        """
         at = self.at
         row = max(1, self.groups * max(self.channels * at.kw * (at.kh if self.whole else at.sh), self.outputs) * at.W)
         if self.beside:                         # few rows of many samples; but what two rows both see is laid down twice
@@ -63,7 +65,8 @@ class Walk:
         return list(product(some, rows))
 
     def in_line(self, places: np.ndarray) -> np.ndarray:
-        """Some places (n, O, rows, columns) in the order of what filters meet, (O, rows, …): samples last, or columns."""
+        """Some places (n, O, rows, columns) in the order of what filters meet, (O, rows, …): samples last, or columns.
+        """
         return memory.by_pixel(places) if self._samples_last(len(places)) else places.transpose(1, 2, 0, 3)
 
     def _samples_last(self, count: int) -> bool:
@@ -84,7 +87,8 @@ class Walk:
     def _laid_down(self, x: np.ndarray, samples: slice, rows: slice) -> np.ndarray:
         """What the kernel sees of some images from some rows of places: (C, kw, sh, h, n · W), `in_line`.
 
-        Rows of the image that are the stride apart lie side by side, so that axis 3 counts places; axis 2 tells the phase.
+        Rows of the image that are the stride apart lie side by side, so that axis 3 counts places; axis 2 tells the
+        phase.
         """
         at = self.at
         h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1

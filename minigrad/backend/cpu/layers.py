@@ -20,9 +20,9 @@ from .select import choose, has_plain_rows, is_plain
 def _log_odds(x, out, square):
     """log(Φ(-x) / Φ(x)) into `out`, Φ being the normal distribution function; x² is left in `square`.
 
-    It is x times a function of x².  This is the rational function of degree 3 over 3, as a continued fraction, whose largest
-    relative error in erf(x/√2) = tanh(-½ log …) over 0 < x < 6 is least: 3e-9.  (Least squares in float64 at 3000 Chebyshev
-    points, the points with large errors given more and more weight.)
+    It is x times a function of x².  This is the rational function of degree 3 over 3, as a continued fraction, whose
+    largest relative error in erf(x/√2) = tanh(-½ log …) over 0 < x < 6 is least: 3e-9.  (Least squares in float64 at
+    3000 Chebyshev points, the points with large errors given more and more weight.)
     """
     np.multiply(x, x, out=square)
     np.add(square, 37.445206966, out=out)
@@ -79,8 +79,8 @@ def _density(x, out, high, low):
 def _normal_cdf(x, out, density, work, more):
     """Φ(x) into `out` and exp(-x²/2) into `density`; `work` and `more` are working space.
 
-    Φ(-t) / exp(-t²/2) is a polynomial in 1 / (1 + 0.35 t), whose largest relative error on 0 <= t <= 14.5 is 3e-8.  (Least
-    squares at 400 Chebyshev points, the points with large errors given more and more weight.)
+    Φ(-t) / exp(-t²/2) is a polynomial in 1 / (1 + 0.35 t), whose largest relative error on 0 <= t <= 14.5 is 3e-8.
+    (Least squares at 400 Chebyshev points, the points with large errors given more and more weight.)
     """
     _density(x, density, work, more)
     np.abs(x, out=work)
@@ -166,7 +166,8 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 
 
 def exp_sums(x, out, limit, axis=-1):
-    """exp(x) into `out`; what is largest along the axis is subtracted first only if some sum is not within 1 / limit to limit.
+    """exp(x) into `out`; what is largest along the axis is subtracted first only if some sum is not within 1 / limit to
+    limit.
 
     Returns the sums, and what was subtracted.
     """
@@ -228,7 +229,9 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
-    """Where a mean is larger than the deviation, what rounding left of it, the mean of what was centred, is taken away too."""
+    """Where a mean is larger than the deviation, what rounding left of it, the mean of what was centred, is taken away
+    too.
+    """
     y, n = np.empty(x.shape, x.dtype), x.shape[-1]
     mean, rest, inverse_std = np.empty((3, x.size // n, 1), np.float32)
     each = np.full(n, 1 / n, np.float32)
@@ -253,7 +256,8 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
-    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the normalised x.
+    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the
+    normalised x.
 
     The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
     """

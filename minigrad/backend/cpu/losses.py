@@ -22,7 +22,9 @@ def _log_sum_exp(xp, x):
 
 
 def _scaled_exp(xp, x, top, log_sum, scale):
-    """exp(x - top - log_sum) · scale, with one of each for each row, as exp(x - top - (log_sum - log |scale|)), with its sign."""
+    """exp(x - top - log_sum) · scale, with one of each for each row, as exp(x - top - (log_sum - log |scale|)), with
+    its sign.
+    """
     y = np.empty_like(x)
 
     def work(x, top, log_sum, scale, y):

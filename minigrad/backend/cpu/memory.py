@@ -1,8 +1,9 @@
 """How a batch of images (N, C, H, W), or of signals (N, C, L), lies in memory on a CPU.
 
-Rows of images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are many samples, what the
-first convolution of a network makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what follows keeps to
-that.  The shape is the same: whoever reads the numbers need not know, and who reads the memory asks for `as_usual`.
+Rows of images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are many samples,
+what the first convolution of a network makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what
+follows keeps to that.  The shape is the same: whoever reads the numbers need not know, and who reads the memory asks
+for `as_usual`.
 """
 from __future__ import annotations
 
@@ -67,8 +68,8 @@ def as_usual(x: np.ndarray) -> np.ndarray:
 def in_order(x: np.ndarray) -> np.ndarray:
     """np.ascontiguousarray(x), several times as quick where x is one of the two layouts seen as the other.
 
-    Such an array is a transposed matrix, whose longer axis is copied in pieces that fit in a core's cache.  Other arrays
-    are copied in pieces along axis 1 (images with channels last: rows).  Row-strided arrays are left to NumPy.
+    Such an array is a transposed matrix, whose longer axis is copied in pieces that fit in a core's cache.  Other
+    arrays are copied in pieces along axis 1 (images with channels last: rows).  Row-strided arrays are left to NumPy.
     """
     if x.flags.c_contiguous or x.size < cores.MIN_SHARED or x.strides[-1] == x.itemsize:
         return np.ascontiguousarray(x)
@@ -86,7 +87,8 @@ def in_order(x: np.ndarray) -> np.ndarray:
 def flat(out: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """Each array as one row, in the order of the first one's memory: a view of it, and of those with the same layout.
 
-    `out` must be contiguous in its own order (as `empty_like` returns it); otherwise reshape copies and writes are lost.
+    `out` must be contiguous in its own order (as `empty_like` returns it); otherwise reshape copies and writes are
+    lost.
     """
     arrays = [out, *others]
     if not out.flags.c_contiguous:

@@ -1,7 +1,8 @@
-"""Intel's MKL, where it is installed (the extra `mkl`): products of matrices, on many processors quicker than NumPy's, and Φ.
+"""Intel's MKL, where it is installed (the extra `mkl`): products of matrices, on many processors quicker than NumPy's,
+and Φ.
 
-It is called as the C library it is, and computes on the thread that calls, but for products too short to be shared out by ours.
-MINIGRAD_BLAS=numpy keeps it from being used.
+It is called as the C library it is, and computes on the thread that calls, but for products too short to be shared out
+by ours.  MINIGRAD_BLAS=numpy keeps it from being used.
 """
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def path() -> Path | None:
 def tbb() -> ctypes.CDLL | None:
     """TBB, MKL's threading layer, whose threads stay awake for a while; pip installs it where MKL does not look for it.
 
-    (MKL's other way, OpenMP, gives wrong products now and then in a process in which torch has brought an OpenMP of its own.)
+    (MKL's other way, OpenMP, gives wrong products now and then in a process in which torch has brought an OpenMP of its
+    own.)
     """
     file = Path(sys.prefix, "lib/libtbb.so.12")
     try:
@@ -41,7 +43,10 @@ def tbb() -> ctypes.CDLL | None:
 
 @functools.cache
 def function(name: str, *argtypes: type, result: type | None = None) -> Callable | None:
-    """A function of the library, which returns nothing unless a type is given; None if MKL is not installed, or damaged."""
+    """A function of the library, which returns nothing unless a type is given.
+
+    None if MKL is not installed, or damaged.
+    """
     file = path()
     if file is None:
         return None
@@ -57,7 +62,8 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
 
 @functools.cache
 def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] | None:
-    """A function of the library that computes on so many threads, the one that calls it among them, and returns nothing.
+    """A function of the library that computes on so many threads, the one that calls it among them, and returns
+    nothing.
 
     (How many the process has for MKL is torch's to say as well.)
     """

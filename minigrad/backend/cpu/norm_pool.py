@@ -34,7 +34,9 @@ def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
 
 
 def _sums(*factors: np.ndarray) -> np.ndarray:
-    """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up well."""
+    """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up
+    well.
+    """
     n, C, entries = factors[0].shape
     runs, rest = divmod(entries, MAX_RUN)
     of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * MAX_RUN:] for a in factors))
@@ -194,7 +196,10 @@ class Slide:
                 for i in range(w.kernel[axis])]
 
     def down(self, planes: np.ndarray, out: np.ndarray, remember: bool) -> list[list[np.ndarray]]:
-        """The largest entries into `out`, along the last axis first; and, to `remember`, which they were at each level."""
+        """The largest entries into `out`, along the last axis first.
+
+        And, to `remember`, which they were at each level.
+        """
         found, y = [], self.window.pad(np, planes, -math.inf)
         for axis in reversed(self.axes):
             *others, last = self.seen(y, axis)

@@ -1,4 +1,6 @@
-"""Products of matrices on a CPU: cut up for its cores by us, by MKL or by OpenBLAS, whichever is quickest at their size."""
+"""Products of matrices on a CPU: cut up for its cores by us, by MKL or by OpenBLAS, whichever is quickest at their
+size.
+"""
 from __future__ import annotations
 
 import functools
@@ -25,7 +27,8 @@ MAX_TOKENS = 4                                  # texts generated together, up t
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
     """The tasks that compute a @ b + bias into `out`, one per core: an equal part of a's rows or of b's columns each.
 
-    A short product is one task, which MKL, where it is installed, runs on threads of its own: they wake sooner than ours.
+    A short product is one task, which MKL, where it is installed, runs on threads of its own: they wake sooner than
+    ours.
     """
     if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
         a, b, out = b.T, a.T, out.T             # BLAS writes rows
@@ -52,7 +55,8 @@ def do(*works: list[Callable[[], Any]]) -> None:
 
 
 def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores.  Of a large one no overflow is reported.
+    """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores.  Of a large one no overflow is
+    reported.
 
     OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
     """

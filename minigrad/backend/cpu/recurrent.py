@@ -53,8 +53,8 @@ def together() -> Products | None:
 def on_cores(name: str) -> Kernel:
     """A kernel whose samples are shared out: each core takes its own through all the steps.
 
-    Where steps are short, threads would lose more by waiting for the interpreter than they gain; there only the products
-    are shared out, by MKL.
+    Where steps are short, threads would lose more by waiting for the interpreter than they gain; there only the
+    products are shared out, by MKL.
     """
     kernel, (weights, states) = recurrent.table[name], WEIGHTS_AND_STATES[name]
     apart = Products(1)

@@ -27,7 +27,10 @@ def has_plain_rows(x: np.ndarray, axis: int) -> bool:
 
 
 def choose(fits: Callable[..., bool], ours: Kernel, generic: Kernel) -> Kernel:
-    """The kernel `ours` for inputs that fit, and `generic` for all others; what it saves begins with the one that ran."""
+    """The kernel `ours` for inputs that fit, and `generic` for all others.
+
+    What it saves begins with the one that ran.
+    """
     def forward(xp, *arguments):
         chosen = ours if fits(*arguments) else generic
         y, saved = chosen.forward(xp, *arguments)

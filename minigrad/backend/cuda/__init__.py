@@ -1,4 +1,5 @@
-"""CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
+"""CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing.
+"""
 from __future__ import annotations
 
 import functools
@@ -28,7 +29,10 @@ def load() -> Backend:
 
 
 def missing() -> str | None:
-    """What keeps CuPy from running, in words; None when it runs.  Allocates nothing before a device is known to exist."""
+    """What keeps CuPy from running, in words.
+
+    None when it runs.  Allocates nothing before a device is known to exist.
+    """
     try:
         import cupy
     except ModuleNotFoundError as error:

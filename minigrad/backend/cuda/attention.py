@@ -1,7 +1,7 @@
 """Attention on a GPU without a matrix of scores (src/flash_attention.cu): memory linear in the length of the sequence.
 
-For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.  Dropout of the weights
-does keep something for each score until the way back, the byte that says whether it was dropped.
+For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.  Dropout of the
+weights does keep something for each score until the way back, the byte that says whether it was dropped.
 """
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def _call(q, k, v, y, mask, keep, sums, p, scale, is_causal):
 
 def _run(name: str, call: np.ndarray, q: Array, v: Array, rows: int, per_block: int = 0, tiles: int = 0,
          squares: int = 0) -> None:
-    """A block for every tile of `rows`, of each head of each batch; it has so many tiles and squares of scores in its memory."""
+    """A block for every tile of `rows`, of each head of each batch.
+
+    It has so many tiles and squares of scores in its memory.
+    """
     size = _rounded(q, v)
     shared = shared_memory(size, tiles, squares)
     call["tiles"], call["heads"] = -(-rows // (per_block or tile(size))), q.shape[1]

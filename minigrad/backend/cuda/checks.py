@@ -1,7 +1,7 @@
 """Asynchronous validity checks on the GPU: nothing waits for them, and a failure is raised when the host next waits.
 
-Each check has a flag in host memory, which the device writes to.  Copying a value to the host waits for all work that was
-launched before, the checks included, and then reads the flags.  With CUDA_LAUNCH_BLOCKING=1, CUDA's own variable,
+Each check has a flag in host memory, which the device writes to.  Copying a value to the host waits for all work that
+was launched before, the checks included, and then reads the flags.  With CUDA_LAUNCH_BLOCKING=1, CUDA's own variable,
 every check waits for its answer, so that the error comes from the line that is wrong.
 """
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compile every kernel for GPUs that need not be there, and print what each would take of one.
 
 `make nvrtc`, or `python -m minigrad.backend.cuda.compile`.  NVIDIA's compiler (pip install nvidia-cuda-nvrtc
-nvidia-cuda-runtime) runs without a GPU and without a driver, as far as machine code.  A kernel for which the registers do not
-suffice would spill them to memory, at each step of a loop: that is an error here.
+nvidia-cuda-runtime) runs without a GPU and without a driver, as far as machine code.  A kernel for which the registers
+do not suffice would spill them to memory, at each step of a loop: that is an error here.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Products of matrices on a GPU: one function, `gemm`, by which all of them are done, and cuBLAS below it.
 
-CuPy has a `matmul`, but that copies the transposed matrices of a stack, multiplies float16 as float32 and stacks of bfloat16 not
-at all, and refuses to be recorded into a CUDA graph.  One function of cuBLAS can do all this, and is called here.
+CuPy has a `matmul`, but that copies the transposed matrices of a stack, multiplies float16 as float32 and stacks of
+bfloat16 not at all, and refuses to be recorded into a CUDA graph.  One function of cuBLAS can do all this, and is
+called here.
 """
 from __future__ import annotations
 
@@ -24,10 +25,11 @@ tf32 = os.environ.get("CUPY_TF32") == "1"       # whether float32 may be multipl
 
 
 def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    """alpha · a b + beta · out, put into `out` or else a new array: (…, m, k) and (…, k, n), whose leading axes broadcast.
+    """alpha · a b + beta · out, put into `out` or else a new array: (…, m, k) and (…, k, n), whose leading axes
+    broadcast.
 
-    All of one dtype, of 16, 32 or 64 bits; those of 16 are added up in float32.  A matrix may lie transposed in memory, and a
-    stack of matrices anywhere, if at even distances: nothing is copied.  In `out` the rows must be in order.
+    All of one dtype, of 16, 32 or 64 bits; those of 16 are added up in float32.  A matrix may lie transposed in memory,
+    and a stack of matrices anywhere, if at even distances: nothing is copied.  In `out` the rows must be in order.
 
     Raises:
         ValueError: the shapes or dtypes do not fit together, or `out` does not lie as it must.
@@ -63,7 +65,9 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
 
 
 def _laid_out(x: Array, lead: tuple) -> tuple[Array, int, int, int]:
-    """How x lies in memory: (x, is it transposed, from one row to the next, from one matrix to the next), a copy if unevenly."""
+    """How x lies in memory: (x, is it transposed, from one row to the next, from one matrix to the next), a copy if
+    unevenly.
+    """
     layout, apart = _rows(x), _apart(x, lead)
     if layout is None or apart is None:
         import cupy
@@ -116,7 +120,9 @@ def _cublas() -> ctypes.CDLL:
 
 
 def _handle() -> int:
-    """CuPy's handle of cuBLAS, set to the current stream and to memory of our own: so it allocates none while a graph is made."""
+    """CuPy's handle of cuBLAS, set to the current stream and to memory of our own: so it allocates none while a graph
+    is made.
+    """
     import cupy
     handle, stream = cupy.cuda.device.get_cublas_handle(), cupy.cuda.get_current_stream()
     _cublas().cublasSetStream_v2(handle, stream.ptr)         # it forgets its memory at that

@@ -33,7 +33,10 @@ def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, firs
 
 
 def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.bool_) -> list[tuple]:
-    """Run a kernel on the arrays of each row, which it writes into; what is left are the rows not in order in memory."""
+    """Run a kernel on the arrays of each row, which it writes into.
+
+    What is left are the rows not in order in memory.
+    """
     alike: dict[np.dtype, list[tuple]] = {}
     left = []
     for row in rows:
@@ -58,7 +61,10 @@ def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple], numbers: tuple)
 
 
 def square_sums(xp, arrays):
-    """Σ array² of each, in at least float32; not as products of vectors, which CuPy refuses to record into a CUDA graph."""
+    """Σ array² of each, in at least float32.
+
+    Not as products of vectors, which CuPy refuses to record into a CUDA graph.
+    """
     return [xp.square(array.astype(wide(array.dtype), copy=False)).sum() for array in arrays]
 
 

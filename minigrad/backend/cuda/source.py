@@ -39,7 +39,10 @@ def kernel(file: str, name: str, dtype: np.dtype, **sizes: int) -> Any:
 
 
 def for_each(file: str, name: str, dtype: np.dtype, size: int, *arguments: Any) -> None:
-    """Run a kernel that has one thread for each of `size` entries; that size comes after its `arguments`' first arrays."""
+    """Run a kernel that has one thread for each of `size` entries.
+
+    That size comes after its `arguments`' first arrays.
+    """
     if size:
         kernel(file, name, dtype)((-(-size // THREADS),), (THREADS,), arguments)
 

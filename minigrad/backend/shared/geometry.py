@@ -6,7 +6,10 @@ from typing import Any
 
 
 class Geometry:
-    """A window over images of one size: what `ops.window` says by axis, by name; and how many places there are, H × W."""
+    """A window over images of one size: what `ops.window` says by axis, by name.
+
+    And how many places there are, H × W.
+    """
 
     def __init__(self, size: tuple[int, ...], window: Any):
         image: Any = [(*axis, alone) for axis, alone in zip(window, (1, 1, (0, 0), 1))] if len(size) == 1 else window
@@ -18,7 +21,9 @@ class Geometry:
 
 
 def overlap(first: int, count: int, size: int) -> tuple[slice, slice]:
-    """What the entries first … first + count of an axis have in common with 0 … size: where that is in these, and in those."""
+    """What the entries first … first + count of an axis have in common with 0 … size: where that is in these, and in
+    those.
+    """
     begin = min(max(first, 0), size)
     end = max(begin, min(first + count, size))
     return slice(begin, end), slice(begin - first, end - first)
@@ -27,8 +32,8 @@ def overlap(first: int, count: int, size: int) -> tuple[slice, slice]:
 def phases(k: int, s: int, d: int) -> list[tuple[slice, int, int, int]]:
     """Along an axis, the k entries of a kernel with dilation d in groups that meet the same phase, of s, of the input.
 
-    The input's phase i is x[i], x[i + s], x[i + 2s], …; entry a meets phase d·a mod s, shifted by d·a div s.  Yields (which
-    entries, the phase, the shift of the first, from one shift to the next).
+    The input's phase i is x[i], x[i + s], x[i + 2s], …; entry a meets phase d·a mod s, shifted by d·a div s.  Yields
+    (which entries, the phase, the shift of the first, from one shift to the next).
     """
     every = s // math.gcd(s, d)
     return [(slice(i, None, every), i * d % s, i * d // s, d * every // s) for i in range(min(k, every))]

@@ -8,7 +8,9 @@ from .products import as_matrix
 
 
 def gelu_forward(xp, x, bias, approximate):
-    """x Φ(x), of x + bias if there is one; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel 2016)."""
+    """x Φ(x), of x + bias if there is one; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel
+    2016).
+    """
     x = x if bias is None else x + bias
     return x * _phi(xp, x, approximate), x
 
@@ -37,9 +39,10 @@ def _phi(xp, x, approximate):
 def normal_cdf(xp, x):
     """The normal distribution function Φ, accurate to the last digits of x's dtype also where Φ(x) is tiny.
 
-    Φ(-t) is normal_pdf(t) · M(t), where M is Mills' ratio.  M is computed as a rational function of degree 9 over 10, whose
-    largest relative error on 0 <= t <= 40 is 3e-15 (it interpolates M at the Chebyshev points of t / (t + 2)); from t = 39 on
-    Φ(-t) underflows in float64.  Everything is computed in float64, because rounding t² to float32 would lose digits.
+    Φ(-t) is normal_pdf(t) · M(t), where M is Mills' ratio.  M is computed as a rational function of degree 9 over 10,
+    whose largest relative error on 0 <= t <= 40 is 3e-15 (it interpolates M at the Chebyshev points of t / (t + 2));
+    from t = 39 on Φ(-t) underflows in float64.  Everything is computed in float64, because rounding t² to float32 would
+    lose digits.
     """
     t = xp.minimum(xp.abs(x).astype("float64"), 40)
     numerator, denominator = xp.ones_like(t), xp.ones_like(t)
@@ -93,7 +96,9 @@ def _below_largest(xp, x, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
-    """Each last-axis vector with zero mean and unit variance, then scaled and shifted: in float64, for means may be large."""
+    """Each last-axis vector with zero mean and unit variance, then scaled and shifted: in float64, for means may be
+    large.
+    """
     n = x.shape[-1]
     mean = x.sum(-1, keepdims=True, dtype=xp.float64) / n       # (.mean takes twice as long to begin)
     y = x - mean

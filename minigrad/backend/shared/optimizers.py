@@ -5,7 +5,10 @@ import math
 
 
 def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
-    """One step of Adam (Kingma & Ba 2015, algorithm 1), or AdamW where the decay is decoupled; writes into param, m and v."""
+    """One step of Adam (Kingma & Ba 2015, algorithm 1), or AdamW where the decay is decoupled.
+
+    Writes into param, m and v.
+    """
     if decoupled:
         param *= 1 - lr * weight_decay
     elif weight_decay:
@@ -27,7 +30,10 @@ def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, dec
 
 
 def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay, nesterov, first):
-    """One step of stochastic gradient descent, with momentum where there is a velocity; writes into param and velocity."""
+    """One step of stochastic gradient descent, with momentum where there is a velocity.
+
+    Writes into param and velocity.
+    """
     if weight_decay:
         grad = grad + weight_decay * param
     if velocity is not None:
@@ -41,7 +47,10 @@ def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay
 
 
 def rmsprop_step(xp, param, grad, square, mean, velocity, *, lr, alpha, eps, weight_decay, momentum):
-    """One step of RMSprop, centred where there is a mean, with momentum where there is a velocity; writes into all but grad."""
+    """One step of RMSprop, centred where there is a mean, with momentum where there is a velocity.
+
+    Writes into all but grad.
+    """
     if weight_decay:
         grad = grad + weight_decay * param
     square *= alpha
@@ -81,7 +90,10 @@ def scale(xp, arrays, factor):
 
 
 def unscale(xp, grads, factor):
-    """Multiply each array by the factor, in place; returns whether all are finite: on a GPU an array, not waited for."""
+    """Multiply each array by the factor, in place.
+
+    Returns whether all are finite: on a GPU an array, not waited for.
+    """
     finite = True
     for grad in grads:
         grad *= factor

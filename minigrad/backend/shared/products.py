@@ -8,7 +8,8 @@ from .. import Kernel
 
 
 def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
-    """The product of stacks of matrices, also of vectors: one on the left is a row, one on the right a column, as in NumPy.
+    """The product of stacks of matrices, also of vectors: one on the left is a row, one on the right a column, as in
+    NumPy.
 
     `dot` multiplies two vectors in less time, if it is given.  (What is meant on the way back the rules of matmul say.)
     """

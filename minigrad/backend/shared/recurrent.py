@@ -1,7 +1,7 @@
 """Whole recurrent layers as one kernel each: a loop over time on bare arrays, and the same loop backwards.
 
-What the input contributes to the gates, `gates`, is ready for all steps (one matrix product, made outside).  Time is the
-first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy; a wing may give
+What the input contributes to the gates, `gates`, is ready for all steps (one matrix product, made outside).  Time is
+the first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy; a wing may give
 `products` of its own.
 """
 from __future__ import annotations
@@ -24,7 +24,9 @@ def _sigmoid(xp, x):
 
 
 class Products:
-    """The matrix products of a recurrent kernel, by the library's `matmul`; the CPU has quicker ones (cpu/recurrent.py)."""
+    """The matrix products of a recurrent kernel, by the library's `matmul`; the CPU has quicker ones
+    (cpu/recurrent.py).
+    """
 
     def __init__(self, xp: Any):
         self.xp = xp
@@ -42,7 +44,9 @@ class Products:
         return lambda a, out: self.xp.matmul(a, weight, out=out)
 
     def adding(self, weights: Array, rows: int) -> Callable[[Array, Array], None]:
-        """A function add(a, out) that adds a @ weights to `out`, for `a` with `rows` rows and weights (n, inner, columns)."""
+        """A function add(a, out) that adds a @ weights to `out`, for `a` with `rows` rows and weights (n, inner,
+        columns).
+        """
         weights = self.xp.ascontiguousarray(weights)
 
         def add(a, out):
@@ -60,11 +64,12 @@ def _weight_gradient(products, wanted, dz, before):
 
 
 def lstm_forward(xp, gates, weight, h, c, mask, products=None):
-    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T + 1, B, H), h after each step, then the last c.
+    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T + 1, B, H), h after each step, then
+    the last c.
 
-    The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part in that,
-    stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate of a step
-    lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
+    The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part
+    in that, stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate
+    of a step lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
     """
     products = products or Products(xp)
     (T, B, _), H = gates.shape, h.shape[-1]
@@ -137,8 +142,10 @@ def lstm_backward(xp, g, saved, wanted, mask, products=None):
 
 
 def _lstm_slopes(xp, acts, before, c, h, out):
-    """Of some steps, by the c before and what came of it, into `out` (T, 5, B, H): the slopes of c by the gates i, f and g before
-    tanh, of h by o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked of those.)"""
+    """Of some steps, by the c before and what came of it, into `out` (T, 5, B, H): the slopes of c by the gates i, f
+    and g before tanh, of h by o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked
+    of those.)
+    """
     i, f, o, g = acts.swapaxes(0, 1)
     by_i, by_f, by_g, h_by_o, h_by_c = out.swapaxes(0, 1)
     part = i * g
