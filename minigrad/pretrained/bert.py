@@ -222,8 +222,8 @@ class BertForMaskedLM(BertHead):
     def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
         """Predict tokens; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
-        x, head = self.bert(input_ids, attention_mask, token_type_ids,
-                            position_ids).last_hidden_state, self.cls.predictions
+        x = self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
+        head = self.cls.predictions
         logits = head.decoder(head.transform.LayerNorm(activated(head.transform.dense,
                                                                  activation(self.config.hidden_act), x)))
         return ClassifierOutput(token_loss(logits, labels), logits)

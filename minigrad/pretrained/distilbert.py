@@ -153,8 +153,8 @@ class DistilBertForTokenClassification(DistilBertHead):
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
                 labels: Any = None) -> ClassifierOutput:
         """Score each token; arguments as for DistilBertModel, and `labels` (B, T) of class numbers, -100 to ignore one."""
-        logits = self.classifier(self.dropout(self.distilbert(input_ids, attention_mask,
-                                                              position_ids).last_hidden_state))
+        x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
+        logits = self.classifier(self.dropout(x))
         return ClassifierOutput(token_loss(logits, labels), logits)
 
 
@@ -168,8 +168,8 @@ class DistilBertForQuestionAnswering(DistilBertHead):
     def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, start_positions: Any = None,
                 end_positions: Any = None) -> QuestionAnsweringOutput:
         """Find the answer; the arguments are DistilBertModel's, and where it starts and ends, token numbers (B,)."""
-        logits = self.qa_outputs(self.dropout(self.distilbert(input_ids, attention_mask,
-                                                              position_ids).last_hidden_state))
+        x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
+        logits = self.qa_outputs(self.dropout(x))
         return answer_span(logits, start_positions, end_positions)
 
 

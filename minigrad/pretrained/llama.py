@@ -116,8 +116,8 @@ class FeedForward(Module):
     """SwiGLU (Shazeer 2020): the activation of one projection gates the other."""
     def __init__(self, c: LlamaConfig):
         self.gate_proj, self.up_proj = (linear(c.hidden_size, c.intermediate_size, c.mlp_bias) for _ in range(2))
-        self.down_proj, self.activation = linear(c.intermediate_size, c.hidden_size,
-                                                 c.mlp_bias), activation(c.hidden_act)
+        self.down_proj = linear(c.intermediate_size, c.hidden_size, c.mlp_bias)
+        self.activation = activation(c.hidden_act)
 
     def forward(self, x):
         return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))

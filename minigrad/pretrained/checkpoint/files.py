@@ -58,8 +58,8 @@ def read_weights(source: str | os.PathLike, revision: str | None = None,
         return _read(Path(source))
     directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
     if head := _head(directory / WRITTEN):      # a save was interrupted before it moved its files into place
-        return _read_shards(directory / WRITTEN / head,
-                            directory) if head == INDEX else _read(directory / WRITTEN / head)
+        path = directory / WRITTEN / head
+        return _read_shards(path, directory) if head == INDEX else _read(path)
     if not (directory / WHOLE).is_file() and not (directory / INDEX).is_file():
         directory = model_directory(source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision,
                                     local_files_only)

@@ -125,5 +125,5 @@ def _span(found):
     if len(found) == 1:
         return found[0]
     whole = sorted(map(int, found))
-    return f"{{{whole[0]}..{whole[-1]}}}" if whole == list(range(whole[0],
-                                                                 whole[-1] + 1)) else f"{{{','.join(map(str, whole))}}}"
+    is_run = whole == list(range(whole[0], whole[-1] + 1))
+    return f"{{{whole[0]}..{whole[-1]}}}" if is_run else f"{{{','.join(map(str, whole))}}}"
