@@ -1,6 +1,6 @@
-"""The command line: `minigrad finetune` makes a classifier of a pretrained model, `minigrad predict` puts it to use.
+"""The command line: `minigrad finetune` trains a classifier from a pretrained model, `minigrad predict` uses it, and others.
 
-Nothing is decided here: an option is an argument of a function in `minigrad.train`, with that argument's type and default.
+An option of finetune is an argument of `minigrad.train.finetune` or `TrainingArguments`, with the same type and default.
 """
 from __future__ import annotations
 
@@ -48,8 +48,10 @@ FINETUNE_OPTIONS = (                             # as typed, the argument, and w
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 if models differ, 2 for bad input (one line says what to type), 130 if
-    interrupted."""
+    """Run a command and return the exit status.
+
+    It is 0, 1 if models or gradients differ, 2 for bad input (with one line that says what to type), or 130 if interrupted.
+    """
     args = parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = lambda message, *_, **__: print(
                 f"minigrad: warning: {as_typed(' '.join(str(message).split()))}", file=sys.stderr)
             return args.run(args) or 0
-    except BrokenPipeError:                     # whoever was to read has seen enough: minigrad doctor | head -1
+    except BrokenPipeError:                     # the reader has stopped: minigrad doctor | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
@@ -74,7 +76,7 @@ class Parser(ArgumentParser):
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> tuple[Namespace, list]:
         args = [re.sub(r"^--[^=]+", lambda option: option[0].replace("_", "-"), arg)
                 for arg in (sys.argv[1:] if args is None else args)]
-        if self._subparsers is None:                         # else the command will see to its own
+        if self._subparsers is None:                         # otherwise the parser of the command checks them
             for option in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
                 if not any(known.startswith(option) for known in self._option_string_actions):
                     near = get_close_matches(option, self._option_string_actions, 1, 0.5)
@@ -115,7 +117,7 @@ def parser() -> ArgumentParser:
         if others:                                           # what users of Hugging Face type
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
 
-    command = commands.add_parser("predict", help="tell the labels of texts")
+    command = commands.add_parser("predict", help="predict the labels of texts")
     command.set_defaults(run=run_predict)
     command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
@@ -135,13 +137,13 @@ def parser() -> ArgumentParser:
     command.add_argument("--json", metavar="FILE", help="write every comparison to a file")
     command.add_argument("--html", metavar="FILE", help="write a page with every comparison")
 
-    command = commands.add_parser("gradcheck", help="hold gradients to finite differences: of every op, or of one function")
+    command = commands.add_parser("gradcheck", help="check gradients of every op, or of one function, with finite differences")
     command.set_defaults(run=run_gradcheck)
     command.add_argument("function", metavar="MODULE:FUNCTION", nargs="?", help="a function of Tensors; default: every op")
     command.add_argument("--inputs", metavar="SHAPES", help='what to draw its inputs as: "3,4 4" is a 3 × 4 and a vector of 4; '
                          "by default what stands in the function's own example_inputs")
     command.add_argument("--order", metavar="N", type=int, default=2, help="up to which derivative (default: 2)")
-    command.add_argument("--seed", metavar="N", type=int, default=0, help="of the inputs and the directions (default: 0)")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of the inputs and directions (default: 0)")
     command.add_argument("--mutation", action="store_true", help="check the checker: plant mistakes, print how many it finds")
 
     command = commands.add_parser("verify-resume", help="prove that a run can stop and go on, bit for bit")
@@ -226,7 +228,7 @@ def read_texts(path: Path, text_column: str | None) -> list[str]:
 
 
 def as_typed(message: str) -> str:
-    """A message that names arguments as Python does, with the options they are here."""
+    """A message with command-line options in place of the Python arguments that it names."""
     for option, name, _ in FINETUNE_OPTIONS:
         message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
     return message

@@ -1,4 +1,4 @@
-"""What this machine has for minigrad to compute with, and what to type for what it has not: `minigrad doctor`."""
+"""`minigrad doctor`: what is installed on this machine for minigrad to use, and what to type to install the rest."""
 from __future__ import annotations
 
 import os
@@ -12,7 +12,7 @@ from .backend import cuda, gibibytes
 from .backend.cpu import mkl
 from .backend.cpu.cores import CORES
 
-# What each extra is for, and the packages it brings, as pip calls them.
+# The purpose of each extra, and its packages by their names on PyPI.
 EXTRAS = {
     "cuda12": ("GPUs whose driver is for CUDA 12", ["cupy-cuda12x"]),
     "cuda13": ("GPUs whose driver is for CUDA 13", ["cupy-cuda13x"]),
@@ -27,7 +27,7 @@ EXTRAS = {
 
 
 def report() -> str:
-    """A page of text, a line for each thing."""
+    """The report as text, with one line for each backend and extra."""
     rows = [("minigrad", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
             ("cpu", cpu()), *(("cuda", line) for line in cuda.devices())]
     for extra, (purpose, packages) in EXTRAS.items():
@@ -38,7 +38,7 @@ def report() -> str:
 
 
 def cpu() -> str:
-    """The backend that is always there."""
+    """One line on the CPU backend."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{blas['name']} {blas['version']}"
     limits = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]

@@ -1,9 +1,8 @@
-"""What `minigrad gradcheck` does: the whole catalogue as a table, or one function of the user's.
+"""`minigrad gradcheck`: checks the whole catalogue, or one function of the user's.
 
-Where do the inputs of a user's function come from?  Their shapes, typed, are enough for most functions, and a seed makes the
-numbers the same each time.  A function that needs more (ids, a mask, numbers in a range) carries them itself, as
-`f.example_inputs = [x, ids]`, or a function that makes such a list.  There is no guessing: a wrong guess would look like a
-wrong gradient.
+The inputs of a user's function are drawn from a seed, with shapes from the command line.  A function that needs more specific
+inputs (ids, a mask, numbers in a range) has them as an attribute, `f.example_inputs = [x, ids]`, or a function that returns
+such a list.  Inputs are never guessed: a wrong guess would look like a wrong gradient.
 """
 from __future__ import annotations
 
@@ -55,8 +54,7 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
     """Check a user's "package.module:function"; print what was found; the exit status is 1 if its gradient is wrong.
 
     Raises:
-        ValueError: the target, the shapes or the inputs are not to be understood, or the function fails; the message says what to
-            type.
+        ValueError: the target, the shapes or the inputs are invalid, or the function fails; the message says what to type.
     """
     f = _found(target)
     inputs = _drawn(shapes, seed) if shapes is not None else getattr(f, "example_inputs", None)

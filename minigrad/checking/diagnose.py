@@ -1,4 +1,4 @@
-"""Why is a gradient wrong?  Each standard mistake leaves a pattern; they are tried one after the other on the numbers found."""
+"""Explains wrong gradients: each standard mistake leaves a pattern, and the measured numbers are tested for one after another."""
 from __future__ import annotations
 
 import math
@@ -15,6 +15,7 @@ from .numeric import by_entry
 
 
 class Cause(NamedTuple):
+    """A cause of a wrong gradient: its kind, and a sentence for the error message."""
     kind: str                                   # one of the keys of KINDS
     text: str
 

@@ -20,14 +20,14 @@ from .tree import is_number, leaves, rebuilt
 
 
 class Function:
-    """What all kinds share: leaves laid end to end.
+    """The common base: the floating inputs are concatenated into one vector.
 
     Attributes:
         name, paths, shapes: what to call the function and its inputs, and the inputs' shapes.
         x: all inputs in one vector, float64.
-        ways: the ways back there are: False is the fast one, True the one that can be differentiated again.
+        ways: the backward passes that exist: False is the fast one, True the one that can be differentiated again.
         y_names, y_shapes: the outputs, once `value` was called.
-        dtype, eps: what the function is to compute in, and the relative error of a number there.
+        dtype, eps: the dtype that the function computes in, and its machine epsilon.
     """
     ways: tuple[bool, ...] = (False, True)
 
@@ -74,6 +74,7 @@ def parts(vector: np.ndarray, shapes: Sequence[tuple]) -> list[np.ndarray]:
 
 
 def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """The entries of all arrays in one vector."""
     return np.concatenate([np.ravel(a) for a in arrays])
 
 
@@ -207,11 +208,11 @@ class ByHand(Function):
 
 
 class NoGradient(Exception):
-    """There is no gradient to compare with: a rule raised an error, its cause, or gave what is not of the input's shape."""
+    """There is no gradient to compare: a rule raised an error (its `__cause__`), or returned the wrong shape."""
 
 
 class ShapeMismatch(NoGradient):
-    """A gradient that has not the shape of its input."""
+    """A gradient whose shape differs from that of its input."""
 
     def __init__(self, path: str, g: Any, shape: tuple):
         super().__init__(path)
@@ -219,7 +220,7 @@ class ShapeMismatch(NoGradient):
 
 
 class AtNode(Function):
-    """One op where it was called: computed anew on nudged inputs, and pulled back by the rule that stands on the tape."""
+    """One op at its recorded inputs: recomputed for perturbed inputs, with the gradient of the step on the tape."""
 
     def __init__(self, op: Any, inputs: tuple, options: tuple, node: Node, dtype: str = "float64"):
         self.op, self.inputs, self.options, self.node = op, inputs, options, node

@@ -29,7 +29,7 @@ def broadcastable(many: int = 2, max_dims: int = 3, max_side: int = 4) -> st.Sea
 
 
 def dtypes(floating_only: bool = False) -> st.SearchStrategy[np.dtype]:
-    """dtypes a Tensor may have: float16, float32, float64, and unless `floating_only` bool, int32, int64."""
+    """Dtypes that a Tensor may have: float16, float32, float64, and unless `floating_only` bool, int32, int64."""
     names = ["float64", "float32", "float16"] + ([] if floating_only else ["int64", "int32", "bool"])
     return st.sampled_from(names).map(np.dtype)
 
@@ -73,5 +73,5 @@ def indices(draw: Any, size: int, shape: Any = None, negative: bool = True) -> n
 
 
 def _one(draw: Any, given: Any) -> Any:
-    """What is given, or one drawn from it, should it be a strategy."""
+    """`given` itself, or a value drawn from it if it is a strategy."""
     return draw(given) if isinstance(given, st.SearchStrategy) else given

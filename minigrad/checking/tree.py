@@ -1,6 +1,6 @@
-"""Trees of inputs: what is nested in lists, tuples, dicts and Modules, taken apart into float64 arrays and put together again.
+"""Nested inputs: lists, tuples, dicts and Modules are flattened into float64 arrays and rebuilt from them.
 
-Floating arrays, Tensors and numbers are leaves to be nudged.  All else (integers, masks, strings, None) is passed on as it is.
+Floating arrays, Tensors and numbers are leaves, which are perturbed.  Everything else (integers, masks, strings, None) is kept.
 """
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def is_floating(x: Any) -> bool:
 
 
 def is_number(x: Any) -> bool:
-    """Whether x is an array or number of any kind, of whichever library: what may stand for a gradient."""
+    """Whether x is a number or an array of any library, and so can be a gradient."""
     return isinstance(x, (int, float)) or hasattr(x, "__array__")
 
 
 def prepared(tree: Any, dtype: str = "float64") -> Any:
-    """The tree with a private copy of each Module in it, of this dtype: the checker will write into its parameters."""
+    """The tree with a copy of each Module in this dtype, since the checker writes into its parameters."""
     if isinstance(tree, Module):
         return deepcopy(tree).to(dtype)
     return _like(tree, [prepared(child, dtype) for _, child in _children(tree)]) if _children(tree) else tree
@@ -46,9 +46,9 @@ def leaves(tree: Any, path: str = "input", is_leaf: Callable = is_floating) -> I
 
 
 def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
-    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over value and tape node.
+    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over data and node.
 
-    They always have a node: BatchNorm takes one without for frozen, and would then compute something else.
+    They always get a node: BatchNorm takes a parameter without one for frozen, and would compute something else.
     """
     if isinstance(tree, Module):
         for p in tree.parameters():

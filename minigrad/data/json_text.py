@@ -1,29 +1,30 @@
-"""JSON text from files of unknown origin, as plain values: what later code could not walk through or print is refused."""
+"""Parses JSON from untrusted files, and refuses values that later code could not traverse or print."""
 import json
 from collections.abc import Callable
 from typing import Any
 
-DEEPEST = 100                                   # nobody writes more brackets in brackets; recursion ends near 1000
+MAX_DEPTH = 100                                 # nested brackets; Python's recursion limit is near 1000
 
 
 def from_json(text: str | bytes, object_pairs_hook: Callable[[list], Any] | None = None) -> Any:
-    """The value that a JSON text stands for; `object_pairs_hook` is that of `json.loads`.
+    """Parse a JSON text; `object_pairs_hook` is that of `json.loads`.
 
-    Raises ValueError, which says why in a few words, if it is no JSON (a JSONDecodeError), is not UTF-8, is nested more than 100
-    deep, or has a whole number of thousands of digits.
+    Raises:
+        ValueError: with a short reason, if the text is not JSON (a JSONDecodeError) or not UTF-8, is nested more than 100
+            deep, or has an integer of thousands of digits.
     """
     try:
         value = json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError:
-        raise ValueError(f"it is nested more than {DEEPEST} deep") from None
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from None
     except ValueError as error:
         if "int_max_str_digits" in str(error):  # whose advice is to allow more digits
             raise ValueError("it has a whole number of thousands of digits") from None
         raise
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         inner = [item for item in level if isinstance(item, (dict, list))]
         level = [item for outer in inner for item in (outer.values() if isinstance(outer, dict) else outer)]
         if not inner:
             return value
-    raise ValueError(f"it is nested more than {DEEPEST} deep")
+    raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
