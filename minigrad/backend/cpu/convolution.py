@@ -30,7 +30,7 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
 
 
 def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = None, more: Any = None, is_relu=False):
-    """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
+    """Y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
 
     With a scale for each output, more to add or `is_relu`, it is what `conv_norm` means: done to each piece of y while
     it is in a core's cache.
@@ -38,7 +38,7 @@ def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = N
     at = Geometry(x.shape[2:], window)
     y = out
     if out is None:
-        beside = memory.beside(x) or len(x) >= memory.MIN_SAMPLES and memory.MIN_WIDENING * x.shape[1] <= len(weight)
+        beside = memory.beside(x) or (len(x) >= memory.MIN_SAMPLES and memory.MIN_WIDENING * x.shape[1] <= len(weight))
         y = memory.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight), beside)
     if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None

@@ -103,7 +103,7 @@ def _normal_cdf(x, out, density, work, more):
 
 
 def gelu_forward(xp, x, bias, approximate):
-    """x Φ(x).  MKL, where it is installed, computes Φ in less time.
+    """X Φ(x).  MKL, where it is installed, computes Φ in less time.
 
     The approximation is x / (1 + Φ(-x) / Φ(x)); its result is kept, to read Φ off on the way back.
     """
@@ -132,7 +132,7 @@ def gelu_forward(xp, x, bias, approximate):
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
-    """g (Φ(x) + x Φ'(x)); the approximate Φ(x) is read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
+    """G (Φ(x) + x Φ'(x)); the approximate Φ(x) is read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
     x, bias, y, normal = saved
     as_lines = rows if wanted[1] or bias is not None else flat
     gx = np.empty_like(x, order="C" if as_lines is rows else "K")
@@ -256,7 +256,7 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
-    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the
+    """Gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the
     normalised x.
 
     The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.

@@ -65,7 +65,7 @@ def on_cores(name: str) -> Kernel:
     def forward(xp, gates, *rest):
         B, H, size = gates.shape[1], rest[0].shape[1], math.prod(gates.shape[1:])
         products = (together() if size * H >= MIN_MKL_STEP and size < MIN_GATES else None) or apart
-        if products is not apart or cores.CORES == 1 or size * H < MIN_SHARED_STEP and size < MIN_GATES:
+        if products is not apart or cores.CORES == 1 or (size * H < MIN_SHARED_STEP and size < MIN_GATES):
             y, saved = kernel.forward(np, gates, *rest, products=products)
             return y, (products, saved)
         step = -(-B // cores.CORES)

@@ -25,7 +25,7 @@ tf32 = os.environ.get("CUPY_TF32") == "1"       # whether float32 may be multipl
 
 
 def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    """alpha · a b + beta · out, put into `out` or else a new array: (…, m, k) and (…, k, n), whose leading axes
+    """Alpha · a b + beta · out, put into `out` or else a new array: (…, m, k) and (…, k, n), whose leading axes
     broadcast.
 
     All of one dtype, of 16, 32 or 64 bits; those of 16 are added up in float32.  A matrix may lie transposed in memory,
@@ -36,7 +36,7 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
     """
     import cupy
     (m, k), n, lead = a.shape[-2:], b.shape[-1], np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    if b.shape[-2] != k or a.dtype != b.dtype or out is not None and (out.shape, out.dtype) != ((*lead, m, n), a.dtype):
+    if b.shape[-2] != k or a.dtype != b.dtype or (out is not None and (out.shape, out.dtype) != ((*lead, m, n), a.dtype)):
         raise ValueError(f"gemm: {a.dtype} {a.shape} times {b.dtype} {b.shape}" + (f" into {out.dtype} {out.shape}"
                                                                                    if out is not None else ""))
     if out is None:
@@ -170,7 +170,7 @@ def matmul_backward(xp, g, saved, wanted):
 
 
 def linear_forward(xp, x, weight, bias):
-    """x Wᵀ + b: the bias is laid down first, and the product added to it."""
+    """X Wᵀ + b: the bias is laid down first, and the product added to it."""
     x, weight = _alike(x, weight)
     y = xp.empty((*x.shape[:-1], len(weight)), x.dtype)
     if bias is not None:

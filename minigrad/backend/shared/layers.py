@@ -8,7 +8,7 @@ from .products import as_matrix
 
 
 def gelu_forward(xp, x, bias, approximate):
-    """x Φ(x), of x + bias if there is one; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel
+    """X Φ(x), of x + bias if there is one; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel
     2016).
     """
     x = x if bias is None else x + bias
@@ -91,7 +91,7 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 
 def _below_largest(xp, x, axis):
-    """x minus its largest entry along `axis`, so that exp cannot overflow: a new array."""
+    """X minus its largest entry along `axis`, so that exp cannot overflow: a new array."""
     return xp.asarray(x - x.max(axis=axis, keepdims=True)) if x.size else x.copy()
 
 
@@ -126,7 +126,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
 
 def dropout_forward(xp, x, keep, p):
-    """x where `keep` is True, divided by 1 - p, and 0 elsewhere."""
+    """X where `keep` is True, divided by 1 - p, and 0 elsewhere."""
     y = x * keep
     y *= 1 / (1 - p)
     return y, None

@@ -9,7 +9,7 @@ NEVER = -1e30                                   # log(0) in CTC; finite, so that
 
 
 def log_sum_exp(xp, x):
-    """log Σ exp(x) over the last axis, which is kept, as two numbers whose sum it is: the largest x, and log Σ exp(x -
+    """Log Σ exp(x) over the last axis, which is kept, as two numbers whose sum it is: the largest x, and log Σ exp(x -
     largest).
 
     Added up, a large one would leave the other few digits.  A row of nothing but -inf gives 0 and +inf, so that
@@ -68,7 +68,7 @@ def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, l
 
 
 def mean_of(xp, total, count):
-    """total / count, 0-d arrays; nan, if nothing counts, as in torch, without a warning of 0 / 0."""
+    """Total / count, 0-d arrays; nan, if nothing counts, as in torch, without a warning of 0 / 0."""
     return xp.where(count == 0, xp.nan, total / xp.where(count == 0, 1, count))
 
 

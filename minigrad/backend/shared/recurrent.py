@@ -32,7 +32,7 @@ class Products:
         self.xp = xp
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """a @ b, of two matrices."""
+        """A @ b, of two matrices."""
         return self.xp.matmul(a, b)
 
     def times(self, weight: Array, rows: int) -> Callable[[Array, Array], Array]:
