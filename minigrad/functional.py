@@ -1,7 +1,7 @@
-"""What the layers mean, said once, in Tensors.  No calculus here, and no device: both follow from the ops.
+"""The layers as functions of Tensors.  Gradients and devices are left to the ops they are made of.
 
-Torch's names, argument order and defaults; the losses, which have a file of their own, are found here as well, as in torch.
-A definition may have a fused kernel under its name; what stands here is what that kernel is held to.
+Names, argument order and defaults are those of torch.nn.functional; the losses are imported from `minigrad.losses`.
+A backend may have a fused kernel under a definition's name; the tests compare that kernel with the definition.
 """
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", 
 def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
     """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016); "tanh" is their approximation to it.
 
-    A `bias`, of the size of the last axis, is added to x first: on a GPU a pass over memory fewer than in the layer before.
+    A `bias`, of the size of the last axis, is added to x first, which saves the GPU a pass over memory.
 
     Raises:
         ValueError: `approximate` is neither "none" nor "tanh", or the bias has another size.
@@ -77,7 +77,7 @@ def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
 @floating
 @definition
 def _gelu(x, bias, /, approximate):
-    """gelu, once it is known which."""
+    """gelu of x + bias, for arguments that were checked."""
     x = x if bias is None else x + bias
     if approximate == "tanh":
         return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
@@ -120,11 +120,12 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     return ops.where(x > 0, x, negative_slope * x)
 
 
-def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Any:
     """Give each vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
 
-    y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last few, which
-    are then normalised together, and is the shape of weight and bias, if they are given.
+    y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last
+    few, which are then normalised together, and is the shape of weight and bias, if they are given.
 
     Raises:
         ValueError: x ends in other sizes, or weight or bias has another shape.
@@ -138,13 +139,13 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
 
 def _check_eps(name, eps):
-    """Refuse what cannot be added to a variance: of a negative eps the root is not a number."""
-    if not (isinstance(eps, Real) and eps >= 0):
+    """Refuse an eps that is not a number of at least 0: a negative one makes the root NaN."""
+    if not isinstance(eps, Real) or not float(eps) >= 0:
         raise ValueError(f"{name}: eps is a number of at least 0, not {eps!r}")
 
 
 def _normalized(name, x, normalized_shape, *parameters):
-    """x in a floating dtype, and how many of its last axes are normalised, once it is known that their sizes are as said."""
+    """x in a floating dtype and the number of axes to normalise; refuses other sizes than `normalized_shape`."""
     shape = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     shape = tuple(whole_number(name, "normalized_shape", n, 0) for n in shape)
     x = x if hasattr(x, "shape") else as_array(x)
@@ -152,7 +153,8 @@ def _normalized(name, x, normalized_shape, *parameters):
         raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
     for p in parameters:
         if p is not None and tuple(p.shape) != shape:
-            raise ValueError(f"{name} over {shape} takes a weight and a bias of that shape, but one has {tuple(p.shape)}")
+            raise ValueError(f"{name} over {shape} takes a weight and a bias of that shape, but one has "
+                             f"{tuple(p.shape)}")
     return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
 
@@ -196,14 +198,15 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     N, C = _channels("group_norm", x, weight, bias)
     num_groups = whole_number("group_norm", "num_groups", num_groups)
     if num_groups < 1 or C % num_groups:
-        raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups")
-    groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)             # -1 could not tell in an empty array
+        raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} "
+                         "groups")
+    groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)             # -1 is ambiguous for an empty array
     y = ops.reshape(_layer_norm(ops.reshape(x, groups), None, None, eps), x.shape)
     return _per_channel(y, weight, bias)
 
 
 def _channels(name, x, *vectors):
-    """The first two sizes of x (N, C, …), once it is known that each vector has one number for each channel."""
+    """The sizes N and C of x (N, C, …); refuses a vector that does not have shape (C,)."""
     if len(x.shape) < 2:
         raise ValueError(f"{name} takes x (N, C, …), but x has shape {tuple(x.shape)}: x[None] adds an axis of samples")
     for vector in vectors:
@@ -214,14 +217,16 @@ def _channels(name, x, *vectors):
 
 
 def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
-               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
+               training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5) -> Any:
     """Zero mean and unit variance for each channel of x (N, C, …), then scale and shift (Ioffe & Szegedy 2015, alg. 1).
 
-    In training by the batch's statistics, which are also written into the running ones: running ← (1 - momentum) running +
-    momentum · batch, the variance there with n - 1 in its denominator, as torch has it.  Else by the running statistics.
+    In training the statistics of the batch are used, and update the running ones in place:
+    running ← (1 - momentum) · running + momentum · batch, where the batch variance is divided by n - 1, as in torch.
+    Outside training the running statistics are used.
 
     Raises:
-        ValueError: a vector that is not (C,), no running statistics outside training, one value for a channel in training.
+        ValueError: a vector is not (C,), running statistics are missing outside training, or a channel has a single
+            value in training.
     """
     _check_eps("batch_norm", eps)
     check_flags("batch_norm", training=training)
@@ -239,8 +244,8 @@ def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight
     y = _batch_norm(x, weight, bias, statistics, eps)
     if running_mean is not None:
         if momentum is None:
-            raise ValueError("batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over all batches, "
-                             "for it counts them")
+            raise ValueError("batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over "
+                             "all batches, for it counts them")
         mean, variance = statistics
         with no_grad():
             running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
@@ -250,14 +255,14 @@ def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight
 
 @in_float32
 def batch_norm_remembered(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """batch_norm outside training.  The mean is taken away first: within the shift, a large one would cost digits."""
+    """batch_norm outside training.  The mean is subtracted first, because a large mean would cost the shift digits."""
     scale, _ = batch_norm_scale_and_shift(running_mean, running_var, weight, None, eps)
     return _per_channel(_per_channel(x, None, -running_mean), scale, bias)
 
 
 def batch_norm_scale_and_shift(running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
                                eps: float = 1e-5) -> tuple[Any, Any]:
-    """batch_norm outside training as x · scale + shift: two vectors (C,)."""
+    """The vectors (scale, shift), each (C,), for which batch_norm outside training is x · scale + shift."""
     scale = 1 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
     return scale, -running_mean * scale if bias is None else bias - running_mean * scale
@@ -266,7 +271,7 @@ def batch_norm_scale_and_shift(running_mean: Any, running_var: Any, weight: Any 
 @floating
 @definition
 def _batch_norm(x, weight, bias, /, statistics, eps):
-    """batch_norm by the batch's mean and variance (n in its denominator), which are also put into `statistics` (2, C)."""
+    """batch_norm by the batch's mean and (biased) variance, which are also written to `statistics` (2, C)."""
     axes = (0, *range(2, len(x.shape)))
     mean = ops.mean(x, axes, True)
     centred = x - mean
@@ -295,23 +300,24 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *,
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
                                  rng: np.random.Generator | int | None = None) -> Any:
-    """softmax(query keyᵀ · scale + mask) value: what each query finds in the values (Vaswani et al. 2017, eq. 1).
+    """softmax(query keyᵀ · scale + mask) value: for each query a mean of the values (Vaswani et al. 2017, eq. 1).
 
     Args:
         query: (…, T, d).   key: (…, S, d).   value: (…, S, e).   The leading axes are the same.
-        attn_mask: broadcastable to (…, T, S); booleans say what may be attended to, floats are added, and get a gradient if
-            they want one.  A query that may attend to nothing gets zeros.
+        attn_mask: broadcastable to (…, T, S); booleans, True where attention is allowed, or floats, added to the
+            scores and differentiated if they require a gradient.  A query that may attend to nothing gets zeros.
         is_causal: position t may attend to positions 0 … t only.
         scale: 1/√d by default.
         dropout_p: dropout on the attention weights, drawn from `rng`.  (Pass 0 when not training.)
-        enable_gqa: query has n times the heads (axis -3) of key and value, and each of theirs serves n in a row.
+        enable_gqa: query has n times the heads (axis -3) of key and value; each key head serves n consecutive query
+            heads.
 
     Returns:
         (…, T, e).
 
     Raises:
-        ValueError: shapes that do not belong together; the message says which.
-        TypeError: a mask of whole numbers, of which nobody knows whether 1 allows.
+        ValueError: the shapes do not match; the message says which.
+        TypeError: the mask has an integer dtype, in which 1 could mean allowed or forbidden.
     """
     query, key, value = (shaped(x, "attention") for x in (query, key, value))
     query, key, value = (x if is_float(x.dtype) else ops.astype(x, "float32") for x in (query, key, value))
@@ -320,13 +326,13 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
                          f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
     check_flags("scaled_dot_product_attention", is_causal=is_causal, enable_gqa=enable_gqa)
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last axis, "
-                         f"key and value {tuple(value.shape)} in the last but one")
+        raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last "
+                         f"axis, key and value {tuple(value.shape)} in the last but one")
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         n, rest = divmod(query.shape[-3], key.shape[-3])
         if rest:
-            raise ValueError(f"attention: the {query.shape[-3]} heads of the query are not a multiple of the {key.shape[-3]} of "
-                             "the key, which they are to share")
+            raise ValueError(f"attention: the {query.shape[-3]} heads of the query are not a multiple of the "
+                             f"{key.shape[-3]} of the key, which they are to share")
         key, value = (ops.reshape(ops.broadcast_to(ops.expand_dims(x, -3), (*x.shape[:-2], n, *x.shape[-2:])),
                                   (*query.shape[:-2], *x.shape[-2:])) for x in (key, value))
     if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
@@ -338,14 +344,16 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         if not getattr(attn_mask, "requires_grad", False):
             attn_mask = backend.of(as_array(query)).xp.asarray(as_array(attn_mask))
         if attn_mask.dtype.kind in "iu":
-            raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be attended "
-                            "to), as in mask == 1, or floats to be added")
+            raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be "
+                            "attended to), as in mask == 1, or floats to be added")
         if attn_mask.dtype not in (bool, query.dtype):
             attn_mask = ops.astype(attn_mask, query.dtype)
-        if len(attn_mask.shape) > len(scores) or any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1])):
-            raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}")
+        mismatch = any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1]))
+        if mismatch or len(attn_mask.shape) > len(scores):
+            raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' "
+                             f"{scores}")
     keep = ops.keep_mask(query, (*query.shape[:-2], *scores[:-3:-1]), dropout_p, rng)
-    keep = keep if keep is None else keep.swapaxes(-1, -2)   # drawn as the CPU's kernel lays the scores down: keys by queries
+    keep = keep if keep is None else keep.swapaxes(-1, -2)   # drawn as (keys, queries), the layout of the CPU's kernel
     scale = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
@@ -353,13 +361,13 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
 @in_float32
 @definition
 def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
-    """Scaled dot-product attention, once the mask is known to fit and the dropout is drawn."""
+    """Scaled dot-product attention for checked arguments; `keep` is the dropout mask, already drawn."""
     scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * scale                    # (…, T, S)
     if mask is not None:
         scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     if is_causal:
         scores = ops.where(backend.of(as_array(q)).xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
-    if mask is not None:                        # a row where nothing is allowed is uniform at first, then zero
+    if mask is not None:                        # a row where nothing is allowed becomes uniform, then 0
         possible = ops.any(scores > -math.inf, -1, True)
         scores = ops.where(possible, scores, 0)
     weights = ops.softmax(scores)

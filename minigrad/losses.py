@@ -1,6 +1,6 @@
-"""How wrong a prediction is, as one number to make smaller.
+"""Loss functions: the error of a prediction as one number to minimise.
 
-Torch's names, defaults and reductions; nothing is broadcast in silence, and labels out of range are refused.
+Names, defaults and reductions are torch's.  Inputs are never broadcast silently, and labels out of range are refused.
 """
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .primitive import definition, primitive
 from .tensor import Tensor, as_array, recording, shaped
 
 REDUCTIONS = ("mean", "sum", "none")
-EPS = 1e-12                                     # under a root, so that its gradient at 0 is finite; torch's choice
+EPS = 1e-12                                     # added under a root, to keep its gradient at 0 finite; torch's value
 
-of_two = functools.partial(in_float32, leading=2)              # as `floating`, for losses whose two inputs are numbers
+of_two = functools.partial(in_float32, leading=2)              # `floating`, for losses of two floating inputs
 
 
-# Which class?
+# Classification.
 
 @floating
 def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean",
                   label_smoothing: float = 0.0) -> Any:
-    """-log softmax(input)[target]: the surprise at the right class, averaged.
+    """-log softmax(input)[target], averaged over the targets.
 
     Args:
-        input: (N, C) scores of C classes (logits), or (N, C, d1, …) with one prediction for each place d.
-        target: (N,) or (N, d1, …) integer class labels; or floats of input's shape, the probability of every class, and then
-            the loss is -Σ target · log softmax(input) over the classes (ignore_index is refused there).
+        input: (N, C) scores of C classes (logits), or (N, C, d1, …) with one prediction for each position d.
+        target: (N,) or (N, d1, …) integer class labels; or floats of input's shape, the probability of every class,
+            and then the loss is -Σ target · log softmax(input) over the classes (ignore_index is refused there).
         weight: (C,) a weight for each class; with labels, the mean is then weighted too.
-        ignore_index: examples with this label count for nothing.
+        ignore_index: examples with this label are left out.
         label_smoothing: this much of the target is spread evenly over all classes (Szegedy et al. 2016, sec. 7).
         reduction: "mean", "sum" or "none" (one loss for each label).
 
@@ -52,8 +52,8 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
     given = as_array(shaped(target, "cross_entropy"))
     if is_float(given.dtype) and len(given.shape) > 1 and given.shape == input.shape:
         if ignore_index != -100:
-            raise ValueError(f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the probability of "
-                             "every class: leave it out")
+            raise ValueError(f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the "
+                             "probability of every class: leave it out")
         weight = None if weight is None else _class_weight("cross_entropy", weight, input)
         log_p, target = ops.log_softmax(input, 1), _beside(input, target)
         if weight is not None:
@@ -69,7 +69,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
 @floating
 @definition
 def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, reduction):
-    """Cross-entropy of (N, C) logits with (N,) labels known to be good."""
+    """Cross-entropy of (N, C) logits with (N,) checked labels."""
     log_p = ops.log_softmax(logits, -1)
     loss, weights = _surprise(log_p, target, weight, ignore_index)
     if label_smoothing:
@@ -80,7 +80,7 @@ def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, red
 
 @floating
 def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    """-input[target]: `cross_entropy` for an input that is log-probabilities already.  Arguments and errors are the same."""
+    """-input[target]: `cross_entropy` of log-probabilities instead of logits, with the same arguments and errors."""
     _check_reduction("nll_loss", reduction)
     rows, labels, weight = _labelled("nll_loss", input, target, weight, ignore_index)
     loss = _weighted_reduce(*_surprise(rows, labels, weight, ignore_index), reduction)
@@ -90,17 +90,17 @@ def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int =
 def _surprise(log_p, target, weight, ignore_index):
     """The weighted -log_p (N, C) at each label (N,), and the weights: 0 for a label that is ignored."""
     counted = target != ignore_index
-    label = target * counted                    # an ignored label reads class 0, and then does not count
+    label = target * counted                    # an ignored label reads class 0, with weight 0
     weights = counted.astype(log_p.dtype) if weight is None else weight[label] * counted
     return -ops.where(counted, ops.gather(log_p, 1, label[:, None])[:, 0], 0) * weights, weights
 
 
 def _labelled(name, input, target, weight, ignore_index):
-    """Input as (M, C), its labels as (M,) and the class weights: bare arrays known to belong together."""
+    """Input as (M, C), its labels as (M,) and the class weights, checked to match."""
     array, target = as_array(input), as_array(shaped(target, name))
     if len(array.shape) < 2:
-        raise ValueError(f"{name}: input is (N, C, …), but has shape {tuple(array.shape)}: input[None] makes a batch of one, "
-                         "for one label in a list")
+        raise ValueError(f"{name}: input is (N, C, …), but has shape {tuple(array.shape)}: input[None] makes a batch "
+                         "of one, for one label in a list")
     if target.shape != (array.shape[0], *array.shape[2:]):
         raise ValueError(f"{name}: input {tuple(array.shape)} (N, C, …) asks for labels of shape "
                          f"{(array.shape[0], *array.shape[2:])}, these have {tuple(target.shape)}")
@@ -116,18 +116,19 @@ def _labelled(name, input, target, weight, ignore_index):
 def _class_weight(name, weight, input):
     weight = _beside(input, constant(name, "weight", weight))
     if weight.shape != input.shape[1:2]:
-        raise ValueError(f"{name}: the class weights have shape {tuple(weight.shape)}, but there are {input.shape[1]} classes")
+        raise ValueError(f"{name}: the class weights have shape {tuple(weight.shape)}, but there are "
+                         f"{input.shape[1]} classes")
     return weight
 
 
-# Yes or no?
+# Binary classification.
 
 @of_two
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-target · log(input) - (1 - target) · log(1 - input), for an input that is probabilities.
 
-    As in torch no logarithm goes below -100, so that the loss stays finite.  From logits, `binary_cross_entropy_with_logits`
-    loses nothing to rounding.
+    As in torch no logarithm goes below -100, so that the loss stays finite.  From logits,
+    `binary_cross_entropy_with_logits` loses nothing to rounding.
 
     Args:
         input, target: of one shape, both between 0 and 1.
@@ -140,16 +141,17 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     target, array = _paired("binary_cross_entropy", input, target), as_array(input)
 
     def refuse():
-        raise ValueError(f"binary_cross_entropy: input must be probabilities, but goes from {array.min()} to {array.max()}: give "
-                         "logits to binary_cross_entropy_with_logits")
+        raise ValueError(f"binary_cross_entropy: input must be probabilities, but goes from {array.min()} to "
+                         f"{array.max()}: give logits to binary_cross_entropy_with_logits")
     backend.of(array).check(array, 0, 1, refuse)
-    return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction)
+    return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array),
+                   reduction)
 
 
 @floating
 @primitive
 def _binary_cross_entropy(xp, p, target, /):
-    """-target · log(p) - (1 - target) · log(1 - p), entry by entry; its gradient is held finite at 0 and 1 as in torch."""
+    """-target · log(p) - (1 - target) · log(1 - p), elementwise; the gradient is kept finite as in torch."""
     with np.errstate(divide="ignore"):
         return -target * xp.maximum(xp.log(p), -100) - (1 - target) * xp.maximum(xp.log1p(-p), -100)
 _binary_cross_entropy.defvjp(p=lambda g, p, target: g * (p - target) / ops.clip(p * (1 - p), EPS, None),
@@ -165,7 +167,8 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
                                      pos_weight: Any = None) -> Any:
     """pos_weight · target · softplus(-input) + (1 - target) · softplus(input): nothing overflows or is rounded away.
 
-    Since softplus(-x) = -log sigmoid(x), this is `binary_cross_entropy` of sigmoid(input); pos_weight makes positives count more.
+    Since softplus(-x) = -log sigmoid(x), this is `binary_cross_entropy` of sigmoid(input); pos_weight makes positives
+    count more.
 
     Args:
         input, target: of one shape; targets are from 0 to 1.
@@ -187,19 +190,22 @@ def _weighted(name, x, weight, what, input):
     if weight is None:
         return x
     weight = _beside(input, constant(name, what, weight))
-    if len(weight.shape) > len(input.shape) or any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1])):
-        raise ValueError(f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(input.shape)}")
+    mismatch = any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1]))
+    if mismatch or len(weight.shape) > len(input.shape):
+        raise ValueError(f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's "
+                         f"{tuple(input.shape)}")
     return x * weight
 
 
-# How far off?
+# Regression.
 
 @of_two
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(input - target)², averaged over all entries; both have one shape.
 
     Raises:
-        ValueError: the shapes differ (they would broadcast to something that was not meant), an unknown reduction.
+        ValueError: the shapes differ (broadcasting them would compare every prediction with every target), an unknown
+            reduction.
     """
     _check_reduction("mse_loss", reduction)
     error = input - _paired("mse_loss", input, target)
@@ -217,7 +223,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """Half the squared error up to delta, and from there on a straight line of slope delta (Huber 1964).
 
-    Small errors count squared and large ones, the outliers, only in proportion.  Shapes and errors as for `mse_loss`.
+    Small errors are squared; large ones, the outliers, contribute linearly.  Shapes and errors as for `mse_loss`.
     """
     _check_reduction("huber_loss", reduction)
     if not (isinstance(delta, Real) and delta > 0):
@@ -227,30 +233,35 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 @of_two
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """`huber_loss` of delta = beta, divided by beta, so that the line has slope 1 (Girshick 2015, eq. 3); beta 0 is `l1_loss`."""
+    """`huber_loss` of delta = beta, divided by beta, so that the line has slope 1 (Girshick 2015, eq. 3).
+
+    beta 0 is `l1_loss`.  Shapes and errors as for `mse_loss`.
+    """
     _check_reduction("smooth_l1_loss", reduction)
     if not (isinstance(beta, Real) and beta >= 0):
-        raise ValueError(f"smooth_l1_loss: beta={beta} must be 0 or more: it is where the square ends and the line begins")
+        raise ValueError(f"smooth_l1_loss: beta={beta} must be 0 or more: it is where the square ends and the line "
+                         "begins")
     error = input - _paired("smooth_l1_loss", input, target)
     return _reduce(_huber(error, beta) / beta if beta else ops.abs(error), reduction)
 
 
 def _huber(error, delta):
-    """error²/2 where |error| <= delta, else delta · (|error| - delta/2): with the error held there, one formula is both."""
+    """error²/2 where |error| <= delta, else delta · (|error| - delta/2), as one formula of the clipped error."""
     held = ops.clip(error, -delta, delta)
     return held * (error - held / 2)
 
 
-# How far is one distribution, or one vector, from another?
+# Distributions and pairs of vectors.
 
 @of_two
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
     """target · (log target - input): the Kullback-Leibler divergence of the model from the target (1951), term by term.
 
     Args:
-        input: log-probabilities of the model.   target: probabilities, of the same shape; with `log_target` their logarithms.
-        reduction: "batchmean" (the sum over all, divided by the size of the first axis) is the divergence; "mean" divides by the
-            number of entries and so is smaller than it, but is torch's default; "sum"; "none".
+        input: log-probabilities of the model.  target: probabilities, of the same shape; with `log_target` their
+            logarithms.
+        reduction: "batchmean" (the sum over all, divided by the size of the first axis) is the divergence; "mean"
+            divides by the number of entries and so is smaller than it, but is torch's default; "sum"; "none".
 
     Raises:
         ValueError: the shapes differ, an unknown reduction.
@@ -268,7 +279,8 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
 
 
 @of_two
-def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean") -> Any:
+def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *,
+                          reduction: str = "mean") -> Any:
     """1 - cos where the target is 1 (the two belong together), max(0, cos - margin) where it is -1 (they do not).
 
     Args:
@@ -279,15 +291,17 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
         ValueError: shapes that do not belong together, a target that is neither 1 nor -1, an unknown reduction.
     """
     target = _check_pairs("cosine_embedding_loss", input1, input2, target, reduction)
-    cos = ops.sum(input1 * input2, -1) / ops.sqrt((ops.sum(input1 * input1, -1) + EPS) * (ops.sum(input2 * input2, -1) + EPS))
+    squares = (ops.sum(input1 * input1, -1) + EPS) * (ops.sum(input2 * input2, -1) + EPS)
+    cos = ops.sum(input1 * input2, -1) / ops.sqrt(squares)
     return _reduce(ops.where(target == 1, 1 - cos, ops.relu(cos - margin)), reduction)
 
 
 @of_two
 def contrastive_loss(input1: Any, input2: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
-    """d²/2 where the target is 1 (the two belong together), max(0, margin - d)²/2 where it is -1, with d their distance.
+    """d²/2 where the target is 1 (a matching pair), max(0, margin - d)²/2 where it is -1, with d the distance.
 
-    Hadsell, Chopra & LeCun 2006, eq. 4, who write 0 for 1 and 1 for -1.  Shapes and errors as for `cosine_embedding_loss`.
+    Hadsell, Chopra & LeCun 2006, eq. 4, who write 0 for 1 and 1 for -1.  Shapes and errors as for
+    `cosine_embedding_loss`.
     """
     target = _check_pairs("contrastive_loss", input1, input2, target, reduction)
     difference = input1 - input2
@@ -304,15 +318,15 @@ def _check_pairs(name, input1, input2, target, reduction):
                          f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}")
 
     def refuse():
-        raise ValueError(f"{name}: a target is 1 where the two inputs belong together and -1 where they do not; for labels of 1 "
-                         "and 0 give 2 * labels - 1")
+        raise ValueError(f"{name}: a target is 1 where the two inputs belong together and -1 where they do not; for "
+                         "labels of 1 and 0 give 2 * labels - 1")
     backend.of(target).check(target * target, 1, 1, refuse)
     return target
 
 
 @of_two
 def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "mean") -> Any:
-    """Cross-entropy of finding, by cosine, the key of each query among all keys of the batch (van den Oord et al. 2018, eq. 4).
+    """Cross-entropy of finding each query's key among all keys by cosine (van den Oord et al. 2018, eq. 4).
 
     Args:
         query: (N, D).   key: (M, D), M >= N; row i < N belongs to query i, all others are its negatives.
@@ -324,31 +338,35 @@ def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "
         ValueError: shapes that do not belong together, an unknown reduction.
     """
     if len(query.shape) != 2 or len(key.shape) != 2 or query.shape[1] != key.shape[1] or key.shape[0] < query.shape[0]:
-        raise ValueError(f"info_nce: query (N, D) and key (M, D) with M >= N are needed, these have {tuple(query.shape)} and "
-                         f"{tuple(key.shape)}")
+        raise ValueError("info_nce: query (N, D) and key (M, D) with M >= N are needed, these have "
+                         f"{tuple(query.shape)} and {tuple(key.shape)}")
     query, key = (x / ops.sqrt(ops.sum(x * x, -1, True) + EPS) for x in (query, key))
-    return cross_entropy(ops.matmul(query, ops.transpose(key)) / temperature, np.arange(len(query)), reduction=reduction)
+    return cross_entropy(ops.matmul(query, ops.transpose(key)) / temperature, np.arange(len(query)),
+                         reduction=reduction)
 
 
-# Which sequence, when nobody said which step belongs to which label?
+# Sequences without alignment.
 
 @floating
-def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: str = "mean",
-             zero_infinity: bool = False) -> Any:
+def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0,
+             reduction: str = "mean", zero_infinity: bool = False) -> Any:
     """-log of the probability that a path through `log_probs` spells the target (Graves et al. 2006).
 
-    A path has one class for each time step; it spells what is left when runs of a class are made one and blanks are dropped.
+    A path has one class for each time step; it spells what is left when runs of a class are made one and blanks are
+    dropped.
 
     Args:
         log_probs: (T, N, C) log-probabilities, the output of log_softmax; or (T, C) for one sequence.
         targets: (N, S) labels, padded with anything; or all labels one sequence after the other, (Σ target_lengths,).
         input_lengths, target_lengths: (N,) how many of the T steps, and of the labels, are each sequence's own.
         blank: the class that stands for no label.
-        reduction: "mean" divides each loss by its target's length, then averages over the batch; "sum"; "none" gives (N,).
+        reduction: "mean" divides each loss by its target's length, then averages over the batch; "sum"; "none" gives
+            (N,).
         zero_infinity: a target that no path can spell (too long for its steps) has loss 0 instead of infinity.
 
-    A target that no path can spell has gradient zero.  The gradient of the others, by log_probs, is minus the probability of each
-    class at each step given the target; torch's is that plus exp(log_probs), which log_softmax, going back, takes away.
+    A target that no path can spell has gradient zero.  The gradient of the others, by log_probs, is minus the
+    probability of each class at each step given the target; torch's is that plus exp(log_probs), which log_softmax,
+    going back, takes away.
 
     Raises:
         ValueError: shapes or lengths that do not belong together, a label that is the blank, an unknown reduction.
@@ -366,8 +384,8 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         return loss[0] if reduction == "none" else loss
     labels, input_lengths, target_lengths = _ctc_labels(log_probs.shape, targets, input_lengths, target_lengths, blank)
     xp = backend.of(as_array(log_probs)).xp
-    # The states of a path are: start, blank, label 1, blank, label 2, …, blank.  It stays, goes on to the next state, or skips
-    # the blank between two different labels; and it may end in the last label or the blank after it.
+    # The states of a path are: start, blank, label 1, blank, label 2, …, blank.  It stays, goes on to the next state,
+    # or skips the blank between two different labels; and it may end in the last label or the blank after it.
     states = np.full((len(labels), 2 * labels.shape[1] + 2), blank)
     states[:, 2::2] = labels
     may_skip = np.zeros(states.shape, bool)
@@ -382,10 +400,10 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
 @floating
 @definition
 def _ctc(log_probs, /, states, may_skip, ends, input_lengths):
-    """The losses (N,) of log_probs (T, N, C): alpha is the log-probability of all ways to be in each of the states (N, L)."""
+    """The losses (N,) of log_probs (T, N, C); alpha (N, L) is the log-probability of all paths to each state."""
     xp, dtype, (N, L) = backend.of(as_array(log_probs)).xp, log_probs.dtype, states.shape
-    emit = ops.astype(log_probs, xp.result_type(dtype, xp.float32))[:, xp.arange(N)[:, None], states]          # (T, N, L)
-    emit = ops.where(xp.arange(L) == 0, NEVER, ops.clip(emit, NEVER, None))                # nothing returns to the start
+    emit = ops.astype(log_probs, xp.result_type(dtype, xp.float32))[:, xp.arange(N)[:, None], states]  # (T, N, L)
+    emit = ops.where(xp.arange(L) == 0, NEVER, ops.clip(emit, NEVER, None))  # nothing returns to the start
     never = xp.full((N, L + 2), NEVER, emit.dtype)
     alpha = xp.where(xp.arange(L) == 0, 0, never[:, 2:])
     for t in range(log_probs.shape[0]):
@@ -405,27 +423,29 @@ def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
         raise ValueError(f"ctc_loss: blank={blank} is not one of the {C} classes, 0 to {C - 1}")
     longest = {"input_lengths": T, "target_lengths": targets.shape[-1]}
     for (name, most), lengths in zip(longest.items(), (input_lengths, target_lengths)):
-        if lengths.shape != (N,) or lengths.dtype.kind not in "iu" or N and not 0 <= lengths.min() <= lengths.max() <= most:
-            raise ValueError(f"ctc_loss: {name} must be {N} whole numbers, one for each sequence, from 0 to {most}, but is "
-                             f"{lengths.tolist()}")
+        in_range = not N or 0 <= lengths.min() <= lengths.max() <= most
+        if lengths.shape != (N,) or lengths.dtype.kind not in "iu" or not in_range:
+            raise ValueError(f"ctc_loss: {name} must be {N} whole numbers, one for each sequence, from 0 to {most}, "
+                             f"but is {lengths.tolist()}")
     total, S = int(target_lengths.sum()), int(target_lengths.max(initial=0))
     if targets.shape != (total,) and targets.shape[:-1] != (N,):
-        raise ValueError(f"ctc_loss: targets must be labels (N, S) = ({N}, S) or (Σ target_lengths,) = ({total},), but have "
-                         f"shape {targets.shape}")
+        raise ValueError(f"ctc_loss: targets must be labels (N, S) = ({N}, S) or (Σ target_lengths,) = ({total},), "
+                         f"but have shape {targets.shape}")
     own = np.arange(S) < target_lengths[:, None]                               # (N, S)
     given = targets if targets.ndim == 1 else targets[:, :S][own]
     ops.check_indices("ctc_loss", given, C, f"{C} classes", low=0)
     if (given == blank).any():
-        raise ValueError(f"ctc_loss: label {int((given == blank).argmax())} is the blank ({blank}), which no target may contain")
+        raise ValueError(f"ctc_loss: label {int((given == blank).argmax())} is the blank ({blank}), which no target "
+                         "may contain")
     labels = np.full((N, S), blank)
     labels[own] = given
     return labels, input_lengths, target_lengths
 
 
-# What they share.
+# Helpers.
 
 def constant(name: str, what: str, weight: Any) -> Any:
-    """The bare array of a weight, which no loss differentiates.
+    """The bare array of a weight; losses are not differentiated by their weights.
 
     Raises:
         ValueError: it requires a gradient.
@@ -437,16 +457,17 @@ def constant(name: str, what: str, weight: Any) -> Any:
 
 
 def _paired(name: str, input: Any, target: Any) -> Any:
-    """The target beside the input, once the two are known to have one shape."""
+    """The target on the input's device and dtype; refuses another shape than the input's."""
     target = _beside(input, target)
     if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(f"{name}: input has shape {tuple(input.shape)} and target {tuple(target.shape)}; broadcasting them "
-                         "would compare every prediction with every target: use .reshape(...) on one of them")
+        raise ValueError(f"{name}: input has shape {tuple(input.shape)} and target {tuple(target.shape)}; "
+                         "broadcasting them would compare every prediction with every target: use .reshape(...) on "
+                         "one of them")
     return target
 
 
 def _beside(input: Any, other: Any) -> Any:
-    """What is no Tensor as an array on the input's device and of its dtype, which NumPy's float64 must not widen."""
+    """Convert a non-Tensor to an array on the input's device and dtype, lest NumPy's float64 widen the loss."""
     array = as_array(input)
     dtype = array.dtype if is_float(array.dtype) else None
     return other if isinstance(other, Tensor) else backend.of(array).xp.asarray(as_array(other), dtype=dtype)
@@ -456,7 +477,7 @@ def _weighted_reduce(loss: Any, weights: Any, reduction: str) -> Any:
     if reduction != "mean":
         return _reduce(loss, reduction)
     xp, total = backend.of(weights).xp, weights.sum()
-    return ops.where(total == 0, xp.nan, ops.sum(loss) / xp.where(total == 0, 1, total))       # nan, and gradient 0: see mean_of
+    return ops.where(total == 0, xp.nan, ops.sum(loss) / xp.where(total == 0, 1, total))       # NaN, with gradient 0
 
 
 def _reduce(loss: Any, reduction: str) -> Any:

@@ -1,16 +1,17 @@
 """How well predicted classes agree with the true ones: accuracy, precision, recall, F1, and tables a person can read.
 
-Classes are integers from 0, in NumPy arrays or Tensors of any shape, or names, which count in sorted order; y_true comes first.
-The definitions, averages included, are scikit-learn's, and a ratio without cases (precision of a class never predicted) is 0.
-Without `num_classes` the classes are those that occur; with it they are 0 ... num_classes - 1, and one that never occurs counts
-in the macro average as 0.
+Classes are integers from 0, in NumPy arrays or Tensors of any shape, or names, which are numbered in sorted order.
+y_true comes first.  The definitions, averages included, are scikit-learn's; a ratio without cases (the precision of a
+class that is never predicted) is 0.  Without `num_classes` the classes are those that occur; with it they are
+0 … num_classes - 1, and a class that never occurs counts as 0 in the macro average.
 """
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-Average = Literal["macro", "micro", "weighted"] | None       # mean over classes, over cases, over classes by support, per class
+# mean over classes, over cases, over classes by support, per class
+Average = Literal["macro", "micro", "weighted"] | None
 
 
 def accuracy(y_true: Any, y_pred: Any) -> float:
@@ -29,13 +30,15 @@ def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -
             raise ValueError(f"num_classes={num_classes} is for classes from 0, and these have names such as "
                              f"{str(classes[0])!r}: leave it out, or give numbers")
         if classes[-1] >= num_classes:
-            raise ValueError(f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to {num_classes - 1}")
+            raise ValueError(f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to "
+                             f"{num_classes - 1}")
         classes, codes = np.arange(num_classes), both
     n, (row, column) = len(classes), codes.reshape(2, -1)
     return np.bincount(row * n + column, minlength=n * n).reshape(n, n)
 
 
-def precision(y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None) -> float | np.ndarray:
+def precision(y_true: Any, y_pred: Any, average: Average = "macro",
+              num_classes: int | None = None) -> float | np.ndarray:
     """Of the cases predicted to be of a class, the share that are."""
     matrix = confusion_matrix(y_true, y_pred, num_classes)
     return averaged(matrix, matrix.diagonal(), matrix.sum(axis=0), average)
@@ -64,7 +67,8 @@ def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str
             raise ValueError(f"the class {unknown[0]!r} is not among the names {', '.join(names)}")
         number = {name: i for i, name in enumerate(names)}
         y_true, y_pred = (np.array([number[name] for name in y.tolist()]) for y in (y_true, y_pred))
-    def scores(average):
+
+    def scores(average: Average) -> list[Any]:
         return [score(y_true, y_pred, average, len(names)) for score in (precision, recall, f1)]
     support = confusion_matrix(y_true, y_pred, len(names)).sum(axis=1)
     rows = [*zip(names, *scores(None), support),
@@ -77,12 +81,13 @@ def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str
 
 
 def format_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> str:
-    """A confusion matrix to read: a row for each true class with its name and number, a numbered column for each predicted one.
+    """A confusion matrix as text: a named and numbered row per true class, a numbered column per predicted class.
 
     Zeros are dots, so that what is confused with what stands out.
     """
     if matrix.shape != (len(names), len(names)):
-        raise ValueError(f"{len(names)} names for a matrix of shape {matrix.shape}; make it with num_classes={len(names)}")
+        raise ValueError(f"{len(names)} names for a matrix of shape {matrix.shape}; make it with "
+                         f"num_classes={len(names)}")
     cells = [[str(n) if n else "." for n in row] for row in matrix.tolist()]
     labels = [f"{name} {i}" for i, name in enumerate(names)]
     left = max(len(label) for label in [*labels, "true \\ predicted"])
@@ -104,7 +109,8 @@ def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
         return y_true.ravel().astype(str), y_pred.ravel().astype(str)
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         if y.dtype.kind in "UO":
-            raise ValueError(f"{name} holds {y.flat[0]!r} and the like; expected classes, integers from 0, or names in both")
+            raise ValueError(f"{name} holds {y.flat[0]!r} and the like; expected classes, integers from 0, or names "
+                             "in both")
         if y.dtype.kind not in "biu" or y.min() < 0:
             raise ValueError(f"{name} holds {y.dtype} values from {y.min()}; expected classes, integers from 0")
     return y_true.ravel().astype(np.int64), y_pred.ravel().astype(np.int64)
@@ -124,5 +130,6 @@ def averaged(matrix: np.ndarray, right: np.ndarray, cases: np.ndarray, average: 
     if average is None:
         return score
     if average not in ("macro", "micro", "weighted"):
-        raise ValueError(f"average is {average!r}; expected 'macro', 'micro', 'weighted' or None for one score per class")
+        raise ValueError(f"average is {average!r}; expected 'macro', 'micro', 'weighted' or None for one score per "
+                         "class")
     return float(np.average(score, weights=matrix.sum(axis=1) if average == "weighted" else None))

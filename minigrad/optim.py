@@ -1,4 +1,4 @@
-"""Optimisers: how a weight follows its gradient.  The arithmetic is the backend's kernels; here is what is kept between steps."""
+"""Optimisers.  The arithmetic of a step is in the backend's kernels; here is the state kept between steps."""
 from __future__ import annotations
 
 import math
@@ -20,9 +20,9 @@ Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
 class Optimizer:
     """Parameters in groups, each group with its own options, and a memory per parameter.
 
-    `param_groups` is a list of dicts, {"params": [...], "lr": ..., ...}, to read and to write; `state` maps a parameter to
-    the arrays kept for it, under torch's names.  A subclass says in `_update` what one step does to one parameter: (the
-    name of a kernel, the arrays it is given, its options).
+    `param_groups` is a list of dicts, {"params": [...], "lr": ..., ...}, to read and to write; `state` maps a
+    parameter to the arrays kept for it, under torch's names.  A subclass says in `_update` what one step does to one
+    parameter: (the name of a kernel, the arrays it is given, its options).
 
     Raises:
         TypeError: something given is not a Tensor, or an option is one this optimiser does not have.
@@ -36,8 +36,8 @@ class Optimizer:
         for group in params if params and isinstance(params[0], dict) else [{"params": params}]:
             self.add_param_group(group)
         if not any(self._walk()):
-            raise ValueError(f"{type(self).__name__} got no parameters: give it a fresh model.parameters(), since a generator "
-                             "that was walked through once is empty")
+            raise ValueError(f"{type(self).__name__} got no parameters: give it a fresh model.parameters(), since a "
+                             "generator that was walked through once is empty")
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add a group; the options it does not name are those the optimiser was given."""
@@ -45,14 +45,17 @@ class Optimizer:
         if not isinstance(group, dict):
             raise TypeError(f"{name}: a group is a dict, {{'params': [...], 'lr': ...}}, not a {type(group).__name__}")
         if unknown := group.keys() - self.defaults.keys() - {"params", "name"}:
-            raise TypeError(f"{name} has no option {min(unknown)!r}: a group may set {', '.join(self.defaults)}, params and name")
+            raise TypeError(f"{name} has no option {min(unknown)!r}: a group may set {', '.join(self.defaults)}, "
+                            "params and name")
         group = {**self.defaults, **group, "params": _listed(group.get("params", ()))}
         first_place = {p: i for i, (_, p) in enumerate(self._walk())}
         for i, p in enumerate(group["params"], len(first_place)):
             if not isinstance(p, Tensor):
-                raise TypeError(f"{name} moves Tensors, but parameter {i} is a {type(p).__name__}: type model.parameters()")
+                raise TypeError(f"{name} moves Tensors, but parameter {i} is a {type(p).__name__}: type "
+                                "model.parameters()")
             if not p.is_leaf:
-                raise ValueError(f"{name} moves leaves, but parameter {i} is the result of an op: give what it was made from")
+                raise ValueError(f"{name} moves leaves, but parameter {i} is the result of an op: give what it was "
+                                 "made from")
             check_own_places(p.data)
             if first_place.setdefault(p, i) != i:
                 raise ValueError(f"{name} got one Tensor twice: parameter {i} is parameter {first_place[p]} again")
@@ -68,17 +71,18 @@ class Optimizer:
         Raises:
             ValueError: a gradient has another shape than its parameter, or lives on another device.
         """
-        alike: dict[tuple, list] = {}           # what the same kernel does with the same options: a GPU does it at once
+        alike: dict[tuple, list] = {}           # grouped by kernel and options: a GPU launches each group once
         for i, (group, p) in enumerate(self._walk()):
             if p.grad is None:
                 continue
             if (p.grad.shape, p.grad.device) != (p.shape, p.device):
-                raise ValueError(f"parameter {i} has shape {p.shape} on {p.device}, but its gradient has {p.grad.shape} on "
-                                 f"{p.grad.device}: call zero_grad() after reshaping or moving a model")
+                raise ValueError(f"parameter {i} has shape {p.shape} on {p.device}, but its gradient has "
+                                 f"{p.grad.shape} on {p.grad.device}: call zero_grad() after reshaping or moving a "
+                                 "model")
             backend = of(p.data)
             kernel, arrays, options = self._update(backend, p.data, p.grad.data, self.state.setdefault(p, {}), group)
             alike.setdefault((backend.name, kernel, *options.items()), []).append(arrays)
-            writing(p.data)                     # a graph that remembers the old weight now refuses to be walked back
+            writing(p.data)                     # backward through a graph that saved the old weight now fails
         for (_, kernel, *options), rows in alike.items():
             backend = of(rows[0][0])
             at_once = backend.kernels.get(f"{kernel}s")
@@ -88,17 +92,22 @@ class Optimizer:
                 for arrays in rows:
                     backend.kernels[kernel](backend.xp, *arrays, **dict(options))
 
+    def _update(self, backend: Backend, param: Any, grad: Any, memory: dict[str, Any],
+                group: dict[str, Any]) -> tuple[str, tuple, dict[str, Any]]:
+        raise NotImplementedError(f"{type(self).__name__} defines no `_update`, the step of one parameter")
+
     def zero_grad(self) -> None:
         """Forget every gradient: `.grad` becomes None."""
         for _, p in self._walk():
             p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs, as a copy: numbers and NumPy arrays, each parameter called by its position as in torch."""
+        """A copy of what a resumed run needs: numbers and NumPy arrays by the parameter's position, as in torch."""
         place = {p: i for i, (_, p) in enumerate(self._walk())}
         return {"state": {place[p]: {key: _copied(value, host) for key, value in memory.items()}
                           for p, memory in self.state.items()},
-                "param_groups": [{**group, "params": [place[p] for p in group["params"]]} for group in self.param_groups]}
+                "param_groups": [{**group, "params": [place[p] for p in group["params"]]}
+                                 for group in self.param_groups]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict()` returned: the next step is the one it would have been.
@@ -108,11 +117,13 @@ class Optimizer:
         """
         name, state = type(self).__name__, {}
         if missing := {"state", "param_groups"} - state_dict.keys():
-            raise ValueError(f"this is no optimiser's state: it has no {min(missing)!r}; give what {name}.state_dict() returned")
+            raise ValueError(f"this is no optimiser's state: it has no {min(missing)!r}; give what "
+                             f"{name}.state_dict() returned")
         saved = state_dict["param_groups"]
         sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (saved, self.param_groups))
         if sizes != own_sizes:
-            raise ValueError(f"the saved state is for groups of {sizes} parameters, but this {name} has groups of {own_sizes}")
+            raise ValueError(f"the saved state is for groups of {sizes} parameters, but this {name} has groups of "
+                             f"{own_sizes}")
         if missing := self.defaults.keys() - saved[0].keys():
             raise ValueError(f"the saved state is of another optimiser than {name}: it has no {min(missing)}")
         if asked := [option for group in saved for option in ("amsgrad", "maximize") if group.get(option)]:
@@ -139,11 +150,13 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent: v ← momentum·v + (1 − dampening)·g, then w ← w − lr·v; the first v is g itself.
 
-    `nesterov` steps along g + momentum·v instead (Sutskever et al. 2013, as torch writes it); `weight_decay`·w is added to g.
+    `nesterov` steps along g + momentum·v instead (Sutskever et al. 2013, as torch writes it); `weight_decay`·w is
+    added to g.
     """
     def __init__(self, params: Parameters, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
                  weight_decay: float = 0.0, nesterov: bool = False):
-        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
+        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+                         nesterov=nesterov)
 
     def _update(self, backend, param, grad, memory, group):
         first = not memory
@@ -154,14 +167,14 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """w ← w − lr·m̂ / (√v̂ + eps), with m̂ and v̂ the running means of g and g², unbiased (Kingma & Ba 2015, algorithm 1).
+    """w ← w − lr·m̂ / (√v̂ + eps), with m̂ and v̂ the unbiased means of g and g² (Kingma & Ba 2015, algorithm 1).
 
     `weight_decay`·w is added to g, and so is rescaled with it; AdamW is usually what is wanted.
     """
     decoupled = False
 
-    def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0):
+    def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def _update(self, backend, param, grad, memory, group):
@@ -175,37 +188,40 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam that shrinks w by the factor 1 − lr·weight_decay and keeps decay out of g (Loshchilov & Hutter 2019, algorithm 2)."""
+    """Adam with decay apart from g: w ← (1 − lr·weight_decay)·w first (Loshchilov & Hutter 2019, algorithm 2)."""
     decoupled = True
 
-    def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 1e-2):
+    def __init__(self, params: Parameters, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 1e-2):
         super().__init__(params, lr, betas, eps, weight_decay)
 
 
 class RMSprop(Optimizer):
-    """w ← w − lr·g / (√v + eps), with v ← alpha·v + (1 − alpha)·g² the running mean of g² (Tieleman & Hinton 2012, lecture 6.5).
+    """w ← w − lr·g / (√v + eps), with v ← alpha·v + (1 − alpha)·g² (Tieleman & Hinton 2012, lecture 6.5).
 
-    With `centered`, the running mean of g, squared, is taken from v (Graves 2013, eq. 38 to 45); with `momentum`, the steps
-    before lr are added up as b ← momentum·b + step.  `weight_decay`·w is added to g.
+    With `centered`, the running mean of g, squared, is taken from v (Graves 2013, eq. 38 to 45); with `momentum`, the
+    steps before lr are added up as b ← momentum·b + step.  `weight_decay`·w is added to g.
     """
-    def __init__(self, params: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0,
-                 momentum: float = 0.0, centered: bool = False):
-        super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered)
+    def __init__(self, params: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
+                 weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False):
+        super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
+                         centered=centered)
 
     def _update(self, backend, param, grad, memory, group):
-        for key, used in (("square_avg", True), ("momentum_buffer", group["momentum"]), ("grad_avg", group["centered"])):
+        buffers = {"square_avg": True, "momentum_buffer": group["momentum"], "grad_avg": group["centered"]}
+        for key, used in buffers.items():
             if used and key not in memory:
                 memory[key] = backend.xp.zeros_like(param)
-        return "rmsprop_step", (param, grad, memory["square_avg"], memory.get("grad_avg"), memory.get("momentum_buffer")), dict(
+        arrays = param, grad, memory["square_avg"], memory.get("grad_avg"), memory.get("momentum_buffer")
+        return "rmsprop_step", arrays, dict(
             lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
             momentum=group["momentum"])
 
 
 class Adagrad(Optimizer):
-    """w ← w − lr / (1 + t·lr_decay) · g / (√s + eps), with s the sum of all g² so far (Duchi et al. 2011), t the steps before.
+    """w ← w − lr / (1 + t·lr_decay) · g / (√s + eps), with s the sum of all g² so far (Duchi et al. 2011).
 
-    s begins at `initial_accumulator_value`; `weight_decay`·w is added to g.
+    t is the number of steps before this one.  s begins at `initial_accumulator_value`; `weight_decay`·w is added to g.
     """
     def __init__(self, params: Parameters, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
                  initial_accumulator_value: float = 0.0, eps: float = 1e-10):
@@ -217,14 +233,15 @@ class Adagrad(Optimizer):
             memory.update(step=0, sum=backend.xp.full_like(param, group["initial_accumulator_value"]))
         lr = group["lr"] / (1 + memory["step"] * group["lr_decay"])
         memory["step"] += 1
-        return "adagrad_step", (param, grad, memory["sum"]), dict(lr=lr, eps=group["eps"], weight_decay=group["weight_decay"])
+        options = {"lr": lr, "eps": group["eps"], "weight_decay": group["weight_decay"]}
+        return "adagrad_step", (param, grad, memory["sum"]), options
 
 
 class EMA:
-    """An exponential moving average of weights, which often does better than the weights themselves (Polyak & Juditsky 1992).
+    """An exponential moving average of weights, often better than the weights themselves (Polyak & Juditsky 1992).
 
-    average ← decay·average + (1 − decay)·w at each `update()`, to be called after `optimizer.step()`; the first one takes the
-    weights as they are, as torch's AveragedModel does.  To evaluate with the averages, or to save them:
+    average ← decay·average + (1 − decay)·w at each `update()`, to be called after `optimizer.step()`; the first one
+    takes the weights as they are, as torch's AveragedModel does.  To evaluate with the averages, or to save them:
 
         with ema.applied():
             evaluate(model)
@@ -247,7 +264,7 @@ class EMA:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside the block the parameters hold the averages; after it, exactly what they held before.  Do not train inside."""
+        """Inside the block the parameters hold the averages; afterwards their own values.  Do not train inside."""
         weights = [p.data for p in self.params]
         self._hold(self.averages)
         try:
@@ -273,15 +290,18 @@ class EMA:
         """
         saved, own = ([a.shape for a in averages] for averages in (state_dict["averages"], self.averages))
         if saved != own:
-            raise ValueError(f"the saved averages have shapes {saved}, but these parameters have {own}: is it this model?")
+            raise ValueError(f"the saved averages have shapes {saved}, but these parameters have {own}: is it this "
+                             "model?")
         self.n_averaged = state_dict["n_averaged"]
         self.averages = [_copied(a, of(p.data)) for a, p in zip(state_dict["averages"], self.params)]
 
 
-def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_nonfinite: bool = False) -> float | Tensor:
-    """Scale all gradients by one factor, in place, so that their joint 2-norm is at most `max_norm`; return what it was.
+def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *,
+                    error_if_nonfinite: bool = False) -> float | Tensor:
+    """Scale all gradients in place so that their joint 2-norm is at most `max_norm`; return the norm before.
 
-    On a GPU it is returned as a 0-d Tensor, for which nothing has waited yet (float(norm) does), unless `error_if_nonfinite`.
+    On a GPU it is returned as a 0-d Tensor without waiting for the device (float(norm) waits), unless
+    `error_if_nonfinite`.
 
     Raises:
         ValueError: the norm is infinite or not a number, and `error_if_nonfinite` is True.
@@ -300,10 +320,10 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float, *, error_if_n
     norm = math.sqrt(sum(squares))              # one wait for the device, not one per gradient
     if error_if_nonfinite and not math.isfinite(norm):
         bad = [i for i, square in zip(grads, squares) if not math.isfinite(square)]
-        raise ValueError(f"the gradients cannot be clipped: their norm is {norm}, by those of parameters {bad or 'all'}; "
-                         "lower the learning rate, or look for log(0) or 0/0 in the loss")
+        raise ValueError(f"the gradients cannot be clipped: their norm is {norm}, by those of parameters "
+                         f"{bad or 'all'}; lower the learning rate, or look for log(0) or 0/0 in the loss")
     scale = max_norm / (norm + 1e-6)            # torch's guard against dividing by zero
-    if not scale >= 1:                          # so put that a nan spreads, and shows, instead of passing for small
+    if not scale >= 1:                          # true of NaN too, which then spreads to the gradients and is noticed
         for g in grads.values():
             writing(g.data)
         with np.errstate(invalid="ignore"):
@@ -321,11 +341,12 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
 
 
 def _listed(params: Any) -> list[Any]:
-    """`params` as a list; a single Tensor is one parameter, not the rows it could be iterated over."""
+    """`params` as a list; a single Tensor is one parameter and is not iterated over."""
     if isinstance(params, Tensor):
         return [params]
     if isinstance(params, (set, frozenset)) or not isinstance(params, Iterable):
-        raise TypeError(f"parameters come in a list or a generator, not as a {type(params).__name__}: type model.parameters()")
+        raise TypeError(f"parameters come in a list or a generator, not as a {type(params).__name__}: type "
+                        "model.parameters()")
     return list(params)
 
 
@@ -334,7 +355,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _check_option(name: str, option: str, value: Any) -> None:
-    """Refuse a value that an option of an optimiser cannot have.
+    """Check the value of an optimiser's option.
 
     Raises:
         ValueError: naming the optimiser, the option, what is needed, and what was given.

@@ -1,6 +1,7 @@
-"""Learning-rate schedules.  The rate is a function of the step's number alone, so it can be printed, plotted and resumed.
+"""Learning-rate schedules.  The rate is a function of the step alone, so it can be printed, plotted and resumed.
 
-Names, arguments and defaults are those of torch.optim.lr_scheduler, and of transformers for the schedules with a warm-up.
+Names, arguments and defaults are those of torch.optim.lr_scheduler, and of transformers for the schedules with a
+warm-up.
 """
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ class LRScheduler:
 
     `rate` is one function for all groups, or a list with one for each.
 
-    Call `step()` once after each `optimizer.step()`.  As in torch, `last_epoch` is the number of the current step, and the lr
-    begun with is kept in the group as "initial_lr", so that a schedule built on a resumed optimiser still knows it.
+    Call `step()` once after each `optimizer.step()`.  As in torch, `last_epoch` is the number of the current step, and
+    the lr begun with is kept in the group as "initial_lr", so that a schedule built on a resumed optimiser still knows
+    it.
 
-    Several schedules on one optimiser compose, and a rate set by hand is taken over, as in torch: a schedule that finds another
-    lr than the one it set goes on from there: see `then`.
+    Several schedules on one optimiser compose, and a rate set by hand is kept, as in torch: a schedule that finds
+    another lr than the one it set continues from there (see `then`).
 
     Raises:
         ValueError: the schedule begins at a later step, but the optimiser has no "initial_lr".
@@ -36,8 +38,9 @@ class LRScheduler:
         _whole(self, last_epoch=(last_epoch, -1))
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch >= 0 and "initial_lr" not in group:
-                raise ValueError(f"{type(self).__name__}(last_epoch={last_epoch}) resumes a run, but parameter group {i} has no "
-                                 "'initial_lr', the lr it began with: load the optimiser's state first, or leave last_epoch out")
+                raise ValueError(f"{type(self).__name__}(last_epoch={last_epoch}) resumes a run, but parameter group "
+                                 f"{i} has no 'initial_lr', the lr it began with: load the optimiser's state first, "
+                                 "or leave last_epoch out")
         self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._go_to(last_epoch + 1)
@@ -49,7 +52,7 @@ class LRScheduler:
     def then(self, lr: float, step: int, group: int) -> float | None:
         """The rate of a group at `step` where another schedule, or the user, has made the one before it `lr`.
 
-        None means the rate that this schedule has by itself.  Here is what holds for schedules that multiply the base by a
+        None means the rate that this schedule has by itself.  This method serves schedules that multiply the base by a
         function f of the step: lr · f(step) / f(step - 1).
         """
         factor = self.rates[group]
@@ -57,7 +60,7 @@ class LRScheduler:
         return lr * factor(1.0, step) / before if before else lr
 
     def step(self) -> None:
-        """Go on to the next step and give its rates to the optimiser."""
+        """Advance to the next step and set its rates in the optimiser."""
         self._go_to(self.last_epoch + 1)
 
     def get_last_lr(self) -> list[float]:
@@ -76,7 +79,8 @@ class LRScheduler:
         """
         saved = list(state_dict["base_lrs"])
         if len(saved) != len(self.base_lrs):
-            raise ValueError(f"the saved schedule is for {len(saved)} parameter groups, this one for {len(self.base_lrs)}")
+            raise ValueError(f"the saved schedule is for {len(saved)} parameter groups, this one for "
+                             f"{len(self.base_lrs)}")
         self.base_lrs, self.last_epoch = saved, state_dict["last_epoch"]
         self._set(state_dict.get("_last_lr", self.lr_at(self.last_epoch)))
 
@@ -84,8 +88,8 @@ class LRScheduler:
         """Set the rates of a step; `afresh` whatever they are now, as when a sequence has come to this schedule."""
         groups = self.optimizer.param_groups
         if len(groups) != len(self.base_lrs):
-            raise ValueError(f"{type(self).__name__} was made for {len(self.base_lrs)} parameter groups, but the optimiser has "
-                             f"{len(groups)} by now: call add_param_group first, then make the schedule")
+            raise ValueError(f"{type(self).__name__} was made for {len(self.base_lrs)} parameter groups, but the "
+                             f"optimiser has {len(groups)} by now: call add_param_group first, then make the schedule")
         before, rates = self.base_lrs if self.last_epoch < 0 else self.lr_at(self.last_epoch), self.lr_at(step)
         for i, group in enumerate(groups):
             if group["lr"] != before[i] and not afresh and (new := self.then(group["lr"], step, i)) is not None:
@@ -110,7 +114,8 @@ class LambdaLR(LRScheduler):
         factors = _one_each(lr_lambda, optimizer, "functions")
         if not all(map(callable, factors)):
             raise TypeError(f"LambdaLR takes functions of the step, but got {factors}")
-        super().__init__(optimizer, [lambda base, step, factor=factor: base * factor(step) for factor in factors], last_epoch)
+        super().__init__(optimizer, [lambda base, step, factor=factor: base * factor(step) for factor in factors],
+                         last_epoch)
 
     def then(self, lr: float, step: int, group: int) -> None:
         """As in torch, the rate comes from the base whatever else has set it."""
@@ -139,14 +144,14 @@ class ExponentialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """From lr along half a cosine to eta_min at step T_max and, as in torch, up again (Loshchilov & Hutter 2017, eq. 5)."""
+    """From lr along half a cosine to eta_min at T_max, then up again as in torch (Loshchilov & Hutter 2017, eq. 5)."""
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         _whole(self, T_max=(T_max, 1))
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, lambda base, step: _cosine(base, eta_min, step / T_max), last_epoch)
 
     def then(self, lr: float, step: int, group: int) -> float:
-        """The distance from eta_min is multiplied by what the cosine is multiplied by (at its lowest point: by what is added)."""
+        """The distance from eta_min follows the ratio of the cosines; at the lowest point their difference is added."""
         if not step:
             return lr
         if (step - 1 - self.T_max) % (2 * self.T_max) == 0:
@@ -161,8 +166,8 @@ class LinearLR(LRScheduler):
                  last_epoch: int = -1):
         _whole(self, total_iters=(total_iters, 1))
         if not (0 < start_factor <= 1 and 0 <= end_factor <= 1):
-            raise ValueError(f"LinearLR: start_factor={start_factor} must be above 0 and at most 1, and end_factor={end_factor} "
-                             "from 0 to 1")
+            raise ValueError(f"LinearLR: start_factor={start_factor} must be above 0 and at most 1, and "
+                             f"end_factor={end_factor} from 0 to 1")
 
         def rate(base: float, step: int) -> float:
             return base * _line(start_factor, end_factor, _done(step, 0, total_iters))
@@ -178,14 +183,15 @@ class PolynomialLR(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """Up from max_lr / div_factor to max_lr, then down to where it began, and further by final_div_factor (Smith & Topin 2018).
+    """Up from max_lr / div_factor to max_lr, back, and then down by final_div_factor (Smith & Topin 2018).
 
-    The rise takes `pct_start` of the steps; with `three_phase` the way down to where it began takes as many again, and the rest
-    go on from there.  Momentum (of Adam, beta1) goes the other way, between max_momentum and base_momentum.
+    The rise takes `pct_start` of the steps; with `three_phase` the way down to where it began takes as many again, and
+    the rest go on from there.  Momentum (of Adam, beta1) goes the other way, between max_momentum and base_momentum.
 
     Args:
         max_lr: one for all groups, or a list with one for each; the groups' own lr are not used.
-        total_steps: or give `epochs` and `steps_per_epoch`.  After the last step all stays as it is (torch raises an error).
+        total_steps: or give `epochs` and `steps_per_epoch`.  After the last step all stays as it is (torch raises an
+            error).
         anneal_strategy: "cos" or "linear".
 
     Raises:
@@ -202,11 +208,13 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f'anneal_strategy={anneal_strategy!r} is not known: type "cos" or "linear"')
         self.cycled = [name for name in ("betas", "momentum") if name in optimizer.defaults and cycle_momentum]
         if cycle_momentum and not self.cycled:
-            raise ValueError(f"{type(optimizer).__name__} has neither momentum nor betas: give OneCycleLR cycle_momentum=False")
-        total = epochs * steps_per_epoch if total_steps is None else total_steps
+            raise ValueError(f"{type(optimizer).__name__} has neither momentum nor betas: give OneCycleLR "
+                             "cycle_momentum=False")
+        total = (epochs or 0) * (steps_per_epoch or 0) if total_steps is None else total_steps
         _whole(self, total_steps=(total, 1))
         if not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: pct_start={pct_start} is the share of the steps that the rise takes: give 0 to 1")
+            raise ValueError(f"OneCycleLR: pct_start={pct_start} is the share of the steps that the rise takes: give "
+                             "0 to 1")
         up, anneal = pct_start * total - 1, _cosine if anneal_strategy == "cos" else _line
         ends = [up, 2 * up, total - 1] if three_phase else [up, total - 1]     # the last step of each phase
 
@@ -235,36 +243,41 @@ class OneCycleLR(LRScheduler):
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiply lr by `factor` when a metric has not become better for more than `patience` steps.
+    """Multiply lr by `factor` when a metric has not improved for more than `patience` steps.
 
-    The rate is a function of the metrics given to `step`, which are kept, so that here too a resumed run is the same run.
+    The rate is a function of the metrics given to `step`, which are kept, so that here too a resumed run is the same
+    run.
 
     Args:
         mode: "min" or "max", what is better.
         threshold, threshold_mode: by how much it must be better than the best so far, "rel" to it or "abs".
-        cooldown: for so many steps after a change nothing counts against it.
+        cooldown: the number of steps after a change in which no step counts as bad.
         min_lr: the lowest rate, one for all groups or a list with one for each.
-        eps: a change that is not larger than this is not made.
+        eps: smaller changes of the rate are not made.
 
     Raises:
         ValueError: an unknown mode, a factor of 1 or more.
     """
-    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
-                 threshold_mode: str = "rel", cooldown: int = 0, min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8):
+    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
+                 threshold: float = 1e-4,
+                 threshold_mode: str = "rel", cooldown: int = 0, min_lr: float | Sequence[float] = 0.0,
+                 eps: float = 1e-8):
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(f'mode={mode!r} must be "min" or "max", and threshold_mode={threshold_mode!r} "rel" or "abs"')
+            raise ValueError(f'mode={mode!r} must be "min" or "max", and threshold_mode={threshold_mode!r} "rel" or '
+                             '"abs"')
         if not factor < 1:
             raise ValueError(f"factor={factor} must be below 1, or the rate would not go down")
         self.sign, self.threshold, self.relative = 1 if mode == "min" else -1, threshold, threshold_mode == "rel"
         self.factor, self.patience, self.cooldown, self.eps = factor, patience, cooldown, eps
         self.lowest = _one_each(min_lr, optimizer, "rates min_lr")
         self.metrics: list[float] = []
-        self._best, self._bad, self._resting = math.inf, 0, 0                  # what the metrics so far amount to
+        self._best, self._bad, self._resting = math.inf, 0, 0                  # follows from the metrics so far
         self._reductions: list[int] = []        # the steps at which the rate is lowered
-        super().__init__(optimizer, [lambda base, step, least=least: self._lowered(base, step, least) for least in self.lowest])
+        super().__init__(optimizer, [lambda base, step, least=least: self._lowered(base, step, least)
+                                     for least in self.lowest])
 
     def step(self, metrics: float) -> None:
-        """Take note of the metric, a number, and set the rates for what follows."""
+        """Record the metric, a number, and set the rates for the steps that follow."""
         self._note(float(metrics))
         super().step()
 
@@ -273,7 +286,7 @@ class ReduceLROnPlateau(LRScheduler):
         return self._reduced(lr, self.lowest[group]) if self._reductions[-1:] == [step] else lr
 
     def _note(self, metric: float) -> None:
-        """Add a metric, and whether the rate is lowered by it."""
+        """Record a metric, and the step at which it lowers the rate, if it does."""
         self.metrics.append(metric)
         metric *= self.sign
         if metric < (self._best * (1 - self.sign * self.threshold) if self.relative else self._best - self.threshold):
@@ -313,14 +326,18 @@ class SequentialLR(LRScheduler):
     """One schedule after the other: the next takes over, at its own step 0, at each milestone.
 
     Raises:
-        ValueError: there is not one schedule more than milestones, or a schedule is for another optimiser or needs metrics.
+        ValueError: there is not one schedule more than milestones, or a schedule is for another optimiser or needs
+            metrics.
     """
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1):
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int],
+                 last_epoch: int = -1):
         if len(schedulers) != len(milestones) + 1:
-            raise ValueError(f"{len(schedulers)} schedules need a milestone between each two of them, but got {len(milestones)}")
+            raise ValueError(f"{len(schedulers)} schedules need a milestone between each two of them, but got "
+                             f"{len(milestones)}")
         for i, scheduler in enumerate(schedulers):
             if scheduler.optimizer is not optimizer or isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(f"schedule {i}, a {type(scheduler).__name__}, must be for this optimiser and need no metrics")
+                raise ValueError(f"schedule {i}, a {type(scheduler).__name__}, must be for this optimiser and need "
+                                 "no metrics")
         self.schedulers, self.milestones = list(schedulers), list(milestones)
         groups = range(len(optimizer.param_groups))
         super().__init__(optimizer, [lambda base, step, i=i: self._current_rates(step)[i] for i in groups], last_epoch)
@@ -355,7 +372,7 @@ def constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, l
 
 def linear_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int,
                                 last_epoch: int = -1) -> LambdaLR:
-    """Rise from 0 to lr over `num_warmup_steps`, then fall in a straight line to 0 at `num_training_steps`, and stay there."""
+    """Rise from 0 to lr over `num_warmup_steps`, then fall linearly to 0 at `num_training_steps`, and stay there."""
     return _after_warmup(optimizer, num_warmup_steps, num_training_steps, lambda progress: 1.0 - progress, last_epoch)
 
 
@@ -379,7 +396,8 @@ def cosine_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, num
                                 num_cycles: float = 0.5, last_epoch: int = -1) -> LambdaLR:
     """Rise from 0 to lr over `num_warmup_steps`, then follow `num_cycles` waves of a cosine (Loshchilov & Hutter 2017).
 
-    Half a wave, the default, falls to 0.  After `num_training_steps` the rate stays as it is (that of transformers rises again).
+    Half a wave, the default, falls to 0.  After `num_training_steps` the rate stays as it is (that of transformers
+    rises again).
     """
     return _after_warmup(optimizer, num_warmup_steps, num_training_steps,
                          lambda progress: _cosine(1.0, 0.0, 2.0 * num_cycles * progress), last_epoch)
@@ -390,8 +408,8 @@ def _after_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_step
     """Warm up, then follow `decay`, a function of how much of the rest of the training is done (0 to 1)."""
     for name, steps in (("num_warmup_steps", num_warmup_steps), ("num_training_steps", num_training_steps)):
         if steps < 0 or steps % 1:
-            raise ValueError(f"{name} counts optimiser steps, so it must be a whole number, 0 or more, but got {steps}; "
-                             "for a ratio, type int(ratio * number_of_steps)")
+            raise ValueError(f"{name} counts optimiser steps, so it must be a whole number, 0 or more, but got "
+                             f"{steps}; for a ratio, type int(ratio * number_of_steps)")
 
     def factor(step: int) -> float:
         if step < num_warmup_steps:
@@ -402,7 +420,7 @@ def _after_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_step
 
 
 def _done(step: float, start: float, end: float) -> float:
-    """How much of the way from start to end is done: 0 to 1."""
+    """The fraction, 0 to 1, of the way from start to end that is done at `step`."""
     return 1.0 if step >= end else (step - start) / (end - start)
 
 
@@ -417,14 +435,15 @@ def _cosine(start: float, end: float, progress: float) -> float:
 
 
 def _whole(schedule: LRScheduler, **counts: tuple[Any, int]) -> None:
-    """Refuse a count that is not a whole number, or less than it may be: name=(value, least)."""
+    """Refuse a count that is not a whole number or is below its minimum: name=(value, minimum)."""
     for name, (value, least) in counts.items():
         if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{type(schedule).__name__}: {name} must be a whole number, {least} or more, but got {value!r}")
+            raise ValueError(f"{type(schedule).__name__}: {name} must be a whole number, {least} or more, but got "
+                             f"{value!r}")
 
 
 def _one_each(value: Any, optimizer: Optimizer, what: str) -> list:
-    """One for each parameter group, whether one was given or a list."""
+    """A list with one value for each parameter group, from one value for all or a list."""
     groups = len(optimizer.param_groups)
     values = list(value) if isinstance(value, Sequence) else [value] * groups
     if len(values) != groups:

@@ -1,4 +1,4 @@
-"""What a layer is made with is checked against its signature: `@checked` above an `__init__`."""
+"""`@checked` above an `__init__` checks the arguments of a layer against the annotations of its signature."""
 from __future__ import annotations
 
 import math
@@ -11,15 +11,15 @@ import numpy as np
 
 KINDS = {"bool": ((bool, np.bool_), "True or False"), "int": (Integral, "a whole number"), "float": (Real, "a number"),
          "str": (str, "text")}
-SMALLEST = {"padding_idx": -math.inf, "start_dim": -math.inf, "dim": -math.inf}       # of whole numbers; others count, from 0 on
+SMALLEST = {"padding_idx": -math.inf, "start_dim": -math.inf, "dim": -math.inf}  # minimum of an int; 0 for all others
 RANGES = {"eps": (0, math.inf), "layer_norm_eps": (0, math.inf), "momentum": (0, 1)}
 
 
 def checked(init: Callable) -> Callable:
     """Refuse arguments that are not of the kind they are annotated with, or out of range, before the layer is made.
 
-    Without this `bias="False"` would mean True, and a negative eps would first show as NaN.  Parameters annotated bool, int,
-    float or str are checked, also where None is allowed beside it.
+    Without this `bias="False"` would mean True, and a negative eps would first show as NaN.  Parameters annotated
+    bool, int, float or str, or one of these or None, are checked.
 
     Raises:
         TypeError: an argument is of another kind.
@@ -41,9 +41,10 @@ def checked(init: Callable) -> Callable:
 
 def _check(told: str, name: str, value: Any, kind: str, or_none: str) -> None:
     kinds, words = KINDS[kind]
-    if not isinstance(value, kinds) or kind != "bool" and isinstance(value, (bool, np.bool_)):
+    if not isinstance(value, kinds) or (kind != "bool" and isinstance(value, (bool, np.bool_))):
         raise TypeError(f"{told} must be {words}{or_none}")
     low, high = RANGES.get(name, (SMALLEST.get(name, 0), math.inf) if kind == "int" else (-math.inf, math.inf))
     if kind in ("int", "float") and not (low <= value <= high and math.isfinite(value)):
-        limits = f" from {low} to {high}" if high < math.inf else f", {low} or more" if low > -math.inf else ", and finite"
+        at_least = f", {low} or more" if low > -math.inf else ", and finite"
+        limits = f" from {low} to {high}" if high < math.inf else at_least
         raise ValueError(f"{told} must be {words}{limits}{or_none}")

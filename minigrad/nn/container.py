@@ -12,7 +12,8 @@ class Sequential(Module):
     def __init__(self, *modules: Module):
         for module in modules:
             if not isinstance(module, Module):
-                raise TypeError(f"Sequential holds modules, not a {type(module).__name__}: try Sequential(Linear(3, 4), ReLU())")
+                raise TypeError(f"Sequential holds modules, not a {type(module).__name__}: try "
+                                "Sequential(Linear(3, 4), ReLU())")
         vars(self).update({str(i): module for i, module in enumerate(modules)})
 
     def forward(self, x: Any) -> Any:

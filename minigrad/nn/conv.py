@@ -1,4 +1,4 @@
-"""Convolution layers: filters that slide over signals and images, and the way back.
+"""Convolution layers, which slide filters over signals and images, and their transposes.
 
 Names, arguments, defaults and weight layouts are torch's; `rng` says where the first weights are drawn from.
 """
@@ -15,17 +15,20 @@ from .module import Module, Parameter
 
 
 class _Filters(Module):
-    """What the convolution layers share: a `weight`, a `bias`, and how both are first drawn, uniformly from ±1/√fan-in."""
+    """The base of the convolution layers: `weight` and `bias`, drawn uniformly from ±1/√fan-in."""
     axes: int
     transposed = False
 
-    def _draw(self, in_channels: int, out_channels: int, kernel_size: Sizes, groups: int, bias: bool, rng: init.Rng) -> None:
+    def _draw(self, in_channels: int, out_channels: int, kernel_size: Sizes, groups: int, bias: bool,
+              rng: init.Rng) -> None:
         name, rng = type(self).__name__, init.generator(rng)
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels} and out_channels={out_channels}")
+            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels} and "
+                             f"out_channels={out_channels}")
         kernel = each(name, "kernel_size", kernel_size, self.axes, 1)
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
-        self.weight = Parameter(init.kaiming_uniform_(init.empty(first, second // groups, *kernel), a=math.sqrt(5), rng=rng))
+        weight = init.empty(first, second // groups, *kernel)
+        self.weight = Parameter(init.kaiming_uniform_(weight, a=math.sqrt(5), rng=rng))
         bound = 1 / math.sqrt(init.fans(self.weight)[0])
         self.bias = Parameter(init.uniform_(init.empty(out_channels), -bound, bound, rng=rng)) if bias else None
 
@@ -34,17 +37,18 @@ class Conv1d(_Filters):
     """Slide filters along signals: (N, in_channels, L) to (N, out_channels, L'); the batch axis may be missing.
 
     Args:
-        kernel_size, stride, dilation: how wide a filter is, how far it moves, and how far apart its entries lie; one number, or
-            one for each axis.
+        kernel_size, stride, dilation: how wide a filter is, how far it moves, and how far apart its entries lie; one
+            number, or one for each axis.
         padding: zeros on both sides; "valid" is none, "same" (at stride 1) what keeps the size.
-        groups: channels and outputs fall into this many groups, and an output hears only its own.
+        groups: input and output channels are divided into this many groups; an output depends on its own group only.
 
     `weight` is (out_channels, in_channels / groups, *kernel_size).
     """
     axes = 1
 
     @checked
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes | str = 0,
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1,
+                 padding: Sizes | str = 0,
                  dilation: Sizes = 1, groups: int = 1, bias: bool = True, *, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
@@ -56,16 +60,16 @@ class Conv1d(_Filters):
 
 
 class Conv2d(Conv1d):
-    """Slide filters over images: (N, in_channels, H, W) to (N, out_channels, H', W'); the arguments are those of `Conv1d`."""
+    """Slide filters over images: (N, in_channels, H, W) to (N, out_channels, H', W'); arguments of `Conv1d`."""
     axes = 2
 
 
 class ConvTranspose1d(_Filters):
-    """The way back of a `Conv1d`, from its output's shape to its input's: (N, in_channels, L) to (N, out_channels, L').
+    """The transpose of a `Conv1d`: (N, in_channels, L) to (N, out_channels, L'), the size that `Conv1d` maps to L.
 
     Args:
-        kernel_size, stride, padding, groups, dilation: those of the `Conv1d` whose way back this is.
-        output_padding: less than the stride: which of the sizes that the `Conv1d` takes to L to return.
+        kernel_size, stride, padding, groups, dilation: those of the `Conv1d` that this layer reverses.
+        output_padding: added to the output's size, less than the stride: it chooses between the sizes that map to L.
 
     `weight` is (in_channels, out_channels / groups, *kernel_size).
     """
@@ -74,7 +78,8 @@ class ConvTranspose1d(_Filters):
 
     @checked
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Sizes, stride: Sizes = 1, padding: Sizes = 0,
-                 output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1, *, rng: init.Rng = None):
+                 output_padding: Sizes = 0, groups: int = 1, bias: bool = True, dilation: Sizes = 1,
+                 *, rng: init.Rng = None):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
         self.groups, self.dilation = groups, dilation
@@ -82,9 +87,10 @@ class ConvTranspose1d(_Filters):
 
     def forward(self, x: Any) -> Any:
         convolve = F.conv_transpose1d if self.axes == 1 else F.conv_transpose2d
-        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups,
+                        self.dilation)
 
 
 class ConvTranspose2d(ConvTranspose1d):
-    """The way back of a `Conv2d`: (N, in_channels, H, W) to (N, out_channels, H', W'); arguments as of `ConvTranspose1d`."""
+    """The transpose of a `Conv2d`: (N, in_channels, H, W) to (N, out_channels, H', W'); see `ConvTranspose1d`."""
     axes = 2

@@ -1,8 +1,9 @@
-"""Initialisers: what a weight is before it has learnt anything.
+"""Initialisers: the values of weights before training.
 
-Each writes into the Tensor it is given, and returns it.  Numbers are drawn on the CPU, so that a seed means the same model on
-every device.  `rng` is a NumPy Generator, an int (a seed: the same int always draws the same numbers, so let the layers of a
-model share one Generator) or None (different every time).  A Tensor of integers is refused with a TypeError.
+Each writes into the Tensor it is given, and returns it.  Numbers are drawn on the CPU, so that a seed means the same
+model on every device.  `rng` is a NumPy Generator, an int (a seed: the same int always draws the same numbers, so let
+the layers of a model share one Generator) or None (different every time).  A Tensor of integers is refused with a
+TypeError.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from ..ops import generator as _generator
 from ..tensor import Tensor
 
 _room: ContextVar[list[int] | None] = ContextVar("room for weights", default=None)
-LATER = object()                                # rng=LATER: leave the numbers unset, for weights that are about to be loaded
+LATER: Any = object()  # rng=LATER leaves a weight uninitialised, because it is about to be loaded
 Rng = np.random.Generator | int | None
 
 
@@ -27,9 +29,9 @@ class TooLarge(ValueError):
 
 @contextmanager
 def at_most(weights: int, numbers: int) -> Iterator[None]:
-    """Allow so many weights, of so many numbers together, to be made in the block: a guard against sizes from an untrusted file.
+    """Limit the weights made in the block, and their entries in total: a guard against sizes from an untrusted file.
 
-    One more raises TooLarge, before any memory is taken for it.
+    A weight beyond the limit raises TooLarge before its memory is allocated.
     """
     token = _room.set([weights, numbers])
     try:
@@ -48,8 +50,8 @@ def empty(*shape: int) -> Tensor:
 
 
 def generator(rng: Rng) -> np.random.Generator:
-    """The generator itself; a new one from a seed or, given None, from chance.  LATER stays LATER."""
-    return rng if rng is LATER else _generator(rng)
+    """A Generator from a Generator, a seed, or None (seeded by the system).  LATER is returned as it is."""
+    return LATER if rng is LATER else _generator(rng)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -85,15 +87,15 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = N
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *,
                   rng: Rng = None) -> Tensor:
-    """Draw from the normal distribution, and again whatever falls outside [a, b]: as in torch, these are values, not deviations.
+    """Draw from the normal distribution, and redraw values outside [a, b] (values, as in torch, not multiples of std).
 
     Raises:
         ValueError: less than a hundredth of the distribution lies in [a, b].
     """
     inside = (math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))) / 2
     if inside < 0.01:
-        raise ValueError(f"only {inside:.1%} of the normal distribution with mean {mean} and std {std} lies in [{a}, {b}]: "
-                         "a and b are values, not multiples of std")
+        raise ValueError(f"only {inside:.1%} of the normal distribution with mean {mean} and std {std} lies in [{a}, "
+                         f"{b}]: a and b are values, not multiples of std")
     if rng is LATER:
         return tensor
     source, dtype = _source(tensor, rng)
@@ -149,7 +151,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Raises:
         ValueError: the activation is not one of those listed.
     """
-    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4,
+    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2),
+             "selu": 3 / 4,
              "leaky_relu": math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))}
     if nonlinearity not in gains:
         raise ValueError(f"no gain is known for {nonlinearity!r}: choose one of {', '.join(gains)}")
@@ -157,14 +160,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (out, in, *kernel): how many inputs an output hears, and how many outputs hear an input.
+    """(fan_in, fan_out) of a weight (out, in, *kernel): inputs for each output, and outputs for each input.
 
     Raises:
         ValueError: the Tensor has fewer than two axes.
     """
     if tensor.ndim < 2:
-        raise ValueError(f"a Tensor of shape {tensor.shape} has no fan-in and fan-out, as a weight (out, in, *kernel) has: "
-                         "use zeros_, uniform_ or normal_")
+        raise ValueError(f"a Tensor of shape {tensor.shape} has no fan-in and fan-out, as a weight (out, in, "
+                         "*kernel) has: use zeros_, uniform_ or normal_")
     outputs, inputs, *kernel = tensor.shape
     return inputs * math.prod(kernel), outputs * math.prod(kernel)
 
@@ -177,7 +180,8 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def _source(tensor: Tensor, rng: Rng) -> tuple[np.random.Generator, type]:
-    """Where to draw from, and in which dtype: NumPy draws float64 and float32, from which 16-bit weights are rounded."""
+    """The generator and the dtype to draw in: float64 or float32, from which 16-bit weights are rounded."""
     if tensor.dtype.kind in "biu":
-        raise TypeError(f"random weights are fractions, which a Tensor of dtype {tensor.dtype} cannot hold: make it floating")
+        raise TypeError(f"random weights are fractions, which a Tensor of dtype {tensor.dtype} cannot hold: make it "
+                        "floating")
     return generator(rng), np.float64 if tensor.dtype == np.float64 else np.float32

@@ -23,7 +23,8 @@ class Linear(Module):
     @checked
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None):
         if in_features < 0 or out_features < 0:
-            raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 or more")
+            raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 "
+                             "or more")
         self.in_features, self.out_features = in_features, out_features
         bound, rng = 1 / math.sqrt(in_features) if in_features else 0.0, init.generator(rng)
         self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))
@@ -39,7 +40,7 @@ def gelu_tanh(x: Any, bias: Any = None) -> Any:
 
 
 def activated(layer: Module, activation: Callable, x: Any) -> Any:
-    """activation(layer(x)), where GELU adds a Linear's bias itself: not if the layer is another, or got another `forward`."""
+    """activation(layer(x)); a GELU after a plain Linear adds its bias itself, to save a pass over memory."""
     if activation in (F.gelu, gelu_tanh) and type(layer) is Linear and "forward" not in vars(layer):
         return activation(F.linear(x, layer.weight), bias=layer.bias)
     return activation(layer(x))
@@ -51,7 +52,8 @@ class Embedding(Module):
     First drawn from the standard normal distribution.  The row `padding_idx` starts at zero and gets no gradient.
     """
     @checked
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: init.Rng = None):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *,
+                 rng: init.Rng = None):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:

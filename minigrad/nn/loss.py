@@ -1,4 +1,4 @@
-"""The losses as modules, for those who like to give a loss its options once; each calls its function in `minigrad.losses`."""
+"""The losses as modules that keep their options; each calls its function in `minigrad.losses`."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,11 +9,10 @@ from .module import Buffer, Module
 
 
 class Loss(Module):
-    """A loss whose options are given first and whose inputs are given to the call.
+    """A loss whose options are given to the constructor and whose inputs are given to the call.
 
-    Options go by name; the first few by position too, where torch has them in the same place.
-
-    As in torch `weight` and `pos_weight` are buffers: they move with the module and are saved with it.
+    Options are given by name, the first few also by position, where torch has them in the same place.  As in torch
+    `weight` and `pos_weight` are buffers: they move with the module and are saved with it.
 
     Raises:
         TypeError: the function has no such option.
@@ -25,9 +24,10 @@ class Loss(Module):
     def __init__(self, *given: Any, **named: Any):
         if len(given) > self.by_position or named.keys() - set(self.options[len(given):]):
             first, rest = self.options[:self.by_position], self.options[self.by_position:]
+            got = [*map(repr, given), *(f"{name}={value!r}" for name, value in named.items())]
             takes = ", ".join([*first, *(f"{name}=…" for name in rest)])
             raise TypeError(f"{type(self).__name__} takes {takes}, each once, but was given "
-                            f"{', '.join([*map(repr, given), *(f'{name}={value!r}' for name, value in named.items())])}")
+                            f"{', '.join(got)}")
         for name, value in {**dict(zip(self.options, given)), **named}.items():
             if name.endswith("weight") and value is not None:
                 value = Buffer(losses.constant(type(self).__name__, name, value))
@@ -41,7 +41,7 @@ def _module_of(function: Callable, name: str, inputs: int = 2) -> type[Loss]:
     """A module that calls `function`; its options are the parameters after the inputs."""
     code = function.__wrapped__.__code__        # (every loss is `floating`)
     options = code.co_varnames[inputs:code.co_argcount + code.co_kwonlyargcount]
-    doc = f"`losses.{function.__name__}`, which says more, with its options: {', '.join(options)}."
+    doc = f"`losses.{function.__name__}`, with its options: {', '.join(options)}."
     return type(name, (Loss,), {"function": staticmethod(function), "options": options,
                                 "by_position": code.co_argcount - inputs, "__doc__": doc, "__module__": __name__})
 

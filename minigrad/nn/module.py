@@ -37,7 +37,7 @@ def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def children(item: Any) -> dict:
-    """What a module, a list or a dictionary holds, by name."""
+    """The entries of a module, a list, a tuple or a dictionary, by name."""
     if isinstance(item, Module):
         return vars(item)
     return item if isinstance(item, dict) else dict(enumerate(item)) if isinstance(item, (list, tuple)) else {}
@@ -79,7 +79,7 @@ class Module:
                 yield path, p
 
     def parameters(self) -> list[Parameter]:
-        """Each parameter once, frozen ones included (an optimiser passes over what has no gradient)."""
+        """Each parameter once, frozen ones included (an optimiser skips those without a gradient)."""
         return [p for _, p in self.named_parameters()]
 
     def train(self, mode: bool = True) -> Module:
@@ -98,10 +98,11 @@ class Module:
             p.grad = None
 
     def freeze(self, *patterns: str) -> list[str]:
-        """Stop training the parameters whose names match, "bert.embeddings.**" say, or all of them; returns their names.
+        """Stop training the parameters whose names match, such as "bert.embeddings.**", or all; returns their names.
 
         Hooks and gradients are kept for when they are trained again; until then `.grad` is None.
-        Patterns are those of `minigrad.patterns`: `*` is one step of a name, `**` one or more, `{0..3}` one of several.
+        Patterns are those of `minigrad.patterns`: `*` matches one step of a name, `**` one or more, `{0..3}` one of
+        several.
 
         Raises:
             ValueError: a pattern matches no parameter; the message gives the names nearest to it.
@@ -145,13 +146,15 @@ class Module:
                 own[name].copy_(array)
 
     def replace(self, path: str, new: Any) -> Any:
-        """Put `new` where `path` points, by the names the state dict uses; returns what stood there.
+        """Put `new` where `path` points, by the names the state dict uses; returns what was there.
 
         Raises:
             ValueError: the path leads nowhere; the message says up to where it could be followed.
         """
         *steps, last = path.split(".")
+        parent: Any = None
         here: Any = self
+        keys: dict[str, Any] = {}
         for depth, name in enumerate([*steps, last]):
             keys = {str(key): key for key in children(here)}
             if name not in keys:
@@ -162,7 +165,7 @@ class Module:
         return here
 
     def to(self, target: str) -> Module:
-        """Move all parameters and buffers to a device ("cpu", "cuda"), or the floating ones to a dtype, with their gradients."""
+        """Move parameters, buffers and gradients to a device ("cpu", "cuda"), or the floating ones to a dtype."""
         for t in {id(t): t for t in self.state_dict().values()}.values():
             moved = t.detach().to(target) if target in ("cpu", "cuda") or t.dtype.kind not in "iub" else t
             t.hold(moved.data)
@@ -174,13 +177,14 @@ class Module:
                          for path, m in self.named_modules())
 
     def describe(self) -> str:
-        """What stands in the brackets of the repr: the plain numbers among the attributes."""
+        """The arguments shown in the repr: the attributes that are numbers, strings or booleans."""
         return ", ".join(f"{name}={value}" for name, value in vars(self).items()
-                         if isinstance(value, (bool, int, float, str)) and not name.startswith("_") and name != "training")
+                         if isinstance(value, (bool, int, float, str))
+                         and not name.startswith("_") and name != "training")
 
 
 def _add_place(error: Exception, module: Module) -> None:
-    """Note on the error where in the model it happened: each module it passes puts one step before the path so far."""
+    """Annotate the error with the path of the module that raised it; each module it passes prepends one step."""
     places.told(error)
     inner, path, note = getattr(error, "place", (None, "", None))
     if inner is not None:
@@ -188,4 +192,4 @@ def _add_place(error: Exception, module: Module) -> None:
         path = f"{step}.{path}" if path else step
     told = f"in {path or 'the model'} ({note or type(module).__name__})"
     error.__notes__ = [*(n for n in getattr(error, "__notes__", ()) if not n.endswith(f"({note})")), told]
-    error.place = module, path, note or type(module).__name__
+    error.place = module, path, note or type(module).__name__                 # type: ignore[attr-defined]  read above

@@ -1,4 +1,4 @@
-"""Normalisation over a batch, over groups of channels, and by the root mean square.  (LayerNorm is among the plain layers.)"""
+"""Normalisation over a batch, over groups of channels, and by the root mean square.  (LayerNorm is in layers.py.)"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class BatchNorm(Module):
         affine: whether there are a `weight` and a `bias`.
         track_running_stats: without them, evaluation normalises over the batch too.
 
-    In training the batch's own statistics are used (and remembered), in evaluation the remembered ones.  A frozen layer, one
-    whose weight does not require a gradient, uses the remembered ones always, and leaves them alone: a frozen base would
-    otherwise drift away from what its weights were trained with.
+    Training uses the statistics of the batch and updates the running ones; evaluation uses the running ones.  A frozen
+    layer, whose weight does not require a gradient, always uses the running ones and never updates them: otherwise a
+    frozen model would drift away from the statistics its weights were trained with.
     """
     rank: tuple[int, ...]
 
@@ -40,12 +40,12 @@ class BatchNorm(Module):
 
     @property
     def uses_batch(self) -> bool:
-        """Whether the statistics are the batch's own and not the remembered ones."""
+        """Whether the statistics of the batch are used, and not the running ones."""
         frozen = self.weight is not None and not self.weight.requires_grad
-        return self.running_mean is None or self.training and not frozen
+        return self.running_mean is None or (self.training and not frozen)
 
     def scale_and_shift(self) -> tuple[Any, Any]:
-        """What the layer does with the remembered statistics, x · scale + shift, as two vectors (C,)."""
+        """The vectors (scale, shift), each (C,), for which evaluation is x · scale + shift."""
         return F.batch_norm_scale_and_shift(self.running_mean, self.running_var, self.weight, self.bias, self.eps)
 
     def forward(self, x: Any) -> Any:
@@ -54,10 +54,11 @@ class BatchNorm(Module):
             raise ValueError(f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: "
                              f"it takes {shapes} with C = {self.num_features}")
         momentum = self.momentum
-        if self.uses_batch and self.running_mean is not None:
+        if self.uses_batch and self.num_batches_tracked is not None:
             self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
             momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum,
+                            self.eps)
 
 
 class BatchNorm1d(BatchNorm):
@@ -71,7 +72,7 @@ class BatchNorm2d(BatchNorm):
 
 
 class GroupNorm(Module):
-    """Give each group of channels of each example zero mean and unit variance, then scale and shift by channel (Wu & He 2018)."""
+    """Normalise each group of channels of each example, then scale and shift each channel (Wu & He 2018)."""
     @checked
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         if num_groups < 1 or num_channels % num_groups:
@@ -88,11 +89,12 @@ class GroupNorm(Module):
 class RMSNorm(Module):
     """Divide each vector by its root mean square, then scale it (Zhang & Sennrich 2019).
 
-    `normalized_shape` is the size of the last axis, or of the last few, which are then normalised together; `eps` None is the
-    dtype's smallest step.
+    `normalized_shape` is the size of the last axis, or of the last few, which are then normalised together; `eps` None
+    is the dtype's smallest step.
     """
     @checked
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True):
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
+                 elementwise_affine: bool = True):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.weight = Parameter(init.ones_(init.empty(*self.normalized_shape))) if elementwise_affine else None

@@ -1,6 +1,6 @@
-"""Pooling layers: every window of a signal or an image becomes one number, its largest entry or its mean.
+"""Pooling layers: every window of a signal or an image is replaced by its largest entry or its mean.
 
-Names, arguments and defaults are torch's; what the arguments mean is said in `minigrad.functional`.
+Names, arguments and defaults are torch's; `minigrad.functional` documents the arguments.
 """
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class AvgPool2d(AvgPool1d):
 class AdaptiveAvgPool1d(Module):
     """The mean of each of `output_size` near equal parts: (N, C, L) to (N, C, output_size)."""
     @checked
-    def __init__(self, output_size: int | None | tuple[int | None, ...]):
+    def __init__(self, output_size: int | tuple[int | None, ...] | None):
         self.output_size = output_size
 
     def forward(self, x: Any) -> Any:
@@ -66,7 +66,7 @@ class AdaptiveAvgPool1d(Module):
 
 
 class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
-    """The mean of each of the parts of an image, (N, C, H, W) to (N, C, *output_size); 1 is global pooling, None keeps a size."""
+    """The mean of each part of an image, (N, C, H, W) to (N, C, *output_size); 1 pools globally, None keeps a size."""
     def forward(self, x: Any) -> Any:
         return F.adaptive_avg_pool2d(x, self.output_size)
 

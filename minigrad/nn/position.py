@@ -1,4 +1,4 @@
-"""Where a token stands: attention alone cannot tell, so a position is added to it, or turned into it, or counted beside it."""
+"""Position encodings, without which attention does not depend on the order of the tokens."""
 from __future__ import annotations
 
 import math
@@ -15,14 +15,15 @@ from .module import Module
 
 
 class SinusoidalPositions(Module):
-    """Adds sines and cosines of falling frequency (Vaswani et al. 2017, sec. 3.5): (B, T, dim) to the same, T ≤ max_len.
+    """Adds sines and cosines of falling frequency (Vaswani et al. 2017, sec. 3.5) to x (B, T, dim), T ≤ max_len.
 
     Entry 2i of position t is sin(t / 10000^(2i/dim)), entry 2i + 1 the cosine.  Nothing here is trained or saved.
     """
     @checked
     def __init__(self, dim: int, max_len: int = 5000):
         if dim % 2:
-            raise ValueError(f"SinusoidalPositions: dim {dim} is odd, but sines and cosines come in pairs: make it even")
+            raise ValueError(f"SinusoidalPositions: dim {dim} is odd, but sines and cosines come in pairs: make it "
+                             "even")
         angles = np.arange(max_len)[:, None] * 10000.0 ** (-np.arange(0, dim, 2) / dim)        # (max_len, dim / 2)
         self.table = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(max_len, dim).astype(np.float32)
 
@@ -41,10 +42,10 @@ class LearnedPositions(Module):
 
 
 class RelativePositionBias(Embedding):
-    """A trained number for each head and each distance, to add to attention's scores (Raffel et al. 2020, T5): (1, heads, T, S).
+    """A trained bias for each head and distance, added to attention scores (Raffel et al. 2020): (1, heads, T, S).
 
     Small distances have a bucket each, larger ones share logarithmically growing buckets up to `max_distance`.
-    `bidirectional` gives what lies ahead buckets of its own; else it all counts as distance 0.
+    `bidirectional` gives keys after the query buckets of their own; otherwise they all count as distance 0.
     """
     @checked
     def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True,
@@ -72,18 +73,20 @@ class RelativePositionBias(Embedding):
 
 
 class RotaryPositions(Module):
-    """Turns each pair of features by an angle that grows with the position (Su et al. 2021), so query · key depends on distance.
+    """Rotates pairs of features by an angle proportional to the position (Su et al. 2021).
 
-    The pairs are (i, i + dim/2), the half-split form of LLaMA's checkpoints; `base` sets how slowly the last pair turns.
-    `scaling`, rope_scaling in a checkpoint's config.json, slows the pairs down so that longer texts can be read:
-    {"rope_type": "linear", "factor": f} turns all of them 1/f as fast; "llama3" and "yarn" only the slow ones, "longrope" each
-    by a number of its own, "dynamic" the more, the longer the text is; see `scaled_frequencies`.
+    The product of a query and a key then depends on the distance between them.
+
+    The pairs are (i, i + dim/2), the half-split form of LLaMA's checkpoints; `base` sets how slowly the last pair
+    turns. `scaling`, rope_scaling in a checkpoint's config.json, slows the pairs down so that longer texts can be
+    read: {"rope_type": "linear", "factor": f} turns all of them 1/f as fast; "llama3" and "yarn" only the slow ones,
+    "longrope" each by a number of its own, "dynamic" the more, the longer the text is; see `scaled_frequencies`.
     """
     def __init__(self, dim: int, base: float = 10000.0, scaling: dict[str, Any] | None = None):
         if dim % 2:
             raise ValueError(f"RotaryPositions: dim {dim} is odd, but features turn in pairs: make it even")
         self.dim, self.base, self.scaling = dim, base, scaling or {}
-        self.frequencies, self.amplitude = scaled_frequencies(dim, base, self.scaling)         # (dim / 2,), radians a position
+        self.frequencies, self.amplitude = scaled_frequencies(dim, base, self.scaling)  # (dim / 2,), radians a position
 
     def forward(self, x: Any, positions: Any = None) -> Any:
         """x (…, T, dim) at `positions` (T,), or (B, T) for x (B, heads, T, dim); 0 … T - 1 by default."""
@@ -95,7 +98,8 @@ class RotaryPositions(Module):
         positions = positions[:, None] if positions.ndim == 2 else positions   # the same for every head
         frequencies, amplitude = self.frequencies, self.amplitude
         if self.scaling.get("rope_type", self.scaling.get("type")) in ("dynamic", "longrope"):
-            frequencies, amplitude = scaled_frequencies(self.dim, self.base, self.scaling, int(positions.max(initial=-1)) + 1)
+            frequencies, amplitude = scaled_frequencies(self.dim, self.base, self.scaling,
+                                                        int(positions.max(initial=-1)) + 1)
         angles = positions[..., None].astype(np.float32) * frequencies          # (…, T, dim / 2)
         cos, sin = (Tensor(np.concatenate([f(angles) * np.float32(amplitude)] * 2, -1), dtype=dtype, device=device)
                     for f in (np.cos, np.sin))
@@ -108,7 +112,7 @@ def rotate(x: Any, cos: Any, sin: Any) -> Any:
     return x * cos + ops.concatenate([-second, first], -1) * sin
 
 
-SCALINGS = {                                    # what each needs besides
+SCALINGS = {                                    # the entries that each kind requires
     "default": (), "linear": ("factor",), "dynamic": ("factor", "max_position_embeddings"),
     "yarn": ("factor", "original_max_position_embeddings"),
     "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
@@ -116,61 +120,77 @@ SCALINGS = {                                    # what each needs besides
 
 
 def scaled_frequencies(dim: int, base: float, scaling: dict[str, Any], length: int = 0) -> tuple[np.ndarray, float]:
-    """How fast the pairs turn, (dim / 2,) float32 radians a position, in a text of that length; and what is multiplied to it.
+    """The frequency of each pair, (dim / 2,) float32 radians a position, in a text of `length`; and the amplitude.
+
+    The amplitude multiplies the cosines and sines.
 
     With S the `original_max_position_embeddings` and f the `factor`:
 
-    "linear" (Chen et al. 2023): f times as slow.   "dynamic": in texts longer than L = `max_position_embeddings` a larger base,
-    by (f · length / L - f + 1)^(dim / (dim - 2)).   "llama3" (Grattafiori et al. 2024): pairs that turn at least
-    `high_freq_factor` times within S stay as they are, those that turn at most `low_freq_factor` times become f times as slow,
-    and in between the two are mixed.   "yarn" (Peng et al. 2023): alike, between `beta_fast` and `beta_slow` turns, and mixed
-    by the pair's number.   "longrope" (Ding et al. 2024): each pair is slower by its number in `short_factor` or, in texts
-    longer than S, `long_factor`.
+    "linear" (Chen et al. 2023): f times as slow.  "dynamic": in texts longer than L = `max_position_embeddings` a
+    larger base, by (f · length / L - f + 1)^(dim / (dim - 2)).  "llama3" (Grattafiori et al. 2024): pairs that turn at
+    least `high_freq_factor` times within S stay as they are, those that turn at most `low_freq_factor` times become f
+    times as slow, and in between the two are mixed.  "yarn" (Peng et al. 2023): alike, between `beta_fast` and
+    `beta_slow` turns, and mixed by the pair's number.  "longrope" (Ding et al. 2024): each pair is slower by its
+    number in `short_factor` or, in texts longer than S, `long_factor`.
     """
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind not in SCALINGS:
         raise ValueError(f"rope_type {kind!r} is not known: it is one of {', '.join(map(repr, SCALINGS))}")
     if missing := [name for name in SCALINGS[kind] if scaling.get(name) is None]:
-        raise ValueError(f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's config.json says")
-    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+        raise ValueError(f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's "
+                         "config.json says")
     if kind == "dynamic":
-        longest = scaling["max_position_embeddings"]
+        factor, longest = scaling["factor"], scaling["max_position_embeddings"]
         base = base * (factor * max(length, longest) / longest - (factor - 1)) ** (dim / (dim - 2))
     frequencies = np.float32(base) ** (-np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim))
     if kind in ("default", "dynamic"):
         return frequencies, 1.0
     if kind == "linear":
-        return (frequencies / factor).astype(np.float32), 1.0
+        return (frequencies / scaling["factor"]).astype(np.float32), 1.0
     if kind == "longrope":
-        slower = np.asarray(scaling["long_factor" if length > original else "short_factor"], np.float32)
-        if slower.shape != frequencies.shape:
-            raise ValueError(f"short_factor and long_factor must have {dim // 2} numbers each, one for each pair, not "
-                             f"{len(slower)}")
-        factor = factor or scaling.get("max_position_embeddings", original) / original
-        usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
-        return frequencies / slower, _said(scaling, "attention_factor", usual)
-    if kind == "llama3":
-        turns = original * frequencies / (2 * math.pi)
-        low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-        keep, amplitude = np.clip((turns - low) / (high - low), 0, 1), 1.0
-    else:
-        low, high = (dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))   # the pair that turns so often
-                     for turns in (_said(scaling, "beta_fast", 32), _said(scaling, "beta_slow", 1)))
-        if scaling.get("truncate", True):
-            low, high = math.floor(low), math.ceil(high)
-        low, high = max(low, 0), min(high, dim - 1)
-        keep = 1 - np.clip((np.arange(dim // 2, dtype=np.float32) - low) / (high - low or 0.001), 0, 1)
-        scales = scaling.get("mscale"), scaling.get("mscale_all_dim")
-        usual = _sharpness(factor, scales[0]) / _sharpness(factor, scales[1]) if all(scales) else _sharpness(factor)
-        amplitude = _said(scaling, "attention_factor", usual)
-    return (keep * frequencies + (1 - keep) * frequencies / factor).astype(np.float32), amplitude
+        return _longrope(frequencies, scaling, length)
+    keep, amplitude = _llama3(frequencies, scaling) if kind == "llama3" else _yarn(dim, base, scaling)
+    return (keep * frequencies + (1 - keep) * frequencies / scaling["factor"]).astype(np.float32), amplitude
 
 
-def _sharpness(factor, scale=1.0):
+def _longrope(frequencies: np.ndarray, scaling: dict[str, Any], length: int) -> tuple[np.ndarray, float]:
+    """The frequencies divided by the factors of the checkpoint, and the amplitude."""
+    original: int = scaling["original_max_position_embeddings"]
+    slower = np.asarray(scaling["long_factor" if length > original else "short_factor"], np.float32)
+    if slower.shape != frequencies.shape:
+        raise ValueError(f"short_factor and long_factor must have {len(frequencies)} numbers each, one for each "
+                         f"pair, not {len(slower)}")
+    factor = scaling.get("factor") or scaling.get("max_position_embeddings", original) / original
+    usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    return frequencies / slower, _given(scaling, "attention_factor", usual)
+
+
+def _llama3(frequencies: np.ndarray, scaling: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """The share (dim / 2,) of each frequency that is kept, and the amplitude."""
+    turns = scaling["original_max_position_embeddings"] * frequencies / (2 * math.pi)
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    return np.clip((turns - low) / (high - low), 0, 1), 1.0
+
+
+def _yarn(dim: int, base: float, scaling: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """The share (dim / 2,) of each frequency that is kept, and the amplitude."""
+    original: int = scaling["original_max_position_embeddings"]
+    low, high = (dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))  # the pair with these turns
+                 for turns in (_given(scaling, "beta_fast", 32), _given(scaling, "beta_slow", 1)))
+    if scaling.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dim - 1)
+    keep = 1 - np.clip((np.arange(dim // 2, dtype=np.float32) - low) / (high - low or 0.001), 0, 1)
+    factor, scale, scale_all = scaling["factor"], scaling.get("mscale"), scaling.get("mscale_all_dim")
+    usual = _sharpness(factor, scale) / _sharpness(factor, scale_all) if scale and scale_all else _sharpness(factor)
+    return keep, _given(scaling, "attention_factor", usual)
+
+
+def _sharpness(factor: float, scale: float = 1.0) -> float:
     return 0.1 * scale * math.log(factor) + 1 if factor > 1 else 1.0
 
 
-def _said(scaling, name, usual):
+def _given(scaling: dict[str, Any], name: str, usual: float) -> float:
     return usual if scaling.get(name) is None else scaling[name]
 
 

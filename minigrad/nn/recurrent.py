@@ -1,11 +1,12 @@
-"""Memory in a network: RNN, LSTM and GRU, which read a sequence step by step and carry a state along.
+"""Recurrent layers: RNN, LSTM and GRU, which read a sequence step by step and keep a state.
 
-Names, gate orders and weight layouts are torch's.  The definitions say what a layer means, one step after the other; the
-kernels under the same names do a whole sequence at once.
+Names, gate orders and weight layouts are torch's.  The definitions say what a layer means, one step after the other;
+the kernels under the same names process a whole sequence at once.
 """
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .. import backend, ops
@@ -63,7 +64,7 @@ def _rnn(gates, weight, h, /, mask, nonlinearity):
 
 
 def _gates(x, weight, bias_ih, bias_hh):
-    """What the input contributes to the gates of all steps, and both biases with it."""
+    """The contribution of the input and both biases to the gates of all steps."""
     return F.linear(x, weight, None if bias_ih is None else bias_ih + bias_hh)
 
 
@@ -73,7 +74,7 @@ def _shapes(gates: int, inputs: int, hidden_size: int) -> dict[str, tuple[int, .
             "bias_ih": (gates * hidden_size,), "bias_hh": (gates * hidden_size,)}
 
 
-def _weights(module: Module, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
+def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
     """A layer's weights and biases, which may have been replaced since the layer was made.
 
     Raises:
@@ -83,27 +84,29 @@ def _weights(module: Module, gates: int, inputs: int, suffix: str = "") -> list[
     found = [getattr(module, name + suffix) for name in shapes]
     for (name, shape), given in zip(shapes.items(), found):
         if given is not None and given.shape != shape:
-            raise ValueError(f"{type(module).__name__}: {name}{suffix} has shape {given.shape}, but with {inputs} input "
-                             f"features and hidden_size={module.hidden_size} it must have shape {shape}")
+            raise ValueError(f"{type(module).__name__}: {name}{suffix} has shape {given.shape}, but with {inputs} "
+                             f"input features and hidden_size={module.hidden_size} it must have shape {shape}")
     return found
 
 
 class _Recurrent(Module):
-    """What the three share: weights for each layer and direction, and the walk through them.
+    """The base of RNN, LSTM and GRU: weights for each layer and direction, and the loop over them.
 
-    Each says in `run(x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask)` what one layer does in one direction: h at each
-    step, then the parts of the last state.
+    Each says in `run(x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask)` what one layer does in one direction: h
+    at each step, then the parts of the last state.
     """
-    gates: int                                  # how many times H the gates of one step are
-    states: int                                 # how many arrays the state is: h, or h and c
+    gates: int                                  # the gates of one step have gates · H entries
+    states: int                                 # the number of arrays in the state: 1 (h) or 2 (h and c)
+    run: Callable[..., Any]
 
     @checked
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
-                 dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
         if min(hidden_size, num_layers) < 1 or not 0 <= dropout < 1:
-            raise ValueError(f"{type(self).__name__}: hidden_size={hidden_size} and num_layers={num_layers} must be 1 or more, "
-                             f"dropout={dropout} at least 0 and below 1")
-        self.input_size, self.hidden_size, self.num_layers, self.batch_first = input_size, hidden_size, num_layers, batch_first
+            raise ValueError(f"{type(self).__name__}: hidden_size={hidden_size} and num_layers={num_layers} must be "
+                             f"1 or more, dropout={dropout} at least 0 and below 1")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first = batch_first
         self.dropout, self.bidirectional, self.rng = dropout, bidirectional, init.generator(rng)
         bound = 1 / math.sqrt(hidden_size)
         for layer in range(num_layers):
@@ -129,18 +132,20 @@ class _Recurrent(Module):
         """Read the sequences x, (T, B, input_size), or (B, T, input_size) if batch_first; without B, one sequence.
 
         Args:
-            state: the first state (h, or (h, c) for an LSTM), each (num_layers · directions, B, hidden_size); zeros by default.
+            state: the first state (h, or (h, c) for an LSTM), each (num_layers · directions, B, hidden_size); zeros by
+                default.
             lengths: (B,) how many steps of each sequence are real; the rest is padding, which changes nothing and gives
                 zeros.  (What torch does with pack_padded_sequence.)  Those on a GPU stay there.
 
         Returns:
-            (the last layer's h at each step, (T, B, directions · hidden_size); the state after the last step, as `state`).
+            (the last layer's h at each step, (T, B, directions · hidden_size); the state after the last step, as
+            `state`).
         """
         x = x if isinstance(x, Tensor) else Tensor(x)
         single = x.ndim == 2
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes (T, B, "
-                             f"{self.input_size}), or (B, T, {self.input_size}) with batch_first=True")
+            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
+                             f"(T, B, {self.input_size}), or (B, T, {self.input_size}) with batch_first=True")
         if single:
             x = ops.expand_dims(x, 1)
         elif self.batch_first:
@@ -150,8 +155,8 @@ class _Recurrent(Module):
             raise ValueError(f"{type(self).__name__} was given a sequence of no steps: it needs at least one")
         mask = None if lengths is None else self._mask(lengths, T, B, x)
         if mask is not None:
-            x = ops.where(mask[..., None], x, 0)             # (a nan there would reach the weights' gradients: 0 · nan is nan)
-        first = self._first(state, B, single, x)                               # [(h, c), …], one for each layer and direction
+            x = ops.where(mask[..., None], x, 0)  # (a nan there would reach the weights' gradients: 0 · nan is nan)
+        first = self._first(state, B, single, x)  # [(h, c), …], one for each layer and direction
         last = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -179,8 +184,8 @@ class _Recurrent(Module):
         here, there = backend.of(lengths), backend.of(x.data)
 
         def refuse():
-            raise ValueError(f"{type(self).__name__}: lengths must be {B} whole numbers from 0 to {T}, one for each sequence; "
-                             f"these are {lengths.tolist()}")
+            raise ValueError(f"{type(self).__name__}: lengths must be {B} whole numbers from 0 to {T}, one for each "
+                             f"sequence; these are {lengths.tolist()}")
         if lengths.shape != (B,) or lengths.dtype.kind not in "iu":
             refuse()
         here.check(lengths, 0, T, refuse)
@@ -206,7 +211,7 @@ class _Recurrent(Module):
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gates in the order i, f, g, o."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gate order i, f, g, o."""
     gates, states = 4, 2
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
@@ -228,7 +233,8 @@ class RNN(_Recurrent):
     gates, states = 1, 1
 
     @checked
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
+                 bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f'RNN: nonlinearity {nonlinearity!r} is not known: type "tanh" or "relu"')
@@ -249,24 +255,25 @@ class _Cell(Module):
         self._take(self.layer(input_size, hidden_size, bias=bias, rng=rng), input_size, hidden_size)
 
     def _take(self, layer: _Recurrent, input_size: int, hidden_size: int) -> None:
-        """Make the weights of a layer the cell's own."""
+        """Take over the weights of a layer of one step."""
         self.input_size, self.hidden_size = input_size, hidden_size
         for name in _shapes(self.layer.gates, input_size, hidden_size):
             setattr(self, name, getattr(layer, f"{name}_l0"))
         self._run = layer.run
 
     def forward(self, x: Any, state: Any = None) -> Any:
-        """x (B, input_size) and the state (B, hidden_size), an (h, c) pair for an LSTM, to the next state; or both without B."""
+        """x (B, input_size) and the state (B, hidden_size), a pair (h, c) for an LSTM, to the next; B is optional."""
         x = x if isinstance(x, Tensor) else Tensor(x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes one step, "
-                             f"(B, {self.input_size})")
+            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
+                             f"one step, (B, {self.input_size})")
         pair, shape = self.layer.states == 2, (*x.shape[:-1], self.hidden_size)
         zero = ops.zeros(shape, x.dtype, device=x.device)
         first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
         if len(first) != self.layer.states or any(tuple(part.shape) != shape for part in first):
-            raise ValueError(f"{type(self).__name__} was given a state of shape {', '.join(str(tuple(p.shape)) for p in first)}; "
-                             f"for x {x.shape} it takes {'(h, c), each' if pair else 'one'} of shape {shape}")
+            raise ValueError(f"{type(self).__name__} was given a state of shape "
+                             f"{', '.join(str(tuple(p.shape)) for p in first)}; for x {x.shape} it takes "
+                             f"{'(h, c), each' if pair else 'one'} of shape {shape}")
 
         def row(part):
             return ops.reshape(part, (-1, part.shape[-1]))
@@ -291,5 +298,6 @@ class RNNCell(_Cell):
     layer = RNN
 
     @checked
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *, rng: init.Rng = None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *,
+                 rng: init.Rng = None):
         self._take(RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias, rng=rng), input_size, hidden_size)

@@ -1,7 +1,7 @@
 """The Transformer (Vaswani et al. 2017): layers of attention and a small network on each position, stacked.
 
-Torch's names and defaults.  `norm_first` puts the normalisation before each part (pre-norm, easier to train deep) instead of
-after it (post-norm, the original).  In torch's masks True means *no*.
+Torch's names and defaults.  `norm_first` puts the normalisation before each part (pre-norm, easier to train deep)
+instead of after it (post-norm, the original).  In torch's masks True means *no*.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
 
 
 class _Layer(Module):
-    """What encoder and decoder layers share: a residual around each part, normalised before it or after."""
+    """The base of encoder and decoder layers: residual connections, normalised before or after each part."""
     norm_first: bool
 
     def __init__(self, d_model: int, dim_feedforward: int, dropout: float, activation: str | Callable, eps: float,
@@ -34,7 +34,7 @@ class _Layer(Module):
         self.dropout = Dropout(dropout, rng=rng)
 
     def around(self, x: Any, norm: LayerNorm, part: Callable[[Any], Any]) -> Any:
-        """x plus the part of it, with the normalisation where it belongs."""
+        """The residual connection around `part`, normalised before it (pre-norm) or after the sum (post-norm)."""
         return x + self.dropout(part(norm(x))) if self.norm_first else norm(x + self.dropout(part(x)))
 
     def feed_forward(self, x: Any) -> Any:
@@ -72,7 +72,8 @@ class TransformerDecoderLayer(_Layer):
         super().__init__(d_model, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, rng)
         self.norm1, self.norm2, self.norm3 = (LayerNorm(d_model, layer_norm_eps, bias=bias) for _ in range(3))
 
-    def forward(self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
+    def forward(self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None,
+                tgt_key_padding_mask: Any = None,
                 memory_key_padding_mask: Any = None, tgt_is_causal: bool = False) -> Any:
         def attend(x):
             return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
@@ -85,7 +86,7 @@ class TransformerDecoderLayer(_Layer):
 
 
 class _Stack(Module):
-    """`num_layers` layers, each drawn by itself, and perhaps a normalisation at the end (which a pre-norm stack needs)."""
+    """`num_layers` layers, each initialised by itself, and a final normalisation if given (pre-norm needs one)."""
     def __init__(self, layer: Callable[[], Module], num_layers: int, norm: Module | None = None):
         if isinstance(layer, Module):
             raise TypeError(f"{type(self).__name__} takes a function that makes a layer, so that no two start alike: "
@@ -93,16 +94,16 @@ class _Stack(Module):
         self.layers, self.norm = [layer() for _ in range(num_layers)], norm
 
     def forward(self, x: Any, *memory: Any, **masks: Any) -> Any:
-        """The layers one after the other; the masks go to each of them."""
+        """Apply the layers in order, each with the same masks."""
         for layer in self.layers:
             x = layer(x, *memory, **masks)
         return x if self.norm is None else self.norm(x)
 
 
 class TransformerEncoder(_Stack):
-    """A stack of encoder layers.  Torch copies one layer, weights and all; here `layer` is a function that makes one."""
+    """A stack of encoder layers.  Torch copies one layer; here `layer` is a function that makes one."""
     def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
-        """src (T, B, d_model) to the same, batch first if its layers are; `mask` is a layer's `src_mask`, as in torch."""
+        """src (T, B, d_model), batch first if the layers are, to the same; `mask` is each layer's `src_mask`."""
         return super().forward(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=is_causal)
 
 
@@ -111,12 +112,12 @@ class TransformerDecoder(_Stack):
 
 
 class Transformer(Module):
-    """Encoder and decoder in one: a source sequence is read, a target sequence is written looking at it."""
+    """Encoder and decoder: the decoder attends to the encoded source sequence."""
     @checked
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
                  dim_feedforward: int = 2048, dropout: float = 0.1, activation: str | Callable = "relu",
-                 *, layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False, bias: bool = True,
-                 rng: init.Rng = None):
+                 *, layer_norm_eps: float = 1e-5, batch_first: bool = False, norm_first: bool = False,
+                 bias: bool = True, rng: init.Rng = None):
         sizes, rng = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
                       bias), init.generator(rng)
         self.encoder = TransformerEncoder(lambda: TransformerEncoderLayer(*sizes, rng=rng), num_encoder_layers,
@@ -128,5 +129,6 @@ class Transformer(Module):
                 src_key_padding_mask: Any = None, tgt_key_padding_mask: Any = None, memory_key_padding_mask: Any = None,
                 src_is_causal: bool = False, tgt_is_causal: bool = False) -> Any:
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
-        return self.decoder(tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask, tgt_key_padding_mask=tgt_key_padding_mask,
+        return self.decoder(tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask,
+                            tgt_key_padding_mask=tgt_key_padding_mask,
                             memory_key_padding_mask=memory_key_padding_mask, tgt_is_causal=tgt_is_causal)
