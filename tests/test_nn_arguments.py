@@ -9,7 +9,7 @@ from minigrad import nn
 
 LAYERS = [value for value in vars(nn).values() if isinstance(value, type) and issubclass(value, nn.Module)
           and hasattr(value.__init__, "__wrapped__")]
-GOOD = {"int": 4, "float": 0.5, "bool": True, "Sizes": 2, "int | Sequence[int]": 4, "int | None | tuple[int | None, ...]": 2}
+GOOD = {"int": 4, "float": 0.5, "bool": True, "Sizes": 2, "int | Sequence[int]": 4, "int | tuple[int | None, ...] | None": 2}
 BAD = {"bool": ["False", 1, None], "int": [1.5, "4", True, None], "float": ["0.1", True, math.nan, None], "str": [3, None]}
 SENSELESS = {"eps": -1.0, "layer_norm_eps": -1e-5, "momentum": 1.5, "dropout": 2.0, "p": -0.5, "in_features": -3,
              "num_features": -1, "num_embeddings": -2, "hidden_size": -1, "num_channels": -4, "in_channels": -1, "max_len": -1,
