@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 
 import numpy as np
 
-from .backend import is_half, known, of
+from .backend import Value, is_half, known, of
 from .errors import explained
 from .mode import recording
 from .precision import F4, rounded, settled, uncast, wider
@@ -103,13 +103,16 @@ class _Op:
             kernel = None                       # 2. the fused kernel, if the backend has one
             if self.ours and (mode is None or mode.kernels):
                 kernel = backend.kernel_float32(self.name) if dtype is F4 or dtype is None else backend.kernel(self.name, dtype)
+            function = self.function
+            if kernel is not None and type(kernel) is Value:
+                function, kernel = kernel.compute, None
             if dtype is not F4 and self.in_float32 and kernel is None and (dtype or getattr(arrays[-1], "dtype", None)) is not F4:
                 wide = self._in_float32([x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
                 if wide is not None:
                     with uncast(on):
                         return rounded(self.run(tuple(wide[0]), options), wide[1])
             if kernel is None:                  # 3. the value
-                y = self.function(backend.xp, *arrays, *options) if self.on_arrays else self.function(*inputs, *options)
+                y = function(backend.xp, *arrays, *options) if self.on_arrays else function(*inputs, *options)
                 if isinstance(y, Tensor) and not self.on_arrays:
                     return y                    # a definition: the ops in it have recorded themselves
             elif wanted or kernel.alone is None:

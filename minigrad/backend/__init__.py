@@ -28,6 +28,11 @@ class Kernel(NamedTuple):
     add: Callable | None = None
 
 
+class Value(NamedTuple):
+    """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own."""
+    compute: Callable
+
+
 def dtype_named(name: Any) -> np.dtype:
     """The dtype of that name, bfloat16 included.  Raises TypeError if there is none."""
     if name == "bfloat16":
@@ -85,7 +90,7 @@ class Backend:
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
         self.kernel_float32 = kernels.get       # (name): the commonest question, answered without a call of ours
 
-    def kernel(self, name: str, dtype: np.dtype) -> Kernel | None:
+    def kernel(self, name: str, dtype: np.dtype) -> Kernel | Value | None:
         """The fused kernel of an op, if there is one.
 
         Not for whole numbers, since kernels work in the dtype of their input.

@@ -7,28 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import backend
-from ..backend.cpu.cores import MIN_SHARED
 from ..precision import floating, in_float32, with_numbers
 from ..primitive import primitive
-
-
-def _on_cores(function, a, b):
-    """function(a, b) of a large a, shared out over the cores of a CPU where b is a number, or broadcast to a."""
-    place, shape = backend.of(a), getattr(b, "shape", ())
-    alike = type(a) is place.array and a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype
-    if "in_parts" not in place.kernels or not alike or np.broadcast_shapes(a.shape, shape) != a.shape:
-        return function(a, b)
-    return place.kernels["in_parts"](function, a, b)
 
 
 @with_numbers
 @primitive
 def add(xp, a, b, /):
     """a + b."""
-    return _on_cores(xp.add, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a + b
+    return a + b
 add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
@@ -36,7 +24,7 @@ add.defvjp(a=lambda g: g, b=lambda g: g)
 @primitive
 def subtract(xp, a, b, /):
     """a - b."""
-    return _on_cores(xp.subtract, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a - b
+    return a - b
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
@@ -44,7 +32,7 @@ subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 @primitive
 def multiply(xp, a, b, /):
     """a · b, entry by entry."""
-    return _on_cores(xp.multiply, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a * b
+    return a * b
 multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
@@ -52,7 +40,7 @@ multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 @primitive
 def divide(xp, a, b, /):
     """a / b."""
-    return _on_cores(xp.divide, a, b) if getattr(a, "size", 0) >= MIN_SHARED else a / b
+    return a / b
 divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
 
 

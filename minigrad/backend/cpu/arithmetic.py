@@ -1,8 +1,11 @@
 """Arithmetic on large arrays, shared out over the cores of a CPU."""
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
+from .. import Value
 from . import cores, memory
 from .cores import share
 from .memory import flat
@@ -37,4 +40,17 @@ def in_parts(function, a, b):
     return y
 
 
-table = {"in_parts": in_parts}
+def shared(function, operator):
+    """operator(a, b), or function(a, b) on all cores for a large a where b is a number, or is broadcast to a."""
+    def value(xp, a, b):
+        if getattr(a, "size", 0) < cores.MIN_SHARED:
+            return operator(a, b)
+        alike = type(a) is np.ndarray and a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype
+        if not alike or np.broadcast_shapes(a.shape, getattr(b, "shape", ())) != a.shape:
+            return operator(a, b)
+        return in_parts(function, a, b)
+    return Value(value)
+
+
+table = {"add": shared(np.add, operator.add), "subtract": shared(np.subtract, operator.sub),
+         "multiply": shared(np.multiply, operator.mul), "divide": shared(np.divide, operator.truediv)}
