@@ -15,7 +15,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .data.readers import check_utf8, decode, read_examples
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Parser(ArgumentParser):
     """An ArgumentParser that takes learning_rate for learning-rate, and whose errors are one line with the nearest option."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> tuple[Namespace, list]:
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         args = [re.sub(r"^--[^=]+", lambda option: option[0].replace("_", "-"), arg)
                 for arg in (sys.argv[1:] if args is None else args)]
         if self._subparsers is None:                         # otherwise the parser of the command checks them
@@ -105,6 +105,7 @@ def parser() -> ArgumentParser:
     defaults |= {field.name: field.default for field in fields(TrainingArguments)} | DEFAULTS
     for option, name, meaning in FINETUNE_OPTIONS:
         default = defaults[name]
+        given: dict[str, Any]
         if default is False:
             given = {"action": "store_true"}
         elif default is None:
