@@ -89,6 +89,10 @@ class DataLoader:
             yield items
         self.position = 0
 
+    def done(self) -> float:
+        """How much of the pass under way is done, 0 to 1, counted in batches of the size it began with."""
+        return 1.0 if self.position == self.given else -(-self.position // self._first_size) / len(self)
+
     def end_pass(self) -> None:
         """Leave out the rest of the pass under way: the next one is new."""
         self.epoch += self._start > 0

@@ -101,6 +101,30 @@ class DefaultFlowCallback(TrainerCallback):
         control.should_save |= args.save_strategy == "epoch"
 
 
+class PlanCallback(TrainerCallback):
+    """Makes the state that the plan has for a step that of the run, notes what changes, and asks for what is due."""
+    def on_step_begin(self, args, state, control, trainer=None, **more):
+        plan, step = trainer.bound, state.global_step
+        now = plan.state(step)
+        plan.apply(now, trainer.optimizer)
+        if changed := plan.changes(step):
+            trainer.log({"plan": changed})
+
+    def on_train_begin(self, args, state, control, trainer=None, **more):
+        size = trainer.bound.state(state.global_step).batch_size               # of the batch that comes next
+        trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
+
+    def on_step_end(self, args, state, control, trainer=None, **more):
+        self.on_train_begin(args, state, control, trainer)
+        due = trainer.bound.state(state.global_step).due
+        control.should_evaluate |= "evaluate" in due
+        control.should_save |= "save" in due
+        control.should_log |= "log" in due
+
+    def state_dict(self):
+        return {}
+
+
 class ProgressCallback(TrainerCallback):
     """A bar of steps with the newest loss; in a log file, where lines are not rewritten, a sparse one."""
     bar = None

@@ -24,7 +24,6 @@ from ..pretrained.checkpoint.files import SHARDS, replacing
 from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
 from . import checkpoint
 from .arguments import TrainingArguments
-from .callbacks import TrainerCallback
 from .optimizers import check_named_state, load_named_state, named_state, new_optimizer, new_schedule, trained_parameters
 from .progress import Progress
 from .state import Record, TrainerState
@@ -75,30 +74,6 @@ def begin(trainer: Any, source: Path | None) -> None:
     if content is not None:
         content.restore(trainer)
     mark(Path(args.output_dir), state.run_id)
-
-
-class PlanCallback(TrainerCallback):
-    """Makes the state that the plan has for a step that of the run, notes what changes, and asks for what is due."""
-    def on_step_begin(self, args, state, control, trainer=None, **more):
-        plan, step = trainer.bound, state.global_step
-        now = plan.state(step)
-        plan.apply(now, trainer.optimizer)
-        if changed := plan.changes(step):
-            trainer.log({"plan": changed})
-
-    def on_train_begin(self, args, state, control, trainer=None, **more):
-        size = trainer.bound.state(state.global_step).batch_size               # of the batch that comes next
-        trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
-
-    def on_step_end(self, args, state, control, trainer=None, **more):
-        self.on_train_begin(args, state, control, trainer)
-        due = trainer.bound.state(state.global_step).due
-        control.should_evaluate |= "evaluate" in due
-        control.should_save |= "save" in due
-        control.should_log |= "log" in due
-
-    def state_dict(self):
-        return {}
 
 
 def mark(out: Path, run_id: str) -> None:

@@ -5,42 +5,24 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .. import backend
-from ..amp import GradScaler, autocast
+from ..amp import GradScaler
 from ..data import DataLoader, Dataset
-from ..data.text import IGNORED
 from ..nn import Module
 from ..optim import Optimizer, clip_grad_norm_
 from ..pretrained import PretrainedModel
-from ..pretrained.inputs import as_given
 from ..schedule import LRScheduler, ReduceLROnPlateau
 from ..tensor import Tensor
 from . import run
 from .arguments import TrainingArguments
-from .batches import (
-    agreed_collator,
-    called,
-    check_arguments,
-    count_labels,
-    labels_of,
-    loss_and_logits,
-    micro_batches,
-    predicted_classes,
-    shifts,
-    smoothed,
-    used_columns,
-    without,
-)
-from .callbacks import CallbackHandler, DefaultFlowCallback, ProgressCallback
-from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
+from .batches import agreed_collator
+from .callbacks import CallbackHandler, DefaultFlowCallback, PlanCallback, ProgressCallback
+from .evaluation import EvalPrediction, speeds
+from .evaluator import Evaluator
+from .gradients import Gradients
 from .interruption import Interruption
 from .plan import Plan
 from .progress import Progress
@@ -56,7 +38,7 @@ class TrainOutput(NamedTuple):
     metrics: dict[str, float]
 
 
-class Trainer:
+class Trainer(Gradients, Evaluator):
     """Trains any Module that returns a loss, keeps checkpoints, and goes on from them as if it had never stopped.
 
     Args:
@@ -117,7 +99,7 @@ class Trainer:
         if plan is not None:
             if not isinstance(plan, Plan):
                 raise TypeError(f"plan is a {type(plan).__name__}; expected a minigrad.train.Plan")
-            self.handler.callbacks.insert(1, run.PlanCallback())
+            self.handler.callbacks.insert(1, PlanCallback())
         self.check_datasets()
         self.event("on_init_end")
 
@@ -156,37 +138,6 @@ class Trainer:
         self.control = self.handler.call(name, self.args, self.state, self.control, model=self.model, optimizer=self.optimizer,
                                          lr_scheduler=self.lr_scheduler, train_dataloader=self.loader, trainer=self,
                                          processing_class=self.processing_class, **more)
-
-    # What is asked of the datasets before any time is spent.
-
-    def check_datasets(self) -> None:
-        """Refuse datasets that the model cannot read, and a metric that their labels do not have."""
-        parts = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
-        for name, dataset in {"train_dataset": self.train_dataset, **parts}.items():
-            if dataset is None:
-                continue
-            labels = labels_of(self.first_batch(name, dataset))
-            metric = self.args.metric_for_best_model
-            if self.compute_metrics is None and metric in ("accuracy", "macro_f1") and (
-                    labels is None or as_given(labels).dtype.kind not in "iu"):
-                raise ValueError(f"metric_for_best_model is {metric!r}, which is for classes, but the labels "
-                                 f'of {name} are {"none" if labels is None else as_given(labels).dtype}: expected "loss"')
-        if self.args.eval_strategy != "no" and self.eval_dataset is None:
-            raise ValueError(f'eval_strategy is "{self.args.eval_strategy}", but eval_dataset is None; expected a dataset: '
-                             "split(...) of minigrad.data holds out a part of the training examples")
-
-    def first_batch(self, name: str, dataset: Any) -> Any:
-        """The batch of the first item.  Refuses what the model could not read."""
-        if not hasattr(dataset, "__len__") or not len(dataset):
-            given = "None" if dataset is None else "empty" if hasattr(dataset, "__len__") else "without a length"
-            raise ValueError(f"{name} is {given}; expected a dataset of one item or more: split(...) of minigrad.data holds "
-                             "out a part of the training examples")
-        item = dataset[0]
-        if self.args.remove_unused_columns and (used := used_columns(self.model, item)):
-            self.collator = lambda items: self.data_collator([{key: one[key] for key in one if key in used} for one in items])
-        batch = self.collator([item])
-        check_arguments(self.model, batch, name, self.loss_fn is not None)
-        return batch
 
     # The run.
 
@@ -293,7 +244,7 @@ class Trainer:
             if self.ema is not None:
                 self.ema.update()
         state.global_step += 1
-        state.epoch = self.loader.epoch - 1 + self.loader.position / self.loader.given
+        state.epoch = self.loader.epoch - 1 + self.loader.done()
         self.event("on_step_end")
 
     def must_read(self) -> bool:
@@ -319,142 +270,6 @@ class Trainer:
             self.save_checkpoint()
             self.event("on_save")
         control.should_log = control.should_evaluate = control.should_save = False
-
-    def gradients(self, items: list) -> list[Any]:
-        """Leave in `.grad` the gradients of the mean loss over `items`; returns it, the accuracy and the count of labels.
-
-        The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels, so
-        however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model is.
-        """
-        while True:
-            size = self.state.train_batch_size or self.args.per_device_train_batch_size
-            try:
-                return self.gradients_of([items[i:i + size] for i in range(0, len(items), size)])
-            except MemoryError:
-                if not self.args.auto_find_batch_size or size == 1:
-                    raise
-            self.model.zero_grad()
-            self.state.train_batch_size = size // 2
-
-    def gradients_of(self, parts: list[list]) -> list[Any]:
-        """The gradients of micro-batches, added up."""
-        batches = micro_batches(self.collator, parts)
-        counts = [count_labels(self.model, batch) for batch in batches]
-        if not (total := sum(counts)):
-            raise ValueError(f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
-                             "or make batches larger")
-        found = [self.backward(batch, count, total) for batch, count in zip(batches, counts, strict=True) if count]
-        return [*(reduce(add, part) for part in zip(*found, strict=True)), total]
-
-    def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:
-        """What one micro-batch adds to the gradients, the loss and the accuracy of a batch with `total` labels."""
-        self.total = total
-        with self.autocast():
-            loss, logits = self.outputs(batch)
-            if not run.takes_total(self.loss_fn):
-                loss = loss * (count / total)
-        overflowing = np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()   # the scaler will see it
-        with overflowing:
-            self.scaler.scale(loss).backward()
-        self.event("on_substep_end")
-        right = math.nan
-        if (compared := predicted_classes(self.model, logits, batch)) is not None:
-            predicted, labels = compared
-            right = (predicted == labels).sum() / total
-        return loss.data.astype(np.float64), right
-
-    def outputs(self, batch: Any) -> tuple[Tensor, Any]:
-        """Loss and logits for a batch with labels."""
-        out = self.training_step(batch)
-        loss, logits = (out, None) if isinstance(out, Tensor) and out.ndim == 0 else loss_and_logits(out)
-        if not isinstance(loss, Tensor):
-            names = ", ".join(batch) if isinstance(batch, dict) else "arrays"
-            raise ValueError(f"{type(self.model).__name__} returned no loss for a batch of {names}" + (
-                ": the items need a label" if isinstance(batch, dict) and "labels" not in batch else
-                f", but a {type(out).__name__}; expected one with loss and logits, a dict with them, or a tuple of them"))
-        return loss, logits
-
-    def training_step(self, batch: Any) -> Any:
-        """What the model makes of one batch: its loss, or an output with loss and logits.  This is the one place to override.
-
-        The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are outside of it; an
-        evaluation asks it, too, with `self.model.training` False and no gradients recorded.
-        """
-        if self.loss_fn is not None:
-            inputs, labels = without(batch)
-            out = called(self.model, inputs)
-            more = {"num_items_in_batch": self.total} if run.takes_total(self.loss_fn) else {}
-            logits = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
-            return {"loss": self.loss_fn(out, labels, **more), "logits": logits}
-        out = called(self.model, batch)
-        if self.args.label_smoothing_factor and self.model.training and labels_of(batch) is not None:
-            return smoothed(out, labels_of(batch), self.args.label_smoothing_factor, shifts(self.model))
-        return out
-
-    # Looking at the model, saving it, and telling how it goes.
-
-    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Record:
-        """How good the model is on a labelled dataset, by default `eval_dataset`; the record is logged.
-
-        It is `eval_loss`, the mean over the labels that count, and what `compute_metrics` returns or, without that, where labels
-        are classes, `eval_accuracy`; and unless the classes are a vocabulary, `eval_macro_f1` and `eval_confusion_matrix` (row =
-        true class).  Of a dict of datasets, each one's names begin with eval_<its name>.
-        """
-        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        if isinstance(dataset, dict):
-            told = {}
-            for name, part in dataset.items():
-                told |= self.measured(part, f"{metric_key_prefix}_{name}")
-        else:
-            told = self.measured(dataset, metric_key_prefix)
-        if self.is_training:
-            told = {**self.progress.epoch_means(), **told}
-            if run.note_best(self.args, self.state, told):
-                told["best"] = True
-        self.log(told)
-        self.event("on_evaluate", metrics=told)
-        return told
-
-    def measured(self, dataset: Any, prefix: str) -> Record:
-        """What an evaluation tells of one dataset."""
-        self.first_batch("the dataset", dataset)
-        start, loader = time.perf_counter(), self.eval_loader(dataset)
-        keep = self.compute_metrics is not None and not self.args.prediction_loss_only
-        with self.autocast(), self.averaged():
-            found = measure(self.model, loader, self.collator, self.evaluated, keep, "evaluate", self.preprocess_logits,
-                            not self.args.disable_tqdm)
-        if not found.counted:
-            raise ValueError(f"no label of the {len(dataset)} items of the dataset counts: all are {IGNORED}")
-        told = {"loss": found.loss / found.counted}
-        if keep:
-            order = np.concatenate(loader.batches(0))
-            told |= self.compute_metrics(EvalPrediction(*(joined(parts, order) for parts in (found.scores, found.labels))))
-        elif not self.args.prediction_loss_only:
-            told |= found.scored()
-        return {**plain(prefixed(told, prefix).items()),
-                **speeds(time.perf_counter() - start, len(dataset), len(loader), prefix)}
-
-    def evaluated(self, batch: Any) -> tuple[Any, Any]:
-        """Loss and logits of a batch that is only looked at."""
-        self.total = count_labels(self.model, batch)
-        return self.outputs(batch)
-
-    def predict(self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test") -> PredictionOutput:
-        """The logits (items, classes), in the dataset's order, of tokens (items, tokens, classes), filled with -100; and, if the
-        items have labels, these and what `evaluate` tells, its names beginning with test_."""
-        batch = self.first_batch("the dataset", test_dataset)
-        start, loader = time.perf_counter(), self.eval_loader(test_dataset)
-        call = (lambda model, batch: called(model, without(batch)[0])) if self.loss_fn else called
-        with self.autocast(), self.averaged():
-            logits = predict(self.model, loader, self.collator, "predict", call)
-        logits = logits.astype(np.result_type(logits.dtype, np.float32), copy=False)
-        labels, told = None, speeds(time.perf_counter() - start, len(test_dataset), len(loader), metric_key_prefix)
-        if labels_of(batch) is not None:
-            labels = joined([np.asarray(as_given(labels_of(self.collator([test_dataset[i] for i in part]))))
-                             for part in loader.batches(0)], np.concatenate(loader.batches(0)))
-            told = self.measured(test_dataset, metric_key_prefix)
-        self.event("on_predict", metrics=told)
-        return PredictionOutput(logits, labels, told)
 
     def log(self, told: Record, start_time: float | None = None) -> None:
         """Add a record to the history, with epoch and step, and give it to the callbacks."""
@@ -485,14 +300,6 @@ class Trainer:
         self.log(told)
         return TrainOutput(self.state.global_step, loss, told)
 
-    def averaged(self) -> AbstractContextManager:
-        """In which the model holds the averages of its weights, if there are any."""
-        return self.ema.applied() if self.ema is not None and self.ema.n_averaged else nullcontext()
-
-    def autocast(self) -> AbstractContextManager:
-        """In which precision the model computes, by the arguments."""
-        return autocast("float16" if self.args.fp16 else "bfloat16", enabled=self.args.fp16 or self.args.bf16)
-
     def train_loader(self) -> DataLoader:
         """The training examples, in batches of a whole step."""
         args = self.args
@@ -500,6 +307,3 @@ class Trainer:
         lengths = run.lengths_of(self.train_dataset) if args.group_by_length else None
         return DataLoader(self.train_dataset, args.per_device_train_batch_size * args.gradient_accumulation_steps, True, seed,
                           drop_last=args.dataloader_drop_last, lengths=lengths)
-
-    def eval_loader(self, dataset: Dataset) -> DataLoader:
-        return DataLoader(dataset, self.args.per_device_eval_batch_size, lengths=getattr(dataset, "lengths", None))

@@ -1,0 +1,111 @@
+"""The gradients of one step: micro-batches through the model, each weighted by its share of the labels that count."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from ..amp import GradScaler
+from ..data.text import IGNORED
+from ..nn import Module
+from ..tensor import Tensor
+from . import run
+from .arguments import TrainingArguments
+from .batches import (
+    called,
+    count_labels,
+    labels_of,
+    loss_and_logits,
+    micro_batches,
+    predicted_classes,
+    shifts,
+    smoothed,
+    without,
+)
+from .state import TrainerState
+
+
+class Gradients:
+    """What a Trainer computes in a step, whatever the optimiser makes of it."""
+    model: Module
+    args: TrainingArguments
+    state: TrainerState
+    scaler: GradScaler
+    collator: Callable[[list], Any]
+    loss_fn: Callable[..., Tensor] | None
+
+    def gradients(self, items: list) -> list[Any]:
+        """Leave in `.grad` the gradients of the mean loss over `items`; returns it, the accuracy and the count of labels.
+
+        The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels, so
+        however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model is.
+        """
+        while True:
+            size = self.state.train_batch_size or self.args.per_device_train_batch_size
+            try:
+                return self.gradients_of([items[i:i + size] for i in range(0, len(items), size)])
+            except MemoryError:
+                if not self.args.auto_find_batch_size or size == 1:
+                    raise
+            self.model.zero_grad()
+            self.state.train_batch_size = size // 2
+
+    def gradients_of(self, parts: list[list]) -> list[Any]:
+        """The gradients of micro-batches, added up."""
+        batches = micro_batches(self.collator, parts)
+        counts = [count_labels(self.model, batch) for batch in batches]
+        if not (total := sum(counts)):
+            raise ValueError(f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
+                             "or make batches larger")
+        found = [self.backward(batch, count, total) for batch, count in zip(batches, counts, strict=True) if count]
+        return [*(reduce(add, part) for part in zip(*found, strict=True)), total]
+
+    def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:
+        """What one micro-batch adds to the gradients, the loss and the accuracy of a batch with `total` labels."""
+        self.total = total
+        with self.autocast():
+            loss, logits = self.outputs(batch)
+            if not run.takes_total(self.loss_fn):
+                loss = loss * (count / total)
+        overflowing = np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()   # the scaler will see it
+        with overflowing:
+            self.scaler.scale(loss).backward()
+        self.event("on_substep_end")
+        right = math.nan
+        if (compared := predicted_classes(self.model, logits, batch)) is not None:
+            predicted, labels = compared
+            right = (predicted == labels).sum() / total
+        return loss.data.astype(np.float64), right
+
+    def outputs(self, batch: Any) -> tuple[Tensor, Any]:
+        """Loss and logits for a batch with labels."""
+        out = self.training_step(batch)
+        loss, logits = (out, None) if isinstance(out, Tensor) and out.ndim == 0 else loss_and_logits(out)
+        if not isinstance(loss, Tensor):
+            names = ", ".join(batch) if isinstance(batch, dict) else "arrays"
+            raise ValueError(f"{type(self.model).__name__} returned no loss for a batch of {names}" + (
+                ": the items need a label" if isinstance(batch, dict) and "labels" not in batch else
+                f", but a {type(out).__name__}; expected one with loss and logits, a dict with them, or a tuple of them"))
+        return loss, logits
+
+    def training_step(self, batch: Any) -> Any:
+        """What the model makes of one batch: its loss, or an output with loss and logits.  This is the one place to override.
+
+        The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are outside of it; an
+        evaluation asks it, too, with `self.model.training` False and no gradients recorded.
+        """
+        if self.loss_fn is not None:
+            inputs, labels = without(batch)
+            out = called(self.model, inputs)
+            more = {"num_items_in_batch": self.total} if run.takes_total(self.loss_fn) else {}
+            logits = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
+            return {"loss": self.loss_fn(out, labels, **more), "logits": logits}
+        out = called(self.model, batch)
+        if self.args.label_smoothing_factor and self.model.training and labels_of(batch) is not None:
+            return smoothed(out, labels_of(batch), self.args.label_smoothing_factor, shifts(self.model))
+        return out
