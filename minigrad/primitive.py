@@ -112,7 +112,12 @@ class _Op:
                     with uncast(on):
                         return rounded(self.run(tuple(wide[0]), options), wide[1])
             if kernel is None:                  # 3. the value
-                y = function(backend.xp, *arrays, *options) if self.on_arrays else function(*inputs, *options)
+                if not self.on_arrays:
+                    y = function(*inputs, *options)
+                elif len(arrays) == 2 and not options:       # spelled out, since arithmetic takes longer to call than to do
+                    y = function(backend.xp, arrays[0], arrays[1])
+                else:
+                    y = function(backend.xp, *arrays, *options)
                 if isinstance(y, Tensor) and not self.on_arrays:
                     return y                    # a definition: the ops in it have recorded themselves
             elif wanted or kernel.alone is None:
