@@ -19,8 +19,8 @@ help:   ## list the targets and the variables
 demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real text
 	$(BIN) tutorials/demo.py
 
-test: $(VENV)/with-$(EXTRAS)   ## run the tests; EXTRAS=dev,parity adds those against torch and transformers
-	$(BIN) -m pytest
+test: $(VENV)/with-$(EXTRAS)   ## run the tests, on all cores; EXTRAS=dev,parity adds those against torch and transformers
+	$(BIN) -m pytest $(if $(findstring dev,$(EXTRAS)),-n auto --dist loadfile)
 
 test-fast: $(VENV)/with-dev   ## run what is quick, on all cores: what one runs while working
 	$(BIN) -m pytest -m "not slow" -n auto

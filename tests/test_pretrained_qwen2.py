@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
+from minigrad.mode import no_grad
 from minigrad.pretrained import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
-from minigrad.tensor import no_grad
 
 TINY = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 12}
