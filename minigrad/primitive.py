@@ -350,7 +350,9 @@ def _keeper(places: list[int], inputs: int, options: int, shapes: list[int]) -> 
     pick = _picker(places)
     if places == [inputs + options]:
         return lambda arrays, options, y: (y,)
-    if not places or places[-1] < inputs:
+    if not places:
+        return lambda arrays, options, y: ()
+    if places[-1] < inputs:
         return lambda arrays, options, y: pick(arrays)
     if not shapes:
         return lambda arrays, options, y: pick([*arrays, *options, y])
