@@ -21,6 +21,7 @@ def run(path: Path) -> nbformat.NotebookNode:
         for output in cell.get("outputs", []):
             if output.output_type == "stream":                       # of a progress bar only the last state is shown
                 output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
+                output.text = re.sub(r"/\S*/(?=site-packages/)|/\S*/tmp\w{8}/", "…/", output.text)         # nor where it ran
     notebook.metadata.language_info = {"name": "python"}
     return notebook
 
