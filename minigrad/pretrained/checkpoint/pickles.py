@@ -368,11 +368,12 @@ CALLS = {"torch._utils _rebuild_tensor": _tensor, "torch._utils _rebuild_tensor_
          "torch._utils _rebuild_parameter_with_state": _parameter, "collections OrderedDict": _ordered_dict,
          "torch Size": _size}
 KEYS = (str, int, float, bool, type(None), Name, Beside)
-BESIDE = {"torch device", "_codecs encode", "numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray "
-                                                                                           "scalar",
+BESIDE = {"torch device", "_codecs encode", "numpy dtype", "numpy.core.multiarray scalar",
+          "numpy._core.multiarray scalar",
           *(f"collections {name}" for name in ("Counter", "defaultdict", "deque")),
           *(f"datetime {name}" for name in ("datetime", "date", "time", "timedelta")),
-          *(f"pathlib {name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+          *(f"{module} {name}" for module in ("pathlib", "pathlib._local")  # the second in Python 3.13
+            for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
           *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in (
               "set", "frozenset", "complex", "range", "xrange", "slice",
               "int", "long", "float", "bool", "str", "list", "dict", "tuple"))}
