@@ -1,4 +1,5 @@
 """Run the workloads and print their tables: `python -m benchmarks`, or some of them: `python -m benchmarks one_op`."""
+
 from __future__ import annotations
 
 import argparse
@@ -12,15 +13,35 @@ from pathlib import Path
 
 from .pairing import cores, fix_threads, table
 
-WORKLOADS = ("mlp", "cnn", "gpt", "minilm_step", "bert_base", "resnet", "lstm", "one_op", "import_time", "layers", "loading",
-             "generation", "demo", "sizes", "scaling", "peers")
-ON_REQUEST = {"demo"}                           # takes many minutes
-BUSY = 0.5                                      # programs waiting for a core, on average, above which figures are provisional
+WORKLOADS = (
+    "mlp",
+    "cnn",
+    "gpt",
+    "minilm_step",
+    "bert_base",
+    "resnet",
+    "lstm",
+    "one_op",
+    "import_time",
+    "layers",
+    "loading",
+    "generation",
+    "demo",
+    "sizes",
+    "scaling",
+    "peers",
+)
+ON_REQUEST = {"demo"}  # takes many minutes
+BUSY = 0.5  # programs waiting for a core, on average, above which figures are provisional
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks", description="minigrad beside torch, on the same cores, in turns")
-    parser.add_argument("workloads", nargs="*", metavar="workload", help=f"{', '.join(WORKLOADS)}; by default all but demo")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description="minigrad beside torch, on the same cores, in turns"
+    )
+    parser.add_argument(
+        "workloads", nargs="*", metavar="workload", help=f"{', '.join(WORKLOADS)}; by default all but demo"
+    )
     parser.add_argument("--rounds", type=int, help="how many pairs to measure; each workload has its own default")
     parser.add_argument("--threads", type=int, default=cores(), help="for each side; all cores by default")
     parser.add_argument("--save", action="store_true", help="write the tables to benchmarks/results/DATE.md as well")
@@ -33,7 +54,7 @@ def main() -> None:
         print(f"{name} …", flush=True)
         module = import_module(f".{name}", __package__)
         rows = module.run(**({"rounds": asked.rounds} if asked.rounds else {}))
-        tables.setdefault(getattr(module, "HEADING", "Workloads"), []).extend(rows)     # some have a table of their own
+        tables.setdefault(getattr(module, "HEADING", "Workloads"), []).extend(rows)  # some have a table of their own
     text = "\n\n".join([machine, *(f"## {heading}\n\n{table(rows)}" for heading, rows in tables.items())])
     print(text)
     if asked.save:
@@ -48,13 +69,17 @@ def description(threads: int) -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     from minigrad.backend.cpu import mkl  # (not above: torch's process imports this file too)
+
     names = "numpy", *(["mkl"] if mkl.path() else []), "torch", "transformers", "jax", "autograd", "tinygrad"
     packages = ", ".join(filter(None, map(installed, names)))
     load = os.getloadavg()[0]
     busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."
-    return (f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "
-            f"{platform.system()}, Python {platform.python_version()}, {packages}; {datetime.datetime.now():%Y-%m-%d %H:%M}."
-            + busy * (load > BUSY))
+    return (
+        f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "
+        f"{platform.system()}, Python {platform.python_version()}, {packages}; {datetime.datetime.now():%Y-%m-%d %H:%M}."
+        + busy
+        * (load > BUSY)
+    )
 
 
 def installed(package: str) -> str:
@@ -65,5 +90,5 @@ def installed(package: str) -> str:
         return ""
 
 
-if __name__ == "__main__":                      # the processes of `pairing` import this file again
+if __name__ == "__main__":  # the processes of `pairing` import this file again
     main()

@@ -1,4 +1,7 @@
-"""BERT of the published size looking at texts, eight of 128 tokens: one forward pass in evaluation, with random weights."""
+"""BERT of the published size looking at texts, eight of 128 tokens: one forward pass in evaluation, with random
+weights.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ SIZES = {"batch": 8, "tokens": 128}
 def with_minigrad(directory: str, batch: int, tokens: int) -> Iterator[Any]:
     from minigrad import no_grad
     from minigrad.pretrained import BertModel
+
     with no_grad():
         yield from work(BertModel.from_pretrained(directory), lambda array: array, batch, tokens)
 
@@ -21,6 +25,7 @@ def with_minigrad(directory: str, batch: int, tokens: int) -> Iterator[Any]:
 def with_torch(directory: str, batch: int, tokens: int) -> Iterator[Any]:
     import torch
     from transformers import BertModel, logging
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with torch.no_grad():
@@ -29,6 +34,7 @@ def with_torch(directory: str, batch: int, tokens: int) -> Iterator[Any]:
 
 def work(model: Any, tensor: Any, batch: int, tokens: int) -> Iterator[Any]:
     import numpy as np
+
     ids = tensor(np.random.default_rng(0).integers(0, model.config.vocab_size, (batch, tokens)))
     yield
     yield model(ids).last_hidden_state.numpy()[:, 0].ravel().tolist()
@@ -40,19 +46,27 @@ def work(model: Any, tensor: Any, batch: int, tokens: int) -> Iterator[Any]:
 def products_alone(directory: str, batch: int, tokens: int) -> Iterator[None]:
     from minigrad.pretrained import BertConfig
     from minigrad.pretrained.checkpoint.files import read_config
+
     c, rows = BertConfig.from_dict(read_config(directory)), batch * tokens
     D, inner = c.hidden_size, c.intermediate_size
-    layer = [*linear(rows, D, D)[:1] * 4, *attention(batch, c.num_attention_heads, tokens, D // c.num_attention_heads)[1:3],
-             *linear(rows, D, inner)[:1], *linear(rows, inner, D)[:1]]
+    layer = [
+        *linear(rows, D, D)[:1] * 4,
+        *attention(batch, c.num_attention_heads, tokens, D // c.num_attention_heads)[1:3],
+        *linear(rows, D, inner)[:1],
+        *linear(rows, inner, D)[:1],
+    ]
     return multiplying(layer * c.num_hidden_layers)
 
 
 def run(rounds: int = 11, **sizes: int) -> list[Row]:
     from minigrad.pretrained import BertConfig, BertModel
+
     batch, tokens = (SIZES | sizes).values()
     with TemporaryDirectory() as directory:
         BertModel(BertConfig(), rng=0).save_pretrained(directory)
-        with sides(with_minigrad, with_torch, products_alone, given=(directory, batch, tokens), tolerance=1e-3) as works:
+        with sides(
+            with_minigrad, with_torch, products_alone, given=(directory, batch, tokens), tolerance=1e-3
+        ) as works:
             return [paired(f"BERT-base forward, {batch} × {tokens} tokens", works, rounds, products_goal=1.25)]
 
 

@@ -1,4 +1,7 @@
-"""A small convolutional network on pictures of 28 × 28: twice 3 × 3 convolution, ReLU and max pooling, then two linear layers."""
+"""A small convolutional network on pictures of 28 × 28: twice 3 × 3 convolution, ReLU and max pooling, then two linear
+layers.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,9 +16,17 @@ SIZES, STEPS = {"batch": 64, "pixels": 28, "channels": 32, "width": 128, "classe
 def build(lib: Library, rng: Any, batch: int, pixels: int, channels: int, width: int, classes: int) -> tuple[Any, Any]:
     nn = lib.nn
     model = nn.Sequential(
-        nn.Conv2d(1, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(2 * channels * (pixels // 4) ** 2, width), nn.ReLU(), nn.Linear(width, classes))
+        nn.Conv2d(1, channels, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(channels, 2 * channels, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2 * channels * (pixels // 4) ** 2, width),
+        nn.ReLU(),
+        nn.Linear(width, classes),
+    )
     x = lib.tensor(rng.standard_normal((batch, 1, pixels, pixels), "f4"))
     labels = lib.tensor(rng.integers(0, classes, batch))
     return model, lambda: lib.F.cross_entropy(model(x), labels)
@@ -23,9 +34,12 @@ def build(lib: Library, rng: Any, batch: int, pixels: int, channels: int, width:
 
 def products(batch: int, pixels: int, channels: int, width: int, classes: int) -> list[Product]:
     """A convolution is a product with one row for each place."""
-    return [*linear(batch * pixels**2, 9, channels, first=True),
-            *linear(batch * (pixels // 2) ** 2, 9 * channels, 2 * channels),
-            *linear(batch, 2 * channels * (pixels // 4) ** 2, width), *linear(batch, width, classes)]
+    return [
+        *linear(batch * pixels**2, 9, channels, first=True),
+        *linear(batch * (pixels // 2) ** 2, 9 * channels, 2 * channels),
+        *linear(batch, 2 * channels * (pixels // 4) ** 2, width),
+        *linear(batch, width, classes),
+    ]
 
 
 def run(rounds: int = 15, **sizes: int) -> list[Row]:

@@ -1,8 +1,10 @@
-"""The demo as it is, and the demo with its fine-tuning done by torch + transformers: accuracy on the test texts, and time.
+"""The demo as it is, and the demo with its fine-tuning done by torch + transformers: accuracy on the test texts, and
+time.
 
-`tutorials/demo.py` is run for both, so that the texts, the splits and the recipe are the same.  One run of each, one after
-the other; it takes many minutes.
+`tutorials/demo.py` is run for both, so that the texts, the splits and the recipe are the same.  One run of each, one
+after the other; it takes many minutes.
 """
+
 from __future__ import annotations
 
 import math
@@ -22,6 +24,7 @@ DEMO = Path(__file__).parents[1] / "tutorials" / "demo.py"
 
 def with_minigrad() -> Iterator[Any]:
     from minigrad.train import finetune
+
     return demo(finetune)
 
 
@@ -32,6 +35,7 @@ def with_torch() -> Iterator[Any]:
 def demo(finetune: Callable) -> Iterator[Any]:
     """The demo's accuracy and the seconds of its fine-tuning; there is nothing to compare before it."""
     import minigrad.train
+
     seconds = 0.0
 
     def timed(*given: Any, **options: Any) -> None:
@@ -42,15 +46,25 @@ def demo(finetune: Callable) -> Iterator[Any]:
 
     yield
     yield None
-    minigrad.train.finetune = timed             # this process does nothing else
+    minigrad.train.finetune = timed  # this process does nothing else
     with TemporaryDirectory() as folder, chdir(folder), redirect_stdout(StringIO()):
         found = runpy.run_path(str(DEMO))
     yield sum(a == b for a, b in zip(found["true"], found["predicted"], strict=True)) / len(found["true"]), seconds
 
 
-def finetune_with_torch(model_dir: Any, train: list, *, output: str, overwrite: bool, eval_fraction: float, max_length: int,
-                        **arguments: Any) -> None:
-    """What `minigrad.train.finetune` does: the same batches in their order, groups, schedule, clipping, and best epoch kept."""
+def finetune_with_torch(
+    model_dir: Any,
+    train: list,
+    *,
+    output: str,
+    overwrite: bool,
+    eval_fraction: float,
+    max_length: int,
+    **arguments: Any,
+) -> None:
+    """What `minigrad.train.finetune` does: the same batches in their order, groups, schedule, clipping, and best epoch
+    kept.
+    """
     import torch
     from transformers import BertForSequenceClassification, get_linear_schedule_with_warmup, logging
 
@@ -58,6 +72,7 @@ def finetune_with_torch(model_dir: Any, train: list, *, output: str, overwrite: 
     from minigrad.pretrained import AutoTokenizer
     from minigrad.train import TrainingArguments
     from minigrad.train.finetune import DEFAULTS
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     args = TrainingArguments(output, overwrite, **DEFAULTS | arguments)
@@ -68,12 +83,22 @@ def finetune_with_torch(model_dir: Any, train: list, *, output: str, overwrite: 
     def batches(examples: list, size: int, shuffle: bool) -> data.DataLoader:
         encodings = tokenizer([example.text for example in examples], padding=False, max_length=max_length)
         dataset = data.TextDataset(encodings, data.label_ids(examples, names))
-        return data.DataLoader(dataset, size, shuffle, args.seed, lengths=dataset.lengths,
-                               collate=lambda items: {name: torch.from_numpy(array) for name, array in collate(items).items()})
+        return data.DataLoader(
+            dataset,
+            size,
+            shuffle,
+            args.seed,
+            lengths=dataset.lengths,
+            collate=lambda items: {name: torch.from_numpy(array) for name, array in collate(items).items()},
+        )
 
     torch.manual_seed(args.seed)
-    model = BertForSequenceClassification.from_pretrained(model_dir, id2label=dict(enumerate(names)), dtype=torch.float32,
-                                                          label2id={name: i for i, name in enumerate(names)})
+    model = BertForSequenceClassification.from_pretrained(
+        model_dir,
+        id2label=dict(enumerate(names)),
+        dtype=torch.float32,
+        label2id={name: i for i, name in enumerate(names)},
+    )
     model.config.text_max_length = max_length
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
     groups = [{"params": matrices, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -106,5 +131,7 @@ def run(rounds: int = 1) -> list[Row]:
     with sides(with_minigrad, with_torch) as (ours, theirs):
         in_turns(ours, theirs, rounds=1, warm_up=0)
     (right, seconds), (torch_right, torch_seconds) = ours.result, theirs.result
-    return [Points("demo, test accuracy", [100 * right], [100 * torch_right], goal=1, unit="%"),
-            Row("demo, time of the fine-tuning", [seconds], [torch_seconds])]
+    return [
+        Points("demo, test accuracy", [100 * right], [100 * torch_right], goal=1, unit="%"),
+        Row("demo, time of the fine-tuning", [seconds], [torch_seconds]),
+    ]

@@ -1,4 +1,5 @@
 """A small GPT (pre-norm, GELU, causal attention, a head of its own) learning to write, without dropout."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,15 +11,20 @@ TITLE = "GPT of depth {layers} and width {width}, {batch} × {tokens} tokens"
 SIZES, STEPS = {"batch": 4, "tokens": 256, "width": 384, "heads": 6, "layers": 6, "vocabulary": 8192}, 1
 
 
-def build(lib: Library, rng: Any, batch: int, tokens: int, width: int, heads: int, layers: int,
-          vocabulary: int) -> tuple[Any, Any]:
+def build(
+    lib: Library, rng: Any, batch: int, tokens: int, width: int, heads: int, layers: int, vocabulary: int
+) -> tuple[Any, Any]:
     nn, F = lib.nn, lib.F
 
     class Block(nn.Module):
         def __init__(self):
             super().__init__()
             self.norm1, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.norm2, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.norm2, self.up, self.down = (
+                nn.LayerNorm(width),
+                nn.Linear(width, 4 * width),
+                nn.Linear(4 * width, width),
+            )
 
         def forward(self, x):
             parts = self.qkv(self.norm1(x)).reshape(batch, tokens, 3, heads, width // heads)
@@ -38,15 +44,22 @@ def build(lib: Library, rng: Any, batch: int, tokens: int, width: int, heads: in
             return self.head(self.norm(self.blocks(self.words(ids) + self.places(places))))
 
     text = rng.integers(0, vocabulary, (batch, tokens + 1))
-    ids, labels, places = (lib.tensor(a) for a in (text[:, :-1].copy(), text[:, 1:].reshape(-1), rng.permutation(tokens)))
+    ids, labels, places = (
+        lib.tensor(a) for a in (text[:, :-1].copy(), text[:, 1:].reshape(-1), rng.permutation(tokens))
+    )
     model = GPT()
     return model, lambda: F.cross_entropy(model(ids, places).reshape(-1, vocabulary), labels)
 
 
 def products(batch: int, tokens: int, width: int, heads: int, layers: int, vocabulary: int) -> list[Product]:
     rows = batch * tokens
-    layer = [*linear(rows, width, 3 * width), *attention(batch, heads, tokens, width // heads, is_causal=True),
-             *linear(rows, width, width), *linear(rows, width, 4 * width), *linear(rows, 4 * width, width)]
+    layer = [
+        *linear(rows, width, 3 * width),
+        *attention(batch, heads, tokens, width // heads, is_causal=True),
+        *linear(rows, width, width),
+        *linear(rows, width, 4 * width),
+        *linear(rows, 4 * width, width),
+    ]
     return layer * layers + linear(rows, width, vocabulary)
 
 

@@ -1,8 +1,9 @@
 """Everything that only a GPU can show, in one run of under ten minutes: `python -m benchmarks.gpu`.
 
-The tests on CuPy, on the real one; the kernels under compute-sanitizer; training steps beside torch's (gpu_steps.py).  What was
-found is printed, and written to benchmarks/results/DATE-gpu.md.
+The tests on CuPy, on the real one; the kernels under compute-sanitizer; training steps beside torch's (gpu_steps.py).
+What was found is printed, and written to benchmarks/results/DATE-gpu.md.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,23 +25,33 @@ from .gpu_steps import MODES, PRECISIONS, SIZES, Case, save_model, with_minigrad
 from .pairing import Row, Work, in_turns, shown, sides, table
 
 ROOT = Path(__file__).parent.parent
-MINUTES = 9                                     # after which nothing more is begun
-KERNELS = [f"tests/on_cupy/test_cupy_{name}.py" for name in ("kernels", "random")] + ["-k", "float32 or out_of_range or mask"]
-TOLERANCES = {"float32": 1e-3, "TF32": 1e-2, "bfloat16": 5e-2}                 # of three losses, each after a step on the last
+MINUTES = 9  # after which nothing more is begun
+KERNELS = [f"tests/on_cupy/test_cupy_{name}.py" for name in ("kernels", "random")] + [
+    "-k",
+    "float32 or out_of_range or mask",
+]
+TOLERANCES = {"float32": 1e-3, "TF32": 1e-2, "bfloat16": 5e-2}  # of three losses, each after a step on the last
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; by default all")
-    parser.add_argument("--tiny", action="store_true", help="models that are too small for their times to mean anything")
+    parser.add_argument(
+        "--tiny", action="store_true", help="models that are too small for their times to mean anything"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how many pairs to measure (default: 5)")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results", help="the directory to write to")
+    parser.add_argument(
+        "--results", type=Path, default=Path(__file__).parent / "results", help="the directory to write to"
+    )
     asked = parser.parse_args(argv)
     if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"no part {min(unknown)!r}; there are {', '.join(PARTS)}")
     from minigrad.backend import cuda
+
     if problem := cuda.missing():
-        print(f"There is no GPU to measure here: {problem}.  To see the GPU backend work without one, type: make test-cupy")
+        print(
+            f"There is no GPU to measure here: {problem}.  To see the GPU backend work without one, type: make test-cupy"
+        )
         return 1
     asked.until = time.monotonic() + 60 * MINUTES
     text = f"# {datetime.date.today()}, GPU{', tiny sizes' * asked.tiny}\n\n" + "\n".join(cuda.devices()) + "\n"
@@ -62,21 +73,28 @@ def sanitizer(asked: argparse.Namespace) -> str:
     """The kernels' tests under each of compute-sanitizer's tools, every array in an allocation of its own."""
     if not shutil.which("compute-sanitizer"):
         return "compute-sanitizer is not installed: it comes with the CUDA toolkit."
-    program = f"import cupy, pytest, sys; cupy.cuda.set_allocator(None); sys.exit(pytest.main(['-q', '-x', *{KERNELS!r}]))"
-    return "\n".join(f"- {tool}: " + outcome(["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", sys.executable, "-c",
-                                              program], 60) for tool in ("memcheck", "racecheck", "synccheck"))
+    program = (
+        f"import cupy, pytest, sys; cupy.cuda.set_allocator(None); sys.exit(pytest.main(['-q', '-x', *{KERNELS!r}]))"
+    )
+    return "\n".join(
+        f"- {tool}: "
+        + outcome(["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", sys.executable, "-c", program], 60)
+        for tool in ("memcheck", "racecheck", "synccheck")
+    )
 
 
 def outcome(command: list[str], seconds: int) -> str:
     """The last line a command prints, and whether all was well; it is stopped after so many seconds."""
     try:
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "MINIGRAD_GPU": "1"}, capture_output=True, text=True,
-                              timeout=seconds)
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "MINIGRAD_GPU": "1"}, capture_output=True, text=True, timeout=seconds
+        )
     except subprocess.TimeoutExpired:
         return f"not finished after {seconds} s, and stopped"
     lines = (done.stdout + done.stderr).strip().splitlines() or [""]
     return f"{'passed' if done.returncode == 0 else 'FAILED'}: {lines[-1]}" + "".join(
-        f"\n      {line}" for line in lines[-20:-1] if done.returncode)
+        f"\n      {line}" for line in lines[-20:-1] if done.returncode
+    )
 
 
 def speed(asked: argparse.Namespace) -> str:
@@ -110,7 +128,11 @@ def torch_on_gpu() -> bool | str:
         if importlib.util.find_spec(name) is None:
             return f"{name} is not installed: minigrad alone, with nothing to compare it with"
     import torch
-    return torch.cuda.is_available() or "the torch that is installed sees no GPU: minigrad alone, with nothing to compare it with"
+
+    return (
+        torch.cuda.is_available()
+        or "the torch that is installed sees no GPU: minigrad alone, with nothing to compare it with"
+    )
 
 
 @contextmanager
@@ -125,6 +147,7 @@ def paired(case: Case, torch: bool) -> Iterator[list[Any]]:
 
 class Here:
     """A work in this process, to be called as a Side is."""
+
     def __init__(self, work: Work, *given: Any):
         self.units = work(*given)
         next(self.units)
@@ -138,11 +161,12 @@ class Here:
 
 class Alone(Row):
     """A line with nothing to compare with."""
+
     def cells(self) -> list[str]:
         return [self.workload, shown(median(self.ours), self.unit), *[""] * 5]
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], str]] = {"tests": tests, "sanitizer": sanitizer, "speed": speed}
 
-if __name__ == "__main__":                      # the processes of `pairing` import this file again
+if __name__ == "__main__":  # the processes of `pairing` import this file again
     sys.exit(main())

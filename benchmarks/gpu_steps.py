@@ -1,4 +1,7 @@
-"""Training steps on a GPU, in both libraries: a stack of GPT's blocks, BERT, ResNet-50; dropout off, so that both do the same."""
+"""Training steps on a GPU, in both libraries: a stack of GPT's blocks, BERT, ResNet-50; dropout off, so that both do
+the same.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -9,8 +12,11 @@ from typing import Any
 MAX_NORM, LR, CLASSES = 1.0, 1e-4, 8
 PRECISIONS = "float32", "TF32", "bfloat16"
 MODES = "eager", "forward and backward as a CUDA graph"
-SIZES = {                                       # of each workload: those to measure, and those of --tiny
-    "GPT blocks": ({"batch": 8, "tokens": 1024, "width": 768, "layers": 12}, {"batch": 2, "tokens": 4, "width": 8, "layers": 2}),
+SIZES = {  # of each workload: those to measure, and those of --tiny
+    "GPT blocks": (
+        {"batch": 8, "tokens": 1024, "width": 768, "layers": 12},
+        {"batch": 2, "tokens": 4, "width": 8, "layers": 2},
+    ),
     "BERT": ({"batch": 32, "tokens": 128}, {"batch": 2, "tokens": 6}),
     "ResNet-50": ({"batch": 32, "pixels": 224}, {"batch": 2, "pixels": 32}),
 }
@@ -21,12 +27,13 @@ TINY_RESNET = dict(embedding_size=4, hidden_sizes=[8, 8, 8, 16], depths=[1, 1, 1
 @dataclass
 class Case:
     """What both sides do: forward, backward, clipping of the gradients, AdamW."""
+
     workload: str
     precision: str
-    directory: str                              # where `save_model` put the pretrained model
+    directory: str  # where `save_model` put the pretrained model
     tiny: bool = False
     device: str = "cuda"
-    steps: int = 1                              # in a unit of work, after which the host waits for the device
+    steps: int = 1  # in a unit of work, after which the host waits for the device
 
     def __post_init__(self):
         self.sizes = SIZES[self.workload][self.tiny]
@@ -37,6 +44,7 @@ class Case:
     def data(self) -> tuple[Any, Any]:
         """Numbers for the blocks, ids of tokens for BERT, pictures for ResNet; and labels."""
         import numpy as np
+
         rng, n = np.random.default_rng(0), self.sizes["batch"]
         if self.workload == "BERT":
             x = rng.integers(1, 50, (n, self.sizes["tokens"]))
@@ -49,12 +57,20 @@ class Case:
 
 def save_model(case: Case) -> None:
     """Put the pretrained model that both sides load, with weights drawn by chance, into the case's directory."""
-    from minigrad.pretrained import BertConfig, BertForSequenceClassification, ResNetConfig, ResNetForImageClassification
+    from minigrad.pretrained import (
+        BertConfig,
+        BertForSequenceClassification,
+        ResNetConfig,
+        ResNetForImageClassification,
+    )
+
     model = None
     if case.workload == "BERT":
         model = BertForSequenceClassification(BertConfig(num_labels=CLASSES, **(TINY_BERT if case.tiny else {})), rng=0)
     elif case.workload == "ResNet-50":
-        model = ResNetForImageClassification(ResNetConfig(num_labels=CLASSES, **(TINY_RESNET if case.tiny else {})), rng=0)
+        model = ResNetForImageClassification(
+            ResNetConfig(num_labels=CLASSES, **(TINY_RESNET if case.tiny else {})), rng=0
+        )
     if model is not None:
         model.save_pretrained(case.directory)
 
@@ -62,9 +78,14 @@ def save_model(case: Case) -> None:
 def blocks(case: Case) -> Any:
     """GPT's blocks, in minigrad."""
     from minigrad import nn
+
     width, rng = case.sizes["width"], nn.init.generator(0)
-    return nn.TransformerEncoder(lambda: nn.TransformerEncoderLayer(
-        width, max(1, width // 64), 4 * width, 0.0, "gelu", batch_first=True, norm_first=True, rng=rng), case.sizes["layers"])
+    return nn.TransformerEncoder(
+        lambda: nn.TransformerEncoderLayer(
+            width, max(1, width // 64), 4 * width, 0.0, "gelu", batch_first=True, norm_first=True, rng=rng
+        ),
+        case.sizes["layers"],
+    )
 
 
 def model_of_minigrad(case: Case) -> tuple[Any, Callable[[], Any]]:
@@ -72,6 +93,7 @@ def model_of_minigrad(case: Case) -> tuple[Any, Callable[[], Any]]:
     from minigrad import Tensor
     from minigrad import functional as F
     from minigrad.pretrained import BertForSequenceClassification, ResNetForImageClassification
+
     x, labels = (Tensor(array, device=case.device) for array in case.data())
     if case.workload == "BERT":
         model = BertForSequenceClassification.from_pretrained(case.directory).to(case.device)
@@ -86,30 +108,38 @@ def model_of_minigrad(case: Case) -> tuple[Any, Callable[[], Any]]:
 def model_of_torch(case: Case) -> tuple[Any, Callable[[], Any]]:
     import torch
     from torch.nn import functional as F
+
     x, labels = (torch.from_numpy(array).to(case.device) for array in case.data())
     if case.workload == "GPT blocks":
         width, state = case.sizes["width"], blocks(case).state_dict()
-        layer = torch.nn.TransformerEncoderLayer(width, max(1, width // 64), 4 * width, 0.0, "gelu", batch_first=True,
-                                                 norm_first=True)
+        layer = torch.nn.TransformerEncoderLayer(
+            width, max(1, width // 64), 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+        )
         model = torch.nn.TransformerEncoder(layer, case.sizes["layers"], enable_nested_tensor=False)
         model.load_state_dict({name: torch.from_numpy(t.numpy()) for name, t in state.items()})
-        model, mask = model.to(case.device), torch.nn.Transformer.generate_square_subsequent_mask(x.shape[1], case.device)
+        model, mask = (
+            model.to(case.device),
+            torch.nn.Transformer.generate_square_subsequent_mask(x.shape[1], case.device),
+        )
         return model, lambda: F.mse_loss(model(x, mask, is_causal=True), x)
     from transformers import BertForSequenceClassification, ResNetForImageClassification, logging
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     kind = BertForSequenceClassification if case.workload == "BERT" else ResNetForImageClassification
     model = kind.from_pretrained(case.directory, dtype=torch.float32).to(case.device)
-    model.train(case.workload != "BERT")        # ResNet has no dropout, and its normalisation is part of a training step
+    model.train(case.workload != "BERT")  # ResNet has no dropout, and its normalisation is part of a training step
     return model, lambda: F.cross_entropy(model(x).logits, labels)
 
 
 def with_minigrad(case: Case) -> Iterator[Any]:
     from minigrad import autocast, backend, optim
+
     model, loss_of = model_of_minigrad(case)
     optimizer = optim.AdamW(model.parameters(), lr=LR)
     if case.device == "cuda":
         from minigrad.backend.cuda import gemm
+
         gemm.tf32 = case.precision == "TF32"
 
     def gradients() -> Any:
@@ -125,11 +155,13 @@ def with_minigrad(case: Case) -> Iterator[Any]:
     def wait() -> None:
         if case.device == "cuda":
             backend.get("cuda").xp.cuda.Device().synchronize()
+
     return training(case, optimizer, gradients, finish, wait, recorded_by_cupy)
 
 
 def with_torch(case: Case) -> Iterator[Any]:
     import torch
+
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = case.precision == "TF32"
     model, loss_of = model_of_torch(case)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
@@ -147,12 +179,21 @@ def with_torch(case: Case) -> Iterator[Any]:
     def wait() -> None:
         if case.device == "cuda":
             torch.cuda.synchronize()
+
     return training(case, optimizer, gradients, finish, wait, recorded_by_torch)
 
 
-def training(case: Case, optimizer: Any, gradients: Callable[[], Any], finish: Callable[[], None], wait: Callable[[], None],
-             recorded: Callable) -> Iterator[Any]:
-    """The losses of three steps; then in turns units of steps in each of the MODES, which yield why not, where one cannot be."""
+def training(
+    case: Case,
+    optimizer: Any,
+    gradients: Callable[[], Any],
+    finish: Callable[[], None],
+    wait: Callable[[], None],
+    recorded: Callable,
+) -> Iterator[Any]:
+    """The losses of three steps; then in turns units of steps in each of the MODES, which yield why not, where one
+    cannot be.
+    """
     yield
     losses = []
     for _ in range(3):
@@ -165,7 +206,7 @@ def training(case: Case, optimizer: Any, gradients: Callable[[], Any], finish: C
     try:
         replay, _kept = recorded(gradients, optimizer.zero_grad)
         static = [p.grad for p in parameters]
-    except Exception as error:                  # whatever keeps it from being recorded is a finding
+    except Exception as error:  # whatever keeps it from being recorded is a finding
         why_not = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     while True:
         for _ in range(case.steps):
@@ -176,7 +217,7 @@ def training(case: Case, optimizer: Any, gradients: Callable[[], Any], finish: C
         yield None
         for _ in range(0 if why_not else case.steps):
             replay()
-            for p, g in zip(parameters, static):             # where the graph leaves them
+            for p, g in zip(parameters, static):  # where the graph leaves them
                 p.grad = g
             finish()
         wait()
@@ -186,13 +227,15 @@ def training(case: Case, optimizer: Any, gradients: Callable[[], Any], finish: C
 def recorded_by_cupy(gradients: Callable[[], Any], forget: Callable[[], None]) -> tuple[Callable[[], None], Any]:
     """`gradients` as a CUDA graph: what runs it again, and what must be kept as long.
 
-    Only forward and backward: AdamW tells its kernel by how much to correct its means, which in a graph would stay the same.
+    Only forward and backward: AdamW tells its kernel by how much to correct its means, which in a graph would stay the
+        same.
     """
     import cupy
+
     pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
     cupy.cuda.Device().synchronize()
-    with cupy.cuda.using_allocator(pool.malloc), stream:     # memory that nobody else is given
-        for _ in range(2):                      # the first time kernels are compiled
+    with cupy.cuda.using_allocator(pool.malloc), stream:  # memory that nobody else is given
+        for _ in range(2):  # the first time kernels are compiled
             gradients()
             forget()
         stream.synchronize()
@@ -206,14 +249,16 @@ def recorded_by_cupy(gradients: Callable[[], Any], forget: Callable[[], None]) -
         graph = stream.end_capture()
 
     def replay() -> None:
-        stream.wait_event(cupy.cuda.get_current_stream().record())             # the optimiser's step before
+        stream.wait_event(cupy.cuda.get_current_stream().record())  # the optimiser's step before
         graph.launch(stream)
         cupy.cuda.get_current_stream().wait_event(stream.record())
+
     return replay, (pool, loss)
 
 
 def recorded_by_torch(gradients: Callable[[], Any], forget: Callable[[], None]) -> tuple[Callable[[], None], Any]:
     import torch
+
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -1,4 +1,5 @@
 """What `import minigrad` costs beside the `import numpy` that it contains, each in a fresh interpreter."""
+
 from __future__ import annotations
 
 import os
@@ -14,10 +15,12 @@ def seconds(module: str, cache: str) -> float:
     """The time of one import statement, compiled files at hand in `cache`; the start of the interpreter is not counted."""
     code = f"from time import perf_counter as now; start = now(); import {module}; print(now() - start)"
     env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
-    return float(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=env).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
+    )
 
 
 def run(rounds: int = 25) -> list[Row]:
-    with TemporaryDirectory() as cache:         # filled in the warm-up
+    with TemporaryDirectory() as cache:  # filled in the warm-up
         ours, theirs = in_turns(partial(seconds, "minigrad", cache), partial(seconds, "numpy", cache), rounds=rounds)
     return [Row("import minigrad", ours, theirs, goal=1.2, beside="import numpy")]

@@ -1,4 +1,7 @@
-"""One layer forward and backward, gradients of input and weights: convolutions as in ResNet and MobileNet, LSTM, Transformer."""
+"""One layer forward and backward, gradients of input and weights: convolutions as in ResNet and MobileNet, LSTM,
+Transformer.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -25,17 +28,20 @@ CASES = [
 def with_minigrad(case: int) -> Iterator[Any]:
     import minigrad
     from minigrad import nn
+
     return work(nn, minigrad.Tensor, case)
 
 
 def with_torch(case: int) -> Iterator[Any]:
     import torch
+
     return work(torch.nn, torch.from_numpy, case)
 
 
 def work(nn: Any, tensor: Any, case: int) -> Iterator[Any]:
     """One pass forward and back for each `next`, with the same weights and the same gradient coming in on both sides."""
     import numpy as np
+
     _, kind, arguments, options, shape = CASES[case]
     rng = np.random.default_rng(0)
     layer, x = getattr(nn, kind)(*arguments, **options), tensor(rng.standard_normal(shape, np.float32))
@@ -46,6 +52,7 @@ def work(nn: Any, tensor: Any, case: int) -> Iterator[Any]:
     def forward() -> Any:
         y = layer(x)
         return y[0] if isinstance(y, tuple) else y
+
     y = forward()
     g = tensor(rng.standard_normal(tuple(y.shape), np.float32))
     y.backward(g)

@@ -1,4 +1,5 @@
 """An LSTM, or a GRU or RNN, that reads vectors and says a class at each step, trained by AdamW."""
+
 from __future__ import annotations
 
 import sys
@@ -22,6 +23,7 @@ def build(lib: Library, rng: Any, layer: str, steps: int, batch: int, width: int
 
         def forward(self, x):
             return self.head(self.layer(x)[0]).reshape(-1, classes)
+
     model = Reader()
     x = lib.tensor(rng.standard_normal((steps, batch, width), "f4"))
     labels = lib.tensor(rng.integers(0, classes, steps * batch))

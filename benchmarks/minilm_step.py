@@ -1,4 +1,5 @@
 """One fine-tuning step of MiniLM: forward, backward, clipping and AdamW on 32 texts of up to 64 tokens, with dropout."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,36 +16,45 @@ LABELS, LR, WEIGHT_DECAY, MAX_NORM = 8, 2e-4, 0.01, 1.0
 @dataclass
 class Step:
     """What both sides train on."""
+
     directory: str
     batch: int = 32
     tokens: int = 64
-    checked: int = 3                            # how many losses are compared, dropout off, each after a step on the last
+    checked: int = 3  # how many losses are compared, dropout off, each after a step on the last
 
     def data(self) -> dict[str, Any]:
         """Texts of random ids, from half the length to all of it, padded; the first is as long as can be."""
         import numpy as np
+
         rng = np.random.default_rng(0)
         lengths = rng.integers(self.tokens // 2, self.tokens, self.batch, endpoint=True)
         lengths[0] = self.tokens
         mask = np.arange(self.tokens) < lengths[:, None]
         ids = np.where(mask, rng.integers(1, self.config()["vocab_size"], mask.shape), 0)
-        return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "token_type_ids": np.zeros_like(ids),
-                "labels": rng.integers(0, LABELS, self.batch)}
+        return {
+            "input_ids": ids,
+            "attention_mask": mask.astype(np.int64),
+            "token_type_ids": np.zeros_like(ids),
+            "labels": rng.integers(0, LABELS, self.batch),
+        }
 
     def head(self) -> Any:
         """First weights of the new classifier, (labels, hidden); its bias is zero."""
         import numpy as np
+
         return np.random.default_rng(1).normal(0, 0.02, (LABELS, self.config()["hidden_size"])).astype(np.float32)
 
     def config(self) -> dict[str, Any]:
         import json
         from pathlib import Path
+
         return json.loads(Path(self.directory, "config.json").read_text())
 
 
 def with_minigrad(given: Step) -> Iterator[Any]:
     from minigrad import optim
     from minigrad.pretrained import BertForSequenceClassification
+
     model = BertForSequenceClassification.from_pretrained(given.directory, num_labels=LABELS, rng=0)
     model.state_dict()["classifier.weight"].copy_(given.head())
     optimizer = optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
@@ -64,6 +74,7 @@ def with_minigrad(given: Step) -> Iterator[Any]:
 def with_torch(given: Step) -> Iterator[Any]:
     import torch
     from transformers import BertForSequenceClassification, logging
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     model = BertForSequenceClassification.from_pretrained(given.directory, num_labels=LABELS, dtype=torch.float32)
@@ -97,7 +108,9 @@ def training(model: Any, step: Any, checked: int) -> Iterator[Any]:
 def products_alone(given: Step) -> Iterator[None]:
     config, B, T = given.config(), given.batch, given.tokens
     D, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
-    layer = linear(B * T, D, D) * 4 + linear(B * T, D, inner) + linear(B * T, inner, D) + attention(B, heads, T, D // heads)
+    layer = (
+        linear(B * T, D, D) * 4 + linear(B * T, D, inner) + linear(B * T, inner, D) + attention(B, heads, T, D // heads)
+    )
     return multiplying(layer * config["num_hidden_layers"])
 
 

@@ -1,4 +1,5 @@
 """A perceptron on pictures of MNIST's size, 784-512-512-10, trained by AdamW."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,7 +13,9 @@ SIZES, STEPS = {"batch": 128, "inputs": 784, "width": 512, "classes": 10}, 40
 
 def build(lib: Library, rng: Any, batch: int, inputs: int, width: int, classes: int) -> tuple[Any, Any]:
     nn = lib.nn
-    model = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes))
+    model = nn.Sequential(
+        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes)
+    )
     x, labels = lib.tensor(rng.standard_normal((batch, inputs), "f4")), lib.tensor(rng.integers(0, classes, batch))
     return model, lambda: lib.F.cross_entropy(model(x), labels)
 

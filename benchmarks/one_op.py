@@ -1,4 +1,5 @@
 """What one op costs when there is next to nothing to compute: Tensors of four entries, recording."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from typing import Any
 
 from .pairing import Row, in_turns, sides
 
-REPEATS = 2000                                  # of one op, in each timed unit
+REPEATS = 2000  # of one op, in each timed unit
 CHAIN = 50
 
 
@@ -32,11 +33,13 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
 
 def with_minigrad(case: str, backward: bool) -> Iterator[Any]:
     import minigrad
+
     return work(minigrad, case, backward, repeats(case))
 
 
 def with_torch(case: str, backward: bool) -> Iterator[Any]:
     import torch
+
     return work(torch, case, backward, repeats(case))
 
 
@@ -73,6 +76,11 @@ def run(rounds: int = 15) -> list[Row]:
                 taken = in_turns(*pair, rounds=rounds)
             ops = repeats(case) * (CHAIN if case == "chain" else 1)
             name = f"one op of a chain of {CHAIN}" if case == "chain" else f"{case}, 4 entries"
-            rows.append(Row(name + (", forward + backward" if backward else ", forward"),
-                            *([seconds / ops for seconds in side] for side in taken), goal=1.5))
+            rows.append(
+                Row(
+                    name + (", forward + backward" if backward else ", forward"),
+                    *([seconds / ops for seconds in side] for side in taken),
+                    goal=1.5,
+                )
+            )
     return rows

@@ -1,4 +1,7 @@
-"""How two libraries are compared: in turns (A B A B …), each in a process of its own, with one number of threads for both."""
+"""How two libraries are compared: in turns (A B A B …), each in a process of its own, with one number of threads for
+both.
+"""
+
 from __future__ import annotations
 
 import math
@@ -14,10 +17,15 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-Work = Callable[..., Iterator[Any]]             # yields once set up, then the numbers to compare, then after each unit of work
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                    "PJRT_NPROC", "NUM_CPU_THREADS")                # the last two are read by JAX and tinygrad
-NOISY = 0.15                                    # a ratio that spreads further than this, relative to its median, is marked
+Work = Callable[..., Iterator[Any]]  # yields once set up, then the numbers to compare, then after each unit of work
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "PJRT_NPROC",
+    "NUM_CPU_THREADS",
+)  # the last two are read by JAX and tinygrad
+NOISY = 0.15  # a ratio that spreads further than this, relative to its median, is marked
 
 
 def cores() -> int:
@@ -37,11 +45,12 @@ def fix_threads(count: int = 0) -> None:
 class Side:
     """One library at work in its own process: call it for one unit of work, and get the seconds that took.
 
-    `numbers` is what the work yields for comparison and `result` what it yields after a unit.  `before` and `peak` are the
-    process's memory in bytes, once set up and at its highest.
+    `numbers` is what the work yields for comparison and `result` what it yields after a unit.  `before` and `peak` are
+    the process's memory in bytes, once set up and at its highest.
     """
+
     def __init__(self, work: Work, *given: Any):
-        context = get_context("spawn")          # not "fork": the memory of the parent would be counted in
+        context = get_context("spawn")  # not "fork": the memory of the parent would be counted in
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_serve, args=(there, work, given), daemon=True)
         self.process.start()
@@ -69,7 +78,7 @@ def _serve(pipe: Any, work: Work, given: tuple) -> None:
     while True:
         try:
             pipe.recv()
-        except EOFError:                        # the other end was closed: the measurement is over
+        except EOFError:  # the other end was closed: the measurement is over
             return
         start = time.perf_counter()
         result = next(units)
@@ -104,40 +113,44 @@ def sides(*works: Work, given: tuple = (), tolerance: float = 1e-4) -> Iterator[
 
 def agree(ours: Sequence[float], theirs: Sequence[float] | None, tolerance: float = 1e-4) -> None:
     """Refuse to go on unless both computed the same numbers; None stands for work that computes no result."""
-    if theirs is not None and not (len(ours) == len(theirs) and
-                                   all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance) for a, b in zip(ours, theirs))):
+    if theirs is not None and not (
+        len(ours) == len(theirs)
+        and all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance) for a, b in zip(ours, theirs))
+    ):
         raise ValueError(f"the two sides do not compute the same, so their speed cannot be compared:\n{ours}\n{theirs}")
 
 
 def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1, run_up: int = 0) -> list[tuple[float, ...]]:
     """Call each in turn, `rounds` times over: what they returned, a tuple for each.
 
-    In its turn each is first called `run_up` times without being measured, for work of milliseconds that in training comes
-    again and again: after a pause, the system needs some to spread threads over the cores.
+    In its turn each is first called `run_up` times without being measured, for work of milliseconds that in training
+    comes again and again: after a pause, the system needs some to spread threads over the cores.
     """
     taken = []
     for _ in range(warm_up + rounds):
         taken.append([])
         for sample in samplers:
-            time.sleep(0.25)                    # threads of the last one spin for a while, waiting for more work
+            time.sleep(0.25)  # threads of the last one spin for a while, waiting for more work
             taken[-1].append([sample() for _ in range(run_up + 1)][-1])
     return list(zip(*taken[warm_up:]))
 
 
 @dataclass
 class Row:
-    """One line of the table: two sides measured in turns, and the largest ratio ours / theirs that was promised, if any.
+    """One line of the table: two sides measured in turns, and the largest ratio ours / theirs that was promised, if
+    any.
 
-    A training step or a forward pass also says how long its matrix products take alone, measured in the same turns, how many
-    times that long all of it may take, and the peak memory of both processes, of which ours may be no more than theirs.
-    With `tokens`, how many it reads, it also says what one of them costs.
+    A training step or a forward pass also says how long its matrix products take alone, measured in the same turns, how
+    many times that long all of it may take, and the peak memory of both processes, of which ours may be no more than
+    theirs. With `tokens`, how many it reads, it also says what one of them costs.
     """
+
     workload: str
     ours: Sequence[float]
     theirs: Sequence[float]
     goal: float | None = None
     beside: str = "torch"
-    unit: str = "s"                             # "s" (seconds), "B" (bytes) or "%"
+    unit: str = "s"  # "s" (seconds), "B" (bytes) or "%"
     products: Sequence[float] = ()
     products_goal: float | None = None
     memory: tuple[float, float] | None = None
@@ -171,16 +184,26 @@ class Row:
             beside_products = f"{median(self.times_products):.2f}, {self.beside} {theirs:.2f}"
         if self.products_goal is not None:
             beside_products += f" (≤ {self.products_goal})"
-        memory = self.memory and (f"{self.memory[0] / 1e6:.0f} / {self.memory[1] / 1e6:.0f} MB, "
-                                  f"{self.memory[0] / self.memory[1]:.2f}")
-        return [self.workload, shown(median(self.ours), self.unit), f"{shown(median(self.theirs), self.unit)} {self.beside}",
-                f"{median(self.ratios):.2f}{self.suffix}", f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
-                "" if self.goal is None else f"≤ {self.goal}", beside_products,
-                shown(median(self.ours) / self.tokens, self.unit) if self.tokens else "", memory or "", self.verdict]
+        memory = self.memory and (
+            f"{self.memory[0] / 1e6:.0f} / {self.memory[1] / 1e6:.0f} MB, {self.memory[0] / self.memory[1]:.2f}"
+        )
+        return [
+            self.workload,
+            shown(median(self.ours), self.unit),
+            f"{shown(median(self.theirs), self.unit)} {self.beside}",
+            f"{median(self.ratios):.2f}{self.suffix}",
+            f"{low:.2f} – {high:.2f}" if len(self.ratios) > 1 else "one run",
+            "" if self.goal is None else f"≤ {self.goal}",
+            beside_products,
+            shown(median(self.ours) / self.tokens, self.unit) if self.tokens else "",
+            memory or "",
+            self.verdict,
+        ]
 
 
 class Points(Row):
     """Two percentages; what was promised is how many points lie between them."""
+
     suffix = " points"
     ratios = property(lambda self: [abs(a - b) for a, b in zip(self.ours, self.theirs)])
 
@@ -202,8 +225,18 @@ def judged(ratios: Sequence[float], goal: float | None) -> str:
     return ("met" if high <= goal else "not met" if low > goal else "too noisy to tell") + noisy
 
 
-HEADINGS = ("workload", "minigrad", "beside", "ratio", "middle half", "goal", "× products", "per token", "memory, ours / theirs",
-            "verdict")
+HEADINGS = (
+    "workload",
+    "minigrad",
+    "beside",
+    "ratio",
+    "middle half",
+    "goal",
+    "× products",
+    "per token",
+    "memory, ours / theirs",
+    "verdict",
+)
 
 
 def shown(value: float, unit: str) -> str:

@@ -1,9 +1,11 @@
-"""The models of `peers`, written once for JAX, autograd and tinygrad, and the words that each of these says in its own way.
+"""The models of `peers`, written once for JAX, autograd and tinygrad, and the words that each of these says in its own
+way.
 
-A model is a function of the words `F`, of the weights `w` by the names they bear in minigrad, of the data and of the sizes; it
-returns the loss.  What a library has no short way to say is missing from its words: autograd has no convolution, and tinygrad no
-loop over time but one that is unrolled.
+A model is a function of the words `F`, of the weights `w` by the names they bear in minigrad, of the data and of the
+sizes; it returns the loss.  What a library has no short way to say is missing from its words: autograd has no
+convolution, and tinygrad no loop over time but one that is unrolled.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -33,7 +35,8 @@ def cnn(F: Any, w: Weights, x: Any, labels: Any, **_: Any) -> Any:
 def gpt(F: Any, w: Weights, ids: Any, labels: Any, places: Any, heads: int, layers: int, **_: Any) -> Any:
     def norm(name: str, x: Any) -> Any:
         return F.layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
-    x = w["words.weight"][ids] + w["places.weight"][places]         # (batch, tokens, width)
+
+    x = w["words.weight"][ids] + w["places.weight"][places]  # (batch, tokens, width)
     batch, tokens, width = x.shape
     for name in (f"blocks.{i}" for i in range(layers)):
         parts = linear(w, f"{name}.qkv", norm(f"{name}.norm1", x)).reshape(batch, tokens, 3, heads, width // heads)
@@ -53,15 +56,17 @@ def lstm(F: Any, w: Weights, x: Any, labels: Any, **_: Any) -> Any:
         c = F.sigmoid(f) * c + F.sigmoid(i) * np.tanh(g)
         h = F.sigmoid(o) * np.tanh(c)
         return (h, c), h
+
     gates = x @ w["layer.weight_ih_l0"].T + w["layer.bias_ih_l0"] + w["layer.bias_hh_l0"]
     start = np.zeros(x.shape[1:], x.dtype)
-    read = F.scan(cell, (start, start), gates)                      # (steps, batch, width)
+    read = F.scan(cell, (start, start), gates)  # (steps, batch, width)
     logits = linear(w, "head", read)
     return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels)
 
 
 class Words:
     """In plain NumPy, which `np` is to a library that imitates it: what autograd needs."""
+
     def __init__(self, np: Any, erf: Callable[[Any], Any]):
         self.np, self.erf = np, erf
 
@@ -78,7 +83,7 @@ class Words:
         centred = x - x.mean(-1, keepdims=True)
         return centred / self.np.sqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * weight + bias
 
-    def attention(self, q, k, v):                                   # (batch, tokens, heads, width of a head), as is the result
+    def attention(self, q, k, v):  # (batch, tokens, heads, width of a head), as is the result
         np = self.np
         q, k, v = (np.swapaxes(x, 1, 2) for x in (q, k, v))
         scores = q @ np.swapaxes(k, 2, 3) / q.shape[-1] ** 0.5
@@ -101,6 +106,7 @@ class Words:
 
 class JaxWords(Words):
     """The same, where JAX has a word of its own for it."""
+
     def __init__(self, jax: Any):
         super().__init__(jax.numpy, jax.lax.erf)
         self.jax, self.sigmoid = jax, jax.nn.sigmoid
@@ -111,7 +117,7 @@ class JaxWords(Words):
     def conv(self, x, weight, bias):
         return self.jax.lax.conv(x, weight, (1, 1), "SAME") + bias[:, None, None]
 
-    def max_pool(self, x):                                          # quicker here than lax.reduce_window
+    def max_pool(self, x):  # quicker here than lax.reduce_window
         batch, channels, height, width = x.shape
         return x.reshape(batch, channels, height // 2, 2, width // 2, 2).max((3, 5))
 
@@ -121,6 +127,7 @@ class JaxWords(Words):
 
 class TinyWords:
     """tinygrad says most of it in methods of its Tensors."""
+
     def relu(self, x):
         return x.relu()
 

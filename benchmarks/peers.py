@@ -1,8 +1,10 @@
-"""The libraries a user might pick instead: JAX and tinygrad, each eager and compiled, and autograd, at the same training steps.
+"""The libraries a user might pick instead: JAX and tinygrad, each eager and compiled, and autograd, at the same
+training steps.
 
-Both sides have the same number of threads: JAX and tinygrad read it from the environment (`pairing.THREAD_VARIABLES`), autograd
-works on NumPy.  Compiling is not measured: it is over when the losses have been compared.
+Both sides have the same number of threads: JAX and tinygrad read it from the environment (`pairing.THREAD_VARIABLES`),
+autograd works on NumPy.  Compiling is not measured: it is over when the losses have been compared.
 """
+
 from __future__ import annotations
 
 import os
@@ -23,22 +25,26 @@ from .training import CHECKED, LR, Sizes, draw, minigrad, with_minigrad
 HEADING = "Peers"
 # So small that tinygrad needs seconds for a step.
 SMALLER = {"gpt": {"batch": 2, "tokens": 128, "width": 256, "heads": 4, "layers": 2, "vocabulary": 2048}}
-BETA1, BETA2, EPS, DECAY = 0.9, 0.999, 1e-8, 0.01                   # AdamW's, as minigrad and torch have them
-ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "DEV": "CPU"}                # DEV is tinygrad's device
+BETA1, BETA2, EPS, DECAY = 0.9, 0.999, 1e-8, 0.01  # AdamW's, as minigrad and torch have them
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "DEV": "CPU"}  # DEV is tinygrad's device
 
 
 def with_jax(workload: str, sizes: Sizes, file: str, compiled: bool) -> Iterator[Any]:
     import jax
+
     words, model = JaxWords(jax), MODELS[workload]
     update = updating(jax.numpy, jax.value_and_grad(lambda w, data: model(words, w, *data, **sizes)))
     if compiled:
         update = jax.jit(update, donate_argnums=(1, 2, 3))
-    return training(workload, losses(jax.numpy, lambda *now: jax.block_until_ready(update(*now)), *opened(file, jax.numpy.array)))
+    return training(
+        workload, losses(jax.numpy, lambda *now: jax.block_until_ready(update(*now)), *opened(file, jax.numpy.array))
+    )
 
 
 def with_autograd(workload: str, sizes: Sizes, file: str) -> Iterator[Any]:
     import autograd
     from autograd.scipy.special import erf
+
     np, model = autograd.numpy, MODELS[workload]
     words = Words(np, erf)
     update = updating(np, autograd.value_and_grad(lambda w, data: model(words, w, *data, **sizes)))
@@ -48,6 +54,7 @@ def with_autograd(workload: str, sizes: Sizes, file: str) -> Iterator[Any]:
 def with_tinygrad(workload: str, sizes: Sizes, file: str, compiled: bool) -> Iterator[Any]:
     from tinygrad import Context, Tensor, TinyJit
     from tinygrad.nn.optim import AdamW
+
     weights, data = opened(file, Tensor)
     optimizer = AdamW(list(weights.values()), LR, BETA1, BETA2, EPS, DECAY)
 
@@ -56,18 +63,21 @@ def with_tinygrad(workload: str, sizes: Sizes, file: str, compiled: bool) -> Ite
             optimizer.zero_grad()
             loss = MODELS[workload](TinyWords(), weights, *data, **sizes).backward()
             return loss.realize(*optimizer.schedule_step())
+
     step = TinyJit(step) if compiled else step
     return training(workload, iter(lambda: step().item(), None))
 
 
 def updating(np: Any, loss_and_gradient: Callable) -> Callable:
     """A step of AdamW (Loshchilov and Hutter, 2019), the `t`-th, that makes new weights and averages of the gradient."""
+
     def update(t: float, w: Weights, m: Weights, v: Weights, data: list) -> tuple[Any, Weights, Weights, Weights]:
         loss, g = loss_and_gradient(w, data)
         m = {name: BETA1 * m[name] + (1 - BETA1) * g[name] for name in w}
         v = {name: BETA2 * v[name] + (1 - BETA2) * g[name] * g[name] for name in w}
         step = {name: m[name] / (1 - BETA1**t) / (np.sqrt(v[name] / (1 - BETA2**t)) + EPS) for name in w}
         return loss, {name: (1 - LR * DECAY) * w[name] - LR * step[name] for name in w}, m, v
+
     return update
 
 
@@ -102,11 +112,13 @@ def module_of(workload: str) -> Any:
 def save(workload: str, sizes: Sizes, file: str) -> None:
     """Write what minigrad trains with, its first weights and its data, for a library that has no such model to fill."""
     import numpy as np
+
     lib, rng, data = minigrad(), np.random.default_rng(0), []
 
     def keep(array: Any) -> Any:
         data.append(array)
         return lib.tensor(array)
+
     model, _ = module_of(workload).build(replace(lib, tensor=keep), rng, **sizes)
     draw(model, rng)
     np.savez(file, *data, **{name: p.numpy() for name, p in model.named_parameters()})
@@ -115,6 +127,7 @@ def save(workload: str, sizes: Sizes, file: str) -> None:
 def opened(file: str, tensor: Callable[[Any], Any]) -> tuple[Weights, list[Any]]:
     """What `save` wrote: the weights by name, and the data, which NumPy calls arr_0, arr_1, …"""
     import numpy as np
+
     with np.load(file) as arrays:
         found = {name: tensor(arrays[name]) for name in arrays}
     return {name: found[name] for name in found if "." in name}, [found[name] for name in found if "." not in name]
@@ -122,7 +135,10 @@ def opened(file: str, tensor: Callable[[Any], Any]) -> tuple[Weights, list[Any]]
 
 @dataclass
 class Peer:
-    """A library: what it can express, a statement that fails where it cannot be used, what to type then, its ways to train."""
+    """A library: what it can express, a statement that fails where it cannot be used, what to type then, its ways to
+    train.
+    """
+
     workloads: tuple[str, ...]
     statement: str
     install: str
@@ -130,26 +146,45 @@ class Peer:
 
     def missing(self) -> str:
         """Why it cannot be used here, in a line that says what to do about it; nothing if it can."""
-        tried = subprocess.run([sys.executable, "-c", self.statement], env=ENVIRONMENT | os.environ, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
+        tried = subprocess.run(
+            [sys.executable, "-c", self.statement],
+            env=ENVIRONMENT | os.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         reason = (tried.stderr.strip() or f"exit status {tried.returncode}").splitlines()[-1]
         return f"not here ({reason}); type: {self.install}" if tried.returncode else ""
 
 
 PEERS = {
-    "JAX": Peer(("mlp", "cnn", "gpt", "lstm"), "import jax; jax.numpy.zeros(1) + 1", "pip install jax",
-                {"JAX eager": partial(with_jax, compiled=False), "JAX jit": partial(with_jax, compiled=True)}),
-    "autograd": Peer(("mlp", "gpt", "lstm"), "import autograd.scipy.special", "pip install autograd scipy",
-                     {"autograd": with_autograd}),
-    "tinygrad": Peer(("mlp", "cnn", "gpt"), "from tinygrad import Tensor; (Tensor([1.0]) + 1).tolist()",
-                     "pip install tinygrad; apt-get install clang",
-                     {"tinygrad eager": partial(with_tinygrad, compiled=False),
-                      "tinygrad TinyJit": partial(with_tinygrad, compiled=True)}),
+    "JAX": Peer(
+        ("mlp", "cnn", "gpt", "lstm"),
+        "import jax; jax.numpy.zeros(1) + 1",
+        "pip install jax",
+        {"JAX eager": partial(with_jax, compiled=False), "JAX jit": partial(with_jax, compiled=True)},
+    ),
+    "autograd": Peer(
+        ("mlp", "gpt", "lstm"),
+        "import autograd.scipy.special",
+        "pip install autograd scipy",
+        {"autograd": with_autograd},
+    ),
+    "tinygrad": Peer(
+        ("mlp", "cnn", "gpt"),
+        "from tinygrad import Tensor; (Tensor([1.0]) + 1).tolist()",
+        "pip install tinygrad; apt-get install clang",
+        {
+            "tinygrad eager": partial(with_tinygrad, compiled=False),
+            "tinygrad TinyJit": partial(with_tinygrad, compiled=True),
+        },
+    ),
 }
 
 
 class Absent:
     """A line of the table that says why there is nothing in it."""
+
     def __init__(self, *said: str):
         self.said = said
 
@@ -171,8 +206,13 @@ def beside(way: str, work: Work, workload: str, sizes: Sizes, file: str, rounds:
             a, b = in_turns(*works, rounds=rounds, warm_up=2)
     except EOFError:
         return Absent(title, f"{way} ended with the error above")
-    return Row(title, [seconds / module.STEPS for seconds in a], [seconds / steps for seconds in b], beside=way,
-               memory=(works[0].peak, works[1].peak))
+    return Row(
+        title,
+        [seconds / module.STEPS for seconds in a],
+        [seconds / steps for seconds in b],
+        beside=way,
+        memory=(works[0].peak, works[1].peak),
+    )
 
 
 def run(rounds: int = 5) -> list[Any]:
@@ -184,6 +224,10 @@ def run(rounds: int = 5) -> list[Any]:
         for workload in MODELS:
             sizes, file = module_of(workload).SIZES | SMALLER.get(workload, {}), str(Path(directory, f"{workload}.npz"))
             save(workload, sizes, file)
-            rows += [beside(way, work, workload, sizes, file, rounds) for name, peer in PEERS.items()
-                     if workload in peer.workloads and name not in absent for way, work in peer.ways.items()]
+            rows += [
+                beside(way, work, workload, sizes, file, rounds)
+                for name, peer in PEERS.items()
+                if workload in peer.workloads and name not in absent
+                for way, work in peer.ways.items()
+            ]
     return rows + [Absent(name, reason) for name, reason in absent.items()]

@@ -1,7 +1,9 @@
-"""Cost against size: a GPT's steps, one size varied at a time; then attention alone, and what reads each token on its own.
+"""Cost against size: a GPT's steps, one size varied at a time; then attention alone, and what reads each token on its
+own.
 
 The memory here is what the work added to what was there before it (the library, weights and inputs).
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -17,11 +19,16 @@ from .training import Library, draw, minigrad, paired, products_alone, torch, wi
 
 HEADING = "Cost against size"
 BASE = {"batch": 2, "tokens": 256, "width": 256, "heads": 4, "layers": 2, "vocabulary": 2048}
-VARIED = [{}, *({"tokens": n} for n in (64, 100, 512, 1024)), *({"batch": n} for n in (1, 5, 8)),
-          *({"width": n, "heads": heads} for n, heads in ((128, 2), (300, 5), (768, 12))), *({"layers": n} for n in (1, 4, 8))]
-HEADS, WIDTH = 6, 384                           # of the parts
-TURN = 4000                                     # so many tokens make a turn, in as many passes as that takes
-LINEAR = 1.1                                    # a cost that grows with size to no higher power is called linear
+VARIED = [
+    {},
+    *({"tokens": n} for n in (64, 100, 512, 1024)),
+    *({"batch": n} for n in (1, 5, 8)),
+    *({"width": n, "heads": heads} for n, heads in ((128, 2), (300, 5), (768, 12))),
+    *({"layers": n} for n in (1, 4, 8)),
+]
+HEADS, WIDTH = 6, 384  # of the parts
+TURN = 4000  # so many tokens make a turn, in as many passes as that takes
+LINEAR = 1.1  # a cost that grows with size to no higher power is called linear
 
 
 def attention(lib: Library, rng: Any, tokens: int, is_causal: bool = False) -> tuple[list[Any], Any]:
@@ -38,9 +45,11 @@ def position_wise(lib: Library, rng: Any, tokens: int) -> tuple[list[Any], Any]:
 
 
 # A part, how to make it, for how many tokens, and which cost of it has to grow as they do.
-PARTS = {"attention": (attention, (256, 1000, 2048, 4096), "memory"),
-         "causal attention": (partial(attention, is_causal=True), (256, 1000, 2048, 4096), "memory"),
-         "norm + linear + GELU + linear": (position_wise, (100, 1000, 4000, 16000), "time")}
+PARTS = {
+    "attention": (attention, (256, 1000, 2048, 4096), "memory"),
+    "causal attention": (partial(attention, is_causal=True), (256, 1000, 2048, 4096), "memory"),
+    "norm + linear + GELU + linear": (position_wise, (100, 1000, 4000, 16000), "time"),
+}
 
 
 def passes_of_minigrad(part: str, tokens: int) -> Iterator[Any]:
@@ -54,9 +63,10 @@ def passes_of_torch(part: str, tokens: int) -> Iterator[Any]:
 def passes(lib: Library, part: str, tokens: int) -> Iterator[Any]:
     """A turn of passes forward and back for each `next`, with the gradients of everything."""
     import numpy as np
+
     rng = np.random.default_rng(0)
     leaves, compute = PARTS[part][0](lib, rng, tokens)
-    g = lib.tensor(rng.standard_normal(tuple(leaves[0].shape), "f4"))           # what comes out has the shape of what goes in
+    g = lib.tensor(rng.standard_normal(tuple(leaves[0].shape), "f4"))  # what comes out has the shape of what goes in
     for leaf in leaves:
         leaf.requires_grad = True
 
@@ -66,6 +76,7 @@ def passes(lib: Library, part: str, tokens: int) -> Iterator[Any]:
         y = compute()
         y.backward(g)
         return y.detach()
+
     yield
     yield [float((t * t).sum().item()) for t in (once(), *(leaf.grad for leaf in leaves))]
     while True:
@@ -81,6 +92,7 @@ def in_a_turn(tokens: int) -> int:
 @dataclass
 class Growth:
     """A line of the table that says to what power of the size a cost grows."""
+
     cost: str
     sizes: Sequence[int]
     ours: Sequence[float]
@@ -93,7 +105,9 @@ class Growth:
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """The slope of the line through the logarithms of what larger sizes add to the smallest, which bears the fixed costs."""
+    """The slope of the line through the logarithms of what larger sizes add to the smallest, which bears the fixed
+    costs.
+    """
     more = [(size - sizes[0], cost - costs[0]) for size, cost in zip(sizes[1:], costs[1:])]
     points = [(log(size), log(cost)) for size, cost in more if cost > 0]
     return linear_regression(*zip(*points)).slope if len(points) > 1 else nan
@@ -107,7 +121,9 @@ def step(sizes: dict[str, int], rounds: int) -> Row:
     """Training steps of a GPT of BASE's sizes, but for those given."""
     sizes = BASE | sizes
     with sides(with_minigrad, with_torch, products_alone, given=("gpt", sizes), tolerance=1e-3) as works:
-        row = paired(gpt.TITLE.format(**sizes), works, rounds, products_goal=1.25, tokens=sizes["batch"] * sizes["tokens"])
+        row = paired(
+            gpt.TITLE.format(**sizes), works, rounds, products_goal=1.25, tokens=sizes["batch"] * sizes["tokens"]
+        )
         row.memory = added(works)
     return row
 

@@ -1,8 +1,10 @@
 """A training step, written once for both libraries in the words they share; and the matrix products of the step, alone.
 
-A workload is a module with a TITLE, its SIZES, how many STEPS make a turn long enough to measure, a function `build(lib, rng,
-**sizes)` that returns a model and a function that computes its loss, and `products(**sizes)`, the products of a step.
+A workload is a module with a TITLE, its SIZES, how many STEPS make a turn long enough to measure, a function
+`build(lib, rng, **sizes)` that returns a model and a function that computes its loss, and `products(**sizes)`, the
+products of a step.
 """
+
 from __future__ import annotations
 
 import sys
@@ -13,29 +15,32 @@ from typing import Any
 
 from .pairing import Row, Side, fix_threads, in_turns, sides, table
 
-LR = 1e-6                                       # so low that no gradient vanishes, though the batch is the same in every step
-CHECKED = 3                                     # the losses of so many steps are compared
+LR = 1e-6  # so low that no gradient vanishes, though the batch is the same in every step
+CHECKED = 3  # the losses of so many steps are compared
 Sizes = dict[str, int | str]
-Product = tuple[int, ...]                       # (*batch, rows, middle, columns) of a product (rows, middle) × (middle, columns)
+Product = tuple[int, ...]  # (*batch, rows, middle, columns) of a product (rows, middle) × (middle, columns)
 
 
 @dataclass
 class Library:
     """What a workload needs of either library."""
+
     nn: Any
     F: Any
     optim: Any
-    tensor: Callable[[Any], Any]                # of a NumPy array
+    tensor: Callable[[Any], Any]  # of a NumPy array
 
 
 def minigrad() -> Library:
     from minigrad import Tensor, functional, nn, optim
+
     return Library(nn, functional, optim, Tensor)
 
 
 def torch() -> Library:
     import torch
     from torch.nn import functional
+
     return Library(torch.nn, functional, torch.optim, torch.from_numpy)
 
 
@@ -50,6 +55,7 @@ def with_torch(workload: str, sizes: Sizes) -> Iterator[Any]:
 def steps(lib: Library, workload: str, sizes: Sizes) -> Iterator[Any]:
     """The losses of the first steps, then some steps for each `next`."""
     import numpy as np
+
     module, rng = import_module(f"{__package__}.{workload}"), np.random.default_rng(0)
     model, loss_of = module.build(lib, rng, **sizes)
     draw(model, rng)
@@ -61,6 +67,7 @@ def steps(lib: Library, workload: str, sizes: Sizes) -> Iterator[Any]:
         optimizer.step()
         optimizer.zero_grad()
         return loss.item()
+
     yield
     yield [step() for _ in range(CHECKED)]
     while True:
@@ -72,6 +79,7 @@ def steps(lib: Library, workload: str, sizes: Sizes) -> Iterator[Any]:
 def draw(model: Any, rng: Any) -> None:
     """Give it weights, the same in both libraries."""
     import numpy as np
+
     for _, p in sorted(model.named_parameters()):
         np.asarray(p.data)[...] = rng.standard_normal(tuple(p.shape), np.float32) / max(p.shape[-1], 8) ** 0.5
 
@@ -82,7 +90,9 @@ def products_alone(workload: str, sizes: Sizes) -> Iterator[None]:
 
 
 def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
-    """Nothing but the products, as minigrad multiplies, into arrays that are there already: no step on them can be faster."""
+    """Nothing but the products, as minigrad multiplies, into arrays that are there already: no step on them can be
+    faster.
+    """
     import numpy as np
 
     from minigrad.backend.cpu.products import MIN_SHARED_PRODUCT, do, product
@@ -95,6 +105,7 @@ def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
         else:
             for one in zip(a, b, out):
                 multiply(*one)
+
     rng = np.random.default_rng(0)
     arrays = {}
     for one in set(products):
@@ -102,7 +113,7 @@ def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
         a, b = (rng.random((*batch, *size), np.float32) for size in ((rows, middle), (middle, columns)))
         arrays[one] = a, b, np.empty((*batch, rows, columns), np.float32)
     yield
-    yield None                                  # no loss to compare
+    yield None  # no loss to compare
     while True:
         for _ in range(times):
             for one in products:
@@ -130,7 +141,9 @@ def measured(workload: str, sizes: Sizes, rounds: int, **goals: float) -> Row:
 
 def paired(title: str, works: Sequence[Side], rounds: int, steps: int = 1, goal: float = 1.0, **goals: float) -> Row:
     """The row of three works, ours, torch's and the products alone, each of which does so many steps in a turn."""
-    ours, theirs, products = ([seconds / steps for seconds in side] for side in in_turns(*works, rounds=rounds, warm_up=2))
+    ours, theirs, products = (
+        [seconds / steps for seconds in side] for side in in_turns(*works, rounds=rounds, warm_up=2)
+    )
     return Row(title, ours, theirs, goal, products=products, memory=(works[0].peak, works[1].peak), **goals)
 
 

@@ -1,4 +1,5 @@
 """How `make docs` builds the pages, the notebooks and the reference into one site, docs/_build/html."""
+
 import re
 import shutil
 from pathlib import Path
@@ -10,18 +11,22 @@ project, release, author = "minigrad", minigrad.__version__, "the minigrad autho
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme, html_title = "furo", f"minigrad {release}"
 exclude_patterns = ["_build"]
-nb_execution_mode = "off"                       # notebooks are stored with their outputs
+nb_execution_mode = "off"  # notebooks are stored with their outputs
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]     # links to files: tests/test_readme.py
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]  # links to files: tests/test_readme.py
 autodoc_member_order, autodoc_typehints = "bysource", "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_mock_imports = ["cupy", "cupyx", "torch", "transformers"]
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 
 # Sphinx reads only what lies beside this file.
-shutil.copytree(HERE.parent / "tutorials", HERE / "tutorials", dirs_exist_ok=True, ignore=lambda _, names: [
-    name for name in names if not name.endswith(".ipynb")])
+shutil.copytree(
+    HERE.parent / "tutorials",
+    HERE / "tutorials",
+    dirs_exist_ok=True,
+    ignore=lambda _, names: [name for name in names if not name.endswith(".ipynb")],
+)
 
 
 def as_restructured_text(app, what, name, found, options, lines):

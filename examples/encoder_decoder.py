@@ -1,7 +1,9 @@
-"""An encoder-decoder Transformer, trained from nothing, rewrites dates letter by letter: "March 3, 2021" to "2021-03-03".
+"""An encoder-decoder Transformer, trained from nothing, rewrites dates letter by letter: "March 3, 2021" to
+"2021-03-03".
 
-    python examples/encoder_decoder.py
+python examples/encoder_decoder.py
 """
+
 import argparse
 import datetime
 
@@ -16,7 +18,7 @@ CODE = {letter: i for i, letter in enumerate(ALPHABET)}
 
 def dates(rng, many):
     """`many` random days as (what is read, what is to be written): integers (many, letters)."""
-    days = [datetime.date.fromordinal(int(n)) for n in rng.integers(693_596, 767_009, many)]                # 1900 to 2100
+    days = [datetime.date.fromordinal(int(n)) for n in rng.integers(693_596, 767_009, many)]  # 1900 to 2100
     forms = "{0:%B} {0.day}, {0:%Y}", "{0.day} {0:%b} {0:%Y}", "{0:%Y}, {0:%B} {0.day}"
     read = [forms[form].format(day) + END for form, day in zip(rng.integers(0, len(forms), many), days, strict=True)]
     return encoded(read), encoded([START + day.isoformat() + END for day in days])
@@ -28,17 +30,27 @@ def encoded(texts):
 
 
 class Translator(nn.Module):
-    """Reads letters, writes letters: (B, S) and (B, T) integers to scores (B, T, alphabet) of the letter that comes next."""
+    """Reads letters, writes letters: (B, S) and (B, T) integers to scores (B, T, alphabet) of the letter that comes
+    next.
+    """
+
     def __init__(self, d_model, rng):
         self.embedding = nn.Embedding(len(ALPHABET), d_model, rng=rng)
         self.positions = nn.LearnedPositions(32, d_model, rng=rng)
-        self.transformer = nn.Transformer(d_model, 4, 2, 2, 4 * d_model, 0.0, batch_first=True, norm_first=True, rng=rng)
+        self.transformer = nn.Transformer(
+            d_model, 4, 2, 2, 4 * d_model, 0.0, batch_first=True, norm_first=True, rng=rng
+        )
         self.head = nn.Linear(d_model, len(ALPHABET), rng=rng)
 
     def forward(self, source, target):
-        padding = source == CODE[PAD]                           # True means no
-        y = self.transformer(self.positions(self.embedding(source)), self.positions(self.embedding(target)), tgt_is_causal=True,
-                             src_key_padding_mask=padding, memory_key_padding_mask=padding)
+        padding = source == CODE[PAD]  # True means no
+        y = self.transformer(
+            self.positions(self.embedding(source)),
+            self.positions(self.embedding(target)),
+            tgt_is_causal=True,
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
+        )
         return self.head(y)
 
     def write(self, source, length=11):
@@ -58,7 +70,9 @@ def main(steps=400, batch=64, d_model=64) -> float:
     for step in range(1, steps + 1):
         source, target = dates(rng, batch)
         scores = model(source, target[:, :-1])
-        loss = losses.cross_entropy(scores.reshape(-1, len(ALPHABET)), target[:, 1:].reshape(-1), ignore_index=CODE[PAD])
+        loss = losses.cross_entropy(
+            scores.reshape(-1, len(ALPHABET)), target[:, 1:].reshape(-1), ignore_index=CODE[PAD]
+        )
         optimizer.zero_grad()
         loss.backward()
         optim.clip_grad_norm_(model.parameters(), 1.0)

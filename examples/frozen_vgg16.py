@@ -4,6 +4,7 @@
 
 Without --model a stand-in of the same format and size is used, whose weights are random.
 """
+
 import argparse
 
 from common import digits, fit, in_batches, stand_in, test
@@ -19,9 +20,10 @@ def main(model=None, size=64, images=400, epochs=10, config=None) -> float:
     base.freeze()
 
     pictures, labels = digits(size, images)
-    x = in_batches(lambda pictures: base(pictures).last_hidden_state, pictures)         # (images, 512, size / 32, size / 32)
-    top = nn.Sequential(nn.Flatten(), nn.Linear(x[0].size, 256, rng=0), nn.ReLU(), nn.Dropout(0.5, rng=0),
-                        nn.Linear(256, 10, rng=1))
+    x = in_batches(lambda pictures: base(pictures).last_hidden_state, pictures)  # (images, 512, size / 32, size / 32)
+    top = nn.Sequential(
+        nn.Flatten(), nn.Linear(x[0].size, 256, rng=0), nn.ReLU(), nn.Dropout(0.5, rng=0), nn.Linear(256, 10, rng=1)
+    )
     cut = images // 5
     fit(top, optim.Adam(top.parameters(), lr=1e-3), x[cut:], labels[cut:], epochs)
     return test(top.eval(), x[:cut], labels[:cut])

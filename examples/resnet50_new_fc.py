@@ -2,9 +2,10 @@
 
     python examples/resnet50_new_fc.py --model resnet50-0676ba61.pth        # torchvision's file
 
-Without --model a stand-in of the same format and size is used, whose weights are random.  The classes are two photographs,
-cut into patches: which of them is a patch from?
+Without --model a stand-in of the same format and size is used, whose weights are random.  The classes are two
+photographs, cut into patches: which of them is a patch from?
 """
+
 import argparse
 
 from common import fit, patches, stand_in, test
@@ -25,7 +26,7 @@ def main(model=None, size=64, images=160, epochs=2, config=None) -> float:
     model.train()
     fit(lambda x: model(x).logits, optim.SGD(model.parameters(), lr=0.01), pictures[cut:], labels[cut:], epochs)
     model.eval()
-    model.save_pretrained("outputs/resnet50-new-fc")            # which transformers loads, too
+    model.save_pretrained("outputs/resnet50-new-fc")  # which transformers loads, too
     return test(lambda x: model(x).logits, pictures[:cut], labels[:cut])
 
 

@@ -5,12 +5,14 @@
 
 This is the front door: the names a user types.  It loads NumPy and the tape; the other rooms open when first used.
 """
+
 import os
 from importlib import import_module
 
-# After a product OpenBLAS's threads spin for 25 ms, waiting for another, on the cores that our own threads need next.  This
-# ends it after 2¹⁰ cycles.  It is read when NumPy is first imported; whoever has imported it before keeps the longer wait.
-if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":           # (see docs/devices.md)
+# After a product OpenBLAS's threads spin for 25 ms, waiting for another, on the cores that our own threads need next.
+# This ends it after 2¹⁰ cycles.  It is read when NumPy is first imported; whoever has imported it before keeps the
+# longer wait.
+if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":  # (see docs/devices.md)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 
 from . import methods as _methods  # noqa: E402, F401  gives the Tensor its operators
@@ -21,11 +23,27 @@ from .primitive import definition, primitive  # noqa: E402
 from .tensor import Tensor, from_dlpack, grad, tensor  # noqa: E402
 
 __version__ = "0.1.0"
-_ROOMS = ("amp", "checking", "data", "functional", "insight", "losses", "metrics", "nn", "optim", "pretrained", "schedule",
-          "train", "transforms")
-_BORROWED = ({"gradcheck": "checking"} | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
-             | dict.fromkeys(("autocast", "GradScaler"), "amp")
-             | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight"))
+_ROOMS = (
+    "amp",
+    "checking",
+    "data",
+    "functional",
+    "insight",
+    "losses",
+    "metrics",
+    "nn",
+    "optim",
+    "pretrained",
+    "schedule",
+    "train",
+    "transforms",
+)
+_BORROWED = (
+    {"gradcheck": "checking"}
+    | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
+    | dict.fromkeys(("autocast", "GradScaler"), "amp")
+    | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight")
+)
 
 
 def __getattr__(name: str):

@@ -1,4 +1,5 @@
 """`python -m minigrad` is the command line, as `minigrad` is."""
+
 import sys
 
 from .cli import main

@@ -1,4 +1,5 @@
-"""Mixed precision: products in 16 bits, sums and exponentials in 32, and weights that are kept in 32 (Micikevicius et al. 2018).
+"""Mixed precision: products in 16 bits, sums and exponentials in 32, and weights that are kept in 32 (Micikevicius et
+al. 2018).
 
     with mg.autocast("bfloat16"):
         loss = model(x)
@@ -8,6 +9,7 @@
 
 float16 has more digits, but small gradients vanish in it: a GradScaler makes them larger for the way back.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -20,30 +22,38 @@ from .mode import Mode, record, writing
 from .optim import Optimizer
 from .tensor import Tensor, as_array
 
-# What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays, stay.
-HALF = frozenset("""
+# What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays,
+# stay.
+HALF = frozenset(
+    """
     conv conv_input_grad conv_norm conv_weight_grad gru linear lstm matmul rnn scaled_dot_product_attention
-    """.split())                                # They are cast to 16 bits: products, where nearly all the time goes.
-FULL = frozenset("""
+    """.split()
+)  # They are cast to 16 bits: products, where nearly all the time goes.
+FULL = frozenset(
+    """
     add_at batch_norm binary_cross_entropy binary_cross_entropy_with_logits contrastive_loss cosine_embedding_loss cross_entropy
     ctc ctc_loss cumsum exp expm1 group_norm huber_loss info_nce kl_div l1_loss layer_norm log log1p log_softmax logsigmoid
     logsumexp mean mse_loss nll_loss norm power_by power_of prod put_along rms_norm smooth_l1_loss softmax softplus std sum var
-    """.split())                                # They are cast to float32: sums would lose digits, and powers leave the range.
-AS_FIRST = frozenset(["gelu"])                  # The bias goes with what it is added to, as it would in the product before.
-AS_GIVEN = frozenset("""
+    """.split()
+)  # They are cast to float32: sums would lose digits, and powers leave the range.
+AS_FIRST = frozenset(["gelu"])  # The bias goes with what it is added to, as it would in the product before.
+AS_GIVEN = frozenset(
+    """
     abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add argmax argsort astype avg_pool1d
     avg_pool2d batch_norm_remembered broadcast_to clip collect concatenate cos divide dropout einsum embedding equal erf
     gather greater greater_equal leaky_relu less less_equal max max_pool maximum min minimum multiply negative normal_cdf
     normal_pdf not_equal pad per_channel relu relu6 reshape scatter_add sigmoid sign silu sin spread sqrt subtract
     swapaxes take tanh to_device transpose where
-    """.split())                                # They stay: the op computes in the wider dtype, if there are two.
+    """.split()
+)  # They stay: the op computes in the wider dtype, if there are two.
 
 
 def autocast(dtype: Any, *, enabled: bool = True) -> record:
-    """In the body, compute products in `dtype`, "float16" or "bfloat16", and what needs it in float32: see HALF and FULL.
+    """In the body, compute products in `dtype`, "float16" or "bfloat16", and what needs it in float32: see HALF and
+    FULL.
 
-    The casts are steps of the tape, so the gradients of float32 weights come back in float32.  Put the forward pass and the
-    loss into the body; the backward pass keeps to the dtypes it finds, in the body or after it.  Also a decorator;
+    The casts are steps of the tape, so the gradients of float32 weights come back in float32.  Put the forward pass and
+    the loss into the body; the backward pass keeps to the dtypes it finds, in the body or after it.  Also a decorator;
     `enabled=False` switches it off, within another one too.
 
     Raises:
@@ -57,17 +67,21 @@ def autocast(dtype: Any, *, enabled: bool = True) -> record:
         if op.ours and op.name in AS_FIRST and is_float(first := as_array(inputs[0]).dtype):
             target = first
         return inputs if target is None else tuple([_cast(x, target) for x in inputs])
+
     return record(lambda here: here._replace(given=given if enabled else Mode().given))
 
 
 def _half(dtype: Any) -> np.dtype:
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
     if name not in ("float16", "bfloat16"):
-        raise ValueError(f'autocast: {dtype!r} is not a dtype of 16 bits: type mg.autocast("bfloat16"), or "float16" and use a '
-                         "GradScaler; the device is that of the Tensors")
+        raise ValueError(
+            f'autocast: {dtype!r} is not a dtype of 16 bits: type mg.autocast("bfloat16"), or "float16" and use a '
+            "GradScaler; the device is that of the Tensors"
+        )
     if name == "float16":
         return np.dtype(np.float16)
     from ml_dtypes import bfloat16
+
     return np.dtype(bfloat16)
 
 
@@ -78,33 +92,45 @@ def _cast(x: Any, dtype: np.dtype) -> Any:
 
 
 class GradScaler:
-    """Multiplies the loss, so that no gradient is too small for float16, and divides the gradients before they are used.
+    """Multiplies the loss, so that no gradient is too small for float16, and divides the gradients before they are
+    used.
 
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)              # only to look at the gradients, or to clip them
         scaler.step(optimizer)                  # leaves the weights alone if a gradient is infinite or not a number
         scaler.update()
 
-    After a step that was left out the scale is multiplied by `backoff_factor`, after `growth_interval` good ones in a row by
-    `growth_factor`.  `skipped` counts the steps left out.  Torch's names and defaults.
+    After a step that was left out the scale is multiplied by `backoff_factor`, after `growth_interval` good ones in a
+    row by `growth_factor`.  `skipped` counts the steps left out.  Torch's names and defaults.
 
     Raises:
         ValueError: a scale or factor is out of range.
     """
-    SMALLEST = 2.0**-14                         # the smallest normal number of float16
 
-    def __init__(self, init_scale: float = 2.0**16, growth_factor: float = 2.0, backoff_factor: float = 0.5,
-                 growth_interval: int = 2000, enabled: bool = True):
+    SMALLEST = 2.0**-14  # the smallest normal number of float16
+
+    def __init__(
+        self,
+        init_scale: float = 2.0**16,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        enabled: bool = True,
+    ):
         if isinstance(init_scale, str):
-            raise TypeError(f"GradScaler got {init_scale!r} as init_scale: the device is that of the gradients, name none")
+            raise TypeError(
+                f"GradScaler got {init_scale!r} as init_scale: the device is that of the gradients, name none"
+            )
         if not (init_scale > 0 and growth_factor > 1 > backoff_factor > 0 and growth_interval >= 1):
-            raise ValueError(f"GradScaler got {init_scale}, {growth_factor}, {backoff_factor}, {growth_interval}: expected an "
-                             "init_scale above 0, a growth_factor above 1, a backoff_factor below 1, a growth_interval from 1")
+            raise ValueError(
+                f"GradScaler got {init_scale}, {growth_factor}, {backoff_factor}, {growth_interval}: expected an "
+                "init_scale above 0, a growth_factor above 1, a backoff_factor below 1, a growth_interval from 1"
+            )
         self.growth_factor, self.backoff_factor, self.growth_interval = growth_factor, backoff_factor, growth_interval
         self.enabled, self.skipped = enabled, 0
         self._scale, self._good_steps = float(init_scale), 0
-        self._finite: dict[Optimizer, Any] = {}              # of the optimisers whose gradients were divided: are all finite?
-        self._stepped: set[Optimizer] = set()                # the optimisers that have stepped since the last update
+        self._finite: dict[Optimizer, Any] = {}  # of the optimisers whose gradients were divided: are all finite?
+        self._stepped: set[Optimizer] = set()  # the optimisers that have stepped since the last update
 
     def get_scale(self) -> float:
         """What losses are multiplied by."""
@@ -117,8 +143,8 @@ class GradScaler:
     def unscale_(self, optimizer: Optimizer) -> Tensor | bool:
         """Divide the gradients of the optimiser's parameters by the scale, in place; returns whether all are finite.
 
-        That is a Tensor, for which on a GPU nothing has waited yet: who brings it to the host together with other numbers can
-        give `step` the answer.  (Where the scaler is not enabled nothing is looked at, and it is True.)
+        That is a Tensor, for which on a GPU nothing has waited yet: who brings it to the host together with other
+        numbers can give `step` the answer.  (Where the scaler is not enabled nothing is looked at, and it is True.)
 
         Raises:
             RuntimeError: that was done already since the last `update`, which may have been forgotten.
@@ -127,19 +153,23 @@ class GradScaler:
             return True
         self._check_not_stepped(optimizer)
         if optimizer in self._finite:
-            raise RuntimeError("the gradients were divided by the scale already: call unscale_ once, then step, then update")
+            raise RuntimeError(
+                "the gradients were divided by the scale already: call unscale_ once, then step, then update"
+            )
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         backend = of(*(g.data for g in grads))
         for g in grads:
             writing(g.data)
-        self._finite[optimizer] = Tensor(backend.kernels["unscale"](backend.xp, [g.data for g in grads], 1 / self._scale))
+        self._finite[optimizer] = Tensor(
+            backend.kernels["unscale"](backend.xp, [g.data for g in grads], 1 / self._scale)
+        )
         return self._finite[optimizer]
 
     def step(self, optimizer: Optimizer, finite: bool | None = None) -> None:
         """`optimizer.step()` if all its gradients are finite; `unscale_` before it, where that was not done.
 
-        Here the host waits for a GPU, once in every step, since the next scale depends on the answer; unless it is told it, as
-        `finite`.
+        Here the host waits for a GPU, once in every step, since the next scale depends on the answer; unless it is told
+        it, as `finite`.
 
         Raises:
             RuntimeError: it has stepped already since the last `update`: new gradients would be taken for divided ones.
@@ -166,7 +196,9 @@ class GradScaler:
         if not self.enabled:
             return
         if not self._finite:
-            raise RuntimeError("update was called, but no step was made since the last one: first scaler.step(optimizer)")
+            raise RuntimeError(
+                "update was called, but no step was made since the last one: first scaler.step(optimizer)"
+            )
         if not all(self._finite.values()):
             self._scale, self._good_steps = self._scale * self.backoff_factor, 0
         else:
@@ -176,18 +208,28 @@ class GradScaler:
         self._finite.clear()
         self._stepped.clear()
         if self._scale < self.SMALLEST:
-            raise ValueError(f"the gradients are infinite or not a number even with a loss scale of {self._scale:.2g}: lower the "
-                             "learning rate, or look for log(0) or 0/0 in the loss")
+            raise ValueError(
+                f"the gradients are infinite or not a number even with a loss scale of {self._scale:.2g}: lower the "
+                "learning rate, or look for log(0) or 0/0 in the loss"
+            )
 
     def _check_not_stepped(self, optimizer: Optimizer) -> None:
         if optimizer in self._stepped:
-            raise RuntimeError(f"this {type(optimizer).__name__} has stepped since the last update: call scaler.update() once "
-                               "after all optimisers have stepped")
+            raise RuntimeError(
+                f"this {type(optimizer).__name__} has stepped since the last update: call scaler.update() once "
+                "after all optimisers have stepped"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs, under torch's names; `skipped` is ours."""
-        return {"scale": self._scale, "growth_factor": self.growth_factor, "backoff_factor": self.backoff_factor,
-                "growth_interval": self.growth_interval, "_growth_tracker": self._good_steps, "skipped": self.skipped}
+        return {
+            "scale": self._scale,
+            "growth_factor": self.growth_factor,
+            "backoff_factor": self.backoff_factor,
+            "growth_interval": self.growth_interval,
+            "_growth_tracker": self._good_steps,
+            "skipped": self.skipped,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict()` returned, here or in torch."""

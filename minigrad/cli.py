@@ -1,7 +1,10 @@
-"""The command line: `minigrad finetune` trains a classifier from a pretrained model, `minigrad predict` uses it, and others.
+"""The command line: `minigrad finetune` trains a classifier from a pretrained model, `minigrad predict` uses it, and
+others.
 
-An option of finetune is an argument of `minigrad.train.finetune` or `TrainingArguments`, with the same type and default.
+An option of finetune is an argument of `minigrad.train.finetune` or `TrainingArguments`, with the same type and
+default.
 """
+
 from __future__ import annotations
 
 import json
@@ -23,7 +26,7 @@ from .pretrained.checkpoint.files import replacing
 from .train import TextClassifier, TrainingArguments, finetune
 from .train.finetune import DEFAULTS
 
-FINETUNE_OPTIONS = (                             # as typed, the argument, and what it means
+FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
     ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
     ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
     ("--text-column", "text_column", "where the texts are, if not in text or sentence"),
@@ -36,30 +39,44 @@ FINETUNE_OPTIONS = (                             # as typed, the argument, and w
     ("--warmup-ratio", "warmup_ratio", "the part of all steps in which the learning rate rises"),
     ("--weight-decay", "weight_decay", "how much weights shrink, times the learning rate"),
     ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
-    ("--logging-steps", "logging_steps", "steps to a record of loss and accuracy, their means; on a GPU more of them are faster"),
-    ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss"),
+    (
+        "--logging-steps",
+        "logging_steps",
+        "steps to a record of loss and accuracy, their means; on a GPU more of them are faster",
+    ),
+    (
+        "--metric-for-best-model",
+        "metric_for_best_model",
+        "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss",
+    ),
     ("--resume", "resume_from_checkpoint", "go on from a checkpoint: its directory, or true for the newest"),
     ("--save-strategy", "save_strategy", "when to keep a checkpoint to go on from: no, epoch, steps or best"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
     ("--fp16", "fp16", "compute products in float16, with a loss scale: for GPUs"),
     ("--bf16", "bf16", "compute products in bfloat16: for GPUs since 2020"),
-    ("--ignore-mismatched-sizes", "ignore_mismatched_sizes", "begin weights of another shape anew, such as another task's head"),
+    (
+        "--ignore-mismatched-sizes",
+        "ignore_mismatched_sizes",
+        "begin weights of another shape anew, such as another task's head",
+    ),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status.
 
-    It is 0, 1 if models or gradients differ, 2 for bad input (with one line that says what to type), or 130 if interrupted.
+    It is 0, 1 if models or gradients differ, 2 for bad input (with one line that says what to type), or 130 if
+    interrupted.
     """
     args = parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *_, **__: print(
-                f"minigrad: warning: {as_typed(' '.join(str(message).split()))}", file=sys.stderr)
+                f"minigrad: warning: {as_typed(' '.join(str(message).split()))}", file=sys.stderr
+            )
             return args.run(args) or 0
-    except BrokenPipeError:                     # the reader has stopped: minigrad doctor | head -1
+    except BrokenPipeError:  # the reader has stopped: minigrad doctor | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
@@ -71,12 +88,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Parser(ArgumentParser):
-    """An ArgumentParser that takes learning_rate for learning-rate, and whose errors are one line with the nearest option."""
+    """An ArgumentParser that takes learning_rate for learning-rate, and whose errors are one line with the nearest
+    option.
+    """
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        args = [re.sub(r"^--[^=]+", lambda option: option[0].replace("_", "-"), arg)
-                for arg in (sys.argv[1:] if args is None else args)]
-        if self._subparsers is None:                         # otherwise the parser of the command checks them
+        args = [
+            re.sub(r"^--[^=]+", lambda option: option[0].replace("_", "-"), arg)
+            for arg in (sys.argv[1:] if args is None else args)
+        ]
+        if self._subparsers is None:  # otherwise the parser of the command checks them
             for option in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
                 if not any(known.startswith(option) for known in self._option_string_actions):
                     near = get_close_matches(option, self._option_string_actions, 1, 0.5)
@@ -95,12 +116,22 @@ def parser() -> ArgumentParser:
     command = commands.add_parser("finetune", help="make a text classifier of a pretrained model")
     command.set_defaults(run=run_finetune)
     command.add_argument("model_dir", metavar="MODEL_DIR", help="a Hugging Face model directory")
-    command.add_argument("--train", metavar="FILE", required=True,
-                         help=".csv, .tsv, .jsonl or .json with a text and a label column")
-    command.add_argument("--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file")
-    command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures")
-    command.add_argument("--freeze", metavar="PATTERN", action="append", default=[],
-                         help="what not to train, such as 'bert.embeddings.**'; may be given several times")
+    command.add_argument(
+        "--train", metavar="FILE", required=True, help=".csv, .tsv, .jsonl or .json with a text and a label column"
+    )
+    command.add_argument(
+        "--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file"
+    )
+    command.add_argument(
+        "--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures"
+    )
+    command.add_argument(
+        "--freeze",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="what not to train, such as 'bert.embeddings.**'; may be given several times",
+    )
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
     defaults |= {field.name: field.default for field in fields(TrainingArguments)} | DEFAULTS
     for option, name, meaning in FINETUNE_OPTIONS:
@@ -115,46 +146,74 @@ def parser() -> ArgumentParser:
             meaning += f" (default: {default})"
         command.add_argument(option, dest=name, default=default, help=meaning, **given)
         others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
-        if others:                                           # what users of Hugging Face type
+        if others:  # what users of Hugging Face type
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
 
     command = commands.add_parser("predict", help="predict the labels of texts")
     command.set_defaults(run=run_predict)
     command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
-    command.add_argument("--file", metavar="FILE",
-                         help=".csv, .tsv, .jsonl or .json with a text column, or .txt with a text on each line")
+    command.add_argument(
+        "--file",
+        metavar="FILE",
+        help=".csv, .tsv, .jsonl or .json with a text column, or .txt with a text on each line",
+    )
     command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
     command.add_argument("--text-column", metavar="X", help="where the texts are, if not in text or sentence")
     command.add_argument("--top-k", metavar="N", type=int, default=3, help="labels to show for each text (default: 3)")
 
     command = commands.add_parser("parity", help="compare models with those of transformers, number by number")
     command.set_defaults(run=run_parity)
-    command.add_argument("model", metavar="MODEL", nargs="?",
-                         help="a family, such as bert, or a model directory (default: all families)")
-    command.add_argument("--set", dest="size", metavar="NAME=VALUE", action="append", default=[],
-                         help="an entry of the family's configuration, such as hidden_size=64; may be given several times")
-    command.add_argument("--dtype", choices=("float64", "float32"), help="what to compute in (default: float64 where it can be)")
+    command.add_argument(
+        "model", metavar="MODEL", nargs="?", help="a family, such as bert, or a model directory (default: all families)"
+    )
+    command.add_argument(
+        "--set",
+        dest="size",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an entry of the family's configuration, such as hidden_size=64; may be given several times",
+    )
+    command.add_argument(
+        "--dtype", choices=("float64", "float32"), help="what to compute in (default: float64 where it can be)"
+    )
     command.add_argument("--json", metavar="FILE", help="write every comparison to a file")
     command.add_argument("--html", metavar="FILE", help="write a page with every comparison")
 
-    command = commands.add_parser("gradcheck", help="check gradients of every op, or of one function, with finite differences")
+    command = commands.add_parser(
+        "gradcheck", help="check gradients of every op, or of one function, with finite differences"
+    )
     command.set_defaults(run=run_gradcheck)
-    command.add_argument("function", metavar="MODULE:FUNCTION", nargs="?", help="a function of Tensors; default: every op")
-    command.add_argument("--inputs", metavar="SHAPES", help='what to draw its inputs as: "3,4 4" is a 3 × 4 and a vector of 4; '
-                         "by default what stands in the function's own example_inputs")
+    command.add_argument(
+        "function", metavar="MODULE:FUNCTION", nargs="?", help="a function of Tensors; default: every op"
+    )
+    command.add_argument(
+        "--inputs",
+        metavar="SHAPES",
+        help='what to draw its inputs as: "3,4 4" is a 3 × 4 and a vector of 4; '
+        "by default what stands in the function's own example_inputs",
+    )
     command.add_argument("--order", metavar="N", type=int, default=2, help="up to which derivative (default: 2)")
-    command.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of the inputs and directions (default: 0)")
-    command.add_argument("--mutation", action="store_true", help="check the checker: plant mistakes, print how many it finds")
+    command.add_argument(
+        "--seed", metavar="N", type=int, default=0, help="random seed of the inputs and directions (default: 0)"
+    )
+    command.add_argument(
+        "--mutation", action="store_true", help="check the checker: plant mistakes, print how many it finds"
+    )
 
     command = commands.add_parser("verify-resume", help="prove that a run can stop and go on, bit for bit")
     command.set_defaults(run=run_verify_resume)
     command.add_argument("directory", metavar="DIR", help="what finetune wrote")
     command.add_argument("--trainer", metavar="MODULE:FUNCTION", help="what makes your Trainer for an output directory")
     command.add_argument("--steps", metavar="N", type=int, default=3, help="N and N more are held to 2 N (default: 3)")
-    command.add_argument("--kills", metavar="N", type=int, default=0, help="then kill it N times at random moments (default: 0)")
+    command.add_argument(
+        "--kills", metavar="N", type=int, default=0, help="then kill it N times at random moments (default: 0)"
+    )
 
-    command = commands.add_parser("doctor", help="tell what this machine can compute with, and what to type for the rest")
+    command = commands.add_parser(
+        "doctor", help="tell what this machine can compute with, and what to type for the rest"
+    )
     command.set_defaults(run=run_doctor)
     return whole
 
@@ -179,8 +238,10 @@ def run_predict(args: Namespace) -> None:
     classifier = TextClassifier.from_pretrained(args.model_dir)
     answers = classifier(texts, args.top_k)
     if args.file or output:
-        lines = [json.dumps({"text": text, "label": next(iter(scores)), "scores": scores}, ensure_ascii=False)
-                 for text, scores in zip(texts, answers, strict=True)]
+        lines = [
+            json.dumps({"text": text, "label": next(iter(scores)), "scores": scores}, ensure_ascii=False)
+            for text, scores in zip(texts, answers, strict=True)
+        ]
         if output:
             with replacing(output) as [part]:
                 part.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -195,11 +256,13 @@ def run_predict(args: Namespace) -> None:
 
 def run_parity(args: Namespace) -> int:
     from .parity import report
+
     return report.command(args.model, args.size, args.dtype, args.json, args.html)
 
 
 def run_gradcheck(args: Namespace) -> int:
     from .checking import command, mutation
+
     if args.function:
         return command.check_function(args.function, args.inputs, args.order, args.seed)
     return mutation.main() if args.mutation else command.check_catalogue()
@@ -207,11 +270,13 @@ def run_gradcheck(args: Namespace) -> int:
 
 def run_verify_resume(args: Namespace) -> int:
     from .train import verify
+
     return verify.command(args.directory, args.trainer, args.steps, args.kills)
 
 
 def run_doctor(args: Namespace) -> None:
     from . import doctor
+
     print(doctor.report())
 
 

@@ -1,4 +1,5 @@
 """`minigrad doctor`: what is installed on this machine for minigrad to use, and what to type to install the rest."""
+
 from __future__ import annotations
 
 import os
@@ -28,12 +29,17 @@ EXTRAS = {
 
 def report() -> str:
     """The report as text, with one line for each backend and extra."""
-    rows = [("minigrad", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
-            ("cpu", cpu()), *(("cuda", line) for line in cuda.devices())]
+    rows = [
+        ("minigrad", f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        ("cpu", cpu()),
+        *(("cuda", line) for line in cuda.devices()),
+    ]
     for extra, (purpose, packages) in EXTRAS.items():
         found = [f"{name} {version}" for name in packages if (version := installed(name))]
         missing = len(found) < len(packages)
-        rows.append((f"[{extra}]", f"{purpose}: " + (f'pip install "minigrad-learn[{extra}]"' if missing else ", ".join(found))))
+        rows.append(
+            (f"[{extra}]", f"{purpose}: " + (f'pip install "minigrad-learn[{extra}]"' if missing else ", ".join(found)))
+        )
     return "\n".join(f"{name:10} {text}" for name, text in rows)
 
 
@@ -41,9 +47,13 @@ def cpu() -> str:
     """One line on the CPU backend."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{blas['name']} {blas['version']}"
-    limits = [f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ]
-    return (f"NumPy {np.__version__}, products by {products}, {CORES} threads on {os.cpu_count()} cores"
-            f"{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}")
+    limits = [
+        f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ
+    ]
+    return (
+        f"NumPy {np.__version__}, products by {products}, {CORES} threads on {os.cpu_count()} cores"
+        f"{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}"
+    )
 
 
 def memory() -> str:

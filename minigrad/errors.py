@@ -1,27 +1,46 @@
 """Errors that teach: which op it was, on what shapes, and what would help."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from . import places
 
-ELSEWHERE = {                                   # what torch's users look for on a Tensor, and what to type instead
-    "view": "x.reshape(…)", "permute": "x.transpose(…)", "unsqueeze": "mg.expand_dims(x, axis)", "numel": "x.size",
-    "expand": "mg.broadcast_to(x, shape)", "cuda": 'x.to("cuda")', "cpu": 'x.to("cpu")', "float": 'x.to("float32")',
-    "double": 'x.to("float64")', "half": 'x.to("float16")', "long": 'x.to("int64")', "clamp": "x.clip(low, high)",
-    "masked_fill": "mg.where(mask, value, x)", "requires_grad_": "x.requires_grad = True", "t": "x.T"}
+ELSEWHERE = {  # what torch's users look for on a Tensor, and what to type instead
+    "view": "x.reshape(…)",
+    "permute": "x.transpose(…)",
+    "unsqueeze": "mg.expand_dims(x, axis)",
+    "numel": "x.size",
+    "expand": "mg.broadcast_to(x, shape)",
+    "cuda": 'x.to("cuda")',
+    "cpu": 'x.to("cpu")',
+    "float": 'x.to("float32")',
+    "double": 'x.to("float64")',
+    "half": 'x.to("float16")',
+    "long": 'x.to("int64")',
+    "clamp": "x.clip(low, high)",
+    "masked_fill": "mg.where(mask, value, x)",
+    "requires_grad_": "x.requires_grad = True",
+    "t": "x.T",
+}
 
 
 def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: tuple) -> Exception:
     """The same kind of error, saying which op it was, on what shapes, and what would help."""
-    if hasattr(error, "op"):                    # the innermost op has already spoken
+    if hasattr(error, "op"):  # the innermost op has already spoken
         return error
     shapes = [str(tuple(a.shape)) if hasattr(a, "shape") else repr(a) for a in arrays]
-    given = [*shapes, *(f"{name}={value!r}" for name, value in zip(op.options, options, strict=True)
-                        if isinstance(value, (int, float, str, tuple, type(None))))]
+    given = [
+        *shapes,
+        *(
+            f"{name}={value!r}"
+            for name, value in zip(op.options, options, strict=True)
+            if isinstance(value, (int, float, str, tuple, type(None)))
+        ),
+    ]
     hint = _hint(op.name, [a.shape for a in arrays if hasattr(a, "shape")])
     kind = next(kind for kind in (IndexError, ValueError, TypeError, OverflowError) if isinstance(error, kind))
-    kind = ValueError if kind is OverflowError else kind     # of a number that the dtype does not hold
+    kind = ValueError if kind is OverflowError else kind  # of a number that the dtype does not hold
     told = kind(f"{op.name}({', '.join(given)}): {hint or error}")
     told.op = op.name
     places.told(told, op.inputs, inputs)
@@ -49,7 +68,13 @@ def _hint(name: str, shapes: list[tuple]) -> str | None:
     if name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"):
         for back, (m, n) in enumerate(zip(reversed(a), reversed(b)), 1):
             if m != n and 1 not in (m, n):
-                insert = next((f"; to line up the first axes write {long}{short}[..., None]" for long, short, s, t in
-                               (("a with ", "b", a, b), ("b with ", "a", b, a)) if len(t) < len(s) and t == s[:len(t)]), "")
+                insert = next(
+                    (
+                        f"; to line up the first axes write {long}{short}[..., None]"
+                        for long, short, s, t in (("a with ", "b", a, b), ("b with ", "a", b, a))
+                        if len(t) < len(s) and t == s[: len(t)]
+                    ),
+                    "",
+                )
                 return f"axis -{back} is {m} in one and {n} in the other; shapes are aligned from the right{insert}"
     return None

@@ -3,6 +3,7 @@
 Names, argument order and defaults are those of torch.nn.functional; the losses are imported from `minigrad.losses`.
 A backend may have a fused kernel under a definition's name; the tests compare that kernel with the definition.
 """
+
 from __future__ import annotations
 
 import math
@@ -47,13 +48,52 @@ from .precision import floating, in_float32
 from .primitive import definition, primitive
 from .tensor import as_array, shaped
 
-__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
-           "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "contrastive_loss",
-           "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy",
-           "ctc_loss", "dropout", "embedding", "gelu", "group_norm", "huber_loss", "info_nce", "kl_div", "l1_loss",
-           "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "mse_loss",
-           "nll_loss", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu",
-           "smooth_l1_loss", "softmax", "softplus", "tanh"]
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "contrastive_loss",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "ctc_loss",
+    "dropout",
+    "embedding",
+    "gelu",
+    "group_norm",
+    "huber_loss",
+    "info_nce",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "mse_loss",
+    "nll_loss",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]
 
 
 def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
@@ -69,8 +109,9 @@ def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
     if bias is not None:
         x, bias = (a if hasattr(a, "shape") else as_array(a) for a in (x, bias))
         if not x.shape or tuple(bias.shape) != tuple(x.shape[-1:]):
-            raise ValueError(f"gelu of {tuple(x.shape)} takes a bias of the size of the last axis, but was given "
-                             f"{tuple(bias.shape)}")
+            raise ValueError(
+                f"gelu of {tuple(x.shape)} takes a bias of the size of the last axis, but was given {tuple(bias.shape)}"
+            )
     return _gelu(x, bias, approximate)
 
 
@@ -89,6 +130,8 @@ def _gelu(x, bias, /, approximate):
 def _normal_cdf(xp, x, /):
     """The normal distribution function Φ, without loss of digits where it is tiny."""
     return backend.of(x).normal_cdf(x)
+
+
 _normal_cdf.defvjp(x=lambda g, x: g * _normal_pdf(x))
 
 
@@ -97,6 +140,8 @@ _normal_cdf.defvjp(x=lambda g, x: g * _normal_pdf(x))
 def _normal_pdf(xp, x, /):
     """The density of the normal distribution, exp(-x²/2) / √(2π); x² in float32 would lose digits."""
     return xp.exp(-0.5 * xp.square(x.astype("float64"))).astype(x.dtype) / math.sqrt(2 * math.pi)
+
+
 _normal_pdf.defvjp(x=lambda g, x, y: g * -x * y)
 
 
@@ -120,8 +165,9 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     return ops.where(x > 0, x, negative_slope * x)
 
 
-def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
-               eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """Give each vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
 
     y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last
@@ -149,12 +195,13 @@ def _normalized(name, x, normalized_shape, *parameters):
     shape = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     shape = tuple(whole_number(name, "normalized_shape", n, 0) for n in shape)
     x = x if hasattr(x, "shape") else as_array(x)
-    if tuple(x.shape[-len(shape):]) != shape:
+    if tuple(x.shape[-len(shape) :]) != shape:
         raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
     for p in parameters:
         if p is not None and tuple(p.shape) != shape:
-            raise ValueError(f"{name} over {shape} takes a weight and a bias of that shape, but one has "
-                             f"{tuple(p.shape)}")
+            raise ValueError(
+                f"{name} over {shape} takes a weight and a bias of that shape, but one has {tuple(p.shape)}"
+            )
     return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
 
@@ -198,9 +245,10 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     N, C = _channels("group_norm", x, weight, bias)
     num_groups = whole_number("group_norm", "num_groups", num_groups)
     if num_groups < 1 or C % num_groups:
-        raise ValueError(f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} "
-                         "groups")
-    groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)             # -1 is ambiguous for an empty array
+        raise ValueError(
+            f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups"
+        )
+    groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)  # -1 is ambiguous for an empty array
     y = ops.reshape(_layer_norm(ops.reshape(x, groups), None, None, eps), x.shape)
     return _per_channel(y, weight, bias)
 
@@ -211,13 +259,23 @@ def _channels(name, x, *vectors):
         raise ValueError(f"{name} takes x (N, C, …), but x has shape {tuple(x.shape)}: x[None] adds an axis of samples")
     for vector in vectors:
         if vector is not None and tuple(vector.shape) != (x.shape[1],):
-            raise ValueError(f"{name}: x {tuple(x.shape)} has {x.shape[1]} channels, on axis 1, but a weight, bias or "
-                             f"statistic has shape {tuple(vector.shape)}")
+            raise ValueError(
+                f"{name}: x {tuple(x.shape)} has {x.shape[1]} channels, on axis 1, but a weight, bias or "
+                f"statistic has shape {tuple(vector.shape)}"
+            )
     return x.shape[:2]
 
 
-def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
-               training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5) -> Any:
+def batch_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+) -> Any:
     """Zero mean and unit variance for each channel of x (N, C, …), then scale and shift (Ioffe & Szegedy 2015, alg. 1).
 
     In training the statistics of the batch are used, and update the running ones in place:
@@ -237,15 +295,19 @@ def batch_norm(x: Any, running_mean: Any = None, running_var: Any = None, weight
         return batch_norm_remembered(x, running_mean, running_var, weight, bias, eps)
     n = math.prod(x.shape) // (x.shape[1] or 1)
     if n < 2:
-        raise ValueError(f"batch_norm: in training each channel needs more than one value, x {tuple(x.shape)} has {n}: "
-                         "use a larger batch, or model.eval()")
+        raise ValueError(
+            f"batch_norm: in training each channel needs more than one value, x {tuple(x.shape)} has {n}: "
+            "use a larger batch, or model.eval()"
+        )
     x = x if is_float(x.dtype) else ops.astype(x, "float32")
     statistics = backend.of(as_array(x)).xp.empty((2, x.shape[1]), np.result_type(x.dtype, np.float32))
     y = _batch_norm(x, weight, bias, statistics, eps)
     if running_mean is not None:
         if momentum is None:
-            raise ValueError("batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over "
-                             "all batches, for it counts them")
+            raise ValueError(
+                "batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over "
+                "all batches, for it counts them"
+            )
         mean, variance = statistics
         with no_grad():
             running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
@@ -260,8 +322,9 @@ def batch_norm_remembered(x: Any, running_mean: Any, running_var: Any, weight: A
     return _per_channel(_per_channel(x, None, -running_mean), scale, bias)
 
 
-def batch_norm_scale_and_shift(running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
-                               eps: float = 1e-5) -> tuple[Any, Any]:
+def batch_norm_scale_and_shift(
+    running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> tuple[Any, Any]:
     """The vectors (scale, shift), each (C,), for which batch_norm outside training is x · scale + shift."""
     scale = 1 / ops.sqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
@@ -289,17 +352,25 @@ def _per_channel(x, weight, bias, /):
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, *,
-            rng: np.random.Generator | int | None = None) -> Any:
+def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: np.random.Generator | int | None = None) -> Any:
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
     check_flags("dropout", training=training)
     keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else ops.dropout(x, keep, p)
 
 
-def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-                                 is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
-                                 rng: np.random.Generator | int | None = None) -> Any:
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    rng: np.random.Generator | int | None = None,
+) -> Any:
     """softmax(query keyᵀ · scale + mask) value: for each query a mean of the values (Vaswani et al. 2017, eq. 1).
 
     Args:
@@ -322,38 +393,54 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     query, key, value = (shaped(x, "attention") for x in (query, key, value))
     query, key, value = (x if is_float(x.dtype) else ops.astype(x, "float32") for x in (query, key, value))
     if min(len(x.shape) for x in (query, key, value)) < 2:
-        raise ValueError(f"attention: query (…, T, d), key (…, S, d) and value (…, S, e) are needed, these have "
-                         f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
+        raise ValueError(
+            f"attention: query (…, T, d), key (…, S, d) and value (…, S, e) are needed, these have "
+            f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
+        )
     check_flags("scaled_dot_product_attention", is_causal=is_causal, enable_gqa=enable_gqa)
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise ValueError(f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last "
-                         f"axis, key and value {tuple(value.shape)} in the last but one")
+        raise ValueError(
+            f"attention: query {tuple(query.shape)} and key {tuple(key.shape)} must agree in the last "
+            f"axis, key and value {tuple(value.shape)} in the last but one"
+        )
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         n, rest = divmod(query.shape[-3], key.shape[-3])
         if rest:
-            raise ValueError(f"attention: the {query.shape[-3]} heads of the query are not a multiple of the "
-                             f"{key.shape[-3]} of the key, which they are to share")
-        key, value = (ops.reshape(ops.broadcast_to(ops.expand_dims(x, -3), (*x.shape[:-2], n, *x.shape[-2:])),
-                                  (*query.shape[:-2], *x.shape[-2:])) for x in (key, value))
+            raise ValueError(
+                f"attention: the {query.shape[-3]} heads of the query are not a multiple of the "
+                f"{key.shape[-3]} of the key, which they are to share"
+            )
+        key, value = (
+            ops.reshape(
+                ops.broadcast_to(ops.expand_dims(x, -3), (*x.shape[:-2], n, *x.shape[-2:])),
+                (*query.shape[:-2], *x.shape[-2:]),
+            )
+            for x in (key, value)
+        )
     if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
-        raise ValueError(f"attention: the leading axes of query {tuple(query.shape)}, key {tuple(key.shape)} and value "
-                         f"{tuple(value.shape)} must be the same (enable_gqa=True lets heads of the query share a key)")
+        raise ValueError(
+            f"attention: the leading axes of query {tuple(query.shape)}, key {tuple(key.shape)} and value "
+            f"{tuple(value.shape)} must be the same (enable_gqa=True lets heads of the query share a key)"
+        )
     scores = (*query.shape[:-1], key.shape[-2])
     if attn_mask is not None:
         attn_mask = shaped(attn_mask, "attention")
         if not getattr(attn_mask, "requires_grad", False):
             attn_mask = backend.of(as_array(query)).xp.asarray(as_array(attn_mask))
         if attn_mask.dtype.kind in "iu":
-            raise TypeError(f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be "
-                            "attended to), as in mask == 1, or floats to be added")
+            raise TypeError(
+                f"attention: a mask of dtype {attn_mask.dtype} is ambiguous: give booleans (True may be "
+                "attended to), as in mask == 1, or floats to be added"
+            )
         if attn_mask.dtype not in (bool, query.dtype):
             attn_mask = ops.astype(attn_mask, query.dtype)
         mismatch = any(m not in (1, n) for m, n in zip(attn_mask.shape[::-1], scores[::-1]))
         if mismatch or len(attn_mask.shape) > len(scores):
-            raise ValueError(f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' "
-                             f"{scores}")
+            raise ValueError(
+                f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}"
+            )
     keep = ops.keep_mask(query, (*query.shape[:-2], *scores[:-3:-1]), dropout_p, rng)
-    keep = keep if keep is None else keep.swapaxes(-1, -2)   # drawn as (keys, queries), the layout of the CPU's kernel
+    keep = keep if keep is None else keep.swapaxes(-1, -2)  # drawn as (keys, queries), the layout of the CPU's kernel
     scale = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
@@ -362,12 +449,12 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
 @definition
 def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
     """Scaled dot-product attention for checked arguments; `keep` is the dropout mask, already drawn."""
-    scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * scale                    # (…, T, S)
+    scores = ops.matmul(q, ops.swapaxes(k, -1, -2)) * scale  # (…, T, S)
     if mask is not None:
         scores = ops.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     if is_causal:
         scores = ops.where(backend.of(as_array(q)).xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
-    if mask is not None:                        # a row where nothing is allowed becomes uniform, then 0
+    if mask is not None:  # a row where nothing is allowed becomes uniform, then 0
         possible = ops.any(scores > -math.inf, -1, True)
         scores = ops.where(possible, scores, 0)
     weights = ops.softmax(scores)

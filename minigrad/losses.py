@@ -2,6 +2,7 @@
 
 Names, defaults and reductions are torch's.  Inputs are never broadcast silently, and labels out of range are refused.
 """
+
 from __future__ import annotations
 
 import functools
@@ -20,16 +21,24 @@ from .primitive import definition, primitive
 from .tensor import Tensor, as_array, recording, shaped
 
 REDUCTIONS = ("mean", "sum", "none")
-EPS = 1e-12                                     # added under a root, to keep its gradient at 0 finite; torch's value
+EPS = 1e-12  # added under a root, to keep its gradient at 0 finite; torch's value
 
-of_two = functools.partial(in_float32, leading=2)              # `floating`, for losses of two floating inputs
+of_two = functools.partial(in_float32, leading=2)  # `floating`, for losses of two floating inputs
 
 
 # Classification.
 
+
 @floating
-def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean",
-                  label_smoothing: float = 0.0) -> Any:
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
     """-log softmax(input)[target], averaged over the targets.
 
     Args:
@@ -52,8 +61,10 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, *, ignore_index: 
     given = as_array(shaped(target, "cross_entropy"))
     if is_float(given.dtype) and len(given.shape) > 1 and given.shape == input.shape:
         if ignore_index != -100:
-            raise ValueError(f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the "
-                             "probability of every class: leave it out")
+            raise ValueError(
+                f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the "
+                "probability of every class: leave it out"
+            )
         weight = None if weight is None else _class_weight("cross_entropy", weight, input)
         log_p, target = ops.log_softmax(input, 1), _beside(input, target)
         if weight is not None:
@@ -90,7 +101,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int =
 def _surprise(log_p, target, weight, ignore_index):
     """The weighted -log_p (N, C) at each label (N,), and the weights: 0 for a label that is ignored."""
     counted = target != ignore_index
-    label = target * counted                    # an ignored label reads class 0, with weight 0
+    label = target * counted  # an ignored label reads class 0, with weight 0
     weights = counted.astype(log_p.dtype) if weight is None else weight[label] * counted
     return -ops.where(counted, ops.gather(log_p, 1, label[:, None])[:, 0], 0) * weights, weights
 
@@ -99,16 +110,25 @@ def _labelled(name, input, target, weight, ignore_index):
     """Input as (M, C), its labels as (M,) and the class weights, checked to match."""
     array, target = as_array(input), as_array(shaped(target, name))
     if len(array.shape) < 2:
-        raise ValueError(f"{name}: input is (N, C, …), but has shape {tuple(array.shape)}: input[None] makes a batch "
-                         "of one, for one label in a list")
+        raise ValueError(
+            f"{name}: input is (N, C, …), but has shape {tuple(array.shape)}: input[None] makes a batch "
+            "of one, for one label in a list"
+        )
     if target.shape != (array.shape[0], *array.shape[2:]):
-        raise ValueError(f"{name}: input {tuple(array.shape)} (N, C, …) asks for labels of shape "
-                         f"{(array.shape[0], *array.shape[2:])}, these have {tuple(target.shape)}")
+        raise ValueError(
+            f"{name}: input {tuple(array.shape)} (N, C, …) asks for labels of shape "
+            f"{(array.shape[0], *array.shape[2:])}, these have {tuple(target.shape)}"
+        )
     classes = array.shape[1]
-    ops.check_indices(name, target * (target != ignore_index) if target.dtype.kind in "iu" else target, classes,
-                      f"{classes} classes", low=0)
+    ops.check_indices(
+        name,
+        target * (target != ignore_index) if target.dtype.kind in "iu" else target,
+        classes,
+        f"{classes} classes",
+        low=0,
+    )
     target = backend.of(array).xp.asarray(target)
-    if len(array.shape) > 2:                    # (N, C, d…) -> (N·d…, C)
+    if len(array.shape) > 2:  # (N, C, d…) -> (N·d…, C)
         input = ops.reshape(ops.transpose(input, (0, *range(2, len(array.shape)), 1)), (-1, classes))
     return input, target.reshape(-1), None if weight is None else _class_weight(name, weight, array)
 
@@ -116,12 +136,14 @@ def _labelled(name, input, target, weight, ignore_index):
 def _class_weight(name, weight, input):
     weight = _beside(input, constant(name, "weight", weight))
     if weight.shape != input.shape[1:2]:
-        raise ValueError(f"{name}: the class weights have shape {tuple(weight.shape)}, but there are "
-                         f"{input.shape[1]} classes")
+        raise ValueError(
+            f"{name}: the class weights have shape {tuple(weight.shape)}, but there are {input.shape[1]} classes"
+        )
     return weight
 
 
 # Binary classification.
+
 
 @of_two
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
@@ -141,11 +163,15 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     target, array = _paired("binary_cross_entropy", input, target), as_array(input)
 
     def refuse():
-        raise ValueError(f"binary_cross_entropy: input must be probabilities, but goes from {array.min()} to "
-                         f"{array.max()}: give logits to binary_cross_entropy_with_logits")
+        raise ValueError(
+            f"binary_cross_entropy: input must be probabilities, but goes from {array.min()} to "
+            f"{array.max()}: give logits to binary_cross_entropy_with_logits"
+        )
+
     backend.of(array).check(array, 0, 1, refuse)
-    return _reduce(_weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array),
-                   reduction)
+    return _reduce(
+        _weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction
+    )
 
 
 @floating
@@ -154,8 +180,12 @@ def _binary_cross_entropy(xp, p, target, /):
     """-target · log(p) - (1 - target) · log(1 - p), elementwise; the gradient is kept finite as in torch."""
     with np.errstate(divide="ignore"):
         return -target * xp.maximum(xp.log(p), -100) - (1 - target) * xp.maximum(xp.log1p(-p), -100)
-_binary_cross_entropy.defvjp(p=lambda g, p, target: g * (p - target) / ops.clip(p * (1 - p), EPS, None),
-                             target=lambda g, p: g * (_log(1 - p) - _log(p)))
+
+
+_binary_cross_entropy.defvjp(
+    p=lambda g, p, target: g * (p - target) / ops.clip(p * (1 - p), EPS, None),
+    target=lambda g, p: g * (_log(1 - p) - _log(p)),
+)
 
 
 def _log(p):
@@ -163,8 +193,9 @@ def _log(p):
 
 
 @of_two
-def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean",
-                                     pos_weight: Any = None) -> Any:
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
     """pos_weight · target · softplus(-input) + (1 - target) · softplus(input): nothing overflows or is rounded away.
 
     Since softplus(-x) = -log sigmoid(x), this is `binary_cross_entropy` of sigmoid(input); pos_weight makes positives
@@ -192,12 +223,14 @@ def _weighted(name, x, weight, what, input):
     weight = _beside(input, constant(name, what, weight))
     mismatch = any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1]))
     if mismatch or len(weight.shape) > len(input.shape):
-        raise ValueError(f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's "
-                         f"{tuple(input.shape)}")
+        raise ValueError(
+            f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(input.shape)}"
+        )
     return x * weight
 
 
 # Regression.
+
 
 @of_two
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
@@ -239,8 +272,9 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     """
     _check_reduction("smooth_l1_loss", reduction)
     if not (isinstance(beta, Real) and beta >= 0):
-        raise ValueError(f"smooth_l1_loss: beta={beta} must be 0 or more: it is where the square ends and the line "
-                         "begins")
+        raise ValueError(
+            f"smooth_l1_loss: beta={beta} must be 0 or more: it is where the square ends and the line begins"
+        )
     error = input - _paired("smooth_l1_loss", input, target)
     return _reduce(_huber(error, beta) / beta if beta else ops.abs(error), reduction)
 
@@ -252,6 +286,7 @@ def _huber(error, delta):
 
 
 # Distributions and pairs of vectors.
+
 
 @of_two
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
@@ -271,7 +306,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     target = _paired("kl_div", input, target)
     if log_target:
         loss = ops.exp(target) * (target - input)
-    else:                                       # 0 · log 0 is 0
+    else:  # 0 · log 0 is 0
         loss = target * (ops.log(ops.where(target == 0, 1, target)) - input)
     if reduction == "batchmean":
         return ops.sum(loss) / (input.shape[0] if input.shape else 1)
@@ -279,8 +314,9 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
 
 
 @of_two
-def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, *,
-                          reduction: str = "mean") -> Any:
+def cosine_embedding_loss(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean"
+) -> Any:
     """1 - cos where the target is 1 (the two belong together), max(0, cos - margin) where it is -1 (they do not).
 
     Args:
@@ -314,12 +350,17 @@ def _check_pairs(name, input1, input2, target, reduction):
     _check_reduction(name, reduction)
     target = as_array(_beside(input1, shaped(target, name)))
     if input1.shape != input2.shape or target.shape != input1.shape[:-1]:
-        raise ValueError(f"{name}: two inputs of one shape (N, D) and a target (N,) are needed, these have "
-                         f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}")
+        raise ValueError(
+            f"{name}: two inputs of one shape (N, D) and a target (N,) are needed, these have "
+            f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(target.shape)}"
+        )
 
     def refuse():
-        raise ValueError(f"{name}: a target is 1 where the two inputs belong together and -1 where they do not; for "
-                         "labels of 1 and 0 give 2 * labels - 1")
+        raise ValueError(
+            f"{name}: a target is 1 where the two inputs belong together and -1 where they do not; for "
+            "labels of 1 and 0 give 2 * labels - 1"
+        )
+
     backend.of(target).check(target * target, 1, 1, refuse)
     return target
 
@@ -338,18 +379,29 @@ def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "
         ValueError: shapes that do not belong together, an unknown reduction.
     """
     if len(query.shape) != 2 or len(key.shape) != 2 or query.shape[1] != key.shape[1] or key.shape[0] < query.shape[0]:
-        raise ValueError("info_nce: query (N, D) and key (M, D) with M >= N are needed, these have "
-                         f"{tuple(query.shape)} and {tuple(key.shape)}")
+        raise ValueError(
+            "info_nce: query (N, D) and key (M, D) with M >= N are needed, these have "
+            f"{tuple(query.shape)} and {tuple(key.shape)}"
+        )
     query, key = (x / ops.sqrt(ops.sum(x * x, -1, True) + EPS) for x in (query, key))
-    return cross_entropy(ops.matmul(query, ops.transpose(key)) / temperature, np.arange(len(query)),
-                         reduction=reduction)
+    return cross_entropy(
+        ops.matmul(query, ops.transpose(key)) / temperature, np.arange(len(query)), reduction=reduction
+    )
 
 
 # Sequences without alignment.
 
+
 @floating
-def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0,
-             reduction: str = "mean", zero_infinity: bool = False) -> Any:
+def ctc_loss(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Any:
     """-log of the probability that a path through `log_probs` spells the target (Graves et al. 2006).
 
     A path has one class for each time step; it spells what is left when runs of a class are made one and blanks are
@@ -375,8 +427,9 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     _check_reduction("ctc_loss", reduction)
     check_flags("ctc_loss", zero_infinity=zero_infinity)
     if len(log_probs.shape) not in (2, 3):
-        raise ValueError(f"ctc_loss: log_probs are (T, N, C), or (T, C) for one sequence, but have shape "
-                         f"{tuple(log_probs.shape)}")
+        raise ValueError(
+            f"ctc_loss: log_probs are (T, N, C), or (T, C) for one sequence, but have shape {tuple(log_probs.shape)}"
+        )
     input_lengths, target_lengths = (shaped(n, "ctc_loss") for n in (input_lengths, target_lengths))
     if len(log_probs.shape) == 2:
         lengths = (as_array(n).reshape(-1) for n in (input_lengths, target_lengths))
@@ -417,7 +470,8 @@ def _ctc(log_probs, /, states, may_skip, ends, input_lengths):
 def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
     """Labels (N, S), each row filled up with blanks, and both lengths, as NumPy arrays known to belong together."""
     targets, input_lengths, target_lengths = (
-        backend.of(a).to_numpy(a) for a in map(as_array, (targets, input_lengths, target_lengths)))
+        backend.of(a).to_numpy(a) for a in map(as_array, (targets, input_lengths, target_lengths))
+    )
     T, N, C = shape
     if not 0 <= blank < C:
         raise ValueError(f"ctc_loss: blank={blank} is not one of the {C} classes, 0 to {C - 1}")
@@ -425,24 +479,30 @@ def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
     for (name, most), lengths in zip(longest.items(), (input_lengths, target_lengths)):
         in_range = not N or 0 <= lengths.min() <= lengths.max() <= most
         if lengths.shape != (N,) or lengths.dtype.kind not in "iu" or not in_range:
-            raise ValueError(f"ctc_loss: {name} must be {N} whole numbers, one for each sequence, from 0 to {most}, "
-                             f"but is {lengths.tolist()}")
+            raise ValueError(
+                f"ctc_loss: {name} must be {N} whole numbers, one for each sequence, from 0 to {most}, "
+                f"but is {lengths.tolist()}"
+            )
     total, S = int(target_lengths.sum()), int(target_lengths.max(initial=0))
     if targets.shape != (total,) and targets.shape[:-1] != (N,):
-        raise ValueError(f"ctc_loss: targets must be labels (N, S) = ({N}, S) or (Σ target_lengths,) = ({total},), "
-                         f"but have shape {targets.shape}")
-    own = np.arange(S) < target_lengths[:, None]                               # (N, S)
+        raise ValueError(
+            f"ctc_loss: targets must be labels (N, S) = ({N}, S) or (Σ target_lengths,) = ({total},), "
+            f"but have shape {targets.shape}"
+        )
+    own = np.arange(S) < target_lengths[:, None]  # (N, S)
     given = targets if targets.ndim == 1 else targets[:, :S][own]
     ops.check_indices("ctc_loss", given, C, f"{C} classes", low=0)
     if (given == blank).any():
-        raise ValueError(f"ctc_loss: label {int((given == blank).argmax())} is the blank ({blank}), which no target "
-                         "may contain")
+        raise ValueError(
+            f"ctc_loss: label {int((given == blank).argmax())} is the blank ({blank}), which no target may contain"
+        )
     labels = np.full((N, S), blank)
     labels[own] = given
     return labels, input_lengths, target_lengths
 
 
 # Helpers.
+
 
 def constant(name: str, what: str, weight: Any) -> Any:
     """The bare array of a weight; losses are not differentiated by their weights.
@@ -451,8 +511,10 @@ def constant(name: str, what: str, weight: Any) -> Any:
         ValueError: it requires a gradient.
     """
     if recording() and getattr(weight, "requires_grad", False):
-        raise ValueError(f"{name}: {what} is a constant, but this one requires a gradient, which would be lost: give "
-                         f'{what}.detach(), or multiply the losses that reduction="none" returns')
+        raise ValueError(
+            f"{name}: {what} is a constant, but this one requires a gradient, which would be lost: give "
+            f'{what}.detach(), or multiply the losses that reduction="none" returns'
+        )
     return as_array(shaped(weight, name))
 
 
@@ -460,9 +522,11 @@ def _paired(name: str, input: Any, target: Any) -> Any:
     """The target on the input's device and dtype; refuses another shape than the input's."""
     target = _beside(input, target)
     if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(f"{name}: input has shape {tuple(input.shape)} and target {tuple(target.shape)}; "
-                         "broadcasting them would compare every prediction with every target: use .reshape(...) on "
-                         "one of them")
+        raise ValueError(
+            f"{name}: input has shape {tuple(input.shape)} and target {tuple(target.shape)}; "
+            "broadcasting them would compare every prediction with every target: use .reshape(...) on "
+            "one of them"
+        )
     return target
 
 
@@ -477,7 +541,7 @@ def _weighted_reduce(loss: Any, weights: Any, reduction: str) -> Any:
     if reduction != "mean":
         return _reduce(loss, reduction)
     xp, total = backend.of(weights).xp, weights.sum()
-    return ops.where(total == 0, xp.nan, ops.sum(loss) / xp.where(total == 0, 1, total))       # NaN, with gradient 0
+    return ops.where(total == 0, xp.nan, ops.sum(loss) / xp.where(total == 0, 1, total))  # NaN, with gradient 0
 
 
 def _reduce(loss: Any, reduction: str) -> Any:

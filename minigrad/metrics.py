@@ -5,6 +5,7 @@ y_true comes first.  The definitions, averages included, are scikit-learn's; a r
 class that is never predicted) is 0.  Without `num_classes` the classes are those that occur; with it they are
 0 … num_classes - 1, and a class that never occurs counts as 0 in the macro average.
 """
+
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,18 +28,22 @@ def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -
     classes, codes = np.unique(both, return_inverse=True)
     if num_classes is not None:
         if both.dtype.kind == "U":
-            raise ValueError(f"num_classes={num_classes} is for classes from 0, and these have names such as "
-                             f"{str(classes[0])!r}: leave it out, or give numbers")
+            raise ValueError(
+                f"num_classes={num_classes} is for classes from 0, and these have names such as "
+                f"{str(classes[0])!r}: leave it out, or give numbers"
+            )
         if classes[-1] >= num_classes:
-            raise ValueError(f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to "
-                             f"{num_classes - 1}")
+            raise ValueError(
+                f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to {num_classes - 1}"
+            )
         classes, codes = np.arange(num_classes), both
     n, (row, column) = len(classes), codes.reshape(2, -1)
     return np.bincount(row * n + column, minlength=n * n).reshape(n, n)
 
 
-def precision(y_true: Any, y_pred: Any, average: Average = "macro",
-              num_classes: int | None = None) -> float | np.ndarray:
+def precision(
+    y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None
+) -> float | np.ndarray:
     """Of the cases predicted to be of a class, the share that are."""
     matrix = confusion_matrix(y_true, y_pred, num_classes)
     return averaged(matrix, matrix.diagonal(), matrix.sum(axis=0), average)
@@ -70,13 +75,18 @@ def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str
 
     def scores(average: Average) -> list[Any]:
         return [score(y_true, y_pred, average, len(names)) for score in (precision, recall, f1)]
+
     support = confusion_matrix(y_true, y_pred, len(names)).sum(axis=1)
-    rows = [*zip(names, *scores(None), support),
-            *((f"{average} average", *scores(average), support.sum()) for average in ("macro", "weighted"))]
+    rows = [
+        *zip(names, *scores(None), support),
+        *((f"{average} average", *scores(average), support.sum()) for average in ("macro", "weighted")),
+    ]
     width = max(len(name) for name, *_ in rows)
-    lines = [f"{'':{width}}  precision  recall     f1  support",
-             *(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {n:7d}" for name, p, r, f, n in rows),
-             f"{'accuracy':{width}}  {accuracy(y_true, y_pred):24.3f}  {support.sum():7d}"]
+    lines = [
+        f"{'':{width}}  precision  recall     f1  support",
+        *(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {n:7d}" for name, p, r, f, n in rows),
+        f"{'accuracy':{width}}  {accuracy(y_true, y_pred):24.3f}  {support.sum():7d}",
+    ]
     return "\n".join(lines)
 
 
@@ -86,22 +96,27 @@ def format_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> str:
     Zeros are dots, so that what is confused with what stands out.
     """
     if matrix.shape != (len(names), len(names)):
-        raise ValueError(f"{len(names)} names for a matrix of shape {matrix.shape}; make it with "
-                         f"num_classes={len(names)}")
+        raise ValueError(
+            f"{len(names)} names for a matrix of shape {matrix.shape}; make it with num_classes={len(names)}"
+        )
     cells = [[str(n) if n else "." for n in row] for row in matrix.tolist()]
     labels = [f"{name} {i}" for i, name in enumerate(names)]
     left = max(len(label) for label in [*labels, "true \\ predicted"])
     right = max(len(cell) for row in [*cells, [str(len(names) - 1)]] for cell in row)
-    return "\n".join(f"{label:>{left}}  " + " ".join(f"{cell:>{right}}" for cell in row)
-                     for label, row in [("true \\ predicted", range(len(names))), *zip(labels, cells)])
+    return "\n".join(
+        f"{label:>{left}}  " + " ".join(f"{cell:>{right}}" for cell in row)
+        for label, row in [("true \\ predicted", range(len(names))), *zip(labels, cells)]
+    )
 
 
 def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
     """Both as flat arrays of the same size, int64 or of names."""
     y_true, y_pred = (as_classes(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred))
     if y_true.shape != y_pred.shape:
-        raise ValueError(f"y_true has shape {y_true.shape} and y_pred {y_pred.shape}; expected the same"
-                         + ("; for logits, pass logits.argmax(-1)" if y_pred.ndim == y_true.ndim + 1 else ""))
+        raise ValueError(
+            f"y_true has shape {y_true.shape} and y_pred {y_pred.shape}; expected the same"
+            + ("; for logits, pass logits.argmax(-1)" if y_pred.ndim == y_true.ndim + 1 else "")
+        )
     if y_true.size == 0:
         raise ValueError("there are no cases to measure; expected at least one")
     named = [y.dtype.kind in "UO" and all(isinstance(name, str) for name in y.flat) for y in (y_true, y_pred)]
@@ -109,8 +124,9 @@ def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
         return y_true.ravel().astype(str), y_pred.ravel().astype(str)
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         if y.dtype.kind in "UO":
-            raise ValueError(f"{name} holds {y.flat[0]!r} and the like; expected classes, integers from 0, or names "
-                             "in both")
+            raise ValueError(
+                f"{name} holds {y.flat[0]!r} and the like; expected classes, integers from 0, or names in both"
+            )
         if y.dtype.kind not in "biu" or y.min() < 0:
             raise ValueError(f"{name} holds {y.dtype} values from {y.min()}; expected classes, integers from 0")
     return y_true.ravel().astype(np.int64), y_pred.ravel().astype(np.int64)
@@ -130,6 +146,7 @@ def averaged(matrix: np.ndarray, right: np.ndarray, cases: np.ndarray, average: 
     if average is None:
         return score
     if average not in ("macro", "micro", "weighted"):
-        raise ValueError(f"average is {average!r}; expected 'macro', 'micro', 'weighted' or None for one score per "
-                         "class")
+        raise ValueError(
+            f"average is {average!r}; expected 'macro', 'micro', 'weighted' or None for one score per class"
+        )
     return float(np.average(score, weights=matrix.sum(axis=1) if average == "weighted" else None))

@@ -1,4 +1,5 @@
 """How ops run: whether the tape is running, and who else looks on.  This is the only ambient state of the package."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
@@ -9,18 +10,19 @@ from typing import Any, NamedTuple
 from .writes import stamp
 
 _recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
-recording = _recording.get                      # is the tape running?  True, False, or a Mode
-_entered: ContextVar[tuple] = ContextVar("entered", default=())      # the `record` blocks we are in, and the modes before
+recording = _recording.get  # is the tape running?  True, False, or a Mode
+_entered: ContextVar[tuple] = ContextVar("entered", default=())  # the `record` blocks we are in, and the modes before
 
 
 class Mode(NamedTuple):
     """How ops run where somebody wants to cast what they are given (amp.py), or to look on (insight/recording.py)."""
-    on: bool = True                             # is the tape running?
-    kernels: bool = True                        # may ops use fused kernels?
-    given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs           # what an op is to compute with instead
-    note: Callable[..., None] = lambda node, op, inputs, options, y: None      # called after each op; no node off the tape
-    writes: Callable[[Any], None] = stamp       # called before an array is written into
-    draws: Callable[[Any, Any], Any] = lambda rng, generator: generator        # called before random numbers are drawn
+
+    on: bool = True  # is the tape running?
+    kernels: bool = True  # may ops use fused kernels?
+    given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs  # what an op is to compute with instead
+    note: Callable[..., None] = lambda node, op, inputs, options, y: None  # called after each op; no node off the tape
+    writes: Callable[[Any], None] = stamp  # called before an array is written into
+    draws: Callable[[Any, Any], Any] = lambda rng, generator: generator  # called before random numbers are drawn
 
     def __bool__(self) -> bool:
         return self.on
@@ -37,7 +39,7 @@ def writing(array: Any) -> None:
     mode().writes(array)
 
 
-set_mode = _recording.set                      # run in this mode from here on; `switch_back(what it returns)` ends that
+set_mode = _recording.set  # run in this mode from here on; `switch_back(what it returns)` ends that
 switch_back = _recording.reset
 
 
@@ -46,6 +48,7 @@ class record:
 
     Also a decorator, of functions, generators and coroutines.  One object may be entered again, also within itself.
     """
+
     def __init__(self, how: bool | Mode | Callable[[Mode], Mode]):
         self.how = how
 
@@ -60,24 +63,27 @@ class record:
     def __exit__(self, *error: Any) -> None:
         blocks = list(_entered.get())
         last = next((i for i in reversed(range(len(blocks))) if blocks[i][0] is self), None)
-        if last is None:                        # a generator was closed from another context
+        if last is None:  # a generator was closed from another context
             return
         before = blocks.pop(last)[1]
         if last == len(blocks):
             _recording.set(before)
-        else:                                   # ... or while a block is open that was entered after it
+        else:  # ... or while a block is open that was entered after it
             blocks[last] = blocks[last][0], before
         _entered.set(tuple(blocks))
 
     def __call__(self, function: Callable) -> Callable:
         how, flags = self.how, getattr(getattr(function, "__code__", None), "co_flags", 0)
-        if flags & 0x20:                        # a generator function
+        if flags & 0x20:  # a generator function
+
             def front(*args: Any, **kwargs: Any) -> Any:
                 return (yield from _Steps(how, function(*args, **kwargs)))
-        elif flags & 0x80:                      # async def
+        elif flags & 0x80:  # async def
+
             async def front(*args: Any, **kwargs: Any) -> Any:
                 return await _Steps(how, function(*args, **kwargs))
-        elif flags & 0x200:                     # async def with a yield in it
+        elif flags & 0x200:  # async def with a yield in it
+
             async def front(*args: Any, **kwargs: Any) -> AsyncIterator:
                 steps, sent = function(*args, **kwargs), None
                 try:
@@ -88,14 +94,17 @@ class record:
                 finally:
                     await steps.aclose()
         else:
+
             def front(*args: Any, **kwargs: Any) -> Any:
                 with record(how):
                     return function(*args, **kwargs)
+
         return update_wrapper(front, function)
 
 
 class _Steps:
     """A generator or coroutine that runs in a mode of its own, which ends whenever it hands over."""
+
     def __init__(self, how: Any, steps: Any):
         self.how, self.steps = how, steps
 

@@ -1,7 +1,9 @@
 """Where in the user's program are we?  The line that is running, and what the values it works on are called there.
 
-Asked only when something is to be told: an error, or a step of the tape that somebody looks at.  Until then it costs nothing.
+Asked only when something is to be told: an error, or a step of the tape that somebody looks at.  Until then it costs
+    nothing.
 """
+
 from __future__ import annotations
 
 import linecache
@@ -11,13 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-LAYERS = ("nn", "pretrained")                   # the rooms in which a line of ours tells a user something,
-SHELLS = ("IPython", "ipykernel")               # programs whose functions, too, hold the user's values, under names of their own
-MEANINGS = (*LAYERS, "functional", "losses")    # and those whose names for values may be worth having
+LAYERS = ("nn", "pretrained")  # the rooms in which a line of ours tells a user something,
+SHELLS = ("IPython", "ipykernel")  # programs whose functions, too, hold the user's values, under names of their own
+MEANINGS = (*LAYERS, "functional", "losses")  # and those whose names for values may be worth having
 
 
 class Line(NamedTuple):
     """A line of source; as a string "train.py:12"."""
+
     file: str
     number: int
 
@@ -46,7 +49,9 @@ def room(frame: FrameType) -> str | None:
 
 
 def telling(frame: FrameType, rooms: Sequence[str] = LAYERS) -> Iterator[FrameType]:
-    """The functions that tell a user something, the innermost first: those in `rooms`, and as the last one the user's own."""
+    """The functions that tell a user something, the innermost first: those in `rooms`, and as the last one the user's
+    own.
+    """
     for f in frames(frame):
         here = room(f)
         if here is None or here in rooms:
@@ -65,8 +70,11 @@ def variables() -> Iterator[tuple[str, Any]]:
         for space, prefix in ((f.f_locals, ""), (owner, "self."), (f.f_globals, "")):
             if id(space) not in seen:
                 seen.add(id(space))
-                yield from ((f"{prefix}{name}", value) for name, value in list(space.items())
-                            if isinstance(name, str) and not name.startswith("_"))
+                yield from (
+                    (f"{prefix}{name}", value)
+                    for name, value in list(space.items())
+                    if isinstance(name, str) and not name.startswith("_")
+                )
 
 
 def line(frame: FrameType) -> Line:
@@ -75,13 +83,21 @@ def line(frame: FrameType) -> Line:
 
 
 def names(values: Sequence[Any], frame: FrameType, rooms: Sequence[str] = LAYERS) -> list[str | None]:
-    """What each value is called in the user's function, as a variable or as `self.name`; if it is not, in one of `rooms`."""
+    """What each value is called in the user's function, as a variable or as `self.name`; if it is not, in one of
+    `rooms`.
+    """
     found: dict[int, str] = {}
-    wanted = {id(value) for value in values if hasattr(value, "shape")}        # one 2 is like another, an array is not
+    wanted = {id(value) for value in values if hasattr(value, "shape")}  # one 2 is like another, an array is not
     for f in telling(frame, rooms):
         owner = getattr(f.f_locals.get("self"), "__dict__", {})
-        called = {**(f.f_globals if room(f) is None else {}), **{f"self.{name}": v for name, v in owner.items()}, **f.f_locals}
-        found.update({id(value): name for name, value in called.items() if id(value) in wanted and not name.startswith("_")})
+        called = {
+            **(f.f_globals if room(f) is None else {}),
+            **{f"self.{name}": v for name, v in owner.items()},
+            **f.f_locals,
+        }
+        found.update(
+            {id(value): name for name, value in called.items() if id(value) in wanted and not name.startswith("_")}
+        )
     return [found.get(id(value)) for value in values]
 
 
@@ -96,7 +112,7 @@ def told(error: Exception, labels: Sequence[str] = (), values: Sequence[Any] = (
     while trace is not None:
         inner.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
-    if inner and room(inner[-1][0]) is None:    # the user's own code has failed: it speaks for itself
+    if inner and room(inner[-1][0]) is None:  # the user's own code has failed: it speaks for itself
         return
     outer = ((f, f.f_lineno) for f in frames(sys._getframe(1)))
     frame, number = next(((f, n) for f, n in [*reversed(inner), *outer] if room(f) is None), (None, 0))

@@ -1,4 +1,5 @@
 """Which dtype an op computes in, and which its result has: 16 bits are computed in float32, and nothing widens unasked."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +13,20 @@ from .backend import cast, is_float, is_half
 from .mode import Mode, record, recording
 from .tensor import Tensor, shaped
 
-FUNCTIONS: dict[str, Callable] = {}             # the functions made of ops that are `in_float32`, by name
+FUNCTIONS: dict[str, Callable] = {}  # the functions made of ops that are `in_float32`, by name
 F4 = np.dtype("float32")
 F = TypeVar("F", bound=Callable)
 
 
 def in_float32(function: F, leading: int = 0) -> F:
-    """Compute with floats of 16 bits in float32, and round the result to their dtype once: for an op or a function that adds up.
+    """Compute with floats of 16 bits in float32, and round the result to their dtype once: for an op or a function that
+    adds up.
 
-    So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way; the tape
-    holds the casts, so the gradients too are computed in float32 and rounded once.  An op with a kernel for 16 bits leaves it to
-    that.  Under autocast such a function is cast as an op is: see amp.py.  The first `leading` arguments of a function say which
-    dtype the result has, if not all Tensors do, and whole numbers among them, too, are float32 from the start.
+    So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way;
+    the tape holds the casts, so the gradients too are computed in float32 and rounded once.  An op with a kernel for 16
+    bits leaves it to that.  Under autocast such a function is cast as an op is: see amp.py.  The first `leading`
+    arguments of a function say which dtype the result has, if not all Tensors do, and whole numbers among them, too,
+    are float32 from the start.
     """
     op = getattr(function, "op", None)
     if op is not None:
@@ -34,9 +37,13 @@ def in_float32(function: F, leading: int = 0) -> F:
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
         on, values = recording(), (*inputs, *options.values())
-        special = on is not True and on is not False         # a Mode
-        if not special and len(inputs) >= leading and all([getattr(x, "dtype", F4) is F4 for x in values]) and \
-                all([hasattr(x, "shape") for x in inputs[:leading]]):          # as nearly always
+        special = on is not True and on is not False  # a Mode
+        if (
+            not special
+            and len(inputs) >= leading
+            and all([getattr(x, "dtype", F4) is F4 for x in values])
+            and all([hasattr(x, "shape") for x in inputs[:leading]])
+        ):  # as nearly always
             return function(*inputs, **options)
         leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
         values = [shaped(x, name) if it else x for x, it in zip(values, leads)]
@@ -45,11 +52,12 @@ def in_float32(function: F, leading: int = 0) -> F:
         heeded = [x for x, it in zip(values, leads) if it] or [x for x in values if isinstance(x, Tensor)]
         wide = wider(values, leads, heeded or values[:1])
         values, dtype = wide or (values, None)
-        named = dict(zip(options, values[len(inputs):]))
+        named = dict(zip(options, values[len(inputs) :]))
         if wide is None:
-            return function(*values[:len(inputs)], **named)
+            return function(*values[: len(inputs)], **named)
         with uncast(on):
-            return rounded(function(*values[:len(inputs)], **named), dtype)
+            return rounded(function(*values[: len(inputs)], **named), dtype)
+
     front.name, front.ours, FUNCTIONS[name] = name, True, front
     return front
 
@@ -57,19 +65,23 @@ def in_float32(function: F, leading: int = 0) -> F:
 def floating(function: F) -> F:
     """`in_float32`, for an op with a floating result: there whole numbers too are float32 from the start.
 
-    (NumPy would compute exp of 8 bits in 16, where it overflows, and of 64 in 64.)  Of a function, that is its first argument.
+    (NumPy would compute exp of 8 bits in 16, where it overflows, and of 64 in 64.)  Of a function, that is its first
+    argument.
     """
     return in_float32(function, 1)
 
 
 def with_numbers(front: F) -> F:
-    """`in_float32`, for an op of two, where one is a Python float: NumPy would round that to the 16 bits of the other first."""
+    """`in_float32`, for an op of two, where one is a Python float: NumPy would round that to the 16 bits of the other
+    first.
+    """
     front.op.in_float32, front.op.only_numbers = True, True
     return front
 
 
 def wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple[list, np.dtype] | None:
-    """The values with floats of 16 bits in float32, and the dtype of the result, that of the values `heeded`; or None: no change.
+    """The values with floats of 16 bits in float32, and the dtype of the result, that of the values `heeded`; or None:
+    no change.
 
     Whole numbers, where `to_float` says so, go to the dtype that is computed in.
     """
@@ -111,4 +123,3 @@ def settled(y: Any, arrays: list) -> Any:
     floats = [a.dtype for a in arrays if hasattr(a, "dtype") and is_float(a.dtype)]
     dtype = np.result_type(*floats) if floats else F4
     return y if y.dtype == dtype else cast(y, dtype)
-

@@ -4,13 +4,14 @@
 @definition   a function on Tensors: pure meaning, no calculus at all.          For when the derivative is long.
 
 Left of the `/` in a signature are Tensors; right of it are plain options.  An op given a Tensor returns a Tensor; given
-only bare arrays it returns a bare array.  That is why one rule serves every order: a plain backward pass gives it arrays
-and it computes, a recorded one gives it Tensors and it is recorded.  (So a rule is written with operators and ops, and
-of the methods only with those that arrays and Tensors share.)
+only bare arrays it returns a bare array.  That is why one rule serves every order: a plain backward pass gives it
+arrays and it computes, a recorded one gives it Tensors and it is recorded.  (So a rule is written with operators and
+ops, and of the methods only with those that arrays and Tensors share.)
 
 A backend may offer a fused Kernel under any op's name.  The kernel then carries the first-order path; the rules or the
 definition remain what the op *means*, and answer whenever a gradient is itself to be differentiated.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from .spelling import front_of, parameters, translated, whole
 from .tape import Node, Step, new_node
 from .tensor import Tensor, as_array, grad, wrap
 
-OPS: dict[str, _Op] = {}                        # every op by name: the test catalogue has a row for each
+OPS: dict[str, _Op] = {}  # every op by name: the test catalogue has a row for each
 P = ParamSpec("P")
 
 
@@ -36,8 +37,10 @@ def primitive(function: Callable[Concatenate[Any, P], Any]) -> PrimitiveFunction
     """Make an op of a function on arrays, `(xp, *inputs, /, options)`; `op.defvjp(...)` gives it its derivatives."""
     inputs, options = parameters(function, "xp, x, /, option=None")
     if inputs.pop(0) != "xp" or not inputs:
-        raise TypeError(f"{function.__name__}: a primitive is given the array library, numpy or cupy, as xp, and after that at "
-                        f"least one array: def {function.__name__}(xp, {', '.join(inputs) or 'x'}, /)")
+        raise TypeError(
+            f"{function.__name__}: a primitive is given the array library, numpy or cupy, as xp, and after that at "
+            f"least one array: def {function.__name__}(xp, {', '.join(inputs) or 'x'}, /)"
+        )
     return Primitive(function, inputs, options).front
 
 
@@ -48,6 +51,7 @@ def definition(function: Callable[P, Any]) -> OpFunction[P]:
 
 class OpFunction(Protocol[P]):
     """What users call: a function with the signature of the op, and as a method with the first input bound."""
+
     op: Any
     __name__: str
 
@@ -57,21 +61,23 @@ class OpFunction(Protocol[P]):
 
 class PrimitiveFunction(OpFunction[P], Protocol[P]):
     """... and a place for the derivatives."""
+
     defvjp: Callable[..., None]
 
 
 class _Op:
     """What both kinds share: how arguments are bound, how the op is computed, and what is written on the tape."""
-    on_arrays: bool                             # is its function one of arrays, or of Tensors?
+
+    on_arrays: bool  # is its function one of arrays, or of Tensors?
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         self.function, self.inputs, self.options = function, inputs, options
-        self.name = function.__name__.strip("_")                               # `_linear` stands behind the function `linear`
-        self.plans: dict[int, _Plan] = {}       # one per set of inputs that want a gradient, made when first met
-        self.in_float32 = self.is_floating = self.only_numbers = False         # see precision.py
-        self.keeps_dtype = "dtype" not in options                              # or it was asked for another one
+        self.name = function.__name__.strip("_")  # `_linear` stands behind the function `linear`
+        self.plans: dict[int, _Plan] = {}  # one per set of inputs that want a gradient, made when first met
+        self.in_float32 = self.is_floating = self.only_numbers = False  # see precision.py
+        self.keeps_dtype = "dtype" not in options  # or it was asked for another one
         self.front: Any = front_of(self)
-        self.ours = function.__module__.partition(".")[0] == "minigrad"        # a user's op may bear the name of one of ours
+        self.ours = function.__module__.partition(".")[0] == "minigrad"  # a user's op may bear the name of one of ours
         if self.ours:
             OPS[self.name] = self
 
@@ -80,12 +86,12 @@ class _Op:
         if also:
             options = translated(self.name, self.options, options, also)
         on, asked = recording(), inputs
-        mode = None if on is True or on is False else on     # somebody casts what is given, or looks on
+        mode = None if on is True or on is False else on  # somebody casts what is given, or looks on
         if mode is not None:
             inputs = mode.given(self, inputs)
         arrays, parents, wanted, bit, tensors = [], [], 0, 1, False
         try:
-            for x in inputs:                    # 1. the arrays, and the nodes of the inputs that want a gradient
+            for x in inputs:  # 1. the arrays, and the nodes of the inputs that want a gradient
                 if isinstance(x, Tensor):
                     tensors = True
                     arrays.append(x.data)
@@ -99,39 +105,50 @@ class _Op:
             if not tensors and dtype is None and not any(hasattr(a, "dtype") for a in arrays):
                 return self._of_numbers(inputs, options, arrays)
             backend = known.get(type(arrays[0])) if len(arrays) < 3 and type(arrays[-1]) is type(arrays[0]) else None
-            backend = backend or of(*arrays)    # (one array, or two of a type, as nearly always, are found without a call)
-            kernel = None                       # 2. the fused kernel, if the backend has one
+            backend = backend or of(
+                *arrays
+            )  # (one array, or two of a type, as nearly always, are found without a call)
+            kernel = None  # 2. the fused kernel, if the backend has one
             if self.ours and (mode is None or mode.kernels):
-                kernel = backend.kernel_float32(self.name) if dtype is F4 or dtype is None else backend.kernel(self.name, dtype)
+                kernel = (
+                    backend.kernel_float32(self.name)
+                    if dtype is F4 or dtype is None
+                    else backend.kernel(self.name, dtype)
+                )
             function = self.function
             if kernel is not None and type(kernel) is Value:
                 function, kernel = kernel.compute, None
-            if dtype is not F4 and self.in_float32 and kernel is None and (dtype or getattr(arrays[-1], "dtype", None)) is not F4:
+            if (
+                dtype is not F4
+                and self.in_float32
+                and kernel is None
+                and (dtype or getattr(arrays[-1], "dtype", None)) is not F4
+            ):
                 wide = self._in_float32([x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
                 if wide is not None:
                     with uncast(on):
                         return rounded(self.run(tuple(wide[0]), options), wide[1])
-            if kernel is None:                  # 3. the value
+            if kernel is None:  # 3. the value
                 if not self.on_arrays:
                     y = function(*inputs, *options)
-                elif len(arrays) == 2 and not options:       # spelled out, since arithmetic takes longer to call than to do
+                elif len(arrays) == 2 and not options:  # spelled out, since arithmetic takes longer to call than to do
                     y = function(backend.xp, arrays[0], arrays[1])
                 else:
                     y = function(backend.xp, *arrays, *options)
                 if isinstance(y, Tensor) and not self.on_arrays:
-                    return y                    # a definition: the ops in it have recorded themselves
+                    return y  # a definition: the ops in it have recorded themselves
             elif wanted or kernel.alone is None:
                 y, fused = kernel.forward(backend.xp, *arrays, *options)
             else:
                 y = kernel.alone(backend.xp, *arrays, *options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
-            raise explained(error, self, asked, [*arrays, *inputs[len(arrays):]], options) from error
+            raise explained(error, self, asked, [*arrays, *inputs[len(arrays) :]], options) from error
         if type(y) is not backend.array or wanted and kernel is None and not self.on_arrays:
             y = np.asarray(y) if isinstance(y, np.generic) and self.on_arrays else self._as_result(y, kernel)
         if (y.dtype is not F4 or dtype is not F4) and self.keeps_dtype:
             y = settled(y, arrays)
-        node = None                             # 4. the step, if there is something to carry back
-        if wanted and (y.dtype is F4 or y.dtype.kind not in "iub"):            # (whole numbers do not move by small amounts)
+        node = None  # 4. the step, if there is something to carry back
+        if wanted and (y.dtype is F4 or y.dtype.kind not in "iub"):  # (whole numbers do not move by small amounts)
             plan = self.plans.get(wanted) or self.plan(wanted)
             if kernel is not None:
                 saved = plan.keep(arrays, options, y), kernel, backend.xp, fused, options
@@ -149,24 +166,29 @@ class _Op:
             TypeError: it is none, or one from which no gradient leads back.
         """
         if isinstance(y, Tensor) or not hasattr(y, "dtype"):
-            raise TypeError(f"{self.name}: the function of a primitive is given arrays and returns one, computed with xp, "
-                            f"but this returned a {type(y).__name__}")
+            raise TypeError(
+                f"{self.name}: the function of a primitive is given arrays and returns one, computed with xp, "
+                f"but this returned a {type(y).__name__}"
+            )
         if not self.on_arrays and kernel is None:
-            raise TypeError(f"{self.name}: a definition is given Tensors and returns one, computed with ops, but this returned "
-                            f"a {type(y).__name__}, which has no gradient: use no .data and no .numpy() in it")
+            raise TypeError(
+                f"{self.name}: a definition is given Tensors and returns one, computed with ops, but this returned "
+                f"a {type(y).__name__}, which has no gradient: use no .data and no .numpy() in it"
+            )
         return np.asarray(y) if isinstance(y, np.generic) else y
 
     def _of_numbers(self, inputs: tuple, options: tuple, arrays: list) -> Any:
         """The op on numbers alone: NumPy's stay NumPy's, Python's become Tensors."""
         make = np.asarray if any(isinstance(x, np.generic) for x in inputs) else Tensor
-        some = any(x is not None for x in inputs)            # an input may be left out, but not all of them
+        some = any(x is not None for x in inputs)  # an input may be left out, but not all of them
         try:
             return self.run(tuple(x if x is None and some else make(x) for x in inputs), options)
         except TypeError as error:
             raise explained(error, self, inputs, arrays, options) from error
 
     def along(self, inputs: tuple, options: tuple, also: dict) -> Any:
-        """`run` of an op along an axis: a whole number or, in any sequence, several.  A single number has one axis, as in torch.
+        """`run` of an op along an axis: a whole number or, in any sequence, several.  A single number has one axis, as
+        in torch.
 
         Raises:
             TypeError: the axis is something else.
@@ -176,8 +198,10 @@ class _Op:
         place = self.options.index("axis")
         axis = options[place]
         if axis is not None and type(axis) is not int:
-            axis = tuple(whole(self.name, a) for a in axis) if isinstance(axis, (tuple, list)) else whole(self.name, axis)
-            options = (*options[:place], axis, *options[place + 1:])
+            axis = (
+                tuple(whole(self.name, a) for a in axis) if isinstance(axis, (tuple, list)) else whole(self.name, axis)
+            )
+            options = (*options[:place], axis, *options[place + 1 :])
         x, *others = inputs
         x = Tensor(x) if type(x) in (bool, int, float) else x
         if getattr(x, "shape", None) == () and axis not in (None, ()):
@@ -196,21 +220,24 @@ class _Op:
 
 class Primitive(_Op):
     """An op with a rule for each input."""
+
     on_arrays = True
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         super().__init__(function, inputs, options)
         if "y" in inputs:
-            raise TypeError(f"{self.name}: an input cannot be called 'y', which is what rules call the output: rename it")
-        self.rules: dict[str, tuple[Callable, list[str]]] | None = None        # until `defvjp` says so
+            raise TypeError(
+                f"{self.name}: an input cannot be called 'y', which is what rules call the output: rename it"
+            )
+        self.rules: dict[str, tuple[Callable, list[str]]] | None = None  # until `defvjp` says so
         self.front.defvjp = self.defvjp
 
     def defvjp(self, **rules: Callable) -> None:
-        """One rule per input: `x=lambda g, ...: gradient of x`.  An input left out has no gradient, so that `defvjp()` alone
-        declares the op to be constant.
+        """One rule per input: `x=lambda g, ...: gradient of x`.  An input left out has no gradient, so that `defvjp()`
+        alone declares the op to be constant.
 
-        After `g`, a rule names what it needs, and that is all the tape keeps: an input, its `x_shape`, the output `y`, an
-        option.  It returns any array, which is not written into; in this package a new one, `g`, or a view of `g`.
+        After `g`, a rule names what it needs, and that is all the tape keeps: an input, its `x_shape`, the output `y`,
+        an option.  It returns any array, which is not written into; in this package a new one, `g`, or a view of `g`.
 
         Raises:
             TypeError: a rule is for something that is no input, or asks for what is neither an input nor an option.
@@ -218,32 +245,37 @@ class Primitive(_Op):
         known = {"y", *self.inputs, *self.options, *(f"{name}_shape" for name in self.inputs)}
         found = {}
         for name, rule in rules.items():
-            _, *asks = rule.__code__.co_varnames[:rule.__code__.co_argcount]
+            _, *asks = rule.__code__.co_varnames[: rule.__code__.co_argcount]
             if name not in self.inputs or not known.issuperset(asks):
-                raise TypeError(f"{self.name}: the rule for {name!r} asks for {asks}; a rule is for one of {self.inputs} and may "
-                                f"ask, after the gradient, for {sorted(known)}")
+                raise TypeError(
+                    f"{self.name}: the rule for {name!r} asks for {asks}; a rule is for one of {self.inputs} and may "
+                    f"ask, after the gradient, for {sorted(known)}"
+                )
             found[name] = rule, asks
         self.rules = {**(self.rules or {}), **found}
-        self.plans.clear()                      # made with the rules of before
+        self.plans.clear()  # made with the rules of before
 
     def plan(self, wanted: int) -> _Plan:
         if self.rules is None:
-            raise TypeError(f"{self.name} has no derivative, but an input requires a gradient: type {self.name}.defvjp("
-                            f"{self.inputs[0]}=lambda g: …), or {self.name}.defvjp() if it is to count as a constant")
+            raise TypeError(
+                f"{self.name} has no derivative, but an input requires a gradient: type {self.name}.defvjp("
+                f"{self.inputs[0]}=lambda g: …), or {self.name}.defvjp() if it is to count as a constant"
+            )
         self.plans[wanted] = plan = _Plan(self, wanted, self.rules)
         return plan
 
 
 class Definition(_Op):
     """An op that is differentiated by differentiating what it is made of."""
+
     on_arrays = False
 
     def meaning(self, given: list) -> Tensor:
         """What it is on these inputs and options, without a kernel of its own."""
-        wider = self._in_float32(given[:len(self.inputs)]) if self.in_float32 else None
+        wider = self._in_float32(given[: len(self.inputs)]) if self.in_float32 else None
         if wider is None:
             return self.function(*given)
-        return rounded(self.function(*wider[0], *given[len(self.inputs):]), wider[1])
+        return rounded(self.function(*wider[0], *given[len(self.inputs) :]), wider[1])
 
     def plan(self, wanted: int) -> _Plan:
         """A definition answers by being differentiated, and so keeps everything it was given."""
@@ -259,14 +291,14 @@ class _Plan(Step):
         self.op, self.name, self.fresh = op, op.name, op.ours
         self.wanted = tuple([bool(wanted >> i & 1) for i in range(len(op.inputs))])
         asked = [rules.get(name, (_nothing, [])) for name, want in zip(op.inputs, self.wanted) if want and rules]
-        known, shapes, kept = [*op.inputs, *op.options, "y"], [], set()        # what a rule may ask for
+        known, shapes, kept = [*op.inputs, *op.options, "y"], [], set()  # what a rule may ask for
         for _, asks in asked:
             for ask in asks:
-                if ask not in known:            # an input's shape
+                if ask not in known:  # an input's shape
                     known.append(ask)
                     shapes.append(op.inputs.index(ask.removesuffix("_shape")))
                 kept.add(known.index(ask))
-        self.kept = sorted(kept)                # the places, in `known`, of what they do ask for
+        self.kept = sorted(kept)  # the places, in `known`, of what they do ask for
         self.keep = _keeper(self.kept, len(op.inputs), len(op.options), shapes)
         self.rules = [(rule, _picker([self.kept.index(known.index(ask)) for ask in asks])) for rule, asks in asked]
 
@@ -284,12 +316,17 @@ class _Plan(Step):
     def check(self, node: Node, pulled: list) -> None:
         names = [name for name, want in zip(self.op.inputs, self.wanted, strict=True) if want]
         for name, parent, gx in zip(names, node.parents, pulled):
-            fits = hasattr(gx, "dtype") and len(gx.shape) >= len(parent.shape) and \
-                all(n in (1, m) for n, m in zip(parent.shape[::-1], gx.shape[::-1]))
+            fits = (
+                hasattr(gx, "dtype")
+                and len(gx.shape) >= len(parent.shape)
+                and all(n in (1, m) for n, m in zip(parent.shape[::-1], gx.shape[::-1]))
+            )
             if gx is not None and not fits:
                 given = f"an array of shape {tuple(gx.shape)}" if hasattr(gx, "shape") else f"a {type(gx).__name__}"
-                raise ValueError(f"{self.name}: the rule for {name!r} is to return an array of shape {parent.shape}, or one that "
-                                 f"this broadcasts to, but returned {given}")
+                raise ValueError(
+                    f"{self.name}: the rule for {name!r} is to return an array of shape {parent.shape}, or one that "
+                    f"this broadcasts to, but returned {given}"
+                )
 
     def recorded(self, node: Node, saved: tuple) -> tuple:
         """What was kept, back on the tape: inputs as Tensors with the nodes they had, the output with this node."""
@@ -307,13 +344,14 @@ class _Meaning(_Plan):
         for i in wanted:
             slots[i] = wrap(slots[i].data, new_node(slots[i].shape, slots[i].dtype, (slots[i].node,), _through))
         y = self.op.meaning(slots)
-        if getattr(y, "node", None) is None:    # it came out without them: of no steps, say
+        if getattr(y, "node", None) is None:  # it came out without them: of no steps, say
             return [None] * len(wanted)
         return grad(y, [slots[i] for i in wanted], g, create_graph=True)
 
 
 class _Through(Step):
     """The step of a node that stands for another."""
+
     name = "slot"
 
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> tuple:
@@ -325,6 +363,7 @@ _through = _Through()
 
 class _Fused(Step):
     """The way back through a kernel; when the gradient will itself be differentiated, the op's meaning answers."""
+
     fresh = True
 
     def __init__(self, plan: _Plan):
@@ -346,7 +385,9 @@ class _Fused(Step):
 
 
 def _keeper(places: list[int], inputs: int, options: int, shapes: list[int]) -> Callable[[list, tuple, Any], Any]:
-    """A function of an op's arrays, options and result that picks what is kept of them, which is mostly arrays or the result."""
+    """A function of an op's arrays, options and result that picks what is kept of them, which is mostly arrays or the
+    result.
+    """
     pick = _picker(places)
     if places == [inputs + options]:
         return lambda arrays, options, y: (y,)

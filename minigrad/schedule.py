@@ -3,6 +3,7 @@
 Names, arguments and defaults are those of torch.optim.lr_scheduler, and of transformers for the schedules with a
 warm-up.
 """
+
 from __future__ import annotations
 
 import math
@@ -31,6 +32,7 @@ class LRScheduler:
     Raises:
         ValueError: the schedule begins at a later step, but the optimiser has no "initial_lr".
     """
+
     def __init__(self, optimizer: Optimizer, rate: Rate | Sequence[Rate], last_epoch: int = -1):
         self.optimizer, self.rates = optimizer, _one_each(rate, optimizer, "functions")
         if not all(map(callable, self.rates)):
@@ -38,9 +40,11 @@ class LRScheduler:
         _whole(self, last_epoch=(last_epoch, -1))
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch >= 0 and "initial_lr" not in group:
-                raise ValueError(f"{type(self).__name__}(last_epoch={last_epoch}) resumes a run, but parameter group "
-                                 f"{i} has no 'initial_lr', the lr it began with: load the optimiser's state first, "
-                                 "or leave last_epoch out")
+                raise ValueError(
+                    f"{type(self).__name__}(last_epoch={last_epoch}) resumes a run, but parameter group "
+                    f"{i} has no 'initial_lr', the lr it began with: load the optimiser's state first, "
+                    "or leave last_epoch out"
+                )
         self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._go_to(last_epoch + 1)
@@ -79,8 +83,9 @@ class LRScheduler:
         """
         saved = list(state_dict["base_lrs"])
         if len(saved) != len(self.base_lrs):
-            raise ValueError(f"the saved schedule is for {len(saved)} parameter groups, this one for "
-                             f"{len(self.base_lrs)}")
+            raise ValueError(
+                f"the saved schedule is for {len(saved)} parameter groups, this one for {len(self.base_lrs)}"
+            )
         self.base_lrs, self.last_epoch = saved, state_dict["last_epoch"]
         self._set(state_dict.get("_last_lr", self.lr_at(self.last_epoch)))
 
@@ -88,8 +93,10 @@ class LRScheduler:
         """Set the rates of a step; `afresh` whatever they are now, as when a sequence has come to this schedule."""
         groups = self.optimizer.param_groups
         if len(groups) != len(self.base_lrs):
-            raise ValueError(f"{type(self).__name__} was made for {len(self.base_lrs)} parameter groups, but the "
-                             f"optimiser has {len(groups)} by now: call add_param_group first, then make the schedule")
+            raise ValueError(
+                f"{type(self).__name__} was made for {len(self.base_lrs)} parameter groups, but the "
+                f"optimiser has {len(groups)} by now: call add_param_group first, then make the schedule"
+            )
         before, rates = self.base_lrs if self.last_epoch < 0 else self.lr_at(self.last_epoch), self.lr_at(step)
         for i, group in enumerate(groups):
             if group["lr"] != before[i] and not afresh and (new := self.then(group["lr"], step, i)) is not None:
@@ -109,13 +116,19 @@ class LambdaLR(LRScheduler):
     Raises:
         ValueError: there are not as many functions as groups.
     """
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
-                 last_epoch: int = -1):
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ):
         factors = _one_each(lr_lambda, optimizer, "functions")
         if not all(map(callable, factors)):
             raise TypeError(f"LambdaLR takes functions of the step, but got {factors}")
-        super().__init__(optimizer, [lambda base, step, factor=factor: base * factor(step) for factor in factors],
-                         last_epoch)
+        super().__init__(
+            optimizer, [lambda base, step, factor=factor: base * factor(step) for factor in factors], last_epoch
+        )
 
     def then(self, lr: float, step: int, group: int) -> None:
         """As in torch, the rate comes from the base whatever else has set it."""
@@ -123,6 +136,7 @@ class LambdaLR(LRScheduler):
 
 class StepLR(LRScheduler):
     """lr · gamma ^ ⌊step / step_size⌋: lower by a factor every `step_size` steps."""
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         _whole(self, step_size=(step_size, 1))
         super().__init__(optimizer, lambda base, step: base * gamma ** (step // step_size), last_epoch)
@@ -130,6 +144,7 @@ class StepLR(LRScheduler):
 
 class MultiStepLR(LRScheduler):
     """lr · gamma ^ (the number of milestones reached)."""
+
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1):
         milestones = sorted(milestones)
         for milestone in milestones:
@@ -139,12 +154,14 @@ class MultiStepLR(LRScheduler):
 
 class ExponentialLR(LRScheduler):
     """lr · gamma ^ step."""
+
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
-        super().__init__(optimizer, lambda base, step: base * gamma ** step, last_epoch)
+        super().__init__(optimizer, lambda base, step: base * gamma**step, last_epoch)
 
 
 class CosineAnnealingLR(LRScheduler):
     """From lr along half a cosine to eta_min at T_max, then up again as in torch (Loshchilov & Hutter 2017, eq. 5)."""
+
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         _whole(self, T_max=(T_max, 1))
         self.T_max, self.eta_min = T_max, eta_min
@@ -162,12 +179,21 @@ class CosineAnnealingLR(LRScheduler):
 
 class LinearLR(LRScheduler):
     """From start_factor · lr in a straight line to end_factor · lr at step `total_iters`, and stay there."""
-    def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
-                 last_epoch: int = -1):
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ):
         _whole(self, total_iters=(total_iters, 1))
         if not (0 < start_factor <= 1 and 0 <= end_factor <= 1):
-            raise ValueError(f"LinearLR: start_factor={start_factor} must be above 0 and at most 1, and "
-                             f"end_factor={end_factor} from 0 to 1")
+            raise ValueError(
+                f"LinearLR: start_factor={start_factor} must be above 0 and at most 1, and "
+                f"end_factor={end_factor} from 0 to 1"
+            )
 
         def rate(base: float, step: int) -> float:
             return base * _line(start_factor, end_factor, _done(step, 0, total_iters))
@@ -177,6 +203,7 @@ class LinearLR(LRScheduler):
 
 class PolynomialLR(LRScheduler):
     """lr · (1 − step / total_iters) ^ power, which is 0 at step `total_iters`, and stay there."""
+
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):
         _whole(self, total_iters=(total_iters, 1))
         super().__init__(optimizer, lambda base, step: base * (1 - _done(step, 0, total_iters)) ** power, last_epoch)
@@ -197,26 +224,41 @@ class OneCycleLR(LRScheduler):
     Raises:
         ValueError: the steps are not given, an unknown strategy, or an optimiser without momentum and betas.
     """
-    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float], total_steps: int | None = None,
-                 epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
-                 anneal_strategy: str = "cos", cycle_momentum: bool = True, base_momentum: float = 0.85,
-                 max_momentum: float = 0.95, div_factor: float = 25.0, final_div_factor: float = 1e4,
-                 three_phase: bool = False, last_epoch: int = -1):
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | Sequence[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ):
         if total_steps is None and (epochs is None or steps_per_epoch is None):
             raise ValueError("OneCycleLR needs total_steps, or epochs and steps_per_epoch")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f'anneal_strategy={anneal_strategy!r} is not known: type "cos" or "linear"')
         self.cycled = [name for name in ("betas", "momentum") if name in optimizer.defaults and cycle_momentum]
         if cycle_momentum and not self.cycled:
-            raise ValueError(f"{type(optimizer).__name__} has neither momentum nor betas: give OneCycleLR "
-                             "cycle_momentum=False")
+            raise ValueError(
+                f"{type(optimizer).__name__} has neither momentum nor betas: give OneCycleLR cycle_momentum=False"
+            )
         total = (epochs or 0) * (steps_per_epoch or 0) if total_steps is None else total_steps
         _whole(self, total_steps=(total, 1))
         if not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: pct_start={pct_start} is the share of the steps that the rise takes: give "
-                             "0 to 1")
+            raise ValueError(
+                f"OneCycleLR: pct_start={pct_start} is the share of the steps that the rise takes: give 0 to 1"
+            )
         up, anneal = pct_start * total - 1, _cosine if anneal_strategy == "cos" else _line
-        ends = [up, 2 * up, total - 1] if three_phase else [up, total - 1]     # the last step of each phase
+        ends = [up, 2 * up, total - 1] if three_phase else [up, total - 1]  # the last step of each phase
 
         def along(values: list[float], step: int) -> float:
             """The value at a step, on a way that has these values before the first phase and at the end of each."""
@@ -258,23 +300,34 @@ class ReduceLROnPlateau(LRScheduler):
     Raises:
         ValueError: an unknown mode, a factor of 1 or more.
     """
-    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
-                 threshold: float = 1e-4,
-                 threshold_mode: str = "rel", cooldown: int = 0, min_lr: float | Sequence[float] = 0.0,
-                 eps: float = 1e-8):
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float | Sequence[float] = 0.0,
+        eps: float = 1e-8,
+    ):
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(f'mode={mode!r} must be "min" or "max", and threshold_mode={threshold_mode!r} "rel" or '
-                             '"abs"')
+            raise ValueError(
+                f'mode={mode!r} must be "min" or "max", and threshold_mode={threshold_mode!r} "rel" or "abs"'
+            )
         if not factor < 1:
             raise ValueError(f"factor={factor} must be below 1, or the rate would not go down")
         self.sign, self.threshold, self.relative = 1 if mode == "min" else -1, threshold, threshold_mode == "rel"
         self.factor, self.patience, self.cooldown, self.eps = factor, patience, cooldown, eps
         self.lowest = _one_each(min_lr, optimizer, "rates min_lr")
         self.metrics: list[float] = []
-        self._best, self._bad, self._resting = math.inf, 0, 0                  # follows from the metrics so far
-        self._reductions: list[int] = []        # the steps at which the rate is lowered
-        super().__init__(optimizer, [lambda base, step, least=least: self._lowered(base, step, least)
-                                     for least in self.lowest])
+        self._best, self._bad, self._resting = math.inf, 0, 0  # follows from the metrics so far
+        self._reductions: list[int] = []  # the steps at which the rate is lowered
+        super().__init__(
+            optimizer, [lambda base, step, least=least: self._lowered(base, step, least) for least in self.lowest]
+        )
 
     def step(self, metrics: float) -> None:
         """Record the metric, a number, and set the rates for the steps that follow."""
@@ -329,15 +382,19 @@ class SequentialLR(LRScheduler):
         ValueError: there is not one schedule more than milestones, or a schedule is for another optimiser or needs
             metrics.
     """
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int],
-                 last_epoch: int = -1):
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
+    ):
         if len(schedulers) != len(milestones) + 1:
-            raise ValueError(f"{len(schedulers)} schedules need a milestone between each two of them, but got "
-                             f"{len(milestones)}")
+            raise ValueError(
+                f"{len(schedulers)} schedules need a milestone between each two of them, but got {len(milestones)}"
+            )
         for i, scheduler in enumerate(schedulers):
             if scheduler.optimizer is not optimizer or isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(f"schedule {i}, a {type(scheduler).__name__}, must be for this optimiser and need "
-                                 "no metrics")
+                raise ValueError(
+                    f"schedule {i}, a {type(scheduler).__name__}, must be for this optimiser and need no metrics"
+                )
         self.schedulers, self.milestones = list(schedulers), list(milestones)
         groups = range(len(optimizer.param_groups))
         super().__init__(optimizer, [lambda base, step, i=i: self._current_rates(step)[i] for i in groups], last_epoch)
@@ -370,14 +427,21 @@ def constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, l
     return _after_warmup(optimizer, num_warmup_steps, num_warmup_steps, lambda progress: 1.0, last_epoch)
 
 
-def linear_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int,
-                                last_epoch: int = -1) -> LambdaLR:
+def linear_schedule_with_warmup(
+    optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, last_epoch: int = -1
+) -> LambdaLR:
     """Rise from 0 to lr over `num_warmup_steps`, then fall linearly to 0 at `num_training_steps`, and stay there."""
     return _after_warmup(optimizer, num_warmup_steps, num_training_steps, lambda progress: 1.0 - progress, last_epoch)
 
 
-def polynomial_decay_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int,
-                                          lr_end: float = 1e-7, power: float = 1.0, last_epoch: int = -1) -> LambdaLR:
+def polynomial_decay_schedule_with_warmup(
+    optimizer: Optimizer,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    lr_end: float = 1e-7,
+    power: float = 1.0,
+    last_epoch: int = -1,
+) -> LambdaLR:
     """Rise from 0 to lr over `num_warmup_steps`, then fall as (1 − progress) ^ power to lr_end, and stay there.
 
     As in transformers, lr_end is for groups with the optimiser's own lr; others end in proportion.
@@ -388,28 +452,46 @@ def polynomial_decay_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps
     lr = optimizer.defaults["lr"]
     if not lr_end < lr:
         raise ValueError(f"lr_end={lr_end} must be below the optimiser's lr, {lr}")
-    return _after_warmup(optimizer, num_warmup_steps, num_training_steps,
-                         lambda progress: _line(lr_end / lr, 1.0, (1.0 - progress) ** power), last_epoch)
+    return _after_warmup(
+        optimizer,
+        num_warmup_steps,
+        num_training_steps,
+        lambda progress: _line(lr_end / lr, 1.0, (1.0 - progress) ** power),
+        last_epoch,
+    )
 
 
-def cosine_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int,
-                                num_cycles: float = 0.5, last_epoch: int = -1) -> LambdaLR:
+def cosine_schedule_with_warmup(
+    optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, num_cycles: float = 0.5, last_epoch: int = -1
+) -> LambdaLR:
     """Rise from 0 to lr over `num_warmup_steps`, then follow `num_cycles` waves of a cosine (Loshchilov & Hutter 2017).
 
     Half a wave, the default, falls to 0.  After `num_training_steps` the rate stays as it is (that of transformers
     rises again).
     """
-    return _after_warmup(optimizer, num_warmup_steps, num_training_steps,
-                         lambda progress: _cosine(1.0, 0.0, 2.0 * num_cycles * progress), last_epoch)
+    return _after_warmup(
+        optimizer,
+        num_warmup_steps,
+        num_training_steps,
+        lambda progress: _cosine(1.0, 0.0, 2.0 * num_cycles * progress),
+        last_epoch,
+    )
 
 
-def _after_warmup(optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, decay: Callable[[float], float],
-                  last_epoch: int) -> LambdaLR:
+def _after_warmup(
+    optimizer: Optimizer,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    decay: Callable[[float], float],
+    last_epoch: int,
+) -> LambdaLR:
     """Warm up, then follow `decay`, a function of how much of the rest of the training is done (0 to 1)."""
     for name, steps in (("num_warmup_steps", num_warmup_steps), ("num_training_steps", num_training_steps)):
         if steps < 0 or steps % 1:
-            raise ValueError(f"{name} counts optimiser steps, so it must be a whole number, 0 or more, but got "
-                             f"{steps}; for a ratio, type int(ratio * number_of_steps)")
+            raise ValueError(
+                f"{name} counts optimiser steps, so it must be a whole number, 0 or more, but got "
+                f"{steps}; for a ratio, type int(ratio * number_of_steps)"
+            )
 
     def factor(step: int) -> float:
         if step < num_warmup_steps:
@@ -438,8 +520,9 @@ def _whole(schedule: LRScheduler, **counts: tuple[Any, int]) -> None:
     """Refuse a count that is not a whole number or is below its minimum: name=(value, minimum)."""
     for name, (value, least) in counts.items():
         if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{type(schedule).__name__}: {name} must be a whole number, {least} or more, but got "
-                             f"{value!r}")
+            raise ValueError(
+                f"{type(schedule).__name__}: {name} must be a whole number, {least} or more, but got {value!r}"
+            )
 
 
 def _one_each(value: Any, optimizer: Optimizer, what: str) -> list:

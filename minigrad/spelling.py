@@ -1,4 +1,7 @@
-"""How ops are called: their signatures, and NumPy's or torch's names for options, `axis` or `dim`, `keepdims` or `keepdim`."""
+"""How ops are called: their signatures, and NumPy's or torch's names for options, `axis` or `dim`, `keepdims` or
+`keepdim`.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,20 +10,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}                        # both are taken wherever an op has the option
+TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}  # both are taken wherever an op has the option
 F = TypeVar("F", bound=Callable)
 
 
 def parameters(function: Callable, example: str) -> tuple[list[str], list[str]]:
-    """The names left and right of the slash.  (`inspect` would tell too, but costs more to import than this package.)"""
+    """The names left and right of the slash.
+
+    (`inspect` would tell too, but costs more to import than this package.)
+    """
     code = getattr(function, "__code__", None)
     if code is None:
         raise TypeError(f"an op is made of a function written with def, not of {function!r:.80}: def f({example}): ...")
-    if not code.co_posonlyargcount or code.co_kwonlyargcount or code.co_flags & 0x0C:        # *args, **kwargs
-        raise TypeError(f"{function.__name__}: an op's inputs stand left of a slash, its options right of it, none keyword-only, "
-                        f"no *args: def {function.__name__}({example})")
-    names = list(code.co_varnames[:code.co_argcount])
-    return names[:code.co_posonlyargcount], names[code.co_posonlyargcount:]
+    if not code.co_posonlyargcount or code.co_kwonlyargcount or code.co_flags & 0x0C:  # *args, **kwargs
+        raise TypeError(
+            f"{function.__name__}: an op's inputs stand left of a slash, its options right of it, none keyword-only, "
+            f"no *args: def {function.__name__}({example})"
+        )
+    names = list(code.co_varnames[: code.co_argcount])
+    return names[: code.co_posonlyargcount], names[code.co_posonlyargcount :]
 
 
 def front_of(op: Any) -> Callable:
@@ -28,7 +36,8 @@ def front_of(op: Any) -> Callable:
     time that any binding of ours would.
 
     For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for `sum`, whose axis is looked at first,
-    `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,), also)`, or `run` where no axis is given.
+    `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,), also)`, or `run` where no axis is
+    given.
     """
     also = bool(set(TORCH_SPELLING.values()) & set(op.options))
     names = [*op.inputs, "/", *op.options, *(["**also"] if also else [])]
@@ -43,7 +52,7 @@ def front_of(op: Any) -> Callable:
     if also:
         front.__defaults__ = tuple(Default(d) if type(d) is int else d for d in front.__defaults__ or ())
     update_wrapper(front, op.function)
-    del front.__wrapped__                   # or help() would show `xp` among the arguments
+    del front.__wrapped__  # or help() would show `xp` among the arguments
     front.op = op
     return front
 
@@ -56,13 +65,16 @@ def torch_spelling(function: F) -> F:
     def front(*inputs: Any, **options: Any) -> Any:
         for theirs in TORCH_SPELLING.keys() & options.keys():
             ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
-            given = inputs[names.index(ours)] if ours in names[:len(inputs)] else options.get(ours)
-            if given is not None and given is not False:     # (None and False are what methods pass on when nothing was said)
+            given = inputs[names.index(ours)] if ours in names[: len(inputs)] else options.get(ours)
+            if (
+                given is not None and given is not False
+            ):  # (None and False are what methods pass on when nothing was said)
                 raise _given_twice(function.__name__, ours, given, theirs, value)
             inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
-            if ours not in names[:len(inputs)]:
+            if ours not in names[: len(inputs)]:
                 options[ours] = value
         return function(*inputs, **options)
+
     return front
 
 
@@ -74,7 +86,9 @@ def whole(op: str, axis: Any) -> int:
 
 
 def _given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeError:
-    return TypeError(f"{name}() was given {ours}={one!r} and {theirs}={two!r}, two names of one option: give one of them")
+    return TypeError(
+        f"{name}() was given {ours}={one!r} and {theirs}={two!r}, two names of one option: give one of them"
+    )
 
 
 class Default(int):

@@ -1,4 +1,5 @@
 """A Tensor is an array and, when somebody wants its gradient, the node of the tape that made it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +31,13 @@ class Tensor(Methods):
         requires_grad: whether `backward` should leave a gradient here; floating dtypes only.
         dtype, device: convert to this dtype ("float32"), move to this device ("cpu" or "cuda").
     """
+
     __slots__ = ("data", "node", "frozen", "__weakref__")
-    __array_priority__ = 1000                   # CuPy arrays on the left of an operator hand over to us
+    __array_priority__ = 1000  # CuPy arrays on the left of an operator hand over to us
 
     data: Array
     node: Node | None
-    frozen: Node | None                         # the node of a leaf while it is frozen: its .grad and hooks are kept there
+    frozen: Node | None  # the node of a leaf while it is frozen: its .grad and hooks are kept there
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
         self.data = as_array(data, dtype, device)
@@ -60,7 +62,9 @@ class Tensor(Methods):
         if self.node is not None and self.node.step is not None:
             raise ValueError("requires_grad can be set on a leaf only, not on the result of an op: use .detach() first")
         if on and self.dtype.kind in "iub":
-            raise TypeError(f"a Tensor of dtype {self.dtype} has no gradient: make it floating, for example .astype('float32')")
+            raise TypeError(
+                f"a Tensor of dtype {self.dtype} has no gradient: make it floating, for example .astype('float32')"
+            )
         if on and self.node is None:
             node, self.frozen = self.frozen, None
             alike = node is not None and (node.shape, node.dtype) == (self.data.shape, self.data.dtype)
@@ -75,7 +79,9 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward` left here: d(loss)/d(self), a Tensor of the same shape; None before, and while the leaf is frozen."""
+        """What `backward` left here: d(loss)/d(self), a Tensor of the same shape; None before, and while the leaf is
+        frozen.
+        """
         return self.node and self.node.grad
 
     @grad.setter
@@ -86,8 +92,10 @@ class Tensor(Methods):
             if self.frozen is not None:
                 self.frozen.grad = None
         elif value is not None and getattr(value, "shape", None) != self.shape:
-            raise ValueError(f"the gradient of a Tensor of shape {self.shape} is one of that shape, not "
-                             f"{getattr(value, 'shape', value)!r}")
+            raise ValueError(
+                f"the gradient of a Tensor of shape {self.shape} is one of that shape, not "
+                f"{getattr(value, 'shape', value)!r}"
+            )
         else:
             self.node.grad = value if value is None or isinstance(value, Tensor) else Tensor(value)
 
@@ -113,8 +121,8 @@ class Tensor(Methods):
                 leaf.grad.data += g.data
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` in each backward pass, once this Tensor's gradient is complete; what it returns, unless None,
-        takes the gradient's place.  Returns a function that removes the hook again."""
+        """Call `hook(gradient)` in each backward pass, once this Tensor's gradient is complete; what it returns, unless
+        None, takes the gradient's place.  Returns a function that removes the hook again."""
         if self.node is None:
             raise RuntimeError("this Tensor does not require a gradient, so a hook on it would never be called")
         node = self.node
@@ -122,6 +130,7 @@ class Tensor(Methods):
 
         def remove() -> None:
             node.hooks = [other for other in node.hooks if other is not hook]
+
         return remove
 
     def detach(self) -> Tensor:
@@ -157,8 +166,8 @@ class Tensor(Methods):
                 node.grad = Tensor(node.grad.detach(), dtype=array.dtype, device=self.device)
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: on the CPU the array itself, or a copy in order of images that lie otherwise in memory
-        (see backend/images.py), for some libraries read that as it comes; a copy from the GPU.
+        """The values as a NumPy array: on the CPU the array itself, or a copy in order of images that lie otherwise in
+        memory (see backend/images.py), for some libraries read that as it comes; a copy from the GPU.
         """
         return backend.of(self.data).to_numpy(self.data)
 
@@ -190,26 +199,40 @@ class Tensor(Methods):
         return _rebuilt, (type(self), self.data, self.requires_grad)
 
     def __repr__(self) -> str:
-        more = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.step.name}"
+        more = (
+            "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.step.name}"
+        )
         body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
         return f"Tensor({body}, dtype={self.dtype}{more})"
 
     def _repr_html_(self) -> str | None:
-        """What a notebook shows: the values, and a picture of the tape that made them; just the repr, if there is no tape."""
+        """What a notebook shows: the values, and a picture of the tape that made them; just the repr, if there is no
+        tape.
+        """
         if self.is_leaf:
             return None
         return import_module(".insight", __package__).picture(self)
 
-    def __len__(self) -> int: return len(self.data)
-    def __bool__(self) -> bool: return bool(self.numpy())
-    def __float__(self) -> float: return float(self.numpy())
-    def __int__(self) -> int: return int(self.numpy())
-    def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self)))
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.numpy())
+
+    def __float__(self) -> float:
+        return float(self.numpy())
+
+    def __int__(self) -> int:
+        return int(self.numpy())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
 
     def __setitem__(self, index, value):
-        raise TypeError("a Tensor is not assigned into, for its gradient would be lost: build a new one with "
-                        "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)")
-
+        raise TypeError(
+            "a Tensor is not assigned into, for its gradient would be lost: build a new one with "
+            "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)"
+        )
 
 
 def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
@@ -237,8 +260,10 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
         except ValueError as error:
             if "inhomogeneous" not in str(error):
                 raise
-            raise ValueError(f"a Tensor is made of lists of one length at each depth, but in {data!r:.60} they differ: fill the "
-                             "shorter ones up") from None
+            raise ValueError(
+                f"a Tensor is made of lists of one length at each depth, but in {data!r:.60} they differ: fill the "
+                "shorter ones up"
+            ) from None
         if data.dtype == np.float64 and dtype is None:
             dtype = np.float32
     here = backend.of(data)
@@ -247,7 +272,9 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
         data = there.xp.asarray(here.to_numpy(data))
     array = there.xp.asarray(data, dtype=dtype)
     if array.dtype.kind in "OUSMmc":
-        raise TypeError(f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs")
+        raise TypeError(
+            f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs"
+        )
     return array
 
 
@@ -271,8 +298,10 @@ def _without_tensors(items: Any) -> Any:
     if isinstance(items, (list, tuple)):
         return [_without_tensors(item) for item in items]
     if isinstance(items, Tensor) and items.node is not None and recording():
-        raise TypeError("a list of Tensors that require a gradient would lose it when made one array: type mg.stack(xs), or "
-                        "mg.concatenate(xs), or give x.detach() for each")
+        raise TypeError(
+            "a list of Tensors that require a gradient would lose it when made one array: type mg.stack(xs), or "
+            "mg.concatenate(xs), or give x.detach() for each"
+        )
     return as_array(items) if isinstance(items, Tensor) else items
 
 
@@ -284,12 +313,17 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
 
 def from_dlpack(other: Any) -> Tensor:
     """A Tensor on the memory of another library's array (torch, CuPy, JAX, …), without a copy."""
-    on_cpu = other.__dlpack_device__()[0] == 1                                 # kDLCPU
+    on_cpu = other.__dlpack_device__()[0] == 1  # kDLCPU
     return Tensor(backend.get("cpu" if on_cpu else "cuda").xp.from_dlpack(other))
 
 
-def grad(y: Tensor, xs: Tensor | Sequence[Tensor], gradient: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False) -> Any:
+def grad(
+    y: Tensor,
+    xs: Tensor | Sequence[Tensor],
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> Any:
     """d(y)/d(x) for one x (gives a Tensor) or for each x of a sequence (gives a list); every `.grad` is left alone.
 
     What y does not depend on has gradient zero.  The other arguments are `Tensor.backward`'s.
@@ -308,11 +342,18 @@ def grad(y: Tensor, xs: Tensor | Sequence[Tensor], gradient: Any = None, retain_
     return [found[x.node] if x.node in found else Tensor(backend.of(x.data).xp.zeros_like(x.data)) for x in xs]
 
 
-def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_graph: bool, retain_graph: bool | None,
-               beyond: bool = True) -> dict[Node, Tensor]:
+def carry_back(
+    y: Tensor,
+    gradient: Any,
+    targets: list[Node] | None,
+    create_graph: bool,
+    retain_graph: bool | None,
+    beyond: bool = True,
+) -> dict[Node, Tensor]:
     """Carry a gradient from y back along the tape; return it where it was asked for: at `targets`, else at every leaf.
 
-    `beyond` a target there may be another, and the gradient goes on through the first; a checkpoint wants it to stop there.
+    `beyond` a target there may be another, and the gradient goes on through the first; a checkpoint wants it to stop
+    there.
 
     Why the order matters: a node may pass its gradient on only when everything it was used in has reported, or part of
     the gradient is lost.  A node is always made after its parents; so visiting the newest first is such an order, and
@@ -321,11 +362,13 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
     Unless the backward pass is itself to be differentiated, what flows are bare arrays: the same rules, no recording.
     """
     if y.node is None:
-        raise RuntimeError("nothing here requires a gradient: make an input with requires_grad=True, outside mg.no_grad()")
+        raise RuntimeError(
+            "nothing here requires a gradient: make an input with requires_grad=True, outside mg.no_grad()"
+        )
     seed = _seed(y, gradient)
     keep = create_graph if retain_graph is None else retain_graph
     wanted = None if targets is None else set(targets)
-    oldest = 1 if wanted is None else max(node.order for node in wanted)       # what is older leads to no target
+    oldest = 1 if wanted is None else max(node.order for node in wanted)  # what is older leads to no target
     pending, found, on = _Pending(create_graph, oldest), {}, recording()
     pending.add(y.node, seed if create_graph else seed.data, False)
     before = set_mode(create_graph if isinstance(on, bool) else on._replace(on=create_graph))
@@ -337,7 +380,9 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
                 if not beyond:
                     continue
             if node.step is not None and node.order < oldest:
-                if node.saved is FREED or node.order > writes.newest_write:    # (older than every write: nothing to look at)
+                if (
+                    node.saved is FREED or node.order > writes.newest_write
+                ):  # (older than every write: nothing to look at)
                     writes.check_kept(node)
                 pending.pull(node, g)
                 if not keep:
@@ -350,10 +395,11 @@ def carry_back(y: Tensor, gradient: Any, targets: list[Node] | None, create_grap
 class _Pending:
     """The gradients on their way: for each node reached so far, the sum of those that have arrived.
 
-    Who owns a gradient: the first to reach a node may be anybody's, the seed, a hook's, what a user's rule returned, or one
-    array for two parents.  It is added to in place, and kept by a leaf, only if it is in `ours`: if it was made here, or by
-    a step that says of itself, as `fresh`, that it gives new arrays.
+    Who owns a gradient: the first to reach a node may be anybody's, the seed, a hook's, what a user's rule returned, or
+    one array for two parents.  It is added to in place, and kept by a leaf, only if it is in `ours`: if it was made
+    here, or by a step that says of itself, as `fresh`, that it gives new arrays.
     """
+
     __slots__ = ("recorded", "oldest", "totals", "ours", "heap")
 
     def __init__(self, recorded: bool, oldest: int):
@@ -366,9 +412,9 @@ class _Pending:
         """The newest of the nodes reached, and its gradient, which is complete."""
         node = heappop(self.heap)[1]
         g = self.totals.pop(node)
-        if isinstance(g, np.generic):           # NumPy gives scalars for 0-d arrays, and ops would take one for a number
+        if isinstance(g, np.generic):  # NumPy gives scalars for 0-d arrays, and ops would take one for a number
             g = np.asarray(g)
-        if g.dtype is not node.dtype:           # the one place promotion is undone, and a sum in float32 rounded to 16 bits
+        if g.dtype is not node.dtype:  # the one place promotion is undone, and a sum in float32 rounded to 16 bits
             g = astype(g, node.dtype)
         return node, _hooked(node, g) if node.hooks else g
 
@@ -376,7 +422,7 @@ class _Pending:
         """Carry the gradient of a node to its parents."""
         step, parents = node.step, node.parents
         if len(parents) == 1 and parents[0] in self.ours and step.add(node.saved, g, self.totals[parents[0]]):
-            return                              # added in place, which saves an array of the parent's size
+            return  # added in place, which saves an array of the parent's size
         pulled = step.pull(node, node.saved, g, self.recorded)
         if not step.fresh:
             step.check(node, pulled)
@@ -386,7 +432,7 @@ class _Pending:
 
     def add(self, node: Node, g: Any, fresh: bool) -> None:
         """Add a gradient to the sum of a node.  `fresh`: it is a new array, or a view of one that may be another's."""
-        if g.shape != node.shape:               # the one place broadcasting is undone
+        if g.shape != node.shape:  # the one place broadcasting is undone
             g = sum_to(g, node.shape)
         total = self.totals.get(node)
         if total is None:
@@ -395,13 +441,13 @@ class _Pending:
             if fresh and not self.recorded and getattr(g, "base", g) is None:
                 self.ours.add(node)
             return
-        if is_half(node.dtype):                 # several gradients of 16 bits are added up in float32
+        if is_half(node.dtype):  # several gradients of 16 bits are added up in float32
             g = astype(g, np.float32)
             if is_half(total.dtype):
                 total = astype(total, np.float32)
                 if not self.recorded:
                     self.ours.add(node)
-        if node in self.ours:                   # in place, which saves an array for each
+        if node in self.ours:  # in place, which saves an array for each
             total += g
         else:
             total = total + g
@@ -426,7 +472,9 @@ def _hooked(node: Node, g: Any) -> Any:
     for hook in node.hooks:
         changed = hook(g)
         if changed is not None and not (isinstance(changed, Tensor) and changed.shape == node.shape):
-            raise ValueError(f"a hook must return None or a Tensor of shape {node.shape}, this one returned {changed!r:.80}")
+            raise ValueError(
+                f"a hook must return None or a Tensor of shape {node.shape}, this one returned {changed!r:.80}"
+            )
         g = g if changed is None else changed
     return g.data if bare else g
 
@@ -441,8 +489,10 @@ def _seed(y: Tensor, gradient: Any) -> Tensor:
     """The gradient a backward pass starts from."""
     if gradient is None:
         if y.size != 1:
-            raise RuntimeError(f"backward from a Tensor of shape {y.shape} needs a gradient of that shape: "
-                               "reduce it to one number first (.sum(), .mean()), or give backward(gradient)")
+            raise RuntimeError(
+                f"backward from a Tensor of shape {y.shape} needs a gradient of that shape: "
+                "reduce it to one number first (.sum(), .mean()), or give backward(gradient)"
+            )
         return wrap(backend.known[type(y.data)].xp.ones_like(y.data), None)
     gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
     if gradient.shape != y.shape:

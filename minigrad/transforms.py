@@ -1,7 +1,9 @@
-"""Functions made of functions by differentiation: vjp, jvp, jacobian, hessian, and checkpoint, which trades time for memory.
+"""Functions made of functions by differentiation: vjp, jvp, jacobian, hessian, and checkpoint, which trades time for
+memory.
 
 JAX's names and shapes: `jacobian(f)` is itself a function.  Everything here rests on `grad` being differentiable.
 """
+
 from __future__ import annotations
 
 import random
@@ -33,7 +35,10 @@ def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any]
         raise TypeError(f"f must return a Tensor to be differentiated, this one returned a {type(y).__name__}")
 
     def pull(v: Any) -> list[Tensor]:
-        return grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]      # y is a constant
+        return (
+            grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]
+        )  # y is a constant
+
     return y, pull
 
 
@@ -47,8 +52,9 @@ def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any
     if hasattr(primals, "shape") or hasattr(tangents, "shape"):
         raise TypeError("jvp: primals and tangents are lists, one entry for each input of f: jvp(f, [x], [t])")
     if [np.shape(p) for p in primals] != [np.shape(t) for t in tangents]:
-        raise ValueError(f"jvp: primals have shapes {[np.shape(p) for p in primals]}, "
-                         f"but tangents {[np.shape(t) for t in tangents]}")
+        raise ValueError(
+            f"jvp: primals have shapes {[np.shape(p) for p in primals]}, but tangents {[np.shape(t) for t in tangents]}"
+        )
     y, pull = vjp(f, *primals)
     v = _leaf(ops.zeros_like(y))
     pulled = pull(v)
@@ -57,7 +63,10 @@ def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any
 
 
 def jacobian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]:
-    """The function that gives ∂f/∂x for the input number `argnum`: shape (*f's, *x's), one backward pass per entry of f."""
+    """The function that gives ∂f/∂x for the input number `argnum`: shape (*f's, *x's), one backward pass per entry of
+    f.
+    """
+
     def of(*primals: Any) -> Tensor:
         y, pull = vjp(f, *primals)
         x_shape, rows = np.shape(primals[argnum]), []
@@ -66,25 +75,30 @@ def jacobian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]
             one[i] = 1
             rows.append(pull(Tensor(one.reshape(y.shape), device=y.device))[argnum])
         return ops.reshape(ops.stack(rows), (*y.shape, *x_shape)) if rows else ops.zeros((*y.shape, *x_shape), y.dtype)
+
     return of
 
 
 def hessian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]:
     """The function that gives the second derivatives of a number-valued f: shape (*x's, *x's)."""
+
     def gradient(*primals: Any) -> Tensor:
         y, pull = vjp(f, *primals)
         if y.size != 1:
-            raise ValueError(f"hessian: f must give one number, this one gives shape {y.shape}: use jacobian(jacobian(f))")
+            raise ValueError(
+                f"hessian: f must give one number, this one gives shape {y.shape}: use jacobian(jacobian(f))"
+            )
         return pull(ops.ones_like(y))[argnum]
+
     return jacobian(gradient, argnum)
 
 
 def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """f(*inputs), keeping none of what lies between: the backward pass computes it again (Chen et al. 2016).
 
-    `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  The second time
-    dropout, and all else that draws from a generator f can reach, draws the same numbers, and what f writes into, running
-    statistics say, is what it was the first time, and afterwards what it is now: it changes once.
+    `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  The
+    second time dropout, and all else that draws from a generator f can reach, draws the same numbers, and what f writes
+    into, running statistics say, is what it was the first time, and afterwards what it is now: it changes once.
 
     Raises:
         TypeError: f returns something else than one Tensor.
@@ -92,29 +106,38 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """
     outer, draws, begin = mode(), Draws(f, inputs), new_node((), None).order
     seen, looking = _looking_on(outer)
-    written: dict[int, tuple] = {}              # what f writes into, and what was there before
+    written: dict[int, tuple] = {}  # what f writes into, and what was there before
 
     def writes(array: Any) -> None:
         written.setdefault(id(array), (array, array.copy()))
         outer.writes(array)
+
     with record(outer._replace(draws=draws.noted, writes=writes, **looking)):
         y = f(*inputs)
     if not isinstance(y, Tensor):
-        raise TypeError(f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
-                        "returns the one that is needed")
-    outside = _entrances(y, begin)              # every node made since `begin` is the segment's own
+        raise TypeError(
+            f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
+            "returns the one that is needed"
+        )
+    outside = _entrances(y, begin)  # every node made since `begin` is the segment's own
     if not outside:
         return y
-    y = wrap(y.data, None)                      # lets go of what lies between: the arrays still there are from outside
+    y = wrap(y.data, None)  # lets go of what lies between: the arrays still there are from outside
     read = [None if id(array()) in written else array() for array in seen]
 
     def again() -> Tensor:
-        held = [(array, array.copy()) for array, _ in written.values()]        # to be put back afterwards
+        held = [(array, array.copy()) for array, _ in written.values()]  # to be put back afterwards
         for array, before in written.values():
             array[...] = before
         seen, looking = _looking_on(outer)
-        with draws.repeated() as repeat, record(mode()._replace(
-                on=True, draws=repeat, writes=lambda array: held.append((array, array.copy())), **looking)):
+        with (
+            draws.repeated() as repeat,
+            record(
+                mode()._replace(
+                    on=True, draws=repeat, writes=lambda array: held.append((array, array.copy())), **looking
+                )
+            ),
+        ):
             try:
                 y = f(*inputs)
             finally:
@@ -122,9 +145,12 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
                     array[...] = values
         for old, new in zip(read, seen) if len(read) == len(seen) else ():
             if old is not None and (new := new()) is not None and new is not old and not _equal(old, new):
-                raise RuntimeError(f"checkpoint: a Tensor of shape {tuple(old.shape)} holds other numbers than in the forward "
-                                   "pass (by .to, or x.data = …): call backward before changing it")
+                raise RuntimeError(
+                    f"checkpoint: a Tensor of shape {tuple(old.shape)} holds other numbers than in the forward "
+                    "pass (by .to, or x.data = …): call backward before changing it"
+                )
         return y
+
     y.node = new_node(y.shape, y.dtype, outside, _Recompute(again), [array for array in read if array is not None])
     outer.note(y.node, y.node.step, inputs, (), y.data)
     return y
@@ -139,7 +165,7 @@ def _looking_on(outer: Mode) -> tuple[list[ref], dict[str, Callable]]:
         seen.extend(ref(array) for array in kept_arrays(arrays))
 
     def given(op: Any, inputs: tuple) -> tuple:
-        if recording():                         # what is computed off the tape, running statistics say, may change
+        if recording():  # what is computed off the tape, running statistics say, may change
             read(*inputs)
         return outer.given(op, inputs)
 
@@ -147,6 +173,7 @@ def _looking_on(outer: Mode) -> tuple[list[ref], dict[str, Callable]]:
         if node is not None:
             read(*options)
         outer.note(node, op, inputs, options, y)
+
     return seen, {"given": given, "note": note}
 
 
@@ -156,6 +183,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 class _Recompute(Step):
     """The step of a checkpoint: run the segment again, and send the gradient through what that made."""
+
     name, fresh = "checkpoint", True
 
     def __init__(self, again: Callable[[], Tensor]):
@@ -165,7 +193,9 @@ class _Recompute(Step):
         y = self.again()
         g = g if isinstance(g, Tensor) else wrap(g, None)
         found = carry_back(y, g, list(node.parents), create_graph, create_graph, beyond=False)
-        return [found.get(parent) if create_graph or parent not in found else found[parent].data for parent in node.parents]
+        return [
+            found.get(parent) if create_graph or parent not in found else found[parent].data for parent in node.parents
+        ]
 
 
 def _entrances(y: Tensor, begin: int) -> list[Node]:
@@ -185,12 +215,14 @@ def _entrances(y: Tensor, begin: int) -> list[Node]:
 class Draws:
     """What a function draws random numbers from, as it was before, so that it can be run again with the same numbers.
 
-    Ops say what they draw from (see `ops.random.generator`).  For a function that draws by itself, with NumPy or Python, the
-    generators that it can reach are looked for: what it closes over, its globals, its arguments, the attributes of its Modules.
+    Ops say what they draw from (see `ops.random.generator`).  For a function that draws by itself, with NumPy or
+    Python, the generators that it can reach are looked for: what it closes over, its globals, its arguments, the
+    attributes of its Modules.
     """
+
     def __init__(self, *roots: Any):
         self.before = {id(g): (g, generator_state(g)) for g in generators(*roots)}
-        self.fresh: list[Any] = []              # the generators that were made on the way, by ops given rng=None
+        self.fresh: list[Any] = []  # the generators that were made on the way, by ops given rng=None
         self.outer = mode().draws
 
     def noted(self, rng: Any, generator: Any) -> Any:
@@ -211,6 +243,7 @@ class Draws:
             if rng is None and (state := next(fresh, None)) is not None:
                 set_generator_state(generator, state)
             return generator
+
         for g, state in self.before.values():
             set_generator_state(g, state)
         try:
@@ -220,13 +253,15 @@ class Draws:
                 set_generator_state(g, state)
 
 
-MANY = 1000                                     # entries of a list or dict that are looked through: more are data
+MANY = 1000  # entries of a list or dict that are looked through: more are data
 _GENERATORS = np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random
 _NOT_LOOKED_INTO = Tensor, np.ndarray, np.generic, str, bytes, int, float, type(None), type
 
 
 def generators(*roots: Any) -> list[Any]:
-    """The generators of random numbers that these functions, Modules or collections of them can reach, and the global ones."""
+    """The generators of random numbers that these functions, Modules or collections of them can reach, and the global
+    ones.
+    """
     found, seen, stack = [np.random.mtrand._rand, random._inst], set(), list(roots)
     while stack:
         item = stack.pop()
@@ -249,20 +284,22 @@ def generators(*roots: Any) -> list[Any]:
             stack.extend([item.func, item.args, item.keywords])
         elif not isinstance(item, ModuleType) and hasattr(item, "__dict__"):
             stack.append(vars(item))
-            for kind in type(item).__mro__:     # the methods of a user's own class may draw from a global generator
+            for kind in type(item).__mro__:  # the methods of a user's own class may draw from a global generator
                 if isinstance(item, Module) and not kind.__module__.startswith("minigrad"):
                     stack.extend(f for f in vars(kind).values() if isinstance(f, FunctionType))
     return found
 
 
 def _globals(function: FunctionType) -> list[Any]:
-    """What a function's code, and that of functions in it, calls by a global name, or by the name of something in a module."""
+    """What a function's code, and that of functions in it, calls by a global name, or by the name of something in a
+    module.
+    """
     names, codes = set(), [function.__code__]
     while codes:
         code = codes.pop()
         names.update(code.co_names)
         codes.extend(part for part in code.co_consts if isinstance(part, CodeType))
-    names = sorted(names)                       # so that generators are found in the same order in every process
+    names = sorted(names)  # so that generators are found in the same order in every process
     found = [function.__globals__[name] for name in names if name in function.__globals__]
     parts = [getattr(module, name, None) for module in found if isinstance(module, ModuleType) for name in names]
     return found + [part for part in parts if isinstance(part, _GENERATORS)]

@@ -1,9 +1,10 @@
 """The record of what was written into, so that a backward pass never uses a value that is no longer what it was.
 
-A write takes a number from the counter that orders the nodes: an array that a node kept is out of date if its memory has a
-newer number.  Ops pay nothing for this.  All names of a memory share its number: views, detached Tensors, second Tensors
-on one array.
+A write takes a number from the counter that orders the nodes: an array that a node kept is out of date if its memory
+has a newer number.  Ops pay nothing for this.  All names of a memory share its number: views, detached Tensors, second
+Tensors on one array.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -14,22 +15,23 @@ import numpy as np
 
 from .tape import FREED, Node, order_numbers
 
-newest_write = 1                                # the number of the last write; newer nodes need not be looked at
-MAX_PARTS = 64                                  # parts of one memory that are told apart; beyond that it counts as one
-MAX_FOREIGN = 4096                              # writes that are remembered into memory that no array of ours owns
-BORROWED = "DLPackMemory", "UnownedMemory"      # what CuPy calls memory that came from another library
+newest_write = 1  # the number of the last write; newer nodes need not be looked at
+MAX_PARTS = 64  # parts of one memory that are told apart; beyond that it counts as one
+MAX_FOREIGN = 4096  # writes that are remembered into memory that no array of ours owns
+BORROWED = "DLPackMemory", "UnownedMemory"  # what CuPy calls memory that came from another library
 
 
 class _Memory(NamedTuple):
     """The memory of an array that was written into: where it is, and the last write into each part of it."""
+
     owner: ReferenceType
     whole: tuple[int, int]
-    parts: dict[tuple[int, int], int]           # {(begin, end): number}
+    parts: dict[tuple[int, int], int]  # {(begin, end): number}
 
 
-_written: dict[int, _Memory] = {}               # by the id of the owner; it goes when its owner goes
-_counts: dict[int, int] = {}                    # ... and how often it was written into
-_foreign: dict[tuple[int, int], int] = {}       # the same for the memory of files and other libraries
+_written: dict[int, _Memory] = {}  # by the id of the owner; it goes when its owner goes
+_counts: dict[int, int] = {}  # ... and how often it was written into
+_foreign: dict[tuple[int, int], int] = {}  # the same for the memory of files and other libraries
 
 
 def stamp(array: Any) -> None:
@@ -39,15 +41,17 @@ def stamp(array: Any) -> None:
     owner = _owner(array)
     if owner is None:
         place = _place(array)
-        _foreign.pop(place, None)               # so that the oldest come first
+        _foreign.pop(place, None)  # so that the oldest come first
         _foreign[place] = number
         if len(_foreign) > MAX_FOREIGN:
             del _foreign[next(iter(_foreign))]
         return
     key = id(owner)
     if key not in _written:
+
         def forget(_: Any, written: dict = _written, counts: dict = _counts) -> None:
             del written[key], counts[key]
+
         _written[key], _counts[key] = _Memory(ref(owner, forget), _place(owner), {}), 0
     _, whole, parts = _written[key]
     place = whole if owner is array else _place(array)
@@ -61,7 +65,7 @@ def stamp(array: Any) -> None:
 def written_since(array: Any, order: int) -> bool:
     """Whether the memory of `array` was written into after the node with this order number was made."""
     owner = _owner(array)
-    if owner is None:                           # another library may have lent it, or borrowed it: the address tells
+    if owner is None:  # another library may have lent it, or borrowed it: the address tells
         memories = [memory.parts for memory in list(_written.values())]
     else:
         memories = [_written[id(owner)].parts] if id(owner) in _written else []
@@ -90,23 +94,30 @@ def check_kept(node: Node) -> None:
         RuntimeError: a backward pass has freed them, or they were written into.
     """
     if node.saved is FREED:
-        raise RuntimeError(f"the graph behind this {node.step.name} was already freed by a backward pass: "
-                           "run the forward pass again, or give the first backward retain_graph=True")
+        raise RuntimeError(
+            f"the graph behind this {node.step.name} was already freed by a backward pass: "
+            "run the forward pass again, or give the first backward retain_graph=True"
+        )
     if (array := changed(node)) is not None:
-        raise RuntimeError(f"{node.step.name} needs the value of a Tensor of shape {tuple(array.shape)} that was "
-                           "written into after the forward pass (by an optimiser step, copy_, or x += y, by whatever name): "
-                           "call backward before changing it")
+        raise RuntimeError(
+            f"{node.step.name} needs the value of a Tensor of shape {tuple(array.shape)} that was "
+            "written into after the forward pass (by an optimiser step, copy_, or x += y, by whatever name): "
+            "call backward before changing it"
+        )
 
 
 def check_own_places(array: Any) -> None:
-    """Refuse to write into an array that was broadcast: NumPy would refuse too, but CuPy writes into all that share a place.
+    """Refuse to write into an array that was broadcast: NumPy would refuse too, but CuPy writes into all that share a
+    place.
 
     Raises:
         ValueError: several entries lie in one place.
     """
     if array.size and 0 in array.strides and any(n > 1 and not stride for n, stride in zip(array.shape, array.strides)):
-        raise ValueError(f"an array of shape {tuple(array.shape)} that was broadcast cannot be written into, since entries share "
-                         "their places: copy it first, mg.tensor(x)")
+        raise ValueError(
+            f"an array of shape {tuple(array.shape)} that was broadcast cannot be written into, since entries share "
+            "their places: copy it first, mg.tensor(x)"
+        )
 
 
 def kept_arrays(saved: Any) -> Iterator[Any]:

@@ -1,22 +1,42 @@
 """Settings all tests share."""
+
 import os
 
 import pytest
 from hypothesis import settings
 
-os.environ["HF_HUB_OFFLINE"] = "1"                           # tests use no network
+os.environ["HF_HUB_OFFLINE"] = "1"  # tests use no network
 
-settings.register_profile("patient", deadline=None)          # how long an example takes says more of the machine than of the code
+settings.register_profile(
+    "patient", deadline=None
+)  # how long an example takes says more of the machine than of the code
 settings.load_profile("patient")
 
 
 # Files that take seconds each: `make test-fast` leaves them out.
-SLOW = {"test_backend_cuda", "test_benchmarks", "test_checking_curve", "test_checking_mutation", "test_cli", "test_docs",
-        "test_examples",
-        "test_fuzz", "test_parity", "test_parity_structure", "test_pretrained_checkpoint_files",
-        "test_pretrained_checkpoint_pickles", "test_pretrained_model", "test_pytest_minigrad", "test_readme",
-        "test_train_checkpoint", "test_train_finetune", "test_train_plan", "test_train_resume", "test_train_trainer",
-        "test_tutorials"}
+SLOW = {
+    "test_backend_cuda",
+    "test_benchmarks",
+    "test_checking_curve",
+    "test_checking_mutation",
+    "test_cli",
+    "test_docs",
+    "test_examples",
+    "test_fuzz",
+    "test_parity",
+    "test_parity_structure",
+    "test_pretrained_checkpoint_files",
+    "test_pretrained_checkpoint_pickles",
+    "test_pretrained_model",
+    "test_pytest_minigrad",
+    "test_readme",
+    "test_train_checkpoint",
+    "test_train_finetune",
+    "test_train_plan",
+    "test_train_resume",
+    "test_train_trainer",
+    "test_tutorials",
+}
 
 
 def pytest_collection_modifyitems(items):
@@ -29,6 +49,7 @@ def pytest_collection_modifyitems(items):
 def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
     from minigrad.backend.cpu import cores, products
+
     monkeypatch.setattr(cores, "CORES", request.param)
     monkeypatch.setattr(cores, "MAX_PIECE", 700)
     monkeypatch.setattr(cores, "MIN_SHARED", 1400)

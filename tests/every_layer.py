@@ -1,4 +1,5 @@
 """Every layer and every optimiser at work on a device: what the tests on strict_cupy and on CuPy share."""
+
 import numpy as np
 
 from minigrad import nn, optim
@@ -13,7 +14,7 @@ def R(*shape):
     return rng.standard_normal(shape)
 
 
-LAYERS = {                                      # how it is made, and what it is given
+LAYERS = {  # how it is made, and what it is given
     "AdaptiveAvgPool1d": (lambda: nn.AdaptiveAvgPool1d(3), R(2, 3, 7)),
     "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d((2, 3)), R(2, 3, 5, 7)),
     "AdaptiveMaxPool1d": (lambda: nn.AdaptiveMaxPool1d(3), R(2, 3, 7)),
@@ -52,8 +53,12 @@ LAYERS = {                                      # how it is made, and what it is
     "MSELoss": (lambda: nn.MSELoss(), R(3, 4), R(3, 4)),
     "MaxPool1d": (lambda: nn.MaxPool1d(2), R(2, 3, 6)),
     "MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), R(2, 3, 6, 5)),
-    "MultiheadAttention": (lambda: nn.MultiheadAttention(8, 2, dropout=0.2, batch_first=True, rng=0),
-                           R(2, 5, 8), R(2, 4, 8), R(2, 4, 8)),
+    "MultiheadAttention": (
+        lambda: nn.MultiheadAttention(8, 2, dropout=0.2, batch_first=True, rng=0),
+        R(2, 5, 8),
+        R(2, 4, 8),
+        R(2, 4, 8),
+    ),
     "NLLLoss": (lambda: nn.NLLLoss(), R(3, 4), LABELS),
     "RMSNorm": (lambda: nn.RMSNorm(4), R(3, 4)),
     "RNN": (lambda: nn.RNN(3, 4, rng=0), R(5, 2, 3)),
@@ -71,7 +76,11 @@ LAYERS = {                                      # how it is made, and what it is
     "Softplus": (lambda: nn.Softplus(), R(3, 4)),
     "Tanh": (lambda: nn.Tanh(), R(3, 4)),
     "Transformer": (lambda: nn.Transformer(8, 2, 1, 1, 16, 0.1, batch_first=True, rng=0), R(2, 5, 8), R(2, 4, 8)),
-    "TransformerDecoderLayer": (lambda: nn.TransformerDecoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8), R(2, 4, 8)),
+    "TransformerDecoderLayer": (
+        lambda: nn.TransformerDecoderLayer(8, 2, 16, rng=0, batch_first=True),
+        R(2, 5, 8),
+        R(2, 4, 8),
+    ),
     "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8)),
 }
 INSIDE_OTHERS = {"Group", "Module", "TransformerEncoder", "TransformerDecoder"}
@@ -85,8 +94,12 @@ def tensors(result):
 def run(make, inputs, device):
     """What the layer returns, the gradients of the sum of its squares, and the layer's buffers."""
     layer = make().to(device)
-    given = [x if isinstance(x, int) else Tensor(x.astype("f4") if x.dtype.kind == "f" else x, x.dtype.kind == "f", device=device)
-             for x in inputs]
+    given = [
+        x
+        if isinstance(x, int)
+        else Tensor(x.astype("f4") if x.dtype.kind == "f" else x, x.dtype.kind == "f", device=device)
+        for x in inputs
+    ]
     results = tensors(layer(*given))
     if any(y.requires_grad for y in results):
         sum((y * y).sum() for y in results).backward()
@@ -97,9 +110,15 @@ def run(make, inputs, device):
 
 
 OPTIMIZERS = [
-    (optim.SGD, {}), (optim.SGD, dict(momentum=0.9, weight_decay=0.1)), (optim.SGD, dict(momentum=0.9, nesterov=True)),
-    (optim.Adam, dict(weight_decay=0.1)), (optim.AdamW, {}), (optim.RMSprop, {}),
-    (optim.RMSprop, dict(momentum=0.9, centered=True)), (optim.Adagrad, dict(lr_decay=0.1))]
+    (optim.SGD, {}),
+    (optim.SGD, dict(momentum=0.9, weight_decay=0.1)),
+    (optim.SGD, dict(momentum=0.9, nesterov=True)),
+    (optim.Adam, dict(weight_decay=0.1)),
+    (optim.AdamW, {}),
+    (optim.RMSprop, {}),
+    (optim.RMSprop, dict(momentum=0.9, centered=True)),
+    (optim.Adagrad, dict(lr_decay=0.1)),
+]
 
 
 def weights_after(kind, options, device):

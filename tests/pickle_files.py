@@ -1,4 +1,7 @@
-"""PyTorch's files made by hand, good and evil: pickle programs out of single instructions, and the two formats around them."""
+"""PyTorch's files made by hand, good and evil: pickle programs out of single instructions, and the two formats around
+them.
+"""
+
 import io
 import pickle
 import struct
@@ -22,6 +25,7 @@ class Persistent(NamedTuple):
 
 class Raw(NamedTuple):
     """Instructions as they are, which leave one value on the stack."""
+
     instructions: bytes
 
 
@@ -63,8 +67,10 @@ def storage(key, kind="Float", numel=6, *view):
 
 def tensor(key="0", shape=(2, 3), strides=(3, 1), offset=0, kind="Float", numel=6, rest=()):
     hooks = Call(Global("collections", "OrderedDict"), ())
-    return Call(Global("torch._utils", "_rebuild_tensor_v2"),
-                (storage(key, kind, numel), offset, shape, strides, False, hooks, *rest))
+    return Call(
+        Global("torch._utils", "_rebuild_tensor_v2"),
+        (storage(key, kind, numel), offset, shape, strides, False, hooks, *rest),
+    )
 
 
 def zipped(data, storages=(), entries=(), compression=zipfile.ZIP_STORED):
@@ -80,9 +86,16 @@ def zipped(data, storages=(), entries=(), compression=zipfile.ZIP_STORED):
     return target.getvalue()
 
 
-def legacy(data, storages=(), magic=0x1950a86a20f9469cfc6c, version=1001, system=None, keys=None):
+def legacy(data, storages=(), magic=0x1950A86A20F9469CFC6C, version=1001, system=None, keys=None):
     """An older file: four programs, the keys of `storages` {key: (numel, bytes)}, and those."""
     system = {"protocol_version": 1001, "little_endian": True} if system is None else system
-    programs = (pickle.dumps(magic, 2), pickle.dumps(version, 2), pickle.dumps(system, 2), data,
-                pickle.dumps(list(dict(storages)), 2) if keys is None else keys)
-    return b"".join(programs) + b"".join(struct.pack("<q", numel) + content for numel, content in dict(storages).values())
+    programs = (
+        pickle.dumps(magic, 2),
+        pickle.dumps(version, 2),
+        pickle.dumps(system, 2),
+        data,
+        pickle.dumps(list(dict(storages)), 2) if keys is None else keys,
+    )
+    return b"".join(programs) + b"".join(
+        struct.pack("<q", numel) + content for numel, content in dict(storages).values()
+    )

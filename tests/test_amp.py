@@ -1,4 +1,7 @@
-"""Mixed precision: the table knows every op, weights and their gradients stay in float32, and 16 bits reach the loss of 32."""
+"""Mixed precision: the table knows every op, weights and their gradients stay in float32, and 16 bits reach the loss of
+32.
+"""
+
 from contextlib import nullcontext
 
 import numpy as np
@@ -29,9 +32,10 @@ def parameter(*shape):
 
 def test_every_op_stands_in_one_list():
     """A new op must be put into one of them; an op that is gone, taken out."""
-    mg.concatenate([parameter(1), parameter(1)])             # an op that is made when it is first used
+    mg.concatenate([parameter(1), parameter(1)])  # an op that is made when it is first used
     assert sorted([*amp.HALF, *amp.FULL, *amp.AS_FIRST, *amp.AS_GIVEN]) == sorted(
-        {*FUNCTIONS, *(name for name, op in OPS.items() if op.ours)})
+        {*FUNCTIONS, *(name for name, op in OPS.items() if op.ours)}
+    )
 
 
 @both
@@ -40,9 +44,19 @@ def test_what_each_list_does(dtype):
     with mg.autocast(dtype):
         y = F.linear(x, weight)
         assert [t.dtype.name for t in (y, y.sum(), F.softmax(y), y * 2, y + 1.0, F.gelu(y), y + mg.ones(5), x * 2)] == [
-            dtype, "float32", "float32", dtype, dtype, dtype, "float32", "float32"]
+            dtype,
+            "float32",
+            "float32",
+            dtype,
+            dtype,
+            dtype,
+            "float32",
+            "float32",
+        ]
         assert (wide @ wide).dtype == wide.exp().dtype == np.float64
-        assert isinstance(F.linear(x.data, weight.data), np.ndarray) and F.linear(x.data, weight.data).dtype == np.float32
+        assert (
+            isinstance(F.linear(x.data, weight.data), np.ndarray) and F.linear(x.data, weight.data).dtype == np.float32
+        )
     assert F.linear(x, weight).dtype == np.float32
     (y.sum() * 2).backward()
     assert x.grad.dtype == weight.grad.dtype == weight.dtype == np.float32
@@ -52,6 +66,7 @@ def test_a_user_s_op_is_left_alone():
     @definition
     def linear(x, /):
         return x * 1
+
     with mg.autocast("float16"):
         assert linear(parameter(2)).dtype == np.float32
 
@@ -64,6 +79,7 @@ def test_it_is_a_decorator_and_can_be_switched_off_within():
         with mg.autocast("float16"):
             assert (x @ x).dtype == np.float16
         return x @ x
+
     x = parameter(2, 2)
     assert f(x).dtype == bfloat16 and (x @ x).dtype == np.float32
 
@@ -75,7 +91,7 @@ def test_whether_the_tape_runs_is_another_matter():
             y = x @ x
             with mg.enable_grad():
                 z = x @ x
-        z.sum().backward()                      # a backward pass inside computes on bare arrays, which are not cast
+        z.sum().backward()  # a backward pass inside computes on bare arrays, which are not cast
     assert y.dtype == z.dtype == np.float16 and not y.requires_grad and x.grad.dtype == np.float32
     with mg.no_grad(), mg.autocast("float16"):
         assert not (x @ x).requires_grad
@@ -114,15 +130,24 @@ def test_a_checkpoint_is_cast_again():
     def f(x):
         seen.append(layer(x))
         return seen[-1]
+
     with mg.autocast("float16"):
         y = mg.checkpoint(f, x)
     y.sum().backward()
     assert [t.dtype for t in seen] == ["f2", "f2"] and x.grad.dtype == np.float32
 
 
-@pytest.mark.parametrize("layer", [
-    nn.Conv2d(1, 2, 3, rng=0), nn.BatchNorm2d(1), nn.ConvTranspose2d(1, 2, 3, rng=0), nn.GroupNorm(1, 1), nn.MaxPool2d(2)],
-    ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(1, 2, 3, rng=0),
+        nn.BatchNorm2d(1),
+        nn.ConvTranspose2d(1, 2, 3, rng=0),
+        nn.GroupNorm(1, 1),
+        nn.MaxPool2d(2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
 @both
 def test_layers_of_images(layer, dtype):
     x = parameter(2, 1, 6, 6)
@@ -138,11 +163,12 @@ def test_the_statistics_of_a_batch_keep_their_digits():
     x, norm = mg.Tensor(np.array([[300.0, 1.0], [1000.0, 1.001]], "f2")), nn.BatchNorm1d(2)
     with mg.autocast("float16"):
         norm(x)
-    assert norm.running_var.numpy()[0] == pytest.approx(0.9 + 0.1 * 245000)    # more than float16 can hold
+    assert norm.running_var.numpy()[0] == pytest.approx(0.9 + 0.1 * 245000)  # more than float16 can hold
 
 
-@pytest.mark.parametrize("layer", [nn.LSTM(3, 4, rng=0), nn.GRU(3, 4, rng=0), nn.RNN(3, 4, rng=0)],
-                         ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize(
+    "layer", [nn.LSTM(3, 4, rng=0), nn.GRU(3, 4, rng=0), nn.RNN(3, 4, rng=0)], ids=lambda layer: type(layer).__name__
+)
 @both
 def test_recurrent_layers(layer, dtype):
     x = parameter(5, 2, 3)
@@ -189,7 +215,9 @@ def test_an_mlp_reaches_the_loss_of_float32():
 
 @pytest.mark.filterwarnings("error")
 def test_an_overflow_costs_steps_and_nothing_else():
-    """Of a scale that is 2⁷ times too large, seven steps are left out; the others are those of a run that knew the scale."""
+    """Of a scale that is 2⁷ times too large, seven steps are left out; the others are those of a run that knew the
+    scale.
+    """
     scaler, knew = mg.GradScaler(2.0**24), mg.GradScaler(2.0**17)
     losses, (weights, memory, _) = train("float16", scaler, 30)
     assert scaler.skipped == 7 and scaler.get_scale() == knew.get_scale()
@@ -203,6 +231,7 @@ def test_an_overflow_costs_steps_and_nothing_else():
 def test_a_resumed_run_is_the_same_run():
     def new_scaler():
         return mg.GradScaler(2.0**19, growth_interval=5)
+
     whole, (weights, _, scaler) = train("float16", new_scaler(), 14)
     first, saved = train("float16", new_scaler(), 7)
     second, (resumed_weights, _, resumed) = train("float16", new_scaler(), 7, start=saved)
@@ -213,6 +242,7 @@ def test_a_resumed_run_is_the_same_run():
 
 class Steps:
     """An optimiser that counts its steps."""
+
     def __init__(self, *gradients):
         params = [mg.zeros(len(g), requires_grad=True) for g in gradients]
         for p, g in zip(params, gradients, strict=True):
@@ -233,7 +263,7 @@ def test_the_scale_grows_and_backs_off():
     for bad in (np.inf, np.nan, -np.inf):
         broken = Steps([1.0], [2.0, bad])
         scaler.step(broken)
-        scaler.step(good)                       # each optimiser by itself, and one scale for all
+        scaler.step(good)  # each optimiser by itself, and one scale for all
         scaler.update()
         assert broken.steps == 0
     assert (scaler.get_scale(), scaler.skipped, good.steps) == (4, 3, 7)
@@ -250,7 +280,10 @@ def test_where_the_gradients_are_never_finite_it_says_so():
 
 def test_what_is_asked_wrongly():
     for given in ("float32", "cuda", np.float64, None):
-        with pytest.raises(ValueError, match='is not a dtype of 16 bits: type mg.autocast."bfloat16"'), mg.autocast(given):
+        with (
+            pytest.raises(ValueError, match='is not a dtype of 16 bits: type mg.autocast."bfloat16"'),
+            mg.autocast(given),
+        ):
             pass
     for given in (np.float16, np.dtype("float16"), bfloat16):
         with mg.autocast(given):
@@ -261,7 +294,7 @@ def test_what_is_asked_wrongly():
     scaler.unscale_(steps)
     with pytest.raises(RuntimeError, match="divided by the scale already"):
         scaler.unscale_(steps)
-    scaler.step(steps)                          # without scaler.update() the next gradients would be taken for divided ones
+    scaler.step(steps)  # without scaler.update() the next gradients would be taken for divided ones
     for again in (scaler.step, scaler.unscale_):
         with pytest.raises(RuntimeError, match=r"this Steps has stepped since the last update: call scaler.update\(\)"):
             again(steps)
@@ -285,13 +318,20 @@ def test_fine_tuning_bert(tmp_path):
     found = {}
     for how in ("fp32", "fp16", "bf16"):
         model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "bert", num_labels=3, rng=0)
-        args = TrainingArguments(tmp_path / how, num_train_epochs=8, per_device_train_batch_size=8, learning_rate=1e-2,
-                                 logging_steps=1, save_strategy="no", **({} if how == "fp32" else {how: True}))
+        args = TrainingArguments(
+            tmp_path / how,
+            num_train_epochs=8,
+            per_device_train_batch_size=8,
+            learning_rate=1e-2,
+            logging_steps=1,
+            save_strategy="no",
+            **({} if how == "fp32" else {how: True}),
+        )
         trainer = Trainer(model, args, data, data)
         trainer.train()
         found[how] = [trainer.evaluate()["eval_loss"], *(r["loss"] for r in trainer.history if "loss" in r)]
         assert trainer.predict(data).predictions.dtype == model.classifier.weight.dtype == np.float32
-    assert found["fp32"][0] < 0.4 < 1 < found["fp32"][1]         # it has learned
+    assert found["fp32"][0] < 0.4 < 1 < found["fp32"][1]  # it has learned
     for how in ("fp16", "bf16"):
         assert found[how] == pytest.approx(found["fp32"], abs=0.01) and found[how] != found["fp32"]
 
@@ -307,30 +347,41 @@ def test_the_trainer_leaves_out_what_overflows(tmp_path):
     assert 0 < sum(left_out) == trainer.scaler.skipped < len(steps)
     rates = [record["learning_rate"] for record in steps]
     assert all((before == after) == out for out, before, after in zip(left_out, rates, rates[1:], strict=False))
-    assert [record["loss_scale"] for record in steps] == [2.0**21 / 2**sum(left_out[:i]) for i in range(len(steps))]
+    assert [record["loss_scale"] for record in steps] == [2.0**21 / 2 ** sum(left_out[:i]) for i in range(len(steps))]
 
 
 BIG = np.full((4, 8), 300.0, "f4")
 LOSSES_AND_NORMS = {
-    "mse_loss": lambda x: F.mse_loss(x, x * 0), "l1_loss": lambda x: F.l1_loss(x, x * 0, reduction="sum"),
+    "mse_loss": lambda x: F.mse_loss(x, x * 0),
+    "l1_loss": lambda x: F.l1_loss(x, x * 0, reduction="sum"),
     "huber_loss": lambda x: F.huber_loss(x, x * 0, delta=300.0),
     "smooth_l1_loss": lambda x: F.smooth_l1_loss(x, x * 0, beta=0.01),
     "kl_div": lambda x: F.kl_div(x, x, reduction="sum"),
     "binary_cross_entropy": lambda x: F.binary_cross_entropy(x / 600, x / 300, reduction="sum"),
     "binary_cross_entropy_with_logits": lambda x: F.binary_cross_entropy_with_logits(x, x * 0, reduction="sum"),
-    "cross_entropy": lambda x: F.cross_entropy(x, [0] * 4), "nll_loss": lambda x: F.nll_loss(x, [0] * 4, reduction="sum"),
+    "cross_entropy": lambda x: F.cross_entropy(x, [0] * 4),
+    "nll_loss": lambda x: F.nll_loss(x, [0] * 4, reduction="sum"),
     "cosine_embedding_loss": lambda x: F.cosine_embedding_loss(x, x * 0, [1] * 4),
-    "contrastive_loss": lambda x: F.contrastive_loss(x, x * 0, [1] * 4), "info_nce": lambda x: F.info_nce(x, x),
+    "contrastive_loss": lambda x: F.contrastive_loss(x, x * 0, [1] * 4),
+    "info_nce": lambda x: F.info_nce(x, x),
     "ctc_loss": lambda x: F.ctc_loss(F.log_softmax(x, -1)[:, None], [[1]], [4], [1]),
-    "layer_norm": lambda x: F.layer_norm(x, 8), "group_norm": lambda x: F.group_norm(x, 2),
+    "layer_norm": lambda x: F.layer_norm(x, 8),
+    "group_norm": lambda x: F.group_norm(x, 2),
     "rms_norm": lambda x: F.rms_norm(x, 8),
-    "batch_norm": lambda x: F.batch_norm(x, training=True), "norm": lambda x: mg.norm(x * 100), "mean": lambda x: mg.mean(x),
-    "var": lambda x: mg.var(x * mg.Tensor(np.resize([1, -1], 8).astype("f4"))), "std": mg.std,
-    "logsumexp": mg.logsumexp, "sum": mg.sum}
+    "batch_norm": lambda x: F.batch_norm(x, training=True),
+    "norm": lambda x: mg.norm(x * 100),
+    "mean": lambda x: mg.mean(x),
+    "var": lambda x: mg.var(x * mg.Tensor(np.resize([1, -1], 8).astype("f4"))),
+    "std": mg.std,
+    "logsumexp": mg.logsumexp,
+    "sum": mg.sum,
+}
 
 
 def test_every_loss_and_norm_is_walked():
-    named = {name for name in F.__all__ if name.endswith(("_loss", "_norm", "_div", "cross_entropy", "_nce", "with_logits"))}
+    named = {
+        name for name in F.__all__ if name.endswith(("_loss", "_norm", "_div", "cross_entropy", "_nce", "with_logits"))
+    }
     assert named <= set(LOSSES_AND_NORMS)
     assert set(LOSSES_AND_NORMS) <= amp.FULL
 

@@ -1,4 +1,5 @@
 """The package is a tower: a file imports only from rooms above its own.  This list is the drawing of it."""
+
 import ast
 from pathlib import Path
 
@@ -8,12 +9,42 @@ import minigrad
 
 PACKAGE = Path(minigrad.__file__).parent
 TESTS = Path(__file__).parent
-ROOMS = ["patterns", "places", "errors", "backend", "tape", "writes", "mode", "tensor", "precision", "spelling",
-         "primitive", "ops", "methods", "losses", "functional",
-         "nn", "transforms", "checking", "optim", "amp", "schedule", "metrics", "data", "pretrained", "insight", "parity",
-         "train", "doctor", "cli", "__main__"]
-KNOTS = {("tensor", "ops"),                     # ops make Tensors, and the way back adds and casts with ops;
-         ("tensor", "methods")}                 # the methods made of ops, which only a type checker looks up there
+ROOMS = [
+    "patterns",
+    "places",
+    "errors",
+    "backend",
+    "tape",
+    "writes",
+    "mode",
+    "tensor",
+    "precision",
+    "spelling",
+    "primitive",
+    "ops",
+    "methods",
+    "losses",
+    "functional",
+    "nn",
+    "transforms",
+    "checking",
+    "optim",
+    "amp",
+    "schedule",
+    "metrics",
+    "data",
+    "pretrained",
+    "insight",
+    "parity",
+    "train",
+    "doctor",
+    "cli",
+    "__main__",
+]
+KNOTS = {
+    ("tensor", "ops"),  # ops make Tensors, and the way back adds and casts with ops;
+    ("tensor", "methods"),
+}  # the methods made of ops, which only a type checker looks up there
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
 every_file = pytest.mark.parametrize("file", FILES)
 
@@ -29,7 +60,11 @@ def imported_modules(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*here[:len(here) + 1 - node.level], *filter(None, [node.module])]) if node.level else node.module
+            base = (
+                ".".join([*here[: len(here) + 1 - node.level], *filter(None, [node.module])])
+                if node.level
+                else node.module
+            )
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
@@ -67,7 +102,10 @@ def test_the_wings_of_the_backend_stand_apart(wing):
 @every_file
 def test_the_package_never_imports_another_framework(file):
     others = {"torch", "transformers", "tensorflow", "jax", "sklearn", "pytest", "hypothesis"}
-    allowed = {"strategies.py": {"hypothesis"}, "reference.py": others}      # what is about them, and loaded for nothing else
+    allowed = {
+        "strategies.py": {"hypothesis"},
+        "reference.py": others,
+    }  # what is about them, and loaded for nothing else
     assert not {name.partition(".")[0] for name in imported_modules(file)} & others - allowed.get(file.name, set())
 
 
@@ -79,9 +117,21 @@ def test_a_file_opens_with_a_sentence(file):
 
 def test_every_test_file_has_its_source_file():
     """tests/test_nn_layers.py tests minigrad/nn/layers.py; a few test the package as a whole."""
-    whole = {"architecture", "catalogue", "backend", "tutorials", "readme", "benchmarks", "pytest_minigrad", "docs", "examples",
-             "fuzz"}
-    sources = {"_".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix("___init__")
-               for file in PACKAGE.rglob("*.py")}
+    whole = {
+        "architecture",
+        "catalogue",
+        "backend",
+        "tutorials",
+        "readme",
+        "benchmarks",
+        "pytest_minigrad",
+        "docs",
+        "examples",
+        "fuzz",
+    }
+    sources = {
+        "_".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix("___init__")
+        for file in PACKAGE.rglob("*.py")
+    }
     tests = {file.stem.removeprefix("test_") for file in TESTS.glob("test_*.py")}
     assert tests - sources - whole == set()

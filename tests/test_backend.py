@@ -1,4 +1,5 @@
 """Which library holds an array, and what a user without a GPU reads who asks for one."""
+
 import os
 import subprocess
 import sys
@@ -21,13 +22,18 @@ def test_the_array_says_where_it_lives():
     assert backend.of(np.zeros(2).view(Strange), np.float32(1), 2, 2.5, True, None) is backend.host
     assert backend.of(3.0, None) is backend.of() is backend.host
     array = np.zeros(2)
-    assert backend.host.to_numpy(array) is array and backend.host.xp is np and backend.host.erf(np.zeros(2)).tolist() == [0, 0]
+    assert (
+        backend.host.to_numpy(array) is array
+        and backend.host.xp is np
+        and backend.host.erf(np.zeros(2)).tolist() == [0, 0]
+    )
 
 
 @pytest.mark.parametrize("thing", ["text", [1.0], {1: 2}, object()])
 def test_what_is_no_array(thing):
-    with pytest.raises(TypeError,
-                       match=f"{type(thing).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number"):
+    with pytest.raises(
+        TypeError, match=f"{type(thing).__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number"
+    ):
         backend.of(thing)
 
 
@@ -39,11 +45,12 @@ def test_an_array_of_another_library_has_a_way_in():
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:0", None])
 def test_an_unknown_device(name):
-    with pytest.raises(ValueError, match=f"device {name!r} is not known: type \"cpu\" or \"cuda\""):
+    with pytest.raises(ValueError, match=f'device {name!r} is not known: type "cpu" or "cuda"'):
         backend.get(name)
 
 
 # A second library, which holds its arrays apart from NumPy's
+
 
 class Boxed:
     dtype, shape, ndim, size = np.dtype("f4"), (2,), 1, 2
@@ -56,8 +63,18 @@ class Boxed:
 def elsewhere(monkeypatch):
     monkeypatch.setattr(backend, "known", dict(backend.known))
     xp = SimpleNamespace(asarray=lambda a, dtype=None: a if isinstance(a, Boxed) else Boxed(np.asarray(a, dtype)))
-    return backend.register(Backend(name="cuda", xp=xp, array=Boxed, to_numpy=lambda a: a.array, erf=abs, normal_cdf=abs,
-                                    share=lambda work, pieces: list(map(work, pieces)), kernels={}))
+    return backend.register(
+        Backend(
+            name="cuda",
+            xp=xp,
+            array=Boxed,
+            to_numpy=lambda a: a.array,
+            erf=abs,
+            normal_cdf=abs,
+            share=lambda work, pieces: list(map(work, pieces)),
+            kernels={},
+        )
+    )
 
 
 def test_a_third_library_is_one_record(elsewhere):
@@ -74,6 +91,7 @@ def test_operands_on_two_devices(elsewhere):
 
 # Every way in which CuPy can be missing
 
+
 class CUDARuntimeError(RuntimeError):
     def __init__(self, status):
         super().__init__(f"cudaError {status}")
@@ -83,19 +101,23 @@ class CUDARuntimeError(RuntimeError):
 def raiser(error):
     def function(*args, **kwargs):
         raise error
+
     return function
 
 
 def fake_cupy(devices, ones=np.ones):
     """What `import cupy` would give: a module with so much of CuPy as is asked before the first array."""
     cupy = ModuleType("cupy")
-    runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=devices, runtimeGetVersion=lambda: 13020)
+    runtime = SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError, getDeviceCount=devices, runtimeGetVersion=lambda: 13020
+    )
     cupy.cuda, cupy.ones, cupy.ndarray, cupy.asnumpy = SimpleNamespace(runtime=runtime), ones, Boxed, lambda a: a.array
     return cupy
 
 
 class Finder:
     """Stands before the import system, and says of cupy what it was told to say."""
+
     def __init__(self, error):
         self.error = error
 
@@ -105,26 +127,38 @@ class Finder:
 
 
 MISSING = {
-    "not installed": (ModuleNotFoundError("No module named 'cupy'", name="cupy"),
-                      r'CuPy is not installed: pip install "minigrad-learn\[cuda13\]"'),
-    "a part is missing": (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"),
-                          r"installed but broken \(No module named 'fastrlock'\)"),
-    "two wheels": (ImportError("libcudart.so.12: cannot open"), r"broken \(libcudart.so.12.*uninstall every cupy-\* package"),
+    "not installed": (
+        ModuleNotFoundError("No module named 'cupy'", name="cupy"),
+        r'CuPy is not installed: pip install "minigrad-learn\[cuda13\]"',
+    ),
+    "a part is missing": (
+        ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"),
+        r"installed but broken \(No module named 'fastrlock'\)",
+    ),
+    "two wheels": (
+        ImportError("libcudart.so.12: cannot open"),
+        r"broken \(libcudart.so.12.*uninstall every cupy-\* package",
+    ),
     "a wrong numpy": (AttributeError("_ARRAY_API not found"), "broken"),
-    "no driver": (fake_cupy(raiser(CUDARuntimeError(35))),
-                  "no NVIDIA driver, or it is too old for CUDA 13: install or update the driver"),
+    "no driver": (
+        fake_cupy(raiser(CUDARuntimeError(35))),
+        "no NVIDIA driver, or it is too old for CUDA 13: install or update the driver",
+    ),
     "no device": (fake_cupy(raiser(CUDARuntimeError(100))), "sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"),
     "device hidden": (fake_cupy(lambda: 0), "sees no GPU"),
     "runtime fails": (fake_cupy(raiser(CUDARuntimeError(999))), r"the CUDA runtime does not answer \(cudaError 999\)"),
-    "no libraries": (fake_cupy(lambda: 1, raiser(ImportError("Failure finding libcublasLt.so.13\nlong advice"))),
-                     r"cannot compute on it \(Failure finding libcublasLt.so.13\): the CUDA libraries come with pip install"),
+    "no libraries": (
+        fake_cupy(lambda: 1, raiser(ImportError("Failure finding libcublasLt.so.13\nlong advice"))),
+        r"cannot compute on it \(Failure finding libcublasLt.so.13\): the CUDA libraries come with pip install",
+    ),
     "an error without words": (fake_cupy(lambda: 1, raiser(RuntimeError())), r"cannot compute on it \(RuntimeError\)"),
 }
 
 
 @pytest.mark.parametrize("way", MISSING)
-@pytest.mark.parametrize("ask",
-                         [lambda: backend.get("cuda"), lambda: Tensor([1.0], device="cuda"), lambda: Tensor([1.0]).to("cuda")])
+@pytest.mark.parametrize(
+    "ask", [lambda: backend.get("cuda"), lambda: Tensor([1.0], device="cuda"), lambda: Tensor([1.0]).to("cuda")]
+)
 def test_one_clear_error_for_each_way_cupy_can_be_missing(way, ask, monkeypatch):
     found, text = MISSING[way]
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
@@ -132,7 +166,9 @@ def test_one_clear_error_for_each_way_cupy_can_be_missing(way, ask, monkeypatch)
         monkeypatch.setattr(sys, "meta_path", [Finder(found), *sys.meta_path])
     else:
         monkeypatch.setitem(sys.modules, "cupy", found)
-    with pytest.raises(BackendUnavailable, match=f"^device 'cuda' was asked for, but .*{text}.*Or use device='cpu'.$") as caught:
+    with pytest.raises(
+        BackendUnavailable, match=f"^device 'cuda' was asked for, but .*{text}.*Or use device='cpu'.$"
+    ) as caught:
         ask()
     assert "\n" not in str(caught.value)
 
@@ -141,8 +177,12 @@ def test_where_cupy_works_it_is_registered_once(monkeypatch):
     monkeypatch.setattr(backend, "known", dict(backend.known))
     special = ModuleType("cupyx.scipy.special")
     special.erf = abs
-    for name, module in {"cupy": fake_cupy(lambda: 1), "cupyx": ModuleType("cupyx"), "cupyx.scipy": ModuleType("cupyx.scipy"),
-                         "cupyx.scipy.special": special}.items():
+    for name, module in {
+        "cupy": fake_cupy(lambda: 1),
+        "cupyx": ModuleType("cupyx"),
+        "cupyx.scipy": ModuleType("cupyx.scipy"),
+        "cupyx.scipy.special": special,
+    }.items():
         monkeypatch.setitem(sys.modules, name, module)
     cuda = backend.get("cuda")
     assert cuda is backend.get("cuda") is backend.of(Boxed(np.zeros(2))) and cuda.name == "cuda" and cuda.erf is abs
@@ -150,6 +190,7 @@ def test_where_cupy_works_it_is_registered_once(monkeypatch):
 
 
 # The front door
+
 
 def imported_by(statement):
     """The packages that are loaded after this statement and were not before, in a fresh Python."""
@@ -165,8 +206,19 @@ def test_import_minigrad_loads_numpy_and_nothing_heavier():
 
 def test_a_user_of_layers_and_losses_needs_numpy_alone():
     loaded = imported_by("from minigrad import nn, optim, losses, functional, schedule, metrics, data, pretrained")
-    heavy = {"cupy", "cupyx", "torch", "transformers", "tokenizers", "safetensors", "ml_dtypes", "tqdm", "matplotlib", "scipy",
-             "hypothesis"}
+    heavy = {
+        "cupy",
+        "cupyx",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "safetensors",
+        "ml_dtypes",
+        "tqdm",
+        "matplotlib",
+        "scipy",
+        "hypothesis",
+    }
     assert loaded & heavy == set()
 
 
@@ -181,6 +233,11 @@ def test_what_import_changes_in_the_process_can_be_declined(variable, changes):
         import minigrad
         print(len(calls), os.environ.get("OPENBLAS_THREAD_TIMEOUT"))"""
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment | {"MINIGRAD_KEEP_PROCESS": variable},
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | {"MINIGRAD_KEEP_PROCESS": variable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == changes

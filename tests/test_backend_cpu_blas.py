@@ -1,4 +1,5 @@
 """The matrix product called as a C library: NumPy's results, for matrices that lie in any way."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ def lying(rows, columns, how):
         return np.ascontiguousarray(whole[:rows, :columns])
     if how == "transposed":
         return np.asfortranarray(whole[:rows, :columns])
-    return whole[:rows, 2:columns + 2] if how == "a part" else whole[1:2 * rows + 1:2, ::3][:, :columns]
+    return whole[:rows, 2 : columns + 2] if how == "a part" else whole[1 : 2 * rows + 1 : 2, ::3][:, :columns]
 
 
 ways = st.sampled_from(["in order", "transposed", "a part", "apart"])
@@ -32,7 +33,9 @@ def test_gemm_is_matmul(m, k, n, first, second, third, add):
 
 
 def test_a_row_that_lies_as_a_column():
-    """Its rows are 4 bytes apart, less than they are long, and BLAS would refuse it on standard error and write nothing."""
+    """Its rows are 4 bytes apart, less than they are long, and BLAS would refuse it on standard error and write
+    nothing.
+    """
     a, b, out = lying(1, 4, "in order"), lying(4, 6, "in order"), np.empty((6, 1), "f4").T
     blas.gemm(a, b, out)
     np.testing.assert_array_equal(out, a @ b)
@@ -41,18 +44,26 @@ def test_a_row_that_lies_as_a_column():
 @pytest.mark.skipif(blas._numpys_product is None, reason="NumPy has another BLAS")
 @pytest.mark.parametrize("add", [False, True])
 @pytest.mark.parametrize("third", ["in order", "apart", "a part"])
-@pytest.mark.parametrize("rows, inner, second, turned", [
-    (2, blas.MIN_TURNED_WIDTH + 1, "transposed", True), (blas.MAX_TURNED_ROWS, blas.MIN_TURNED_WIDTH + 1, "transposed", True),
-    (blas.MAX_TURNED_ROWS + 1, blas.MIN_TURNED_WIDTH + 1, "transposed", False), (2, blas.MIN_TURNED_WIDTH, "transposed", False),
-    (2, blas.MIN_TURNED_WIDTH + 1, "in order", False)])
-def test_of_few_rows_and_a_transposed_matrix_openblas_makes_the_transposed_product(rows, inner, second, turned, third, add,
-                                                                                   monkeypatch):
+@pytest.mark.parametrize(
+    "rows, inner, second, turned",
+    [
+        (2, blas.MIN_TURNED_WIDTH + 1, "transposed", True),
+        (blas.MAX_TURNED_ROWS, blas.MIN_TURNED_WIDTH + 1, "transposed", True),
+        (blas.MAX_TURNED_ROWS + 1, blas.MIN_TURNED_WIDTH + 1, "transposed", False),
+        (2, blas.MIN_TURNED_WIDTH, "transposed", False),
+        (2, blas.MIN_TURNED_WIDTH + 1, "in order", False),
+    ],
+)
+def test_of_few_rows_and_a_transposed_matrix_openblas_makes_the_transposed_product(
+    rows, inner, second, turned, third, add, monkeypatch
+):
     sizes = []
 
     def product(*arguments):
         sizes.append(arguments[3:5])
         openblas(*arguments)
-    blas._product()                             # tells ctypes the types of the arguments
+
+    blas._product()  # tells ctypes the types of the arguments
     openblas = blas._numpys_product
     monkeypatch.setattr(blas, "_product", lambda threads: product)
     monkeypatch.setattr(blas, "_numpys_product", product)
@@ -61,7 +72,7 @@ def test_of_few_rows_and_a_transposed_matrix_openblas_makes_the_transposed_produ
     expected = a @ b + out * add
     blas.gemm(a, b, out, add)
     np.testing.assert_array_equal(out, expected)
-    if third != "apart":                        # then NumPy answers
+    if third != "apart":  # then NumPy answers
         assert sizes == [(130, rows) if turned else (rows, 130)]
 
 
@@ -95,10 +106,12 @@ def test_rows_that_are_no_whole_numbers_apart_are_numpys():
 @pytest.mark.parametrize("m, k, n", [(5, 1, 4), (1, 5, 4), (5, 4, 1), (1, 4, 1), (1, 1, 4)])
 def test_vectors_that_stand_for_matrices_are_read_as_they_lie(m, k, n):
     """An axis of one may have any stride: NumPy gives a new axis the stride 0."""
+
     def spread(x, step):
         """The matrix again; if it is a vector, with its entries apart and a new axis."""
         apart = np.repeat(x.reshape(-1), step)[::step]
         return apart[None] if len(x) == 1 else apart[:, None] if x.shape[1] == 1 else x
+
     for step in 1, 2:
         a, b, out = spread(lying(m, k, "in order"), step), spread(lying(k, n, "in order"), step), np.empty((m, n), "f4")
         assert blas._layout(a) and blas._layout(b)
@@ -114,8 +127,16 @@ def test_other_dtypes(dtype):
     np.testing.assert_array_equal(out, expected)
 
 
-@given(sizes, sizes, sizes, ways, st.sampled_from(["in order", "a part"]), st.sampled_from(["f4", "f8"]),
-       st.sampled_from(["", "numpy"]), st.sampled_from([1, 2]))
+@given(
+    sizes,
+    sizes,
+    sizes,
+    ways,
+    st.sampled_from(["in order", "a part"]),
+    st.sampled_from(["f4", "f8"]),
+    st.sampled_from(["", "numpy"]),
+    st.sampled_from([1, 2]),
+)
 def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library, threads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIGRAD_BLAS", library)
@@ -128,12 +149,23 @@ def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library,
     mkl.function.cache_clear(), mkl.on_threads.cache_clear()
 
 
-@given(st.integers(0, 3), sizes, sizes, sizes, ways, st.booleans(), st.sampled_from(["f4", "f8"]), st.sampled_from(["", "numpy"]),
-       st.sampled_from([1, 2]), st.sampled_from([1, blas.MIN_STACK]))
+@given(
+    st.integers(0, 3),
+    sizes,
+    sizes,
+    sizes,
+    ways,
+    st.booleans(),
+    st.sampled_from(["f4", "f8"]),
+    st.sampled_from(["", "numpy"]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([1, blas.MIN_STACK]),
+)
 def test_adding_is_adding_the_product_with_each_weight(n, m, k, columns, way, apart, dtype, library, threads, pays):
     def forget():
         for remembered in (mkl.function, mkl.on_threads, blas._stack_product):
             remembered.cache_clear()
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINIGRAD_BLAS", library)
         patch.setattr(blas, "MIN_STACK", pays)

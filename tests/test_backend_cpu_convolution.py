@@ -1,4 +1,7 @@
-"""The CPU's convolution against its definition, whatever the pieces and the cores; and that what it lays down stays small."""
+"""The CPU's convolution against its definition, whatever the pieces and the cores; and that what it lays down stays
+small.
+"""
+
 import contextlib
 import tracemalloc
 from unittest import mock
@@ -17,8 +20,13 @@ from minigrad.checking.catalogue import window_rows as slow
 def on(whole, space, count=cores.CORES):
     """Pieces of so many entries on so many cores, and filters that are cut or not; 2 samples are many."""
     stack = contextlib.ExitStack()
-    for thing, name, value in ((im2col, "MAX_COLUMNS", space), (kernels.depthwise, "MAX_GROUP", space), (cores, "CORES", count),
-                               (memory, "MIN_SAMPLES", 2), (im2col.Walk, "_at_once", lambda self: whole)):
+    for thing, name, value in (
+        (im2col, "MAX_COLUMNS", space),
+        (kernels.depthwise, "MAX_GROUP", space),
+        (cores, "CORES", count),
+        (memory, "MIN_SAMPLES", 2),
+        (im2col.Walk, "_at_once", lambda self: whole),
+    ):
         stack.enter_context(mock.patch.object(thing, name, value))
     return stack
 
@@ -38,8 +46,15 @@ def test_the_three_are_their_definitions_whatever_the_pieces(problem, space, cou
         found, saved = kernels.conv_forward(np, x, weight, bias, w, groups)
         np.testing.assert_allclose(found, y + bias.reshape(-1, *(1,) * len(w.kernel)), atol=1e-13)
         backward = kernels.conv_backward(np, g, saved, (True, True, True), w, groups)
-    for a, b in zip(backward, (slow.conv_input_grad(g, weight, x.shape[2:], w, groups), slow.conv_weight_grad(x, g, w, groups),
-                               g.sum((0, *range(2, g.ndim)))), strict=True):
+    for a, b in zip(
+        backward,
+        (
+            slow.conv_input_grad(g, weight, x.shape[2:], w, groups),
+            slow.conv_weight_grad(x, g, w, groups),
+            g.sum((0, *range(2, g.ndim))),
+        ),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, atol=1e-13)
 
 
@@ -58,8 +73,13 @@ def test_a_block_in_one_go(problem, space, is_relu, with_more, whole, beside):
     np.testing.assert_allclose(found, np.maximum(expected, 0) if is_relu else expected, atol=1e-13)
     h = g * (expected > 0) if is_relu else g
     filters = slow.conv_weight_grad(x, h, w, groups)
-    gradients = (slow.conv_input_grad(h, weight * scaled, x.shape[2:], w, groups), filters * scaled,
-                 (filters * weight).reshape(len(weight), -1).sum(1), h.sum((0, *range(2, g.ndim))), h)
+    gradients = (
+        slow.conv_input_grad(h, weight * scaled, x.shape[2:], w, groups),
+        filters * scaled,
+        (filters * weight).reshape(len(weight), -1).sum(1),
+        h.sum((0, *range(2, g.ndim))),
+        h,
+    )
     for a, b in zip(backward, gradients, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
 
@@ -78,8 +98,10 @@ def test_the_way_back_and_its_gradients(problem):
 
 def test_a_gradient_that_does_not_lie_in_order():
     x, weight, g = R(4, 3, 6, 7), R(5, 3, 3, 3), R(4, 6, 7, 5).transpose(0, 3, 1, 2)
-    for found, expected in zip(kernels.conv_backward(np, g, (x, weight), (True, True, False), TIGHT, 1),
-                               kernels.conv_backward(np, g.copy(), (x, weight), (True, True, False), TIGHT, 1)):
+    for found, expected in zip(
+        kernels.conv_backward(np, g, (x, weight), (True, True, False), TIGHT, 1),
+        kernels.conv_backward(np, g.copy(), (x, weight), (True, True, False), TIGHT, 1),
+    ):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -88,7 +110,9 @@ def test_a_gradient_that_does_not_lie_in_order():
 def test_a_kernel_of_one_is_not_copied(monkeypatch, samples, count):
     monkeypatch.setattr(cores, "CORES", count)
     x, weight, shared, multiply = R(samples, 3, 12, 11), R(4, 3, 1, 1), [], np.matmul
-    monkeypatch.setattr(np, "matmul", lambda a, b, **out: shared.append(np.shares_memory(b, x)) or multiply(a, b, **out))
+    monkeypatch.setattr(
+        np, "matmul", lambda a, b, **out: shared.append(np.shares_memory(b, x)) or multiply(a, b, **out)
+    )
     kernels.conv_forward(np, x, weight, None, POINT, 1)
     assert shared and all(shared)
 
@@ -97,9 +121,11 @@ def test_what_is_laid_down_at_a_time_stays_small(monkeypatch):
     """However many samples there are, beside the result only what each core works on is made."""
     x, weight = np.zeros((64, 8, 32, 32), "f4"), np.zeros((8, 8, 3, 3), "f4")
     monkeypatch.setattr(im2col, "MAX_COLUMNS", 1 << 14)
-    for run, size in ((lambda: kernels.forward(np, x, weight, None, TIGHT, 1), x.nbytes),
-                      (lambda: kernels.input_grad(np, x, weight, (32, 32), TIGHT, 1), x.nbytes),
-                      (lambda: kernels.weight_grad(np, x, x, TIGHT, 1), 0)):
+    for run, size in (
+        (lambda: kernels.forward(np, x, weight, None, TIGHT, 1), x.nbytes),
+        (lambda: kernels.input_grad(np, x, weight, (32, 32), TIGHT, 1), x.nbytes),
+        (lambda: kernels.weight_grad(np, x, x, TIGHT, 1), 0),
+    ):
         tracemalloc.start()
         run()
         peak = tracemalloc.get_traced_memory()[1]
@@ -114,8 +140,16 @@ def test_the_dtype_stays(dtype):
     assert {a.dtype for a in (y, *kernels.conv_backward(np, y, saved, (True,) * 3, TIGHT, 4))} == {np.dtype(dtype)}
 
 
-@pytest.mark.parametrize("samples, side, groups, dtype, by_mkl", [
-    (1, 6, 1, "f4", True), (2, 6, 1, "f4", False), (1, 40, 1, "f4", False), (1, 6, 2, "f4", False), (1, 6, 1, "f8", False)])
+@pytest.mark.parametrize(
+    "samples, side, groups, dtype, by_mkl",
+    [
+        (1, 6, 1, "f4", True),
+        (2, 6, 1, "f4", False),
+        (1, 40, 1, "f4", False),
+        (1, 6, 2, "f4", False),
+        (1, 6, 1, "f8", False),
+    ],
+)
 def test_of_one_small_image_mkl_shares_out_the_products(samples, side, groups, dtype, by_mkl, monkeypatch):
     monkeypatch.setattr(cores, "CORES", 3)
     monkeypatch.setattr(kernels.mkl, "tbb", lambda: "there")
@@ -125,6 +159,7 @@ def test_of_one_small_image_mkl_shares_out_the_products(samples, side, groups, d
     def noted(*matrices, add, threads):
         used.add(threads)
         gemm(*matrices, add=add)
+
     monkeypatch.setattr(kernels, "gemm", noted)
     found, _ = kernels.conv_forward(np, x, weight, None, POINT, groups)
     assert used == {3 if by_mkl else 1}

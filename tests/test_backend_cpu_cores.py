@@ -1,4 +1,5 @@
 """Work shared out over threads: done once, in order, errors and all, and BLAS gets its threads back."""
+
 import multiprocessing
 import signal
 import threading
@@ -38,6 +39,7 @@ def test_pieces_cover_everything_once():
 
     def work(piece):
         piece += 1
+
     each_piece(work, x)
     assert (x == 1).all()
 
@@ -46,7 +48,7 @@ def test_results_come_in_order_and_errors_through(some_cores):
     assert share(lambda i: i * i, range(50)) == [i * i for i in range(50)] and share(abs, []) == []
     with pytest.raises(ZeroDivisionError):
         share(lambda i: 1 // (i - 30), range(50))
-    assert share(abs, [-1, -2]) == [1, 2]       # and the next one works
+    assert share(abs, [-1, -2]) == [1, 2]  # and the next one works
 
 
 def test_sharing_within_sharing_and_from_two_threads(some_cores):
@@ -55,6 +57,7 @@ def test_sharing_within_sharing_and_from_two_threads(some_cores):
 
     def one(i):
         results[i] = share(lambda j: np.full(1000, j).sum(), range(200))
+
     threads = [threading.Thread(target=one, args=(i,)) for i in range(2)]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
     assert results == [[1000 * j for j in range(200)]] * 2
@@ -64,7 +67,8 @@ def test_sharing_within_sharing_and_from_two_threads(some_cores):
 def test_an_interrupt_at_any_moment_leaves_the_next_call_right(some_cores):
     def interrupt(*_):
         raise KeyboardInterrupt
-    share(abs, range(6))                        # threads are there: to interrupt the making of one is not ours to survive
+
+    share(abs, range(6))  # threads are there: to interrupt the making of one is not ours to survive
     before, threads = signal.signal(signal.SIGALRM, interrupt), get_blas_threads()
     interrupted, errors = 0, np.geterr()
     try:
@@ -93,6 +97,7 @@ def test_an_error_is_told_when_all_have_stopped(monkeypatch):
         working.remove(i)
         if i in (1, 2):
             raise MemoryError
+
     with pytest.raises(MemoryError):
         share(work, range(4))
     cores._helpers.cache_clear()
@@ -105,7 +110,7 @@ def test_what_was_worked_on_is_let_go(some_cores):
         gone = weakref.ref(x)
         share(lambda i, x=x: x.sum(), range(4))
         del x
-        time.sleep(1e-3)                        # a helper may only now find that nothing is left
+        time.sleep(1e-3)  # a helper may only now find that nothing is left
         assert gone() is None
 
 
@@ -131,8 +136,15 @@ def test_a_forked_child_makes_its_own_threads(some_cores):
     child.join()
 
 
-@pytest.mark.parametrize("variables, limit", [({}, 10**6), ({"OMP_NUM_THREADS": "1"}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2),
-                                              ({"OPENBLAS_NUM_THREADS": "none"}, 10**6)])
+@pytest.mark.parametrize(
+    "variables, limit",
+    [
+        ({}, 10**6),
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OPENBLAS_NUM_THREADS": "2"}, 2),
+        ({"OPENBLAS_NUM_THREADS": "none"}, 10**6),
+    ],
+)
 def test_as_many_threads_as_blas_was_told(variables, limit, monkeypatch):
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(variable, raising=False)

@@ -1,4 +1,5 @@
 """Floats of 16 bits on a CPU: what the kernels for float32 give for the same numbers, rounded once."""
+
 import numpy as np
 import pytest
 from test_catalogue import NAMED, cast, tensors
@@ -17,8 +18,10 @@ rng = np.random.default_rng(0)
 def test_a_kernel_is_that_of_float32_rounded_once(row, dtype):
     given = cast(row.inputs, dtype)
     y, exact = row.call(*tensors(given)), row.call(*tensors(cast(given, np.float32)))
-    one_kernel = y.node.step.name == row.op                  # and not several ops, each of which rounds
-    np.testing.assert_allclose(*(t.numpy().astype(dtype).astype("f4") for t in (y, exact)), rtol=0 if one_kernel else 2.0**-6)
+    one_kernel = y.node.step.name == row.op  # and not several ops, each of which rounds
+    np.testing.assert_allclose(
+        *(t.numpy().astype(dtype).astype("f4") for t in (y, exact)), rtol=0 if one_kernel else 2.0**-6
+    )
 
 
 @both

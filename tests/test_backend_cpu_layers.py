@@ -1,4 +1,5 @@
 """The CPU's own kernels: the same answers as the generic ones in float64, however the work is cut up and shared out."""
+
 import math
 
 import numpy as np
@@ -60,10 +61,12 @@ def test_other_dtypes_are_answered_by_the_generic_kernel(dtype):
 @pytest.mark.parametrize("op", ["linear", "gelu", "layer_norm", "scaled_dot_product_attention"])
 def test_what_is_not_wanted_is_none(op, wanted):
     _, inputs, options = next(case for case in CASES if case[0] == op and all(x is not None for x in case[1]))
-    wanted = (*wanted, False)[:len(inputs)]
+    wanted = (*wanted, False)[: len(inputs)]
     y, saved = host.kernels[op].forward(np, *inputs, *options)
-    everything = host.kernels[op].backward(np, y, saved, (True, True, True, False)[:len(inputs)], *options)
-    for gx, want, complete in zip(host.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
+    everything = host.kernels[op].backward(np, y, saved, (True, True, True, False)[: len(inputs)], *options)
+    for gx, want, complete in zip(
+        host.kernels[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True
+    ):
         assert np.array_equal(gx, complete) if want else gx is None
 
 
@@ -81,7 +84,11 @@ def test_large_arrays_that_lie_in_any_order(orders):
 def test_large_arrays_and_what_is_broadcast_to_them(op, other, lead):
     a = rng.random((*lead, 600, 700), np.float32) + 1
     b, ours = other if isinstance(other, (int, float)) else rng.random(other, np.float32) + 1, getattr(ops, op.__name__)
-    for y, expected in ((ours(a, b), op(a, b)), (ours(b, a), op(b, a)), (ours(a, np.arange(1, 701)), op(a, np.arange(1, 701)))):
+    for y, expected in (
+        (ours(a, b), op(a, b)),
+        (ours(b, a), op(b, a)),
+        (ours(a, np.arange(1, 701)), op(a, np.arange(1, 701))),
+    ):
         assert y.dtype == np.float32
         np.testing.assert_array_equal(y, expected.astype(np.float32))
 
@@ -97,9 +104,13 @@ def test_numpy_warns_of_large_arrays_as_of_small_ones():
 def test_empty_inputs():
     for shape in ((0, 4), (3, 0, 4)):
         x = np.zeros(shape, np.float32)
-        for op, more, options in (("linear", (np.ones((2, 4), np.float32), np.ones(2, np.float32)), ()),
-                                  ("gelu", (np.ones(4, np.float32),), ("none",)), ("layer_norm", (None, None), (1e-5,)),
-                                  ("softmax", (), (-1,)), ("dropout", (), (x > 0, 0.5))):
+        for op, more, options in (
+            ("linear", (np.ones((2, 4), np.float32), np.ones(2, np.float32)), ()),
+            ("gelu", (np.ones(4, np.float32),), ("none",)),
+            ("layer_norm", (None, None), (1e-5,)),
+            ("softmax", (), (-1,)),
+            ("dropout", (), (x > 0, 0.5)),
+        ):
             y, _, gradients = run(host.kernels[op], (x, *more), options)
             assert y.shape[:-1] == shape[:-1] and gradients[0].shape == shape
             assert all(not gx.any() for gx in gradients if gx is not None)
@@ -112,19 +123,27 @@ def test_gelu_far_out_and_at_zero():
     x[:9] = [-math.inf, -1e18, -40, -1e-38, 0, 1e-38, 40, 1e18, math.inf]
     for how in ("none", "tanh"):
         y, _, (gx, _) = run(host.kernels["gelu"], (x, None), (how,), np.ones_like(x))
-        assert np.isnan(y[0]) and y[1:9].tolist() == pytest.approx([0, 0, 0, 0, 0, 40, 1e18, math.inf], rel=1e-6, abs=1e-38)
+        assert np.isnan(y[0]) and y[1:9].tolist() == pytest.approx(
+            [0, 0, 0, 0, 0, 40, 1e18, math.inf], rel=1e-6, abs=1e-38
+        )
         np.testing.assert_allclose(gx[1:8], [0, 0, 0.5, 0.5, 0.5, 1, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_and_its_slope_everywhere(approximate):
-    x = np.concatenate([np.linspace(-12, 12, 20_001), [1e-30, -1e-30, 1e-10, 300, -300, 1e15, -1e15]]).astype(np.float32)
+    x = np.concatenate([np.linspace(-12, 12, 20_001), [1e-30, -1e-30, 1e-10, 300, -300, 1e15, -1e15]]).astype(
+        np.float32
+    )
     y, _, (gx, _) = run(host.kernels["gelu"], (x, None), (approximate,), np.ones_like(x))
     with np.errstate(over="ignore", invalid="ignore"):
-        expected, _, (slope, _) = run(shared.table["gelu"], (x.astype(np.float64), None), (approximate,), np.ones(x.shape))
+        expected, _, (slope, _) = run(
+            shared.table["gelu"], (x.astype(np.float64), None), (approximate,), np.ones(x.shape)
+        )
     fine = np.abs(x) < 100
     np.testing.assert_allclose(y[fine], expected[fine], atol=1e-6, rtol=1e-6)
-    np.testing.assert_allclose(gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps)   # x is up to 12 times a rounding
+    np.testing.assert_allclose(
+        gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps
+    )  # x is up to 12 times a rounding
     assert np.isfinite(gx).all() and (gx[x > 100] == 1).all() and np.abs(gx[x < -100]).max() < 1e-6
 
 
@@ -150,7 +169,9 @@ def test_embedding_gradients_have_the_same_bits_every_time():
 def test_layer_norm_far_from_zero():
     x = (rng.standard_normal((40, 64)) + 1000).astype(np.float32)
     y = host.kernels["layer_norm"].forward(np, x, None, None, 0.0)[0]
-    np.testing.assert_allclose(y, shared.table["layer_norm"].forward(np, x.astype(np.float64), None, None, 0.0)[0], atol=1e-3)
+    np.testing.assert_allclose(
+        y, shared.table["layer_norm"].forward(np, x.astype(np.float64), None, None, 0.0)[0], atol=1e-3
+    )
 
 
 def test_erf():
@@ -163,10 +184,14 @@ def test_erf():
     assert erf(np.array(0.5, np.float32)).shape == () and erf(np.float16([0.5])).dtype == np.float16
 
 
-@pytest.mark.parametrize("op, arrays, options", [
-    ("adam_step", 4, dict(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, decoupled=True, step=2)),
-    ("sgd_step", 3, dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.2, nesterov=False, first=False)),
-    ("sgd_step", 2, dict(lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.2, nesterov=False, first=True))])
+@pytest.mark.parametrize(
+    "op, arrays, options",
+    [
+        ("adam_step", 4, dict(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, decoupled=True, step=2)),
+        ("sgd_step", 3, dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.2, nesterov=False, first=False)),
+        ("sgd_step", 2, dict(lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.2, nesterov=False, first=True)),
+    ],
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_optimiser_steps(op, arrays, options, order, small_pieces):
     ours = [np.abs(rng.standard_normal((60, 50))).astype(np.float32, order=order) for _ in range(arrays)]
@@ -180,6 +205,6 @@ def test_optimiser_steps(op, arrays, options, order, small_pieces):
 
 def test_square_sum(small_pieces):
     x = rng.standard_normal((50, 70)).astype(np.float32)
-    expected = [np.sum(a.astype(np.float64)**2) for a in (x, x[:1])]
+    expected = [np.sum(a.astype(np.float64) ** 2) for a in (x, x[:1])]
     assert host.kernels["square_sums"](np, [x.T, x[:1]]) == pytest.approx(expected, rel=1e-6)
     assert host.kernels["square_sums"](np, [x[:0]]) == [0]

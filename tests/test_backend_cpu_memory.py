@@ -1,4 +1,5 @@
 """Two ways for images to lie in memory, which nobody notices but the clock."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,12 +33,25 @@ def test_many_samples_beside_each_other():
     x = memory.new((16, 3, 4, 5), np.float32, beside=True)
     assert memory.beside(x) and memory.lies_by_pixel(x)
     assert memory.beside(x[:, :, ::2, 1:]) and not memory.lies_by_pixel(x[:, :, ::2, 1:])
-    assert not memory.beside(x[:15]) and not memory.beside(np.ascontiguousarray(x)) and not memory.lies_by_pixel(x.copy())
+    assert (
+        not memory.beside(x[:15]) and not memory.beside(np.ascontiguousarray(x)) and not memory.lies_by_pixel(x.copy())
+    )
 
 
 @pytest.mark.parametrize("shape", [(64, 40), (3, 700), (700, 3), (17, 4, 5, 6), (40, 3, 2)])
-@pytest.mark.parametrize("turn", [memory.by_sample, memory.by_pixel, lambda x: x, np.transpose, lambda x: x[::-1],
-                                  lambda x: x[..., ::2], lambda x: x[:, 1:], lambda x: x.swapaxes(0, 1)[::2]])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        memory.by_sample,
+        memory.by_pixel,
+        lambda x: x,
+        np.transpose,
+        lambda x: x[::-1],
+        lambda x: x[..., ::2],
+        lambda x: x[:, 1:],
+        lambda x: x.swapaxes(0, 1)[::2],
+    ],
+)
 def test_in_order(shape, turn, monkeypatch):
     monkeypatch.setattr(cores, "MIN_SHARED", 16)
     monkeypatch.setattr(cores, "MAX_PIECE", 50)
@@ -61,10 +75,17 @@ class Net(nn.Module):
 
     def __init__(self, norm):
         super().__init__()
-        self.stem, self.wide = nn.Conv2d(3, 16, 3, padding=1, rng=0), nn.Conv2d(16, 24, 3, stride=2, padding=1, groups=2, rng=1)
+        self.stem, self.wide = (
+            nn.Conv2d(3, 16, 3, padding=1, rng=0),
+            nn.Conv2d(16, 24, 3, stride=2, padding=1, groups=2, rng=1),
+        )
         self.deep = nn.Conv2d(24, 24, 3, padding=1, groups=24, rng=2)
         self.last = nn.Conv2d(24, 16, (3, 2), dilation=(2, 1), rng=3)
-        self.norm, self.up, self.head = norm(24), nn.ConvTranspose2d(16, 16, 2, stride=2, rng=4), nn.Linear(16 * 2 * 4, 5, rng=5)
+        self.norm, self.up, self.head = (
+            norm(24),
+            nn.ConvTranspose2d(16, 16, 2, stride=2, rng=4),
+            nn.Linear(16 * 2 * 4, 5, rng=5),
+        )
 
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2, 1)
@@ -74,7 +95,9 @@ class Net(nn.Module):
         return self.head(F.dropout(x, 0.0)[:, :, :3, 1:].reshape(len(x), -1))
 
 
-@pytest.mark.parametrize("norm", [lambda c: nn.BatchNorm2d(c).eval(), lambda c: nn.GroupNorm(3, c), lambda c: nn.ReLU()])
+@pytest.mark.parametrize(
+    "norm", [lambda c: nn.BatchNorm2d(c).eval(), lambda c: nn.GroupNorm(3, c), lambda c: nn.ReLU()]
+)
 @pytest.mark.parametrize("shared", [cores.MIN_SHARED, 1 << 8])
 def test_samples_together_are_samples_alone(norm, shared, monkeypatch):
     """20 samples lie beside each other, 10 do not: the same results and gradients, of first and second order."""
@@ -88,5 +111,6 @@ def test_samples_together_are_samples_alone(norm, shared, monkeypatch):
         first = mg.grad((y * y).sum(), parameters, create_graph=True)
         again = mg.grad((first[0] * first[0]).sum(), parameters[1:4])
         return y, *first, *again
+
     for a, b in zip(both([x]), both([x[:10], x[10:]]), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=2e-4 * max(1, np.abs(b.numpy()).max()))

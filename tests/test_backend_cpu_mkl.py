@@ -1,4 +1,5 @@
 """MKL: found where pip puts it, left alone where it is not wanted, and right."""
+
 import math
 import os
 import subprocess
@@ -70,10 +71,14 @@ def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
 
 @here
 def test_torch_that_comes_later_keeps_its_threads():
-    code = ("import numpy as np; from minigrad import functional as F; x = np.ones((600, 600), 'f4'); F.gelu(F.linear(x, x));"
-            "import torch; import os; assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()")
+    code = (
+        "import numpy as np; from minigrad import functional as F; x = np.ones((600, 600), 'f4'); F.gelu(F.linear(x, x));"
+        "import torch; import os; assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()"
+    )
     pytest.importorskip("torch")
-    environment = {name: value for name, value in os.environ.items() if name not in ("MINIGRAD_BLAS", "OMP_NUM_THREADS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MINIGRAD_BLAS", "OMP_NUM_THREADS")
+    }
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 

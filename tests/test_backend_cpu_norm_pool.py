@@ -1,4 +1,5 @@
 """Kernels between convolutions, held to what their ops mean, on shapes that are worked on in several pieces."""
+
 from itertools import product
 
 import numpy as np
@@ -30,7 +31,9 @@ def with_and_without(call, *inputs):
         try:
             xs = [Tensor(x, requires_grad=True) for x in inputs]
             y = call(*xs)
-            found.append([y.numpy(), *(g.numpy() for g in grad(y, xs, Tensor(np.cos(np.arange(y.size)).reshape(y.shape))))])
+            found.append(
+                [y.numpy(), *(g.numpy() for g in grad(y, xs, Tensor(np.cos(np.arange(y.size)).reshape(y.shape))))]
+            )
         finally:
             backend.host.kernels.clear()
             backend.host.kernels.update(installed)
@@ -48,9 +51,10 @@ def piece(request, monkeypatch):
 def test_normalisation_of_some_channels_at_a_time(shape):
     x, weight, bias, mean, variance = R(*shape) + 3, R(5), R(5), R(5), R(5) ** 2
     for call, *inputs in (
-            (lambda x, weight, bias: F.batch_norm(x, None, None, weight, bias, training=True), x, weight, bias),
-            (lambda x: F.batch_norm(x, training=True), x),
-            (lambda x, weight, bias: F.batch_norm(x, mean, variance, weight, bias), x, weight, bias)):
+        (lambda x, weight, bias: F.batch_norm(x, None, None, weight, bias, training=True), x, weight, bias),
+        (lambda x: F.batch_norm(x, training=True), x),
+        (lambda x, weight, bias: F.batch_norm(x, mean, variance, weight, bias), x, weight, bias),
+    ):
         for ours, meant in with_and_without(call, *inputs):
             np.testing.assert_allclose(ours, meant, rtol=1e-9, atol=1e-9)
 
@@ -58,7 +62,7 @@ def test_normalisation_of_some_channels_at_a_time(shape):
 @pytest.mark.usefixtures("piece")
 @pytest.mark.parametrize("op", [F.relu, F.relu6])
 def test_relu(op):
-    x = np.round(R(7, 9) * 8)                   # zeros and sixes among them
+    x = np.round(R(7, 9) * 8)  # zeros and sixes among them
     for ours, meant in with_and_without(op, x):
         np.testing.assert_array_equal(ours, meant)
 
@@ -70,7 +74,7 @@ def test_max_pooling_axis_by_axis(axes, data):
     padding = tuple((data.draw(st.integers(0, k // 2)), data.draw(st.integers(0, k // 2))) for k in kernel)
     window = Window(kernel, stride, padding, dilation)
     size = [data.draw(st.integers(span, span + 4)) for span in window.spans()]
-    x = rng.integers(0, 3, (2, 3, *size)).astype(float)         # many are equal: the first takes the gradient
+    x = rng.integers(0, 3, (2, 3, *size)).astype(float)  # many are equal: the first takes the gradient
     for ours, meant in with_and_without(lambda x: max_pool(x, window), x):
         np.testing.assert_allclose(ours, meant, atol=1e-12)
 

@@ -1,4 +1,5 @@
 """Recurrent layers shared out over cores: the same as on one, in samples or in products, whatever the library."""
+
 import numpy as np
 import pytest
 from test_backend_shared_recurrent import CASES, inputs
@@ -29,8 +30,11 @@ def test_samples_in_parts_are_samples_together(name, samples, masked, together, 
     (y, saved), (y_shared, saved_shared) = (k.forward(np, *given, mask, *more) for k in (kernel, shared))
     g, wanted = rng.standard_normal(y.shape), (True,) * len(given)
     np.testing.assert_allclose(y_shared, y, atol=1e-14)
-    for a, b in zip(shared.backward(np, g, saved_shared, wanted, mask, *more), kernel.backward(np, g, saved, wanted, mask, *more),
-                    strict=True):
+    for a, b in zip(
+        shared.backward(np, g, saved_shared, wanted, mask, *more),
+        kernel.backward(np, g, saved, wanted, mask, *more),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, atol=1e-13)
 
 

@@ -1,4 +1,5 @@
 """What must hold for the code to run on CuPy, as far as it can be asked without CuPy: see strict_cupy."""
+
 import ast
 import functools
 import inspect
@@ -27,10 +28,18 @@ def strict():
     """The strict stand-in as device "cuda"."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "known", dict(backend.known))
-        yield backend.register(Backend(
-            name="cuda", xp=xp, array=strict_cupy.ndarray, to_numpy=lambda a: a.get(),
-            erf=lambda a: strict_cupy.outside(np.vectorize(math.erf, otypes=[a.dtype])(a.get())),
-            normal_cdf=functools.partial(layers.normal_cdf, xp), share=lambda work, pieces: list(map(work, pieces)), kernels={}))
+        yield backend.register(
+            Backend(
+                name="cuda",
+                xp=xp,
+                array=strict_cupy.ndarray,
+                to_numpy=lambda a: a.get(),
+                erf=lambda a: strict_cupy.outside(np.vectorize(math.erf, otypes=[a.dtype])(a.get())),
+                normal_cdf=functools.partial(layers.normal_cdf, xp),
+                share=lambda work, pieces: list(map(work, pieces)),
+                kernels={},
+            )
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +64,17 @@ def test_a_kernel_written_for_both(row):
 @pytest.mark.parametrize("name", ["itself", "index", "slice", "T", "reshape", "split", "detach", "Tensor", "flip"])
 def test_one_version_per_memory(name):
     w = Tensor(np.ones((4, 3)), requires_grad=True, device="cuda")
-    part = {"itself": lambda: w, "index": lambda: w[1], "slice": lambda: w[1:, ::2], "T": lambda: w.T, "split": lambda: w[2:],
-            "reshape": lambda: w.reshape(12), "detach": w.detach, "Tensor": lambda: Tensor(w.data),
-            "flip": lambda: w[::-1]}[name]()
+    part = {
+        "itself": lambda: w,
+        "index": lambda: w[1],
+        "slice": lambda: w[1:, ::2],
+        "T": lambda: w.T,
+        "split": lambda: w[2:],
+        "reshape": lambda: w.reshape(12),
+        "detach": w.detach,
+        "Tensor": lambda: Tensor(w.data),
+        "flip": lambda: w[::-1],
+    }[name]()
     x = Tensor(np.ones(part.shape), requires_grad=True, device="cuda")
     loss = (x * part).sum()
     w.copy_(2.0)
@@ -109,19 +126,38 @@ def test_a_family(name, where):
 A, V = xp.asarray(np.arange(6, dtype="f4").reshape(2, 3)), xp.asarray(np.array([3, 1, 2], "f4"))
 HOST = np.ones(3, "f4")
 MISTAKES = {
-    "operand of NumPy": lambda: A + HOST, "operand of NumPy, left": lambda: HOST + A, "0-d operand": lambda: A * np.array(2.0),
-    "function of NumPy": lambda: np.sum(A), "ufunc of NumPy": lambda: np.exp(A), "np.concatenate": lambda: np.concatenate([A, A]),
-    "np.zeros_like": lambda: np.zeros_like(A), "asarray": lambda: np.asarray(A), "array of parts": lambda: np.array([A[0], A[1]]),
-    "argument of NumPy": lambda: xp.where(A > 0, A, np.zeros((2, 3))), "list of NumPy's": lambda: xp.stack([HOST, HOST]),
-    "index of NumPy": lambda: A[np.array([0, 1])], "filled from NumPy": lambda: A.__setitem__(0, HOST),
-    "filled from a list": lambda: A.__setitem__(0, [1, 2, 3]), "where= of a ufunc": lambda: xp.add(A, A, where=A > 1),
-    "where= of a sum": lambda: A.sum(where=A > 1), "initial=": lambda: A.max(initial=0),
-    "correction=": lambda: xp.var(A, correction=1), "clip(min=)": lambda: xp.clip(A, min=0),
-    "a name": lambda: xp.vecdot(A, A), "errstate": lambda: xp.errstate(), "nditer": lambda: xp.nditer(A),
-    "subtract.at": lambda: xp.subtract.at(V, xp.asarray([0]), 1.0), "accumulate": lambda: xp.maximum.accumulate(V),
-    "multiply.at": lambda: xp.multiply.at(V, xp.asarray([0]), 1.0), "maximum.reduce": lambda: xp.maximum.reduce(V),
-    "objects": lambda: xp.asarray([None]), "interface": lambda: A.__array_interface__, "ctypes": lambda: A.ctypes,
-    "writeable": lambda: A.flags.writeable, "setflags": lambda: A.setflags(write=False)}
+    "operand of NumPy": lambda: A + HOST,
+    "operand of NumPy, left": lambda: HOST + A,
+    "0-d operand": lambda: A * np.array(2.0),
+    "function of NumPy": lambda: np.sum(A),
+    "ufunc of NumPy": lambda: np.exp(A),
+    "np.concatenate": lambda: np.concatenate([A, A]),
+    "np.zeros_like": lambda: np.zeros_like(A),
+    "asarray": lambda: np.asarray(A),
+    "array of parts": lambda: np.array([A[0], A[1]]),
+    "argument of NumPy": lambda: xp.where(A > 0, A, np.zeros((2, 3))),
+    "list of NumPy's": lambda: xp.stack([HOST, HOST]),
+    "index of NumPy": lambda: A[np.array([0, 1])],
+    "filled from NumPy": lambda: A.__setitem__(0, HOST),
+    "filled from a list": lambda: A.__setitem__(0, [1, 2, 3]),
+    "where= of a ufunc": lambda: xp.add(A, A, where=A > 1),
+    "where= of a sum": lambda: A.sum(where=A > 1),
+    "initial=": lambda: A.max(initial=0),
+    "correction=": lambda: xp.var(A, correction=1),
+    "clip(min=)": lambda: xp.clip(A, min=0),
+    "a name": lambda: xp.vecdot(A, A),
+    "errstate": lambda: xp.errstate(),
+    "nditer": lambda: xp.nditer(A),
+    "subtract.at": lambda: xp.subtract.at(V, xp.asarray([0]), 1.0),
+    "accumulate": lambda: xp.maximum.accumulate(V),
+    "multiply.at": lambda: xp.multiply.at(V, xp.asarray([0]), 1.0),
+    "maximum.reduce": lambda: xp.maximum.reduce(V),
+    "objects": lambda: xp.asarray([None]),
+    "interface": lambda: A.__array_interface__,
+    "ctypes": lambda: A.ctypes,
+    "writeable": lambda: A.flags.writeable,
+    "setflags": lambda: A.setflags(write=False),
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
@@ -131,7 +167,9 @@ def test_a_mistake_is_noticed(mistake):
 
 
 def test_what_is_no_mistake():
-    assert isinstance(A.sum(), strict_cupy.ndarray) and isinstance(A[0, 0], strict_cupy.ndarray) and float(A.sum()) == 15
+    assert (
+        isinstance(A.sum(), strict_cupy.ndarray) and isinstance(A[0, 0], strict_cupy.ndarray) and float(A.sum()) == 15
+    )
     assert (np.float32(2) * A + 1.5).dtype == np.float32 and xp.asnumpy(A) is not A._array
     assert xp.add(A, A, out=A) is A
     A[...] = A / 2
@@ -145,13 +183,19 @@ def test_what_is_no_mistake():
 
 PACKAGE = Path(minigrad.__file__).parent
 # Where np is what is meant, though a parameter may be called xp
-NUMPY_ALONE = {PACKAGE / "backend" / "cpu" / name for name in ("__init__.py", "layers.py", "products.py", "attention.py")}
+NUMPY_ALONE = {
+    PACKAGE / "backend" / "cpu" / name for name in ("__init__.py", "layers.py", "products.py", "attention.py")
+}
 
 
 def uses_of_xp(file):
     """(names after `xp.`, keywords of the call or None, line) for each use in a file."""
     tree = ast.parse(file.read_text("utf-8"))
-    calls = {id(node.func): [keyword.arg for keyword in node.keywords] for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    calls = {
+        id(node.func): [keyword.arg for keyword in node.keywords]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and id(node) not in inner:
@@ -161,42 +205,68 @@ def uses_of_xp(file):
                 node = node.value
             if isinstance(node, ast.Name) and node.id == "xp":
                 yield path, keywords, line
-            elif "xp" in path[:-1]:             # place.xp.zeros
-                yield path[path.index("xp") + 1:], keywords, line
+            elif "xp" in path[:-1]:  # place.xp.zeros
+                yield path[path.index("xp") + 1 :], keywords, line
 
 
 def absent(path, keywords):
     """What of a use NumPy or CuPy lacks; None if both have it."""
     *modules, name = path
     module, known = ".".join(["cupy", *modules]), MANIFEST["modules"]["cupy"].get(path[0])
-    if known == "ufunc" and modules:            # xp.add.at: where it is missing, the stand-in says so
+    if known == "ufunc" and modules:  # xp.add.at: where it is missing, the stand-in says so
         return None
     table, numpy = MANIFEST["modules"].get(module, {}), np
     for part in path:
         numpy = getattr(numpy, part, None)
     if name not in table or numpy is None and table[name] != "value":
         return f"{module}.{name}"
-    taken = table[name] if isinstance(table[name], list) else ["out", "dtype", "casting"] if table[name] == "ufunc" else None
+    taken = (
+        table[name]
+        if isinstance(table[name], list)
+        else ["out", "dtype", "casting"]
+        if table[name] == "ufunc"
+        else None
+    )
     try:
         theirs = [str(p).split("=")[0].split(":")[0] for p in inspect.signature(numpy).parameters.values()]
     except (TypeError, ValueError):
         theirs = None
-    return next((f"{module}.{name}({keyword}=)" for keyword in keywords or () for signature in (taken, theirs)
-                 if keyword and signature is not None and not {keyword, "**kwargs"} & set(signature)), None)
+    return next(
+        (
+            f"{module}.{name}({keyword}=)"
+            for keyword in keywords or ()
+            for signature in (taken, theirs)
+            if keyword and signature is not None and not {keyword, "**kwargs"} & set(signature)
+        ),
+        None,
+    )
 
 
 def test_only_what_both_libraries_have_is_used():
     files = [file for file in PACKAGE.rglob("*.py") if file not in NUMPY_ALONE and file.parent.name != "cuda"]
     uses = [(file, use) for file in files for use in uses_of_xp(file)]
-    assert len(uses) > 200                      # they are found
-    assert [f"{file.name}:{line} {lacking}" for file, (path, keywords, line) in uses if (lacking := absent(path, keywords))] == []
+    assert len(uses) > 200  # they are found
+    assert [
+        f"{file.name}:{line} {lacking}" for file, (path, keywords, line) in uses if (lacking := absent(path, keywords))
+    ] == []
 
 
-@pytest.mark.parametrize(("source", "lacking"), [
-    ("xp.vecdot(a, b)", "cupy.vecdot"), ("place.xp.linalg.vector_norm(a)", "cupy.linalg.vector_norm"),
-    ("xp.sum(a, where=b)", "cupy.sum(where=)"), ("xp.clip(a, min=0)", "cupy.clip(min=)"), ("xp.unstack(a)", "cupy.unstack"),
-    ("xp.add(a, b, where=c)", "cupy.add(where=)"), ("xp.copyto(a, b, where=c)", None), ("xp.add.at(a, i, b)", None),
-    ("home.xp.lib.stride_tricks.as_strided(a, shape=s)", None), ("xp.maximum(a, b, out=a)", None), ("xp.float32", None)])
+@pytest.mark.parametrize(
+    ("source", "lacking"),
+    [
+        ("xp.vecdot(a, b)", "cupy.vecdot"),
+        ("place.xp.linalg.vector_norm(a)", "cupy.linalg.vector_norm"),
+        ("xp.sum(a, where=b)", "cupy.sum(where=)"),
+        ("xp.clip(a, min=0)", "cupy.clip(min=)"),
+        ("xp.unstack(a)", "cupy.unstack"),
+        ("xp.add(a, b, where=c)", "cupy.add(where=)"),
+        ("xp.copyto(a, b, where=c)", None),
+        ("xp.add.at(a, i, b)", None),
+        ("home.xp.lib.stride_tricks.as_strided(a, shape=s)", None),
+        ("xp.maximum(a, b, out=a)", None),
+        ("xp.float32", None),
+    ],
+)
 def test_the_lint_finds_what_is_absent(source, lacking, tmp_path):
     (tmp_path / "source.py").write_text(source, encoding="utf-8")
     assert [absent(path, keywords) for path, keywords, _ in uses_of_xp(tmp_path / "source.py")] == [lacking]

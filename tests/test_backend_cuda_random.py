@@ -1,4 +1,5 @@
 """The arithmetic of jumping; the masks themselves are drawn in tests/on_cupy."""
+
 import numpy as np
 import pytest
 

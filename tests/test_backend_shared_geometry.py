@@ -1,4 +1,5 @@
 """Windows over axes, counted out one entry at a time."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,18 @@ small = st.integers(1, 7)
 
 def test_a_signal_is_an_image_of_width_one():
     at = Geometry((9,), Window((3,), (2,), ((1, 0),), (2,)))
-    assert (at.kh, at.kw, at.sh, at.sw, at.top, at.left, at.height, at.width, at.H, at.W) == (3, 1, 2, 1, 1, 0, 9, 1, 3, 1)
+    assert (at.kh, at.kw, at.sh, at.sw, at.top, at.left, at.height, at.width, at.H, at.W) == (
+        3,
+        1,
+        2,
+        1,
+        1,
+        0,
+        9,
+        1,
+        3,
+        1,
+    )
 
 
 @given(st.integers(-9, 9), st.integers(0, 9), st.integers(0, 9))

@@ -1,4 +1,5 @@
 """The fused kernels, as they read on NumPy and CuPy alike, held to finite differences and to torch in float64."""
+
 import inspect
 import math
 
@@ -19,11 +20,12 @@ X = rng.standard_normal((6, 4))
 
 def cases(n, dtype=np.float64):
     """(op, inputs, options): every kernel on inputs of `dtype` that grow with n."""
+
     def R(*shape):
         return rng.standard_normal(shape).astype(dtype)
 
     def heads(T, d):
-        return R(2, T, 3, d).swapaxes(1, 2)     # (B, H, T, d), split from (B, T, H·d) and so not in order
+        return R(2, T, 3, d).swapaxes(1, 2)  # (B, H, T, d), split from (B, T, H·d) and so not in order
 
     def attention(q, k, v, mask=None, p=0.0, is_causal=False):
         scores = (*q.shape[:-1], k.shape[-2])
@@ -31,7 +33,7 @@ def cases(n, dtype=np.float64):
         return "scaled_dot_product_attention", (q, k, v, mask), (keep, p, 0.4, is_causal)
 
     some = rng.random((2, 1, n, n)) < 0.7
-    some[1, 0, 0] = False                       # a query that may attend to nothing
+    some[1, 0, 0] = False  # a query that may attend to nothing
     labels = np.where(np.arange(n) % 4 == 1, -100, rng.integers(0, 5, n))
     weight = np.arange(1, 6).astype(dtype)
     return [
@@ -55,15 +57,21 @@ def cases(n, dtype=np.float64):
         attention(heads(n, 4), heads(n, 4), heads(n, 4), some, is_causal=True),
         attention(R(2, n, 4), R(2, n, 4), R(2, n, 4), R(n, n), is_causal=True),
         attention(R(n, 4), R(n, 4), R(n, 4)),
-        *(("cross_entropy", (R(n, 5) * 3,), (labels, w, -100, smoothing, reduction))
-          for w in (None, weight) for smoothing in (0.0, 0.2) for reduction in ("mean", "sum", "none")),
+        *(
+            ("cross_entropy", (R(n, 5) * 3,), (labels, w, -100, smoothing, reduction))
+            for w in (None, weight)
+            for smoothing in (0.0, 0.2)
+            for reduction in ("mean", "sum", "none")
+        ),
         ("embedding", (R(7, 3),), (rng.integers(0, 7, (n, 2)),)),
     ]
 
 
 def name(case):
     op, inputs, options = case
-    return f"{op}-{'x'.join(map(str, inputs[0].shape))}" + "".join(f"-{o}" for o in options if isinstance(o, (str, bool, float)))
+    return f"{op}-{'x'.join(map(str, inputs[0].shape))}" + "".join(
+        f"-{o}" for o in options if isinstance(o, (str, bool, float))
+    )
 
 
 def run(kernel, inputs, options, g=None):
@@ -73,7 +81,7 @@ def run(kernel, inputs, options, g=None):
     g = rng.standard_normal(np.shape(y)).astype(y.dtype) if g is None else g
     gradients = kernel.backward(np, g, saved, wanted, *options)
     assert [gx is not None for gx in gradients] == list(wanted)
-    return y, g, [gx if gx is None else sum_to(gx, x.shape) for x, gx in zip(inputs, gradients)]          # as the tape does
+    return y, g, [gx if gx is None else sum_to(gx, x.shape) for x, gx in zip(inputs, gradients)]  # as the tape does
 
 
 @pytest.mark.parametrize("case", cases(6), ids=name)
@@ -84,8 +92,10 @@ def test_backward_is_the_derivative_of_forward(case):
         if gx is not None:
             assert gx.shape == inputs[i].shape
             step = rng.standard_normal(inputs[i].shape)
-            ahead, behind = (shared.table[op].forward(np, *inputs[:i], inputs[i] + h * step, *inputs[i + 1:], *options)[0]
-                             for h in (1e-6, -1e-6))
+            ahead, behind = (
+                shared.table[op].forward(np, *inputs[:i], inputs[i] + h * step, *inputs[i + 1 :], *options)[0]
+                for h in (1e-6, -1e-6)
+            )
             assert np.sum(gx * step) == pytest.approx(np.sum(g * (ahead - behind)) / 2e-6, rel=1e-6, abs=1e-7)
 
 
@@ -106,12 +116,18 @@ def test_torch_agrees(case):
         theirs = F.softmax(scores.where(allowed, torch.tensor(-1e30)), -1) * allowed
         theirs = (theirs if keep is None else theirs * keep / (1 - p)) @ xs[2]
     else:
-        theirs = {"linear": F.linear, "softmax": F.softmax,
-                  "gelu": lambda x, bias, how: F.gelu(x if bias is None else x + bias, approximate=how),
-                  "log_softmax": F.log_softmax, "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
-                  "dropout": lambda x, keep, p: x * keep / (1 - p), "embedding": lambda weight, ids: F.embedding(ids, weight),
-                  "cross_entropy": lambda x, t, w, ignore, smoothing, reduction: F.cross_entropy(
-                      x, t, w, ignore_index=ignore, label_smoothing=smoothing, reduction=reduction)}[op](*xs, *given)
+        theirs = {
+            "linear": F.linear,
+            "softmax": F.softmax,
+            "gelu": lambda x, bias, how: F.gelu(x if bias is None else x + bias, approximate=how),
+            "log_softmax": F.log_softmax,
+            "layer_norm": lambda x, w, b, eps: F.layer_norm(x, x.shape[-1:], w, b, eps),
+            "dropout": lambda x, keep, p: x * keep / (1 - p),
+            "embedding": lambda weight, ids: F.embedding(ids, weight),
+            "cross_entropy": lambda x, t, w, ignore, smoothing, reduction: F.cross_entropy(
+                x, t, w, ignore_index=ignore, label_smoothing=smoothing, reduction=reduction
+            ),
+        }[op](*xs, *given)
     theirs.backward(torch.tensor(g))
     np.testing.assert_allclose(y, theirs.detach().numpy(), rtol=1e-10, atol=1e-12)
     for x, gx in zip(xs, gradients, strict=True):
@@ -141,10 +157,12 @@ def test_the_dtype_stays_and_inputs_are_left_alone(dtype):
 @pytest.mark.parametrize("op", ["linear", "gelu", "layer_norm", "scaled_dot_product_attention"])
 def test_what_is_not_wanted_is_none(op, wanted):
     _, inputs, options = next(case for case in cases(6) if case[0] == op and all(x is not None for x in case[1]))
-    wanted = (*wanted, False)[:len(inputs)]
+    wanted = (*wanted, False)[: len(inputs)]
     y, saved = shared.table[op].forward(np, *inputs, *options)
     everything = shared.table[op].backward(np, y, saved, (True,) * len(inputs), *options)
-    for gx, want, complete in zip(shared.table[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True):
+    for gx, want, complete in zip(
+        shared.table[op].backward(np, y, saved, wanted, *options), wanted, everything, strict=True
+    ):
         assert np.array_equal(gx, complete) if want else gx is None
 
 
@@ -153,8 +171,13 @@ def test_nothing_and_one_row(shape, out):
     x = rng.standard_normal((*shape, 4))
     y, _, (gx, gw, gb) = run(shared.table["linear"], (x, np.ones((out, 4)), np.zeros(out)), ())
     assert y.shape == (*shape, out) and gx.shape == x.shape and gw.shape == (out, 4) and gb.shape == (out,)
-    for op, more, options in (("gelu", (np.ones(4),), ("none",)), ("softmax", (), (0,)), ("softmax", (), (-1,)),
-                              ("log_softmax", (), (-1,)), ("dropout", (), (np.ones(x.shape, bool), 0.5))):
+    for op, more, options in (
+        ("gelu", (np.ones(4),), ("none",)),
+        ("softmax", (), (0,)),
+        ("softmax", (), (-1,)),
+        ("log_softmax", (), (-1,)),
+        ("dropout", (), (np.ones(x.shape, bool), 0.5)),
+    ):
         y, _, (gx, *_) = run(shared.table[op], (x, *more), options)
         assert y.shape == gx.shape == x.shape
     y, _, (gx, gw, gb) = run(shared.table["layer_norm"], (x, np.ones(4), np.zeros(4)), (1e-5,))
@@ -163,13 +186,19 @@ def test_nothing_and_one_row(shape, out):
     assert y.shape == x.shape and gw.sum() == pytest.approx(_.sum())
 
 
-@pytest.mark.parametrize("op, option", [
-    ("take", (slice(1, 5), 2)), ("take", (..., slice(None, None, 2))), ("take", np.array([3, 0, 3])), ("take", X > 0),
-    ("embedding", np.array([[3, 0, 3], [5, 5, 3]])),
-])
+@pytest.mark.parametrize(
+    "op, option",
+    [
+        ("take", (slice(1, 5), 2)),
+        ("take", (..., slice(None, None, 2))),
+        ("take", np.array([3, 0, 3])),
+        ("take", X > 0),
+        ("embedding", np.array([[3, 0, 3], [5, 5, 3]])),
+    ],
+)
 def test_adding_a_gradient_in_place_is_adding_it(op, option):
     y, saved = host.kernels[op].forward(np, X, option)
-    g, total = rng.random(y.shape), rng.random(X.shape)      # of one sign: what cancels out has few digits left to compare
+    g, total = rng.random(y.shape), rng.random(X.shape)  # of one sign: what cancels out has few digits left to compare
     expected = total + host.kernels[op].backward(np, g, saved, (True,), option)[0]
     host.kernels[op].add(np, total, g, saved, option)
     np.testing.assert_allclose(total, expected, rtol=1e-12)
@@ -200,7 +229,9 @@ def test_softmax_and_cross_entropy_of_large_scores():
 def test_gradients_of_an_embedding_meet_in_order():
     ids, g = np.array([[2, 0], [2, 2]]), np.array([[[1e8], [3]], [[1], [-1e8]]], np.float32)
     (gw,) = shared.table["embedding"].backward(np, g, (4, 1), (True,), ids)
-    assert gw.ravel().tolist() == [3, 0, (np.float32(1e8) + np.float32(1)) - np.float32(1e8), 0] and gw.dtype == np.float32
+    assert (
+        gw.ravel().tolist() == [3, 0, (np.float32(1e8) + np.float32(1)) - np.float32(1e8), 0] and gw.dtype == np.float32
+    )
 
 
 @pytest.mark.parametrize("table", [pytest.param(shared.table, id="generic"), pytest.param(host.kernels, id="numpy")])
@@ -211,8 +242,20 @@ def test_adam_is_the_algorithm_of_the_paper(table, decoupled, dtype, tolerance):
     param, kept_m, kept_v = (x.astype(dtype) for x in (w, m, v))
     for step in (1, 2, 3):
         g = rng.standard_normal(w.shape)
-        table["adam_step"](np, param, g.astype(dtype), kept_m, kept_v, lr=0.01, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.1,
-                           decoupled=decoupled, step=step)
+        table["adam_step"](
+            np,
+            param,
+            g.astype(dtype),
+            kept_m,
+            kept_v,
+            lr=0.01,
+            beta1=0.9,
+            beta2=0.99,
+            eps=1e-8,
+            weight_decay=0.1,
+            decoupled=decoupled,
+            step=step,
+        )
         if decoupled:
             w = w * (1 - 0.01 * 0.1)
         else:
@@ -227,7 +270,9 @@ def test_adam_is_the_algorithm_of_the_paper(table, decoupled, dtype, tolerance):
 def test_a_step_writes_into_no_gradient(table):
     param, g, m, v = np.abs(rng.standard_normal((4, 5000))).astype("f4")
     before = g.copy()
-    table["adam_step"](np, param, g, m, v, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.1, decoupled=False, step=1)
+    table["adam_step"](
+        np, param, g, m, v, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.1, decoupled=False, step=1
+    )
     table["sgd_step"](np, param, g, m, lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.1, nesterov=True, first=True)
     np.testing.assert_array_equal(g, before)
 
@@ -243,16 +288,22 @@ def test_adam_step_is_torchs(decoupled, shape):
     m, v = np.zeros_like(w), np.zeros_like(w)
     for step in (1, 2, 3):
         g = np.array(rng.standard_normal(shape))
-        shared.table["adam_step"](np, w, g, m, v, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, step=step,
-                          decoupled=decoupled)
+        shared.table["adam_step"](
+            np, w, g, m, v, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, step=step, decoupled=decoupled
+        )
         theirs.grad = torch.tensor(g)
         optimizer.step()
     np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [
-    dict(momentum=0.0, dampening=0.0, nesterov=False), dict(momentum=0.9, dampening=0.5, nesterov=False),
-    dict(momentum=0.9, dampening=0.0, nesterov=True)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(momentum=0.0, dampening=0.0, nesterov=False),
+        dict(momentum=0.9, dampening=0.5, nesterov=False),
+        dict(momentum=0.9, dampening=0.0, nesterov=True),
+    ],
+)
 def test_sgd_step_is_torchs(options):
     torch = pytest.importorskip("torch")
     w = rng.standard_normal((3, 4))
@@ -270,7 +321,7 @@ def test_sgd_step_is_torchs(options):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_square_sum(dtype):
     x = np.full((300, 4), 200, dtype)
-    assert float(shared.table["square_sums"](np, [x.T])[0]) == 300 * 4 * 200**2               # more than float16 can hold
+    assert float(shared.table["square_sums"](np, [x.T])[0]) == 300 * 4 * 200**2  # more than float16 can hold
     assert float(shared.table["square_sums"](np, [x[:0]])[0]) == 0
 
 

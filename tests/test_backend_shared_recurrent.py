@@ -1,4 +1,5 @@
 """Recurrent kernels; that they equal the step-by-step definitions, with and without padding, is asked in the catalogue."""
+
 import numpy as np
 import pytest
 
@@ -6,7 +7,7 @@ from minigrad.backend.cpu.recurrent import WEIGHTS_AND_STATES
 from minigrad.backend.shared import recurrent
 
 rng = np.random.default_rng(0)
-CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}               # gates, further options
+CASES = {"lstm": (4, ()), "gru": (3, ()), "rnn": (1, ("tanh",))}  # gates, further options
 
 
 def inputs(name, T, B, H):
@@ -20,14 +21,14 @@ def inputs(name, T, B, H):
 def test_steps_that_are_padding_leave_the_state_and_pass_the_gradient_through(name):
     more, kernel, given = CASES[name][1], recurrent.table[name], inputs(name, 4, 2, 5)
     weights, states = WEIGHTS_AND_STATES[name]
-    mask = np.zeros((4, 2), bool)               # nothing is real
+    mask = np.zeros((4, 2), bool)  # nothing is real
     y, saved = kernel.forward(np, *given, mask, *more)
     h, *c = given[-states:]
     np.testing.assert_array_equal(y, [*[h] * 4, *c])
     g = rng.standard_normal(y.shape)
     gradients = kernel.backward(np, g, saved, (True,) * len(given), mask, *more)
-    assert not any(d.any() for d in gradients[:1 + weights])
-    d_first = gradients[1 + weights:]
+    assert not any(d.any() for d in gradients[: 1 + weights])
+    d_first = gradients[1 + weights :]
     np.testing.assert_allclose(d_first, [g[:4].sum(0), *g[4:]])
 
 
@@ -37,4 +38,4 @@ def test_what_is_not_wanted_is_not_computed(name):
     weights = WEIGHTS_AND_STATES[name][0]
     y, saved = kernel.forward(np, *given, None, *more)
     wanted = (True, *[False] * weights, *[True] * (len(given) - 1 - weights))
-    assert set(kernel.backward(np, np.ones_like(y), saved, wanted, None, *more)[1:1 + weights]) == {None}
+    assert set(kernel.backward(np, np.ones_like(y), saved, wanted, None, *more)[1 : 1 + weights]) == {None}

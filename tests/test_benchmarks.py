@@ -1,4 +1,5 @@
 """The benchmarks compare like with like; nothing is timed here."""
+
 import sys
 from functools import cache
 from importlib import import_module
@@ -32,6 +33,7 @@ from benchmarks import (
 def test_a_row_judges_by_the_middle_half_of_its_ratios():
     def verdict(*ratios, goal=1.2):
         return pairing.Row("w", ratios, [1.0] * len(ratios), goal).verdict
+
     assert verdict(1.0, 1.1, 1.1, 1.1, 9.0) == "met"
     assert verdict(1.3, 1.3, 1.31) == "not met"
     assert verdict(1.15, 1.2, 1.25) == "too noisy to tell"
@@ -41,16 +43,27 @@ def test_a_row_judges_by_the_middle_half_of_its_ratios():
 
 
 def test_a_row_judges_its_products_and_its_memory_too():
-    row = pairing.Row("w", [1.0, 1.0], [2.0, 2.0], 1.0, products=[0.5, 0.5], products_goal=1.25, memory=(3e8, 2e8), tokens=10)
+    row = pairing.Row(
+        "w", [1.0, 1.0], [2.0, 2.0], 1.0, products=[0.5, 0.5], products_goal=1.25, memory=(3e8, 2e8), tokens=10
+    )
     assert row.verdict == "met, not met (products), not met (memory)"
     assert row.cells()[-4:-1] == ["2.00, torch 4.00 (≤ 1.25)", "100 ms", "300 / 200 MB, 1.50"]
 
 
 def test_the_table_lines_up():
-    rows = [pairing.Row("a step", [2.0], [1.0], 1.25), pairing.Row("memory", [512e6, 512e6], [1024e6, 1024e6], unit="B")]
+    rows = [
+        pairing.Row("a step", [2.0], [1.0], 1.25),
+        pairing.Row("memory", [512e6, 512e6], [1024e6, 1024e6], unit="B"),
+    ]
     lines = pairing.table(rows).splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert [cell.strip() for cell in lines[3].split("|")[1:6]] == ["memory", "512 MB", "1024 MB torch", "0.50", "0.50 – 0.50"]
+    assert [cell.strip() for cell in lines[3].split("|")[1:6]] == [
+        "memory",
+        "512 MB",
+        "1024 MB torch",
+        "0.50",
+        "0.50 – 0.50",
+    ]
 
 
 def test_turns_alternate():
@@ -109,25 +122,33 @@ def test_an_unknown_workload_is_refused(monkeypatch, capsys):
 def test_one_op(case):
     pytest.importorskip("torch")
     ours, theirs = (side(case, True) for side in (one_op.with_minigrad, one_op.with_torch))
-    next(ours), next(theirs)                    # set up
+    next(ours), next(theirs)  # set up
     pairing.agree(next(ours), next(theirs))
 
 
-SMALL = {mlp: dict(batch=4, inputs=5, width=6, classes=3), cnn: dict(batch=2, pixels=8, channels=2, width=5, classes=3),
-         gpt: dict(batch=2, tokens=6, width=8, heads=2, layers=2, vocabulary=11),
-         lstm: dict(layer="LSTM", steps=3, batch=2, width=4, classes=3),
-         sizes: dict(batch=2, tokens=5, width=8, heads=2, classes=3)}
+SMALL = {
+    mlp: dict(batch=4, inputs=5, width=6, classes=3),
+    cnn: dict(batch=2, pixels=8, channels=2, width=5, classes=3),
+    gpt: dict(batch=2, tokens=6, width=8, heads=2, layers=2, vocabulary=11),
+    lstm: dict(layer="LSTM", steps=3, batch=2, width=4, classes=3),
+    sizes: dict(batch=2, tokens=5, width=8, heads=2, classes=3),
+}
 
 
-@pytest.mark.parametrize("workload, changed", [
-    *(pytest.param(module, {}, id=module.__name__.partition(".")[2]) for module in SMALL),
-    *(pytest.param(lstm, {"layer": layer}, id=layer) for layer in ("GRU", "RNN"))])
+@pytest.mark.parametrize(
+    "workload, changed",
+    [
+        *(pytest.param(module, {}, id=module.__name__.partition(".")[2]) for module in SMALL),
+        *(pytest.param(lstm, {"layer": layer}, id=layer) for layer in ("GRU", "RNN")),
+    ],
+)
 def test_a_training_step(workload, changed):
     pytest.importorskip("torch")
     name, small = workload.__name__.partition(".")[2], SMALL[workload] | changed
-    ours, theirs, products = (side(name, small) for side in
-                              (training.with_minigrad, training.with_torch, training.products_alone))
-    next(ours), next(theirs), next(products)    # set up
+    ours, theirs, products = (
+        side(name, small) for side in (training.with_minigrad, training.with_torch, training.products_alone)
+    )
+    next(ours), next(theirs), next(products)  # set up
     losses = next(ours)
     assert len(set(losses)) == training.CHECKED
     pairing.agree(losses, next(theirs), 1e-5)
@@ -138,15 +159,17 @@ def test_a_training_step(workload, changed):
 def test_a_forward_pass(workload, tmp_path):
     pytest.importorskip("transformers")
     from minigrad.pretrained import BertConfig, BertModel, ResNetConfig, ResNetForImageClassification
+
     if workload is bert_base:
         model = BertModel(BertConfig(**gpu_steps.TINY_BERT), rng=0)
     else:
         model = ResNetForImageClassification(ResNetConfig(**gpu_steps.TINY_RESNET), rng=0)
     model.save_pretrained(tmp_path / "model")
     given = (str(tmp_path / "model"), 2, 6 if workload is bert_base else 32)
-    ours, theirs, products = (side(*given) for side in
-                              (workload.with_minigrad, workload.with_torch, workload.products_alone))
-    next(ours), next(theirs), next(products)    # set up
+    ours, theirs, products = (
+        side(*given) for side in (workload.with_minigrad, workload.with_torch, workload.products_alone)
+    )
+    next(ours), next(theirs), next(products)  # set up
     pairing.agree(next(ours), next(theirs), 1e-5)
     assert next(products) is next(products) is next(ours) is next(theirs) is None
 
@@ -155,14 +178,16 @@ def test_a_forward_pass(workload, tmp_path):
 def test_a_part_of_a_layer(part):
     pytest.importorskip("torch")
     ours, theirs = scaling.passes_of_minigrad(part, 7), scaling.passes_of_torch(part, 7)
-    next(ours), next(theirs)                    # set up
+    next(ours), next(theirs)  # set up
     pairing.agree(next(ours), next(theirs), 1e-5)
 
 
 def test_other_sizes_are_of_workloads_that_have_them(monkeypatch):
     asked = []
     for module in {name for name, _ in sizes.CHANGED}:
-        monkeypatch.setattr(f"benchmarks.{module}.run", lambda rounds, name=module, **changed: [asked.append((name, changed))])
+        monkeypatch.setattr(
+            f"benchmarks.{module}.run", lambda rounds, name=module, **changed: [asked.append((name, changed))]
+        )
     monkeypatch.setattr(sizes, "measured", lambda *given: given)
     assert len(sizes.run()) == len(asked) + 1 and asked == sizes.CHANGED
     assert all(changed.keys() <= import_module(f"benchmarks.{name}").SIZES.keys() for name, changed in asked)
@@ -175,7 +200,10 @@ def test_growth_is_told_from_fixed_costs():
     assert 1.7 < scaling.exponent(sizes, quadratic) < 2
     assert isnan(scaling.exponent(sizes, [nan] * 4))
     assert [scaling.Growth("w", sizes, costs, linear).cells()[-1] for costs in (linear, quadratic, [nan] * 4)] == [
-        "linear", "not linear", "unknown"]
+        "linear",
+        "not linear",
+        "unknown",
+    ]
     assert len(scaling.Growth("w", sizes, linear, linear).cells()) == len(pairing.HEADINGS)
 
 
@@ -184,7 +212,9 @@ def missing(name):
     return peers.PEERS[name].missing()
 
 
-@pytest.mark.parametrize("name, workload", [(name, model) for name, peer in peers.PEERS.items() for model in peer.workloads])
+@pytest.mark.parametrize(
+    "name, workload", [(name, model) for name, peer in peers.PEERS.items() for model in peer.workloads]
+)
 def test_a_peer_s_training_step(name, workload, tmp_path, monkeypatch):
     if missing(name):
         pytest.skip(missing(name))
@@ -194,7 +224,7 @@ def test_a_peer_s_training_step(name, workload, tmp_path, monkeypatch):
     peers.save(workload, sizes, file)
     for work in peers.PEERS[name].ways.values():
         ours, theirs = training.with_minigrad(workload, sizes), work(workload, sizes, file)
-        next(ours), next(theirs)                # set up
+        next(ours), next(theirs)  # set up
         pairing.agree(next(ours), next(theirs), 1e-5)
         assert next(theirs) is next(theirs) is None
 
@@ -204,7 +234,7 @@ def test_a_peer_that_cannot_be_used_is_a_row_that_says_so(monkeypatch):
     monkeypatch.setattr(peers, "PEERS", {"no such": absent})
     monkeypatch.setattr(peers, "ENVIRONMENT", {})
     monkeypatch.setattr(peers, "save", lambda *given: None)
-    row, = peers.run()
+    (row,) = peers.run()
     assert row.cells()[0] == "no such"
     assert row.cells()[-1] == "not here (ModuleNotFoundError: No module named 'no_such_library'); type: pip install it"
 
@@ -220,8 +250,12 @@ def test_a_module_may_have_a_table_of_its_own(monkeypatch, capsys):
 
 
 def test_the_products_of_a_step_are_those_that_training_needs():
-    assert training.linear(5, 3, 2) == [(5, 3, 2), (2, 5, 3), (5, 2, 3)] and len(training.linear(5, 3, 2, first=True)) == 2
-    operations = {module: sum(2 * m * k * n for *_, m, k, n in module.products(**module.SIZES)) for module in (mlp, gpt)}
+    assert (
+        training.linear(5, 3, 2) == [(5, 3, 2), (2, 5, 3), (5, 2, 3)] and len(training.linear(5, 3, 2, first=True)) == 2
+    )
+    operations = {
+        module: sum(2 * m * k * n for *_, m, k, n in module.products(**module.SIZES)) for module in (mlp, gpt)
+    }
     assert operations[mlp] == 2 * 128 * (2 * 784 * 512 + 3 * 512 * 512 + 3 * 512 * 10)
     attention = sum(2 * m * k * n for *_, m, k, n in training.attention(4, 6, 256, 64, is_causal=True))
     assert operations[gpt] == 6 * (2 * 3 * 1024 * 12 * 384**2 + attention) + 2 * 3 * 1024 * 384 * 8192
@@ -230,10 +264,12 @@ def test_the_products_of_a_step_are_those_that_training_needs():
 @pytest.mark.parametrize("case", range(len(layers.CASES)), ids=lambda case: layers.CASES[case][0])
 def test_a_layer(case, monkeypatch):
     pytest.importorskip("torch")
-    small = [(*rest, (2, *shape[1:2], 9, 9) if len(shape) == 4 else (3, 2, *shape[2:])) for *rest, shape in layers.CASES]
+    small = [
+        (*rest, (2, *shape[1:2], 9, 9) if len(shape) == 4 else (3, 2, *shape[2:])) for *rest, shape in layers.CASES
+    ]
     monkeypatch.setattr(layers, "CASES", small)
     ours, theirs = layers.with_minigrad(case), layers.with_torch(case)
-    next(ours), next(theirs)                    # set up
+    next(ours), next(theirs)  # set up
     pairing.agree(next(ours), next(theirs), 1e-3)
 
 
@@ -241,14 +277,26 @@ def test_minilm_step(tmp_path):
     pytest.importorskip("transformers")
     from minigrad.pretrained import BertForSequenceClassification
     from minigrad.pretrained.bert import BertConfig
-    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-                        max_position_embeddings=8, num_labels=minilm_step.LABELS)
+
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=8,
+        num_labels=minilm_step.LABELS,
+    )
     BertForSequenceClassification(config, rng=0).save_pretrained(tmp_path / "model")
     step = minilm_step.Step(str(tmp_path / "model"), batch=3, tokens=8)
-    ours, theirs, products = minilm_step.with_minigrad(step), minilm_step.with_torch(step), minilm_step.products_alone(step)
-    next(ours), next(theirs), next(products)    # set up
+    ours, theirs, products = (
+        minilm_step.with_minigrad(step),
+        minilm_step.with_torch(step),
+        minilm_step.products_alone(step),
+    )
+    next(ours), next(theirs), next(products)  # set up
     losses = next(ours)
-    assert len(set(losses)) == 3                # the steps change the model
+    assert len(set(losses)) == 3  # the steps change the model
     pairing.agree(losses, next(theirs))
     assert next(ours) != losses[-1] and next(products) is next(products) is None
 
@@ -256,12 +304,15 @@ def test_minilm_step(tmp_path):
 def test_generation(tmp_path):
     pytest.importorskip("transformers")
     from minigrad.pretrained import GPT2Config, GPT2LMHeadModel
+
     config = GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2)
     GPT2LMHeadModel(config, rng=0).save_pretrained(tmp_path / "model")
-    given, works = generation.Writing(str(tmp_path / "model"), prompt=5, new=7), (
-        generation.with_minigrad, generation.with_torch, generation.products_alone)
+    given, works = (
+        generation.Writing(str(tmp_path / "model"), prompt=5, new=7),
+        (generation.with_minigrad, generation.with_torch, generation.products_alone),
+    )
     ours, theirs, products = (work(given) for work in works)
-    next(ours), next(theirs), next(products)    # set up
+    next(ours), next(theirs), next(products)  # set up
     tokens = next(ours)
     assert len(tokens) == 12
     pairing.agree(tokens, next(theirs), 0)
@@ -271,15 +322,29 @@ def test_generation(tmp_path):
 def test_loading(tmp_path):
     pytest.importorskip("transformers")
     from minigrad.pretrained import BertConfig, BertModel
-    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-                        max_position_embeddings=8)
+
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=8,
+    )
     model = BertModel(config, rng=0)
     model.save_pretrained(tmp_path / "model")
     for look in False, True:
-        works = [work(str(tmp_path / "model"), look) for work in (loading.minigrad_arrays, loading.torch_tensors,
-                                                                  loading.minigrad_model, loading.transformers_model)]
+        works = [
+            work(str(tmp_path / "model"), look)
+            for work in (
+                loading.minigrad_arrays,
+                loading.torch_tensors,
+                loading.minigrad_model,
+                loading.transformers_model,
+            )
+        ]
         for work in works:
-            next(work)                          # set up
+            next(work)  # set up
         expected = [loading.total(t.numpy()) for _, t in sorted(model.state_dict().items())]
         for work in works:
             pairing.agree(expected, next(work), 1e-6)
@@ -294,7 +359,7 @@ def test_steps_for_a_gpu(workload, precision, tmp_path):
     case = gpu_steps.Case(workload, precision, str(tmp_path / "model"), tiny=True, device="cpu")
     gpu_steps.save_model(case)
     ours, theirs = gpu_steps.with_minigrad(case), gpu_steps.with_torch(case)
-    next(ours), next(theirs)                    # set up
+    next(ours), next(theirs)  # set up
     losses = next(ours)
     assert len(set(losses)) == 3
     pairing.agree(losses, next(theirs), gpu.TOLERANCES[precision])
@@ -303,11 +368,14 @@ def test_steps_for_a_gpu(workload, precision, tmp_path):
 
 def test_without_a_gpu_one_sentence_says_so(capsys):
     from minigrad.backend import cuda
+
     if not cuda.missing():
         pytest.skip("there is one")
     assert gpu.main([]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("There is no GPU to measure here: ") and "type: make test-cupy" in out and out.count("\n") == 1
+    assert (
+        out.startswith("There is no GPU to measure here: ") and "type: make test-cupy" in out and out.count("\n") == 1
+    )
 
 
 def test_the_gpu_script_s_parts(tmp_path, monkeypatch, capsys):
@@ -315,8 +383,14 @@ def test_the_gpu_script_s_parts(tmp_path, monkeypatch, capsys):
         gpu.main(["sped"])
     assert "no part 'sped'; there are tests, sanitizer, speed" in capsys.readouterr().err
     assert gpu.outcome([sys.executable, "-c", "print('12 passed')"], 60) == "passed: 12 passed"
-    assert gpu.outcome([sys.executable, "-c", "print('boom'); print('1 failed'); exit(1)"], 60) == "FAILED: 1 failed\n      boom"
-    assert gpu.outcome([sys.executable, "-c", "import time; time.sleep(9)"], 0.2) == "not finished after 0.2 s, and stopped"
+    assert (
+        gpu.outcome([sys.executable, "-c", "print('boom'); print('1 failed'); exit(1)"], 60)
+        == "FAILED: 1 failed\n      boom"
+    )
+    assert (
+        gpu.outcome([sys.executable, "-c", "import time; time.sleep(9)"], 0.2)
+        == "not finished after 0.2 s, and stopped"
+    )
     monkeypatch.setattr(gpu.shutil, "which", lambda name: name)
     monkeypatch.setattr(gpu, "outcome", lambda command, seconds: " ".join(command[:3]))
     assert gpu.sanitizer(None).splitlines()[1] == "- racecheck: compute-sanitizer --tool racecheck"

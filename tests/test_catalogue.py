@@ -1,4 +1,5 @@
 """Every row of the catalogue is put to every question that can be asked of any op."""
+
 import re
 import warnings
 from contextlib import contextmanager
@@ -20,20 +21,63 @@ from minigrad.primitive import OPS
 from minigrad.tensor import Tensor, grad
 from minigrad.writes import kept_arrays
 
-NAMED = [pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)]
+NAMED = [
+    pytest.param(row, id=f"{row.op}-{sum(other.op == row.op for other in ROWS[:i])}") for i, row in enumerate(ROWS)
+]
 every_row = pytest.mark.parametrize("row", NAMED)
 # Where sizes that are equal by chance are not one size; tests of their own ask these for nothing.
-UNEVEN = {"lstm", "gru", "rnn", "ctc", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "spread", "split",
-          "contrastive_loss"}
-NEEDS_EXAMPLES = {"mse_loss", "lstm", "gru", "rnn", "batch_norm"}              # a mean of nothing; no step, no state
-NAMES = {*mg.ops.__all__, *mg.functional.__all__, *OPS, "attention", "index"}           # what a message may begin with
+UNEVEN = {
+    "lstm",
+    "gru",
+    "rnn",
+    "ctc",
+    "conv",
+    "conv_norm",
+    "conv_input_grad",
+    "conv_weight_grad",
+    "spread",
+    "split",
+    "contrastive_loss",
+}
+NEEDS_EXAMPLES = {"mse_loss", "lstm", "gru", "rnn", "batch_norm"}  # a mean of nothing; no step, no state
+NAMES = {*mg.ops.__all__, *mg.functional.__all__, *OPS, "attention", "index"}  # what a message may begin with
 ENTRY_BY_ENTRY = BROADCASTING | {
-    "abs", "astype", "negative", "power_of", "sign", "to_device", "exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh",
-    "sigmoid", "erf", "relu", "clip", "silu", "softplus", "leaky_relu", "relu6", "gelu", "mse_loss", "l1_loss", "huber_loss",
-    "smooth_l1_loss", "binary_cross_entropy"}
+    "abs",
+    "astype",
+    "negative",
+    "power_of",
+    "sign",
+    "to_device",
+    "exp",
+    "log",
+    "log1p",
+    "expm1",
+    "sqrt",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "relu",
+    "clip",
+    "silu",
+    "softplus",
+    "leaky_relu",
+    "relu6",
+    "gelu",
+    "mse_loss",
+    "l1_loss",
+    "huber_loss",
+    "smooth_l1_loss",
+    "binary_cross_entropy",
+}
 BACKEND = Path(backend.__file__).parent
-TABLES = {f"{wing}.{file.stem}": module.table for wing in ("shared", "cpu") for file in sorted((BACKEND / wing).glob("[a-z]*.py"))
-          if hasattr(module := import_module(f"minigrad.backend.{wing}.{file.stem}"), "table")}
+TABLES = {
+    f"{wing}.{file.stem}": module.table
+    for wing in ("shared", "cpu")
+    for file in sorted((BACKEND / wing).glob("[a-z]*.py"))
+    if hasattr(module := import_module(f"minigrad.backend.{wing}.{file.stem}"), "table")
+}
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +113,9 @@ def run(row, inputs, again=False, seed=None):
 def assert_same(found, expected, tolerance):
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance,
-                                   atol=tolerance * abs(b).max(initial=1))
+        np.testing.assert_allclose(
+            a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance * abs(b).max(initial=1)
+        )
 
 
 def test_every_op_has_a_row():
@@ -99,16 +144,21 @@ def test_value_and_dtype(row, dtype):
     y, *gradients = run(row, inputs)
     expected = np.asarray(row.reference(*cast(inputs, np.float64)))
     assert y.shape == expected.shape
-    assert y.dtype == (row._replace(inputs=inputs).floats()[1][0].dtype if expected.dtype == np.float64 else expected.dtype)
+    assert y.dtype == (
+        row._replace(inputs=inputs).floats()[1][0].dtype if expected.dtype == np.float64 else expected.dtype
+    )
     np.testing.assert_allclose(y.astype(np.float64), expected, rtol=20 * eps, atol=20 * eps)
-    assert all(g.dtype == x.dtype and g.shape == x.shape for g, x in zip(gradients, row._replace(inputs=inputs).floats()[1]))
+    assert all(
+        g.dtype == x.dtype and g.shape == x.shape for g, x in zip(gradients, row._replace(inputs=inputs).floats()[1])
+    )
 
 
 @every_row
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("n", [None, 1000])
 def test_numbers_of_16_bits_are_rounded_once(row, dtype, n):
-    """Value and gradients are those of float64 on the same numbers, to half a step of the dtype: all between is float32.
+    """Value and gradients are those of float64 on the same numbers, to half a step of the dtype: all between is
+    float32.
 
     What float32 may be off is measured by the largest entry, since terms of a sum may cancel.
     """
@@ -118,19 +168,24 @@ def test_numbers_of_16_bits_are_rounded_once(row, dtype, n):
     found, exact = (run(row, cast(inputs, kind), seed=limits.dtype) for kind in (limits.dtype, np.float64))
     for a, b in zip(found, exact, strict=True):
         if is_float(a):
-            a, noise = a.astype(np.float64), 1e-6 * abs(b).max(initial=0, where=np.isfinite(b)) + float(limits.smallest_subnormal)
+            a, noise = (
+                a.astype(np.float64),
+                1e-6 * abs(b).max(initial=0, where=np.isfinite(b)) + float(limits.smallest_subnormal),
+            )
             inside = abs(b) < float(limits.max)
             assert (abs(a - b)[inside] <= 0.51 * float(limits.eps) * abs(b)[inside] + noise).all()
             np.testing.assert_array_equal(a[~inside], b[~inside].astype(limits.dtype).astype(np.float64))
 
 
-STAY_WHOLE = set("""
+STAY_WHOLE = set(
+    """
     abs adaptive_max_pool2d add add_at argmax argsort astype broadcast_to clip collect concatenate conv conv_input_grad
     conv_norm conv_weight_grad cumsum einsum embedding expand_dims flatten flip gather linear matmul max max_pool
     maximum min minimum multiply negative pad per_channel power_by power_of prod put_along relu relu6 reshape scatter
     scatter_add sign sort split spread squeeze stack subtract sum sum_to swapaxes take tile to_device topk transpose
     tril triu where
-    """.split())
+    """.split()
+)
 
 
 @every_row
@@ -141,11 +196,11 @@ def test_whole_numbers(row, dtype):
     floats = [a.astype("f8") if is_float(b) else a for a, b in zip(whole, row.inputs)]
     try:
         exact = np.asarray(row.call(*floats))
-    except ValueError:                          # not probabilities; or labels, where a probability of each class was given
+    except ValueError:  # not probabilities; or labels, where a probability of each class was given
         return
     for given in (whole, [Tensor(a) if is_float(b) else a for a, b in zip(whole, row.inputs)]):
         if row.op in STAY_WHOLE and exact.dtype == np.float64:
-            continue                            # as in NumPy, and it may wrap around there
+            continue  # as in NumPy, and it may wrap around there
         try:
             y = row.call(*given)
         except ValueError:
@@ -175,6 +230,7 @@ def test_any_layout_in_memory(row, layout):
         a = a.copy()
         a.flags.writeable = False
         return a
+
     assert_same(run(row, [laid_out(a) for a in row.inputs]), run(row, row.inputs), 1e-14)
 
 
@@ -205,7 +261,7 @@ def test_every_op_was_asked_for_no_examples():
 def assert_right_or_refused(row, inputs):
     """The reference's value, and its derivatives to second order; or a refusal in the words of one of our ops."""
     try:
-        with np.errstate(all="ignore"):         # a mean of nothing is nan
+        with np.errstate(all="ignore"):  # a mean of nothing is nan
             y = row.call(*tensors(inputs))
     except (TypeError, ValueError, IndexError) as error:
         assert re.match(r"a gradient of|[a-z_0-9]*", str(error))[0] in {"a gradient of", *NAMES}, error
@@ -224,15 +280,39 @@ def assert_right_or_refused(row, inputs):
     return True
 
 
-OF_A_NUMBER = [                                 # along an axis: a number has one, as in torch; and all at once
-    *[(name, lambda x, axis, name=name: getattr(mg, name)(x, axis=axis), value) for name, value in {
-        "sum": 2, "mean": 2, "max": 2, "min": 2, "norm": 2, "logsumexp": 2, "var": 0, "std": 0, "softmax": 1, "log_softmax": 0,
-        "prod": 2, "cumsum": 2, "squeeze": 2, "flip": 2, "argsort": 0, "argmax": 0, "any": 1, "all": 1}.items()],
-    ("sort", lambda x, axis: mg.sort(x, axis)[0], 2), ("sort", lambda x, axis: mg.sort(x, axis)[1], 0),
-    ("topk", lambda x, axis: mg.topk(x, 1, axis)[0], 2), ("topk", lambda x, axis: mg.topk(x, 1, axis)[1], 0),
-    ("gather", lambda x, axis: mg.gather(x, axis, 0), 2), ("scatter", lambda x, axis: mg.scatter(x, axis, 0, 5.0 * x), 10),
-    ("scatter_add", lambda x, axis: mg.scatter_add(x, axis, 0, 5.0 * x), 12), ("expand_dims", lambda x, axis: mg.expand_dims(
-        x, axis)[0], 2)]
+OF_A_NUMBER = [  # along an axis: a number has one, as in torch; and all at once
+    *[
+        (name, lambda x, axis, name=name: getattr(mg, name)(x, axis=axis), value)
+        for name, value in {
+            "sum": 2,
+            "mean": 2,
+            "max": 2,
+            "min": 2,
+            "norm": 2,
+            "logsumexp": 2,
+            "var": 0,
+            "std": 0,
+            "softmax": 1,
+            "log_softmax": 0,
+            "prod": 2,
+            "cumsum": 2,
+            "squeeze": 2,
+            "flip": 2,
+            "argsort": 0,
+            "argmax": 0,
+            "any": 1,
+            "all": 1,
+        }.items()
+    ],
+    ("sort", lambda x, axis: mg.sort(x, axis)[0], 2),
+    ("sort", lambda x, axis: mg.sort(x, axis)[1], 0),
+    ("topk", lambda x, axis: mg.topk(x, 1, axis)[0], 2),
+    ("topk", lambda x, axis: mg.topk(x, 1, axis)[1], 0),
+    ("gather", lambda x, axis: mg.gather(x, axis, 0), 2),
+    ("scatter", lambda x, axis: mg.scatter(x, axis, 0, 5.0 * x), 10),
+    ("scatter_add", lambda x, axis: mg.scatter_add(x, axis, 0, 5.0 * x), 12),
+    ("expand_dims", lambda x, axis: mg.expand_dims(x, axis)[0], 2),
+]
 
 
 @pytest.mark.parametrize(("op", "f", "value"), [pytest.param(*case, id=case[0]) for case in OF_A_NUMBER])
@@ -252,7 +332,7 @@ def test_a_single_number_has_one_axis(op, f, value, axis):
 
 @every_row
 def test_a_single_number(row):
-    if row.op not in ("sort", "var", "std", "contrastive_loss", "broadcast_to", "spread", "put_along"):       # no reference
+    if row.op not in ("sort", "var", "std", "contrastive_loss", "broadcast_to", "spread", "put_along"):  # no reference
         answered = assert_right_or_refused(row, [np.asarray(a.reshape(-1)[0]) for a in row.inputs])
         assert answered or row.op not in ENTRY_BY_ENTRY or len(row.inputs) > 1 and row.op == "gelu"
 
@@ -289,7 +369,9 @@ def test_inputs_and_the_incoming_gradient_are_not_written_into(row):
 @every_row
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_gradient_is_new_or_is_what_came_in(row, dtype):
-    """A leaf keeps it, and others are added to it in place, if it is no view: so it must be nothing that somebody else has."""
+    """A leaf keeps it, and others are added to it in place, if it is no view: so it must be nothing that somebody else
+    has.
+    """
     xs = tensors(cast(row.inputs, dtype))
     y = row.call(*xs)
     if not y.requires_grad:
@@ -315,15 +397,17 @@ def test_one_tensor_in_several_slots(row):
     slots = [next(i for i, other in enumerate(xs) if other.shape == x.shape) for x in xs]
     if len(set(slots)) < len(slots):
         used = sorted(set(slots))
-        gradcheck(lambda *given: f(*[given[used.index(slot)] for slot in slots]), [xs[i] for i in used], order=3, name=row.op)
-    else:                                       # one input: what comes out meets what went in
+        gradcheck(
+            lambda *given: f(*[given[used.index(slot)] for slot in slots]), [xs[i] for i in used], order=3, name=row.op
+        )
+    else:  # one input: what comes out meets what went in
         gradcheck(lambda x, *rest: mg.sum(f(x, *rest)) * x, xs, order=2, name=row.op)
 
 
 @every_row
 def test_nothing_is_kept_that_no_rule_names(row):
     rules = getattr(OPS.get(row.op), "rules", None) or {}
-    if len(rules) != len(row.floats()[1]):       # a number stands in an input's place
+    if len(rules) != len(row.floats()[1]):  # a number stands in an input's place
         return
     for name, (_, asks) in rules.items():
         given = dict(zip(OPS[row.op].inputs, row.inputs))
@@ -334,6 +418,7 @@ def test_nothing_is_kept_that_no_rule_names(row):
 
 
 # Kernels: under an op's name, and on the first-order path equal to what the op means.
+
 
 @contextmanager
 def kernels(table):
@@ -357,15 +442,19 @@ def test_every_kernel_stands_under_the_name_of_an_op(table):
     assert set(fused(table)) - set(OPS) == set()
 
 
-KERNEL_ROWS = [pytest.param(p.values[0], table, n, id=f"{p.id}-{table}-{n}")
-               for p, table, n in product(NAMED, TABLES, (None, 0, 1, 1000))
-               if p.values[0].op in fused(table) and (n is None or p.values[0].batch)]
+KERNEL_ROWS = [
+    pytest.param(p.values[0], table, n, id=f"{p.id}-{table}-{n}")
+    for p, table, n in product(NAMED, TABLES, (None, 0, 1, 1000))
+    if p.values[0].op in fused(table) and (n is None or p.values[0].batch)
+]
 
 
 @pytest.mark.parametrize(("row", "table", "n"), KERNEL_ROWS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5), ("float16", 1e-2)])
 def test_a_kernel_is_what_the_op_means(row, table, n, dtype, tolerance):
-    """Forward and backward, on the row's inputs, on no example, on one, and on enough of them to be worked on in blocks."""
+    """Forward and backward, on the row's inputs, on no example, on one, and on enough of them to be worked on in
+    blocks.
+    """
     inputs = cast(row.inputs if n is None else longer(row, n), dtype)
     with kernels(fused(table)):
         found = run(row, inputs)
@@ -417,16 +506,31 @@ BAD = """
     losses.ctc_loss(t, [1], "a", [1]) | losses.cosine_embedding_loss(t, t, "a") | losses.contrastive_loss(t, v, [1])
     losses.info_nce(t, v)
     """
-ABOUT = {"Tensor": "Tensor|list", "mg.tensor": "Tensor|list", "t[": "index", "t ": "add|power|matmul", "t.to": "device",
-         "t.transpose": "axes",
-         '"a" *': "multiply", "F.scaled": "attention"}
+ABOUT = {
+    "Tensor": "Tensor|list",
+    "mg.tensor": "Tensor|list",
+    "t[": "index",
+    "t ": "add|power|matmul",
+    "t.to": "device",
+    "t.transpose": "axes",
+    '"a" *': "multiply",
+    "F.scaled": "attention",
+}
 
 
 @pytest.mark.parametrize("call", [call.strip() for line in BAD.strip().splitlines() for call in line.split("|")])
 def test_bad_calls_are_refused_in_our_words(call):
     """A TypeError, ValueError or IndexError that names the op: no error of Python's or NumPy's comes through as it is."""
-    names = {"mg": mg, "F": mg.functional, "losses": mg.losses, "Tensor": Tensor, "t": Tensor(np.arange(6.0).reshape(2, 3), True),
-             "v": Tensor([1.0, 2.0], True), "e": Tensor(np.zeros((0, 3))), "i": Tensor(np.ones((1, 2, 2)))}
+    names = {
+        "mg": mg,
+        "F": mg.functional,
+        "losses": mg.losses,
+        "Tensor": Tensor,
+        "t": Tensor(np.arange(6.0).reshape(2, 3), True),
+        "v": Tensor([1.0, 2.0], True),
+        "e": Tensor(np.zeros((0, 3))),
+        "i": Tensor(np.ones((1, 2, 2))),
+    }
     with pytest.raises((TypeError, ValueError, IndexError)) as refusal:
         eval(call, names)
     op = re.match(r"(?:mg|F|losses|t)\.(\w+)", call)

@@ -1,4 +1,5 @@
 """The checker passes what is right, at every order, and says which entry of what is wrong."""
+
 import numpy as np
 import pytest
 
@@ -14,9 +15,11 @@ X = np.array([[0.3, -1.2, 2.0], [0.7, 0.1, -0.4]])
 
 def wrong(rule):
     """sin, with another gradient."""
+
     @mg.primitive
     def wrong_sin(xp, x, /):
         return xp.sin(x)
+
     wrong_sin.defvjp(x=rule)
     return wrong_sin
 
@@ -27,8 +30,11 @@ def test_what_is_right_passes(order):
 
 
 def test_inputs_may_be_one_or_many_tensors_or_arrays_of_any_dtype():
-    assert gradcheck(mg.sin, X) and gradcheck(mg.sin, [Tensor(X)]) and gradcheck(ops.multiply,
-                                                                                 (X.astype("f4"), Tensor([1.0, 2.0, 3.0])))
+    assert (
+        gradcheck(mg.sin, X)
+        and gradcheck(mg.sin, [Tensor(X)])
+        and gradcheck(ops.multiply, (X.astype("f4"), Tensor([1.0, 2.0, 3.0])))
+    )
     assert mg.gradcheck is gradcheck
 
 
@@ -39,15 +45,20 @@ def test_what_is_constant_passes_and_what_only_claims_to_be_does_not():
         gradcheck(lambda x: mg.sin(x.detach()), X)
 
 
-@pytest.mark.parametrize("rule", [
-    lambda g, x: -g * ops.cos(x),                                              # sign
-    lambda g, x: g * ops.cos(x) * 1.0001,                                      # constant factor
-    lambda g, x: g * ops.cos(x) + 1e-4,
-    lambda g, x: g * ops.cos(x) * (x < 1.5),                                   # one entry
-    lambda g: g,
-])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, x: -g * ops.cos(x),  # sign
+        lambda g, x: g * ops.cos(x) * 1.0001,  # constant factor
+        lambda g, x: g * ops.cos(x) + 1e-4,
+        lambda g, x: g * ops.cos(x) * (x < 1.5),  # one entry
+        lambda g: g,
+    ],
+)
 def test_what_is_wrong_is_found(rule):
-    with pytest.raises(GradientError, match=r"wrong_sin: the gradient of input 0 at \[\d, \d\] is .*, finite differences say"):
+    with pytest.raises(
+        GradientError, match=r"wrong_sin: the gradient of input 0 at \[\d, \d\] is .*, finite differences say"
+    ):
         gradcheck(wrong(rule), X)
 
 
@@ -56,7 +67,9 @@ def test_the_entry_that_is_wrong_is_named_with_both_values():
     bump[1, 2] = 0.5
     with pytest.raises(GradientError, match=r"at \[1, 2\]") as caught:
         gradcheck(wrong(lambda g, x: g * (ops.cos(x) + bump)), X)
-    said, numeric = (float(word) for word in str(caught.value).replace(",", " ").split() if _is_number(word) and "." in word)
+    said, numeric = (
+        float(word) for word in str(caught.value).replace(",", " ").split() if _is_number(word) and "." in word
+    )
     assert said / numeric == pytest.approx((np.cos(-0.4) + 0.5) / np.cos(-0.4), rel=1e-6)
 
 
@@ -74,7 +87,7 @@ def test_the_input_that_is_wrong_is_named():
 
 
 def test_right_once_but_not_twice():
-    f = wrong(lambda g, x: g * np.cos(x.data if isinstance(x, Tensor) else x))    # the dependence on x is lost
+    f = wrong(lambda g, x: g * np.cos(x.data if isinstance(x, Tensor) else x))  # the dependence on x is lost
     gradcheck(f, X)
     with pytest.raises(GradientError, match=r"the gradient of wrong_sin: the gradient of input 0"):
         gradcheck(f, X, order=2)
@@ -90,11 +103,16 @@ def test_a_kernel_that_is_wrong_and_a_meaning_that_is_wrong(monkeypatch):
     @definition
     def meaning(x, /):
         return x * x
-    meaning.op.ours = True                      # a kernel serves only the op it was written for
-    monkeypatch.setitem(host.kernels, "meaning", Kernel(lambda xp, x: (x * x, x), lambda xp, g, x, wanted: (3 * g * x,)))
+
+    meaning.op.ours = True  # a kernel serves only the op it was written for
+    monkeypatch.setitem(
+        host.kernels, "meaning", Kernel(lambda xp, x: (x * x, x), lambda xp, g, x, wanted: (3 * g * x,))
+    )
     with pytest.raises(GradientError, match="meaning: the gradient of input 0"):
         gradcheck(meaning, X)
-    monkeypatch.setitem(host.kernels, "meaning", Kernel(lambda xp, x: (x**3, x), lambda xp, g, x, wanted: (3 * g * x * x,)))
+    monkeypatch.setitem(
+        host.kernels, "meaning", Kernel(lambda xp, x: (x**3, x), lambda xp, g, x, wanted: (3 * g * x * x,))
+    )
     with pytest.raises(GradientError, match="meaning: the gradient that can be differentiated again of input 0"):
         gradcheck(meaning, X)
 
@@ -110,7 +128,7 @@ def test_a_small_error_in_a_large_input_is_not_lost_in_the_sum():
 def test_every_entry_means_every_entry():
     x = np.linspace(0.1, 1, 1000)
     bump = np.zeros_like(x)
-    bump[900] = 1e-8                            # too small to be seen along one direction in all of them
+    bump[900] = 1e-8  # too small to be seen along one direction in all of them
     f = wrong(lambda g, x: g * (ops.cos(x) + bump))
     with pytest.raises(GradientError, match=r"at \[900\]") as caught:
         gradcheck(f, x, every_entry=True)

@@ -1,11 +1,12 @@
 """`minigrad gradcheck`: the catalogue as a table, a user's function, and what is said to bad input."""
+
 import pytest
 
 from minigrad import cli
 from minigrad.checking import catalogue, command
 from minigrad.primitive import OPS
 
-MODULE = '''
+MODULE = """
 import numpy as np
 import minigrad as mg
 @mg.primitive
@@ -17,7 +18,7 @@ rows.example_inputs = lambda: [np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([0, 
 dot = lambda a, b: (a * b).sum()
 def fails(x): return 1 / 0
 def numpy(x): return np.sin(x)
-'''
+"""
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_the_table(monkeypatch, capsys):
     try:
         assert command.check_catalogue() == 1
     finally:
-        OPS["sin"].plans.clear()                # the rule itself is put back by monkeypatch
+        OPS["sin"].plans.clear()  # the rule itself is put back by monkeypatch
     assert "WRONG at order 1" in capsys.readouterr().out
 
 
@@ -53,13 +54,23 @@ def test_a_function_of_the_users(mine, capsys):
     assert "WRONG at order 1" in out and "1/3 times" in out and "origin: the rule of cube for its input 'x'" in out
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["no_such_module:f"], "No module named"), (["{}.py"], "type package.module:function"), (["{}:no"], "no attribute 'no'"),
-    (["{}:dot"], "on which inputs"), (["{}:dot", "--inputs", "2,x"], "type shapes"), (["{}:np", "--inputs", "2"], "not a func"),
-    (["{}:fails", "--inputs", "2"], "fails could not be checked: ZeroDivisionError: division by zero (functions_of_mine.py:11)"),
-    (["{}:numpy", "--inputs", "2"], "mg.sin, not np.sin"),
-    (["{}:dot", "--inputs", "2,3"], "cannot be called with 1 inputs: missing a required argument: 'b'"),
-])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["no_such_module:f"], "No module named"),
+        (["{}.py"], "type package.module:function"),
+        (["{}:no"], "no attribute 'no'"),
+        (["{}:dot"], "on which inputs"),
+        (["{}:dot", "--inputs", "2,x"], "type shapes"),
+        (["{}:np", "--inputs", "2"], "not a func"),
+        (
+            ["{}:fails", "--inputs", "2"],
+            "fails could not be checked: ZeroDivisionError: division by zero (functions_of_mine.py:11)",
+        ),
+        (["{}:numpy", "--inputs", "2"], "mg.sin, not np.sin"),
+        (["{}:dot", "--inputs", "2,3"], "cannot be called with 1 inputs: missing a required argument: 'b'"),
+    ],
+)
 def test_bad_input_gets_one_line(mine, capsys, words, said):
     assert cli.main(["gradcheck", *(word.format(mine) for word in words)]) == 2
     out, err = capsys.readouterr()

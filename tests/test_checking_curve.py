@@ -1,11 +1,14 @@
 """What the checker misses, and what it refuses though it is right: a sample of what `minigrad.checking.curve` prints."""
+
 import numpy as np
 import pytest
 
 from minigrad.checking import GradientError, curve, gradcheck
 from minigrad.checking.compare import Finding, compare
 
-DOUBLE, SINGLE = ([name for name, case in curve.CASES.items() if case.dtype == dtype] for dtype in ("float64", "float32"))
+DOUBLE, SINGLE = (
+    [name for name, case in curve.CASES.items() if case.dtype == dtype] for dtype in ("float64", "float32")
+)
 
 
 def missed(name, planted, error, size, seeds=range(5)):
@@ -56,8 +59,10 @@ def test_to_detect_is_to_raise():
     for seed in range(5):
         x = rng.standard_normal(2_000)
         for error in (0.0, 1e-9, 1e-8, 1e-7, 1e-6):
+
             def vjp(g, x, error=error):
                 return g * np.cos(x) * (1 + error)
+
             f = curve.ByHand(np.sin, None, vjp, [x], [("input 0", x)], "sin")
             found = isinstance(compare(f, np.random.default_rng(seed), locate=False), Finding)
             try:
@@ -73,5 +78,18 @@ def test_the_table_is_printed(capsys, monkeypatch):
     monkeypatch.setattr(curve, "COMMON", 1_000)
     assert curve.main(["--seeds", "1", "--largest", "100"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["missed", "of", "1,", "at", "an", "error", "of", "1e-08", "1e-07", "1e-06", "1e-05", "1e-04"]
+    assert lines[0].split() == [
+        "missed",
+        "of",
+        "1,",
+        "at",
+        "an",
+        "error",
+        "of",
+        "1e-08",
+        "1e-07",
+        "1e-06",
+        "1e-05",
+        "1e-04",
+    ]
     assert lines[1].startswith("sin of 100") and all(line.split()[-1] == "0" for line in lines[1:] if "e-0" not in line)

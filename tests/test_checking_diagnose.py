@@ -1,4 +1,5 @@
 """Each mistake is given its name, and the op it was made in."""
+
 import re
 
 import numpy as np
@@ -22,9 +23,11 @@ def wrong(f, inputs, **options):
 
 def sine(rule):
     """sin, with another gradient."""
+
     @mg.primitive
     def sine(xp, x, /):
         return xp.sin(x)
+
     sine.defvjp(x=rule)
     return sine
 
@@ -48,12 +51,22 @@ RULES = {
 def test_the_cause_is_named_with_the_op_and_the_line(cause):
     error = wrong(lambda x: mg.exp(sine(RULES[cause])(x * 0.5)) + 1, X)
     assert (error.cause, error.op, error.op_input) == (cause, "sine", "x")
-    assert error.line.startswith("test_checking_diagnose.py:") and "origin: the rule of sine for its input 'x'" in str(error)
+    assert error.line.startswith("test_checking_diagnose.py:") and "origin: the rule of sine for its input 'x'" in str(
+        error
+    )
 
 
-@pytest.mark.parametrize(("c", "said"), [
-    (2, "is 2 times"), (0.5, "1/2 times"), (-5, "-5 times what it should be, the sign included"), (1.0001, "1.0001 times"),
-    (1 / 3, "1/3 times.*3 is the count of axis 1 of the input: divided"), (3, "the 1/n of a mean was forgotten")])
+@pytest.mark.parametrize(
+    ("c", "said"),
+    [
+        (2, "is 2 times"),
+        (0.5, "1/2 times"),
+        (-5, "-5 times what it should be, the sign included"),
+        (1.0001, "1.0001 times"),
+        (1 / 3, "1/3 times.*3 is the count of axis 1 of the input: divided"),
+        (3, "the 1/n of a mean was forgotten"),
+    ],
+)
 def test_a_factor_is_spelled_out(c, said):
     with pytest.raises(GradientError, match=said):
         gradcheck(sine(lambda g, x: g * ops.cos(x) * c), X)
@@ -63,8 +76,9 @@ def test_a_real_transpose():
     @mg.primitive
     def product(xp, a, b, /):
         return a @ b
+
     product.defvjp(a=lambda g, b: g @ b, b=lambda g, a: ops.transpose(ops.swapaxes(a, 0, 1) @ g))
-    assert wrong(product, [SQUARE, SQUARE + 1]).cause is None             # not the transpose of the gradient, but of a factor
+    assert wrong(product, [SQUARE, SQUARE + 1]).cause is None  # not the transpose of the gradient, but of a factor
     assert wrong(lambda b: product(SQUARE, b), SQUARE).cause == "transposed"
 
 
@@ -72,6 +86,7 @@ def test_another_inputs_gradient():
     @mg.primitive
     def product(xp, a, b, /):
         return a * b
+
     product.defvjp(a=lambda g, a: g * a, b=lambda g, b: g * b)
     error = wrong(product, [X, X + 1])
     assert (error.cause, error.input) == ("neighbour", "input 0") and "the gradient of b" in str(error)
@@ -86,6 +101,7 @@ def test_lost_parts_of_a_sum():
         out = np.zeros(x_shape)
         out[ids] = g.data if isinstance(g, mg.Tensor) else g
         return out if not isinstance(g, mg.Tensor) else mg.Tensor(out)
+
     rows.defvjp(x=assigned)
     gradcheck(lambda x: rows(x, np.array([2, 0])), SQUARE)
     assert wrong(lambda x: rows(x, np.array([2, 0, 2])), SQUARE).cause == "duplicates"
@@ -93,6 +109,7 @@ def test_lost_parts_of_a_sum():
     @mg.primitive
     def shift(xp, x, b, /):
         return x + b
+
     shift.defvjp(x=lambda g: g, b=lambda g: g[0])
     error = wrong(shift, [X, X[0]])
     assert (error.cause, error.input, error.wrong) == ("broadcast", "input 1", 3)
@@ -119,6 +136,7 @@ def test_a_random_function_is_said_to_be_random():
 
 def test_a_kink_is_said_and_only_what_lies_outside_its_two_slopes_is_wrong():
     from minigrad.checking import KinkWarning
+
     x = np.array([[-1.0, 0.0, 2.0]])
     with pytest.warns(KinkWarning, match=r"relu has a kink at input 0 at \[0, 1\]"):
         report = gradcheck(mg.relu, x, order=2)
@@ -129,6 +147,7 @@ def test_a_kink_is_said_and_only_what_lies_outside_its_two_slopes_is_wrong():
     @mg.primitive
     def hinge(xp, x, /):
         return xp.maximum(x, 0)
+
     hinge.defvjp(x=lambda g, x: g * (x > 0) + g * (x == 0) * 1.5)
     error = wrong(hinge, x)
     assert (error.cause, error.index, error.wrong) == ("kink", (0, 1), 1)
@@ -140,19 +159,22 @@ def test_near_a_kink_is_not_at_a_kink(distance):
     for f in (mg.relu, mg.abs, lambda x: mg.max(mg.stack([x, x * x + x])), lambda x: mg.relu(mg.sin(x) * 3)):
         for x in (distance, -distance):
             assert gradcheck(f, np.array(x)).kinks == ()
-            assert gradcheck(lambda x, f=f: f(x - 1), np.array(1 + x)).worst <= 1    # x itself does not tell how near
+            assert gradcheck(lambda x, f=f: f(x - 1), np.array(1 + x)).worst <= 1  # x itself does not tell how near
 
 
-@pytest.mark.parametrize(("rule", "cause", "said"), [
-    (lambda g, x: np.ones(5), "shape", r"its gradient has shape \(5,\), and the input \(2, 3\)"),
-    (lambda g, x: ops.sum(g), "shape", r"has shape \(\)"),
-    (lambda g, x: ops.reshape(g, (6,)), "shape", r"has shape \(6,\)"),
-    (lambda g, x: ops.transpose(g), "transposed", "it is transposed"),
-    (lambda g, x: 1.0, "shape", "is a float, not an array"),
-    (lambda g, x: (g,), "shape", "is a tuple, not an array"),
-    (lambda g, x: g * np.cos(x), "raises", "write it with mg.exp, not np.exp"),
-    (lambda g, x: g @ x, "raises", "the rule raises ValueError: matmul"),
-])
+@pytest.mark.parametrize(
+    ("rule", "cause", "said"),
+    [
+        (lambda g, x: np.ones(5), "shape", r"its gradient has shape \(5,\), and the input \(2, 3\)"),
+        (lambda g, x: ops.sum(g), "shape", r"has shape \(\)"),
+        (lambda g, x: ops.reshape(g, (6,)), "shape", r"has shape \(6,\)"),
+        (lambda g, x: ops.transpose(g), "transposed", "it is transposed"),
+        (lambda g, x: 1.0, "shape", "is a float, not an array"),
+        (lambda g, x: (g,), "shape", "is a tuple, not an array"),
+        (lambda g, x: g * np.cos(x), "raises", "write it with mg.exp, not np.exp"),
+        (lambda g, x: g @ x, "raises", "the rule raises ValueError: matmul"),
+    ],
+)
 def test_a_rule_that_gives_nothing_to_compare(rule, cause, said):
     with pytest.raises(GradientError, match=said) as caught:
         gradcheck(lambda x: mg.exp(sine(rule)(x)), X)
@@ -165,8 +187,17 @@ def test_a_part_without_a_gradient_is_called_that_first():
 
 
 @pytest.mark.parametrize("extra", [1e6, 0.0, 1.0])
-@pytest.mark.parametrize(("f", "slope"), [(np.floor, 0), (np.ceil, 0), (lambda x: np.round(x - 0.5), 0), (np.sign, 0),
-                                          (lambda x: (x >= 1) * 3.0 + x, 1), (lambda x: np.where(x > 1, 1e-3, 0) + x, 1)])
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (np.floor, 0),
+        (np.ceil, 0),
+        (lambda x: np.round(x - 0.5), 0),
+        (np.sign, 0),
+        (lambda x: (x >= 1) * 3.0 + x, 1),
+        (lambda x: np.where(x > 1, 1e-3, 0) + x, 1),
+    ],
+)
 def test_at_a_jump_no_gradient_is_right(f, slope, extra):
     at = 0.0 if f is np.sign else 1.0
     for x in (np.array([at, 2.7]), np.r_[np.linspace(3.01, 3.4, 400), at]):
@@ -194,13 +225,13 @@ def test_a_fast_function_is_measured_with_shorter_steps(speed):
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12])
 def test_a_function_is_measured_at_the_size_of_its_input(size):
     x = size * np.array([0.3, -1.2, 2.0])
-    assert gradcheck(lambda x: (x ** 2).sum(), x) and gradcheck(lambda x: (x ** 2).sum(), x, gradient=lambda x: 2 * x)
-    error = wrong(lambda x: (x ** 2).sum(), x, gradient=lambda x: 3 * x)
+    assert gradcheck(lambda x: (x**2).sum(), x) and gradcheck(lambda x: (x**2).sum(), x, gradient=lambda x: 2 * x)
+    error = wrong(lambda x: (x**2).sum(), x, gradient=lambda x: 3 * x)
     assert error.cause == "factor" and error.analytic == pytest.approx(1.5 * error.numeric)
 
 
 def test_the_numbers_shown_are_those_of_the_users_function():
-    error = wrong(lambda x: (x ** 2).sum(), np.array([2.0, 1.0]), gradient=lambda x: -2 * x)
+    error = wrong(lambda x: (x**2).sum(), np.array([2.0, 1.0]), gradient=lambda x: -2 * x)
     assert (error.index, error.analytic) == ((0,), -4.0) and error.numeric == pytest.approx(4.0, rel=1e-12)
     error = wrong(lambda x: np.sin(x), X, vjp=lambda g, x: -g * np.cos(x))
     assert error.numeric == pytest.approx(np.cos(X[error.index]), rel=1e-12)
@@ -212,13 +243,16 @@ def test_the_numbers_shown_are_those_of_the_users_function():
     assert "a sum of the 20000 outputs with random weights" in str(wrong(np.sin, many, vjp=lambda g, x: -g * np.cos(x)))
 
 
-@pytest.mark.parametrize(("f", "x", "vjp"), [
-    (lambda x: (x * x).sum(0), [SQUARE], lambda g, x: 2 * x * g[:, None]),
-    (lambda x: x.cumsum(0), [SQUARE], lambda g, x: g[:, ::-1].cumsum(1)[:, ::-1]),
-    (lambda x, b: x + b, [SQUARE, SQUARE[0]], lambda g, x, b: (g, g.sum(1))),
-    (lambda x: np.exp(x).mean(1, keepdims=True), [SQUARE], lambda g, x: np.exp(x) * g.T / 3),
-    (lambda x: (x ** 3).sum(1), [np.stack([SQUARE, SQUARE + 1])], lambda g, x: 3 * x ** 2 * g[:, :, None]),
-])
+@pytest.mark.parametrize(
+    ("f", "x", "vjp"),
+    [
+        (lambda x: (x * x).sum(0), [SQUARE], lambda g, x: 2 * x * g[:, None]),
+        (lambda x: x.cumsum(0), [SQUARE], lambda g, x: g[:, ::-1].cumsum(1)[:, ::-1]),
+        (lambda x, b: x + b, [SQUARE, SQUARE[0]], lambda g, x, b: (g, g.sum(1))),
+        (lambda x: np.exp(x).mean(1, keepdims=True), [SQUARE], lambda g, x: np.exp(x) * g.T / 3),
+        (lambda x: (x**3).sum(1), [np.stack([SQUARE, SQUARE + 1])], lambda g, x: 3 * x**2 * g[:, :, None]),
+    ],
+)
 def test_a_sum_over_the_wrong_axis_of_a_square(f, x, vjp):
     error = wrong(f, x, vjp=vjp)
     assert "axis" in [cause.kind for cause in error.causes] and "along the wrong one" in str(error)
@@ -238,8 +272,9 @@ def test_a_small_factor_is_not_called_float32():
 
 
 def test_an_error_too_small_for_any_entry_is_told_of_all_together():
-    def norm(x):                                # next to 1e6 one entry, of slope 0.01, can be measured to 1e-7 or so
+    def norm(x):  # next to 1e6 one entry, of slope 0.01, can be measured to 1e-7 or so
         return 1e6 + float(np.sqrt((x * x).sum()))
+
     x = np.random.default_rng(0).standard_normal(10_000)
     gradcheck(norm, x, gradient=lambda x: x / np.linalg.norm(x))
     error = wrong(norm, x, gradient=lambda x: x / np.linalg.norm(x) * (1 + 2e-6))

@@ -1,4 +1,5 @@
 """The checker is checked: a sample of the mistakes in the catalogue, and the rule of which count."""
+
 import numpy as np
 import pytest
 
@@ -19,20 +20,27 @@ def test_there_are_twelve():
 
 def test_a_sample_is_caught_and_named():
     found = [outcome(mutant) for mutant in SAMPLE]
-    assert sum(o.error is not None for o in found) >= 0.95 * len(found) and sum(o.named for o in found) >= 0.9 * len(found)
+    assert sum(o.error is not None for o in found) >= 0.95 * len(found) and sum(o.named for o in found) >= 0.9 * len(
+        found
+    )
     assert all(o.blamed for o in found if o.error)
 
 
-@pytest.mark.parametrize(("call", "inputs", "mistake", "counts"), [
-    (mg.exp, (X,), "sign", True),
-    (mg.exp, (X[0],), "transposed", False),                                    # a vector has no transpose
-    (mg.exp, (X,), "mean forgotten", False), (lambda x: mg.sum(x, 1), (X,), "mean forgotten", True),
-    (ops.add, (X, X[0]), "broadcast sum forgotten", True), (ops.add, (X, X), "broadcast sum forgotten", False),
-    (ops.add, (X, X + 1), "neighbour's gradient", False),                       # they are the same
-    (ops.multiply, (X, X + 1), "neighbour's gradient", True),
-    (lambda x: x[np.array([0, 1])], (X,), "duplicates lost", False),
-    (lambda x: x[np.array([0, 1, 0])], (X,), "duplicates lost", True),
-])
+@pytest.mark.parametrize(
+    ("call", "inputs", "mistake", "counts"),
+    [
+        (mg.exp, (X,), "sign", True),
+        (mg.exp, (X[0],), "transposed", False),  # a vector has no transpose
+        (mg.exp, (X,), "mean forgotten", False),
+        (lambda x: mg.sum(x, 1), (X,), "mean forgotten", True),
+        (ops.add, (X, X[0]), "broadcast sum forgotten", True),
+        (ops.add, (X, X), "broadcast sum forgotten", False),
+        (ops.add, (X, X + 1), "neighbour's gradient", False),  # they are the same
+        (ops.multiply, (X, X + 1), "neighbour's gradient", True),
+        (lambda x: x[np.array([0, 1])], (X,), "duplicates lost", False),
+        (lambda x: x[np.array([0, 1, 0])], (X,), "duplicates lost", True),
+    ],
+)
 def test_which_mistakes_count(call, inputs, mistake, counts):
     op = "take" if mistake == "duplicates lost" else "add"
     assert Mutant(Row(op, call, inputs, None), len(inputs) - 1, mistake).counts() == counts

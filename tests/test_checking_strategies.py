@@ -1,4 +1,5 @@
 """What the strategies draw is what they promise, and good enough to check gradients on."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +14,11 @@ def test_shapes_broadcast(shapes):
     assert len(shapes) == 3 and np.broadcast_shapes(*shapes) is not None
 
 
-@given(strategies.arrays(strategies.shapes(max_dims=2), strategies.dtypes(floating_only=True), away_from=(0, 1), distinct=True))
+@given(
+    strategies.arrays(
+        strategies.shapes(max_dims=2), strategies.dtypes(floating_only=True), away_from=(0, 1), distinct=True
+    )
+)
 def test_arrays_keep_away_from_kinks_and_ties(x):
     assert x.dtype.kind == "f" and abs(x).max(initial=0) <= 3
     assert (abs(x) >= 1 / 8).all() and (abs(x - 1) >= 1 / 8).all() and len(np.unique(x)) == x.size
@@ -36,12 +41,18 @@ def test_no_ties(x, ids):
     gradcheck(lambda x: mg.max(x, 1) + mg.sum(x[:, ids], 1), x)
 
 
-@pytest.mark.parametrize(("strategy", "said"), [
-    (strategies.arrays((2,), "int64"), "use indices"), (strategies.indices(0), "nothing to index"),
-    (strategies.arrays((9,), low=0, high=0.1, distinct=True), "widen the range")])
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (strategies.arrays((2,), "int64"), "use indices"),
+        (strategies.indices(0), "nothing to index"),
+        (strategies.arrays((9,), low=0, high=0.1, distinct=True), "widen the range"),
+    ],
+)
 def test_what_cannot_be_drawn_is_refused(strategy, said):
     @given(strategy)
     def draw(x):
         pass
+
     with pytest.raises(ValueError, match=said):
         draw()

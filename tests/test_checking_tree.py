@@ -1,4 +1,5 @@
 """Trees come apart into floating leaves, with paths one could type, and go back together."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,13 @@ class Pair(NamedTuple):
 
 
 def test_floating_leaves_are_found_and_the_rest_is_passed_on():
-    tree = {"w": [np.ones(2, "f4"), Tensor([1.0, 2.0])], "ids": np.arange(3), "pair": Pair(np.zeros(()), 3), "scale": 0.5,
-            "mode": "sum"}
+    tree = {
+        "w": [np.ones(2, "f4"), Tensor([1.0, 2.0])],
+        "ids": np.arange(3),
+        "pair": Pair(np.zeros(()), 3),
+        "scale": 0.5,
+        "mode": "sum",
+    }
     found = list(leaves(tree))
     assert [path for path, _ in found] == ["input['w'][0]", "input['w'][1]", "input['pair'][0]", "input['scale']"]
     assert all(a.dtype == np.float64 for _, a in found)
@@ -26,7 +32,7 @@ def test_floating_leaves_are_found_and_the_rest_is_passed_on():
 
 def test_a_module_is_copied_and_its_parameters_take_over_value_and_node():
     model = nn.Linear(3, 2, rng=0)
-    copy, = prepared([model])
+    (copy,) = prepared([model])
     assert copy is not model and copy.weight.dtype == np.float64 and model.weight.dtype == np.float32
     assert [(path, a.shape) for path, a in leaves(copy, "model")] == [("model.weight", (2, 3)), ("model.bias", (2,))]
     weight = Tensor(np.ones((2, 3)), requires_grad=True)

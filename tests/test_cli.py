@@ -1,4 +1,5 @@
 """What a user types and sees: the main job, and for every bad input one line that helps, status 2, and no file touched."""
+
 import json
 import os
 import pickle
@@ -41,7 +42,10 @@ def everything(place):
 
 
 def test_finetune_then_predict(place, capsys):
-    assert main(["finetune", "base", "--train", "train.csv", "--output", "out", *QUICK, "--freeze", "bert.embeddings.**"]) == 0
+    assert (
+        main(["finetune", "base", "--train", "train.csv", "--output", "out", *QUICK, "--freeze", "bert.embeddings.**"])
+        == 0
+    )
     told = capsys.readouterr().out
     assert "verdict: 23 of 25 weights loaded" in told and "macro average" in told
     assert 'To use it, type: minigrad predict out "a sentence of your own"' in told
@@ -52,24 +56,50 @@ def test_finetune_then_predict(place, capsys):
 def test_every_option_reaches_its_argument(place, monkeypatch):
     got = {}
     monkeypatch.setattr("minigrad.cli.finetune", wraps(finetune)(lambda **arguments: got.update(arguments)))
-    typed = ("finetune base --train a.csv --eval b.csv --output out --eval-fraction 0.3 --overwrite --text-column t "
-             "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
-             "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --logging-steps 3 --metric-for-best-model loss "
-             "--seed 7 --fp16 --bf16 --resume true --save-strategy epoch --ignore-mismatched-sizes --freeze x --freeze y")
+    typed = (
+        "finetune base --train a.csv --eval b.csv --output out --eval-fraction 0.3 --overwrite --text-column t "
+        "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
+        "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --logging-steps 3 --metric-for-best-model loss "
+        "--seed 7 --fp16 --bf16 --resume true --save-strategy epoch --ignore-mismatched-sizes --freeze x --freeze y"
+    )
     assert main(typed.split()) == 0
     assert got == {
-        "model_dir": "base", "train": "a.csv", "eval": "b.csv", "output": "out", "eval_fraction": 0.3, "overwrite": True,
-        "text_column": "t", "label_column": "l", "max_length": 9, "num_train_epochs": 4, "per_device_train_batch_size": 5,
-        "gradient_accumulation_steps": 6, "learning_rate": 0.7, "warmup_ratio": 0.8, "weight_decay": 0.9, "max_grad_norm": 2.0,
-        "logging_steps": 3, "metric_for_best_model": "loss", "seed": 7, "fp16": True, "bf16": True,
-        "resume_from_checkpoint": "true", "save_strategy": "epoch", "ignore_mismatched_sizes": True, "freeze": ["x", "y"]}
+        "model_dir": "base",
+        "train": "a.csv",
+        "eval": "b.csv",
+        "output": "out",
+        "eval_fraction": 0.3,
+        "overwrite": True,
+        "text_column": "t",
+        "label_column": "l",
+        "max_length": 9,
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": 5,
+        "gradient_accumulation_steps": 6,
+        "learning_rate": 0.7,
+        "warmup_ratio": 0.8,
+        "weight_decay": 0.9,
+        "max_grad_norm": 2.0,
+        "logging_steps": 3,
+        "metric_for_best_model": "loss",
+        "seed": 7,
+        "fp16": True,
+        "bf16": True,
+        "resume_from_checkpoint": "true",
+        "save_strategy": "epoch",
+        "ignore_mismatched_sizes": True,
+        "freeze": ["x", "y"],
+    }
 
 
-@pytest.mark.parametrize("typed", [
-    "--num-epochs 4 --learning-rate 0.7 --per-device-train-batch-size 5",
-    "--num_train_epochs=4 --learning_rate=0.7 --per_device_train_batch_size=5",
-    "--num-train-epochs 4 --lr 0.7 --batch_size 5",
-])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--num-epochs 4 --learning-rate 0.7 --per-device-train-batch-size 5",
+        "--num_train_epochs=4 --learning_rate=0.7 --per_device_train_batch_size=5",
+        "--num-train-epochs 4 --lr 0.7 --batch_size 5",
+    ],
+)
 def test_options_may_have_the_names_of_their_arguments(monkeypatch, typed):
     got = {}
     monkeypatch.setattr("minigrad.cli.finetune", wraps(finetune)(lambda **arguments: got.update(arguments)))
@@ -80,9 +110,16 @@ def test_options_may_have_the_names_of_their_arguments(monkeypatch, typed):
 
 def test_python_m_minigrad_is_the_command_line(tuned):
     """With its answers, its errors and its exit status."""
+
     def run(*typed):
-        return subprocess.run([sys.executable, "-m", *typed], capture_output=True, text=True, timeout=300,
-                              env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parent.parent)})
+        return subprocess.run(
+            [sys.executable, "-m", *typed],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "PYTHONPATH": str(Path(minigrad.__file__).parent.parent)},
+        )
+
     done = run("minigrad", "predict", "out", "soup")
     assert done.returncode == 0 and re.fullmatch(r"soup\n( +[\d.]+%  \w+\n){3}", done.stdout)
     assert done.stdout == run("minigrad.cli", "predict", "out", "soup").stdout
@@ -98,7 +135,8 @@ def test_a_warning_is_one_line_on_the_error_channel(place, capsys):
     assert [line for line in error.splitlines() if "minigrad" in line] == [
         "minigrad: warning: train.csv: the fields are divided by semicolons, not by commas, and were read so",
         "minigrad: warning: 48 of 48 evaluation texts are training texts, too: how well they are told says nothing about new "
-        "texts"]
+        "texts",
+    ]
     assert "macro average" in out and "warning" not in out
 
 
@@ -117,7 +155,10 @@ def test_predict_a_file(tuned, capsys):
 
 
 def test_version_and_help(capsys):
-    for argv, told in ((["--version"], f"minigrad {minigrad.__version__}\n"), (["finetune", "--help"], "(default: 0.2)")):
+    for argv, told in (
+        (["--version"], f"minigrad {minigrad.__version__}\n"),
+        (["finetune", "--help"], "(default: 0.2)"),
+    ):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0 and told in capsys.readouterr().out
@@ -134,9 +175,11 @@ def configure(place, **entries):
 
 def shards(**entries):
     """A way to spoil a place: an index of shards instead of one file of weights."""
+
     def spoil(place):
         (place / "base" / "model.safetensors").rename(place / "base" / "1.safetensors")
         write("base/model.safetensors.index.json", json.dumps(entries))(place)
+
     return spoil
 
 
@@ -151,55 +194,108 @@ def leave_only_a_pickle(place):
 
 def write(name, text):
     """A way to spoil a place: put a file there."""
+
     def spoil(place):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_bytes(text.encode("latin1"))
+
     return spoil
 
 
 FINETUNE = "finetune base --train train.csv --output new "
-SPOILT = {                                                   # what is done to the place, and what `finetune` then says
-    "truncated checkpoint": (lambda place: truncate(place / "base" / "model.safetensors", 12000),
-                             r"base/model.safetensors is truncated or corrupt: found 12000 bytes, expected \d+; copy it again"),
-    "wrong-shaped checkpoint": (lambda place: configure(place, intermediate_size=20),
-                                r"base does not fit the model: .*dense.weight is \(16, 16\) in the file, \(20, 16\) in"),
-    "unknown model_type": (lambda place: configure(place, model_type="mamba"),
-                           "type 'mamba', which .* does not know: choose one of 'bert'"),
-    "damaged configuration": (write("base/config.json", "{"), "base/config.json is not JSON .*: repair it, or copy it again"),
-    "a size in quotes": (lambda place: configure(place, hidden_size="16"),
-                         "hidden_size is '16' in .*; expected a whole number, 1 or"),
-    "a size of zero": (lambda place: configure(place, num_attention_heads=0),
-                       "num_attention_heads is 0 in .*; expected a whole num"),
-    "a rate in quotes": (lambda place: configure(place, hidden_dropout_prob="0"),
-                         "hidden_dropout_prob is '0' in .*expected a number"),
-    "damaged index": (shards(weight_map=["1.safetensors"]), 'index.json has no usable "weight_map": expected one such as .*copy'),
-    "missing shard": (shards(weight_map={"a": "1.safetensors", "b": "2.safetensors"}),
-                      "base lacks 2.safetensors: expected all 2 files that model.safetensors.index.json lists; copy what is"),
-    "a length in words": (write("base/tokenizer_config.json", '{"model_max_length": "big"}'),
-                          "model_max_length is 'big' in the tokenizer_config.json of base; expected a number, 1 or more"),
-    "another model's tokenizer": (write("base/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n" + "\n".join(map(str, range(30)))),
-                                  "tokenizer in base has 34 tokens, but config.json has vocab_size 25: expected no more than"),
-    "unknown model_type, no tokenizer": (lambda place: (configure(place, model_type="mamba"), lose_the_tokenizer(place)),
-                                         "type 'mamba', which .* does not know"),
+SPOILT = {  # what is done to the place, and what `finetune` then says
+    "truncated checkpoint": (
+        lambda place: truncate(place / "base" / "model.safetensors", 12000),
+        r"base/model.safetensors is truncated or corrupt: found 12000 bytes, expected \d+; copy it again",
+    ),
+    "wrong-shaped checkpoint": (
+        lambda place: configure(place, intermediate_size=20),
+        r"base does not fit the model: .*dense.weight is \(16, 16\) in the file, \(20, 16\) in",
+    ),
+    "unknown model_type": (
+        lambda place: configure(place, model_type="mamba"),
+        "type 'mamba', which .* does not know: choose one of 'bert'",
+    ),
+    "damaged configuration": (
+        write("base/config.json", "{"),
+        "base/config.json is not JSON .*: repair it, or copy it again",
+    ),
+    "a size in quotes": (
+        lambda place: configure(place, hidden_size="16"),
+        "hidden_size is '16' in .*; expected a whole number, 1 or",
+    ),
+    "a size of zero": (
+        lambda place: configure(place, num_attention_heads=0),
+        "num_attention_heads is 0 in .*; expected a whole num",
+    ),
+    "a rate in quotes": (
+        lambda place: configure(place, hidden_dropout_prob="0"),
+        "hidden_dropout_prob is '0' in .*expected a number",
+    ),
+    "damaged index": (
+        shards(weight_map=["1.safetensors"]),
+        'index.json has no usable "weight_map": expected one such as .*copy',
+    ),
+    "missing shard": (
+        shards(weight_map={"a": "1.safetensors", "b": "2.safetensors"}),
+        "base lacks 2.safetensors: expected all 2 files that model.safetensors.index.json lists; copy what is",
+    ),
+    "a length in words": (
+        write("base/tokenizer_config.json", '{"model_max_length": "big"}'),
+        "model_max_length is 'big' in the tokenizer_config.json of base; expected a number, 1 or more",
+    ),
+    "another model's tokenizer": (
+        write("base/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n" + "\n".join(map(str, range(30)))),
+        "tokenizer in base has 34 tokens, but config.json has vocab_size 25: expected no more than",
+    ),
+    "unknown model_type, no tokenizer": (
+        lambda place: (configure(place, model_type="mamba"), lose_the_tokenizer(place)),
+        "type 'mamba', which .* does not know",
+    ),
     "a pickle, no tokenizer": (lambda place: (leave_only_a_pickle(place), lose_the_tokenizer(place)), "was not loaded"),
     "a pickle": (leave_only_a_pickle, "base/pytorch_model.bin was not loaded, and nothing in it was executed"),
-    "no tokenizer": (lose_the_tokenizer, "base has no tokenizer: expected tokenizer.json, vocab.txt or vocab.json; copy"),
-    "empty training file": (write("train.csv", ""), "train.csv:1: the file holds no example; expected a text and a label"),
-    "nothing but column names": (write("train.csv", "text,label\n"), "train.csv:1: the file holds no example; expected a text"),
-    "not UTF-8": (write("train.csv", "text,label\ncaf\xe9,a\n"),
-                  "train.csv:2: not UTF-8: byte 0xe9 at offset 14; if it is latin1, type: iconv -f latin1"),
-    "a comma too many": (write("train.csv", "text,label\na, b,c\n"), "train.csv:2: expected 2 fields, .* got 3; put a text"),
-    "only one label": (write("train.csv", "text,label\na,x\nb,x\nc,x\n"), "training texts have the label 'x': expected two"),
-    "output holds something else": (write("new/thesis.tex", "Chapter 1"),
-                                    "new holds something other than a model .thesis.tex.: pass a new or an empty directory"),
+    "no tokenizer": (
+        lose_the_tokenizer,
+        "base has no tokenizer: expected tokenizer.json, vocab.txt or vocab.json; copy",
+    ),
+    "empty training file": (
+        write("train.csv", ""),
+        "train.csv:1: the file holds no example; expected a text and a label",
+    ),
+    "nothing but column names": (
+        write("train.csv", "text,label\n"),
+        "train.csv:1: the file holds no example; expected a text",
+    ),
+    "not UTF-8": (
+        write("train.csv", "text,label\ncaf\xe9,a\n"),
+        "train.csv:2: not UTF-8: byte 0xe9 at offset 14; if it is latin1, type: iconv -f latin1",
+    ),
+    "a comma too many": (
+        write("train.csv", "text,label\na, b,c\n"),
+        "train.csv:2: expected 2 fields, .* got 3; put a text",
+    ),
+    "only one label": (
+        write("train.csv", "text,label\na,x\nb,x\nc,x\n"),
+        "training texts have the label 'x': expected two",
+    ),
+    "output holds something else": (
+        write("new/thesis.tex", "Chapter 1"),
+        "new holds something other than a model .thesis.tex.: pass a new or an empty directory",
+    ),
     "output is a file": (write("new", "Chapter 1"), "new is a file: expected a directory to save in; pass a new name"),
 }
-TYPED = {                                                    # what is typed in a place as it should be, and what is said
+TYPED = {  # what is typed in a place as it should be, and what is said
     FINETUNE.replace("base", "bose"): "there is no directory bose",
-    FINETUNE.replace("train.csv", "tarin.csv"): "tarin.csv: no such file; expected a .csv or .jsonl file with a text and a label",
-    FINETUNE.replace("new", "base"): "base holds a model already.* left as it is: pass another directory, or --overwrite to",
-    FINETUNE + "--eval eval.jsonl": "eval.jsonl: no such file; expected a .csv or .jsonl file with a text and a label column",
-    FINETUNE + "--eval other.csv": "label 'gardening' .of 'soup'. is not among the 3 training labels .* add training examples",
+    FINETUNE.replace(
+        "train.csv", "tarin.csv"
+    ): "tarin.csv: no such file; expected a .csv or .jsonl file with a text and a label",
+    FINETUNE.replace(
+        "new", "base"
+    ): "base holds a model already.* left as it is: pass another directory, or --overwrite to",
+    FINETUNE
+    + "--eval eval.jsonl": "eval.jsonl: no such file; expected a .csv or .jsonl file with a text and a label column",
+    FINETUNE
+    + "--eval other.csv": "label 'gardening' .of 'soup'. is not among the 3 training labels .* add training examples",
     FINETUNE + "--text-column body": "no text column 'body'; the columns are .*: name one of them with --text-column",
     FINETUNE + "--epochs 0": "--epochs is 0; expected a finite number above 0",
     FINETUNE + "--lr nan": "--lr is nan; expected a finite number from 0",
@@ -209,8 +305,10 @@ TYPED = {                                                    # what is typed in 
     FINETUNE + "--eval-fraction 1": "--eval-fraction is 1.0; expected a number between 0 and 1",
     FINETUNE + "--max-length 200": "--max-length is 200; this model reads at most 128 tokens",
     FINETUNE + "--max-length 2": "--max-length=2 leaves no room beside 2 special tokens: pass 3 or more",
-    FINETUNE + "--freeze bert.embedings.**": r"'bert.embedings.\*\*' matches no parameter .* nearest names are bert.embeddings",
-    FINETUNE + "--freeze **": "no parameter is left to train: freeze fewer, such as 'bert.[*]{2}', which leaves the classifier",
+    FINETUNE
+    + "--freeze bert.embedings.**": r"'bert.embedings.\*\*' matches no parameter .* nearest names are bert.embeddings",
+    FINETUNE
+    + "--freeze **": "no parameter is left to train: freeze fewer, such as 'bert.[*]{2}', which leaves the classifier",
     "predict base": "expected either texts in quotes or --file FILE",
     "predict base soup": "base was not fine-tuned, it has no classifier.weight.* type: minigrad finetune base --train FILE",
     "predict bose soup": "there is no directory bose, and the Hugging Face Hub gave no model of that name",
@@ -229,7 +327,9 @@ def assert_refused(place, capsys, typed, told):
     before = everything(place)
     assert main(typed.split()) == 2
     out, error = capsys.readouterr()
-    assert not out and error.startswith("minigrad: error: ") and error.count("\n") == 1 and re.search(told, error), error
+    assert not out and error.startswith("minigrad: error: ") and error.count("\n") == 1 and re.search(told, error), (
+        error
+    )
     assert everything(place) == before
 
 
@@ -248,20 +348,29 @@ def test_bad_arguments_get_one_line_and_status_2_and_nothing_is_touched(place, c
     assert_refused(place, capsys, typed, TYPED[typed])
 
 
-@pytest.mark.parametrize("typed, told", [
-    ("", "minigrad: error: the following arguments are required: COMMAND"),
-    ("finetune base", "minigrad finetune: error: the following arguments are required: --train, --output"),
-    (FINETUNE + "--batch-size 1.5", "minigrad finetune: error: argument --batch-size: invalid int value: '1.5'"),
-    ("finetune base --lerning-rate 3",
-     "minigrad finetune: error: there is no option --lerning-rate; the nearest is --learning-rate"),
-    ("finetune base --train a.csv --output_dir out",
-     "minigrad finetune: error: there is no option --output-dir; the nearest is --output"),
-    (FINETUNE + "--epoch=3 --batchsize=3",
-     "minigrad finetune: error: there is no option --batchsize; the nearest is --batch-size"),
-    ("predict base soup --topk 3", "minigrad predict: error: there is no option --topk; the nearest is --top-k"),
-    ("doctor --qqq", "minigrad doctor: error: there is no option --qqq"),
-    ("predict base --top", "minigrad predict: error: argument --top-k: expected one argument"),
-])
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("", "minigrad: error: the following arguments are required: COMMAND"),
+        ("finetune base", "minigrad finetune: error: the following arguments are required: --train, --output"),
+        (FINETUNE + "--batch-size 1.5", "minigrad finetune: error: argument --batch-size: invalid int value: '1.5'"),
+        (
+            "finetune base --lerning-rate 3",
+            "minigrad finetune: error: there is no option --lerning-rate; the nearest is --learning-rate",
+        ),
+        (
+            "finetune base --train a.csv --output_dir out",
+            "minigrad finetune: error: there is no option --output-dir; the nearest is --output",
+        ),
+        (
+            FINETUNE + "--epoch=3 --batchsize=3",
+            "minigrad finetune: error: there is no option --batchsize; the nearest is --batch-size",
+        ),
+        ("predict base soup --topk 3", "minigrad predict: error: there is no option --topk; the nearest is --top-k"),
+        ("doctor --qqq", "minigrad doctor: error: there is no option --qqq"),
+        ("predict base --top", "minigrad predict: error: argument --top-k: expected one argument"),
+    ],
+)
 def test_what_cannot_be_parsed_gets_one_line_and_status_2(capsys, typed, told):
     with pytest.raises(SystemExit) as stop:
         main(typed.split())
@@ -270,7 +379,9 @@ def test_what_cannot_be_parsed_gets_one_line_and_status_2(capsys, typed, told):
 
 def test_without_the_text_extra(place, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    assert_refused(place, capsys, FINETUNE, r'text needs the tokenizers library .*: pip install "minigrad-learn\[text\]"')
+    assert_refused(
+        place, capsys, FINETUNE, r'text needs the tokenizers library .*: pip install "minigrad-learn\[text\]"'
+    )
 
 
 def test_a_second_run_needs_leave_to_replace_the_first(tuned, capsys):
@@ -290,9 +401,16 @@ def test_an_interruption_leaves_the_best_model_and_says_so(place, capsys, monkey
         if len(calls) == 2:
             raise KeyboardInterrupt
         return evaluate(trainer)
+
     monkeypatch.setattr(Trainer, "evaluate", interrupted)
     assert main([*FINETUNE.split(), *QUICK]) == 130
-    assert capsys.readouterr().err == "\nminigrad: interrupted at step 10 of 10; the best model so far, of epoch 1, is in new\n"
+    assert (
+        capsys.readouterr().err
+        == "\nminigrad: interrupted at step 10 of 10; the best model so far, of epoch 1, is in new\n"
+    )
     assert main(["predict", "new", "soup"]) == 0
     assert main([*FINETUNE.split(), *QUICK]) == 2
-    assert "maybe of an interrupted run; it was left as it is: pass another directory, or --overwrite" in capsys.readouterr().err
+    assert (
+        "maybe of an interrupted run; it was left as it is: pass another directory, or --overwrite"
+        in capsys.readouterr().err
+    )

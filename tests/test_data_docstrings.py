@@ -1,4 +1,5 @@
 """What counts as a docstring of a package, on a small library made here and on the machine's own."""
+
 from collections import Counter
 
 import pytest
@@ -29,15 +30,19 @@ def library(tmp_path):
 def test_docstrings_of_a_small_library(library):
     assert stdlib_docstrings(1, root=library) == [
         Example("Drive until it is empty.", "cars"),
-        Example("All about cats and dogs.", "pets"), Example("A cat that purrs loudly.", "pets"),
-        Example("Purr until it is fed.", "pets")]
+        Example("All about cats and dogs.", "pets"),
+        Example("A cat that purrs loudly.", "pets"),
+        Example("Purr until it is fed.", "pets"),
+    ]
 
 
 def test_choosing_classes(library):
     assert {e.label for e in stdlib_docstrings(2, root=library)} == {"pets"}
     assert {e.label for e in stdlib_docstrings(classes=["cars"], root=library)} == {"cars"}
     few = stdlib_docstrings(1, max_per_class=2, root=library)
-    assert Counter(e.label for e in few) == {"cars": 1, "pets": 2} and few == stdlib_docstrings(1, max_per_class=2, root=library)
+    assert Counter(e.label for e in few) == {"cars": 1, "pets": 2} and few == stdlib_docstrings(
+        1, max_per_class=2, root=library
+    )
     with pytest.raises(ValueError, match="no package 'planes' with docstrings in .*; choose among boats, cars, pets"):
         stdlib_docstrings(classes=["planes"], root=library)
     with pytest.raises(ValueError, match="no package in .* has 120 docstrings; lower min_per_class"):

@@ -1,4 +1,5 @@
 """JSON that is read, and JSON that is refused before anything trips over it."""
+
 import json
 
 import pytest
@@ -12,8 +13,9 @@ def test_values(value):
     assert from_json(json.dumps(value)) == from_json(json.dumps(value).encode()) == value
 
 
-@pytest.mark.parametrize(("opening", "inner", "closing"), [
-    ("[", "", "]"), ("[", "1", "]"), ('{"a":', "1", "}"), ('[{"a":', "1", "}]")])
+@pytest.mark.parametrize(
+    ("opening", "inner", "closing"), [("[", "", "]"), ("[", "1", "]"), ('{"a":', "1", "}"), ('[{"a":', "1", "}]")]
+)
 def test_nesting(opening, inner, closing):
     each = len(closing)
     for depth in (1, 2, 50, 100 // each):
@@ -38,6 +40,7 @@ def test_what_is_no_json(text):
 def test_the_cost_is_linear():
     def nested(count):
         return "[" + ",".join(["[[]]"] * count) + "]"
+
     assert len(from_json(nested(200_000))) == 200_000
     assert work(lambda: from_json(nested(2000))) < 2.2 * work(lambda: from_json(nested(1000)))
 

@@ -1,4 +1,5 @@
 """The laws of the loader: each item once, an order fixed by (seed, epoch), little padding when grouped by length."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,14 +8,20 @@ from hypothesis import strategies as st
 from minigrad.data.loader import DataLoader, Subset
 
 
-@given(n=st.integers(0, 300), batch_size=st.integers(1, 9), shuffle=st.booleans(), drop_last=st.booleans(), grouped=st.booleans(),
-       epoch=st.integers(0, 3))
+@given(
+    n=st.integers(0, 300),
+    batch_size=st.integers(1, 9),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+    grouped=st.booleans(),
+    epoch=st.integers(0, 3),
+)
 def test_each_item_once_and_batches_full(n, batch_size, shuffle, drop_last, grouped, epoch):
     lengths = [(7 * i) % 13 for i in range(n)] if grouped else None
     loader = DataLoader(range(n), batch_size, shuffle, seed=1, drop_last=drop_last, lengths=lengths)
     batches = loader.batches(epoch)
     assert len(batches) == len(loader)
-    assert sorted(map(len, batches), reverse=True)[:n // batch_size] == [batch_size] * (n // batch_size)
+    assert sorted(map(len, batches), reverse=True)[: n // batch_size] == [batch_size] * (n // batch_size)
     seen = np.concatenate([np.zeros(0, int), *batches]).tolist()
     assert len(set(seen)) == len(seen) == (n - n % batch_size if drop_last else n)
     assert set(seen) <= set(range(n))
@@ -23,10 +30,11 @@ def test_each_item_once_and_batches_full(n, batch_size, shuffle, drop_last, grou
 def test_the_order_depends_on_seed_and_epoch_alone():
     def passes(loader, epochs):
         return [[batch for batch in loader] for _ in range(epochs)]
+
     first = passes(DataLoader(range(50), 8, shuffle=True, seed=3), 3)
     assert first[0] != first[1] != first[2] != first[0]
     resumed = DataLoader(range(50), 8, shuffle=True, seed=3)
-    next(iter(resumed))                                      # a pass that is broken off counts as begun
+    next(iter(resumed))  # a pass that is broken off counts as begun
     assert resumed.epoch == 1
     assert passes(resumed, 2) == first[1:]
     resumed.epoch = 0
@@ -44,12 +52,15 @@ def test_grouping_by_length_saves_padding_and_stays_random():
 
     def padding(loader):
         return sum(lengths[batch].max() * len(batch) - lengths[batch].sum() for batch in loader.batches(0))
+
     plain = DataLoader(lengths, 16, shuffle=True)
     grouped = DataLoader(lengths, 16, shuffle=True, lengths=lengths)
     assert padding(grouped) < 0.1 * padding(plain)
     longest = [lengths[batch].max() for batch in grouped.batches(0)]
     assert longest[:50] != sorted(longest[:50], reverse=True)
-    assert {frozenset(b.tolist()) for b in grouped.batches(0)}.isdisjoint(frozenset(b.tolist()) for b in grouped.batches(1))
+    assert {frozenset(b.tolist()) for b in grouped.batches(0)}.isdisjoint(
+        frozenset(b.tolist()) for b in grouped.batches(1)
+    )
 
 
 def test_subset():

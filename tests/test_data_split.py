@@ -1,4 +1,7 @@
-"""The laws of the split: nothing lost, no text on both sides, every label in training, the fraction kept, the seed obeyed."""
+"""The laws of the split: nothing lost, no text on both sides, every label in training, the fraction kept, the seed
+obeyed.
+"""
+
 from collections import Counter
 
 import pytest

@@ -1,4 +1,5 @@
 """Documentation: the code on a page runs from top to bottom, its asserts included."""
+
 import re
 import subprocess
 import sys
@@ -13,7 +14,9 @@ def code_of(page):
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text("utf-8"), re.S | re.M))
 
 
-@pytest.mark.parametrize("page", ["insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md"])
+@pytest.mark.parametrize(
+    "page", ["insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md"]
+)
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
     code = code_of(page)
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
@@ -26,8 +29,15 @@ def test_the_tests_on_the_page_pass_and_the_error_is_the_one_printed(tmp_path, m
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
     (tmp_path / "page.py").write_text(code_of("gradient-checking.md"), "utf-8")
     plugin = () if request.config.pluginmanager.has_plugin("minigrad") else ("-p", "pytest_minigrad")
-    done = subprocess.run([sys.executable, "-m", "pytest", "-s", *plugin, "page.py"], cwd=tmp_path, capture_output=True,
-                          encoding="utf-8", timeout=120)
-    assert done.returncode == 0 and "2 passed" in done.stdout and "101 checks, 0 wrong" in done.stdout, done.stdout[-2000:]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-s", *plugin, "page.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0 and "2 passed" in done.stdout and "101 checks, 0 wrong" in done.stdout, done.stdout[
+        -2000:
+    ]
     shown = re.search(r"^```text\n(.*?)^```", (DOCS / "gradient-checking.md").read_text("utf-8"), re.S | re.M)
     assert shown[1] in done.stdout

@@ -1,4 +1,5 @@
 """The page says what is there, and for what is not, what to type."""
+
 import configparser
 import re
 from pathlib import Path
@@ -14,8 +15,10 @@ SETUP = Path(__file__).parents[1] / "setup.cfg"
 def test_what_is_there():
     lines = dict(line.split(maxsplit=1) for line in doctor.report().splitlines())
     assert lines["minigrad"].startswith(f"{__version__}, Python 3.")
-    assert re.match(rf"NumPy {re.escape(np.__version__)}, products by \S+ \d\S*, \d+ threads on \d+ cores.*(GiB free|unknown)$",
-                    lines["cpu"])
+    assert re.match(
+        rf"NumPy {re.escape(np.__version__)}, products by \S+ \d\S*, \d+ threads on \d+ cores.*(GiB free|unknown)$",
+        lines["cpu"],
+    )
     assert lines["[testing]"].endswith(f"pytest {doctor.installed('pytest')}")
 
 
@@ -46,7 +49,9 @@ def test_extras_are_those_of_the_package():
 
 def test_the_command(capsys):
     assert cli.main(["doctor"]) == 0
-    assert capsys.readouterr().out.strip() == doctor.report() or "GiB" in doctor.memory()      # what is free may have changed
+    assert (
+        capsys.readouterr().out.strip() == doctor.report() or "GiB" in doctor.memory()
+    )  # what is free may have changed
 
 
 def test_versions():

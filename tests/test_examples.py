@@ -1,4 +1,7 @@
-"""The examples run, with small settings, and learn something; each is the same program with published sizes and weights."""
+"""The examples run, with small settings, and learn something; each is the same program with published sizes and
+weights.
+"""
+
 import os
 import subprocess
 import sys
@@ -37,8 +40,10 @@ def pictures():
 
 @pytest.mark.usefixtures("pictures")
 def test_frozen_mobilenet_v2(example):
-    accuracy = example("frozen_mobilenet_v2").main(size=32, images=200, epochs=8, config=MobileNetV2Config(depth_multiplier=0.35))
-    assert accuracy > 0.2                       # chance is 0.1
+    accuracy = example("frozen_mobilenet_v2").main(
+        size=32, images=200, epochs=8, config=MobileNetV2Config(depth_multiplier=0.35)
+    )
+    assert accuracy > 0.2  # chance is 0.1
 
 
 @pytest.mark.usefixtures("pictures")
@@ -50,7 +55,7 @@ def test_frozen_vgg16(example):
 @pytest.mark.usefixtures("pictures")
 def test_resnet50_new_fc(example):
     config = ResNetConfig(embedding_size=8, hidden_sizes=[16, 32, 32, 64], depths=[1, 1, 1, 1], num_labels=7)
-    assert example("resnet50_new_fc").main(size=32, images=200, epochs=8, config=config) > 0.6       # chance is a half
+    assert example("resnet50_new_fc").main(size=32, images=200, epochs=8, config=config) > 0.6  # chance is a half
     saved = AutoModelForImageClassification.from_pretrained("outputs/resnet50-new-fc")
     assert saved.fc.weight.shape == (2, 64) and saved.config.id2label == {0: "temple", 1: "flower"}
 
@@ -58,26 +63,39 @@ def test_resnet50_new_fc(example):
 @pytest.mark.parametrize("name", ["bert_trainer", "bert_with_head"])
 def test_bert(example, name, tmp_path):
     pytest.importorskip("tokenizers")
-    accuracy = example(name).main(tiny_bert.save_model(tmp_path / "bert"), epochs=12, rate=1e-2, examples=tiny_bert.examples())
-    assert accuracy > 0.5                       # chance is a third
+    accuracy = example(name).main(
+        tiny_bert.save_model(tmp_path / "bert"), epochs=12, rate=1e-2, examples=tiny_bert.examples()
+    )
+    assert accuracy > 0.5  # chance is a third
     if name == "bert_trainer":
-        assert AutoModelForSequenceClassification.from_pretrained("outputs/bert-trainer").config.id2label[2] == "sailing"
+        assert (
+            AutoModelForSequenceClassification.from_pretrained("outputs/bert-trainer").config.id2label[2] == "sailing"
+        )
 
 
 def test_encoder_decoder(example, capsys):
     module = example("encoder_decoder")
     module.main(steps=100, batch=16, d_model=32)
     told = capsys.readouterr().out
-    assert told.count(" -> ") == 3 and float(told.partition("loss ")[2].split()[0]) < 1.5      # log(47) = 3.9 knows nothing
-    source, target = (["".join(module.ALPHABET[i] for i in row).strip("\0\2\3") for row in part]
-                      for part in module.dates(module.np.random.default_rng(0), 20))
+    assert told.count(" -> ") == 3 and float(told.partition("loss ")[2].split()[0]) < 1.5  # log(47) = 3.9 knows nothing
+    source, target = (
+        ["".join(module.ALPHABET[i] for i in row).strip("\0\2\3") for row in part]
+        for part in module.dates(module.np.random.default_rng(0), 20)
+    )
     assert all(day[:4] in read and str(int(day[8:])) in read for read, day in zip(source, target, strict=True))
 
 
-@pytest.mark.parametrize("name", ["bert_trainer", "bert_with_head", "frozen_vgg16", "frozen_mobilenet_v2", "resnet50_new_fc"])
+@pytest.mark.parametrize(
+    "name", ["bert_trainer", "bert_with_head", "frozen_vgg16", "frozen_mobilenet_v2", "resnet50_new_fc"]
+)
 def test_a_model_that_is_not_there_is_an_error_of_one_line(name, tmp_path):
-    done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py", "--model", "nowhere"], cwd=tmp_path, capture_output=True,
-                          encoding="utf-8", env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)})
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", "--model", "nowhere"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )
     if "sklearn" in done.stderr:
         pytest.skip("this example needs scikit-learn")
     assert done.returncode == 2 and "Traceback" not in done.stderr and "nowhere" in done.stderr, done.stderr

@@ -1,4 +1,7 @@
-"""Some hundred damaged files on every run of the tests, and that the harness would notice; `python -m tests.fuzz` makes more."""
+"""Some hundred damaged files on every run of the tests, and that the harness would notice; `python -m tests.fuzz` makes
+more.
+"""
+
 import os
 import subprocess
 import sys
@@ -36,15 +39,27 @@ fuzz.fuzz(2 * len(fuzz.KINDS))
 
 def test_hundreds_of_damaged_files():
     """No hang, no gigabytes, no raw error, nothing touched: the output says which case it was."""
-    done = subprocess.run([sys.executable, "-m", "tests.fuzz", "--cases", "330", "--seed", "7"], cwd=ROOT, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--cases", "330", "--seed", "7"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("0 hangs over 5 s, 0 processes over 1.5 GB or dead, 0 raw errors, 0 changes of other files\n")
+    assert done.stdout.endswith(
+        "0 hangs over 5 s, 0 processes over 1.5 GB or dead, 0 raw errors, 0 changes of other files\n"
+    )
 
 
 def test_the_harness_notices():
-    expected = {"hang": "hang", "memory": "memory", "death": "death", "unnamed": "raw error", "foreign": "raw error",
-                "other": "raw error", "touched": "touched", "refused": "", "read": ""}
+    expected = {
+        "hang": "hang",
+        "memory": "memory",
+        "death": "death",
+        "unnamed": "raw error",
+        "foreign": "raw error",
+        "other": "raw error",
+        "touched": "touched",
+        "refused": "",
+        "read": "",
+    }
     if not sys.platform.startswith("linux"):
         del expected["memory"]
     done = subprocess.run([sys.executable, "-c", FAULTS, *expected], cwd=ROOT, capture_output=True, text=True)

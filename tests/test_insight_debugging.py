@@ -1,4 +1,5 @@
 """mg.debug: what NumPy did behind the tape's back, and where NaN and infinities begin."""
+
 import numpy as np
 import pytest
 
@@ -11,8 +12,12 @@ def leaf(*values):
     return Tensor(np.array(values, float), requires_grad=True)
 
 
-CHANGES = {"the array given": lambda a, w: a.__setitem__(slice(None), 5), "data": lambda a, w: w.data.__isub__(1),
-           "numpy()": lambda a, w: w.numpy().__setitem__(0, 9), "a view": lambda a, w: w.data.reshape(3, 1).__imul__(2)}
+CHANGES = {
+    "the array given": lambda a, w: a.__setitem__(slice(None), 5),
+    "data": lambda a, w: w.data.__isub__(1),
+    "numpy()": lambda a, w: w.numpy().__setitem__(0, 9),
+    "a view": lambda a, w: w.data.reshape(3, 1).__imul__(2),
+}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -20,16 +25,25 @@ def test_an_array_that_was_changed_unseen_is_found(change):
     a, x = np.array([1.0, 2.0, 3.0]), leaf(1, 1, 1)
     w = Tensor(a, requires_grad=True)
     with mg.debug():
-        loss = (x * w).sum()                    # this line
+        loss = (x * w).sum()  # this line
         change(a, w)
-        with pytest.raises(RuntimeError, match=r"b \(w\) of shape \(3,\), which multiply.*_debugging.py:\d+: .*this line.*since"):
+        with pytest.raises(
+            RuntimeError, match=r"b \(w\) of shape \(3,\), which multiply.*_debugging.py:\d+: .*this line.*since"
+        ):
             loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match=r"copy_\(values\).*mg.tensor\(a\)"):
-        loss.backward()                         # outside, too
+        loss.backward()  # outside, too
 
 
-@pytest.mark.parametrize("use", [lambda x, w: mg.exp(w) * x, lambda x, w: mg.softmax(x @ w),
-                                 lambda x, w: mg.checkpoint(lambda x: mg.tanh(x * w), x), mg.functional.linear])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, w: mg.exp(w) * x,
+        lambda x, w: mg.softmax(x @ w),
+        lambda x, w: mg.checkpoint(lambda x: mg.tanh(x * w), x),
+        mg.functional.linear,
+    ],
+)
 def test_outputs_kernels_and_checkpoints_are_watched(use):
     x, w = (Tensor(np.ones((3, 3)), requires_grad=True) for _ in range(2))
     with mg.debug():
@@ -60,7 +74,7 @@ class Net(nn.Module):
 
 class Risky(nn.Module):
     def forward(self, x):
-        return mg.log(x - 10)                   # of a negative number
+        return mg.log(x - 10)  # of a negative number
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -71,15 +85,25 @@ def test_the_first_nan_is_named_with_inputs_module_and_line():
             model(x)
         told = str(error.value)
         assert told.startswith("log gives 8 NaN of 8 entries, in rest.1 (Risky), at test_insight_debugging.py:")
-        assert "return mg.log(x - 10)" in told and "x (2, 4) float32: min -10, max -" in told and "0 NaN, 0 infinite" in told
+        assert (
+            "return mg.log(x - 10)" in told
+            and "x (2, 4) float32: min -10, max -" in told
+            and "0 NaN, 0 infinite" in told
+        )
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("f", "text"), [
-    (lambda x: x / (x - 1), r"divide gives 1 infinite of 2"), (lambda x: mg.exp(x * 1000), "exp gives 2 infinite"),
-    (lambda x: x * np.inf - x * np.inf, "subtract gives 2 NaN"), (lambda x: mg.sqrt(-x), "sqrt gives 2 NaN"),
-    (lambda x: x * np.array([np.nan, 1]), r"multiply gives 1 NaN of 2 (?s:.*)b \(2,\) float64: .*; 1 NaN"),
-    (lambda x: mg.functional.softplus(x / 0.0), "divide gives 2 infinite")])
+@pytest.mark.parametrize(
+    ("f", "text"),
+    [
+        (lambda x: x / (x - 1), r"divide gives 1 infinite of 2"),
+        (lambda x: mg.exp(x * 1000), "exp gives 2 infinite"),
+        (lambda x: x * np.inf - x * np.inf, "subtract gives 2 NaN"),
+        (lambda x: mg.sqrt(-x), "sqrt gives 2 NaN"),
+        (lambda x: x * np.array([np.nan, 1]), r"multiply gives 1 NaN of 2 (?s:.*)b \(2,\) float64: .*; 1 NaN"),
+        (lambda x: mg.functional.softplus(x / 0.0), "divide gives 2 infinite"),
+    ],
+)
 def test_the_op_is_the_first(f, text):
     with mg.debug(), pytest.raises(FloatingPointError, match=text):
         mg.exp(f(leaf(1.0, 2.0)))
@@ -90,9 +114,12 @@ def test_the_op_is_the_first(f, text):
 def test_the_first_step_back_with_an_infinite_gradient_is_named(create_graph):
     x = leaf(0.0, 4.0)
     with mg.debug():
-        y = mg.sqrt(x * 1)                      # the root
-        with pytest.raises(FloatingPointError, match="the backward pass of sqrt(?s:.*)1 infinite of 2.*# the root|"
-                           "the backward pass of sqrt.*# the root(?s:.*)1 infinite of 2"):
+        y = mg.sqrt(x * 1)  # the root
+        with pytest.raises(
+            FloatingPointError,
+            match="the backward pass of sqrt(?s:.*)1 infinite of 2.*# the root|"
+            "the backward pass of sqrt.*# the root(?s:.*)1 infinite of 2",
+        ):
             y.sum().backward(create_graph=create_graph)
 
 
@@ -108,8 +135,9 @@ def test_training_is_no_alarm_and_changes_nothing():
     x = np.random.default_rng(0).standard_normal((4, 5, 8)).astype("f4")
     found = []
     for mode in (mg.debug, mg.enable_grad):
-        model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, rng=0), nn.LayerNorm(8), nn.Dropout(0.5, rng=1),
-                              nn.Linear(8, 2, rng=2))
+        model = nn.Sequential(
+            nn.TransformerEncoderLayer(8, 2, 16, rng=0), nn.LayerNorm(8), nn.Dropout(0.5, rng=1), nn.Linear(8, 2, rng=2)
+        )
         optimizer = optim.AdamW(model.parameters(), lr=0.1)
         for _ in range(3):
             with mode():

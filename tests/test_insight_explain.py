@@ -1,4 +1,5 @@
 """explain: the story is true (the norms are those of the gradients), says why sums appear, and disturbs nothing."""
+
 import numpy as np
 import pytest
 
@@ -20,7 +21,16 @@ def made():
 def test_every_step_is_told_with_its_rule_and_its_norms(made):
     W, b, loss = made
     told = mg.explain(loss)
-    assert [step.op for step in told.steps] == ["divide", "sum", "power_of", "subtract", "matmul", "tanh", "add", "matmul"]
+    assert [step.op for step in told.steps] == [
+        "divide",
+        "sum",
+        "power_of",
+        "subtract",
+        "matmul",
+        "tanh",
+        "add",
+        "matmul",
+    ]
     assert [p.rule for p in told.steps[4].passed] == ["g bᵀ", "aᵀ g"]
     gradients = mg.grad(loss, [W, b])
     assert [(name, shape) for name, shape, _ in told.gradients] == [("b", (3,)), ("W", (3, 3))]
@@ -30,8 +40,10 @@ def test_every_step_is_told_with_its_rule_and_its_norms(made):
 def test_a_sum_over_a_broadcast_axis_is_explained(made):
     W, b, loss = made
     (passed,) = [p for step in mg.explain(loss).steps for p in step.passed if p.name == "b"]
-    assert passed.why == ("then summed from (5, 3) over axis 0: b (3,) was broadcast along it, so each entry was used many "
-                          "times, and gradients of many uses add up")
+    assert passed.why == (
+        "then summed from (5, 3) over axis 0: b (3,) was broadcast along it, so each entry was used many "
+        "times, and gradients of many uses add up"
+    )
 
 
 def test_nothing_is_disturbed(made):
@@ -59,7 +71,7 @@ def test_contributions_add_up_to_the_gradient(uses):
     w = mg.Tensor(RNG.normal(size=4), requires_grad=True)
     y = w
     for _ in range(uses):
-        y = y * w                               # w is used once more in every step; the paths are uses + 1
+        y = y * w  # w is used once more in every step; the paths are uses + 1
     told = mg.explain(y.sum(), wrt=w)
     assert f"{uses + 1} paths lead to w" in told.remark
     assert float(told.remark.splitlines()[0].rpartition(" ")[2].rstrip(".")) < 1e-9
@@ -69,7 +81,7 @@ def test_contributions_add_up_to_the_gradient(uses):
 def test_very_many_paths_are_told_by_use():
     y = x = mg.Tensor(1.0, requires_grad=True)
     for _ in range(60):
-        y = y + y                               # 2⁶⁰ paths
+        y = y + y  # 2⁶⁰ paths
     told = mg.explain(y, wrt=x)
     assert f"{2**60} paths lead to x, too many to follow each by itself, through 2 uses of it" in told.remark
     assert [norm for _, norm in told.contributions] == [2.0**59] * 2
@@ -82,7 +94,11 @@ def test_a_recorded_tape_names_lines_and_modules():
         logits = model(np.ones((5, 3), np.float32))
         loss = F.cross_entropy(logits, np.zeros(5, int))
     told = str(mg.explain(loss))
-    assert "loss = F.cross_entropy(logits, np.zeros(5, int))" in told and "linear  in 2" in told and "weight = 0.weight" in told
+    assert (
+        "loss = F.cross_entropy(logits, np.zeros(5, int))" in told
+        and "linear  in 2" in told
+        and "weight = 0.weight" in told
+    )
     html = mg.explain(loss)._repr_html_()
     assert "<table>" in html and "0.weight" in html and "<lambda>" not in html
 
@@ -123,7 +139,7 @@ def test_a_long_story_is_cut_short_and_says_what_to_type_for_more():
     assert any(line.startswith("  1 ") for line in lines) and any(line.startswith("2000 ") for line in lines)
     whole = str(mg.explain(y, limit=None))
     assert "more steps" not in whole and len(whole) > 100_000
-    assert len(str(mg.explain(y, wrt=x))) < 40_000      # with 1,001 contributions
+    assert len(str(mg.explain(y, wrt=x))) < 40_000  # with 1,001 contributions
 
 
 def test_many_leaves_are_cut_short_too():

@@ -1,4 +1,5 @@
 """Pictures: modules fold, names and shapes are on them, there are no cycles, and a BERT takes less than a second."""
+
 from xml.etree import ElementTree
 
 import numpy as np
@@ -40,11 +41,15 @@ def test_a_small_expression():
     assert len(drawn.edges) == 6
 
 
-@pytest.mark.parametrize("depth, expected", [
-    (0, ["BertForSequenceClassification"]),     # which computes its loss itself
-    (1, ["bert", "classifier", "dropout", "cross_entropy"]),
-    (3, ["bert.encoder.layer.0", "bert.encoder.layer.1"]),
-    (5, ["bert.encoder.layer.0.attention.self"])])
+@pytest.mark.parametrize(
+    "depth, expected",
+    [
+        (0, ["BertForSequenceClassification"]),  # which computes its loss itself
+        (1, ["bert", "classifier", "dropout", "cross_entropy"]),
+        (3, ["bert.encoder.layer.0", "bert.encoder.layer.1"]),
+        (5, ["bert.encoder.layer.0.attention.self"]),
+    ],
+)
 def test_modules_fold_at_a_depth(bert, depth, expected):
     found = titles(mg.graph(bert[1], depth=depth))
     assert set(expected) <= set(found) and (depth > 1 or len(found) == len(expected))
@@ -58,7 +63,7 @@ def test_every_parameter_is_somewhere_and_there_are_no_cycles(bert, depth):
     leaves = sum(box.kind == "leaf" for box in drawn.boxes.values())
     assert inside + leaves == len(model.parameters())
     order, waiting = set(), dict.fromkeys(drawn.boxes)
-    while waiting:                              # take away what has no parents left, until nothing is left
+    while waiting:  # take away what has no parents left, until nothing is left
         free = [key for key in waiting if all(a in order for a, b in drawn.edges if b == key)]
         assert free
         order.update(free)
@@ -70,10 +75,14 @@ def test_every_parameter_is_somewhere_and_there_are_no_cycles(bert, depth):
 def test_modules_are_guessed_from_the_names_of_parameters(bert):
     model, recorded = bert
     plain = model(IDS, labels=np.array([0, 1])).loss
-    told, guessed = ({box.text[0]: box.steps for box in drawn.boxes.values()}
-                     for drawn in (mg.graph(recorded, depth=3), mg.graph(plain, model, depth=3)))
+    told, guessed = (
+        {box.text[0]: box.steps for box in drawn.boxes.values()}
+        for drawn in (mg.graph(recorded, depth=3), mg.graph(plain, model, depth=3))
+    )
     assert all(guessed[f"bert.encoder.layer.{i}"] == told[f"bert.encoder.layer.{i}"] for i in range(2))
-    assert {"bert.encoder.layer.0.attention.self.query", "classifier"} <= {Tape(plain, model).path(n) for n in Tape(plain).steps}
+    assert {"bert.encoder.layer.0.attention.self.query", "classifier"} <= {
+        Tape(plain, model).path(n) for n in Tape(plain).steps
+    }
 
 
 def test_a_module_used_twice_with_something_between_makes_two_boxes():
@@ -85,6 +94,7 @@ def test_a_module_used_twice_with_something_between_makes_two_boxes():
 
         def forward(self, x):
             return self.layer(mg.relu(self.layer(x)))
+
     with mg.insight.recording():
         y = Twice()(np.ones((1, 3), np.float32)).sum()
     assert titles(mg.graph(y, depth=1)).count("layer") == 2
@@ -95,8 +105,11 @@ def test_the_cost_of_a_bert_grows_with_its_layers():
         model = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **CONFIG), rng=0)
         with mg.insight.recording():
             return model(IDS, labels=np.array([0, 1])).loss
+
     small, large = recorded(6), recorded(12)
-    assert work(lambda: mg.graph(large, depth=1)._repr_svg_()) < 2.5 * work(lambda: mg.graph(small, depth=1)._repr_svg_())
+    assert work(lambda: mg.graph(large, depth=1)._repr_svg_()) < 2.5 * work(
+        lambda: mg.graph(small, depth=1)._repr_svg_()
+    )
     drawn = mg.graph(large)
     svg = drawn._repr_svg_()
     assert len(drawn.boxes) <= 40 and len(svg) < 100_000
@@ -114,7 +127,7 @@ def test_a_notebook_shows_values_and_picture():
     x = mg.ones(3, requires_grad=True)
     shown = (x * 2)._repr_html_()
     assert shown.startswith("<pre>Tensor([2., 2., 2.]") and "<svg" in shown
-    assert x._repr_html_() is None and mg.ones(3)._repr_html_() is None        # and so a notebook shows the repr
+    assert x._repr_html_() is None and mg.ones(3)._repr_html_() is None  # and so a notebook shows the repr
     y = x
     for _ in range(60):
         y = y * 1.5
@@ -143,16 +156,38 @@ def gan(z):
 
 def test_each_of_several_models_is_told_by_its_root():
     drawn, told, plain = gan(np.ones((4, 2), np.float32))
-    boxes = {box.text[0]: (box.text[1:], box.parameters) for box in drawn.boxes.values() if box.kind in ("module", "end")}
+    boxes = {
+        box.text[0]: (box.text[1:], box.parameters) for box in drawn.boxes.values() if box.kind in ("module", "end")
+    }
     assert boxes == {
         "generator": (["Sequential"], {"0.weight": (3, 2), "0.bias": (3,)}),
         "critic": (["Sequential"], {"0.weight": (3, 3), "0.bias": (3,), "2.weight": (1, 3), "2.bias": (1,)}),
-        "criterion": (["BCEWithLogitsLoss"], {})}
-    assert {step.path for step in told.steps} == {"generator.0", "generator.1", "critic.0", "critic.1", "critic.2", "criterion"}
+        "criterion": (["BCEWithLogitsLoss"], {}),
+    }
+    assert {step.path for step in told.steps} == {
+        "generator.0",
+        "generator.1",
+        "critic.0",
+        "critic.1",
+        "critic.2",
+        "criterion",
+    }
     assert {name for name, *_ in told.gradients} == {
-        "generator.0.weight", "generator.0.bias", "critic.0.weight", "critic.0.bias", "critic.2.weight", "critic.2.bias"}
-    assert {name for name, *_ in plain.gradients} == {           # the model that was given has the names it was given with
-        "0.weight", "0.bias", "critic.0.weight", "critic.0.bias", "critic.2.weight", "critic.2.bias"}
+        "generator.0.weight",
+        "generator.0.bias",
+        "critic.0.weight",
+        "critic.0.bias",
+        "critic.2.weight",
+        "critic.2.bias",
+    }
+    assert {name for name, *_ in plain.gradients} == {  # the model that was given has the names it was given with
+        "0.weight",
+        "0.bias",
+        "critic.0.weight",
+        "critic.0.bias",
+        "critic.2.weight",
+        "critic.2.bias",
+    }
 
 
 def test_a_loss_that_is_a_module_does_not_rename_the_model():
@@ -217,7 +252,9 @@ def test_the_tape_of_an_lstm_is_drawn():
     assert "<svg" in out._repr_html_()
     with mg.insight.recording(kernels=False):
         out, _ = model(mg.ones((2, 5, 3)))
-    assert "<svg" in out._repr_html_() and {"LSTM", "16 parameters, 624 numbers"} <= set(texts(mg.graph(out)._repr_svg_()))
+    assert "<svg" in out._repr_html_() and {"LSTM", "16 parameters, 624 numbers"} <= set(
+        texts(mg.graph(out)._repr_svg_())
+    )
 
 
 @pytest.mark.parametrize("depth", ["1", 1.5, True])

@@ -1,4 +1,5 @@
 """Layout: edges run downwards, boxes do not overlap, and positions are the nearest to what was wished."""
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,6 @@ def test_positions_are_the_nearest_that_keep_apart(wishes):
     assert all(b - a >= 10 + ACROSS - 1e-6 for a, b in zip(got, got[1:]))
     rng = np.random.default_rng(0)
     best = np.sum(np.subtract(got, wishes) ** 2)
-    for _ in range(20):                         # no allowed position is nearer
+    for _ in range(20):  # no allowed position is nearer
         other = _apart(list(np.add(wishes, rng.normal(size=len(wishes)))), [10.0] * len(wishes))
         assert np.sum(np.subtract(other, wishes) ** 2) >= best - 1e-6

@@ -1,4 +1,5 @@
 """Tidying a program: it computes the same, and arrays come back exactly, order in memory included."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,7 +23,9 @@ def test_what_is_needed_twice_or_is_firm_keeps_its_line():
     assert tidy(lines, {}, {}, {"v2", "v3"}) == ["v1 = x + 1", "v2 = v1 * v1", "v3 = v2 + 1"]
 
 
-@pytest.mark.parametrize("write", ["x += (1)", "x[0] = (5)", "np.add.at(x, (0,), 1)", "np.exp(x, out=x)", "# a new section"])
+@pytest.mark.parametrize(
+    "write", ["x += (1)", "x[0] = (5)", "np.add.at(x, (0,), 1)", "np.exp(x, out=x)", "# a new section"]
+)
 def test_nothing_passes_a_line_that_writes_into_an_array(write):
     lines = ["v1 = x * (2)", write, "v2 = v1 + (1)"]
     assert len(tidy(lines, {}, {}, {"v2"})) == 3
@@ -39,8 +42,7 @@ def test_what_nobody_needs_goes():
 DTYPES = [np.float32, np.float64, np.int64, np.bool_, np.uint8]
 
 
-@given(hnp.arrays(st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, max_dims=3)),
-       st.booleans())
+@given(hnp.arrays(st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, max_dims=3)), st.booleans())
 def test_embedded_arrays_come_back_exactly(array, turned):
     array = array.T if turned else array
     back = eval(embedded(array), {"np": np, "laid_out": laid_out})

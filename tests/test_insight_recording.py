@@ -1,4 +1,5 @@
 """recording: notes are kept as long as the tape, and kernels stay out of it if asked."""
+
 import gc
 
 import numpy as np
@@ -18,7 +19,7 @@ def test_notes_live_and_die_with_the_tape():
             y = (mg.exp(x) * 2).sum()
         assert len(NOTES) == before + 3
         del y
-        assert len(NOTES) == before             # at once: there are no cycles
+        assert len(NOTES) == before  # at once: there are no cycles
     finally:
         gc.enable()
 
@@ -39,7 +40,10 @@ def test_a_note_says_what_a_step_was_made_of():
         y = model(x)
     note = NOTES[y.node]
     assert note.op.name == "linear" and note.inputs[0] is x and note.y is y.data
-    assert note.names == ["x", "self.weight", "self.bias"] and [type(m) for m in note.modules] == [nn.Sequential, nn.Linear]
+    assert note.names == ["x", "self.weight", "self.bias"] and [type(m) for m in note.modules] == [
+        nn.Sequential,
+        nn.Linear,
+    ]
     assert note.lines[-1].text == "y = model(x)" and note.lines[0].text == "return F.linear(x, self.weight, self.bias)"
 
 
@@ -51,11 +55,14 @@ def test_without_kernels_neither_way_uses_one(monkeypatch):
     used = []
     for name, kernel in list(mg.backend.host.kernels.items()):
         if hasattr(kernel, "forward"):
-            monkeypatch.setitem(mg.backend.host.kernels, name, kernel._replace(
-                forward=lambda *a, name=name, real=kernel.forward: used.append(name) or real(*a)))
+            monkeypatch.setitem(
+                mg.backend.host.kernels,
+                name,
+                kernel._replace(forward=lambda *a, name=name, real=kernel.forward: used.append(name) or real(*a)),
+            )
     y.backward(retain_graph=True)
     assert used == [] and plan(y.node).op.name == "sum"
     mg.softmax(x)
     assert used == ["softmax"]
-    (g,) = mg.grad(mg.grad(y, [x], create_graph=True)[0].sum(), [x])           # and it can still be differentiated twice
+    (g,) = mg.grad(mg.grad(y, [x], create_graph=True)[0].sum(), [x])  # and it can still be differentiated twice
     assert g.shape == x.shape

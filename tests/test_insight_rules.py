@@ -1,4 +1,5 @@
 """Rules in symbols: whatever may stand on the tape has one for every input."""
+
 import numpy as np
 import pytest
 
@@ -9,8 +10,11 @@ from minigrad import backend
 from minigrad.insight.rules import RULES, rule
 from minigrad.primitive import OPS, Primitive
 
-ON_TAPE = {name: list(op.rules) if isinstance(op, Primitive) else op.inputs for name, op in OPS.items()
-           if (op.rules if isinstance(op, Primitive) else name in backend.host.kernels)}
+ON_TAPE = {
+    name: list(op.rules) if isinstance(op, Primitive) else op.inputs
+    for name, op in OPS.items()
+    if (op.rules if isinstance(op, Primitive) else name in backend.host.kernels)
+}
 
 
 @pytest.mark.parametrize("name", sorted(ON_TAPE))
@@ -19,19 +23,37 @@ def test_every_op_that_makes_a_node_has_a_rule_for_every_input(name):
 
 
 def test_no_rule_is_for_an_op_that_is_not_there():
-    assert set(RULES) == set(ON_TAPE) | {"concatenate"}                        # which is made when it is first used
+    assert set(RULES) == set(ON_TAPE) | {"concatenate"}  # which is made when it is first used
 
 
-@pytest.mark.parametrize("name", ["tanh", "sqrt", "exp", "sigmoid", "relu", "log1p", "expm1", "log", "sin", "cos", "erf"])
+@pytest.mark.parametrize(
+    "name", ["tanh", "sqrt", "exp", "sigmoid", "relu", "log1p", "expm1", "log", "sin", "cos", "erf"]
+)
 def test_what_is_written_is_what_is_computed(name):
     """The symbols, read as Python, give the gradient."""
     text = RULES[name]["x"]
-    for symbols, code in {"·": "*", "²": "**2", "2y": "(2*y)", "g where y > 0, else 0": "g*(y>0)",
-                          "2/√π": "2/np.pi**0.5", "cos x": "cos(x)", "sin x": "sin(x)"}.items():
+    for symbols, code in {
+        "·": "*",
+        "²": "**2",
+        "2y": "(2*y)",
+        "g where y > 0, else 0": "g*(y>0)",
+        "2/√π": "2/np.pi**0.5",
+        "cos x": "cos(x)",
+        "sin x": "sin(x)",
+    }.items():
         text = text.replace(symbols, code)
     x = mg.Tensor(np.array([0.3, 1.7]), requires_grad=True)
     y = OPS[name].front(x)
-    names = {"g": 1.0, "x": x.data, "y": y.data, "np": np, "exp": np.exp, "sigmoid": mg.sigmoid, "sin": np.sin, "cos": np.cos}
+    names = {
+        "g": 1.0,
+        "x": x.data,
+        "y": y.data,
+        "np": np,
+        "exp": np.exp,
+        "sigmoid": mg.sigmoid,
+        "sin": np.sin,
+        "cos": np.cos,
+    }
     assert np.allclose(eval(text, names), mg.grad(y.sum(), x).numpy())
 
 
@@ -39,6 +61,7 @@ def test_a_users_op_says_what_its_rule_is_made_of():
     @mg.primitive
     def cube(xp, x, /, scale=1.0):
         return scale * x**3
+
     cube.defvjp(x=lambda g, x, scale: g * 3 * scale * x * x)
     assert rule("cube", cube.op, "x") == "its own rule, of g, x, scale"
     x = mg.Tensor(np.ones(3), requires_grad=True)

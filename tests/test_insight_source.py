@@ -1,4 +1,5 @@
 """to_numpy_source: the program, run by itself, gives every gradient bit for bit."""
+
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ def normal(*shape):
 
 class Block(nn.Module):
     """A transformer block between an embedding and a head, with padding, a causal mask and a mean over time."""
+
     def __init__(self, norm_first=False):
         self.embed = nn.Embedding(11, 8, padding_idx=0, rng=0)
         self.block = nn.TransformerEncoderLayer(8, 2, 16, 0.3, "gelu", batch_first=True, norm_first=norm_first, rng=1)
@@ -32,17 +34,44 @@ IDS = RNG.integers(1, 11, (3, 5))
 IDS[1, 3:] = 0
 X = normal(3, 3, 8, 8)
 MODELS = {
-    "mlp": (nn.Sequential(nn.Linear(8, 16, rng=0), nn.ReLU(), nn.Dropout(0.5, rng=0), nn.Linear(16, 4, rng=1)), normal(3, 8)),
-    "cnn": (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, rng=0), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-                          nn.Conv2d(4, 6, 3, stride=2, rng=1), nn.Flatten(), nn.Linear(6, 4, rng=2)), X),
-    "other convolutions": (nn.Sequential(nn.Conv2d(3, 3, 3, groups=3, padding=1, stride=2, rng=0), nn.ReLU6(),
-                                         nn.ConvTranspose2d(3, 4, 2, stride=2, rng=1), nn.GroupNorm(2, 4),
-                                         nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()), X),
-    "channels last": (nn.Sequential(nn.Conv2d(3, 4, 3, rng=0), nn.Flatten(), nn.Linear(144, 4, rng=1)),
-                      normal(3, 8, 8, 3).transpose(0, 3, 1, 2)),
+    "mlp": (
+        nn.Sequential(nn.Linear(8, 16, rng=0), nn.ReLU(), nn.Dropout(0.5, rng=0), nn.Linear(16, 4, rng=1)),
+        normal(3, 8),
+    ),
+    "cnn": (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, rng=0),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(4, 6, 3, stride=2, rng=1),
+            nn.Flatten(),
+            nn.Linear(6, 4, rng=2),
+        ),
+        X,
+    ),
+    "other convolutions": (
+        nn.Sequential(
+            nn.Conv2d(3, 3, 3, groups=3, padding=1, stride=2, rng=0),
+            nn.ReLU6(),
+            nn.ConvTranspose2d(3, 4, 2, stride=2, rng=1),
+            nn.GroupNorm(2, 4),
+            nn.AvgPool2d(2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
+        X,
+    ),
+    "channels last": (
+        nn.Sequential(nn.Conv2d(3, 4, 3, rng=0), nn.Flatten(), nn.Linear(144, 4, rng=1)),
+        normal(3, 8, 8, 3).transpose(0, 3, 1, 2),
+    ),
     "transformer, with dropout": (Block(), IDS),
     "transformer, pre-norm, without": (Block(norm_first=True).eval(), IDS),
-    "in float64": (nn.Sequential(nn.Linear(8, 4, rng=0), nn.GELU(), nn.LayerNorm(4)).to("float64"), RNG.normal(size=(3, 8))),
+    "in float64": (
+        nn.Sequential(nn.Linear(8, 4, rng=0), nn.GELU(), nn.LayerNorm(4)).to("float64"),
+        RNG.normal(size=(3, 8)),
+    ),
 }
 
 
@@ -73,13 +102,18 @@ def test_the_program_runs_by_itself_from_a_file(tmp_path):
     model, loss = recorded("transformer, with dropout")
     text = mg.to_numpy_source(loss, path=tmp_path / "steps.py")
     assert (tmp_path / "steps.py").read_text("utf-8") == text and {"import numpy as np", "import math"} == {
-        line for line in text.splitlines() if "import " in line}
-    check = "import sys, numpy; sys.modules['minigrad'] = None; import steps; numpy.savez('found.npz', **steps.gradients)"
+        line for line in text.splitlines() if "import " in line
+    }
+    check = (
+        "import sys, numpy; sys.modules['minigrad'] = None; import steps; numpy.savez('found.npz', **steps.gradients)"
+    )
     subprocess.run([sys.executable, "-c", check], cwd=tmp_path, check=True)
     loss.backward()
     with np.load(tmp_path / "found.npz") as found:
         assert all(same(found[name], p.grad.data) for name, p in model.named_parameters())
-    told = subprocess.run([sys.executable, "steps.py"], cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout
+    told = subprocess.run(
+        [sys.executable, "steps.py"], cwd=tmp_path, check=True, capture_output=True, encoding="utf-8"
+    ).stdout
     assert "block.self_attn.in_proj_weight" in told and len(told.splitlines()) == len(model.parameters())
 
 
@@ -87,7 +121,7 @@ def test_products_that_are_shared_out_otherwise_are_told_as_well(tmp_path):
     """A stack of 400 rows and a matrix: as a kernel computes it other digits are the last."""
     x, W = mg.Tensor(normal(4, 100, 77)), mg.Tensor(normal(77, 130), requires_grad=True)
     with mg.insight.recording(kernels=False):
-        loss = ((x @ W)**2).mean()
+        loss = ((x @ W) ** 2).mean()
     space = {"__name__": "program", "__file__": str(tmp_path / "steps.py")}
     exec(mg.to_numpy_source(loss, path=tmp_path / "steps.py"), space)
     loss.backward()
@@ -98,10 +132,13 @@ def test_it_reads_as_a_lesson():
     _, loss = recorded("transformer, with dropout")
     lines = mg.to_numpy_source(loss).splitlines()
     assert "# block.norm1 (LayerNorm)" in "\n".join(lines)
-    for line in ("weights /= weights.sum(axis=-1, keepdims=True)", "x_4 = weights_3 @ v  # (3, 2, 5, 4)",
-                 "g_head_bias = np.reshape(g_rows.sum((0,)), (4,))  # (4,)"):
+    for line in (
+        "weights /= weights.sum(axis=-1, keepdims=True)",
+        "x_4 = weights_3 @ v  # (3, 2, 5, 4)",
+        "g_head_bias = np.reshape(g_rows.sum((0,)), (4,))  # (4,)",
+    ):
         assert line in lines
-    assert not [line for line in lines if "_2," in line and line.startswith("    '")]         # no gradient is a copy
+    assert not [line for line in lines if "_2," in line and line.startswith("    '")]  # no gradient is a copy
     assert not [line for line in lines if "fromhex" not in line and len(line) > 160]
 
 
@@ -112,7 +149,7 @@ def test_an_expression_of_ones_own_keeps_its_names():
         loss = ((h @ W - 1) ** 2).mean()
     lines = mg.to_numpy_source(loss).splitlines()
     assert "h = np.tanh(x @ W + b)  # (5, 3)" in lines and "g_W += np.swapaxes(x, -1, -2) @ g_add" in lines
-    loss.backward()                             # and what was told was not disturbed
+    loss.backward()  # and what was told was not disturbed
     assert W.grad is not None
 
 

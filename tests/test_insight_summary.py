@@ -1,4 +1,5 @@
 """summary: counts, shapes and formulas are those of the model, which is left as it was."""
+
 import numpy as np
 import pytest
 
@@ -8,15 +9,21 @@ from minigrad.insight.formulas import formula, value
 from minigrad.nn.module import Parameter
 
 LAYERS = [
-    (nn.Linear(3, 4, rng=0), "in · out + out = 3 · 4 + 4"), (nn.Linear(3, 4, bias=False, rng=0), "in · out = 3 · 4"),
-    (nn.Embedding(5, 3, rng=0), "rows · size = 5 · 3"), (nn.LayerNorm(4), "weight + bias = 4 + 4"),
+    (nn.Linear(3, 4, rng=0), "in · out + out = 3 · 4 + 4"),
+    (nn.Linear(3, 4, bias=False, rng=0), "in · out = 3 · 4"),
+    (nn.Embedding(5, 3, rng=0), "rows · size = 5 · 3"),
+    (nn.LayerNorm(4), "weight + bias = 4 + 4"),
     (nn.Conv1d(4, 6, 3, rng=0), "3 · in · out + out = 3 · 4 · 6 + 6"),
     (nn.Conv2d(4, 6, (3, 5), groups=2, bias=False, rng=0), "3 · 5 · in/groups · out = 3 · 5 · 4/2 · 6"),
     (nn.ConvTranspose2d(4, 6, 2, groups=2, rng=0), "2 · 2 · in/groups · out + out = 2 · 2 · 4/2 · 6 + 6"),
     (nn.LSTM(3, 4, rng=0), "4 · h · (in + h + 2) = 4 · 4 · (3 + 4 + 2)"),
-    (nn.LSTM(3, 4, 3, bidirectional=True, rng=0), None), (nn.GRU(3, 4, 2, bias=False, rng=0), None),
-    (nn.RNN(3, 4, 2, rng=0), None), (nn.GRUCell(3, 4, rng=0), "3 · h · (in + h + 2) = 3 · 4 · (3 + 4 + 2)"),
-    (nn.MultiheadAttention(8, 2, rng=0), "3 · d · d + 3 · d = 3 · 8 · 8 + 3 · 8"), (nn.BatchNorm2d(5), "weight + bias = 5 + 5")]
+    (nn.LSTM(3, 4, 3, bidirectional=True, rng=0), None),
+    (nn.GRU(3, 4, 2, bias=False, rng=0), None),
+    (nn.RNN(3, 4, 2, rng=0), None),
+    (nn.GRUCell(3, 4, rng=0), "3 · h · (in + h + 2) = 3 · 4 · (3 + 4 + 2)"),
+    (nn.MultiheadAttention(8, 2, rng=0), "3 · d · d + 3 · d = 3 · 8 · 8 + 3 · 8"),
+    (nn.BatchNorm2d(5), "weight + bias = 5 + 5"),
+]
 
 
 @pytest.mark.parametrize("layer, expected", LAYERS, ids=[type(layer).__name__ for layer, _ in LAYERS])
@@ -32,6 +39,7 @@ def test_a_subclass_with_more_parameters_is_told_by_their_shapes():
         def __init__(self):
             super().__init__(3, 4, rng=0)
             self.scale = Parameter(np.ones(4))
+
     (row,) = mg.summary(Scaled()).rows
     assert row.formula == "weight + bias + scale = 4 · 3 + 4 + 4"
 
@@ -53,7 +61,11 @@ def test_the_table():
     rows = {row.path: row for row in told.rows}
     assert rows[""].output == "(5, 3)" and rows["body.0"].output == "(5, 2, 2, 2)" and rows["unused"].output == ""
     assert (told.total, told.trainable, told.frozen) == (20 + 4 + 27, 27, 24)
-    assert told.memory["parameters"] == 51 * 4 and told.memory["gradients"] == 27 * 4 and told.memory["buffers"] == 4 * 4 + 8
+    assert (
+        told.memory["parameters"] == 51 * 4
+        and told.memory["gradients"] == 27 * 4
+        and told.memory["buffers"] == 4 * 4 + 8
+    )
     assert told.by_kind == {"Linear": 27, "Conv2d": 20, "BatchNorm2d": 4}
     lines = str(told).splitlines()
     assert lines[3].split() == ["body:", "Sequential", "(5,", "8)", "24", "47.1%", "24"]
@@ -86,6 +98,7 @@ def test_a_tied_parameter_counts_once():
         def __init__(self):
             self.a, self.b = nn.Linear(3, 3, rng=0), nn.Linear(3, 3, rng=0)
             self.b.weight = self.a.weight
+
     assert mg.summary(Tied()).total == 9 + 3 + 3 and mg.summary(Tied()).by_kind == {"Linear": 15}
 
 

@@ -1,4 +1,5 @@
 """Traced arrays: what is written down is what was done, whatever NumPy is asked for."""
+
 import gc
 import weakref
 
@@ -10,13 +11,26 @@ from minigrad import backend
 from minigrad.insight.tracing import tracing
 
 X, ROWS = np.arange(1.0, 7).reshape(2, 3), np.array([1, 0, 1])
-CASES = [lambda x, xp: 2 - (x + 1) * x / 3, lambda x, xp: -x ** 2 % 3, lambda x, xp: x @ x.T, lambda x, xp: x.mT,
-         lambda x, xp: np.maximum(x, 2) + xp.exp(x), lambda x, xp: x[:, ::-1][0], lambda x, xp: x[(slice(1),)],
-         lambda x, xp: x[ROWS], lambda x, xp: xp.where(x > 2, x, -np.inf),
-         lambda x, xp: xp.add.reduce(x, 0, None, None, True),
-         lambda x, xp: np.concatenate([x, x], axis=1), lambda x, xp: x.sum(), lambda x, xp: x.astype(np.float32),
-         lambda x, xp: xp.full((2, 2), 3, x.dtype) * xp.float32(2.5), lambda x, xp: np.einsum("ij->ji", x),
-         lambda x, xp: (x > 1) & ~(x == 3), lambda x, xp: abs(x).max(axis=1, keepdims=True), lambda x, xp: x[None, ..., 0]]
+CASES = [
+    lambda x, xp: 2 - (x + 1) * x / 3,
+    lambda x, xp: -(x**2) % 3,
+    lambda x, xp: x @ x.T,
+    lambda x, xp: x.mT,
+    lambda x, xp: np.maximum(x, 2) + xp.exp(x),
+    lambda x, xp: x[:, ::-1][0],
+    lambda x, xp: x[(slice(1),)],
+    lambda x, xp: x[ROWS],
+    lambda x, xp: xp.where(x > 2, x, -np.inf),
+    lambda x, xp: xp.add.reduce(x, 0, None, None, True),
+    lambda x, xp: np.concatenate([x, x], axis=1),
+    lambda x, xp: x.sum(),
+    lambda x, xp: x.astype(np.float32),
+    lambda x, xp: xp.full((2, 2), 3, x.dtype) * xp.float32(2.5),
+    lambda x, xp: np.einsum("ij->ji", x),
+    lambda x, xp: (x > 1) & ~(x == 3),
+    lambda x, xp: abs(x).max(axis=1, keepdims=True),
+    lambda x, xp: x[None, ..., 0],
+]
 
 
 def put(x, xp):

@@ -1,4 +1,5 @@
 """The metrics by hand, their laws, and against scikit-learn."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from minigrad import metrics
 
-TRUE, PRED = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 1]          # class 3 never occurs
+TRUE, PRED = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 1]  # class 3 never occurs
 pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
 
 
@@ -28,9 +29,10 @@ def test_a_class_that_never_occurs_counts_as_zero_if_num_classes_names_it():
 
 
 def test_tensors_and_any_shape():
-    class Tensor:                                            # all that metrics ask of one
+    class Tensor:  # all that metrics ask of one
         def numpy(self):
             return np.array([[0, 1], [2, 2]])
+
     assert metrics.accuracy(Tensor(), np.array([[0, 1], [2, 1]])) == 0.75
     assert isinstance(metrics.f1(Tensor(), Tensor()), float)
 
@@ -44,11 +46,15 @@ def test_against_scikit_learn(cases):
     assert metrics.accuracy(true, pred) == pytest.approx(reference.accuracy_score(true, pred))
     for num_classes in (None, 6):
         labels = num_classes and range(num_classes)
-        assert (metrics.confusion_matrix(true, pred, num_classes) == reference.confusion_matrix(true, pred, labels=labels)).all()
+        assert (
+            metrics.confusion_matrix(true, pred, num_classes) == reference.confusion_matrix(true, pred, labels=labels)
+        ).all()
         for name in ("precision", "recall", "f1"):
             for average in ("macro", "micro", "weighted", None):
                 ours = getattr(metrics, name)(true, pred, average, num_classes)
-                theirs = getattr(reference, f"{name}_score")(true, pred, average=average, labels=labels, zero_division=0)
+                theirs = getattr(reference, f"{name}_score")(
+                    true, pred, average=average, labels=labels, zero_division=0
+                )
                 assert ours == pytest.approx(theirs), (name, average)
 
 
@@ -60,20 +66,25 @@ def test_report_and_matrix_are_readable():
         "hen                   0.000   0.000  0.000        1",
         "macro average         0.444   0.389  0.400        6",
         "weighted average      0.611   0.500  0.533        6",
-        "accuracy                             0.500        6"]
+        "accuracy                             0.500        6",
+    ]
     assert metrics.format_confusion_matrix(np.array([[12, 3], [0, 4]]), ["cat", "dog"]).splitlines() == [
         "true \\ predicted   0  1",
         "           cat 0  12  3",
-        "           dog 1   .  4"]
+        "           dog 1   .  4",
+    ]
 
 
-@pytest.mark.parametrize("true, pred, message", [
-    ([0, 1], [[0.1, 0.9], [0.8, 0.2]], r"y_true has shape \(2,\) and y_pred \(2, 2\); .*pass logits.argmax\(-1\)"),
-    ([0, 1], [0, 1, 1], r"y_true has shape \(2,\) and y_pred \(3,\); expected the same$"),
-    ([], [], "there are no cases to measure"),
-    ([0, -100], [0, 1], "y_true holds int64 values from -100; expected classes, integers from 0"),
-    ([0, 1], [0.0, 1.0], "y_pred holds float64 values from 0.0; expected classes"),
-])
+@pytest.mark.parametrize(
+    "true, pred, message",
+    [
+        ([0, 1], [[0.1, 0.9], [0.8, 0.2]], r"y_true has shape \(2,\) and y_pred \(2, 2\); .*pass logits.argmax\(-1\)"),
+        ([0, 1], [0, 1, 1], r"y_true has shape \(2,\) and y_pred \(3,\); expected the same$"),
+        ([], [], "there are no cases to measure"),
+        ([0, -100], [0, 1], "y_true holds int64 values from -100; expected classes, integers from 0"),
+        ([0, 1], [0.0, 1.0], "y_pred holds float64 values from 0.0; expected classes"),
+    ],
+)
 def test_what_is_not_classes_is_refused(true, pred, message):
     with pytest.raises(ValueError, match=message):
         metrics.f1(true, pred)
@@ -92,14 +103,17 @@ def test_classes_may_have_names():
             for average in ("macro", "micro", "weighted"):
                 assert score(*named, average) == score(TRUE, PRED, average)
             assert score(*named, None).tolist() == score(TRUE, PRED, None).tolist()
-    order = [2, 0, 1]                                        # the names need not be sorted
+    order = [2, 0, 1]  # the names need not be sorted
     numbers = [np.argsort(order)[y] for y in (TRUE, PRED)]
-    assert (metrics.classification_report(true, pred, NAMES[order].tolist())
-            == metrics.classification_report(*numbers, NAMES[order].tolist()))
+    assert metrics.classification_report(true, pred, NAMES[order].tolist()) == metrics.classification_report(
+        *numbers, NAMES[order].tolist()
+    )
 
 
 def test_names_that_do_not_fit():
-    with pytest.raises(ValueError, match="num_classes=3 is for classes from 0, and these have names such as 'a': leave"):
+    with pytest.raises(
+        ValueError, match="num_classes=3 is for classes from 0, and these have names such as 'a': leave"
+    ):
         metrics.f1(["a", "b"], ["a", "a"], num_classes=3)
     for true, pred in ((["a", "b"], [0, 1]), ([0, 1], ["a", "b"]), (["a", 1], ["a", "b"]), (["a", None], ["a", "b"])):
         with pytest.raises(ValueError, match="expected classes, integers from 0, or names in both"):

@@ -1,4 +1,5 @@
 """Every layer refuses arguments of another kind than its signature says, and numbers that make no sense."""
+
 import inspect
 import math
 
@@ -7,20 +8,49 @@ import pytest
 
 from minigrad import nn
 
-LAYERS = [value for value in vars(nn).values() if isinstance(value, type) and issubclass(value, nn.Module)
-          and hasattr(value.__init__, "__wrapped__")]
-GOOD = {"int": 4, "float": 0.5, "bool": True, "Sizes": 2, "int | Sequence[int]": 4, "int | tuple[int | None, ...] | None": 2}
-BAD = {"bool": ["False", 1, None], "int": [1.5, "4", True, None], "float": ["0.1", True, math.nan, None], "str": [3, None]}
-SENSELESS = {"eps": -1.0, "layer_norm_eps": -1e-5, "momentum": 1.5, "dropout": 2.0, "p": -0.5, "in_features": -3,
-             "num_features": -1, "num_embeddings": -2, "hidden_size": -1, "num_channels": -4, "in_channels": -1, "max_len": -1,
-             "d_model": -8}
+LAYERS = [
+    value
+    for value in vars(nn).values()
+    if isinstance(value, type) and issubclass(value, nn.Module) and hasattr(value.__init__, "__wrapped__")
+]
+GOOD = {
+    "int": 4,
+    "float": 0.5,
+    "bool": True,
+    "Sizes": 2,
+    "int | Sequence[int]": 4,
+    "int | tuple[int | None, ...] | None": 2,
+}
+BAD = {
+    "bool": ["False", 1, None],
+    "int": [1.5, "4", True, None],
+    "float": ["0.1", True, math.nan, None],
+    "str": [3, None],
+}
+SENSELESS = {
+    "eps": -1.0,
+    "layer_norm_eps": -1e-5,
+    "momentum": 1.5,
+    "dropout": 2.0,
+    "p": -0.5,
+    "in_features": -3,
+    "num_features": -1,
+    "num_embeddings": -2,
+    "hidden_size": -1,
+    "num_channels": -4,
+    "in_channels": -1,
+    "max_len": -1,
+    "d_model": -8,
+}
 
 
 def arguments(layer):
     """Arguments the layer can be made with, and the annotations of all its parameters."""
     parameters = [p for p in inspect.signature(layer).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    return ({p.name: GOOD[p.annotation] for p in parameters if p.default is p.empty},
-            {p.name: p.annotation for p in parameters})
+    return (
+        {p.name: GOOD[p.annotation] for p in parameters if p.default is p.empty},
+        {p.name: p.annotation for p in parameters},
+    )
 
 
 def test_every_layer_with_numbers_is_asked():

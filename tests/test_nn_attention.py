@@ -1,4 +1,5 @@
 """Attention: what its masks mean and what it refuses; tests/parity holds the numbers against torch."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,6 +58,7 @@ def test_heads_are_split_and_merged_without_loss():
 def test_dropout_acts_in_training_only_and_is_reproducible():
     def run(seed):
         return MultiheadAttention(D, H, dropout=0.5, batch_first=True, rng=seed).to("float64")(Q, K, V)[0].numpy()
+
     assert (run(0) == run(0)).all()
     assert (run(0) != run(1)).any()
     model = MultiheadAttention(D, H, dropout=0.5, batch_first=True, rng=0).to("float64")
@@ -65,12 +67,18 @@ def test_dropout_acts_in_training_only_and_is_reproducible():
     assert (model(Q, K, V)[0].numpy() == model(Q, K, V)[0].numpy()).all()
 
 
-@pytest.mark.parametrize("options", [
-    {"key_padding_mask": np.zeros((S, B), bool)}, {"key_padding_mask": np.zeros((B, S), int)},
-    {"attn_mask": np.zeros((S, T), bool)}, {"attn_mask": np.zeros((B, T, S), bool)}, {"attn_mask": np.ones((T, S), int)},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key_padding_mask": np.zeros((S, B), bool)},
+        {"key_padding_mask": np.zeros((B, S), int)},
+        {"attn_mask": np.zeros((S, T), bool)},
+        {"attn_mask": np.zeros((B, T, S), bool)},
+        {"attn_mask": np.ones((T, S), int)},
+    ],
+)
 def test_a_mask_of_another_shape_or_of_integers_is_refused(options):
-    (name, mask), = options.items()
+    ((name, mask),) = options.items()
     with pytest.raises(ValueError) as error:
         layer(Q, K, V, **options)
     assert f"{name} is {mask.dtype} of shape {mask.shape}: give booleans (True forbids)" in str(error.value)
@@ -98,7 +106,9 @@ def test_a_cache_selects_rows_and_goes_on():
 
 @pytest.mark.parametrize("shape", [(T, S), (B * H, T, S), (1, H, T, S), (1, 1, T, S), (B, 1, 1, S), (B, H, T, S)])
 def test_a_learned_bias_gets_its_gradient(shape):
-    """As a mask of the layer, alone and beside padding, by the kernel and by the definition; torch agrees where it takes it."""
+    """As a mask of the layer, alone and beside padding, by the kernel and by the definition; torch agrees where it
+    takes it.
+    """
     torch = pytest.importorskip("torch")
     twin = torch.nn.MultiheadAttention(D, H, batch_first=True, dtype=torch.float64).eval()
     twin.load_state_dict({name: torch.tensor(value.numpy()) for name, value in layer.state_dict().items()})
@@ -107,9 +117,13 @@ def test_a_learned_bias_gets_its_gradient(shape):
     full = values.reshape(B, H, T, S) if len(shape) == 3 else np.broadcast_to(values, (B, H, T, S))
     theirs = torch.tensor(full.reshape(B * H, T, S), requires_grad=True)
     for hidden in (None, padding):
-        added = None if hidden is None else torch.zeros(B, S, dtype=torch.float64).masked_fill(torch.tensor(hidden), -torch.inf)
+        added = (
+            None
+            if hidden is None
+            else torch.zeros(B, S, dtype=torch.float64).masked_fill(torch.tensor(hidden), -torch.inf)
+        )
         expected = twin(*map(torch.tensor, (Q, K, V)), attn_mask=theirs, need_weights=False, key_padding_mask=added)[0]
-        g, = torch.autograd.grad((expected ** 2).sum(), theirs)
+        (g,) = torch.autograd.grad((expected**2).sum(), theirs)
         g = g.numpy() if len(shape) == 3 else sum_to(g.numpy().reshape(B, H, T, S), shape)
         for again in (False, True):
             bias = Tensor(values, requires_grad=True)
@@ -123,5 +137,7 @@ def test_a_learned_bias_gets_its_gradient(shape):
 def test_a_learned_bias_in_a_whole_encoder():
     bias = nn.RelativePositionBias(2, 8, 16, rng=0)
     encoder = nn.TransformerEncoder(lambda: nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, rng=0), 2)
-    encoder(Tensor(np.ones((2, 5, 8), "f4") * rng.standard_normal((2, 5, 8)).astype("f4")), mask=bias(5, 5)).sum().backward()
+    encoder(
+        Tensor(np.ones((2, 5, 8), "f4") * rng.standard_normal((2, 5, 8)).astype("f4")), mask=bias(5, 5)
+    ).sum().backward()
     assert np.abs(bias.weight.grad.numpy()).sum() > 0

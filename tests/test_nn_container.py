@@ -1,4 +1,5 @@
 """Modules that hold modules."""
+
 import numpy as np
 import pytest
 

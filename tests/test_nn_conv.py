@@ -1,4 +1,5 @@
 """Convolution layers: shapes, first weights, a frozen seed, and what they refuse."""
+
 import math
 
 import numpy as np
@@ -31,8 +32,16 @@ def test_first_weights_are_uniform_up_to_the_inverse_root_of_the_fan_in(kind):
 
 def test_a_small_network_learns_where_a_bright_spot_is():
     rng = np.random.default_rng(0)
-    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding="same", rng=rng), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, rng=rng),
-                          nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4, rng=rng))
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding="same", rng=rng),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, rng=rng),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 4, rng=rng),
+    )
     labels = rng.integers(0, 4, 64)
     images = np.zeros((64, 1, 8, 8), "f4")
     images[np.arange(64), 0, 2 + 4 * (labels // 2), 2 + 4 * (labels % 2)] = 1
@@ -45,11 +54,14 @@ def test_a_small_network_learns_where_a_bright_spot_is():
     assert (model(images).numpy().argmax(1) == labels).all()
 
 
-@pytest.mark.parametrize(("call", "told"), [
-    (lambda: nn.Conv2d(4, 6, 3, groups=3), "Conv2d: groups=3 must divide in_channels=4 and out_channels=6"),
-    (lambda: nn.Conv2d(4, 6, (3, 3, 3)), r"Conv2d: kernel_size=\(3, 3, 3\) is not understood"),
-    (lambda: nn.Conv2d(3, 6, 3)(x), r"conv2d: x \(2, 4, 9, 7\) has 4 channels, on axis 1"),
-])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: nn.Conv2d(4, 6, 3, groups=3), "Conv2d: groups=3 must divide in_channels=4 and out_channels=6"),
+        (lambda: nn.Conv2d(4, 6, (3, 3, 3)), r"Conv2d: kernel_size=\(3, 3, 3\) is not understood"),
+        (lambda: nn.Conv2d(3, 6, 3)(x), r"conv2d: x \(2, 4, 9, 7\) has 4 channels, on axis 1"),
+    ],
+)
 def test_bad_input_is_refused_with_the_fix(call, told):
     with pytest.raises(ValueError, match=told):
         call()

@@ -1,4 +1,5 @@
 """The initialisers draw what their papers and torch say, in the Tensor's dtype, and the same for the same seed."""
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -8,9 +9,17 @@ from hypothesis import strategies as st
 from minigrad.nn import init
 from minigrad.tensor import Tensor
 
-RANDOM = [init.uniform_, init.normal_, init.trunc_normal_, init.xavier_uniform_, init.xavier_normal_, init.kaiming_uniform_,
-          init.kaiming_normal_, init.orthogonal_]
-SHAPE = (60, 40, 5, 5)                          # fan_in 1000, fan_out 1500, 60,000 entries
+RANDOM = [
+    init.uniform_,
+    init.normal_,
+    init.trunc_normal_,
+    init.xavier_uniform_,
+    init.xavier_normal_,
+    init.kaiming_uniform_,
+    init.kaiming_normal_,
+    init.orthogonal_,
+]
+SHAPE = (60, 40, 5, 5)  # fan_in 1000, fan_out 1500, 60,000 entries
 
 
 def blank(shape=SHAPE, dtype=np.float64):
@@ -57,18 +66,33 @@ def test_empty_and_generator():
     assert init.generator(7).random() == np.random.default_rng(7).random()
 
 
-@pytest.mark.parametrize(("fill", "mean", "std", "low", "high"), [
-    (lambda t: init.uniform_(t, -1, 3, rng=0), 1, 4 / 12**0.5, -1, 3),
-    (lambda t: init.normal_(t, 2, 0.5, rng=0), 2, 0.5, -np.inf, np.inf),
-    (lambda t: init.trunc_normal_(t, 0, 0.02, rng=0), 0, 0.02, -2, 2),
-    (lambda t: init.trunc_normal_(t, 0, 1, -1, 1, rng=0), 0, 0.5396, -1, 1),
-    (lambda t: init.trunc_normal_(t, 0, 1, 1, 3, rng=0), 1.5101, 0.4159, 1, 3),
-    (lambda t: init.xavier_uniform_(t, 3, rng=0), 0, 3 * (2 / 2500) ** 0.5, -3 * (6 / 2500) ** 0.5, 3 * (6 / 2500) ** 0.5),
-    (lambda t: init.xavier_normal_(t, 3, rng=0), 0, 3 * (2 / 2500) ** 0.5, -np.inf, np.inf),
-    (lambda t: init.kaiming_uniform_(t, rng=0), 0, (2 / 1000) ** 0.5, -(6 / 1000) ** 0.5, (6 / 1000) ** 0.5),
-    (lambda t: init.kaiming_uniform_(t, 5**0.5, rng=0), 0, (1 / 3000) ** 0.5, -1000**-0.5, 1000**-0.5),
-    (lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="tanh", rng=0), 0, 5 / 3 / 1500**0.5, -np.inf, np.inf),
-])
+@pytest.mark.parametrize(
+    ("fill", "mean", "std", "low", "high"),
+    [
+        (lambda t: init.uniform_(t, -1, 3, rng=0), 1, 4 / 12**0.5, -1, 3),
+        (lambda t: init.normal_(t, 2, 0.5, rng=0), 2, 0.5, -np.inf, np.inf),
+        (lambda t: init.trunc_normal_(t, 0, 0.02, rng=0), 0, 0.02, -2, 2),
+        (lambda t: init.trunc_normal_(t, 0, 1, -1, 1, rng=0), 0, 0.5396, -1, 1),
+        (lambda t: init.trunc_normal_(t, 0, 1, 1, 3, rng=0), 1.5101, 0.4159, 1, 3),
+        (
+            lambda t: init.xavier_uniform_(t, 3, rng=0),
+            0,
+            3 * (2 / 2500) ** 0.5,
+            -3 * (6 / 2500) ** 0.5,
+            3 * (6 / 2500) ** 0.5,
+        ),
+        (lambda t: init.xavier_normal_(t, 3, rng=0), 0, 3 * (2 / 2500) ** 0.5, -np.inf, np.inf),
+        (lambda t: init.kaiming_uniform_(t, rng=0), 0, (2 / 1000) ** 0.5, -((6 / 1000) ** 0.5), (6 / 1000) ** 0.5),
+        (lambda t: init.kaiming_uniform_(t, 5**0.5, rng=0), 0, (1 / 3000) ** 0.5, -(1000**-0.5), 1000**-0.5),
+        (
+            lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="tanh", rng=0),
+            0,
+            5 / 3 / 1500**0.5,
+            -np.inf,
+            np.inf,
+        ),
+    ],
+)
 def test_mean_deviation_and_bounds(fill, mean, std, low, high):
     for dtype in (np.float64, np.float32):
         values = fill(blank(dtype=dtype)).numpy().astype(np.float64)

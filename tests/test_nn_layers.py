@@ -1,4 +1,5 @@
 """The plain layers, from their definitions; tests/parity holds them against torch."""
+
 import numpy as np
 import pytest
 
@@ -70,7 +71,9 @@ def test_the_padding_row_starts_at_zero_and_stays(padding_idx):
 
 @pytest.mark.parametrize("ids", [[5], [0, -1]])
 def test_embedding_refuses_ids_it_has_no_row_for(ids):
-    with pytest.raises(IndexError, match=f"id {ids[-1]} at position {len(ids) - 1} is out of range for an embedding of 5 rows"):
+    with pytest.raises(
+        IndexError, match=f"id {ids[-1]} at position {len(ids) - 1} is out of range for an embedding of 5 rows"
+    ):
         Embedding(5, 2)(np.array(ids))
 
 
@@ -92,7 +95,7 @@ def test_blend_goes_from_nothing_to_layer_norm(alpha):
     layer.blend = alpha
     y = layer(x)
     np.testing.assert_allclose(y.numpy(), X + alpha * (normalised - X), atol=1e-15)
-    y.backward(np.ones(X.shape))                # a normalised vector's sum does not depend on x
+    y.backward(np.ones(X.shape))  # a normalised vector's sum does not depend on x
     np.testing.assert_allclose(x.grad.numpy(), np.full(X.shape, 1 - alpha), atol=1e-12)
 
 
@@ -106,10 +109,10 @@ def test_dropout_zeroes_a_share_and_keeps_the_mean():
     y = layer(x)
     y.backward(np.ones(x.shape, np.float32))
     zeros = (y.numpy() == 0).mean()
-    assert zeros == pytest.approx(0.3, abs=0.01)                # 7 standard deviations
+    assert zeros == pytest.approx(0.3, abs=0.01)  # 7 standard deviations
     assert np.unique(y.numpy()).tolist() == pytest.approx([0, 1 / 0.7]) and y.dtype == np.float32
     assert (x.grad.numpy() == y.numpy()).all()
-    assert (layer(x).numpy() != y.numpy()).any()                # drawn anew each time,
+    assert (layer(x).numpy() != y.numpy()).any()  # drawn anew each time,
     assert (Dropout(0.3, rng=0)(x).numpy() == y.numpy()).all()  # but the same from the same seed
 
 

@@ -1,4 +1,5 @@
 """A loss as a module is the function with its options, under torch's names and in torch's order."""
+
 import inspect
 
 import numpy as np
@@ -35,14 +36,18 @@ def test_modules_are_those_of_torch(name, given, named, inputs):
 
     def tensor(x):
         return torch.tensor(x) if isinstance(x, np.ndarray) else x
+
     ours = getattr(nn, name)(*given, **named)
     theirs = getattr(torch.nn, name)(*map(tensor, given), **{key: tensor(value) for key, value in named.items()})
     np.testing.assert_allclose(ours(*inputs), theirs(*map(tensor, inputs)), rtol=1e-12)
-    assert {key: t.shape for key, t in ours.state_dict().items()} == {key: t.shape for key, t in theirs.state_dict().items()}
+    assert {key: t.shape for key, t in ours.state_dict().items()} == {
+        key: t.shape for key, t in theirs.state_dict().items()
+    }
     their_options = inspect.signature(getattr(torch.nn, name)).parameters.values()
     assert list(ours.options) == [p.name for p in their_options if p.name not in DEPRECATED]
-    assert [p.default for p in list(inspect.signature(ours.function).parameters.values())[-len(ours.options):]] == [
-        p.default for p in their_options if p.name not in DEPRECATED]
+    assert [p.default for p in list(inspect.signature(ours.function).parameters.values())[-len(ours.options) :]] == [
+        p.default for p in their_options if p.name not in DEPRECATED
+    ]
 
 
 def test_a_weight_moves_and_is_saved_with_its_module():
@@ -52,7 +57,9 @@ def test_a_weight_moves_and_is_saved_with_its_module():
     assert repr(nn.HuberLoss(delta=2.0)) == "HuberLoss(delta=2.0)"
 
 
-@pytest.mark.parametrize(("given", "named"), [(("sum", 1.0, 2), {}), ((), {"beta": 1.0}), (("sum",), {"reduction": "sum"})])
+@pytest.mark.parametrize(
+    ("given", "named"), [(("sum", 1.0, 2), {}), ((), {"beta": 1.0}), (("sum",), {"reduction": "sum"})]
+)
 def test_options_it_does_not_have(given, named):
     with pytest.raises(TypeError, match="HuberLoss takes reduction, delta, each once, but was given "):
         nn.HuberLoss(*given, **named)

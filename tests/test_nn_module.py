@@ -1,4 +1,5 @@
 """The module tree: what it finds, what it is called, and what changes it."""
+
 import numpy as np
 import pytest
 
@@ -9,13 +10,14 @@ from minigrad.tensor import Tensor
 
 class Block(Module):
     """One of everything that can hang on a tree."""
+
     def __init__(self):
         self.size, self.names, self.missing = 2, ["a", "b"], None
         self.first = Linear(2, 3, rng=0)
         self.many = [Linear(3, 3, rng=1), {"deep": Linear(3, 2, bias=False, rng=2)}]
         self.scale = Parameter(np.ones(2, np.float32))
         self.count = Buffer(np.zeros(2, np.int64))
-        self.constant = Tensor(np.ones(5))      # neither trained nor saved
+        self.constant = Tensor(np.ones(5))  # neither trained nor saved
         self.tied = self.first.weight
 
     def forward(self, x):
@@ -31,8 +33,12 @@ def test_parameters_have_the_path_you_would_type_and_tied_ones_come_once():
     assert [id(p) for p in block.parameters()] == [id(p) for _, p in block.named_parameters()]
     assert list(block.state_dict()) == [*NAMES, "count", "tied"]
     assert block.state_dict()["tied"] is block.first.weight
-    assert dict(block.named_modules()) == {"": block, "first": block.first, "many.0": block.many[0],
-                                           "many.1.deep": block.many[1]["deep"]}
+    assert dict(block.named_modules()) == {
+        "": block,
+        "first": block.first,
+        "many.0": block.many[0],
+        "many.1.deep": block.many[1]["deep"],
+    }
 
 
 def test_a_tied_weights_gradient_is_the_sum_of_its_uses():
@@ -43,6 +49,7 @@ def test_a_tied_weights_gradient_is_the_sum_of_its_uses():
 
         def forward(self, x):
             return self.b(self.a(x))
+
     tied, x = Tied(), Tensor(np.random.default_rng(0).standard_normal((4, 3)))
     tied.to("float64")
     assert len(tied.parameters()) == 1 and tied.a.weight is tied.b.weight
@@ -79,10 +86,14 @@ def test_all_that_does_not_fit_is_told_at_once_and_nothing_is_loaded():
     before = {name: t.numpy().copy() for name, t in block.state_dict().items()}
     with pytest.raises(ValueError) as error:
         block.load_state_dict(state)
-    assert str(error.value) == ("the state does not fit this Block: missing: scale; unexpected: extra; "
-                                "wrong shape: many.0.bias is (7,), here (3,)")
+    assert str(error.value) == (
+        "the state does not fit this Block: missing: scale; unexpected: extra; "
+        "wrong shape: many.0.bias is (7,), here (3,)"
+    )
     assert all((t.numpy() == before[name]).all() for name, t in block.state_dict().items())
-    with pytest.raises(ValueError, match=r"^the state does not fit this Block: wrong shape: many.0.bias is \(7,\), here \(3,\)$"):
+    with pytest.raises(
+        ValueError, match=r"^the state does not fit this Block: wrong shape: many.0.bias is \(7,\), here \(3,\)$"
+    ):
         block.load_state_dict(state, strict=False)
     del state["many.0.bias"]
     block.load_state_dict(state, strict=False)
@@ -114,10 +125,12 @@ def test_freeze_and_unfreeze_by_pattern():
 
 def test_a_pattern_that_matches_nothing_names_its_neighbours_and_freezes_nothing():
     block = Block()
-    with pytest.raises(ValueError, match=r"^'many.0.weigth' matches no parameter of Block: .* nearest names are many.0.weight, "):
+    with pytest.raises(
+        ValueError, match=r"^'many.0.weigth' matches no parameter of Block: .* nearest names are many.0.weight, "
+    ):
         block.freeze("scale", "many.0.weigth")
     with pytest.raises(ValueError, match="'first' matches no parameter"):
-        block.unfreeze("first")                 # a whole name is meant, not the beginning of one
+        block.unfreeze("first")  # a whole name is meant, not the beginning of one
     assert all(p.requires_grad for p in block.parameters())
 
 
@@ -136,10 +149,16 @@ def test_replace_in_a_dict_with_numbers_for_keys():
     assert block.by_layer == {3: new}
 
 
-@pytest.mark.parametrize(("path", "told"), [
-    ("second", "the model has size, names, missing, first"), ("first.wait", "first has in_features, out_features, weight, bias"),
-    ("many.2", "many has 0, 1"), ("many.1.deep.weight.x", "many.1.deep.weight has nothing"), ("", "the model has"),
-])
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("second", "the model has size, names, missing, first"),
+        ("first.wait", "first has in_features, out_features, weight, bias"),
+        ("many.2", "many has 0, 1"),
+        ("many.1.deep.weight.x", "many.1.deep.weight has nothing"),
+        ("", "the model has"),
+    ],
+)
 def test_replace_says_how_far_the_path_leads(path, told):
     with pytest.raises(ValueError) as error:
         Block().replace(path, None)
@@ -150,12 +169,14 @@ def test_what_is_frozen_or_moved_keeps_gradients_and_hooks():
     block, calls = Block(), []
     weight = block.first.weight
     weight.register_hook(lambda g: calls.append(g.dtype.name))
+
     def run():
         ops.sum(block(np.ones((1, 2), np.float32))).backward()
+
     run()
     first = weight.grad.numpy().copy()
     block.freeze()
-    block.to("float64")                         # frozen, it is moved with its gradient all the same
+    block.to("float64")  # frozen, it is moved with its gradient all the same
     assert weight.grad is None
     block.unfreeze()
     np.testing.assert_array_equal(weight.grad.numpy(), first.astype(np.float64))
@@ -186,7 +207,7 @@ def test_to_changes_the_dtype_of_what_is_floating_and_keeps_what_is_tied():
 def test_errors_carry_the_path_of_the_module_they_come_from():
     block = Block()
     block.replace("many.1.deep", Linear(7, 2))
-    for _ in range(2):                          # the second error must not remember the first
+    for _ in range(2):  # the second error must not remember the first
         with pytest.raises(ValueError) as error:
             nn.Sequential(Linear(2, 2), block)(np.ones((1, 2), np.float32))
         assert error.value.__notes__[-1] == "in 1.many.1.deep (Linear)"
@@ -208,6 +229,7 @@ def test_the_place_is_added_to_the_notes_that_an_error_already_has():
 
         def forward(self):
             return self.inner()
+
     with pytest.raises(ValueError) as error:
         Outer()()
     assert error.value.__notes__ == ["read the manual", "in inner (Fails)"]
@@ -219,7 +241,10 @@ def test_a_module_without_forward_says_what_to_write():
 
 
 def test_repr_has_one_line_for_each_module():
-    assert repr(Block()) == """Block(size=2)
+    assert (
+        repr(Block())
+        == """Block(size=2)
   first: Linear(in_features=2, out_features=3)
   many.0: Linear(in_features=3, out_features=3)
   many.1.deep: Linear(in_features=3, out_features=2)"""
+    )

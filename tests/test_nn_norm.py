@@ -1,4 +1,5 @@
 """Normalisation: what it does to the numbers, what a frozen layer does, and what it refuses."""
+
 import numpy as np
 import pytest
 
@@ -45,14 +46,17 @@ def test_rms_norm_over_several_axes():
     np.testing.assert_allclose(norm(a).numpy(), a / np.sqrt((a * a).mean((1, 2), keepdims=True) + 0.5), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("call", "told"), [
-    (lambda: nn.BatchNorm2d(3)(x[0]), r"BatchNorm2d of 3 channels was given \(3, 4, 4\): it takes \(N, C, H, W\)"),
-    (lambda: nn.BatchNorm1d(3)(Tensor(x[:1, :, 0, 0])), "more than one value"),
-    (lambda: nn.GroupNorm(0, 3), "3 channels cannot be shared out over 0 groups"),
-    (lambda: nn.GroupNorm(2, 3), "3 channels cannot be shared out over 2 groups"),
-    (lambda: nn.GroupNorm(2, 4)(np.ones((3, 6))), r"x \(3, 6\) has 6 channels, on axis 1, but .* has shape \(4,\)"),
-    (lambda: nn.RMSNorm((3,))(x), r"rms_norm over \(3,\) was given \(8, 3, 4, 4\)"),
-])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: nn.BatchNorm2d(3)(x[0]), r"BatchNorm2d of 3 channels was given \(3, 4, 4\): it takes \(N, C, H, W\)"),
+        (lambda: nn.BatchNorm1d(3)(Tensor(x[:1, :, 0, 0])), "more than one value"),
+        (lambda: nn.GroupNorm(0, 3), "3 channels cannot be shared out over 0 groups"),
+        (lambda: nn.GroupNorm(2, 3), "3 channels cannot be shared out over 2 groups"),
+        (lambda: nn.GroupNorm(2, 4)(np.ones((3, 6))), r"x \(3, 6\) has 6 channels, on axis 1, but .* has shape \(4,\)"),
+        (lambda: nn.RMSNorm((3,))(x), r"rms_norm over \(3,\) was given \(8, 3, 4, 4\)"),
+    ],
+)
 def test_what_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()

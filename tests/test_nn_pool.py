@@ -1,4 +1,5 @@
 """Pooling layers: each calls its function with its arguments, and none has anything to save."""
+
 import numpy as np
 import pytest
 
@@ -8,16 +9,19 @@ from minigrad import nn
 image = np.random.default_rng(0).standard_normal((2, 3, 9, 7))
 
 
-@pytest.mark.parametrize(("layer", "function", "arguments"), [
-    (nn.MaxPool1d(3, 2, 1, 1, ceil_mode=True), F.max_pool1d, (3, 2, 1, 1, True)),
-    (nn.MaxPool2d((3, 2), 2, 1, (1, 2), ceil_mode=True), F.max_pool2d, ((3, 2), 2, 1, (1, 2), True)),
-    (nn.AvgPool1d(3, 2, 1, True, False), F.avg_pool1d, (3, 2, 1, True, False)),
-    (nn.AvgPool2d((3, 2), 2, 1, True, True, 5), F.avg_pool2d, ((3, 2), 2, 1, True, True, 5)),
-    (nn.AdaptiveAvgPool1d(4), F.adaptive_avg_pool1d, (4,)),
-    (nn.AdaptiveAvgPool2d((4, None)), F.adaptive_avg_pool2d, ((4, None),)),
-    (nn.AdaptiveMaxPool1d(4), F.adaptive_max_pool1d, (4,)),
-    (nn.AdaptiveMaxPool2d((4, None)), F.adaptive_max_pool2d, ((4, None),)),
-])
+@pytest.mark.parametrize(
+    ("layer", "function", "arguments"),
+    [
+        (nn.MaxPool1d(3, 2, 1, 1, ceil_mode=True), F.max_pool1d, (3, 2, 1, 1, True)),
+        (nn.MaxPool2d((3, 2), 2, 1, (1, 2), ceil_mode=True), F.max_pool2d, ((3, 2), 2, 1, (1, 2), True)),
+        (nn.AvgPool1d(3, 2, 1, True, False), F.avg_pool1d, (3, 2, 1, True, False)),
+        (nn.AvgPool2d((3, 2), 2, 1, True, True, 5), F.avg_pool2d, ((3, 2), 2, 1, True, True, 5)),
+        (nn.AdaptiveAvgPool1d(4), F.adaptive_avg_pool1d, (4,)),
+        (nn.AdaptiveAvgPool2d((4, None)), F.adaptive_avg_pool2d, ((4, None),)),
+        (nn.AdaptiveMaxPool1d(4), F.adaptive_max_pool1d, (4,)),
+        (nn.AdaptiveMaxPool2d((4, None)), F.adaptive_max_pool2d, ((4, None),)),
+    ],
+)
 def test_a_layer_is_its_function(layer, function, arguments):
     x = image if function.__name__.endswith("2d") else image[..., 0]
     np.testing.assert_array_equal(layer(x), function(x, *arguments))

@@ -1,4 +1,5 @@
 """Recurrent layers: padding changes nothing, cells are layers of one step, and bad input is named."""
+
 import numpy as np
 import pytest
 
@@ -53,19 +54,31 @@ def test_one_sequence_without_a_batch():
     assert y.shape == (4, 5) and h.shape == (1, 5) and y.dtype == np.float32
 
 
-@pytest.mark.parametrize(("call", "told"), [
-    (lambda: nn.LSTM(3, 5)(x[..., :2]), r"LSTM of input_size 3 was given \(4, 2, 2\)"),
-    (lambda: nn.GRU(3, 5)(x, lengths=[5, 2]), "whole numbers from 0 to 4"),
-    (lambda: nn.RNN(3, 5)(x, Tensor(np.zeros((1, 2, 4)))), r"\(1, 2, 5\)"),
-    (lambda: nn.LSTM(3, 5)(x, Tensor(np.zeros((1, 2, 5)))), r"a first state is a pair \(h, c\), two arrays of shape \(1, 2, 5\)"),
-    (lambda: nn.LSTMCell(3, 5)(x[0, :, :2]), r"LSTMCell of input_size 3 was given \(2, 2\): it takes one step"),
-    (lambda: nn.LSTMCell(3, 5)(x[0], np.zeros((2, 5))), r"a state of shape \(5,\), \(5,\); .*\(h, c\), each of shape \(2, 5\)"),
-    (lambda: nn.GRUCell(3, 5)(x[0], np.zeros((2, 4))), r"a state of shape \(2, 4\); .* takes one of shape \(2, 5\)"),
-    (lambda: nn.GRU(3, 0), "GRU: hidden_size=0 and num_layers=1 must be 1 or more"),
-    (lambda: nn.GRU(3, 5, 0), "num_layers=0"),
-    (lambda: nn.RNN(3, 5, dropout=1.5), "dropout=1.5 at least 0 and below 1"),
-    (lambda: nn.RNN(3, 5, nonlinearity="sin"), "nonlinearity 'sin' is not known"),
-])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: nn.LSTM(3, 5)(x[..., :2]), r"LSTM of input_size 3 was given \(4, 2, 2\)"),
+        (lambda: nn.GRU(3, 5)(x, lengths=[5, 2]), "whole numbers from 0 to 4"),
+        (lambda: nn.RNN(3, 5)(x, Tensor(np.zeros((1, 2, 4)))), r"\(1, 2, 5\)"),
+        (
+            lambda: nn.LSTM(3, 5)(x, Tensor(np.zeros((1, 2, 5)))),
+            r"a first state is a pair \(h, c\), two arrays of shape \(1, 2, 5\)",
+        ),
+        (lambda: nn.LSTMCell(3, 5)(x[0, :, :2]), r"LSTMCell of input_size 3 was given \(2, 2\): it takes one step"),
+        (
+            lambda: nn.LSTMCell(3, 5)(x[0], np.zeros((2, 5))),
+            r"a state of shape \(5,\), \(5,\); .*\(h, c\), each of shape \(2, 5\)",
+        ),
+        (
+            lambda: nn.GRUCell(3, 5)(x[0], np.zeros((2, 4))),
+            r"a state of shape \(2, 4\); .* takes one of shape \(2, 5\)",
+        ),
+        (lambda: nn.GRU(3, 0), "GRU: hidden_size=0 and num_layers=1 must be 1 or more"),
+        (lambda: nn.GRU(3, 5, 0), "num_layers=0"),
+        (lambda: nn.RNN(3, 5, dropout=1.5), "dropout=1.5 at least 0 and below 1"),
+        (lambda: nn.RNN(3, 5, nonlinearity="sin"), "nonlinearity 'sin' is not known"),
+    ],
+)
 def test_what_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()
@@ -78,12 +91,20 @@ def test_padding_that_is_not_a_number_reaches_no_gradient(kind):
     x = Tensor(given, requires_grad=True)
     y, _ = layer(x, lengths=np.array([4, 2]))
     y.sum().backward()
-    assert all(np.isfinite(tensor.grad.data).all() for tensor in (x, *layer.parameters())) and not x.grad.data[2:, 1].any()
+    assert (
+        all(np.isfinite(tensor.grad.data).all() for tensor in (x, *layer.parameters())) and not x.grad.data[2:, 1].any()
+    )
 
 
-@pytest.mark.parametrize(("layer", "name"), [
-    (nn.LSTM(3, 5, 2, bidirectional=True), "weight_hh_l1_reverse"), (nn.GRU(3, 5), "bias_ih_l0"),
-    (nn.RNN(3, 5), "weight_ih_l0"), (nn.GRUCell(3, 5), "weight_hh")])
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.LSTM(3, 5, 2, bidirectional=True), "weight_hh_l1_reverse"),
+        (nn.GRU(3, 5), "bias_ih_l0"),
+        (nn.RNN(3, 5), "weight_ih_l0"),
+        (nn.GRUCell(3, 5), "weight_hh"),
+    ],
+)
 def test_a_weight_that_was_replaced_by_one_that_does_not_fit_is_named(layer, name):
     expected = getattr(layer, name).shape
     setattr(layer, name, nn.Parameter(np.zeros((21, *expected[1:]), np.float32)))

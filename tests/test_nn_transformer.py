@@ -1,4 +1,8 @@
-"""The Transformer as a whole: causality, padding, the memory it may look at, and what it refuses.  (Torch's numbers: parity.)"""
+"""The Transformer as a whole: causality, padding, the memory it may look at, and what it refuses.
+
+(Torch's numbers: parity.)
+"""
+
 import numpy as np
 import pytest
 
@@ -14,7 +18,7 @@ def test_with_a_causal_mask_the_future_changes_nothing():
     later = np.array(x)
     later[:, 3:] += 1
     a, b = (model(each, is_causal=True).numpy() for each in (x, later))
-    np.testing.assert_array_equal(model(x, mask=~np.tri(5, dtype=bool)).numpy(), a)        # the same in torch's words
+    np.testing.assert_array_equal(model(x, mask=~np.tri(5, dtype=bool)).numpy(), a)  # the same in torch's words
     np.testing.assert_array_equal(a[:, :3], b[:, :3])
     assert not np.allclose(a[:, 3:], b[:, 3:])
 
@@ -22,10 +26,13 @@ def test_with_a_causal_mask_the_future_changes_nothing():
 def test_padding_is_not_looked_at():
     def layer():
         return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True, rng=1)
+
     model = nn.TransformerEncoder(layer, 2).eval()
     padding = np.zeros((2, 5), bool)
     padding[:, 4] = True
-    np.testing.assert_allclose(model(x, src_key_padding_mask=padding).numpy()[:, :4], model(x[:, :4]).numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        model(x, src_key_padding_mask=padding).numpy()[:, :4], model(x[:, :4]).numpy(), atol=1e-6
+    )
 
 
 def test_layers_of_a_stack_start_differently_and_all_learn():

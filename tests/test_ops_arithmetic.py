@@ -1,4 +1,5 @@
 """Arithmetic where it is delicate: ties, zeros, powers, scalars, conversions."""
+
 import warnings
 
 import numpy as np
@@ -17,8 +18,10 @@ def leaf(*values):
     return Tensor(np.array(values, np.float64), requires_grad=True)
 
 
-@given(mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0),
-       st.sampled_from([ops.add, ops.multiply, ops.divide]))
+@given(
+    mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0),
+    st.sampled_from([ops.add, ops.multiply, ops.divide]),
+)
 def test_broadcasting_is_undone_whatever_the_shapes(shapes, op):
     a, b = (Tensor(1 + np.arange(np.prod(s), dtype=float).reshape(s), requires_grad=True) for s in shapes.input_shapes)
     y = op(a, b)
@@ -48,8 +51,9 @@ def test_powers_at_and_below_zero(exponent, gradients):
         warnings.simplefilter("error")
         x = leaf(-2, 0, 3)
         assert grad(mg.sum(x**exponent), x).tolist() == gradients
-        assert grad(mg.sum(grad(x**exponent, x, np.ones(3), create_graph=True) + 0 * x), x).tolist() == \
-            [exponent * (exponent - 1) * v ** max(exponent - 2, 0) for v in (-2, 0, 3)]
+        assert grad(mg.sum(grad(x**exponent, x, np.ones(3), create_graph=True) + 0 * x), x).tolist() == [
+            exponent * (exponent - 1) * v ** max(exponent - 2, 0) for v in (-2, 0, 3)
+        ]
         e = Tensor(np.full(3, float(exponent)), requires_grad=True)
         gx, ge = grad(mg.sum(ops.power(x, e)), [x, e])
         assert gx.tolist() == gradients and ge.tolist() == [0, 0, pytest.approx(3.0**exponent * np.log(3))]
@@ -87,4 +91,7 @@ def test_comparing_has_no_gradient_and_works_across_types():
 
 def test_to_the_same_device():
     x = leaf(1, 2)
-    assert ops.to_device(x, "cpu").tolist() == [1, 2] and grad(mg.sum(ops.to_device(x, "cpu") * 2), x).tolist() == [2, 2]
+    assert ops.to_device(x, "cpu").tolist() == [1, 2] and grad(mg.sum(ops.to_device(x, "cpu") * 2), x).tolist() == [
+        2,
+        2,
+    ]

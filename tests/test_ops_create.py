@@ -1,4 +1,5 @@
 """Creation: shapes, dtypes, and float32 unless told otherwise."""
+
 import subprocess
 import sys
 
@@ -9,16 +10,25 @@ import minigrad as mg
 from minigrad.tensor import Tensor
 
 
-@pytest.mark.parametrize(("made", "expected"), [
-    (mg.zeros(2), np.zeros(2, "f4")), (mg.ones((2, 3)), np.ones((2, 3), "f4")), (mg.full((), 7), np.array(7, "f4")),
-    (mg.full(2, 7, "int64"), np.array([7, 7])), (mg.zeros((0, 2), "float64"), np.zeros((0, 2))),
-    (mg.eye(2), np.eye(2, dtype="f4")),
-    (mg.arange(3), np.arange(3)), (mg.arange(1, 7, 2), np.array([1, 3, 5])),
-    (mg.arange(0, 1, 0.25), np.array([0, 0.25, 0.5, 0.75], "f4")),
-    (mg.arange(3.0), np.arange(3, dtype="f4")), (mg.arange(2, dtype="float64"), np.arange(2.0)),
-    (mg.full_like(Tensor([1.0, 2.0]), 5), np.full(2, 5, "f4")), (mg.zeros_like(Tensor([1, 2])), np.zeros(2, int)),
-    (mg.ones_like(Tensor(np.ones(2, "f2"))), np.ones(2, "f2")),
-])
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (mg.zeros(2), np.zeros(2, "f4")),
+        (mg.ones((2, 3)), np.ones((2, 3), "f4")),
+        (mg.full((), 7), np.array(7, "f4")),
+        (mg.full(2, 7, "int64"), np.array([7, 7])),
+        (mg.zeros((0, 2), "float64"), np.zeros((0, 2))),
+        (mg.eye(2), np.eye(2, dtype="f4")),
+        (mg.arange(3), np.arange(3)),
+        (mg.arange(1, 7, 2), np.array([1, 3, 5])),
+        (mg.arange(0, 1, 0.25), np.array([0, 0.25, 0.5, 0.75], "f4")),
+        (mg.arange(3.0), np.arange(3, dtype="f4")),
+        (mg.arange(2, dtype="float64"), np.arange(2.0)),
+        (mg.full_like(Tensor([1.0, 2.0]), 5), np.full(2, 5, "f4")),
+        (mg.zeros_like(Tensor([1, 2])), np.zeros(2, int)),
+        (mg.ones_like(Tensor(np.ones(2, "f2"))), np.ones(2, "f2")),
+    ],
+)
 def test_creation(made, expected):
     assert isinstance(made, Tensor) and made.device == "cpu" and not made.requires_grad
     assert made.dtype == expected.dtype
@@ -41,16 +51,26 @@ def test_an_unknown_device_is_refused():
         mg.zeros(2, device="tpu")
 
 
-@pytest.mark.parametrize(("call", "text"), [
-    (lambda: mg.ones(2, 2), r"ones: 2 is no dtype; sizes are given as one tuple: mg.ones\(\(2, 2\)\)"),
-    (lambda: mg.zeros((2, 3), 4), r"mg.zeros\(\(2, 3, 4\)\)"), (lambda: mg.zeros(-1), "zeros: a shape is one size or a tuple"),
-    (lambda: mg.zeros(1.5), "zeros: a shape is"), (lambda: mg.zeros("a"), "zeros: a shape is"),
-    (lambda: mg.ones((2, None)), "ones: a shape is"), (lambda: mg.eye("a"), "eye: a shape is"),
-    (lambda: mg.zeros(3, "floot"), "zeros: 'floot' is not a dtype: type \"float32\""),
-    (lambda: mg.ones(3, None), "ones: None is not"), (lambda: mg.full((2,), "a"), "full: the value is to be one number, not 'a'"),
-    (lambda: mg.full((2,), None), "full: the value"), (lambda: mg.full_like(Tensor([1.0]), "a"), "full_like: the value"),
-    (lambda: mg.arange("a"), "arange: start, stop and step"), (lambda: mg.arange(0, 1, 0), "arange: .*step not 0"),
-    (lambda: mg.arange(3, dtype="floot"), "arange: 'floot' is not a dtype")])
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: mg.ones(2, 2), r"ones: 2 is no dtype; sizes are given as one tuple: mg.ones\(\(2, 2\)\)"),
+        (lambda: mg.zeros((2, 3), 4), r"mg.zeros\(\(2, 3, 4\)\)"),
+        (lambda: mg.zeros(-1), "zeros: a shape is one size or a tuple"),
+        (lambda: mg.zeros(1.5), "zeros: a shape is"),
+        (lambda: mg.zeros("a"), "zeros: a shape is"),
+        (lambda: mg.ones((2, None)), "ones: a shape is"),
+        (lambda: mg.eye("a"), "eye: a shape is"),
+        (lambda: mg.zeros(3, "floot"), "zeros: 'floot' is not a dtype: type \"float32\""),
+        (lambda: mg.ones(3, None), "ones: None is not"),
+        (lambda: mg.full((2,), "a"), "full: the value is to be one number, not 'a'"),
+        (lambda: mg.full((2,), None), "full: the value"),
+        (lambda: mg.full_like(Tensor([1.0]), "a"), "full_like: the value"),
+        (lambda: mg.arange("a"), "arange: start, stop and step"),
+        (lambda: mg.arange(0, 1, 0), "arange: .*step not 0"),
+        (lambda: mg.arange(3, dtype="floot"), "arange: 'floot' is not a dtype"),
+    ],
+)
 def test_what_nothing_can_be_made_of(call, text):
     with pytest.raises(TypeError, match=text):
         call()
@@ -59,21 +79,37 @@ def test_what_nothing_can_be_made_of(call, text):
 def test_bfloat16_by_its_name_and_numpys_sizes():
     """In a process of its own, where nobody has named bfloat16 before."""
     pytest.importorskip("ml_dtypes")
-    code = "; ".join(["import minigrad as mg", *(f'assert {x}.dtype.name == "bfloat16"' for x in (
-        'mg.zeros(3, dtype="bfloat16")', 'mg.full(2, 1.5, "bfloat16")', 'mg.eye(2, dtype="bfloat16")',
-        'mg.arange(3, dtype="bfloat16")', 'mg.tensor([1.0], "bfloat16")'))])
+    code = "; ".join(
+        [
+            "import minigrad as mg",
+            *(
+                f'assert {x}.dtype.name == "bfloat16"'
+                for x in (
+                    'mg.zeros(3, dtype="bfloat16")',
+                    'mg.full(2, 1.5, "bfloat16")',
+                    'mg.eye(2, dtype="bfloat16")',
+                    'mg.arange(3, dtype="bfloat16")',
+                    'mg.tensor([1.0], "bfloat16")',
+                )
+            ),
+        ]
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     assert mg.zeros((np.int64(2), np.int32(3))).shape == (2, 3) and mg.arange(np.int64(3)).dtype == np.int64
 
 
-@pytest.mark.parametrize(("call", "text"), [
-    (lambda: mg.full(2, -1, "uint8"), "full: -1 is no uint8, which goes from 0 to 255"),
-    (lambda: mg.full(2, 2**31, "int32"), "full: 2147483648 is no int32"),
-    (lambda: mg.full(2, np.nan, "int64"), "nan is no int64"),
-    (lambda: mg.full_like(Tensor(np.zeros(2, np.uint8)), 256), "full_like: 256 is no uint8"),
-    (lambda: mg.arange(0, -8, -4, "uint8"), "arange: -8 is no uint8"),
-    (lambda: mg.arange(0.5, 3, dtype="int64"), "arange: 0.5, 3 and 1 are not whole, but int64 is"),
-    (lambda: mg.arange(0, 3, 0.5, "int32"), "are not whole, but int32 is")])
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: mg.full(2, -1, "uint8"), "full: -1 is no uint8, which goes from 0 to 255"),
+        (lambda: mg.full(2, 2**31, "int32"), "full: 2147483648 is no int32"),
+        (lambda: mg.full(2, np.nan, "int64"), "nan is no int64"),
+        (lambda: mg.full_like(Tensor(np.zeros(2, np.uint8)), 256), "full_like: 256 is no uint8"),
+        (lambda: mg.arange(0, -8, -4, "uint8"), "arange: -8 is no uint8"),
+        (lambda: mg.arange(0.5, 3, dtype="int64"), "arange: 0.5, 3 and 1 are not whole, but int64 is"),
+        (lambda: mg.arange(0, 3, 0.5, "int32"), "are not whole, but int32 is"),
+    ],
+)
 def test_a_number_that_the_dtype_does_not_hold(call, text):
     with pytest.raises(ValueError, match=text):
         call()

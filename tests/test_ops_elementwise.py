@@ -1,4 +1,5 @@
 """Elementwise functions at their edges: no overflow, no gradient where there is none."""
+
 import warnings
 
 import numpy as np
@@ -31,6 +32,7 @@ def test_no_input_is_too_large(name, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_erf_over_its_whole_range(dtype):
     from math import erf
+
     x = np.linspace(-7, 7, 2001).astype(dtype)
     expected = np.array([erf(v) for v in x.astype(float)])
     np.testing.assert_allclose(mg.erf(x), expected, rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
@@ -54,12 +56,16 @@ def test_relu_lets_nan_through():
 
 
 TAILS = np.array([-80, -50, -30, -20, -17, -8, -1, 0, 1, 8, 17, 20, 30, 50, 80.0])
-TAIL_OF = {                                     # by the name of a function: its value, and its slope, in float64
+TAIL_OF = {  # by the name of a function: its value, and its slope, in float64
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda x: 1 / (np.exp(x / 2) + np.exp(-x / 2)) ** 2),
     "logsigmoid": (lambda x: -np.logaddexp(0, -x), lambda x: 1 / (1 + np.exp(x))),
-    "softplus": (lambda x: np.where(x > 20, x, np.logaddexp(0, x)), lambda x: np.where(x > 20, 1, 1 / (1 + np.exp(-x)))),
+    "softplus": (
+        lambda x: np.where(x > 20, x, np.logaddexp(0, x)),
+        lambda x: np.where(x > 20, 1, 1 / (1 + np.exp(-x))),
+    ),
     "silu": (lambda x: x / (1 + np.exp(-x)), lambda x: (1 + np.exp(-x) + x * np.exp(-x)) / (1 + np.exp(-x)) ** 2),
-    "expm1": (np.expm1, np.exp)}
+    "expm1": (np.expm1, np.exp),
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -82,9 +88,21 @@ def test_losses_of_confident_logits_keep_their_gradient():
     assert mg.log(p).numpy() == pytest.approx([-20, -30], rel=1e-6)
 
 
-@pytest.mark.parametrize(("base", "exponent", "value", "by_base", "by_exponent"), [
-    (0, -1, np.inf, -np.inf, 0), (0, 0, 1, 0, 0), (0, 0.5, 0, np.inf, 0), (0, 1, 0, 1, 0), (0, 2, 0, 0, 0),
-    (np.inf, 0, 1, 0, np.inf), (np.inf, 2, np.inf, np.inf, np.inf), (-2, 2, 4, -4, 0), (-2, 0, 1, 0, 0), (3, 0, 1, 0, np.log(3))])
+@pytest.mark.parametrize(
+    ("base", "exponent", "value", "by_base", "by_exponent"),
+    [
+        (0, -1, np.inf, -np.inf, 0),
+        (0, 0, 1, 0, 0),
+        (0, 0.5, 0, np.inf, 0),
+        (0, 1, 0, 1, 0),
+        (0, 2, 0, 0, 0),
+        (np.inf, 0, 1, 0, np.inf),
+        (np.inf, 2, np.inf, np.inf, np.inf),
+        (-2, 2, 4, -4, 0),
+        (-2, 0, 1, 0, 0),
+        (3, 0, 1, 0, np.log(3)),
+    ],
+)
 def test_powers_at_their_limits(base, exponent, value, by_base, by_exponent):
     with np.errstate(all="ignore"):
         for again in (False, True):
@@ -98,20 +116,26 @@ def test_powers_at_their_limits(base, exponent, value, by_base, by_exponent):
 def test_the_slope_of_a_power_of_0_is_differentiated_too():
     """∂²(xⁿ)/∂x∂n = xⁿ⁻¹ (1 + n log x), which is 1/x at n = 0."""
     x, n = Tensor(4.0, requires_grad=True), Tensor(0.0, requires_grad=True)
-    assert grad(grad(x ** n, x, create_graph=True), n).item() == 0.25
+    assert grad(grad(x**n, x, create_graph=True), n).item() == 0.25
 
 
 def test_clip_between_tensors_is_torchs():
     torch = pytest.importorskip("torch")
     values = [np.array([[-2.0, 0.25, 3], [5, -5, 0]]), np.array([-1.0, 0.25, 4]), np.array([[1.0], [2]])]
-    ours, theirs = [Tensor(v, requires_grad=True) for v in values], [torch.tensor(v, requires_grad=True) for v in values]
+    ours, theirs = (
+        [Tensor(v, requires_grad=True) for v in values],
+        [torch.tensor(v, requires_grad=True) for v in values],
+    )
     for used in ((0, 1, 2), (0, 1), (0, None, 2)):
         y = mg.clip(*[None if i is None else ours[i] for i in used])
         expected = torch.clamp(*[None if i is None else theirs[i] for i in used])
         np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
         some = [i for i in used if i is not None]
-        for g, e in zip(grad(y, [ours[i] for i in some], np.ones(y.shape)),
-                        torch.autograd.grad(expected.sum(), [theirs[i] for i in some]), strict=True):
+        for g, e in zip(
+            grad(y, [ours[i] for i in some], np.ones(y.shape)),
+            torch.autograd.grad(expected.sum(), [theirs[i] for i in some]),
+            strict=True,
+        ):
             np.testing.assert_array_equal(g.numpy(), e.numpy())
     np.testing.assert_array_equal(ours[0].clip(-1, np.float32(1)).numpy(), values[0].clip(-1, 1))
     assert mg.clip(values[0].astype("f4"), -np.float64(1), None).dtype == np.float32

@@ -1,4 +1,5 @@
 """Reading entries and adding them back: every index NumPy knows, repeated or not, and none that is out of range."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,48 +39,76 @@ def test_slices_and_numbers(shape, data):
 
 @given(array_shapes(min_dims=1, max_dims=3, max_side=3), st.data())
 def test_integer_arrays_where_repeated_entries_add_up(shape, data):
-    assert_indexes_like_numpy(numbered(shape),
-                              data.draw(integer_array_indices(shape, result_shape=array_shapes(max_dims=2, max_side=4))))
+    assert_indexes_like_numpy(
+        numbered(shape), data.draw(integer_array_indices(shape, result_shape=array_shapes(max_dims=2, max_side=4)))
+    )
 
 
 @given(st.data())
 def test_integer_arrays_among_slices_numbers_and_new_axes(data):
     part = st.sampled_from([slice(None), slice(1, 3), np.array([2, 0, 2]), np.array([[1], [-3]]), np.array(1), 1, -1])
     index = data.draw(st.lists(part, min_size=1, max_size=3))
-    index[(where := data.draw(st.integers(0, len(index)))):where] = data.draw(st.sampled_from([[], [None], [Ellipsis]]))
+    index[(where := data.draw(st.integers(0, len(index)))) : where] = data.draw(
+        st.sampled_from([[], [None], [Ellipsis]])
+    )
     assert_indexes_like_numpy(X, tuple(index))
 
 
-@pytest.mark.parametrize("index", [
-    X[:, :, 0] > 20, X > 20, (0, X[0] > 5), (slice(None), np.array([True, False, True, True])), (..., np.zeros(5, bool)),
-    (np.array([True, False, True]), np.array([0, 2])), np.array([], int), (np.array([[0], [2]]), np.array([[1, 3]])),
-    (slice(None), None, np.array([1, 1])), np.array([2, 2, 2], np.int32), np.array([1, 0], np.uint8),
-])
+@pytest.mark.parametrize(
+    "index",
+    [
+        X[:, :, 0] > 20,
+        X > 20,
+        (0, X[0] > 5),
+        (slice(None), np.array([True, False, True, True])),
+        (..., np.zeros(5, bool)),
+        (np.array([True, False, True]), np.array([0, 2])),
+        np.array([], int),
+        (np.array([[0], [2]]), np.array([[1, 3]])),
+        (slice(None), None, np.array([1, 1])),
+        np.array([2, 2, 2], np.int32),
+        np.array([1, 0], np.uint8),
+    ],
+)
 def test_masks_and_mixtures(index):
     assert_indexes_like_numpy(X, index)
 
 
 def test_lists_and_tensors_as_indices():
-    for index in ([2, 0, 2], Tensor([2, 0, 2]), (slice(None), [1, 1]), (Tensor([0, 1]), [1, 1]), [[0], [1]],
-                  Tensor(X[:, 0, 0] > 5)):
-        parts = [p.numpy() if isinstance(p, Tensor) else np.array(p) if isinstance(p, list) else p
-                 for p in (index if isinstance(index, tuple) else (index,))]
+    for index in (
+        [2, 0, 2],
+        Tensor([2, 0, 2]),
+        (slice(None), [1, 1]),
+        (Tensor([0, 1]), [1, 1]),
+        [[0], [1]],
+        Tensor(X[:, 0, 0] > 5),
+    ):
+        parts = [
+            p.numpy() if isinstance(p, Tensor) else np.array(p) if isinstance(p, list) else p
+            for p in (index if isinstance(index, tuple) else (index,))
+        ]
         np.testing.assert_array_equal(T[index].numpy(), X[tuple(parts)])
     assert T[True].shape == (1, 3, 4, 5) and T[np.int64(1)].shape == (4, 5) and T[Tensor(1)].shape == (4, 5)
 
 
-@pytest.mark.parametrize(("index", "text"), [
-    (3, "index 3 is out of bounds for axis 0 with size 3"),
-    ((0, -5), "index -5 is out of bounds for axis 1"),
-    ([0, 3], r"index: id 3 at position 1 is out of range for axis 0 of a Tensor of shape \(3, 4, 5\): -3 to 2 are allowed"),
-    (np.array([[0, 1], [-4, 1]]), r"id -4 at position \(1, 0\) is out of range for axis 0"),
-    ((slice(None), [4]), "id 4 at position 0 is out of range for axis 1"),
-    ((..., Tensor([5])), "id 5 at position 0 is out of range for axis 2"),
-    ((None, X[:, :, 0] > 0, [9]), "id 9 at position 0 is out of range for axis 2"),
-    (np.array([0, 1], np.float32), "float32"),
-    ((0, 0, 0, 0), "too many indices"),
-    (np.zeros((2, 4), bool), "boolean index did not match"),
-])
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [
+        (3, "index 3 is out of bounds for axis 0 with size 3"),
+        ((0, -5), "index -5 is out of bounds for axis 1"),
+        (
+            [0, 3],
+            r"index: id 3 at position 1 is out of range for axis 0 of a Tensor of shape \(3, 4, 5\): -3 to 2 are allowed",
+        ),
+        (np.array([[0, 1], [-4, 1]]), r"id -4 at position \(1, 0\) is out of range for axis 0"),
+        ((slice(None), [4]), "id 4 at position 0 is out of range for axis 1"),
+        ((..., Tensor([5])), "id 5 at position 0 is out of range for axis 2"),
+        ((None, X[:, :, 0] > 0, [9]), "id 9 at position 0 is out of range for axis 2"),
+        (np.array([0, 1], np.float32), "float32"),
+        ((0, 0, 0, 0), "too many indices"),
+        (np.zeros((2, 4), bool), "boolean index did not match"),
+    ],
+)
 def test_what_is_out_of_range_is_refused(index, text):
     with pytest.raises((IndexError, TypeError), match=text):
         T[index]
@@ -90,6 +119,7 @@ def test_a_repeated_index_to_the_second_order():
 
 
 # Embeddings
+
 
 def test_embedding_is_torchs_with_repeated_ids_and_padding():
     torch = pytest.importorskip("torch")
@@ -104,25 +134,34 @@ def test_embedding_is_torchs_with_repeated_ids_and_padding():
         np.testing.assert_allclose(w.grad.numpy(), t.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("ids", [[[1, 0]], Tensor([[1, 0]]), np.array([[1, 0]], np.int32), np.array([[1, 0]], np.uint8)])
+@pytest.mark.parametrize(
+    "ids", [[[1, 0]], Tensor([[1, 0]]), np.array([[1, 0]], np.int32), np.array([[1, 0]], np.uint8)]
+)
 def test_ids_of_any_kind(ids):
     assert F.embedding(ids, np.eye(3)).tolist() == [[[0, 1, 0], [1, 0, 0]]]
     assert F.embedding(Tensor(1), Tensor(np.eye(3))).tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize(("ids", "error", "text"), [
-    ([[0, 1], [2, 6]], IndexError,
-     r"embedding: id 6 at position \(1, 1\) is out of range for an embedding of 6 rows: 0 to 5 are allowed"),
-    ([0, -1], IndexError, r"embedding: id -1 at position 1 is out of range"),
-    ([0.0, 1.0], TypeError, r"embedding: ids must be integers, these have dtype float32: use .astype\('int64'\)"),
-    ([True], TypeError, "ids must be integers, these have dtype bool"),
-])
+@pytest.mark.parametrize(
+    ("ids", "error", "text"),
+    [
+        (
+            [[0, 1], [2, 6]],
+            IndexError,
+            r"embedding: id 6 at position \(1, 1\) is out of range for an embedding of 6 rows: 0 to 5 are allowed",
+        ),
+        ([0, -1], IndexError, r"embedding: id -1 at position 1 is out of range"),
+        ([0.0, 1.0], TypeError, r"embedding: ids must be integers, these have dtype float32: use .astype\('int64'\)"),
+        ([True], TypeError, "ids must be integers, these have dtype bool"),
+    ],
+)
 def test_bad_ids(ids, error, text):
     with pytest.raises(error, match=text):
         F.embedding(ids, Tensor(np.zeros((6, 2))))
 
 
 # gather
+
 
 @given(array_shapes(min_dims=1, max_dims=3, max_side=3), st.data())
 def test_gather_along_any_axis(shape, data):
@@ -137,7 +176,9 @@ def test_gather_along_any_axis(shape, data):
 
 
 def test_gather_refuses_what_is_out_of_range():
-    with pytest.raises(IndexError, match=r"gather.*id 4 at position \(0, 1\) is out of range for axis 1 of shape \(1, 4\)"):
+    with pytest.raises(
+        IndexError, match=r"gather.*id 4 at position \(0, 1\) is out of range for axis 1 of shape \(1, 4\)"
+    ):
         ops.gather(Tensor(np.zeros((1, 4))), 1, np.array([[0, 4]]))
 
 
@@ -153,8 +194,9 @@ def test_take_is_numpys():
         y = mg.take(x, indices, axis)
         np.testing.assert_array_equal(y.numpy(), values.take(indices, axis))
         np.testing.assert_array_equal(mg.take(values, np.array(indices), axis), values.take(indices, axis))
-        np.testing.assert_array_equal(mg.take(x, Tensor(indices), dim=axis).numpy() if axis is not None else y.numpy(),
-                                      values.take(indices, axis))
+        np.testing.assert_array_equal(
+            mg.take(x, Tensor(indices), dim=axis).numpy() if axis is not None else y.numpy(), values.take(indices, axis)
+        )
         expected = np.zeros(12)
         np.add.at(expected, np.arange(12).reshape(3, 4).take(indices, axis), 1)
         np.testing.assert_array_equal(grad(y.sum(), x).numpy(), expected.reshape(3, 4))

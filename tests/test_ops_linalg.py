@@ -1,4 +1,5 @@
 """Products of matrices and einsum: NumPy's answers for every shape that NumPy takes."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,11 +15,24 @@ def draw_array(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-@pytest.mark.parametrize(("a", "b"), [
-    ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 2, 3), (3,)), ((3,), (4, 3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)),
-    ((2, 3), (5, 3, 4)), ((5, 1, 2, 3), (4, 3, 2)), ((1, 2, 3), (5, 3, 1)), ((0, 2, 3), (3, 4)), ((2, 0), (0, 3)),
-    ((2, 3), (3, 0)),
-])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 2)),
+        ((4, 2, 3), (3,)),
+        ((3,), (4, 3, 2)),
+        ((2, 3), (3, 4)),
+        ((5, 2, 3), (3, 4)),
+        ((2, 3), (5, 3, 4)),
+        ((5, 1, 2, 3), (4, 3, 2)),
+        ((1, 2, 3), (5, 3, 1)),
+        ((0, 2, 3), (3, 4)),
+        ((2, 0), (0, 3)),
+        ((2, 3), (3, 0)),
+    ],
+)
 def test_matmul_of_any_shapes(a, b):
     a, b = draw_array(a), draw_array(b, 1)
     y = mg.matmul(Tensor(a), Tensor(b))
@@ -37,7 +51,7 @@ def einsums(draw):
         shape = [1 if draw(st.integers(0, 5)) == 0 else sizes[letter] for letter in letters]
         where = draw(st.none() | st.integers(0, len(letters))) if dots else None
         if where is not None:
-            kept = dots[draw(st.integers(0, len(dots))):]
+            kept = dots[draw(st.integers(0, len(dots))) :]
             letters.insert(where, "...")
             shape[where:where] = kept
         terms.append("".join(letters))
@@ -45,7 +59,7 @@ def einsums(draw):
     used = sorted(set("".join(terms)) - {"."})
     subscripts = ",".join(terms)
     if any("..." in term for term in terms) or draw(st.booleans()):
-        out = draw(st.permutations(used))[:draw(st.integers(0, len(used)))]
+        out = draw(st.permutations(used))[: draw(st.integers(0, len(used)))]
         if any("..." in term for term in terms):
             out.insert(draw(st.integers(0, len(out))), "...")
         subscripts += "->" + "".join(out)
@@ -63,23 +77,30 @@ def test_einsum_is_numpys(given):
     gradcheck(lambda *ts: mg.einsum(subscripts, *ts), xs)
 
 
-@pytest.mark.parametrize("subscripts", ["ij,jk->ik", "bij,bjk->bik", "bhtd,bhsd->bhts", "i,i->", "i,j->ij", "ij->ji", "ij->",
-                                        "ij,ij->ij", "ij,jk,kl->il"])
+@pytest.mark.parametrize(
+    "subscripts",
+    ["ij,jk->ik", "bij,bjk->bik", "bhtd,bhsd->bhts", "i,i->", "i,j->ij", "ij->ji", "ij->", "ij,ij->ij", "ij,jk,kl->il"],
+)
 def test_einsum_to_second_order(subscripts):
-    xs = [draw_array(["bhtdsijkl".index(c) % 2 + 2 for c in term], i) for i,
-          term in enumerate(subscripts.split("->")[0].split(","))]
+    xs = [
+        draw_array(["bhtdsijkl".index(c) % 2 + 2 for c in term], i)
+        for i, term in enumerate(subscripts.split("->")[0].split(","))
+    ]
     gradcheck(lambda *ts: mg.einsum(subscripts, *ts), xs, order=2)
     assert mg.einsum(subscripts, *[x.astype("f4") for x in xs]).dtype == np.float32
 
 
-@pytest.mark.parametrize(("subscripts", "shapes", "text"), [
-    ("ij,jk->ik", [(2, 3)], r"einsum 'ij,jk->ik' describes 2 operands, but 1 were given"),
-    ("ij->i", [(2, 3, 4)], "operand 0 has 3 axes, but its term names 2"),
-    ("ii->i", [(2, 2)], "a letter is repeated in one operand"),
-    ("ij->ik", [(2, 3)], "the result may name each letter of the operands once"),
-    ("ij->ii", [(2, 3)], "the result may name each letter of the operands once"),
-    ("ij,jk->ik", [(2, 3), (4, 5)], "einsum 'ij,jk->ik': .*'j' is 3 .* 4"),
-])
+@pytest.mark.parametrize(
+    ("subscripts", "shapes", "text"),
+    [
+        ("ij,jk->ik", [(2, 3)], r"einsum 'ij,jk->ik' describes 2 operands, but 1 were given"),
+        ("ij->i", [(2, 3, 4)], "operand 0 has 3 axes, but its term names 2"),
+        ("ii->i", [(2, 2)], "a letter is repeated in one operand"),
+        ("ij->ik", [(2, 3)], "the result may name each letter of the operands once"),
+        ("ij->ii", [(2, 3)], "the result may name each letter of the operands once"),
+        ("ij,jk->ik", [(2, 3), (4, 5)], "einsum 'ij,jk->ik': .*'j' is 3 .* 4"),
+    ],
+)
 def test_what_einsum_refuses(subscripts, shapes, text):
     with pytest.raises(ValueError, match=text):
         mg.einsum(subscripts, *[Tensor(np.ones(shape)) for shape in shapes])
@@ -89,8 +110,11 @@ def test_what_einsum_refuses(subscripts, shapes, text):
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_is_torchs(lead, bias):
     torch = pytest.importorskip("torch")
-    arrays = [draw_array((*lead, 3)), draw_array((5, 3), 1), draw_array(5, 2)][:3 if bias else 2]
-    ours, theirs = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    arrays = [draw_array((*lead, 3)), draw_array((5, 3), 1), draw_array(5, 2)][: 3 if bias else 2]
+    ours, theirs = (
+        [Tensor(a, requires_grad=True) for a in arrays],
+        [torch.tensor(a, requires_grad=True) for a in arrays],
+    )
     y, expected = F.linear(*ours, *[None] * (not bias)), torch.nn.functional.linear(*theirs)
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-12, atol=1e-13)
     seed = np.cos(np.arange(y.size)).reshape(y.shape)

@@ -1,4 +1,5 @@
 """NumPy's functions of Tensors: operators are ours; a function that would lose a gradient is refused and names ours."""
+
 import numpy as np
 import pytest
 
@@ -9,10 +10,17 @@ from minigrad.tensor import Tensor
 X, Y = np.array([[0.5, 1.5, 2.5], [3.5, 0.25, 1.0]]), np.array([[2.0, 1.0, 0.5], [1.5, 3.0, 2.0]])
 
 OPERATORS = {
-    "add": lambda x: np.add(Y, x), "array on the left": lambda x: Y - x, "multiply": lambda x: np.multiply(x, Y),
-    "divide": lambda x: np.divide(Y, x), "power": lambda x: np.power(Y, x), "power of a number": lambda x: np.power(x, 2),
-    "matmul": lambda x: Y.T @ x, "negative": lambda x: np.negative(x), "abs": lambda x: np.abs(x),
-    "a number of NumPy's": lambda x: np.float64(2) * x}
+    "add": lambda x: np.add(Y, x),
+    "array on the left": lambda x: Y - x,
+    "multiply": lambda x: np.multiply(x, Y),
+    "divide": lambda x: np.divide(Y, x),
+    "power": lambda x: np.power(Y, x),
+    "power of a number": lambda x: np.power(x, 2),
+    "matmul": lambda x: Y.T @ x,
+    "negative": lambda x: np.negative(x),
+    "abs": lambda x: np.abs(x),
+    "a number of NumPy's": lambda x: np.float64(2) * x,
+}
 
 
 @pytest.mark.parametrize("f", OPERATORS.values(), ids=OPERATORS)
@@ -77,7 +85,7 @@ def test_what_would_lose_a_gradient_is_refused(f, text):
     for recorded in (x, x * 1):
         with pytest.raises(TypeError, match=text):
             f(recorded)
-    f(x.detach())                               # nothing to lose
+    f(x.detach())  # nothing to lose
     with mg.no_grad():
         f(x)
 

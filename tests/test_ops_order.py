@@ -1,4 +1,5 @@
 """Sorting and its kin: ties, zeros and refusals.  (Values and gradients: the catalogue.)"""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """Pooling: windows that overlap, tie, reach over the edge or are larger than their part of the image."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,7 +40,7 @@ def test_a_window_over_the_edge_counts_what_is_inside():
     assert F.avg_pool1d(x, 2, ceil_mode=True).tolist() == [[1, 1, 1]]
     assert F.avg_pool1d(x, 3, 2, 1).tolist() == [[2 / 3, 1, 2 / 3]]
     assert F.avg_pool1d(x, 3, 2, 1, count_include_pad=False).tolist() == [[1, 1, 1]]
-    assert F.avg_pool1d(x, 1, 3, ceil_mode=True).tolist() == [[1, 1]]          # a third would begin outside
+    assert F.avg_pool1d(x, 1, 3, ceil_mode=True).tolist() == [[1, 1]]  # a third would begin outside
     assert F.avg_pool2d(x[None], 1, divisor_override=4).tolist() == [[[0.25] * 5]]
 
 
@@ -59,10 +60,14 @@ def test_vgg_enlarges_a_small_image():
 @settings(max_examples=15)
 @given(sizes, sizes)
 def test_gradients_of_every_order(size, parts):
-    x = rng.permuted(np.arange(2.0 * size[0] * size[1])).reshape(2, *size)     # nothing ties
+    x = rng.permuted(np.arange(2.0 * size[0] * size[1])).reshape(2, *size)  # nothing ties
     kernel = tuple(min(2, n) for n in size)
-    for pool in (lambda x: F.max_pool2d(x, kernel, 1), lambda x: F.avg_pool2d(x, kernel, 1, 0, True),
-                 lambda x: F.adaptive_avg_pool2d(x, parts), lambda x: F.adaptive_max_pool2d(x, parts)):
+    for pool in (
+        lambda x: F.max_pool2d(x, kernel, 1),
+        lambda x: F.avg_pool2d(x, kernel, 1, 0, True),
+        lambda x: F.adaptive_avg_pool2d(x, parts),
+        lambda x: F.adaptive_max_pool2d(x, parts),
+    ):
         gradcheck(lambda x, pool=pool: (pool(x) * 0.1) ** 3, [x], order=3)
 
 
@@ -73,20 +78,31 @@ def test_none_keeps_a_size():
 
 def test_float32_stays_float32():
     x = Tensor(R(2, 2, 5, 5).astype("f4"), requires_grad=True)
-    for y in (F.max_pool2d(x, 2), F.avg_pool2d(x, 2, padding=1), F.adaptive_avg_pool2d(x, 3), F.adaptive_max_pool2d(x, 3)):
+    for y in (
+        F.max_pool2d(x, 2),
+        F.avg_pool2d(x, 2, padding=1),
+        F.adaptive_avg_pool2d(x, 3),
+        F.adaptive_max_pool2d(x, 3),
+    ):
         y.sum().backward()
         assert y.dtype == x.grad.dtype == np.float32
 
 
-@pytest.mark.parametrize(("call", "told"), [
-    (lambda: F.max_pool2d(R(2, 3, 2, 2), 3), r"max_pool2d: a kernel \(3, 3\).*more than \(2, 3, 2, 2\)"),
-    (lambda: F.max_pool2d(R(2, 3, 8, 8), 3, padding=2), "more than half of the kernel"),
-    (lambda: F.avg_pool1d(R(3), 3), r"avg_pool1d takes \(N, C, L\) or \(C, L\), but x has shape \(3,\)"),
-    (lambda: F.adaptive_avg_pool2d(R(3, 4, 4), (1, 2, 3)), r"output_size=\(1, 2, 3\) is not understood"),
-    (lambda: F.avg_pool2d(R(3, 4, 4), 2, divisor_override=0), "divisor_override=0 is what every sum is divided by"),
-    (lambda: F.avg_pool2d(R(3, 4, 4), 2, divisor_override="2"), "divisor_override='2' is what every sum is divided by"),
-    (lambda: F.adaptive_max_pool1d(R(3, 4), 0), r"output_size=\(0,\) is not understood"),
-])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: F.max_pool2d(R(2, 3, 2, 2), 3), r"max_pool2d: a kernel \(3, 3\).*more than \(2, 3, 2, 2\)"),
+        (lambda: F.max_pool2d(R(2, 3, 8, 8), 3, padding=2), "more than half of the kernel"),
+        (lambda: F.avg_pool1d(R(3), 3), r"avg_pool1d takes \(N, C, L\) or \(C, L\), but x has shape \(3,\)"),
+        (lambda: F.adaptive_avg_pool2d(R(3, 4, 4), (1, 2, 3)), r"output_size=\(1, 2, 3\) is not understood"),
+        (lambda: F.avg_pool2d(R(3, 4, 4), 2, divisor_override=0), "divisor_override=0 is what every sum is divided by"),
+        (
+            lambda: F.avg_pool2d(R(3, 4, 4), 2, divisor_override="2"),
+            "divisor_override='2' is what every sum is divided by",
+        ),
+        (lambda: F.adaptive_max_pool1d(R(3, 4), 0), r"output_size=\(0,\) is not understood"),
+    ],
+)
 def test_bad_input_is_refused_with_the_fix(call, told):
     with pytest.raises(ValueError, match=told):
         call()

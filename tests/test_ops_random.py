@@ -1,4 +1,5 @@
 """Chance comes from the generator that was given, and from nowhere else."""
+
 import numpy as np
 
 from minigrad import ops

@@ -1,4 +1,5 @@
 """Reductions over any axes, with ties, with nothing to reduce, and at the edge of overflow."""
+
 import math
 import warnings
 
@@ -15,13 +16,20 @@ from minigrad.checking import gradcheck
 from minigrad.tensor import Tensor, grad
 
 
-@given(array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=3), st.data(), st.booleans(),
-       st.sampled_from(["sum", "mean", "max", "min", "var"]))
+@given(
+    array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=3),
+    st.data(),
+    st.booleans(),
+    st.sampled_from(["sum", "mean", "max", "min", "var"]),
+)
 def test_any_axes(shape, data, keepdims, name):
     """Value as NumPy's; the gradient against a directional difference."""
     axes = st.integers(-len(shape), len(shape) - 1)
-    axis = data.draw(st.none() | (axes | st.sets(st.integers(0, len(shape) - 1)).map(tuple)) if shape else st.sampled_from([None,
-                                                                                                                            ()]))
+    axis = data.draw(
+        st.none() | (axes | st.sets(st.integers(0, len(shape) - 1)).map(tuple))
+        if shape
+        else st.sampled_from([None, ()])
+    )
     x = np.random.default_rng(0).permutation(np.prod(shape, dtype=int)).reshape(shape) * 0.37
     y = getattr(mg, name)(Tensor(x), axis, keepdims=keepdims)
     expected = getattr(np, name)(x, axis=axis, keepdims=keepdims)
@@ -84,14 +92,15 @@ def test_no_examples_and_nothing_to_average():
 
 def test_variance_with_torchs_spelling_and_correction():
     x = np.random.default_rng(0).standard_normal((3, 4))
-    np.testing.assert_allclose(mg.var(Tensor(x), dim=0, keepdim=True, correction=1).numpy(), x.var(0, ddof=1, keepdims=True),
-                               rtol=1e-13)
+    np.testing.assert_allclose(
+        mg.var(Tensor(x), dim=0, keepdim=True, correction=1).numpy(), x.var(0, ddof=1, keepdims=True), rtol=1e-13
+    )
     assert (mg.var(Tensor(np.full(5, 1e4, np.float32))).item(), mg.var(Tensor([1, 2])).dtype) == (0, np.float32)
 
 
 @given(array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3), st.data())
 def test_sum_to_undoes_any_broadcast(shape, data):
-    small = tuple(data.draw(st.sampled_from([1, n])) for n in shape)[data.draw(st.integers(0, len(shape))):]
+    small = tuple(data.draw(st.sampled_from([1, n])) for n in shape)[data.draw(st.integers(0, len(shape))) :]
     x = np.ones(shape)
     y = ops.sum_to(x, small)
     assert y.shape == small
@@ -118,9 +127,11 @@ def test_of_equal_numbers_to_third_order():
         assert first.tolist() == [0] * 4
         second = grad((first * np.arange(4.0)).sum(), leaf, create_graph=True)
         assert np.isfinite(second.numpy()).all() and (f is mg.var or not second.numpy().any())
-    rows = Tensor([[1.0, 1, 1], [1, 2, 4]], requires_grad=True)                # one row of equals leaves the other alone
+    rows = Tensor([[1.0, 1, 1], [1, 2, 4]], requires_grad=True)  # one row of equals leaves the other alone
     g = grad(mg.sum(mg.std(rows, 1)), rows).numpy()
-    assert g[0].tolist() == [0, 0, 0] and g[1] == pytest.approx((np.array([1, 2, 4]) - 7 / 3) / (3 * np.std([1, 2, 4])), rel=1e-6)
+    assert g[0].tolist() == [0, 0, 0] and g[1] == pytest.approx(
+        (np.array([1, 2, 4]) - 7 / 3) / (3 * np.std([1, 2, 4])), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("correction", [3, 4])
@@ -136,24 +147,42 @@ def test_variance_of_too_few(correction):
 def test_the_gradient_of_a_variance_of_too_few_is_torchs(numbers, beyond):
     torch = pytest.importorskip("torch")
     for name in ("var", "std"):
-        x, t = Tensor(np.array(numbers), requires_grad=True), torch.tensor(numbers, dtype=torch.float64, requires_grad=True)
+        x, t = (
+            Tensor(np.array(numbers), requires_grad=True),
+            torch.tensor(numbers, dtype=torch.float64, requires_grad=True),
+        )
         correction = x.shape[-1] + beyond
         with np.errstate(all="ignore"):
             y = getattr(mg, name)(x, -1, correction=correction)
             y.sum().backward()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")     # torch's, of degrees of freedom
+            warnings.simplefilter("ignore")  # torch's, of degrees of freedom
             expected = getattr(torch, name)(t, dim=-1, correction=correction)
         expected.sum().backward()
         np.testing.assert_allclose(y.numpy(), expected.detach().numpy())
         np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("f", "shape", "axis", "expected"), [
-    (mg.sum, (2, 0), 1, [0, 0]), (mg.prod, (2, 0), 1, [1, 1]), (mg.prod, (0,), None, 1), (mg.norm, (2, 0), 1, [0, 0]),
-    (mg.logsumexp, (2, 0), 1, [-np.inf] * 2), (mg.logsumexp, (0,), None, -np.inf), (mg.logsumexp, (0, 2), 1, []),
-    (mg.any, (0,), None, False), (mg.any, (2, 0), 1, [False] * 2), (mg.all, (0,), None, True), (mg.all, (0, 2), 1, []),
-    (mg.softmax, (0,), -1, []), (mg.log_softmax, (2, 0), 1, [[], []]), (mg.cumsum, (0,), 0, []), (mg.argsort, (0,), -1, [])])
+@pytest.mark.parametrize(
+    ("f", "shape", "axis", "expected"),
+    [
+        (mg.sum, (2, 0), 1, [0, 0]),
+        (mg.prod, (2, 0), 1, [1, 1]),
+        (mg.prod, (0,), None, 1),
+        (mg.norm, (2, 0), 1, [0, 0]),
+        (mg.logsumexp, (2, 0), 1, [-np.inf] * 2),
+        (mg.logsumexp, (0,), None, -np.inf),
+        (mg.logsumexp, (0, 2), 1, []),
+        (mg.any, (0,), None, False),
+        (mg.any, (2, 0), 1, [False] * 2),
+        (mg.all, (0,), None, True),
+        (mg.all, (0, 2), 1, []),
+        (mg.softmax, (0,), -1, []),
+        (mg.log_softmax, (2, 0), 1, [[], []]),
+        (mg.cumsum, (0,), 0, []),
+        (mg.argsort, (0,), -1, []),
+    ],
+)
 def test_over_nothing(f, shape, axis, expected):
     x = Tensor(np.zeros(shape), requires_grad=True)
     y = f(x, axis=axis)
@@ -179,7 +208,9 @@ def test_axes_of_any_kind(f):
         np.testing.assert_array_equal(f(Tensor(x), axis=axis).numpy(), expected)
         np.testing.assert_array_equal(f(Tensor(x), dim=axis).numpy(), expected)
     np.testing.assert_array_equal(f(Tensor(x), axis=np.int64(1)).numpy(), f(x, axis=1))
-    np.testing.assert_allclose(f([[1.0, 2], [3, 4]], axis=1), f(np.array([[1, 2], [3, 4]], np.float32), axis=1), rtol=1e-6)
+    np.testing.assert_allclose(
+        f([[1.0, 2], [3, 4]], axis=1), f(np.array([[1, 2], [3, 4]], np.float32), axis=1), rtol=1e-6
+    )
     if f not in (mg.any, mg.all):
         gradcheck(lambda x: f(x, axis=[0, -1]), x)
     for wrong in (True, 1.0, "1", [0, None], [[0]]):
@@ -190,8 +221,9 @@ def test_axes_of_any_kind(f):
             f(Tensor(x), axis=wrong)
 
 
-@pytest.mark.parametrize("f", [mg.softmax, mg.log_softmax, mg.argmax, mg.cumsum, mg.argsort, mg.sort, mg.prod, mg.flip,
-                               mg.squeeze])
+@pytest.mark.parametrize(
+    "f", [mg.softmax, mg.log_softmax, mg.argmax, mg.cumsum, mg.argsort, mg.sort, mg.prod, mg.flip, mg.squeeze]
+)
 def test_one_axis_of_any_kind(f):
     x = Tensor(np.ones((2, 1, 3)))
     for found, expected in zip(f(x, np.int64(1)), f(x, 1), strict=True):
@@ -242,14 +274,23 @@ def test_sums_of_16_bits(dtype):
     x, large = long(dtype), long(dtype, 300.0)
     ids = np.zeros(3000, int)
     for found, right in [
-            (mg.sum(x), 3000), (mg.mean(large), 300), (mg.norm(large), 300 * math.sqrt(3000)), (mg.cumsum(x, 0)[-1], 3000),
-            (mg.logsumexp(x), 1 + math.log(3000)), (mg.einsum("i,i->", x, x), 3000), (x @ x, 3000),
-            (mg.std(large * Tensor(np.resize([0.5, 1.5], 3000), dtype=dtype)), 150),
-            (mg.scatter_add(Tensor(np.zeros(1), dtype=dtype), 0, ids, x)[0], 3000),
-            (F.avg_pool1d(large[None, None], 3000), 300), (F.adaptive_avg_pool1d(large[None, None], 1), 300),
-            (F.l1_loss(large, x * 0), 300), (F.mse_loss(large * 0.5, x * 0), 22500), (F.smooth_l1_loss(large, x * 0), 299.5),
-            (F.huber_loss(large, x * 0), 299.5),
-            (F.binary_cross_entropy_with_logits(x, x, reduction="sum"), 3000 * 0.31326168752)]:
+        (mg.sum(x), 3000),
+        (mg.mean(large), 300),
+        (mg.norm(large), 300 * math.sqrt(3000)),
+        (mg.cumsum(x, 0)[-1], 3000),
+        (mg.logsumexp(x), 1 + math.log(3000)),
+        (mg.einsum("i,i->", x, x), 3000),
+        (x @ x, 3000),
+        (mg.std(large * Tensor(np.resize([0.5, 1.5], 3000), dtype=dtype)), 150),
+        (mg.scatter_add(Tensor(np.zeros(1), dtype=dtype), 0, ids, x)[0], 3000),
+        (F.avg_pool1d(large[None, None], 3000), 300),
+        (F.adaptive_avg_pool1d(large[None, None], 1), 300),
+        (F.l1_loss(large, x * 0), 300),
+        (F.mse_loss(large * 0.5, x * 0), 22500),
+        (F.smooth_l1_loss(large, x * 0), 299.5),
+        (F.huber_loss(large, x * 0), 299.5),
+        (F.binary_cross_entropy_with_logits(x, x, reduction="sum"), 3000 * 0.31326168752),
+    ]:
         assert found.dtype.name == dtype and found.numpy().astype("f8") == pytest.approx(right, rel=step)
 
 
@@ -257,9 +298,13 @@ def test_sums_of_16_bits(dtype):
 def test_gradients_that_meet_are_added_up_in_float32(dtype):
     one = long(dtype, n=1)
     right = Tensor([3000], dtype=dtype).tolist()
-    for use in (lambda: (one + long(dtype)).sum(), lambda: one[np.zeros(3000, int)].sum(),
-                lambda: mg.concatenate([one] * 3000).sum(),
-                lambda: F.embedding(np.zeros(3000, int), one.reshape((1, 1))).sum(),
-                lambda: mg.broadcast_to(one, (3000, 1)).sum(),
-                lambda: sum((one * 1 for _ in range(2999)), one).sum(), lambda: (one * long(dtype)).sum()):
+    for use in (
+        lambda: (one + long(dtype)).sum(),
+        lambda: one[np.zeros(3000, int)].sum(),
+        lambda: mg.concatenate([one] * 3000).sum(),
+        lambda: F.embedding(np.zeros(3000, int), one.reshape((1, 1))).sum(),
+        lambda: mg.broadcast_to(one, (3000, 1)).sum(),
+        lambda: sum((one * 1 for _ in range(2999)), one).sum(),
+        lambda: (one * long(dtype)).sum(),
+    ):
         assert mg.grad(use(), one).tolist() == right

@@ -1,4 +1,5 @@
 """Every optimiser walks where torch's does, resumes where it stopped, and says what is wrong with what it was given."""
+
 import inspect
 import math
 
@@ -27,7 +28,9 @@ OPTIONS = [
     ("Adagrad", {}),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.05, "weight_decay": 0.1, "initial_accumulator_value": 0.3, "eps": 1e-4}),
 ]
-every_option = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda x: x if isinstance(x, str) else ",".join(x))
+every_option = pytest.mark.parametrize(
+    ("name", "options"), OPTIONS, ids=lambda x: x if isinstance(x, str) else ",".join(x)
+)
 START = [np.random.default_rng(0).standard_normal(shape) for shape in ((3, 4), (5,), ())]
 
 
@@ -90,7 +93,10 @@ def test_groups_have_their_own_options_and_a_written_lr_counts():
         optimizers.append(made(groups, lr=0.01, weight_decay=0.2))
         optimizers[-1].add_param_group({"params": ps[2], "betas": (0.5, 0.9)})
     assert [[g[key] for key in ("lr", "weight_decay", "betas")] for g in optimizers[0].param_groups] == [
-        [0.1, 0.0, (0.9, 0.999)], [0.01, 0.2, (0.9, 0.999)], [0.01, 0.2, (0.5, 0.9)]]
+        [0.1, 0.0, (0.9, 0.999)],
+        [0.01, 0.2, (0.9, 0.999)],
+        [0.01, 0.2, (0.5, 0.9)],
+    ]
     walk(optimizers[0], ours, range(10))
     walk_torch(torch, optimizers[1], theirs, range(10))
     for optimizer in optimizers:
@@ -111,23 +117,24 @@ def test_resuming_in_the_middle_equals_not_stopping(name, options):
     walk(stopped, half, range(1, 9))
     stopped.param_groups[0]["lr"] *= 0.5
     saved, resumed = stopped.state_dict(), parameters(np.float32, like=half)
-    walk(stopped, half, range(9, 20))           # what was saved is a copy: going on does not touch it
+    walk(stopped, half, range(9, 20))  # what was saved is a copy: going on does not touch it
     other = made(resumed, lr=123.0)
     other.load_state_dict(saved)
     walk(other, resumed, range(9, 20))
     assert_same(resumed, half)
-    if options.get("lr"):                       # and the lr that was written was resumed too
+    if options.get("lr"):  # and the lr that was written was resumed too
         assert any((p.numpy() != q.numpy()).any() for p, q in zip(resumed, whole, strict=True))
 
 
 def test_a_state_dict_is_plain_and_has_the_positions_and_names_of_torch():
     ours = parameters()
     optimizer = optim.Adam([{"params": ours[:2]}, {"params": ours[2:]}])
-    walk(optimizer, ours, [0])                  # at step 0 parameter 1 has no gradient, and so nothing is kept for it
+    walk(optimizer, ours, [0])  # at step 0 parameter 1 has no gradient, and so nothing is kept for it
     saved = optimizer.state_dict()
     assert [group["params"] for group in saved["param_groups"]] == [[0, 1], [2]]
     assert {i: [(key, type(value)) for key, value in memory.items()] for i, memory in saved["state"].items()} == {
-        i: [("step", int), ("exp_avg", np.ndarray), ("exp_avg_sq", np.ndarray)] for i in (0, 2)}
+        i: [("step", int), ("exp_avg", np.ndarray), ("exp_avg_sq", np.ndarray)] for i in (0, 2)
+    }
 
 
 def test_a_parameter_without_a_gradient_is_left_alone_and_its_version_too():
@@ -161,7 +168,7 @@ def test_clipping_is_that_of_torch(max_norm, dtype, tolerance):
     torch = pytest.importorskip("torch")
     ours, theirs = parameters(dtype), [torch.tensor(w.astype(dtype), requires_grad=True) for w in START]
     for i, (p, q) in enumerate(zip(ours, theirs, strict=True)):
-        g = gradient(p.numpy(), 3, i)           # parameter 1 has none
+        g = gradient(p.numpy(), 3, i)  # parameter 1 has none
         p.grad, q.grad = (None, None) if g is None else (Tensor(g), torch.tensor(g))
     norm = optim.clip_grad_norm_((p for p in ours), max_norm)
     assert isinstance(norm, float)
@@ -176,7 +183,7 @@ def test_clipping_is_that_of_torch(max_norm, dtype, tolerance):
 def test_clipping_happens_in_the_gradient_and_is_counted():
     w = Tensor(np.zeros(2), requires_grad=True)
     w.grad = g = Tensor(np.array([3.0, 4.0]))
-    assert optim.clip_grad_norm_(w, 10) == 5.0 and g.version == 0      # small enough: not touched
+    assert optim.clip_grad_norm_(w, 10) == 5.0 and g.version == 0  # small enough: not touched
     assert optim.clip_grad_norm_(w, 1) == 5.0 and g.version == 1
     np.testing.assert_allclose(g.numpy(), [0.6, 0.8], rtol=1e-6)
     assert w.grad is g
@@ -205,24 +212,32 @@ class Model:
 W = Tensor(np.zeros(2), requires_grad=True)
 
 
-@pytest.mark.parametrize(("params", "options", "error", "text"), [
-    ([], {}, ValueError, "AdamW got no parameters: give it a fresh model.parameters()"),
-    ([{"params": []}, {"params": iter(())}], {}, ValueError, "no parameters"),
-    (Model(), {}, TypeError, r"not as a Model: type model.parameters\(\)"),
-    ([Model()], {}, TypeError, r"parameter 0 is a Model: type model.parameters\(\)"),
-    ({"w": W}, {}, TypeError, r"parameter 0 is a str: type model.parameters\(\)"),
-    ([W, np.zeros(2)], {}, TypeError, "parameter 1 is a ndarray"),
-    ({W}, {}, TypeError, "in a list or a generator, not as a set"),
-    ([W, Tensor([1.0]), W], {}, ValueError, "parameter 2 is parameter 0 again"),
-    ([{"params": W}, {"params": [Tensor([1.0]), W]}], {}, ValueError, "parameter 2 is parameter 0 again"),
-    ([{"params": W, "weight_dacay": 0.0}], {}, TypeError, "no option 'weight_dacay': a group may set lr, betas, eps"),
-    ([W], {"lr": -0.1}, ValueError, "lr to be a number, 0 or more, but got -0.1"),
-    ([{"params": W, "lr": -0.1}], {}, ValueError, "lr to be a number, 0 or more, but got -0.1"),
-    ([W], {"lr": "2e-5"}, ValueError, "but got '2e-5'"),
-    ([W], {"eps": float("nan")}, ValueError, "eps to be a number, 0 or more, but got nan"),
-    ([W], {"weight_decay": -1}, ValueError, "weight_decay"),
-    ([W], {"betas": (0.9, 1.0)}, ValueError, r"betas to be in \[0, 1\), but got \(0.9, 1.0\)"),
-])
+@pytest.mark.parametrize(
+    ("params", "options", "error", "text"),
+    [
+        ([], {}, ValueError, "AdamW got no parameters: give it a fresh model.parameters()"),
+        ([{"params": []}, {"params": iter(())}], {}, ValueError, "no parameters"),
+        (Model(), {}, TypeError, r"not as a Model: type model.parameters\(\)"),
+        ([Model()], {}, TypeError, r"parameter 0 is a Model: type model.parameters\(\)"),
+        ({"w": W}, {}, TypeError, r"parameter 0 is a str: type model.parameters\(\)"),
+        ([W, np.zeros(2)], {}, TypeError, "parameter 1 is a ndarray"),
+        ({W}, {}, TypeError, "in a list or a generator, not as a set"),
+        ([W, Tensor([1.0]), W], {}, ValueError, "parameter 2 is parameter 0 again"),
+        ([{"params": W}, {"params": [Tensor([1.0]), W]}], {}, ValueError, "parameter 2 is parameter 0 again"),
+        (
+            [{"params": W, "weight_dacay": 0.0}],
+            {},
+            TypeError,
+            "no option 'weight_dacay': a group may set lr, betas, eps",
+        ),
+        ([W], {"lr": -0.1}, ValueError, "lr to be a number, 0 or more, but got -0.1"),
+        ([{"params": W, "lr": -0.1}], {}, ValueError, "lr to be a number, 0 or more, but got -0.1"),
+        ([W], {"lr": "2e-5"}, ValueError, "but got '2e-5'"),
+        ([W], {"eps": float("nan")}, ValueError, "eps to be a number, 0 or more, but got nan"),
+        ([W], {"weight_decay": -1}, ValueError, "weight_decay"),
+        ([W], {"betas": (0.9, 1.0)}, ValueError, r"betas to be in \[0, 1\), but got \(0.9, 1.0\)"),
+    ],
+)
 def test_what_an_optimiser_refuses(params, options, error, text):
     with pytest.raises(error, match=text):
         optim.AdamW(params, **options)
@@ -236,7 +251,9 @@ def test_other_refusals():
         optim.SGD([W * 2])
     w = Tensor(np.zeros((2, 3)), requires_grad=True)
     w.node.grad = Tensor(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"parameter 0 has shape \(2, 3\) on cpu, but its gradient has \(3, 2\) on cpu"):
+    with pytest.raises(
+        ValueError, match=r"parameter 0 has shape \(2, 3\) on cpu, but its gradient has \(3, 2\) on cpu"
+    ):
         optim.SGD([w]).step()
     generator = (p for p in [w])
     optim.clip_grad_norm_(generator, 1.0)
@@ -244,18 +261,30 @@ def test_other_refusals():
         optim.SGD(generator)
 
 
-@pytest.mark.parametrize(("make", "text"), [
-    (lambda: optim.Adam([W], betas=(0.9,)), r"Adam needs both betas to be in \[0, 1\), but got \(0.9,\)"),
-    (lambda: optim.AdamW([W], betas=0.9), "needs both betas"), (lambda: optim.Adam([W], betas=("a", 0.9)), "needs both betas"),
-    (lambda: optim.SGD([W], momentum=0.9, nesterov="False"), "SGD needs nesterov to be True or False, but got 'False'"),
-    (lambda: optim.RMSprop([W], centered=1), "RMSprop needs centered to be True or False, but got 1"),
-    (lambda: optim.SGD([W], lr=True), "needs lr to be a number, 0 or more, but got True"),
-    (lambda: optim.SGD([W], dampening="x"), "needs dampening to be a number, but got 'x'"),
-    (lambda: optim.SGD([{"params": [W], "momentum": math.nan}]), "needs momentum to be a number"),
-    (lambda: optim.Adam([W]).load_state_dict({}), "no optimiser's state: it has no 'param_groups'"),
-    (lambda: optim.EMA([W], decay="x"), r"EMA needs decay to be in \[0, 1\], but got 'x'"),
-    (lambda: optim.clip_grad_norm_([W], "1"), "clip_grad_norm_ needs max_norm to be a number, 0 or more, but got '1'"),
-    (lambda: optim.clip_grad_norm_([W], -1.0), "needs max_norm"), (lambda: optim.clip_grad_value_([W], -1), "needs clip_value")])
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: optim.Adam([W], betas=(0.9,)), r"Adam needs both betas to be in \[0, 1\), but got \(0.9,\)"),
+        (lambda: optim.AdamW([W], betas=0.9), "needs both betas"),
+        (lambda: optim.Adam([W], betas=("a", 0.9)), "needs both betas"),
+        (
+            lambda: optim.SGD([W], momentum=0.9, nesterov="False"),
+            "SGD needs nesterov to be True or False, but got 'False'",
+        ),
+        (lambda: optim.RMSprop([W], centered=1), "RMSprop needs centered to be True or False, but got 1"),
+        (lambda: optim.SGD([W], lr=True), "needs lr to be a number, 0 or more, but got True"),
+        (lambda: optim.SGD([W], dampening="x"), "needs dampening to be a number, but got 'x'"),
+        (lambda: optim.SGD([{"params": [W], "momentum": math.nan}]), "needs momentum to be a number"),
+        (lambda: optim.Adam([W]).load_state_dict({}), "no optimiser's state: it has no 'param_groups'"),
+        (lambda: optim.EMA([W], decay="x"), r"EMA needs decay to be in \[0, 1\], but got 'x'"),
+        (
+            lambda: optim.clip_grad_norm_([W], "1"),
+            "clip_grad_norm_ needs max_norm to be a number, 0 or more, but got '1'",
+        ),
+        (lambda: optim.clip_grad_norm_([W], -1.0), "needs max_norm"),
+        (lambda: optim.clip_grad_value_([W], -1), "needs clip_value"),
+    ],
+)
 def test_values_that_make_no_sense_are_named(make, text):
     with pytest.raises(ValueError, match=text):
         make()
@@ -300,7 +329,7 @@ def test_what_cannot_be_resumed():
 def test_arguments_are_in_the_order_of_torch_and_what_is_missing_comes_last(name):
     torch = pytest.importorskip("torch")
     ours, theirs = (list(inspect.signature(getattr(room, name)).parameters.values()) for room in (optim, torch.optim))
-    assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs[:len(ours)]]
+    assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs[: len(ours)]]
 
 
 def test_an_average_follows_the_weights_as_that_of_torch():
@@ -323,7 +352,7 @@ def test_an_average_is_lent_and_given_back_exactly_even_after_an_error():
     ours = parameters(np.float32)
     ema, optimizer = optim.EMA((p for p in ours), decay=0.5), optim.SGD(ours, 0.1)
     walk(optimizer, ours, [1])
-    ema.update()                                # the first time, the weights as they are
+    ema.update()  # the first time, the weights as they are
     first = [p.numpy().copy() for p in ours]
     walk(optimizer, ours, [2])
     ema.update()
@@ -332,7 +361,9 @@ def test_an_average_is_lent_and_given_back_exactly_even_after_an_error():
         for p, old, now in zip(ours, first, arrays, strict=True):
             np.testing.assert_allclose(p.numpy(), (old + now) / 2, rtol=1e-6)
         raise KeyError
-    assert all(p.data is array and p.version == version + 2 for p, array, version in zip(ours, arrays, versions, strict=True))
+    assert all(
+        p.data is array and p.version == version + 2 for p, array, version in zip(ours, arrays, versions, strict=True)
+    )
 
     resumed_weights = parameters(like=ours, dtype=np.float32)
     resumed = optim.EMA(resumed_weights, decay=0.5)
@@ -346,9 +377,11 @@ def test_an_average_is_lent_and_given_back_exactly_even_after_an_error():
 def test_what_an_average_refuses():
     with pytest.raises(ValueError, match=r"decay to be in \[0, 1\], but got 1.5"):
         optim.EMA([W], 1.5)
-    with pytest.raises(ValueError, match=r"averages have shapes \[\(2,\)\], but these parameters have .*is it this model"):
+    with pytest.raises(
+        ValueError, match=r"averages have shapes \[\(2,\)\], but these parameters have .*is it this model"
+    ):
         optim.EMA(parameters()).load_state_dict(optim.EMA([W]).state_dict())
     ours = parameters()
     loss, ema = (ours[0] * ours[0]).sum(), optim.EMA(ours)
     with pytest.raises(RuntimeError, match="written into"), ema.applied():
-        loss.backward()                         # what was computed with the weights is not differentiated at the averages
+        loss.backward()  # what was computed with the weights is not differentiated at the averages

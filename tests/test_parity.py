@@ -1,4 +1,8 @@
-"""Comparing two models: equal ones are, and for each planted mistake the place and the right guess.  (No torch needed here.)"""
+"""Comparing two models: equal ones are, and for each planted mistake the place and the right guess.
+
+(No torch needed here.)
+"""
+
 import copy
 import json
 import re
@@ -23,18 +27,29 @@ from minigrad.parity.causes import Divergence
 from minigrad.parity.sides import Side, spelling
 from minigrad.pretrained import bert
 
-TINY = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-        "max_position_embeddings": 12, "num_labels": 3, "initializer_range": 0.2}
+TINY = {
+    "vocab_size": 20,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 12,
+    "num_labels": 3,
+    "initializer_range": 0.2,
+}
 rng = np.random.default_rng(0)
-BATCH = {"input_ids": rng.integers(1, 20, (3, 6)), "attention_mask": (np.arange(6) < np.array([[6], [3], [5]])).astype(int),
-         "labels": np.array([0, 2, 1])}
+BATCH = {
+    "input_ids": rng.integers(1, 20, (3, 6)),
+    "attention_mask": (np.arange(6) < np.array([[6], [3], [5]])).astype(int),
+    "labels": np.array([0, 2, 1]),
+}
 WORDS = BATCH | {"labels": rng.integers(0, 20, (3, 6))}
 
 
 def model(kind=bert.BertForSequenceClassification, **changes):
     made = kind(bert.BertConfig(**TINY | changes), rng=0)
     draw = np.random.default_rng(1)
-    for p in made.parameters():                              # biases and scales too are far from where they begin
+    for p in made.parameters():  # biases and scales too are far from where they begin
         p.copy_(p.data + draw.standard_normal(p.shape) * 0.1)
     return made.eval()
 
@@ -42,8 +57,11 @@ def model(kind=bert.BertForSequenceClassification, **changes):
 def become(module, forward):
     """Change what one module computes, in a way that a copy of it has, too: `forward(super's, self, *args)`."""
     kind = type(module)
-    module.__class__ = type(kind.__name__, (kind,), {
-        "forward": lambda self, *args: forward(lambda *given: kind.forward(self, *given), self, *args)})
+    module.__class__ = type(
+        kind.__name__,
+        (kind,),
+        {"forward": lambda self, *args: forward(lambda *given: kind.forward(self, *given), self, *args)},
+    )
 
 
 def attentions(of):
@@ -53,21 +71,30 @@ def attentions(of):
 def masked_by(value):
     def plant(of):
         for attention in attentions(of):
-            become(attention, lambda forward, self, x, mask: forward(
-                x, None if value is None else np.where(mask, 0, value).astype(x.dtype)))
+            become(
+                attention,
+                lambda forward, self, x, mask: forward(
+                    x, None if value is None else np.where(mask, 0, value).astype(x.dtype)
+                ),
+            )
+
     return plant
 
 
 def by_hand(value):
     """Attention written with a softmax, as in any port, that adds `value` to what is masked."""
+
     def forward(_, self, x, mask):
-        q, k, v = (mg.swapaxes(part(x).reshape(*x.shape[:2], 2, 8), 1, 2) for part in (self.query, self.key, self.value))
+        q, k, v = (
+            mg.swapaxes(part(x).reshape(*x.shape[:2], 2, 8), 1, 2) for part in (self.query, self.key, self.value)
+        )
         scores = q @ k.mT * 8**-0.5 + np.where(mask, 0, value).astype(x.dtype)
         return mg.swapaxes(scores.softmax() @ v, 1, 2).reshape(*x.shape)
 
     def plant(of):
         for attention in attentions(of):
             become(attention, forward)
+
     return plant
 
 
@@ -78,8 +105,14 @@ def causal(of):
 
 def causal_by_flag(of):
     for attention in attentions(of):
-        become(attention, lambda _, self, x, mask: merge_heads(F.scaled_dot_product_attention(
-            *(split_heads(part(x), 2) for part in (self.query, self.key, self.value)), mask, is_causal=True)))
+        become(
+            attention,
+            lambda _, self, x, mask: merge_heads(
+                F.scaled_dot_product_attention(
+                    *(split_heads(part(x), 2) for part in (self.query, self.key, self.value)), mask, is_causal=True
+                )
+            ),
+        )
 
 
 def transposed(of):
@@ -106,12 +139,14 @@ def eager_dropout(of):
 def attribute(path, **values):
     def plant(of):
         vars(dict(of.named_modules())[path]).update(values)
+
     return plant
 
 
 def changed(path, forward):
     def plant(of):
         become(dict(of.named_modules())[path], forward)
+
     return plant
 
 
@@ -126,47 +161,108 @@ def fresh(of):
 
 LAYER = "bert.encoder.layer.0"
 GELUS = {"exact": F.gelu, "tanh": lambda x: F.gelu(x, "tanh")}
-PLANTED = {                                                  # what is done to ours, to the reference, and what is then said
-    "eps": (attribute("bert.embeddings.LayerNorm", eps=1e-5), None,
-            r"^activations: bert.embeddings.LayerNorm .*given the same.* eps is 1e-05 in ours and 1e-12 in .* all \d+ results"),
-    "eps of one later layer": (attribute(f"{LAYER}.output.LayerNorm", eps=1e-6), None,
-                               r"layer.0.output.LayerNorm .*eps is 1e-06 in ours and 1e-12 in .* all"),
-    "eps of the reference": (None, attribute("bert.embeddings.LayerNorm", eps=1e-5), "1e-12 in ours and 1e-05 in the reference"),
-    "an eps nobody uses": (attribute("bert.embeddings.LayerNorm", eps=1e-2), attribute("bert.embeddings.LayerNorm", eps=1e-9),
-                           "0.01 in ours and 1e-09"),
-    "tanh for exact GELU": (attribute(LAYER, activation=GELUS["tanh"]), None,
-                            r"output.dense .*something else inside bert.encoder.layer.0 \(Layer\).* tanh GELU in ours and exact"),
+PLANTED = {  # what is done to ours, to the reference, and what is then said
+    "eps": (
+        attribute("bert.embeddings.LayerNorm", eps=1e-5),
+        None,
+        r"^activations: bert.embeddings.LayerNorm .*given the same.* eps is 1e-05 in ours and 1e-12 in .* all \d+ results",
+    ),
+    "eps of one later layer": (
+        attribute(f"{LAYER}.output.LayerNorm", eps=1e-6),
+        None,
+        r"layer.0.output.LayerNorm .*eps is 1e-06 in ours and 1e-12 in .* all",
+    ),
+    "eps of the reference": (
+        None,
+        attribute("bert.embeddings.LayerNorm", eps=1e-5),
+        "1e-12 in ours and 1e-05 in the reference",
+    ),
+    "an eps nobody uses": (
+        attribute("bert.embeddings.LayerNorm", eps=1e-2),
+        attribute("bert.embeddings.LayerNorm", eps=1e-9),
+        "0.01 in ours and 1e-09",
+    ),
+    "tanh for exact GELU": (
+        attribute(LAYER, activation=GELUS["tanh"]),
+        None,
+        r"output.dense .*something else inside bert.encoder.layer.0 \(Layer\).* tanh GELU in ours and exact",
+    ),
     "exact for tanh GELU": (None, attribute(LAYER, activation=GELUS["tanh"]), "exact GELU in ours and tanh GELU in"),
     "ReLU for GELU": (attribute(LAYER, activation=F.relu), None, "ReLU in ours and exact GELU"),
     "SiLU for GELU": (attribute(LAYER, activation=F.silu), None, "SiLU in ours and exact GELU"),
     "GELU for SiLU": (None, attribute(LAYER, activation=F.silu), "GELU in ours and SiLU"),
-    "mask ignored": (masked_by(None), None, "attention.self .*the mask is ignored: attention_mask changes nothing in ours"),
+    "mask ignored": (
+        masked_by(None),
+        None,
+        "attention.self .*the mask is ignored: attention_mask changes nothing in ours",
+    ),
     "mask ignored by the reference": (None, masked_by(None), "the reference ignores attention_mask, ours does not"),
     "mask value": (masked_by(-1.0), None, "the mask value: what ours adds .* does not close them"),
     "mask value of the reference": (None, masked_by(-10.0), "the mask value: the reference adds -10 to the scores"),
     "mask value by hand": (by_hand(-1.0), None, "the mask value: what ours adds .* does not close them"),
     "no causal mask": (None, causal, "attention.self .*the causal mask is missing in ours"),
     "causal alone": (causal_by_flag, None, "attention.self .*ours is causal, the reference is not"),
-    "scale": (changed(f"{LAYER}.attention.self.query", lambda forward, self, x: forward(x) * 8**0.5), None,
-              "query .*what it returns is 2.828.* times the reference's: a scale"),
-    "scale of the scores": (changed(f"{LAYER}.attention.self", lambda _, self, x, mask: merge_heads(
-        F.scaled_dot_product_attention(*(split_heads(f(x), 2) for f in (self.query, self.key, self.value)), mask, scale=1))),
-                            None, "scores of attention are scaled by 1/√d, d the size of a head in the reference"),
-    "transposed when loaded": (transposed, None, "^weights: .*layer.1.attention.output.dense.weight.* transposed .*Conv1D"),
-    "transposed when used": (used_transposed, None, "layer.1.attention.output.dense .* weight is used transposed in ours"),
-    "position offset": (changed("bert.embeddings", lambda forward, self, ids, types, at: forward(ids, types, at + 2)), None,
-                        "position_embeddings .*position offset: where ours looks up row 2, the reference looks up row 0"),
-    "other positions": (changed("bert.embeddings", lambda forward, self, ids, types, at: forward(ids, types, at[:, ::-1].copy())),
-                        None, r"offset, or the ids: where ours looks up \[5 4 3 2 1 0\], the reference looks up \[0 1 2 3 4 5\]"),
-    "residual": (changed(f"{LAYER}.attention.output", lambda _, self, x, y: self.LayerNorm(self.dense(x))), None,
-                 "attention.output.LayerNorm .*something else inside"),
-    "dropout left on": (dropout, None, r"dropout is left on in ours, .* call .eval\(\) on it, and all \d+ results agree"),
+    "scale": (
+        changed(f"{LAYER}.attention.self.query", lambda forward, self, x: forward(x) * 8**0.5),
+        None,
+        "query .*what it returns is 2.828.* times the reference's: a scale",
+    ),
+    "scale of the scores": (
+        changed(
+            f"{LAYER}.attention.self",
+            lambda _, self, x, mask: merge_heads(
+                F.scaled_dot_product_attention(
+                    *(split_heads(f(x), 2) for f in (self.query, self.key, self.value)), mask, scale=1
+                )
+            ),
+        ),
+        None,
+        "scores of attention are scaled by 1/√d, d the size of a head in the reference",
+    ),
+    "transposed when loaded": (
+        transposed,
+        None,
+        "^weights: .*layer.1.attention.output.dense.weight.* transposed .*Conv1D",
+    ),
+    "transposed when used": (
+        used_transposed,
+        None,
+        "layer.1.attention.output.dense .* weight is used transposed in ours",
+    ),
+    "position offset": (
+        changed("bert.embeddings", lambda forward, self, ids, types, at: forward(ids, types, at + 2)),
+        None,
+        "position_embeddings .*position offset: where ours looks up row 2, the reference looks up row 0",
+    ),
+    "other positions": (
+        changed("bert.embeddings", lambda forward, self, ids, types, at: forward(ids, types, at[:, ::-1].copy())),
+        None,
+        r"offset, or the ids: where ours looks up \[5 4 3 2 1 0\], the reference looks up \[0 1 2 3 4 5\]",
+    ),
+    "residual": (
+        changed(f"{LAYER}.attention.output", lambda _, self, x, y: self.LayerNorm(self.dense(x))),
+        None,
+        "attention.output.LayerNorm .*something else inside",
+    ),
+    "dropout left on": (
+        dropout,
+        None,
+        r"dropout is left on in ours, .* call .eval\(\) on it, and all \d+ results agree",
+    ),
     "dropout left on in the reference": (None, dropout, r"dropout is left on in the reference, .* call .eval\(\)"),
     "dropout left on in both": (dropout, other_dropout, r"dropout is left on in ours and the reference"),
     "dropout in evaluation": (eager_dropout, None, "dropout acts in ours, even in evaluation mode"),
-    "names exchanged": (exchanged, None, "^weights: .*query.weight.* what the reference calls .*key.weight: the names are exch"),
+    "names exchanged": (
+        exchanged,
+        None,
+        "^weights: .*query.weight.* what the reference calls .*key.weight: the names are exch",
+    ),
     "not loaded": (fresh, None, "^weights: .*every matrix differs: the reference's weights were not loaded"),
-    "frozen": (lambda of: of.freeze("bert.pooler.**"), None, "^gradients: bert.pooler.dense.bias.*no gradient reaches it in "),
+    "frozen": (
+        lambda of: of.freeze("bert.pooler.**"),
+        None,
+        "^gradients: bert.pooler.dense.bias.*no gradient reaches it in ",
+    ),
 }
 
 
@@ -181,9 +277,16 @@ def test_equal_models(kind, dtype):
     assert {row.units for row in report.rows} == {0}
     weights = len(before)
     assert [report.count(stage) for stage in ("weights", "loss", "gradients", "after the steps", "tokens")] == [
-        weights, 1, weights, weights, 0]
+        weights,
+        1,
+        weights,
+        weights,
+        0,
+    ]
     assert report.count("activations") > 25
-    assert all(np.array_equal(t.numpy(), before[name]) and t.dtype == np.float32 for name, t in ours.state_dict().items())
+    assert all(
+        np.array_equal(t.numpy(), before[name]) and t.dtype == np.float32 for name, t in ours.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize("case", PLANTED)
@@ -218,6 +321,7 @@ def test_two_mistakes_are_found_one_after_the_other():
 
 class Net(Module):
     """What the losses below are planted in."""
+
     def __init__(self, tied=True, padding=None, reduction=None):
         self.embed, self.norm, self.reduction = nn.Embedding(11, 8, padding, rng=0), nn.LayerNorm(8), reduction
         self.norm.bias.copy_(np.linspace(-1, 1, 8))
@@ -233,17 +337,31 @@ class Net(Module):
         return {"loss": loss, "logits": logits}
 
 
-LABELLED = {"ids": rng.integers(0, 11, (2, 7)), "labels": np.where(rng.random((2, 7)) < 0.3, -100, rng.integers(0, 11, (2, 7)))}
+LABELLED = {
+    "ids": rng.integers(0, 11, (2, 7)),
+    "labels": np.where(rng.random((2, 7)) < 0.3, -100, rng.integers(0, 11, (2, 7))),
+}
 
 
-@pytest.mark.parametrize(("ours", "reference", "told"), [
-    (Net(tied=False), Net(), "^gradients: head.weight.* of the reference is the sum of .*in ours the head is untied"),
-    (Net(), Net(tied=False), "^gradients: head.weight.* of ours is the sum of .*in ours the head is tied"),
-    (Net(tied=False, padding=3), Net(tied=False), "^weights: embed.weight"),
-    (Net(), Net(reduction="shifted"), "^loss: .*labels one place ahead, its mean over the labels that are not -100"),
-    (Net(reduction="sum"), Net(), "^loss: .*labels in place, its mean over"),
-    (Net(), Net(reduction="sum"), "^loss: .*labels in place, its sum"),
-])
+@pytest.mark.parametrize(
+    ("ours", "reference", "told"),
+    [
+        (
+            Net(tied=False),
+            Net(),
+            "^gradients: head.weight.* of the reference is the sum of .*in ours the head is untied",
+        ),
+        (Net(), Net(tied=False), "^gradients: head.weight.* of ours is the sum of .*in ours the head is tied"),
+        (Net(tied=False, padding=3), Net(tied=False), "^weights: embed.weight"),
+        (
+            Net(),
+            Net(reduction="shifted"),
+            "^loss: .*labels one place ahead, its mean over the labels that are not -100",
+        ),
+        (Net(reduction="sum"), Net(), "^loss: .*labels in place, its mean over"),
+        (Net(), Net(reduction="sum"), "^loss: .*labels in place, its sum"),
+    ],
+)
 def test_losses_and_tied_weights(ours, reference, told):
     divergence = parity(ours, reference, LABELLED).divergence
     assert re.search(told, f"{divergence}. {divergence.guess}"), divergence
@@ -252,7 +370,10 @@ def test_losses_and_tied_weights(ours, reference, told):
 def test_an_untied_head_with_numbers_of_its_own():
     ours, reference = Net(tied=False), Net()
     ours.head.weight.copy_(ours.head.weight.data * 2)
-    assert "in ours the head is untied: make both attributes the same" in parity(ours, reference, LABELLED).divergence.guess
+    assert (
+        "in ours the head is untied: make both attributes the same"
+        in parity(ours, reference, LABELLED).divergence.guess
+    )
     assert "in the reference the head is untied" in parity(reference, ours, LABELLED).divergence.guess
 
 
@@ -281,6 +402,7 @@ def test_a_residual():
 
         def forward(self, x):
             return self.out(self.part(x))
+
     x = rng.standard_normal((3, 4)).astype("float32")
     assert "ours lacks the residual" in parity(Whole(Plain()), Whole(Residual()), (x,)).divergence.guess
     assert "once too often" in parity(Whole(Residual()), Whole(Plain()), (x,)).divergence.guess
@@ -288,6 +410,7 @@ def test_a_residual():
 
 def renamed(source):
     """The same net in other clothes: other names, and a part that is a module of its own."""
+
     class Inner(Module):
         def __init__(self):
             self.first, self.second = source.embed, source.norm
@@ -302,6 +425,7 @@ def renamed(source):
         def forward(self, ids, labels):
             logits = self.score(self.body(ids))
             return {"loss": F.cross_entropy(logits.reshape(-1, 11), labels.reshape(-1)), "logits": logits}
+
     return Other()
 
 
@@ -310,8 +434,14 @@ def test_what_has_another_name_is_known_by_its_numbers():
     source.head.weight.copy_(source.head.weight.data[::-1].copy())
     other = renamed(copy.deepcopy(source))
     assert spelling(Side(other, LABELLED, "float64"), Side(source, LABELLED, "float64")) == {
-        "body.first.weight": "embed.weight", "body.second.weight": "norm.weight", "body.second.bias": "norm.bias",
-        "score.weight": "head.weight", "body.first": "embed", "body.second": "norm", "score": "head"}
+        "body.first.weight": "embed.weight",
+        "body.second.weight": "norm.weight",
+        "body.second.bias": "norm.bias",
+        "score.weight": "head.weight",
+        "body.first": "embed",
+        "body.second": "norm",
+        "score": "head",
+    }
     report = parity(source, other, LABELLED)
     assert report.ok and not report.only and report.count("weights") == 4 and report.count("activations") == 4
     assert parity(source, other, LABELLED, dtype="float32").ok
@@ -332,17 +462,38 @@ def test_units(values, noise, units):
 
 
 def test_rows():
-    theirs = {("activations", "b"): np.ones(3), ("weights", "a"): np.ones((2, 3)), ("activations", "c"): np.ones(2),
-              ("tokens", "greedy"): np.array([[1, 2]]), ("loss", "loss"): np.array(np.nan)}
-    ours = theirs | {("activations", "c"): np.ones(4), ("weights", "a"): np.ones((3, 2)),
-                     ("tokens", "greedy"): np.array([[1, 3]])}
-    rows = compare(ours, theirs, {}, 2**-52)                 # by stage; modules of two shapes are not compared, weights differ
+    theirs = {
+        ("activations", "b"): np.ones(3),
+        ("weights", "a"): np.ones((2, 3)),
+        ("activations", "c"): np.ones(2),
+        ("tokens", "greedy"): np.array([[1, 2]]),
+        ("loss", "loss"): np.array(np.nan),
+    }
+    ours = theirs | {
+        ("activations", "c"): np.ones(4),
+        ("weights", "a"): np.ones((3, 2)),
+        ("tokens", "greedy"): np.array([[1, 3]]),
+    }
+    rows = compare(ours, theirs, {}, 2**-52)  # by stage; modules of two shapes are not compared, weights differ
     assert [(row.stage, row.name, row.units) for row in rows] == [
-        ("weights", "a", np.inf), ("activations", "b", 0), ("loss", "loss", 0), ("tokens", "greedy", np.inf)]
+        ("weights", "a", np.inf),
+        ("activations", "b", 0),
+        ("loss", "loss", 0),
+        ("tokens", "greedy", np.inf),
+    ]
 
 
-@pytest.mark.parametrize(("a", "b", "apart"), [([1, np.inf], [1, np.inf], 0), ([np.nan], [np.nan], 0), ([np.nan], [1], np.inf),
-                                               ([np.inf], [-np.inf], np.inf), ([1, 2], [1, 5], 3), ([], [], 0)])
+@pytest.mark.parametrize(
+    ("a", "b", "apart"),
+    [
+        ([1, np.inf], [1, np.inf], 0),
+        ([np.nan], [np.nan], 0),
+        ([np.nan], [1], np.inf),
+        ([np.inf], [-np.inf], np.inf),
+        ([1, 2], [1, 5], 3),
+        ([], [], 0),
+    ],
+)
 def test_distance(a, b, apart):
     assert min(distance(np.array(a, float), np.array(b, float)), 1e300) == min(apart, 1e300)
 
@@ -355,17 +506,27 @@ def test_what_is_computed_in_float32():
 
 def test_a_guess_is_not_made_up():
     ours, reference = model(), model()
-    become(ours.bert.encoder.layer[0].attention.output, lambda forward, self, x, y: self.LayerNorm(mg.sin(self.dense(x)) + y))
+    become(
+        ours.bert.encoder.layer[0].attention.output,
+        lambda forward, self, x, y: self.LayerNorm(mg.sin(self.dense(x)) + y),
+    )
     report = parity(ours, reference, BATCH)
     assert report.divergence.guess is None and "No change that was tried explains it" in report.verdict
 
 
-@pytest.mark.parametrize(("arguments", "error", "told"), [
-    ((3, model(), BATCH), TypeError, "ours is a int: give a minigrad Module first"),
-    ((nn.Linear(2, 2, rng=0), nn.Linear(3, 2, rng=0), (np.ones((1, 2)),)), ValueError, "last axis of x is 2 long"),
-    ((Net(), Net(), tuple(LABELLED.values()), "float16"), ValueError, 'dtype is .float16.: type "float64"'),
-    ((nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=0), ()), TypeError, "missing 1 required positional argument: 'x'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ((3, model(), BATCH), TypeError, "ours is a int: give a minigrad Module first"),
+        ((nn.Linear(2, 2, rng=0), nn.Linear(3, 2, rng=0), (np.ones((1, 2)),)), ValueError, "last axis of x is 2 long"),
+        ((Net(), Net(), tuple(LABELLED.values()), "float16"), ValueError, 'dtype is .float16.: type "float64"'),
+        (
+            (nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=0), ()),
+            TypeError,
+            "missing 1 required positional argument: 'x'",
+        ),
+    ],
+)
 def test_bad_arguments(arguments, error, told):
     with pytest.raises(error, match=told):
         parity(*arguments[:3], **dict(zip(["dtype"], arguments[3:])))
@@ -383,9 +544,16 @@ def test_without_torch(monkeypatch, capsys):
         mg.insight.parity(model(), object(), BATCH)
 
 
-REPORTS = [Parity("Net<1>", "float64", [Row("weights", "a", 0.0), Row("activations", "b", 2.5), Row("tokens", "greedy", 0.0)]),
-           Parity("Net2", "float32", [Row("activations", "b", np.inf)],
-                  Divergence("activations", "b", "Linear", np.inf, "b", "eps"), {"ours (weights)": ["x"]})]
+REPORTS = [
+    Parity("Net<1>", "float64", [Row("weights", "a", 0.0), Row("activations", "b", 2.5), Row("tokens", "greedy", 0.0)]),
+    Parity(
+        "Net2",
+        "float32",
+        [Row("activations", "b", np.inf)],
+        Divergence("activations", "b", "Linear", np.inf, "b", "eps"),
+        {"ours (weights)": ["x"]},
+    ),
+]
 
 
 def test_table_json_and_html():
@@ -393,9 +561,18 @@ def test_table_json_and_html():
     assert lines[0].split() == ["Net<1>", "float64", "1", "0.0", "2.5", "-", "-", "-", "equal", "equal"]
     assert lines[1].split() == ["Net2", "float32", "1", "-", "inf", "-", "-", "-", "-", "differs", "in", "activations"]
     found = json.loads(parity_report.to_json(REPORTS))
-    assert found[0]["ok"] and found[0]["divergence"] is None and found[0]["rows"][1] == {
-        "stage": "activations", "name": "b", "units": 2.5}
-    assert found[1]["divergence"] == {"stage": "activations", "name": "b", "module": "Linear", "units": "inf", "guess": "eps"}
+    assert (
+        found[0]["ok"]
+        and found[0]["divergence"] is None
+        and found[0]["rows"][1] == {"stage": "activations", "name": "b", "units": 2.5}
+    )
+    assert found[1]["divergence"] == {
+        "stage": "activations",
+        "name": "b",
+        "module": "Linear",
+        "units": "inf",
+        "guess": "eps",
+    }
     page, opened = parity_report.to_html(REPORTS), []
 
     class Reader(HTMLParser):
@@ -407,9 +584,15 @@ def test_table_json_and_html():
 
         def handle_data(self, data):
             texts.append(data)
+
     texts = []
     Reader().feed(page)
-    assert not opened and "Net<1>, float64" in texts and "Net<1>" not in page and "first divergence: activations: b" in page
+    assert (
+        not opened
+        and "Net<1>, float64" in texts
+        and "Net<1>" not in page
+        and "first divergence: activations: b" in page
+    )
 
 
 @pytest.mark.parametrize(("reports", "status"), [(REPORTS[:1], 0), (REPORTS, 1)])
@@ -417,8 +600,20 @@ def test_command(tmp_path, monkeypatch, capsys, reports, status):
     asked = []
     monkeypatch.setattr(parity_report, "compare_models", lambda *arguments: asked.append(arguments) or iter(reports))
     files = [str(tmp_path / name) for name in ("found.json", "found.html")]
-    typed = ["parity", "bert", "--set", "hidden_size=64", "--set", "hidden_act=relu", "--dtype", "float32", "--json", files[0],
-             "--html", files[1]]
+    typed = [
+        "parity",
+        "bert",
+        "--set",
+        "hidden_size=64",
+        "--set",
+        "hidden_act=relu",
+        "--dtype",
+        "float32",
+        "--json",
+        files[0],
+        "--html",
+        files[1],
+    ]
     assert main(typed) == status
     assert asked == [("bert", {"hidden_size": 64, "hidden_act": "relu"}, "float32")]
     out = capsys.readouterr().out
@@ -427,12 +622,15 @@ def test_command(tmp_path, monkeypatch, capsys, reports, status):
     assert (tmp_path / "found.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize(("typed", "told"), [
-    ("bret", "'bret' is neither a family nor a directory: expected one of bert, roberta,"),
-    ("bert --set hidden_size", "--set hidden_size has no value: type --set hidden_size=64"),
-    ("bert --html nowhere/x.html", "there is no directory nowhere to write x.html in"),
-    (". --set hidden_size=3", ". is a directory, and its sizes are in its config.json: leave out hidden_size"),
-])
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("bret", "'bret' is neither a family nor a directory: expected one of bert, roberta,"),
+        ("bert --set hidden_size", "--set hidden_size has no value: type --set hidden_size=64"),
+        ("bert --html nowhere/x.html", "there is no directory nowhere to write x.html in"),
+        (". --set hidden_size=3", ". is a directory, and its sizes are in its config.json: leave out hidden_size"),
+    ],
+)
 def test_bad_commands(tmp_path, monkeypatch, capsys, typed, told):
     monkeypatch.chdir(tmp_path)
     assert main(["parity", *typed.split()]) == 2
@@ -451,6 +649,7 @@ def test_families_have_their_classes_here():
 
 class Returning(Module):
     """A linear layer whose result is returned in the way that `how` says."""
+
     def __init__(self, how):
         self.part, self.how = nn.Linear(4, 3, rng=0), how
 
@@ -469,26 +668,40 @@ class ReturningTorch:
 
             def forward(self, x):
                 return how(self.part(x))
+
         made = Model()
         made.load_state_dict({name: torch.tensor(t.numpy()) for name, t in Returning(None).state_dict().items()})
         return made
 
 
 X = rng.standard_normal((5, 4)).astype("float32")
-WAYS = {"bare": lambda y: y, "named": lambda y: {"logits": y}, "tuple": lambda y: (y,),
-        "more": lambda y: {"logits": y, "more": y * 2},
-        "loss": lambda y: {"loss": (y * y).mean(), "logits": y}, "both": lambda y: ((y * y).mean(), y),
-        "other": lambda y: {"scores": y}, "nan": lambda y: y * np.nan}
+WAYS = {
+    "bare": lambda y: y,
+    "named": lambda y: {"logits": y},
+    "tuple": lambda y: (y,),
+    "more": lambda y: {"logits": y, "more": y * 2},
+    "loss": lambda y: {"loss": (y * y).mean(), "logits": y},
+    "both": lambda y: ((y * y).mean(), y),
+    "other": lambda y: {"scores": y},
+    "nan": lambda y: y * np.nan,
+}
 
 
 @pytest.mark.parametrize("reference", [Returning, ReturningTorch])
-@pytest.mark.parametrize("ours, theirs, verdict", [
-    ("bare", "named", "equal"), ("named", "bare", "equal"), ("tuple", "named", "equal"), ("both", "loss", "equal"),
-    ("bare", "loss", r"equal; not compared: loss \(only in the reference\)"),
-    ("loss", "named", r"equal; not compared: loss \(only in ours\)"),
-    ("named", "more", r"equal; not compared: more \(only in the reference\)"),
-    ("other", "named", r"nothing was compared, for no output has .*: ours returns scores .*the reference logits"),
-    ("nan", "nan", "nothing was compared, for the outputs have no finite number")])
+@pytest.mark.parametrize(
+    "ours, theirs, verdict",
+    [
+        ("bare", "named", "equal"),
+        ("named", "bare", "equal"),
+        ("tuple", "named", "equal"),
+        ("both", "loss", "equal"),
+        ("bare", "loss", r"equal; not compared: loss \(only in the reference\)"),
+        ("loss", "named", r"equal; not compared: loss \(only in ours\)"),
+        ("named", "more", r"equal; not compared: more \(only in the reference\)"),
+        ("other", "named", r"nothing was compared, for no output has .*: ours returns scores .*the reference logits"),
+        ("nan", "nan", "nothing was compared, for the outputs have no finite number"),
+    ],
+)
 def test_what_was_not_compared_is_told(reference, ours, theirs, verdict):
     report = parity(Returning(WAYS[ours]), reference(WAYS[theirs]), X)
     assert re.match(verdict + "$" * verdict.startswith("equal"), report.verdict), report.verdict
@@ -521,7 +734,10 @@ def test_a_frozen_side_is_compared_but_for_its_gradients(reference, frozen):
     assert report.ok and report.count("gradients") == 0 and report.count("activations") == 2
     if frozen[0] != frozen[1]:
         side = "the reference" if frozen[0] else "ours"
-        assert report.only[f"{side} (gradients)"] == ["part.bias", "part.weight"] and "not compared: gradients" in report.verdict
+        assert (
+            report.only[f"{side} (gradients)"] == ["part.bias", "part.weight"]
+            and "not compared: gradients" in report.verdict
+        )
 
 
 def test_inputs_that_are_no_arrays_are_refused():

@@ -1,4 +1,5 @@
 """Mistakes in how a model is put together: each is planted, located, and explained by a change that was tried."""
+
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ MASK = np.arange(5) < np.array([[5], [3]])
 
 class Block(nn.Module):
     """Attention and a feed-forward net, with the mistakes that `wrong` names."""
+
     def __init__(self, wrong):
         self.wrong = wrong
         self.norm1, self.norm2 = nn.LayerNorm(8), nn.LayerNorm(8)
@@ -24,12 +26,15 @@ class Block(nn.Module):
         self.turn = RotaryPositions(4, 500.0 if "base" in wrong else 10_000.0)
 
     def attend(self, x, mask):
-        query, key, value = (self.key, self.query, self.value) if "qk" in self.wrong else (self.query, self.key, self.value)
+        query, key, value = (
+            (self.key, self.query, self.value) if "qk" in self.wrong else (self.query, self.key, self.value)
+        )
 
         def heads(y):
             if "heads" in self.wrong:
                 return mg.transpose(y.reshape(2, 5, 4, 2), (0, 3, 1, 2))
             return mg.swapaxes(y.reshape(2, 5, 2, 4), 1, 2)
+
         q, k, v = heads(query(x)), heads(key(x)), heads(value(x))
         if "turned" in self.wrong:
             q, k = self.turn(q, np.arange(5)), self.turn(k, np.arange(5))
@@ -68,13 +73,17 @@ class Net(nn.Module):
 
 
 PLANTED = [
-    ("qk", "", "query and key are exchanged in ours"), ("mask", "", "the mask is inverted in ours"),
+    ("qk", "", "query and key are exchanged in ours"),
+    ("mask", "", "the mask is inverted in ours"),
     ("axis", "hand", "the softmax runs along another axis in ours than in the reference, where it is -1"),
     ("", "post", r"ours normalises before each residual \(pre-norm\), the reference after"),
     ("post", "", r"ours normalises after each residual \(post-norm\), the reference before"),
-    ("residual", "", "ours lacks a residual"), ("nonorm", "", "norm, which ours has but never runs, is missing in ours"),
-    ("order", "", "layers.0 and layers.1 are exchanged in ours"), ("heads", "", "the heads are cut out of the width"),
-    ("turned base", "turned", "the base of the rotary positions is 500 in ours and 10000 in the reference")]
+    ("residual", "", "ours lacks a residual"),
+    ("nonorm", "", "norm, which ours has but never runs, is missing in ours"),
+    ("order", "", "layers.0 and layers.1 are exchanged in ours"),
+    ("heads", "", "the heads are cut out of the width"),
+    ("turned base", "turned", "the base of the rotary positions is 500 in ours and 10000 in the reference"),
+]
 
 
 @pytest.mark.parametrize("ours, reference, told", PLANTED, ids=[f"{a}-{b}" for a, b, _ in PLANTED])
@@ -96,14 +105,16 @@ class Gated(nn.Module):
 
 def blocks(kind, order):
     """A recurrent layer that takes the blocks of its weights in another order."""
+
     class Other(kind):
         def run(self, x, *weights_and_more):
             given = list(weights_and_more)
             for i in range(4):
                 if given[i] is not None:
                     n = self.hidden_size
-                    given[i] = mg.concatenate([given[i][k * n:(k + 1) * n] for k in order])
+                    given[i] = mg.concatenate([given[i][k * n : (k + 1) * n] for k in order])
             return super().run(x, *given)
+
     Other.__name__ = kind.__name__
     return Other
 
@@ -145,8 +156,12 @@ class Biased(nn.Module):
 
 def test_a_missing_bias():
     x = rng.standard_normal((5, 4))
-    assert parity(Biased(False), Biased(True), x).divergence.guess == "ours lacks a bias that the reference adds: a.bias"
-    assert parity(Biased(True), Biased(False), x).divergence.guess == "ours adds a bias that the reference lacks: a.bias"
+    assert (
+        parity(Biased(False), Biased(True), x).divergence.guess == "ours lacks a bias that the reference adds: a.bias"
+    )
+    assert (
+        parity(Biased(True), Biased(False), x).divergence.guess == "ours adds a bias that the reference lacks: a.bias"
+    )
 
 
 def test_constant_vectors_are_not_called_tied():

@@ -1,4 +1,5 @@
 """Places: errors say which line led to them and what the values are called there."""
+
 import numpy as np
 import pytest
 
@@ -36,8 +37,14 @@ def test_an_error_in_a_model_names_the_users_own_line_and_the_module():
 
 
 def test_an_error_deep_in_a_published_model_names_the_path_and_the_line_that_called_it():
-    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8,
-                        max_position_embeddings=8)
+    config = BertConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=8,
+    )
     model = BertModel(config, rng=0)
     model.replace("encoder.layer.1.attention.output.dense", nn.Linear(3, 8, rng=0))
     line, module = notes(lambda: model([[1, 2]]))
@@ -54,6 +61,7 @@ def test_the_users_own_errors_are_left_alone():
     class Broken(nn.Module):
         def forward(self, x):
             return {}["x"]
+
     assert notes(lambda: Broken()(1), KeyError) == ["in the model (Broken)"]
 
 

@@ -1,4 +1,5 @@
 """BERT by itself: what it takes, refuses, and keeps apart; tests/parity holds its numbers against transformers."""
+
 import numpy as np
 import pytest
 
@@ -14,8 +15,14 @@ from minigrad.pretrained import (
 )
 from minigrad.tensor import Tensor
 
-SIZES = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
-         "max_position_embeddings": 10}
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 10,
+}
 IDS = np.random.default_rng(0).integers(1, 50, (3, 6))
 MASK = np.array([[1] * 6, [1] * 4 + [0] * 2, [1] + [0] * 5])
 
@@ -25,14 +32,25 @@ def classifier(rng=0, **config):
 
 
 def test_names_are_those_of_the_file():
-    layer = ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
-             "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"]
+    layer = [
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    ]
     parts = ["embeddings.LayerNorm", *(f"encoder.layer.{i}.{part}" for i in (0, 1) for part in layer), "pooler.dense"]
     expected = {f"{part}.{end}" for part in parts for end in ("weight", "bias")} | {
-        f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")}
+        f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")
+    }
     assert set(BertModel(BertConfig(**SIZES)).state_dict()) == expected
-    assert set(classifier().state_dict()) == {f"bert.{name}" for name in expected} | {"classifier.weight",
-                                                                                      "classifier.bias"}
+    assert set(classifier().state_dict()) == {f"bert.{name}" for name in expected} | {
+        "classifier.weight",
+        "classifier.bias",
+    }
 
 
 def test_first_values():
@@ -42,8 +60,9 @@ def test_first_values():
         assert p.ndim == 2 or (p.numpy() == name.endswith("weight")).all(), name
     again, other = (classifier(rng=seed, initializer_range=0.1, vocab_size=5000).state_dict() for seed in (0, 1))
     name = "bert.encoder.layer.1.output.dense.weight"
-    assert (model.state_dict()[name].numpy()
-            == again[name].numpy()).all() and (again[name].numpy() != other[name].numpy()).any()
+    assert (model.state_dict()[name].numpy() == again[name].numpy()).all() and (
+        again[name].numpy() != other[name].numpy()
+    ).any()
 
 
 def test_shapes_and_defaults():
@@ -65,7 +84,7 @@ def test_what_is_padded_does_not_matter():
 def test_every_weight_learns_except_the_padding_row():
     model = classifier(rng=0)
     ids = np.where(MASK, IDS, 0)
-    model(ids, labels=[0, 1, 0]).loss.backward()                # no mask: other words do look at the padding
+    model(ids, labels=[0, 1, 0]).loss.backward()  # no mask: other words do look at the padding
     assert all(np.abs(p.grad.numpy()).max() > 0 for name, p in model.named_parameters())
     rows = np.abs(model.bert.embeddings.word_embeddings.weight.grad.numpy()).max(1) > 0
     assert set(rows.nonzero()[0]) == set(ids[ids > 0])
@@ -83,6 +102,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
         for p, d in zip(model.parameters(), directions):
             p.copy_(p.data + step * d)
         return model(*batch).loss.item()
+
     up, down = loss_at(1e-6), loss_at(-2e-6)
     assert (up - down) / 2e-6 == pytest.approx(slope, rel=1e-6)
 
@@ -90,6 +110,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
 def test_dropout_acts_in_training_and_follows_the_seed():
     def logits(seed, train):
         return classifier(seed).train(train)(IDS).logits.numpy()
+
     assert (logits(0, True) == logits(0, True)).all()
     model = classifier(0).train()
     assert (model(IDS).logits.numpy() != model(IDS).logits.numpy()).any()
@@ -121,55 +142,83 @@ def test_losses():
     error = ((model(IDS).logits.numpy() - logits) ** 2).mean()
     assert model(IDS, labels=logits).loss.item() == pytest.approx(error, rel=1e-5)
     assert model(IDS).loss is None
-    with pytest.raises(ValueError, match="problem_type 'ranking' is not known: use 'single_label_classification', "
-                                         "'multi"):
+    with pytest.raises(
+        ValueError, match="problem_type 'ranking' is not known: use 'single_label_classification', 'multi"
+    ):
         classifier(problem_type="ranking")(IDS, labels=[0, 1, 0])
 
 
-@pytest.mark.parametrize(("batch", "error", "told"), [
-    ({"input_ids": np.ones((1, 11), int)}, ValueError, "input_ids are 11 tokens long, but this model reads at most 10: "
-                                                       "call"),
-    ({"input_ids": IDS[0]}, ValueError, r"input_ids must be integers of shape \(batch, tokens\), these are .* \(6,\)"),
-    ({"input_ids": IDS / 1}, TypeError, "input_ids must be integers .* these are float64"),
-    ({"input_ids": IDS + 40}, IndexError, "id .* is out of range for an embedding of 50 rows"),
-    ({"input_ids": IDS, "attention_mask": MASK[:, :5]}, ValueError,
-     r"attention_mask has shape \(3, 5\), but input_ids \(3, 6\)"),
-    ({"input_ids": IDS, "attention_mask": MASK[0]}, ValueError, r"attention_mask has shape \(6,\)"),
-    ({"input_ids": IDS, "token_type_ids": MASK + 1}, IndexError, "id 2 .* an embedding of 2 rows"),
-    ({"input_ids": IDS, "position_ids": np.arange(5, 11)[None]}, IndexError, "id 10 .* an embedding of 10 rows"),
-    ({"input_ids": IDS, "labels": [0, 1, 2]}, IndexError, "2"),
-    ({"input_ids": IDS, "labels": [0, 1]}, ValueError, r"labels of shape \(3,\), these have \(2,\)"),
-])
+@pytest.mark.parametrize(
+    ("batch", "error", "told"),
+    [
+        (
+            {"input_ids": np.ones((1, 11), int)},
+            ValueError,
+            "input_ids are 11 tokens long, but this model reads at most 10: call",
+        ),
+        (
+            {"input_ids": IDS[0]},
+            ValueError,
+            r"input_ids must be integers of shape \(batch, tokens\), these are .* \(6,\)",
+        ),
+        ({"input_ids": IDS / 1}, TypeError, "input_ids must be integers .* these are float64"),
+        ({"input_ids": IDS + 40}, IndexError, "id .* is out of range for an embedding of 50 rows"),
+        (
+            {"input_ids": IDS, "attention_mask": MASK[:, :5]},
+            ValueError,
+            r"attention_mask has shape \(3, 5\), but input_ids \(3, 6\)",
+        ),
+        ({"input_ids": IDS, "attention_mask": MASK[0]}, ValueError, r"attention_mask has shape \(6,\)"),
+        ({"input_ids": IDS, "token_type_ids": MASK + 1}, IndexError, "id 2 .* an embedding of 2 rows"),
+        ({"input_ids": IDS, "position_ids": np.arange(5, 11)[None]}, IndexError, "id 10 .* an embedding of 10 rows"),
+        ({"input_ids": IDS, "labels": [0, 1, 2]}, IndexError, "2"),
+        ({"input_ids": IDS, "labels": [0, 1]}, ValueError, r"labels of shape \(3,\), these have \(2,\)"),
+    ],
+)
 def test_bad_input_is_refused(batch, error, told):
     with pytest.raises(error, match=told):
         classifier()(**batch)
 
 
-@pytest.mark.parametrize(("config", "told"), [
-    ({"hidden_act": "swish2"}, "hidden_act 'swish2' is not known: it is one of gelu, gelu_new"),
-    ({"hidden_act": ["gelu"]}, "hidden_act is .'gelu'. in the configuration; expected a text"),
-    ({"num_hidden_layers": 2.0}, "num_hidden_layers is 2.0 in the configuration; expected a whole number, 1 or more"),
-    ({"vocab_size": True}, "vocab_size is True in the configuration; expected a whole number"),
-    ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more"),
-    ({"classifier_dropout": "0.1"}, "classifier_dropout is '0.1' in the configuration; expected a number"),
-    ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
-    ({"rest": {"position_embedding_type": "relative_key"}}, "position_embedding_type 'relative_key' is not supported"),
-    ({"rest": {"is_decoder": True}}, "is_decoder True is not supported"),
-])
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"hidden_act": "swish2"}, "hidden_act 'swish2' is not known: it is one of gelu, gelu_new"),
+        ({"hidden_act": ["gelu"]}, "hidden_act is .'gelu'. in the configuration; expected a text"),
+        (
+            {"num_hidden_layers": 2.0},
+            "num_hidden_layers is 2.0 in the configuration; expected a whole number, 1 or more",
+        ),
+        ({"vocab_size": True}, "vocab_size is True in the configuration; expected a whole number"),
+        ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more"),
+        ({"classifier_dropout": "0.1"}, "classifier_dropout is '0.1' in the configuration; expected a number"),
+        ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
+        (
+            {"rest": {"position_embedding_type": "relative_key"}},
+            "position_embedding_type 'relative_key' is not supported",
+        ),
+        ({"rest": {"is_decoder": True}}, "is_decoder True is not supported"),
+    ],
+)
 def test_a_configuration_this_bert_cannot_follow_is_refused(config, told):
     with pytest.raises(ValueError, match=told):
         BertConfig(**SIZES | config)
 
 
-@pytest.mark.parametrize(("kind", "labels", "shape"), [
-    (BertForTokenClassification, {"labels": MASK}, (3, 6, 2)), (BertForMaskedLM, {"labels": IDS}, (3, 6, 50)),
-    (BertForQuestionAnswering, {"start_positions": [0, 1, 2], "end_positions": [3, 3, 2]}, (3, 6)),
-])
+@pytest.mark.parametrize(
+    ("kind", "labels", "shape"),
+    [
+        (BertForTokenClassification, {"labels": MASK}, (3, 6, 2)),
+        (BertForMaskedLM, {"labels": IDS}, (3, 6, 50)),
+        (BertForQuestionAnswering, {"start_positions": [0, 1, 2], "end_positions": [3, 3, 2]}, (3, 6)),
+    ],
+)
 def test_every_weight_of_every_other_head_learns(kind, labels, shape):
     model = kind(BertConfig(**SIZES, initializer_range=0.2), rng=0)
     out = model(IDS, MASK, **labels)
-    assert (out.start_logits if hasattr(out, "start_logits")
-            else out.logits).shape == shape and "pooler" not in repr(model)
+    assert (out.start_logits if hasattr(out, "start_logits") else out.logits).shape == shape and "pooler" not in repr(
+        model
+    )
     out.loss.backward()
     for name, p in model.named_parameters():
         assert p.grad is not None and (np.abs(p.grad.numpy()).max() > 0 or name.endswith("key.bias")), name
@@ -208,6 +257,8 @@ def test_a_frozen_encoder_costs_no_tape():
     model = classifier()
     model.freeze("bert.**")
     ops.sum(model(IDS).logits).backward()
-    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["classifier.weight",
-                                                                                    "classifier.bias"]
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == [
+        "classifier.weight",
+        "classifier.bias",
+    ]
     assert not model.bert(IDS).pooler_output.requires_grad

@@ -1,4 +1,7 @@
-"""Reading and writing model directories: whole and in shards, every way to be broken, and nothing lost when saving stops."""
+"""Reading and writing model directories: whole and in shards, every way to be broken, and nothing lost when saving
+stops.
+"""
+
 import json
 import os
 import pickle
@@ -15,8 +18,11 @@ from minigrad.pretrained.checkpoint import files, safetensors
 from minigrad.pretrained.checkpoint.files import model_directory, output_directory, read_config, read_weights, save
 
 CONFIG = {"model_type": "bert", "hidden_size": 4}
-ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b.weight": np.arange(4, dtype=np.float32),
-          "b.count": np.array(7)}
+ARRAYS = {
+    "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b.weight": np.arange(4, dtype=np.float32),
+    "b.count": np.array(7),
+}
 
 
 @pytest.fixture
@@ -31,9 +37,10 @@ def contents(directory):
 
 def tree(directory):
     """Every path below a directory, links not followed: where a link points, what a file holds."""
-    return {str(path.relative_to(directory)): path.readlink() if path.is_symlink() else path.is_file()
-            and path.read_bytes()
-            for path in directory.rglob("*")}
+    return {
+        str(path.relative_to(directory)): path.readlink() if path.is_symlink() else path.is_file() and path.read_bytes()
+        for path in directory.rglob("*")
+    }
 
 
 def refusal(error, function, *args):
@@ -55,8 +62,9 @@ def shard(directory):
 
 def test_what_is_saved_is_read_back(model):
     assert read_config(model) == CONFIG and same(read_weights(model), ARRAYS)
-    assert same(read_weights(model / "model.safetensors"),
-                ARRAYS) and read_config(model / "model.safetensors") == CONFIG
+    assert (
+        same(read_weights(model / "model.safetensors"), ARRAYS) and read_config(model / "model.safetensors") == CONFIG
+    )
     assert sorted(path.name for path in model.iterdir()) == ["config.json", "model.safetensors"]
     assert len({os.stat(path).st_mode for path in model.iterdir()}) == 1
 
@@ -91,8 +99,9 @@ def test_small_arrays_share_a_shard_and_a_large_one_has_its_own(tmp_path):
     assert [file[:11] for file in where.values()] == [f"model-0000{i}" for i in (1, 1, 2, 3, 3, 4)]
 
 
-@pytest.mark.parametrize(("size", "count"),
-                         [(48, 1), ("48B", 1), ("0.048kB", 1), ("47B", 2), ("1 GB", 1), ("1GiB", 1), (1, 3)])
+@pytest.mark.parametrize(
+    ("size", "count"), [(48, 1), ("48B", 1), ("0.048kB", 1), ("47B", 2), ("1 GB", 1), ("1GiB", 1), (1, 3)]
+)
 def test_sizes_of_shards(tmp_path, size, count):
     save(tmp_path / "m", CONFIG, ARRAYS, size)
     assert len(list((tmp_path / "m").glob("*.safetensors"))) == count
@@ -101,16 +110,26 @@ def test_sizes_of_shards(tmp_path, size, count):
 @pytest.mark.parametrize("size", [0, -5, "5", "5XB", "large", None, 1.5, "0GB"])
 def test_sizes_that_are_none(tmp_path, size):
     told = refusal(ValueError, save, tmp_path / "m", CONFIG, ARRAYS, size)
-    assert told == f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" or "200MB"'
+    assert (
+        told == f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" or "200MB"'
+    )
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    ("[]", "holds a list"), ("{}", 'no usable "weight_map"'), ('{"weight_map": {"a": 3}}', 'no usable "weight_map"'),
-    ('{"weight_map": {"a": "../../etc/passwd"}}', "lacks passwd"),
-    ('{"weight_map": {"a": "' + "x" * 5000 + '"}}', 'no usable "weight_map"'),
-    ('{"weight_map": {"a": "model-00001-of-00003.safetensors"}}',
-     "a is not in model-00001-of-00003.safetensors, where")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[]", "holds a list"),
+        ("{}", 'no usable "weight_map"'),
+        ('{"weight_map": {"a": 3}}', 'no usable "weight_map"'),
+        ('{"weight_map": {"a": "../../etc/passwd"}}', "lacks passwd"),
+        ('{"weight_map": {"a": "' + "x" * 5000 + '"}}', 'no usable "weight_map"'),
+        (
+            '{"weight_map": {"a": "model-00001-of-00003.safetensors"}}',
+            "a is not in model-00001-of-00003.safetensors, where",
+        ),
+    ],
+)
 def test_an_index_that_is_none(model, text, told):
     (shard(model) / "model.safetensors.index.json").write_text(text)
     assert told in refusal((ValueError, FileNotFoundError), read_weights, model)
@@ -145,8 +164,9 @@ def test_pickles_are_read_where_there_is_nothing_else(tmp_path, model):
 def test_pickles_in_shards(tmp_path):
     names = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
     directory = pickled(tmp_path / "old", *names)
-    (directory
-     / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {Path(name).stem: name for name in names}}))
+    (directory / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": {Path(name).stem: name for name in names}})
+    )
     assert set(read_weights(directory)) == {Path(name).stem for name in names}
 
 
@@ -173,26 +193,32 @@ def test_a_pickle_that_would_run_something_does_not(tmp_path, name):
     assert "nothing in it was executed" in refusal(ValueError, read_weights, tmp_path / name)
     assert not (tmp_path / "marker").exists()
     pickle.loads(payload)
-    assert (tmp_path / "marker").exists()           # so it would have fired
+    assert (tmp_path / "marker").exists()  # so it would have fired
 
 
 def test_a_file_beside_the_weights_is_not_taken_for_them(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert f"config.json holds no weights: pass the directory it is in, '{tmp_path}'" in refusal(
-        ValueError, read_weights, tmp_path / "config.json")
+        ValueError, read_weights, tmp_path / "config.json"
+    )
 
 
 def test_a_missing_directory(tmp_path):
-    assert refusal(FileNotFoundError, read_config, tmp_path / "absent" / "too").endswith("with config.json and "
-                                                                                         "model.safetensors")
+    assert refusal(FileNotFoundError, read_config, tmp_path / "absent" / "too").endswith(
+        "with config.json and model.safetensors"
+    )
     assert "expected the directory" in refusal(NotADirectoryError, model_directory, __file__)
 
 
 def test_a_missing_or_broken_config(model):
     path = model / "config.json"
-    for text, complaint in [("{", "not JSON"), ("[]", "holds a list"), ("{}", "model_type"),
-                            ('{"model_type": 3}', "model_type"),
-                            ("[" * 10**5, "not JSON")]:
+    for text, complaint in [
+        ("{", "not JSON"),
+        ("[]", "holds a list"),
+        ("{}", "model_type"),
+        ('{"model_type": 3}', "model_type"),
+        ("[" * 10**5, "not JSON"),
+    ]:
         path.write_text(text)
         assert complaint in refusal(ValueError, read_config, model)
     path.write_bytes(b'{"model_type": "b\xe9rt"}')
@@ -206,8 +232,9 @@ def test_missing_weights(model):
     assert "expected model.safetensors, found config.json" in refusal(FileNotFoundError, read_weights, model)
 
 
-@pytest.mark.parametrize("arrays, config",
-                         [({"bad": np.array(["text"])}, {"model_type": "new"}), (ARRAYS, {"bad": object()})])
+@pytest.mark.parametrize(
+    "arrays, config", [({"bad": np.array(["text"])}, {"model_type": "new"}), (ARRAYS, {"bad": object()})]
+)
 def test_a_failed_save_leaves_what_was_there(model, arrays, config):
     before = contents(model)
     with pytest.raises((TypeError, OSError)):
@@ -233,7 +260,9 @@ class Killed(BaseException):
 
 
 def killed_after(steps, monkeypatch, work, *args):
-    """Run `work` until it has touched the disk so many times; from then on nothing does, as in a process that was killed."""
+    """Run `work` until it has touched the disk so many times; from then on nothing does, as in a process that was
+    killed.
+    """
     left = iter(range(steps))
 
     def counted(function):
@@ -241,7 +270,9 @@ def killed_after(steps, monkeypatch, work, *args):
             if next(left, None) is None:
                 raise Killed
             return function(*args, **options)
+
         return stop_after
+
     with monkeypatch.context() as patch:
         for name in ("rename", "replace", "unlink", "rmdir", "mkdir", "write_text"):
             patch.setattr(Path, name, counted(getattr(Path, name)))
@@ -266,11 +297,14 @@ for i in itertools.count():
 
 
 def test_a_process_killed_in_the_middle_of_saving(tmp_path):
-    """Whatever moment the kill meets: config.json and every weight are of the same save, the last one finished or a later one."""
+    """Whatever moment the kill meets: config.json and every weight are of the same save, the last one finished or a
+    later one.
+    """
     model = tmp_path / "model"
     for moment in np.random.default_rng(0).uniform(0, 0.1, 6):
-        with subprocess.Popen([sys.executable, "-c", SAVE_FOR_EVER, model], stdout=subprocess.PIPE,
-                              text=True) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", SAVE_FOR_EVER, model], stdout=subprocess.PIPE, text=True
+        ) as process:
             process.stdout.readline()
             time.sleep(moment)
             process.kill()
@@ -280,7 +314,9 @@ def test_a_process_killed_in_the_middle_of_saving(tmp_path):
 
 
 def test_reading_changes_nothing_and_follows_no_link_to_a_directory(tmp_path):
-    """`.written` and `.writing` in a downloaded directory: links to another one, or directories with a model of their own."""
+    """`.written` and `.writing` in a downloaded directory: links to another one, or directories with a model of their
+    own.
+    """
     save(tmp_path / "victim", CONFIG | {"hidden_size": 8}, NEW)
     for name in (".written", ".writing"):
         save(tmp_path / f"link{name}", CONFIG, ARRAYS)
@@ -293,16 +329,26 @@ def test_reading_changes_nothing_and_follows_no_link_to_a_directory(tmp_path):
     before = tree(tmp_path)
     for name in (".written", ".writing"):
         for kind in ("link", "part"):
-            assert read_config(tmp_path / f"{kind}{name}") == CONFIG and same(read_weights(tmp_path / f"{kind}{name}"),
-                                                                              ARRAYS)
+            assert read_config(tmp_path / f"{kind}{name}") == CONFIG and same(
+                read_weights(tmp_path / f"{kind}{name}"), ARRAYS
+            )
     assert same(read_weights(tmp_path / "real.written"), ARRAYS)
     assert "has no weights" in refusal(FileNotFoundError, read_weights, tmp_path / "real.writing")
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", ".written", ".writing",
-                                  "model-00001-of-00002.safetensors",
-                                  ".config.json.part", "model.safetensors.index.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "model.safetensors",
+        ".written",
+        ".writing",
+        "model-00001-of-00002.safetensors",
+        ".config.json.part",
+        "model.safetensors.index.json",
+    ],
+)
 @pytest.mark.parametrize("limit", [1000, 20])
 def test_saving_replaces_links_and_never_writes_through_them(tmp_path, name, limit):
     save(tmp_path / "victim", CONFIG | {"hidden_size": 8}, NEW)
@@ -313,8 +359,9 @@ def test_saving_replaces_links_and_never_writes_through_them(tmp_path, name, lim
     (tmp_path / "model" / name).symlink_to(tmp_path / "victim" if name.startswith(".w") else target)
     save(tmp_path / "model", CONFIG, ARRAYS, limit)
     assert tree(tmp_path / "victim") == before and same(read_weights(tmp_path / "model"), ARRAYS)
-    assert not [path for path in (tmp_path / "model").iterdir() if path.is_symlink()
-                and path.name != ".config.json.part"]
+    assert not [
+        path for path in (tmp_path / "model").iterdir() if path.is_symlink() and path.name != ".config.json.part"
+    ]
 
 
 def test_files_that_are_links_are_read_as_in_the_cache_of_the_hub(tmp_path):
@@ -366,14 +413,15 @@ def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, mon
         killed = killed_after(len(outcomes), monkeypatch, save, model, CONFIG | {"hidden_size": 8}, NEW, new)
         left = tree(model)
         config, weights = read_config(model), read_weights(model)
-        assert tree(model) == left                                 # reading does not tidy up
+        assert tree(model) == left  # reading does not tidy up
         is_old = config == CONFIG and same(weights, ARRAYS)
         assert is_old or config["hidden_size"] == 8 and same(weights, NEW)
         outcomes.append("old" if is_old else "new" if killed else "done")
         save(model, CONFIG, ARRAYS, old)
         assert same(read_weights(model), ARRAYS) and not [path for path in model.iterdir() if path.name.startswith(".")]
-    assert outcomes == sorted(outcomes,
-                              key=["old", "new", "done"].index) and outcomes.count("old") > 2 < outcomes.count("new")
+    assert outcomes == sorted(outcomes, key=["old", "new", "done"].index) and outcomes.count(
+        "old"
+    ) > 2 < outcomes.count("new")
 
 
 @pytest.mark.parametrize(("old", "new"), LAYOUTS)
@@ -390,8 +438,9 @@ def test_saving_again_replaces_both(model):
     assert read_config(model)["hidden_size"] == 8 and list(read_weights(model)) == ["f32"]
 
 
-@pytest.mark.parametrize("name, text",
-                         [("thesis.txt", "x"), ("config.json", '{"name": "a web site"}'), ("config.json", "{")])
+@pytest.mark.parametrize(
+    "name, text", [("thesis.txt", "x"), ("config.json", '{"name": "a web site"}'), ("config.json", "{")]
+)
 def test_a_directory_that_holds_something_else_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     refusal(ValueError, save, tmp_path, CONFIG, ARRAYS)
@@ -415,8 +464,10 @@ def test_a_pipe_in_the_directory_does_not_stop_a_reader_or_a_save(tmp_path, name
     save(tmp_path / "model", CONFIG, ARRAYS)
     (tmp_path / "model" / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / "model" / name)
-    code = ("import sys; from minigrad.pretrained.checkpoint.files import *\n"
-            "for work in (lambda d: read_config(d), lambda d: read_weights(d), lambda d: save(d, {'model_type': "
-            "'bert'}, {})):\n    try: work(sys.argv[1])\n"
-            "    except (OSError, ValueError): pass\n")
+    code = (
+        "import sys; from minigrad.pretrained.checkpoint.files import *\n"
+        "for work in (lambda d: read_config(d), lambda d: read_weights(d), lambda d: save(d, {'model_type': "
+        "'bert'}, {})):\n    try: work(sys.argv[1])\n"
+        "    except (OSError, ValueError): pass\n"
+    )
     subprocess.run([sys.executable, "-c", code, tmp_path / "model"], check=True, timeout=60)

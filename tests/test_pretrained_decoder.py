@@ -1,4 +1,5 @@
 """What decoders share: who may see whom, where tokens stand, and which is the last of a text."""
+
 import numpy as np
 import pytest
 
@@ -18,8 +19,9 @@ def cache(length):
 def seen(reading, total):
     """The mask (B, T, S) that the two parts of a reading make together."""
     T = reading.ids.shape[1]
-    allowed = np.ones((2, 1, T, total), bool) if reading.mask is None else np.broadcast_to(reading.mask,
-                                                                                           (2, 1, T, total))
+    allowed = (
+        np.ones((2, 1, T, total), bool) if reading.mask is None else np.broadcast_to(reading.mask, (2, 1, T, total))
+    )
     return (allowed & np.tri(T, total, dtype=bool) if reading.is_causal else allowed)[:, 0]
 
 
@@ -43,10 +45,14 @@ def test_positions_may_be_given():
     assert Reading.of(IDS, None, None, None, 2, 9).caches == [None, None]
 
 
-@pytest.mark.parametrize(("mask", "past", "longest", "told"), [
-    (np.ones((2, 2)), None, 9, "attention_mask has shape"), (np.ones((2, 3)), cache(4), 9, "attention_mask has shape"),
-    (None, None, 2, "reads at most 2"),
-])
+@pytest.mark.parametrize(
+    ("mask", "past", "longest", "told"),
+    [
+        (np.ones((2, 2)), None, 9, "attention_mask has shape"),
+        (np.ones((2, 3)), cache(4), 9, "attention_mask has shape"),
+        (None, None, 2, "reads at most 2"),
+    ],
+)
 def test_what_does_not_fit(mask, past, longest, told):
     with pytest.raises(ValueError, match=told):
         Reading.of(IDS, mask, None, past, 1, longest)

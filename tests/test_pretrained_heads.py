@@ -1,4 +1,5 @@
 """The losses of the heads, against the same sums written out in NumPy."""
+
 import numpy as np
 import pytest
 
@@ -25,18 +26,25 @@ def test_multi_label_is_a_yes_or_no_for_each():
     p = 1 / (1 + np.exp(-logits))
     expected = -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean()
     named = Config(num_labels=C, problem_type="multi_label_classification")
-    for given, config in ((labels, named), (labels / 1, Config(num_labels=C))):         # floats say what is meant
+    for given, config in ((labels, named), (labels / 1, Config(num_labels=C))):  # floats say what is meant
         assert classification_loss(Tensor(logits), given, config).item() == pytest.approx(expected)
 
 
 def test_floats_where_classes_were_meant_are_refused():
-    with pytest.raises(ValueError,
-                       match=r"labels have shape \(3,\), but multi_label_.*: for one class each give whole num"):
+    with pytest.raises(
+        ValueError, match=r"labels have shape \(3,\), but multi_label_.*: for one class each give whole num"
+    ):
         classification_loss(Tensor(np.zeros((B, C))), [0.0, 1.0, 4.0], Config(num_labels=C))
 
 
-@pytest.mark.parametrize(("shape", "config"), [((B,), Config(num_labels=1)), ((B, 1), Config(num_labels=1)),
-                                               ((B, 2), Config(num_labels=2, problem_type="regression"))])
+@pytest.mark.parametrize(
+    ("shape", "config"),
+    [
+        ((B,), Config(num_labels=1)),
+        ((B, 1), Config(num_labels=1)),
+        ((B, 2), Config(num_labels=2, problem_type="regression")),
+    ],
+)
 def test_regression_is_the_squared_error(shape, config):
     logits, labels = rng.standard_normal((B, config.num_labels)), rng.standard_normal(shape)
     expected = ((logits.reshape(shape) - labels) ** 2).mean()
@@ -77,14 +85,27 @@ def test_without_labels_there_is_no_loss():
     assert answer_span(logits, [0] * B, None).loss is None
 
 
-@pytest.mark.parametrize(("call", "told"), [
-    (lambda: classification_loss(Tensor(np.zeros((1, 2))), [0], Config(problem_type="ranking")), "problem_type "
-                                                                                                 "'ranking' is not"),
-    (lambda: token_loss(Tensor(np.zeros((B, T, C))), np.zeros((B, T + 1), int)),
-     r"labels have shape \(3, 5\), .* \(3, 4\) to"),
-    (lambda: classification_loss(Tensor(np.zeros((2, 3))), np.zeros((2, 2)), Config(num_labels=3,
-                                 problem_type="multi_label_classification")), r"\(2, 2\)"),
-])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda: classification_loss(Tensor(np.zeros((1, 2))), [0], Config(problem_type="ranking")),
+            "problem_type 'ranking' is not",
+        ),
+        (
+            lambda: token_loss(Tensor(np.zeros((B, T, C))), np.zeros((B, T + 1), int)),
+            r"labels have shape \(3, 5\), .* \(3, 4\) to",
+        ),
+        (
+            lambda: classification_loss(
+                Tensor(np.zeros((2, 3))),
+                np.zeros((2, 2)),
+                Config(num_labels=3, problem_type="multi_label_classification"),
+            ),
+            r"\(2, 2\)",
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()

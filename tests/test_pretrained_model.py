@@ -1,4 +1,5 @@
 """From a directory and back: what is read, begun anew, refused, and never lost."""
+
 import importlib
 import json
 import tracemalloc
@@ -38,9 +39,18 @@ def same(one, two):
 @pytest.fixture
 def saved(tmp_path):
     """A model, and the directory it was saved in."""
-    config = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
-                        max_position_embeddings=10, id2label=NAMES, num_labels=3, initializer_range=0.5,
-                        rest={"_note": [1, 2]})
+    config = BertConfig(
+        vocab_size=30,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        max_position_embeddings=10,
+        id2label=NAMES,
+        num_labels=3,
+        initializer_range=0.5,
+        rest={"_note": [1, 2]},
+    )
     model = BertForSequenceClassification(config, rng=0).eval()
     model.save_pretrained(tmp_path / "model")
     return model, tmp_path / "model"
@@ -78,29 +88,39 @@ def test_the_configuration_is_kept_whole(saved):
     entries = json.loads((saved[1] / "config.json").read_text())
     assert entries["_note"] == [1, 2] and entries["architectures"] == ["BertForSequenceClassification"]
     assert entries["model_type"] == "bert" and entries["dtype"] == "float32" and "num_labels" not in entries
-    assert entries["id2label"] == {"0": "no", "1": "yes", "2": "maybe"} and entries["label2id"] == {"no": 0, "yes": 1,
-                                                                                                    "maybe": 2}
+    assert entries["id2label"] == {"0": "no", "1": "yes", "2": "maybe"} and entries["label2id"] == {
+        "no": 0,
+        "yes": 1,
+        "maybe": 2,
+    }
 
 
-@pytest.mark.parametrize(("entries", "changes", "labels"), [
-    ({}, {}, {0: "LABEL_0", 1: "LABEL_1"}),
-    ({"id2label": None}, {}, {0: "LABEL_0", 1: "LABEL_1"}),
-    ({"num_labels": 1}, {}, {0: "LABEL_0"}),
-    ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {}, {0: "a", 1: "b", 2: "c"}),
-    ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {"num_labels": 3}, {0: "a", 1: "b", 2: "c"}),
-    ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {"num_labels": 1}, {0: "LABEL_0"}),
-    ({"id2label": {"0": "a"}, "num_labels": 1}, {"id2label": {0: "x", 1: "y"}, "label2id": {"x": 0, "y": 1}},
-     {0: "x", 1: "y"}),
-    ({"id2label": {"0": "a"}}, {"id2label": ["x", "y"]}, {0: "x", 1: "y"}),
-])
+@pytest.mark.parametrize(
+    ("entries", "changes", "labels"),
+    [
+        ({}, {}, {0: "LABEL_0", 1: "LABEL_1"}),
+        ({"id2label": None}, {}, {0: "LABEL_0", 1: "LABEL_1"}),
+        ({"num_labels": 1}, {}, {0: "LABEL_0"}),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {}, {0: "a", 1: "b", 2: "c"}),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {"num_labels": 3}, {0: "a", 1: "b", 2: "c"}),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, {"num_labels": 1}, {0: "LABEL_0"}),
+        (
+            {"id2label": {"0": "a"}, "num_labels": 1},
+            {"id2label": {0: "x", 1: "y"}, "label2id": {"x": 0, "y": 1}},
+            {0: "x", 1: "y"},
+        ),
+        ({"id2label": {"0": "a"}}, {"id2label": ["x", "y"]}, {0: "x", 1: "y"}),
+    ],
+)
 def test_label_names_and_their_number_go_together(entries, changes, labels):
     config = BertConfig.from_dict({"model_type": "bert", **entries}, **changes)
     assert config.id2label == labels and config.num_labels == len(labels)
 
 
 def test_label_names_without_numbers_are_refused():
-    with pytest.raises(ValueError,
-                       match=r"id2label is \['no'\] in the configuration; expected names by number, such as"):
+    with pytest.raises(
+        ValueError, match=r"id2label is \['no'\] in the configuration; expected names by number, such as"
+    ):
         BertConfig.from_dict({"id2label": ["no"]})
 
 
@@ -126,13 +146,18 @@ def test_half_precision_is_read_as_float32(saved, dtype):
 
 def test_old_names_and_stored_buffers(saved):
     model, directory = saved
+
     def old(name):
         return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
     buffers = {"bert.embeddings.position_ids": np.arange(10)[None]}
     rewrite(directory, lambda weights: {old(name): a for name, a in weights.items()} | buffers)
     again = BertForSequenceClassification.from_pretrained(directory)
-    assert same(model,
-                again) and len(again.load_report.renamed) == 10 and list(again.load_report.not_needed) == list(buffers)
+    assert (
+        same(model, again)
+        and len(again.load_report.renamed) == 10
+        and list(again.load_report.not_needed) == list(buffers)
+    )
 
 
 def test_a_base_model_from_a_classifiers_file(saved):
@@ -144,12 +169,13 @@ def test_a_base_model_from_a_classifiers_file(saved):
 def test_a_classifier_from_a_base_models_file(saved):
     model, directory = saved
     model.bert.save_pretrained(directory.parent / "base")
-    one, same_seed, other = (BertForSequenceClassification.from_pretrained(directory.parent / "base", rng=s)
-                             for s in (0, 0, 1))
+    one, same_seed, other = (
+        BertForSequenceClassification.from_pretrained(directory.parent / "base", rng=s) for s in (0, 0, 1)
+    )
     assert same(one.bert, model.bert) and one.load_report.newly_initialised == ["classifier.weight", "classifier.bias"]
     assert "classifier.weight, classifier.bias are new: fine-tune before use" in str(one.load_report)
     weight = one.classifier.weight.numpy()
-    assert 0.2 < weight.std() < 1 and (one.classifier.bias.numpy() == 0).all()     # initializer_range is 0.5
+    assert 0.2 < weight.std() < 1 and (one.classifier.bias.numpy() == 0).all()  # initializer_range is 0.5
     assert same(one, same_seed) and (weight != other.classifier.weight.numpy()).any()
 
 
@@ -160,8 +186,9 @@ def test_a_file_without_a_pooler_gets_a_new_one_but_nothing_else_may_lack(saved)
         new = kind.from_pretrained(directory).load_report.newly_initialised
         assert new == [f"{prefix}pooler.dense.weight", f"{prefix}pooler.dense.bias"]
     rewrite(directory, lambda weights: {name: a for name, a in weights.items() if "layer.1.output.dense" not in name})
-    with pytest.raises(ValueError,
-                       match=r"it lacks encoder.layer.1.output.dense.weight, encoder.layer.1.output.dense.bias"):
+    with pytest.raises(
+        ValueError, match=r"it lacks encoder.layer.1.output.dense.weight, encoder.layer.1.output.dense.bias"
+    ):
         BertModel.from_pretrained(directory)
 
 
@@ -231,10 +258,12 @@ def test_shards_come_back(saved):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", np.float16, np.dtype("float64")])
 def test_another_dtype_is_kept(saved, dtype):
     model, directory = saved
-    again = BertForSequenceClassification.from_pretrained(directory, dtype=dtype, num_labels=4,
-                                                          ignore_mismatched_sizes=True)
-    assert len({p.dtype
-                for p in again.parameters()}) == 1 and str(again.classifier.weight.dtype) in str(np.dtype(dtype))
+    again = BertForSequenceClassification.from_pretrained(
+        directory, dtype=dtype, num_labels=4, ignore_mismatched_sizes=True
+    )
+    assert len({p.dtype for p in again.parameters()}) == 1 and str(again.classifier.weight.dtype) in str(
+        np.dtype(dtype)
+    )
     again(IDS, labels=[0, 3]).loss.backward()
     assert again.classifier.weight.grad.dtype == again.classifier.weight.dtype == again(IDS).logits.dtype
     again.save_pretrained(directory)
@@ -244,8 +273,9 @@ def test_another_dtype_is_kept(saved, dtype):
 
 @pytest.mark.parametrize("dtype", ["automatic", "int8", 3, "float"])
 def test_a_dtype_that_is_none(saved, dtype):
-    with pytest.raises(ValueError, match=f'^dtype is {dtype!r}: expected "float32", "float16", "bfloat16", "float64" '
-                                         'or "auto"$'):
+    with pytest.raises(
+        ValueError, match=f'^dtype is {dtype!r}: expected "float32", "float16", "bfloat16", "float64" or "auto"$'
+    ):
         BertModel.from_pretrained(saved[1], dtype=dtype)
 
 
@@ -255,7 +285,9 @@ def test_loading_costs_no_memory_until_a_weight_is_written_to(saved):
     one, two = (BertForSequenceClassification.from_pretrained(directory) for _ in range(2))
     before = (directory / "model.safetensors").read_bytes()
     for p in one.parameters():
-        assert not p.data.flags.owndata and p.data.flags.writeable and p.data.flags.c_contiguous and p.data.flags.aligned
+        assert (
+            not p.data.flags.owndata and p.data.flags.writeable and p.data.flags.c_contiguous and p.data.flags.aligned
+        )
         p.copy_(7.0)
     assert (directory / "model.safetensors").read_bytes() == before
     assert same(two, BertForSequenceClassification.from_pretrained(directory))
@@ -266,14 +298,16 @@ def test_weights_without_a_place_are_refused_unless_told_otherwise(saved, strict
     _, directory = saved
     rewrite(directory, lambda weights: weights | {"bert.encoder.layer.2.output.dense.bias": np.zeros(8, np.float32)})
     if strict:
-        with pytest.raises(ValueError, match="it has bert.encoder.layer.2.output.dense.bias, for which the model has "
-                                             "no place"):
+        with pytest.raises(
+            ValueError, match="it has bert.encoder.layer.2.output.dense.bias, for which the model has no place"
+        ):
             BertModel.from_pretrained(directory)
     else:
         assert len(BertModel.from_pretrained(directory, strict=False).load_report.unused) == 1
 
 
 # A model whose head is its embedding: what families such as GPT-2 declare.
+
 
 @dataclass
 class TinyConfig(Config):
@@ -292,8 +326,9 @@ class Tiny(PretrainedModel):
         self.config = config
         self.body = Group(weight=Parameter(init.empty(4, config.size).data))
         self.turned = Parameter(init.empty(config.size, config.size).data)
-        self.head = Group(weight=self.body.weight if config.tie_word_embeddings
-                          else Parameter(init.empty(4, config.size).data))
+        self.head = Group(
+            weight=self.body.weight if config.tie_word_embeddings else Parameter(init.empty(4, config.size).data)
+        )
         if drawn:
             self.draw([*dict(self.named_parameters())], init.generator(rng))
 
@@ -306,9 +341,12 @@ def test_a_tied_weight_is_saved_once_and_comes_back_tied(tmp_path):
     again = Tiny.from_pretrained(tmp_path)
     assert same(model, again) and again.head.weight is again.body.weight and len(again.parameters()) == 2
     assert again.load_report.tied == {"head.weight": "body.weight"} and again.load_report.transposed == ["turned"]
-    assert str(again.load_report).splitlines() == ["loaded                2", "transposed            1  turned",
-                                                   "tied                  1  head.weight is body.weight",
-                                                   "verdict: all 2 weights loaded"]
+    assert str(again.load_report).splitlines() == [
+        "loaded                2",
+        "transposed            1  turned",
+        "tied                  1  head.weight is body.weight",
+        "verdict: all 2 weights loaded",
+    ]
 
 
 @pytest.mark.parametrize("kept", ["body.weight", "head.weight", "both"])
@@ -316,8 +354,9 @@ def test_one_name_of_a_tied_weight_is_enough_and_both_may_be_there(tmp_path, kep
     model = Tiny(TinyConfig(), rng=0)
     model.save_pretrained(tmp_path)
     both = {"body.weight": model.body.weight.numpy(), "head.weight": model.body.weight.numpy().copy()}
-    rewrite(tmp_path,
-            lambda weights: {"turned": weights["turned"]} | {n: a for n, a in both.items() if kept in (n, "both")})
+    rewrite(
+        tmp_path, lambda weights: {"turned": weights["turned"]} | {n: a for n, a in both.items() if kept in (n, "both")}
+    )
     again = Tiny.from_pretrained(tmp_path)
     assert same(model, again) and again.head.weight is again.body.weight
 
@@ -328,8 +367,9 @@ def test_where_file_and_configuration_disagree_on_tying_the_file_is_right(tmp_pa
     assert len(load_file(tmp_path / "model.safetensors")) == 3
     rewrite(tmp_path, dict, tie_word_embeddings=True)
     again = Tiny.from_pretrained(tmp_path)
-    assert same(model,
-                again) and again.head.weight is not again.body.weight and again.config.tie_word_embeddings is False
+    assert (
+        same(model, again) and again.head.weight is not again.body.weight and again.config.tie_word_embeddings is False
+    )
 
 
 def test_weights_that_cannot_be_untied_are_refused(tmp_path):
@@ -337,6 +377,7 @@ def test_weights_that_cannot_be_untied_are_refused(tmp_path):
         def __init__(self, config, rng=None, drawn=True):
             super().__init__(config, rng, drawn)
             self.head.weight = self.body.weight
+
     Tiny(TinyConfig(tie_word_embeddings=False), rng=0).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="has different numbers for head.weight, which are one weight in Bound"):
         Bound.from_pretrained(tmp_path)
@@ -344,35 +385,58 @@ def test_weights_that_cannot_be_untied_are_refused(tmp_path):
 
 def test_weights_that_share_memory_in_a_pickle_and_not_in_the_model_are_parted(tmp_path):
     numbers = np.arange(21, dtype=np.float32)
-    stored = {"body.weight": tensor(shape=(4, 3), numel=21), "head.weight": tensor(shape=(4, 3), numel=21),
-              "turned": tensor(shape=(3, 3), offset=12, numel=21)}
+    stored = {
+        "body.weight": tensor(shape=(4, 3), numel=21),
+        "head.weight": tensor(shape=(4, 3), numel=21),
+        "turned": tensor(shape=(3, 3), offset=12, numel=21),
+    }
     (tmp_path / "pytorch_model.bin").write_bytes(zipped(program(stored), {"0": numbers.tobytes()}))
     (tmp_path / "config.json").write_text('{"model_type": "tiny", "tie_word_embeddings": false}')
     model = Tiny.from_pretrained(tmp_path)
     model.body.weight.copy_(-1.0)
-    assert (model.head.weight.numpy().ravel() == numbers[:12]).all() and (model.turned.numpy().T.ravel()
-                                                                          == numbers[12:]).all()
+    assert (model.head.weight.numpy().ravel() == numbers[:12]).all() and (
+        model.turned.numpy().T.ravel() == numbers[12:]
+    ).all()
     assert not np.shares_memory(model.body.weight.data, model.head.weight.data)
 
 
-@pytest.mark.parametrize(("entries", "told"), [
-    ({"size": 0}, "size is 0 in the configuration; expected a whole number, 1 or more"),
-    ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more or null"),
-    ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1 in the configuration; expected true or false"),
-    ({"initializer_range": True}, "initializer_range is True in the configuration; expected a number, 0 or more and at "
-                                  "most 1000000"),
-    ({"problem_type": 3}, "problem_type is 3 in the configuration; expected a text or null"),
-    ({"num_labels": 0}, "num_labels is 0 in the configuration; expected a whole number, 1 or more or null")])
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"size": 0}, "size is 0 in the configuration; expected a whole number, 1 or more"),
+        ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more or null"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1 in the configuration; expected true or false"),
+        (
+            {"initializer_range": True},
+            "initializer_range is True in the configuration; expected a number, 0 or more and at most 1000000",
+        ),
+        ({"problem_type": 3}, "problem_type is 3 in the configuration; expected a text or null"),
+        ({"num_labels": 0}, "num_labels is 0 in the configuration; expected a whole number, 1 or more or null"),
+    ],
+)
 def test_entries_are_held_against_their_annotations(entries, told):
     with pytest.raises(ValueError, match=f"^{told}$"):
         TinyConfig.from_dict(entries)
 
 
 def test_a_null_means_the_default_and_a_token_id_of_minus_one_means_none():
-    config = BertConfig.from_dict({"hidden_act": None, "layer_norm_eps": None, "id2label": None, "label2id": None,
-                                   "problem_type": None, "pad_token_id": -1, "num_labels": None})
-    assert (config.hidden_act, config.layer_norm_eps, config.pad_token_id, config.num_labels) == ("gelu", 1e-12, None,
-                                                                                                  2)
+    config = BertConfig.from_dict(
+        {
+            "hidden_act": None,
+            "layer_norm_eps": None,
+            "id2label": None,
+            "label2id": None,
+            "problem_type": None,
+            "pad_token_id": -1,
+            "num_labels": None,
+        }
+    )
+    assert (config.hidden_act, config.layer_norm_eps, config.pad_token_id, config.num_labels) == (
+        "gelu",
+        1e-12,
+        None,
+        2,
+    )
     with pytest.raises(ValueError, match="size is None in the configuration"):
         TinyConfig(size=None)
 
@@ -380,32 +444,64 @@ def test_a_null_means_the_default_and_a_token_id_of_minus_one_means_none():
 NAMES_3 = {0: "no", 1: "maybe", 2: "yes"}
 
 
-@pytest.mark.parametrize("given", [
-    {"id2label": NAMES_3}, {"id2label": {str(i): name for i, name in NAMES_3.items()}},
-    {"id2label": ["no", "maybe", "yes"]},
-    {"label2id": {"yes": 2, "no": 0, "maybe": 1}}, {"num_labels": 3, "id2label": NAMES_3},
-    {"id2label": NAMES_3, "label2id": {"no": 0, "maybe": 1, "yes": 2}}], ids=str)
-@pytest.mark.parametrize("family",
-                         ["bert.Bert", "roberta.Roberta", "distilbert.DistilBert", "gpt2.GPT2", "llama.Llama", "t5.T5",
-                                    "vit.ViT", "resnet.ResNet", "vgg.VGG", "mobilenet.MobileNetV2"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"id2label": NAMES_3},
+        {"id2label": {str(i): name for i, name in NAMES_3.items()}},
+        {"id2label": ["no", "maybe", "yes"]},
+        {"label2id": {"yes": 2, "no": 0, "maybe": 1}},
+        {"num_labels": 3, "id2label": NAMES_3},
+        {"id2label": NAMES_3, "label2id": {"no": 0, "maybe": 1, "yes": 2}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "family",
+    [
+        "bert.Bert",
+        "roberta.Roberta",
+        "distilbert.DistilBert",
+        "gpt2.GPT2",
+        "llama.Llama",
+        "t5.T5",
+        "vit.ViT",
+        "resnet.ResNet",
+        "vgg.VGG",
+        "mobilenet.MobileNetV2",
+    ],
+)
 def test_names_of_labels_say_how_many_there_are(family, given):
     file, _, name = family.partition(".")
     kind = getattr(importlib.import_module(f"minigrad.pretrained.{file}"), f"{name}Config")
     for config in (kind(**given), kind.from_dict({}, **given), kind.from_dict(kind(**given).to_dict())):
-        assert config.num_labels == 3 and config.id2label == NAMES_3 and config.label2id == {"no": 0, "maybe": 1,
-                                                                                             "yes": 2}
+        assert (
+            config.num_labels == 3 and config.id2label == NAMES_3 and config.label2id == {"no": 0, "maybe": 1, "yes": 2}
+        )
 
 
-@pytest.mark.parametrize(("given", "told"), [
-    ({"num_labels": 2, "id2label": NAMES_3}, "num_labels=2 but there are 3 names, no, maybe, yes: give one of the two"),
-    ({"num_labels": 4, "label2id": {"a": 0}}, "num_labels=4 but there are 1 names"),
-    ({"id2label": NAMES_3, "label2id": {"no": 2, "maybe": 1, "yes": 0}}, "label2id is .* but id2label is .*: give one "
-                                                                         "of"),
-    ({"id2label": {1: "a", 2: "b"}}, r"id2label numbers the labels 1, 2, but .* 0 … 1: .* id2label=\{0: 'a', 1: 'b'\}"),
-    ({"id2label": {"a": 0}}, "id2label is {'a': 0} in the configuration; expected names by number"),
-    ({"id2label": 3}, "id2label is 3 in the configuration; expected names by number"),
-    ({"num_labels": 1, "problem_type": "single_label_classification"}, "chooses among one class"),
-    ({"problem_type": "classification"}, "problem_type 'classification' is not known")])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"num_labels": 2, "id2label": NAMES_3},
+            "num_labels=2 but there are 3 names, no, maybe, yes: give one of the two",
+        ),
+        ({"num_labels": 4, "label2id": {"a": 0}}, "num_labels=4 but there are 1 names"),
+        (
+            {"id2label": NAMES_3, "label2id": {"no": 2, "maybe": 1, "yes": 0}},
+            "label2id is .* but id2label is .*: give one of",
+        ),
+        (
+            {"id2label": {1: "a", 2: "b"}},
+            r"id2label numbers the labels 1, 2, but .* 0 … 1: .* id2label=\{0: 'a', 1: 'b'\}",
+        ),
+        ({"id2label": {"a": 0}}, "id2label is {'a': 0} in the configuration; expected names by number"),
+        ({"id2label": 3}, "id2label is 3 in the configuration; expected names by number"),
+        ({"num_labels": 1, "problem_type": "single_label_classification"}, "chooses among one class"),
+        ({"problem_type": "classification"}, "problem_type 'classification' is not known"),
+    ],
+)
 def test_labels_that_contradict_each_other_are_refused(given, told):
     for make in (lambda: BertConfig(**given), lambda: BertConfig.from_dict({}, **given)):
         with pytest.raises(ValueError, match=told):
@@ -427,13 +523,23 @@ def test_an_entry_that_is_null_and_not_by_default_stays_null():
     assert config.to_dict()["pad_token_id"] is None and BertConfig.from_dict(config.to_dict()).pad_token_id is None
 
 
-HEADS = {"bert.Bert": "classifier", "roberta.Roberta": "classifier.out_proj", "distilbert.DistilBert": "classifier",
-         "gpt2.GPT2": "score"}
-SIZES = {"gpt2.GPT2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 12, "pad_token_id": 0},
-         "distilbert.DistilBert": {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8,
-                                   "max_position_embeddings": 12}}
-USUAL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
-         "max_position_embeddings": 12}
+HEADS = {
+    "bert.Bert": "classifier",
+    "roberta.Roberta": "classifier.out_proj",
+    "distilbert.DistilBert": "classifier",
+    "gpt2.GPT2": "score",
+}
+SIZES = {
+    "gpt2.GPT2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 12, "pad_token_id": 0},
+    "distilbert.DistilBert": {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8, "max_position_embeddings": 12},
+}
+USUAL = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "max_position_embeddings": 12,
+}
 
 
 @pytest.mark.parametrize("family", HEADS)
@@ -449,16 +555,30 @@ def test_the_configuration_follows_a_head_replaced_by_hand(tmp_path, family):
     assert again.config.num_labels == 5 and same(model, again) and not again.load_report.newly_initialised
     model.replace(HEADS[family], Linear(8, 1, bias=family != "gpt2.GPT2", rng=1))
     assert model(IDS, labels=[0.5, 2.0]).loss.item() == pytest.approx(
-        np.mean((model(IDS).logits.numpy()[:, 0] - [0.5, 2.0]) ** 2), rel=1e-5)          # one score: a regression
+        np.mean((model(IDS).logits.numpy()[:, 0] - [0.5, 2.0]) ** 2), rel=1e-5
+    )  # one score: a regression
 
 
-@pytest.mark.parametrize(("path", "new", "told"), [
-    ("classifier", Group(dense=Linear(8, 5)), "classifier.dense.weight has no place in it; .*classifier.weight is "
-                                              "missing"),
-    ("classifier", Linear(8, 5, bias=False), "classifier.bias is missing: .*a new head is a Linear at classifier, "
-                                             "with"),
-    ("bert.embeddings.word_embeddings", Linear(8, 40, bias=False),
-     r"word_embeddings.weight is \(40, 8\), where .* \(30, 8\)")])
+@pytest.mark.parametrize(
+    ("path", "new", "told"),
+    [
+        (
+            "classifier",
+            Group(dense=Linear(8, 5)),
+            "classifier.dense.weight has no place in it; .*classifier.weight is missing",
+        ),
+        (
+            "classifier",
+            Linear(8, 5, bias=False),
+            "classifier.bias is missing: .*a new head is a Linear at classifier, with",
+        ),
+        (
+            "bert.embeddings.word_embeddings",
+            Linear(8, 40, bias=False),
+            r"word_embeddings.weight is \(40, 8\), where .* \(30, 8\)",
+        ),
+    ],
+)
 def test_a_model_that_could_not_be_loaded_again_is_not_saved(saved, path, new, told, tmp_path):
     model = saved[0]
     model.replace(path, new)
@@ -474,9 +594,17 @@ def test_a_model_without_its_pooler_is_saved(tmp_path):
     assert report.newly_initialised == ["pooler.dense.weight", "pooler.dense.bias"]
 
 
-@pytest.mark.parametrize(("entry", "value"), [
-    ("vocab_size", 10**9), ("num_hidden_layers", 10**6), ("intermediate_size", 2 * 10**9), ("num_labels", 10**9),
-    ("max_position_embeddings", 10**8), ("type_vocab_size", 10**9)])
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("vocab_size", 10**9),
+        ("num_hidden_layers", 10**6),
+        ("intermediate_size", 2 * 10**9),
+        ("num_labels", 10**9),
+        ("max_position_embeddings", 10**8),
+        ("type_vocab_size", 10**9),
+    ],
+)
 def test_a_configuration_that_asks_for_gigabytes_is_held_against_the_weights(saved, entry, value):
     """Before anything is built: no memory is taken, and the entry is named."""
     _, directory = saved
@@ -489,7 +617,11 @@ def test_a_configuration_that_asks_for_gigabytes_is_held_against_the_weights(sav
         tracemalloc.stop()
         told = str(caught.value)
         many = f"{directory}: its config.json describes a model many times as large as its weights, which are "
-        assert told.startswith(f"{directory}: num_labels is 1000000000") or told.startswith(many) and f"{entry} {value}" in told
+        assert (
+            told.startswith(f"{directory}: num_labels is 1000000000")
+            or told.startswith(many)
+            and f"{entry} {value}" in told
+        )
 
 
 def test_sizes_that_the_caller_names_are_taken(saved):
@@ -504,8 +636,9 @@ def test_sizes_that_the_caller_names_are_taken(saved):
     init.empty(10, 1000)
 
 
-@pytest.mark.parametrize("prefix",
-                         ["module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "_orig_mod.module.model."])
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "_orig_mod.module.model."]
+)
 @pytest.mark.parametrize("kind", [BertForSequenceClassification, BertModel])
 def test_a_prefix_before_every_name_is_left_out_and_reported(saved, prefix, kind):
     model, directory = saved
@@ -519,16 +652,26 @@ def test_a_prefix_before_every_name_is_left_out_and_reported(saved, prefix, kind
 
 def test_a_prefix_before_some_names_is_a_name(saved):
     _, directory = saved
-    rewrite(directory,
-            lambda weights: {name if "classifier" in name else f"module.{name}": a for name, a in weights.items()})
+    rewrite(
+        directory,
+        lambda weights: {name if "classifier" in name else f"module.{name}": a for name, a in weights.items()},
+    )
     with pytest.raises(ValueError, match="it lacks bert.embeddings"):
         BertForSequenceClassification.from_pretrained(directory)
 
 
 def test_the_prefix_of_a_family_is_no_wrapper(tmp_path):
     """LLaMA calls its base model "model", so a second "model." is what a wrapper has put there."""
-    config = LlamaConfig(vocab_size=20, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
-                         tie_word_embeddings=True, bos_token_id=None, eos_token_id=None)
+    config = LlamaConfig(
+        vocab_size=20,
+        hidden_size=8,
+        intermediate_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
     model = LlamaForCausalLM(config, rng=0)
     model.save_pretrained(tmp_path)
     for prefix in ("", "model.", "module.model.", "module."):
@@ -541,15 +684,32 @@ def test_the_prefix_of_a_family_is_no_wrapper(tmp_path):
 
 
 @pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize(("change", "entries", "told"), [
-    (lambda weights: weights, {"quantization_config": {"quant_method": "gptq", "bits": 4}},
-     r"a quantised model \('gptq'\)"),
-    (lambda weights: weights | {"classifier.weight": np.ones((3, 8), np.int8)}, {}, "holds classifier.weight as int8"),
-    (lambda weights: weights | {"classifier.SCB": np.ones(3, np.float32)}, {}, "holds classifier.SCB as float32, as "
-                                                                               "quantised"),
-    (lambda weights: weights | {"x.weight_scale_inv": np.ones(3, np.float32)}, {}, "holds x.weight_scale_inv as"),
-    (lambda weights: weights | {"bert.encoder.layer.0.attention.self.query.qweight": np.ones((1, 8), np.int32)}, {},
-     "qweight as int32")])
+@pytest.mark.parametrize(
+    ("change", "entries", "told"),
+    [
+        (
+            lambda weights: weights,
+            {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+            r"a quantised model \('gptq'\)",
+        ),
+        (
+            lambda weights: weights | {"classifier.weight": np.ones((3, 8), np.int8)},
+            {},
+            "holds classifier.weight as int8",
+        ),
+        (
+            lambda weights: weights | {"classifier.SCB": np.ones(3, np.float32)},
+            {},
+            "holds classifier.SCB as float32, as quantised",
+        ),
+        (lambda weights: weights | {"x.weight_scale_inv": np.ones(3, np.float32)}, {}, "holds x.weight_scale_inv as"),
+        (
+            lambda weights: weights | {"bert.encoder.layer.0.attention.self.query.qweight": np.ones((1, 8), np.int32)},
+            {},
+            "qweight as int32",
+        ),
+    ],
+)
 def test_quantised_models_are_named_and_refused(saved, change, entries, told, strict):
     _, directory = saved
     rewrite(directory, change, **entries)
@@ -560,8 +720,9 @@ def test_quantised_models_are_named_and_refused(saved, change, entries, told, st
 def test_errors_about_the_configuration_name_the_directory(saved):
     _, directory = saved
     rewrite(directory, dict, layer_norm_eps=float("nan"))
-    with pytest.raises(ValueError, match=f"^{directory}: layer_norm_eps is nan in the configuration; expected a "
-                                         "number"):
+    with pytest.raises(
+        ValueError, match=f"^{directory}: layer_norm_eps is nan in the configuration; expected a number"
+    ):
         BertModel.from_pretrained(directory)
     with pytest.raises(ValueError, match=f"^{directory}: layer_norm_eps is nan"):
         AutoConfig.from_pretrained(directory)
@@ -572,8 +733,10 @@ def test_dtype_auto_is_that_of_the_file(saved, tmp_path):
     assert BertForSequenceClassification.from_pretrained(directory, dtype="auto").classifier.weight.dtype == np.float32
     half = BertForSequenceClassification.from_pretrained(directory, dtype="float16")
     half.save_pretrained(tmp_path / "half")
-    assert BertForSequenceClassification.from_pretrained(tmp_path / "half",
-                                                         dtype="auto").classifier.weight.dtype == np.float16
+    assert (
+        BertForSequenceClassification.from_pretrained(tmp_path / "half", dtype="auto").classifier.weight.dtype
+        == np.float16
+    )
     rewrite(directory, lambda weights: {name: a.astype(np.float64) for name, a in weights.items()}, dtype=None)
     assert BertForSequenceClassification.from_pretrained(directory, dtype="auto").classifier.weight.dtype == np.float64
     assert BertForSequenceClassification.from_pretrained(directory).classifier.weight.dtype == np.float32
@@ -586,8 +749,11 @@ def test_more_or_fewer_tokens(size, multiple, becomes, tmp_path):
     before = model(ids).logits.numpy()
     model.resize_token_embeddings(size, multiple)
     words, kept = model.bert.embeddings.word_embeddings.weight, min(becomes, 30)
-    assert words.shape == (becomes,
-                           8) and model.config.vocab_size == becomes and model.cls.predictions.decoder.weight is words
+    assert (
+        words.shape == (becomes, 8)
+        and model.config.vocab_size == becomes
+        and model.cls.predictions.decoder.weight is words
+    )
     np.testing.assert_array_equal(model(ids).logits.numpy()[..., :kept], before[..., :kept])
     mean = words.numpy()[:30].mean(0)
     assert all(np.allclose(row, mean, atol=1e-6) for row in words.numpy()[30:])

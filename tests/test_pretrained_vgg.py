@@ -1,4 +1,5 @@
 """VGG by itself: its names and sizes, files, and what it refuses; tests/parity holds its numbers against torch."""
+
 import numpy as np
 import pytest
 
@@ -11,35 +12,44 @@ SIZES = {"hidden_sizes": [4, 6], "depths": [1, 2], "pooled_size": 3, "intermedia
 PICTURES = np.random.default_rng(0).standard_normal((2, 3, 9, 14)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("name", "entries", "parameters"), [
-    ("vgg11", 22, 132_863_336), ("vgg16", 32, 138_357_544), ("vgg16_bn", 97, 138_365_992), ("vgg19", 38, 143_667_240)])
+@pytest.mark.parametrize(
+    ("name", "entries", "parameters"),
+    [("vgg11", 22, 132_863_336), ("vgg16", 32, 138_357_544), ("vgg16_bn", 97, 138_365_992), ("vgg19", 38, 143_667_240)],
+)
 def test_torchvisions_models(name, entries, parameters):
     state = VGGForImageClassification(VGGConfig.torchvision(name), drawn=False).state_dict()
     assert len(state) == entries
     assert sum(t.size for name, t in state.items() if name.endswith(("weight", "bias"))) == parameters
     if name == "vgg16":
-        assert state["features.28.weight"].shape == (512, 512, 3, 3) and state["classifier.0.weight"].shape == (4096,
-                                                                                                                25088)
+        assert state["features.28.weight"].shape == (512, 512, 3, 3) and state["classifier.0.weight"].shape == (
+            4096,
+            25088,
+        )
 
 
 def test_files_both_ways(tmp_path):
     model = VGGForImageClassification(VGGConfig(**SIZES, batch_norm=True), rng=0).eval()
     model.save_pretrained(tmp_path / "ours")
     save_file({name: t.numpy() for name, t in model.state_dict().items()}, tmp_path / "vgg.safetensors")
-    for again in (AutoModelForImageClassification.from_pretrained(tmp_path / "ours"),
-                  VGGForImageClassification.from_pretrained(
-            tmp_path / "vgg.safetensors", config=VGGConfig(**SIZES, batch_norm=True))):
+    for again in (
+        AutoModelForImageClassification.from_pretrained(tmp_path / "ours"),
+        VGGForImageClassification.from_pretrained(
+            tmp_path / "vgg.safetensors", config=VGGConfig(**SIZES, batch_norm=True)
+        ),
+    ):
         assert (again(PICTURES).logits.numpy() == model(PICTURES).logits.numpy()).all()
     base = AutoModel.from_pretrained(tmp_path / "ours")
     assert base(PICTURES).last_hidden_state.shape == (2, 6, 2, 3) and not base.load_report.unused
-    head = AutoModelForImageClassification.from_pretrained(tmp_path / "ours", num_labels=5,
-                                                           ignore_mismatched_sizes=True, rng=0)
+    head = AutoModelForImageClassification.from_pretrained(
+        tmp_path / "ours", num_labels=5, ignore_mismatched_sizes=True, rng=0
+    )
     assert list(head.load_report.wrong_shape) == ["classifier.6.weight", "classifier.6.bias"]
 
 
 def test_dropout_acts_in_training_and_follows_the_seed():
     def logits(seed, train):
         return VGGForImageClassification(VGGConfig(**SIZES), rng=seed).train(train)(PICTURES).logits.numpy()
+
     assert (logits(0, True) == logits(0, True)).all() and (logits(0, True) != logits(0, False)).any()
 
 

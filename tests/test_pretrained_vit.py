@@ -1,11 +1,26 @@
-"""ViT by itself: its names and sizes, how it cuts pictures, and what it refuses; its numbers are compared in tests/parity."""
+"""ViT by itself: its names and sizes, how it cuts pictures, and what it refuses; its numbers are compared in
+tests/parity.
+"""
+
 import numpy as np
 import pytest
 
-from minigrad.pretrained import AutoModel, AutoModelForImageClassification, ViTConfig, ViTForImageClassification, ViTModel
+from minigrad.pretrained import (
+    AutoModel,
+    AutoModelForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTModel,
+)
 
-SIZES = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12, "image_size": 12,
-         "patch_size": 4}
+SIZES = {
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "image_size": 12,
+    "patch_size": 4,
+}
 PICTURES = np.random.default_rng(0).standard_normal((2, 3, 12, 12)).astype(np.float32)
 
 
@@ -14,16 +29,22 @@ def test_the_published_size_and_names():
     assert sum(p.size for p in model.parameters()) == 86_567_656
     state = model.state_dict()
     assert state["vit.embeddings.position_embeddings"].shape == (1, 197, 768)
-    assert {"vit.embeddings.cls_token", "vit.embeddings.patch_embeddings.projection.bias", "vit.layernorm.weight",
-            "vit.encoder.layer.11.attention.attention.query.weight", "vit.encoder.layer.0.attention.output.dense.bias",
-            "vit.encoder.layer.0.layernorm_before.weight", "classifier.bias"} <= state.keys()
+    assert {
+        "vit.embeddings.cls_token",
+        "vit.embeddings.patch_embeddings.projection.bias",
+        "vit.layernorm.weight",
+        "vit.encoder.layer.11.attention.attention.query.weight",
+        "vit.encoder.layer.0.attention.output.dense.bias",
+        "vit.encoder.layer.0.layernorm_before.weight",
+        "classifier.bias",
+    } <= state.keys()
 
 
 def test_patches_are_read_row_by_row():
     model = ViTModel(ViTConfig(**SIZES), rng=0).eval()
     first = model.embeddings(PICTURES).numpy()
     changed = PICTURES.copy()
-    changed[:, :, 4:8, 8:12] += 1               # the third patch of the second row
+    changed[:, :, 4:8, 8:12] += 1  # the third patch of the second row
     differ = np.abs(model.embeddings(changed).numpy() - first).max((0, 2)) > 0
     assert differ.nonzero()[0].tolist() == [1 + 5]
 
@@ -53,22 +74,28 @@ def test_every_weight_learns_and_every_dropout_acts():
         place.p = 0.0
 
 
-@pytest.mark.parametrize(("pictures", "error", "told"), [
-    (PICTURES[..., :8], ValueError, r"pixel_values must be \(N, 3, 12, 12\), these have shape \(2, 3, 12, 8\)"),
-    (PICTURES[:, :1], ValueError, r"pixel_values must be \(N, 3, 12, 12\)"),
-    (PICTURES.astype(int), TypeError, "pixel_values are int64"),
-])
+@pytest.mark.parametrize(
+    ("pictures", "error", "told"),
+    [
+        (PICTURES[..., :8], ValueError, r"pixel_values must be \(N, 3, 12, 12\), these have shape \(2, 3, 12, 8\)"),
+        (PICTURES[:, :1], ValueError, r"pixel_values must be \(N, 3, 12, 12\)"),
+        (PICTURES.astype(int), TypeError, "pixel_values are int64"),
+    ],
+)
 def test_bad_pictures_are_refused(pictures, error, told):
     with pytest.raises(error, match=told):
         ViTForImageClassification(ViTConfig(**SIZES), rng=0)(pictures)
 
 
-@pytest.mark.parametrize(("config", "told"), [
-    ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
-    ({"patch_size": 13}, "image_size 12 is less than patch_size 13"),
-    ({"hidden_act": "maxout"}, "hidden_act 'maxout' is not known"),
-    ({"pooler_act": "maxout"}, "pooler_act 'maxout' is not known"),
-])
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
+        ({"patch_size": 13}, "image_size 12 is less than patch_size 13"),
+        ({"hidden_act": "maxout"}, "hidden_act 'maxout' is not known"),
+        ({"pooler_act": "maxout"}, "pooler_act 'maxout' is not known"),
+    ],
+)
 def test_a_configuration_this_vit_cannot_follow_is_refused(config, told):
     with pytest.raises(ValueError, match=told):
         ViTConfig(**SIZES | config)

@@ -1,4 +1,7 @@
-"""The pytest plugin: a fixture that checks and counts, a marker that carries options, a summary; and nothing until it is used."""
+"""The pytest plugin: a fixture that checks and counts, a marker that carries options, a summary; and nothing until it
+is used.
+"""
+
 import subprocess
 import sys
 
@@ -10,10 +13,14 @@ pytest_plugins = "pytester"
 @pytest.fixture
 def run(pytester, request):
     """Run a test file with the plugin, be it installed or not."""
+
     def run(source, *options):
         pytester.makepyfile(source)
         known = request.config.pluginmanager.has_plugin("minigrad")
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *(() if known else ("-p", "pytest_minigrad")), *options)
+        return pytester.runpytest_inprocess(
+            "-p", "no:cacheprovider", *(() if known else ("-p", "pytest_minigrad")), *options
+        )
+
     return run
 
 
@@ -44,12 +51,18 @@ TESTS = """
 def test_checks_are_counted_and_summed_up(run):
     result = run(TESTS)
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(["*gradient checks*", "5 checks, 1 wrong",
-                                 "worst of those passed: 0.* of the estimated error (*)", "slowest: * s (*)",
-                                 "wrong: <lambda>, cause: zero (*::test_wrong)",
-                                 "kink: relu at input 0 at [[]0[]] (*::test_kink)"])
+    result.stdout.fnmatch_lines(
+        [
+            "*gradient checks*",
+            "5 checks, 1 wrong",
+            "worst of those passed: 0.* of the estimated error (*)",
+            "slowest: * s (*)",
+            "wrong: <lambda>, cause: zero (*::test_wrong)",
+            "kink: relu at input 0 at [[]0[]] (*::test_kink)",
+        ]
+    )
     result.stdout.fnmatch_lines([">       gradcheck(lambda x: mg.sin(x.detach()), np.ones(3))"])
-    result.stdout.no_fnmatch_line("*def gradcheck(*")    # the failure is shown in the test, not in the checker
+    result.stdout.no_fnmatch_line("*def gradcheck(*")  # the failure is shown in the test, not in the checker
 
 
 EVERYWHERE = """
@@ -74,8 +87,12 @@ EVERYWHERE = """
     def test_wrong():
         mg.gradcheck(lambda x: mg.sin(x.detach()), np.ones(3), name="mine")
 """
-SUMMARY = ["*gradient checks*", "5 checks, 1 wrong", "wrong: mine, cause: zero (*::test_wrong)",
-           "kink: relu at input 0 at [[]0[]] (*::test_kink)"]
+SUMMARY = [
+    "*gradient checks*",
+    "5 checks, 1 wrong",
+    "wrong: mine, cause: zero (*::test_wrong)",
+    "kink: relu at input 0 at [[]0[]] (*::test_kink)",
+]
 
 
 def test_checks_without_the_fixture_are_counted_too(run):

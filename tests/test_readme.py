@@ -1,4 +1,7 @@
-"""README: its code runs, the files it names exist, its map leaves no room out, and the errors it quotes are the ones raised."""
+"""README: its code runs, the files it names exist, its map leaves no room out, and the errors it quotes are the ones
+raised.
+"""
+
 import os
 import re
 import subprocess
@@ -31,7 +34,9 @@ def environment(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("language", ["python", "sh"])
 def test_code_runs(language, environment):
-    program, before, after = {"python": ([sys.executable, "-"], "", RUN_TESTS), "sh": (["bash"], COMMANDS, "")}[language]
+    program, before, after = {"python": ([sys.executable, "-"], "", RUN_TESTS), "sh": (["bash"], COMMANDS, "")}[
+        language
+    ]
     code = "\n".join([before, *blocks(language), after])
     done = subprocess.run(program, input=code, env=environment, capture_output=True, encoding="utf-8", timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -46,7 +51,9 @@ def test_its_examples_are_enough_to_train_and_evaluate(tmp_path):
 def test_the_map_is_true():
     named = set(re.findall(r"`((?:minigrad|tests)/[\w/.]+)`", README))
     assert not [path for path in named if not (ROOT / path).exists()]
-    rooms = {f"minigrad/{path.name}{'/' * path.is_dir()}" for path in (ROOT / "minigrad").iterdir() if path.name[0].isalpha()}
+    rooms = {
+        f"minigrad/{path.name}{'/' * path.is_dir()}" for path in (ROOT / "minigrad").iterdir() if path.name[0].isalpha()
+    }
     assert rooms - named == {"minigrad/py.typed"}
 
 
@@ -63,16 +70,26 @@ def test_its_picture_is_what_its_program_draws(tmp_path, monkeypatch):
 
 
 def test_its_error_is_the_one_raised(tmp_path):
-    program = ("import minigrad as mg\nfrom minigrad import nn\n\nimages = mg.ones((32, 784))\n"
-               "model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(100, 10))\n\nmodel(images)\n")
+    program = (
+        "import minigrad as mg\nfrom minigrad import nn\n\nimages = mg.ones((32, 784))\n"
+        "model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(100, 10))\n\nmodel(images)\n"
+    )
     (tmp_path / "train.py").write_text(program)
-    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, encoding="utf-8",
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "train.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.stderr.endswith(blocks("text")[0])
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
-                         ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda page: page.name,
+)
 def test_its_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)|src=\"([^\"]+)\"", page.read_text("utf-8")):
         target = "".join(link)

@@ -1,4 +1,5 @@
 """The rates are transformers' and torch's, and depend on nothing but the step's number."""
+
 import inspect
 
 import numpy as np
@@ -43,13 +44,27 @@ def reference_rates(scheduler, steps):
 def test_warmup_schedules_are_those_of_transformers(warmup, rest, lr):
     transformers = pytest.importorskip("transformers")
     total = warmup + rest
-    pairs = [(schedule.linear_schedule_with_warmup, transformers.get_linear_schedule_with_warmup, (warmup, total), total + 3),
-             (schedule.constant_schedule_with_warmup, transformers.get_constant_schedule_with_warmup, (warmup,), total + 3),
-             (schedule.cosine_schedule_with_warmup, transformers.get_cosine_schedule_with_warmup, (warmup, total), total),
-             (schedule.cosine_schedule_with_warmup, transformers.get_cosine_schedule_with_warmup, (warmup, total, 2.25), total)]
+    pairs = [
+        (
+            schedule.linear_schedule_with_warmup,
+            transformers.get_linear_schedule_with_warmup,
+            (warmup, total),
+            total + 3,
+        ),
+        (schedule.constant_schedule_with_warmup, transformers.get_constant_schedule_with_warmup, (warmup,), total + 3),
+        (schedule.cosine_schedule_with_warmup, transformers.get_cosine_schedule_with_warmup, (warmup, total), total),
+        (
+            schedule.cosine_schedule_with_warmup,
+            transformers.get_cosine_schedule_with_warmup,
+            (warmup, total, 2.25),
+            total,
+        ),
+    ]
     for ours, theirs, arguments, steps in pairs:
         expected = reference_rates(theirs(reference([lr, lr / 10]), *arguments), steps)
-        np.testing.assert_allclose(walked(ours(optimizer(lr, lr / 10), *arguments), steps), expected, rtol=1e-12, atol=1e-15 * lr)
+        np.testing.assert_allclose(
+            walked(ours(optimizer(lr, lr / 10), *arguments), steps), expected, rtol=1e-12, atol=1e-15 * lr
+        )
 
 
 def test_cosine_stays_down_after_the_end():
@@ -59,7 +74,7 @@ def test_cosine_stays_down_after_the_end():
 
 def test_lambda_is_that_of_torch_for_one_function_and_for_one_per_group():
     torch = pytest.importorskip("torch")
-    for functions in (lambda step: 0.9 ** step, [lambda step: 0.5 ** step, lambda step: 1 / (1 + step)]):
+    for functions in (lambda step: 0.9**step, [lambda step: 0.5**step, lambda step: 1 / (1 + step)]):
         expected = reference_rates(torch.optim.lr_scheduler.LambdaLR(reference([0.3, 2.0]), functions), 7)
         np.testing.assert_array_equal(walked(schedule.LambdaLR(optimizer(0.3, 2.0), functions), 7), expected)
 
@@ -83,7 +98,9 @@ def test_resuming_goes_on_where_the_run_stopped():
     # by the optimiser's state: its lr is no longer the one begun with, and is not taken for it
     fresh = optimizer(0.1, 0.2)
     fresh.load_state_dict(stopped.optimizer.state_dict())
-    np.testing.assert_array_equal(walked(schedule.cosine_schedule_with_warmup(fresh, 3, 12, last_epoch=4), 7), whole[5:])
+    np.testing.assert_array_equal(
+        walked(schedule.cosine_schedule_with_warmup(fresh, 3, 12, last_epoch=4), 7), whole[5:]
+    )
 
 
 def test_errors():
@@ -96,21 +113,41 @@ def test_errors():
     with pytest.raises(ValueError, match="num_training_steps .*got -1"):
         schedule.linear_schedule_with_warmup(optimizer(0.1), 0, -1)
     with pytest.raises(ValueError, match="saved schedule is for 2 parameter groups, this one for 1"):
-        schedule.constant_schedule_with_warmup(optimizer(0.1), 3).load_state_dict({"last_epoch": 2, "base_lrs": [0.1, 0.2]})
+        schedule.constant_schedule_with_warmup(optimizer(0.1), 3).load_state_dict(
+            {"last_epoch": 2, "base_lrs": [0.1, 0.2]}
+        )
 
 
 TORCHS = [
-    ("StepLR", {"step_size": 7}), ("StepLR", {"step_size": 1, "gamma": 0.97}),
+    ("StepLR", {"step_size": 7}),
+    ("StepLR", {"step_size": 1, "gamma": 0.97}),
     ("MultiStepLR", {"milestones": [30, 5, 5, 80], "gamma": 0.3}),
-    ("ExponentialLR", {"gamma": 0.95}), ("ExponentialLR", {"gamma": 1.01}),
-    ("CosineAnnealingLR", {"T_max": 100}), ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
-    ("LinearLR", {}), ("LinearLR", {"start_factor": 0.1, "end_factor": 0.7, "total_iters": 60}),
-    ("PolynomialLR", {}), ("PolynomialLR", {"total_iters": 60, "power": 2.5}),
+    ("ExponentialLR", {"gamma": 0.95}),
+    ("ExponentialLR", {"gamma": 1.01}),
+    ("CosineAnnealingLR", {"T_max": 100}),
+    ("CosineAnnealingLR", {"T_max": 13, "eta_min": 0.02}),
+    ("LinearLR", {}),
+    ("LinearLR", {"start_factor": 0.1, "end_factor": 0.7, "total_iters": 60}),
+    ("PolynomialLR", {}),
+    ("PolynomialLR", {"total_iters": 60, "power": 2.5}),
     ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100}),
     ("OneCycleLR", {"max_lr": [0.8, 0.1], "epochs": 10, "steps_per_epoch": 10}),
-    ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "pct_start": 0.23, "anneal_strategy": "linear", "three_phase": True}),
-    ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "three_phase": True, "base_momentum": 0.5, "max_momentum": 0.7,
-                    "div_factor": 3.0, "final_div_factor": 50.0}),
+    (
+        "OneCycleLR",
+        {"max_lr": 0.8, "total_steps": 100, "pct_start": 0.23, "anneal_strategy": "linear", "three_phase": True},
+    ),
+    (
+        "OneCycleLR",
+        {
+            "max_lr": 0.8,
+            "total_steps": 100,
+            "three_phase": True,
+            "base_momentum": 0.5,
+            "max_momentum": 0.7,
+            "div_factor": 3.0,
+            "final_div_factor": 50.0,
+        },
+    ),
     ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "pct_start": 0.0, "cycle_momentum": False}),
 ]
 
@@ -122,10 +159,15 @@ def test_a_hundred_steps_of_torch(name, options, kind):
 
     def momentum(group):
         return group.get("betas", group.get("momentum"))
+
     ours = getattr(optim, kind)([{"params": [Tensor([0.0], requires_grad=True)], "lr": lr} for lr in (0.3, 2.0)])
-    theirs = getattr(torch.optim, kind)([{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.3, 2.0)])
-    scheduler, their_scheduler = (made(o, **options) for made, o in (
-        (getattr(schedule, name), ours), (getattr(torch.optim.lr_scheduler, name), theirs)))
+    theirs = getattr(torch.optim, kind)(
+        [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.3, 2.0)]
+    )
+    scheduler, their_scheduler = (
+        made(o, **options)
+        for made, o in ((getattr(schedule, name), ours), (getattr(torch.optim.lr_scheduler, name), theirs))
+    )
     expected = []
     for _ in range(100):
         expected.append(their_scheduler.get_last_lr())
@@ -140,10 +182,17 @@ def test_a_hundred_steps_of_torch(name, options, kind):
 
 
 @settings(max_examples=60)
-@given(metrics=st.lists(st.sampled_from([-1.0, 0.0, 0.3, 0.299, 1.0, float("nan")]) | st.floats(-2, 2), min_size=1, max_size=100),
-       mode=st.sampled_from(["min", "max"]), threshold_mode=st.sampled_from(["rel", "abs"]),
-       threshold=st.sampled_from([0.0, 1e-4, 0.1]), patience=st.integers(0, 3), cooldown=st.integers(0, 3),
-       min_lr=st.sampled_from([0.0, 0.01, [0.2, 1e-3]]))
+@given(
+    metrics=st.lists(
+        st.sampled_from([-1.0, 0.0, 0.3, 0.299, 1.0, float("nan")]) | st.floats(-2, 2), min_size=1, max_size=100
+    ),
+    mode=st.sampled_from(["min", "max"]),
+    threshold_mode=st.sampled_from(["rel", "abs"]),
+    threshold=st.sampled_from([0.0, 1e-4, 0.1]),
+    patience=st.integers(0, 3),
+    cooldown=st.integers(0, 3),
+    min_lr=st.sampled_from([0.0, 0.01, [0.2, 1e-3]]),
+)
 def test_plateau_is_that_of_torch_and_a_function_of_its_metrics(metrics, **options):
     torch = pytest.importorskip("torch")
     options |= {"factor": 0.5, "eps": 1e-3}
@@ -184,7 +233,9 @@ def test_one_cycle_stays_down_after_the_end_and_may_be_one_step_up():
 
 
 @settings(max_examples=20)
-@given(warmup=st.integers(0, 8), rest=st.integers(1, 90), power=st.sampled_from([0.5, 1.0, 2.0]), lr_end=st.floats(0, 1e-3))
+@given(
+    warmup=st.integers(0, 8), rest=st.integers(1, 90), power=st.sampled_from([0.5, 1.0, 2.0]), lr_end=st.floats(0, 1e-3)
+)
 def test_polynomial_decay_is_that_of_transformers(warmup, rest, power, lr_end):
     transformers = pytest.importorskip("transformers")
     theirs = reference([0.01, 0.1])
@@ -199,29 +250,55 @@ def test_polynomial_decay_is_that_of_transformers(warmup, rest, power, lr_end):
         schedule.polynomial_decay_schedule_with_warmup(ours, 1, 2, 0.01)
 
 
-@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "LinearLR", "PolynomialLR",
-                                  "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "LambdaLR"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "StepLR",
+        "MultiStepLR",
+        "ExponentialLR",
+        "CosineAnnealingLR",
+        "LinearLR",
+        "PolynomialLR",
+        "OneCycleLR",
+        "ReduceLROnPlateau",
+        "SequentialLR",
+        "LambdaLR",
+    ],
+)
 def test_arguments_and_defaults_are_those_of_torch(name):
     torch = pytest.importorskip("torch")
-    ours, theirs = (inspect.signature(getattr(room, name)).parameters.values() for room in (schedule, torch.optim.lr_scheduler))
+    ours, theirs = (
+        inspect.signature(getattr(room, name)).parameters.values() for room in (schedule, torch.optim.lr_scheduler)
+    )
     assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs]
 
 
-CHAINED = [("StepLR", {"step_size": 3}), ("MultiStepLR", {"milestones": [2, 5], "gamma": 0.3}), ("ExponentialLR", {"gamma": 0.9}),
-           ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.02}), ("CosineAnnealingLR", {"T_max": 4}), ("LinearLR", {}),
-           ("PolynomialLR", {"total_iters": 6}), ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
-           ("ReduceLROnPlateau", {"patience": 1, "factor": 0.5})]
+CHAINED = [
+    ("StepLR", {"step_size": 3}),
+    ("MultiStepLR", {"milestones": [2, 5], "gamma": 0.3}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("CosineAnnealingLR", {"T_max": 7, "eta_min": 0.02}),
+    ("CosineAnnealingLR", {"T_max": 4}),
+    ("LinearLR", {}),
+    ("PolynomialLR", {"total_iters": 6}),
+    ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
+    ("ReduceLROnPlateau", {"patience": 1, "factor": 0.5}),
+]
 
 
 @settings(max_examples=100)
-@given(parts=st.lists(st.sampled_from(CHAINED), min_size=1, max_size=3),
-       moves=st.lists(st.integers(0, 2) | st.floats(0.01, 1.0), min_size=1, max_size=25))
+@given(
+    parts=st.lists(st.sampled_from(CHAINED), min_size=1, max_size=3),
+    moves=st.lists(st.integers(0, 2) | st.floats(0.01, 1.0), min_size=1, max_size=25),
+)
 def test_several_schedules_and_rates_set_by_hand_compose_as_in_torch(parts, moves):
     """Each move is a step of one of the schedules, or a rate that the user sets."""
     torch = pytest.importorskip("torch")
     ours, theirs = optimizer(0.3, 2.0), reference([0.3, 2.0])
-    both = [[getattr(room, name)(o, **options) for room, o in ((schedule, ours), (torch.optim.lr_scheduler, theirs))]
-            for name, options in parts]
+    both = [
+        [getattr(room, name)(o, **options) for room, o in ((schedule, ours), (torch.optim.lr_scheduler, theirs))]
+        for name, options in parts
+    ]
     theirs.step()
     for move in moves:
         if isinstance(move, float):
@@ -249,7 +326,7 @@ def test_a_rate_set_by_hand_survives_the_next_step():
 
 def test_plateau_takes_as_long_for_the_last_step_as_for_the_first():
     scheduler = schedule.ReduceLROnPlateau(optimizer(1.0), patience=0, factor=0.5)
-    for _ in range(20_000):                     # minutes, if each step were to look at all metrics again
+    for _ in range(20_000):  # minutes, if each step were to look at all metrics again
         scheduler.step(1.0)
     assert scheduler.get_last_lr()[0] < 2e-8 and len(scheduler.state_dict()["metrics"]) == 20_000
 
@@ -258,7 +335,9 @@ def test_a_group_added_later_is_told():
     o = optimizer(0.1)
     scheduler = schedule.StepLR(o, 2)
     o.add_param_group({"params": [Tensor([0.0], requires_grad=True)]})
-    with pytest.raises(ValueError, match="for 1 parameter groups, but the optimiser has 2 by now: call add_param_group"):
+    with pytest.raises(
+        ValueError, match="for 1 parameter groups, but the optimiser has 2 by now: call add_param_group"
+    ):
         scheduler.step()
 
 
@@ -266,29 +345,56 @@ WITHOUT_MOMENTUM = optim.Adagrad([Tensor([0.0], requires_grad=True)])
 OTHER = schedule.LinearLR(optimizer(1.0))
 
 
-@pytest.mark.parametrize(("make", "text"), [
-    (lambda o: schedule.OneCycleLR(o, 0.1), "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
-    (lambda o: schedule.OneCycleLR(o, 0.1, epochs=3), "needs total_steps"),
-    (lambda o: schedule.OneCycleLR(o, 0.1, 10, anneal_strategy="cosine"), "anneal_strategy='cosine' is not known: type \"cos\""),
-    (lambda o: schedule.OneCycleLR(o, [0.1, 0.2], 10), "got 2 rates max_lr for 1 parameter groups"),
-    (lambda o: schedule.OneCycleLR(WITHOUT_MOMENTUM, 0.1, 10), "Adagrad has neither momentum nor betas: give .*=False"),
-    (lambda o: schedule.StepLR(o, 3, last_epoch=7), "resumes a run, but parameter group 0 has no 'initial_lr'"),
-    (lambda o: schedule.StepLR(o, 0), "StepLR: step_size must be a whole number, 1 or more, but got 0"),
-    (lambda o: schedule.StepLR(o, 2.5), "step_size must be a whole number, 1 or more, but got 2.5"),
-    (lambda o: schedule.CosineAnnealingLR(o, 0), "CosineAnnealingLR: T_max must be a whole number, 1 or more, but got 0"),
-    (lambda o: schedule.LinearLR(o, total_iters=0), "LinearLR: total_iters must be a whole number, 1 or more"),
-    (lambda o: schedule.LinearLR(o, start_factor=0), "start_factor=0 must be above 0 and at most 1"),
-    (lambda o: schedule.PolynomialLR(o, -1), "PolynomialLR: total_iters must be a whole number"),
-    (lambda o: schedule.MultiStepLR(o, [3, 0.5]), "MultiStepLR: milestones must be a whole number, 0 or more, but got 0.5"),
-    (lambda o: schedule.OneCycleLR(o, 0.1, 0), "OneCycleLR: total_steps must be a whole number, 1 or more, but got 0"),
-    (lambda o: schedule.OneCycleLR(o, 0.1, 10, pct_start=3), "pct_start=3 is the share of the steps"),
-    (lambda o: schedule.ReduceLROnPlateau(o, "most"), "mode='most' must be \"min\" or \"max\""),
-    (lambda o: schedule.ReduceLROnPlateau(o, factor=2), "factor=2 must be below 1"),
-    (lambda o: schedule.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]), "got 2 rates min_lr for 1 parameter groups"),
-    (lambda o: schedule.SequentialLR(o, [schedule.LinearLR(o)], [3]), "a milestone between each two of them, but got 1"),
-    (lambda o: schedule.SequentialLR(o, [schedule.LinearLR(o), OTHER], [3]), "schedule 1, a LinearLR, must be for this"),
-    (lambda o: schedule.SequentialLR(o, [schedule.ReduceLROnPlateau(o), OTHER], [3]), "schedule 0, a ReduceLROnPlateau"),
-])
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda o: schedule.OneCycleLR(o, 0.1), "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
+        (lambda o: schedule.OneCycleLR(o, 0.1, epochs=3), "needs total_steps"),
+        (
+            lambda o: schedule.OneCycleLR(o, 0.1, 10, anneal_strategy="cosine"),
+            "anneal_strategy='cosine' is not known: type \"cos\"",
+        ),
+        (lambda o: schedule.OneCycleLR(o, [0.1, 0.2], 10), "got 2 rates max_lr for 1 parameter groups"),
+        (
+            lambda o: schedule.OneCycleLR(WITHOUT_MOMENTUM, 0.1, 10),
+            "Adagrad has neither momentum nor betas: give .*=False",
+        ),
+        (lambda o: schedule.StepLR(o, 3, last_epoch=7), "resumes a run, but parameter group 0 has no 'initial_lr'"),
+        (lambda o: schedule.StepLR(o, 0), "StepLR: step_size must be a whole number, 1 or more, but got 0"),
+        (lambda o: schedule.StepLR(o, 2.5), "step_size must be a whole number, 1 or more, but got 2.5"),
+        (
+            lambda o: schedule.CosineAnnealingLR(o, 0),
+            "CosineAnnealingLR: T_max must be a whole number, 1 or more, but got 0",
+        ),
+        (lambda o: schedule.LinearLR(o, total_iters=0), "LinearLR: total_iters must be a whole number, 1 or more"),
+        (lambda o: schedule.LinearLR(o, start_factor=0), "start_factor=0 must be above 0 and at most 1"),
+        (lambda o: schedule.PolynomialLR(o, -1), "PolynomialLR: total_iters must be a whole number"),
+        (
+            lambda o: schedule.MultiStepLR(o, [3, 0.5]),
+            "MultiStepLR: milestones must be a whole number, 0 or more, but got 0.5",
+        ),
+        (
+            lambda o: schedule.OneCycleLR(o, 0.1, 0),
+            "OneCycleLR: total_steps must be a whole number, 1 or more, but got 0",
+        ),
+        (lambda o: schedule.OneCycleLR(o, 0.1, 10, pct_start=3), "pct_start=3 is the share of the steps"),
+        (lambda o: schedule.ReduceLROnPlateau(o, "most"), 'mode=\'most\' must be "min" or "max"'),
+        (lambda o: schedule.ReduceLROnPlateau(o, factor=2), "factor=2 must be below 1"),
+        (lambda o: schedule.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]), "got 2 rates min_lr for 1 parameter groups"),
+        (
+            lambda o: schedule.SequentialLR(o, [schedule.LinearLR(o)], [3]),
+            "a milestone between each two of them, but got 1",
+        ),
+        (
+            lambda o: schedule.SequentialLR(o, [schedule.LinearLR(o), OTHER], [3]),
+            "schedule 1, a LinearLR, must be for this",
+        ),
+        (
+            lambda o: schedule.SequentialLR(o, [schedule.ReduceLROnPlateau(o), OTHER], [3]),
+            "schedule 0, a ReduceLROnPlateau",
+        ),
+    ],
+)
 def test_what_a_schedule_refuses(make, text):
     with pytest.raises(ValueError, match=text):
         make(optimizer(0.1))

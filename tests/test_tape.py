@@ -1,4 +1,5 @@
 """The tape: one version per memory, whoever writes into it and by whatever name; and when the tape runs."""
+
 import asyncio
 import mmap
 
@@ -19,13 +20,27 @@ def leaf(shape=(4, 3), dtype=np.float32, seed=0):
 
 # Every way to have a name for a part of w's memory; each is used in a product, which keeps it.
 NAMES = {
-    "itself": lambda w: w, "index": lambda w: w[1], "slice": lambda w: w[1:, ::2], "iteration": lambda w: list(w)[2],
-    "T": lambda w: w.T, "mT": lambda w: w.mT, "reshape": lambda w: w.reshape(12), "flatten": lambda w: w.flatten(),
-    "swapaxes": lambda w: w.swapaxes(0, 1), "split": lambda w: mg.split(w, 2)[0], "flip": lambda w: mg.flip(w, 0),
-    "squeeze": lambda w: mg.squeeze(w.reshape(4, 1, 3)), "expand_dims": lambda w: mg.expand_dims(w, 0),
-    "broadcast": lambda w: mg.broadcast_to(w, (2, 4, 3)), "detach": lambda w: w.detach(), "Tensor": lambda w: Tensor(w),
-    "array": lambda w: Tensor(w.data), "part of the array": lambda w: Tensor(w.data[1:]), "numpy": lambda w: Tensor(w.numpy()),
-    "einsum": lambda w: mg.einsum("ij->ji", w), "DLPack": lambda w: mg.from_dlpack(w),
+    "itself": lambda w: w,
+    "index": lambda w: w[1],
+    "slice": lambda w: w[1:, ::2],
+    "iteration": lambda w: list(w)[2],
+    "T": lambda w: w.T,
+    "mT": lambda w: w.mT,
+    "reshape": lambda w: w.reshape(12),
+    "flatten": lambda w: w.flatten(),
+    "swapaxes": lambda w: w.swapaxes(0, 1),
+    "split": lambda w: mg.split(w, 2)[0],
+    "flip": lambda w: mg.flip(w, 0),
+    "squeeze": lambda w: mg.squeeze(w.reshape(4, 1, 3)),
+    "expand_dims": lambda w: mg.expand_dims(w, 0),
+    "broadcast": lambda w: mg.broadcast_to(w, (2, 4, 3)),
+    "detach": lambda w: w.detach(),
+    "Tensor": lambda w: Tensor(w),
+    "array": lambda w: Tensor(w.data),
+    "part of the array": lambda w: Tensor(w.data[1:]),
+    "numpy": lambda w: Tensor(w.numpy()),
+    "einsum": lambda w: mg.einsum("ij->ji", w),
+    "DLPack": lambda w: mg.from_dlpack(w),
     "DLPack of a part": lambda w: mg.from_dlpack(w.data[1:]),
 }
 
@@ -40,7 +55,7 @@ def test_a_view_that_was_kept_shares_the_version_of_its_base(name):
         write()
         with pytest.raises(RuntimeError, match=REFUSED):
             loss.backward()
-    assert grad((x * part).sum(), x).shape == x.shape        # what is computed after the write is as good as ever
+    assert grad((x * part).sum(), x).shape == x.shape  # what is computed after the write is as good as ever
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"broadcast"}))
@@ -64,8 +79,23 @@ def _subtract(w):
         w -= 0.1
 
 
-@pytest.mark.parametrize("use", [mg.exp, mg.tanh, mg.sigmoid, mg.sqrt, mg.softmax, mg.relu, F.gelu, lambda x: x * x,
-                                 lambda x: F.layer_norm(x, (4, 3)), lambda x: x.T @ x, lambda x: mg.max(x, 0), lambda x: 1 / x])
+@pytest.mark.parametrize(
+    "use",
+    [
+        mg.exp,
+        mg.tanh,
+        mg.sigmoid,
+        mg.sqrt,
+        mg.softmax,
+        mg.relu,
+        F.gelu,
+        lambda x: x * x,
+        lambda x: F.layer_norm(x, (4, 3)),
+        lambda x: x.T @ x,
+        lambda x: mg.max(x, 0),
+        lambda x: 1 / x,
+    ],
+)
 def test_an_output_or_an_input_that_is_no_leaf_is_kept_too(use):
     x = leaf()
     for which in (0, 1):
@@ -85,10 +115,17 @@ def _steps(node):
     return [node, *(step for parent in node.parents for step in _steps(parent))]
 
 
-@pytest.mark.parametrize("layer", [
-    lambda: nn.Linear(8, 8, rng=0), lambda: nn.MultiheadAttention(8, 2, rng=0), lambda: nn.LSTM(8, 8, rng=0),
-    lambda: nn.LayerNorm(8), lambda: nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, rng=0)], ids=[
-    "linear", "attention", "lstm", "norm", "transformer"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: nn.Linear(8, 8, rng=0),
+        lambda: nn.MultiheadAttention(8, 2, rng=0),
+        lambda: nn.LSTM(8, 8, rng=0),
+        lambda: nn.LayerNorm(8),
+        lambda: nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, rng=0),
+    ],
+    ids=["linear", "attention", "lstm", "norm", "transformer"],
+)
 def test_a_layer_whose_weights_step_in_between_is_refused(layer):
     layer = layer()
     x = mg.ones((2, 3, 8), requires_grad=True)
@@ -105,7 +142,7 @@ def test_gradients_are_memory_like_any_other():
     x = leaf()
     (x * 2).sum().backward()
     loss = (x.grad * x).sum()
-    (x * 3).sum().backward()                    # adds to x.grad in place
+    (x * 3).sum().backward()  # adds to x.grad in place
     with pytest.raises(RuntimeError, match=REFUSED):
         loss.backward()
     for write in (lambda: optim.clip_grad_norm_([x], 0.1), lambda: optim.clip_grad_value_([x], 0.1)):
@@ -128,13 +165,13 @@ def test_averages_are_memory_too():
 
 
 def test_what_shares_no_memory_is_no_alarm():
-    flat = np.ones(10, np.float32)              # two parameters in one array
+    flat = np.ones(10, np.float32)  # two parameters in one array
     a, b = Tensor(flat[:5], requires_grad=True), Tensor(flat[5:], requires_grad=True)
     loss = (a * a).sum()
     b.copy_(3.0)
     loss.backward()
     assert a.grad.tolist() == [2] * 5
-    file = mmap.mmap(-1, 4096)                  # two weights of one file
+    file = mmap.mmap(-1, 4096)  # two weights of one file
     a, b = (Tensor(np.frombuffer(file, np.float32, 8, at), requires_grad=True) for at in (0, 32))
     again = Tensor(np.frombuffer(file, np.float32, 8, 0))
     loss = (a * a).sum()
@@ -146,17 +183,21 @@ def test_what_shares_no_memory_is_no_alarm():
 
 
 def test_training_as_usual_is_no_alarm():
-    """Running statistics, two optimisers in turns, accumulated gradients, retained graphs, a second forward after a step."""
-    net = nn.Sequential(nn.Linear(4, 4, rng=0), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5, rng=1), nn.Linear(4, 1, rng=2))
+    """Running statistics, two optimisers in turns, accumulated gradients, retained graphs, a second forward after a
+    step.
+    """
+    net = nn.Sequential(
+        nn.Linear(4, 4, rng=0), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5, rng=1), nn.Linear(4, 1, rng=2)
+    )
     other = nn.Sequential(nn.Linear(4, 4, rng=3), nn.BatchNorm1d(4))
     optimizers = [optim.AdamW(m.parameters()) for m in (net, other)]
     x = mg.Tensor(np.random.default_rng(0).standard_normal((8, 4)).astype("f4"))
     for _ in range(3):
         fake = other(x)
-        loss = net(fake.detach()).sum() + net(x).sum()       # the second pass writes the statistics of the first
+        loss = net(fake.detach()).sum() + net(x).sum()  # the second pass writes the statistics of the first
         loss.backward()
         optimizers[0].step()
-        (net(fake) ** 2).sum().backward(retain_graph=True)   # fake is older than the step, but keeps nothing of net's
+        (net(fake) ** 2).sum().backward(retain_graph=True)  # fake is older than the step, but keeps nothing of net's
         optimizers[1].step()
         for optimizer in optimizers:
             optimizer.zero_grad()
@@ -164,7 +205,7 @@ def test_training_as_usual_is_no_alarm():
     (first.sum() + second.sum()).backward()
     net.eval()
     y = net(other(x)).sum()
-    other.train()(x)                            # writes statistics, of which y kept nothing
+    other.train()(x)  # writes statistics, of which y kept nothing
     y.backward()
 
 
@@ -182,12 +223,13 @@ def test_the_notes_of_what_was_written_go_with_the_arrays():
     assert len(writes._written) <= before + 1
     w = leaf((1000,))
     for i in range(1000):
-        Tensor(w.data[i:i + 1]).copy_(0.0)
+        Tensor(w.data[i : i + 1]).copy_(0.0)
     assert len(writes._written[id(w.data)].parts) <= writes.MAX_PARTS
     assert w.version == 1000
 
 
 # When the tape runs
+
 
 def test_a_generator_records_as_it_was_told_and_its_caller_as_it_likes():
     x = leaf()
@@ -203,6 +245,7 @@ def test_a_generator_records_as_it_was_told_and_its_caller_as_it_likes():
 
     def outer():
         return (yield from batches(2))
+
     steps = outer()
     assert next(steps) is False and (x * 2).requires_grad
     assert steps.send("sent") is False and (x * 2).requires_grad
@@ -238,6 +281,7 @@ def test_a_coroutine_records_as_it_was_told():
         async for recorded in stream():
             seen.extend([recorded, (x * 2).requires_grad])
         return await task
+
     assert asyncio.run(main()) == 3
     assert seen == [False, True, False, False, True, False, True] and (x * 2).requires_grad
 
@@ -248,6 +292,7 @@ def test_other_modes_are_decorators_of_generators_too():
     @mg.autocast("float16")
     def products():
         yield (x @ x).dtype
+
     assert list(products()) == [np.float16] and (x @ x).dtype == np.float32
 
 
@@ -263,6 +308,7 @@ def test_one_object_may_be_entered_again_and_within_itself():
     @off
     def recursive(n):
         return (x * 2).requires_grad or n > 0 and recursive(n - 1)
+
     assert recursive(3) is False and (x * 2).requires_grad
 
 
@@ -272,9 +318,10 @@ def test_a_generator_that_is_closed_late_disturbs_nobody():
     def inside():
         with mg.no_grad():
             yield
+
     steps = inside()
     next(steps)
-    assert not (x * 2).requires_grad            # Python's generators do so; the decorator does not
+    assert not (x * 2).requires_grad  # Python's generators do so; the decorator does not
     with mg.enable_grad():
         steps.close()
         assert (x * 2).requires_grad

@@ -1,26 +1,11 @@
 """The tape carries every gradient home, keeps nothing longer than it must, and says what is wrong when it cannot."""
+
 import copy
 import gc
 import pickle
 import weakref
 from contextlib import contextmanager
-from operator import (
-    add,
-    eq,
-    ge,
-    iadd,
-    ifloordiv,
-    imod,
-    imul,
-    ipow,
-    isub,
-    itruediv,
-    lt,
-    matmul,
-    mul,
-    sub,
-    truediv,
-)
+from operator import add, eq, ge, iadd, ifloordiv, imod, imul, ipow, isub, itruediv, lt, matmul, mul, sub, truediv
 
 import numpy as np
 import pytest
@@ -47,6 +32,7 @@ def no_collector():
 
 # Memory: no cycles, nothing kept, everything freed on the way.
 
+
 @pytest.mark.parametrize("use", ["dropped", "backward", "create_graph"])
 def test_a_graph_dies_with_its_last_tensor_without_the_collector(use):
     with no_collector():
@@ -55,7 +41,7 @@ def test_a_graph_dies_with_its_last_tensor_without_the_collector(use):
         loss = mg.sum(y)
         if use != "dropped":
             loss.backward(create_graph=use == "create_graph")
-            x.grad = None                       # with create_graph it leads back to x's own graph
+            x.grad = None  # with create_graph it leads back to x's own graph
         dead = [weakref.ref(t) for t in (y.node, y.data, loss.node, loss)]
         del y, loss
         assert [ref() for ref in dead] == [None] * 4
@@ -75,7 +61,13 @@ def test_a_backward_pass_frees_as_it_goes():
 
 def test_an_input_no_rule_needs_is_not_kept():
     x = leaf(1, 2)
-    for keep, use in [(False, lambda h: h + 1), (False, mg.exp), (False, mg.sum), (True, mg.log), (True, lambda h: h * x)]:
+    for keep, use in [
+        (False, lambda h: h + 1),
+        (False, mg.exp),
+        (False, mg.sum),
+        (True, mg.log),
+        (True, lambda h: h * x),
+    ]:
         h = x * 2
         array, y = weakref.ref(h.data), use(h)
         del h
@@ -84,8 +76,9 @@ def test_an_input_no_rule_needs_is_not_kept():
 
 
 def test_memory_is_flat_over_many_steps():
-    def alive():                                # of ours: other threads make and drop objects of their own
+    def alive():  # of ours: other threads make and drop objects of their own
         return sum(type(thing) in (Node, Tensor) for thing in gc.get_objects())
+
     x = leaf(1, 2)
     before = alive()
     with no_collector():
@@ -103,7 +96,7 @@ def test_a_chain_of_ten_thousand_ops_and_dropping_it():
     y.backward(retain_graph=True)
     assert x.grad.tolist() == [1.0]
     z = grad(y, x, create_graph=True)
-    del y, z                                    # must not recurse either
+    del y, z  # must not recurse either
 
 
 def test_sixty_diamonds_are_visited_once_each():
@@ -120,12 +113,13 @@ def test_a_node_waits_until_everything_it_was_used_in_has_reported():
     x = leaf(2.0)
     h = x * x
     late = mg.exp(h)
-    y = h * 3 + late * h                        # h is used early, late, and through another
+    y = h * 3 + late * h  # h is used early, late, and through another
     e = np.exp(4)
     assert grad(y, x).item() == pytest.approx((3 + e + 4 * e) * 4)
 
 
 # backward, twice and in parts
+
 
 def test_a_second_backward_needs_the_graph_to_be_retained():
     x = leaf(1, 2)
@@ -133,7 +127,9 @@ def test_a_second_backward_needs_the_graph_to_be_retained():
     loss.backward(retain_graph=True)
     loss.backward()
     np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([1, 2]))
-    with pytest.raises(RuntimeError, match=r"behind this sum was already freed.*run the forward pass again.*retain_graph=True"):
+    with pytest.raises(
+        RuntimeError, match=r"behind this sum was already freed.*run the forward pass again.*retain_graph=True"
+    ):
         loss.backward()
 
 
@@ -209,7 +205,7 @@ def test_create_graph_to_the_fifth_order():
 def test_backward_with_create_graph_leaves_gradients_that_can_be_differentiated():
     x = leaf(3.0)
     mg.sum(x * x * x).backward(create_graph=True)
-    penalty = mg.sum(x.grad * x.grad)           # (3x²)²
+    penalty = mg.sum(x.grad * x.grad)  # (3x²)²
     x.grad = None
     penalty.backward()
     assert x.grad.item() == pytest.approx(36 * 27)
@@ -221,6 +217,7 @@ def test_the_seed_can_be_differentiated_through():
 
 
 # Recording
+
 
 def test_no_grad_detach_and_enable_grad():
     x = leaf(1.0)
@@ -236,9 +233,10 @@ def test_no_grad_detach_and_enable_grad():
     @mg.no_grad()
     def f():
         raise KeyError(str((x * 2).requires_grad))
+
     with pytest.raises(KeyError, match="False"):
         f()
-    assert (x * 2).requires_grad                # an error does not leave the tape off
+    assert (x * 2).requires_grad  # an error does not leave the tape off
 
 
 def test_a_frozen_input_costs_nothing():
@@ -264,14 +262,18 @@ def test_a_value_that_was_kept_and_then_written_into_is_caught(write, create_gra
     x, w = leaf(1, 2), leaf(3, 4)
     loss = mg.sum(x * w)
     write(w)
-    with pytest.raises(RuntimeError, match=r"multiply needs the value of a Tensor of shape \(2,\).*step.*call backward before"):
+    with pytest.raises(
+        RuntimeError, match=r"multiply needs the value of a Tensor of shape \(2,\).*step.*call backward before"
+    ):
         loss.backward(create_graph=create_graph)
 
 
 @pytest.mark.parametrize("write", WRITES, ids=["copy_", "optimiser"])
-@pytest.mark.parametrize("use",
-                         [lambda x, w: x + w, lambda x, w: x - 2 * w, lambda x, w: mg.exp(w) * x, lambda x, w: x + mg.sum(w)],
-                         ids=["add", "scale", "exp", "sum"])
+@pytest.mark.parametrize(
+    "use",
+    [lambda x, w: x + w, lambda x, w: x - 2 * w, lambda x, w: mg.exp(w) * x, lambda x, w: x + mg.sum(w)],
+    ids=["add", "scale", "exp", "sum"],
+)
 def test_a_value_that_was_not_kept_may_be_written_into(write, use):
     x, w = leaf(1, 2), leaf(3, 4)
     expected = grad(mg.sum(use(x, w)), w).tolist()
@@ -299,13 +301,16 @@ def test_a_layer_with_a_fused_kernel_is_guarded_too():
 
 # Who owns a gradient: only what our own steps made may be added to in place
 
+
 def test_what_a_users_rule_returns_is_never_written_into():
     """A kept input, an array of a closure, one array for two inputs, a cached one, one that its output was."""
     cached = np.full(3, 7.0)
     for rule, slope in ((lambda g, w: w, [2.0, 3, 4]), (lambda g, w: cached, cached), (lambda g, w: g, np.ones(3))):
+
         @mg.primitive
         def scaled(xp, x, w, /):
             return x * w
+
         scaled.defvjp(x=rule, w=rule)
         x, w = leaf(1, 1, 1), Tensor(np.array([2.0, 3, 4]), requires_grad=True)
         y = scaled(x, w) + scaled(x, w) + mg.exp(x) * 0 + scaled(x, w)
@@ -314,7 +319,7 @@ def test_what_a_users_rule_returns_is_never_written_into():
             mg.sum(y).backward(retain_graph=True)
             np.testing.assert_array_equal(x.grad.numpy(), 3 * np.asarray(slope))
             assert w.tolist() == [2, 3, 4] and cached.tolist() == [7] * 3
-            x.grad.data *= 0                    # it is the leaf's own
+            x.grad.data *= 0  # it is the leaf's own
             assert w.grad.tolist() == [3 * s for s in slope]
 
 
@@ -335,6 +340,7 @@ def test_what_a_hook_returns_or_is_given_is_never_written_into():
 def test_a_hook_that_writes_into_its_gradient_changes_no_other():
     def halve(g):
         g *= 0.5
+
     for create_graph in (False, True):
         x, z = leaf(1, 2), leaf(1, 2)
         a, b = x + 0, z + 0
@@ -423,15 +429,30 @@ def test_a_running_sum_without_gradients_is_written_into():
     assert total.data is array and total.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(("action", "error", "text"), [
-    (lambda x: iadd(x, 1), RuntimeError, r"x \+= y would write into a Tensor that is a leaf.*no_grad\(\):.*x\.copy_\(values\)"),
-    (lambda x: imul(nn.Buffer([1.0, 2.0]), x), RuntimeError, r"x \*= y would write into a Buffer .*copy_"),
-    (lambda x: _off(iadd, x * 2, 1), RuntimeError, r"the result of multiply, off the tape: type x = x.detach\(\) \+ y"),
-    (lambda x: _off(iadd, x, np.ones((3, 2))), ValueError, r"the result has shape \(3, 2\).*x of shape \(2,\): type x = x \+ y"),
-    (lambda x: itruediv(Tensor([1, 2]), 2), TypeError, r"the result is float32, which x, of int64, cannot hold"),
-    (lambda x: ifloordiv(x * 2, 2), TypeError, r"floordiv has no gradient here: type x.detach\(\)"),
-    (lambda x: _off(iadd, Tensor(np.broadcast_to(1.0, 2)), 1), ValueError, r"broadcast cannot be written into"),
-])
+@pytest.mark.parametrize(
+    ("action", "error", "text"),
+    [
+        (
+            lambda x: iadd(x, 1),
+            RuntimeError,
+            r"x \+= y would write into a Tensor that is a leaf.*no_grad\(\):.*x\.copy_\(values\)",
+        ),
+        (lambda x: imul(nn.Buffer([1.0, 2.0]), x), RuntimeError, r"x \*= y would write into a Buffer .*copy_"),
+        (
+            lambda x: _off(iadd, x * 2, 1),
+            RuntimeError,
+            r"the result of multiply, off the tape: type x = x.detach\(\) \+ y",
+        ),
+        (
+            lambda x: _off(iadd, x, np.ones((3, 2))),
+            ValueError,
+            r"the result has shape \(3, 2\).*x of shape \(2,\): type x = x \+ y",
+        ),
+        (lambda x: itruediv(Tensor([1, 2]), 2), TypeError, r"the result is float32, which x, of int64, cannot hold"),
+        (lambda x: ifloordiv(x * 2, 2), TypeError, r"floordiv has no gradient here: type x.detach\(\)"),
+        (lambda x: _off(iadd, Tensor(np.broadcast_to(1.0, 2)), 1), ValueError, r"broadcast cannot be written into"),
+    ],
+)
 def test_in_place_refuses_what_would_lose_a_gradient(action, error, text):
     x = leaf(1, 2)
     with pytest.raises(error, match=text):
@@ -444,8 +465,17 @@ def _off(operator, x, other):
         return operator(x, other)
 
 
-@pytest.mark.parametrize("make", [lambda w: Tensor([w * 2, w * 3]), lambda w: Tensor([[w], [w]]), lambda w: mg.tensor([w, w]),
-                                  lambda w: mg.exp([w * 2, w]), lambda w: w + [w, w], lambda w: Tensor((w[0], 1.0))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda w: Tensor([w * 2, w * 3]),
+        lambda w: Tensor([[w], [w]]),
+        lambda w: mg.tensor([w, w]),
+        lambda w: mg.exp([w * 2, w]),
+        lambda w: w + [w, w],
+        lambda w: Tensor((w[0], 1.0)),
+    ],
+)
 def test_a_list_of_recorded_tensors_is_refused(make):
     w = leaf(1, 2)
     with pytest.raises(TypeError, match=r"would lose it.*mg.stack\(xs\)"):
@@ -466,7 +496,7 @@ def test_freezing_keeps_gradient_and_hooks():
     mg.sum(x * 4).backward()
     assert x.grad.tolist() == [7, 7] and calls == [[3, 3], [4, 4]]
     x.requires_grad = False
-    x.grad = None                               # as zero_grad does, frozen or not
+    x.grad = None  # as zero_grad does, frozen or not
     x.requires_grad = True
     assert x.grad is None
     remove()
@@ -476,10 +506,18 @@ def test_freezing_keeps_gradient_and_hooks():
 
 # Making Tensors, and what they refuse
 
+
 def test_what_a_tensor_is_made_of():
     array = np.arange(3.0)
     assert Tensor(array).data is array and not np.shares_memory(mg.tensor(array).data, array)
-    assert [Tensor(v).dtype for v in (1, 1.0, True, [1, 2], [1, 2.0], [[True]])] == ["i8", "f4", "bool", "i8", "f4", "bool"]
+    assert [Tensor(v).dtype for v in (1, 1.0, True, [1, 2], [1, 2.0], [[True]])] == [
+        "i8",
+        "f4",
+        "bool",
+        "i8",
+        "f4",
+        "bool",
+    ]
     assert [Tensor(v).dtype for v in (np.float64(1), np.float16([1]))] == ["f8", "f2"]
     assert Tensor([0.1], dtype="float64").item() == 0.1
     assert Tensor([Tensor([1, 2]), Tensor([3, 4])]).tolist() == [[1, 2], [3, 4]]
@@ -492,25 +530,35 @@ def test_what_a_tensor_is_made_of():
     assert repr(x * 2) == "Tensor([2., 4.], dtype=float32, made by multiply)"
 
 
-@pytest.mark.parametrize(("action", "error", "text"), [
-    (lambda: Tensor("abc"), TypeError, "a Tensor holds numbers, not <U3"),
-    (lambda: Tensor(["abc"]), TypeError, "a Tensor holds numbers, not <U3: turn text into ids first"),
-    (lambda: Tensor(None), TypeError, "a Tensor holds numbers"),
-    (lambda: Tensor([1, 2], requires_grad=True), TypeError, r"dtype int64 has no gradient.*astype\('float32'\)"),
-    (lambda: setattr(leaf(1) * 2, "requires_grad", False), ValueError, r"on a leaf only.*use .detach\(\) first"),
-    (lambda: setattr(Tensor([1.0]), "grad", Tensor([1.0])), ValueError, "set requires_grad = True first"),
-    (lambda: (leaf(1) * 2).copy_(1), ValueError, "only a leaf can be written into"),
-    (lambda: leaf(1, 2).item(), ValueError, r"one entry, this one has shape \(2,\)"),
-    (lambda: leaf(1, 2).__setitem__(0, 1), TypeError, r"mg.where\(mask, value, x\)"),
-    (lambda: leaf(1, 2).backward(), RuntimeError, r"shape \(2,\) needs a gradient of that shape.*\.sum\(\)"),
-    (lambda: leaf(1, 2).backward(Tensor([1.0])), ValueError,
-     r"gradient has shape \(1,\), but the Tensor it is for has \S+ \(2,\)"),
-    (lambda: Tensor([1.0]).backward(), RuntimeError, "nothing here requires a gradient"),
-    (lambda: grad(mg.sum(leaf(1, 2)), [leaf(1), Tensor([1.0])]), RuntimeError, "input 1 of grad does not require a gradient"),
-    (lambda: Tensor([1.0], device="gpu"), ValueError, 'device \'gpu\' is not known: type "cpu" or "cuda"'),
-    (lambda: bool(leaf(1, 2)), ValueError, "ambiguous"),
-    (lambda: Tensor(np.array(["a"])), TypeError, "a Tensor holds numbers"),
-])
+@pytest.mark.parametrize(
+    ("action", "error", "text"),
+    [
+        (lambda: Tensor("abc"), TypeError, "a Tensor holds numbers, not <U3"),
+        (lambda: Tensor(["abc"]), TypeError, "a Tensor holds numbers, not <U3: turn text into ids first"),
+        (lambda: Tensor(None), TypeError, "a Tensor holds numbers"),
+        (lambda: Tensor([1, 2], requires_grad=True), TypeError, r"dtype int64 has no gradient.*astype\('float32'\)"),
+        (lambda: setattr(leaf(1) * 2, "requires_grad", False), ValueError, r"on a leaf only.*use .detach\(\) first"),
+        (lambda: setattr(Tensor([1.0]), "grad", Tensor([1.0])), ValueError, "set requires_grad = True first"),
+        (lambda: (leaf(1) * 2).copy_(1), ValueError, "only a leaf can be written into"),
+        (lambda: leaf(1, 2).item(), ValueError, r"one entry, this one has shape \(2,\)"),
+        (lambda: leaf(1, 2).__setitem__(0, 1), TypeError, r"mg.where\(mask, value, x\)"),
+        (lambda: leaf(1, 2).backward(), RuntimeError, r"shape \(2,\) needs a gradient of that shape.*\.sum\(\)"),
+        (
+            lambda: leaf(1, 2).backward(Tensor([1.0])),
+            ValueError,
+            r"gradient has shape \(1,\), but the Tensor it is for has \S+ \(2,\)",
+        ),
+        (lambda: Tensor([1.0]).backward(), RuntimeError, "nothing here requires a gradient"),
+        (
+            lambda: grad(mg.sum(leaf(1, 2)), [leaf(1), Tensor([1.0])]),
+            RuntimeError,
+            "input 1 of grad does not require a gradient",
+        ),
+        (lambda: Tensor([1.0], device="gpu"), ValueError, 'device \'gpu\' is not known: type "cpu" or "cuda"'),
+        (lambda: bool(leaf(1, 2)), ValueError, "ambiguous"),
+        (lambda: Tensor(np.array(["a"])), TypeError, "a Tensor holds numbers"),
+    ],
+)
 def test_refusals(action, error, text):
     with pytest.raises(error, match=text):
         action()
@@ -525,23 +573,43 @@ def test_copy_writes_in_place_and_broadcasts():
 
 # Dtypes: nothing drifts to float64
 
-@pytest.mark.parametrize(("a", "b", "result"), [
-    ("f4", "f4", "f4"), ("f2", "f4", "f4"), ("f4", "f8", "f8"), ("f2", "f2", "f2"),
-    ("i8", "f4", "f4"), ("i4", "f2", "f2"), ("i8", "f8", "f8"), ("?", "f4", "f4"), ("i8", "i4", "i8"), ("?", "i4", "i4"),
-])
+
+@pytest.mark.parametrize(
+    ("a", "b", "result"),
+    [
+        ("f4", "f4", "f4"),
+        ("f2", "f4", "f4"),
+        ("f4", "f8", "f8"),
+        ("f2", "f2", "f2"),
+        ("i8", "f4", "f4"),
+        ("i4", "f2", "f2"),
+        ("i8", "f8", "f8"),
+        ("?", "f4", "f4"),
+        ("i8", "i4", "i8"),
+        ("?", "i4", "i4"),
+    ],
+)
 def test_promotion(a, b, result):
     x, y = Tensor(np.ones(2, a)), Tensor(np.ones(2, b))
     assert (x + y).dtype == (y * x).dtype == (y.numpy() + x).dtype == result
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "bfloat16"])
-@pytest.mark.parametrize("scalar", [2, 2.5, True, np.float64(2.5), np.float32(2), np.int64(2)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "scalar", [2, 2.5, True, np.float64(2.5), np.float32(2), np.int64(2)], ids=lambda s: type(s).__name__
+)
 def test_scalars_are_weak(dtype, scalar):
     if dtype == "bfloat16":
         dtype = pytest.importorskip("ml_dtypes").bfloat16
     x = Tensor(np.ones(2, dtype))
     expected = "f4" if x.dtype.kind == "i" and isinstance(scalar, float | np.floating) else dtype
-    for y in (x + scalar, scalar * x, x - scalar, scalar / x if expected == dtype != "i4" else x * scalar, mg.maximum(x, scalar)):
+    for y in (
+        x + scalar,
+        scalar * x,
+        x - scalar,
+        scalar / x if expected == dtype != "i4" else x * scalar,
+        mg.maximum(x, scalar),
+    ):
         assert isinstance(y, Tensor) and y.dtype == expected
 
 
@@ -549,7 +617,7 @@ def test_whole_numbers_divided_and_averaged_are_float32():
     x = Tensor([1, 2])
     assert (x / x).dtype == (x / 2).dtype == mg.mean(x).dtype == mg.exp(x).dtype == np.float32
     assert (x + 1).dtype == mg.sum(x).dtype == np.int64
-    assert (Tensor(np.ones(2, "i4")) ** 2).dtype == np.int32 and (x ** 0.5).dtype == np.float32
+    assert (Tensor(np.ones(2, "i4")) ** 2).dtype == np.int32 and (x**0.5).dtype == np.float32
 
 
 def test_a_gradient_has_the_dtype_of_its_leaf():
@@ -560,8 +628,11 @@ def test_a_gradient_has_the_dtype_of_its_leaf():
 
 
 @pytest.mark.parametrize("use", [add, sub, mul, truediv, pow, lt, ge, eq, matmul], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("left", [np.array([3.0, 4]), np.full((3, 2), 2.0), np.array(3.0), np.float64(3), np.float32(3), 3],
-                         ids=["1-d", "2-d", "0-d", "float64", "float32", "int"])
+@pytest.mark.parametrize(
+    "left",
+    [np.array([3.0, 4]), np.full((3, 2), 2.0), np.array(3.0), np.float64(3), np.float32(3), 3],
+    ids=["1-d", "2-d", "0-d", "float64", "float32", "int"],
+)
 def test_numpy_on_the_left_of_an_operator(use, left):
     x = leaf(1, 2)
     if use is matmul and np.ndim(left) == 0:
@@ -586,8 +657,11 @@ def test_methods_are_their_ops():
         kept = getattr(mg, name)(x, 1, keepdims=True)
         np.testing.assert_array_equal(getattr(x, name)(dim=1, keepdim=True).numpy(), kept.numpy())
     assert x.reshape(4, -1).shape == x.reshape((4, 6)).shape == x.reshape([4, 6]).shape == (4, 6)
-    assert x.T.shape == x.swapaxes(0, 2).shape == (4, 3, 2) and x.mT.shape == (2, 4, 3) and x.transpose(1, 0, 2).shape == (3, 2,
-                                                                                                                           4)
+    assert (
+        x.T.shape == x.swapaxes(0, 2).shape == (4, 3, 2)
+        and x.mT.shape == (2, 4, 3)
+        and x.transpose(1, 0, 2).shape == (3, 2, 4)
+    )
     np.testing.assert_array_equal(abs(-x).numpy(), mg.abs(x).numpy())
 
 
@@ -619,7 +693,7 @@ def test_a_hook_sees_the_whole_gradient_and_may_put_another_in_its_place():
     (h * h + h).sum().backward(retain_graph=True)
     assert seen == [[5, 9]] and x.grad.tolist() == [100, 180]
     remove()
-    g, = grad((h * h).sum(), [h], create_graph=True)
+    (g,) = grad((h * h).sum(), [h], create_graph=True)
     assert seen == [[5, 9]] and g.tolist() == [4, 8]
     with pytest.raises(RuntimeError, match="never be called"):
         Tensor([1.0]).register_hook(print)
@@ -671,7 +745,9 @@ def test_a_gradient_has_the_shape_of_its_tensor():
 def test_a_broadcast_array_is_not_written_into():
     shared = np.ones(3)
     x = Tensor(np.broadcast_to(shared, (2, 3)), requires_grad=True)
-    with pytest.raises(ValueError, match=r"an array of shape \(2, 3\) that was broadcast cannot be written into.*copy it first"):
+    with pytest.raises(
+        ValueError, match=r"an array of shape \(2, 3\) that was broadcast cannot be written into.*copy it first"
+    ):
         x.copy_(2.0)
     mg.tensor(x).copy_(2.0)
     assert shared.tolist() == [1, 1, 1]

@@ -1,4 +1,5 @@
 """Accumulation is the big batch for labels, losses and batches of every kind; tuples and arrays are batches, too."""
+
 import numpy as np
 import pytest
 from test_train_trainer import SMALL, assert_same, dataset, new_model, weights
@@ -15,6 +16,7 @@ RNG = np.random.default_rng(0)
 
 class Net(Module):
     """Numbers in, scores out; no loss of its own."""
+
     def __init__(self, out=3):
         self.layers = nn.Sequential(nn.Linear(4, 8, rng=0), nn.Tanh(), nn.Linear(8, out, rng=1))
 
@@ -24,6 +26,7 @@ class Net(Module):
 
 class Autoencoder(Net):
     """An array in, its loss out."""
+
     def __init__(self):
         super().__init__(4)
 
@@ -41,9 +44,11 @@ def summed(out, labels, num_items_in_batch):
 
 
 def questions():
-    items = [{"input_ids": ids, "start_positions": i % len(ids), "end_positions": i % len(ids)}
-             for i, ids in enumerate(dataset(14).columns["input_ids"])]
-    items[3] |= {"start_positions": 50, "end_positions": 50}             # an answer that was cut counts for nothing
+    items = [
+        {"input_ids": ids, "start_positions": i % len(ids), "end_positions": i % len(ids)}
+        for i, ids in enumerate(dataset(14).columns["input_ids"])
+    ]
+    items[3] |= {"start_positions": 50, "end_positions": 50}  # an answer that was cut counts for nothing
     return items
 
 
@@ -51,12 +56,25 @@ def answers():
     return [{"input_ids": [1, 2 + i % 5, 3], "labels": [2, IGNORED if i % 3 else 4, 1]} for i in range(14)]
 
 
-T5 = T5Config(vocab_size=9, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, dropout_rate=0.0, pad_token_id=0,
-              decoder_start_token_id=0)
+T5 = T5Config(
+    vocab_size=9,
+    d_model=8,
+    d_kv=4,
+    d_ff=8,
+    num_layers=1,
+    num_heads=2,
+    dropout_rate=0.0,
+    pad_token_id=0,
+    decoder_start_token_id=0,
+)
 KINDS = {
     "classes": (Net, lambda: pairs(lambda row: int(row[0] > 0)), {"loss_fn": losses.cross_entropy}, {}),
-    "ignored classes": (Net, lambda: pairs(lambda row: int(row[0] > 0) if row[1] > 0 else IGNORED),
-                        {"loss_fn": losses.cross_entropy}, {}),
+    "ignored classes": (
+        Net,
+        lambda: pairs(lambda row: int(row[0] > 0) if row[1] > 0 else IGNORED),
+        {"loss_fn": losses.cross_entropy},
+        {},
+    ),
     "values": (Net, lambda: pairs(lambda row: row[:3]), {"loss_fn": losses.mse_loss}, {}),
     "class weights, which divide by all": (Net, lambda: pairs(lambda row: int(row[0] > 0)), {"loss_fn": summed}, {}),
     "arrays": (Autoencoder, lambda: list(RNG.normal(size=(14, 4))), {}, {}),
@@ -73,11 +91,17 @@ def test_micro_batches_are_the_whole_batch(tmp_path, kind, size):
     data, found = items(), []
     for cut in (14, size):
         model = make().to("float64").train()
-        trainer = Trainer(model, TrainingArguments(tmp_path, per_device_train_batch_size=cut, **arguments), data, **options)
+        trainer = Trainer(
+            model, TrainingArguments(tmp_path, per_device_train_batch_size=cut, **arguments), data, **options
+        )
         loss, _, count = trainer.gradients([data[i] for i in range(14)])
-        found.append((loss, count, {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}))
+        found.append(
+            (loss, count, {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None})
+        )
     (loss, count, whole), (other_loss, other_count, parts) = found
-    assert other_loss == pytest.approx(loss, rel=1e-12) and count == other_count and whole.keys() == parts.keys() != set()
+    assert (
+        other_loss == pytest.approx(loss, rel=1e-12) and count == other_count and whole.keys() == parts.keys() != set()
+    )
     for name in whole:
         np.testing.assert_allclose(parts[name], whole[name], rtol=0, atol=1e-12, err_msg=name)
 
@@ -124,11 +148,19 @@ def test_memory_that_runs_out_halves_the_micro_batches(tmp_path):
             if sizes[-1] > 3:
                 raise MemoryError
             return super().training_step(batch)
+
     runs = []
     for kind, more in ((Trainer, {}), (Small, {"auto_find_batch_size": True})):
         model = new_model(dropout=0.0).to("float64")
-        runs.append(kind(model, TrainingArguments(tmp_path / kind.__name__, max_steps=3, per_device_train_batch_size=8,
-                                                  save_strategy="no", **more), dataset(24)))
+        runs.append(
+            kind(
+                model,
+                TrainingArguments(
+                    tmp_path / kind.__name__, max_steps=3, per_device_train_batch_size=8, save_strategy="no", **more
+                ),
+                dataset(24),
+            )
+        )
         runs[-1].train()
     assert runs[1].state.train_batch_size == 2 and set(sizes) == {8, 4, 2}
     for name, array in weights(runs[0].model).items():
@@ -139,12 +171,20 @@ def test_memory_that_runs_out_halves_the_micro_batches(tmp_path):
 
 def test_training_step_is_the_place_to_override(tmp_path):
     """A loss of one's own, here with a penalty, under mixed precision, accumulation and records."""
+
     class Penalised(Trainer):
         def training_step(self, batch):
             out = self.model(**batch)
-            return out.loss + 0.1 * (self.model.classifier.weight ** 2).sum()
-    trainer = Penalised(new_model(), TrainingArguments(tmp_path, max_steps=4, logging_steps=1, bf16=True, save_strategy="no",
-                                                       gradient_accumulation_steps=2), dataset(44), dataset(9))
+            return out.loss + 0.1 * (self.model.classifier.weight**2).sum()
+
+    trainer = Penalised(
+        new_model(),
+        TrainingArguments(
+            tmp_path, max_steps=4, logging_steps=1, bf16=True, save_strategy="no", gradient_accumulation_steps=2
+        ),
+        dataset(44),
+        dataset(9),
+    )
     trainer.train()
     assert len([record for record in trainer.history if "loss" in record]) == 4 and trainer.evaluate()["eval_loss"] > 0
 
@@ -154,15 +194,38 @@ def test_events_come_in_hugging_faces_order(tmp_path):
 
     class Listener(TrainerCallback):
         pass
+
     from minigrad.train.callbacks import EVENTS
+
     for event in EVENTS:
-        setattr(Listener, event, lambda self, args, state, control, event=event, **more: seen.append(event.removeprefix("on_")))
-    args = TrainingArguments(tmp_path, max_steps=1, logging_steps=1, eval_strategy="steps", save_steps=1,
-                             gradient_accumulation_steps=2)
+        setattr(
+            Listener,
+            event,
+            lambda self, args, state, control, event=event, **more: seen.append(event.removeprefix("on_")),
+        )
+    args = TrainingArguments(
+        tmp_path, max_steps=1, logging_steps=1, eval_strategy="steps", save_steps=1, gradient_accumulation_steps=2
+    )
     trainer = Trainer(new_model(), args, dataset(16), dataset(3), callbacks=[Listener])
     trainer.train()
-    assert seen == ["init_end", "train_begin", "epoch_begin", "step_begin", "substep_end", "substep_end", "pre_optimizer_step",
-                    "optimizer_step", "step_end", "log", "log", "evaluate", "save", "epoch_end", "train_end", "log"]
+    assert seen == [
+        "init_end",
+        "train_begin",
+        "epoch_begin",
+        "step_begin",
+        "substep_end",
+        "substep_end",
+        "pre_optimizer_step",
+        "optimizer_step",
+        "step_end",
+        "log",
+        "log",
+        "evaluate",
+        "save",
+        "epoch_end",
+        "train_end",
+        "log",
+    ]
 
 
 def test_the_listing_of_the_first_design_document(tmp_path, monkeypatch):
@@ -172,11 +235,14 @@ def test_the_listing_of_the_first_design_document(tmp_path, monkeypatch):
 
     from minigrad.data import TextDataset
     from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
+
     monkeypatch.chdir(tmp_path)
     tiny_bert.save_model(tmp_path / "bert-base-uncased")
     tokenizer = AutoTokenizer.from_pretrained("bert-base-uncased")
-    train_dataset = eval_dataset = TextDataset(tokenizer([e.text for e in tiny_bert.examples()], padding=False),
-                                               [int(e.label == "music") for e in tiny_bert.examples()])
+    train_dataset = eval_dataset = TextDataset(
+        tokenizer([e.text for e in tiny_bert.examples()], padding=False),
+        [int(e.label == "music") for e in tiny_bert.examples()],
+    )
 
     # 加载预训练模型
     model = AutoModelForSequenceClassification.from_pretrained("bert-base-uncased")
@@ -191,12 +257,7 @@ def test_the_listing_of_the_first_design_document(tmp_path, monkeypatch):
     )
 
     # 创建 Trainer 对象
-    trainer = Trainer(
-        model=model,
-        args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
-    )
+    trainer = Trainer(model=model, args=training_args, train_dataset=train_dataset, eval_dataset=eval_dataset)
 
     # 开始训练
     before = weights(model)
@@ -204,7 +265,9 @@ def test_the_listing_of_the_first_design_document(tmp_path, monkeypatch):
     assert trainer.step == 9 and (tmp_path / "results" / "checkpoint-9" / "model.safetensors").exists()
     with pytest.raises(AssertionError):
         assert_same(weights(model), before)
-    Trainer(model=model, args=training_args, train_dataset=train_dataset, eval_dataset=eval_dataset).train()     # and once more
+    Trainer(
+        model=model, args=training_args, train_dataset=train_dataset, eval_dataset=eval_dataset
+    ).train()  # and once more
 
 
 def test_compute_metrics_and_a_dict_of_evaluation_sets(tmp_path):
@@ -213,11 +276,20 @@ def test_compute_metrics_and_a_dict_of_evaluation_sets(tmp_path):
     def compute_metrics(prediction):
         seen.append(prediction)
         return {"half": 0.5, "mean": prediction.predictions.mean()}
+
     parts = {"a": dataset(9), "b": dataset(5)}
-    trainer = Trainer(new_model(), TrainingArguments(tmp_path, per_device_eval_batch_size=4), None, parts,
-                      compute_metrics=compute_metrics, preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1))
+    trainer = Trainer(
+        new_model(),
+        TrainingArguments(tmp_path, per_device_eval_batch_size=4),
+        None,
+        parts,
+        compute_metrics=compute_metrics,
+        preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
+    )
     told = trainer.evaluate()
-    assert told["eval_a_half"] == told["eval_b_half"] == 0.5 and "eval_a_accuracy" not in told and told["eval_b_loss"] > 0
+    assert (
+        told["eval_a_half"] == told["eval_b_half"] == 0.5 and "eval_a_accuracy" not in told and told["eval_b_loss"] > 0
+    )
     np.testing.assert_array_equal(seen[0].label_ids, dataset(9).columns["label"])
     alone = trainer.predict(dataset(9)).predictions.argmax(1)
     np.testing.assert_array_equal(seen[0].predictions, alone)

@@ -1,4 +1,5 @@
 """A classifier's answers are the softmax of its model, whatever the batches."""
+
 import json
 import shutil
 
@@ -24,9 +25,21 @@ TEXTS = [example.text for example in tiny_bert.examples(20)]
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tiny_bert.save_model(tmp_path_factory.mktemp("classifier"))
-    config = BertConfig.from_dict({**BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-                                                vocab_size=25, max_position_embeddings=8, initializer_range=1.0).to_dict(),
-                                   "text_max_length": 4}, id2label={0: "no", 1: "maybe", 2: "yes"})
+    config = BertConfig.from_dict(
+        {
+            **BertConfig(
+                hidden_size=16,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=16,
+                vocab_size=25,
+                max_position_embeddings=8,
+                initializer_range=1.0,
+            ).to_dict(),
+            "text_max_length": 4,
+        },
+        id2label={0: "no", 1: "maybe", 2: "yes"},
+    )
     BertForSequenceClassification(config, rng=1).save_pretrained(path)
     return path
 
@@ -38,7 +51,9 @@ def test_a_length_that_is_none_names_the_entry_and_the_directory(directory, tmp_
     path.write_text(json.dumps(json.loads(path.read_text()) | {"text_max_length": length}))
     with pytest.raises(ValueError) as caught:
         TextClassifier.from_pretrained(tmp_path / "copy")
-    assert str(caught.value).startswith(f"{tmp_path / 'copy'}: text_max_length is {length!r} in the configuration; expected a")
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'copy'}: text_max_length is {length!r} in the configuration; expected a"
+    )
 
 
 def test_it_agrees_with_the_model(directory):
@@ -54,8 +69,8 @@ def test_it_agrees_with_the_model(directory):
 
 def test_one_text_and_the_best_few_labels(directory):
     classifier = TextClassifier.from_pretrained(directory)
-    whole, = classifier(TEXTS[0])
-    first, = classifier(TEXTS[0], top_k=2)
+    (whole,) = classifier(TEXTS[0])
+    (first,) = classifier(TEXTS[0], top_k=2)
     assert list(whole.items())[:2] == list(first.items())
     with pytest.raises(ValueError, match="top_k is 0; expected 1 or more"):
         classifier(TEXTS[0], top_k=0)
@@ -90,20 +105,25 @@ def test_of_several_labels_each_has_a_probability_of_its_own(directory, tmp_path
     assert any(abs(sum(scores.values()) - 1) > 0.1 for scores in classifier(TEXTS))
 
 
-@pytest.mark.parametrize("changes", [{"num_labels": 1}, {"problem_type": "regression"},
-                                     {"num_labels": 1, "problem_type": "regression"}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_labels": 1}, {"problem_type": "regression"}, {"num_labels": 1, "problem_type": "regression"}],
+    ids=str,
+)
 def test_of_a_regression_it_tells_the_values(directory, tmp_path, changes):
     classifier = changed(directory, tmp_path / "values", **changes)
     logits = classifier.model(**classifier.tokenizer(TEXTS, max_length=4)).logits.numpy()
     for scores, row in zip(classifier(TEXTS), logits, strict=True):
-        assert [scores[name] for name in classifier.model.config.id2label.values()] == pytest.approx(row.tolist(), abs=1e-5)
+        assert [scores[name] for name in classifier.model.config.id2label.values()] == pytest.approx(
+            row.tolist(), abs=1e-5
+        )
     assert len({round(next(iter(scores.values())), 4) for scores in classifier(TEXTS)}) > 5
 
 
 def test_a_head_replaced_by_hand(directory):
     model = BertForSequenceClassification.from_pretrained(directory)
     model.classifier = nn.Linear(16, 5, rng=0)
-    scores, = TextClassifier(model, AutoTokenizer.from_pretrained(directory))("the oven")
+    (scores,) = TextClassifier(model, AutoTokenizer.from_pretrained(directory))("the oven")
     assert sorted(scores) == [f"LABEL_{i}" for i in range(5)] and sum(scores.values()) == pytest.approx(1)
 
 
@@ -111,12 +131,22 @@ def test_a_head_replaced_by_hand(directory):
 def test_a_gpt2_whose_tokenizer_has_no_padding_token(tmp_path, pad):
     directory = tiny_tokenizers.byte_pairs(tmp_path, "gpt2")
     size = AutoTokenizer.from_pretrained(directory).vocab_size
-    config = GPT2Config(vocab_size=size, n_embd=8, n_layer=1, n_head=2, n_positions=20, bos_token_id=0, eos_token_id=0,
-                        pad_token_id=pad, num_labels=3, initializer_range=0.5)
+    config = GPT2Config(
+        vocab_size=size,
+        n_embd=8,
+        n_layer=1,
+        n_head=2,
+        n_positions=20,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=pad,
+        num_labels=3,
+        initializer_range=0.5,
+    )
     model = GPT2ForSequenceClassification(config, rng=0).eval()
     model.save_pretrained(directory)
     classifier = TextClassifier.from_pretrained(directory)
     for text, scores in zip(["hello", "hello world wide"], classifier(["hello", "hello world wide"]), strict=True):
-        logits, = model(classifier.tokenizer(text)["input_ids"]).logits.numpy()
+        (logits,) = model(classifier.tokenizer(text)["input_ids"]).logits.numpy()
         p = np.exp(logits) / np.exp(logits).sum()
         assert [scores[f"LABEL_{i}"] for i in range(3)] == pytest.approx(p.tolist(), abs=1e-5)

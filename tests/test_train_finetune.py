@@ -1,4 +1,5 @@
 """One call from a model directory and a file of texts to a classifier, the same on every run."""
+
 import json
 import signal
 import sys
@@ -28,9 +29,11 @@ def test_a_file_becomes_a_classifier_that_tells_its_labels(base, tmp_path, capsy
     train = tiny_bert.save_csv(tmp_path / "train.csv", tiny_bert.examples(48))
     trainer = finetune(base, train, output=tmp_path / "out", **QUICK | {"num_train_epochs": 16})
     told = capsys.readouterr().out
-    assert trainer.best["eval_accuracy"] > 0.6               # by chance: a third
+    assert trainer.best["eval_accuracy"] > 0.6  # by chance: a third
     assert "newly initialised     2  classifier.weight, classifier.bias" in told
-    assert "cooking       13        3\n" in told and "all           39        9\nsuch as cooking: the oven flour\n" in told
+    assert (
+        "cooking       13        3\n" in told and "all           39        9\nsuch as cooking: the oven flour\n" in told
+    )
     assert told.count("  saved\n") == sum(record.get("best", False) for record in trainer.history)
     assert f"minigrad predict {tmp_path / 'out'} " in told
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -74,14 +77,21 @@ def test_other_families(tmp_path, kind):
     if kind == "gpt2":
         config = GPT2Config(**size, n_embd=8, n_layer=1, n_head=2, n_positions=20, bos_token_id=0, eos_token_id=0)
     else:
-        config = RobertaConfig(**size, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
-                               max_position_embeddings=20, type_vocab_size=1)
+        config = RobertaConfig(
+            **size,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            max_position_embeddings=20,
+            type_vocab_size=1,
+        )
     AutoModel.from_config(config, rng=0).save_pretrained(base)
     with pytest.raises(ValueError, match=f"max_length is {longest + 1}; this model reads at most {longest} tokens"):
         finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=longest + 1, **QUICK)
     finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=longest, **QUICK)
     classifier = TextClassifier.from_pretrained(tmp_path / "out")
-    del classifier.model.config.rest["text_max_length"]      # then texts are cut where the model ends
+    del classifier.model.config.rest["text_max_length"]  # then texts are cut where the model ends
     long, short = classifier(["the " * 50, "salt"])
     assert long != short and [long] == classifier("the " * 50)
 
@@ -89,12 +99,22 @@ def test_other_families(tmp_path, kind):
 def test_a_padding_token_that_is_not_the_configurations(tmp_path):
     """The configuration says 3, the tokenizer has none, and so pads with its end: from then on both say that."""
     base = tiny_tokenizers.byte_pairs(tmp_path, "gpt2")
-    config = GPT2Config(vocab_size=AutoTokenizer.from_pretrained(base).vocab_size, n_embd=8, n_layer=1, n_head=2, n_positions=20,
-                        bos_token_id=0, eos_token_id=0, pad_token_id=3)
+    config = GPT2Config(
+        vocab_size=AutoTokenizer.from_pretrained(base).vocab_size,
+        n_embd=8,
+        n_layer=1,
+        n_head=2,
+        n_positions=20,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=3,
+    )
     AutoModel.from_config(config, rng=0).save_pretrained(base)
     trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", max_length=20, **QUICK)
     assert trainer.model.config.pad_token_id == trainer.tokenizer.pad_token_id == 0
-    alone = np.concatenate([trainer.predict([trainer.eval_dataset[i]]).predictions for i in range(len(trainer.eval_dataset))])
+    alone = np.concatenate(
+        [trainer.predict([trainer.eval_dataset[i]]).predictions for i in range(len(trainer.eval_dataset))]
+    )
     np.testing.assert_allclose(trainer.predict(trainer.eval_dataset).predictions, alone, atol=1e-5)
     assert len({len(ids) for ids in trainer.eval_dataset.columns["input_ids"]}) > 1
 
@@ -127,10 +147,15 @@ def test_freezing_and_cutting(base, tmp_path):
 def test_a_fine_tuned_model_goes_on_to_other_labels_when_told_to(base, tmp_path):
     finetune(base, tiny_bert.examples(), output=tmp_path / "three", **QUICK)
     two = [example for example in tiny_bert.examples() if example.label != "music"]
-    with pytest.raises(ValueError, match="is .3, 16. in the file, .2, 16. in the model.*pass ignore_mismatched_sizes=True"):
+    with pytest.raises(
+        ValueError, match="is .3, 16. in the file, .2, 16. in the model.*pass ignore_mismatched_sizes=True"
+    ):
         finetune(tmp_path / "three", two, output=tmp_path / "two", **QUICK)
     finetune(tmp_path / "three", two, output=tmp_path / "two", ignore_mismatched_sizes=True, **QUICK)
-    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "two").config.id2label == {0: "cooking", 1: "sailing"}
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "two").config.id2label == {
+        0: "cooking",
+        1: "sailing",
+    }
 
 
 def test_the_output_directory_is_a_model_to_go_on_from(base, tmp_path):
@@ -170,12 +195,19 @@ def test_callbacks_see_every_record(base, tmp_path):
     assert seen == trainer.history and len(seen) > 2
 
 
-@pytest.mark.parametrize("given, told", [
-    ("lr", "finetune has no argument 'lr': type learning_rate="), ("epochs", "type num_train_epochs="),
-    ("batch_size", "type per_device_train_batch_size="), ("output_dir", "type output="), ("eval_fracton", "type eval_fraction="),
-    ("learningrate", "type learning_rate="), ("overwrite_output_dir", "type overwrite="),
-    ("xyz", "it has model_dir, train, eval"),
-])
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ("lr", "finetune has no argument 'lr': type learning_rate="),
+        ("epochs", "type num_train_epochs="),
+        ("batch_size", "type per_device_train_batch_size="),
+        ("output_dir", "type output="),
+        ("eval_fracton", "type eval_fraction="),
+        ("learningrate", "type learning_rate="),
+        ("overwrite_output_dir", "type overwrite="),
+        ("xyz", "it has model_dir, train, eval"),
+    ],
+)
 def test_unknown_arguments_answer_with_the_name_to_type(base, tmp_path, given, told):
     with pytest.raises(TypeError, match=told):
         finetune(base, tiny_bert.examples(), output=tmp_path / "out", **{given: 1})
@@ -194,18 +226,30 @@ def test_what_makes_scores_mean_less_is_said(base, tmp_path, recwarn):
     finetune(base, examples, eval, output=tmp_path / "less", **QUICK)
     assert warned(recwarn) == [
         "3 of 4 evaluation texts are training texts, too: how well they are told says nothing about new texts",
-        "there is no evaluation example of sailing: such a class counts 0 in the macro-F1"]
+        "there is no evaluation example of sailing: such a class counts 0 in the macro-F1",
+    ]
 
 
 def test_labels_that_differ_only_by_case_are_said(base, tmp_path):
-    examples = [Example(text, label.upper() if i % 2 else label) for i, (text, label) in enumerate(tiny_bert.examples())]
+    examples = [
+        Example(text, label.upper() if i % 2 else label) for i, (text, label) in enumerate(tiny_bert.examples())
+    ]
     with pytest.warns(UserWarning, match="the labels 'COOKING' and 'cooking' differ only by case or white space"):
         trainer = finetune(base, examples, output=tmp_path / "out", **QUICK)
     assert len(trainer.model.config.id2label) == 6
 
 
-@pytest.mark.parametrize("labels", [range(3000), np.linspace(0, 1, 3000).tolist(), [i % 700 * 13 for i in range(3000)],
-                                    [f"{i % 30 / 10}" for i in range(3000)], [-i % 41 - 20 for i in range(3000)]], ids=repr)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        range(3000),
+        np.linspace(0, 1, 3000).tolist(),
+        [i % 700 * 13 for i in range(3000)],
+        [f"{i % 30 / 10}" for i in range(3000)],
+        [-i % 41 - 20 for i in range(3000)],
+    ],
+    ids=repr,
+)
 def test_many_numbers_are_asked_about(base, tmp_path, labels):
     pairs = [(f"text {i}", str(label)) for i, label in enumerate(labels)]
     with pytest.raises(ValueError, match=r"3000 training texts are \d+ different numbers, from .*is it a regression\?"):
@@ -213,29 +257,53 @@ def test_many_numbers_are_asked_about(base, tmp_path, labels):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("labels", [range(1, 6), range(150), [0.5 * i for i in range(10)], [1990 + i for i in range(10)],
-                                    [f"c{i}" for i in range(40)], ["nan", "inf", *range(30)]], ids=repr)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        range(1, 6),
+        range(150),
+        [0.5 * i for i in range(10)],
+        [1990 + i for i in range(10)],
+        [f"c{i}" for i in range(40)],
+        ["nan", "inf", *range(30)],
+    ],
+    ids=repr,
+)
 def test_numbers_may_be_classes(labels):
     check_classes([Example(f"text {i}", str(label)) for i, label in enumerate([*labels] * 3)])
 
 
-@pytest.mark.parametrize("item, told", [
-    ("text", "example 2 is 'text'; expected a pair"), (("text",), "expected a pair"), (("text", "a", 1), "expected a pair"),
-    ((1, "text"), "example 2 is .*; expected a pair"), ({"text": "a", "label": "b"}, "expected a pair"),
-    (("text", None), "example 2: the label is missing"), (("text", 0.5), "example 2: the label is 0.5; .*is it a regression"),
-    (("text", ["a"]), r"example 2: the label is \[\"a\"\]; expected a string or an integer"),
-    (("a \ud800", "x"), "example 2: '.ud800' at character 3 is not UTF-8"),
-])
+@pytest.mark.parametrize(
+    "item, told",
+    [
+        ("text", "example 2 is 'text'; expected a pair"),
+        (("text",), "expected a pair"),
+        (("text", "a", 1), "expected a pair"),
+        ((1, "text"), "example 2 is .*; expected a pair"),
+        ({"text": "a", "label": "b"}, "expected a pair"),
+        (("text", None), "example 2: the label is missing"),
+        (("text", 0.5), "example 2: the label is 0.5; .*is it a regression"),
+        (("text", ["a"]), r"example 2: the label is \[\"a\"\]; expected a string or an integer"),
+        (("a \ud800", "x"), "example 2: '.ud800' at character 3 is not UTF-8"),
+    ],
+)
 def test_what_is_no_pair_is_named(base, tmp_path, item, told):
     with pytest.raises(ValueError, match=told):
         finetune(base, [("text", "a"), item], output=tmp_path / "out")
 
 
-@pytest.mark.parametrize("train, eval, told", [
-    ([], None, "the list of examples is empty"),
-    ([Example("a b", "x"), Example("c d", "x"), Example("e f", "x")], None, "training texts have the label 'x': expected two"),
-    (tiny_bert.examples(), [Example("soup", "gardening")], "label 'gardening' .*not among the 3 training labels"),
-])
+@pytest.mark.parametrize(
+    "train, eval, told",
+    [
+        ([], None, "the list of examples is empty"),
+        (
+            [Example("a b", "x"), Example("c d", "x"), Example("e f", "x")],
+            None,
+            "training texts have the label 'x': expected two",
+        ),
+        (tiny_bert.examples(), [Example("soup", "gardening")], "label 'gardening' .*not among the 3 training labels"),
+    ],
+)
 def test_examples_that_cannot_be_learnt_from(base, tmp_path, train, eval, told):
     with pytest.raises(ValueError, match=told):
         finetune(base, train, eval, output=tmp_path / "out")
@@ -244,7 +312,7 @@ def test_examples_that_cannot_be_learnt_from(base, tmp_path, train, eval, told):
 
 def test_a_classifier_trained_again_keeps_the_order_of_its_labels(base, tmp_path, capsys):
     first = finetune(base, tiny_bert.examples(48), output=tmp_path / "first", **QUICK | {"num_train_epochs": 16}).model
-    order = [2, 0, 1]                                        # not the alphabet's
+    order = [2, 0, 1]  # not the alphabet's
     names = [first.config.id2label[i] for i in order]
     for p in (first.classifier.weight, first.classifier.bias):
         p.copy_(p.numpy()[order])
@@ -253,8 +321,12 @@ def test_a_classifier_trained_again_keeps_the_order_of_its_labels(base, tmp_path
     before = TextClassifier.from_pretrained(tmp_path / "first")([e.text for e in tiny_bert.examples(48)])
     right = np.mean([next(iter(s)) == e.label for s, e in zip(before, tiny_bert.examples(48), strict=True)])
     capsys.readouterr()
-    again = finetune(tmp_path / "first", tiny_bert.examples(48), output=tmp_path / "again",
-                     **QUICK | {"num_train_epochs": 1, "learning_rate": 1e-9})
+    again = finetune(
+        tmp_path / "first",
+        tiny_bert.examples(48),
+        output=tmp_path / "again",
+        **QUICK | {"num_train_epochs": 1, "learning_rate": 1e-9},
+    )
     assert list(again.model.config.id2label.values()) == names and "begin anew" not in capsys.readouterr().out
     assert again.best["train_accuracy"] == pytest.approx(right, abs=0.15) and right > 0.6
 
@@ -263,10 +335,18 @@ def test_a_head_for_other_labels_begins_anew_and_says_so(base, tmp_path, capsys)
     finetune(base, tiny_bert.examples(12), output=tmp_path / "first", **QUICK)
     capsys.readouterr()
     others = [Example(e.text, f"the {e.label}") for e in tiny_bert.examples(12)]
-    model = finetune(tmp_path / "first", others, output=tmp_path / "again", freeze="bert.**",
-                     **QUICK | {"num_train_epochs": 1, "learning_rate": 0.0}).model
+    model = finetune(
+        tmp_path / "first",
+        others,
+        output=tmp_path / "again",
+        freeze="bert.**",
+        **QUICK | {"num_train_epochs": 1, "learning_rate": 0.0},
+    ).model
     told = capsys.readouterr().out
-    assert "trained for cooking, music, sailing, not for the cooking, the music, the sailing: classifier.weight and" in told
+    assert (
+        "trained for cooking, music, sailing, not for the cooking, the music, the sailing: classifier.weight and"
+        in told
+    )
     assert "newly initialised     2  classifier.weight, classifier.bias" in told
     trained = AutoModelForSequenceClassification.from_pretrained(tmp_path / "first")
     assert not np.allclose(model.classifier.weight.numpy(), trained.classifier.weight.numpy())
@@ -274,8 +354,9 @@ def test_a_head_for_other_labels_begins_anew_and_says_so(base, tmp_path, capsys)
 
 
 def test_a_model_for_several_labels_is_trained_for_one_each(base, tmp_path):
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3, rng=0,
-                                                               problem_type="multi_label_classification")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=3, rng=0, problem_type="multi_label_classification"
+    )
     model.save_pretrained(tmp_path / "multi")
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "multi")
     trained = finetune(tmp_path / "multi", tiny_bert.examples(12), output=tmp_path / "out", **QUICK).model
@@ -302,7 +383,7 @@ def test_predict_tells_the_value_of_a_regression(base, tmp_path, capsys):
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, rng=0)
     model.save_pretrained(tmp_path / "value")
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "value")
-    value, = TextClassifier.from_pretrained(tmp_path / "value")("oven")[0].values()
+    (value,) = TextClassifier.from_pretrained(tmp_path / "value")("oven")[0].values()
     assert main(["predict", str(tmp_path / "value"), "oven"]) == 0
     assert f"{value:.6g}  LABEL_0" in capsys.readouterr().out
 
@@ -313,9 +394,12 @@ def test_an_epoch_whose_loss_is_not_finite_is_never_kept(base, tmp_path, monkeyp
 
     def spoiled(trainer, *given):
         return {**measured(trainer, *given), **dict(zip(("eval_loss", "eval_macro_f1"), next(told)))}
+
     monkeypatch.setattr(Trainer, "measured", spoiled)
     assert finetune(base, tiny_bert.examples(), output=tmp_path / "kept", **QUICK).best["epoch"] == 1
-    with pytest.raises(ValueError, match="loss of epoch 1 is nan, so no model was saved: lower the learning_rate, which is 0.01"):
+    with pytest.raises(
+        ValueError, match="loss of epoch 1 is nan, so no model was saved: lower the learning_rate, which is 0.01"
+    ):
         finetune(base, tiny_bert.examples(), output=tmp_path / "none", **QUICK)
     assert not (tmp_path / "none" / "model.safetensors").exists()
 
@@ -323,7 +407,9 @@ def test_an_epoch_whose_loss_is_not_finite_is_never_kept(base, tmp_path, monkeyp
 def test_what_is_chosen_otherwise_than_by_hugging_face_is_printed(base, tmp_path, capsys):
     args = finetune(base, tiny_bert.examples(), output=tmp_path / "out", **QUICK).args
     told = capsys.readouterr().out
-    assert "Chosen here, otherwise than Hugging Face's defaults: per_device_eval_batch_size=64, weight_decay=0.01" in told
+    assert (
+        "Chosen here, otherwise than Hugging Face's defaults: per_device_eval_batch_size=64, weight_decay=0.01" in told
+    )
     assert "learning_rate=" not in told and args.learning_rate == 1e-2 and args.seed == 0 and args.max_grad_norm == 1.0
     with pytest.raises(ValueError, match="metric_for_best_model is 'bleu'; expected one of accuracy, macro_f1, loss"):
         finetune(base, tiny_bert.examples(), output=tmp_path / "new", metric_for_best_model="bleu")
@@ -336,8 +422,13 @@ def test_an_interrupted_run_goes_on(base, tmp_path):
     def stop(record):
         if record["step"] == 3:
             signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match=r"step 3 of 10; no epoch .*; saved in .*checkpoint-3: to go on, type finetune"):
+
+    with pytest.raises(
+        KeyboardInterrupt, match=r"step 3 of 10; no epoch .*; saved in .*checkpoint-3: to go on, type finetune"
+    ):
         finetune(base, tiny_bert.examples(), output=tmp_path / "parts", callbacks=[stop], **QUICK)
     trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "parts", resume_from_checkpoint=True, **QUICK)
     assert trainer.best["step"] == whole.best["step"]
-    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()

@@ -1,4 +1,5 @@
 """The laws of a plan: its state is a function of the step, what it says happens, and what cannot hold is refused."""
+
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,28 @@ L = "bert.encoder.layer"
 
 
 def bert(layers=6):
-    return BertForSequenceClassification(BertConfig(
-        vocab_size=9, hidden_size=4, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=4, num_labels=3,
-        max_position_embeddings=16), rng=0)
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=9,
+            hidden_size=4,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=4,
+            num_labels=3,
+            max_position_embeddings=16,
+        ),
+        rng=0,
+    )
 
 
 def of_the_issue():
-    return (Plan()
-            .phase("warm-up", until=0.1, freeze="bert.**", lr=linear(0, 2e-4))
-            .phase("fine-tune", until=1.0, unfreeze="bert.encoder.layer.{3..5}.**", lr=cosine(2e-4, 0))
-            .at("1 epoch", set("**.LayerNorm", blend=1.0, over=200))
-            .every(500, "evaluate", "save"))
+    return (
+        Plan()
+        .phase("warm-up", until=0.1, freeze="bert.**", lr=linear(0, 2e-4))
+        .phase("fine-tune", until=1.0, unfreeze="bert.encoder.layer.{3..5}.**", lr=cosine(2e-4, 0))
+        .at("1 epoch", set("**.LayerNorm", blend=1.0, over=200))
+        .every(500, "evaluate", "save")
+    )
 
 
 class Net(nn.Module):
@@ -42,13 +54,15 @@ class Net(nn.Module):
 
 
 def of_net():
-    return (Plan()
-            .phase("head", until=6, freeze=["embed.**", "body.**"], lr=linear(0, 0.1), weight_decay=0.1, batch_size=4)
-            .phase("body", until=0.5, unfreeze="body.**", lr=0.1, lr_factors={"body.**": 0.5})
-            .phase("all", unfreeze="embed.**", lr=cosine(0.1, 0), weight_decay=0.2, batch_size=8)
-            .at(0, set("**.LayerNorm", blend=0.0))
-            .at("1 epoch", set("**.LayerNorm", blend=1.0, over=5))
-            .at(0.75, set("**.Dropout", p=0.3), set("Net", task="fine-tuning"), "evaluate"))
+    return (
+        Plan()
+        .phase("head", until=6, freeze=["embed.**", "body.**"], lr=linear(0, 0.1), weight_decay=0.1, batch_size=4)
+        .phase("body", until=0.5, unfreeze="body.**", lr=0.1, lr_factors={"body.**": 0.5})
+        .phase("all", unfreeze="embed.**", lr=cosine(0.1, 0), weight_decay=0.2, batch_size=8)
+        .at(0, set("**.LayerNorm", blend=0.0))
+        .at("1 epoch", set("**.LayerNorm", blend=1.0, over=5))
+        .at(0.75, set("**.Dropout", p=0.3), set("Net", task="fine-tuning"), "evaluate")
+    )
 
 
 def test_the_plan_of_the_issue():
@@ -63,7 +77,9 @@ def test_the_plan_of_the_issue():
     assert plan.state(500).due == plan.state(3000).due == ("evaluate", "save")
 
 
-@pytest.mark.parametrize("curve, schedule", [(cosine, cosine_schedule_with_warmup), (linear, linear_schedule_with_warmup)])
+@pytest.mark.parametrize(
+    "curve, schedule", [(cosine, cosine_schedule_with_warmup), (linear, linear_schedule_with_warmup)]
+)
 def test_rates_are_those_of_the_schedules_with_a_warm_up(curve, schedule):
     plan = Plan().phase("up", until=0.1, lr=linear(0, 2e-4)).phase("down", lr=curve(2e-4, 0)).bind(70)
     scheduler = schedule(SGD(nn.Linear(1, 1).parameters(), lr=2e-4), 7, 70)
@@ -78,15 +94,36 @@ def test_a_state_does_not_depend_on_the_states_asked_for_before():
         assert of_net().bind(40, 10).state(step) == plan.state(step) == states[step]
 
 
-@pytest.mark.parametrize("when, step", [(7, 7), ("7 steps", 7), (0.1, 3), ("10%", 3), (0.07, 3), ("1 epoch", 10),
-                                        ("1.5 epochs", 15), ("0.33 epochs", 4), (1 / 3, 10), (0, 0), (0.0, 0)])
+@pytest.mark.parametrize(
+    "when, step",
+    [
+        (7, 7),
+        ("7 steps", 7),
+        (0.1, 3),
+        ("10%", 3),
+        (0.07, 3),
+        ("1 epoch", 10),
+        ("1.5 epochs", 15),
+        ("0.33 epochs", 4),
+        (1 / 3, 10),
+        (0, 0),
+        (0.0, 0),
+    ],
+)
 def test_points_are_steps_parts_or_epochs(when, step):
     plan = Plan().at(when, weight_decay=0.5).bind(30, 10)
     assert [plan.state(s).weight_decay for s in range(31)] == [None] * step + [0.5] * (31 - step)
 
 
-@pytest.mark.parametrize("period, steps", [(7, [7, 14, 21, 28]), ("1 epoch", [10, 20, 30]), (0.3, [9, 18, 27]),
-                                           ("0.25 epochs", [3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30])])
+@pytest.mark.parametrize(
+    "period, steps",
+    [
+        (7, [7, 14, 21, 28]),
+        ("1 epoch", [10, 20, 30]),
+        (0.3, [9, 18, 27]),
+        ("0.25 epochs", [3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30]),
+    ],
+)
 def test_actions_come_back_every_so_often(period, steps):
     plan = Plan().every(period, "save").at(7, "evaluate").bind(30, 10)
     assert [s for s in range(31) if "save" in plan.state(s).due] == steps
@@ -94,9 +131,14 @@ def test_actions_come_back_every_so_often(period, steps):
 
 
 def test_what_a_phase_does_not_say_stays():
-    plan = (Plan()
-            .phase("a", until=4, lr=linear(0, 1), weight_decay=0.1, batch_size=2, freeze="body.**", lr_factors={"head.*": 2})
-            .phase("b", until=8, batch_size=4).phase("c", lr=0.5, lr_factors={})).bind(10)
+    plan = (
+        Plan()
+        .phase(
+            "a", until=4, lr=linear(0, 1), weight_decay=0.1, batch_size=2, freeze="body.**", lr_factors={"head.*": 2}
+        )
+        .phase("b", until=8, batch_size=4)
+        .phase("c", lr=0.5, lr_factors={})
+    ).bind(10)
     a, b, c = plan.state(3), plan.state(5), plan.state(9)
     assert (a.lr, b.lr, c.lr) == (0.75, 1.0, 0.5) and (a.batch_size, b.batch_size, c.batch_size) == (2, 4, 4)
     assert a.frozen == b.frozen == c.frozen == (("body.**", True),) and c.weight_decay == 0.1
@@ -111,7 +153,9 @@ def test_applied_to_a_model():
     assert [n for n, p in model.named_parameters() if p.requires_grad] == ["classifier.weight", "classifier.bias"]
     plan.apply(plan.state(1050), optimizer)
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert trained == {n for n, _ in model.named_parameters() if n.startswith((f"{L}.3", f"{L}.4", f"{L}.5", "classifier"))}
+    assert trained == {
+        n for n, _ in model.named_parameters() if n.startswith((f"{L}.3", f"{L}.4", f"{L}.5", "classifier"))
+    }
     assert {m.blend for m in model.modules() if isinstance(m, nn.LayerNorm)} == {0.25}
     assert optimizer.param_groups[0]["lr"] == plan.state(1050).lr
 
@@ -125,8 +169,13 @@ def test_what_is_applied_is_what_the_plan_says_at_every_step_and_from_any_step()
         log = []
         for step in range(start, stop):
             changed = plan.apply(plan.state(step), optimizer)
-            rates = {n: group["lr"] for group in optimizer.param_groups for p in group["params"]
-                     for n, q in model.named_parameters() if p is q}
+            rates = {
+                n: group["lr"]
+                for group in optimizer.param_groups
+                for p in group["params"]
+                for n, q in model.named_parameters()
+                if p is q
+            }
             factor = 0.5 if 6 <= step else 1.0
             lr = [0.1 * step / 6, 0.1, 0.05 * (1 + np.cos(np.pi * (step - 20) / 20))][(step >= 6) + (step >= 20)]
             assert rates["body.bias"] == pytest.approx(lr * factor, abs=1e-15)
@@ -136,19 +185,26 @@ def test_what_is_applied_is_what_the_plan_says_at_every_step_and_from_any_step()
             assert (model.norm.blend, model.drop.p) == (pytest.approx(blend), 0.3 if step >= 30 else 0.1)
             assert model.task == ("fine-tuning" if step >= 30 else "pretraining")
             assert model.embed.weight.requires_grad == (step >= 20) and model.body.weight.requires_grad == (step >= 6)
-            told = {key: value for key, value in plan.changes(step).items() if key not in ("phase", "batch_size", "moving")}
+            told = {
+                key: value for key, value in plan.changes(step).items() if key not in ("phase", "batch_size", "moving")
+            }
             changed.pop("lr", None)
             if step in plan.points:
                 assert changed == told
                 log.append((step, plan.changes(step)))
             else:
-                assert told == {} and changed.keys() <= {"settings"}           # on its way
+                assert told == {} and changed.keys() <= {"settings"}  # on its way
         return log
 
     whole = run(0, 40, Net())
     assert [step for step, _ in whole] == [0, 6, 10, 15, 20, 30]
-    assert whole[0][1] == {"phase": "head", "frozen": ["embed.weight", "embed.bias", "body.weight", "body.bias"],
-                           "settings": {"norm.blend": 0.0}, "weight_decay": 0.1, "batch_size": 4}
+    assert whole[0][1] == {
+        "phase": "head",
+        "frozen": ["embed.weight", "embed.bias", "body.weight", "body.bias"],
+        "settings": {"norm.blend": 0.0},
+        "weight_decay": 0.1,
+        "batch_size": 4,
+    }
     assert whole[2][1] == {"moving": ["**.LayerNorm: blend → 1 over 5 steps"]}
     assert whole[3][1] == {"settings": {"norm.blend": 1.0}}
     assert whole[-1][1] == {"settings": {"drop.p": 0.3, "task": "fine-tuning"}}
@@ -191,10 +247,18 @@ def test_vectors_keep_no_weight_decay_and_groups_are_split_by_rate():
     model = Net()
     plan = Plan().phase("all", lr=1.0, lr_factors={"embed.*": 0.25, "body.*": 0.5}, weight_decay=0.3).bind(5, 5, model)
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) is wide] for wide in (True, False))
-    optimizer = AdamW(plan.param_groups([{"params": matrices}, {"params": vectors, "weight_decay": 0.0, "name": "no_decay"}]))
+    optimizer = AdamW(
+        plan.param_groups([{"params": matrices}, {"params": vectors, "weight_decay": 0.0, "name": "no_decay"}])
+    )
     plan.apply(plan.state(2), optimizer)
     assert sorted((g["lr"], g["weight_decay"], len(g["params"])) for g in optimizer.param_groups) == [
-        (0.25, 0.0, 1), (0.25, 0.3, 1), (0.5, 0.0, 1), (0.5, 0.3, 1), (1.0, 0.0, 3), (1.0, 0.3, 1)]
+        (0.25, 0.0, 1),
+        (0.25, 0.3, 1),
+        (0.5, 0.0, 1),
+        (0.5, 0.3, 1),
+        (1.0, 0.0, 3),
+        (1.0, 0.3, 1),
+    ]
     with pytest.raises(ValueError, match="param_groups"):
         plan.apply(plan.state(2), AdamW(model.parameters()))
 
@@ -207,55 +271,69 @@ def test_a_frozen_model_stays_frozen_where_the_plan_says_nothing_of_it():
     assert [n for n, p in model.named_parameters() if not p.requires_grad] == ["embed.weight", "embed.bias"]
 
 
-@pytest.mark.parametrize("plan, words", [
-    (lambda: Plan().phase("a", freeze="bert.encodr.layer.*.**"), "bert.encoder.layer"),
-    (lambda: Plan().at(1, unfreeze="classifer.*"), "nearest names are classifier"),
-    (lambda: Plan().phase("a", lr=1, lr_factors={"bert.embedings.**": 0.1}), "bert.embeddings"),
-    (lambda: Plan().at(1, set("**.LayerNrm", blend=1.0)), "LayerNorm"),
-    (lambda: Plan().at(1, set("**.LayerNorm", blnd=1.0)), "has blend"),
-    (lambda: Plan().at(1, set("**.Dropout", p=1.5)), "probability"),
-    (lambda: Plan().at(1, set("**.Dropout", p=linear(0.5, 1), over=3)), "probability"),
-    (lambda: Plan().at(1, set("**.Dropout", p="high")), "same kind"),
-    (lambda: Plan().phase("a", freeze="**"), "every parameter is frozen"),
-    (lambda: Plan().phase("a", lr=1, lr_factors={"bert.**": 0.1, "bert.pooler.**": 0.2}), "overlap.*both match bert.pooler"),
-    (lambda: Plan().at(5, freeze="bert.**").at(5, unfreeze="bert.pooler.**"), "overlap.*bert.pooler"),
-    (lambda: Plan().at(5, set("**.LayerNorm", blend=0.5, over=10)).at(12, set("bert.embeddings.LayerNorm", blend=1)), "overlap"),
-])
+@pytest.mark.parametrize(
+    "plan, words",
+    [
+        (lambda: Plan().phase("a", freeze="bert.encodr.layer.*.**"), "bert.encoder.layer"),
+        (lambda: Plan().at(1, unfreeze="classifer.*"), "nearest names are classifier"),
+        (lambda: Plan().phase("a", lr=1, lr_factors={"bert.embedings.**": 0.1}), "bert.embeddings"),
+        (lambda: Plan().at(1, set("**.LayerNrm", blend=1.0)), "LayerNorm"),
+        (lambda: Plan().at(1, set("**.LayerNorm", blnd=1.0)), "has blend"),
+        (lambda: Plan().at(1, set("**.Dropout", p=1.5)), "probability"),
+        (lambda: Plan().at(1, set("**.Dropout", p=linear(0.5, 1), over=3)), "probability"),
+        (lambda: Plan().at(1, set("**.Dropout", p="high")), "same kind"),
+        (lambda: Plan().phase("a", freeze="**"), "every parameter is frozen"),
+        (
+            lambda: Plan().phase("a", lr=1, lr_factors={"bert.**": 0.1, "bert.pooler.**": 0.2}),
+            "overlap.*both match bert.pooler",
+        ),
+        (lambda: Plan().at(5, freeze="bert.**").at(5, unfreeze="bert.pooler.**"), "overlap.*bert.pooler"),
+        (
+            lambda: (
+                Plan().at(5, set("**.LayerNorm", blend=0.5, over=10)).at(12, set("bert.embeddings.LayerNorm", blend=1))
+            ),
+            "overlap",
+        ),
+    ],
+)
 def test_a_plan_that_does_not_fit_the_model_is_refused_with_the_nearest_names(plan, words):
     with pytest.raises((ValueError, TypeError), match=words):
         plan().bind(30, 10, bert(1))
 
 
-@pytest.mark.parametrize("plan, words", [
-    (lambda: Plan().phase("a", until=0.5).phase("b", until=0.4), "overlap"),
-    (lambda: Plan().phase("a", until=20).phase("b", until="1 epoch").phase("c"), "overlap"),
-    (lambda: Plan().phase("a", until=10), "until=1.0"),
-    (lambda: Plan().phase("a", until=31), "after the end"),
-    (lambda: Plan().phase("a", until="4 epochs"), "after the end"),
-    (lambda: Plan().at(30, weight_decay=0.1), "would hold in no step"),
-    (lambda: Plan().at(5, batch_size=4).at("0.5 epochs", batch_size=8), "overlap.*batch_size at step 5"),
-    (lambda: Plan().phase("a", weight_decay=0.1).at(0, weight_decay=0.2), "overlap"),
-    (lambda: Plan().at(5, freeze="a.**").at(5, unfreeze="a.**"), "overlap"),
-    (lambda: Plan().at(5, set("n", p=0.1, over=10)).at(14, set("n", p=0.2)), "overlap"),
-    (lambda: Plan().at(5, set("n", p=0.1)).at(5, set("n", p=0.2)), "overlap"),
-    (lambda: Plan().every("0.01 epochs", "save"), "less than a step"),
-    (lambda: Plan().phase("a").phase("a"), "its own name"),
-    (lambda: Plan().phase("a", until=0.5).phase("b", lr=1), "first phase, has none"),
-    (lambda: Plan().phase("a", lr=-1), "0 or more"),
-    (lambda: Plan().phase("a", lr="fast"), "expected a number"),
-    (lambda: Plan().phase("a", batch_size=0), "whole number"),
-    (lambda: Plan().phase("a", lr_factors={"x": 1.0}), "give lr, too"),
-    (lambda: Plan().phase("a", until=1.5), "part of the run"),
-    (lambda: Plan().phase("a", until="soon"), "'3 epochs'"),
-    (lambda: Plan().at(True, "save"), "steps such as 500"),
-    (lambda: Plan().at(-1, "save"), "steps such as 500"),
-    (lambda: Plan().at(3), "changes nothing"),
-    (lambda: Plan().at(3, "evalute"), "expected 'evaluate'"),
-    (lambda: Plan().every(3), "give it actions"),
-    (lambda: Plan().at(3, freeze="a***b"), "stars"),
-    (lambda: Plan().at(3, set("n")), "has no value"),
-    (lambda: Plan().at(3, set("n", p=linear(0, 1))), "over=200"),
-])
+@pytest.mark.parametrize(
+    "plan, words",
+    [
+        (lambda: Plan().phase("a", until=0.5).phase("b", until=0.4), "overlap"),
+        (lambda: Plan().phase("a", until=20).phase("b", until="1 epoch").phase("c"), "overlap"),
+        (lambda: Plan().phase("a", until=10), "until=1.0"),
+        (lambda: Plan().phase("a", until=31), "after the end"),
+        (lambda: Plan().phase("a", until="4 epochs"), "after the end"),
+        (lambda: Plan().at(30, weight_decay=0.1), "would hold in no step"),
+        (lambda: Plan().at(5, batch_size=4).at("0.5 epochs", batch_size=8), "overlap.*batch_size at step 5"),
+        (lambda: Plan().phase("a", weight_decay=0.1).at(0, weight_decay=0.2), "overlap"),
+        (lambda: Plan().at(5, freeze="a.**").at(5, unfreeze="a.**"), "overlap"),
+        (lambda: Plan().at(5, set("n", p=0.1, over=10)).at(14, set("n", p=0.2)), "overlap"),
+        (lambda: Plan().at(5, set("n", p=0.1)).at(5, set("n", p=0.2)), "overlap"),
+        (lambda: Plan().every("0.01 epochs", "save"), "less than a step"),
+        (lambda: Plan().phase("a").phase("a"), "its own name"),
+        (lambda: Plan().phase("a", until=0.5).phase("b", lr=1), "first phase, has none"),
+        (lambda: Plan().phase("a", lr=-1), "0 or more"),
+        (lambda: Plan().phase("a", lr="fast"), "expected a number"),
+        (lambda: Plan().phase("a", batch_size=0), "whole number"),
+        (lambda: Plan().phase("a", lr_factors={"x": 1.0}), "give lr, too"),
+        (lambda: Plan().phase("a", until=1.5), "part of the run"),
+        (lambda: Plan().phase("a", until="soon"), "'3 epochs'"),
+        (lambda: Plan().at(True, "save"), "steps such as 500"),
+        (lambda: Plan().at(-1, "save"), "steps such as 500"),
+        (lambda: Plan().at(3), "changes nothing"),
+        (lambda: Plan().at(3, "evalute"), "expected 'evaluate'"),
+        (lambda: Plan().every(3), "give it actions"),
+        (lambda: Plan().at(3, freeze="a***b"), "stars"),
+        (lambda: Plan().at(3, set("n")), "has no value"),
+        (lambda: Plan().at(3, set("n", p=linear(0, 1))), "over=200"),
+    ],
+)
 def test_a_plan_that_cannot_be_is_refused(plan, words):
     with pytest.raises((ValueError, TypeError), match=words):
         plan().bind(30, 10)
@@ -295,8 +373,10 @@ def test_a_plan_is_not_changed_by_additions_to_it():
 
 # A plan in a Trainer
 
+
 class Words(nn.Module):
     """A classifier of rows of numbers, with all that a plan may change."""
+
     def __init__(self):
         self.embed, self.body = nn.Linear(4, 6, rng=0), nn.Linear(6, 6, rng=1)
         self.norm, self.drop, self.head = nn.LayerNorm(6), nn.Dropout(0.1, rng=2), nn.Linear(6, 3, rng=3)
@@ -321,26 +401,38 @@ def stacked(items):
 
 def of_words():
     """Three phases with gradual unfreezing, and one of everything else."""
-    return (Plan()
-            .phase("head", until=6, freeze=["embed.**", "body.**"], lr=linear(0, 0.1), weight_decay=0.1)
-            .phase("body", until=0.5, unfreeze="body.**", lr=0.1, lr_factors={"body.**": 0.5}, batch_size=8)
-            .phase("all", unfreeze="embed.**", lr=cosine(0.1, 0), weight_decay=0.2)
-            .at(0, set("**.LayerNorm", blend=0.0))
-            .at("1 epoch", set("**.LayerNorm", blend=1.0, over=5))
-            .at(0.75, set("**.Dropout", p=0.3), "evaluate", batch_size=4)
-            .every(7, "evaluate", "log"))
+    return (
+        Plan()
+        .phase("head", until=6, freeze=["embed.**", "body.**"], lr=linear(0, 0.1), weight_decay=0.1)
+        .phase("body", until=0.5, unfreeze="body.**", lr=0.1, lr_factors={"body.**": 0.5}, batch_size=8)
+        .phase("all", unfreeze="embed.**", lr=cosine(0.1, 0), weight_decay=0.2)
+        .at(0, set("**.LayerNorm", blend=0.0))
+        .at("1 epoch", set("**.LayerNorm", blend=1.0, over=5))
+        .at(0.75, set("**.Dropout", p=0.3), "evaluate", batch_size=4)
+        .every(7, "evaluate", "log")
+    )
 
 
 def run_of(output, plan, **arguments):
-    arguments = {"max_steps": 24, "per_device_train_batch_size": 4, "logging_steps": 1, "save_steps": 1, "disable_tqdm": True,
-                 **arguments}
-    return Trainer(Words(), TrainingArguments(output, **arguments), rows(40), rows(10, seed=1), data_collator=stacked, plan=plan)
+    arguments = {
+        "max_steps": 24,
+        "per_device_train_batch_size": 4,
+        "logging_steps": 1,
+        "save_steps": 1,
+        "disable_tqdm": True,
+        **arguments,
+    }
+    return Trainer(
+        Words(), TrainingArguments(output, **arguments), rows(40), rows(10, seed=1), data_collator=stacked, plan=plan
+    )
 
 
 def told(trainer):
     """The records without what a clock says."""
-    return [{key: value for key, value in record.items() if not key.endswith(("runtime", "per_second"))}
-            for record in trainer.history]
+    return [
+        {key: value for key, value in record.items() if not key.endswith(("runtime", "per_second"))}
+        for record in trainer.history
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -353,14 +445,17 @@ def whole(tmp_path_factory):
 def test_the_log_of_a_run_is_what_the_plan_says(whole):
     plan = of_words().bind(24, 10, Words())
     assert [(r["step"], r["plan"]) for r in whole.history if "plan" in r] == [
-        (step, plan.changes(step)) for step in (0, 6, 10, 12, 15, 18)]
-    assert [r["learning_rate"] for r in whole.history if "learning_rate" in r] == [plan.state(step).lr for step in range(24)]
+        (step, plan.changes(step)) for step in (0, 6, 10, 12, 15, 18)
+    ]
+    assert [r["learning_rate"] for r in whole.history if "learning_rate" in r] == [
+        plan.state(step).lr for step in range(24)
+    ]
     assert [r["step"] for r in whole.history if "eval_loss" in r] == [7, 14, 18, 21]
 
 
 def test_batches_have_the_sizes_of_the_plan(whole):
     made, at = [], 0
-    for step in range(24):                      # micro-batches of 4, of a pass over 40
+    for step in range(24):  # micro-batches of 4, of a pass over 40
         size = min(8 if 6 <= step < 18 else 4, 40 - at)
         made += [4] * (size // 4)
         at = (at + size) % 40
@@ -370,9 +465,12 @@ def test_batches_have_the_sizes_of_the_plan(whole):
 def test_what_is_frozen_does_not_move_and_what_is_not_does(whole):
     def weights(step):
         return safetensors.read(Path(whole.args.output_dir) / f"checkpoint-{step}" / "model.safetensors")
+
     first = {name: t.numpy() for name, t in Words().state_dict().items()}
     for step, moved in ((6, {"head"}), (12, {"norm", "head", "body"}), (24, {"norm", "head", "body", "embed"})):
-        assert {name.split(".")[0] for name, value in weights(step).items() if not np.array_equal(value, first[name])} == moved
+        assert {
+            name.split(".")[0] for name, value in weights(step).items() if not np.array_equal(value, first[name])
+        } == moved
 
 
 @pytest.mark.parametrize("step", np.random.default_rng(7).permutation(np.arange(1, 24))[:20].tolist())
@@ -381,7 +479,7 @@ def test_a_run_resumed_at_any_step_has_the_bits_and_the_log_of_the_whole_one(who
     again.train(resume_from_checkpoint=Path(whole.args.output_dir) / f"checkpoint-{step}")
     for name, value in whole.model.state_dict().items():
         np.testing.assert_array_equal(again.model.state_dict()[name].numpy(), value.numpy(), err_msg=name)
-    assert told(again)[:-1] == told(whole)[:-1]              # the last one tells how long it took
+    assert told(again)[:-1] == told(whole)[:-1]  # the last one tells how long it took
     assert (again.model.norm.blend, again.model.drop.p) == (1.0, 0.3)
 
 
@@ -413,7 +511,9 @@ def test_without_a_rate_in_the_plan_the_schedule_of_the_arguments_holds(tmp_path
 def test_what_a_trainer_needs_of_a_plan(tmp_path, whole):
     with pytest.raises(TypeError, match="expected a minigrad.train.Plan"):
         run_of(tmp_path, {"lr": 1})
-    trainer = Trainer(Words(), TrainingArguments(tmp_path, max_steps=24), rows(40), data_collator=stacked, plan=of_words())
+    trainer = Trainer(
+        Words(), TrainingArguments(tmp_path, max_steps=24), rows(40), data_collator=stacked, plan=of_words()
+    )
     with pytest.raises(ValueError, match="the plan evaluates the model, but eval_dataset is None"):
         trainer.train()
     other = run_of(tmp_path, of_words().at(20, weight_decay=0.0))
@@ -421,8 +521,18 @@ def test_what_a_trainer_needs_of_a_plan(tmp_path, whole):
         other.train(resume_from_checkpoint=Path(whole.args.output_dir) / "checkpoint-22")
 
 
-@pytest.mark.parametrize("more", [{"gradient_accumulation_steps": 2}, {"bf16": True}, {"fp16": True}, {"ema_decay": 0.9},
-                                  {"group_by_length": True}, {"optim": "sgd", "optim_args": {"momentum": 0.9}}], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"gradient_accumulation_steps": 2},
+        {"bf16": True},
+        {"fp16": True},
+        {"ema_decay": 0.9},
+        {"group_by_length": True},
+        {"optim": "sgd", "optim_args": {"momentum": 0.9}},
+    ],
+    ids=str,
+)
 def test_a_run_goes_on_with_its_plan_whatever_the_arguments(tmp_path, more):
     made = run_of(tmp_path / "whole", of_words(), **more)
     made.train()

@@ -1,4 +1,5 @@
 """The picture of a plan shows what the plan says."""
+
 import numpy as np
 import pytest
 from test_train_plan import bert, of_net, of_the_issue
@@ -29,4 +30,6 @@ def test_what_is_frozen_is_a_bar_up_to_the_step_at_which_it_is_trained():
 def test_with_a_model_a_setting_begins_at_the_models_own_value():
     plan = Plan().at(4, set("**.Dropout", p=0.3, over=4)).bind(10, 10, bert(1))
     line = plan.plot().axes[0].lines[0]
-    np.testing.assert_allclose(line.get_ydata(), [0.1 + 0.2 * np.clip((step - 4) / 4, 0, 1) for step in line.get_xdata()])
+    np.testing.assert_allclose(
+        line.get_ydata(), [0.1 + 0.2 * np.clip((step - 4) / 4, 0, 1) for step in line.get_xdata()]
+    )

@@ -1,4 +1,5 @@
 """The law of resuming: k steps, and k more in another trainer, are the 2k steps of one that never stopped, bit for bit."""
+
 import errno
 import json
 import os
@@ -24,11 +25,24 @@ DIFFERENT = ("_runtime", "_per_second", "seconds")
 
 
 def new_trainer(output, model=None, data=None, **more):
-    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 1e-2,
-                 "logging_steps": 2, "eval_strategy": "epoch", "save_steps": 1, "seed": 3}
+    arguments = {
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 1e-2,
+        "logging_steps": 2,
+        "eval_strategy": "epoch",
+        "save_steps": 1,
+        "seed": 3,
+    }
     options = {name: more.pop(name) for name in ("callbacks", "plan", "data_collator", "optimizers") if name in more}
-    return Trainer(model or new_model(), TrainingArguments(output, **arguments | more), data or dataset(44), dataset(21, seed=1),
-                   **options)
+    return Trainer(
+        model or new_model(),
+        TrainingArguments(output, **arguments | more),
+        data or dataset(44),
+        dataset(21, seed=1),
+        **options,
+    )
 
 
 def told(history):
@@ -43,6 +57,7 @@ def assert_same_run(resumed, whole):
 
 class Noisy:
     """A collator that draws: token dropout, from a generator of its own and from the global ones."""
+
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.pad = mg.data.DataCollatorWithPadding()
@@ -50,18 +65,34 @@ class Noisy:
     def __call__(self, items):
         batch = self.pad(items)
         ids = batch["input_ids"]
-        batch["input_ids"] = np.where(self.rng.random(ids.shape) + 0.1 * random.random() + 0.1 * np.random.random() < 0.2, 2, ids)
+        batch["input_ids"] = np.where(
+            self.rng.random(ids.shape) + 0.1 * random.random() + 0.1 * np.random.random() < 0.2, 2, ids
+        )
         return batch
 
 
 FEATURES = {
     "dropout, shuffling, accumulation": {},
     "length groups": {"group_by_length": True},
-    "float16": {"fp16": True}, "bfloat16": {"bf16": True},
+    "float16": {"fp16": True},
+    "bfloat16": {"bf16": True},
     "averages": {"ema_decay": 0.9},
-    "momentum and cosine": {"optim": "sgd", "optim_args": "momentum=0.9", "lr_scheduler_type": "cosine", "warmup_ratio": 0.3},
-    "a plateau": {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"patience": 0, "threshold": 10.0}},
-    "the best model": {"load_best_model_at_end": True, "save_strategy": "steps", "eval_strategy": "steps", "eval_steps": 1},
+    "momentum and cosine": {
+        "optim": "sgd",
+        "optim_args": "momentum=0.9",
+        "lr_scheduler_type": "cosine",
+        "warmup_ratio": 0.3,
+    },
+    "a plateau": {
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": {"patience": 0, "threshold": 10.0},
+    },
+    "the best model": {
+        "load_best_model_at_end": True,
+        "save_strategy": "steps",
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+    },
     "max_steps in an epoch": {"max_steps": 9},
     "drop_last and data_seed": {"dataloader_drop_last": True, "data_seed": 9},
     "smoothing": {"label_smoothing_factor": 0.1},
@@ -71,9 +102,20 @@ FEATURES = {
 
 def two_layers():
     from minigrad.pretrained import BertConfig, BertForSequenceClassification
-    return BertForSequenceClassification(BertConfig(
-        vocab_size=9, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8, num_labels=CLASSES,
-        max_position_embeddings=16, initializer_range=0.2), rng=0)
+
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=9,
+            hidden_size=8,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=8,
+            num_labels=CLASSES,
+            max_position_embeddings=16,
+            initializer_range=0.2,
+        ),
+        rng=0,
+    )
 
 
 @pytest.mark.parametrize("name", FEATURES)
@@ -102,6 +144,7 @@ def test_a_collator_that_draws_goes_on_drawing(tmp_path):
 
 class ScoresOf(TrainerCallback):
     """Evaluations that are as told: by the evaluation's number, so that a resumed run must know it."""
+
     def __init__(self, losses):
         self.losses, self.seen = losses, 0
 
@@ -116,9 +159,15 @@ class ScoresOf(TrainerCallback):
 @pytest.mark.parametrize("step", [3, 6, 12, 18])
 def test_early_stopping_stops_a_resumed_run_where_it_stops_the_whole_one(tmp_path, step):
     """Best in epoch 2; patience 2, so epoch 4 is the last of 6, whether the run stopped in between or not."""
+
     def new(output):
-        return new_trainer(output, num_train_epochs=6, metric_for_best_model="loss",
-                           callbacks=[ScoresOf([3.0, 1.0, 2.0, 1.5, 9.0]), EarlyStoppingCallback(2)])
+        return new_trainer(
+            output,
+            num_train_epochs=6,
+            metric_for_best_model="loss",
+            callbacks=[ScoresOf([3.0, 1.0, 2.0, 1.5, 9.0]), EarlyStoppingCallback(2)],
+        )
+
     whole, parts = new(tmp_path / "whole"), new(tmp_path / "parts")
     whole.train()
     assert whole.step == 24
@@ -129,6 +178,7 @@ def test_early_stopping_stops_a_resumed_run_where_it_stops_the_whole_one(tmp_pat
 @pytest.mark.parametrize("again", [False, True])
 def test_freezing_and_unfreezing_shifts_no_memory(tmp_path, again):
     """The optimiser's state is kept by name: a model that was half frozen goes on with what each parameter had."""
+
     class Unfreeze(TrainerCallback):
         def on_step_begin(self, args, state, control, model=None, **more):
             if state.global_step == 4:
@@ -141,6 +191,7 @@ def test_freezing_and_unfreezing_shifts_no_memory(tmp_path, again):
         model = new_model()
         model.freeze("bert.**")
         return new_trainer(output, model, callbacks=[Unfreeze])
+
     whole, parts = new(tmp_path / "whole"), new(tmp_path / "parts")
     whole.train()
     parts.train(tmp_path / "whole" / f"checkpoint-{9 if again else 5}")
@@ -148,21 +199,29 @@ def test_freezing_and_unfreezing_shifts_no_memory(tmp_path, again):
 
 
 def test_steps_in_the_middle_of_an_epoch_with_a_plan(tmp_path):
-    """Phases, gradual unfreezing, a setting that moves, batches that grow, evaluations that are due: resumed at every step."""
+    """Phases, gradual unfreezing, a setting that moves, batches that grow, evaluations that are due: resumed at every
+    step.
+    """
     plan = pytest.importorskip("minigrad.train.plan")
 
     def new(output):
-        schedule = (plan.Plan().phase("head", until=0.25, freeze="bert.**", lr=plan.linear(0, 1e-2))
-                    .phase("top", until=0.5, unfreeze="bert.pooler.**", lr=plan.cosine(1e-2, 1e-3))
-                    .phase("all", until=1.0, unfreeze="bert.**", lr=5e-3)
-                    .at(3, plan.set("**.dropout", p=0.3, over=6), batch_size=12).every(4, "evaluate", "log"))
+        schedule = (
+            plan.Plan()
+            .phase("head", until=0.25, freeze="bert.**", lr=plan.linear(0, 1e-2))
+            .phase("top", until=0.5, unfreeze="bert.pooler.**", lr=plan.cosine(1e-2, 1e-3))
+            .phase("all", until=1.0, unfreeze="bert.**", lr=5e-3)
+            .at(3, plan.set("**.dropout", p=0.3, over=6), batch_size=12)
+            .every(4, "evaluate", "log")
+        )
         return new_trainer(output, plan=schedule, logging_steps=1, eval_strategy="no")
+
     whole = new(tmp_path / "whole")
     whole.train()
     assert [record["step"] for record in whole.history if "eval_loss" in record] == [4, 8, 12]
     assert sum("plan" in record for record in whole.history) >= 4
     assert [record["learning_rate"] for record in whole.history if "learning_rate" in record] == [
-        whole.bound.state(step).lr for step in range(12)]
+        whole.bound.state(step).lr for step in range(12)
+    ]
     for step in range(1, 13):
         parts = new(tmp_path / str(step))
         parts.train(tmp_path / "whole" / f"checkpoint-{step}")
@@ -171,11 +230,22 @@ def test_steps_in_the_middle_of_an_epoch_with_a_plan(tmp_path):
 
 # What is on the disk.
 
+
 def test_a_checkpoint_holds_no_pickle_and_is_a_model_by_itself(tmp_path):
     new_trainer(tmp_path, max_steps=1, ema_decay=0.5).train()
     names = {path.name for path in (tmp_path / "checkpoint-1").iterdir()}
-    assert names == {"model.safetensors", "config.json", "optimizer.safetensors", "optimizer.json", "ema.safetensors",
-                     "manifest.json", "trainer_state.json", "run_state.json", "training_args.json", "environment.json"}
+    assert names == {
+        "model.safetensors",
+        "config.json",
+        "optimizer.safetensors",
+        "optimizer.json",
+        "ema.safetensors",
+        "manifest.json",
+        "trainer_state.json",
+        "run_state.json",
+        "training_args.json",
+        "environment.json",
+    }
     assert type(new_model()).from_pretrained(tmp_path / "checkpoint-1").config.num_labels == CLASSES
     kept = mg.pretrained.checkpoint.safetensors.read(tmp_path / "checkpoint-1" / "optimizer.safetensors")
     assert "exp_avg/bert.pooler.dense.weight" in kept
@@ -205,7 +275,9 @@ def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path):
 def test_checkpoints_of_an_earlier_run_in_the_same_directory_are_not_taken(tmp_path):
     new_trainer(tmp_path, max_steps=4).train()
     new_trainer(tmp_path, max_steps=2, save_steps=2, seed=4).train()
-    with pytest.warns(UserWarning, match="checkpoint-4 is of an earlier run and was skipped; to go on from it, name it"):
+    with pytest.warns(
+        UserWarning, match="checkpoint-4 is of an earlier run and was skipped; to go on from it, name it"
+    ):
         assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
 
@@ -213,19 +285,28 @@ def test_only_so_many_stay_the_best_among_them(tmp_path):
     new_trainer(tmp_path, max_steps=6, save_total_limit=2).train()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-5", "checkpoint-6", "run.json"]
     scores = [5.0, 1.0, 3.0, 2.0, 4.0, 6.0]
-    trainer = new_trainer(tmp_path / "best", max_steps=6, save_total_limit=2, eval_strategy="steps", eval_steps=1,
-                          metric_for_best_model="loss")
+    trainer = new_trainer(
+        tmp_path / "best",
+        max_steps=6,
+        save_total_limit=2,
+        eval_strategy="steps",
+        eval_steps=1,
+        metric_for_best_model="loss",
+    )
     measured, calls = trainer.measured, iter(scores)
     trainer.measured = lambda *given: {**measured(*given), "eval_loss": next(calls)}
     trainer.train()
     assert sorted(path.name for path in (tmp_path / "best").glob("check*")) == ["checkpoint-2", "checkpoint-6"]
 
 
-@pytest.mark.parametrize("other, told", [
-    (lambda: new_model().to("float64"), None),
-    (two_layers, "is a checkpoint of another model .*; nothing was loaded"),
-    (lambda: nn.Linear(3, 2), "cannot be called with"),
-])
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (lambda: new_model().to("float64"), None),
+        (two_layers, "is a checkpoint of another model .*; nothing was loaded"),
+        (lambda: nn.Linear(3, 2), "cannot be called with"),
+    ],
+)
 def test_a_checkpoint_of_another_model_changes_nothing(tmp_path, other, told):
     new_trainer(tmp_path, max_steps=1).train()
     model = other()
@@ -238,11 +319,15 @@ def test_a_checkpoint_of_another_model_changes_nothing(tmp_path, other, told):
     assert_same(weights(model), before)
 
 
-@pytest.mark.parametrize("change, told", [
-    ({"per_device_train_batch_size": 2}, "the saved position is in other batches: batch_size was 8, here it is 4"),
-    ({"optim": "sgd"}, "its optimiser is AdamW, here it is SGD"), ({"seed": 5}, "seed was 3, here it is 5"),
-    ({"data": dataset(20)}, "items was 44, here it is 20"),
-])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"per_device_train_batch_size": 2}, "the saved position is in other batches: batch_size was 8, here it is 4"),
+        ({"optim": "sgd"}, "its optimiser is AdamW, here it is SGD"),
+        ({"seed": 5}, "seed was 3, here it is 5"),
+        ({"data": dataset(20)}, "items was 44, here it is 20"),
+    ],
+)
 def test_other_arguments_that_would_be_another_run_are_refused(tmp_path, change, told):
     new_trainer(tmp_path, max_steps=1).train()
     trainer = new_trainer(tmp_path, **change)
@@ -260,14 +345,17 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path, monkeypatch):
 
     def full(path, arrays):
         calls.append(path)
-        if len(calls) == 6:                     # a model and an optimiser each
+        if len(calls) == 6:  # a model and an optimiser each
             Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, arrays)
+
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.safetensors, "write", full)
-        with pytest.raises(OSError, match="checkpoint-3 could not be written in .*No space left.*checkpoint-2, the newest, "
-                                          "is as it was") as error:
+        with pytest.raises(
+            OSError,
+            match="checkpoint-3 could not be written in .*No space left.*checkpoint-2, the newest, is as it was",
+        ) as error:
             new_trainer(tmp_path / "parts", max_steps=5).train()
     assert "\n" not in str(error.value)
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["checkpoint-1", "checkpoint-2", "run.json"]
@@ -300,8 +388,15 @@ np.savez(out + "/end.npz", **{name: t.numpy() for name, t in trainer.model.state
 
 
 def program(output, **more):
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(output)], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, **more)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(output)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **more,
+    )
 
 
 def end_of(output):
@@ -358,6 +453,7 @@ def test_a_checkpoint_that_is_being_replaced_is_found(tmp_path):
 
 class Counter(Module):
     """A model whose buffer and whose own generator count what it has seen."""
+
     def __init__(self):
         self.layer, self.seen = nn.Linear(4, 2, rng=0), nn.Buffer(np.zeros(1))
         self.rng = np.random.default_rng(0)
@@ -373,7 +469,10 @@ def test_a_model_of_ones_own_goes_on_with_its_buffers_and_generators(tmp_path):
     data = [{"x": np.random.default_rng(i).normal(size=4).astype(np.float32), "labels": i % 2} for i in range(30)]
 
     def new(output):
-        return Trainer(Counter(), TrainingArguments(output, per_device_train_batch_size=4, max_steps=12, save_steps=5), data)
+        return Trainer(
+            Counter(), TrainingArguments(output, per_device_train_batch_size=4, max_steps=12, save_steps=5), data
+        )
+
     whole, parts = new(tmp_path / "whole"), new(tmp_path / "parts")
     whole.train()
     parts.train(tmp_path / "whole" / "checkpoint-5")

@@ -1,4 +1,5 @@
 """Where records go: the statistics of gradients and weights, and Weights & Biases without a network."""
+
 import sys
 
 import numpy as np

@@ -1,4 +1,5 @@
 """The laws of training: accumulation is the big batch, a seed is a run, and the best model is the one that is kept."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -36,26 +37,54 @@ def dataset(n, seed=0):
     """Token lists of many lengths; most tokens of a list are the one of its class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % CLASSES
-    ids = [[1, *np.where(rng.random(m) < 0.7, 2 + label, rng.integers(2, 9, m)).tolist()]
-           for label, m in zip(labels, rng.integers(1, 12, n), strict=True)]
+    ids = [
+        [1, *np.where(rng.random(m) < 0.7, 2 + label, rng.integers(2, 9, m)).tolist()]
+        for label, m in zip(labels, rng.integers(1, 12, n), strict=True)
+    ]
     return TextDataset({"input_ids": ids}, labels)
 
 
 def new_model(dropout=0.1):
-    return BertForSequenceClassification(BertConfig(
-        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, num_labels=CLASSES,
-        max_position_embeddings=16, initializer_range=0.2, hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout), rng=0)
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=9,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            num_labels=CLASSES,
+            max_position_embeddings=16,
+            initializer_range=0.2,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        ),
+        rng=0,
+    )
 
 
 EACH_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "logging_steps": 1}
 
 
 def new_trainer(output, model=None, tokenizer=None, callbacks=(), **arguments):
-    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "warmup_ratio": 0.1,
-                 "weight_decay": 0.01, "seed": 0, "group_by_length": True, **EACH_EPOCH, **arguments}
-    return Trainer(model or new_model(), TrainingArguments(output, **arguments), dataset(44), dataset(21, seed=1),
-                   tokenizer=tokenizer, callbacks=callbacks)
+    arguments = {
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 1e-2,
+        "warmup_ratio": 0.1,
+        "weight_decay": 0.01,
+        "seed": 0,
+        "group_by_length": True,
+        **EACH_EPOCH,
+        **arguments,
+    }
+    return Trainer(
+        model or new_model(),
+        TrainingArguments(output, **arguments),
+        dataset(44),
+        dataset(21, seed=1),
+        tokenizer=tokenizer,
+        callbacks=callbacks,
+    )
 
 
 def weights(model):
@@ -83,7 +112,7 @@ def interrupt(*_, **__):
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_the_gradients_of_micro_batches_are_those_of_the_whole_batch(tmp_path, size):
     data = dataset(8)
-    data.columns["label"][5] = IGNORED                       # so that micro-batches of one size have different shares
+    data.columns["label"][5] = IGNORED  # so that micro-batches of one size have different shares
     found = []
     for cut in (8, size):
         model = new_model(dropout=0.0).to("float64").train()
@@ -96,8 +125,15 @@ def test_the_gradients_of_micro_batches_are_those_of_the_whole_batch(tmp_path, s
 
 
 def test_a_run_with_accumulation_is_the_run_with_the_big_batch(tmp_path):
-    runs = [new_trainer(tmp_path / str(k), new_model(dropout=0.0).to("float64"), per_device_train_batch_size=12 // k,
-                        gradient_accumulation_steps=k) for k in (1, 4)]
+    runs = [
+        new_trainer(
+            tmp_path / str(k),
+            new_model(dropout=0.0).to("float64"),
+            per_device_train_batch_size=12 // k,
+            gradient_accumulation_steps=k,
+        )
+        for k in (1, 4)
+    ]
     for trainer in runs:
         trainer.train()
     np.testing.assert_allclose(*map(step_losses, runs), rtol=1e-9)
@@ -120,7 +156,7 @@ def test_it_learns_and_keeps_a_record(tmp_path):
     assert out.global_step == 72 and out.metrics["train_loss"] == out.training_loss
     assert out.training_loss == pytest.approx(np.mean(step_losses(trainer)))
     first, *_, last = [record for record in trainer.history if "eval_loss" in record]
-    assert last["train_loss"] < 0.7 * first["train_loss"] and best["eval_accuracy"] > 0.6     # by chance: a third
+    assert last["train_loss"] < 0.7 * first["train_loss"] and best["eval_accuracy"] > 0.6  # by chance: a third
     assert seen == trainer.history
     assert TrainerState.load_from_json(tmp_path / "checkpoint-72" / "trainer_state.json").log_history == seen[:-1]
     assert [record["step"] for record in seen if "loss" in record] == list(range(1, 73))
@@ -137,14 +173,17 @@ def test_a_record_of_several_steps_has_their_means(tmp_path, fp16):
     for trainer in runs:
         trainer.train()
     (each, epochs), (records, same_epochs) = (
-        [[r for r in trainer.history if key in r] for key in ("loss", "eval_loss")] for trainer in runs)
+        [[r for r in trainer.history if key in r] for key in ("loss", "eval_loss")] for trainer in runs
+    )
     assert [(record["epoch"], record["step"]) for record in records] == [(4 / 6, 4), (8 / 6, 8), (2, 12)]
     for record, steps in zip(records, (each[:4], each[4:8], each[8:]), strict=True):
         for key in ("loss", "accuracy"):
             assert record[key] == pytest.approx(np.mean([step[key] for step in steps]), rel=1e-12)
         assert {**record, "loss": 0, "accuracy": 0} == {**steps[-1], "loss": 0, "accuracy": 0}
     for a, b in zip(epochs, same_epochs, strict=True):
-        assert [b["train_loss"], b["train_accuracy"]] == pytest.approx([a["train_loss"], a["train_accuracy"]], rel=1e-12)
+        assert [b["train_loss"], b["train_accuracy"]] == pytest.approx(
+            [a["train_loss"], a["train_accuracy"]], rel=1e-12
+        )
         assert a["eval_loss"] == b["eval_loss"]
     assert_same(weights(runs[0].model), weights(runs[1].model))
 
@@ -152,8 +191,12 @@ def test_a_record_of_several_steps_has_their_means(tmp_path, fp16):
 def test_evaluation_is_the_models_own_in_the_datasets_order(tmp_path):
     trainer = new_trainer(tmp_path, per_device_eval_batch_size=4)
     data = trainer.eval_dataset
-    alone = np.concatenate([trainer.model.eval()(input_ids=np.array([item["input_ids"]])).logits.numpy()
-                            for item in map(data.__getitem__, range(len(data)))])
+    alone = np.concatenate(
+        [
+            trainer.model.eval()(input_ids=np.array([item["input_ids"]])).logits.numpy()
+            for item in map(data.__getitem__, range(len(data)))
+        ]
+    )
     predictions, label_ids, told = trainer.predict(data)
     np.testing.assert_allclose(predictions, alone, atol=1e-5)
     np.testing.assert_array_equal(label_ids, data.columns["label"])
@@ -165,24 +208,35 @@ def test_evaluation_is_the_models_own_in_the_datasets_order(tmp_path):
     assert np.sum(found["eval_confusion_matrix"], axis=1).tolist() == [7, 7, 7]
 
 
-@pytest.mark.parametrize("metric, scores, kept", [("macro_f1", (0.2, 0.5, 0.5, 0.4), 2), ("loss", (0.2, 0.5, 0.1, 0.4), 3)])
+@pytest.mark.parametrize(
+    "metric, scores, kept", [("macro_f1", (0.2, 0.5, 0.5, 0.4), 2), ("loss", (0.2, 0.5, 0.1, 0.4), 3)]
+)
 def test_the_best_epoch_is_loaded_back(tmp_path, monkeypatch, metric, scores, kept):
     """Also where only one checkpoint stays beside the newest, and whatever the epochs after it were like."""
-    trainer, after = new_trainer(tmp_path, metric_for_best_model=metric, num_train_epochs=4, load_best_model_at_end=True,
-                                 save_total_limit=1), []
+    trainer, after = (
+        new_trainer(
+            tmp_path, metric_for_best_model=metric, num_train_epochs=4, load_best_model_at_end=True, save_total_limit=1
+        ),
+        [],
+    )
 
     def measured(*given):
         after.append(weights(trainer.model))
         return {**original(*given), f"eval_{metric}": scores[len(after) - 1]}
+
     original = trainer.measured
     monkeypatch.setattr(trainer, "measured", measured)
     trainer.train()
     assert trainer.best["epoch"] == kept and trainer.state.best_metric == scores[kept - 1]
     assert trainer.state.best_model_checkpoint == str(tmp_path / f"checkpoint-{6 * kept}")
     assert_same(weights(trainer.model), after[kept - 1])
-    assert_same(weights(BertForSequenceClassification.from_pretrained(tmp_path / f"checkpoint-{6 * kept}")), after[kept - 1])
+    assert_same(
+        weights(BertForSequenceClassification.from_pretrained(tmp_path / f"checkpoint-{6 * kept}")), after[kept - 1]
+    )
     assert not trainer.model.training
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == sorted({f"checkpoint-{6 * kept}", "checkpoint-24"})
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == sorted(
+        {f"checkpoint-{6 * kept}", "checkpoint-24"}
+    )
 
 
 def test_biases_and_layer_norms_do_not_decay():
@@ -214,6 +268,7 @@ def test_gradients_are_gone_when_the_next_step_begins(tmp_path):
     def watched(**batch):
         held.append(any(p.grad is not None for p in model.parameters()))
         return forward(**batch)
+
     model.forward = watched
     new_trainer(tmp_path, model, num_train_epochs=1).train()
     assert len(held) == 6 + 3 and not any(held)
@@ -232,7 +287,9 @@ def test_a_diverging_run_stops_with_its_cause(tmp_path):
 
 def test_an_interruption_in_a_callback_says_what_there_is_to_go_on_from(tmp_path):
     trainer = new_trainer(tmp_path, callbacks=[lambda record: record.get("step") == 8 and interrupt()])
-    with pytest.raises(KeyboardInterrupt, match=f"step 8 of 12; the newest checkpoint is {tmp_path}/checkpoint-6: to go"):
+    with pytest.raises(
+        KeyboardInterrupt, match=f"step 8 of 12; the newest checkpoint is {tmp_path}/checkpoint-6: to go"
+    ):
         trainer.train()
     unsaved = new_trainer(tmp_path / "new", callbacks=[interrupt])
     with pytest.raises(KeyboardInterrupt, match="step 1 of 12; no checkpoint was saved"):
@@ -241,6 +298,7 @@ def test_an_interruption_in_a_callback_says_what_there_is_to_go_on_from(tmp_path
 
 class Interrupted:
     """A tokenizer: it is saved when the model's files are written already, and then the user presses Ctrl-C."""
+
     pad_token_id, settings = 0, {}
     save_pretrained = interrupt
 
@@ -295,18 +353,24 @@ def test_overwriting_leaves_no_file_of_the_earlier_tokenizer(tmp_path):
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 1.0])
 def test_the_only_step_is_no_warmup(tmp_path, ratio):
     model = new_model()
-    before, trainer = weights(model), new_trainer(tmp_path, model, num_train_epochs=1, per_device_train_batch_size=64,
-                                                  warmup_ratio=ratio)
+    before, trainer = (
+        weights(model),
+        new_trainer(tmp_path, model, num_train_epochs=1, per_device_train_batch_size=64, warmup_ratio=ratio),
+    )
     trainer.train()
-    step, = [record for record in trainer.history if "loss" in record]
+    (step,) = [record for record in trainer.history if "loss" in record]
     assert step["learning_rate"] == 1e-2
     change = weights(trainer.model)["classifier.weight"] - before["classifier.weight"]
-    np.testing.assert_allclose(abs(change), 1e-2, rtol=0.02)   # AdamW's first step is lr in each entry, but for the decay
+    np.testing.assert_allclose(
+        abs(change), 1e-2, rtol=0.02
+    )  # AdamW's first step is lr in each entry, but for the decay
 
 
 @pytest.mark.parametrize("ratio, rates", [(0.1, [0, 1]), (1.0, [0, 0.5])])
 def test_of_two_steps_one_may_be_warmup(tmp_path, ratio, rates):
-    trainer = new_trainer(tmp_path, num_train_epochs=1, per_device_train_batch_size=22, learning_rate=1, warmup_ratio=ratio)
+    trainer = new_trainer(
+        tmp_path, num_train_epochs=1, per_device_train_batch_size=22, learning_rate=1, warmup_ratio=ratio
+    )
     trainer.train()
     assert [record["learning_rate"] for record in trainer.history if "loss" in record] == rates
 
@@ -325,7 +389,10 @@ def test_epochs_need_not_be_whole(tmp_path, epochs, steps, passes):
     trainer = new_trainer(tmp_path, num_train_epochs=epochs, logging_steps=2, learning_rate="1e-2")
     trainer.train()
     ends = [record for record in trainer.history if "eval_loss" in record]
-    assert trainer.step == ends[-1]["step"] == steps and [record["epoch"] for record in ends] == [*range(1, passes), steps / 6]
+    assert trainer.step == ends[-1]["step"] == steps and [record["epoch"] for record in ends] == [
+        *range(1, passes),
+        steps / 6,
+    ]
     assert [record["step"] for record in trainer.history if "loss" in record] == [*range(2, steps + 1, 2)]
 
 
@@ -352,7 +419,8 @@ def test_training_again_is_the_same_run_from_other_weights(tmp_path):
     trainer.train()
     assert_same(weights(trainer.model), after)
     assert [r["step"] for r in trainer.history] == [r["step"] for r in first] and step_losses(trainer) == [
-        record["loss"] for record in first if "loss" in record]
+        record["loss"] for record in first if "loss" in record
+    ]
 
 
 def test_overwriting_leaves_no_shard_of_an_earlier_model(tmp_path):
@@ -375,7 +443,10 @@ def test_overwriting_leaves_no_shard_of_an_earlier_model(tmp_path):
 
 
 def test_the_best_model_is_loaded_back_in_its_own_precision(tmp_path, monkeypatch):
-    trainer, after = new_trainer(tmp_path, new_model().to("float64"), num_train_epochs=1, load_best_model_at_end=True), []
+    trainer, after = (
+        new_trainer(tmp_path, new_model().to("float64"), num_train_epochs=1, load_best_model_at_end=True),
+        [],
+    )
     measured = trainer.measured
     monkeypatch.setattr(trainer, "measured", lambda *given: after.append(weights(trainer.model)) or measured(*given))
     trainer.train()
@@ -384,11 +455,30 @@ def test_the_best_model_is_loaded_back_in_its_own_precision(tmp_path, monkeypatc
 
 # Labels of every kind.
 
-SMALL = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
-         "max_position_embeddings": 16, "initializer_range": 0.2, "hidden_dropout_prob": 0.0,
-         "attention_probs_dropout_prob": 0.0}
-GPT = {"vocab_size": 9, "n_positions": 16, "n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0,
-       "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "initializer_range": 0.2}
+SMALL = {
+    "vocab_size": 9,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "max_position_embeddings": 16,
+    "initializer_range": 0.2,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+GPT = {
+    "vocab_size": 9,
+    "n_positions": 16,
+    "n_embd": 8,
+    "n_layer": 1,
+    "n_head": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+    "resid_pdrop": 0.0,
+    "initializer_range": 0.2,
+}
 
 
 def kinds():
@@ -396,28 +486,50 @@ def kinds():
     rng = np.random.default_rng(0)
     return {
         "classes": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=3), rng=0), lambda ids: len(ids) % 3),
-        "values": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=1), rng=0), lambda ids: float(np.mean(ids))),
-        "vectors": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=3), rng=0),
-                    lambda ids: [float(k in ids) for k in (2, 3, 4)]),
-        "values in vectors": (BertForSequenceClassification(BertConfig(**SMALL, num_labels=2, problem_type="regression"), rng=0),
-                              lambda ids: [np.mean(ids), len(ids) / 10]),
-        "tokens": (BertForTokenClassification(BertConfig(**SMALL, num_labels=3), rng=0),
-                   lambda ids: [-100 if rng.random() < 0.3 else i % 3 for i in ids]),
-        "masked": (BertForMaskedLM(BertConfig(**SMALL), rng=0), lambda ids: [i if rng.random() < 0.5 else -100 for i in ids]),
-        "next token": (GPT2LMHeadModel(GPT2Config(**GPT), rng=0), lambda ids: [i if rng.random() < 0.9 else -100 for i in ids]),
+        "values": (
+            BertForSequenceClassification(BertConfig(**SMALL, num_labels=1), rng=0),
+            lambda ids: float(np.mean(ids)),
+        ),
+        "vectors": (
+            BertForSequenceClassification(BertConfig(**SMALL, num_labels=3), rng=0),
+            lambda ids: [float(k in ids) for k in (2, 3, 4)],
+        ),
+        "values in vectors": (
+            BertForSequenceClassification(BertConfig(**SMALL, num_labels=2, problem_type="regression"), rng=0),
+            lambda ids: [np.mean(ids), len(ids) / 10],
+        ),
+        "tokens": (
+            BertForTokenClassification(BertConfig(**SMALL, num_labels=3), rng=0),
+            lambda ids: [-100 if rng.random() < 0.3 else i % 3 for i in ids],
+        ),
+        "masked": (
+            BertForMaskedLM(BertConfig(**SMALL), rng=0),
+            lambda ids: [i if rng.random() < 0.5 else -100 for i in ids],
+        ),
+        "next token": (
+            GPT2LMHeadModel(GPT2Config(**GPT), rng=0),
+            lambda ids: [i if rng.random() < 0.9 else -100 for i in ids],
+        ),
     }
 
 
 def of_kind(kind, n=14):
     model, label = kinds()[kind]
     data = dataset(n)
-    return model, TextDataset({"input_ids": data.columns["input_ids"]}, [label(ids) for ids in data.columns["input_ids"]])
+    return model, TextDataset(
+        {"input_ids": data.columns["input_ids"]}, [label(ids) for ids in data.columns["input_ids"]]
+    )
 
 
 def kind_trainer(output, model, data, **arguments):
     arguments = {"num_train_epochs": 1, "learning_rate": 1e-2, "group_by_length": True, **EACH_EPOCH, **arguments}
-    return Trainer(model, TrainingArguments(output, **arguments), data, data,
-                   DataCollatorWithPadding(0) if model.config.pad_token_id is None else None)
+    return Trainer(
+        model,
+        TrainingArguments(output, **arguments),
+        data,
+        data,
+        DataCollatorWithPadding(0) if model.config.pad_token_id is None else None,
+    )
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -428,7 +540,9 @@ def test_micro_batches_of_any_labels_are_the_whole_batch(tmp_path, kind, size):
         model, data = of_kind(kind)
         trainer = kind_trainer(tmp_path, model.to("float64").train(), data, per_device_train_batch_size=cut)
         loss, *_, count = trainer.gradients([data[i] for i in range(14)])
-        found.append((loss, count, {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}))
+        found.append(
+            (loss, count, {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None})
+        )
     (loss, count, whole), (other_loss, other_count, parts) = found
     assert other_loss == pytest.approx(loss, rel=1e-12) and count == other_count and whole.keys() == parts.keys()
     for name in whole:
@@ -471,7 +585,9 @@ def test_training_and_evaluation_measure_what_the_labels_are(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["values", "vectors"])
 def test_a_metric_that_labels_do_not_have_is_refused_at_once(tmp_path, kind):
-    with pytest.raises(ValueError, match="metric_for_best_model is 'macro_f1', which is for classes, but the labels .*float32"):
+    with pytest.raises(
+        ValueError, match="metric_for_best_model is 'macro_f1', which is for classes, but the labels .*float32"
+    ):
         kind_trainer(tmp_path, *of_kind(kind), metric_for_best_model="macro_f1")
     kind_trainer(tmp_path, *of_kind(kind), metric_for_best_model="loss").train()
 
@@ -479,7 +595,9 @@ def test_a_metric_that_labels_do_not_have_is_refused_at_once(tmp_path, kind):
 def test_predictions_need_no_labels(tmp_path):
     trainer = new_trainer(tmp_path, metric_for_best_model="macro_f1")
     unlabelled = TextDataset({"input_ids": trainer.eval_dataset.columns["input_ids"]})
-    np.testing.assert_array_equal(trainer.predict(unlabelled).predictions, trainer.predict(trainer.eval_dataset).predictions)
+    np.testing.assert_array_equal(
+        trainer.predict(unlabelled).predictions, trainer.predict(trainer.eval_dataset).predictions
+    )
     assert trainer.predict(unlabelled).label_ids is None
 
 
@@ -495,8 +613,11 @@ def test_a_head_replaced_by_hand_is_known_before_training(tmp_path):
 def test_a_model_derived_from_one_that_guesses_the_next_token(tmp_path):
     class Mine(GPT2LMHeadModel):
         pass
+
     _, data = of_kind("next token")
-    counts = [kind_trainer(tmp_path, kind(GPT2Config(**GPT), rng=0), data).evaluate() for kind in (GPT2LMHeadModel, Mine)]
+    counts = [
+        kind_trainer(tmp_path, kind(GPT2Config(**GPT), rng=0), data).evaluate() for kind in (GPT2LMHeadModel, Mine)
+    ]
     assert counts[0]["eval_loss"] == counts[1]["eval_loss"]
 
 
@@ -506,7 +627,7 @@ def test_predictions_for_tokens_are_padded(tmp_path):
     assert logits.shape == (14, max(data.lengths), 3)
     for row, item in zip(logits, map(data.__getitem__, range(14)), strict=True):
         alone = model(np.array([item["input_ids"]])).logits.numpy()[0]
-        np.testing.assert_allclose(row[:len(alone)], alone, atol=1e-5)
+        np.testing.assert_allclose(row[: len(alone)], alone, atol=1e-5)
 
 
 def test_a_batch_without_a_label_that_counts_is_named(tmp_path):
@@ -520,14 +641,18 @@ def test_a_batch_without_a_label_that_counts_is_named(tmp_path):
 
 # Collators, datasets and models of other kinds.
 
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_without_a_collator_texts_are_padded_as_the_tokenizer_pads(tmp_path, side):
     pytest.importorskip("tokenizers")
     import tiny_tokenizers
+
     base = tiny_tokenizers.byte_pairs(tmp_path, "gpt2")
     tokenizer = AutoTokenizer.from_pretrained(base, pad_token="Ã©", padding_side=side)
-    config = GPT2Config(**GPT | {"vocab_size": tokenizer.vocab_size, "n_positions": 64, "bos_token_id": None,
-                                 "eos_token_id": None}, num_labels=3)
+    config = GPT2Config(
+        **GPT | {"vocab_size": tokenizer.vocab_size, "n_positions": 64, "bos_token_id": None, "eos_token_id": None},
+        num_labels=3,
+    )
     model = GPT2ForSequenceClassification(config, rng=0)
     assert model.config.pad_token_id is None and tokenizer.pad_token_id > 0
     texts = [example.text for example in tiny_bert.examples(12)]
@@ -544,24 +669,39 @@ def test_without_a_collator_texts_are_padded_as_the_tokenizer_pads(tmp_path, sid
 
 
 def test_a_collator_that_pads_with_another_token_than_the_model_is_refused(tmp_path):
-    """RoBERTa counts positions, and GPT-2 finds the last token, by the padding token: another one would change their answers."""
-    args, data, config = TrainingArguments(tmp_path / "out"), dataset(6), GPT2Config(**GPT, pad_token_id=5, num_labels=3)
+    """RoBERTa counts positions, and GPT-2 finds the last token, by the padding token: another one would change their
+    answers.
+    """
+    args, data, config = (
+        TrainingArguments(tmp_path / "out"),
+        dataset(6),
+        GPT2Config(**GPT, pad_token_id=5, num_labels=3),
+    )
     with pytest.raises(ValueError, match=r"pads with 0, but the padding token of the model is 5: .*WithPadding\(5\)"):
         Trainer(GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding())
     Trainer(GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding(5))
     tokenizer = SimpleNamespace(pad_token_id=7, settings={})
-    trainer = Trainer(GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding(7), tokenizer)
+    trainer = Trainer(
+        GPT2ForSequenceClassification(config, rng=0), args, data, data, DataCollatorWithPadding(7), tokenizer
+    )
     assert trainer.model.config.pad_token_id == 7
 
 
-@pytest.mark.parametrize("train, eval, told", [
-    ([], dataset(3), "train_dataset is empty; expected a dataset of one item or more"),
-    (dataset(3), [], "eval_dataset is empty; expected .* split"),
-    (dataset(3), None, 'eval_strategy is "epoch", but eval_dataset is None; expected a dataset'),
-    (iter([1]), dataset(3), "train_dataset is without a length"),
-    (dataset(3), [{"pixel_values": np.zeros(3), "label": 0}], "forward.* cannot be called with pixel_values, labels, which"),
-    (TextDataset({"input_ids": [[1, 2]]}, ["spam"]), dataset(3), "the label 'spam' is no number"),
-])
+@pytest.mark.parametrize(
+    "train, eval, told",
+    [
+        ([], dataset(3), "train_dataset is empty; expected a dataset of one item or more"),
+        (dataset(3), [], "eval_dataset is empty; expected .* split"),
+        (dataset(3), None, 'eval_strategy is "epoch", but eval_dataset is None; expected a dataset'),
+        (iter([1]), dataset(3), "train_dataset is without a length"),
+        (
+            dataset(3),
+            [{"pixel_values": np.zeros(3), "label": 0}],
+            "forward.* cannot be called with pixel_values, labels, which",
+        ),
+        (TextDataset({"input_ids": [[1, 2]]}, ["spam"]), dataset(3), "the label 'spam' is no number"),
+    ],
+)
 def test_datasets_that_cannot_be_used_are_named(tmp_path, train, eval, told):
     with pytest.raises(ValueError, match=told):
         Trainer(new_model(), TrainingArguments(tmp_path / "out", eval_strategy="epoch"), train, eval)
@@ -577,6 +717,7 @@ def test_evaluating_nothing_is_named(tmp_path):
 
 class Squares(Module):
     """A model that no checkpoint knows: four numbers in, two classes out."""
+
     def __init__(self, returns):
         self.layers = nn.Sequential(nn.Linear(4, 8, rng=0), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 2, rng=1))
         self.returns = returns
@@ -584,8 +725,12 @@ class Squares(Module):
     def forward(self, x, labels=None):
         logits = self.layers(mg.Tensor(x))
         loss = None if labels is None else losses.cross_entropy(logits, labels)
-        return {"tuple": (loss, logits), "dict": {"loss": loss, "logits": logits},
-                "object": SimpleNamespace(loss=loss, logits=logits), "logits": logits}[self.returns]
+        return {
+            "tuple": (loss, logits),
+            "dict": {"loss": loss, "logits": logits},
+            "object": SimpleNamespace(loss=loss, logits=logits),
+            "logits": logits,
+        }[self.returns]
 
 
 def numbers(n=40):
@@ -596,8 +741,15 @@ def numbers(n=40):
 @pytest.mark.parametrize("returns", ["tuple", "dict", "object"])
 def test_a_model_of_ones_own(tmp_path, returns):
     model, data = Squares(returns), numbers()
-    args = TrainingArguments(tmp_path, overwrite_output_dir=True, num_train_epochs=20, per_device_train_batch_size=8,
-                             learning_rate=0.05, logging_steps=1, save_strategy="no")
+    args = TrainingArguments(
+        tmp_path,
+        overwrite_output_dir=True,
+        num_train_epochs=20,
+        per_device_train_batch_size=8,
+        learning_rate=0.05,
+        logging_steps=1,
+        save_strategy="no",
+    )
     trainer = Trainer(model, args, data, data)
     trainer.train()
     assert trainer.evaluate()["eval_accuracy"] > 0.9
@@ -616,7 +768,9 @@ def test_a_model_of_ones_own(tmp_path, returns):
 
 def test_models_that_cannot_be_trained_are_named(tmp_path):
     args, data = TrainingArguments(tmp_path / "out"), numbers()
-    with pytest.raises(ValueError, match="Squares returned no loss for a batch of x, labels, but a Tensor; expected one with"):
+    with pytest.raises(
+        ValueError, match="Squares returned no loss for a batch of x, labels, but a Tensor; expected one with"
+    ):
         Trainer(Squares("logits"), args, data, data).train()
     with pytest.raises(ValueError, match="returned no loss for a batch of x: the items need a label"):
         Trainer(Squares("dict"), args, *[[{"x": item["x"]} for item in data]] * 2).train()
@@ -628,12 +782,26 @@ def test_models_that_cannot_be_trained_are_named(tmp_path):
 
 def test_pictures(tmp_path):
     """By a model that has seen them as arrays (3, height, width), and needs no collator."""
-    config = ViTConfig(image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-                       intermediate_size=16, num_labels=2, initializer_range=0.2)
+    config = ViTConfig(
+        image_size=8,
+        patch_size=4,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_labels=2,
+        initializer_range=0.2,
+    )
     rng = np.random.default_rng(0)
-    data = [{"pixel_values": rng.normal(2 * i % 4 - 1, 1, (3, 8, 8)).astype(np.float32), "label": i % 2} for i in range(24)]
-    trainer = Trainer(ViTForImageClassification(config, rng=0), TrainingArguments(
-        tmp_path, num_train_epochs=6, per_device_train_batch_size=8, learning_rate=1e-2), data, data)
+    data = [
+        {"pixel_values": rng.normal(2 * i % 4 - 1, 1, (3, 8, 8)).astype(np.float32), "label": i % 2} for i in range(24)
+    ]
+    trainer = Trainer(
+        ViTForImageClassification(config, rng=0),
+        TrainingArguments(tmp_path, num_train_epochs=6, per_device_train_batch_size=8, learning_rate=1e-2),
+        data,
+        data,
+    )
     trainer.train()
     assert trainer.evaluate()["eval_accuracy"] > 0.9
     trainer.save_model()

@@ -1,4 +1,5 @@
 """verify-resume proves a run that can be resumed, finds one that cannot, and kills processes."""
+
 import numpy as np
 import pytest
 import tiny_bert
@@ -16,6 +17,7 @@ def make(output):
 
 class Hidden:
     """A collator that draws from what no one can find: a generator in a closure of a C function."""
+
     def __init__(self):
         self.next = iter(np.random.default_rng().random, None).__next__
 

@@ -1,4 +1,5 @@
 """vjp, jvp, jacobian, hessian against what can be worked out by hand; checkpoint against not using it."""
+
 import gc
 import random
 import weakref
@@ -37,6 +38,7 @@ def test_jacobian_and_both_of_its_products():
 def test_of_several_inputs():
     def product(a, b):
         return a * b
+
     a, b = rng.standard_normal((2, 3))
     np.testing.assert_allclose(mg.jacobian(product, 1)(a, b).numpy(), np.diag(a))
     np.testing.assert_allclose(mg.jvp(product, [a, b], [b, a])[1].numpy(), b * b + a * a)
@@ -53,7 +55,9 @@ def test_hessian():
 
 
 def net():
-    return nn.Sequential(nn.Linear(4, 6, rng=0), nn.Tanh(), nn.Dropout(0.5, rng=1), nn.Linear(6, 2, rng=2)).to("float64")
+    return nn.Sequential(nn.Linear(4, 6, rng=0), nn.Tanh(), nn.Dropout(0.5, rng=1), nn.Linear(6, 2, rng=2)).to(
+        "float64"
+    )
 
 
 def gradients(run):
@@ -68,7 +72,10 @@ def test_a_checkpoint_changes_no_gradient_and_draws_the_same_dropout():
 
 
 def test_a_checkpoint_counts_a_batch_once():
-    x, norms = rng.standard_normal((4, 3)), [nn.BatchNorm1d(3, momentum=momentum) for momentum in (0.1, 0.1, None, None)]
+    x, norms = (
+        rng.standard_normal((4, 3)),
+        [nn.BatchNorm1d(3, momentum=momentum) for momentum in (0.1, 0.1, None, None)],
+    )
     for norm, run in zip(norms, 2 * [nn.Module.__call__, mg.checkpoint]):
         for k in (1, 2):
             (run(norm, k * x) ** 2).sum().backward()
@@ -88,10 +95,12 @@ def test_what_gives_no_tensor_is_refused():
 
 
 def test_a_checkpoint_of_a_function_finds_the_weights_it_closes_over():
-    for a, b in zip(gradients(lambda model, x: model(x)), gradients(lambda model, x: mg.checkpoint(lambda x: model(x), x)[:])):
+    for a, b in zip(
+        gradients(lambda model, x: model(x)), gradients(lambda model, x: mg.checkpoint(lambda x: model(x), x)[:])
+    ):
         np.testing.assert_array_equal(a, b)
     w, x = Tensor(A, requires_grad=True), Tensor(rng.standard_normal(4), requires_grad=True)
-    deep = mg.exp(w)                            # not a leaf
+    deep = mg.exp(w)  # not a leaf
     mg.checkpoint(lambda x: mg.tanh(deep @ x) + w.sum(), x).sum().backward()
     found = w.grad.numpy(), x.grad.numpy()
     w.grad = x.grad = None
@@ -102,6 +111,7 @@ def test_a_checkpoint_of_a_function_finds_the_weights_it_closes_over():
 
 class Noisy(nn.Module):
     """Draws from generators of other names, by ops and by itself."""
+
     def __init__(self):
         self.source, self.parts = np.random.default_rng(3), {"deep": [np.random.RandomState(4)]}
 
@@ -142,14 +152,29 @@ def stochastic():
 
     def default(x, source=rng):
         return F.dropout(x, 0.3, rng=source)
-    return {"lambda": (lambda x: model(x),), "bound method": (model.forward,), "partial": (partial(F.dropout, p=0.4, rng=rng),),
-            "another name": (noisy,), "lambda of another name": (lambda x: noisy(x),),
-            "fresh each time": (partial(F.dropout, p=0.5),),
-            "an object": (plain.method,), "an argument": (plain.method, rng), "closure": (closure,), "default": (default,),
-            "global": (draws_globally,), "helper": (helped,), "seed": (lambda x: F.dropout(x, 0.5, rng=11),),
-            "hidden in an iterator": (lambda x: F.dropout(x, 0.5, rng=first),), "nested": (
-                lambda x: mg.checkpoint(lambda x: noisy(mg.checkpoint(model, x)), model(mg.checkpoint(closure, x))[:, :1] * x),),
-            "attention": (lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None], dropout_p=0.5, rng=rng),)}
+
+    return {
+        "lambda": (lambda x: model(x),),
+        "bound method": (model.forward,),
+        "partial": (partial(F.dropout, p=0.4, rng=rng),),
+        "another name": (noisy,),
+        "lambda of another name": (lambda x: noisy(x),),
+        "fresh each time": (partial(F.dropout, p=0.5),),
+        "an object": (plain.method,),
+        "an argument": (plain.method, rng),
+        "closure": (closure,),
+        "default": (default,),
+        "global": (draws_globally,),
+        "helper": (helped,),
+        "seed": (lambda x: F.dropout(x, 0.5, rng=11),),
+        "hidden in an iterator": (lambda x: F.dropout(x, 0.5, rng=first),),
+        "nested": (
+            lambda x: mg.checkpoint(
+                lambda x: noisy(mg.checkpoint(model, x)), model(mg.checkpoint(closure, x))[:, :1] * x
+            ),
+        ),
+        "attention": (lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None], dropout_p=0.5, rng=rng),),
+    }
 
 
 @pytest.mark.parametrize("name", stochastic())
@@ -172,7 +197,7 @@ def test_a_checkpoint_draws_the_same_numbers_whatever_is_checkpointed(name):
     if name not in ("fresh each time", "an object"):
         np.testing.assert_allclose(again, y, rtol=1e-14)
         np.testing.assert_allclose(h, g, rtol=1e-12)
-    else:                                       # dropout without a seed: where y is 0 the gradient is
+    else:  # dropout without a seed: where y is 0 the gradient is
         assert ((again == 0) == (h == 0)).all()
 
 
@@ -190,6 +215,7 @@ def test_a_segment_in_between_draws_on_as_if_nothing_was_repeated():
 
 class Counting(nn.Module):
     """Computes with what it has just written."""
+
     def __init__(self):
         self.count = nn.Buffer(np.zeros(1))
 
@@ -198,10 +224,14 @@ class Counting(nn.Module):
         return mg.exp(x * mg.tensor(self.count))
 
 
-TWICE = {"module": (lambda m, x: m(x), lambda m, x: mg.checkpoint(m, x)),
-         "lambda": (lambda m, x: m(x), lambda m, x: mg.checkpoint(lambda x: m(x), x)),
-         "nested": (lambda m, x: m(m(x) * 0.1),
-                    lambda m, x: mg.checkpoint(lambda x: mg.checkpoint(m, mg.checkpoint(m, x) * 0.1), x))}
+TWICE = {
+    "module": (lambda m, x: m(x), lambda m, x: mg.checkpoint(m, x)),
+    "lambda": (lambda m, x: m(x), lambda m, x: mg.checkpoint(lambda x: m(x), x)),
+    "nested": (
+        lambda m, x: m(m(x) * 0.1),
+        lambda m, x: mg.checkpoint(lambda x: mg.checkpoint(m, mg.checkpoint(m, x) * 0.1), x),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", TWICE)
@@ -226,11 +256,21 @@ def test_a_lambda_counts_a_batch_once_too():
     assert norms[1].num_batches_tracked.item() == 2
 
 
-@pytest.mark.parametrize("change", [lambda w: w.copy_([5.0]), lambda w: setattr(w, "data", np.array([5.0])),
-                                    lambda w: w.detach().copy_([5.0]), lambda w: w.hold(w.data.astype("f8"))],
-                         ids=["copy_", "data", "detached", "moved"])
-@pytest.mark.parametrize("f", [lambda x, w: mg.exp(x + w), lambda x, w: x * w[0], lambda x, w: x * mg.exp(w.detach())],
-                         ids=["not kept", "a part", "a constant"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.copy_([5.0]),
+        lambda w: setattr(w, "data", np.array([5.0])),
+        lambda w: w.detach().copy_([5.0]),
+        lambda w: w.hold(w.data.astype("f8")),
+    ],
+    ids=["copy_", "data", "detached", "moved"],
+)
+@pytest.mark.parametrize(
+    "f",
+    [lambda x, w: mg.exp(x + w), lambda x, w: x * w[0], lambda x, w: x * mg.exp(w.detach())],
+    ids=["not kept", "a part", "a constant"],
+)
 def test_a_checkpoint_notices_whatever_it_would_read_anew(f, change):
     w = Tensor(np.array([2.0], np.float32), requires_grad=True)
     x = Tensor([3.0], requires_grad=True)
@@ -252,6 +292,7 @@ def test_a_checkpoint_keeps_nothing_of_what_lies_between():
         h = mg.exp(x)
         between.append(weakref.ref(h.data))
         return mg.tanh(h)
+
     gc.disable()
     try:
         y = mg.checkpoint(f, Tensor(x, requires_grad=True))
@@ -259,7 +300,7 @@ def test_a_checkpoint_keeps_nothing_of_what_lies_between():
     finally:
         gc.enable()
     y.sum().backward()
-    assert len(between) == 2                    # it was computed again
+    assert len(between) == 2  # it was computed again
 
 
 def test_a_checkpoint_notices_a_weight_that_changed():

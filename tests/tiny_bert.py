@@ -1,4 +1,5 @@
 """A BERT of 5,000 random parameters with its tokenizer, and texts that it can learn to tell apart in a second."""
+
 import csv
 from pathlib import Path
 
@@ -12,8 +13,15 @@ OTHERS = "the a and is with of old new"
 def save_model(directory: Path) -> Path:
     """A model directory without a head."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *" ".join([*WORDS.values(), OTHERS]).split()]
-    config = BertConfig(vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                        intermediate_size=16, max_position_embeddings=128, initializer_range=0.2)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+    )
     BertModel(config, rng=0).save_pretrained(directory)
     (directory / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     return directory

@@ -1,4 +1,5 @@
 """Tokenizers with vocabularies made by hand, in directories as published models have them."""
+
 import json
 from pathlib import Path
 
@@ -22,15 +23,30 @@ def byte_pairs(directory: Path, kind: str, **settings) -> Path:
 
 
 def pieces(directory: Path, byte_fallback: bool) -> Path:
-    """tokenizer.json of a small T5 (Unigram, </s> at the end) or LLaMA (BPE that falls back on bytes, <s> at the beginning)."""
+    """tokenizer.json of a small T5 (Unigram, </s> at the end) or LLaMA (BPE that falls back on bytes, <s> at the
+    beginning).
+    """
     models, decoders = tokenizers.models, tokenizers.decoders
     if byte_fallback:
-        words = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *"▁helo", "he", "ll", "hell", "hello", "▁hello"]
+        words = [
+            "<unk>",
+            "<s>",
+            "</s>",
+            *(f"<0x{i:02X}>" for i in range(256)),
+            *"▁helo",
+            "he",
+            "ll",
+            "hell",
+            "hello",
+            "▁hello",
+        ]
         merges = [("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("▁", "hello")]
-        rules = tokenizers.Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, merges, unk_token="<unk>",
-                                                byte_fallback=True))
-        rules.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-                                           decoders.Strip(" ", 1, 0)])
+        rules = tokenizers.Tokenizer(
+            models.BPE({word: i for i, word in enumerate(words)}, merges, unk_token="<unk>", byte_fallback=True)
+        )
+        rules.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        )
         names, end, one, two = {"bos_token": "<s>", "eos_token": "</s>"}, "<s>", "<s> $A", "<s> $A <s>:1 $B:1"
     else:
         words = {"<pad>": 0, "</s>": 0, "<unk>": 0, "▁": -4, "▁hello": -1, "▁world": -2} | dict.fromkeys("helowrd.", -5)
@@ -46,8 +62,38 @@ def pieces(directory: Path, byte_fallback: bool) -> Path:
     return directory
 
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "Hello", "wide", "##s", "##r", "cafe", "café", "caf",
-         "##é", "it", "'", "t", ",", ".", "!", "?", "a", "b", "##b", "汉", "字", "汉字", "un", "##un"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "hello",
+    "world",
+    "Hello",
+    "wide",
+    "##s",
+    "##r",
+    "cafe",
+    "café",
+    "caf",
+    "##é",
+    "it",
+    "'",
+    "t",
+    ",",
+    ".",
+    "!",
+    "?",
+    "a",
+    "b",
+    "##b",
+    "汉",
+    "字",
+    "汉字",
+    "un",
+    "##un",
+]
 
 
 def word_pieces(directory: Path, *, as_json: bool = False, config: dict | None = None, **settings) -> Path:

@@ -1,4 +1,5 @@
 """Rows of the catalogue on another backend than NumPy's: what the tests on strict_cupy and on CuPy share."""
+
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,7 +32,9 @@ def kernel_rows(table):
 
 
 def run(row, dtype, device, second=False):
-    """The value, the gradient of each floating input and, if `second`, the gradients of the sum of these gradients' squares."""
+    """The value, the gradient of each floating input and, if `second`, the gradients of the sum of these gradients'
+    squares.
+    """
     place = backend.get(device)
     xs = [Tensor(a, True, device=device) if is_float(a) else place.xp.asarray(a) for a in cast(row.inputs, dtype)]
     y, leaves = row.call(*xs), [x for x in xs if isinstance(x, Tensor)]
@@ -43,11 +46,13 @@ def run(row, dtype, device, second=False):
         moving = [g for g in gradients if g.requires_grad]
         if moving:
             results += grad(sum((g * g).sum() for g in moving), leaves)
-    assert all(isinstance(result.data, place.array) for result in results if row.op != "to_device")    # 0-d results too
+    assert all(isinstance(result.data, place.array) for result in results if row.op != "to_device")  # 0-d results too
     return results
 
 
 def assert_same(found, expected, tolerance):
     for a, b in zip([a.numpy() for a in found], [b.numpy() for b in expected], strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(a.astype("f8"), b.astype("f8"), rtol=tolerance, atol=tolerance * abs(b).max(initial=1))
+        np.testing.assert_allclose(
+            a.astype("f8"), b.astype("f8"), rtol=tolerance, atol=tolerance * abs(b).max(initial=1)
+        )

@@ -1,4 +1,7 @@
-"""Run the notebooks from top to bottom and store them with their outputs: `make notebooks`, or with names to run some of them."""
+"""Run the notebooks from top to bottom and store them with their outputs: `make notebooks`, or with names to run some
+of them.
+"""
+
 import os
 import re
 import sys
@@ -19,9 +22,9 @@ def run(path: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            if output.output_type == "stream":                       # of a progress bar only the last state is shown
+            if output.output_type == "stream":  # of a progress bar only the last state is shown
                 output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
-                output.text = re.sub(r"/\S*/(?=site-packages/)|/\S*/tmp\w{8}/", "…/", output.text)         # nor where it ran
+                output.text = re.sub(r"/\S*/(?=site-packages/)|/\S*/tmp\w{8}/", "…/", output.text)  # nor where it ran
     notebook.metadata.language_info = {"name": "python"}
     return notebook
 

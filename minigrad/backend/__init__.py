@@ -3,6 +3,7 @@
 A Backend is a small record: the array module, the few questions on which NumPy and CuPy disagree, and a table of
 fused kernels.  `of` is the only place in the package that looks at an array's type.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = Any                                     # numpy.ndarray or cupy.ndarray: the one type nothing here may assume
+Array = Any  # numpy.ndarray or cupy.ndarray: the one type nothing here may assume
 
 
 class Kernel(NamedTuple):
@@ -22,6 +23,7 @@ class Kernel(NamedTuple):
     `alone(xp, *inputs, *options) -> y` is an optional cheaper forward for inference;
     `add(xp, total, g, saved, *options)`, also optional, adds the gradient of the only input to `total`, in place.
     """
+
     forward: Callable
     backward: Callable
     alone: Callable | None = None
@@ -30,6 +32,7 @@ class Kernel(NamedTuple):
 
 class Value(NamedTuple):
     """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own."""
+
     compute: Callable
 
 
@@ -77,18 +80,38 @@ class Backend:
         check: that all entries are in a range.
         half_kernels: instead, for floats of 16 bits.
     """
-    __slots__ = ("name", "xp", "array", "to_numpy", "erf", "normal_cdf", "share", "kernels", "check", "half_kernels",
-                 "kernel_float32")
 
-    def __init__(self, name: str, xp: ModuleType, array: type, to_numpy: Callable[[Array], np.ndarray],
-                 erf: Callable[[Array], Array], normal_cdf: Callable[[Array], Array],
-                 share: Callable[[Callable, Any], list], kernels: dict[str, Any],
-                 check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
-                 half_kernels: dict[str, Kernel] | None = None):
+    __slots__ = (
+        "name",
+        "xp",
+        "array",
+        "to_numpy",
+        "erf",
+        "normal_cdf",
+        "share",
+        "kernels",
+        "check",
+        "half_kernels",
+        "kernel_float32",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        xp: ModuleType,
+        array: type,
+        to_numpy: Callable[[Array], np.ndarray],
+        erf: Callable[[Array], Array],
+        normal_cdf: Callable[[Array], Array],
+        share: Callable[[Callable, Any], list],
+        kernels: dict[str, Any],
+        check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
+        half_kernels: dict[str, Kernel] | None = None,
+    ):
         self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
         self.erf, self.normal_cdf = erf, normal_cdf
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
-        self.kernel_float32 = kernels.get       # (name): the commonest question, answered without a call of ours
+        self.kernel_float32 = kernels.get  # (name): the commonest question, answered without a call of ours
 
     def kernel(self, name: str, dtype: np.dtype) -> Kernel | Value | None:
         """The fused kernel of an op, if there is one.
@@ -109,8 +132,8 @@ class BackendUnavailable(RuntimeError):
     """A device was asked for that this machine cannot give; the text says why and what to type."""
 
 
-DEVICES = "cpu", "cuda"                         # what users type
-known: dict[type, Backend] = {}                 # by the type of its arrays
+DEVICES = "cpu", "cuda"  # what users type
+known: dict[type, Backend] = {}  # by the type of its arrays
 
 
 def register(backend: Backend) -> Backend:
@@ -135,6 +158,7 @@ def get(device: str) -> Backend:
         if backend.name == "cuda":
             return backend
     from . import cuda
+
     return register(cuda.load())
 
 
@@ -151,8 +175,9 @@ class _ByTypes(dict):
         for kind in kinds:
             backend = known.get(kind) or _unfamiliar(kind)
             if found is not None and backend is not None and backend is not found:
-                raise TypeError(f"operands live on {found.name} and on {backend.name}: move one of them with "
-                                f".to({found.name!r})")
+                raise TypeError(
+                    f"operands live on {found.name} and on {backend.name}: move one of them with .to({found.name!r})"
+                )
             found = backend or found
         self[kinds] = found or host
         return self[kinds]
@@ -171,8 +196,10 @@ def _unfamiliar(kind: type) -> Backend | None:
         if issubclass(kind, familiar):
             return backend
     if hasattr(kind, "__dlpack__"):
-        raise TypeError(f"a {kind.__module__}.{kind.__name__} is another library's array: mg.from_dlpack(x) makes "
-                        "a Tensor of it, on the same memory")
+        raise TypeError(
+            f"a {kind.__module__}.{kind.__name__} is another library's array: mg.from_dlpack(x) makes "
+            "a Tensor of it, on the same memory"
+        )
     raise TypeError(f"{kind.__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
 
 

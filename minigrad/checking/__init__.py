@@ -1,4 +1,5 @@
 """Is this gradient right, and if not, why not?  For minigrad's own ops and for whatever its users write."""
+
 from .check import gradcheck
 from .errors import GradientError, KinkWarning, Report
 

@@ -1,4 +1,5 @@
 """Finds the op whose rule is wrong: runs the function once more, records every op it calls, and checks each rule alone."""
+
 from __future__ import annotations
 
 import sys
@@ -16,11 +17,12 @@ from .functions import AtNode, OnTape
 
 class Call(NamedTuple):
     """An op as it was called."""
+
     op: Any
     inputs: tuple
     options: tuple
     node: Node
-    line: places.Line                           # of the user's function
+    line: places.Line  # of the user's function
 
 
 def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Exception] | None:
@@ -35,15 +37,20 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
             return
         user = next(places.telling(sys._getframe(2), ()))
         calls.append(Call(op, inputs, options, node, places.line(user)))
-    with record(Mode(note=note)):               # notes the forward pass and, where it is recorded, the backward pass
+
+    with record(Mode(note=note)):  # notes the forward pass and, where it is recorded, the backward pass
         f.run([wrap(a, new_node(a.shape, a.dtype)) for a in f.given(f.x)])
-    ops = [(call, AtNode(call.op, call.inputs, call.options, call.node, f.dtype)) for call in calls if _is_of(call, f.dtype)]
+    ops = [
+        (call, AtNode(call.op, call.inputs, call.options, call.node, f.dtype))
+        for call in calls
+        if _is_of(call, f.dtype)
+    ]
     for every_entry in (False, True):
         for call, op in ops:
             if not every_entry or len(op.x) <= LIMIT:
                 try:
                     found = compare(op, rng, every_entry)
-                except Exception as error:      # raised by the rule, or ShapeMismatch
+                except Exception as error:  # raised by the rule, or ShapeMismatch
                     return call, error
                 if isinstance(found, Finding):
                     return call, found
@@ -51,4 +58,6 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
 
 
 def _is_of(call: Call, dtype: str) -> bool:
-    return call.node.dtype.kind == "f" and all(x.dtype == dtype for x in call.inputs if isinstance(x, Tensor) and x.node)
+    return call.node.dtype.kind == "f" and all(
+        x.dtype == dtype for x in call.inputs if isinstance(x, Tensor) and x.node
+    )

@@ -1,9 +1,10 @@
 """`minigrad gradcheck`: checks the whole catalogue, or one function of the user's.
 
-The inputs of a user's function are drawn from a seed, with shapes from the command line.  A function that needs more specific
-inputs (ids, a mask, numbers in a range) has them as an attribute, `f.example_inputs = [x, ids]`, or a function that returns
-such a list.  Inputs are never guessed: a wrong guess would look like a wrong gradient.
+The inputs of a user's function are drawn from a seed, with shapes from the command line.  A function that needs more
+specific inputs (ids, a mask, numbers in a range) has them as an attribute, `f.example_inputs = [x, ids]`, or a function
+that returns such a list.  Inputs are never guessed: a wrong guess would look like a wrong gradient.
 """
+
 from __future__ import annotations
 
 import sys
@@ -26,13 +27,19 @@ HEAD = f"{'op':34}{'rows':>5}{'order 1':>10}{'order 2':>10}  verdict"
 def check_catalogue() -> int:
     """Print, for each op, its worst error in units of the estimate of it; the exit status is 1 if a gradient is wrong."""
     from .catalogue import ROWS
+
     print(f"{HEAD}     (errors in units of their own estimate: at most 1 is right)")
     wrong = 0
     for op in dict.fromkeys(row.op for row in ROWS):
         rows = [row for row in ROWS if row.op == op]
         verdict, errors = _check_rows(rows)
         wrong += verdict.startswith("WRONG")
-        print(f"{op:34}{len(rows):5}" + "".join(f"{e:10.1e}" for e in errors) + " " * (20 - 10 * len(errors)) + f"  {verdict}")
+        print(
+            f"{op:34}{len(rows):5}"
+            + "".join(f"{e:10.1e}" for e in errors)
+            + " " * (20 - 10 * len(errors))
+            + f"  {verdict}"
+        )
     print(f"{len(ROWS)} rows, {wrong or 'no'} op{'s' * (wrong != 1)} wrong")
     return int(wrong > 0)
 
@@ -54,14 +61,17 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
     """Check a user's "package.module:function"; print what was found; the exit status is 1 if its gradient is wrong.
 
     Raises:
-        ValueError: the target, the shapes or the inputs are invalid, or the function fails; the message says what to type.
+        ValueError: the target, the shapes or the inputs are invalid, or the function fails; the message says what to
+            type.
     """
     f = _found(target)
     inputs = _drawn(shapes, seed) if shapes is not None else getattr(f, "example_inputs", None)
     inputs = inputs() if callable(inputs) else inputs
     if inputs is None:
-        raise ValueError('on which inputs?  Type shapes, --inputs "3,4 4" for a 3 × 4 and a vector of 4 ("-" is a number), '
-                         f"or give the function its own: {target.partition(':')[2]}.example_inputs = [np.ones((3, 4))]")
+        raise ValueError(
+            'on which inputs?  Type shapes, --inputs "3,4 4" for a 3 × 4 and a vector of 4 ("-" is a number), '
+            f"or give the function its own: {target.partition(':')[2]}.example_inputs = [np.ones((3, 4))]"
+        )
     given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     try:
         signature(f).bind(*given)
@@ -69,12 +79,12 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
         raise ValueError(f"{target} cannot be called with {len(given)} inputs: {error}") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", KinkWarning)                       # it stands in the report
+            warnings.simplefilter("ignore", KinkWarning)  # it stands in the report
             report = gradcheck(f, inputs, order=order, seed=seed)
     except GradientError as error:
         print(f"WRONG at order {error.order}\n{error}")
         return 1
-    except Exception as error:                  # of the function itself: that is no verdict on its gradient
+    except Exception as error:  # of the function itself: that is no verdict on its gradient
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         raise ValueError(f"{target} could not be checked: {type(error).__name__}: {error} ({where})") from error
@@ -87,13 +97,15 @@ def _found(target: str) -> Callable:
     if not (module and colon and name):
         raise ValueError(f"{target!r} does not name a function: type package.module:function")
     if "" not in sys.path:
-        sys.path.insert(0, "")                  # modules where the user stands, as `python -m` has it
+        sys.path.insert(0, "")  # modules where the user stands, as `python -m` has it
     try:
         f: Any = import_module(module)
         for step in name.split("."):
             f = getattr(f, step)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{target}: {error}; type the module as in an import, seen from this directory, without .py") from error
+        raise ValueError(
+            f"{target}: {error}; type the module as in an import, seen from this directory, without .py"
+        ) from error
     except AttributeError as error:
         raise ValueError(f"{target}: {error}") from error
     if not callable(f):
@@ -102,10 +114,14 @@ def _found(target: str) -> Callable:
 
 
 def _drawn(shapes: str, seed: int) -> list[np.ndarray]:
-    """"3,4 4" to a 3 × 4 and a 4 of standard normal numbers."""
+    """ "3,4 4" to a 3 × 4 and a 4 of standard normal numbers."""
     rng = np.random.default_rng(seed)
     try:
-        return [rng.standard_normal(() if shape == "-" else tuple(int(n) for n in shape.split(","))) for shape in shapes.split()]
+        return [
+            rng.standard_normal(() if shape == "-" else tuple(int(n) for n in shape.split(",")))
+            for shape in shapes.split()
+        ]
     except ValueError:
-        raise ValueError(f'--inputs {shapes!r}: type shapes with spaces between them, "3,4 4" for a 3 × 4 and a vector of 4'
-                         ) from None
+        raise ValueError(
+            f'--inputs {shapes!r}: type shapes with spaces between them, "3,4 4" for a 3 × 4 and a vector of 4'
+        ) from None

@@ -1,8 +1,10 @@
-"""Do the gradient and the measured slopes agree?  Along a few random directions first; entry by entry only where they do not.
+"""Do the gradient and the measured slopes agree?  Along a few random directions first; entry by entry only where they
+do not.
 
-What a direction has shown beyond doubt stands.  The entries are gone through to find out where the mistake is, not whether:
-an error too small to be seen in any single entry is still reported, of the direction in which it adds up.
+What a direction has shown beyond doubt stands.  The entries are gone through to find out where the mistake is, not
+whether: an error too small to be seen in any single entry is still reported, of the direction in which it adds up.
 """
+
 from __future__ import annotations
 
 import math
@@ -16,19 +18,20 @@ import numpy as np
 from .functions import Function, joined, parts
 from .numeric import Slope, along, by_entry, exactly, measured_noise
 
-LIMIT = 256                                     # up to so many entries in all, each of them is measured if any is suspect,
-FEW = 16                                        # else so many at a time,
-MOST = 4096                                     # and so many in all
-DIRECTIONS = 4                                  # where each is measured poorly: an error can be at right angles to one of them
-TINY = float(np.finfo(np.float64).tiny)         # so that 0 / 0 is 0
+LIMIT = 256  # up to so many entries in all, each of them is measured if any is suspect,
+FEW = 16  # else so many at a time,
+MOST = 4096  # and so many in all
+DIRECTIONS = 4  # where each is measured poorly: an error can be at right angles to one of them
+TINY = float(np.finfo(np.float64).tiny)  # so that 0 / 0 is 0
 
 
 class Sense(NamedTuple):
     """How exact a measurement is in the dtype the function computes in, relative to the whole."""
-    floor: float                                # what is not worth another step: less is never called wrong along a direction
-    clear: float                                # a direction measured less exactly shows nothing
-    poor: float                                 # nor an entry
-    sharp: float                                # measured more exactly, one direction is enough
+
+    floor: float  # what is not worth another step: less is never called wrong along a direction
+    clear: float  # a direction measured less exactly shows nothing
+    poor: float  # nor an entry
+    sharp: float  # measured more exactly, one direction is enough
 
 
 SENSE = {"float64": Sense(1e-10, 1e-6, 1e-5, 3e-8), "float32": Sense(1e-4, 1e-2, 3e-2, 1e-4)}
@@ -48,35 +51,40 @@ TROUBLES = {
 @dataclass
 class Finding:
     """What was found wrong, in full: what `diagnose` reads."""
+
     f: Function
-    again: bool                                 # by which way back
+    again: bool  # by which way back
     u: np.ndarray
     y: np.ndarray
-    entries: np.ndarray                         # the entries of f.x that were measured
-    analytic: np.ndarray                        # their gradient
+    entries: np.ndarray  # the entries of f.x that were measured
+    analytic: np.ndarray  # their gradient
     slope: Slope
-    contributions: np.ndarray                   # (entries, outputs)
-    wrong: np.ndarray                           # which of the entries
-    trouble: str | None = None                  # one of TROUBLES: why nothing could be compared, entry by entry
-    direction: tuple[float, Slope] | None = None    # with "together": gradient and slope along a direction in all the entries
+    contributions: np.ndarray  # (entries, outputs)
+    wrong: np.ndarray  # which of the entries
+    trouble: str | None = None  # one of TROUBLES: why nothing could be compared, entry by entry
+    direction: tuple[float, Slope] | None = (
+        None  # with "together": gradient and slope along a direction in all the entries
+    )
 
 
 @dataclass
 class Passed:
-    worst: float = 0.0                          # the largest error, in units of its estimate
-    kinks: list[int] = field(default_factory=list)                             # entries of f.x
+    worst: float = 0.0  # the largest error, in units of its estimate
+    kinks: list[int] = field(default_factory=list)  # entries of f.x
 
 
 class Look(NamedTuple):
     """What one direction has shown."""
+
     verdict: Literal["right", "wrong", "unclear"]
-    again: bool                                 # by the way back that is off most
+    again: bool  # by the way back that is off most
     analytic: float
     slope: Slope
 
 
-def compare(f: Function, rng: np.random.Generator, every_entry: bool = False, skipped: Iterable[int] = (),
-            locate: bool = True) -> Finding | Passed:
+def compare(
+    f: Function, rng: np.random.Generator, every_entry: bool = False, skipped: Iterable[int] = (), locate: bool = True
+) -> Finding | Passed:
     """Hold each way back to the measured slopes of a random combination u of the outputs.
 
     Args:
@@ -104,17 +112,22 @@ class _Comparison:
 
     @cached_property
     def moved(self) -> dict[bool, np.ndarray]:
-        """Rounding moves the gradient, too: by how much, if inputs and weights hardly change?  (6, entries) for each way back."""
+        """Rounding moves the gradient, too: by how much, if inputs and weights hardly change?  (6, entries) for each
+        way back.
+        """
         nudges = [[1 + 4 * self.f.eps * self.rng.choice([-1, 1], len(a)) for a in (self.f.x, self.u)] for _ in range(6)]
-        return {again: np.array([self.f.gradient(self.f.x * x, self.u * u, again) - g for x, u in nudges])
-                for again, g in self.gradients.items()}
+        return {
+            again: np.array([self.f.gradient(self.f.x * x, self.u * u, again) - g for x, u in nudges])
+            for again, g in self.gradients.items()
+        }
 
     @cached_property
     def steady(self) -> bool:
         """Whether the function and its gradient are the same when computed twice."""
         f = self.f
         return np.array_equal(f.value(f.x), self.y, equal_nan=True) and all(
-            np.array_equal(f.gradient(f.x, self.u, again), g, equal_nan=True) for again, g in self.gradients.items())
+            np.array_equal(f.gradient(f.x, self.u, again), g, equal_nan=True) for again, g in self.gradients.items()
+        )
 
     def run(self, every_entry: bool, skipped: list[int]) -> Finding | Passed:
         nudged = np.delete(np.arange(len(self.f.x)), skipped)
@@ -152,7 +165,9 @@ class _Comparison:
         return found or (self.together(part, look) if wrong else None)
 
     def look(self, part: np.ndarray) -> Look:
-        """Hold the gradient to random directions in these entries: with care, should the first look not show it to be right."""
+        """Hold the gradient to random directions in these entries: with care, should the first look not show it to be
+        right.
+        """
         for _ in range(DIRECTIONS):
             look, sharp = self.glance(part)
             if look.verdict != "right":
@@ -160,7 +175,7 @@ class _Comparison:
                     return look._replace(verdict="unclear")
                 v = self.direction(part)
                 look, sharp = self.along(v * np.maximum(1, abs(self.f.x)))
-            if look.verdict == "unclear":       # steps of 1 may be too long for what is close to 0, the input of a log, say
+            if look.verdict == "unclear":  # steps of 1 may be too long for what is close to 0, the input of a log, say
                 look, sharp = self.along(v * np.where(self.f.x == 0, 1, abs(self.f.x)))
             if sharp or look.verdict != "right":
                 break
@@ -191,7 +206,9 @@ class _Comparison:
         if error > 1:
             return Look("wrong", again, analytic, slope._replace(estimate=tolerance)), False
         self.passed.worst = max(self.passed.worst, error)
-        minor = size <= 1e-3 * max(map(_norm, self.gradients.values()))        # what rounds the large gradients limits the small
+        minor = size <= 1e-3 * max(
+            map(_norm, self.gradients.values())
+        )  # what rounds the large gradients limits the small
         return Look("right", again, analytic, slope), minor or tolerance <= sense.sharp * size
 
     def one_by_one(self, entries: np.ndarray) -> Finding | None:
@@ -208,7 +225,9 @@ class _Comparison:
         for again, gradient in self.gradients.items():
             g = gradient[entries]
             estimate = slope.estimate + sense.floor * abs(g) + 4 * abs(self.moved[again][:, entries]).max(0)
-            found = Finding(f, again, self.u, self.y, entries, g, slope._replace(estimate=estimate), contributions, jump)
+            found = Finding(
+                f, again, self.u, self.y, entries, g, slope._replace(estimate=estimate), contributions, jump
+            )
             if not np.isfinite(g).all():
                 return replace(found, wrong=~np.isfinite(g), trouble="infinite")
             if jump.any():
@@ -216,7 +235,7 @@ class _Comparison:
             if not np.isfinite(estimate).all():
                 return replace(found, wrong=~np.isfinite(estimate), trouble="infinite")
             error = abs(g - slope.value)
-            between = error <= 0.55 * abs(slope.bend) + estimate               # a slope between the two, with a little to spare
+            between = error <= 0.55 * abs(slope.bend) + estimate  # a slope between the two, with a little to spare
             poor = (estimate > sense.poor * scale) & ~kink
             vague = (slope.estimate > 0.1 * abs(slope.value)) & (slope.estimate > sense.poor * abs(g))
             poor |= vague & (error > estimate) & ~kink
@@ -232,13 +251,25 @@ class _Comparison:
     def together(self, part: np.ndarray, look: Look) -> Finding:
         """What is wrong of the part as a whole, though of no entry alone."""
         found = self.troubled("together", part)
-        return replace(found, again=look.again, analytic=self.gradients[look.again][part], direction=(look.analytic, look.slope))
+        return replace(
+            found, again=look.again, analytic=self.gradients[look.again][part], direction=(look.analytic, look.slope)
+        )
 
     def troubled(self, trouble: str, entries: np.ndarray) -> Finding:
         """A Finding without a measurement of the entries."""
         again, many = self.f.ways[0], len(entries)
-        return Finding(self.f, again, self.u, self.y, entries, self.gradients[again][entries], Slope(*np.full((4, many), np.nan)),
-                       np.zeros((many, 0)), np.ones(many, bool), trouble)
+        return Finding(
+            self.f,
+            again,
+            self.u,
+            self.y,
+            entries,
+            self.gradients[again][entries],
+            Slope(*np.full((4, many), np.nan)),
+            np.zeros((many, 0)),
+            np.ones(many, bool),
+            trouble,
+        )
 
 
 def _norm(a: np.ndarray) -> float:
@@ -246,7 +277,9 @@ def _norm(a: np.ndarray) -> float:
 
 
 def _weights(f: Function, y: np.ndarray) -> np.ndarray:
-    """For each output array 1 / its size, so that a large one drowns no small one; but one of rounding errors stays small."""
+    """For each output array 1 / its size, so that a large one drowns no small one; but one of rounding errors stays
+    small.
+    """
     outputs = parts(y, f.y_shapes)
     sizes = np.array([np.sqrt(np.mean(a * a)) if a.size else 0 for a in outputs])
     sizes = np.maximum(sizes, 1e-6 * max(sizes))
@@ -254,7 +287,8 @@ def _weights(f: Function, y: np.ndarray) -> np.ndarray:
 
 
 def alike(g: np.ndarray) -> list[np.ndarray]:
-    """The entries in groups whose gradients are of like size, within a factor of 10⁴: so that a large one drowns no small one.
+    """The entries in groups whose gradients are of like size, within a factor of 10⁴: so that a large one drowns no
+    small one.
 
     Those whose gradient is 0 are a group of their own.
     """

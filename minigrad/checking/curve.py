@@ -1,10 +1,14 @@
-"""What the checker misses: right and wrong gradients by the hundred, of known size, and how many of them it tells apart.
+"""What the checker misses: right and wrong gradients by the hundred, of known size, and how many of them it tells
+apart.
 
-    python -m minigrad.checking.curve                   # wrong gradients that pass, by size of the input and of the error
-    python -m minigrad.checking.curve --false-alarms    # right gradients that are refused, over the whole catalogue
+    python -m minigrad.checking.curve                   # wrong gradients that pass, by size of the input and of the
+    error python -m minigrad.checking.curve --false-alarms    # right gradients that are refused, over the whole
+    catalogue
 
-A wrong gradient is a right one with a relative error planted in it, of each entry or of some; it is missed if it passes.
+A wrong gradient is a right one with a relative error planted in it, of each entry or of some; it is missed if it
+passes.
 """
+
 from __future__ import annotations
 
 import sys
@@ -24,9 +28,9 @@ from .tree import leaves
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 ERRORS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
-COMMON = 10_000                                 # entries, to compare functions and kinds of errors at
-COARSE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)         # for functions in float32
-PLANTED: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {              # (gradient, relative error) to another gradient
+COMMON = 10_000  # entries, to compare functions and kinds of errors at
+COARSE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # for functions in float32
+PLANTED: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {  # (gradient, relative error) to another gradient
     "every entry": lambda g, error: g * (1 + error),
     "an offset": lambda g, error: g + error * np.sqrt(np.mean(g * g)),
     "a tenth": lambda g, error: np.where(np.arange(g.size).reshape(g.shape) < g.size / 10, g * (1 + error), g),
@@ -36,6 +40,7 @@ PLANTED: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {              #
 
 class Case(NamedTuple):
     """A function of n numbers, and its derivative by hand: of one number the gradient, of more the vjp."""
+
     inputs: Callable[[np.random.Generator, int], list]
     f: Callable
     gradient: Callable | None = None
@@ -58,10 +63,12 @@ def _dict(rng: np.random.Generator, n: int) -> list:
 
 def _no_complex(f: Callable) -> Callable:
     """f without the complex step, so that differences of real numbers have to do."""
+
     def real(*xs: Any) -> Any:
         if any(np.iscomplexobj(x) for x in xs):
             raise TypeError("real numbers only")
         return f(*xs)
+
     return real
 
 
@@ -84,8 +91,11 @@ CASES = {
     "norm": Case(_vector, _no_complex(lambda x: float(np.sqrt((x * x).sum()))), lambda x: x / np.sqrt((x * x).sum())),
     "relu": Case(_vector, _no_complex(lambda x: np.maximum(x, 0)), vjp=lambda g, x: g * (x > 0)),
     "matrix product": Case(_matrix, _no_complex(np.matmul), vjp=lambda g, a, b: (g @ b.T, a.T @ g)),
-    "dict": Case(_dict, lambda p: (np.exp(p["a"]), np.sin(p["b"] / 1e3)),
-                 vjp=lambda gs, p: {"a": gs[0] * np.exp(p["a"]), "b": gs[1] * np.cos(p["b"] / 1e3) / 1e3}),
+    "dict": Case(
+        _dict,
+        lambda p: (np.exp(p["a"]), np.sin(p["b"] / 1e3)),
+        vjp=lambda gs, p: {"a": gs[0] * np.exp(p["a"]), "b": gs[1] * np.cos(p["b"] / 1e3) / 1e3},
+    ),
     "sin in float32": Case(_vector, lambda x: np.sin(x.astype("f4")), vjp=lambda g, x: g * np.cos(x), dtype="float32"),
     "sum of squares in float32": Case(_vector, lambda x: (x.astype("f4") ** 2).sum(), lambda x: 2 * x, dtype="float32"),
 }
@@ -100,10 +110,14 @@ def by_hand(case: Case, planted: str, error: float, size: int, seed: int) -> Fun
             g = derivative(*given)
             parts = list(g.values()) if isinstance(g, dict) else g if isinstance(g, tuple) else [g]
             return [wrong(part, error) for part in parts]
+
         return other
+
     tree = case.inputs(np.random.default_rng(seed), size)
     found = [pair for i, x in enumerate(tree) for pair in leaves(x, f"input {i}")]
-    return ByHand(case.f, case.gradient and changed(case.gradient), case.vjp and changed(case.vjp), tree, found, "f", case.dtype)
+    return ByHand(
+        case.f, case.gradient and changed(case.gradient), case.vjp and changed(case.vjp), tree, found, "f", case.dtype
+    )
 
 
 def on_tape(planted: str, error: float, size: int, seed: int, order: int = 1) -> Function:
@@ -113,6 +127,7 @@ def on_tape(planted: str, error: float, size: int, seed: int, order: int = 1) ->
     @primitive
     def changed(xp: Any, g: Any, /) -> Any:
         return wrong(g, error)
+
     changed.defvjp(g=lambda g: changed(g))
 
     @primitive
@@ -122,6 +137,7 @@ def on_tape(planted: str, error: float, size: int, seed: int, order: int = 1) ->
     @primitive
     def cosine(xp: Any, x: Any, /) -> Any:
         return xp.cos(x)
+
     sine.defvjp(x=lambda g, x: changed(g * ops.cos(x)) if order == 1 else g * cosine(x))
     cosine.defvjp(x=lambda g, x: changed(-g * ops.sin(x)))
     x = np.random.default_rng(seed).standard_normal(size)
@@ -140,8 +156,11 @@ def misses(make: Callable[[int], Function], seeds: int) -> int:
 
 
 def false_alarms(seeds: int, every: int = 1) -> tuple[int, list[str]]:
-    """Check each row of the catalogue, or one in `every`, to second order; each seed shuffles the entries of its inputs."""
+    """Check each row of the catalogue, or one in `every`, to second order; each seed shuffles the entries of its
+    inputs.
+    """
     from .catalogue import ROWS
+
     checks, alarms = 0, []
     for row in ROWS[::every]:
         f, xs = row.floats()
@@ -151,7 +170,9 @@ def false_alarms(seeds: int, every: int = 1) -> tuple[int, list[str]]:
                 try:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
-                        gradcheck(f, [np.random.default_rng(seed).permuted(x) for x in xs], order=2, seed=seed, name=row.op)
+                        gradcheck(
+                            f, [np.random.default_rng(seed).permuted(x) for x in xs], order=2, seed=seed, name=row.op
+                        )
                 except GradientError as error:
                     alarms.append(f"{row.op}, seed {seed}: {error}")
     return checks, alarms
@@ -166,7 +187,9 @@ def main(words: list[str]) -> int:
     """Print a table; the exit status is 1 if a right gradient is refused."""
     parser = ArgumentParser(prog="python -m minigrad.checking.curve", description="What the gradient checker misses.")
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="gradients of each kind (default: 20)")
-    parser.add_argument("--largest", type=int, default=SIZES[-1], metavar="N", help="the largest input (default: 1000000)")
+    parser.add_argument(
+        "--largest", type=int, default=SIZES[-1], metavar="N", help="the largest input (default: 1000000)"
+    )
     parser.add_argument("--false-alarms", action="store_true", help="right gradients instead of wrong ones")
     args = parser.parse_args(words)
     if args.false_alarms:
@@ -176,17 +199,27 @@ def main(words: list[str]) -> int:
     _print_head(f"missed of {args.seeds}, at an error of", ERRORS)
     for size in SIZES:
         if size <= args.largest:
-            _print_row(f"sin of {size:,}", lambda error, seed, n=size: on_tape("every entry", error, n, seed), args.seeds)
+            _print_row(
+                f"sin of {size:,}", lambda error, seed, n=size: on_tape("every entry", error, n, seed), args.seeds
+            )
     for planted in [*PLANTED][1:]:
-        _print_row(f"sin of {COMMON:,}, {planted}", lambda error, seed, p=planted: on_tape(p, error, COMMON, seed), args.seeds)
-    _print_row(f"sin of {COMMON:,}, order 2", lambda error, seed: on_tape("every entry", error, COMMON, seed, 2), args.seeds)
+        _print_row(
+            f"sin of {COMMON:,}, {planted}", lambda error, seed, p=planted: on_tape(p, error, COMMON, seed), args.seeds
+        )
+    _print_row(
+        f"sin of {COMMON:,}, order 2", lambda error, seed: on_tape("every entry", error, COMMON, seed, 2), args.seeds
+    )
     for dtype, errors in (("float64", ERRORS), ("float32", COARSE)):
         if dtype == "float32":
             _print_head('the same with dtype="float32"', COARSE)
         for name, case in CASES.items():
             if case.dtype == dtype:
-                _print_row(f"{name} of {COMMON:,}", lambda error, seed, c=case: by_hand(c, "every entry", error, COMMON, seed),
-                           args.seeds, errors)
+                _print_row(
+                    f"{name} of {COMMON:,}",
+                    lambda error, seed, c=case: by_hand(c, "every entry", error, COMMON, seed),
+                    args.seeds,
+                    errors,
+                )
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Explains wrong gradients: each standard mistake leaves a pattern, and the measured numbers are tested for one after another."""
+"""Explains wrong gradients: each standard mistake leaves a pattern, and the measured numbers are tested for one after
+another.
+"""
+
 from __future__ import annotations
 
 import math
@@ -16,7 +19,8 @@ from .numeric import by_entry
 
 class Cause(NamedTuple):
     """A cause of a wrong gradient: its kind, and a sentence for the error message."""
-    kind: str                                   # one of the keys of KINDS
+
+    kind: str  # one of the keys of KINDS
     text: str
 
 
@@ -54,7 +58,7 @@ class Leaf:
         f, self.start = found.f, sum(math.prod(shape) for shape in found.f.shapes[:k])
         self.shape, self.path = f.shapes[k], f.paths[k]
         mine = (found.entries >= self.start) & (found.entries < self.start + math.prod(self.shape))
-        self.at = found.entries[mine] - self.start    # the entries measured, and of each:
+        self.at = found.entries[mine] - self.start  # the entries measured, and of each:
         self.g, self.n, self.wrong = found.analytic[mine], found.slope.value[mine], found.wrong[mine]
         self.estimate, self.bend = found.slope.estimate[mine], found.slope.bend[mine]
         self.contributions = found.contributions[mine]
@@ -67,7 +71,9 @@ class Leaf:
 
 
 def diagnose(found: Finding) -> tuple[int, list[Cause]]:
-    """Which input (the first that is wrong), and the causes that explain it, the likeliest first; none, if no pattern fits."""
+    """Which input (the first that is wrong), and the causes that explain it, the likeliest first; none, if no pattern
+    fits.
+    """
     worst = int(found.entries[found.wrong][0])
     ends = np.cumsum([math.prod(shape) for shape in found.f.shapes])
     k = int(np.searchsorted(ends, worst, "right"))
@@ -82,8 +88,11 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
     g, n, estimate = leaf.g[wrong], leaf.n[wrong], leaf.estimate[wrong]
     if not g.any():
         where = "" if wrong.all() else " in these entries"
-        yield Cause("zero", f"no gradient arrives{where}: a rule is missing or returns zeros, or the tape was left (.detach(), "
-                            ".data, a NumPy function)")
+        yield Cause(
+            "zero",
+            f"no gradient arrives{where}: a rule is missing or returns zeros, or the tape was left (.detach(), "
+            ".data, a NumPy function)",
+        )
         if wrong.all():
             return
     if leaf.bend[wrong].all():
@@ -105,28 +114,51 @@ def _trouble(found: Finding, leaf: Leaf) -> Cause:
     f = found.f
     if found.trouble == "random":
         what = "the gradient" if np.array_equal(f.value(f.x), found.y, equal_nan=True) else "the function"
-        return Cause("random", f"{what} is not the same when computed twice at the same point: give a generator with a fixed "
-                               "seed, made anew in each call, or switch dropout off with model.eval()")
+        return Cause(
+            "random",
+            f"{what} is not the same when computed twice at the same point: give a generator with a fixed "
+            "seed, made anew in each call, or switch dropout off with model.eval()",
+        )
     if found.trouble == "infinite":
-        return Cause("infinite", "the function itself is not finite here: an overflow, or an input outside its domain"
-                     if not np.isfinite(found.y).all() else "the gradient is not finite" if not np.isfinite(leaf.g).all() else
-                     "the function is not finite near the input, so its slope cannot be measured: move the input away")
+        return Cause(
+            "infinite",
+            "the function itself is not finite here: an overflow, or an input outside its domain"
+            if not np.isfinite(found.y).all()
+            else "the gradient is not finite"
+            if not np.isfinite(leaf.g).all()
+            else "the function is not finite near the input, so its slope cannot be measured: move the input away",
+        )
     if found.trouble == "jump":
-        return Cause("jump", "the value of the function jumps here, so it has no slope, and no gradient is right or "
-                             "wrong: move the input away")
+        return Cause(
+            "jump",
+            "the value of the function jumps here, so it has no slope, and no gradient is right or "
+            "wrong: move the input away",
+        )
     if found.trouble == "many":
-        return Cause("unclear", f"more than {MOST} entries had to be measured one by one, for kinks in reach of the steps: check "
-                                "fewer entries, or move the inputs away from the kinks")
+        return Cause(
+            "unclear",
+            f"more than {MOST} entries had to be measured one by one, for kinks in reach of the steps: check "
+            "fewer entries, or move the inputs away from the kinks",
+        )
     if found.trouble == "together":
-        return Cause("together", "no entry is wrong by more than the error of its own measurement, but the errors of all add up: "
-                                 "a small factor or offset, or an approximation")
+        return Cause(
+            "together",
+            "no entry is wrong by more than the error of its own measurement, but the errors of all add up: "
+            "a small factor or offset, or an approximation",
+        )
     shorter = ", ".join(sorted(f.dtypes - {"float64"}))
     if found.trouble == "dtype" or f.dtype == "float64" and (shorter or _stepped(f, found.y)):
-        return Cause("dtype", f"the function does not compute in float64 throughout ({shorter or 'float32, say,'} inside): "
-                              "its values are too coarse for the measure of float64; let constants and casts follow the "
-                              'dtype of the input, or check it with dtype="float32"')
-    return Cause("unclear", "the slope cannot be measured, so the gradient may be right or wrong: the function moves faster "
-                            "than the shortest steps, or its values are too noisy")
+        return Cause(
+            "dtype",
+            f"the function does not compute in float64 throughout ({shorter or 'float32, say,'} inside): "
+            "its values are too coarse for the measure of float64; let constants and casts follow the "
+            'dtype of the input, or check it with dtype="float32"',
+        )
+    return Cause(
+        "unclear",
+        "the slope cannot be measured, so the gradient may be right or wrong: the function moves faster "
+        "than the shortest steps, or its values are too noisy",
+    )
 
 
 def _stepped(f: Function, y: np.ndarray) -> bool:
@@ -142,8 +174,11 @@ def _upstream(found: Finding, k: int) -> Iterator[Cause]:
     if size and abs(twice - once).max() <= 1e-9 * size:
         yield Cause("upstream", "it stays the same whatever gradient comes in: the rule forgot to multiply by g")
     elif size and abs(twice - 2 * once).max() > 1e-6 * size:
-        yield Cause("upstream", "it is not proportional to the gradient that comes in: the rule multiplies by g more than "
-                                "once, or adds something without it")
+        yield Cause(
+            "upstream",
+            "it is not proportional to the gradient that comes in: the rule multiplies by g more than "
+            "once, or adds something without it",
+        )
 
 
 def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: np.ndarray) -> Iterator[Cause]:
@@ -161,17 +196,23 @@ def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: n
     if nice == -1 and is_nice:
         yield Cause("sign", f"the sign is wrong in {many}")
         return
-    counts = {math.prod(leaf.shape): "the entries of the input",
-              **{size: f"axis {i} of the input" for i, size in enumerate(leaf.shape)},
-              len(found.y): "the entries of the output", math.prod(leaf.shape) // max(1, len(found.y)): "what was reduced"}
+    counts = {
+        math.prod(leaf.shape): "the entries of the input",
+        **{size: f"axis {i} of the input" for i, size in enumerate(leaf.shape)},
+        len(found.y): "the entries of the output",
+        math.prod(leaf.shape) // max(1, len(found.y)): "what was reduced",
+    }
     size = max(abs(nice), 1 / abs(nice)) if nice else 0
     mean = is_nice and size > 1 and size.denominator == 1 and int(size) in counts
     if not mean or size == 2:
         spelled = f"{nice}" if is_nice else f"{c:.9g}"
         yield Cause("factor", f"{many} is {spelled} times what it should be" + (", the sign included" if c < 0 else ""))
     if mean:
-        yield Cause("mean", f"{many} is {nice} times what it should be, and {int(size)} is the count of {counts[int(size)]}: "
-                            + ("the 1/n of a mean was forgotten" if abs(nice) > 1 else "divided by n once too often"))
+        yield Cause(
+            "mean",
+            f"{many} is {nice} times what it should be, and {int(size)} is the count of {counts[int(size)]}: "
+            + ("the 1/n of a mean was forgotten" if abs(nice) > 1 else "divided by n once too often"),
+        )
 
 
 def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
@@ -179,22 +220,32 @@ def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
     n, many = leaf.n.reshape(leaf.shape), len(leaf.shape)
     for perm in permutations(range(many)) if 1 < many < 5 else ():
         if perm != tuple(range(many)) and leaf.is_like(n.transpose(perm).ravel()):
-            yield Cause("transposed", f"these are the entries with axes in the order {perm}: transposed, or reshaped where a "
-                                      "transpose was meant")
+            yield Cause(
+                "transposed",
+                f"these are the entries with axes in the order {perm}: transposed, or reshaped where a "
+                "transpose was meant",
+            )
             return
     for other, shape in enumerate(found.f.shapes):
-        if other != k and math.prod(shape) == len(leaf.n) and (there := Leaf(found, other)).whole and leaf.is_like(there.n):
+        if (
+            other != k
+            and math.prod(shape) == len(leaf.n)
+            and (there := Leaf(found, other)).whole
+            and leaf.is_like(there.n)
+        ):
             yield Cause("neighbour", f"this is the gradient of {there.path}")
             return
     for axis, size in enumerate(leaf.shape):
         for shift in range(1, size):
             rolled = np.roll(n, shift, axis)
-            empty = [rolled.copy(), rolled.copy()]                             # what came round the end may be missing
+            empty = [rolled.copy(), rolled.copy()]  # what came round the end may be missing
             np.moveaxis(empty[0], axis, 0)[:shift] = 0
-            np.moveaxis(empty[1], axis, 0)[shift - size:] = 0
+            np.moveaxis(empty[1], axis, 0)[shift - size :] = 0
             if any(leaf.is_like(moved.ravel()) for moved in (rolled, *empty)):
                 by = shift if 2 * shift <= size else shift - size
-                yield Cause("shifted", f"these are the entries of other places, {by:+d} along axis {axis}: a wrong slice")
+                yield Cause(
+                    "shifted", f"these are the entries of other places, {by:+d} along axis {axis}: a wrong slice"
+                )
                 return
         if leaf.is_like(np.flip(n, axis).ravel()):
             yield Cause("shifted", f"these are the entries in reverse order along axis {axis}")
@@ -225,10 +276,16 @@ def _axis(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
             y = swapped.value(f.x)
             slope, _ = by_entry(swapped, y, found.u, leaf.at + leaf.start, 0)
             if leaf.is_like(slope.value):
-                what = " and ".join(f"axes {axes[0]} and {axes[1]} of the {whose}" for axes, whose in
-                                    ((before, "input"), (after, "output")) if axes)
-                yield Cause("axis", f"this is the gradient of the function with {what} exchanged: a sum, or whatever is "
-                                    "taken along an axis, was taken along the wrong one")
+                what = " and ".join(
+                    f"axes {axes[0]} and {axes[1]} of the {whose}"
+                    for axes, whose in ((before, "input"), (after, "output"))
+                    if axes
+                )
+                yield Cause(
+                    "axis",
+                    f"this is the gradient of the function with {what} exchanged: a sum, or whatever is "
+                    "taken along an axis, was taken along the wrong one",
+                )
                 return
 
 
@@ -239,19 +296,22 @@ def _alike(shape: tuple) -> list[tuple]:
 
 def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:
     """One part of a sum, and not the whole."""
-    if leaf.contributions.shape[1] != len(found.y):                            # too many to be kept
+    if leaf.contributions.shape[1] != len(found.y):  # too many to be kept
         return
     for shape, whole in zip(found.f.y_shapes, _per_output(found, leaf), strict=True):
         axes = range(1, whole.ndim)
         for some in chain.from_iterable(combinations(axes, r) for r in axes):
             rest = tuple(a for a in axes if a not in some)
-            across = whole.sum(rest)            # (entries, the sizes of `some`)
+            across = whole.sum(rest)  # (entries, the sizes of `some`)
             for at in (0, -1):
                 if leaf.is_like(across[(slice(None), *(at,) * len(some))]) and np.count_nonzero(across) > 1:
                     names = ", ".join(str(a - 1) for a in some)
-                    yield Cause("broadcast", f"only what comes from index {at} along axis {names} of the output {shape} arrives: "
-                                             f"the sum over {'that axis' if len(some) == 1 else 'those axes'} was forgotten")
-                    if at == 0:                 # the last of a sum is also what a loop leaves that writes and does not add
+                    yield Cause(
+                        "broadcast",
+                        f"only what comes from index {at} along axis {names} of the output {shape} arrives: "
+                        f"the sum over {'that axis' if len(some) == 1 else 'those axes'} was forgotten",
+                    )
+                    if at == 0:  # the last of a sum is also what a loop leaves that writes and does not add
                         return
         for some in chain.from_iterable(combinations(axes, r) for r in range(len(axes), 0, -1)):
             rest = tuple(a for a in axes if a not in some)
@@ -260,8 +320,11 @@ def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:
             used = abs(pieces) > tolerance
             met = used.sum(1)
             if (met > 1).all() and (used & (abs(pieces - leaf.g[leaf.wrong, None]) <= tolerance)).any(1).all():
-                yield Cause("duplicates", f"each of these entries is used up to {met.max()} times, and the gradient of one use "
-                                          "only arrives: = where += was meant (np.add.at for repeated indices)")
+                yield Cause(
+                    "duplicates",
+                    f"each of these entries is used up to {met.max()} times, and the gradient of one use "
+                    "only arrives: = where += was meant (np.add.at for repeated indices)",
+                )
                 return
 
 

@@ -1,4 +1,5 @@
 """What a check has to tell: that all is right, or what is wrong, where, in which op and why."""
+
 from __future__ import annotations
 
 import math
@@ -27,8 +28,10 @@ class GradientError(AssertionError):
         wrong, entries: how many entries of this input are wrong, of how many that were measured.
         cause: the kind of mistake, one of `minigrad.checking.diagnose.KINDS`, or None when no pattern fits.
         causes: all (kind, text) that explain what was found, the likeliest first.
-        op, op_input, line: the first op whose own rule is wrong, the input of it that the rule is for, and where it was called.
+        op, op_input, line: the first op whose own rule is wrong, the input of it that the rule is for, and where it was
+            called.
     """
+
     name = way = input = op = op_input = line = cause = index = analytic = numeric = estimate = None
     order, wrong, entries = 1, 0, 0
     causes: tuple[Cause, ...] = ()
@@ -40,11 +43,12 @@ class GradientError(AssertionError):
 
 class Report(NamedTuple):
     """What a check that passed has found; true in an assert."""
+
     name: str
     order: int
-    errors: tuple[float, ...]                   # the largest of each order, in units of its own estimate: at most 1
-    kinks: tuple[str, ...]                      # where no gradient can be right or wrong
-    evaluations: int                            # of the function and of its gradient
+    errors: tuple[float, ...]  # the largest of each order, in units of its own estimate: at most 1
+    kinks: tuple[str, ...]  # where no gradient can be right or wrong
+    evaluations: int  # of the function and of its gradient
     seconds: float
 
     @property
@@ -53,9 +57,13 @@ class Report(NamedTuple):
         return max(self.errors)
 
     def __str__(self) -> str:
-        kinks = "".join(f"\n  a kink at {kink}: any slope between its two sides was accepted there" for kink in self.kinks)
-        return (f"{self.name}: right to order {self.order}; worst error {self.worst:.3f} of its estimate; "
-                f"{self.evaluations} evaluations, {self.seconds:.2f} s{kinks}")
+        kinks = "".join(
+            f"\n  a kink at {kink}: any slope between its two sides was accepted there" for kink in self.kinks
+        )
+        return (
+            f"{self.name}: right to order {self.order}; worst error {self.worst:.3f} of its estimate; "
+            f"{self.evaluations} evaluations, {self.seconds:.2f} s{kinks}"
+        )
 
     def __repr__(self) -> str:
         return str(self)
@@ -70,9 +78,18 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
     at, size = int(error.argmax()), math.prod(f.shapes[k])
     way = "the gradient that can be differentiated again" if found.again else "the gradient"
     analytic, slope, of = _own(found, at)
-    known = {"name": f.name, "order": order, "way": way, "input": f.paths[k], "index": place(f, found.entries[at])[1],
-             "analytic": float(analytic), "numeric": float(slope.value), "estimate": float(slope.estimate),
-             "wrong": int((found.wrong & mine).sum()), "entries": int(mine.sum())}
+    known = {
+        "name": f.name,
+        "order": order,
+        "way": way,
+        "input": f.paths[k],
+        "index": place(f, found.entries[at])[1],
+        "analytic": float(analytic),
+        "numeric": float(slope.value),
+        "estimate": float(slope.estimate),
+        "wrong": int((found.wrong & mine).sum()),
+        "entries": int(mine.sum()),
+    }
     told = "is {analytic:.10g}, finite differences say {numeric:.10g} ± {estimate:.1g}{of}"
     if found.trouble == "together":
         text = "{name}: {way} of {input} along a random direction in {entries} entries " + told
@@ -88,13 +105,16 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
         local_causes, known_more, origin = _origin(*blamed)
         causes, known = local_causes or causes, known | known_more
     elif isinstance(f, OnTape) and not found.trouble:
-        origin = ("\n  the rules of all ops on the tape are right: the mistake lies between them (.detach(), .data, a hook, "
-                  "a wrong formula, an op without a rule)")
+        origin = (
+            "\n  the rules of all ops on the tape are right: the mistake lies between them (.detach(), .data, a hook, "
+            "a wrong formula, an op without a rule)"
+        )
     return _error(text, causes, origin, known)
 
 
 def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
-    """The gradient and the slope of one number the user's function returned, where the error shows in one; and which that is.
+    """The gradient and the slope of one number the user's function returned, where the error shows in one; and which
+    that is.
 
     The check is of a weighted sum of all outputs, whose gradient is nothing that a user could look up.
     """
@@ -105,13 +125,20 @@ def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
     else:
         analytic = found.analytic[at]
     if len(y) == 1:
-        return analytic / u[0], Slope(*(part / u[0] for part in slope))._replace(estimate=slope.estimate / abs(u[0])), ""
+        return (
+            analytic / u[0],
+            Slope(*(part / u[0] for part in slope))._replace(estimate=slope.estimate / abs(u[0])),
+            "",
+        )
     if not found.trouble and found.contributions.shape[1]:
         i = found.entries[at]
         for j in dict.fromkeys([*np.argsort(-abs(found.contributions[at]))[:3], *([i] if len(y) == len(f.x) else [])]):
             one = np.zeros_like(u)
             one[j] = 1.0
-            g, (there, _) = f.gradient(f.x, one, found.again)[i], by_entry(f, y, one, np.array([i]), measured_noise(f, y, one))
+            g, (there, _) = (
+                f.gradient(f.x, one, found.again)[i],
+                by_entry(f, y, one, np.array([i]), measured_noise(f, y, one)),
+            )
             there = Slope(*(part[0] for part in there))
             if abs(g - there.value) > there.estimate + 1e-9 * abs(there.value):
                 path, index = located(j, f.y_names, f.y_shapes)
@@ -120,11 +147,17 @@ def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
 
 
 def not_given(f: Function, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:
-    """The error for a derivative that gave nothing to compare: not of its input's shape, which is a cause in itself, or none."""
+    """The error for a derivative that gave nothing to compare: not of its input's shape, which is a cause in itself, or
+    none.
+    """
     known = {"name": f.name, "order": order, "way": "the gradient"}
     if isinstance(error, ShapeMismatch):
-        return _error(f"{f.name}: the gradient of {error.path} is not of its shape", [_failure(error)], "",
-                      known | {"input": error.path})
+        return _error(
+            f"{f.name}: the gradient of {error.path} is not of its shape",
+            [_failure(error)],
+            "",
+            known | {"input": error.path},
+        )
     blamed = first_wrong(f, rng)
     causes, known_more, origin = _origin(*blamed) if blamed else ([_failure(error.__cause__)], {}, "")
     return _error(f"{f.name}: the gradient cannot be computed", causes, origin, known | known_more)
@@ -138,7 +171,11 @@ def _origin(call: Call, local: Finding | Exception) -> tuple[list[Cause], dict, 
     else:
         causes, known = [_failure(local)], {"op_input": getattr(local, "path", None)}
     known |= {"op": call.op.name, "line": str(call.line)}
-    one = f"rule of {call.op.name} for its input {known['op_input']!r}" if known["op_input"] else f"rules of {call.op.name}"
+    one = (
+        f"rule of {call.op.name} for its input {known['op_input']!r}"
+        if known["op_input"]
+        else f"rules of {call.op.name}"
+    )
     return causes, known, f"\n  origin: the {one}, called at {call.line}"
 
 
@@ -150,13 +187,18 @@ def _error(text: str, causes: list[Cause], origin: str, known: dict) -> Gradient
 def _failure(error: Exception) -> Cause:
     """Why a rule gave nothing that could be compared."""
     if not isinstance(error, ShapeMismatch):
-        hint = (": a rule is also given Tensors, to be differentiated again, so write it with mg.exp, not np.exp"
-                if "would give an array without one" in str(error) else "")
+        hint = (
+            ": a rule is also given Tensors, to be differentiated again, so write it with mg.exp, not np.exp"
+            if "would give an array without one" in str(error)
+            else ""
+        )
         return Cause("raises", f"the rule raises {type(error).__name__}: {error}{hint}")
     if not hasattr(error.g, "shape"):
         return Cause("shape", f"its gradient is a {type(error.g).__name__}, not an array of shape {error.shape}")
     theirs, ours = tuple(error.g.shape), error.shape
     text = f"its gradient has shape {theirs}, and the input {ours}"
     if stretched(ours, theirs):
-        return Cause("broadcast", f"{text}: the input was broadcast, and the sum over the axes it was stretched along forgotten")
+        return Cause(
+            "broadcast", f"{text}: the input was broadcast, and the sum over the axes it was stretched along forgotten"
+        )
     return Cause("transposed", f"{text}: it is transposed") if theirs == ours[::-1] else Cause("shape", text)

@@ -1,8 +1,9 @@
 """The function under test as the checker sees it: one vector of numbers in, one vector of numbers out.
 
-Three kinds: a function of Tensors (or the gradient of one, to check the next order), NumPy with a derivative written by hand,
-and a single node of the tape with its local rule.
+Three kinds: a function of Tensors (or the gradient of one, to check the next order), NumPy with a derivative written by
+hand, and a single node of the tape with its local rule.
 """
+
 from __future__ import annotations
 
 import math
@@ -29,6 +30,7 @@ class Function:
         y_names, y_shapes: the outputs, once `value` was called.
         dtype, eps: the dtype that the function computes in, and its machine epsilon.
     """
+
     ways: tuple[bool, ...] = (False, True)
 
     def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]], dtype: str = "float64"):
@@ -39,7 +41,7 @@ class Function:
         self.x = x.astype(dtype).astype(np.float64)
         self.y_names: list[str] = []
         self.y_shapes: list[tuple] = []
-        self.dtypes: set[str] = set()           # of the outputs, before they became float64
+        self.dtypes: set[str] = set()  # of the outputs, before they became float64
         self.calls = 0
 
     def value(self, x: np.ndarray) -> np.ndarray:
@@ -81,7 +83,9 @@ def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 class OnTape(Function):
     """A function of Tensors: `run(list of Tensors) -> list of (name, Tensor)`."""
 
-    def __init__(self, name: str, inputs: Sequence[tuple[str, np.ndarray]], run: Callable[[list], list], dtype: str = "float64"):
+    def __init__(
+        self, name: str, inputs: Sequence[tuple[str, np.ndarray]], run: Callable[[list], list], dtype: str = "float64"
+    ):
         super().__init__(name, inputs, dtype)
         self.run = run
 
@@ -108,13 +112,25 @@ class OnTape(Function):
 
         def run(given: list) -> list:
             again = any(t.requires_grad for t in given)
-            ts, us = [t if t.requires_grad else wrap(t.data, new_node(t.shape, t.dtype)) for t in given[:many]], given[many:]
+            ts, us = (
+                [t if t.requires_grad else wrap(t.data, new_node(t.shape, t.dtype)) for t in given[:many]],
+                given[many:],
+            )
             ys = [y for _, y in self.run(ts)]
-            return [(f"d({self.name})/d({path})", g) for path, g in zip(self.paths, _pull(ys, ts, us, again), strict=True)]
+            return [
+                (f"d({self.name})/d({path})", g) for path, g in zip(self.paths, _pull(ys, ts, us, again), strict=True)
+            ]
+
         u = parts(np.random.default_rng(many).standard_normal(sum(map(math.prod, self.y_shapes))), self.y_shapes)
-        return OnTape(f"the gradient of {self.name}", [*zip(self.paths, parts(self.x, self.shapes), strict=True),
-                                                      *((f"the gradient coming in at {path}", a)
-                                                        for path, a in zip(self.y_names, u, strict=True))], run, self.dtype)
+        return OnTape(
+            f"the gradient of {self.name}",
+            [
+                *zip(self.paths, parts(self.x, self.shapes), strict=True),
+                *((f"the gradient coming in at {path}", a) for path, a in zip(self.y_names, u, strict=True)),
+            ],
+            run,
+            self.dtype,
+        )
 
 
 def _pull(ys: list, ts: list, us: list, again: bool) -> list:
@@ -136,9 +152,11 @@ def _called(f: Callable, given: Sequence, name: str) -> Any:
         return f(*given)
     except TypeError as error:
         if (getattr(f, "__module__", None) or "").startswith("numpy"):
-            raise TypeError(f"{name} was given Tensors, and calls a NumPy function: write it with mg.sin, not np.sin, say; or "
-                            "check it as a function of arrays, with a derivative by hand: gradcheck(f, x, gradient=df) if it "
-                            "returns one number, else vjp=lambda g, x: …") from error
+            raise TypeError(
+                f"{name} was given Tensors, and calls a NumPy function: write it with mg.sin, not np.sin, say; or "
+                "check it as a function of arrays, with a derivative by hand: gradcheck(f, x, gradient=df) if it "
+                "returns one number, else vjp=lambda g, x: …"
+            ) from error
         raise
 
 
@@ -151,12 +169,20 @@ def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
             if is_float(y.dtype):
                 found.append((path, y))
         elif isinstance(y, (list, tuple, dict)):
-            stack.extend(reversed([(f"output[{k!r}]" if path == "the output" else f"{path}[{k!r}]", child)
-                                   for k, child in (y.items() if isinstance(y, dict) else enumerate(y))]))
+            stack.extend(
+                reversed(
+                    [
+                        (f"output[{k!r}]" if path == "the output" else f"{path}[{k!r}]", child)
+                        for k, child in (y.items() if isinstance(y, dict) else enumerate(y))
+                    ]
+                )
+            )
         elif isinstance(y, (float, np.ndarray, np.floating)):
-            raise TypeError(f"{name} was given Tensors and returned a bare {type(y).__name__} ({path}), so it left the tape: "
-                            "compute with Tensors to the end (mg.sin, not np.sin; no .data, .numpy() or float()), or give its "
-                            "derivative, vjp=lambda g, x: … or, of one number, gradient=df")
+            raise TypeError(
+                f"{name} was given Tensors and returned a bare {type(y).__name__} ({path}), so it left the tape: "
+                "compute with Tensors to the end (mg.sin, not np.sin; no .data, .numpy() or float()), or give its "
+                "derivative, vjp=lambda g, x: … or, of one number, gradient=df"
+            )
     if not found:
         raise TypeError(f"{name} returned no floating Tensor, so there is nothing to differentiate")
     return found
@@ -164,43 +190,65 @@ def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
 
 class ByHand(Function):
     """A function of NumPy arrays; by hand, its gradient(*inputs) if it is one number, else its vjp(g, *inputs)."""
+
     ways = (False,)
 
-    def __init__(self, f: Callable, grad: Callable | None, vjp: Callable | None, tree: Sequence,
-                 inputs: Sequence[tuple[str, np.ndarray]], name: str, dtype: str = "float64"):
+    def __init__(
+        self,
+        f: Callable,
+        grad: Callable | None,
+        vjp: Callable | None,
+        tree: Sequence,
+        inputs: Sequence[tuple[str, np.ndarray]],
+        name: str,
+        dtype: str = "float64",
+    ):
         super().__init__(name, inputs, dtype)
         self.f, self.grad, self.vjp, self.tree, self.single = f, grad, vjp, tree, True
 
     def outputs(self, arrays: list) -> list:
         y = self.f(*rebuilt(self.tree, iter(arrays)))
         self.single = not isinstance(y, (tuple, list))
-        ys = [("the output", np.asarray(y))] if self.single else [(f"output[{i}]", np.asarray(a)) for i, a in enumerate(y)]
+        ys = (
+            [("the output", np.asarray(y))]
+            if self.single
+            else [(f"output[{i}]", np.asarray(a)) for i, a in enumerate(y)]
+        )
         if isinstance(y, Tensor) or any(a.dtype.kind not in "fc" for _, a in ys):
-            raise TypeError(f"{self.name} was given NumPy arrays, since a derivative came with it, and returned one of type "
-                            f"{type(y).__name__}: it must return a floating array, or a tuple of them")
+            raise TypeError(
+                f"{self.name} was given NumPy arrays, since a derivative came with it, and returned one of type "
+                f"{type(y).__name__}: it must return a floating array, or a tuple of them"
+            )
         if any(a.dtype.kind == "c" for _, a in ys) and not any(np.iscomplexobj(a) for a in arrays):
-            raise TypeError(f"{self.name} returns complex numbers, whose gradient several conventions define differently: return "
-                            "their real and imaginary parts, (y.real, y.imag), and give the vjp of these")
+            raise TypeError(
+                f"{self.name} returns complex numbers, whose gradient several conventions define differently: return "
+                "their real and imaginary parts, (y.real, y.imag), and give the vjp of these"
+            )
         return ys
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
         us, given = parts(u.astype(self.dtype), self.y_shapes), rebuilt(self.tree, iter(self.given(x)))
         if self.grad and u.size != 1:
-            raise TypeError(f"gradient= is for a function that gives one number, {self.name} gives {self.y_shapes}: give vjp=, "
-                            "which is called with the gradient of the output, too")
+            raise TypeError(
+                f"gradient= is for a function that gives one number, {self.name} gives {self.y_shapes}: give vjp=, "
+                "which is called with the gradient of the output, too"
+            )
         found = self.grad(*given) if self.grad else self.vjp(us[0] if self.single else us, *given)
         found = found if isinstance(found, (tuple, list)) else [found]
         sparse = next((g for g in found if hasattr(g, "toarray") or hasattr(g, "todense")), None)
         if sparse is not None:
-            raise TypeError(f"{self.name}: its derivative gave a sparse {type(sparse).__name__}: return a dense array, "
-                            "g.toarray()")
+            raise TypeError(
+                f"{self.name}: its derivative gave a sparse {type(sparse).__name__}: return a dense array, g.toarray()"
+            )
         named = {path: g for i, d in enumerate(found) for path, g in leaves(d, f"input {i}", is_number)}
-        if not set(self.paths) <= named.keys() and len(named) == len(self.paths):          # in other trees: one by one, then
+        if not set(self.paths) <= named.keys() and len(named) == len(self.paths):  # in other trees: one by one, then
             named = dict(zip(self.paths, named.values()))
         if not set(self.paths) <= named.keys():
-            raise TypeError(f"{self.name}: its derivative gave {len(named)} arrays for {len(self.paths)} floating inputs "
-                            f"({', '.join(self.paths)}): return one for each, in order")
+            raise TypeError(
+                f"{self.name}: its derivative gave {len(named)} arrays for {len(self.paths)} floating inputs "
+                f"({', '.join(self.paths)}): return one for each, in order"
+            )
         for path, shape in zip(self.paths, self.shapes):
             if named[path].shape != shape:
                 raise ShapeMismatch(path, named[path], shape)
@@ -240,10 +288,18 @@ class AtNode(Function):
         for path, gx, shape in zip(self.paths, pulled, self.shapes, strict=True):
             if gx is not None and not stretched(shape, getattr(gx, "shape", None)):
                 raise ShapeMismatch(path, gx, shape)
-        return joined([np.zeros(shape) if gx is None else ops.sum_to(gx.data if isinstance(gx, Tensor) else gx, shape)
-                       for gx, shape in zip(pulled, self.shapes)])
+        return joined(
+            [
+                np.zeros(shape) if gx is None else ops.sum_to(gx.data if isinstance(gx, Tensor) else gx, shape)
+                for gx, shape in zip(pulled, self.shapes)
+            ]
+        )
 
 
 def stretched(shape: tuple, reached: tuple | None) -> bool:
     """Whether an array of `shape` can be broadcast to the shape `reached`."""
-    return reached is not None and len(shape) <= len(reached) and all(n in (1, m) for n, m in zip(shape[::-1], reached[::-1]))
+    return (
+        reached is not None
+        and len(shape) <= len(reached)
+        and all(n in (1, m) for n, m in zip(shape[::-1], reached[::-1]))
+    )

@@ -1,15 +1,19 @@
-"""The checker checked: standard mistakes are planted in the rule of every op of the catalogue, and counted when they are found.
+"""The checker checked: standard mistakes are planted in the rule of every op of the catalogue, and counted when they
+are found.
 
     python -m minigrad.checking.mutation
 
-A mistake is planted where it would be made: in what one op's rule returns for one of its inputs, in the fast way back as in
-the one that can be differentiated again.  Which mistakes count is decided here, and the checker is not asked:
+A mistake is planted where it would be made: in what one op's rule returns for one of its inputs, in the fast way back
+as in the one that can be differentiated again.  Which mistakes count is decided here, and the checker is not asked:
 
-* a mistake counts where it can be made: a sum over a broadcast axis can only be forgotten where an axis was broadcast, a
-  mean only where entries are reduced, += only mistaken for = in a rule that adds up what meets in one place (SCATTERING);
-* and where it makes a difference: with the gradient multiplied from the left by two random vectors, some entry must change
-  by more than 1e-10 of the largest.  (The transpose of a vector, or a factor on a gradient of zero, is no mistake.)
+* a mistake counts where it can be made: a sum over a broadcast axis can only be forgotten where an axis was broadcast,
+  a mean only where entries are reduced, += only mistaken for = in a rule that adds up what meets in one place
+  (SCATTERING);
+* and where it makes a difference: with the gradient multiplied from the left by two random vectors, some entry must
+  change by more than 1e-10 of the largest.  (The transpose of a vector, or a factor on a gradient of zero, is no
+  mistake.)
 """
+
 from __future__ import annotations
 
 import math
@@ -32,9 +36,10 @@ SCATTERING = {"take", "embedding", "gather", "conv", "max_pool", "collect", "ada
 
 class Case(NamedTuple):
     """A rule at work: what it gave for parent k of its node, and how to ask it again."""
+
     node: Node
     k: int
-    raw: list                                   # per parent, as the rule returned it
+    raw: list  # per parent, as the rule returned it
     pull: Callable[[np.ndarray], list]
     rng: np.random.Generator
 
@@ -84,7 +89,7 @@ def _duplicates(case: Case) -> Any:
     return left
 
 
-MISTAKES: dict[str, tuple[str, Callable[[Case], Any]]] = {   # name: (the cause to be named, the planted gradient)
+MISTAKES: dict[str, tuple[str, Callable[[Case], Any]]] = {  # name: (the cause to be named, the planted gradient)
     "sign": ("sign", lambda case: -case.of(case.k)),
     "twice as large": ("factor", lambda case: 2 * case.of(case.k)),
     "half as large": ("factor", lambda case: case.of(case.k) / 2),
@@ -96,7 +101,10 @@ MISTAKES: dict[str, tuple[str, Callable[[Case], Any]]] = {   # name: (the cause 
     "gradient lost": ("zero", lambda case: np.zeros(case.node.parents[case.k].shape)),
     "rounded to float32": ("dtype", lambda case: case.of(case.k).astype("f4").astype("f8")),
     "neighbour's gradient": ("neighbour", _neighbour),
-    "random": ("random", lambda case: case.of(case.k) * (1 + 0.01 * case.rng.standard_normal(case.node.parents[case.k].shape))),
+    "random": (
+        "random",
+        lambda case: case.of(case.k) * (1 + 0.01 * case.rng.standard_normal(case.node.parents[case.k].shape)),
+    ),
 }
 
 
@@ -110,8 +118,9 @@ class Tampered(Step):
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         g = g.data if isinstance(g, Tensor) else g
 
-        def weighed(u: np.ndarray) -> list:     # g times one entry: the contribution of one output
+        def weighed(u: np.ndarray) -> list:  # g times one entry: the contribution of one output
             return self.step.pull(node, saved, g * u.reshape(node.shape), False)
+
         raw = self.step.pull(node, saved, g, False)
         planted = None if raw[self.k] is None else self.mistake(Case(node, self.k, raw, weighed, self.rng))
         self.applies = planted is not None
@@ -121,9 +130,9 @@ class Tampered(Step):
 
 class Mutant(NamedTuple):
     row: Row
-    k: int                                      # the parent of the op's node whose gradient is wrong
+    k: int  # the parent of the op's node whose gradient is wrong
     mistake: str
-    op: str = ""                                # which the node belongs to
+    op: str = ""  # which the node belongs to
 
     def run(self, seen: list | None = None) -> Callable[..., Tensor]:
         """The row's function, with the mistake in it."""
@@ -138,6 +147,7 @@ class Mutant(NamedTuple):
                 if seen is not None:
                     seen.append(node)
             return y
+
         return mutated
 
     def counts(self) -> bool:
@@ -173,8 +183,13 @@ def _gradient(f: Callable, xs: list, seed: int) -> np.ndarray:
 
 def mutants(every: int = 1) -> Iterator[Mutant]:
     """All that count, or of all that can be thought of only one in `every`."""
-    stretched = [cut(row, i, np.s_[:1]) for row in ROWS if row.op in BROADCASTING for i, a in enumerate(row.inputs)
-                 if len(row.inputs) > 1 and a.dtype.kind == "f"]
+    stretched = [
+        cut(row, i, np.s_[:1])
+        for row in ROWS
+        if row.op in BROADCASTING
+        for i, a in enumerate(row.inputs)
+        if len(row.inputs) > 1 and a.dtype.kind == "f"
+    ]
     number = count()
     for row in [*ROWS, *stretched]:
         f, xs = row.floats()
@@ -182,8 +197,11 @@ def mutants(every: int = 1) -> Iterator[Mutant]:
         if y.requires_grad:
             target = _target(y.node, row.op)
             for k in range(len(target.parents)):
-                yield from (mutant for mistake in MISTAKES
-                            if next(number) % every == 0 and (mutant := Mutant(row, k, mistake, target.step.name)).counts())
+                yield from (
+                    mutant
+                    for mistake in MISTAKES
+                    if next(number) % every == 0 and (mutant := Mutant(row, k, mistake, target.step.name)).counts()
+                )
 
 
 class Outcome(NamedTuple):
@@ -192,8 +210,12 @@ class Outcome(NamedTuple):
 
     @property
     def named(self) -> bool:
-        """Whether the cause that was planted is the one that was given (or, where two cannot be told apart, one of them)."""
-        return self.error is not None and MISTAKES[self.mutant.mistake][0] in [cause.kind for cause in self.error.causes]
+        """Whether the cause that was planted is the one that was given (or, where two cannot be told apart, one of
+        them).
+        """
+        return self.error is not None and MISTAKES[self.mutant.mistake][0] in [
+            cause.kind for cause in self.error.causes
+        ]
 
     @property
     def blamed(self) -> bool:
@@ -217,8 +239,10 @@ def main() -> int:
     for mistake in MISTAKES:
         _print_score(mistake, [o for o in found if o.mutant.mistake == mistake])
     caught, named = _print_score("all", found)
-    for title, missed in (("not caught", [o for o in found if not o.error]), ("other cause named", [o for o in found if o.error
-                                                                                                    and not o.named])):
+    for title, missed in (
+        ("not caught", [o for o in found if not o.error]),
+        ("other cause named", [o for o in found if o.error and not o.named]),
+    ):
         print(f"\n{title}: {len(missed) or 'none'}")
         for o in missed:
             told = f", named {o.error.cause or 'none'}" if o.error else ""

@@ -1,14 +1,17 @@
-"""How fast a function moves, measured: central differences at shrinking steps, extrapolated to 0, with an estimate of the error.
+"""How fast a function moves, measured: central differences at shrinking steps, extrapolated to 0, with an estimate of
+the error.
 
-The values ahead of x and behind it hold two things.  Their difference, divided by twice the step h, is the slope plus a series
-in h²; their sum less twice the value at x, divided by h, is a series in h, h³, …, and what is left of it at h = 0 is how much
-the slope ahead differs from that behind: a kink.  Since the steps shrink by a known ratio, the first terms of a series can be
-cancelled (Richardson 1911).  How much the last cancellation changed the answer tells how good it is (Ridders 1982); to that is
-added what rounding does to a difference of two nearly equal numbers.  So the tolerance comes with the measurement.
+The values ahead of x and behind it hold two things.  Their difference, divided by twice the step h, is the slope plus a
+series in h²; their sum less twice the value at x, divided by h, is a series in h, h³, …, and what is left of it at h =
+0 is how much the slope ahead differs from that behind: a kink.  Since the steps shrink by a known ratio, the first
+terms of a series can be cancelled (Richardson 1911).  How much the last cancellation changed the answer tells how good
+it is (Ridders 1982); to that is added what rounding does to a difference of two nearly equal numbers.  So the tolerance
+comes with the measurement.
 
-The first steps are long, for rounding then matters least; a function that moves faster than that makes the estimate large, and
-shorter steps follow until it is small or rounding is all that is left.
+The first steps are long, for rounding then matters least; a function that moves faster than that makes the estimate
+large, and shorter steps follow until it is small or rounding is all that is left.
 """
+
 from __future__ import annotations
 
 import warnings
@@ -19,22 +22,23 @@ import numpy as np
 from .functions import ByHand, Function
 
 EPS = float(np.finfo(np.float64).eps)
-MANY = 1 << 14                                  # outputs, above which it is not kept what each of them contributes
+MANY = 1 << 14  # outputs, above which it is not kept what each of them contributes
 
 
 class Slope(NamedTuple):
     """d/dt of u · f(x + t v) at 0: numbers, or arrays with one for each direction measured."""
+
     value: np.ndarray
-    estimate: np.ndarray                        # of the error of it
-    bend: np.ndarray                            # how much the slope ahead differs from that behind: 0 for none, inf for a jump
-    far: np.ndarray                             # the mean slope over the longest step
+    estimate: np.ndarray  # of the error of it
+    bend: np.ndarray  # how much the slope ahead differs from that behind: 0 for none, inf for a jump
+    far: np.ndarray  # the mean slope over the longest step
 
 
 class Limit:
     """The limit of a series in the step, of which the power `first` and every second one after that occur.
 
-    Of two answers the one with the smaller error is kept; but shorter steps are believed where they contradict longer ones,
-    for these may have passed over what happens close to x.
+    Of two answers the one with the smaller error is kept; but shorter steps are believed where they contradict longer
+    ones, for these may have passed over what happens close to x.
     """
 
     def __init__(self, first: int):
@@ -70,8 +74,9 @@ def exactly(f: Function, v: np.ndarray) -> np.ndarray:
     return np.where(v == 0, 0, np.round(v / grid) * grid)
 
 
-def along(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, noise: float = 0.0, enough: float = 0.0
-          ) -> tuple[Slope, np.ndarray]:
+def along(
+    f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, noise: float = 0.0, enough: float = 0.0
+) -> tuple[Slope, np.ndarray]:
     """The slope of u · f along the direction v, and what each output contributes to it.
 
     Args:
@@ -99,16 +104,20 @@ def along(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, noise: float
 
 
 def _jumps(leaps: list) -> bool:
-    """Whether the value changes by the same however short the step is, to one side or both, and by more than a slope does."""
+    """Whether the value changes by the same however short the step is, to one side or both, and by more than a slope
+    does.
+    """
     last, noise = np.array([leap[:2] for leap in leaps[-3:]]), leaps[-1][2]
     size = abs(last[-1])
     steady = (np.ptp(last, 0) < 0.02 * size) & (size > 100 * noise)
     return bool(steady.all() or steady.any() and size[steady][0] > 10 * size[~steady][0])
 
 
-def by_entry(f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray, noise: float, enough: float = 0.0
-             ) -> tuple[Slope, np.ndarray]:
-    """The slope of u · f along each of these entries of x, one by one; and what each output contributes: (entries, outputs).
+def by_entry(
+    f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray, noise: float, enough: float = 0.0
+) -> tuple[Slope, np.ndarray]:
+    """The slope of u · f along each of these entries of x, one by one; and what each output contributes: (entries,
+    outputs).
 
     `enough` is an error that is small enough, relative to u · y; see `along` for the rest.
     """
@@ -116,7 +125,9 @@ def by_entry(f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray, noi
     whole = _norm(u * y)
     for j, i in enumerate(entries):
         tries = []
-        for size in dict.fromkeys((max(1.0, abs(f.x[i])), abs(f.x[i]) or 1.0)):    # near 0, log moves faster than steps of 1
+        for size in dict.fromkeys(
+            (max(1.0, abs(f.x[i])), abs(f.x[i]) or 1.0)
+        ):  # near 0, log moves faster than steps of 1
             v = np.zeros_like(f.x)
             v[i] = size
             v = exactly(f, v)
@@ -142,18 +153,20 @@ def better(first: Slope, *others: Slope) -> Slope:
 
 
 def _refined(f, u, v, value, estimate, noise):
-    """The complex step, exact but for rounding (Squire & Trapp 1998), if f takes complex numbers and was not misled by them.
+    """The complex step, exact but for rounding (Squire & Trapp 1998), if f takes complex numbers and was not misled by
+    them.
 
-    No Tensor is complex, so that is for functions of NumPy arrays only; abs, comparisons and the like are found out because
-    they disagree with the real differences.  Rounding is that of the whole, `noise`, and not of this slope alone: where large
-    numbers cancel (1 - tanh² far from 0) a small slope is right to fewer digits, and so is the best gradient by hand.
+    No Tensor is complex, so that is for functions of NumPy arrays only; abs, comparisons and the like are found out
+    because they disagree with the real differences.  Rounding is that of the whole, `noise`, and not of this slope
+    alone: where large numbers cancel (1 - tanh² far from 0) a small slope is right to fewer digits, and so is the best
+    gradient by hand.
     """
     if isinstance(f, ByHand) and f.eps == EPS:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")                                # that the imaginary part is cast away
+                warnings.simplefilter("ignore")  # that the imaginary part is cast away
                 exact = f.value(f.x + 1e-100j * v).imag @ u / 1e-100
-        except Exception:                       # whatever it is that f says of complex numbers
+        except Exception:  # whatever it is that f says of complex numbers
             return value, estimate
         if abs(exact - value) <= estimate:
             return exact, min(estimate, 64 * EPS * abs(exact) + 16 * noise)
@@ -161,17 +174,18 @@ def _refined(f, u, v, value, estimate, noise):
 
 
 def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
-    """How far u · f is from smooth on a small scale, where its sixth differences should vanish (Moré & Wild 2011), 32 times.
+    """How far u · f is from smooth on a small scale, where its sixth differences should vanish (Moré & Wild 2011), 32
+    times.
 
-    On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The errors of
-    the outputs add up as their squares, since the weights u are random.
+    On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The
+    errors of the outputs add up as their squares, since the weights u are random.
     """
-    size = 0.7 * np.where(f.x == 0, 1, f.x)     # no power of 2, whose multiples would all be rounded alike
-    for power in (-30, -20) if f.eps == EPS else (-17,):           # short ones, for functions that move fast; but what was
-        sides = []                              # rounded to a shorter dtype may not move at all on those
+    size = 0.7 * np.where(f.x == 0, 1, f.x)  # no power of 2, whose multiples would all be rounded alike
+    for power in (-30, -20) if f.eps == EPS else (-17,):  # short ones, for functions that move fast; but what was
+        sides = []  # rounded to a shorter dtype may not move at all on those
         for sign in (1, -1):
             values = np.array([f.value(f.x + sign * t * size * 2.0**power) for t in range(1, 11)])
-            sides.append(np.sqrt((np.diff(values, 6, axis=0) ** 2).mean(0) / 924))      # 924 = 12! / 6!²
+            sides.append(np.sqrt((np.diff(values, 6, axis=0) ** 2).mean(0) / 924))  # 924 = 12! / 6!²
         if np.mean(values[0] != y) > 0.5:
             break
     noise = np.minimum(4 * np.minimum(*sides), np.maximum(*sides))

@@ -2,6 +2,7 @@
 
 They need the extra: pip install "minigrad-learn[testing]".
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,13 +17,20 @@ except ImportError as error:
     raise ImportError('minigrad.checking.strategies needs Hypothesis: pip install "minigrad-learn[testing]"') from error
 
 
-def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> st.SearchStrategy[tuple[int, ...]]:
+def shapes(
+    min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4
+) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes of arrays; min_side=0 allows arrays without entries."""
-    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side) if min_dims else \
-        st.lists(st.integers(min_side, max_side), max_size=max_dims).map(tuple)
+    return (
+        hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
+        if min_dims
+        else st.lists(st.integers(min_side, max_side), max_size=max_dims).map(tuple)
+    )
 
 
-def broadcastable(many: int = 2, max_dims: int = 3, max_side: int = 4) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
+def broadcastable(
+    many: int = 2, max_dims: int = 3, max_side: int = 4
+) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
     """`many` shapes that NumPy broadcasts with each other."""
     found = hnp.mutually_broadcastable_shapes(num_shapes=many, max_dims=max_dims, max_side=max_side)
     return found.map(lambda shapes: shapes.input_shapes)
@@ -35,8 +43,15 @@ def dtypes(floating_only: bool = False) -> st.SearchStrategy[np.dtype]:
 
 
 @st.composite
-def arrays(draw: Any, shape: Any = None, dtype: Any = "float64", low: float = -3.0, high: float = 3.0,
-           away_from: Sequence[float] = (), distinct: bool = False) -> np.ndarray:
+def arrays(
+    draw: Any,
+    shape: Any = None,
+    dtype: Any = "float64",
+    low: float = -3.0,
+    high: float = 3.0,
+    away_from: Sequence[float] = (),
+    distinct: bool = False,
+) -> np.ndarray:
     """Arrays of well-conditioned floats: multiples of 1/64 between low and high, exact in every floating dtype.
 
     Args:
@@ -56,16 +71,20 @@ def arrays(draw: Any, shape: Any = None, dtype: Any = "float64", low: float = -3
         grid = grid[abs(grid - kink) >= 1 / 8]
     size = int(np.prod(shape))
     if len(grid) < (size if distinct else 1):
-        raise ValueError(f"arrays: {size} entries of shape {shape} are to be drawn from {len(grid)} numbers from {low} to {high} "
-                         f"away from {tuple(away_from)}: widen the range")
-    grid = grid[np.argsort(abs(grid), kind="stable")]          # simple ones first: examples shrink towards them
+        raise ValueError(
+            f"arrays: {size} entries of shape {shape} are to be drawn from {len(grid)} numbers from {low} to {high} "
+            f"away from {tuple(away_from)}: widen the range"
+        )
+    grid = grid[np.argsort(abs(grid), kind="stable")]  # simple ones first: examples shrink towards them
     places = draw(st.lists(st.integers(0, len(grid) - 1), min_size=size, max_size=size, unique=distinct))
     return grid[places].reshape(shape).astype(dtype)
 
 
 @st.composite
 def indices(draw: Any, size: int, shape: Any = None, negative: bool = True) -> np.ndarray:
-    """Integer arrays that index an axis of `size` entries, repeats likely; `negative` counts some from the end, as NumPy does."""
+    """Integer arrays that index an axis of `size` entries, repeats likely; `negative` counts some from the end, as
+    NumPy does.
+    """
     if size < 1:
         raise ValueError(f"indices: an axis of size {size} has nothing to index")
     shape = _one(draw, shapes(max_dims=2) if shape is None else shape)

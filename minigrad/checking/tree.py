@@ -1,7 +1,9 @@
 """Nested inputs: lists, tuples, dicts and Modules are flattened into float64 arrays and rebuilt from them.
 
-Floating arrays, Tensors and numbers are leaves, which are perturbed.  Everything else (integers, masks, strings, None) is kept.
+Floating arrays, Tensors and numbers are leaves, which are perturbed.  Everything else (integers, masks, strings, None)
+is kept.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -46,7 +48,8 @@ def leaves(tree: Any, path: str = "input", is_leaf: Callable = is_floating) -> I
 
 
 def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
-    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over data and node.
+    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over data and
+    node.
 
     They always get a node: BatchNorm takes a parameter without one for frozen, and would compute something else.
     """
@@ -62,10 +65,18 @@ def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
 
 
 def _children(tree: Any) -> list[tuple[Any, Any]]:
-    return list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, (list, tuple)) else []
+    return (
+        list(tree.items())
+        if isinstance(tree, dict)
+        else list(enumerate(tree))
+        if isinstance(tree, (list, tuple))
+        else []
+    )
 
 
 def _like(tree: Any, children: list) -> Any:
     if isinstance(tree, dict):
         return dict(zip(tree, children))
-    return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)   # a NamedTuple takes them one by one
+    return (
+        type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
+    )  # a NamedTuple takes them one by one

@@ -1,4 +1,5 @@
 """Examples and the batches made of them: reading files, splitting, shuffling, padding.  Plain NumPy, no Tensors."""
+
 from .docstrings import stdlib_docstrings
 from .loader import DataLoader, Dataset, Subset
 from .readers import Example, read_examples

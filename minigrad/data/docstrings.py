@@ -3,6 +3,7 @@
 The task is to tell from a docstring alone which top-level package (or module) it documents.  The text is as its author
 wrote it, so it may name the package itself, as documentation does.
 """
+
 import ast
 import random
 import sysconfig
@@ -13,17 +14,22 @@ from pathlib import Path
 from .readers import Example
 from .split import fold
 
-MIN_WORDS = 4                                                # a shorter docstring says too little to be told apart
+MIN_WORDS = 4  # a shorter docstring says too little to be told apart
 TESTS = {"test", "tests", "idle_test"}
 
 
-def stdlib_docstrings(min_per_class: int = 120, classes: Sequence[str] | None = None, max_per_class: int | None = None,
-                      root: str | Path | None = None) -> list[Example]:
+def stdlib_docstrings(
+    min_per_class: int = 120,
+    classes: Sequence[str] | None = None,
+    max_per_class: int | None = None,
+    root: str | Path | None = None,
+) -> list[Example]:
     """The docstrings of `classes`, by default every public package or module that has at least `min_per_class` of them.
 
-    No text occurs twice: copies within a package count once, and a text found in several packages belongs to none.  White
-    space is folded; nothing else is changed.  With `max_per_class`, that many are sampled, always the same ones.  Python
-    3.11 in full gives about 4,000 examples of 14 classes; later versions, and systems that leave packages out, fewer.
+    No text occurs twice: copies within a package count once, and a text found in several packages belongs to none.
+    White space is folded; nothing else is changed.  With `max_per_class`, that many are sampled, always the same ones.
+    Python 3.11 in full gives about 4,000 examples of 14 classes; later versions, and systems that leave packages out,
+    fewer.
 
     Raises ValueError if a class is unknown or none is large enough.
     """
@@ -32,8 +38,10 @@ def stdlib_docstrings(min_per_class: int = 120, classes: Sequence[str] | None = 
     if classes is None:
         classes = [label for label, texts in found.items() if len(texts) >= min_per_class]
         if not classes:
-            raise ValueError(f"no package in {root} has {min_per_class} docstrings; lower min_per_class, "
-                             "or use a Python that keeps its library as source files")
+            raise ValueError(
+                f"no package in {root} has {min_per_class} docstrings; lower min_per_class, "
+                "or use a Python that keeps its library as source files"
+            )
     for label in classes:
         if label not in found:
             raise ValueError(f"no package {label!r} with docstrings in {root}; choose among {', '.join(found)}")
@@ -49,7 +57,7 @@ def read_docstrings(root: Path) -> dict[str, list[str]]:
 
     The files are parsed, never imported: importing opens windows, prints poems and fails where a C library is missing.
     """
-    found = defaultdict(dict)                                # label -> folded text -> text
+    found = defaultdict(dict)  # label -> folded text -> text
     for file in sorted(root.rglob("*.py")):
         parts = file.relative_to(root).parts
         label = parts[0].removesuffix(".py")

@@ -1,17 +1,18 @@
 """Parses JSON from untrusted files, and refuses values that later code could not traverse or print."""
+
 import json
 from collections.abc import Callable
 from typing import Any
 
-MAX_DEPTH = 100                                 # nested brackets; Python's recursion limit is near 1000
+MAX_DEPTH = 100  # nested brackets; Python's recursion limit is near 1000
 
 
 def from_json(text: str | bytes, object_pairs_hook: Callable[[list], Any] | None = None) -> Any:
     """Parse a JSON text; `object_pairs_hook` is that of `json.loads`.
 
     Raises:
-        ValueError: with a short reason, if the text is not JSON (a JSONDecodeError) or not UTF-8, is nested more than 100
-            deep, or has an integer of thousands of digits.
+        ValueError: with a short reason, if the text is not JSON (a JSONDecodeError) or not UTF-8, is nested more than
+            100 deep, or has an integer of thousands of digits.
     """
     try:
         value = json.loads(text, object_pairs_hook=object_pairs_hook)

@@ -1,4 +1,5 @@
 """Reads texts and their labels from a CSV, TSV, JSON or JSONL file, and says in which file and line something is amiss."""
+
 import csv
 import io
 import json
@@ -15,28 +16,31 @@ LABEL_COLUMNS = ("label",)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 AN_OBJECT = '{"text": "...", "label": "..."}'
 
-Row = tuple[str, str, dict[str, Any]]            # where it stands, where its columns are named, its fields by column
+Row = tuple[str, str, dict[str, Any]]  # where it stands, where its columns are named, its fields by column
 
 
 class Example(NamedTuple):
     """A text and the name of its class, None if that is to be predicted."""
+
     text: str
     label: str | None
 
 
-def read_examples(path: str | Path, text_column: str | None = None, label_column: str | None = None,
-                  labelled: bool = True) -> list[Example]:
+def read_examples(
+    path: str | Path, text_column: str | None = None, label_column: str | None = None, labelled: bool = True
+) -> list[Example]:
     """The examples of a file, in order.
 
-    A .csv or .tsv file names its columns in the first line.  Fields are divided by commas (tabs in a .tsv); if the columns are
-    only found with semicolons, tabs or vertical bars, these are taken, and a warning says so.  A .jsonl file has one object
-    per line, a .json file a list of objects, or also one per line.
+    A .csv or .tsv file names its columns in the first line.  Fields are divided by commas (tabs in a .tsv); if the
+    columns are only found with semicolons, tabs or vertical bars, these are taken, and a warning says so.  A .jsonl
+    file has one object per line, a .json file a list of objects, or also one per line.
 
-    Without `text_column` the text is in `text` or `sentence`; without `label_column` the label is in `label`.  A label is
-    a string or an integer and is read as a string.  With `labelled=False`, as for prediction, labels are not looked for.
+    Without `text_column` the text is in `text` or `sentence`; without `label_column` the label is in `label`.  A label
+    is a string or an integer and is read as a string.  With `labelled=False`, as for prediction, labels are not looked
+    for.
 
-    Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line, for
-    anything that cannot be read.
+    Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line,
+    for anything that cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -61,15 +65,17 @@ def read_examples(path: str | Path, text_column: str | None = None, label_column
         label = label_name(where, row[find_column(named, row, "label", labels)]) if labelled else None
         examples.append(Example(check_utf8(where, text), label and check_utf8(where, label)))
     if not examples:
-        raise ValueError(f"{path}:1: the file holds no example; expected a text and a label on each line"
-                         + (" after the column names" if ending in (".csv", ".tsv") else ""))
+        raise ValueError(
+            f"{path}:1: the file holds no example; expected a text and a label on each line"
+            + (" after the column names" if ending in (".csv", ".tsv") else "")
+        )
     return examples
 
 
 def decode(path: Path) -> str:
     """The file's text; a byte order mark, which spreadsheets write, is dropped."""
     raw = path.read_bytes()
-    at = raw.partition(b"\n")[0].find(0)                      # UTF-16 without a mark may pass for UTF-8 with zero bytes
+    at = raw.partition(b"\n")[0].find(0)  # UTF-16 without a mark may pass for UTF-8 with zero bytes
     if at < 0:
         try:
             return raw.decode("utf-8").removeprefix("\ufeff")
@@ -77,12 +83,16 @@ def decode(path: Path) -> str:
             at = error.start
     likely = likely_encoding(raw)
     line = raw.count(b"\n", 0, at) + 1
-    raise ValueError(f"{path}:{line}: not UTF-8: byte 0x{raw[at]:02x} at offset {at}; if it is {likely}, "
-                     f"type: iconv -f {likely} -t utf-8 {path} > {path.stem}-utf8{path.suffix}")
+    raise ValueError(
+        f"{path}:{line}: not UTF-8: byte 0x{raw[at]:02x} at offset {at}; if it is {likely}, "
+        f"type: iconv -f {likely} -t utf-8 {path} > {path.stem}-utf8{path.suffix}"
+    )
 
 
 def likely_encoding(raw: bytes) -> str:
-    """What bytes that are not UTF-8 text probably are, by their byte order mark, or by where zeros and high bytes stand."""
+    """What bytes that are not UTF-8 text probably are, by their byte order mark, or by where zeros and high bytes
+    stand.
+    """
     if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "utf-32"
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -90,10 +100,10 @@ def likely_encoding(raw: bytes) -> str:
     if b"\0" in raw:
         return "utf-16le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16be"
     try:
-        raw.decode("gb2312")                     # in which every byte of a Chinese character is a high one
+        raw.decode("gb2312")  # in which every byte of a Chinese character is a high one
         return "gb18030"
-    except UnicodeDecodeError:                   # 0x80 ... 0x9f are control characters in latin1, and quotes and € in cp1252
-        return "cp1252" if any(0x80 <= byte < 0xa0 for byte in raw) else "latin1"
+    except UnicodeDecodeError:  # 0x80 ... 0x9f are control characters in latin1, and quotes and € in cp1252
+        return "cp1252" if any(0x80 <= byte < 0xA0 for byte in raw) else "latin1"
 
 
 def check_utf8(where: str, text: str) -> str:
@@ -101,28 +111,37 @@ def check_utf8(where: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{where}: {text[error.start]!r} at character {error.start + 1} is not UTF-8: "
-                         "expected whole characters; correct it") from None
+        raise ValueError(
+            f"{where}: {text[error.start]!r} at character {error.start + 1} is not UTF-8: "
+            "expected whole characters; correct it"
+        ) from None
     return text
 
 
 def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[Row]:
-    """The rows under the first line; `wanted` are the columns, each under one of several names, that tell the delimiter."""
+    """The rows under the first line; `wanted` are the columns, each under one of several names, that tell the
+    delimiter.
+    """
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    limit = csv.field_size_limit(2**31 - 1)                  # else a long text is refused
+    limit = csv.field_size_limit(2**31 - 1)  # else a long text is refused
     try:
         delimiter = find_delimiter(source, usual, wanted)
         rows = list(delimited(path, source, delimiter))
     finally:
         csv.field_size_limit(limit)
     if delimiter != usual:
-        warnings.warn(f"{path}: the fields are divided by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}, and were "
-                      "read so", stacklevel=3)
+        warnings.warn(
+            f"{path}: the fields are divided by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}, and were read so",
+            stacklevel=3,
+        )
     return rows
 
 
 def find_delimiter(source: str, usual: str, wanted: Sequence[Sequence[str]]) -> str:
-    """The delimiter with which the first line has the wanted columns, or else columns at all; if several, the usual one."""
+    """The delimiter with which the first line has the wanted columns, or else columns at all; if several, the usual
+    one.
+    """
+
     def columns(delimiter):
         try:
             return next(filter(None, csv_reader(source, delimiter)), [])
@@ -132,7 +151,8 @@ def find_delimiter(source: str, usual: str, wanted: Sequence[Sequence[str]]) -> 
     def fits(delimiter):
         names = [name.strip() for name in columns(delimiter)]
         return sum(any(name in names for name in choices) for choices in wanted), len(names) > 1
-    return max((usual, *DELIMITERS), key=fits)               # of equal ones the first
+
+    return max((usual, *DELIMITERS), key=fits)  # of equal ones the first
 
 
 def csv_reader(source: str, delimiter: str) -> Any:
@@ -146,19 +166,25 @@ def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
             if fields and columns is None:
                 columns, named = [name.strip() for name in fields], f"{path}:{line}"
                 check_names(named, columns, "columns")
-            elif fields and len(fields) != len(columns):     # an unquoted comma would otherwise cut a text short in silence
+            elif fields and len(fields) != len(
+                columns
+            ):  # an unquoted comma would otherwise cut a text short in silence
                 raise csv.Error(f"expected {len(columns)} fields, as the first line has, got {len(fields)}")
             elif fields:
                 yield f"{path}:{line}", named, dict(zip(columns, fields))
-            line = reader.line_num + 1                       # a quoted field may span lines: a row is named by its first
+            line = reader.line_num + 1  # a quoted field may span lines: a row is named by its first
     except csv.Error as error:
         one = DELIMITERS[delimiter].removesuffix("s")
-        raise ValueError(f'{path}:{line}: {error}; put a text that holds a {one} or a quote in "quotes", '
-                         'and double each quote inside it') from None
+        raise ValueError(
+            f'{path}:{line}: {error}; put a text that holds a {one} or a quote in "quotes", '
+            "and double each quote inside it"
+        ) from None
 
 
 def jsonl_rows(path: Path, source: str) -> Iterator[Row]:
-    for line, record in enumerate(source.split("\n"), 1):    # not splitlines, which also cuts at separators inside strings
+    for line, record in enumerate(
+        source.split("\n"), 1
+    ):  # not splitlines, which also cuts at separators inside strings
         if record.strip():
             where = f"{path}:{line}"
             yield where, where, an_object(where, from_json(where, record, f"one object per line, such as {AN_OBJECT}"))
@@ -174,6 +200,7 @@ def from_json(where: str, source: str, expected: str) -> Any:
     def once(pairs):
         check_names(where, [name for name, _ in pairs], "entries of an object")
         return dict(pairs)
+
     try:
         return json_text.from_json(source, object_pairs_hook=once)
     except json.JSONDecodeError as error:
@@ -195,17 +222,23 @@ def shown(text: str) -> str:
 
 
 def check_names(where: str, names: Sequence[str], what: str) -> None:
-    """Refuse a name that stands twice: which is meant?  (Columns without a name, which spreadsheets leave, are ignored.)"""
+    """Refuse a name that stands twice: which is meant?  (Columns without a name, which spreadsheets leave, are
+    ignored.)
+    """
     if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
-        raise ValueError(f"{where}: two {what} are called {shown(repr(twice[0]))}: expected each name once; rename or remove one")
+        raise ValueError(
+            f"{where}: two {what} are called {shown(repr(twice[0]))}: expected each name once; rename or remove one"
+        )
 
 
 def find_column(where: str, row: dict[str, Any], what: str, choices: Sequence[str]) -> str:
     for column in choices:
         if column in row:
             return column
-    raise ValueError(f"{where}: no {what} column {' or '.join(map(repr, choices))}; the columns are "
-                     f"{shown(', '.join(map(repr, row))) or 'none'}: name one of them with {what}_column")
+    raise ValueError(
+        f"{where}: no {what} column {' or '.join(map(repr, choices))}; the columns are "
+        f"{shown(', '.join(map(repr, row))) or 'none'}: name one of them with {what}_column"
+    )
 
 
 def label_name(where: str, label: Any) -> str:
@@ -215,6 +248,10 @@ def label_name(where: str, label: Any) -> str:
         return label.strip()
     if label is None or isinstance(label, str):
         raise ValueError(f"{where}: the label is missing; give every text one, or remove the line")
-    regression = ": is it a regression? Then train a model with num_labels=1 with a Trainer" if isinstance(label, float) else ""
-    raise ValueError(f"{where}: the label is {shown(str(label) if regression else json.dumps(label, default=str))}; "
-                     f"expected a string or an integer{regression}")
+    regression = (
+        ": is it a regression? Then train a model with num_labels=1 with a Trainer" if isinstance(label, float) else ""
+    )
+    raise ValueError(
+        f"{where}: the label is {shown(str(label) if regression else json.dumps(label, default=str))}; "
+        f"expected a string or an integer{regression}"
+    )

@@ -1,4 +1,5 @@
 """Splits examples into a training and an evaluation part that share no text."""
+
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -12,21 +13,23 @@ def fold(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def split(examples: Sequence[Example], eval_fraction: float = 0.2, seed: int = 0) -> tuple[list[Example], list[Example]]:
+def split(
+    examples: Sequence[Example], eval_fraction: float = 0.2, seed: int = 0
+) -> tuple[list[Example], list[Example]]:
     """(training examples, evaluation examples), both in their original order, no text on both sides.
 
-    Of each label, `eval_fraction` of the examples is held out (rounded, at least one, less where copies of a text do not
-    fit), but never all, so that no label is seen only in evaluation.  A text that carries several labels cannot be judged
-    and stays in training.  The split depends on the examples and `seed` alone.
+    Of each label, `eval_fraction` of the examples is held out (rounded, at least one, less where copies of a text do
+    not fit), but never all, so that no label is seen only in evaluation.  A text that carries several labels cannot be
+    judged and stays in training.  The split depends on the examples and `seed` alone.
 
     Raises ValueError if the fraction is not between 0 and 1 or nothing could be held out.
     """
     if not 0 < eval_fraction < 1:
         raise ValueError(f"eval_fraction is {eval_fraction}; expected a number between 0 and 1, such as 0.2")
-    copies = defaultdict(list)                               # folded text -> indices of the examples that have it
+    copies = defaultdict(list)  # folded text -> indices of the examples that have it
     for i, example in enumerate(examples):
         copies[fold(example.text)].append(i)
-    groups = defaultdict(list)                               # label -> the groups of copies that carry no other label
+    groups = defaultdict(list)  # label -> the groups of copies that carry no other label
     for group in copies.values():
         label, *others = {examples[i].label for i in group}
         if not others:
@@ -36,13 +39,17 @@ def split(examples: Sequence[Example], eval_fraction: float = 0.2, seed: int = 0
     held_out = set()
     for label in sorted(groups):
         room = max(1, round(eval_fraction * sum(map(len, groups[label]))))
-        for i in rng.permutation(len(groups[label]))[1:]:    # the first one drawn stays in training, whatever its size
+        for i in rng.permutation(len(groups[label]))[1:]:  # the first one drawn stays in training, whatever its size
             group = groups[label][i]
             if len(group) <= room:
                 held_out.update(group)
                 room -= len(group)
     if not held_out:
-        raise ValueError(f"none of {len(examples)} examples can be held out: each label needs two different texts; "
-                         "add examples, or give a file of evaluation examples")
-    return ([example for i, example in enumerate(examples) if i not in held_out],
-            [example for i, example in enumerate(examples) if i in held_out])
+        raise ValueError(
+            f"none of {len(examples)} examples can be held out: each label needs two different texts; "
+            "add examples, or give a file of evaluation examples"
+        )
+    return (
+        [example for i, example in enumerate(examples) if i not in held_out],
+        [example for i, example in enumerate(examples) if i in held_out],
+    )

@@ -1,4 +1,5 @@
 """Turns labelled texts into what a model takes: class numbers, token ids, and batches padded to their longest text."""
+
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from .readers import Example
 from .split import fold
 
-IGNORED = -100                                               # a label that counts for nothing, as in cross-entropy
+IGNORED = -100  # a label that counts for nothing, as in cross-entropy
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
@@ -22,8 +23,11 @@ def label_names(examples: Sequence[Example]) -> list[str]:
     names = sorted({example.label for example in examples})
     for name, other in pairwise(sorted(names, key=fold)):
         if fold(name) == fold(other):
-            warnings.warn(f"the labels {name!r} and {other!r} differ only by case or white space, and count as two classes: "
-                          "spell them alike if they are one", stacklevel=2)
+            warnings.warn(
+                f"the labels {name!r} and {other!r} differ only by case or white space, and count as two classes: "
+                "spell them alike if they are one",
+                stacklevel=2,
+            )
     return sorted(names, key=len) if all(name.isdecimal() for name in names) else names
 
 
@@ -32,8 +36,10 @@ def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
     number = {name: i for i, name in enumerate(names)}
     for example in examples:
         if example.label not in number:
-            raise ValueError(f"label {example.label!r} (of {example.text[:40]!r}) is not among the {len(names)} training labels "
-                             f"{', '.join(names)}; add training examples of it, or remove it")
+            raise ValueError(
+                f"label {example.label!r} (of {example.text[:40]!r}) is not among the {len(names)} training labels "
+                f"{', '.join(names)}; add training examples of it, or remove it"
+            )
     return np.array([number[example.label] for example in examples], dtype=np.int64)
 
 
@@ -41,7 +47,8 @@ class TextDataset:
     """Tokenised texts, one item each: a dict of its token lists by name and, if labels are given, its `label`.
 
     `encodings` is what a tokenizer returns without padding: {"input_ids": [[101, ...], ...], "token_type_ids": ...}.
-    `labels` has one entry per text: a class number, a float, a vector of either, or a class number for each of its tokens.
+    `labels` has one entry per text: a class number, a float, a vector of either, or a class number for each of its
+    tokens.
     """
 
     def __init__(self, encodings: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[Any] | None = None):
@@ -64,40 +71,51 @@ class TextDataset:
 
 @dataclass(frozen=True)
 class DataCollatorWithPadding:
-    """Makes a batch of a list of items, dicts with the same keys; what is listed per token is padded to the longest text.
+    """Makes a batch of a list of items, dicts with the same keys; what is listed per token is padded to the longest
+    text.
 
     `input_ids` becomes int64 of (texts, longest text), filled with `pad_token_id` on the `padding_side`; there is an
-    `attention_mask` even if the items have none.  Other lists with an entry for each token, such as `token_type_ids`, are
-    filled with 0.  Everything else, such as `pixel_values`, is stacked; Python floats become float32.
+    `attention_mask` even if the items have none.  Other lists with an entry for each token, such as `token_type_ids`,
+    are filled with 0.  Everything else, such as `pixel_values`, is stacked; Python floats become float32.
 
-    `label`, or `labels`, becomes `labels` and keeps its kind: whole numbers int64, floats float32, vectors (texts, size), and
-    lists with an entry for each token (texts, longest text), filled with -100, which counts for nothing in a loss.
+    `label`, or `labels`, becomes `labels` and keeps its kind: whole numbers int64, floats float32, vectors (texts,
+    size), and lists with an entry for each token (texts, longest text), filled with -100, which counts for nothing in a
+    loss.
 
-    Raises ValueError if the items differ in their keys or in their shapes, if labels are no numbers, or if texts must be
-    padded and `pad_token_id` is None; TypeError for items that are no dicts.
+    Raises ValueError if the items differ in their keys or in their shapes, if labels are no numbers, or if texts must
+    be padded and `pad_token_id` is None; TypeError for items that are no dicts.
     """
+
     pad_token_id: int | None = 0
     padding_side: str = "right"
 
     def __post_init__(self):
         if self.pad_token_id is not None and not isinstance(self.pad_token_id, Integral):
-            raise TypeError(f"pad_token_id is a {type(self.pad_token_id).__name__}; expected a whole number: type "
-                            "DataCollatorWithPadding(tokenizer.pad_token_id)")
+            raise TypeError(
+                f"pad_token_id is a {type(self.pad_token_id).__name__}; expected a whole number: type "
+                "DataCollatorWithPadding(tokenizer.pad_token_id)"
+            )
         if self.padding_side not in ("right", "left"):
             raise ValueError(f'padding_side is {self.padding_side!r}; expected "right" or "left"')
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         for i, item in enumerate(items):
             if not isinstance(item, Mapping):
-                raise TypeError(f"item {i} is a {type(item).__name__}; expected a dict with the names of the model's "
-                                'arguments, such as {"input_ids": [...], "label": 1}: make it one, or pass a '
-                                "data_collator of your own")
+                raise TypeError(
+                    f"item {i} is a {type(item).__name__}; expected a dict with the names of the model's "
+                    'arguments, such as {"input_ids": [...], "label": 1}: make it one, or pass a '
+                    "data_collator of your own"
+                )
         if "input_ids" in items[0]:
-            items = [{**item, "attention_mask": item.get("attention_mask", [1] * len(item["input_ids"]))} for item in items]
+            items = [
+                {**item, "attention_mask": item.get("attention_mask", [1] * len(item["input_ids"]))} for item in items
+            ]
         for i, item in enumerate(items):
             if item.keys() != items[0].keys():
-                raise ValueError(f"item {i} of a batch has {', '.join(item)}, item 0 has {', '.join(items[0])}; expected "
-                                 "the same in each")
+                raise ValueError(
+                    f"item {i} of a batch has {', '.join(item)}, item 0 has {', '.join(items[0])}; expected "
+                    "the same in each"
+                )
         lengths = [len(item["input_ids"]) for item in items if "input_ids" in item]
         batch = {}
         for name in items[0]:
@@ -109,20 +127,24 @@ class DataCollatorWithPadding:
 
     def stack(self, name: str, column: list[np.ndarray], lengths: list[int], fill: int | None) -> np.ndarray:
         """One array of all entries: padded if they have one row per token, and else of one shape."""
-        floats = [entry.dtype for entry in column if entry.dtype.kind == "f"]                # 0.5 and 2 are 0.5 and 2.0
+        floats = [entry.dtype for entry in column if entry.dtype.kind == "f"]  # 0.5 and 2 are 0.5 and 2.0
         dtype = np.result_type(*(floats or column))
         if len(set(lengths)) > 1 and [len(entry) for entry in column if entry.ndim] == lengths:
             if fill is None:
-                raise ValueError("texts of different lengths must be padded, and there is no padding token: name one, as in "
-                                 "AutoTokenizer.from_pretrained(..., pad_token='<|endoftext|>'), and pass Trainer the tokenizer, "
-                                 "or DataCollatorWithPadding its pad_token_id")
+                raise ValueError(
+                    "texts of different lengths must be padded, and there is no padding token: name one, as in "
+                    "AutoTokenizer.from_pretrained(..., pad_token='<|endoftext|>'), and pass Trainer the tokenizer, "
+                    "or DataCollatorWithPadding its pad_token_id"
+                )
             padded = np.full((len(column), max(lengths), *column[0].shape[1:]), fill, dtype)
             for row, entry in zip(padded, column, strict=True):
-                row[len(row) - len(entry) if self.padding_side == "left" else 0:][:len(entry)] = entry
+                row[len(row) - len(entry) if self.padding_side == "left" else 0 :][: len(entry)] = entry
             return padded
         if len(shapes := {entry.shape for entry in column}) > 1:
-            raise ValueError(f"the entries {name!r} of a batch have the shapes {', '.join(map(str, sorted(shapes)))}; expected "
-                             "one shape, or an entry for each token of input_ids")
+            raise ValueError(
+                f"the entries {name!r} of a batch have the shapes {', '.join(map(str, sorted(shapes)))}; expected "
+                "one shape, or an entry for each token of input_ids"
+            )
         return np.stack(column, dtype=dtype, casting="unsafe")
 
 
@@ -131,15 +153,19 @@ def numbers(name: str, entry: Any) -> np.ndarray:
     given = entry.numpy() if hasattr(entry, "numpy") else entry
     try:
         array = np.asarray(given)
-    except ValueError:                                       # lists of different lengths
+    except ValueError:  # lists of different lengths
         array = np.empty(0, object)
     labels = name in ("label", "labels")
     if array.dtype.kind not in "biuf":
         if labels:
-            raise ValueError(f"the label {entry!r} is no number; expected a class number, a float, or a list of them: for "
-                             "names of classes, type label_ids(examples, label_names(examples))")
-        raise ValueError(f"{name!r} holds {str(entry)[:40]!r}, which is no array of numbers: leave it out of the dataset, "
-                         "or pass a data_collator of your own")
+            raise ValueError(
+                f"the label {entry!r} is no number; expected a class number, a float, or a list of them: for "
+                "names of classes, type label_ids(examples, label_names(examples))"
+            )
+        raise ValueError(
+            f"{name!r} holds {str(entry)[:40]!r}, which is no array of numbers: leave it out of the dataset, "
+            "or pass a data_collator of your own"
+        )
     if isinstance(given, np.ndarray) and (array.dtype.kind == "f" or not labels and name != "input_ids"):
         return array
     if array.dtype.kind == "f":

@@ -1,7 +1,9 @@
-"""Tools for looking inside: a backward pass in words, as a picture and as a NumPy program; a model as a table; and a debug mode.
+"""Tools for looking inside: a backward pass in words, as a picture and as a NumPy program; a model as a table; and a
+debug mode.
 
 `parity`, which compares two models, and the plots of a training run are also available under this name.
 """
+
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +14,12 @@ from .recording import recording
 from .source import to_numpy_source
 from .summary import Summary, summary
 
-_ELSEWHERE = {"parity": "parity", "Parity": "parity", "plot_history": "train.plots", "plot_confusion_matrix": "train.plots"}
+_ELSEWHERE = {
+    "parity": "parity",
+    "Parity": "parity",
+    "plot_history": "train.plots",
+    "plot_confusion_matrix": "train.plots",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""`with mg.debug():` finds silent faults: arrays that were changed behind the tape's back, and the op that made the first NaN."""
+"""`with mg.debug():` finds silent faults: arrays that were changed behind the tape's back, and the op that made the
+first NaN.
+"""
+
 from __future__ import annotations
 
 import math
@@ -19,13 +22,14 @@ from .recording import Note, Wrapped, note_of
 
 
 def debug() -> record:
-    """Check every op and every step of the backward pass in the body.  It is slower, but errors are raised where they arise.
+    """Check every op and every step of the backward pass in the body.  It is slower, but errors are raised where they
+    arise.
 
     * The first op that returns NaN or infinity from finite inputs is reported with statistics of its inputs, its module
       and the line of your program.  So is the first backward step that returns such a gradient.
-    * Every array that the tape keeps gets a checksum.  If it has been modified without minigrad's knowledge, by `a[:] = 5`
-      on a Tensor's NumPy array, `x.data -= …` or `x.numpy()[:] = …`, the backward pass reports it, with the line that
-      recorded the step.
+    * Every array that the tape keeps gets a checksum.  If it has been modified without minigrad's knowledge, by `a[:] =
+      5` on a Tensor's NumPy array, `x.data -= …` or `x.numpy()[:] = …`, the backward pass reports it, with the line
+      that recorded the step.
 
     The forward pass must run in the body; the backward pass may run after it.  `debug()` is also a decorator.
 
@@ -33,6 +37,7 @@ def debug() -> record:
         FloatingPointError: a result or a gradient is NaN or infinite.
         RuntimeError: an array that a backward step needs was modified.
     """
+
     def how(here: Mode) -> Mode:
         def note(node: Node | None, op: Any, inputs: tuple, options: tuple, y: Any) -> None:
             here.note(node, op, inputs, options, y)
@@ -41,19 +46,24 @@ def debug() -> record:
                 raise _found(f"{op.name} gives {_faults(y)}", note_of(op, inputs, options, y), labels, inputs)
             if node is not None:
                 node.step = _Watched(node.step, note_of(op, inputs, options, None), labels, node)
+
         return here._replace(note=note)
+
     return record(how)
 
 
 class _Watched(Wrapped):
     """A step whose `pull` checks that the saved arrays are unchanged and that the gradients it returns are finite."""
+
     def __init__(self, step: Any, note: Note, labels: Sequence[str], node: Node):
         super().__init__(step)
         self.note, self.labels = note, labels
         self.sums = [(ref(array), _checksum(array)) for array in kept_arrays(node.saved)]
-        self.own = {id(x.data if isinstance(x, Tensor) else x): (label, name)
-                    for x, label, name in zip(note.inputs, labels, note.names)}
-        self.note.inputs = ()                   # the note must not keep them alive
+        self.own = {
+            id(x.data if isinstance(x, Tensor) else x): (label, name)
+            for x, label, name in zip(note.inputs, labels, note.names)
+        }
+        self.note.inputs = ()  # the note must not keep them alive
 
     def pull(self, node: Node, saved: Any, g: Any, again: bool) -> Any:
         for kept, checksum in self.sums:
@@ -64,29 +74,41 @@ class _Watched(Wrapped):
                 raise RuntimeError(
                     f"{called} of shape {tuple(array.shape)}, which {self.name} keeps for the backward pass{_where(self.note)}, "
                     "was changed since, and not by minigrad (a[...] = v on its NumPy array, x.data -= v, x.numpy()[...] = v): "
-                    "write with x.copy_(values), after backward, or give the Tensor a copy of its own, mg.tensor(a)")
+                    "write with x.copy_(values), after backward, or give the Tensor a copy of its own, mg.tensor(a)"
+                )
         try:
             with record(lambda here: here._replace(on=again, note=here.note if again else Mode().note)):
                 pulled = list(self.inner.pull(node, saved, g, again))
-        except FloatingPointError as error:     # raised by an op inside the rule
+        except FloatingPointError as error:  # raised by an op inside the rule
             raise FloatingPointError(f"in the backward pass of {self.name}{_where(self.note)}: {error}") from error
         for i, gx in enumerate(pulled):
             if gx is not None and _begins(gx, (g,)):
                 kept = [array for array in kept_arrays(saved) if is_float(array.dtype)]
                 wanted = getattr(getattr(self.inner, "plan", self.inner), "wanted", ())
                 inputs = [label for label, want in zip(self.labels, wanted) if want] or self.labels
-                raise _found(f"the backward pass of {self.name} gives {inputs[i] if i < len(inputs) else 'an input'} a gradient "
-                             f"with {_faults(gx)}", self.note, ["g", *[f"kept {k}" for k in range(len(kept))]], [g, *kept])
+                raise _found(
+                    f"the backward pass of {self.name} gives {inputs[i] if i < len(inputs) else 'an input'} a gradient "
+                    f"with {_faults(gx)}",
+                    self.note,
+                    ["g", *[f"kept {k}" for k in range(len(kept))]],
+                    [g, *kept],
+                )
         return pulled
 
 
 def _begins(y: Any, given: Sequence) -> bool:
-    """Whether y is the first to have a NaN or an infinity: the inputs are finite, or they have infinities and y has a NaN."""
+    """Whether y is the first to have a NaN or an infinity: the inputs are finite, or they have infinities and y has a
+    NaN.
+    """
     y = _array(y)
     if not is_float(y.dtype) or not y.size or _all_finite(y):
         return False
-    were_there = any(not math.isfinite(x) if isinstance(x, float) else hasattr(x, "dtype") and is_float(x.dtype)
-                     and not _all_finite(_array(x)) for x in given)
+    were_there = any(
+        not math.isfinite(x)
+        if isinstance(x, float)
+        else hasattr(x, "dtype") and is_float(x.dtype) and not _all_finite(_array(x))
+        for x in given
+    )
     return not were_there or bool(backend.of(y).xp.isnan(y).any())
 
 
@@ -111,7 +133,7 @@ def _faults(y: Any) -> str:
 def _found(what: str, note: Note, labels: Sequence[str], values: Sequence) -> FloatingPointError:
     lines = [f"  {label}{_statistics(value)}" for label, value in zip(labels, values) if value is not None]
     error = FloatingPointError("\n".join([f"{what}{_where(note)}", *lines]))
-    vars(error)["line"] = note.lines[-1] if note.lines else None               # it is in the message already: see places.py
+    vars(error)["line"] = note.lines[-1] if note.lines else None  # it is in the message already: see places.py
     return error
 
 

@@ -1,4 +1,5 @@
 """How many parameters a layer has: a formula for each kind of layer, in symbols and in numbers."""
+
 from __future__ import annotations
 
 import re
@@ -32,26 +33,32 @@ def _recurrent(m: Any) -> tuple[str, dict]:
     biases = any(isinstance(p, Parameter) and name.startswith("bias") for name, p in vars(m).items())
     one = f"{kind.gates} · {{h}} · ({{in}} + {{h}}{' + 2' * biases})"
     text = f"{ways} · {one}" if ways > 1 else one
-    if layers > 1:                              # higher layers read the states of the layer below
+    if layers > 1:  # higher layers read the states of the layer below
         text += f" + {(layers - 1) * ways} · {one.replace('{in}', '{h}' if ways == 1 else '2 · {h}')}"
     return text, {"h": m.hidden_size, "in": m.input_size}
 
 
-FORMULAS: dict[type, Callable[[Any], tuple[str, dict]]] = {                    # -> (formula with symbols in braces, values)
-    nn.Linear: _linear, nn.MultiheadAttention: _attention, nn.Conv1d: _filters, nn.ConvTranspose1d: _filters,
+FORMULAS: dict[type, Callable[[Any], tuple[str, dict]]] = {  # -> (formula with symbols in braces, values)
+    nn.Linear: _linear,
+    nn.MultiheadAttention: _attention,
+    nn.Conv1d: _filters,
+    nn.ConvTranspose1d: _filters,
     nn.Embedding: lambda m: ("{rows} · {size}", {"rows": m.num_embeddings, "size": m.embedding_dim}),
-    **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell), _recurrent)}
+    **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell), _recurrent),
+}
 
 
 def formula(module: Module, own: dict[str, Parameter]) -> str:
-    """The count of a layer's own parameters: "in · out + out = 3 · 4 + 4", or "weight + bias = 8 + 8" for an unknown layer."""
+    """The count of a layer's own parameters: "in · out + out = 3 · 4 + 4", or "weight + bias = 8 + 8" for an unknown
+    layer.
+    """
     if not own:
         return ""
     known = next((make for kind, make in FORMULAS.items() if isinstance(module, kind)), None)
     if known is not None:
         text, sizes = known(module)
         numbers = text.format(**sizes)
-        if value(numbers) == sum(p.size for p in own.values()):                # a subclass may have more parameters
+        if value(numbers) == sum(p.size for p in own.values()):  # a subclass may have more parameters
             return f"{re.sub('[{}]', '', text)} = {numbers}"
     return f"{' + '.join(own)} = {' + '.join(' · '.join(map(str, p.shape)) or '1' for p in own.values())}"
 

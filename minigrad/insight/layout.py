@@ -1,4 +1,5 @@
 """Where to draw the boxes of a graph: in layers from top to bottom, with few crossings (Sugiyama, Tagawa & Toda 1981)."""
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -6,13 +7,14 @@ from collections.abc import Hashable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-SWEEPS = 8                                      # pairs of downward and upward passes: half of them to order, half to straighten
-ACROSS, DOWN = 24, 46                           # gaps between neighbours and between layers, in pixels
+SWEEPS = 8  # pairs of downward and upward passes: half of them to order, half to straighten
+ACROSS, DOWN = 24, 46  # gaps between neighbours and between layers, in pixels
 Point = tuple[float, float]
 
 
 class Layout(NamedTuple):
     """The centres of the boxes and, for each edge, the points that it runs through."""
+
     centres: dict[Hashable, Point]
     routes: list[list[Point]]
     width: float
@@ -27,7 +29,7 @@ def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashab
     """
     layer = _layers(list(sizes), edges)
     sizes, chains = dict(sizes), []
-    for i, (a, b) in enumerate(edges):          # an edge that spans several layers gets a narrow place in each of them
+    for i, (a, b) in enumerate(edges):  # an edge that spans several layers gets a narrow place in each of them
         chain: list[Hashable]
         chain = [a, *((i, k) for k in range(layer[a] + 1, layer[b])), b]
         for k, place in enumerate(chain[1:-1], layer[a] + 1):
@@ -44,11 +46,11 @@ def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashab
     x: dict[Hashable, float] = {}
     for row in rows:
         x.update(zip(row, _apart([0.0] * len(row), [sizes[p][0] for p in row])))
-    for sweep in range(2 * SWEEPS):             # downwards and upwards in turn: each place moves to the mean of its neighbours
+    for sweep in range(2 * SWEEPS):  # downwards and upwards in turn: each place moves to the mean of its neighbours
         beside, order = (above, rows) if sweep % 2 == 0 else (below, rows[::-1])
         for row in order:
             wish = {p: sum(x[q] for q in beside[p]) / len(beside[p]) if beside[p] else x[p] for p in row}
-            if sweep < SWEEPS:                  # the first half reorders the row, so that few edges cross
+            if sweep < SWEEPS:  # the first half reorders the row, so that few edges cross
                 row.sort(key=wish.__getitem__)
             x.update(zip(row, _apart([wish[p] for p in row], [sizes[p][0] for p in row])))
     left = min((x[p] - sizes[p][0] / 2 for p in x), default=0.0) - ACROSS
@@ -58,8 +60,14 @@ def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashab
         y.update((p, top + tall / 2) for p in row)
         top += tall + DOWN
     centres = {p: (x[p] - left, y[p]) for p in sizes}
-    routes = [[(centres[a][0], centres[a][1] + sizes[a][1] / 2), *(centres[p] for p in middle),
-               (centres[b][0], centres[b][1] - sizes[b][1] / 2)] for a, *middle, b in chains]
+    routes = [
+        [
+            (centres[a][0], centres[a][1] + sizes[a][1] / 2),
+            *(centres[p] for p in middle),
+            (centres[b][0], centres[b][1] - sizes[b][1] / 2),
+        ]
+        for a, *middle, b in chains
+    ]
     width = max((x[p] - left + sizes[p][0] / 2 for p in x), default=0.0) + ACROSS
     return Layout(centres, routes, width, top - DOWN / 2)
 
@@ -79,7 +87,7 @@ def _layers(places: list[Hashable], edges: Iterable[tuple[Hashable, Hashable]]) 
             waiting[b] -= 1
             if not waiting[b]:
                 ready.append(b)
-    for place in reversed(layer):               # children before parents
+    for place in reversed(layer):  # children before parents
         if len(below[place]) >= max(1, len(above[place])):
             layer[place] = min(layer[b] for b in below[place]) - 1
     return layer
@@ -88,14 +96,14 @@ def _layers(places: list[Hashable], edges: Iterable[tuple[Hashable, Hashable]]) 
 def _apart(wishes: list[float], widths: list[float]) -> list[float]:
     """Positions in this order that are nearest to the wishes, in least squares, without overlaps.
 
-    With the required offsets subtracted, the positions must only not decrease: isotonic regression.  Neighbours that would
-    decrease are pooled at their mean.
+    With the required offsets subtracted, the positions must only not decrease: isotonic regression.  Neighbours that
+    would decrease are pooled at their mean.
     """
     needed, offset = [], 0.0
     for i, width in enumerate(widths):
         offset += (widths[i - 1] + width) / 2 + ACROSS if i else 0.0
         needed.append(offset)
-    pools: list[tuple[float, int]] = []         # (sum of wishes, number of them)
+    pools: list[tuple[float, int]] = []  # (sum of wishes, number of them)
     for wish, need in zip(wishes, needed):
         total, count = wish - need, 1
         while pools and pools[-1][0] / pools[-1][1] > total / count:

@@ -1,4 +1,5 @@
 """Makes a traced program readable: names for variables, nested expressions instead of many lines, arrays as text."""
+
 from __future__ import annotations
 
 import ast
@@ -8,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-MAX_WIDTH = 100                                 # characters of a line; expressions are not nested beyond it
-MAX_WRITTEN = 12                                # entries of an array that is written as a list of numbers
+MAX_WIDTH = 100  # characters of a line; expressions are not nested beyond it
+MAX_WRITTEN = 12  # entries of an array that is written as a list of numbers
 
 
 def tidy(lines: list[str], names: dict[str, str], shapes: dict[str, tuple], firm: set[str]) -> list[str]:
@@ -19,7 +20,8 @@ def tidy(lines: list[str], names: dict[str, str], shapes: dict[str, tuple], firm
         lines: one assignment, call or comment each.
         names: new names of variables.
         shapes: shapes of variables, for the comments.
-        firm: variables that keep their line.  Any other that is used once, under the same comment, is replaced by its expression.
+        firm: variables that keep their line.  Any other that is used once, under the same comment, is replaced by its
+            expression.
     """
     code: list[Any] = [line if not line or line.startswith("#") else ast.parse(line).body[0] for line in lines]
     uses: dict[str, list[int]] = defaultdict(list)
@@ -28,12 +30,12 @@ def tidy(lines: list[str], names: dict[str, str], shapes: dict[str, tuple], firm
             uses[name].append(i)
     # Comments and in-place writes are bars: no expression moves past one.
     bars = list(accumulate((isinstance(line, str) or _writes(line) for line in code), initial=0))
-    for i in reversed(range(len(code))):        # delete what is never used
+    for i in reversed(range(len(code))):  # delete what is never used
         if (name := _assigned(code[i])) and not uses[name] and name not in firm:
             for other in _read(code[i]):
                 uses[other].remove(i)
             code[i] = None
-    for i, line in enumerate(code):             # inline what is used once, unless an in-place write comes in between
+    for i, line in enumerate(code):  # inline what is used once, unless an in-place write comes in between
         name = _assigned(line)
         if not name or name in firm or len(uses[name]) != 1:
             continue
@@ -75,12 +77,15 @@ def _writes(line: Any) -> bool:
 
 def _is_target(line: ast.stmt, name: str) -> bool:
     """Whether the line writes into this variable (a bare call may, so it counts as well)."""
-    target = line.target if isinstance(line, ast.AugAssign) else line.targets[0] if isinstance(line, ast.Assign) else line
+    target = (
+        line.target if isinstance(line, ast.AugAssign) else line.targets[0] if isinstance(line, ast.Assign) else line
+    )
     return not _assigned(line) and name in {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 class _Replace(ast.NodeTransformer):
     """Replaces a variable by an expression."""
+
     def __init__(self, name: str, value: ast.expr):
         self.name, self.value = name, value
 

@@ -1,13 +1,14 @@
 """The derivative rule of every op in symbols, as a textbook would write it.
 
-g is the gradient that arrives, y the op's output.  What the code does stands beside each op, in `defvjp`; broadcasting is
-undone by the tape, so no rule mentions it.
+g is the gradient that arrives, y the op's output.  What the code does stands beside each op, in `defvjp`; broadcasting
+is undone by the tape, so no rule mentions it.
 """
+
 from __future__ import annotations
 
 from typing import Any
 
-RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what holds for every input
+RULES: dict[str, dict[str, str]] = {  # by op and input; under "" what holds for every input
     # arithmetic
     "add": {"a": "g", "b": "g"},
     "subtract": {"a": "g", "b": "-g"},
@@ -62,12 +63,22 @@ RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what
     # products of matrices, convolution, pooling
     "matmul": {"a": "g bᵀ", "b": "aᵀ g"},
     "linear": {"x": "g W", "weight": "gᵀ x", "bias": "Σ g over all but the last axis"},
-    "conv": {"x": "g, slid back over the filters", "weight": "what each entry of a filter saw, times g, summed",
-             "bias": "Σ g over examples and places"},
-    "conv_norm": {"x": "h, slid back over the filters times scale, with h = g where y > 0 if relu", "weight": "scale · W, with W "
-                  "what each entry of a filter saw, times h, summed", "scale": "Σ weight · W", "shift": "Σ h over examples and "
-                  "places", "more": "h"},
-    "conv_input_grad": {"g": "conv(g, weight)", "weight": "what each entry of a filter saw of g, times the input, summed"},
+    "conv": {
+        "x": "g, slid back over the filters",
+        "weight": "what each entry of a filter saw, times g, summed",
+        "bias": "Σ g over examples and places",
+    },
+    "conv_norm": {
+        "x": "h, slid back over the filters times scale, with h = g where y > 0 if relu",
+        "weight": "scale · W, with W what each entry of a filter saw, times h, summed",
+        "scale": "Σ weight · W",
+        "shift": "Σ h over examples and places",
+        "more": "h",
+    },
+    "conv_input_grad": {
+        "g": "conv(g, weight)",
+        "weight": "what each entry of a filter saw of g, times the input, summed",
+    },
     "conv_weight_grad": {"x": "the input, slid back over g", "g": "conv(x, g)"},
     "max_pool": {"x": "g to the largest entry of each window"},
     "collect": {"x": "g to all of each window, or to the entry chosen"},
@@ -76,12 +87,23 @@ RULES: dict[str, dict[str, str]] = {            # by op and input; under "" what
     "gelu": {"x": "g · (Φ(h) + h φ(h)), with h = x + bias", "bias": "that, summed over all but the last axis"},
     "dropout": {"x": "g · keep / (1 - p)"},
     "relu6": {"x": "g where 0 < x < 6, else 0"},
-    "per_channel": {"x": "g · weight", "weight": "Σ g x over all but the channels", "bias": "Σ g over all but the channels"},
-    "batch_norm": {"x": "(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight, means over the batch", "weight": "Σ g x̂",
-                   "bias": "Σ g"},
+    "per_channel": {
+        "x": "g · weight",
+        "weight": "Σ g x over all but the channels",
+        "bias": "Σ g over all but the channels",
+    },
+    "batch_norm": {
+        "x": "(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight, means over the batch",
+        "weight": "Σ g x̂",
+        "bias": "Σ g",
+    },
     "layer_norm": {"x": "(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight", "weight": "Σ g x̂", "bias": "Σ g"},
-    "scaled_dot_product_attention": {"q": "scale · S k, with S = P · (g vᵀ - Σ P g vᵀ), P = softmax(scale · q kᵀ)",
-                                     "k": "scale · Sᵀ q", "v": "Pᵀ g", "mask": "S"},
+    "scaled_dot_product_attention": {
+        "q": "scale · S k, with S = P · (g vᵀ - Σ P g vᵀ), P = softmax(scale · q kᵀ)",
+        "k": "scale · Sᵀ q",
+        "v": "Pᵀ g",
+        "mask": "S",
+    },
     "cross_entropy": {"logits": "g · (softmax(logits) - target) · share of the mean"},
     "binary_cross_entropy": {"p": "g · (p - target) / (p (1 - p))", "target": "g · (log(1 - p) - log p)"},
     "ctc": {"log_probs": "-g · probability of being in each letter at each time"},
@@ -91,7 +113,10 @@ OTHER_STEPS = {"checkpoint": "computed again, then back through what that made",
 
 
 def rule(name: str, op: Any, input: str) -> str:
-    """The rule of an op for one input.  Of a user's op, whose symbols nobody wrote down, what its rule is a function of."""
+    """The rule of an op for one input.
+
+    Of a user's op, whose symbols nobody wrote down, what its rule is a function of.
+    """
     if op is None:
         return OTHER_STEPS.get(name, "g, carried back")
     if op.ours and name in RULES:

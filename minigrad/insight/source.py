@@ -1,4 +1,5 @@
 """The tape as a plain NumPy program, forward and backward, to read and to run."""
+
 from __future__ import annotations
 
 import inspect
@@ -22,26 +23,27 @@ from .rules import rule
 from .tape import Tape
 from .tracing import Trace, Traced, tracing
 
-MAX_EMBEDDED = 1 << 20                          # entries that a program may contain itself; more must go into a file beside it
+MAX_EMBEDDED = 1 << 20  # entries that a program may contain itself; more must go into a file beside it
 
 
 def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module | None = None) -> str:
     """A NumPy program that computes `loss` and all its gradients, bit for bit as `loss.backward()` does.
 
     Compute the loss inside `with mg.insight.recording(kernels=False):`, so that the tape holds definitions and no fused
-    kernels.  The program is obtained by running the steps and the backward pass again on arrays that record every operation.
+    kernels.  The program is obtained by running the steps and the backward pass again on arrays that record every
+    operation.
 
     Args:
-        path: file to write the program to, such as "steps.py"; its arrays then go into "steps.npz" beside it.  Without a path
-            the program contains them.
+        path: file to write the program to, such as "steps.py"; its arrays then go into "steps.npz" beside it.  Without
+            a path the program contains them.
         model: the model that names the parameters, if the loss was not computed by a Module.
 
     Returns:
         The program.  It needs only NumPy, and leaves the gradients in `gradients`, by name.
 
     Raises:
-        ValueError: the tape was not recorded, was recorded with kernels, or has a checkpoint or a hook; a Tensor was modified
-            since; there are too many numbers and no path; the Tensor is a leaf.
+        ValueError: the tape was not recorded, was recorded with kernels, or has a checkpoint or a hook; a Tensor was
+            modified since; there are too many numbers and no path; the Tensor is a leaf.
     """
     tape = Tape(loss, model)
     _check(tape)
@@ -60,16 +62,24 @@ def _check(tape: Tape) -> None:
         raise ValueError("this Tensor is a leaf, which nothing has computed: give a loss")
     hooked = next((tape.name(node) for node in tape.nodes if node.hooks), None)
     if hooked is not None:
-        raise ValueError(f"{hooked} has a hook, which may change the gradient and is no step of the tape: remove it first, by "
-                         "calling what register_hook returned")
+        raise ValueError(
+            f"{hooked} has a hook, which may change the gradient and is no step of the tape: remove it first, by "
+            "calling what register_hook returned"
+        )
     for node in tape.steps:
         if node.step.name == "checkpoint":
-            raise ValueError("a checkpoint keeps none of its steps: make the loss without mg.checkpoint, for the same gradients")
+            raise ValueError(
+                "a checkpoint keeps none of its steps: make the loss without mg.checkpoint, for the same gradients"
+            )
         if node not in NOTES:
-            raise ValueError(f"the step {node.step.name} was not recorded, and a tape by itself keeps what the way back needs, "
-                             f"not the way forward: {how}")
+            raise ValueError(
+                f"the step {node.step.name} was not recorded, and a tape by itself keeps what the way back needs, "
+                f"not the way forward: {how}"
+            )
         if hasattr(unwrapped(node.step), "plan"):
-            raise ValueError(f"the step {node.step.name} ran as a fused kernel, whose last bits differ from what it means: {how}")
+            raise ValueError(
+                f"the step {node.step.name} ran as a fused kernel, whose last bits differ from what it means: {how}"
+            )
         if NOTES[node].y.dtype.kind == "V":
             raise ValueError("NumPy by itself knows no bfloat16: use .to('float32')")
         if not isinstance(NOTES[node].y, np.ndarray):
@@ -86,27 +96,37 @@ def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
     uses = Counter(parent for node in tape.steps for parent in node.parents)
     for node in reversed(tape.steps):
         note = NOTES[node]
-        where = "   ".join(filter(None, [tape.place(node), *(f"{line}  {line.text:.80}" for line in tape.lines(node)[-1:])]))
+        where = "   ".join(
+            filter(None, [tape.place(node), *(f"{line}  {line.text:.80}" for line in tape.lines(node)[-1:])])
+        )
         if where != before:
             trace.comment(where)
             before = where
         inputs = tuple(_given(trace, x, name, made) for x, name in zip(note.inputs, note.names, strict=True))
-        options = tuple(_wrapped(trace, option, name) for option, name in zip(note.options, note.op.options, strict=True))
+        options = tuple(
+            _wrapped(trace, option, name) for option, name in zip(note.options, note.op.options, strict=True)
+        )
         y = note.op.run(inputs, options)
         if y.data.array.tobytes() != note.y.tobytes():
-            raise ValueError(f"{node.step.name} gives something else now: a Tensor was written into since it was recorded "
-                             "(by an optimiser step, say), or the op draws random numbers")
+            raise ValueError(
+                f"{node.step.name} gives something else now: a Tensor was written into since it was recorded "
+                "(by an optimiser step, say), or the op draws random numbers"
+            )
         made[node] = y
         own = trace.call_it(y.data, tape.names.get(node) or node.step.name)
         if node is tape.end:
             own = trace.names[y.data.id] = "loss"
         if node in tape.names or node is tape.end:
             trace.firm.add(y.data.id)
-        trace.known[id(note.y)] = y.data        # if it is used again, detached, it is no new constant
-        parents = [trace.names[made[parent].data.id] + (f"_by_{own}" if uses[parent] > 1 else "") for parent in node.parents]
+        trace.known[id(note.y)] = y.data  # if it is used again, detached, it is no new constant
+        parents = [
+            trace.names[made[parent].data.id] + (f"_by_{own}" if uses[parent] > 1 else "") for parent in node.parents
+        ]
         rules = ", ".join(f"{name}: {rule(node.step.name, note.op, name)}" for name in tape.inputs(node))
         place = f" in {path}" if (path := tape.path(node)) else ""
-        y.node.step = _Told(y.node.step, trace, f"{own}: back through {node.step.name}{place}.  {rules}", f"g_{own}", parents)
+        y.node.step = _Told(
+            y.node.step, trace, f"{own}: back through {node.step.name}{place}.  {rules}", f"g_{own}", parents
+        )
     return made
 
 
@@ -125,6 +145,7 @@ def _wrapped(trace: Trace, value: Any, name: str) -> Any:
 
 class _Told(Step):
     """A step of the traced tape that comments its backward pass in the program and names its gradients."""
+
     def __init__(self, step: Any, trace: Trace, story: str, own: str, parents: list[str]):
         self.step, self.name, self.fresh, self.trace = step, step.name, step.fresh, trace
         self.story, self.own, self.parents = story, own, parents
@@ -136,7 +157,7 @@ class _Told(Step):
         for i, (parent, name) in enumerate(zip(node.parents, self.parents)):
             if isinstance(pulled[i], Traced):
                 if pulled[i].shape != parent.shape:
-                    pulled[i] = ops.sum_to(pulled[i], parent.shape)            # done here, so that the sum has a name
+                    pulled[i] = ops.sum_to(pulled[i], parent.shape)  # done here, so that the sum has a name
                 if self.trace.call_it(pulled[i], f"g_{name}") == self.trace.names[g.id]:
                     self.trace.lines.append(f"# g_{name} is {self.trace.names[g.id]} itself")
         return pulled
@@ -149,7 +170,10 @@ def _settle(trace: Trace, g: Traced, name: str) -> None:
 
 
 def _gradients(tape: Tape, trace: Trace, made: dict[Node, Tensor], found: dict[Node, Tensor]) -> dict[str, Traced]:
-    """The gradients of the leaves, by name.  The copies that the tape makes to protect them are left out of the program."""
+    """The gradients of the leaves, by name.
+
+    The copies that the tape makes to protect them are left out of the program.
+    """
     copies = dict(re.findall(r"^(v\d+) = np\.array\((v\d+), ", "\n".join(trace.lines), re.M))
     traced, gradients = {value.id: value for value in trace.known.values()}, {}
     for leaf in tape.leaves:
@@ -169,27 +193,50 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
     used = set(re.findall(r"\w+", "\n".join(steps)))
     constants = {name: array for key, array in trace.constants.items() if (name := trace.names[key]) in used}
     if path is None and sum(array.size for array in constants.values()) > MAX_EMBEDDED:
-        raise ValueError(f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
-                         'in it: give path="steps.py", and they go into steps.npz beside it')
+        raise ValueError(
+            f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
+            'in it: give path="steps.py", and they go into steps.npz beside it'
+        )
     helpers = [inspect.getsource(part) for part in ((layers._log_odds, layers.erf) if "erf" in used else ())]
     if "normal_cdf" in used:
         helpers.append(inspect.getsource(shared_layers.normal_cdf))
-    given = [f"{name} = {embedded(array) if path is None else kept(name, array)}  # {array.shape}"
-             for name, array in constants.items()]
+    given = [
+        f"{name} = {embedded(array) if path is None else kept(name, array)}  # {array.shape}"
+        for name, array in constants.items()
+    ]
     if any("laid_out(" in line for line in given):
         helpers.append(inspect.getsource(laid_out))
-    text = "\n".join([
-        '"""A loss and its gradients, step by step, as minigrad computed them: run it, or read it."""',
-        *(["import math", ""] if used & {"erf", "normal_cdf"} else []), "import numpy as np", "", "",
-        *("\n".join([helper, ""]) for helper in helpers), "# What it starts from.",
-        *([] if path is None else ['data = np.load(__file__[:-3] + ".npz")']), *given, "", "# Forward.", *steps, "",
-        "gradients = {", *(f"    {name!r}: {trace.names[g.id]}," for name, g in gradients.items()), "}", "",
-        'if __name__ == "__main__":', "    for name, g in gradients.items():",
-        '        print(f"{name:40} {str(g.shape):16} norm {np.linalg.norm(g):.9g}")', ""])
+    text = "\n".join(
+        [
+            '"""A loss and its gradients, step by step, as minigrad computed them: run it, or read it."""',
+            *(["import math", ""] if used & {"erf", "normal_cdf"} else []),
+            "import numpy as np",
+            "",
+            "",
+            *("\n".join([helper, ""]) for helper in helpers),
+            "# What it starts from.",
+            *([] if path is None else ['data = np.load(__file__[:-3] + ".npz")']),
+            *given,
+            "",
+            "# Forward.",
+            *steps,
+            "",
+            "gradients = {",
+            *(f"    {name!r}: {trace.names[g.id]}," for name, g in gradients.items()),
+            "}",
+            "",
+            'if __name__ == "__main__":',
+            "    for name, g in gradients.items():",
+            '        print(f"{name:40} {str(g.shape):16} norm {np.linalg.norm(g):.9g}")',
+            "",
+        ]
+    )
     if path is not None:
         path = Path(path)
         if path.suffix != ".py":
             raise ValueError(f"path={str(path)!r} is to be a Python program: let it end in .py")
         path.write_text(text, encoding="utf-8")
-        np.savez(path.with_suffix(".npz"), **cast("dict[str, Any]", constants))     # the stubs take them for savez's options
+        np.savez(
+            path.with_suffix(".npz"), **cast("dict[str, Any]", constants)
+        )  # the stubs take them for savez's options
     return text

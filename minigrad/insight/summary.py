@@ -1,4 +1,5 @@
 """A model as a table: its layers as a tree, their output shapes, and the number of their parameters with its formula."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -13,30 +14,32 @@ from ..tensor import Tensor
 from .formulas import formula
 
 COLUMNS = ("layer", "output", "parameters", "share", "frozen", "why so many")
-NUMBERS = (2, 3, 4)                             # columns that are aligned to the right
+NUMBERS = (2, 3, 4)  # columns that are aligned to the right
 
 
 @dataclass
 class Row:
     """One module."""
+
     path: str
-    level: int                                  # in the tree of modules: 0 is the model, 1 its children
-    name: str                                   # module path relative to the module above
-    kind: str                                   # name of its class
-    output: str                                 # shape of its output; "" if it was not run
-    total: int                                  # entries of its parameters, those of its submodules included
-    trainable: int                              # entries of those that are trained
-    formula: str                                # size of its own parameters, such as "in · out + out = 3 · 4 + 4"
+    level: int  # in the tree of modules: 0 is the model, 1 its children
+    name: str  # module path relative to the module above
+    kind: str  # name of its class
+    output: str  # shape of its output; "" if it was not run
+    total: int  # entries of its parameters, those of its submodules included
+    trainable: int  # entries of those that are trained
+    formula: str  # size of its own parameters, such as "in · out + out = 3 · 4 + 4"
 
 
 @dataclass(repr=False)
 class Summary:
     """A model as a table; print it, or evaluate it in a notebook."""
+
     rows: list[Row]
-    total: int                                  # entries of all parameters, each parameter counted once
+    total: int  # entries of all parameters, each parameter counted once
     trainable: int
-    by_kind: dict[str, int]                     # entries of the parameters of each kind of layer, the largest first
-    memory: dict[str, int]                      # bytes, of "parameters", "gradients", "buffers" and "outputs"
+    by_kind: dict[str, int]  # entries of the parameters of each kind of layer, the largest first
+    memory: dict[str, int]  # bytes, of "parameters", "gradients", "buffers" and "outputs"
 
     @property
     def frozen(self) -> int:
@@ -59,22 +62,36 @@ class Summary:
     def _totals(self) -> str:
         kinds = ", ".join(f"{kind} {size:,} ({size / self.total:.1%})" for kind, size in self.by_kind.items())
         memory = ", ".join(f"{what} {_bytes(size)}" for what, size in self.memory.items() if size)
-        return "\n".join([f"{self.total:,} parameters: {self.trainable:,} trainable, {self.frozen:,} frozen",
-                          f"by kind of layer: {kinds or 'none'}", f"memory: {memory or 'none'}"])
+        return "\n".join(
+            [
+                f"{self.total:,} parameters: {self.trainable:,} trainable, {self.frozen:,} frozen",
+                f"by kind of layer: {kinds or 'none'}",
+                f"memory: {memory or 'none'}",
+            ]
+        )
 
     def __str__(self) -> str:
         cells = [COLUMNS, *self._cells()]
         used = [i for i in range(len(COLUMNS)) if any(row[i] for row in cells[1:])]
         wide = {i: max(len(row[i]) for row in cells) for i in used}
-        lines = ["  ".join(row[i].rjust(wide[i]) if i in NUMBERS else row[i].ljust(wide[i]) for i in used).rstrip()
-                 for row in cells]
+        lines = [
+            "  ".join(row[i].rjust(wide[i]) if i in NUMBERS else row[i].ljust(wide[i]) for i in used).rstrip()
+            for row in cells
+        ]
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], "", self._totals()])
 
     def _repr_html_(self) -> str:
         def row(cells, tag):
             style = "text-align:{};white-space:pre"
-            return "<tr>" + "".join(f"<{tag} style='{style.format('right' if i in NUMBERS else 'left')}'>{escape(cell)}</{tag}>"
-                                    for i, cell in enumerate(cells)) + "</tr>"
+            return (
+                "<tr>"
+                + "".join(
+                    f"<{tag} style='{style.format('right' if i in NUMBERS else 'left')}'>{escape(cell)}</{tag}>"
+                    for i, cell in enumerate(cells)
+                )
+                + "</tr>"
+            )
+
         body = "".join(row(cells, "td") for cells in self._cells())
         return f"<table>{row(COLUMNS, 'th')}{body}</table><pre>{escape(self._totals())}</pre>"
 
@@ -83,8 +100,8 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
     """Summarise the layers of `model` in a table.
 
     Args:
-        inputs, named: example inputs, to show the output shapes.  The model is run once, in evaluation mode and without a
-            tape, and is left unchanged.  They may be left out.
+        inputs, named: example inputs, to show the output shapes.  The model is run once, in evaluation mode and without
+            a tape, and is left unchanged.  They may be left out.
         depth: show at most this many levels of the tree; the parameters of deeper levels are still counted.
 
     Raises:
@@ -109,14 +126,32 @@ def summary(model: Module, *inputs: Any, depth: int | None = None, **named: Any)
             continue
         seen.add(id(module))
         below = module.parameters()
-        rows.append(Row(path, level, name, type(module).__name__, _shapes(outputs.get(id(module))), _size(below),
-                        _size(p for p in below if p.requires_grad), formula(module, mine)))
+        rows.append(
+            Row(
+                path,
+                level,
+                name,
+                type(module).__name__,
+                _shapes(outputs.get(id(module))),
+                _size(below),
+                _size(p for p in below if p.requires_grad),
+                formula(module, mine),
+            )
+        )
     parameters, buffers = model.parameters(), {id(t): t for _, t in walk(model) if isinstance(t, Buffer)}.values()
     by_kind = {kind: size for kind, size in kinds.most_common() if size}
-    return Summary(rows, _size(parameters), _size(p for p in parameters if p.requires_grad), by_kind, {
-        "parameters": sum(p.data.nbytes for p in parameters), "buffers": sum(t.data.nbytes for t in buffers),
-        "gradients": sum(p.data.nbytes for p in parameters if p.requires_grad),
-        "outputs": sum({id(t.data): t.data.nbytes for y in outputs.values() for t in _tensors(y)}.values())})
+    return Summary(
+        rows,
+        _size(parameters),
+        _size(p for p in parameters if p.requires_grad),
+        by_kind,
+        {
+            "parameters": sum(p.data.nbytes for p in parameters),
+            "buffers": sum(t.data.nbytes for t in buffers),
+            "gradients": sum(p.data.nbytes for p in parameters if p.requires_grad),
+            "outputs": sum({id(t.data): t.data.nbytes for y in outputs.values() for t in _tensors(y)}.values()),
+        },
+    )
 
 
 def _own(item: Any, path: str = "") -> Iterator[tuple[str, Parameter]]:
@@ -142,7 +177,9 @@ def _outputs(model: Module, inputs: tuple, named: dict) -> dict[int, Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             found[id(module)] = y = forward(*args, **kwargs)
             return y
+
         return run
+
     model.eval()
     for m, _, _ in modes:
         vars(m)["forward"] = watched(m, m.forward)

@@ -1,8 +1,9 @@
 """An array that records every operation on it as a line of NumPy code.
 
-To `backend.of` it is a third array library beside NumPy and CuPy.  Ops, derivative rules and the backward pass run on it
-unchanged, and the lines they leave form a program.  It has no fused kernels, so every op runs by its definition.
+To `backend.of` it is a third array library beside NumPy and CuPy.  Ops, derivative rules and the backward pass run on
+it unchanged, and the lines they leave form a program.  It has no fused kernels, so every op runs by its definition.
 """
+
 from __future__ import annotations
 
 import keyword
@@ -29,12 +30,13 @@ RESERVED = ("np", "math", "data", "erf", "normal_cdf", "loss", "gradients", "nam
 
 class Trace:
     """The lines recorded so far and their constants.  A variable is called v0, v1, … until it gets a name."""
+
     def __init__(self):
         self.lines: list[str] = []
         self.constants: dict[str, np.ndarray] = {}
         self.names: dict[str, str] = {}
-        self.known: dict[int, Traced] = {}      # by the id of its array
-        self.firm: set[str] = set()             # variables that are not inlined
+        self.known: dict[int, Traced] = {}  # by the id of its array
+        self.firm: set[str] = set()  # variables that are not inlined
         self.numbers = count()
 
     def comment(self, text: str) -> None:
@@ -46,7 +48,13 @@ class Trace:
         if value.id not in self.names or again:
             self.names.pop(value.id, None)
             name = re.sub(r"\W", "_", name.removeprefix("self."))
-            name = f"layer_{name}" if name[:1].isdigit() else f"{name}_" if name in RESERVED or keyword.iskeyword(name) else name
+            name = (
+                f"layer_{name}"
+                if name[:1].isdigit()
+                else f"{name}_"
+                if name in RESERVED or keyword.iskeyword(name)
+                else name
+            )
             taken, unique, i = set(self.names.values()), name, 1
             while unique in taken:
                 i += 1
@@ -87,7 +95,7 @@ class Trace:
         """Compute function(*args, **kwargs), and record it as `code` if it returns an array."""
         result = function(*map(bare, args), **{name: bare(value) for name, value in kwargs.items()})
         for given in (*args, *kwargs.values()):
-            if isinstance(given, Traced) and result is given.array:            # no operation, or one in place
+            if isinstance(given, Traced) and result is given.array:  # no operation, or one in place
                 if "out" in kwargs:
                     self.lines.append(code)
                 return given
@@ -96,7 +104,7 @@ class Trace:
             return None
         if not isinstance(result, (np.ndarray, np.generic)):
             return result
-        if isinstance(result, np.generic):      # ops turn scalars into arrays, too: see primitive.py
+        if isinstance(result, np.generic):  # ops turn scalars into arrays, too: see primitive.py
             result, code = np.asarray(result), f"np.asarray({code})"
         new = Traced(self, result)
         self.lines.append(f"{new.id} = {code}")
@@ -118,6 +126,7 @@ def bare(value: Any) -> Any:
 
 class Traced:
     """A NumPy array that is a variable of a Trace."""
+
     __slots__ = ("array", "id", "trace")
     __hash__ = None  # type: ignore[assignment]  # == compares entries, as in NumPy
 
@@ -136,7 +145,7 @@ class Traced:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.array, name)
-        if not callable(method):                # a view, such as .T
+        if not callable(method):  # a view, such as .T
             return self.trace.call(f"{self.id}.{name}", lambda: method, (), {})
         if name in ("item", "tolist"):
             return method
@@ -144,6 +153,7 @@ class Traced:
         def traced(*args: Any, **kwargs: Any) -> Any:
             code = f"{self.id}.{name}({self.trace.arguments(args, kwargs)})"
             return self.trace.call(code, lambda _, *a, **k: method(*a, **k), (self, *args), kwargs)
+
         return traced
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -161,22 +171,36 @@ class Traced:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         there, given = self.array[bare(index)], bare(value)
-        if _same_place(there, given):           # the last part of `x[i] += y`, already recorded
+        if _same_place(there, given):  # the last part of `x[i] += y`, already recorded
             return
         self.array[bare(index)] = given
         self.trace.lines.append(f"{self.id}[{_index(self.trace, index)}] = {self.trace.text(value)}")
 
-    def __len__(self) -> int: return len(self.array)
-    def __bool__(self) -> bool: return bool(self.array)
-    def __int__(self) -> int: return int(self.array)
-    def __float__(self) -> float: return float(self.array)
-    def __index__(self) -> int: return self.array.__index__()
-    def __iter__(self): return (self[i] for i in range(len(self)))
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __bool__(self) -> bool:
+        return bool(self.array)
+
+    def __int__(self) -> int:
+        return int(self.array)
+
+    def __float__(self) -> float:
+        return float(self.array)
+
+    def __index__(self) -> int:
+        return self.array.__index__()
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
 
 
 def _same_place(a: Any, b: Any) -> bool:
-    return all(isinstance(x, np.ndarray) for x in (a, b)) and \
-        (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+    return all(isinstance(x, np.ndarray) for x in (a, b)) and (a.ctypes.data, a.shape, a.strides) == (
+        b.ctypes.data,
+        b.shape,
+        b.strides,
+    )
 
 
 def _index(trace: Trace, index: Any) -> str:
@@ -195,7 +219,7 @@ def _slice(trace: Trace, part: Any) -> str:
 def _operator(name: str, symbol: str) -> None:
     """Define an operator of Traced, with its reflected and its in-place form."""
     compute: Callable[..., Any] = getattr(operator, f"__{name}__")
-    write: Callable[..., Any] = getattr(operator, f"__i{name}__", compute)      # comparisons have no in-place form
+    write: Callable[..., Any] = getattr(operator, f"__i{name}__", compute)  # comparisons have no in-place form
 
     def forward(self, other):
         return self.trace.call(f"{self.id} {symbol} ({self.trace.text(other)})", compute, (self, other), {})
@@ -207,6 +231,7 @@ def _operator(name: str, symbol: str) -> None:
         write(self.array, bare(other))
         self.trace.lines.append(f"{self.id} {symbol}= {self.trace.text(other)}")
         return self
+
     for prefix, function in (("", forward), ("r", mirrored), ("i", in_place)):
         setattr(Traced, f"__{prefix}{name}__", function)
 
@@ -216,9 +241,25 @@ def _unary(name: str, symbol: str) -> None:
     setattr(Traced, f"__{name}__", lambda self: self.trace.call(f"{symbol}({self.id})", compute, (self,), {}))
 
 
-for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
-                       "matmul": "@", "and": "&", "or": "|", "xor": "^", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
-                       "gt": ">", "ge": ">="}.items():
+for _name, _symbol in {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "matmul": "@",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+}.items():
     _operator(_name, _symbol)
 for _name, _symbol in {"neg": "-", "invert": "~", "abs": "abs"}.items():
     _unary(_name, _symbol)
@@ -226,18 +267,19 @@ for _name, _symbol in {"neg": "-", "invert": "~", "abs": "abs"}.items():
 
 class _NumPy:
     """The numpy module, or something in it, with calls that are recorded."""
+
     def __init__(self, trace: Trace, target: Any = np, path: str = "np"):
         self.trace, self.target, self.path = trace, target, path
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.target, name)
         if isinstance(found, type) or not (callable(found) or isinstance(found, ModuleType)):
-            return found                        # a dtype or a number
+            return found  # a dtype or a number
         return _NumPy(self.trace, found, f"{self.path}.{name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         code = f"{self.path}({self.trace.arguments(args, kwargs)})"
-        if self.path == "np.add.reduce":        # written as the method `sum`, which calls it
+        if self.path == "np.add.reduce":  # written as the method `sum`, which calls it
             x, axis, *_, keepdims = args
             options = ([] if axis is None else [self.trace.text(axis)]) + (["keepdims=True"] if keepdims else [])
             code = f"{x.id}.sum({', '.join(options)})"
@@ -246,10 +288,16 @@ class _NumPy:
 
 def _library(trace: Trace) -> Backend:
     """The Backend record of traced arrays."""
-    return Backend(name="cpu", xp=cast(ModuleType, _NumPy(trace)), array=Traced, to_numpy=bare, kernels={},
-                   erf=lambda x: trace.call(f"erf({x.id})", layers.erf, (x,), {}),
-                   normal_cdf=lambda x: trace.call(f"normal_cdf(np, {x.id})", partial(shared_layers.normal_cdf, np), (x,), {}),
-                   share=lambda work, pieces: [work(piece) for piece in pieces])
+    return Backend(
+        name="cpu",
+        xp=cast(ModuleType, _NumPy(trace)),
+        array=Traced,
+        to_numpy=bare,
+        kernels={},
+        erf=lambda x: trace.call(f"erf({x.id})", layers.erf, (x,), {}),
+        normal_cdf=lambda x: trace.call(f"normal_cdf(np, {x.id})", partial(shared_layers.normal_cdf, np), (x,), {}),
+        share=lambda work, pieces: [work(piece) for piece in pieces],
+    )
 
 
 _one_at_a_time = Lock()
@@ -258,10 +306,10 @@ _one_at_a_time = Lock()
 @contextmanager
 def tracing() -> Iterator[Trace]:
     """An empty Trace that records every operation on traced arrays in the body."""
-    with _one_at_a_time:                        # np.zeros and the like have no input, and go into the current trace
+    with _one_at_a_time:  # np.zeros and the like have no input, and go into the current trace
         trace = Trace()
         backend.register(_library(trace))
         try:
             yield trace
         finally:
-            backend.register(_library(Trace()))                                # release this one
+            backend.register(_library(Trace()))  # release this one

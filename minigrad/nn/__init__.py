@@ -1,4 +1,5 @@
 """Layers, and the tree they make: whatever a model is put together from."""
+
 from . import init
 from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
 from .container import Group, ModuleList, Sequential

@@ -1,4 +1,5 @@
 """`@checked` above an `__init__` checks the arguments of a layer against the annotations of its signature."""
+
 from __future__ import annotations
 
 import math
@@ -9,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
-KINDS = {"bool": ((bool, np.bool_), "True or False"), "int": (Integral, "a whole number"), "float": (Real, "a number"),
-         "str": (str, "text")}
+KINDS = {
+    "bool": ((bool, np.bool_), "True or False"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "str": (str, "text"),
+}
 SMALLEST = {"padding_idx": -math.inf, "start_dim": -math.inf, "dim": -math.inf}  # minimum of an int; 0 for all others
 RANGES = {"eps": (0, math.inf), "layer_norm_eps": (0, math.inf), "momentum": (0, 1)}
 
@@ -26,7 +31,7 @@ def checked(init: Callable) -> Callable:
         ValueError: a number is out of range, or not finite.
     """
     code = init.__code__
-    names = code.co_varnames[1:code.co_argcount + code.co_kwonlyargcount]
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     kinds = {name: [part.strip() for part in str(init.__annotations__.get(name)).split("|")] for name in names}
 
     @wraps(init)
@@ -36,6 +41,7 @@ def checked(init: Callable) -> Callable:
             if first in KINDS and rest in ([], ["None"]) and not (value is None and rest):
                 _check(f"{type(self).__name__}: {name}={value!r}", name, value, first, " or None" if rest else "")
         init(self, *given, **named)
+
     return front
 
 

@@ -1,4 +1,5 @@
 """Attention layers: each position is computed from a weighted mean of the values at the positions it attends to."""
+
 from __future__ import annotations
 
 import math
@@ -33,15 +34,26 @@ class MultiheadAttention(Module):
 
     The weights are laid out as in torch: `in_proj_weight` (3 · embed_dim, embed_dim) stacks query, key and value.
     """
+
     @checked
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, *,
-                 batch_first: bool = False, rng: init.Rng = None):
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        batch_first: bool = False,
+        rng: init.Rng = None,
+    ):
         if num_heads < 1 or embed_dim % num_heads:
-            raise ValueError(f"MultiheadAttention: embed_dim {embed_dim} is not a multiple of num_heads {num_heads}: "
-                             "make it one")
+            raise ValueError(
+                f"MultiheadAttention: embed_dim {embed_dim} is not a multiple of num_heads {num_heads}: make it one"
+            )
         if not 0 <= dropout < 1:
-            raise ValueError(f"MultiheadAttention: dropout={dropout} is not a probability below 1: give 0 <= dropout "
-                             "< 1")
+            raise ValueError(
+                f"MultiheadAttention: dropout={dropout} is not a probability below 1: give 0 <= dropout < 1"
+            )
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.rng = rng = init.generator(rng)
         self.in_proj_weight = Parameter(init.xavier_uniform_(init.empty(3 * embed_dim, embed_dim), rng=rng))
@@ -50,8 +62,17 @@ class MultiheadAttention(Module):
         if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
 
-    def forward(self, query: Any, key: Any, value: Any, key_padding_mask: Any = None, need_weights: bool = True,
-                attn_mask: Any = None, average_attn_weights: bool = True, is_causal: bool = False) -> tuple[Any, Any]:
+    def forward(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any = None,
+        need_weights: bool = True,
+        attn_mask: Any = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Any, Any]:
         """Attend from `query` (T, B, D) to `key` and `value` (S, B, D); with batch_first, (B, T, D) and (B, S, D).
 
         Args:
@@ -67,21 +88,23 @@ class MultiheadAttention(Module):
         """
         query, key, value = (x if isinstance(x, Tensor) else Tensor(x) for x in (query, key, value))
         if query.ndim != 3:
-            raise ValueError(f"MultiheadAttention: query has shape {query.shape}, expected three axes: make a batch "
-                             "of one")
+            raise ValueError(
+                f"MultiheadAttention: query has shape {query.shape}, expected three axes: make a batch of one"
+            )
         if not self.batch_first:
             query, key, value = (ops.swapaxes(x, 0, 1) for x in (query, key, value))
         H, (B, T, _), S = self.num_heads, query.shape, key.shape[1]
         parts = ops.split(self.in_proj_weight, self.embed_dim)
         biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, self.embed_dim)
-        q, k, v = (split_heads(F.linear(x, w, b), H)
-                   for x, w, b in zip((query, key, value), parts, biases, strict=True))
+        q, k, v = (
+            split_heads(F.linear(x, w, b), H) for x, w, b in zip((query, key, value), parts, biases, strict=True)
+        )
         mask = self._mask(key_padding_mask, attn_mask, B, T, S, query.device)
         p = self.dropout if self.training else 0.0
         out = merge_heads(F.scaled_dot_product_attention(q, k, v, mask, p, is_causal, rng=self.rng))  # (B, T, D)
         out = self.out_proj(out)
         weights = None
-        if need_weights:                        # attention over the identity as values gives the weights themselves
+        if need_weights:  # attention over the identity as values gives the weights themselves
             identity = Tensor(np.broadcast_to(np.eye(S, dtype=query.dtype), (B, H, S, S)), device=query.device)
             weights = F.scaled_dot_product_attention(q, k, identity, mask, is_causal=is_causal)
             weights = ops.mean(weights, 1) if average_attn_weights else weights
@@ -92,15 +115,22 @@ class MultiheadAttention(Module):
         H, added, allowed = self.num_heads, None, True
         shape = getattr(given, "shape", ())
         fits = len(shape) == 4 and all(n in (1, m) for n, m in zip(shape, (B, H, T, S)))
-        for name, mask, shapes in (("key_padding_mask", padding, {(B, S): (B, 1, 1, S)}),
-                                   ("attn_mask", given, {(T, S): (T, S), (B * H, T, S): (B, H, T, S)} |
-                                                        ({tuple(shape): tuple(shape)} if fits else {}))):
+        for name, mask, shapes in (
+            ("key_padding_mask", padding, {(B, S): (B, 1, 1, S)}),
+            (
+                "attn_mask",
+                given,
+                {(T, S): (T, S), (B * H, T, S): (B, H, T, S)} | ({tuple(shape): tuple(shape)} if fits else {}),
+            ),
+        ):
             if mask is None:
                 continue
             mask = mask.to(device) if getattr(mask, "requires_grad", False) else as_array(mask, device=device)
             if mask.shape not in shapes or mask.dtype.kind in "iu":
-                raise ValueError(f"attention: {name} is {mask.dtype} of shape {mask.shape}: give booleans (True "
-                                 f"forbids) or floats (added to the scores) of shape {' or '.join(map(str, shapes))}")
+                raise ValueError(
+                    f"attention: {name} is {mask.dtype} of shape {mask.shape}: give booleans (True "
+                    f"forbids) or floats (added to the scores) of shape {' or '.join(map(str, shapes))}"
+                )
             mask = mask.reshape(shapes[mask.shape])
             if mask.dtype == bool:
                 allowed = ~mask & allowed
@@ -116,6 +146,7 @@ class KVCache:
 
     Memory for `max_len` positions is allocated at the first use; `length` is the number filled.
     """
+
     def __init__(self, max_len: int):
         self.max_len, self.length = max_len, 0
         self.keys: Any = None
@@ -135,15 +166,17 @@ class KVCache:
             self.keys, self.values = xp.empty(shape, k.dtype), xp.empty(shape, v.dtype)
         end = self.length + k.shape[2]
         if end > self.max_len or k.shape[:2] != self.keys.shape[:2]:
-            raise ValueError(f"KVCache of {self.keys.shape} holds {self.length} positions and was given {k.shape}: "
-                             "make max_len larger, or a new cache for a new batch")
-        self.keys[:, :, self.length:end], self.values[:, :, self.length:end] = k.data, v.data
+            raise ValueError(
+                f"KVCache of {self.keys.shape} holds {self.length} positions and was given {k.shape}: "
+                "make max_len larger, or a new cache for a new batch"
+            )
+        self.keys[:, :, self.length : end], self.values[:, :, self.length : end] = k.data, v.data
         self.length = end
         return self.read()
 
     def read(self) -> tuple[Tensor, Tensor]:
         """All keys and values so far, as views."""
-        return wrap(self.keys[:, :, :self.length], None), wrap(self.values[:, :, :self.length], None)
+        return wrap(self.keys[:, :, : self.length], None), wrap(self.values[:, :, : self.length], None)
 
     def select(self, rows: Any) -> None:
         """Replace row i of the batch by row `rows[i]`, as beam search does to drop and duplicate beams."""
@@ -160,24 +193,42 @@ class GroupedQueryAttention(Module):
     Args:
         positions: rotates queries and keys by their position, such as `RotaryPositions(embed_dim // num_heads)`.
     """
+
     @checked
-    def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int | None = None, bias: bool = False,
-                 positions: Module | None = None, *, rng: init.Rng = None):
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        bias: bool = False,
+        positions: Module | None = None,
+        *,
+        rng: init.Rng = None,
+    ):
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if min(num_heads, num_kv_heads) < 1 or embed_dim % num_heads or num_heads % num_kv_heads:
-            raise ValueError(f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads "
-                             f"{num_heads}, and that of num_kv_heads {num_kv_heads}")
+            raise ValueError(
+                f"GroupedQueryAttention: embed_dim {embed_dim} must be a multiple of num_heads "
+                f"{num_heads}, and that of num_kv_heads {num_kv_heads}"
+            )
         self.num_heads, self.num_kv_heads, rng = num_heads, num_kv_heads, init.generator(rng)
         shared = embed_dim // num_heads * num_kv_heads
-        self.q_proj, self.k_proj, self.v_proj = (Linear(embed_dim, size, bias, rng=rng)
-                                                 for size in (embed_dim, shared, shared))
+        self.q_proj, self.k_proj, self.v_proj = (
+            Linear(embed_dim, size, bias, rng=rng) for size in (embed_dim, shared, shared)
+        )
         self.o_proj, self.positions = Linear(embed_dim, embed_dim, bias, rng=rng), positions
 
     def forward(self, x: Any, cache: KVCache | None = None) -> Any:
         """x (B, T, embed_dim), the positions after those in the cache, to the same shape."""
         T, before = x.shape[1], 0 if cache is None else cache.length
-        q, k, v = (split_heads(part(x), heads) for part, heads in
-                   ((self.q_proj, self.num_heads), (self.k_proj, self.num_kv_heads), (self.v_proj, self.num_kv_heads)))
+        q, k, v = (
+            split_heads(part(x), heads)
+            for part, heads in (
+                (self.q_proj, self.num_heads),
+                (self.k_proj, self.num_kv_heads),
+                (self.v_proj, self.num_kv_heads),
+            )
+        )
         if self.positions is not None:
             q, k = (self.positions(part, np.arange(before, before + T)) for part in (q, k))
         if cache is not None:

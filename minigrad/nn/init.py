@@ -5,6 +5,7 @@ model on every device.  `rng` is a NumPy Generator, an int (a seed: the same int
 the layers of a model share one Generator) or None (different every time).  A Tensor of integers is refused with a
 TypeError.
 """
+
 from __future__ import annotations
 
 import math
@@ -85,8 +86,9 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, rng: Rng = N
     return tensor.copy_(source.standard_normal(tensor.shape, dtype) * std + mean)
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *,
-                  rng: Rng = None) -> Tensor:
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *, rng: Rng = None
+) -> Tensor:
     """Draw from the normal distribution, and redraw values outside [a, b] (values, as in torch, not multiples of std).
 
     Raises:
@@ -94,8 +96,10 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     """
     inside = (math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))) / 2
     if inside < 0.01:
-        raise ValueError(f"only {inside:.1%} of the normal distribution with mean {mean} and std {std} lies in [{a}, "
-                         f"{b}]: a and b are values, not multiples of std")
+        raise ValueError(
+            f"only {inside:.1%} of the normal distribution with mean {mean} and std {std} lies in [{a}, "
+            f"{b}]: a and b are values, not multiples of std"
+        )
     if rng is LATER:
         return tensor
     source, dtype = _source(tensor, rng)
@@ -116,15 +120,17 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Ten
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))), rng=rng)
 
 
-def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *,
-                     rng: Rng = None) -> Tensor:
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *, rng: Rng = None
+) -> Tensor:
     """Draw uniformly with variance gain² / fan (He et al. 2015, eq. 10); `a` is leaky_relu's slope below zero."""
     bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
-def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *,
-                    rng: Rng = None) -> Tensor:
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *, rng: Rng = None
+) -> Tensor:
     """Draw normally with variance gain² / fan (He et al. 2015, eq. 10); `a` is leaky_relu's slope below zero."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), rng=rng)
 
@@ -139,7 +145,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor
         return tensor
     source, dtype = _source(tensor, rng)
     q, r = np.linalg.qr(source.standard_normal((max(rows, columns), min(rows, columns)), dtype))
-    q *= np.sign(np.diag(r)) * gain             # QR fixes the signs; undone, every orthogonal matrix is equally likely
+    q *= np.sign(np.diag(r)) * gain  # QR fixes the signs; undone, every orthogonal matrix is equally likely
     return tensor.copy_((q if rows >= columns else q.T).reshape(tensor.shape))
 
 
@@ -151,9 +157,16 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Raises:
         ValueError: the activation is not one of those listed.
     """
-    gains = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2),
-             "selu": 3 / 4,
-             "leaky_relu": math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))}
+    gains = {
+        "linear": 1.0,
+        "conv1d": 1.0,
+        "conv2d": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "selu": 3 / 4,
+        "leaky_relu": math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2)),
+    }
     if nonlinearity not in gains:
         raise ValueError(f"no gain is known for {nonlinearity!r}: choose one of {', '.join(gains)}")
     return gains[nonlinearity]
@@ -166,8 +179,10 @@ def fans(tensor: Tensor) -> tuple[int, int]:
         ValueError: the Tensor has fewer than two axes.
     """
     if tensor.ndim < 2:
-        raise ValueError(f"a Tensor of shape {tensor.shape} has no fan-in and fan-out, as a weight (out, in, "
-                         "*kernel) has: use zeros_, uniform_ or normal_")
+        raise ValueError(
+            f"a Tensor of shape {tensor.shape} has no fan-in and fan-out, as a weight (out, in, "
+            "*kernel) has: use zeros_, uniform_ or normal_"
+        )
     outputs, inputs, *kernel = tensor.shape
     return inputs * math.prod(kernel), outputs * math.prod(kernel)
 
@@ -176,12 +191,13 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f'mode is "fan_in" or "fan_out", not {mode!r}')
     fan = fans(tensor)[mode == "fan_out"]
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0                # nothing to draw
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0  # nothing to draw
 
 
 def _source(tensor: Tensor, rng: Rng) -> tuple[np.random.Generator, type]:
     """The generator and the dtype to draw in: float64 or float32, from which 16-bit weights are rounded."""
     if tensor.dtype.kind in "biu":
-        raise TypeError(f"random weights are fractions, which a Tensor of dtype {tensor.dtype} cannot hold: make it "
-                        "floating")
+        raise TypeError(
+            f"random weights are fractions, which a Tensor of dtype {tensor.dtype} cannot hold: make it floating"
+        )
     return generator(rng), np.float64 if tensor.dtype == np.float64 else np.float32

@@ -2,6 +2,7 @@
 
 Names, arguments, defaults and weight layouts are torch's; `rng` says where first weights and dropout are drawn from.
 """
+
 from __future__ import annotations
 
 import math
@@ -20,11 +21,13 @@ class Linear(Module):
 
     `weight` is (out_features, in_features); it and `bias` are first drawn uniformly from ±1/√in_features.
     """
+
     @checked
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: init.Rng = None):
         if in_features < 0 or out_features < 0:
-            raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 "
-                             "or more")
+            raise ValueError(
+                f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 or more"
+            )
         self.in_features, self.out_features = in_features, out_features
         bound, rng = 1 / math.sqrt(in_features) if in_features else 0.0, init.generator(rng)
         self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))
@@ -51,13 +54,15 @@ class Embedding(Module):
 
     First drawn from the standard normal distribution.  The row `padding_idx` starts at zero and gets no gradient.
     """
+
     @checked
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *,
-                 rng: init.Rng = None):
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: init.Rng = None
+    ):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
-            self.padding_idx = range(num_embeddings)[padding_idx]              # -1 is the last row
+            self.padding_idx = range(num_embeddings)[padding_idx]  # -1 is the last row
             self.weight[self.padding_idx].detach().copy_(0.0)
 
     def forward(self, ids: Any) -> Any:
@@ -74,9 +79,15 @@ class LayerNorm(Module):
 
     `blend` (α, 1 by default) brings the layer in gradually: y = x + α (LN(x) - x).
     """
+
     @checked
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
-                 bias: bool = True):
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.blend = eps, 1.0
         self.weight = Parameter(init.ones_(init.empty(*self.normalized_shape))) if elementwise_affine else None
@@ -89,6 +100,7 @@ class LayerNorm(Module):
 
 class Dropout(Module):
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p; in evaluation nothing happens."""
+
     @checked
     def __init__(self, p: float = 0.5, *, rng: init.Rng = None):
         if not 0 <= p < 1:
@@ -101,6 +113,7 @@ class Dropout(Module):
 
 class Flatten(Module):
     """All axes from `start_dim` on made one: (N, …) to (N, ·)."""
+
     @checked
     def __init__(self, start_dim: int = 1):
         self.start_dim = start_dim
@@ -111,18 +124,21 @@ class Flatten(Module):
 
 class ReLU(Module):
     """max(x, 0)."""
+
     def forward(self, x: Any) -> Any:
         return F.relu(x)
 
 
 class ReLU6(Module):
     """min(max(x, 0), 6)."""
+
     def forward(self, x: Any) -> Any:
         return F.relu6(x)
 
 
 class LeakyReLU(Module):
     """x where it is positive, negative_slope · x where it is not."""
+
     @checked
     def __init__(self, negative_slope: float = 0.01):
         self.negative_slope = negative_slope
@@ -133,6 +149,7 @@ class LeakyReLU(Module):
 
 class GELU(Module):
     """x Φ(x); `approximate` is "none" (the erf form) or "tanh"."""
+
     @checked
     def __init__(self, approximate: str = "none"):
         self.approximate = approximate
@@ -143,24 +160,28 @@ class GELU(Module):
 
 class SiLU(Module):
     """x · sigmoid(x)."""
+
     def forward(self, x: Any) -> Any:
         return F.silu(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + e⁻ˣ)."""
+
     def forward(self, x: Any) -> Any:
         return F.sigmoid(x)
 
 
 class Tanh(Module):
     """The hyperbolic tangent."""
+
     def forward(self, x: Any) -> Any:
         return F.tanh(x)
 
 
 class Softplus(Module):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
+
     @checked
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         self.beta, self.threshold = beta, threshold
@@ -171,6 +192,7 @@ class Softplus(Module):
 
 class Softmax(Module):
     """exp(x), scaled to sum to one along `dim`."""
+
     @checked
     def __init__(self, dim: int = -1):
         self.dim = dim
@@ -181,6 +203,7 @@ class Softmax(Module):
 
 class LogSoftmax(Module):
     """log(softmax(x)) along `dim`."""
+
     @checked
     def __init__(self, dim: int = -1):
         self.dim = dim

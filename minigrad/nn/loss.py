@@ -1,4 +1,5 @@
 """The losses as modules that keep their options; each calls its function in `minigrad.losses`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,17 +18,17 @@ class Loss(Module):
     Raises:
         TypeError: the function has no such option.
     """
+
     function: Callable
     options: tuple[str, ...]
-    by_position: int                            # how many of the options may be given by position
+    by_position: int  # how many of the options may be given by position
 
     def __init__(self, *given: Any, **named: Any):
-        if len(given) > self.by_position or named.keys() - set(self.options[len(given):]):
-            first, rest = self.options[:self.by_position], self.options[self.by_position:]
+        if len(given) > self.by_position or named.keys() - set(self.options[len(given) :]):
+            first, rest = self.options[: self.by_position], self.options[self.by_position :]
             got = [*map(repr, given), *(f"{name}={value!r}" for name, value in named.items())]
             takes = ", ".join([*first, *(f"{name}=…" for name in rest)])
-            raise TypeError(f"{type(self).__name__} takes {takes}, each once, but was given "
-                            f"{', '.join(got)}")
+            raise TypeError(f"{type(self).__name__} takes {takes}, each once, but was given {', '.join(got)}")
         for name, value in {**dict(zip(self.options, given)), **named}.items():
             if name.endswith("weight") and value is not None:
                 value = Buffer(losses.constant(type(self).__name__, name, value))
@@ -39,11 +40,20 @@ class Loss(Module):
 
 def _module_of(function: Callable, name: str, inputs: int = 2) -> type[Loss]:
     """A module that calls `function`; its options are the parameters after the inputs."""
-    code = function.__wrapped__.__code__        # (every loss is `floating`)
-    options = code.co_varnames[inputs:code.co_argcount + code.co_kwonlyargcount]
+    code = function.__wrapped__.__code__  # (every loss is `floating`)
+    options = code.co_varnames[inputs : code.co_argcount + code.co_kwonlyargcount]
     doc = f"`losses.{function.__name__}`, with its options: {', '.join(options)}."
-    return type(name, (Loss,), {"function": staticmethod(function), "options": options,
-                                "by_position": code.co_argcount - inputs, "__doc__": doc, "__module__": __name__})
+    return type(
+        name,
+        (Loss,),
+        {
+            "function": staticmethod(function),
+            "options": options,
+            "by_position": code.co_argcount - inputs,
+            "__doc__": doc,
+            "__module__": __name__,
+        },
+    )
 
 
 CrossEntropyLoss = _module_of(losses.cross_entropy, "CrossEntropyLoss")

@@ -3,6 +3,7 @@
 There is nothing to register and no super().__init__() to forget.  One generator, `walk`, visits the tree; every other
 question about a model is a comprehension over it.  A parameter's name is the path you would type.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from ..tensor import Tensor
 
 class Parameter(Tensor):
     """A Tensor that is trained and saved."""
+
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True):
@@ -25,6 +27,7 @@ class Parameter(Tensor):
 
 class Buffer(Tensor):
     """A Tensor that is saved but not trained, such as a running mean."""
+
     __slots__ = ()
 
 
@@ -45,6 +48,7 @@ def children(item: Any) -> dict:
 
 class Module:
     """A part of a model.  Write `__init__`, which sets attributes, and `forward`; call the module to run it."""
+
     training = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -54,7 +58,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return self.forward(*args, **kwargs)
-        except Exception as error:              # on its way out an error collects where in the model it happened
+        except Exception as error:  # on its way out an error collects where in the model it happened
             _add_place(error, self)
             raise
 
@@ -134,10 +138,15 @@ class Module:
         own = self.state_dict()
         arrays = {name: np.asarray(a.numpy() if isinstance(a, Tensor) else a) for name, a in state.items()}
         given = {id(own[name]) for name in arrays if name in own}
-        faults = {"missing": [name for name, t in own.items() if id(t) not in given] if strict else [],
-                  "unexpected": [name for name in arrays if name not in own] if strict else [],
-                  "wrong shape": [f"{name} is {a.shape}, here {own[name].shape}" for name, a in arrays.items()
-                                  if name in own and a.shape != own[name].shape]}
+        faults = {
+            "missing": [name for name, t in own.items() if id(t) not in given] if strict else [],
+            "unexpected": [name for name in arrays if name not in own] if strict else [],
+            "wrong shape": [
+                f"{name} is {a.shape}, here {own[name].shape}"
+                for name, a in arrays.items()
+                if name in own and a.shape != own[name].shape
+            ],
+        }
         if any(faults.values()):
             told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
             raise ValueError(f"the state does not fit this {type(self).__name__}: {told}")
@@ -173,14 +182,17 @@ class Module:
 
     def __repr__(self) -> str:
         """One line a module, with its path."""
-        return "\n".join(f"{path and f'  {path}: '}{type(m).__name__}({m.describe()})"
-                         for path, m in self.named_modules())
+        return "\n".join(
+            f"{path and f'  {path}: '}{type(m).__name__}({m.describe()})" for path, m in self.named_modules()
+        )
 
     def describe(self) -> str:
         """The arguments shown in the repr: the attributes that are numbers, strings or booleans."""
-        return ", ".join(f"{name}={value}" for name, value in vars(self).items()
-                         if isinstance(value, (bool, int, float, str))
-                         and not name.startswith("_") and name != "training")
+        return ", ".join(
+            f"{name}={value}"
+            for name, value in vars(self).items()
+            if isinstance(value, (bool, int, float, str)) and not name.startswith("_") and name != "training"
+        )
 
 
 def _add_place(error: Exception, module: Module) -> None:
@@ -192,4 +204,4 @@ def _add_place(error: Exception, module: Module) -> None:
         path = f"{step}.{path}" if path else step
     told = f"in {path or 'the model'} ({note or type(module).__name__})"
     error.__notes__ = [*(n for n in getattr(error, "__notes__", ()) if not n.endswith(f"({note})")), told]
-    error.place = module, path, note or type(module).__name__                 # type: ignore[attr-defined]  read above
+    error.place = module, path, note or type(module).__name__  # type: ignore[attr-defined]  read above

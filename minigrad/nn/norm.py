@@ -1,4 +1,5 @@
 """Normalisation over a batch, over groups of channels, and by the root mean square.  (LayerNorm is in layers.py.)"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,11 +27,18 @@ class BatchNorm(Module):
     layer, whose weight does not require a gradient, always uses the running ones and never updates them: otherwise a
     frozen model would drift away from the statistics its weights were trained with.
     """
+
     rank: tuple[int, ...]
 
     @checked
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(init.ones_(init.empty(num_features))) if affine else None
         self.bias = Parameter(init.zeros_(init.empty(num_features))) if affine else None
@@ -51,33 +59,40 @@ class BatchNorm(Module):
     def forward(self, x: Any) -> Any:
         if len(x.shape) not in self.rank or x.shape[1] != self.num_features:
             shapes = " or ".join({2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)"}[n] for n in self.rank)
-            raise ValueError(f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: "
-                             f"it takes {shapes} with C = {self.num_features}")
+            raise ValueError(
+                f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: "
+                f"it takes {shapes} with C = {self.num_features}"
+            )
         momentum = self.momentum
         if self.uses_batch and self.num_batches_tracked is not None:
             self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
             momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum,
-                            self.eps)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps
+        )
 
 
 class BatchNorm1d(BatchNorm):
     """BatchNorm of (N, C) or (N, C, L)."""
+
     rank = (2, 3)
 
 
 class BatchNorm2d(BatchNorm):
     """BatchNorm of (N, C, H, W)."""
+
     rank = (4,)
 
 
 class GroupNorm(Module):
     """Normalise each group of channels of each example, then scale and shift each channel (Wu & He 2018)."""
+
     @checked
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: "
-                             "make it a multiple")
+            raise ValueError(
+                f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: make it a multiple"
+            )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = Parameter(init.ones_(init.empty(num_channels))) if affine else None
         self.bias = Parameter(init.zeros_(init.empty(num_channels))) if affine else None
@@ -92,9 +107,11 @@ class RMSNorm(Module):
     `normalized_shape` is the size of the last axis, or of the last few, which are then normalised together; `eps` None
     is the dtype's smallest step.
     """
+
     @checked
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
-                 elementwise_affine: bool = True):
+    def __init__(
+        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True
+    ):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.weight = Parameter(init.ones_(init.empty(*self.normalized_shape))) if elementwise_affine else None

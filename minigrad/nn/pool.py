@@ -2,6 +2,7 @@
 
 Names, arguments and defaults are torch's; `minigrad.functional` documents the arguments.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,9 +15,17 @@ from .module import Module
 
 class MaxPool1d(Module):
     """The largest entry of every window: (N, C, L) to (N, C, L')."""
+
     @checked
-    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
-                 *, ceil_mode: bool = False):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        *,
+        ceil_mode: bool = False,
+    ):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.dilation, self.ceil_mode = dilation, ceil_mode
 
@@ -26,15 +35,23 @@ class MaxPool1d(Module):
 
 class MaxPool2d(MaxPool1d):
     """The largest entry of every window: (N, C, H, W) to (N, C, H', W')."""
+
     def forward(self, x: Any) -> Any:
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
 class AvgPool1d(Module):
     """The mean of every window: (N, C, L) to (N, C, L')."""
+
     @checked
-    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
-                 count_include_pad: bool = True):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
@@ -44,19 +61,35 @@ class AvgPool1d(Module):
 
 class AvgPool2d(AvgPool1d):
     """The mean of every window: (N, C, H, W) to (N, C, H', W').  `divisor_override` replaces the number divided by."""
+
     @checked
-    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
-                 count_include_pad: bool = True, divisor_override: int | None = None):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
 
     def forward(self, x: Any) -> Any:
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
-                            self.divisor_override)
+        return F.avg_pool2d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
 
 
 class AdaptiveAvgPool1d(Module):
     """The mean of each of `output_size` near equal parts: (N, C, L) to (N, C, output_size)."""
+
     @checked
     def __init__(self, output_size: int | tuple[int | None, ...] | None):
         self.output_size = output_size
@@ -67,17 +100,20 @@ class AdaptiveAvgPool1d(Module):
 
 class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
     """The mean of each part of an image, (N, C, H, W) to (N, C, *output_size); 1 pools globally, None keeps a size."""
+
     def forward(self, x: Any) -> Any:
         return F.adaptive_avg_pool2d(x, self.output_size)
 
 
 class AdaptiveMaxPool1d(AdaptiveAvgPool1d):
     """The largest entry of each of `output_size` near equal parts: (N, C, L) to (N, C, output_size)."""
+
     def forward(self, x: Any) -> Any:
         return F.adaptive_max_pool1d(x, self.output_size)
 
 
 class AdaptiveMaxPool2d(AdaptiveAvgPool1d):
     """The largest entry of each of the parts of an image, (N, C, H, W) to (N, C, *output_size); None keeps a size."""
+
     def forward(self, x: Any) -> Any:
         return F.adaptive_max_pool2d(x, self.output_size)

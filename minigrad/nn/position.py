@@ -1,4 +1,5 @@
 """Position encodings, without which attention does not depend on the order of the tokens."""
+
 from __future__ import annotations
 
 import math
@@ -19,12 +20,14 @@ class SinusoidalPositions(Module):
 
     Entry 2i of position t is sin(t / 10000^(2i/dim)), entry 2i + 1 the cosine.  Nothing here is trained or saved.
     """
+
     @checked
     def __init__(self, dim: int, max_len: int = 5000):
         if dim % 2:
-            raise ValueError(f"SinusoidalPositions: dim {dim} is odd, but sines and cosines come in pairs: make it "
-                             "even")
-        angles = np.arange(max_len)[:, None] * 10000.0 ** (-np.arange(0, dim, 2) / dim)        # (max_len, dim / 2)
+            raise ValueError(
+                f"SinusoidalPositions: dim {dim} is odd, but sines and cosines come in pairs: make it even"
+            )
+        angles = np.arange(max_len)[:, None] * 10000.0 ** (-np.arange(0, dim, 2) / dim)  # (max_len, dim / 2)
         self.table = np.stack([np.sin(angles), np.cos(angles)], -1).reshape(max_len, dim).astype(np.float32)
 
     def forward(self, x: Any) -> Any:
@@ -33,6 +36,7 @@ class SinusoidalPositions(Module):
 
 class LearnedPositions(Module):
     """Adds a trained vector for each position (as BERT and GPT-2 do): (B, T, dim) to the same, T ≤ max_len."""
+
     @checked
     def __init__(self, max_len: int, dim: int, *, rng: init.Rng = None):
         self.embedding = Embedding(max_len, dim, rng=rng)
@@ -47,9 +51,17 @@ class RelativePositionBias(Embedding):
     Small distances have a bucket each, larger ones share logarithmically growing buckets up to `max_distance`.
     `bidirectional` gives keys after the query buckets of their own; otherwise they all count as distance 0.
     """
+
     @checked
-    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True,
-                 *, rng: init.Rng = None):
+    def __init__(
+        self,
+        num_heads: int,
+        num_buckets: int = 32,
+        max_distance: int = 128,
+        bidirectional: bool = True,
+        *,
+        rng: init.Rng = None,
+    ):
         super().__init__(num_buckets, num_heads, rng=rng)
         self.num_buckets, self.max_distance, self.bidirectional = num_buckets, max_distance, bidirectional
 
@@ -82,6 +94,7 @@ class RotaryPositions(Module):
     read: {"rope_type": "linear", "factor": f} turns all of them 1/f as fast; "llama3" and "yarn" only the slow ones,
     "longrope" each by a number of its own, "dynamic" the more, the longer the text is; see `scaled_frequencies`.
     """
+
     def __init__(self, dim: int, base: float = 10000.0, scaling: dict[str, Any] | None = None):
         if dim % 2:
             raise ValueError(f"RotaryPositions: dim {dim} is odd, but features turn in pairs: make it even")
@@ -95,14 +108,17 @@ class RotaryPositions(Module):
 
     def tables(self, positions: np.ndarray, dtype: Any = np.float32, device: str = "cpu") -> tuple[Tensor, Tensor]:
         """Cosines and sines for `rotate`: (T, dim) for positions (T,), (B, 1, T, dim) for (B, T)."""
-        positions = positions[:, None] if positions.ndim == 2 else positions   # the same for every head
+        positions = positions[:, None] if positions.ndim == 2 else positions  # the same for every head
         frequencies, amplitude = self.frequencies, self.amplitude
         if self.scaling.get("rope_type", self.scaling.get("type")) in ("dynamic", "longrope"):
-            frequencies, amplitude = scaled_frequencies(self.dim, self.base, self.scaling,
-                                                        int(positions.max(initial=-1)) + 1)
-        angles = positions[..., None].astype(np.float32) * frequencies          # (…, T, dim / 2)
-        cos, sin = (Tensor(np.concatenate([f(angles) * np.float32(amplitude)] * 2, -1), dtype=dtype, device=device)
-                    for f in (np.cos, np.sin))
+            frequencies, amplitude = scaled_frequencies(
+                self.dim, self.base, self.scaling, int(positions.max(initial=-1)) + 1
+            )
+        angles = positions[..., None].astype(np.float32) * frequencies  # (…, T, dim / 2)
+        cos, sin = (
+            Tensor(np.concatenate([f(angles) * np.float32(amplitude)] * 2, -1), dtype=dtype, device=device)
+            for f in (np.cos, np.sin)
+        )
         return cos, sin
 
 
@@ -112,11 +128,14 @@ def rotate(x: Any, cos: Any, sin: Any) -> Any:
     return x * cos + ops.concatenate([-second, first], -1) * sin
 
 
-SCALINGS = {                                    # the entries that each kind requires
-    "default": (), "linear": ("factor",), "dynamic": ("factor", "max_position_embeddings"),
+SCALINGS = {  # the entries that each kind requires
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor", "max_position_embeddings"),
     "yarn": ("factor", "original_max_position_embeddings"),
     "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
-    "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor")}
+    "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
+}
 
 
 def scaled_frequencies(dim: int, base: float, scaling: dict[str, Any], length: int = 0) -> tuple[np.ndarray, float]:
@@ -137,8 +156,9 @@ def scaled_frequencies(dim: int, base: float, scaling: dict[str, Any], length: i
     if kind not in SCALINGS:
         raise ValueError(f"rope_type {kind!r} is not known: it is one of {', '.join(map(repr, SCALINGS))}")
     if missing := [name for name in SCALINGS[kind] if scaling.get(name) is None]:
-        raise ValueError(f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's "
-                         "config.json says")
+        raise ValueError(
+            f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's config.json says"
+        )
     if kind == "dynamic":
         factor, longest = scaling["factor"], scaling["max_position_embeddings"]
         base = base * (factor * max(length, longest) / longest - (factor - 1)) ** (dim / (dim - 2))
@@ -158,8 +178,10 @@ def _longrope(frequencies: np.ndarray, scaling: dict[str, Any], length: int) -> 
     original: int = scaling["original_max_position_embeddings"]
     slower = np.asarray(scaling["long_factor" if length > original else "short_factor"], np.float32)
     if slower.shape != frequencies.shape:
-        raise ValueError(f"short_factor and long_factor must have {len(frequencies)} numbers each, one for each "
-                         f"pair, not {len(slower)}")
+        raise ValueError(
+            f"short_factor and long_factor must have {len(frequencies)} numbers each, one for each "
+            f"pair, not {len(slower)}"
+        )
     factor = scaling.get("factor") or scaling.get("max_position_embeddings", original) / original
     usual = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
     return frequencies / slower, _given(scaling, "attention_factor", usual)
@@ -175,8 +197,10 @@ def _llama3(frequencies: np.ndarray, scaling: dict[str, Any]) -> tuple[np.ndarra
 def _yarn(dim: int, base: float, scaling: dict[str, Any]) -> tuple[np.ndarray, float]:
     """The share (dim / 2,) of each frequency that is kept, and the amplitude."""
     original: int = scaling["original_max_position_embeddings"]
-    low, high = (dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))  # the pair with these turns
-                 for turns in (_given(scaling, "beta_fast", 32), _given(scaling, "beta_slow", 1)))
+    low, high = (
+        dim * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))  # the pair with these turns
+        for turns in (_given(scaling, "beta_fast", 32), _given(scaling, "beta_slow", 1))
+    )
     if scaling.get("truncate", True):
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
@@ -196,8 +220,9 @@ def _given(scaling: dict[str, Any], name: str, usual: float) -> float:
 
 def _rows(table: Any, length: int, name: str) -> Any:
     if length > table.shape[0]:
-        raise ValueError(f"{name}: a sequence of {length} is longer than max_len={table.shape[0]}: "
-                         "cut it, or make max_len larger")
+        raise ValueError(
+            f"{name}: a sequence of {length} is longer than max_len={table.shape[0]}: cut it, or make max_len larger"
+        )
     return table[:length]
 
 

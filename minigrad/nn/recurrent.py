@@ -3,6 +3,7 @@
 Names, gate orders and weight layouts are torch's.  The definitions say what a layer means, one step after the other;
 the kernels under the same names process a whole sequence at once.
 """
+
 from __future__ import annotations
 
 import math
@@ -70,8 +71,12 @@ def _gates(x, weight, bias_ih, bias_hh):
 
 def _shapes(gates: int, inputs: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
     """The shape of each weight and bias of one layer in one direction."""
-    return {"weight_ih": (gates * hidden_size, inputs), "weight_hh": (gates * hidden_size, hidden_size),
-            "bias_ih": (gates * hidden_size,), "bias_hh": (gates * hidden_size,)}
+    return {
+        "weight_ih": (gates * hidden_size, inputs),
+        "weight_hh": (gates * hidden_size, hidden_size),
+        "bias_ih": (gates * hidden_size,),
+        "bias_hh": (gates * hidden_size,),
+    }
 
 
 def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
@@ -84,8 +89,10 @@ def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Ten
     found = [getattr(module, name + suffix) for name in shapes]
     for (name, shape), given in zip(shapes.items(), found):
         if given is not None and given.shape != shape:
-            raise ValueError(f"{type(module).__name__}: {name}{suffix} has shape {given.shape}, but with {inputs} "
-                             f"input features and hidden_size={module.hidden_size} it must have shape {shape}")
+            raise ValueError(
+                f"{type(module).__name__}: {name}{suffix} has shape {given.shape}, but with {inputs} "
+                f"input features and hidden_size={module.hidden_size} it must have shape {shape}"
+            )
     return found
 
 
@@ -95,16 +102,29 @@ class _Recurrent(Module):
     Each says in `run(x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask)` what one layer does in one direction: h
     at each step, then the parts of the last state.
     """
-    gates: int                                  # the gates of one step have gates · H entries
-    states: int                                 # the number of arrays in the state: 1 (h) or 2 (h and c)
+
+    gates: int  # the gates of one step have gates · H entries
+    states: int  # the number of arrays in the state: 1 (h) or 2 (h and c)
     run: Callable[..., Any]
 
     @checked
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        rng: init.Rng = None,
+    ):
         if min(hidden_size, num_layers) < 1 or not 0 <= dropout < 1:
-            raise ValueError(f"{type(self).__name__}: hidden_size={hidden_size} and num_layers={num_layers} must be "
-                             f"1 or more, dropout={dropout} at least 0 and below 1")
+            raise ValueError(
+                f"{type(self).__name__}: hidden_size={hidden_size} and num_layers={num_layers} must be "
+                f"1 or more, dropout={dropout} at least 0 and below 1"
+            )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first = batch_first
         self.dropout, self.bidirectional, self.rng = dropout, bidirectional, init.generator(rng)
@@ -112,8 +132,11 @@ class _Recurrent(Module):
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
                 for name, shape in _shapes(self.gates, self._inputs(layer), hidden_size).items():
-                    drawn = Parameter(init.uniform_(init.empty(*shape), -bound, bound, rng=self.rng)) \
-                        if bias or name.startswith("weight") else None
+                    drawn = (
+                        Parameter(init.uniform_(init.empty(*shape), -bound, bound, rng=self.rng))
+                        if bias or name.startswith("weight")
+                        else None
+                    )
                     setattr(self, f"{name}{suffix}", drawn)
 
     @property
@@ -126,7 +149,7 @@ class _Recurrent(Module):
         return self.hidden_size * self.directions if layer else self.input_size
 
     def _suffixes(self, layer: int) -> list[str]:
-        return [f"_l{layer}", f"_l{layer}_reverse"][:self.directions]
+        return [f"_l{layer}", f"_l{layer}_reverse"][: self.directions]
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
         """Read the sequences x, (T, B, input_size), or (B, T, input_size) if batch_first; without B, one sequence.
@@ -144,8 +167,10 @@ class _Recurrent(Module):
         x = x if isinstance(x, Tensor) else Tensor(x)
         single = x.ndim == 2
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
-                             f"(T, B, {self.input_size}), or (B, T, {self.input_size}) with batch_first=True")
+            raise ValueError(
+                f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
+                f"(T, B, {self.input_size}), or (B, T, {self.input_size}) with batch_first=True"
+            )
         if single:
             x = ops.expand_dims(x, 1)
         elif self.batch_first:
@@ -184,8 +209,11 @@ class _Recurrent(Module):
         here, there = backend.of(lengths), backend.of(x.data)
 
         def refuse():
-            raise ValueError(f"{type(self).__name__}: lengths must be {B} whole numbers from 0 to {T}, one for each "
-                             f"sequence; these are {lengths.tolist()}")
+            raise ValueError(
+                f"{type(self).__name__}: lengths must be {B} whole numbers from 0 to {T}, one for each "
+                f"sequence; these are {lengths.tolist()}"
+            )
+
         if lengths.shape != (B,) or lengths.dtype.kind not in "iu":
             refuse()
         here.check(lengths, 0, T, refuse)
@@ -199,19 +227,24 @@ class _Recurrent(Module):
             return [(zero,) * self.states] * count
         given = state if self.states == 2 else (state,)
         if self.states == 2 and not (isinstance(given, (tuple, list)) and len(given) == 2):
-            raise ValueError(f"{type(self).__name__}: a first state is a pair (h, c), two arrays of shape "
-                             f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)")
+            raise ValueError(
+                f"{type(self).__name__}: a first state is a pair (h, c), two arrays of shape "
+                f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)"
+            )
         parts = [part if isinstance(part, Tensor) else Tensor(as_array(part)) for part in given]
         parts = [ops.expand_dims(part, 1) for part in parts] if single else parts
         for part in parts:
             if part.shape != (count, B, self.hidden_size):
-                raise ValueError(f"{type(self).__name__}: a first state of shape {part.shape} was given, expected "
-                                 f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)")
+                raise ValueError(
+                    f"{type(self).__name__}: a first state of shape {part.shape} was given, expected "
+                    f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)"
+                )
         return [tuple(part[i] for part in parts) for i in range(count)]
 
 
 class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gate order i, f, g, o."""
+
     gates, states = 4, 2
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
@@ -221,6 +254,7 @@ class LSTM(_Recurrent):
 
 class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014): h ← (1 - z)·n + z·h; gates in the order r, z, n."""
+
     gates, states = 3, 1
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
@@ -230,12 +264,23 @@ class GRU(_Recurrent):
 
 class RNN(_Recurrent):
     """A plain recurrent layer (Elman 1990): h ← tanh(W x + b + W' h + b'), or relu."""
+
     gates, states = 1, 1
 
     @checked
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
-                 bias: bool = True,
-                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, rng: init.Rng = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        rng: init.Rng = None,
+    ):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f'RNN: nonlinearity {nonlinearity!r} is not known: type "tanh" or "relu"')
         self.nonlinearity = nonlinearity
@@ -248,6 +293,7 @@ class RNN(_Recurrent):
 
 class _Cell(Module):
     """One step of a recurrent layer, for loops written by hand."""
+
     layer: type[_Recurrent]
 
     @checked
@@ -265,39 +311,49 @@ class _Cell(Module):
         """x (B, input_size) and the state (B, hidden_size), a pair (h, c) for an LSTM, to the next; B is optional."""
         x = x if isinstance(x, Tensor) else Tensor(x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
-                             f"one step, (B, {self.input_size})")
+            raise ValueError(
+                f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
+                f"one step, (B, {self.input_size})"
+            )
         pair, shape = self.layer.states == 2, (*x.shape[:-1], self.hidden_size)
         zero = ops.zeros(shape, x.dtype, device=x.device)
         first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
         if len(first) != self.layer.states or any(tuple(part.shape) != shape for part in first):
-            raise ValueError(f"{type(self).__name__} was given a state of shape "
-                             f"{', '.join(str(tuple(p.shape)) for p in first)}; for x {x.shape} it takes "
-                             f"{'(h, c), each' if pair else 'one'} of shape {shape}")
+            raise ValueError(
+                f"{type(self).__name__} was given a state of shape "
+                f"{', '.join(str(tuple(p.shape)) for p in first)}; for x {x.shape} it takes "
+                f"{'(h, c), each' if pair else 'one'} of shape {shape}"
+            )
 
         def row(part):
             return ops.reshape(part, (-1, part.shape[-1]))
-        _, *last = self._run(ops.expand_dims(row(x), 0), *_weights(self, self.layer.gates, self.input_size),
-                             tuple(map(row, first)), None)
+
+        _, *last = self._run(
+            ops.expand_dims(row(x), 0), *_weights(self, self.layer.gates, self.input_size), tuple(map(row, first)), None
+        )
         last = [ops.reshape(part, shape) for part in last]
         return tuple(last) if pair else last[0]
 
 
 class LSTMCell(_Cell):
     """One step of an LSTM."""
+
     layer = LSTM
 
 
 class GRUCell(_Cell):
     """One step of a GRU."""
+
     layer = GRU
 
 
 class RNNCell(_Cell):
     """One step of a plain recurrent layer; `nonlinearity` is "tanh" or "relu"."""
+
     layer = RNN
 
     @checked
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *,
-                 rng: init.Rng = None):
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *, rng: init.Rng = None
+    ):
         self._take(RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias, rng=rng), input_size, hidden_size)

@@ -1,8 +1,9 @@
 """Arithmetic between Tensors: what the operators mean, with NumPy's broadcasting.
 
-NumPy and Python scalars never widen a dtype; int / int gives float32.  Here are also the ops by which broadcasting is done
-and undone, `broadcast_to` and `sum`, each of which is the other's gradient.
+NumPy and Python scalars never widen a dtype; int / int gives float32.  Here are also the ops by which broadcasting is
+done and undone, `broadcast_to` and `sum`, each of which is the other's gradient.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,6 +18,8 @@ from ..primitive import primitive
 def add(xp, a, b, /):
     """a + b."""
     return a + b
+
+
 add.defvjp(a=lambda g: g, b=lambda g: g)
 
 
@@ -25,6 +28,8 @@ add.defvjp(a=lambda g: g, b=lambda g: g)
 def subtract(xp, a, b, /):
     """a - b."""
     return a - b
+
+
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 
 
@@ -33,6 +38,8 @@ subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 def multiply(xp, a, b, /):
     """a · b, entry by entry."""
     return a * b
+
+
 multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 
 
@@ -41,6 +48,8 @@ multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
 def divide(xp, a, b, /):
     """a / b."""
     return a / b
+
+
 divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
 
 
@@ -48,6 +57,8 @@ divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
 def negative(xp, x, /):
     """-x."""
     return -x
+
+
 negative.defvjp(x=lambda g: -g)
 
 
@@ -55,6 +66,8 @@ negative.defvjp(x=lambda g: -g)
 def abs(xp, x, /):
     """|x|; the gradient at 0 is 0."""
     return xp.abs(x)
+
+
 abs.defvjp(x=lambda g, x: g * sign(x))
 
 
@@ -62,6 +75,8 @@ abs.defvjp(x=lambda g, x: g * sign(x))
 def sign(xp, x, /):
     """-1, 0 or 1; constant almost everywhere, so without a gradient."""
     return xp.sign(x)
+
+
 sign.defvjp()
 
 
@@ -69,6 +84,8 @@ sign.defvjp()
 def maximum(xp, a, b, /):
     """The larger of a and b; where they are equal the gradient is shared half and half."""
     return xp.maximum(a, b)
+
+
 maximum.defvjp(a=lambda g, a, b: _share(g, a > b, a == b), b=lambda g, a, b: _share(g, b > a, a == b))
 
 
@@ -76,6 +93,8 @@ maximum.defvjp(a=lambda g, a, b: _share(g, a > b, a == b), b=lambda g, a, b: _sh
 def minimum(xp, a, b, /):
     """The smaller of a and b; where they are equal the gradient is shared half and half."""
     return xp.minimum(a, b)
+
+
 minimum.defvjp(a=lambda g, a, b: _share(g, a < b, a == b), b=lambda g, a, b: _share(g, b < a, a == b))
 
 
@@ -88,6 +107,8 @@ def _share(g, won, tied):
 def where(xp, condition, a, b, /):
     """a where the condition holds, else b."""
     return xp.where(condition, a, b)
+
+
 where.defvjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
 
 
@@ -95,6 +116,8 @@ where.defvjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, conditio
 def astype(xp, x, /, dtype):
     """x in another dtype; the gradient comes back in x's own, by the tape."""
     return backend.cast(x, dtype)
+
+
 astype.defvjp(x=lambda g: g)
 
 
@@ -104,6 +127,8 @@ def reshape(xp, x, /, shape):
     if shape is None:
         raise TypeError("a shape is a size or a tuple of sizes, one of which may be -1, not None")
     return xp.reshape(x, shape)
+
+
 reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
 
 
@@ -111,7 +136,9 @@ reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
 def broadcast_to(xp, x, /, shape):
     """x repeated, without a copy, along new axes and axes of size 1."""
     return xp.broadcast_to(x, shape)
-broadcast_to.defvjp(x=lambda g: g)              # the tape adds it up again
+
+
+broadcast_to.defvjp(x=lambda g: g)  # the tape adds it up again
 
 
 def restore(g, shape, axis, keepdims):
@@ -126,7 +153,9 @@ def restore(g, shape, axis, keepdims):
 @primitive
 def sum(xp, x, /, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return xp.add.reduce(x, axis, None, None, keepdims)                        # by position: at four entries it shows
+    return xp.add.reduce(x, axis, None, None, keepdims)  # by position: at four entries it shows
+
+
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: restore(g, x_shape, axis, keepdims))
 
 
@@ -188,4 +217,6 @@ def to_device(x: Any, device: str) -> Any:
 def _to_device(xp, x, /, source, target):
     """x copied from one device to another."""
     return backend.get(target).xp.asarray(backend.get(source).to_numpy(x))
+
+
 _to_device.defvjp(x=lambda g, source, target: _to_device(g, target, source))

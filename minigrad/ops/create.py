@@ -2,6 +2,7 @@
 
 float32 unless told otherwise.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -29,8 +30,10 @@ def dtype_of(op: str, dtype: Any) -> np.dtype:
     try:
         return backend.dtype_named(dtype if dtype is not None else "nothing")
     except TypeError:
-        raise TypeError(f'{op}: {dtype!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or '
-                        '"bool"') from None
+        raise TypeError(
+            f'{op}: {dtype!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or '
+            '"bool"'
+        ) from None
 
 
 def _held(op: str, value: float, dtype: np.dtype) -> float:
@@ -40,30 +43,35 @@ def _held(op: str, value: float, dtype: np.dtype) -> float:
     return value
 
 
-def full(shape: int | tuple, value: float, dtype: Any = "float32", *, device: str = "cpu",
-         requires_grad: bool = False) -> Tensor:
+def full(
+    shape: int | tuple, value: float, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
     """A Tensor of this shape with `value` everywhere."""
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full: the value is to be one number, not {value!r:.40}")
-    return Tensor(_made("full", shape, dtype, device,
-                        lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)), requires_grad)
+    return Tensor(
+        _made(
+            "full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)
+        ),
+        requires_grad,
+    )
 
 
-def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
-         requires_grad: bool = False) -> Tensor:
+def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A Tensor of zeros."""
     return Tensor(_made("zeros", shape, dtype, device, lambda xp, shape, dtype: xp.zeros(shape, dtype)), requires_grad)
 
 
-def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu",
-         requires_grad: bool = False) -> Tensor:
+def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A Tensor of ones."""
     return Tensor(_made("ones", shape, dtype, device, lambda xp, shape, dtype: xp.ones(shape, dtype)), requires_grad)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None, *,
-           device: str = "cpu") -> Tensor:
-    """start, start + step, … up to but without stop; `arange(n)` counts from 0.  Whole numbers give int64, others float32.
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: Any = None, *, device: str = "cpu"
+) -> Tensor:
+    """start, start + step, … up to but without stop; `arange(n)` counts from 0.  Whole numbers give int64, others
+    float32.
 
     Raises:
         ValueError: the dtype is one of whole numbers, and start, stop or step is not whole or beyond it.
@@ -74,10 +82,14 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     if dtype is None:
         dtype = "int64" if all(isinstance(v, (int, np.integer)) for v in (start, stop, step)) else "float32"
     if not all(isinstance(v, (int, float, np.number)) for v in (start, stop, step)) or not step:
-        raise TypeError(f"arange: start, stop and step are numbers, step not 0, but these are {start!r}, {stop!r} and {step!r}")
+        raise TypeError(
+            f"arange: start, stop and step are numbers, step not 0, but these are {start!r}, {stop!r} and {step!r}"
+        )
     xp, dtype = backend.get(device).xp, dtype_of("arange", dtype)
     if dtype.kind in "iu" and any(_held("arange", v, dtype) % 1 for v in (start, stop, step)):
-        raise ValueError(f"arange: {start}, {stop} and {step} are not whole, but {dtype} is: round them, or what is made of them")
+        raise ValueError(
+            f"arange: {start}, {stop} and {step} are not whole, but {dtype} is: round them, or what is made of them"
+        )
     return Tensor(backend.cast(xp.arange(start, stop, step, dtype=None if dtype.name == "bfloat16" else dtype), dtype))
 
 

@@ -1,4 +1,8 @@
-"""Functions entry by entry: exp, log, powers and what squashes.  Each keeps its input or output, whichever its gradient needs."""
+"""Functions entry by entry: exp, log, powers and what squashes.
+
+Each keeps its input or output, whichever its gradient needs.
+"""
+
 from __future__ import annotations
 
 import math
@@ -20,6 +24,8 @@ from .create import full_like
 def exp(xp, x, /):
     """eˣ."""
     return xp.exp(x)
+
+
 exp.defvjp(x=lambda g, y: g * y)
 
 
@@ -28,6 +34,8 @@ exp.defvjp(x=lambda g, y: g * y)
 def log(xp, x, /):
     """The natural logarithm."""
     return xp.log(x)
+
+
 log.defvjp(x=lambda g, x: g / x)
 
 
@@ -36,6 +44,8 @@ log.defvjp(x=lambda g, x: g / x)
 def log1p(xp, x, /):
     """log(1 + x), exact for small x."""
     return xp.log1p(x)
+
+
 log1p.defvjp(x=lambda g, x: g / (1 + x))
 
 
@@ -44,6 +54,8 @@ log1p.defvjp(x=lambda g, x: g / (1 + x))
 def expm1(xp, x, /):
     """eˣ - 1, exact for small x."""
     return xp.expm1(x)
+
+
 expm1.defvjp(x=lambda g, x: g * exp(x))
 
 
@@ -52,6 +64,8 @@ expm1.defvjp(x=lambda g, x: g * exp(x))
 def sqrt(xp, x, /):
     """√x."""
     return xp.sqrt(x)
+
+
 sqrt.defvjp(x=lambda g, y: g / (2 * y))
 
 
@@ -60,6 +74,8 @@ sqrt.defvjp(x=lambda g, y: g / (2 * y))
 def sin(xp, x, /):
     """sin x, x in radians."""
     return xp.sin(x)
+
+
 sin.defvjp(x=lambda g, x: g * cos(x))
 
 
@@ -68,6 +84,8 @@ sin.defvjp(x=lambda g, x: g * cos(x))
 def cos(xp, x, /):
     """cos x, x in radians."""
     return xp.cos(x)
+
+
 cos.defvjp(x=lambda g, x: -g * sin(x))
 
 
@@ -76,6 +94,8 @@ cos.defvjp(x=lambda g, x: -g * sin(x))
 def tanh(xp, x, /):
     """The hyperbolic tangent."""
     return xp.tanh(x)
+
+
 tanh.defvjp(x=lambda g, y: g * (1 - y * y))
 
 
@@ -86,6 +106,8 @@ def sigmoid(xp, x, /):
     y, e = xp.exp(xp.minimum(x, 0)), xp.exp(-xp.abs(x))
     e += 1
     return y / e
+
+
 sigmoid.defvjp(x=lambda g, x: g * sigmoid(x) * sigmoid(-x))
 
 
@@ -94,6 +116,8 @@ sigmoid.defvjp(x=lambda g, x: g * sigmoid(x) * sigmoid(-x))
 def erf(xp, x, /):
     """The error function, 2/√π ∫₀ˣ exp(-t²) dt."""
     return backend.of(x).erf(x if is_float(x.dtype) else x.astype("float32"))
+
+
 erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 
@@ -101,11 +125,14 @@ erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 def relu(xp, x, /):
     """max(x, 0); the gradient at 0 is 0, as in torch."""
     return xp.maximum(x, 0)
+
+
 relu.defvjp(x=lambda g, y: g * (y > 0))
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """x held between low and high: numbers, arrays or Tensors, or None for no bound; if low > high it is high, as in NumPy.
+    """x held between low and high: numbers, arrays or Tensors, or None for no bound; if low > high it is high, as in
+    NumPy.
 
     Where x was held the gradient goes to the bound.
     """
@@ -121,6 +148,8 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 def _clip(xp, x, /, low, high):
     """clip between numbers."""
     return xp.clip(x, low, high)
+
+
 _clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
 
 
@@ -129,6 +158,8 @@ _clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
 def softplus(xp, x, /, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as in torch."""
     return xp.where(beta * x > threshold, x, xp.logaddexp(beta * x, 0) / beta)
+
+
 softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))
 
 
@@ -154,7 +185,9 @@ def power(x: Any, exponent: Any) -> Any:
 @primitive
 def power_of(xp, x, /, exponent):
     """x ** exponent for an exponent that is a plain number."""
-    return x ** exponent
+    return x**exponent
+
+
 power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else full_like(g, 0))
 
 
@@ -162,6 +195,10 @@ power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if
 @primitive
 def power_by(xp, x, exponent, /):
     """x ** exponent for an exponent that is a Tensor."""
-    return x ** exponent
-power_by.defvjp(x=lambda g, x, exponent: g * exponent * x ** (exponent - 1 + ((x == 0) & (exponent == 0))),
-                exponent=lambda g, x, y: g * where(x == 0, 0, y) * log(where(x <= 0, 1, x)))
+    return x**exponent
+
+
+power_by.defvjp(
+    x=lambda g, x, exponent: g * exponent * x ** (exponent - 1 + ((x == 0) & (exponent == 0))),
+    exponent=lambda g, x, y: g * where(x == 0, 0, y) * log(where(x <= 0, 1, x)),
+)

@@ -1,8 +1,10 @@
 """Picking entries out and adding them back in.  Taking is reading; its gradient is adding up, so repeated indices add.
 
-Every index is checked on every backend: CuPy alone would wrap around in silence.  What comes from the host is checked there,
-and refused at once; ids that are on a GPU already are checked on it, and refused when the host next waits for a value.
+Every index is checked on every backend: CuPy alone would wrap around in silence.  What comes from the host is checked
+there, and refused at once; ids that are on a GPU already are checked on it, and refused when the host next waits for a
+value.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -21,7 +23,8 @@ from .shape import axis_of, reshape
 
 @torch_spelling
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The entries of x, read as one vector, at the whole numbers `indices`, in their shape; along an `axis`, slices (numpy.take).
+    """The entries of x, read as one vector, at the whole numbers `indices`, in their shape; along an `axis`, slices
+    (numpy.take).
 
     Raises:
         IndexError: an index is out of range; the message says which, and where.
@@ -49,8 +52,14 @@ def _ready(x, index):
     if not any(hasattr(part, "dtype") or isinstance(part, list) for part in parts):
         return index
     xp = backend.of(as_array(x)).xp
-    parts = tuple(as_array(part, int if part == [] else None) if isinstance(part, list) else
-                  as_array(part) if hasattr(part, "dtype") else part for part in parts)
+    parts = tuple(
+        as_array(part, int if part == [] else None)
+        if isinstance(part, list)
+        else as_array(part)
+        if hasattr(part, "dtype")
+        else part
+        for part in parts
+    )
     axis = 0
     for part in parts:
         if part is Ellipsis:
@@ -84,8 +93,11 @@ def check_indices(op: str, ids: Array, size: int, what: str, low: int | None = N
         host = home.to_numpy(ids)
         bad = (host < low) | (host >= size)
         place = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise IndexError(f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range "
-                         f"for {what}: {low} to {size - 1} are allowed")
+        raise IndexError(
+            f"{op}: id {host[place]} at position {place if len(place) != 1 else place[0]} is out of range "
+            f"for {what}: {low} to {size - 1} are allowed"
+        )
+
     home.check(ids, low, size - 1, refuse)
 
 
@@ -93,6 +105,8 @@ def check_indices(op: str, ids: Array, size: int, what: str, low: int | None = N
 def _take(xp, x, /, index):
     """x[index], as an op on one Tensor."""
     return x[index]
+
+
 _take.defvjp(x=lambda g, x_shape, index: add_at(g, x_shape, index))
 
 
@@ -103,9 +117,11 @@ def add_at(xp, g, /, shape, index):
     out = xp.zeros(shape, g.dtype)
     if any(hasattr(part, "dtype") and not _is_mask(part) for part in (index if isinstance(index, tuple) else (index,))):
         xp.add.at(out, index, g)
-    else:                                       # slices, numbers and masks cannot meet
+    else:  # slices, numbers and masks cannot meet
         out[index] = g
     return out
+
+
 add_at.defvjp(g=lambda g, index: _take(g, index))
 
 
@@ -119,7 +135,9 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """
     table, given = as_array(shaped(weight, "embedding")), as_array(shaped(input, "embedding"))
     if table.ndim != 2:
-        raise ValueError(f"embedding: the weight is (count, size), with a row for each id, but it has shape {tuple(table.shape)}")
+        raise ValueError(
+            f"embedding: the weight is (count, size), with a row for each id, but it has shape {tuple(table.shape)}"
+        )
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
     ids = backend.of(table).xp.asarray(given)
     y = _embedding(weight, ids)
@@ -135,12 +153,15 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 def _embedding(xp, weight, /, ids):
     """weight[ids], once the ids are known to be in range."""
     return weight[ids]
+
+
 _embedding.defvjp(weight=lambda g, weight_shape, ids: add_at(g, weight_shape, ids))
 
 
 @torch_spelling
 def gather(x: Any, axis: int, ids: Any) -> Any:
-    """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, which have as many axes as x (torch.gather).
+    """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, which have as many axes as x
+    (torch.gather).
 
     Raises:
         IndexError: an id is out of range; the message says which and where.
@@ -155,7 +176,9 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
 
 @torch_spelling
 def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
-    """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice (torch.scatter)."""
+    """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice
+    (torch.scatter).
+    """
     (x, ids), shape = _at_least_vectors("scatter", x, ids), shape_of(x)
     (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
     src = _source("scatter", x, ids, src)
@@ -166,7 +189,9 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
 @in_float32
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
-    """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up (torch.scatter_add)."""
+    """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up
+    (torch.scatter_add).
+    """
     (x, ids), shape = _at_least_vectors("scatter_add", x, ids), shape_of(x)
     ids, axis = _ids_along("scatter_add", x, axis, ids)
     return reshape(x + put_along(_source("scatter_add", x, ids, src), tuple(x.shape), axis, ids), shape)
@@ -181,9 +206,11 @@ def _source(op, x, ids, src):
     """What is written in the places `ids`: a number for all, or the entries that src has where ids have theirs."""
     if isinstance(src, (bool, int, float)):
         return backend.of(as_array(x)).xp.full(ids.shape, src, x.dtype)
-    src, = _at_least_vectors(op, src)
+    (src,) = _at_least_vectors(op, src)
     if len(src.shape) != len(ids.shape) or any(n > m for n, m in zip(ids.shape, src.shape)):
-        raise ValueError(f"{op}: src has shape {tuple(src.shape)} and ids {tuple(ids.shape)}: one entry is needed for each id")
+        raise ValueError(
+            f"{op}: src has shape {tuple(src.shape)} and ids {tuple(ids.shape)}: one entry is needed for each id"
+        )
     return src if src.shape == ids.shape else src[tuple(slice(n) for n in ids.shape)]
 
 
@@ -192,8 +219,10 @@ def _ids_along(op, x, axis, ids):
     array = as_array(x)
     ids, axis = as_array(ids), axis_of(op, array, axis)
     if ids.ndim != array.ndim or any(n > m for i, (n, m) in enumerate(zip(ids.shape, array.shape)) if i != axis):
-        raise ValueError(f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: "
-                         f"they need as many axes, and along all but axis {axis} to be no longer")
+        raise ValueError(
+            f"{op}: ids of shape {tuple(ids.shape)} do not fit x of shape {tuple(array.shape)}: "
+            f"they need as many axes, and along all but axis {axis} to be no longer"
+        )
     check_indices(op, ids, array.shape[axis], f"axis {axis} of shape {tuple(array.shape)}")
     return backend.of(array).xp.asarray(ids), axis
 
@@ -206,6 +235,8 @@ def _fits(ids, x, axis):
 def _gather(xp, x, /, axis, ids):
     """take_along_axis, with ids that are known to be in range."""
     return xp.take_along_axis(x, ids, axis)
+
+
 _gather.defvjp(x=lambda g, x_shape, axis, ids: put_along(g, x_shape, axis, ids))
 
 
@@ -218,4 +249,6 @@ def put_along(xp, g, /, shape, axis, ids):
     places[axis] = ids
     xp.add.at(out, tuple(places), g)
     return out
+
+
 put_along.defvjp(g=lambda g, axis, ids: gather(g, axis, ids))

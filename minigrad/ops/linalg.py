@@ -1,4 +1,5 @@
 """Products of matrices: where nearly all the arithmetic of a network is done."""
+
 from __future__ import annotations
 
 import math
@@ -14,26 +15,30 @@ from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 @in_float32
 @primitive
 def matmul(xp, a, b, /):
-    """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, and vectors act as in NumPy."""
+    """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, and vectors act as in
+    NumPy.
+    """
     return a @ b
 
 
 def _of_a(g, b, a_shape):
     """g bᵀ, where a vector for b counts as a column, and one for a as a row."""
-    if b.ndim == 1:                             # each row of a gets b times its own g
+    if b.ndim == 1:  # each row of a gets b times its own g
         return (expand_dims(g, -1) if len(a_shape) > 1 else g) * b
-    if len(a_shape) == 1:                       # a g for each row of a stack is a stack of vectors, not a matrix
+    if len(a_shape) == 1:  # a g for each row of a stack is a stack of vectors, not a matrix
         return squeeze(matmul(b, expand_dims(g, -1)), -1)
     return matmul(g, swapaxes(b, -1, -2))
 
 
 def _of_b(g, a, b_shape):
     """aᵀ g, in the same way."""
-    if a.ndim == 1:                             # each column of b gets a times its own g
+    if a.ndim == 1:  # each column of b gets a times its own g
         return expand_dims(a, -1) * expand_dims(g, -2) if len(b_shape) > 1 else g * a
     if len(b_shape) == 1:
         return squeeze(matmul(swapaxes(a, -1, -2), expand_dims(g, -1)), -1)
     return matmul(swapaxes(a, -1, -2), g)
+
+
 matmul.defvjp(a=_of_a, b=_of_b)
 
 
@@ -47,9 +52,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if len(size) != 2:
         raise ValueError(f"linear: a weight is a matrix (out, in), but this one has the shape {size}")
     if not shape_of(x):
-        raise ValueError(f"linear: a weight of {size} (out, in) multiplies an axis of {size[-1]}, but x is a single number")
+        raise ValueError(
+            f"linear: a weight of {size} (out, in) multiplies an axis of {size[-1]}, but x is a single number"
+        )
     if bias is not None and shape_of(bias) != size[:1]:
-        raise ValueError(f"linear: a weight of {size} (out, in) takes a bias of {size[:1]}, but it has {shape_of(bias)}")
+        raise ValueError(
+            f"linear: a weight of {size} (out, in) takes a bias of {size[:1]}, but it has {shape_of(bias)}"
+        )
     return _linear(x, weight, bias)
 
 
@@ -63,7 +72,8 @@ def _linear(x, weight, bias, /):
 
 @in_float32
 def einsum(subscripts: str, *xs: Any) -> Any:
-    """Einstein's summation: "bij,bjk->bik" multiplies what shares letters and sums over the letters missing on the right.
+    """Einstein's summation: "bij,bjk->bik" multiplies what shares letters and sums over the letters missing on the
+    right.
 
     Any number of operands, taken in pairs from the left, each pair one matrix product; `...` stands for further axes.
     Without `->` the letters that occur once are kept, in alphabetical order.  No letter may be repeated in one operand.
@@ -78,7 +88,9 @@ def einsum(subscripts: str, *xs: Any) -> Any:
     sizes = {}
     for letter, n in [pair for term, x in zip(terms, xs, strict=True) for pair in zip(term, x.shape, strict=True)]:
         if n != 1 and sizes.setdefault(letter, n) != n:
-            raise ValueError(f"einsum {subscripts!r}: axis {letter!r} is {sizes[letter]} long in one operand and {n} in another")
+            raise ValueError(
+                f"einsum {subscripts!r}: axis {letter!r} is {sizes[letter]} long in one operand and {n} in another"
+            )
     x, term = xs[0], terms[0]
     for k, (y, other) in enumerate(zip(xs[1:], terms[1:], strict=True), 2):
         needed = set(out).union(*terms[k:])
@@ -97,13 +109,19 @@ def _terms(subscripts, ndims):
     more = max([n - len(t) + 3 for t, n in zip(terms, ndims, strict=True) if "..." in t], default=0)
     dots = spare[:more]
     for i, (term, n) in enumerate(zip(terms, ndims, strict=True)):
-        terms[i] = term = term.replace("...", "".join(dots[more - (n - len(term) + 3):]))
+        terms[i] = term = term.replace("...", "".join(dots[more - (n - len(term) + 3) :]))
         if len(term) != n or len(set(term)) != n:
-            raise ValueError(f"einsum {subscripts!r}: operand {i} has {n} axes, but its term names {len(term)}"
-                             if len(term) != n else f"einsum {subscripts!r}: a letter is repeated in one operand")
+            raise ValueError(
+                f"einsum {subscripts!r}: operand {i} has {n} axes, but its term names {len(term)}"
+                if len(term) != n
+                else f"einsum {subscripts!r}: a letter is repeated in one operand"
+            )
     letters = "".join(terms)
-    out = out.replace("...", "".join(dots)) if arrow else \
-        "".join(dots) + "".join(sorted(c for c in set(letters) - set(dots) if letters.count(c) == 1))
+    out = (
+        out.replace("...", "".join(dots))
+        if arrow
+        else "".join(dots) + "".join(sorted(c for c in set(letters) - set(dots) if letters.count(c) == 1))
+    )
     if not set(out) <= set(letters) or len(set(out)) != len(out):
         raise ValueError(f"einsum {subscripts!r}: the result may name each letter of the operands once, and no other")
     return [*terms, out]
@@ -118,7 +136,7 @@ def _sum_out(x, term, needed):
 def _contract(a, p, b, q, needed):
     """Two operands to one: shared letters that are needed are a batch, shared ones that are not are multiplied out."""
     a_sizes, b_sizes = dict(zip(p, a.shape, strict=True)), dict(zip(q, b.shape, strict=True))
-    stretched = {c for c in set(p) & set(q) if a_sizes[c] != b_sizes[c]}       # size 1 on one side: the other's axis counts
+    stretched = {c for c in set(p) & set(q) if a_sizes[c] != b_sizes[c]}  # size 1 on one side: the other's axis counts
     a, p = _sum_out(a, p, (needed | set(q)) - {c for c in stretched if a_sizes[c] == 1})
     b, q = _sum_out(b, q, (needed | set(p)) - {c for c in stretched if b_sizes[c] == 1})
     batch = [c for c in p if c in q and c in needed]
@@ -128,5 +146,7 @@ def _contract(a, p, b, q, needed):
     a = transpose(a, tuple(p.index(c) for c in batch + left + inner))
     b = transpose(b, tuple(q.index(c) for c in batch + inner + right))
     rows, middle, columns = (math.prod(sizes[c] for c in part) for part in (left, inner, right))
-    y = matmul(reshape(a, (*a.shape[:len(batch)], rows, middle)), reshape(b, (*b.shape[:len(batch)], middle, columns)))
+    y = matmul(
+        reshape(a, (*a.shape[: len(batch)], rows, middle)), reshape(b, (*b.shape[: len(batch)], middle, columns))
+    )
     return reshape(y, (*y.shape[:-2], *(sizes[c] for c in left + right))), "".join(batch + left + right)

@@ -1,9 +1,11 @@
 """What NumPy's functions do with Tensors: operators are ours, and no function returns an array that lost its gradient.
 
-NumPy hands over to a Tensor among its arguments (NEP 13 for ufuncs such as np.add, NEP 18 for functions such as np.stack).
-The operators of arrays, `array + x`, are the ops of the same meaning.  Everything else is computed on the values if no
-gradient is wanted, or if the result has none (booleans, indices); otherwise it is refused, with the op to type instead.
+NumPy hands over to a Tensor among its arguments (NEP 13 for ufuncs such as np.add, NEP 18 for functions such as
+np.stack). The operators of arrays, `array + x`, are the ops of the same meaning.  Everything else is computed on the
+values if no gradient is wanted, or if the result has none (booleans, indices); otherwise it is refused, with the op to
+type instead.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,17 +19,48 @@ from ..tensor import Tensor
 from . import arithmetic, elementwise, linalg
 
 _OPERATORS = {
-    "add": arithmetic.add, "subtract": arithmetic.subtract, "multiply": arithmetic.multiply, "divide": arithmetic.divide,
-    "true_divide": arithmetic.divide, "power": elementwise.power, "matmul": linalg.matmul, "negative": arithmetic.negative,
-    "absolute": arithmetic.abs, "equal": arithmetic.equal, "not_equal": arithmetic.not_equal, "less": arithmetic.less,
-    "less_equal": arithmetic.less_equal, "greater": arithmetic.greater, "greater_equal": arithmetic.greater_equal,
-    "bitwise_and": lambda a, b: b & a, "bitwise_or": lambda a, b: b | a}       # (a is an array, or ours would have been asked)
-_OURS = {                                       # NumPy's names of what is called otherwise here
-    "amax": "max", "amin": "min", "ravel": "flatten", "vstack": "concatenate", "hstack": "concatenate",
-    "dstack": "concatenate", "column_stack": "stack", "array_split": "split", "take_along_axis": "gather",
-    "put_along_axis": "scatter", "add.reduce": "sum", "add.at": "scatter_add", "maximum.reduce": "max",
-    "minimum.reduce": "min", "multiply.reduce": "prod", "add.accumulate": "cumsum", "linalg.norm": "norm", "dot": "matmul",
-    "inner": "matmul", "vecdot": "matmul", "outer": "einsum", "tensordot": "einsum"}
+    "add": arithmetic.add,
+    "subtract": arithmetic.subtract,
+    "multiply": arithmetic.multiply,
+    "divide": arithmetic.divide,
+    "true_divide": arithmetic.divide,
+    "power": elementwise.power,
+    "matmul": linalg.matmul,
+    "negative": arithmetic.negative,
+    "absolute": arithmetic.abs,
+    "equal": arithmetic.equal,
+    "not_equal": arithmetic.not_equal,
+    "less": arithmetic.less,
+    "less_equal": arithmetic.less_equal,
+    "greater": arithmetic.greater,
+    "greater_equal": arithmetic.greater_equal,
+    "bitwise_and": lambda a, b: b & a,
+    "bitwise_or": lambda a, b: b | a,
+}  # (a is an array, or ours would have been asked)
+_OURS = {  # NumPy's names of what is called otherwise here
+    "amax": "max",
+    "amin": "min",
+    "ravel": "flatten",
+    "vstack": "concatenate",
+    "hstack": "concatenate",
+    "dstack": "concatenate",
+    "column_stack": "stack",
+    "array_split": "split",
+    "take_along_axis": "gather",
+    "put_along_axis": "scatter",
+    "add.reduce": "sum",
+    "add.at": "scatter_add",
+    "maximum.reduce": "max",
+    "minimum.reduce": "min",
+    "multiply.reduce": "prod",
+    "add.accumulate": "cumsum",
+    "linalg.norm": "norm",
+    "dot": "matmul",
+    "inner": "matmul",
+    "vecdot": "matmul",
+    "outer": "einsum",
+    "tensordot": "einsum",
+}
 _READ_NOTHING = frozenset(["zeros_like", "ones_like", "empty_like", "full_like"])
 _WRITE = frozenset(["copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis"])
 
@@ -41,7 +74,10 @@ def ufunc(self: Tensor, function: np.ufunc, method: str, *inputs: Any, **options
 
 
 class ForNumPy:
-    """Tensor.__array_ufunc__: NumPy asks the class for it; CuPy asks the Tensor, and gets None: it leaves operators to us."""
+    """Tensor.__array_ufunc__: NumPy asks the class for it; CuPy asks the Tensor, and gets None: it leaves operators to
+    us.
+    """
+
     def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
         return ufunc if tensor is None else None
 
@@ -90,7 +126,12 @@ def _has_floats(result: Any) -> bool:
 
 def _lost(name: str) -> TypeError:
     ours = _OURS.get(name, name)
-    instead = f"type mg.{ours}, which has one" if ours in ops.__all__ else \
-        f"minigrad has no {name}, so write it with mg's ops"
-    return TypeError(f"np.{name} of a Tensor that requires a gradient would give an array without one: {instead}; or take the "
-                     "values alone, x.detach()")
+    instead = (
+        f"type mg.{ours}, which has one"
+        if ours in ops.__all__
+        else f"minigrad has no {name}, so write it with mg's ops"
+    )
+    return TypeError(
+        f"np.{name} of a Tensor that requires a gradient would give an array without one: {instead}; or take the "
+        "values alone, x.detach()"
+    )

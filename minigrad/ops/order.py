@@ -1,4 +1,8 @@
-"""Order along an axis: sorting, the largest few, running sums.  Sorting moves entries, so its gradient only moves them back."""
+"""Order along an axis: sorting, the largest few, running sums.
+
+Sorting moves entries, so its gradient only moves them back.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -18,7 +22,7 @@ def argsort(xp, x, /, axis=-1, descending=False):
     check_flags("argsort", descending=descending)
     if not descending:
         return xp.argsort(x, axis=axis, kind="stable")
-    last = x.shape[axis] - 1                    # from the back, and turned round twice, so that ties keep their order
+    last = x.shape[axis] - 1  # from the back, and turned round twice, so that ties keep their order
     return xp.flip(last - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
 
 
@@ -66,4 +70,6 @@ def cumsum(x: Any, axis: int | None) -> Any:
 @primitive
 def _cumsum(xp, x, /, axis):
     return xp.cumsum(x, axis=axis, dtype=sum_dtype(x.dtype))
+
+
 _cumsum.defvjp(x=lambda g, axis: flip(_cumsum(flip(g, axis), axis), axis))

@@ -2,6 +2,7 @@
 
 Two linear primitives, each the other's gradient, carry the derivatives of both: `collect` and `spread`.
 """
+
 from __future__ import annotations
 
 import math
@@ -37,7 +38,9 @@ def max_pool(xp, x, /, window):
 def collect(xp, x, /, chosen, window):
     """The sum of every window, (…, *size) to (…, *places); or, of each, only the entry whose number is chosen."""
     seen = window.over(xp, window.pad(xp, x))
-    y = xp.zeros_like(x, shape=(*x.shape[:-len(window.kernel)], *seen.shape[-len(window.kernel):]))            # (lying as x does)
+    y = xp.zeros_like(
+        x, shape=(*x.shape[: -len(window.kernel)], *seen.shape[-len(window.kernel) :])
+    )  # (lying as x does)
     for i, k in enumerate(window.entries()):
         y += seen[k] if chosen is None else xp.where(chosen == i, seen[k], xp.zeros((), x.dtype))
     return y
@@ -46,8 +49,10 @@ def collect(xp, x, /, chosen, window):
 @in_float32
 @primitive
 def spread(xp, g, /, size, chosen, window):
-    """The gradient of `collect` with respect to an x (…, *size): each g goes to all of its window, or to the entry chosen."""
-    x = window.pad(xp, xp.zeros_like(g, shape=(*g.shape[:-len(size)], *size)))
+    """The gradient of `collect` with respect to an x (…, *size): each g goes to all of its window, or to the entry
+    chosen.
+    """
+    x = window.pad(xp, xp.zeros_like(g, shape=(*g.shape[: -len(size)], *size)))
     seen = window.over(xp, x)
     for i, k in enumerate(window.entries()):
         part = seen[k]
@@ -63,25 +68,40 @@ def _first_largest(x, y, window):
     number, waiting = xp.zeros(y.shape, xp.int16), xp.ones(y.shape, bool)
     for k in window.entries():
         waiting &= seen[k] != y
-        number += waiting                       # one for every entry before the first that equals y
+        number += waiting  # one for every entry before the first that equals y
     return number
 
 
-max_pool.defvjp(x=lambda g, x, y, window: spread(g, x.shape[-len(window.kernel):], _first_largest(x, y, window), window))
-collect.defvjp(x=lambda g, x_shape, chosen, window: spread(g, x_shape[-len(window.kernel):], chosen, window))
+max_pool.defvjp(
+    x=lambda g, x, y, window: spread(g, x.shape[-len(window.kernel) :], _first_largest(x, y, window), window)
+)
+collect.defvjp(x=lambda g, x_shape, chosen, window: spread(g, x_shape[-len(window.kernel) :], chosen, window))
 spread.defvjp(g=lambda g, chosen, window: collect(g, chosen, window))
 
 
-def max_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
-               ceil_mode: bool = False) -> Any:
+def max_pool1d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Any:
     """The largest entry of every window of a signal, (N, C, L) or (C, L); otherwise as `max_pool2d`."""
     x = shaped(x, "max_pool1d")
     return max_pool(x, _pool_window("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
-def max_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1,
-               ceil_mode: bool = False) -> Any:
-    """The largest entry of every window of an image, (N, C, H, W) or (C, H, W); of equal ones the first takes the gradient.
+def max_pool2d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """The largest entry of every window of an image, (N, C, H, W) or (C, H, W); of equal ones the first takes the
+    gradient.
 
     Args:
         stride: the kernel size, unless given.
@@ -96,15 +116,28 @@ def max_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding:
 
 
 @floating
-def avg_pool1d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True) -> Any:
+def avg_pool1d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
     """The mean of every window of a signal, (N, C, L) or (C, L); otherwise as `avg_pool2d`."""
     return _avg_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 @floating
-def avg_pool2d(x: Any, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True, divisor_override: int | None = None) -> Any:
+def avg_pool2d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
     """The mean of every window of an image, (N, C, H, W) or (C, H, W).
 
     Args:
@@ -122,15 +155,18 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
     window = _pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
     check_flags(f"avg_pool{many}d", count_include_pad=count_include_pad)
     if divisor_override is not None and not (isinstance(divisor_override, Real) and divisor_override):
-        raise ValueError(f"avg_pool{many}d: divisor_override={divisor_override!r} is what every sum is divided by: give a number "
-                         "other than 0, or None")
+        raise ValueError(
+            f"avg_pool{many}d: divisor_override={divisor_override!r} is what every sum is divided by: give a number "
+            "other than 0, or None"
+        )
     total = collect(x, None, window)
     if divisor_override is not None:
         return total / whole_number(f"avg_pool{many}d", "divisor_override", divisor_override, 1)
     margins = each(f"avg_pool{many}d", "padding", padding, many, 0) if count_include_pad else (0,) * many
     count = np.ones(())
-    for n, k, s, (before, _), margin, places in zip(x.shape[-many:], window.kernel, window.stride, window.padding, margins,
-                                                    total.shape[-many:], strict=True):
+    for n, k, s, (before, _), margin, places in zip(
+        x.shape[-many:], window.kernel, window.stride, window.padding, margins, total.shape[-many:], strict=True
+    ):
         start = np.arange(places) * s - before
         count = count[..., None] * (np.minimum(start + k, n + margin) - np.maximum(start, -margin))
     return total / _beside(x).asarray(count, dtype=total.dtype)
@@ -138,15 +174,19 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
 
 @floating
 def adaptive_avg_pool1d(x: Any, output_size: Sizes) -> Any:
-    """The mean of each of `output_size` near equal parts of a signal, (N, C, L) or (C, L); otherwise as `adaptive_avg_pool2d`."""
+    """The mean of each of `output_size` near equal parts of a signal, (N, C, L) or (C, L); otherwise as
+    `adaptive_avg_pool2d`.
+    """
     return _adaptive_avg_pool(1, x, output_size)
 
 
 @floating
 def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
-    """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts; 1 is global pooling.
+    """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts; 1 is
+    global pooling.
 
-    Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a size.
+    Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
+    size.
     """
     return _adaptive_avg_pool(2, x, output_size)
 
@@ -165,7 +205,9 @@ def _adaptive_avg_pool(many, x, output_size):
 
 @in_float32
 def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
-    """The largest entry of each of `output_size` near equal parts of a signal; the parts are those of `adaptive_avg_pool1d`."""
+    """The largest entry of each of `output_size` near equal parts of a signal; the parts are those of
+    `adaptive_avg_pool1d`.
+    """
     return _adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
 
 
@@ -205,10 +247,12 @@ def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode)
     padding, dilation = each(op, "padding", padding, many, 0), each(op, "dilation", dilation, many, 1)
     window = Window(kernel, kernel if stride is None else each(op, "stride", stride, many, 1), (), dilation)
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        raise ValueError(f"{op}: padding {padding} is more than half of the kernel {kernel}: some windows would see nothing else")
+        raise ValueError(
+            f"{op}: padding {padding} is more than half of the kernel {kernel}: some windows would see nothing else"
+        )
     pairs = []
     for n, p, s, span in zip(x.shape[-many:], padding, window.stride, window.spans(), strict=True):
-        start = -(-(n + 2 * p - span) // s) * s                                # where the last window begins, padding included
+        start = -(-(n + 2 * p - span) // s) * s  # where the last window begins, padding included
         start -= s if start >= n + p else 0
         pairs.append((p, max(p, start + span - n - p) if ceil_mode else p))
     return fitting(op, x.shape, window._replace(padding=tuple(pairs)))
@@ -218,6 +262,8 @@ def _adaptive_size(op, many, x, output_size):
     """How many parts along each axis; None keeps the size."""
     check_rank(op, many, x)
     if 0 in x.shape[-many:]:
-        raise ValueError(f"{op}: x has shape {tuple(x.shape)}, and there is nothing to cut into parts where an axis is 0 long")
+        raise ValueError(
+            f"{op}: x has shape {tuple(x.shape)}, and there is nothing to cut into parts where an axis is 0 long"
+        )
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * many
     return each(op, "output_size", tuple(x.shape[i - many] if n is None else n for i, n in enumerate(sizes)), many, 1)

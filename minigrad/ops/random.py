@@ -1,4 +1,5 @@
 """Ops with chance in them.  The draw comes from an explicit generator: a seed means the same bits on every device."""
+
 from __future__ import annotations
 
 import math
@@ -22,8 +23,9 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
 def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Array | None:
     """A boolean array, each entry true with probability 1 - p, where `like` lives; None if p is 0.
 
-    Sixteen random bits decide on an entry, so p is met to within 1/131072; that is four times as fast as drawing floats.
-    A GPU draws by itself what NumPy's default generator would give; the bits of others are drawn on the CPU and copied.
+    Sixteen random bits decide on an entry, so p is met to within 1/131072; that is four times as fast as drawing
+    floats. A GPU draws by itself what NumPy's default generator would give; the bits of others are drawn on the CPU and
+    copied.
 
     Raises:
         ValueError: p is not a probability below 1.
@@ -36,7 +38,7 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
     backend = of(like.data if isinstance(like, Tensor) else like)
     if "keep_mask" in backend.kernels and type(bits) is np.random.PCG64:
         return backend.kernels["keep_mask"](backend.xp, bits, shape, threshold)
-    if isinstance(bits, np.random.MT19937):                  # its raw numbers have 32 bits, not 64
+    if isinstance(bits, np.random.MT19937):  # its raw numbers have 32 bits, not 64
         bits = np.random.PCG64(np.random.Generator(bits).integers(1 << 63))
     drawn = bits.random_raw(-(-count // 4)).view(np.uint16)[:count]
     return backend.xp.asarray((drawn >= threshold).reshape(shape))
@@ -46,4 +48,6 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
 @primitive
 def dropout(xp, x, /, keep, p):
     return x * keep * (1 / (1 - p))
+
+
 dropout.defvjp(x=lambda g, keep, p: dropout(g, keep, p))

@@ -1,4 +1,8 @@
-"""Reductions: many entries to one.  `axis` is a number, a tuple or None (all); torch's `dim` and `keepdim` work as well."""
+"""Reductions: many entries to one.
+
+`axis` is a number, a tuple or None (all); torch's `dim` and `keepdim` work as well.
+"""
+
 from __future__ import annotations
 
 import math
@@ -44,21 +48,22 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 @floating
 @torch_spelling
 def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
-    """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch does.
+    """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch
+    does.
 
-    Of no more than `correction` numbers it is infinite, or NaN if they are equal: the sum of squares is divided by 0.  The
-    gradient is then that of torch, 2 (x - mean) / (n - correction).
+    Of no more than `correction` numbers it is infinite, or NaN if they are equal: the sum of squares is divided by 0.
+    The gradient is then that of torch, 2 (x - mean) / (n - correction).
     """
     x = _over("var", x, axis)
     if not isinstance(correction, Real):
         raise TypeError(f"var: the correction is a number, not {correction!r}")
     middle = mean(x, axis, True)
     centred = x - middle
-    centred = centred - mean(centred, axis, True)            # of a large mean, what rounding left
+    centred = centred - mean(centred, axis, True)  # of a large mean, what rounding left
     count = math.prod(n for n, m in zip(x.shape, middle.shape) if n != m)
     if count > correction:
         return sum(centred * centred, axis, keepdims) / (count - correction)
-    centred = x - as_array(x - centred)                      # an infinite gradient minus its mean would be NaN
+    centred = x - as_array(x - centred)  # an infinite gradient minus its mean would be NaN
     total = sum(centred * centred, axis, keepdims)
     return total / 0 if count == correction else total / (count - correction) + as_array(total) / 0
 
@@ -76,7 +81,8 @@ def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
 def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) -> Any:
     """The p-norm (Σ|x|ᵖ)^(1/p) of all entries over `axis`, a vector's norm (also of a matrix, whose p="fro" is p=2).
 
-    p = ∞ is the largest |x|, −∞ the smallest, 0 the number of entries that are not zero.  The gradient at 0 is 0, as in torch.
+    p = ∞ is the largest |x|, −∞ the smallest, 0 the number of entries that are not zero.  The gradient at 0 is 0, as in
+    torch.
 
     Raises:
         ValueError: p is no number, such as "nuc".
@@ -93,7 +99,7 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
         return sum(size, axis, keepdims)
     if math.isinf(p):
         return (max if p > 0 else min)(size, axis, keepdims)
-    if 0 < p < 1:                               # the slope of |x|ᵖ at 0 is infinite; torch makes it 0
+    if 0 < p < 1:  # the slope of |x|ᵖ at 0 is infinite; torch makes it 0
         powers = where(size == 0, 0, power(where(size == 0, 1, size), p))
     else:
         powers = power(size, p)
@@ -106,8 +112,11 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
 def _norm(xp, x, /, axis=None, keepdims=False):
     """The length √Σx² over `axis`."""
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
-_norm.defvjp(x=lambda g, x, y, axis, keepdims:
-            x * restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims))
+
+
+_norm.defvjp(
+    x=lambda g, x, y, axis, keepdims: x * restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims)
+)
 
 
 @in_float32
@@ -136,6 +145,8 @@ def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 def max(xp, x, /, axis=None, keepdims=False):
     """The largest entry over `axis`; entries that tie for it share the gradient."""
     return x.max(axis=axis, keepdims=keepdims)
+
+
 max.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims))
 
 
@@ -143,6 +154,8 @@ max.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims
 def min(xp, x, /, axis=None, keepdims=False):
     """The smallest entry over `axis`; entries that tie for it share the gradient."""
     return x.min(axis=axis, keepdims=keepdims)
+
+
 min.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims))
 
 
@@ -174,7 +187,10 @@ def argmax(xp, x, /, axis=None, keepdims=False):
 @floating
 @primitive
 def logsumexp(xp, x, /, axis=-1, keepdims=False):
-    """log Σ exp(x) over `axis`, -inf where there is nothing.  Subtracting the largest entry first keeps exp from overflowing."""
+    """log Σ exp(x) over `axis`, -inf where there is nothing.
+
+    Subtracting the largest entry first keeps exp from overflowing.
+    """
     check_flags("logsumexp", keepdims=keepdims)
     if not x.size:
         return x.sum(axis=axis, keepdims=keepdims) - math.inf
@@ -182,8 +198,11 @@ def logsumexp(xp, x, /, axis=-1, keepdims=False):
     top = xp.where(xp.isfinite(top), top, 0)
     y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
     return y if keepdims else y.squeeze(axis)
-logsumexp.defvjp(x=lambda g, x, y, axis, keepdims:
-                 restore(g, x.shape, axis, keepdims) * exp(x - restore(y, x.shape, axis, keepdims)))
+
+
+logsumexp.defvjp(
+    x=lambda g, x, y, axis, keepdims: restore(g, x.shape, axis, keepdims) * exp(x - restore(y, x.shape, axis, keepdims))
+)
 
 
 @floating
@@ -193,6 +212,8 @@ def softmax(xp, x, /, axis=-1):
     y = xp.exp(x - x.max(axis=axis, keepdims=True))
     y /= y.sum(axis=axis, keepdims=True)
     return y
+
+
 softmax.defvjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
 
 
@@ -203,4 +224,6 @@ def log_softmax(xp, x, /, axis=-1):
     y = x - x.max(axis=axis, keepdims=True)
     y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
     return y
+
+
 log_softmax.defvjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))

@@ -1,4 +1,5 @@
 """The same numbers in another shape.  Most of these cost nothing: they are views."""
+
 from __future__ import annotations
 
 import math
@@ -20,6 +21,8 @@ from .arithmetic import broadcast_to, reshape, where
 def swapaxes(xp, x, /, a, b):
     """Axes a and b change places."""
     return xp.swapaxes(x, a, b)
+
+
 swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
 
 
@@ -27,15 +30,21 @@ swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
 def transpose(xp, x, /, axes=None):
     """Axes in the given order; all reversed by default."""
     if axes is not None and not isinstance(axes, (tuple, list)):
-        raise TypeError(f"axes are a tuple of all {x.ndim} in their new order, not {axes!r}; x.swapaxes(a, b) swaps two")
+        raise TypeError(
+            f"axes are a tuple of all {x.ndim} in their new order, not {axes!r}; x.swapaxes(a, b) swaps two"
+        )
     if axes is not None and len(axes) != x.ndim:
         raise ValueError(f"give all {x.ndim} axes in their new order; two change places with x.swapaxes(a, b)")
     return xp.transpose(x, axes)
+
+
 transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
 
 
 def whole_number(op: str, name: str, value: Any, least: int | None = None) -> int:
-    """An argument, known to be a whole number and at least so large, as a plain int; NumPy's ints are welcome, booleans not."""
+    """An argument, known to be a whole number and at least so large, as a plain int; NumPy's ints are welcome, booleans
+    not.
+    """
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise TypeError(f"{op}: {name} is to be a whole number, not {value!r}")
     if least is not None and value < least:
@@ -85,11 +94,16 @@ def expand_dims(x: Any, axis: int) -> Any:
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     """Without the axes of size 1, or without the one (or those) given."""
     x = shaped(x)
-    axes = axes_of("squeeze", x, axis, of_number=True) if axis is not None else {i for i, n in enumerate(x.shape) if n == 1}
+    axes = (
+        axes_of("squeeze", x, axis, of_number=True)
+        if axis is not None
+        else {i for i, n in enumerate(x.shape) if n == 1}
+    )
     for axis in axes & set(range(len(x.shape))):
         if x.shape[axis] != 1:
-            raise ValueError(f"squeeze: axis {axis} of shape {tuple(x.shape)} has size {x.shape[axis]}, "
-                             "only size 1 can be dropped")
+            raise ValueError(
+                f"squeeze: axis {axis} of shape {tuple(x.shape)} has size {x.shape[axis]}, only size 1 can be dropped"
+            )
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
@@ -97,7 +111,7 @@ def flatten(x: Any, start_axis: int = 0) -> Any:
     """All axes from `start_axis` on made one; a single number becomes a vector of one."""
     x = shaped(x)
     start_axis = axis_of("flatten", x, start_axis, int(not x.shape))
-    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))         # -1 could not tell in an empty array
+    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))  # -1 could not tell in an empty array
 
 
 @torch_spelling
@@ -106,8 +120,10 @@ def concatenate(xs: Iterable[Any], axis: int = 0) -> Any:
     xs = _several("concatenate", xs)
     for i, x in enumerate(xs):
         if len(x.shape) != len(xs[0].shape) or not x.shape:
-            raise ValueError(f"concatenate: all are to have the same axes, at least one, but number 0 has shape "
-                             f"{tuple(xs[0].shape)} and number {i} {tuple(x.shape)}; mg.stack makes a new axis")
+            raise ValueError(
+                f"concatenate: all are to have the same axes, at least one, but number 0 has shape "
+                f"{tuple(xs[0].shape)} and number {i} {tuple(x.shape)}; mg.stack makes a new axis"
+            )
     axis = axis_of("concatenate", xs[0], axis)
     ends = tuple(accumulate(x.shape[axis] for x in xs))
     return _concatenate(len(xs))(*xs, axis, ends)
@@ -126,6 +142,7 @@ def _several(op, xs):
 @cache
 def _concatenate(n: int) -> Callable:
     """The op for n inputs, which end at `ends` along the axis.  Input i's gradient is the piece of g where it went."""
+
     def concatenate(xp, *given):
         *xs, axis, ends = given
         return xp.concatenate(xs, axis)
@@ -163,7 +180,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     repeats = tuple(whole_number("tile", "repeats", n, 0) for n in repeats)
     lead = (1,) * (len(repeats) - len(x.shape))
     shape, repeats = lead + tuple(x.shape), (1,) * (len(x.shape) - len(repeats)) + repeats
-    between = tuple(n for pair in zip(repeats, shape) for n in pair)           # (repeats, n, repeats, n, …)
+    between = tuple(n for pair in zip(repeats, shape) for n in pair)  # (repeats, n, repeats, n, …)
     ones = tuple(n for size in shape for n in (1, size))
     return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(repeats, shape)))
 
@@ -172,12 +189,14 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
 def pad(xp, x, /, widths, value=0):
     """x with `value` around it: widths[i] = (before, after) for each axis i."""
     return xp.pad(x, widths, constant_values=value)
+
+
 pad.defvjp(x=lambda g, x_shape, widths: g[tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape))])
 
 
 def tril(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros above the given diagonal."""
-    return where(_triangle(x, diagonal), x, False)           # of booleans, a triangle of booleans
+    return where(_triangle(x, diagonal), x, False)  # of booleans, a triangle of booleans
 
 
 def triu(x: Any, diagonal: int = 0) -> Any:

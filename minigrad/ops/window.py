@@ -1,10 +1,11 @@
 """A window that slides over signals and images, and convolution, which is a product of matrices with what it sees.
 
-Lay down what the kernel sees at each place as a column, and multiply.  Three primitives are closed under differentiation:
-the convolution is linear in x and in the weight, its gradient with respect to either is linear in what remains, and the
-rules of each are the other two.  (On a CPU, backend/cpu/convolution.py does the same faster.)  Torch's names, arguments and
-weight layouts.
+Lay down what the kernel sees at each place as a column, and multiply.  Three primitives are closed under
+differentiation: the convolution is linear in x and in the weight, its gradient with respect to either is linear in what
+remains, and the rules of each are the other two.  (On a CPU, backend/cpu/convolution.py does the same faster.)  Torch's
+names, arguments and weight layouts.
 """
+
 from __future__ import annotations
 
 import math
@@ -21,15 +22,16 @@ from .elementwise import relu
 from .reduce import sum
 from .shape import expand_dims, pad, reshape, squeeze, whole_number
 
-PIECE = {"cpu": 1 << 20, "cuda": 1 << 27}       # entries laid down at a time: on a CPU, about what a core's cache holds
-Sizes = int | tuple[int, ...]                   # one number for every axis, or one for each
+PIECE = {"cpu": 1 << 20, "cuda": 1 << 27}  # entries laid down at a time: on a CPU, about what a core's cache holds
+Sizes = int | tuple[int, ...]  # one number for every axis, or one for each
 
 
 class Window(NamedTuple):
     """What a kernel sees: along an axis, its entry k at place q is x[stride · q + dilation · k - (padding before)]."""
+
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]        # (before, after) along each axis
+    padding: tuple[tuple[int, int], ...]  # (before, after) along each axis
     dilation: tuple[int, ...]
 
     def spans(self) -> tuple[int, ...]:
@@ -40,24 +42,36 @@ class Window(NamedTuple):
         """x (…, *size) with `value` around it."""
         if not any(map(any, self.padding)):
             return x
-        sizes = [n + before + after for n, (before, after) in zip(x.shape[-len(self.kernel):], self.padding, strict=True)]
-        padded = xp.full_like(x, value, shape=(*x.shape[:-len(sizes)], *sizes))
+        sizes = [
+            n + before + after for n, (before, after) in zip(x.shape[-len(self.kernel) :], self.padding, strict=True)
+        ]
+        padded = xp.full_like(x, value, shape=(*x.shape[: -len(sizes)], *sizes))
         self.crop(padded)[...] = x
         return padded
 
     def crop(self, padded: Any) -> Any:
         """A padded array without its padding, a view."""
-        sizes = padded.shape[-len(self.kernel):]
-        return padded[(..., *(slice(before, n - after) for n, (before, after) in zip(sizes, self.padding, strict=True)))]
+        sizes = padded.shape[-len(self.kernel) :]
+        return padded[
+            (..., *(slice(before, n - after) for n, (before, after) in zip(sizes, self.padding, strict=True)))
+        ]
 
     def over(self, xp: Any, padded: Any) -> Any:
         """A view (…, *kernel, *places) of a padded array: all that the kernel sees, without a copy."""
         many = len(self.kernel)
         lead, steps = padded.strides[:-many], padded.strides[-many:]
-        places = [(n - span) // s + 1 for n, span, s in zip(padded.shape[-many:], self.spans(), self.stride, strict=True)]
+        places = [
+            (n - span) // s + 1 for n, span, s in zip(padded.shape[-many:], self.spans(), self.stride, strict=True)
+        ]
         return xp.lib.stride_tricks.as_strided(
-            padded, (*padded.shape[:-many], *self.kernel, *places),
-            (*lead, *(step * d for step, d in zip(steps, self.dilation)), *(step * s for step, s in zip(steps, self.stride))))
+            padded,
+            (*padded.shape[:-many], *self.kernel, *places),
+            (
+                *lead,
+                *(step * d for step, d in zip(steps, self.dilation)),
+                *(step * s for step, s in zip(steps, self.stride)),
+            ),
+        )
 
     def entries(self) -> Iterator[tuple]:
         """Where to index the view `over` gives for each entry of the kernel: (…, k, places)."""
@@ -68,11 +82,11 @@ class Window(NamedTuple):
 @primitive
 def conv(xp, x, weight, bias, /, window, groups):
     """y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], over the channels c of o's group."""
-    view = window.over(xp, window.pad(xp, x))                                  # (N, C, *kernel, *places)
-    places = view.shape[2 + len(window.kernel):]
+    view = window.over(xp, window.pad(xp, x))  # (N, C, *kernel, *places)
+    places = view.shape[2 + len(window.kernel) :]
     y = xp.empty((len(x), len(weight), *places), xp.result_type(x, weight))
     rows = y.reshape(len(x), groups, len(weight) // groups, math.prod(places))
-    filters, space = weight.reshape(groups, rows.shape[2], -1), None           # (G, O/G, C/G · kernel)
+    filters, space = weight.reshape(groups, rows.shape[2], -1), None  # (G, O/G, C/G · kernel)
     for n, q, seen in _pieces(view, len(places)):
         space = _laid_down(xp, seen, space)
         columns = space.reshape(len(seen), groups, filters.shape[2], -1)
@@ -86,7 +100,9 @@ def conv(xp, x, weight, bias, /, window, groups):
 @in_float32
 @definition
 def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
-    """What a block of a convolutional network computes: conv(x, weight · scale, shift) + more, and relu of it if `is_relu`."""
+    """What a block of a convolutional network computes: conv(x, weight · scale, shift) + more, and relu of it if
+    `is_relu`.
+    """
     y = conv(x, weight * reshape(scale, (-1, *(1,) * len(window.kernel), 1)), shift, window, groups)
     y = y if more is None else y + more
     return relu(y) if is_relu else y
@@ -98,11 +114,11 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
     x = window.pad(xp, xp.zeros((len(g), weight.shape[1] * groups, *size), xp.result_type(g, weight)))
     g = g.reshape(len(g), groups, len(weight) // groups, math.prod(g.shape[2:]))
-    filters = weight.reshape(groups, g.shape[2], -1).swapaxes(1, 2)            # (G, C/G · kernel, O/G)
-    multiply = xp.matmul if g.shape[2] > 1 else xp.multiply                    # BLAS is slow at a column times a row
+    filters = weight.reshape(groups, g.shape[2], -1).swapaxes(1, 2)  # (G, C/G · kernel, O/G)
+    multiply = xp.matmul if g.shape[2] > 1 else xp.multiply  # BLAS is slow at a column times a row
     for n, q, seen in _pieces(window.over(xp, x), len(size)):
         columns = multiply(filters, g[n, :, :, q]).reshape(seen.shape)
-        for k in window.entries():              # at one entry of the kernel no two places meet, so nothing needs to be atomic
+        for k in window.entries():  # at one entry of the kernel no two places meet, so nothing needs to be atomic
             part = seen[k]
             part += columns[k]
     return xp.ascontiguousarray(window.crop(x))
@@ -113,27 +129,37 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
     outputs, many = g.shape[1], len(window.kernel)
-    weight = xp.zeros((groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g))
+    weight = xp.zeros(
+        (groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g)
+    )
     g, space = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:])), None
     for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
-        space = _laid_down(xp, xp.moveaxis(seen, 0, 1 + many), space)          # all samples side by side
+        space = _laid_down(xp, xp.moveaxis(seen, 0, 1 + many), space)  # all samples side by side
         columns = space.reshape(groups, weight.shape[1], -1)
         weight += columns @ xp.moveaxis(g[n, :, :, q], (1, 2), (0, 3)).reshape(groups, -1, weight.shape[2])
     return weight.swapaxes(1, 2).reshape(outputs, -1, *window.kernel)
 
 
-conv.defvjp(x=lambda g, x_shape, weight, window, groups: conv_input_grad(g, weight, x_shape[2:], window, groups),
-            weight=lambda g, x, window, groups: conv_weight_grad(x, g, window, groups),
-            bias=lambda g: sum(g, (0, *range(2, len(g.shape)))))
-conv_input_grad.defvjp(g=lambda g, weight, window, groups: conv(g, weight, None, window, groups),
-                       weight=lambda y, g, window, groups: conv_weight_grad(y, g, window, groups))
-conv_weight_grad.defvjp(x=lambda w, x_shape, g, window, groups: conv_input_grad(g, w, x_shape[2:], window, groups),
-                        g=lambda w, x, window, groups: conv(x, w, None, window, groups))
+conv.defvjp(
+    x=lambda g, x_shape, weight, window, groups: conv_input_grad(g, weight, x_shape[2:], window, groups),
+    weight=lambda g, x, window, groups: conv_weight_grad(x, g, window, groups),
+    bias=lambda g: sum(g, (0, *range(2, len(g.shape)))),
+)
+conv_input_grad.defvjp(
+    g=lambda g, weight, window, groups: conv(g, weight, None, window, groups),
+    weight=lambda y, g, window, groups: conv_weight_grad(y, g, window, groups),
+)
+conv_weight_grad.defvjp(
+    x=lambda w, x_shape, g, window, groups: conv_input_grad(g, w, x_shape[2:], window, groups),
+    g=lambda w, x, window, groups: conv(x, w, None, window, groups),
+)
 
 
 def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
-    """What is seen, in order in memory: copied into `space`, if that is of its shape, so that one piece after another uses it."""
-    if seen.flags.c_contiguous:                 # as under a 1 × 1 kernel
+    """What is seen, in order in memory: copied into `space`, if that is of its shape, so that one piece after another
+    uses it.
+    """
+    if seen.flags.c_contiguous:  # as under a 1 × 1 kernel
         return seen
     if space is None or space.shape != seen.shape:
         space = xp.empty(seen.shape, seen.dtype)
@@ -142,9 +168,11 @@ def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
 
 
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:
-    """Cut a view (N, C, *kernel, *places) so that little is laid down at a time: samples, places in a row, and that part."""
-    limit, width = PIECE[backend.of(view).name], math.prod(view.shape[view.ndim + 1 - many:])
-    row = max(1, math.prod(view.shape[1:-many]) * width)                       # entries seen at one place of the first axis
+    """Cut a view (N, C, *kernel, *places) so that little is laid down at a time: samples, places in a row, and that
+    part.
+    """
+    limit, width = PIECE[backend.of(view).name], math.prod(view.shape[view.ndim + 1 - many :])
+    row = max(1, math.prod(view.shape[1:-many]) * width)  # entries seen at one place of the first axis
     for n in _slices(len(view), limit // (row * view.shape[-many])):
         for rows in _slices(view.shape[-many], limit // row):
             yield n, slice(rows.start * width, rows.stop * width), view[(n, ..., rows, *(slice(None),) * (many - 1))]
@@ -155,23 +183,38 @@ def _slices(count: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + max(1, step), count)) for start in range(0, count, max(1, step)))
 
 
-def conv1d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes | str = 0, dilation: Sizes = 1,
-           groups: int = 1) -> Any:
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Any:
     """Slide filters along signals: (N, C, L) or (C, L) to (N, O, L') or (O, L'); otherwise as `conv2d`."""
     return _convolution(1, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes | str = 0, dilation: Sizes = 1,
-           groups: int = 1) -> Any:
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Any:
     """Slide filters over images: (N, C, H, W) or (C, H, W) to (N, O, H', W') or (O, H', W').
 
-    Strictly a cross-correlation: the filters are not flipped.  H' = ⌊(H + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1.
+    Strictly a cross-correlation: the filters are not flipped.  H' = ⌊(H + 2·padding - dilation·(kernel - 1) - 1) /
+    stride⌋ + 1.
 
     Args:
         weight: (O, C / groups, kernel height, kernel width).   bias: (O,), or None.
         padding: zeros around each image; "valid" is none, "same" (at stride 1) what keeps its size.
-        groups: channels and outputs fall into this many groups, and an output hears only its own; groups=C is a depthwise
-            convolution.
+        groups: channels and outputs fall into this many groups, and an output hears only its own; groups=C is a
+            depthwise convolution.
 
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
@@ -179,28 +222,65 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Si
     return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d_norm(x: Any, weight: Any, scale: Any, shift: Any, more: Any, is_relu: bool, stride: Sizes, padding: Sizes | str,
-                dilation: Sizes, groups: int) -> Any:
+def conv2d_norm(
+    x: Any,
+    weight: Any,
+    scale: Any,
+    shift: Any,
+    more: Any,
+    is_relu: bool,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> Any:
     """The op `conv_norm`, with conv2d's options; on a CPU, in one go."""
-    return _convolution(2, x, weight, None, stride, padding, dilation, groups,
-                        lambda x, weight, _, *window: conv_norm(x, weight, scale, shift, more, *window, is_relu))
+    return _convolution(
+        2,
+        x,
+        weight,
+        None,
+        stride,
+        padding,
+        dilation,
+        groups,
+        lambda x, weight, _, *window: conv_norm(x, weight, scale, shift, more, *window, is_relu),
+    )
 
 
-def conv_transpose1d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes = 0, output_padding: Sizes = 0,
-                     groups: int = 1, dilation: Sizes = 1) -> Any:
+def conv_transpose1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Any:
     """The way back of `conv1d`: (N, C, L) or (C, L) to (N, O, L') or (O, L'); otherwise as `conv_transpose2d`."""
     return _transposed_convolution(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: Sizes = 1, padding: Sizes = 0, output_padding: Sizes = 0,
-                     groups: int = 1, dilation: Sizes = 1) -> Any:
-    """The way back of `conv2d`, its gradient with respect to x: (N, C, H, W) or (C, H, W) to (N, O, H', W') or (O, H', W').
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Any:
+    """The way back of `conv2d`, its gradient with respect to x: (N, C, H, W) or (C, H, W) to (N, O, H', W') or (O, H',
+    W').
 
     H' = (H - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1.
 
     Args:
         weight: (C, O / groups, kernel height, kernel width).   bias: (O,), or None.
-        output_padding: less than the stride or the dilation: which of the sizes that `conv2d` would take to H to return.
+        output_padding: less than the stride or the dilation: which of the sizes that `conv2d` would take to H to
+            return.
 
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
@@ -218,7 +298,9 @@ def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv=
     stride, dilation = each(op, "stride", stride, many, 1), each(op, "dilation", dilation, many, 1)
     if padding == "same":
         if max(stride) > 1:
-            raise ValueError(f'{op}: padding="same" keeps a size only at stride 1, not {stride}: give the padding in numbers')
+            raise ValueError(
+                f'{op}: padding="same" keeps a size only at stride 1, not {stride}: give the padding in numbers'
+            )
         padding = tuple((d * (k - 1) // 2, (d * (k - 1) + 1) // 2) for k, d in zip(kernel, dilation, strict=True))
     else:
         padding = tuple((p, p) for p in each(op, "padding", 0 if padding == "valid" else padding, many, 0))
@@ -232,19 +314,32 @@ def _transposed_convolution(many, x, weight, bias, stride, padding, output_paddi
     _check_filters(op, many, x, weight, bias, groups, transposed=True)
     if len(x.shape) == many + 1:
         batch = expand_dims(x, 0)
-        return squeeze(_transposed_convolution(many, batch, weight, bias, stride, padding, output_padding, groups, dilation), 0)
+        return squeeze(
+            _transposed_convolution(many, batch, weight, bias, stride, padding, output_padding, groups, dilation), 0
+        )
     stride, more = each(op, "stride", stride, many, 1), each(op, "output_padding", output_padding, many, 0)
     dilation = each(op, "dilation", dilation, many, 1)
     if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):
-        raise ValueError(f"{op}: output_padding {more} must be less than the stride {stride}, or than the dilation {dilation}")
-    padding, beyond = each(op, "padding", padding, many, 0), [max(0, m - s + 1) for m, s in zip(more, stride, strict=True)]
-    padding = tuple((p, p - min(p, b)) for p, b in zip(padding, beyond, strict=True))      # what padding would take away stays,
-    beyond = [max(0, b - p) for (p, _), b in zip(padding, beyond, strict=True)]             # and then come zeros
+        raise ValueError(
+            f"{op}: output_padding {more} must be less than the stride {stride}, or than the dilation {dilation}"
+        )
+    padding, beyond = (
+        each(op, "padding", padding, many, 0),
+        [max(0, m - s + 1) for m, s in zip(more, stride, strict=True)],
+    )
+    padding = tuple(
+        (p, p - min(p, b)) for p, b in zip(padding, beyond, strict=True)
+    )  # what padding would take away stays,
+    beyond = [max(0, b - p) for (p, _), b in zip(padding, beyond, strict=True)]  # and then come zeros
     window = Window(kernel, stride, padding, dilation)
-    size = tuple((n - 1) * s + span - 2 * p + m
-                 for n, s, span, (p, _), m in zip(x.shape[2:], stride, window.spans(), padding, more, strict=True))
+    size = tuple(
+        (n - 1) * s + span - 2 * p + m
+        for n, s, span, (p, _), m in zip(x.shape[2:], stride, window.spans(), padding, more, strict=True)
+    )
     if min(size) < 1:
-        raise ValueError(f"{op}: {tuple(x.shape)} would become {size}, for padding is taken away here: give less than {padding}")
+        raise ValueError(
+            f"{op}: {tuple(x.shape)} would become {size}, for padding is taken away here: give less than {padding}"
+        )
     y = conv_input_grad(x, weight, tuple(n - b for n, b in zip(size, beyond, strict=True)), window, groups)
     y = pad(y, ((0, 0), (0, 0), *((0, b) for b in beyond))) if any(beyond) else y
     return y if bias is None else y + reshape(bias, (-1, *(1,) * many))
@@ -255,16 +350,22 @@ def each(op: str, name: str, value: Any, many: int, least: int) -> tuple[int, ..
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     values *= many if len(values) == 1 else 1
     if len(values) != many or not all(isinstance(v, (int, np.integer)) and v >= least for v in values):
-        raise ValueError(f"{op}: {name}={value!r} is not understood: give a whole number, at least {least}, or {many} of them")
+        raise ValueError(
+            f"{op}: {name}={value!r} is not understood: give a whole number, at least {least}, or {many} of them"
+        )
     return values
 
 
 def fitting(op: str, shape: tuple[int, ...], window: Window) -> Window:
     """The window, once it is known that it fits into an input of this shape."""
-    sizes = [n + before + after for n, (before, after) in zip(shape[-len(window.kernel):], window.padding, strict=True)]
+    sizes = [
+        n + before + after for n, (before, after) in zip(shape[-len(window.kernel) :], window.padding, strict=True)
+    ]
     if min(window.kernel) < 1 or any(span > size for span, size in zip(window.spans(), sizes, strict=True)):
-        raise ValueError(f"{op}: a kernel {window.kernel} with dilation {window.dilation} spans {window.spans()}, more than "
-                         f"{tuple(shape)} with padding {window.padding}: give a smaller kernel, more padding or a larger input")
+        raise ValueError(
+            f"{op}: a kernel {window.kernel} with dilation {window.dilation} spans {window.spans()}, more than "
+            f"{tuple(shape)} with padding {window.padding}: give a smaller kernel, more padding or a larger input"
+        )
     return window
 
 
@@ -272,14 +373,18 @@ def check_rank(op: str, many: int, x: Any) -> None:
     """Refuse what is neither a batch nor a single sample."""
     if len(x.shape) not in (many + 1, many + 2):
         axes = ("L", "H, W")[many - 1]
-        raise ValueError(f"{op} takes (N, C, {axes}) or (C, {axes}), but x has shape {tuple(x.shape)}: x[None] adds an axis of "
-                         "samples, x[:, None] one of channels")
+        raise ValueError(
+            f"{op} takes (N, C, {axes}) or (C, {axes}), but x has shape {tuple(x.shape)}: x[None] adds an axis of "
+            "samples, x[:, None] one of channels"
+        )
 
 
 def _check_filters(op, many, x, weight, bias, groups, transposed):
     """Refuse an input, a weight and a bias that do not fit together."""
     check_rank(op, many, x)
-    layout = f"({'in, out' if transposed else 'out, in'} / groups, {('kernel', 'kernel height, kernel width')[many - 1]})"
+    layout = (
+        f"({'in, out' if transposed else 'out, in'} / groups, {('kernel', 'kernel height, kernel width')[many - 1]})"
+    )
     if len(weight.shape) != many + 2:
         raise ValueError(f"{op}: the weight is {layout}, but this one has shape {tuple(weight.shape)}")
     first, second = weight.shape[:2]
@@ -294,7 +399,11 @@ def _check_filters(op, many, x, weight, bias, groups, transposed):
             fix = f"; are its channels last?  Then x.transpose{(*range(lead), lead + many, *range(lead, lead + many))} moves them"
         elif lead == 0 and channels == 1:
             fix = "; is it a batch without an axis of channels?  x[:, None] adds one"
-        raise ValueError(f"{op}: x {tuple(x.shape)} has {given} channels, on axis {lead}, but the weight {tuple(weight.shape)}, "
-                         f"which is {layout} with groups={groups}, takes {channels}{fix}")
+        raise ValueError(
+            f"{op}: x {tuple(x.shape)} has {given} channels, on axis {lead}, but the weight {tuple(weight.shape)}, "
+            f"which is {layout} with groups={groups}, takes {channels}{fix}"
+        )
     if bias is not None and tuple(bias.shape) != (outputs,):
-        raise ValueError(f"{op}: the bias has shape {tuple(bias.shape)}, but one number is needed for each of {outputs} outputs")
+        raise ValueError(
+            f"{op}: the bias has shape {tuple(bias.shape)}, but one number is needed for each of {outputs} outputs"
+        )

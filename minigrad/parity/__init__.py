@@ -1,10 +1,12 @@
 """Compares a model with the one it was ported from, and names the first place where they diverge.
 
 Compared are the weights, the output of every module, the loss, every gradient, the weights after a few AdamW steps, and
-generated tokens.  Differences are given in units of rounding noise, which is measured: one unit is how far a number moves in
-the reference when each weight moves to the next floating point number, or the error of the reference in float32, whichever is
-larger.  Correct implementations differ by a few units; in float64, the smallest mistake that matters differs by thousands.
+generated tokens.  Differences are given in units of rounding noise, which is measured: one unit is how far a number
+moves in the reference when each weight moves to the next floating point number, or the error of the reference in
+float32, whichever is larger.  Correct implementations differ by a few units; in float64, the smallest mistake that
+matters differs by thousands.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,13 +19,14 @@ from ..nn import Module
 from .causes import Divergence, cause
 from .sides import Record, Side, array, pair_outputs, spelling
 
-EQUAL = 100.0                                   # units up to which two numbers count as equal
+EQUAL = 100.0  # units up to which two numbers count as equal
 STAGES = ("weights", "activations", "loss", "gradients", "after the steps", "tokens")
 
 
 @dataclass(frozen=True)
 class Row:
     """One comparison: of a weight, a module's output, the loss, …, with the difference in units."""
+
     stage: str
     name: str
     units: float
@@ -38,10 +41,12 @@ class Row:
 class Parity:
     """The result of comparing two models; print it, or test `.ok`.
 
-    `rows` holds all comparisons in order; `divergence` is the first that failed, or None.  `only` lists what could not be
-    compared: weights, outputs and gradients that only one side has, modules whose outputs differ in shape, and results without
-    a finite number.  `nothing` is the reason if no output at all could be compared, and empty otherwise.
+    `rows` holds all comparisons in order; `divergence` is the first that failed, or None.  `only` lists what could not
+    be
+    compared: weights, outputs and gradients that only one side has, modules whose outputs differ in shape, and results
+    without a finite number.  `nothing` is the reason if no output at all could be compared, and empty otherwise.
     """
+
     title: str
     dtype: str
     rows: list[Row]
@@ -66,9 +71,14 @@ class Parity:
     def verdict(self) -> str:
         """One sentence: equal, or the first divergence with a guess at its cause."""
         if self.ok:
-            missing = [f"{', '.join(self.only[where])} (only in {where.partition(' (')[0]})" for where in self.only
-                       if where.endswith("(outputs)")]
-            missing += ["gradients, for no parameter of one side is trained"] * any("(gradients)" in key for key in self.only)
+            missing = [
+                f"{', '.join(self.only[where])} (only in {where.partition(' (')[0]})"
+                for where in self.only
+                if where.endswith("(outputs)")
+            ]
+            missing += ["gradients, for no parameter of one side is trained"] * any(
+                "(gradients)" in key for key in self.only
+            )
             return "equal" + (f"; not compared: {'; '.join(missing)}" if missing else "")
         if self.divergence is None:
             return self.nothing
@@ -78,33 +88,56 @@ class Parity:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON; an infinite difference is the string "inf"."""
         first = self.divergence
-        return {"title": self.title, "dtype": self.dtype, "ok": self.ok, "equal_up_to_units": EQUAL,
-                "divergence": first and {"stage": first.stage, "name": first.name, "module": first.module,
-                                         "units": _plain(first.units), "guess": first.guess},
-                "nothing": self.nothing,
-                "rows": [{"stage": row.stage, "name": row.name, "units": _plain(row.units)} for row in self.rows],
-                "only": self.only}
+        return {
+            "title": self.title,
+            "dtype": self.dtype,
+            "ok": self.ok,
+            "equal_up_to_units": EQUAL,
+            "divergence": first
+            and {
+                "stage": first.stage,
+                "name": first.name,
+                "module": first.module,
+                "units": _plain(first.units),
+                "guess": first.guess,
+            },
+            "nothing": self.nothing,
+            "rows": [{"stage": row.stage, "name": row.name, "units": _plain(row.units)} for row in self.rows],
+            "only": self.only,
+        }
 
     def __str__(self) -> str:
-        lines = [f"{self.title}, {self.dtype}; 1 unit is what moving each weight by one ulp moves, equal is up to {EQUAL:.0f}"]
+        lines = [
+            f"{self.title}, {self.dtype}; 1 unit is what moving each weight by one ulp moves, equal is up to {EQUAL:.0f}"
+        ]
         for stage in STAGES:
             if row := self.worst(stage):
                 where = row.name if row.units else ""
-                lines.append(f"  {stage:<15} {self.count(stage):>5} compared   worst {shown(row.units):>8}  {where}".rstrip())
+                lines.append(
+                    f"  {stage:<15} {self.count(stage):>5} compared   worst {shown(row.units):>8}  {where}".rstrip()
+                )
         lines += [f"  {told(where)}: {len(names)}, such as {names[0]}" for where, names in self.only.items()]
         return "\n".join([*lines, f"  {self.verdict}"])
 
 
-def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64", steps: int = 3,
-           new_tokens: int = 8, title: str | None = None) -> Parity:
+def parity(
+    ours: Module,
+    reference: Any,
+    inputs: Any,
+    *,
+    dtype: str = "float64",
+    steps: int = 3,
+    new_tokens: int = 8,
+    title: str | None = None,
+) -> Parity:
     """Compare a model with the one it should be equal to.
 
-    Modules and weights are matched by name.  Where the names differ, weights are matched by their values and modules by their
-    weights.
+    Modules and weights are matched by name.  Where the names differ, weights are matched by their values and modules by
+    their weights.
 
-    Both models are copied first and stay unchanged.  They run in the mode they are in: call `.eval()` on both, or dropout will
-    be reported as the difference.  If the output has no `loss`, the gradients are those of a fixed random linear combination of
-    all outputs.
+    Both models are copied first and stay unchanged.  They run in the mode they are in: call `.eval()` on both, or
+    dropout will be reported as the difference.  If the output has no `loss`, the gradients are those of a fixed random
+    linear combination of all outputs.
 
     Args:
         ours: a minigrad model with its weights loaded.
@@ -133,7 +166,7 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
     shared = mine.outputs.keys() & theirs.outputs.keys()
     theirs.train(shared, steps)
     noise: dict[tuple[str, str], float] = {}
-    for other in {dtype, "float64"}:            # the same dtype with nudged weights, and for float32 also float64
+    for other in {dtype, "float64"}:  # the same dtype with nudged weights, and for float32 also float64
         moved = side(reference, inputs, other)
         moved.spelling, moved.aliases = theirs.spelling, theirs.aliases
         if other == dtype:
@@ -141,7 +174,7 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
         moved.forward()
         moved.train(shared, steps)
         noise |= {key: max(apart, noise.get(key, 0)) for key, apart in distances(moved.record, theirs.record).items()}
-        del moved                               # copies with gradients are large: keep one at a time
+        del moved  # copies with gradients are large: keep one at a time
     mine.train(shared, steps)
     if new_tokens and "input_ids" in mine.inputs and hasattr(ours, "generate") and hasattr(reference, "generate"):
         for one in (mine, theirs):
@@ -152,8 +185,10 @@ def parity(ours: Module, reference: Any, inputs: Any, *, dtype: str = "float64",
 
     rows = judge(mine.record, theirs.record)
     if not any(row.stage == "activations" for row in rows):
-        raise ValueError(f"no module of {type(ours).__name__} has the name, or the weights, and the shapes of one of "
-                         f"{type(reference).__name__}: load the reference's weights into ours first")
+        raise ValueError(
+            f"no module of {type(ours).__name__} has the name, or the weights, and the shapes of one of "
+            f"{type(reference).__name__}: load the reference's weights into ours first"
+        )
     found = Parity(title or type(ours).__name__, dtype, rows, only=lonely(mine, theirs), nothing=nothing(mine, theirs))
     first = next((row for row in rows if not row.equal), None)
     if first:
@@ -166,6 +201,7 @@ def side(model: Any, inputs: Any, dtype: str) -> Side:
     if isinstance(model, Module):
         return Side(model, inputs, dtype)
     from .reference import TorchSide
+
     return TorchSide(model, inputs, dtype)
 
 
@@ -211,16 +247,29 @@ def fits(ours: np.ndarray, theirs: np.ndarray) -> bool:
 def lonely(mine: Side, other: Side) -> dict[str, list[str]]:
     """What only one side has, and what cannot be compared, by reason."""
     ours, theirs = mine.record, other.record
-    weights, gradients = ([{name for of, name in record if of == stage} for record in (ours, theirs)]
-                          for stage in ("weights", "gradients"))
+    weights, gradients = (
+        [{name for of, name in record if of == stage} for record in (ours, theirs)]
+        for stage in ("weights", "gradients")
+    )
     outputs = mine.outputs.keys(), other.outputs.keys()
-    shapes = [f"{name} {ours[stage, name].shape} and {theirs[stage, name].shape}" for stage, name in theirs
-              if stage == "activations" and (stage, name) in ours and not fits(ours[stage, name], theirs[stage, name])]
-    empty = [name for (stage, name), x in theirs.items() if stage == "activations" and (stage, name) in ours
-             and not numbers(ours[stage, name]) and not numbers(x)]
-    found = {"ours (weights)": sorted(weights[0] - weights[1]), "the reference (weights)": sorted(weights[1] - weights[0]),
-             "ours (outputs)": sorted(outputs[0] - outputs[1]), "the reference (outputs)": sorted(outputs[1] - outputs[0]),
-             "two shapes (modules)": shapes, "without a finite number on either side (results)": empty}
+    shapes = [
+        f"{name} {ours[stage, name].shape} and {theirs[stage, name].shape}"
+        for stage, name in theirs
+        if stage == "activations" and (stage, name) in ours and not fits(ours[stage, name], theirs[stage, name])
+    ]
+    empty = [
+        name
+        for (stage, name), x in theirs.items()
+        if stage == "activations" and (stage, name) in ours and not numbers(ours[stage, name]) and not numbers(x)
+    ]
+    found = {
+        "ours (weights)": sorted(weights[0] - weights[1]),
+        "the reference (weights)": sorted(weights[1] - weights[0]),
+        "ours (outputs)": sorted(outputs[0] - outputs[1]),
+        "the reference (outputs)": sorted(outputs[1] - outputs[0]),
+        "two shapes (modules)": shapes,
+        "without a finite number on either side (results)": empty,
+    }
     if bool(gradients[0]) != bool(gradients[1]):
         found[f"{'ours' if gradients[0] else 'the reference'} (gradients)"] = sorted(gradients[0] or gradients[1])
     return {where: names for where, names in found.items() if names}
@@ -228,18 +277,26 @@ def lonely(mine: Side, other: Side) -> dict[str, list[str]]:
 
 def nothing(ours: Side, theirs: Side) -> str:
     """Why no output could be compared; empty if one was."""
+
     def listed(side: Side) -> str:
         return ", ".join(f"{name} {tuple(x.shape)}" for name, x in side.outputs.items()) or "no floating Tensor"
-    shared = [(array(ours.outputs[name]), array(theirs.outputs[name])) for name in theirs.outputs if name in ours.outputs]
+
+    shared = [
+        (array(ours.outputs[name]), array(theirs.outputs[name])) for name in theirs.outputs if name in ours.outputs
+    ]
     pairs = [(a, b) for a, b in shared if fits(a, b)]
     if not pairs:
-        return (f"nothing was compared, for no output has one name and one shape on both sides: ours returns {listed(ours)}, "
-                f"the reference {listed(theirs)}")
+        return (
+            f"nothing was compared, for no output has one name and one shape on both sides: ours returns {listed(ours)}, "
+            f"the reference {listed(theirs)}"
+        )
     if all(not a.size and not b.size for a, b in pairs):
         return f"nothing was compared, for the outputs are empty ({listed(theirs)}): give a batch with at least one example"
     if not any(numbers(a) or numbers(b) for a, b in pairs):
-        return (f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): look for the "
-                "NaN first, in `with mg.insight.debug():` say")
+        return (
+            f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): look for the "
+            "NaN first, in `with mg.insight.debug():` say"
+        )
     return ""
 
 

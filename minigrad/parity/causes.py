@@ -1,4 +1,7 @@
-"""Why two models diverge: the module where they do is run again with one change after another, until one closes the gap."""
+"""Why two models diverge: the module where they do is run again with one change after another, until one closes the
+gap.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,15 +15,18 @@ from .sides import Call, Record, Side, attribute, leading
 from .structure import width_factor
 from .trials import trials
 
-Judge = Callable[[Record, Record], list]        # compares two records; returns rows
+Judge = Callable[[Record, Record], list]  # compares two records; returns rows
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first comparison that failed: its stage and place, the difference in units, and a guess at the cause, or None."""
+    """The first comparison that failed: its stage and place, the difference in units, and a guess at the cause, or
+    None.
+    """
+
     stage: str
     name: str
-    module: str                                 # class of our module that the guess is about; "" if it is about none
+    module: str  # class of our module that the guess is about; "" if it is about none
     units: float
     where: str
     guess: str | None
@@ -42,15 +48,23 @@ def cause(ours: Side, theirs: Side, first: Any, judge: Judge) -> Divergence:
 
 
 def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | None, str]:
-    """The innermost module around `name` with the same inputs as the reference's (None for the model), and where `name` is."""
+    """The innermost module around `name` with the same inputs as the reference's (None for the model), and where `name`
+    is.
+    """
     mine, other = ({call.name: call for call in side.calls} for side in (ours, theirs))
     last = mine.get(name)
     if last is None:
         return None, name
-    around = [call for call in ours.calls if call.name in other and call.began <= last.began and call.ended >= last.ended]
+    around = [
+        call for call in ours.calls if call.name in other and call.began <= last.began and call.ended >= last.ended
+    ]
     for call in sorted(around, key=lambda call: -call.began):
-        if same_inputs(call, other[call.name], lambda a, b: judge({("activations", name): a}, {("activations", name): b})):
-            where = "which is given the same" if call is last else f"which is given something else inside {called(call)}"
+        if same_inputs(
+            call, other[call.name], lambda a, b: judge({("activations", name): a}, {("activations", name): b})
+        ):
+            where = (
+                "which is given the same" if call is last else f"which is given something else inside {called(call)}"
+            )
             return call, f"{called(last)}, {where}"
         if leading(call.inputs) is None and call.inputs:
             return call, f"{called(last)}, which is asked for other rows"
@@ -81,8 +95,10 @@ def left_on(ours: Side, theirs: Side, first: Any, judge: Judge) -> str | None:
     closes = any(row.name == first.name and row.equal for row in judge(*records))
     who = " and ".join(told)
     return f"dropout is left on in {who}, which gives something else each time" + (
-        f": call .eval() on it, and {agreeing(judge(*records))}" if closes else
-        "; it is not all, for in evaluation mode the difference remains: call .eval() and compare again")
+        f": call .eval() on it, and {agreeing(judge(*records))}"
+        if closes
+        else "; it is not all, for in evaluation mode the difference remains: call .eval() and compare again"
+    )
 
 
 def same_twice(side: Side) -> bool:
@@ -94,7 +110,9 @@ def same_twice(side: Side) -> bool:
 
 
 def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Judge) -> str | None:
-    """Try changes on the blamed module and on the whole model; of those that close the gap, report the one that leaves least."""
+    """Try changes on the blamed module and on the whole model; of those that close the gap, report the one that leaves
+    least.
+    """
     other = next((c for c in theirs.calls if call and c.name == call.name), None)
     closing, nearest = [], (first.units / 10, None)
     for trial in trials(ours, theirs, call, other, first.name):
@@ -102,16 +120,16 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
             try:
                 with no_grad(), attribute(scope, "forward", trial.change(scope)):
                     rows = judge(ours.observed()[0], theirs.record)
-            except Exception:                                   # many changes do not fit the module
+            except Exception:  # many changes do not fit the module
                 break
             row = next((row for row in rows if row.name == first.name), first)
             nearest = min(nearest, (row.units, trial.told), key=lambda pair: pair[0])
             if not row.equal and scope is not ours.model:
-                break                                           # it does not help the module, so not the model
+                break  # it does not help the module, so not the model
             if row.equal:
                 left = sum(not row.equal for row in rows)
                 closing.append((left, max(10, *(row.units for row in rows)), trial.told, rows))
-        if closing and closing[-1][:2] == (0, 10):              # everything agrees: no other can be better
+        if closing and closing[-1][:2] == (0, 10):  # everything agrees: no other can be better
             break
     if closing:
         *_, told, rows = min(closing, key=lambda found: found[:2])
@@ -126,12 +144,17 @@ def scaled(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     """Whether the input of a module, or else its output, is a multiple of the reference's."""
     mine, other = ({call.name: call for call in side.calls}.get(name) for side in (ours, theirs))
     pairs = [("what it is given", leading(mine.inputs), leading(other.inputs))] if mine and other else []
-    for what, a, b in (*pairs, ("what it returns", ours.record["activations", name], theirs.record["activations", name])):
+    for what, a, b in (
+        *pairs,
+        ("what it returns", ours.record["activations", name], theirs.record["activations", name]),
+    ):
         if a is not None and b is not None and a.shape == b.shape and (factor := proportion(a, b)):
             key = "activations", name
             if judge({key: a / factor}, {key: b})[0].equal:
-                return (f"{what} is {factor:.6g} times the reference's{width_factor(factor, a.shape[-1])}: a scale "
-                        "is missing, or there once too often")
+                return (
+                    f"{what} is {factor:.6g} times the reference's{width_factor(factor, a.shape[-1])}: a scale "
+                    "is missing, or there once too often"
+                )
     return None
 
 
@@ -144,10 +167,16 @@ def shifted(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
         vector = (b - a).mean(others, keepdims=True)
         if a.size > vector.size and judge({key: a + vector}, {key: b})[0].equal:
             flat = vector.reshape(-1)
-            for side, sign, told in ((theirs, 1, "ours lacks a bias that the reference adds"),
-                                     (ours, -1, "ours adds a bias that the reference lacks")):
+            for side, sign, told in (
+                (theirs, 1, "ours lacks a bias that the reference adds"),
+                (ours, -1, "ours adds a bias that the reference lacks"),
+            ):
                 for (stage, weight), x in side.record.items():
-                    if stage == "weights" and x.shape == flat.shape and np.allclose(sign * x, flat, rtol=1e-5, atol=1e-9):
+                    if (
+                        stage == "weights"
+                        and x.shape == flat.shape
+                        and np.allclose(sign * x, flat, rtol=1e-5, atol=1e-9)
+                    ):
                         return f"{told}: {weight}"
             return "a bias is missing in ours or one too many: the difference is the same vector everywhere"
     return None
@@ -168,20 +197,30 @@ def agreeing(rows: list) -> str:
 
 def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     """Where the values of a wrong weight are found instead."""
-    def weights(record): return {of: x for (stage, of), x in record.items() if stage == "weights"}
+
+    def weights(record):
+        return {of: x for (stage, of), x in record.items() if stage == "weights"}
+
     mine, wanted = weights(ours.record), weights(theirs.record)
     got, want = mine[name], wanted[name]
 
     def equal(a, b):
         return a.shape == b.shape and all(row.equal for row in judge({("weights", name): a}, {("weights", name): b}))
+
     differing = [of for of in mine if of in wanted and not equal(mine[of], wanted[of])]
     if got.ndim == 2 and equal(got.T, want):
-        return "it is transposed in ours, as when a Conv1D, stored (in, out), is loaded like a Linear, (out, in): turn it"
-    if twins := [of for of, x in wanted.items() if of != name and theirs.one_array(of, name)
-                 and equal(mine.get(of, want), want)]:
+        return (
+            "it is transposed in ours, as when a Conv1D, stored (in, out), is loaded like a Linear, (out, in): turn it"
+        )
+    if twins := [
+        of for of, x in wanted.items() if of != name and theirs.one_array(of, name) and equal(mine.get(of, want), want)
+    ]:
         return f"the reference has it tied to {twins[0]}, in ours the head is untied: make both attributes the same Parameter"
-    if twins := [of for of, x in mine.items() if of != name and ours.one_array(of, name) and of in wanted
-                 and not equal(wanted[of], want)]:
+    if twins := [
+        of
+        for of, x in mine.items()
+        if of != name and ours.one_array(of, name) and of in wanted and not equal(wanted[of], want)
+    ]:
         return f"ours has it tied to {twins[0]}, in the reference the head is untied: make it a Parameter of its own"
     if others := [of for of, x in wanted.items() if of != name and x.ndim > 1 and equal(got, x)]:
         return f"ours holds there what the reference calls {others[0]}: the names are exchanged"
@@ -200,9 +239,12 @@ def in_loss(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
         p, y = (log_p[:, :-1], labels[:, 1:]) if shifted and labels.ndim > 1 else (log_p, labels)
         each = -np.take_along_axis(p, np.maximum(y, 0)[..., None], -1)[..., 0]
         kept = y >= 0
-        for value, told in ((each[kept].mean(), "its mean over the labels that are not -100"), (each[kept].sum(), "its sum"),
-                            (each.mean(), "its mean, with -100 taken for class 0"),
-                            ((each * kept).mean(), "its mean, with the loss of a label of -100 taken for 0")):
+        for value, told in (
+            (each[kept].mean(), "its mean over the labels that are not -100"),
+            (each[kept].sum(), "its sum"),
+            (each.mean(), "its mean, with -100 taken for class 0"),
+            ((each * kept).mean(), "its mean, with the loss of a label of -100 taken for 0"),
+        ):
             found = {(name, name): np.array(value)}
             if judge(found, {(name, name): theirs.record["loss", name]})[0].equal:
                 place = "one place ahead" if shifted else "in place"
@@ -215,19 +257,30 @@ def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | Non
     key = "gradients", name
     got, want = ours.record[key], theirs.record[key]
 
-    def equal(a, b): return judge({key: a}, {key: b})[0].equal
-    for tied, of, side, a, b in (("untied", "the reference", theirs, ours.record, want),
-                                 ("tied", "ours", ours, theirs.record, got)):
+    def equal(a, b):
+        return judge({key: a}, {key: b})[0].equal
+
+    for tied, of, side, a, b in (
+        ("untied", "the reference", theirs, ours.record, want),
+        ("tied", "ours", ours, theirs.record, got),
+    ):
         for (stage, other), g in a.items():
-            if stage == "gradients" and other != name and side.one_array(other, name) and g.shape == want.shape and \
-                    equal(a[key] + g, b):
-                return (f"the gradient of {of} is the sum of those of {name} and {other}, one array used twice there: "
-                        f"in ours the head is {tied}")
+            if (
+                stage == "gradients"
+                and other != name
+                and side.one_array(other, name)
+                and g.shape == want.shape
+                and equal(a[key] + g, b)
+            ):
+                return (
+                    f"the gradient of {of} is the sum of those of {name} and {other}, one array used twice there: "
+                    f"in ours the head is {tied}"
+                )
     if not got.any() or not want.any():
         none, has = ("ours", "the reference") if not got.any() else ("the reference", "ours")
         return f"no gradient reaches it in {none}, but in {has} one does: it is frozen, or cut off by a detach"
     rows = [i for i in range(len(got)) if not np.array_equal(got[i], want[i])]
-    for row in rows[:len(rows) if got.ndim > 1 else 0]:
+    for row in rows[: len(rows) if got.ndim > 1 else 0]:
         for side, a, b in (("ours", got, want), ("the reference", want, got)):
             if not a[row].any() and equal(np.where(np.arange(len(a))[:, None] == row, 0, b), a):
                 return f"row {row} gets no gradient in {side} alone: it is the padding_idx there"
@@ -242,4 +295,8 @@ def in_tokens(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     wanted = theirs.record["tokens", name]
     begun = 1 if getattr(theirs.model.config, "is_encoder_decoder", False) else ours.inputs["input_ids"].shape[1]
     uncached = ours.generate(wanted.shape[1] - begun, use_cache=False)
-    return "the cache: with use_cache=False ours writes what the reference does" if np.array_equal(uncached, wanted) else None
+    return (
+        "the cache: with use_cache=False ours writes what the reference does"
+        if np.array_equal(uncached, wanted)
+        else None
+    )

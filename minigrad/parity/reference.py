@@ -1,4 +1,8 @@
-"""The reference side of a comparison: a torch module.  Only this file imports torch and transformers, and only on demand."""
+"""The reference side of a comparison: a torch module.
+
+Only this file imports torch and transformers, and only on demand.
+"""
+
 from __future__ import annotations
 
 import copy
@@ -16,14 +20,18 @@ from .sides import ADAMW, Side
 try:
     import torch
 except ImportError as error:
-    raise ImportError(f'comparing with a torch model needs torch ({error}): pip install "minigrad-learn[parity]"') from None
+    raise ImportError(
+        f'comparing with a torch model needs torch ({error}): pip install "minigrad-learn[parity]"'
+    ) from None
 
 
 class Exactly64(torch.overrides.TorchFunctionMode):
     """Inside it, casts to float32, which many models apply in norms and rotary angles, become casts to float64."""
+
     def __torch_function__(self, function, types, args=(), kwargs=None):
         def longer(x: Any) -> Any:
             return torch.float64 if x is torch.float32 else x
+
         if function is torch.Tensor.float:
             function = torch.Tensor.double
         return function(*map(longer, args), **{name: longer(x) for name, x in (kwargs or {}).items()})
@@ -31,6 +39,7 @@ class Exactly64(torch.overrides.TorchFunctionMode):
 
 class TorchSide(Side):
     """A torch module under comparison."""
+
     def copied(self, model: Any) -> Any:
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"the reference is a {type(model).__name__}: give a torch.nn.Module or a minigrad Module")
@@ -74,7 +83,9 @@ def transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise ImportError(f'a reference is made by transformers ({error}): pip install "minigrad-learn[parity]"') from None
+        raise ImportError(
+            f'a reference is made by transformers ({error}): pip install "minigrad-learn[parity]"'
+        ) from None
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     return transformers
@@ -112,6 +123,7 @@ def read(name: str, directory: str | os.PathLike) -> torch.nn.Module:
 
 class VGG(torch.nn.Module):
     """VGG as torchvision publishes it: https://docs.pytorch.org/vision/stable/models/vgg.html."""
+
     def __init__(self, entries: dict[str, Any]):
         super().__init__()
         nn, layers, inputs, wide = torch.nn, [], 3, entries["intermediate_size"]
@@ -122,8 +134,14 @@ class VGG(torch.nn.Module):
             layers.append(nn.MaxPool2d(2, 2))
         self.features, self.avgpool = nn.Sequential(*layers), nn.AdaptiveAvgPool2d(entries["pooled_size"])
         self.classifier = nn.Sequential(
-            nn.Linear(inputs * entries["pooled_size"]**2, wide), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(wide, wide),
-            nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(wide, entries["num_labels"]))
+            nn.Linear(inputs * entries["pooled_size"] ** 2, wide),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(wide, wide),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(wide, entries["num_labels"]),
+        )
         self.entries = entries
 
     def forward(self, pixel_values: Any, labels: Any = None) -> dict[str, Any]:

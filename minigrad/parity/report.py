@@ -1,4 +1,5 @@
 """The results of comparisons as a table for the terminal, as JSON, and as a self-contained HTML page."""
+
 from __future__ import annotations
 
 import json
@@ -9,8 +10,17 @@ from pathlib import Path
 from . import EQUAL, STAGES, Parity, shown, told
 from .families import compare_models
 
-COLUMNS = (("model", 44), ("dtype", 7), ("modules", 7), ("weights", 8), ("activations", 11), ("loss", 8), ("gradients", 9),
-           ("steps", 8), ("tokens", 6))
+COLUMNS = (
+    ("model", 44),
+    ("dtype", 7),
+    ("modules", 7),
+    ("weights", 8),
+    ("activations", 11),
+    ("loss", 8),
+    ("gradients", 9),
+    ("steps", 8),
+    ("tokens", 6),
+)
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 66em; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse }
 td, th { padding: .1em .8em; text-align: right }
@@ -32,7 +42,9 @@ Up to {equal:.0f} is equal.</p>
 """
 
 
-def command(model: str | None, entries: Sequence[str], dtype: str | None, json_file: str | None, html_file: str | None) -> int:
+def command(
+    model: str | None, entries: Sequence[str], dtype: str | None, json_file: str | None, html_file: str | None
+) -> int:
     """Run `minigrad parity`: compare, print and write the results.  Returns 0 if all models are equal, else 1.
 
     Raises:
@@ -46,7 +58,7 @@ def command(model: str | None, entries: Sequence[str], dtype: str | None, json_f
             raise ValueError(f"--set {entry} has no value: type --set {entry}=64")
         try:
             size[name] = json.loads(value)
-        except json.JSONDecodeError:            # a bare word, such as relu
+        except json.JSONDecodeError:  # a bare word, such as relu
             size[name] = value
     files = {Path(file): write for file, write in ((json_file, to_json), (html_file, to_html)) if file}
     for path in files:
@@ -80,9 +92,14 @@ def cells(report: Parity) -> list[str]:
     worst = {stage: report.worst(stage) for stage in STAGES}
     tokens, first = worst.pop("tokens"), report.divergence
     units = ["-" if found is None else shown(found.units) for found in worst.values()]
-    return [report.title, report.dtype, str(report.count("activations")), *units,
-            "-" if tokens is None else "equal" if tokens.equal else "differ",
-            "differs in " + first.stage if first else "equal" if report.ok else "nothing compared"]
+    return [
+        report.title,
+        report.dtype,
+        str(report.count("activations")),
+        *units,
+        "-" if tokens is None else "equal" if tokens.equal else "differ",
+        "differs in " + first.stage if first else "equal" if report.ok else "nothing compared",
+    ]
 
 
 def to_json(reports: Sequence[Parity]) -> str:
@@ -94,19 +111,27 @@ def to_html(reports: Sequence[Parity]) -> str:
     """An HTML page: the table, then for each model its verdict and a collapsed list of all comparisons."""
     names = [*(name for name, _ in COLUMNS), "verdict"]
     lines = [html_row("th", [(name, "") for name in names])]
-    lines += [html_row("td", [*((cell, "") for cell in cells(report)[:-1]), (cells(report)[-1], mark(report.ok))])
-              for report in reports]
+    lines += [
+        html_row("td", [*((cell, "") for cell in cells(report)[:-1]), (cells(report)[-1], mark(report.ok))])
+        for report in reports
+    ]
     return PAGE.format(style=STYLE, equal=EQUAL, table="".join(lines), sections="".join(map(section, reports)))
 
 
 def section(report: Parity) -> str:
     """The part of the page for one model."""
-    lines = [html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))])
-             for row in report.rows]
-    only = "".join(f"<li>{escape(told(where))}: {escape(', '.join(names))}</li>" for where, names in report.only.items())
-    return (f'<h2>{escape(report.title)}, {report.dtype}</h2>\n<p class="{mark(report.ok)}">{escape(report.verdict)}</p>\n'
-            f"<ul>{only}</ul>\n<details><summary>{len(report.rows)} comparisons</summary>\n<table>\n{''.join(lines)}</table>\n"
-            "</details>\n")
+    lines = [
+        html_row("td", [(row.stage, "name"), (row.name, "name"), (shown(row.units), mark(row.equal))])
+        for row in report.rows
+    ]
+    only = "".join(
+        f"<li>{escape(told(where))}: {escape(', '.join(names))}</li>" for where, names in report.only.items()
+    )
+    return (
+        f'<h2>{escape(report.title)}, {report.dtype}</h2>\n<p class="{mark(report.ok)}">{escape(report.verdict)}</p>\n'
+        f"<ul>{only}</ul>\n<details><summary>{len(report.rows)} comparisons</summary>\n<table>\n{''.join(lines)}</table>\n"
+        "</details>\n"
+    )
 
 
 def html_row(tag: str, cells: Sequence[tuple[str, str]]) -> str:

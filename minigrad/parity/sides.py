@@ -1,4 +1,5 @@
 """One side of a comparison: a copy of a model, run with a record of what every module returns."""
+
 from __future__ import annotations
 
 import copy
@@ -15,13 +16,14 @@ import numpy as np
 from .. import optim
 from ..tensor import Tensor
 
-Record = dict[tuple[str, str], np.ndarray]      # (stage, name): what was observed
+Record = dict[tuple[str, str], np.ndarray]  # (stage, name): what was observed
 ADAMW = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-5, "weight_decay": 0.1}
 
 
 @dataclass(frozen=True)
 class Call:
     """One call of a module: its begin and end on a common clock, its input arrays, and its leading output."""
+
     name: str
     module: Any
     began: int
@@ -33,23 +35,30 @@ class Call:
 class Side:
     """A minigrad model under comparison; its methods add what they observe to `record`.
 
-    `TorchSide` overrides what differs for torch.  The rest is shared, since modules of both libraries have `named_modules` and
-    call the `forward` found on the instance.
+    `TorchSide` overrides what differs for torch.  The rest is shared, since modules of both libraries have
+    `named_modules` and call the `forward` found on the instance.
     """
+
     def __init__(self, model: Any, inputs: Mapping[str, Any] | tuple, dtype: str):
         self.dtype = dtype
         self.model = self.copied(model)
         if not isinstance(inputs, (Mapping, tuple, list)) and not hasattr(inputs, "shape"):
-            raise TypeError(f"inputs is a {type(inputs).__name__}: give one array, a tuple of arrays, or named ones, such as "
-                            '{"input_ids": ids}')
-        named = inputs if isinstance(inputs, Mapping) else dict(enumerate((inputs,) if hasattr(inputs, "shape") else inputs))
+            raise TypeError(
+                f"inputs is a {type(inputs).__name__}: give one array, a tuple of arrays, or named ones, such as "
+                '{"input_ids": ids}'
+            )
+        named = (
+            inputs
+            if isinstance(inputs, Mapping)
+            else dict(enumerate((inputs,) if hasattr(inputs, "shape") else inputs))
+        )
         self.inputs = {name: _floating(value, dtype) for name, value in named.items() if value is not None}
-        self.spelling: Mapping[str, str] = {}   # this library's names -> our names, where they differ
-        self.seed = 0                           # of torch's dropout: runs draw the same masks until it changes
+        self.spelling: Mapping[str, str] = {}  # this library's names -> our names, where they differ
+        self.seed = 0  # of torch's dropout: runs draw the same masks until it changes
         self.record: Record = {}
         self.calls: list[Call] = []
         self.outputs: dict[str, Any] = {}
-        self.aliases: Mapping[str, str] = {}    # numbered outputs -> their names on the other side
+        self.aliases: Mapping[str, str] = {}  # numbered outputs -> their names on the other side
 
     # These methods differ between libraries.
     def copied(self, model: Any) -> Any:
@@ -89,8 +98,10 @@ class Side:
     def numbers(self, of: Callable[[Any], Any] = lambda weight: weight) -> dict[str, np.ndarray]:
         """Every weight, or `of(weight)`, as an array of shape (out, in), under our names."""
         turned = self.turned()
-        return {self.spelling.get(name, name): array(of(t)).T.copy() if name in turned else array(of(t))
-                for name, t in self.named().items()}
+        return {
+            self.spelling.get(name, name): array(of(t)).T.copy() if name in turned else array(of(t))
+            for name, t in self.named().items()
+        }
 
     def one_array(self, a: str, b: str) -> bool:
         """Whether two of our names refer to one array, as with a tied head."""
@@ -108,8 +119,10 @@ class Side:
         """Call the model on its inputs."""
         given = {name: self.tensor(value) for name, value in self.inputs.items()}
         with self.at_work():
-            return self.model(*(x for name, x in given.items() if isinstance(name, int)),
-                              **{name: x for name, x in given.items() if isinstance(name, str)})
+            return self.model(
+                *(x for name, x in given.items() if isinstance(name, int)),
+                **{name: x for name, x in given.items() if isinstance(name, str)},
+            )
 
     def returned(self) -> dict[str, Any]:
         """Run once and return the outputs (not detached), by the names that both sides share."""
@@ -120,7 +133,9 @@ class Side:
         self.aliases = aliases
         self.outputs = {aliases.get(name, name): x for name, x in self.outputs.items()}
         keys = {("activations", f"output {name}"): ("activations", f"output {new}") for name, new in aliases.items()}
-        self.record = {keys.get(key, key): x for key, x in self.record.items() if keys.get(key) != ("activations", "output loss")}
+        self.record = {
+            keys.get(key, key): x for key, x in self.record.items() if keys.get(key) != ("activations", "output loss")
+        }
 
     def observed(self) -> tuple[Record, list[Call], dict[str, Any]]:
         """Run once: the record of every module and of the model, the calls, and the outputs (not detached)."""
@@ -151,8 +166,8 @@ class Side:
     def train(self, shared: set[str], steps: int) -> None:
         """Record the loss and the gradients of the last forward run, then the weights after some steps of AdamW.
 
-        Gradients are recorded from the last layer to the first.  If no parameter is trained, only the loss is recorded.  The
-        weights are restored in the end.
+        Gradients are recorded from the last layer to the first.  If no parameter is trained, only the loss is recorded.
+        The weights are restored in the end.
         """
         if not shared:
             return
@@ -165,7 +180,9 @@ class Side:
             loss.backward()
         parameters, state = {id(p) for p in self.model.parameters()}, self.state()
         gradients = self.numbers(lambda t: t * 0 if t.grad is None else t.grad)
-        self.record |= {("gradients", name): gradients[name] for name in reversed(state) if id(state[name]) in parameters}
+        self.record |= {
+            ("gradients", name): gradients[name] for name in reversed(state) if id(state[name]) in parameters
+        }
         if not steps or not parameters:
             return
         before, adamw = {name: array(t) for name, t in state.items()}, self.optimiser()
@@ -178,7 +195,7 @@ class Side:
             adamw.step()
         self.record |= {("after the steps", name): x for name, x in self.numbers().items()}
         self.model.zero_grad()
-        for name, t in state.items():           # restored, for the search for a cause
+        for name, t in state.items():  # restored, for the search for a cause
             self.write(t, before[name])
 
     def generate(self, new_tokens: int, **options: Any) -> np.ndarray:
@@ -188,8 +205,9 @@ class Side:
         left = np.argsort(mask, axis=1, kind="stable")
         ids, mask = (self.tensor(np.take_along_axis(x, left, 1)) for x in (ids, mask))
         with self.at_work():
-            tokens = self.model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False,
-                                         **options)
+            tokens = self.model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, **options
+            )
         return np.asarray(tokens)
 
 
@@ -230,6 +248,7 @@ def spelling(theirs: Side, ours: Side) -> dict[str, str]:
             if path and inside and runs(module):
                 groups.setdefault((inside, is_leaf(module)), []).append(path)
         return groups
+
     our_paths = by_weights(ours.model, mine, {})
     for group, paths in by_weights(theirs.model, others, found).items():
         found |= dict(zip(paths, our_paths.get(group, ())))
@@ -261,6 +280,7 @@ def watched(model: Any, spelling: Mapping[str, str], calls: list[Call]) -> Itera
             name = path if seen[path] == 1 else f"{path} (call {seen[path]})"
             calls.append(Call(name, module, began, next(clock), inputs, leading(arrays(result))))
             return result
+
         return run
 
     first = {}
@@ -320,8 +340,10 @@ def named_outputs(result: Any) -> dict[str, Any]:
     elif isinstance(result, (tuple, list)):
         result = {str(i): x for i, x in enumerate(result)}
     elif not isinstance(result, Mapping) and not is_dataclass(result):
-        raise TypeError(f"a model returned a {type(result).__name__}: what is compared is a Tensor, or a tuple, a dictionary or "
-                        "a dataclass of Tensors")
+        raise TypeError(
+            f"a model returned a {type(result).__name__}: what is compared is a Tensor, or a tuple, a dictionary or "
+            "a dataclass of Tensors"
+        )
     elif not isinstance(result, Mapping):
         result = {f.name: getattr(result, f.name) for f in fields(result)}
     return {name: x for name, x in result.items() if hasattr(x, "detach") and array(x).dtype.kind == "f"}

@@ -1,4 +1,5 @@
 """Mistakes in the structure of a module, as changes to try on it: parts exchanged, moved or missing."""
+
 from __future__ import annotations
 
 import math
@@ -18,8 +19,10 @@ from .sides import Call, Side, attribute
 
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-MAX_PARTS = 30                                  # most submodules of a module in which residuals are tried
-Found = tuple[str, "Callable | Change", bool]   # (mistake, context of the module or Change, whether it is of the whole model)
+MAX_PARTS = 30  # most submodules of a module in which residuals are tried
+Found = tuple[
+    str, "Callable | Change", bool
+]  # (mistake, context of the module or Change, whether it is of the whole model)
 
 
 def structures(ours: Side, theirs: Side, call: Call | None, name: str) -> Iterator[Found]:
@@ -46,7 +49,7 @@ def batch_norms(ours: Side, module: Any) -> Iterator[Found]:
     @contextmanager
     def switched(_):
         kept = [(t, t.data.copy()) for m in layers for t in m.state_dict().values()]
-        for name, t in ours.model.state_dict().items():     # undo earlier runs in training mode
+        for name, t in ours.model.state_dict().items():  # undo earlier runs in training mode
             if any(t is other for other, _ in kept) and ("weights", name) in ours.record:
                 t.copy_(ours.record["weights", name])
         with ExitStack() as stack:
@@ -57,7 +60,12 @@ def batch_norms(ours: Side, module: Any) -> Iterator[Found]:
             finally:
                 for t, before in kept:
                     t.copy_(before)
-    yield f"batch normalisation is {now} in ours and {other} in the reference: call .eval() or .train() on both", switched, False
+
+    yield (
+        f"batch normalisation is {now} in ours and {other} in the reference: call .eval() or .train() on both",
+        switched,
+        False,
+    )
 
 
 def exchanged(module: Any) -> Iterator[Found]:
@@ -68,8 +76,11 @@ def exchanged(module: Any) -> Iterator[Found]:
             listed = [m for m in group if isinstance(m, nn.Module)] if isinstance(group, (list, tuple)) else []
             parts += [(f"{name}.{i}", m) for i, m in enumerate(listed)]
         for (a, x), (b, y) in combinations(parts, 2):
-            if type(x) is type(y) and {k: t.shape for k, t in x.state_dict().items()} == {
-                    k: t.shape for k, t in y.state_dict().items()} and x.parameters():
+            if (
+                type(x) is type(y)
+                and {k: t.shape for k, t in x.state_dict().items()} == {k: t.shape for k, t in y.state_dict().items()}
+                and x.parameters()
+            ):
                 where = f" of {path}" if path else ""
                 yield f"{a} and {b}{where} are exchanged in ours", both(x, y), False
         for name, p in vars(parent).items():
@@ -79,17 +90,22 @@ def exchanged(module: Any) -> Iterator[Found]:
                 for i, j in combinations(range(3), 2):
                     order = [0, 1, 2]
                     order[i], order[j] = j, i
-                    yield (f"{'qkv'[i]} and {'qkv'[j]} are exchanged in ours: the thirds {i + 1} and {j + 1} of {name}",
-                           reordered([p] + [bias] * (bias is not None), 3, order), False)
+                    yield (
+                        f"{'qkv'[i]} and {'qkv'[j]} are exchanged in ours: the thirds {i + 1} and {j + 1} of {name}",
+                        reordered([p] + [bias] * (bias is not None), 3, order),
+                        False,
+                    )
 
 
 def both(x: Any, y: Any) -> Callable:
     """A context in which two modules have each other's forward function."""
+
     @contextmanager
     def swapped(_):
         first, second = x.forward, y.forward
         with attribute(x, "forward", second), attribute(y, "forward", first):
             yield
+
     return swapped
 
 
@@ -101,12 +117,17 @@ def gates(module: Any) -> Iterator[Found]:
         for order in permutations(range(len(letters))) if weights else ():
             if list(order) != sorted(order):
                 text = ", ".join(letters[i] for i in order)
-                yield (f"the order of the gates: ours takes {', '.join(letters)}, and agrees when it "
-                       f"takes its blocks as {text}", reordered(weights, len(letters), order), False)
+                yield (
+                    f"the order of the gates: ours takes {', '.join(letters)}, and agrees when it "
+                    f"takes its blocks as {text}",
+                    reordered(weights, len(letters), order),
+                    False,
+                )
 
 
 def reordered(weights: list, count: int, order: Any) -> Callable:
     """A context in which the row blocks of weights are permuted."""
+
     @contextmanager
     def turned(_):
         before = [w.data for w in weights]
@@ -118,14 +139,20 @@ def reordered(weights: list, count: int, order: Any) -> Callable:
         finally:
             for w, data in zip(weights, before):
                 w.data = data
+
     return turned
 
 
 def positions(model: Any) -> Iterator[Found]:
     """Rotary positions with another base."""
-    held = [(m, name) for m in model.modules() for name in ("base", "theta", "rope_theta")
-            if isinstance(vars(m).get(name), (int, float)) and not isinstance(vars(m)[name], bool)]
+    held = [
+        (m, name)
+        for m in model.modules()
+        for name in ("base", "theta", "rope_theta")
+        if isinstance(vars(m).get(name), (int, float)) and not isinstance(vars(m)[name], bool)
+    ]
     for base in (10_000.0, 1e6, 5e5, 1e5, 1e3, 100.0) if held else ():
+
         @contextmanager
         def rebased(_, base=base):
             with ExitStack() as stack:
@@ -135,6 +162,7 @@ def positions(model: Any) -> Iterator[Found]:
                         frequencies, _ = scaled_frequencies(m.dim, base, m.scaling)
                         stack.enter_context(attribute(m, "frequencies", frequencies.astype(m.frequencies.dtype)))
                 yield
+
         if (now := vars(held[0][0])[held[0][1]]) != base:
             yield f"the base of the rotary positions is {now:g} in ours and {base:g} in the reference", rebased, True
 
@@ -144,19 +172,28 @@ def unused(ours: Side, theirs: Side, name: str) -> Iterator[Found]:
     ran = {id(c.module) for c in ours.calls}
     norms = [(path, m) for path, m in ours.model.named_modules() if isinstance(m, NORMS) and id(m) not in ran]
     found: list[tuple[str, Callable]] = [(f"{path}, which ours has but never runs,", m) for path, m in norms]
-    weights = {of: x for (stage, of), x in theirs.record.items() if stage == "weights" and ("weights", of) not in ours.record}
+    weights = {
+        of: x for (stage, of), x in theirs.record.items() if stage == "weights" and ("weights", of) not in ours.record
+    }
     for of, x in weights.items():
         if of.endswith("weight") and x.ndim == 1:
             prefix = of.rpartition("weight")[0]
             bias = weights.get(f"{prefix}bias", np.zeros_like(x))
-            for kind, make in (("LayerNorm", lambda y, x=x, bias=bias, eps=1e-5: functional.layer_norm(y, x.shape, x, bias, eps)),
-                               ("LayerNorm", lambda y, x=x, bias=bias: functional.layer_norm(y, x.shape, x, bias, 1e-12)),
-                               ("RMSNorm", lambda y, x=x: functional.rms_norm(y, x.shape, x, 1e-6))):
+            for kind, make in (
+                ("LayerNorm", lambda y, x=x, bias=bias, eps=1e-5: functional.layer_norm(y, x.shape, x, bias, eps)),
+                ("LayerNorm", lambda y, x=x, bias=bias: functional.layer_norm(y, x.shape, x, bias, 1e-12)),
+                ("RMSNorm", lambda y, x=x: functional.rms_norm(y, x.shape, x, 1e-6)),
+            ):
                 found.append((f"{prefix.rstrip('.')}, a {kind} that only the reference has,", make))
     last = next((c.module for c in ours.calls if c.name == name), None)
     for told, norm in found:
-        def before(forward, x, *args, norm=norm, **kwargs): return forward(norm(x), *args, **kwargs)
-        def after(forward, *args, norm=norm, **kwargs): return norm(forward(*args, **kwargs))
+
+        def before(forward, x, *args, norm=norm, **kwargs):
+            return forward(norm(x), *args, **kwargs)
+
+        def after(forward, *args, norm=norm, **kwargs):
+            return norm(forward(*args, **kwargs))
+
         if last is not None:
             yield f"{told} is missing in ours: it runs before {name}", changed(last, before), True
             yield f"{told} is missing in ours: it runs after {name}", changed(last, after), True
@@ -164,11 +201,13 @@ def unused(ours: Side, theirs: Side, name: str) -> Iterator[Found]:
 
 def changed(module: Any, run: Callable) -> Callable:
     """A context in which a module computes run(its forward function, *arguments)."""
+
     @contextmanager
     def context(_):
         forward = module.forward
         with attribute(module, "forward", lambda *args, **kwargs: run(forward, *args, **kwargs)):
             yield
+
     return context
 
 
@@ -177,14 +216,23 @@ def norms_moved(module: Any) -> Iterator[Found]:
     parts = [m for m in vars(module).values() if isinstance(m, nn.Module)]
     norms = [m for m in parts if isinstance(m, NORMS)]
     if norms:
-        yield ("ours normalises after each residual (post-norm), the reference before (pre-norm)",
-               _norms_before(parts, norms), False)
-        yield ("ours normalises before each residual (pre-norm), the reference after (post-norm)",
-               Change(_norms_after(norms)), False)
+        yield (
+            "ours normalises after each residual (post-norm), the reference before (pre-norm)",
+            _norms_before(parts, norms),
+            False,
+        )
+        yield (
+            "ours normalises before each residual (pre-norm), the reference after (post-norm)",
+            Change(_norms_after(norms)),
+            False,
+        )
 
 
 def _norms_before(parts: list[Any], norms: list[Any]) -> Callable:
-    """A context in which each norm runs on the input of the first part after the norm before it, instead of at its own place."""
+    """A context in which each norm runs on the input of the first part after the norm before it, instead of at its own
+    place.
+    """
+
     @contextmanager
     def context(_):
         ran: list[Any] = []
@@ -203,15 +251,18 @@ def _norms_before(parts: list[Any], norms: list[Any]) -> Callable:
                 args = tuple(normed if a is x else a for a in args)
                 return real[id(m)](normed, *args, **kwargs)
             return real[id(m)](x, *args, **kwargs)
+
         with ExitStack() as stack:
             for m in parts:
                 stack.enter_context(attribute(m, "forward", partial(run, m=m)))
             yield
+
     return context
 
 
 def _norms_after(norms: list[Any]) -> Callable:
     """A change in which each norm but the first applies its predecessor to the whole sum, and the last runs at the end."""
+
     def change(scope):
         whole = scope.forward
 
@@ -225,16 +276,20 @@ def _norms_after(norms: list[Any]) -> Callable:
                 normed = real[i - 1](x + off)
                 off = normed - x
                 return normed
+
             with ExitStack() as stack:
                 for i, m in enumerate(norms):
                     stack.enter_context(attribute(m, "forward", partial(moved, i=i)))
                 return real[-1](whole(*args, **kwargs) + off)
+
         return run
+
     return change
 
 
 class Change:
     """A change that is not a context but a function: module -> its forward function."""
+
     def __init__(self, of: Callable):
         self.of = of
 
@@ -248,17 +303,27 @@ def residuals(module: Any, call: Call | None) -> Iterator[Found]:
     children = [(name, m) for name, m in vars(module).items() if isinstance(m, nn.Module)]
     for i, (first, begin) in enumerate(children):
         for last, end in children[i:]:
-            yield (f"ours lacks a residual inside: the input of {first} is not added to what {last} returns",
-                   bridged(begin, end), False)
+            yield (
+                f"ours lacks a residual inside: the input of {first} is not added to what {last} returns",
+                bridged(begin, end),
+                False,
+            )
     for path, part in parts:
         for i, x in enumerate(given):
-            def inside(forward, y, *args, x=x, **kwargs): return forward(y + x, *args, **kwargs)
-            yield (f"ours lacks a residual inside: input {i + 1} of the module is not added to what {path} is given",
-                   changed(part, inside), False)
+
+            def inside(forward, y, *args, x=x, **kwargs):
+                return forward(y + x, *args, **kwargs)
+
+            yield (
+                f"ours lacks a residual inside: input {i + 1} of the module is not added to what {path} is given",
+                changed(part, inside),
+                False,
+            )
 
 
 def bridged(begin: Any, end: Any) -> Callable:
     """A context in which the input of one module is added to the output of another."""
+
     @contextmanager
     def context(_):
         kept, first = [], begin.forward
@@ -266,18 +331,22 @@ def bridged(begin: Any, end: Any) -> Callable:
         def noting(x, *args, **kwargs):
             kept[:] = [x]
             return first(x, *args, **kwargs)
+
         with attribute(begin, "forward", noting):
             last = end.forward
             with attribute(end, "forward", lambda *args, **kwargs: last(*args, **kwargs) + kept[0]):
                 yield
+
     return context
 
 
 def softmax_axes() -> Iterator[tuple[str, Callable]]:
     """The softmax along another axis."""
     for axis in (-1, -2, 1, 0):
-        yield (f"the softmax runs along another axis in ours than in the reference, where it is {axis}",
-               lambda original, x, now, axis=axis: original(x, axis if now != axis else now))
+        yield (
+            f"the softmax runs along another axis in ours than in the reference, where it is {axis}",
+            lambda original, x, now, axis=axis: original(x, axis if now != axis else now),
+        )
 
 
 def head_orders() -> Iterator[tuple[str, Callable]]:
@@ -293,14 +362,22 @@ def head_orders() -> Iterator[tuple[str, Callable]]:
     def back(x):
         B, H, T, d = x.shape
         return np.ascontiguousarray(x.transpose(0, 2, 3, 1).reshape(B, T, H, d).swapaxes(1, 2))
-    for told, there, here in (("(head, entry) in ours and as (entry, head)", turned, back),
-                              ("(entry, head) in ours and as (head, entry)", back, turned)):
-        yield (f"the heads are cut out of the width as {told} in the reference",
-               lambda original, q, k, v, *given, there=there, here=here: here(original(there(q), there(k), there(v), *given)))
+
+    for told, there, here in (
+        ("(head, entry) in ours and as (entry, head)", turned, back),
+        ("(entry, head) in ours and as (head, entry)", back, turned),
+    ):
+        yield (
+            f"the heads are cut out of the width as {told} in the reference",
+            lambda original, q, k, v, *given, there=there, here=here: here(
+                original(there(q), there(k), there(v), *given)
+            ),
+        )
 
 
 def width_factor(factor: float, width: int) -> str:
     """A note on a factor that is the square root of the width, or its reciprocal; else empty."""
     root = math.sqrt(width)
     return f", which is {'√' if factor > 1 else '1/√'}{width}, the width" * bool(
-        np.isclose(factor, root) or np.isclose(factor, 1 / root))
+        np.isclose(factor, root) or np.isclose(factor, 1 / root)
+    )

@@ -1,4 +1,5 @@
 """Mistakes a module may contain, as changes to try on it: another eps, activation, mask, scale or position."""
+
 from __future__ import annotations
 
 import math
@@ -17,13 +18,14 @@ from ..tensor import Tensor
 from .sides import Call, Side, attribute
 from .structure import Change, head_orders, softmax_axes, structures
 
-MAX_STRUCTURES = 200                            # changes of structure to try at most
+MAX_STRUCTURES = 200  # changes of structure to try at most
 
 
 class Trial(NamedTuple):
     """A change, and the mistake it points to if it closes the gap; `whole` if it changes the model and not the module."""
+
     told: str
-    change: Callable[[Any], Callable]           # a module -> its forward function with the change in force
+    change: Callable[[Any], Callable]  # a module -> its forward function with the change in force
     whole: bool = False
 
 
@@ -48,41 +50,70 @@ def trials(ours: Side, theirs: Side, call: Call | None, other: Call | None, name
         yield Trial(told, during(replaced("softmax", compute)))
     for told, compute in head_orders():
         yield Trial(told, during(replaced("scaled_dot_product_attention", compute)))
-    for sign, told in ((1, "ours lacks the residual: the input is not added"), (-1, "ours adds the input once too often")):
-        yield Trial(told, lambda module, sign=sign: lambda x, *args, forward=module.forward, **kwargs:
-                    forward(x, *args, **kwargs) + x * sign)
+    for sign, told in (
+        (1, "ours lacks the residual: the input is not added"),
+        (-1, "ours adds the input once too often"),
+    ):
+        yield Trial(
+            told,
+            lambda module, sign=sign: (
+                lambda x, *args, forward=module.forward, **kwargs: forward(x, *args, **kwargs) + x * sign
+            ),
+        )
     for told, change, whole in islice(structures(ours, theirs, call, name), MAX_STRUCTURES):
         yield Trial(told, change.of if isinstance(change, Change) else during(change), whole)
 
 
 def in_float32() -> Iterator[Trial]:
     """In a comparison in float64, a cast to float32 inside: ours without such a cast, or the reference with one."""
-    yield Trial("something is computed in float32 here, in ours: a conversion to float32 loses the digits",
-                during(replaced("astype", lambda original, x, dtype:
-                                x if np.dtype(dtype) == np.float32 and x.dtype == np.float64 else original(x, dtype))))
+    yield Trial(
+        "something is computed in float32 here, in ours: a conversion to float32 loses the digits",
+        during(
+            replaced(
+                "astype",
+                lambda original, x, dtype: (
+                    x if np.dtype(dtype) == np.float32 and x.dtype == np.float64 else original(x, dtype)
+                ),
+            )
+        ),
+    )
     for name in ("softmax", "layer_norm", "cos", "sin", "exp", "matmul", "linear"):
+
         def rounded(original: Callable, *given: Any) -> Any:
-            y = original(*(x.astype(np.float32).astype(x.dtype) if getattr(x, "dtype", None) == np.float64 else x for x in given))
+            y = original(
+                *(x.astype(np.float32).astype(x.dtype) if getattr(x, "dtype", None) == np.float64 else x for x in given)
+            )
             return y.astype(np.float32).astype(y.dtype)
+
         yield Trial(f"something is computed in float32 here, in the reference: {name}", during(replaced(name, rounded)))
-    yield Trial("something is computed in float32 here, in the reference: the result", lambda module: lambda *args, forward=(
-        module.forward), **kwargs: forward(*args, **kwargs).astype("float32").astype("float64"))
+    yield Trial(
+        "something is computed in float32 here, in the reference: the result",
+        lambda module: (
+            lambda *args, forward=(module.forward), **kwargs: (
+                forward(*args, **kwargs).astype("float32").astype("float64")
+            )
+        ),
+    )
 
 
 def during(context: Callable) -> Callable:
     """A change that runs the module inside `context(module)`."""
+
     def change(module):
         forward = module.forward
 
         def run(*args, **kwargs):
             with context(module):
                 return forward(*args, **kwargs)
+
         return run
+
     return change
 
 
 def replaced(name: str, compute: Callable) -> Callable:
     """A context in which `compute(original, *inputs, *options)` computes the op of that name, installed as its kernel."""
+
     @contextmanager
     def context(module):
         before, op = host.kernels.get(name), OPS[name]
@@ -91,6 +122,7 @@ def replaced(name: str, compute: Callable) -> Callable:
             if before:
                 return before.forward(np, *given)[0]
             return op.function(np, *given) if op.on_arrays else op.function(*given)
+
         host.kernels[name] = Kernel(lambda xp, *given: (compute(original, *given), None), _no_backward)
         try:
             yield
@@ -99,6 +131,7 @@ def replaced(name: str, compute: Callable) -> Callable:
                 host.kernels[name] = before
             else:
                 del host.kernels[name]
+
     return context
 
 
@@ -113,16 +146,23 @@ def other_ids(call: Call | None, other: Call | None) -> Iterator[Trial]:
 
     def asking(ids):
         return lambda module: lambda _, *args, forward=module.forward, **kwargs: forward(ids, *args, **kwargs)
+
     ids = call.inputs[0]
     for offset in (1, 2, 3, -1, -2, -3):
         if (ids + offset).min() >= 0:
-            yield Trial(f"the position offset: where ours looks up row {ids.min()}, the reference looks up row "
-                        f"{ids.min() + offset}, and so on", asking(ids + offset))
+            yield Trial(
+                f"the position offset: where ours looks up row {ids.min()}, the reference looks up row "
+                f"{ids.min() + offset}, and so on",
+                asking(ids + offset),
+            )
     theirs = next((x for x in other.inputs if x.dtype.kind == "i"), None) if other else None
     if theirs is not None and not np.array_equal(ids, theirs):
         row = int(np.argmax((ids != theirs).any(-1))) if ids.ndim == theirs.ndim == 2 else 0
-        yield Trial(f"the position offset, or the ids: where ours looks up {ids[row % len(ids)]}, the reference looks up "
-                    f"{theirs[row]}", asking(theirs))
+        yield Trial(
+            f"the position offset, or the ids: where ours looks up {ids[row % len(ids)]}, the reference looks up "
+            f"{theirs[row]}",
+            asking(theirs),
+        )
 
 
 def other_eps(module: Any) -> Iterator[Trial]:
@@ -130,14 +170,22 @@ def other_eps(module: Any) -> Iterator[Trial]:
     now = sorted({value for *_, value in held_eps(module)})
     for eps in (1e-12, 1e-5, 1e-6, 1e-3, 1e-8, 1e-7, *(10.0**-k for k in (2, 4, 9, 10, 11, 13, 14, 15)), 0.0):
         if now != [eps]:
-            told = f"eps is {' or '.join(f'{value:g}' for value in now)} in ours" if now else "eps is something else in ours"
+            told = (
+                f"eps is {' or '.join(f'{value:g}' for value in now)} in ours"
+                if now
+                else "eps is something else in ours"
+            )
             yield Trial(f"{told} and {eps:g} in the reference", during(partial(with_eps, eps)))
 
 
 def held_eps(module: Any) -> list[tuple[Any, str, float]]:
     """(module, attribute, value) of each eps in a module."""
-    return [(m, name, value) for m in module.modules() for name, value in vars(m).items()
-            if "eps" in name and isinstance(value, float)]
+    return [
+        (m, name, value)
+        for m in module.modules()
+        for name, value in vars(m).items()
+        if "eps" in name and isinstance(value, float)
+    ]
 
 
 @contextmanager
@@ -146,7 +194,9 @@ def with_eps(eps: float, module: Any) -> Iterator[None]:
     with ExitStack() as stack:
         for m, name, _ in held_eps(module):
             stack.enter_context(attribute(m, name, eps))
-        stack.enter_context(replaced("layer_norm", lambda compute, x, weight, bias, _: compute(x, weight, bias, eps))(module))
+        stack.enter_context(
+            replaced("layer_norm", lambda compute, x, weight, bias, _: compute(x, weight, bias, eps))(module)
+        )
         yield
 
 
@@ -173,8 +223,9 @@ def other_activations() -> Iterator[Trial]:
 
             def compute(_: Callable, x: np.ndarray, *options: Any, op: str = op, gate: Callable = gate) -> np.ndarray:
                 if op == "gelu" and options[0] is not None:
-                    x = x + options[0]          # its bias
+                    x = x + options[0]  # its bias
                 return gate(x) if op == "sigmoid" else x * gate(x)
+
             yield Trial(f"the activation is {now} in ours and {told} in the reference", during(replaced(op, compute)))
 
 
@@ -187,6 +238,7 @@ def attention(**changes: Callable) -> Callable:
         now = dict(zip(options, given, strict=True))
         now |= {name: change(now[name], q, k) for name, change in changes.items()}
         return original(q, k, v, *now.values())
+
     return during(replaced("scaled_dot_product_attention", compute))
 
 
@@ -203,11 +255,14 @@ def with_masks(module: Any, new: Callable[[np.ndarray], np.ndarray]) -> Callable
             array = x.numpy()
             return x if (changed := other(array)) is array else Tensor(changed)
         return x
+
     return lambda *args, **kwargs: forward(*map(other, args), **{name: other(x) for name, x in kwargs.items()})
 
 
 def _is_additive_mask(x: np.ndarray) -> bool:
-    """Whether these are scores to be added: 0 where attention is allowed, and one negative number, or a very negative one."""
+    """Whether these are scores to be added: 0 where attention is allowed, and one negative number, or a very negative
+    one.
+    """
     low = x.min()
     return x.max() <= 0 and bool(low <= -1e3 or low < 0 and np.isin(x, (0, low)).all())
 
@@ -217,7 +272,7 @@ def same_with(ours: Side, module: Any, forward: Callable) -> bool:
     try:
         with attribute(module, "forward", forward):
             record = ours.observed()[0]
-    except Exception:                           # it does not run, so it does not give the same
+    except Exception:  # it does not run, so it does not give the same
         return False
     return all(np.array_equal(record[key], x) for key, x in ours.observed()[0].items())
 
@@ -228,31 +283,54 @@ def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
     yield Trial("ours is causal, the reference is not", attention(is_causal=lambda *_: False))
     given = ours.inputs.get("attention_mask")
     if given is not None:
+
         def unmasked(model):
             forward = model.forward
             return lambda *args, **kwargs: forward(*args, **{**kwargs, "attention_mask": np.ones_like(given)})
+
         ignored = "in ours" if same_with(ours, ours.model, unmasked(ours.model)) else ""
         if not ignored and call is not None and same_with(ours, call.module, with_masks(call.module, np.ones_like)):
             ignored = f"in {call.name} of ours"
         yield Trial("the reference ignores attention_mask, ours does not", unmasked, whole=True)
-        yield from closing(lambda T, S: given[:, None, None, :].astype(bool),
-                           f"the mask is ignored: attention_mask changes nothing {ignored}" if ignored else
-                           "the mask value: what ours adds to the scores of padding does not close them")
-    yield Trial("the mask is inverted in ours: what it closes, the reference leaves open", attention(
-        mask=lambda mask, q, k: mask if mask is None else ~mask if mask.dtype == bool else
-        np.where(mask < -1e3, 0, np.finfo(q.dtype).min / 2).astype(q.dtype)))
-    yield Trial("the mask is inverted in ours: what it closes, the reference leaves open", lambda module: with_masks(
-        module, np.logical_not))
+        yield from closing(
+            lambda T, S: given[:, None, None, :].astype(bool),
+            f"the mask is ignored: attention_mask changes nothing {ignored}"
+            if ignored
+            else "the mask value: what ours adds to the scores of padding does not close them",
+        )
+    yield Trial(
+        "the mask is inverted in ours: what it closes, the reference leaves open",
+        attention(
+            mask=lambda mask, q, k: (
+                mask
+                if mask is None
+                else ~mask
+                if mask.dtype == bool
+                else np.where(mask < -1e3, 0, np.finfo(q.dtype).min / 2).astype(q.dtype)
+            )
+        ),
+    )
+    yield Trial(
+        "the mask is inverted in ours: what it closes, the reference leaves open",
+        lambda module: with_masks(module, np.logical_not),
+    )
     for value in (float(np.finfo(np.float32).min), -1e9, -1e4, -1e3, -100.0, -10.0, -1.0):
+
         def weaker(mask, q, k, value=value):
             if mask is None:
                 return None
-            return (np.where(mask, 0, value) if mask.dtype == bool else np.where(mask < -1e3, value, mask)).astype(q.dtype)
-        yield Trial(f"the mask value: the reference adds {value:g} to the scores that ours closes", attention(mask=weaker))
+            return (np.where(mask, 0, value) if mask.dtype == bool else np.where(mask < -1e3, value, mask)).astype(
+                q.dtype
+            )
+
+        yield Trial(
+            f"the mask value: the reference adds {value:g} to the scores that ours closes", attention(mask=weaker)
+        )
 
 
 def closing(allowed: Callable[[int, int], np.ndarray], told: str) -> Iterator[Trial]:
     """Mask the scores (…, T, S) where `allowed(T, S)` is False: in attention, or in the softmax of attention by hand."""
+
     def closed(mask, q, k):
         seen = allowed(q.shape[-2], k.shape[-2])
         if mask is None or mask.dtype == bool:
@@ -261,17 +339,23 @@ def closing(allowed: Callable[[int, int], np.ndarray], told: str) -> Iterator[Tr
 
     def compute(original, x, *options):
         return original(np.where(allowed(*x.shape[-2:]), x, np.finfo(x.dtype).min / 2) if x.ndim == 4 else x, *options)
+
     yield Trial(told, attention(mask=closed))
     yield Trial(told, during(replaced("softmax", compute)))
 
 
 def other_scales() -> Iterator[Trial]:
     """Another scale of the scores of attention."""
-    for told, scale in (("1 (none)", lambda q: 1.0), ("1/√d, d the size of a head", lambda q: 1 / math.sqrt(q.shape[-1])),
-                        ("1/d, d the size of a head", lambda q: 1 / q.shape[-1]),
-                        ("1/√D, D the size of all heads", lambda q: 1 / math.sqrt(q.shape[-1] * q.shape[-3]))):
-        yield Trial(f"the scores of attention are scaled by {told} in the reference, by something else in ours",
-                    attention(scale=lambda _, q, k, scale=scale: scale(q)))
+    for told, scale in (
+        ("1 (none)", lambda q: 1.0),
+        ("1/√d, d the size of a head", lambda q: 1 / math.sqrt(q.shape[-1])),
+        ("1/d, d the size of a head", lambda q: 1 / q.shape[-1]),
+        ("1/√D, D the size of all heads", lambda q: 1 / math.sqrt(q.shape[-1] * q.shape[-3])),
+    ):
+        yield Trial(
+            f"the scores of attention are scaled by {told} in the reference, by something else in ours",
+            attention(scale=lambda _, q, k, scale=scale: scale(q)),
+        )
 
 
 def other_weights(module: Any) -> Iterator[Trial]:

@@ -1,4 +1,5 @@
 """Published weights in readable models: from a Hugging Face directory, and back to one."""
+
 from importlib import import_module
 
 from .auto import (
@@ -18,15 +19,38 @@ from .text.tokenizer import AutoTokenizer
 
 # the public names of each family's file, which is imported when it is first needed
 _FAMILIES = {
-    "bert": ("BertConfig", "BertModel", "BertForSequenceClassification", "BertForTokenClassification",
-             "BertForMaskedLM",
-             "BertForQuestionAnswering"),
-    "roberta": ("RobertaConfig", "RobertaModel", "RobertaForSequenceClassification", "RobertaForTokenClassification",
-                "RobertaForMaskedLM", "RobertaForQuestionAnswering"),
-    "xlm_roberta": ("XLMRobertaConfig", "XLMRobertaModel", "XLMRobertaForSequenceClassification",
-                    "XLMRobertaForTokenClassification", "XLMRobertaForMaskedLM", "XLMRobertaForQuestionAnswering"),
-    "distilbert": ("DistilBertConfig", "DistilBertModel", "DistilBertForSequenceClassification",
-                   "DistilBertForTokenClassification", "DistilBertForMaskedLM", "DistilBertForQuestionAnswering"),
+    "bert": (
+        "BertConfig",
+        "BertModel",
+        "BertForSequenceClassification",
+        "BertForTokenClassification",
+        "BertForMaskedLM",
+        "BertForQuestionAnswering",
+    ),
+    "roberta": (
+        "RobertaConfig",
+        "RobertaModel",
+        "RobertaForSequenceClassification",
+        "RobertaForTokenClassification",
+        "RobertaForMaskedLM",
+        "RobertaForQuestionAnswering",
+    ),
+    "xlm_roberta": (
+        "XLMRobertaConfig",
+        "XLMRobertaModel",
+        "XLMRobertaForSequenceClassification",
+        "XLMRobertaForTokenClassification",
+        "XLMRobertaForMaskedLM",
+        "XLMRobertaForQuestionAnswering",
+    ),
+    "distilbert": (
+        "DistilBertConfig",
+        "DistilBertModel",
+        "DistilBertForSequenceClassification",
+        "DistilBertForTokenClassification",
+        "DistilBertForMaskedLM",
+        "DistilBertForQuestionAnswering",
+    ),
     "t5": ("T5Config", "T5Model", "T5EncoderModel", "T5ForConditionalGeneration"),
     "gpt2": ("GPT2Config", "GPT2Model", "GPT2LMHeadModel", "GPT2ForSequenceClassification"),
     "llama": ("LlamaConfig", "LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification"),

@@ -1,4 +1,5 @@
 """The class for a model directory, chosen by the model_type in its config.json: one line per family and head."""
+
 from __future__ import annotations
 
 import os
@@ -22,14 +23,17 @@ class _Auto:
         """The class for what is at the source, or for a configuration.  Raises as `from_pretrained` does."""
         kind = entries_of(source, config, **hub).get("model_type")
         if kind not in cls.families:
-            raise ValueError(f"{source}: a model of type {shown(kind)}, which {cls.__name__} does not know: "
-                             f"choose one of {', '.join(map(repr, cls.families))}")
+            raise ValueError(
+                f"{source}: a model of type {shown(kind)}, which {cls.__name__} does not know: "
+                f"choose one of {', '.join(map(repr, cls.families))}"
+            )
         file, _, name = cls.families[kind].partition(".")
         return getattr(import_module(f".{file}", __package__), name)
 
 
 class AutoConfig(_Auto):
     """Configurations: sizes and switches, without weights."""
+
     families = {
         "bert": "bert.BertConfig",
         "roberta": "roberta.RobertaConfig",
@@ -47,8 +51,9 @@ class AutoConfig(_Auto):
     }
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
-                        **changes: Any) -> Config:
+    def from_pretrained(
+        cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False, **changes: Any
+    ) -> Config:
         """The configuration in the config.json of a directory, or of a model on the Hub; `changes` win.
 
         Raises:
@@ -63,8 +68,15 @@ class AutoConfig(_Auto):
 
 class _AutoModel(_Auto):
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, config: Config | Mapping[str, Any] | None = None,
-                        revision: str | None = None, local_files_only: bool = False, **options: Any) -> PretrainedModel:
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike,
+        *,
+        config: Config | Mapping[str, Any] | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        **options: Any,
+    ) -> PretrainedModel:
         """The model of a Hugging Face directory, file or name; options are those of `PretrainedModel.from_pretrained`.
 
         Raises:
@@ -86,6 +98,7 @@ class _AutoModel(_Auto):
 
 class AutoModel(_AutoModel):
     """Base models: vectors for tokens or pictures, no head."""
+
     families = {
         "bert": "bert.BertModel",
         "roberta": "roberta.RobertaModel",
@@ -105,6 +118,7 @@ class AutoModel(_AutoModel):
 
 class AutoModelForSequenceClassification(_AutoModel):
     """Models that score classes of whole texts."""
+
     families = {
         "bert": "bert.BertForSequenceClassification",
         "roberta": "roberta.RobertaForSequenceClassification",
@@ -119,6 +133,7 @@ class AutoModelForSequenceClassification(_AutoModel):
 
 class AutoModelForTokenClassification(_AutoModel):
     """Models that score classes of each token."""
+
     families = {
         "bert": "bert.BertForTokenClassification",
         "roberta": "roberta.RobertaForTokenClassification",
@@ -129,6 +144,7 @@ class AutoModelForTokenClassification(_AutoModel):
 
 class AutoModelForQuestionAnswering(_AutoModel):
     """Models that find where in a text the answer stands."""
+
     families = {
         "bert": "bert.BertForQuestionAnswering",
         "roberta": "roberta.RobertaForQuestionAnswering",
@@ -139,6 +155,7 @@ class AutoModelForQuestionAnswering(_AutoModel):
 
 class AutoModelForMaskedLM(_AutoModel):
     """Models that guess masked words."""
+
     families = {
         "bert": "bert.BertForMaskedLM",
         "roberta": "roberta.RobertaForMaskedLM",
@@ -149,6 +166,7 @@ class AutoModelForMaskedLM(_AutoModel):
 
 class AutoModelForCausalLM(_AutoModel):
     """Models that guess the next token, and so write."""
+
     families = {
         "gpt2": "gpt2.GPT2LMHeadModel",
         "llama": "llama.LlamaForCausalLM",
@@ -159,13 +177,13 @@ class AutoModelForCausalLM(_AutoModel):
 
 class AutoModelForSeq2SeqLM(_AutoModel):
     """Models that read one text and write another."""
-    families = {
-        "t5": "t5.T5ForConditionalGeneration",
-    }
+
+    families = {"t5": "t5.T5ForConditionalGeneration"}
 
 
 class AutoModelForImageClassification(_AutoModel):
     """Models that score classes of pictures."""
+
     families = {
         "vit": "vit.ViTForImageClassification",
         "resnet": "resnet.ResNetForImageClassification",

@@ -1,4 +1,5 @@
 """BERT (Devlin et al. 2018), with the attribute names its Hugging Face checkpoints use."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .values import shown
 @dataclass
 class BertConfig(Config):
     """BERT's sizes, under their names in config.json."""
+
     model_type = "bert"
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -45,8 +47,9 @@ class BertConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
-                             f"{self.num_attention_heads}")
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+            )
         activation(self.hidden_act)
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):
             if self.rest.get(name, only) != only:
@@ -80,13 +83,14 @@ class SelfAttention(Module):
         self.heads, self.p, self.rng = c.num_attention_heads, c.attention_probs_dropout_prob, rng
         self.query, self.key, self.value = (linear(c.hidden_size, c.hidden_size) for _ in range(3))
 
-    def forward(self, x, mask):                 # (B, T, D), (B, 1, 1, T)
+    def forward(self, x, mask):  # (B, T, D), (B, 1, 1, T)
         q, k, v = (split_heads(part(x), self.heads) for part in (self.query, self.key, self.value))
         return merge_heads(seen.attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng))
 
 
 class AddNorm(Module):
     """dense, then add the residual and normalise: the tail of both halves of a BERT layer."""
+
     def __init__(self, inputs: int, c: BertConfig, rng: np.random.Generator):
         self.dense, self.LayerNorm = linear(inputs, c.hidden_size), LayerNorm(c.hidden_size, c.layer_norm_eps)
         self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
@@ -109,9 +113,13 @@ class Layer(Module):
 
 class BertModel(PretrainedModel):
     """The encoder: token ids in, a vector for each token out, and a pooled one, computed from the first token."""
+
     config_class = BertConfig
-    layout = Layout(legacy={"**.LayerNorm.gamma": "**.LayerNorm.weight", "**.LayerNorm.beta": "**.LayerNorm.bias"},
-                    drop=("**.position_ids",), base="bert")
+    layout = Layout(
+        legacy={"**.LayerNorm.gamma": "**.LayerNorm.weight", "**.LayerNorm.beta": "**.LayerNorm.bias"},
+        drop=("**.position_ids",),
+        base="bert",
+    )
     heads = ("pooler.**",)
 
     def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
@@ -123,8 +131,9 @@ class BertModel(PretrainedModel):
         self.encoder = Group(layer=[Layer(c, rng) for _ in range(c.num_hidden_layers)])
         self.pooler = Group(dense=linear(c.hidden_size, c.hidden_size)) if self.add_pooling_layer else None
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None,
-                position_ids: Any = None) -> BaseOutput:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None
+    ) -> BaseOutput:
         """Encode a batch.
 
         Args:
@@ -152,9 +161,10 @@ class BertModel(PretrainedModel):
 
 class BertHead(PretrainedModel):
     """What the models below share: an encoder, named as in its checkpoints, and a head, by default a classifier."""
+
     config_class, layout, encoder_class, pooled = BertConfig, BertModel.layout, BertModel, False
     heads = ("classifier.**",)
-    bert: BertModel                             # RoBERTa's heads have `roberta` instead
+    bert: BertModel  # RoBERTa's heads have `roberta` instead
 
     def build(self, c: BertConfig, rng: np.random.Generator) -> None:
         setattr(self, self.layout.base, self.encoder_class(c, rng, drawn=False, add_pooling_layer=self.pooled))
@@ -172,10 +182,17 @@ class BertHead(PretrainedModel):
 
 class BertForSequenceClassification(BertHead):
     """BERT with a linear layer on the pooled vector that scores `config.num_labels` classes."""
+
     heads, pooled, label_layer = ("classifier.**", "bert.pooler.**"), True, "classifier"
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
-                labels: Any = None) -> ClassifierOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        labels: Any = None,
+    ) -> ClassifierOutput:
         """Score a batch; the arguments are BertModel's, and `labels` (B,), class numbers or floats for regression."""
         pooled = self.bert(input_ids, attention_mask, token_type_ids, position_ids).pooler_output
         logits = self.classifier(self.dropout(pooled))
@@ -184,10 +201,17 @@ class BertForSequenceClassification(BertHead):
 
 class BertForTokenClassification(BertHead):
     """BERT with a linear layer that scores `config.num_labels` classes for each token."""
+
     label_layer = "classifier"
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
-                labels: Any = None) -> ClassifierOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        labels: Any = None,
+    ) -> ClassifierOutput:
         """Score each token; the arguments are BertModel's, and `labels` (B, T) of class numbers, -100 to ignore one."""
         x = self.base_model(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(x))
@@ -196,13 +220,21 @@ class BertForTokenClassification(BertHead):
 
 class BertForQuestionAnswering(BertHead):
     """BERT with a linear layer that scores each token as the first, and as the last, of the answer."""
+
     heads = ("qa_outputs.**",)
 
     def add_head(self, c, rng):
         self.qa_outputs = linear(c.hidden_size, 2)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
-                start_positions: Any = None, end_positions: Any = None) -> QuestionAnsweringOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        start_positions: Any = None,
+        end_positions: Any = None,
+    ) -> QuestionAnsweringOutput:
         """Find the answer; the arguments are BertModel's, and where it starts and ends, token numbers (B,)."""
         x = self.base_model(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
         return answer_span(self.qa_outputs(x), start_positions, end_positions)
@@ -210,22 +242,33 @@ class BertForQuestionAnswering(BertHead):
 
 class BertForMaskedLM(BertHead):
     """BERT as in pretraining: it scores the whole vocabulary for each token, with its own word embeddings."""
+
     heads = ("cls.**",)
-    tied = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-            "cls.predictions.decoder.bias": "cls.predictions.bias"}
+    tied = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
 
     def add_head(self, c, rng):
-        transform = Group(dense=linear(c.hidden_size, c.hidden_size),
-                          LayerNorm=LayerNorm(c.hidden_size, c.layer_norm_eps))
+        transform = Group(
+            dense=linear(c.hidden_size, c.hidden_size), LayerNorm=LayerNorm(c.hidden_size, c.layer_norm_eps)
+        )
         self.cls = Group(predictions=vocabulary_scores(c, self.bert, transform=transform))
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
-                labels: Any = None) -> ClassifierOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        labels: Any = None,
+    ) -> ClassifierOutput:
         """Predict tokens; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
         x = self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
         head = self.cls.predictions
-        logits = head.decoder(head.transform.LayerNorm(activated(head.transform.dense,
-                                                                 activation(self.config.hidden_act), x)))
+        logits = head.decoder(
+            head.transform.LayerNorm(activated(head.transform.dense, activation(self.config.hidden_act), x))
+        )
         return ClassifierOutput(token_loss(logits, labels), logits)
 
 

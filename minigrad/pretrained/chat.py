@@ -2,6 +2,7 @@
 
 A template is a program of whoever published the model, so it runs in jinja2's sandbox and is given plain data alone.
 """
+
 from __future__ import annotations
 
 import json
@@ -35,8 +36,10 @@ def _checked(found: Any, directory: Path) -> Any:
         found = {one["name"]: one["template"] for one in found}
     texts = [*found, *found.values()] if isinstance(found, dict) else [] if found is None else [found]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"chat_template is {shown(found)} in the tokenizer_config.json of {directory}; expected a "
-                         'text, or a list of objects with a "name" and a "template"')
+        raise ValueError(
+            f"chat_template is {shown(found)} in the tokenizer_config.json of {directory}; expected a "
+            'text, or a list of objects with a "name" and a "template"'
+        )
     return found
 
 
@@ -52,8 +55,9 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -
         raise ImportError(f'a chat template needs jinja2 ({error}): pip install "minigrad-learn[chat]"') from None
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping):
-            raise ValueError(f"message {i} of the chat is {message!r}: expected one such as "
-                             '{"role": "user", "content": "Hello"}')
+            raise ValueError(
+                f'message {i} of the chat is {message!r}: expected one such as {{"role": "user", "content": "Hello"}}'
+            )
     chat = [{name: part for name, part in message.items() if part is not None} for message in messages]
     try:
         return _compiled(template).render(messages=_plain(chat), **{name: _plain(one) for name, one in given.items()})
@@ -66,13 +70,15 @@ def render_open(template: str, messages: Sequence[Mapping[str, Any]], **given: A
     # a character of no script, which tells where that is, and a space behind it,
     end, last = "\ue000", dict(messages[-1])
     if not isinstance(last.get("content"), str):
-        raise ValueError("continue_final_message goes on with the content of the last message, which has no text: give "
-                         "it one")
+        raise ValueError(
+            "continue_final_message goes on with the content of the last message, which has no text: give it one"
+        )
     text = render(template, [*messages[:-1], last | {"content": last["content"] + end + " "}], **given)
     if end not in text:
-        raise ValueError("the chat template does not write the content of the last message, which cannot be continued "
-                         "therefore")
-    open_text = text[:text.rindex(end)]
+        raise ValueError(
+            "the chat template does not write the content of the last message, which cannot be continued therefore"
+        )
+    open_text = text[: text.rindex(end)]
     return open_text if f"{end} " in text else open_text.rstrip()  # which a template that strips has taken away
 
 
@@ -85,6 +91,7 @@ def _compiled(template):
 
     class Generation(Extension):
         """{% generation %} … {% endgeneration %}, which marks what the assistant wrote, and changes nothing."""
+
         tags = {"generation"}
 
         def parse(self, parser):

@@ -3,6 +3,7 @@
 Their attributes have torchvision's names, so `state_dict()` is what torchvision saves and loads; their directories are
 in the Hugging Face layout, if there is one, and each family's `layout` maps one to the other.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,7 +13,7 @@ from ..nn import BatchNorm2d, Conv2d, init
 from ..ops.window import conv2d_norm
 from .model import PretrainedModel
 
-COUNTS = ("**.num_batches_tracked",)            # which files from before 2018 lack
+COUNTS = ("**.num_batches_tracked",)  # which files from before 2018 lack
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> Conv2d:

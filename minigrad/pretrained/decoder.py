@@ -1,4 +1,5 @@
 """What decoders share: positions and masks of what is read, the forward pass, and the heads."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,15 +21,23 @@ from .text.generation import Generates
 
 class Reading(NamedTuple):
     """The input of one forward pass, with what every layer needs to know about it."""
-    ids: Array                                  # (B, T)
-    positions: np.ndarray                       # (B, T), or (1, T) if they are the same for all texts
+
+    ids: Array  # (B, T)
+    positions: np.ndarray  # (B, T), or (1, T) if they are the same for all texts
     mask: Array | None  # True where attention is allowed, broadcastable to (B, 1, T, S); None: everywhere
-    is_causal: bool                             # besides, token t attends to tokens 0 … t only
-    caches: Sequence[KVCache | None]            # one for each layer
+    is_causal: bool  # besides, token t attends to tokens 0 … t only
+    caches: Sequence[KVCache | None]  # one for each layer
 
     @classmethod
-    def of(cls, input_ids: Any, attention_mask: Any, position_ids: Any, past: Sequence[KVCache] | None, layers: int,
-           longest: int | None) -> Reading:
+    def of(
+        cls,
+        input_ids: Any,
+        attention_mask: Any,
+        position_ids: Any,
+        past: Sequence[KVCache] | None,
+        layers: int,
+        longest: int | None,
+    ) -> Reading:
         """A reading from the arguments of `forward`; with the cached tokens before them, the ids are S tokens.
 
         Args:
@@ -41,7 +50,7 @@ class Reading(NamedTuple):
         ids = token_ids(input_ids, longest)
         (B, T), before = ids.shape, past[0].length if past else 0
         mask = padding_mask(attention_mask, (B, before + T))
-        if before and T > 1:                    # the causal triangle starts after the cached tokens
+        if before and T > 1:  # the causal triangle starts after the cached tokens
             allowed = backend.of(mask).xp.tri(T, before + T, before, dtype=bool)
             mask = allowed if mask is None else mask & allowed
         positions = np.arange(before, before + T)[None] if position_ids is None else host_array(position_ids)
@@ -60,14 +69,20 @@ class Reading(NamedTuple):
 
 class Decoder(PretrainedModel):
     """Token ids in, a vector for each token out, computed from the tokens up to it; families add `stack` and `read`."""
-    stack: Any                                  # the layers, in order
+
+    stack: Any  # the layers, in order
 
     def read(self, reading: Reading) -> Tensor:
         """The vectors (B, T, D) of the tokens."""
         raise NotImplementedError(f"{type(self).__name__} has no read")
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, past_key_values: Sequence[KVCache] | None = None,
-                position_ids: Any = None) -> BaseOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        past_key_values: Sequence[KVCache] | None = None,
+        position_ids: Any = None,
+    ) -> BaseOutput:
         """Read a batch.
 
         Args:
@@ -80,8 +95,9 @@ class Decoder(PretrainedModel):
             ValueError: a shape is wrong, or T is more than the model reads.
             IndexError: an id is not in the vocabulary, or a learnt position is beyond the last.
         """
-        reading = Reading.of(input_ids, attention_mask, position_ids, past_key_values, len(self.stack),
-                             self.config.longest)
+        reading = Reading.of(
+            input_ids, attention_mask, position_ids, past_key_values, len(self.stack), self.config.longest
+        )
         return BaseOutput(self.read(reading), past_key_values=past_key_values)
 
 
@@ -91,11 +107,12 @@ class CausalLM(Generates):
     A family sets `decoder_class` and, in `tied`, the name of the weight that embeds the tokens; the decoder has the
     name that checkpoints give it, `layout.base`.
     """
+
     decoder_class: type[PretrainedModel]
 
     def build(self, c: Any, rng: np.random.Generator) -> None:
         setattr(self, self.layout.base, self.decoder_class(c, rng, drawn=False))
-        words: Any = self.state_dict()[self.tied["lm_head.weight"]]            # a Parameter
+        words: Any = self.state_dict()[self.tied["lm_head.weight"]]  # a Parameter
         self.lm_head = linear(*reversed(words.shape), bias=False)
         if c.tie_word_embeddings:
             self.lm_head.weight = words
@@ -104,9 +121,15 @@ class CausalLM(Generates):
         """An empty cache for each layer, with room for `max_len` tokens."""
         return [KVCache(max_len) for _ in getattr(self, self.layout.base).stack]
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
-                past_key_values: Sequence[KVCache] | None = None, position_ids: Any = None,
-                logits_to_keep: int = 0) -> CausalLMOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        labels: Any = None,
+        past_key_values: Sequence[KVCache] | None = None,
+        position_ids: Any = None,
+        logits_to_keep: int = 0,
+    ) -> CausalLMOutput:
         """Score the next tokens of a batch; the arguments are the decoder's, and:
 
         Args:
@@ -121,6 +144,7 @@ class CausalLM(Generates):
 
 class DecoderForSequenceClassification(PretrainedModel):
     """A decoder with a linear layer on the last token of each text that scores `config.num_labels` classes."""
+
     decoder_class: type[PretrainedModel]
     heads, label_layer = ("score.**",), "score"
 
@@ -129,8 +153,9 @@ class DecoderForSequenceClassification(PretrainedModel):
         words = next(iter(self.state_dict().values()))
         self.score = linear(words.shape[1], c.label_count, bias=False)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None,
-                position_ids: Any = None) -> ClassifierOutput:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None, labels: Any = None, position_ids: Any = None
+    ) -> ClassifierOutput:
         """Score a batch; the arguments are the decoder's, and `labels` (B,), class numbers or floats for regression."""
         decoder = getattr(self, self.layout.base)
         x = decoder(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
@@ -145,8 +170,10 @@ def last_token(vectors: Tensor, ids: Array, pad_token_id: int | None) -> Tensor:
         ValueError: there are several texts, and no padding token shows where they end.
     """
     if pad_token_id is None and len(ids) > 1:
-        raise ValueError("without a pad_token_id in the configuration nothing tells where the texts of a batch end: "
-                         "load the model with pad_token_id=tokenizer.pad_token_id")
+        raise ValueError(
+            "without a pad_token_id in the configuration nothing tells where the texts of a batch end: "
+            "load the model with pad_token_id=tokenizer.pad_token_id"
+        )
     if pad_token_id is None:
         return vectors[:, -1]
     xp = backend.of(ids).xp

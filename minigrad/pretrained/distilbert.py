@@ -1,4 +1,5 @@
 """DistilBERT (Sanh et al. 2019): half of BERT's layers, without token types and pooler, under names of its own."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from .layers import activation, embedding, linear
 from .model import PretrainedModel
 from .outputs import BaseOutput, ClassifierOutput, QuestionAnsweringOutput
 
-EPS = 1e-12                                     # of every LayerNorm; not in the configuration
+EPS = 1e-12  # of every LayerNorm; not in the configuration
 
 
 @dataclass
 class DistilBertConfig(Config):
     """DistilBERT's sizes, under their names in config.json."""
+
     model_type = "distilbert"
     vocab_size: int = 30522
     dim: int = 768
@@ -68,7 +70,7 @@ class Attention(Module):
         self.heads, self.p, self.rng = c.n_heads, c.attention_dropout, rng
         self.q_lin, self.k_lin, self.v_lin, self.out_lin = (linear(c.dim, c.dim) for _ in range(4))
 
-    def forward(self, x, mask):                 # (B, T, D), (B, 1, 1, T)
+    def forward(self, x, mask):  # (B, T, D), (B, 1, 1, T)
         q, k, v = (split_heads(part(x), self.heads) for part in (self.q_lin, self.k_lin, self.v_lin))
         found = seen.attention(q, k, v, mask, self.p if self.training else 0.0, rng=self.rng)
         return self.out_lin(merge_heads(found))
@@ -88,6 +90,7 @@ class Layer(Module):
 
 class DistilBertModel(PretrainedModel):
     """The encoder: token ids in, a vector for each token out."""
+
     config_class, layout = DistilBertConfig, Layout(drop=("**.position_ids",), base="distilbert")
 
     def build(self, c: DistilBertConfig, rng: np.random.Generator) -> None:
@@ -116,6 +119,7 @@ class DistilBertModel(PretrainedModel):
 
 class DistilBertHead(PretrainedModel):
     """What the models below share: an encoder, and a head that `add_head` makes."""
+
     config_class, layout = DistilBertConfig, DistilBertModel.layout
 
     def build(self, c: DistilBertConfig, rng: np.random.Generator) -> None:
@@ -129,15 +133,19 @@ class DistilBertHead(PretrainedModel):
 
 class DistilBertForSequenceClassification(DistilBertHead):
     """DistilBERT with two layers on the first token that score `config.num_labels` classes."""
+
     heads, label_layer = ("pre_classifier.**", "classifier.**"), "classifier"
 
     def add_head(self, c, rng):
         self.pre_classifier, self.classifier = linear(c.dim, c.dim), linear(c.dim, c.label_count)
         self.dropout = Dropout(c.seq_classif_dropout, rng=rng)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
-                labels: Any = None) -> ClassifierOutput:
-        """Score a batch; the arguments are DistilBertModel's, and `labels` (B,), class numbers or floats for regression."""
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, labels: Any = None
+    ) -> ClassifierOutput:
+        """Score a batch; the arguments are DistilBertModel's, and `labels` (B,), class numbers or floats for
+        regression.
+        """
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(F.relu(self.pre_classifier(x[:, 0]))))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
@@ -145,13 +153,15 @@ class DistilBertForSequenceClassification(DistilBertHead):
 
 class DistilBertForTokenClassification(DistilBertHead):
     """DistilBERT with a linear layer that scores `config.num_labels` classes for each token."""
+
     heads, label_layer = ("classifier.**",), "classifier"
 
     def add_head(self, c, rng):
         self.dropout, self.classifier = Dropout(c.dropout, rng=rng), linear(c.dim, c.label_count)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
-                labels: Any = None) -> ClassifierOutput:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, labels: Any = None
+    ) -> ClassifierOutput:
         """Score each token; arguments as for DistilBertModel, and `labels` (B, T) of class numbers, -100 to ignore one."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(x))
@@ -160,13 +170,20 @@ class DistilBertForTokenClassification(DistilBertHead):
 
 class DistilBertForQuestionAnswering(DistilBertHead):
     """DistilBERT with a linear layer that scores each token as the first, and as the last, of the answer."""
+
     heads = ("qa_outputs.**",)
 
     def add_head(self, c, rng):
         self.dropout, self.qa_outputs = Dropout(c.qa_dropout, rng=rng), linear(c.dim, 2)
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, start_positions: Any = None,
-                end_positions: Any = None) -> QuestionAnsweringOutput:
+    def forward(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        start_positions: Any = None,
+        end_positions: Any = None,
+    ) -> QuestionAnsweringOutput:
         """Find the answer; the arguments are DistilBertModel's, and where it starts and ends, token numbers (B,)."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         logits = self.qa_outputs(self.dropout(x))
@@ -175,6 +192,7 @@ class DistilBertForQuestionAnswering(DistilBertHead):
 
 class DistilBertForMaskedLM(DistilBertHead):
     """DistilBERT as in pretraining: it scores the whole vocabulary for each token, with its own word embeddings."""
+
     heads = ("vocab_transform.**", "vocab_layer_norm.**", "vocab_projector.**")
     tied = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
 
@@ -184,8 +202,9 @@ class DistilBertForMaskedLM(DistilBertHead):
         if c.tie_word_embeddings:
             self.vocab_projector.weight = self.distilbert.embeddings.word_embeddings.weight
 
-    def forward(self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None,
-                labels: Any = None) -> ClassifierOutput:
+    def forward(
+        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, labels: Any = None
+    ) -> ClassifierOutput:
         """Predict tokens; the arguments are DistilBertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         x = activated(self.vocab_transform, activation(self.config.activation), x)

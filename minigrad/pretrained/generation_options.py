@@ -1,4 +1,5 @@
 """The options of `generate`, with transformers' names and defaults."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,24 +12,59 @@ from .values import check, is_kind, shown
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 RANKING = ("length_penalty", "early_stopping")
-MIN_COUNT = {"max_new_tokens": 1, "max_length": 1, "min_new_tokens": 0, "min_length": 0, "top_k": 0, "num_beams": 1,
-             "num_return_sequences": 1, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0}
+MIN_COUNT = {
+    "max_new_tokens": 1,
+    "max_length": 1,
+    "min_new_tokens": 0,
+    "min_length": 0,
+    "top_k": 0,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+}
 # must not be this
 PROBABILITIES = {"top_p": 0, "min_p": None, "typical_p": 0, "epsilon_cutoff": None, "eta_cutoff": None}
-TOKENS = {**dict.fromkeys(("pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id"), "int"),
-          **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), "int | list[int]"),
-          **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), "list[int]"),
-          "bad_words_ids": "list[list[int]]"}
+TOKENS = {
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id"), "int"),
+    **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), "int | list[int]"),
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), "list[int]"),
+    "bad_words_ids": "list[list[int]]",
+}
 SCORED = ("forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens")  # index the scores
-KINDS = {**TOKENS, "stop_strings": "str | list[str]", "early_stopping": "bool | 'never'", **dict.fromkeys(
-    ("do_sample", "use_cache", "remove_invalid_values", "renormalize_logits", "return_dict_in_generate",
-     "output_scores",
-     "output_logits"), "bool")}
-NOT_HERE = {"penalty_alpha": (None, 0), "num_beam_groups": (None, 1), "diversity_penalty": (None, 0),
-            "constraints": (None,),
-            "force_words_ids": (None,), "guidance_scale": (None, 1), "encoder_repetition_penalty": (None, 1),
-            "top_h": (None,), "watermarking_config": (None,), "token_healing": (None, False), "dola_layers": (None,),
-            "prompt_lookup_num_tokens": (None,), "max_time": (None,), "forced_decoder_ids": (None,)}
+KINDS = {
+    **TOKENS,
+    "stop_strings": "str | list[str]",
+    "early_stopping": "bool | 'never'",
+    **dict.fromkeys(
+        (
+            "do_sample",
+            "use_cache",
+            "remove_invalid_values",
+            "renormalize_logits",
+            "return_dict_in_generate",
+            "output_scores",
+            "output_logits",
+        ),
+        "bool",
+    ),
+}
+NOT_HERE = {
+    "penalty_alpha": (None, 0),
+    "num_beam_groups": (None, 1),
+    "diversity_penalty": (None, 0),
+    "constraints": (None,),
+    "force_words_ids": (None,),
+    "guidance_scale": (None, 1),
+    "encoder_repetition_penalty": (None, 1),
+    "top_h": (None,),
+    "watermarking_config": (None,),
+    "token_healing": (None, False),
+    "dola_layers": (None,),
+    "prompt_lookup_num_tokens": (None,),
+    "max_time": (None,),
+    "forced_decoder_ids": (None,),
+}
 
 
 def checked(entries: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -36,8 +72,11 @@ def checked(entries: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises ValueError, which names the entry and the file, `where`, if a value is of the wrong kind.
     """
-    found = {name: value for name, value in entries.items()
-             if value is not None and not (name.endswith("_token_id") and type(value) is int and value == -1)}
+    found = {
+        name: value
+        for name, value in entries.items()
+        if value is not None and not (name.endswith("_token_id") and type(value) is int and value == -1)
+    }
     for name, value in found.items():
         if name in KINDS and not (value == [] and "list" in KINDS[name]):
             check(name, value, KINDS[name], where)
@@ -46,12 +85,19 @@ def checked(entries: Mapping[str, Any], where: str) -> dict[str, Any]:
     return found
 
 
-EXAMPLES = {"sequence_bias": "token ids with the number added to the score of the last, such as [[[5, 9], -2.0]]",
-            "exponential_decay_length_penalty": "where it begins and its factor, such as [10, 1.05]",
-            "bad_words_ids": "a list of lists of token ids, one for each word", "stop_strings": "a text or a list of "
-                                                                                                "texts",
-            **{name: "a token id, 0 or more" + ", or a list of them" * ("list" in kinds) if kinds.startswith("int")
-               else "a list of token ids, 0 or more" for name, kinds in TOKENS.items() if name != "bad_words_ids"}}
+EXAMPLES = {
+    "sequence_bias": "token ids with the number added to the score of the last, such as [[[5, 9], -2.0]]",
+    "exponential_decay_length_penalty": "where it begins and its factor, such as [10, 1.05]",
+    "bad_words_ids": "a list of lists of token ids, one for each word",
+    "stop_strings": "a text or a list of texts",
+    **{
+        name: "a token id, 0 or more" + ", or a list of them" * ("list" in kinds)
+        if kinds.startswith("int")
+        else "a list of token ids, 0 or more"
+        for name, kinds in TOKENS.items()
+        if name != "bad_words_ids"
+    },
+}
 
 
 def _is_kind(name: str, value: Any) -> bool:
@@ -59,8 +105,12 @@ def _is_kind(name: str, value: Any) -> bool:
     if name == "sequence_bias":
         pairs = list(value.items()) if isinstance(value, Mapping) else value
         return isinstance(pairs, (list, tuple)) and all(
-            isinstance(pair, (list, tuple)) and len(pair) == 2 and is_kind(name, pair[0], "list[int]")
-            and isinstance(pair[1], Real) for pair in pairs)
+            isinstance(pair, (list, tuple))
+            and len(pair) == 2
+            and is_kind(name, pair[0], "list[int]")
+            and isinstance(pair[1], Real)
+            for pair in pairs
+        )
     if name == "exponential_decay_length_penalty":
         return is_kind(name, value, "list[float]") and len(value) == 2
     return (value == [] and "list" in KINDS[name]) or is_kind(name, value, KINDS[name])
@@ -107,6 +157,7 @@ class GenerationOptions:
     Result: with `return_dict_in_generate` a GenerateOutput, which holds the processed scores with `output_scores`, and
     the model's own with `output_logits`.
     """
+
     max_new_tokens: int | None = None
     max_length: int | None = None
     min_new_tokens: int | None = None
@@ -163,12 +214,17 @@ class GenerationOptions:
             if name not in known and name not in NOT_HERE:
                 near = "".join(f"; did you mean {one!r}?" for one in get_close_matches(name, known, 1))
                 raise TypeError(f"generate takes no {name!r}: it takes {', '.join(known)}{near}")
-        given = {name: _listed(value) if name in EXAMPLES else value for name, value in given.items()
-                 if value is not None or name in SAMPLING[1:5]}
+        given = {
+            name: _listed(value) if name in EXAMPLES else value
+            for name, value in given.items()
+            if value is not None or name in SAMPLING[1:5]
+        }
         files = {name: value for name, value in files.items() if value is not None}
         if unsupported := [name for name, neutral in NOT_HERE.items() if (given | files).get(name) not in neutral]:
-            raise ValueError(f"generate: {unsupported[0]}={(given | files)[unsupported[0]]!r} is not supported: leave "
-                             "it out, or take it out of generation_config.json")
+            raise ValueError(
+                f"generate: {unsupported[0]}={(given | files)[unsupported[0]]!r} is not supported: leave "
+                "it out, or take it out of generation_config.json"
+            )
         for one, other in (("max_new_tokens", "max_length"), ("min_new_tokens", "min_length")):
             if one in given and other in given:
                 raise ValueError(f"generate: {one} and {other} say the same in two ways: give one of them")
@@ -189,16 +245,26 @@ class GenerationOptions:
 
     def check_vocabulary(self, size: int) -> None:
         """Raise ValueError if an option would change the score of a token that is not in a vocabulary of this size."""
-        words = [*(self.bad_words_ids or ()), *(
-            self.sequence_bias if isinstance(self.sequence_bias, Mapping)
-            else [ids for ids, _ in self.sequence_bias or ()])]
-        scored = [(name, token) for name in SCORED if (value := getattr(self, name)) is not None
-                  for token in (value if isinstance(value, (list, tuple)) else [value])]
+        words = [
+            *(self.bad_words_ids or ()),
+            *(
+                self.sequence_bias
+                if isinstance(self.sequence_bias, Mapping)
+                else [ids for ids, _ in self.sequence_bias or ()]
+            ),
+        ]
+        scored = [
+            (name, token)
+            for name in SCORED
+            if (value := getattr(self, name)) is not None
+            for token in (value if isinstance(value, (list, tuple)) else [value])
+        ]
         scored += [("bad_words_ids or sequence_bias", token) for word in words for token in word]
         for name, token in scored:
             if token >= size:
-                raise ValueError(f"generate: {name} holds the token id {token}: expected ids below the vocabulary "
-                                 f"size, {size}")
+                raise ValueError(
+                    f"generate: {name} holds the token id {token}: expected ids below the vocabulary size, {size}"
+                )
 
     def _check_values(self):
         """Refuse values of the wrong kind or out of their range."""
@@ -228,25 +294,39 @@ class GenerationOptions:
         sampling = [name for name in SAMPLING if given.get(name) is not None and given[name] != defaults[name]]
         ranking = [name for name in RANKING if name in given and given[name] != defaults[name]]
         for is_wrong, message in (
-                (self.max_new_tokens is None and self.max_length is None,
-                 "say when to stop: give max_new_tokens, such as max_new_tokens=50"),
-                (self.temperature <= 0,
-                 f"temperature={self.temperature} must be above 0; to take the likeliest always, leave out do_sample"),
-                (self.repetition_penalty <= 0, f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is "
-                                               "none"),
-                (sampling and not self.do_sample,
-                 f"{' and '.join(sampling)} act on tokens drawn by chance: add do_sample=True"),
-                (ranking and self.num_beams == 1, f"{' and '.join(ranking)} act on beams: add num_beams=4, say"),
-                ("" in self.stops, "stop_strings has an empty text, which is in every one: leave it out"),
-                (self.early_stopping not in (True, False, "never"),
-                 f'early_stopping={self.early_stopping!r}: give True, False or "never"'),
-                (self.num_return_sequences > self.num_beams and not (self.do_sample and self.num_beams == 1),
-                 f"num_return_sequences={self.num_return_sequences} different texts need as many num_beams, or "
-                 "do_sample=True"),
-                ((self.output_scores or self.output_logits) and not self.return_dict_in_generate,
-                 "output_scores and output_logits are parts of what is returned with return_dict_in_generate=True: add "
-                 "it"),
-                (self.encoder_no_repeat_ngram_size and not is_encoder_decoder,
-                 "encoder_no_repeat_ngram_size is for models with an encoder: give no_repeat_ngram_size")):
+            (
+                self.max_new_tokens is None and self.max_length is None,
+                "say when to stop: give max_new_tokens, such as max_new_tokens=50",
+            ),
+            (
+                self.temperature <= 0,
+                f"temperature={self.temperature} must be above 0; to take the likeliest always, leave out do_sample",
+            ),
+            (self.repetition_penalty <= 0, f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is none"),
+            (
+                sampling and not self.do_sample,
+                f"{' and '.join(sampling)} act on tokens drawn by chance: add do_sample=True",
+            ),
+            (ranking and self.num_beams == 1, f"{' and '.join(ranking)} act on beams: add num_beams=4, say"),
+            ("" in self.stops, "stop_strings has an empty text, which is in every one: leave it out"),
+            (
+                self.early_stopping not in (True, False, "never"),
+                f'early_stopping={self.early_stopping!r}: give True, False or "never"',
+            ),
+            (
+                self.num_return_sequences > self.num_beams and not (self.do_sample and self.num_beams == 1),
+                f"num_return_sequences={self.num_return_sequences} different texts need as many num_beams, or "
+                "do_sample=True",
+            ),
+            (
+                (self.output_scores or self.output_logits) and not self.return_dict_in_generate,
+                "output_scores and output_logits are parts of what is returned with return_dict_in_generate=True: add "
+                "it",
+            ),
+            (
+                self.encoder_no_repeat_ngram_size and not is_encoder_decoder,
+                "encoder_no_repeat_ngram_size is for models with an encoder: give no_repeat_ngram_size",
+            ),
+        ):
             if is_wrong:
                 raise ValueError(f"generate: {message}")

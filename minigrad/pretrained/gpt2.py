@@ -1,4 +1,5 @@
 """GPT-2 (Radford et al. 2019), with the attribute names its Hugging Face checkpoints use."""
+
 from __future__ import annotations
 
 import math
@@ -22,13 +23,14 @@ from .model import PretrainedModel
 @dataclass
 class GPT2Config(Config):
     """GPT-2's sizes and switches, under their names in config.json."""
+
     model_type = "gpt2"
     vocab_size: int = 50257
     n_positions: int = 1024
     n_embd: int = 768
     n_layer: int = 12
     n_head: int = 12
-    n_inner: int | None = None                  # 4 · n_embd
+    n_inner: int | None = None  # 4 · n_embd
     activation_function: str = "gelu_new"
     layer_norm_epsilon: float = 1e-5
     scale_attn_weights: bool = True
@@ -64,7 +66,7 @@ class Attention(Module):
         self.c_attn, self.c_proj = linear(c.n_embd, 3 * c.n_embd), linear(c.n_embd, c.n_embd)
         self.resid_dropout = Dropout(c.resid_pdrop, rng=rng)
 
-    def forward(self, x, reading, cache):       # (B, T, D)
+    def forward(self, x, reading, cache):  # (B, T, D)
         B, T, _ = x.shape
         # (B, heads, T, d)
         q, k, v = ops.transpose(ops.reshape(self.c_attn(x), (B, T, 3, self.heads, -1)), (2, 0, 3, 1, 4))
@@ -97,9 +99,13 @@ class Block(Module):
 
 class GPT2Pretrained(PretrainedModel):
     """What all GPT-2 models share: matrices are stored (in, out), and old files store causal masks as biases."""
+
     config_class = GPT2Config
-    layout = Layout(drop=("**.attn.bias", "**.attn.masked_bias"), base="transformer",
-                    transpose=("**.c_attn.weight", "**.c_proj.weight", "**.c_fc.weight"))
+    layout = Layout(
+        drop=("**.attn.bias", "**.attn.masked_bias"),
+        base="transformer",
+        transpose=("**.c_attn.weight", "**.c_proj.weight", "**.c_fc.weight"),
+    )
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
         """As for every model, but projections to the residual stream are scaled by the number of layers (sec. 2.3)."""
@@ -134,9 +140,11 @@ class GPT2Model(Decoder, GPT2Pretrained):
 
 class GPT2LMHeadModel(CausalLM, GPT2Pretrained):
     """GPT-2 that scores, for each token, the next one; it writes with `generate`."""
+
     decoder_class, tied = GPT2Model, {"lm_head.weight": "transformer.wte.weight"}
 
 
 class GPT2ForSequenceClassification(DecoderForSequenceClassification, GPT2Pretrained):
     """GPT-2 with a linear layer on the last token of each text that scores `config.num_labels` classes."""
+
     decoder_class = GPT2Model

@@ -1,4 +1,5 @@
 """The losses of heads, as in transformers: None without labels, and the label -100 is ignored."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -32,13 +33,17 @@ def classification_loss(logits: Tensor, labels: Any, config: Config) -> Tensor |
     targets = labels if isinstance(labels, Tensor) else Tensor(np.asarray(labels, logits.dtype), device=logits.device)
     if problem == "multi_label_classification":
         if targets.shape != logits.shape:
-            raise ValueError(f"labels have shape {targets.shape}, but multi_label_classification, which floats mean, "
-                             f"takes zeros and ones of shape {logits.shape}: for one class each give whole numbers, "
-                             "for a value num_labels=1")
+            raise ValueError(
+                f"labels have shape {targets.shape}, but multi_label_classification, which floats mean, "
+                f"takes zeros and ones of shape {logits.shape}: for one class each give whole numbers, "
+                "for a value num_labels=1"
+            )
         return losses.binary_cross_entropy_with_logits(logits, targets)
-    if targets.shape not in (logits.shape, logits.shape[:-1 if logits.shape[-1] == 1 else None]):
-        raise ValueError(f"labels have shape {targets.shape}, but regression takes a number for each score, "
-                         f"{logits.shape}: to predict one number for each text, load the model with num_labels=1")
+    if targets.shape not in (logits.shape, logits.shape[: -1 if logits.shape[-1] == 1 else None]):
+        raise ValueError(
+            f"labels have shape {targets.shape}, but regression takes a number for each score, "
+            f"{logits.shape}: to predict one number for each text, load the model with num_labels=1"
+        )
     return losses.mse_loss(ops.reshape(logits, targets.shape), targets)
 
 
@@ -48,8 +53,10 @@ def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
         return None
     labels = as_given(labels)
     if labels.shape != logits.shape[:2]:
-        raise ValueError(f"labels have shape {labels.shape}, but there are scores for {logits.shape[:2]} tokens: give "
-                         "each token a label, -100 where none is to count")
+        raise ValueError(
+            f"labels have shape {labels.shape}, but there are scores for {logits.shape[:2]} tokens: give "
+            "each token a label, -100 where none is to count"
+        )
     return losses.cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), labels.reshape(-1))
 
 
@@ -67,7 +74,9 @@ def answer_span(logits: Tensor, start_positions: Any, end_positions: Any) -> Que
     start, end, T = logits[:, :, 0], logits[:, :, 1], logits.shape[1]
     loss = None
     if start_positions is not None and end_positions is not None:
-        first, last = (losses.cross_entropy(scores, as_given(at).reshape(-1).clip(0, T), ignore_index=T)
-                       for scores, at in ((start, start_positions), (end, end_positions)))
+        first, last = (
+            losses.cross_entropy(scores, as_given(at).reshape(-1).clip(0, T), ignore_index=T)
+            for scores, at in ((start, start_positions), (end, end_positions))
+        )
         loss = (first + last) / 2
     return QuestionAnsweringOutput(loss, start, end)

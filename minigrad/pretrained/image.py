@@ -1,4 +1,5 @@
 """Pictures as input: what a model checks, and the processor that prepares photographs."""
+
 from __future__ import annotations
 
 import json
@@ -16,27 +17,42 @@ from .values import check, found_in, shown
 FILE = "preprocessor_config.json"
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 HALVES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
-BILINEAR, BICUBIC = 2, 3                        # in Pillow's numbers
+BILINEAR, BICUBIC = 2, 3  # in Pillow's numbers
 
 # What a kind of processor does where its file says nothing; a size in the file that is one number is meant as it is
 # here.
 KINDS: dict[str, dict[str, Any]] = {
     "ViT": {"size": {"height": 224, "width": 224}, "resample": BILINEAR, **HALVES},
-    "MobileNetV2": {"size": {"shortest_edge": 256}, "resample": BILINEAR, "do_center_crop": True, "crop_size": 224,
-                    **HALVES},
+    "MobileNetV2": {
+        "size": {"shortest_edge": 256},
+        "resample": BILINEAR,
+        "do_center_crop": True,
+        "crop_size": 224,
+        **HALVES,
+    },
     "ConvNext": {"size": {"shortest_edge": 384}, "resample": BICUBIC, "crop_pct": 224 / 256, **IMAGENET},
 }
 TORCHVISION = {"image_processor_type": "MobileNetV2ImageProcessor", **IMAGENET}
-ENTRIES = {**dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize"), "bool"), "resample": "int",
-           "rescale_factor": "float", "crop_pct": "float | None", "image_mean": "float | list[float]",
-           "image_std": "float | list[float]"}
+ENTRIES = {
+    **dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize"), "bool"),
+    "resample": "int",
+    "rescale_factor": "float",
+    "crop_pct": "float | None",
+    "image_mean": "float | list[float]",
+    "image_std": "float | list[float]",
+}
 # no programs
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")
-MAX_EDGE, MAX_PIXELS = 1 << 14, 1 << 25    # of what comes out: 400 MB as floats
+MAX_EDGE, MAX_PIXELS = 1 << 14, 1 << 25  # of what comes out: 400 MB as floats
 # of a picture in a file: so many pixels, or more in a large file
 MAX_SIDE, MAX_READ, MAX_PER_BYTE = 1 << 17, 1 << 26, 32
-ALWAYS = {"do_resize": True, "do_center_crop": False, "do_rescale": True, "rescale_factor": 1 / 255,
-          "do_normalize": True}
+ALWAYS = {
+    "do_resize": True,
+    "do_center_crop": False,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+}
 
 
 def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, like: Tensor) -> Tensor:
@@ -48,12 +64,15 @@ def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, li
     """
     x = given if isinstance(given, Tensor) else np.asarray(given)
     if x.dtype.kind in "iub":
-        raise TypeError(f"pixel_values are {x.dtype}, as in a file: models take normalised floats, which an "
-                        "AutoImageProcessor makes of pictures")
+        raise TypeError(
+            f"pixel_values are {x.dtype}, as in a file: models take normalised floats, which an "
+            "AutoImageProcessor makes of pictures"
+        )
     if len(x.shape) != 4 or x.shape[1] != channels or x.shape[2:] != (size or x.shape[2:]):
         wanted = f"(N, {channels}, {', '.join(map(str, size or ('H', 'W')))})"
-        raise ValueError(f"pixel_values must be {wanted}, these have shape {tuple(x.shape)}: an AutoImageProcessor "
-                         "makes them so")
+        raise ValueError(
+            f"pixel_values must be {wanted}, these have shape {tuple(x.shape)}: an AutoImageProcessor makes them so"
+        )
     return x if isinstance(x, Tensor) else Tensor(x.astype(like.dtype), device=like.device)
 
 
@@ -84,16 +103,19 @@ class AutoImageProcessor:
         if "crop_size" in self.settings:
             self.settings["crop_size"] = _edges("crop_size", self.settings["crop_size"], ("height", "width"))
         if self.settings["do_center_crop"] and "crop_size" not in self.settings:
-            raise ValueError("do_center_crop is true, but there is no crop_size: give one, such as 224, or "
-                             "do_center_crop=False")
+            raise ValueError(
+                "do_center_crop is true, but there is no crop_size: give one, such as 224, or do_center_crop=False"
+            )
         for name in ("image_mean", "image_std"):
             if np.shape(self.settings[name]) not in ((), (3,)):
-                raise ValueError(f"{name} is {shown(self.settings[name])}: expected one number, or three, for red, "
-                                 "green and blue")
+                raise ValueError(
+                    f"{name} is {shown(self.settings[name])}: expected one number, or three, for red, green and blue"
+                )
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
-                        **changes: Any) -> AutoImageProcessor:
+    def from_pretrained(
+        cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False, **changes: Any
+    ) -> AutoImageProcessor:
         """The processor of a model directory, or of a model on the Hub; `changes` win over what its file says.
 
         Raises FileNotFoundError if there is none, ValueError if it is of an unknown kind, TypeError for an unknown
@@ -130,9 +152,11 @@ class AutoImageProcessor:
             with found_in(image) if isinstance(image, (str, os.PathLike)) else nullcontext():
                 rows.append(self._process(image))
         if len({row.shape for row in rows}) > 1:
-            raise ValueError(f"the pictures end in different sizes, such as {rows[0].shape[1:]} and "
-                             f'{rows[-1].shape[1:]}: give the processor a "height" and a "width" of size, or '
-                             'do_center_crop and a crop_size')
+            raise ValueError(
+                f"the pictures end in different sizes, such as {rows[0].shape[1:]} and "
+                f'{rows[-1].shape[1:]}: give the processor a "height" and a "width" of size, or '
+                "do_center_crop and a crop_size"
+            )
         return {"pixel_values": np.stack(rows)}
 
     def _process(self, image):
@@ -173,24 +197,30 @@ class AutoImageProcessor:
 
 def _check_pixels(width, height):
     if width * height > MAX_PIXELS:
-        raise ValueError(f"a picture would become {width} × {height} pixels: expected at most {MAX_PIXELS}; cut it "
-                         'first, or give the processor a "height" and a "width" of size')
+        raise ValueError(
+            f"a picture would become {width} × {height} pixels: expected at most {MAX_PIXELS}; cut it "
+            'first, or give the processor a "height" and a "width" of size'
+        )
 
 
 def _center_crop(picture, height, width):
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))               # black outside the picture
+    return picture.crop((left, top, left + width, top + height))  # black outside the picture
 
 
 def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
     """A size as {"shortest_edge": n} or {"height": n, "width": n}; of one number, the usual of the two."""
     size = dict.fromkeys(usual, size) if type(size) is int else size
-    known = ({"height", "width"}, {"shortest_edge"})[:1 + (name == "size")]
-    if not isinstance(size, dict) or size.keys() not in known or not all(
-            type(n) is int and 0 < n <= MAX_EDGE for n in size.values()):
+    known = ({"height", "width"}, {"shortest_edge"})[: 1 + (name == "size")]
+    if (
+        not isinstance(size, dict)
+        or size.keys() not in known
+        or not all(type(n) is int and 0 < n <= MAX_EDGE for n in size.values())
+    ):
         named = " or of ".join(" and ".join(sorted(edges)) for edges in known)
-        raise ValueError(f"{name} is {shown(size)}: expected a number, or one for each of {named}, from 1 to "
-                         f"{MAX_EDGE}")
+        raise ValueError(
+            f"{name} is {shown(size)}: expected a number, or one for each of {named}, from 1 to {MAX_EDGE}"
+        )
     return size
 
 
@@ -206,6 +236,7 @@ def _listed(images: Any) -> Sequence:
 def _from_file(path):
     """The picture in a file, turned as its EXIF entry says, in RGB."""
     from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         size = os.stat(path).st_size
         with Image.open(path) as picture:
@@ -213,18 +244,20 @@ def _from_file(path):
                 raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
             width, height = picture.size
             if max(width, height) > MAX_SIDE or width * height > max(MAX_READ, MAX_PER_BYTE * size):
-                raise ValueError(f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
-                                 f"at most {MAX_SIDE} on a side and {MAX_READ} in all, or {MAX_PER_BYTE} for each "
-                                 "byte; scale it down")
+                raise ValueError(
+                    f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
+                    f"at most {MAX_SIDE} on a side and {MAX_READ} in all, or {MAX_PER_BYTE} for each "
+                    "byte; scale it down"
+                )
             picture.load()
-            with suppress(Exception):           # of a damaged EXIF entry; the picture itself is whole
+            with suppress(Exception):  # of a damaged EXIF entry; the picture itself is whole
                 ImageOps.exif_transpose(picture, in_place=True)
             return _rgb(picture)
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
-    except Exception as error:                  # Pillow's readers raise whatever comes of damaged bytes
+    except Exception as error:  # Pillow's readers raise whatever comes of damaged bytes
         told = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} was not read as a picture: {told[:300]}; if it is damaged, copy it again") from None
 
@@ -232,12 +265,15 @@ def _from_file(path):
 def _rgb(picture):
     """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
     from PIL import Image
+
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         kind = "whole numbers" if picture.mode == "I" else "floats"
-        raise ValueError(f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of "
-                         "uint8, 0 to 255")
+        raise ValueError(
+            f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of "
+            "uint8, 0 to 255"
+        )
     return picture.convert("RGB")
 
 
@@ -253,8 +289,10 @@ def _picture(image: Any) -> Any:
         return _rgb(image)
     array = np.asarray(image.numpy() if isinstance(image, Tensor) else image)
     if array.dtype != np.uint8:
-        raise TypeError(f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 "
-                        "pass (x * 255).round().astype('uint8')")
+        raise TypeError(
+            f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 "
+            "pass (x * 255).round().astype('uint8')"
+        )
     if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
         array = array.transpose(1, 2, 0)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):

@@ -1,4 +1,5 @@
 """The inputs of models that read text, checked and converted for the layers, on the device they are on."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -31,11 +32,15 @@ def token_ids(ids: Any, longest: int | None = None, name: str = "input_ids") -> 
     ids = as_given(ids)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         kind = TypeError if ids.ndim == 2 else ValueError
-        raise kind(f"{name} must be integers of shape (batch, tokens), these are {ids.dtype} of shape {ids.shape}: "
-                   "a tokenizer called on a list of texts returns them so")
+        raise kind(
+            f"{name} must be integers of shape (batch, tokens), these are {ids.dtype} of shape {ids.shape}: "
+            "a tokenizer called on a list of texts returns them so"
+        )
     if longest is not None and ids.shape[1] > longest:
-        raise ValueError(f"{name} are {ids.shape[1]} tokens long, but this model reads at most {longest}: "
-                         f"call the tokenizer with max_length={longest}")
+        raise ValueError(
+            f"{name} are {ids.shape[1]} tokens long, but this model reads at most {longest}: "
+            f"call the tokenizer with max_length={longest}"
+        )
     return ids
 
 

@@ -1,4 +1,5 @@
 """What several families build with: layers whose numbers come from a file, and activations by their published names."""
+
 from __future__ import annotations
 
 import math
@@ -27,14 +28,27 @@ def laplace(x: Any) -> Any:
     return 0.5 * (1 + ops.erf((x - 0.707107) / (0.282095 * math.sqrt(2))))
 
 
-ACTIVATIONS = {                                 # by the names of transformers, but for those with weights of their own
-    "gelu": F.gelu, "gelu_new": gelu_tanh, "gelu_python": F.gelu,
+ACTIVATIONS = {  # by the names of transformers, but for those with weights of their own
+    "gelu": F.gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_python": F.gelu,
     **dict.fromkeys(("gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"), gelu_tanh),
-    "quick_gelu": quick_gelu, "gelu_10": lambda x: ops.clip(F.gelu(x), -10, 10), "relu": F.relu, "relu6": F.relu6,
-    "relu2": lambda x: F.relu(x) ** 2, "leaky_relu": F.leaky_relu, "silu": F.silu, "swish": F.silu,
+    "quick_gelu": quick_gelu,
+    "gelu_10": lambda x: ops.clip(F.gelu(x), -10, 10),
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "relu2": lambda x: F.relu(x) ** 2,
+    "leaky_relu": F.leaky_relu,
+    "silu": F.silu,
+    "swish": F.silu,
     "hardswish": hardswish,
-    "mish": lambda x: x * F.tanh(F.softplus(x)), "sqrtsoftplus": lambda x: ops.sqrt(F.softplus(x)), "laplace": laplace,
-    "sigmoid": F.sigmoid, "tanh": F.tanh, "linear": lambda x: x}
+    "mish": lambda x: x * F.tanh(F.softplus(x)),
+    "sqrtsoftplus": lambda x: ops.sqrt(F.softplus(x)),
+    "laplace": laplace,
+    "sigmoid": F.sigmoid,
+    "tanh": F.tanh,
+    "linear": lambda x: x,
+}
 
 
 def activation(name: Any, entry: str = "hidden_act") -> Callable:

@@ -1,4 +1,5 @@
 """LLaMA (Touvron et al. 2023; Grattafiori et al. 2024), with the attribute names its Hugging Face checkpoints use."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -21,20 +22,21 @@ from .layers import activation, embedding, linear
 @dataclass
 class LlamaConfig(Config):
     """LLaMA's sizes and switches, under their names in config.json, old or new."""
+
     model_type = "llama"
     vocab_size: int = 32000
     hidden_size: int = 4096
     intermediate_size: int = 11008
     num_hidden_layers: int = 32
     num_attention_heads: int = 32
-    num_key_value_heads: int | None = None      # as many as attention heads
-    head_dim: int | None = None                 # hidden_size / num_attention_heads
+    num_key_value_heads: int | None = None  # as many as attention heads
+    head_dim: int | None = None  # hidden_size / num_attention_heads
     hidden_act: str = "silu"
     max_position_embeddings: int = 2048
     rms_norm_eps: float = 1e-6
-    rope_theta: float | None = None             # 10000
+    rope_theta: float | None = None  # 10000
     rope_scaling: dict[str, Any] | None = None
-    rope_parameters: dict[str, Any] | None = None              # replaces the two above in newer files
+    rope_parameters: dict[str, Any] | None = None  # replaces the two above in newer files
     attention_bias: bool = False
     mlp_bias: bool = False
     attention_dropout: float = 0.0
@@ -48,8 +50,9 @@ class LlamaConfig(Config):
         super().__post_init__()
         heads = self.num_attention_heads
         if self.head_dim is None and self.hidden_size % heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}: give a "
-                             "head_dim")
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}: give a head_dim"
+            )
         if heads % self.kv_heads:
             raise ValueError(f"num_attention_heads {heads} is no multiple of num_key_value_heads {self.kv_heads}")
         activation(self.hidden_act)
@@ -79,19 +82,29 @@ class LlamaConfig(Config):
     def rotary(self) -> RotaryPositions:
         """The rotation by positions that the entries describe."""
         trained_on = self.rest.get("original_max_position_embeddings") or self.max_position_embeddings
-        said = {name: value for part in (self.rope_scaling, self.rope_parameters)
-                for name, value in (part or {}).items()
-                if value is not None}
-        entries = {"rope_theta": self.rope_theta or 10000.0, "original_max_position_embeddings": trained_on,
-                   "max_position_embeddings": self.max_position_embeddings, **said}
+        said = {
+            name: value
+            for part in (self.rope_scaling, self.rope_parameters)
+            for name, value in (part or {}).items()
+            if value is not None
+        }
+        entries = {
+            "rope_theta": self.rope_theta or 10000.0,
+            "original_max_position_embeddings": trained_on,
+            "max_position_embeddings": self.max_position_embeddings,
+            **said,
+        }
         if entries.get("partial_rotary_factor", 1) != 1:
-            raise ValueError(f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features "
-                             "are rotated here")
+            raise ValueError(
+                f"partial_rotary_factor {entries['partial_rotary_factor']} is not supported: all features "
+                "are rotated here"
+            )
         return RotaryPositions(self.size_of_head, entries.pop("rope_theta"), entries)
 
 
 class Attention(Module):
     """Causal attention whose query heads share fewer key and value heads.  Qwen has biases, or norms, of its own."""
+
     q_norm = k_norm = staticmethod(lambda heads: heads)
 
     def __init__(self, c: LlamaConfig, rng: np.random.Generator, qkv_bias: bool | None = None):
@@ -101,9 +114,15 @@ class Attention(Module):
         self.k_proj, self.v_proj = (linear(c.hidden_size, self.kv_heads * size, bias) for _ in range(2))
         self.o_proj = linear(self.heads * size, c.hidden_size, c.attention_bias)
 
-    def forward(self, x, angles, reading, cache):              # (B, T, D)
-        q, k, v = (split_heads(project(x), heads) for project, heads in
-                   ((self.q_proj, self.heads), (self.k_proj, self.kv_heads), (self.v_proj, self.kv_heads)))
+    def forward(self, x, angles, reading, cache):  # (B, T, D)
+        q, k, v = (
+            split_heads(project(x), heads)
+            for project, heads in (
+                (self.q_proj, self.heads),
+                (self.k_proj, self.kv_heads),
+                (self.v_proj, self.kv_heads),
+            )
+        )
         q, k = rotate(self.q_norm(q), *angles), rotate(self.k_norm(k), *angles)
         if cache is not None:
             k, v = cache.extend(k, v)
@@ -114,6 +133,7 @@ class Attention(Module):
 
 class FeedForward(Module):
     """SwiGLU (Shazeer 2020): the activation of one projection gates the other."""
+
     def __init__(self, c: LlamaConfig):
         self.gate_proj, self.up_proj = (linear(c.hidden_size, c.intermediate_size, c.mlp_bias) for _ in range(2))
         self.down_proj = linear(c.intermediate_size, c.hidden_size, c.mlp_bias)
@@ -135,6 +155,7 @@ class Layer(Module):
 
 class LlamaModel(Decoder):
     """The decoder: token ids in, a vector for each token out, computed from the tokens up to it."""
+
     config_class: type[LlamaConfig] = LlamaConfig
     layout = Layout(drop=("**.rotary_emb.inv_freq",), base="model")
     attention_class: Callable[..., Attention] = Attention
@@ -162,11 +183,13 @@ class LlamaModel(Decoder):
 
 class LlamaForCausalLM(CausalLM):
     """LLaMA that scores, for each token, the next one; it writes with `generate`."""
+
     config_class: type[LlamaConfig] = LlamaConfig
     layout, decoder_class, tied = LlamaModel.layout, LlamaModel, {"lm_head.weight": "model.embed_tokens.weight"}
 
 
 class LlamaForSequenceClassification(DecoderForSequenceClassification):
     """LLaMA with a linear layer on the last token of each text that scores `config.num_labels` classes."""
+
     config_class: type[LlamaConfig] = LlamaConfig
     layout, decoder_class = LlamaModel.layout, LlamaModel

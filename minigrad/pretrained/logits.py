@@ -3,6 +3,7 @@
 Each has the name of the option of `generate` that asks for it, and does what transformers' processor of that option
 does.  A token that must not occur has the score -inf.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,29 +29,32 @@ def repetition_penalty(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, pe
     return scores
 
 
-def no_repeat_ngram_size(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, size: int,
-                         within: Any = None) -> np.ndarray:
+def no_repeat_ngram_size(
+    ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, size: int, within: Any = None
+) -> np.ndarray:
     """Forbid that `size` tokens occur in the same order twice, or a second time after the texts `within`."""
     scores = scores.copy()
     for b in range(len(ids)):
         row = ids[b][mask[b]].tolist()
         source = row if within is None else within[b]
-        end = row[len(row) - size + 1:]
+        end = row[len(row) - size + 1 :]
         if len(row) + 1 >= size:
-            scores[b, [source[i + size - 1] for i in range(len(source) - size + 1)
-                       if source[i:i + size - 1] == end]] = NONE
+            scores[
+                b, [source[i + size - 1] for i in range(len(source) - size + 1) if source[i : i + size - 1] == end]
+            ] = NONE
     return scores
 
 
-def sequence_bias(ids: np.ndarray, mask: np.ndarray, scores: np.ndarray,
-                  biases: Mapping[Sequence[int], float]) -> np.ndarray:
+def sequence_bias(
+    ids: np.ndarray, mask: np.ndarray, scores: np.ndarray, biases: Mapping[Sequence[int], float]
+) -> np.ndarray:
     """To the last token of each sequence its number is added where the others were just written."""
     scores = scores.copy()
     for sequence, bias in biases.items():
         *before, last = sequence
         n = len(before)
         if n <= ids.shape[1]:
-            scores[(ids[:, ids.shape[1] - n:] == before).all(1), last] += np.float32(bias)
+            scores[(ids[:, ids.shape[1] - n :] == before).all(1), last] += np.float32(bias)
     return scores
 
 
@@ -99,8 +103,11 @@ def typical_p(scores: np.ndarray, p: float, least: int = 1) -> np.ndarray:
         distance = np.abs(-log_p - entropy)
     order = np.argsort(distance, 1, kind="stable")
     distance = np.take_along_axis(distance, order, 1)
-    last = (_softmax(np.take_along_axis(scores, order, 1)).cumsum(1) < p).sum(1, keepdims=True).clip(max=scores.shape[1]
-                                                                                                     - 1)
+    last = (
+        (_softmax(np.take_along_axis(scores, order, 1)).cumsum(1) < p)
+        .sum(1, keepdims=True)
+        .clip(max=scores.shape[1] - 1)
+    )
     gone = distance > np.take_along_axis(distance, last, 1)
     gone[:, :least] = False
     return _without_places(scores, order, gone)
@@ -118,7 +125,8 @@ def eta_cutoff(scores: np.ndarray, epsilon: float, least: int = 1) -> np.ndarray
     with np.errstate(invalid="ignore", divide="ignore"):
         entropy = -np.nansum(p * np.log(p), 1, keepdims=True)
     gone = (p < np.minimum(epsilon, epsilon**0.5 * np.exp(-entropy))) & (
-        scores < np.partition(scores, -least)[:, -least, None])
+        scores < np.partition(scores, -least)[:, -least, None]
+    )
     return np.where(gone, NONE, scores)
 
 
@@ -152,30 +160,43 @@ def processes(o: Any, eos: Sequence[int], start: int, total: int, encoded: Any =
     def add(wanted: Any, change: Process) -> None:
         if wanted:
             found.append(change)
+
     least = 1 if o.num_beams == 1 else max(2, 1 + len(eos))
-    bad: Mapping[Any, float] = {tuple(word): NONE for word in o.bad_words_ids or ()
-                                if list(word) not in [[end] for end in eos]}
+    bad: Mapping[Any, float] = {
+        tuple(word): NONE for word in o.bad_words_ids or () if list(word) not in [[end] for end in eos]
+    }
     shortest = max(o.min_length or 0, start + o.min_new_tokens if o.min_new_tokens else 0)
     first = start + (1 if start == 1 and o.forced_bos_token_id is not None else 0)
     several = lambda token: np.atleast_1d(token).tolist()  # noqa: E731
     add(o.sequence_bias, lambda ids, mask, s: sequence_bias(ids, mask, s, _biases(o.sequence_bias)))
     add(o.repetition_penalty != 1, lambda ids, mask, s: repetition_penalty(ids, mask, s, o.repetition_penalty))
     add(o.no_repeat_ngram_size, lambda ids, mask, s: no_repeat_ngram_size(ids, mask, s, o.no_repeat_ngram_size))
-    add(o.encoder_no_repeat_ngram_size,
-        lambda ids, mask, s: no_repeat_ngram_size(ids, mask, s, o.encoder_no_repeat_ngram_size,
-                                                  _repeated(encoded, len(ids))))
+    add(
+        o.encoder_no_repeat_ngram_size,
+        lambda ids, mask, s: no_repeat_ngram_size(
+            ids, mask, s, o.encoder_no_repeat_ngram_size, _repeated(encoded, len(ids))
+        ),
+    )
     add(bad, lambda ids, mask, s: sequence_bias(ids, mask, s, bad))
     add(shortest and len(eos), lambda ids, mask, s: without(s, eos) if ids.shape[1] < shortest else s)
-    add(o.forced_bos_token_id is not None,
-        lambda ids, mask, s: forced(s, [o.forced_bos_token_id]) if ids.shape[1] == 1 else s)
-    add(o.forced_eos_token_id is not None,
-        lambda ids, mask, s: forced(s, several(o.forced_eos_token_id)) if ids.shape[1] == total - 1 else s)
+    add(
+        o.forced_bos_token_id is not None,
+        lambda ids, mask, s: forced(s, [o.forced_bos_token_id]) if ids.shape[1] == 1 else s,
+    )
+    add(
+        o.forced_eos_token_id is not None,
+        lambda ids, mask, s: forced(s, several(o.forced_eos_token_id)) if ids.shape[1] == total - 1 else s,
+    )
     add(o.remove_invalid_values, lambda ids, mask, s: np.nan_to_num(s, nan=0.0))
-    add(o.exponential_decay_length_penalty,
-        lambda ids, mask, s: _decayed(ids, s, o.exponential_decay_length_penalty, eos, start))
+    add(
+        o.exponential_decay_length_penalty,
+        lambda ids, mask, s: _decayed(ids, s, o.exponential_decay_length_penalty, eos, start),
+    )
     add(o.suppress_tokens, lambda ids, mask, s: without(s, o.suppress_tokens))
-    add(o.begin_suppress_tokens,
-        lambda ids, mask, s: without(s, o.begin_suppress_tokens) if ids.shape[1] == first else s)
+    add(
+        o.begin_suppress_tokens,
+        lambda ids, mask, s: without(s, o.begin_suppress_tokens) if ids.shape[1] == first else s,
+    )
     for custom in o.logits_processor:
         add(True, lambda ids, mask, s, custom=custom: _checked(custom, custom(ids, s), s))
     if o.do_sample:
@@ -211,6 +232,8 @@ def _decayed(ids, scores, penalty, eos, start):
 def _checked(process, found, scores):
     found = np.asarray(found, scores.dtype)
     if found.shape != scores.shape:
-        raise ValueError(f"the logits_processor {getattr(process, '__name__', process)} returned scores of shape "
-                         f"{found.shape} for such of {scores.shape}: return as many as it was given")
+        raise ValueError(
+            f"the logits_processor {getattr(process, '__name__', process)} returned scores of shape "
+            f"{found.shape} for such of {scores.shape}: return as many as it was given"
+        )
     return found

@@ -1,4 +1,5 @@
 """What every pretrained model can do: be loaded from a directory, report what was loaded, and be saved to one."""
+
 from __future__ import annotations
 
 import os
@@ -22,7 +23,7 @@ from .checkpoint.safetensors import contiguous
 from .config import LABELS, Config, entries_of
 from .values import found_in, shown
 
-MAX_MORE_WEIGHTS, MAX_MORE_NUMBERS = 4096, 1 << 25      # a model may have beyond four times those in its file: 128 MB
+MAX_MORE_WEIGHTS, MAX_MORE_NUMBERS = 4096, 1 << 25  # a model may have beyond four times those in its file: 128 MB
 # of DataParallel, torch.compile, and classes that wrap the model
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 QUANTISED = re.compile(r"\.(qweight|qzeros|SCB|absmax|quant_map|weight_(scale|zero_point|packed|shape)\w*)$")
@@ -38,13 +39,14 @@ class PretrainedModel(Module):
         rng: the generator, or the seed, that weights and dropout are drawn with.
         drawn: whether to give the weights their first values; False leaves them empty, to be loaded.
     """
+
     config_class: type[Config]
     layout: Layout
-    heads: tuple[str, ...] = ()                 # patterns of weights that a checkpoint may lack
-    label_layer: ClassVar[str] = ""             # the path of the Linear that has a row for each label, if there is one
+    heads: tuple[str, ...] = ()  # patterns of weights that a checkpoint may lack
+    label_layer: ClassVar[str] = ""  # the path of the Linear that has a row for each label, if there is one
     tied: ClassVar[dict[str, str]] = {}  # {name: the name of the weight that it shares}, as patterns; shared by `build`
     load_report: LoadReport | None = None
-    config: Any                                 # an instance of `config_class`
+    config: Any  # an instance of `config_class`
 
     def __init__(self, config: Any, rng: init.Rng = None, drawn: bool = True):
         generator: Any = init.generator(rng)
@@ -57,19 +59,24 @@ class PretrainedModel(Module):
         """Make the modules for the configuration `c`, with empty weights; dropout draws from `rng`."""
         raise NotImplementedError(f"{type(self).__name__} has no build")
 
-    def __call__(self, *args: Any, output_hidden_states: bool | None = None, output_attentions: bool | None = None,
-                 **named: Any) -> Any:
+    def __call__(
+        self, *args: Any, output_hidden_states: bool | None = None, output_attentions: bool | None = None, **named: Any
+    ) -> Any:
         """The result of `forward`; with its `hidden_states` and `attentions` if asked for here or in config.json."""
         options = {"hidden_states": output_hidden_states, "attentions": output_attentions}
-        asked = [name for name, wanted in options.items()
-                 if (self.config.rest.get(f"output_{name}", False) if wanted is None else wanted)]
-        if not asked or seen.is_kept():         # the model that this one is part of keeps them
+        asked = [
+            name
+            for name, wanted in options.items()
+            if (self.config.rest.get(f"output_{name}", False) if wanted is None else wanted)
+        ]
+        if not asked or seen.is_kept():  # the model that this one is part of keeps them
             return super().__call__(*args, **named)
         with seen.kept(*asked) as kept:
             out = super().__call__(*args, **named)
         if not any(kept.values()):
-            raise ValueError(f"{type(self).__name__} has no {' and no '.join(asked)} to tell: leave out "
-                             f"output_{asked[0]}")
+            raise ValueError(
+                f"{type(self).__name__} has no {' and no '.join(asked)} to tell: leave out output_{asked[0]}"
+            )
         has_decoder = any(name.startswith("decoder_") for name in kept)
         for name, found in kept.items():
             if found:
@@ -77,10 +84,19 @@ class PretrainedModel(Module):
         return out
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, config: Config | Mapping[str, Any] | None = None,
-                        dtype: Any = None,
-                        ignore_mismatched_sizes: bool = False, strict: bool = True, rng: init.Rng = None,
-                        revision: str | None = None, local_files_only: bool = False, **changes: Any) -> Self:
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike,
+        *,
+        config: Config | Mapping[str, Any] | None = None,
+        dtype: Any = None,
+        ignore_mismatched_sizes: bool = False,
+        strict: bool = True,
+        rng: init.Rng = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        **changes: Any,
+    ) -> Self:
         """The model in a Hugging Face directory or file, or of that name, in evaluation mode.
 
         Its `load_report` says what became of each weight.  The files are memory-mapped and never changed; a weight
@@ -106,7 +122,7 @@ class PretrainedModel(Module):
             ValueError: the files are damaged or do not fit this model, or the dtype is unknown.
             TypeError: a change names an unknown entry of the configuration.
         """
-        if "torch_dtype" in changes:            # as an entry of the configuration it would have no effect
+        if "torch_dtype" in changes:  # as an entry of the configuration it would have no effect
             raise TypeError('torch_dtype is called dtype: type dtype="float16", say')
         is_auto = isinstance(dtype, str) and dtype == "auto"
         floating = _floating("float32" if is_auto else dtype)
@@ -117,14 +133,17 @@ class PretrainedModel(Module):
             stored = next((str(a.dtype) for a in weights.values() if a.dtype.kind not in "biu"), None)
             floating = _floating(entries.get("dtype") or entries.get("torch_dtype") or stored)
         prefix, weights = without_prefix(weights, cls)
-        are_sizes_given = config is not None or any(_is_size(value) for name, value in changes.items()
-                                                    if name not in LABELS)
+        are_sizes_given = config is not None or any(
+            _is_size(value) for name, value in changes.items() if name not in LABELS
+        )
         generator: Any = init.generator(rng)
         model = cls._empty_for(weights, source, entries, changes, generator, are_sizes_given)
-        shapes, stored_shapes = ({name: item.shape for name, item in items.items()}
-                                 for items in (model.state_dict(), weights))
-        report = fit(shapes, stored_shapes, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict,
-                     str(source))
+        shapes, stored_shapes = (
+            {name: item.shape for name, item in items.items()} for items in (model.state_dict(), weights)
+        )
+        report = fit(
+            shapes, stored_shapes, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict, str(source)
+        )
         model._take(weights, report, floating, generator)
         model.load_report = replace(report, prefix=prefix)
         model.eval()
@@ -134,17 +153,27 @@ class PretrainedModel(Module):
     def _check_family(cls, source, entries):
         """Refuse the configuration of another family, or of a quantised model."""
         if entries.get("model_type") != cls.config_class.model_type:
-            raise ValueError(f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} "
-                             f"needs {cls.config_class.model_type!r}: use the class of that family")
+            raise ValueError(
+                f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} "
+                f"needs {cls.config_class.model_type!r}: use the class of that family"
+            )
         if quantisation := entries.get("quantization_config"):
             method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
-            raise ValueError(f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does "
-                             "not read: load the model it was made from")
+            raise ValueError(
+                f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does "
+                "not read: load the model it was made from"
+            )
 
     @classmethod
-    def _empty_for(cls, weights: Mapping[str, np.ndarray], source: Any, entries: Mapping[str, Any],
-                   changes: Mapping[str, Any],
-                   rng: np.random.Generator, are_sizes_given: bool) -> Self:
+    def _empty_for(
+        cls,
+        weights: Mapping[str, np.ndarray],
+        source: Any,
+        entries: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        rng: np.random.Generator,
+        are_sizes_given: bool,
+    ) -> Self:
         """The model for these weights, still empty.  The file wins where config.json ties weights that differ in it.
 
         Raises ValueError if weights differ that the family always ties, or if the weights are quantised.
@@ -153,17 +182,27 @@ class PretrainedModel(Module):
         if model._ties_that_differ(weights):
             model = cls._empty(source, {**entries, "tie_word_embeddings": False}, changes, rng, None)
             if differing := model._ties_that_differ(weights):
-                raise ValueError(f"{source} has different numbers for {', '.join(differing)}, which are one weight in "
-                                 f"{cls.__name__}: remove what is not to be read")
+                raise ValueError(
+                    f"{source} has different numbers for {', '.join(differing)}, which are one weight in "
+                    f"{cls.__name__}: remove what is not to be read"
+                )
         own = model.state_dict()
         if quantised := _quantised(cls.layout.translate(weights, own), own, weights):
-            raise ValueError(f"{source} holds {quantised[0][:160]} as {weights[quantised[0]].dtype}, as quantised "
-                             "models do, which minigrad does not read: load the model it was made from")
+            raise ValueError(
+                f"{source} holds {quantised[0][:160]} as {weights[quantised[0]].dtype}, as quantised "
+                "models do, which minigrad does not read: load the model it was made from"
+            )
         return model
 
     @classmethod
-    def _empty(cls, source: Any, entries: Mapping[str, Any], changes: Mapping[str, Any], rng: init.Rng,
-               weights: Mapping[str, np.ndarray] | None) -> Self:
+    def _empty(
+        cls,
+        source: Any,
+        entries: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        rng: init.Rng,
+        weights: Mapping[str, np.ndarray] | None,
+    ) -> Self:
         """The model that the entries describe, with empty weights.
 
         Given the weights of the file, raises ValueError if the model is many times as large: a config.json of a few
@@ -179,15 +218,21 @@ class PretrainedModel(Module):
                     return cls(config, rng=rng, drawn=False)
             except init.TooLarge:
                 largest = max((n for array in weights.values() for n in array.shape), default=1)
-                sizes = [f"{name} {shown(value)}" for name, value in vars(config).items()
-                         if _is_size(value) and np.max(value, initial=0) > largest and not name.endswith("_token_id")]
-                raise ValueError(f"its config.json describes a model many times as large as its weights, which are "
-                                 f"{numbers} numbers in {len(weights)} arrays{': ' * bool(sizes)}{', '.join(sizes)}; "
-                                 "copy both again, or pass the sizes that are meant, as in from_pretrained(..., "
-                                 "vocab_size=30522)") from None
+                sizes = [
+                    f"{name} {shown(value)}"
+                    for name, value in vars(config).items()
+                    if _is_size(value) and np.max(value, initial=0) > largest and not name.endswith("_token_id")
+                ]
+                raise ValueError(
+                    f"its config.json describes a model many times as large as its weights, which are "
+                    f"{numbers} numbers in {len(weights)} arrays{': ' * bool(sizes)}{', '.join(sizes)}; "
+                    "copy both again, or pass the sizes that are meant, as in from_pretrained(..., "
+                    "vocab_size=30522)"
+                ) from None
 
-    def _take(self, weights: Mapping[str, np.ndarray], report: LoadReport, floating: Any,
-              rng: np.random.Generator) -> None:
+    def _take(
+        self, weights: Mapping[str, np.ndarray], report: LoadReport, floating: Any, rng: np.random.Generator
+    ) -> None:
         """Give each weight its array from the file, or new values of the dtype `floating`, as the report says."""
         own = self.state_dict()
         for name, stored in report.loaded.items():
@@ -212,9 +257,12 @@ class PretrainedModel(Module):
             OSError: it cannot be written; its former content is unchanged.
         """
         self.update_config()
-        entries = {**self.config.to_dict(), "architectures": [type(self).__name__],
-                   "dtype": str(self.parameters()[0].dtype)}
-        entries.pop("torch_dtype", None)        # transformers 4's name for dtype, that of the file that was loaded
+        entries = {
+            **self.config.to_dict(),
+            "architectures": [type(self).__name__],
+            "dtype": str(self.parameters()[0].dtype),
+        }
+        entries.pop("torch_dtype", None)  # transformers 4's name for dtype, that of the file that was loaded
         ties = self._ties()
         arrays = {name: t.numpy() for name, t in self.state_dict().items() if name not in ties}
         save(directory, entries, self.layout.stored(arrays), max_shard_size)
@@ -231,17 +279,28 @@ class PretrainedModel(Module):
         if rows != self.config.num_labels:
             self.config.num_labels = rows
         made = {name: t.shape for name, t in type(self)(self.config, drawn=False).state_dict().items()}
-        wrong = [f"{name} is {shape}, where the configuration means {made[name]}" for name, shape in own.items()
-                 if name in made and shape != made[name]]
+        wrong = [
+            f"{name} is {shape}, where the configuration means {made[name]}"
+            for name, shape in own.items()
+            if name in made and shape != made[name]
+        ]
         wrong += [f"{name} has no place in it" for name in own if name not in made]
-        wrong += [f"{name} is missing" for name in made if name not in own
-                  and (name.startswith(f"{self.label_layer}.") or not matches(self.heads, name))]
+        wrong += [
+            f"{name} is missing"
+            for name in made
+            if name not in own and (name.startswith(f"{self.label_layer}.") or not matches(self.heads, name))
+        ]
         if wrong:
-            where = (f"; a new head is a Linear at {self.label_layer}, with a bias if the old one has one"
-                     if self.label_layer else "")
-            raise ValueError(f"what this {type(self).__name__} would save could not be loaded again: "
-                             f"{'; '.join(wrong[:4])}: replace parts only by what has the same weights{where}; or keep "
-                             "model.state_dict() by itself, with numpy.savez")
+            where = (
+                f"; a new head is a Linear at {self.label_layer}, with a bias if the old one has one"
+                if self.label_layer
+                else ""
+            )
+            raise ValueError(
+                f"what this {type(self).__name__} would save could not be loaded again: "
+                f"{'; '.join(wrong[:4])}: replace parts only by what has the same weights{where}; or keep "
+                "model.state_dict() by itself, with numpy.savez"
+            )
 
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
         """Give the model a vector for each of so many tokens, such as len(tokenizer) after tokenizer.add_tokens.
@@ -257,8 +316,10 @@ class PretrainedModel(Module):
             ValueError: fewer than one token, or this model reads no tokens.
         """
         if "vocab_size" not in vars(self.config) or new_num_tokens < 1:
-            raise ValueError(f"{type(self).__name__} cannot be resized to {new_num_tokens} tokens: it must read "
-                             "tokens, and get one or more")
+            raise ValueError(
+                f"{type(self).__name__} cannot be resized to {new_num_tokens} tokens: it must read "
+                "tokens, and get one or more"
+            )
         size = -(-new_num_tokens // (pad_to_multiple_of or 1)) * (pad_to_multiple_of or 1)
         self.config.vocab_size, own = size, self.state_dict()
         pad = getattr(self.config, "pad_token_id", None)
@@ -296,8 +357,11 @@ class PretrainedModel(Module):
     def _ties_that_differ(self, weights: Mapping[str, np.ndarray]) -> list[str]:
         """The file's second names of tied weights whose numbers differ from those under the first."""
         found = self.layout.translate(weights, self.state_dict())
-        return [found[name] for name, one in self._ties().items() if name in found and one in found
-                and not _same(weights[found[name]], weights[found[one]])]
+        return [
+            found[name]
+            for name, one in self._ties().items()
+            if name in found and one in found and not _same(weights[found[name]], weights[found[one]])
+        ]
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
         """Draw the named weights: normal with the configured standard deviation; padding and biases 0, scales 1."""
@@ -329,8 +393,14 @@ def without_prefix(weights: Mapping[str, Any], model: type[PretrainedModel]) -> 
 
 def _quantised(found, own, weights):
     """The file's names of integer arrays for floating-point weights, or of the scales of quantised weights."""
-    return [*(stored for name, stored in found.items() if name in own and own[name].dtype.kind not in "biu"
-              and weights[stored].dtype.kind in "biu"), *(name for name in weights if QUANTISED.search(name))]
+    return [
+        *(
+            stored
+            for name, stored in found.items()
+            if name in own and own[name].dtype.kind not in "biu" and weights[stored].dtype.kind in "biu"
+        ),
+        *(name for name in weights if QUANTISED.search(name)),
+    ]
 
 
 def _is_size(value):
@@ -350,8 +420,9 @@ def _floating(dtype):
 def _unshare(tensors: Iterable[Tensor]) -> None:
     """Copy each tensor that shares memory in the file with one before it."""
     end = 0
-    for start, tensor in sorted(((t.data.__array_interface__["data"][0], t) for t in tensors),
-                                key=lambda pair: pair[0]):
+    for start, tensor in sorted(
+        ((t.data.__array_interface__["data"][0], t) for t in tensors), key=lambda pair: pair[0]
+    ):
         if start < end:
             tensor.data = tensor.data.copy()
         end = max(end, start + tensor.data.nbytes)

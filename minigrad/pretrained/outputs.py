@@ -1,4 +1,5 @@
 """What models return: records of Tensors.  What was not asked for, or what a family does not have, is None."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ class Seen:
     `hidden_states` are those before, between and after the layers; `attentions` the weights (B, heads, T, S) of each
     layer.  An encoder–decoder has those of its two parts, and of the decoder's look at the encoder.
     """
+
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     encoder_hidden_states: tuple[Tensor, ...] | None = None
@@ -26,15 +28,17 @@ class Seen:
 @dataclass
 class BaseOutput(Seen):
     """Of a model without a head: a vector for each token, (B, T, hidden), and maybe one for the whole, (B, hidden)."""
+
     last_hidden_state: Tensor
     pooler_output: Tensor | None = None
-    past_key_values: Any = None                 # decoders: the cache that was passed in, with these tokens in it
+    past_key_values: Any = None  # decoders: the cache that was passed in, with these tokens in it
     encoder_last_hidden_state: Tensor | None = None
 
 
 @dataclass
 class ClassifierOutput(Seen):
     """Scores `logits`, (B, classes) or for each token (B, T, classes), and, if labels were given, the mean `loss`."""
+
     loss: Tensor | None
     logits: Tensor
 
@@ -42,6 +46,7 @@ class ClassifierOutput(Seen):
 @dataclass
 class CausalLMOutput(Seen):
     """Scores `logits` (B, T, vocabulary) of the token that comes next."""
+
     loss: Tensor | None
     logits: Tensor
     past_key_values: Any = None
@@ -50,6 +55,7 @@ class CausalLMOutput(Seen):
 @dataclass
 class QuestionAnsweringOutput(Seen):
     """Scores (B, T) of each token as the first and as the last of the answer."""
+
     loss: Tensor | None
     start_logits: Tensor
     end_logits: Tensor
@@ -58,6 +64,7 @@ class QuestionAnsweringOutput(Seen):
 @dataclass
 class Seq2SeqOutput(Seen):
     """Scores `logits` (B, T, vocabulary) of the token that comes next, and what the encoder found, (B, S, hidden)."""
+
     loss: Tensor | None
     logits: Tensor
     past_key_values: Any = None

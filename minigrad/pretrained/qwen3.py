@@ -1,4 +1,5 @@
 """Qwen3 (Yang et al. 2025): LLaMA that normalises each head's queries and keys before it rotates them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from .qwen2 import Qwen2Config
 @dataclass
 class Qwen3Config(Qwen2Config):
     """Qwen3's sizes and switches; a head's size is given, and need not be hidden_size / num_attention_heads."""
+
     model_type = "qwen3"
     head_dim: int | None = 128
 
@@ -25,14 +27,17 @@ class Qwen3Attention(Attention):
 
 class Qwen3Model(LlamaModel):
     """Token ids in, a vector for each token out."""
+
     config_class, attention_class = Qwen3Config, Qwen3Attention
 
 
 class Qwen3ForCausalLM(LlamaForCausalLM):
     """Qwen3 that scores, for each token, the next one; it writes with `generate`."""
+
     config_class, decoder_class = Qwen3Config, Qwen3Model
 
 
 class Qwen3ForSequenceClassification(LlamaForSequenceClassification):
     """Qwen3 with a linear layer on the last token of each text that scores `config.num_labels` classes."""
+
     config_class, decoder_class = Qwen3Config, Qwen3Model

@@ -5,6 +5,7 @@ A Hugging Face directory, or torchvision's file, whose sizes `ResNetConfig.torch
     ResNetForImageClassification.from_pretrained("resnet-50")
     ResNetForImageClassification.from_pretrained("resnet50-0676ba61.pth", config=ResNetConfig.torchvision("resnet50"))
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -26,14 +27,19 @@ from .outputs import BaseOutput, ClassifierOutput
 from .values import shown
 
 BASIC, WIDE = [64, 128, 256, 512], [256, 512, 1024, 2048]
-TORCHVISION = {"resnet18": ("basic", BASIC, [2, 2, 2, 2]), "resnet34": ("basic", BASIC, [3, 4, 6, 3]),
-               "resnet50": ("bottleneck", WIDE, [3, 4, 6, 3]), "resnet101": ("bottleneck", WIDE, [3, 4, 23, 3]),
-               "resnet152": ("bottleneck", WIDE, [3, 8, 36, 3])}
+TORCHVISION = {
+    "resnet18": ("basic", BASIC, [2, 2, 2, 2]),
+    "resnet34": ("basic", BASIC, [3, 4, 6, 3]),
+    "resnet50": ("bottleneck", WIDE, [3, 4, 6, 3]),
+    "resnet101": ("bottleneck", WIDE, [3, 4, 23, 3]),
+    "resnet152": ("bottleneck", WIDE, [3, 8, 36, 3]),
+}
 
 
 @dataclass
 class ResNetConfig(Config):
     """ResNet's sizes, under their names in config.json; the defaults are ResNet-50's."""
+
     model_type = "resnet"
     num_channels: int = 3
     embedding_size: int = 64
@@ -42,13 +48,15 @@ class ResNetConfig(Config):
     layer_type: str = "bottleneck"
     hidden_act: str = "relu"
     downsample_in_first_stage: bool = False
-    downsample_in_bottleneck: bool = False      # stride in the first 1 × 1 convolution, as in the paper
+    downsample_in_bottleneck: bool = False  # stride in the first 1 × 1 convolution, as in the paper
 
     def __post_init__(self):
         super().__post_init__()
         if not len(self.hidden_sizes) == len(self.depths) == 4:
-            raise ValueError(f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be four "
-                             "numbers each, one a stage")
+            raise ValueError(
+                f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be four "
+                "numbers each, one a stage"
+            )
         if self.layer_type not in ("basic", "bottleneck"):
             raise ValueError(f"layer_type {self.layer_type!r} is not known: it is 'basic' or 'bottleneck'")
         activation(self.hidden_act)
@@ -64,13 +72,17 @@ class ResNetConfig(Config):
 
 class Block(Module):
     """Two convolutions 3 × 3, or 1 × 1, 3 × 3 and 1 × 1 with fewer channels between; the input is added."""
+
     def __init__(self, c: ResNetConfig, inputs: int, outputs: int, stride: int):
         if c.layer_type == "basic":
             shapes = [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)]
         else:
             first, second = (stride, 1) if c.downsample_in_bottleneck else (1, stride)
-            shapes = [(inputs, outputs // 4, 1, first), (outputs // 4, outputs // 4, 3, second),
-                      (outputs // 4, outputs, 1, 1)]
+            shapes = [
+                (inputs, outputs // 4, 1, first),
+                (outputs // 4, outputs // 4, 3, second),
+                (outputs // 4, outputs, 1, 1),
+            ]
         self.depth, self.activation = len(shapes), activation(c.hidden_act)
         for i, shape in enumerate(shapes, 1):
             setattr(self, f"conv{i}", convolution(*shape))
@@ -82,7 +94,7 @@ class Block(Module):
         *first, last = [(getattr(self, f"conv{i}"), getattr(self, f"bn{i}")) for i in range(1, self.depth + 1)]
         y = x
         for conv, norm in first:
-            y = conv_norm(y, conv, norm, is_relu=True)       # hidden_act is for the stem and the sum only
+            y = conv_norm(y, conv, norm, is_relu=True)  # hidden_act is for the stem and the sum only
         is_relu, more = self.activation is F.relu, x if self.downsample is None else conv_norm(x, *self.downsample)
         y = conv_norm(y, *last, more, is_relu)
         return y if is_relu else self.activation(y)
@@ -93,19 +105,26 @@ def _layout(**more: Any) -> Layout:
     names = {"embedder.embedder.convolution": "conv1", "embedder.embedder.normalization": "bn1"}
     for stage in range(4):
         theirs, ours = f"encoder.stages.{stage}.layers.*", f"layer{stage + 1}.*"
-        places = {"shortcut": ("downsample.0", "downsample.1")} | {f"layer.{i}": (f"conv{i + 1}", f"bn{i + 1}")
-                                                                   for i in range(3)}
+        places = {"shortcut": ("downsample.0", "downsample.1")} | {
+            f"layer.{i}": (f"conv{i + 1}", f"bn{i + 1}") for i in range(3)
+        }
         for place, (conv, norm) in places.items():
-            names |= {f"{theirs}.{place}.convolution": f"{ours}.{conv}",
-                      f"{theirs}.{place}.normalization": f"{ours}.{norm}"}
+            names |= {
+                f"{theirs}.{place}.convolution": f"{ours}.{conv}",
+                f"{theirs}.{place}.normalization": f"{ours}.{norm}",
+            }
     rename = {f"resnet.{theirs}.**": f"{ours}.**" for theirs, ours in names.items()}
-    return Layout(rename | {"classifier.1.**": "fc.**"},
-                  {f"{part}.**": f"resnet.{part}.**" for part in ("embedder", "encoder")},
-                  optional=COUNTS, **more)
+    return Layout(
+        rename | {"classifier.1.**": "fc.**"},
+        {f"{part}.**": f"resnet.{part}.**" for part in ("embedder", "encoder")},
+        optional=COUNTS,
+        **more,
+    )
 
 
 class ResNetModel(ConvNet):
     """Pictures to features: (N, channels, H, W) to (N, hidden, H / 32, W / 32), and their mean over the places."""
+
     config_class, layout = ResNetConfig, _layout(drop=("classifier.**", "fc.**"))
     layer1: Sequential
     layer2: Sequential
@@ -134,6 +153,7 @@ class ResNetModel(ConvNet):
 
 class ResNetForImageClassification(ResNetModel):
     """ResNet with a linear layer, `fc`, that scores `config.num_labels` classes."""
+
     layout, heads, label_layer = _layout(), ("fc.**",), "fc"
 
     def build(self, c: ResNetConfig, rng: np.random.Generator) -> None:

@@ -1,4 +1,5 @@
 """Intermediate results, kept if asked for: the hidden states between layers, and the attention weights."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -50,14 +51,25 @@ def _note(name, x, part):
     return x
 
 
-def attention(q: Any, k: Any, v: Any, mask: Any = None, p: float = 0.0, is_causal: bool = False, *,
-              scale: float | None = None,
-              enable_gqa: bool = False, rng: Any = None) -> Any:
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    rng: Any = None,
+) -> Any:
     """F.scaled_dot_product_attention; its weights, if they are to be kept, are its result for identity values."""
     options = {"scale": scale, "enable_gqa": enable_gqa}
     if is_kept("attentions"):
         one = Tensor(np.eye(k.shape[-2], dtype=np.float32), dtype=v.dtype, device=v.device)
-        weights(F.scaled_dot_product_attention(q, k, ops.broadcast_to(one, (*k.shape[:-2], *one.shape)), mask, 0.0,
-                                               is_causal,
-                                               **options))
+        weights(
+            F.scaled_dot_product_attention(
+                q, k, ops.broadcast_to(one, (*k.shape[:-2], *one.shape)), mask, 0.0, is_causal, **options
+            )
+        )
     return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal, rng=rng, **options)

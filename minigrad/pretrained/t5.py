@@ -2,6 +2,7 @@
 
 Positions enter as a bias, by distance, on the attention scores, which are not scaled; no other layer has a bias.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,8 +26,8 @@ from .model import PretrainedModel
 from .outputs import BaseOutput, Seq2SeqOutput
 from .text.generation import Generates
 
-FORBIDDEN = float(np.finfo(np.float16).min)     # added to a score: far below any other, and within every dtype
-NEVER_USED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"      # in old files
+FORBIDDEN = float(np.finfo(np.float16).min)  # added to a score: far below any other, and within every dtype
+NEVER_USED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # in old files
 
 
 @dataclass
@@ -35,6 +36,7 @@ class T5Config(Config):
 
     `tie_word_embeddings` false, as v1.1 has it, means an `lm_head` of its own and no scaling of what it is given.
     """
+
     model_type = "t5"
     vocab_size: int = 32128
     d_model: int = 512
@@ -75,6 +77,7 @@ class T5Config(Config):
 
 class Norm(RMSNorm):
     """An RMSNorm that goes back to its weight's 16 bits, where the feed-forward layers have left float32."""
+
     def forward(self, x):
         y = super().forward(x)
         dtype = y.dtype if self.weight is None else self.weight.dtype
@@ -94,26 +97,26 @@ def plus(x: Any, more: Any) -> Any:
 
 class Attention(Module):
     def __init__(self, c: T5Config, rng: np.random.Generator, bias: RelativePositionBias | None = None, part: str = ""):
-        self.part = part                        # of the model: whose weights these are
+        self.part = part  # of the model: whose weights these are
         self.heads, inner, self.dropout = c.num_heads, c.num_heads * c.d_kv, Dropout(c.dropout_rate, rng=rng)
         self.q, self.k, self.v = (linear(c.d_model, inner, bias=False) for _ in range(3))
         self.o = linear(inner, c.d_model, bias=False)
         if bias is not None:
             self.relative_attention_bias = bias
 
-    def forward(self, x, bias, source=None, cache=None):       # (B, T, D), (1 or B, H, T, S), (B, S, D)
+    def forward(self, x, bias, source=None, cache=None):  # (B, T, D), (1 or B, H, T, S), (B, S, D)
         q = split_heads(self.q(x), self.heads)
         if source is not None and cache is not None and cache.length:
-            k, v = cache.read()                 # of the encoder's tokens, which stay the same while the decoder writes
+            k, v = cache.read()  # of the encoder's tokens, which stay the same while the decoder writes
         else:
             k, v = (split_heads(part(x if source is None else source), self.heads) for part in (self.k, self.v))
             if cache is not None:
                 cache.max_len = cache.max_len if source is None else source.shape[1]
                 k, v = cache.extend(k, v)
         dtype = q.dtype
-        if is_half(dtype):                      # scores that are not scaled leave the range of float16
+        if is_half(dtype):  # scores that are not scaled leave the range of float16
             q, k, v = (ops.astype(part, np.float32) for part in (q, k, v))
-        scores = ops.matmul(q, ops.swapaxes(k, -1, -2))        # (B, H, T, S)
+        scores = ops.matmul(q, ops.swapaxes(k, -1, -2))  # (B, H, T, S)
         weights = ops.softmax(scores if bias is None else scores + bias)
         seen.weights(weights, self.part)
         y = merge_heads(ops.matmul(self.dropout(weights), v))
@@ -122,6 +125,7 @@ class Attention(Module):
 
 class FeedForward(Module):
     """Two linear layers, or three whose first two are multiplied; its intermediate values exceed float16's range."""
+
     wi: Linear
     wi_0: Linear
     wi_1: Linear
@@ -140,6 +144,7 @@ class FeedForward(Module):
 
 class Block(Module):
     """Self-attention, cross-attention (in a decoder) and feed-forward, each behind a norm and added to its input."""
+
     def __init__(self, c: T5Config, rng: np.random.Generator, is_decoder: bool, bias: RelativePositionBias | None):
         own = Attention(c, rng, bias, "decoder_" if is_decoder else "encoder_")
         parts = [{"SelfAttention": own}, {"DenseReluDense": FeedForward(c, rng)}]
@@ -158,16 +163,22 @@ class Block(Module):
 
 class Stack(Module):
     """The encoder or the decoder."""
+
     def __init__(self, c: T5Config, rng: np.random.Generator, words: Embedding, layers: int, is_decoder: bool):
         self.is_decoder, self.embed_tokens = is_decoder, words
-        bias = RelativePositionBias(c.num_heads, c.relative_attention_num_buckets, c.relative_attention_max_distance,
-                                    bidirectional=not is_decoder, rng=init.LATER)
+        bias = RelativePositionBias(
+            c.num_heads,
+            c.relative_attention_num_buckets,
+            c.relative_attention_max_distance,
+            bidirectional=not is_decoder,
+            rng=init.LATER,
+        )
         self.block = [Block(c, rng, is_decoder, None if i else bias) for i in range(layers)]  # the first has it for all
         self.final_layer_norm = Norm(c.d_model, c.layer_norm_epsilon)
         self.dropout = Dropout(c.dropout_rate, rng=rng)
 
     def forward(self, ids, mask, source=None, source_mask=None, caches: Any = None):
-        caches = caches or [None] * 2 * len(self.block)        # for each block, of its own tokens and of the encoder's
+        caches = caches or [None] * 2 * len(self.block)  # for each block, of its own tokens and of the encoder's
         before = caches[0].length if caches[0] else 0
         T, S, part = ids.shape[1], before + ids.shape[1], "decoder_" if self.is_decoder else "encoder_"
         allowed = padding_mask(mask, (len(ids), S))
@@ -180,8 +191,9 @@ class Stack(Module):
             bias = ops.where(Tensor(allowed, device=x.device), bias, FORBIDDEN)
         source_bias = None
         if source is not None and (source_mask := padding_mask(source_mask, source.shape[:2])) is not None:
-            source_bias = Tensor(backend.of(source_mask).xp.where(source_mask, 0, FORBIDDEN), dtype=x.dtype,
-                                 device=x.device)
+            source_bias = Tensor(
+                backend.of(source_mask).xp.where(source_mask, 0, FORBIDDEN), dtype=x.dtype, device=x.device
+            )
         for block, own_cache, source_cache in zip(self.block, caches[::2], caches[1::2], strict=True):
             x = block(seen.state(x, part), bias, source, source_bias, own_cache, source_cache)
         return seen.state(self.dropout(self.final_layer_norm(x)), part)
@@ -189,6 +201,7 @@ class Stack(Module):
 
 class T5EncoderModel(PretrainedModel):
     """The encoder alone: token ids in, a vector for each token out."""
+
     config_class = T5Config
     layout = Layout(drop=("decoder.**", "lm_head.*"))
     tied = {"encoder.embed_tokens.weight": "shared.weight"}
@@ -208,18 +221,25 @@ class T5EncoderModel(PretrainedModel):
     def draw(self, names: list[str], rng: init.Rng) -> None:
         """Give the named weights their first values: normal, the wider a layer's input the smaller; scales 1."""
         c, own = self.config, self.state_dict()
-        deviations = {"shared": 1, "embed_tokens": 1, "lm_head": 1, "q": (c.d_model * c.d_kv) ** -0.5,
-                      "o": (c.num_heads * c.d_kv) ** -0.5, "wo": c.d_ff ** -0.5}
+        deviations = {
+            "shared": 1,
+            "embed_tokens": 1,
+            "lm_head": 1,
+            "q": (c.d_model * c.d_kv) ** -0.5,
+            "o": (c.num_heads * c.d_kv) ** -0.5,
+            "wo": c.d_ff**-0.5,
+        }
         for name in names:
             if own[name].ndim == 1:
                 init.constant_(own[name], c.initializer_factor)
             else:
-                std = deviations.get(name.split(".")[-2], c.d_model ** -0.5)
+                std = deviations.get(name.split(".")[-2], c.d_model**-0.5)
                 init.normal_(own[name], std=c.initializer_factor * std, rng=rng)
 
 
 class T5Model(T5EncoderModel):
     """Encoder and decoder without a head."""
+
     layout = Layout(drop=(NEVER_USED, "lm_head.*"))
     tied = T5EncoderModel.tied | {"decoder.embed_tokens.weight": "shared.weight"}
 
@@ -227,9 +247,15 @@ class T5Model(T5EncoderModel):
         super().build(c, rng)
         self.decoder = Stack(c, rng, self.shared, c.num_decoder_layers or c.num_layers, is_decoder=True)
 
-    def forward(self, input_ids: Any = None, attention_mask: Any = None, decoder_input_ids: Any = None,
-                past_key_values: Sequence[KVCache] | None = None, encoder_outputs: Any = None,
-                decoder_attention_mask: Any = None) -> BaseOutput:
+    def forward(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        decoder_input_ids: Any = None,
+        past_key_values: Sequence[KVCache] | None = None,
+        encoder_outputs: Any = None,
+        decoder_attention_mask: Any = None,
+    ) -> BaseOutput:
         """Read `input_ids`, and `decoder_input_ids` with them in view.
 
         Args:
@@ -244,11 +270,14 @@ class T5Model(T5EncoderModel):
             IndexError: an id is not in the vocabulary.
         """
         if input_ids is None and encoder_outputs is None:
-            raise ValueError(f"{type(self).__name__} needs input_ids to read, or the encoder_outputs of "
-                             "model.encode(input_ids)")
+            raise ValueError(
+                f"{type(self).__name__} needs input_ids to read, or the encoder_outputs of model.encode(input_ids)"
+            )
         if decoder_input_ids is None:
-            raise ValueError(f"{type(self).__name__} needs decoder_input_ids, or labels to take them from: to have "
-                             "something written, call model.generate(input_ids, max_new_tokens=50)")
+            raise ValueError(
+                f"{type(self).__name__} needs decoder_input_ids, or labels to take them from: to have "
+                "something written, call model.generate(input_ids, max_new_tokens=50)"
+            )
         source = getattr(encoder_outputs, "last_hidden_state", encoder_outputs)
         source = self.encode(input_ids, attention_mask) if source is None else source
         ids = token_ids(decoder_input_ids, name="decoder_input_ids")
@@ -262,6 +291,7 @@ class T5Model(T5EncoderModel):
 
 class T5ForConditionalGeneration(Generates, T5Model):
     """T5 as it was trained: the decoder scores every token of the vocabulary as the next."""
+
     layout = Layout(drop=(NEVER_USED,))
     tied = T5Model.tied | {"lm_head.weight": "shared.weight"}
     is_encoder_decoder = True
@@ -272,20 +302,27 @@ class T5ForConditionalGeneration(Generates, T5Model):
         if c.tie_word_embeddings:
             self.lm_head.weight = self.shared.weight
 
-    def forward(self, input_ids: Any = None, attention_mask: Any = None, decoder_input_ids: Any = None,
-                labels: Any = None,
-                past_key_values: Sequence[KVCache] | None = None, encoder_outputs: Any = None,
-                decoder_attention_mask: Any = None) -> Seq2SeqOutput:
+    def forward(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        decoder_input_ids: Any = None,
+        labels: Any = None,
+        past_key_values: Sequence[KVCache] | None = None,
+        encoder_outputs: Any = None,
+        decoder_attention_mask: Any = None,
+    ) -> Seq2SeqOutput:
         """Score the next token; the arguments are T5Model's, and `labels` (B, T) of token ids, -100 where none counts.
 
         Without `decoder_input_ids` the decoder reads the start token and then the labels.
         """
         if decoder_input_ids is None and labels is not None:
             decoder_input_ids = self.shifted(labels)
-        out = super().forward(input_ids, attention_mask, decoder_input_ids, past_key_values, encoder_outputs,
-                              decoder_attention_mask)
+        out = super().forward(
+            input_ids, attention_mask, decoder_input_ids, past_key_values, encoder_outputs, decoder_attention_mask
+        )
         x = out.last_hidden_state
-        logits = self.lm_head(x * self.config.d_model ** -0.5 if self.config.scale_decoder_outputs else x)
+        logits = self.lm_head(x * self.config.d_model**-0.5 if self.config.scale_decoder_outputs else x)
         return Seq2SeqOutput(token_loss(logits, labels), logits, past_key_values, out.encoder_last_hidden_state)
 
     def shifted(self, labels: Any) -> Array:

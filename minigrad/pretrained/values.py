@@ -1,4 +1,5 @@
 """The kinds and ranges that entries of a model's configuration files may have, in one table."""
+
 from __future__ import annotations
 
 import re
@@ -8,8 +9,8 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-MAX_INT, MAX_TEXT = 2**31 - 1, 1000             # of whole numbers; characters of a text
-RANGES: dict[str, tuple[float, float]] = {      # of numbers whose names match, whole or not; the first match counts
+MAX_INT, MAX_TEXT = 2**31 - 1, 1000  # of whole numbers; characters of a text
+RANGES: dict[str, tuple[float, float]] = {  # of numbers whose names match, whole or not; the first match counts
     r"num_labels": (1, 1_000_000),
     r".*_token_id|(begin_)?suppress_tokens|bad_words_ids|sequence_bias": (0, MAX_INT),
     r"max_window_layers": (0, MAX_INT),
@@ -23,10 +24,17 @@ RANGES: dict[str, tuple[float, float]] = {      # of numbers whose names match, 
     r"resample": (0, 5),
     r"image_mean": (-1_000_000, 1_000_000),
     r"image_std": (1e-6, 1_000_000),
-    r"model_max_length": (1, inf),              # 1e30 stands for no limit
+    r"model_max_length": (1, inf),  # 1e30 stands for no limit
 }
-WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "list": "a list",
-         "dict": "an object", "None": "null"}
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "an object",
+    "None": "null",
+}
 
 
 def check(name: str, value: Any, kinds: str, where: str = "the configuration") -> None:
@@ -72,13 +80,20 @@ def _is(name: str, value: Any, kind: str) -> bool:
     if kind.startswith("'"):
         return value == kind.strip("'")
     if outer == "list":
-        return isinstance(value, (list, tuple)) and len(value) > 0 and (
-            not inner or all(_is(name, item, inner) for item in value))
+        return (
+            isinstance(value, (list, tuple))
+            and len(value) > 0
+            and (not inner or all(_is(name, item, inner) for item in value))
+        )
     if outer in ("int", "float"):
         low, high = _range(name, outer)
         number: Any = value if isinstance(value, Integral if outer == "int" else Real) else None
-        return number is not None and not isinstance(number, bool) and low <= number <= high and (
-            isinstance(number, Integral) or isfinite(number))
+        return (
+            number is not None
+            and not isinstance(number, bool)
+            and low <= number <= high
+            and (isinstance(number, Integral) or isfinite(number))
+        )
     if outer == "str" and isinstance(value, str) and len(value) > MAX_TEXT:
         return False
     return isinstance(value, {"bool": bool, "str": str, "dict": Mapping, "None": type(None)}[outer])

@@ -1,7 +1,8 @@
 """VGG (Simonyan & Zisserman 2014), with torchvision's attribute names: `features.0`, `classifier.6`.
 
-    VGGForImageClassification.from_pretrained("vgg16-397923af.pth", config=VGGConfig.torchvision("vgg16"))
+VGGForImageClassification.from_pretrained("vgg16-397923af.pth", config=VGGConfig.torchvision("vgg16"))
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -26,33 +27,39 @@ TORCHVISION = {"vgg11": [1, 1, 2, 2, 2], "vgg13": [2, 2, 2, 2, 2], "vgg16": [2, 
 @dataclass
 class VGGConfig(Config):
     """VGG's sizes; the defaults are VGG16's.  (There is no VGG in transformers, so the names are ours.)"""
+
     model_type = "vgg"
     num_channels: int = 3
     hidden_sizes: list[int] = field(default_factory=lambda: [64, 128, 256, 512, 512])
-    depths: list[int] = field(default_factory=lambda: [2, 2, 3, 3, 3])     # convolutions in each block
+    depths: list[int] = field(default_factory=lambda: [2, 2, 3, 3, 3])  # convolutions in each block
     batch_norm: bool = False
-    pooled_size: int = 7                        # height and width of the classifier's input
+    pooled_size: int = 7  # height and width of the classifier's input
     intermediate_size: int = 4096
     classifier_dropout: float = 0.5
 
     def __post_init__(self):
         super().__post_init__()
         if len(self.hidden_sizes) != len(self.depths):
-            raise ValueError(f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be as "
-                             "many, one for each block")
+            raise ValueError(
+                f"hidden_sizes {shown(self.hidden_sizes)} and depths {shown(self.depths)} must be as "
+                "many, one for each block"
+            )
 
     @classmethod
     def torchvision(cls, name: str = "vgg16", num_labels: int = 1000) -> VGGConfig:
         """The sizes of one of torchvision's models: vgg11, 13, 16 or 19, each also with `_bn` behind its name."""
         if name.removesuffix("_bn") not in TORCHVISION:
-            raise ValueError(f"torchvision's {name!r} is not known: it is one of {', '.join(TORCHVISION)}, or of these "
-                             "with _bn")
-        return cls(num_labels=num_labels, depths=[*TORCHVISION[name.removesuffix("_bn")]],
-                   batch_norm=name.endswith("_bn"))
+            raise ValueError(
+                f"torchvision's {name!r} is not known: it is one of {', '.join(TORCHVISION)}, or of these with _bn"
+            )
+        return cls(
+            num_labels=num_labels, depths=[*TORCHVISION[name.removesuffix("_bn")]], batch_norm=name.endswith("_bn")
+        )
 
 
 class VGGModel(ConvNet):
     """Pictures to features: (N, channels, H, W) to (N, 512, H / 32, W / 32), by blocks of 3 × 3 convolutions."""
+
     config_class, layout = VGGConfig, Layout(base="features", optional=COUNTS)
 
     def build(self, c: VGGConfig, rng: np.random.Generator) -> None:
@@ -72,16 +79,21 @@ class VGGModel(ConvNet):
 
 class VGGForImageClassification(VGGModel):
     """VGG with its three linear layers, the last of which scores `config.num_labels` classes."""
+
     heads, label_layer = ("classifier.6.**",), "classifier.6"
 
     def build(self, c: VGGConfig, rng: np.random.Generator) -> None:
         super().build(c, rng)
         self.avgpool = AdaptiveAvgPool2d(c.pooled_size)
         self.classifier = Sequential(
-            linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size), ReLU(),
+            linear(c.hidden_sizes[-1] * c.pooled_size**2, c.intermediate_size),
+            ReLU(),
             Dropout(c.classifier_dropout, rng=rng),
-            linear(c.intermediate_size, c.intermediate_size), ReLU(), Dropout(c.classifier_dropout, rng=rng),
-            linear(c.intermediate_size, c.label_count))
+            linear(c.intermediate_size, c.intermediate_size),
+            ReLU(),
+            Dropout(c.classifier_dropout, rng=rng),
+            linear(c.intermediate_size, c.label_count),
+        )
 
     def forward(self, pixel_values: Any, labels: Any = None) -> ClassifierOutput:
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""

@@ -1,4 +1,5 @@
 """ViT, the Vision Transformer (Dosovitskiy et al. 2020): a picture cut into patches that are read like words."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from .values import shown
 @dataclass
 class ViTConfig(Config):
     """ViT's sizes, under their names in config.json."""
+
     model_type = "vit"
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -44,15 +46,19 @@ class ViTConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
-                             f"{self.num_attention_heads}")
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+            )
         for name in ("image_size", "patch_size"):
             if isinstance(getattr(self, name), (list, tuple)) and len(getattr(self, name)) != 2:
-                raise ValueError(f"{name} is {shown(getattr(self, name))} in the configuration; expected a number, "
-                                 "or height and width")
+                raise ValueError(
+                    f"{name} is {shown(getattr(self, name))} in the configuration; expected a number, "
+                    "or height and width"
+                )
         if any(size < patch for size, patch in zip(self.picture, self.patch, strict=True)):
-            raise ValueError(f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be "
-                             "no patch")
+            raise ValueError(
+                f"image_size {self.image_size} is less than patch_size {self.patch_size}: there would be no patch"
+            )
         activation(self.hidden_act)
         activation(self.pooler_act, "pooler_act")
 
@@ -76,11 +82,12 @@ class Embeddings(Module):
         (H, W), (h, w) = c.picture, c.patch
         self.cls_token = Parameter(init.empty(1, 1, c.hidden_size))
         self.position_embeddings = Parameter(init.empty(1, (H // h) * (W // w) + 1, c.hidden_size))
-        self.patch_embeddings = Group(projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch,
-                                                        rng=init.LATER))
+        self.patch_embeddings = Group(
+            projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch, rng=init.LATER)
+        )
         self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
 
-    def forward(self, pictures):                # (N, channels, H, W) to (N, 1 + patches, D), row by row
+    def forward(self, pictures):  # (N, channels, H, W) to (N, 1 + patches, D), row by row
         patches = ops.swapaxes(ops.flatten(self.patch_embeddings.projection(pictures), 2), 1, 2)
         first = ops.broadcast_to(self.cls_token, (len(patches), *self.cls_token.shape[1:]))
         return self.dropout(ops.concatenate([first, patches], 1) + self.position_embeddings)
@@ -98,24 +105,28 @@ class SelfAttention(Module):
 
 class Layer(Module):
     """Attention, then a two-layer network, each behind a LayerNorm and added to what it read."""
+
     def __init__(self, c: ViTConfig, rng: np.random.Generator):
-        self.attention = Group(attention=SelfAttention(c, rng),
-                               output=Group(dense=linear(c.hidden_size, c.hidden_size)))
-        self.intermediate, self.output = (Group(dense=linear(*sizes))
-                                          for sizes in ((c.hidden_size, c.intermediate_size),
-                                                                                   (c.intermediate_size,
-                                                                                    c.hidden_size)))
+        self.attention = Group(
+            attention=SelfAttention(c, rng), output=Group(dense=linear(c.hidden_size, c.hidden_size))
+        )
+        self.intermediate, self.output = (
+            Group(dense=linear(*sizes))
+            for sizes in ((c.hidden_size, c.intermediate_size), (c.intermediate_size, c.hidden_size))
+        )
         self.layernorm_before, self.layernorm_after = (LayerNorm(c.hidden_size, c.layer_norm_eps) for _ in range(2))
         self.dropout, self.activation = Dropout(c.hidden_dropout_prob, rng=rng), activation(c.hidden_act)
 
     def forward(self, x):
         x = x + self.dropout(self.attention.output.dense(self.attention.attention(self.layernorm_before(x))))
-        return x + self.dropout(self.output.dense(activated(self.intermediate.dense, self.activation,
-                                                            self.layernorm_after(x))))
+        return x + self.dropout(
+            self.output.dense(activated(self.intermediate.dense, self.activation, self.layernorm_after(x)))
+        )
 
 
 class ViTModel(PretrainedModel):
     """The encoder: pictures in, a vector for each patch out, before them one for the whole, also "pooled"."""
+
     config_class, layout, heads = ViTConfig, Layout(drop=("**.mask_token",), base="vit"), ("pooler.**",)
 
     def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
@@ -131,8 +142,9 @@ class ViTModel(PretrainedModel):
 
     def forward(self, pixel_values: Any) -> BaseOutput:
         """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of (N, channels, H, W)."""
-        x = self.embeddings(pixels(pixel_values, self.config.num_channels, self.config.picture,
-                                   like=self.embeddings.cls_token))
+        x = self.embeddings(
+            pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.embeddings.cls_token)
+        )
         x = seen.state(x)
         for layer in self.encoder.layer:
             x = seen.state(layer(x))
@@ -142,6 +154,7 @@ class ViTModel(PretrainedModel):
 
 class ViTForImageClassification(PretrainedModel):
     """ViT with a linear layer on the first vector that scores `config.num_labels` classes."""
+
     config_class, layout, heads, label_layer = ViTConfig, ViTModel.layout, ("classifier.**",), "classifier"
 
     def build(self, c: ViTConfig, rng: np.random.Generator) -> None:

@@ -1,4 +1,5 @@
 """Training: the loop, fine-tuning a pretrained model on labelled texts in one call, and putting the result to use."""
+
 from .arguments import TrainingArguments
 from .callbacks import EarlyStoppingCallback, JSONLinesCallback, ProgressCallback, TrainerCallback
 from .checkpoint import latest_checkpoint

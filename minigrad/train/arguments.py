@@ -1,4 +1,5 @@
 """How a run is to go, in one place, under the names and with the defaults of Hugging Face's TrainingArguments."""
+
 from __future__ import annotations
 
 import json
@@ -12,53 +13,96 @@ from typing import Any
 
 from ..pretrained.checkpoint.files import output_directory
 
-MOST = 2**31 - 1                                             # of what is counted
-RANGES = {"num_train_epochs": (0, inf), "per_device_train_batch_size": (1, MOST), "per_device_eval_batch_size": (1, MOST),
-          "gradient_accumulation_steps": (1, MOST), "learning_rate": (0, inf), "weight_decay": (0, inf), "warmup_ratio": (0, 1),
-          "max_grad_norm": (0, inf), "logging_steps": (0, MOST), "save_steps": (0, MOST), "eval_steps": (0, MOST),
-          "warmup_steps": (0, MOST), "max_steps": (-1, MOST), "label_smoothing_factor": (0, 1), "adam_beta1": (0, 1),
-          "adam_beta2": (0, 1), "adam_epsilon": (0, inf), "dataloader_num_workers": (0, MOST), "eval_delay": (0, inf),
-          "save_total_limit": (1, MOST), "seed": (0, inf), "data_seed": (0, inf), "ema_decay": (0, 1)}
+MOST = 2**31 - 1  # of what is counted
+RANGES = {
+    "num_train_epochs": (0, inf),
+    "per_device_train_batch_size": (1, MOST),
+    "per_device_eval_batch_size": (1, MOST),
+    "gradient_accumulation_steps": (1, MOST),
+    "learning_rate": (0, inf),
+    "weight_decay": (0, inf),
+    "warmup_ratio": (0, 1),
+    "max_grad_norm": (0, inf),
+    "logging_steps": (0, MOST),
+    "save_steps": (0, MOST),
+    "eval_steps": (0, MOST),
+    "warmup_steps": (0, MOST),
+    "max_steps": (-1, MOST),
+    "label_smoothing_factor": (0, 1),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, inf),
+    "dataloader_num_workers": (0, MOST),
+    "eval_delay": (0, inf),
+    "save_total_limit": (1, MOST),
+    "seed": (0, inf),
+    "data_seed": (0, inf),
+    "ema_decay": (0, 1),
+}
 NOT_ZERO = {"num_train_epochs", "logging_steps", "save_steps", "eval_steps"}
 STRATEGIES = ("no", "steps", "epoch")
-CHOICES = {"eval_strategy": STRATEGIES, "logging_strategy": STRATEGIES, "save_strategy": (*STRATEGIES, "best"),
-           "lr_scheduler_type": ("linear", "cosine", "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "constant",
-                                 "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau"),
-           "optim": ("adamw_torch", "adamw_torch_fused", "adamw", "adam", "sgd", "rmsprop", "adagrad")}
-MEANT = {"lr": "learning_rate", "epochs": "num_train_epochs", "num_epochs": "num_train_epochs",
-         "batch_size": "per_device_train_batch_size", "train_batch_size": "per_device_train_batch_size",
-         "eval_batch_size": "per_device_eval_batch_size", "clip": "max_grad_norm", "evaluation_strategy": "eval_strategy",
-         "resume": "resume_from_checkpoint", "optimizer": "optim"}                           # what others call them
+CHOICES = {
+    "eval_strategy": STRATEGIES,
+    "logging_strategy": STRATEGIES,
+    "save_strategy": (*STRATEGIES, "best"),
+    "lr_scheduler_type": (
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "cosine_with_min_lr",
+        "polynomial",
+        "constant",
+        "constant_with_warmup",
+        "inverse_sqrt",
+        "reduce_lr_on_plateau",
+    ),
+    "optim": ("adamw_torch", "adamw_torch_fused", "adamw", "adam", "sgd", "rmsprop", "adagrad"),
+}
+MEANT = {
+    "lr": "learning_rate",
+    "epochs": "num_train_epochs",
+    "num_epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "train_batch_size": "per_device_train_batch_size",
+    "eval_batch_size": "per_device_eval_batch_size",
+    "clip": "max_grad_norm",
+    "evaluation_strategy": "eval_strategy",
+    "resume": "resume_from_checkpoint",
+    "optimizer": "optim",
+}  # what others call them
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False"}
 
 
 @dataclass
 class TrainingArguments:
-    """How to train, under Hugging Face's names and with their defaults.  Values may be strings, such as "2e-4" or "yes".
+    """How to train, under Hugging Face's names and with their defaults.  Values may be strings, such as "2e-4" or
+    "yes".
 
-    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The run has `max_steps` steps
-    or, if that is not positive, `num_train_epochs` epochs, of which the last need not be whole.  What a `*_strategy` of "steps"
-    does every so many steps, "epoch" does after each epoch; `eval_steps`, `save_steps` and `logging_steps` below 1 are parts of
-    all steps, and so are `warmup_steps` below 1, for which `warmup_ratio` is the older name.  `save_strategy="best"` saves when
-    an evaluation was the best so far.
+    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The run has
+    `max_steps` steps or, if that is not positive, `num_train_epochs` epochs, of which the last need not be whole.  What
+    a `*_strategy` of "steps" does every so many steps, "epoch" does after each epoch; `eval_steps`, `save_steps` and
+    `logging_steps` below 1 are parts of all steps, and so are `warmup_steps` below 1, for which `warmup_ratio` is the
+    older name.  `save_strategy="best"` saves when an evaluation was the best so far.
 
-    `load_best_model_at_end` loads the checkpoint whose evaluation had the best `metric_for_best_model` ("loss" by default); more
-    of it is better unless its name ends in "loss", or as `greater_is_better` says.  `save_total_limit` is how many checkpoints
-    stay, the newest and the best among them.
+    `load_best_model_at_end` loads the checkpoint whose evaluation had the best `metric_for_best_model` ("loss" by
+    default); more of it is better unless its name ends in "loss", or as `greater_is_better` says.  `save_total_limit`
+    is how many checkpoints stay, the newest and the best among them.
 
-    `label_smoothing_factor` smooths cross-entropies; `max_grad_norm` limits the gradients' joint 2-norm, 0 means no limit;
-    `group_by_length` puts texts of similar length into a batch; `auto_find_batch_size` halves the micro-batches when memory runs
-    out; `gradient_checkpointing` computes the layers of a stack again in the backward pass instead of keeping what is in them.
-    `fp16` and `bf16` compute products in 16 bits (see `mg.autocast`), `fp16` with a loss scale; the weights stay in float32.
-    `optim_args` and `lr_scheduler_kwargs` are dicts or texts such as "momentum=0.9,nesterov=true".
+    `label_smoothing_factor` smooths cross-entropies; `max_grad_norm` limits the gradients' joint 2-norm, 0 means no
+    limit; `group_by_length` puts texts of similar length into a batch; `auto_find_batch_size` halves the micro-batches
+    when memory runs out; `gradient_checkpointing` computes the layers of a stack again in the backward pass instead of
+    keeping what is in them. `fp16` and `bf16` compute products in 16 bits (see `mg.autocast`), `fp16` with a loss
+    scale; the weights stay in float32. `optim_args` and `lr_scheduler_kwargs` are dicts or texts such as
+    "momentum=0.9,nesterov=true".
 
     Ours are `overwrite_output_dir`, which `finetune` uses, and `ema_decay`: evaluation and the model at the end use an
     exponential moving average of the weights.
 
-    Raises ValueError if a value is out of range, not finite, no number, or no known choice; TypeError, with the nearest name, for
-    an argument that does not exist, and for an output_dir that is no name.
+    Raises ValueError if a value is out of range, not finite, no number, or no known choice; TypeError, with the nearest
+    name, for an argument that does not exist, and for an output_dir that is no name.
     """
+
     output_dir: str | os.PathLike = "trainer_output"
     overwrite_output_dir: bool = False
     per_device_train_batch_size: int = 8
@@ -132,8 +176,9 @@ class TrainingArguments:
                 raise ValueError(f"{name} is {value:g}; expected a whole number, or below 1 a part of all steps")
         for name, choices in CHOICES.items():
             setattr(self, name, chosen(name, getattr(self, name), choices))
-        self.optim_args, self.lr_scheduler_kwargs = (pairs(name, getattr(self, name)) for name in
-                                                     ("optim_args", "lr_scheduler_kwargs"))
+        self.optim_args, self.lr_scheduler_kwargs = (
+            pairs(name, getattr(self, name)) for name in ("optim_args", "lr_scheduler_kwargs")
+        )
         self.report_to = listed(self.report_to)
         if isinstance(self.resume_from_checkpoint, str):
             self.resume_from_checkpoint = TRUTHS.get(self.resume_from_checkpoint.lower(), self.resume_from_checkpoint)
@@ -141,24 +186,30 @@ class TrainingArguments:
         if self.fp16 and self.bf16:
             raise ValueError("fp16=True and bf16=True: expected one of them, bf16 where the GPU can, or neither")
         if self.dataloader_num_workers:
-            raise ValueError(f"dataloader_num_workers is {self.dataloader_num_workers}; expected 0, there are no workers")
+            raise ValueError(
+                f"dataloader_num_workers is {self.dataloader_num_workers}; expected 0, there are no workers"
+            )
 
     def settle_best_model(self) -> None:
         """The metric that chooses the best model and its direction, as Hugging Face settles them."""
         if (self.load_best_model_at_end or self.save_strategy == "best") and self.metric_for_best_model is None:
             self.metric_for_best_model = "loss"
-        if isinstance(self.metric_for_best_model, str):      # Hugging Face knows it under both names
+        if isinstance(self.metric_for_best_model, str):  # Hugging Face knows it under both names
             self.metric_for_best_model = self.metric_for_best_model.removeprefix("eval_")
             if self.greater_is_better is None:
                 self.greater_is_better = not self.metric_for_best_model.endswith("loss")
         if self.load_best_model_at_end:
             if self.eval_strategy == "no" or self.save_strategy not in (self.eval_strategy, "best"):
-                raise ValueError("load_best_model_at_end needs evaluations and checkpoints at the same steps, but eval_strategy "
-                                 f'is "{self.eval_strategy}" and save_strategy "{self.save_strategy}": give both "epoch", say')
+                raise ValueError(
+                    "load_best_model_at_end needs evaluations and checkpoints at the same steps, but eval_strategy "
+                    f'is "{self.eval_strategy}" and save_strategy "{self.save_strategy}": give both "epoch", say'
+                )
             every, evaluated = self.save_steps, self.logging_steps if self.eval_steps is None else self.eval_steps
             if self.save_strategy == "steps" and every / evaluated != round(every / evaluated):
-                raise ValueError(f"load_best_model_at_end needs save_steps to be a multiple of eval_steps, but they are "
-                                 f"{every:g} and {evaluated:g}")
+                raise ValueError(
+                    f"load_best_model_at_end needs save_steps to be a multiple of eval_steps, but they are "
+                    f"{every:g} and {evaluated:g}"
+                )
 
     def every(self, what: str, total_steps: int) -> int:
         """How many steps lie between two of what "logging", "eval" or "save" stands for."""
@@ -174,19 +225,23 @@ class TrainingArguments:
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold of it."""
-        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in asdict(self).items()}
+        return {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in asdict(self).items()
+        }
 
     def check_output_dir(self) -> None:
         """Refuse an output_dir whose contents would be lost, before any work is done.
 
-        Raises ValueError or NotADirectoryError if it holds, or is, something other than a model; FileExistsError if it holds a
-        model that is not to be overwritten.
+        Raises ValueError or NotADirectoryError if it holds, or is, something other than a model; FileExistsError if it
+        holds a model that is not to be overwritten.
         """
         out = Path(self.output_dir)
         if out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir()):
             if not self.overwrite_output_dir:
-                raise FileExistsError(f"{out} holds a model already, maybe of an interrupted run; it was left as it is: "
-                                      "pass another directory, or overwrite=True to replace it")
+                raise FileExistsError(
+                    f"{out} holds a model already, maybe of an interrupted run; it was left as it is: "
+                    "pass another directory, or overwrite=True to replace it"
+                )
 
 
 def check_range(name: str, value: Any, low: float, high: float) -> None:
@@ -194,8 +249,11 @@ def check_range(name: str, value: Any, low: float, high: float) -> None:
     if value is None:
         return
     if not (low <= value <= high and value < inf) or name in NOT_ZERO and value == 0:
-        expected = "above 0" if name in NOT_ZERO and value <= 0 else (
-            f"from {low} {f'to {high}' if high == 1 or value > high else 'upwards'}")
+        expected = (
+            "above 0"
+            if name in NOT_ZERO and value <= 0
+            else (f"from {low} {f'to {high}' if high == 1 or value > high else 'upwards'}")
+        )
         raise ValueError(f"{name} is {value:g}; expected a finite number {expected}")
 
 
@@ -207,9 +265,9 @@ def converted(name: str, value: Any, kind: str) -> int | float | bool:
         if isinstance(value, bool):
             raise TypeError
         number = float(value)
-        if kind == "float" or not isfinite(number):          # the range will say what is wrong with the latter
+        if kind == "float" or not isfinite(number):  # the range will say what is wrong with the latter
             return number
-        whole = int(value)                                   # of a text such as "2.5" a ValueError
+        whole = int(value)  # of a text such as "2.5" a ValueError
         if not isinstance(value, str) and whole != value:
             raise ValueError
         return whole
@@ -243,7 +301,9 @@ def pairs(name: str, value: Any) -> dict[str, Any]:
                 found[key] = text
         return found
     except ValueError:
-        raise ValueError(f'{name} is {value!r}; expected a dict, or a text such as "momentum=0.9,nesterov=true"') from None
+        raise ValueError(
+            f'{name} is {value!r}; expected a dict, or a text such as "momentum=0.9,nesterov=true"'
+        ) from None
 
 
 def listed(report_to: Any) -> list[str]:
@@ -260,4 +320,6 @@ def check_names(what: str, given: Iterable[str], known: list[str], meant: dict[s
     for name in given:
         if name not in known:
             near = [meant[name]] if name in meant else get_close_matches(name, known, 1, 0.6)
-            raise TypeError(f"{what} has no argument {name!r}: " + (f"type {near[0]}=" if near else f"it has {', '.join(known)}"))
+            raise TypeError(
+                f"{what} has no argument {name!r}: " + (f"type {near[0]}=" if near else f"it has {', '.join(known)}")
+            )

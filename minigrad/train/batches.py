@@ -2,6 +2,7 @@
 
 A batch is a dict, which a model is called with by name; a tuple, by position; or one array.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from ..pretrained import AutoModelForCausalLM, PretrainedModel
 from ..pretrained.inputs import as_given, host_array
 from ..tensor import Tensor
 
-NEXT_TOKEN = {name.partition(".")[2] for name in AutoModelForCausalLM.families.values()}     # their labels are the inputs
+NEXT_TOKEN = {name.partition(".")[2] for name in AutoModelForCausalLM.families.values()}  # their labels are the inputs
 LABELS = ("label", "labels", "label_ids", "start_positions", "end_positions")
 
 
@@ -33,23 +34,30 @@ def stacked(items: Sequence[Any]) -> Any:
 
 class Collator:
     """Pads and stacks dicts as `DataCollatorWithPadding` does, and stacks tuples and arrays."""
+
     def __init__(self, pad: DataCollatorWithPadding):
         self.pad = pad
 
     def __call__(self, items: Sequence[Any]) -> Any:
-        return self.pad(items) if isinstance(items[0], Mapping) or isinstance(items[0], (str, bytes)) else stacked(items)
+        return (
+            self.pad(items) if isinstance(items[0], Mapping) or isinstance(items[0], (str, bytes)) else stacked(items)
+        )
 
 
 def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[Any]:
-    """A batch of each part.  Where the loss looks at padding, as that of a span of tokens does, all are padded to one length."""
+    """A batch of each part.
+
+    Where the loss looks at padding, as that of a span of tokens does, all are padded to one length.
+    """
     if len(parts) == 1 or not (isinstance(parts[0][0], Mapping) and "start_positions" in parts[0][0]):
         return [collator(part) for part in parts]
     whole, size = collator([item for part in parts for item in part]), len(parts[0])
-    return [{name: column[i * size:(i + 1) * size] for name, column in whole.items()} for i in range(len(parts))]
+    return [{name: column[i * size : (i + 1) * size] for name, column in whole.items()} for i in range(len(parts))]
 
 
 def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], Any] | None) -> Callable[[list], Any]:
-    """The collator, by default one that pads as the tokenizer does.  The model takes the tokenizer's padding token over.
+    """The collator, by default one that pads as the tokenizer does.  The model takes the tokenizer's padding token
+    over.
 
     Raises ValueError if a given one pads with another token than the model's, by which models find where a text ends.
     """
@@ -63,13 +71,17 @@ def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], An
         pad = 0 if own is None and not isinstance(model, PretrainedModel) else own
         return Collator(DataCollatorWithPadding(pad, getattr(tokenizer, "settings", {}).get("padding_side", "right")))
     if isinstance(collator, DataCollatorWithPadding) and own not in (None, collator.pad_token_id):
-        raise ValueError(f"data_collator pads with {collator.pad_token_id}, but the padding token of the model is {own}: leave "
-                         f"data_collator out, or pass DataCollatorWithPadding({own})")
+        raise ValueError(
+            f"data_collator pads with {collator.pad_token_id}, but the padding token of the model is {own}: leave "
+            f"data_collator out, or pass DataCollatorWithPadding({own})"
+        )
     return collator
 
 
 def used_columns(model: Module, item: Any) -> set[str] | None:
-    """The columns of a dict that the model's forward or its labels can use; None if that is all of them or cannot be told."""
+    """The columns of a dict that the model's forward or its labels can use; None if that is all of them or cannot be
+    told.
+    """
     arguments = signature(model.forward).parameters.values()
     if not isinstance(item, Mapping) or any(one.kind is Argument.VAR_KEYWORD for one in arguments):
         return None
@@ -85,10 +97,12 @@ def check_arguments(model: Module, batch: Any, name: str, without_labels: bool =
         by_position, by_name = arguments_of(without(batch)[0] if without_labels else batch)
         signature(model.forward).bind(*by_position, **by_name)
     except TypeError as error:
-        raise ValueError(f"{type(model).__name__}.forward{signature(model.forward)} cannot be called with "
-                         f"{', '.join(told) if isinstance(told, Mapping) else told}, which the items of {name} have: {error}; "
-                         "write a forward that takes them and returns loss and logits, or pass a data_collator that renames "
-                         "them") from None
+        raise ValueError(
+            f"{type(model).__name__}.forward{signature(model.forward)} cannot be called with "
+            f"{', '.join(told) if isinstance(told, Mapping) else told}, which the items of {name} have: {error}; "
+            "write a forward that takes them and returns loss and logits, or pass a data_collator that renames "
+            "them"
+        ) from None
 
 
 def arguments_of(batch: Any) -> tuple[tuple, Mapping[str, Any]]:
@@ -117,7 +131,9 @@ def without(batch: Any) -> tuple[Any, Any]:
 
 
 def loss_and_logits(out: Any) -> tuple[Any, Any]:
-    """Of what a model returned: a loss, attributes, entries of a dict, or a tuple in that order; None for what is not there."""
+    """Of what a model returned: a loss, attributes, entries of a dict, or a tuple in that order; None for what is not
+    there.
+    """
     if isinstance(out, tuple):
         return out[:2] if len(out) > 1 else (None, None)
     if isinstance(out, Mapping):
@@ -149,13 +165,20 @@ def count_labels(model: Module, batch: Any) -> int:
 
 
 def count_answers(batch: Mapping[str, Any]) -> int:
-    """How many answers lie within the tokens.  Raises ValueError if not as many begin as end there: their means differ then."""
+    """How many answers lie within the tokens.
+
+    Raises ValueError if not as many begin as end there: their means differ then.
+    """
     tokens = batch["input_ids"].shape[1] if "input_ids" in batch else np.inf
-    starts, ends = (int(np.count_nonzero((at >= 0) & (at < tokens))) for at in
-                    (host_array(batch[name]) for name in ("start_positions", "end_positions")))
+    starts, ends = (
+        int(np.count_nonzero((at >= 0) & (at < tokens)))
+        for at in (host_array(batch[name]) for name in ("start_positions", "end_positions"))
+    )
     if starts != ends:
-        raise ValueError(f"{starts} answers of a batch begin within its {tokens} tokens and {ends} end there; expected as many: "
-                         "put both positions of an answer that was cut beyond the last token")
+        raise ValueError(
+            f"{starts} answers of a batch begin within its {tokens} tokens and {ends} end there; expected as many: "
+            "put both positions of an answer that was cut beyond the last token"
+        )
     return starts
 
 
@@ -178,7 +201,9 @@ def smoothed(out: Any, labels: Any, factor: float, shift: bool) -> dict[str, Ten
     logits = loss_and_logits(out)[1]
     labels = as_given(labels)
     if logits is None or labels.dtype.kind not in "iu" or logits.ndim != labels.ndim + 1:
-        raise ValueError("label_smoothing_factor is for class numbers and a model that returns logits for them: set it to 0")
+        raise ValueError(
+            "label_smoothing_factor is for class numbers and a model that returns logits for them: set it to 0"
+        )
     scores, true = (logits[:, :-1], labels[:, 1:]) if shift else (logits, labels)
     loss = cross_entropy(scores.reshape(-1, logits.shape[-1]), true.reshape(-1), label_smoothing=factor)
     return {"loss": loss, "logits": logits}

@@ -1,4 +1,5 @@
 """Callbacks: what watches a training run and steers it, at Hugging Face's events and by its control flags."""
+
 from __future__ import annotations
 
 import json
@@ -13,19 +14,35 @@ from ..pretrained.checkpoint.files import replacing
 from .arguments import TrainingArguments
 from .state import Record, TrainerControl, TrainerState
 
-EVENTS = ("on_init_end", "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_step_begin",
-          "on_pre_optimizer_step", "on_optimizer_step", "on_substep_end", "on_step_end", "on_evaluate", "on_predict", "on_save",
-          "on_log", "on_prediction_step")
+EVENTS = (
+    "on_init_end",
+    "on_train_begin",
+    "on_train_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_step_begin",
+    "on_pre_optimizer_step",
+    "on_optimizer_step",
+    "on_substep_end",
+    "on_step_end",
+    "on_evaluate",
+    "on_predict",
+    "on_save",
+    "on_log",
+    "on_prediction_step",
+)
 
 
 class TrainerCallback:
-    """Override the events you need: `on_train_begin`, `on_step_end`, `on_evaluate`, `on_save`, `on_log` and HF's others.
+    """Override the events you need: `on_train_begin`, `on_step_end`, `on_evaluate`, `on_save`, `on_log` and HF's
+    others.
 
-    Each is called as event(args, state, control, **more); `more` holds `model`, `optimizer`, `lr_scheduler`, `train_dataloader`,
-    `processing_class`, and `metrics` (on_evaluate, on_predict) or `logs` (on_log).  A callback sets the flags of `control`, which
-    may also be a new one that it returns.  What `state_dict` returns, which JSON must be able to hold, is kept in checkpoints and
-    given to `load_state_dict` when the run goes on.
+    Each is called as event(args, state, control, **more); `more` holds `model`, `optimizer`, `lr_scheduler`,
+    `train_dataloader`, `processing_class`, and `metrics` (on_evaluate, on_predict) or `logs` (on_log).  A callback sets
+    the flags of `control`, which may also be a new one that it returns.  What `state_dict` returns, which JSON must be
+    able to hold, is kept in checkpoints and given to `load_state_dict` when the run goes on.
     """
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs of this callback."""
         return {}
@@ -35,7 +52,9 @@ class TrainerCallback:
         vars(self).update(state_dict)
 
 
-def _nothing(self: TrainerCallback, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+def _nothing(
+    self: TrainerCallback, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+) -> None:
     """Called at this event; does nothing unless overridden."""
 
 
@@ -45,6 +64,7 @@ for _event in EVENTS:
 
 class CallbackHandler(TrainerCallback):
     """Calls the callbacks of a run one after the other.  An event that none of them overrides costs nothing."""
+
     def __init__(self, callbacks: Iterable[Any]):
         self.callbacks: list[TrainerCallback] = []
         for callback in callbacks:
@@ -64,8 +84,9 @@ class CallbackHandler(TrainerCallback):
         methods = (getattr(callback, event, None) for callback in self.callbacks)
         return [method for method in methods if method and getattr(method, "__func__", None) is not _nothing]
 
-    def call(self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl,
-             **more: Any) -> TrainerControl:
+    def call(
+        self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
         """Tell all callbacks of an event, and return the flags that they leave."""
         for method in self.listening(event):
             control = method(args, state, control, **more) or control
@@ -74,6 +95,7 @@ class CallbackHandler(TrainerCallback):
 
 class RecordCallback(TrainerCallback):
     """Calls a function with every record as it is made."""
+
     def __init__(self, function: Callable[[Record], Any]):
         self.function = function
 
@@ -83,9 +105,15 @@ class RecordCallback(TrainerCallback):
 
 class DefaultFlowCallback(TrainerCallback):
     """Sets the flags as the strategies of the arguments say: when to log, evaluate, save and stop."""
+
     def on_step_end(self, args, state, control, **more):
         step = state.global_step
-        if args.logging_strategy == "steps" and step % state.logging_steps == 0 or args.logging_first_step and step == 1:
+        if (
+            args.logging_strategy == "steps"
+            and step % state.logging_steps == 0
+            or args.logging_first_step
+            and step == 1
+        ):
             control.should_log = True
         if args.eval_strategy == "steps" and step % state.eval_steps == 0 and step >= args.eval_delay:
             control.should_evaluate = True
@@ -103,6 +131,7 @@ class DefaultFlowCallback(TrainerCallback):
 
 class PlanCallback(TrainerCallback):
     """Makes the state that the plan has for a step that of the run, notes what changes, and asks for what is due."""
+
     def on_step_begin(self, args, state, control, trainer=None, **more):
         plan, step = trainer.bound, state.global_step
         now = plan.state(step)
@@ -111,7 +140,7 @@ class PlanCallback(TrainerCallback):
             trainer.log({"plan": changed})
 
     def on_train_begin(self, args, state, control, trainer=None, **more):
-        size = trainer.bound.state(state.global_step).batch_size               # of the batch that comes next
+        size = trainer.bound.state(state.global_step).batch_size  # of the batch that comes next
         trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
 
     def on_step_end(self, args, state, control, trainer=None, **more):
@@ -127,6 +156,7 @@ class PlanCallback(TrainerCallback):
 
 class ProgressCallback(TrainerCallback):
     """A bar of steps with the newest loss; in a log file, where lines are not rewritten, a sparse one."""
+
     bar = None
 
     def on_train_begin(self, args, state, control, **more):
@@ -139,8 +169,9 @@ class ProgressCallback(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **more):
         if self.bar is not None:
-            self.bar.set_postfix({name: f"{logs[name]:.3f}" for name in ("loss", "accuracy", "eval_loss") if name in logs},
-                                 refresh=False)
+            self.bar.set_postfix(
+                {name: f"{logs[name]:.3f}" for name in ("loss", "accuracy", "eval_loss") if name in logs}, refresh=False
+            )
 
     def on_train_end(self, args, state, control, **more):
         if self.bar is not None:
@@ -158,6 +189,7 @@ class EarlyStoppingCallback(TrainerCallback):
 
     Raises ValueError when training begins, if the arguments name no metric or no evaluation.
     """
+
     def __init__(self, early_stopping_patience: int = 1, early_stopping_threshold: float = 0.0):
         self.early_stopping_patience, self.early_stopping_threshold = early_stopping_patience, early_stopping_threshold
         self.best: float | None = None
@@ -165,8 +197,10 @@ class EarlyStoppingCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **more):
         if args.metric_for_best_model is None or args.eval_strategy == "no":
-            raise ValueError('EarlyStoppingCallback needs something to watch: give TrainingArguments eval_strategy="epoch" and '
-                             'metric_for_best_model="loss", say')
+            raise ValueError(
+                'EarlyStoppingCallback needs something to watch: give TrainingArguments eval_strategy="epoch" and '
+                'metric_for_best_model="loss", say'
+            )
         if state.global_step == 0:
             self.best, self.early_stopping_patience_counter = None, 0
 
@@ -191,6 +225,7 @@ class EarlyStoppingCallback(TrainerCallback):
 
 class JSONLinesCallback(TrainerCallback):
     """Keeps `metrics.jsonl` in the output directory: every record of the run, one a line, also after it was resumed."""
+
     def __init__(self, name: str = "metrics.jsonl"):
         self.name = name
 
@@ -208,5 +243,8 @@ class JSONLinesCallback(TrainerCallback):
 def progress(total: int, title: str, unit: str = "items") -> Any:
     """A bar that counts; in a log file, where lines are not rewritten, a sparse one."""
     from tqdm import tqdm
+
     live = sys.stderr.isatty()
-    return tqdm(total=total, desc=title, unit=f" {unit}", leave=False, delay=1, ascii=not live, mininterval=0.1 if live else 10)
+    return tqdm(
+        total=total, desc=title, unit=f" {unit}", leave=False, delay=1, ascii=not live, mininterval=0.1 if live else 10
+    )

@@ -1,8 +1,10 @@
 """Checkpoints of a training run: directories from which it goes on, bit for bit, as if it had never stopped.
 
-`checkpoint-<step>/` holds the model as `from_pretrained` reads it, and as safetensors and JSON what else a run consists of.  It
-is written beside and moved in when it is whole, which `manifest.json`, written last, says: each file's size and CRC-32.
+`checkpoint-<step>/` holds the model as `from_pretrained` reads it, and as safetensors and JSON what else a run consists
+of.  It is written beside and moved in when it is whole, which `manifest.json`, written last, says: each file's size and
+CRC-32.
 """
+
 from __future__ import annotations
 
 import json
@@ -34,7 +36,8 @@ NAME = re.compile(r"\.?checkpoint-(\d+)(\.old|\.new)?")
 def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None]) -> Path:
     """Make `checkpoint-<step>` in a directory of what `fill` writes into the empty directory it is given.
 
-    Whenever this is interrupted, what was there is there: an older checkpoint of that step goes when the new one is in its place.
+    Whenever this is interrupted, what was there is there: an older checkpoint of that step goes when the new one is in
+        its place.
 
     Raises OSError, in one line, if it cannot be written; the checkpoints that were there stay.
     """
@@ -61,8 +64,10 @@ def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None])
         shutil.rmtree(new, ignore_errors=True)
         whole = [path.name for path in candidates(directory) if is_whole(path)]
         told = f"{whole[0]}, the newest, is as it was" if whole else "there is no earlier one"
-        raise OSError(f"checkpoint-{step} could not be written in {directory} ({error}); {told}: make room or give another "
-                      "output_dir, then go on from the newest") from None
+        raise OSError(
+            f"checkpoint-{step} could not be written in {directory} ({error}); {told}: make room or give another "
+            "output_dir, then go on from the newest"
+        ) from None
     return target
 
 
@@ -127,7 +132,9 @@ def is_whole(directory: Path) -> bool:
 
 def candidates(directory: str | os.PathLike) -> list[Path]:
     """The checkpoints of a directory, the newest step first, whole or not; one that is being replaced is among them."""
-    found = [path for path in Path(directory).iterdir() if NAME.fullmatch(path.name)] if Path(directory).is_dir() else []
+    found = (
+        [path for path in Path(directory).iterdir() if NAME.fullmatch(path.name)] if Path(directory).is_dir() else []
+    )
     return sorted(found, key=lambda path: (-step_of(path), path.name.startswith("."), path.name.endswith(".old")))
 
 
@@ -144,7 +151,8 @@ def run_of(path: Path) -> str | None:
 def latest_checkpoint(directory: str | os.PathLike) -> Path | None:
     """The newest whole checkpoint of the run whose output directory this is; None if there is none.
 
-    A torn one, as a full disk or another program may leave it, is skipped with a warning, and so is one of an earlier run.
+    A torn one, as a full disk or another program may leave it, is skipped with a warning, and so is one of an earlier
+    run.
     """
     run = Path(directory) / "run.json"
     current = json.loads(run.read_text(encoding="utf-8")).get("run_id") if run.is_file() else None
@@ -160,15 +168,21 @@ def latest_checkpoint(directory: str | os.PathLike) -> Path | None:
 
 
 def rotate(directory: str | os.PathLike, limit: int | None, keep: tuple[str | None, ...], run_id: str) -> list[Path]:
-    """Remove the oldest checkpoints of a run, so that `limit` are left, those named in `keep` among them; returns what went."""
+    """Remove the oldest checkpoints of a run, so that `limit` are left, those named in `keep` among them; returns what
+    went.
+    """
     if limit is None:
         return []
-    mine = [path for path in candidates(directory) if not path.name.startswith(".") and is_whole(path) and run_of(path) == run_id]
+    mine = [
+        path
+        for path in candidates(directory)
+        if not path.name.startswith(".") and is_whole(path) and run_of(path) == run_id
+    ]
     kept = {Path(name).name for name in keep if name}
     room = max(limit - sum(path.name in kept for path in mine[1:]), 1)
     gone = [path for path in mine if path.name not in kept or path == mine[0]][room:]
     for path in gone:
-        path.rename(torn := path.with_name(f".{path.name}.old"))    # no interrupted removal leaves half of a checkpoint
+        path.rename(torn := path.with_name(f".{path.name}.old"))  # no interrupted removal leaves half of a checkpoint
         (torn / MANIFEST).unlink()
         shutil.rmtree(torn, ignore_errors=True)
     return gone
@@ -204,8 +218,10 @@ def read_model(model: Module, directory: Path) -> dict[str, Any]:
         return state
     except (ValueError, FileNotFoundError) as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{directory} is a checkpoint of another model ({told}); nothing was loaded: give the model it was made "
-                         "with, or another output_dir") from None
+        raise ValueError(
+            f"{directory} is a checkpoint of another model ({told}); nothing was loaded: give the model it was made "
+            "with, or another output_dir"
+        ) from None
 
 
 def has_model(directory: Path) -> bool:
@@ -226,7 +242,9 @@ def jsonable(value: Any) -> Any:
         return {"__array__": str(value.dtype), "values": value.tolist()}
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: state_dict() is to return numbers, texts and arrays")
+    raise TypeError(
+        f"a checkpoint cannot hold a {type(value).__name__}: state_dict() is to return numbers, texts and arrays"
+    )
 
 
 def from_jsonable(entries: dict) -> Any:
@@ -242,8 +260,10 @@ def restore_chance(saved: list[list[Any]], *roots: Any) -> None:
     """Put every generator where it was.  Raises ValueError if there are others now."""
     found = generators(*roots)
     if [kind for kind, _ in saved] != [type(g).__name__ for g in found]:
-        raise ValueError(f"it has {len(saved)} generators of random numbers, but the model, the collator and the dataset have "
-                         f"{len(found)} here, or of other kinds")
+        raise ValueError(
+            f"it has {len(saved)} generators of random numbers, but the model, the collator and the dataset have "
+            f"{len(found)} here, or of other kinds"
+        )
     for (_, state), generator in zip(saved, found, strict=True):
         set_generator_state(generator, tuple_deep(state))
 
@@ -256,7 +276,17 @@ def tuple_deep(state: Any) -> Any:
 def environment() -> dict[str, Any]:
     """What the numbers of a run may depend on beside its arguments."""
     from .. import __version__
-    return {"minigrad": __version__, "numpy": np.__version__, "python": sys.version.split()[0], "platform": platform.platform(),
-            "machine": platform.machine(), "processors": os.cpu_count(),
-            **{name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-               if name in os.environ}}
+
+    return {
+        "minigrad": __version__,
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        **{
+            name: os.environ[name]
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+            if name in os.environ
+        },
+    }

@@ -1,4 +1,5 @@
 """How good a model is on items it is not trained on: mean loss, scores, and predictions in the order of the dataset."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -20,12 +21,14 @@ from .callbacks import progress
 
 class EvalPrediction(NamedTuple):
     """What `compute_metrics` is given: logits, or what `preprocess_logits_for_metrics` made of them, and labels."""
+
     predictions: Any
     label_ids: Any
 
 
 class PredictionOutput(NamedTuple):
     """What `Trainer.predict` returns, as Hugging Face's does."""
+
     predictions: np.ndarray
     label_ids: np.ndarray | None
     metrics: dict[str, float]
@@ -33,6 +36,7 @@ class PredictionOutput(NamedTuple):
 
 class Found:
     """What one pass over a dataset found, batch by batch."""
+
     def __init__(self):
         self.loss, self.counted, self.classes = 0.0, 0, None
         self.true: list[np.ndarray] = []
@@ -58,8 +62,16 @@ class Found:
         return told
 
 
-def measure(model: Module, loader: DataLoader, collator: Callable, step: Callable, keep: bool, title: str,
-            preprocess: Callable | None = None, bar: bool = True) -> Found:
+def measure(
+    model: Module,
+    loader: DataLoader,
+    collator: Callable,
+    step: Callable,
+    keep: bool,
+    title: str,
+    preprocess: Callable | None = None,
+    bar: bool = True,
+) -> Found:
     """One pass over labelled items: `step` makes of a batch its loss and its logits.  `keep` keeps these, too."""
     model.eval()
     found = Found()
@@ -72,7 +84,9 @@ def measure(model: Module, loader: DataLoader, collator: Callable, step: Callabl
                     found.loss, found.counted = found.loss + float(mean.numpy()) * count, found.counted + count
                 if (compared := predicted_classes(model, logits, batch)) is not None:
                     found.note_classes(compared)
-                    few = logits.ndim == 2 or logits.shape[-1] == getattr(getattr(model, "config", None), "num_labels", None)
+                    few = logits.ndim == 2 or logits.shape[-1] == getattr(
+                        getattr(model, "config", None), "num_labels", None
+                    )
                     found.classes = logits.shape[-1] if few else None
                 if keep:
                     labels = labels_of(batch)
@@ -85,19 +99,28 @@ def measure(model: Module, loader: DataLoader, collator: Callable, step: Callabl
 
 
 def joined(parts: list[np.ndarray], order: np.ndarray | None = None) -> np.ndarray | None:
-    """Arrays one after the other; of tokens, those of shorter batches filled with -100; put back in the order of the dataset."""
+    """Arrays one after the other; of tokens, those of shorter batches filled with -100; put back in the order of the
+    dataset.
+    """
     if not parts or parts[0] is None:
         return None
-    if len({part.shape[1:] for part in parts}) > 1:          # of each token, in batches of different lengths
+    if len({part.shape[1:] for part in parts}) > 1:  # of each token, in batches of different lengths
         longest = max(part.shape[1] for part in parts)
-        parts = [np.pad(part, [(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)], constant_values=IGNORED)
-                 for part in parts]
+        parts = [
+            np.pad(part, [(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)], constant_values=IGNORED)
+            for part in parts
+        ]
     whole = np.concatenate(parts)
     return whole if order is None else whole[np.argsort(order)]
 
 
-def predict(model: Module, loader: DataLoader, data_collator: Callable[[list], Any], title: str,
-            call: Callable[[Module, Any], Any] = called) -> np.ndarray:
+def predict(
+    model: Module,
+    loader: DataLoader,
+    data_collator: Callable[[list], Any],
+    title: str,
+    call: Callable[[Module, Any], Any] = called,
+) -> np.ndarray:
     """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset."""
     model.eval()
     order = np.concatenate(loader.batches(loader.epoch))
@@ -121,11 +144,20 @@ def prefixed(told: dict[str, Any], prefix: str) -> dict[str, Any]:
 def speeds(seconds: float, items: int, batches: int, prefix: str) -> dict[str, float]:
     """How long a pass took, under Hugging Face's names."""
     seconds = max(seconds, 1e-9)
-    return {f"{prefix}_runtime": round(seconds, 4), f"{prefix}_samples_per_second": round(items / seconds, 3),
-            f"{prefix}_steps_per_second": round(batches / seconds, 3)}
+    return {
+        f"{prefix}_runtime": round(seconds, 4),
+        f"{prefix}_samples_per_second": round(items / seconds, 3),
+        f"{prefix}_steps_per_second": round(batches / seconds, 3),
+    }
 
 
 def plain(told: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Numbers of NumPy as Python's, so that JSON can hold them."""
-    return {name: value.item() if isinstance(value, (np.generic, np.ndarray, Tensor)) and np.size(value) == 1 else
-            value.tolist() if isinstance(value, np.ndarray) else value for name, value in told}
+    return {
+        name: value.item()
+        if isinstance(value, (np.generic, np.ndarray, Tensor)) and np.size(value) == 1
+        else value.tolist()
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in told
+    }

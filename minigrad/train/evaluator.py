@@ -1,4 +1,5 @@
 """What a Trainer asks of its datasets and its model between steps: do they fit together, and how good is the model?"""
+
 from __future__ import annotations
 
 import time
@@ -16,20 +17,14 @@ from ..pretrained.inputs import as_given
 from ..tensor import Tensor
 from . import run
 from .arguments import TrainingArguments
-from .batches import (
-    called,
-    check_arguments,
-    count_labels,
-    labels_of,
-    used_columns,
-    without,
-)
+from .batches import called, check_arguments, count_labels, labels_of, used_columns, without
 from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
 from .state import Record, TrainerState
 
 
 class Evaluator:
     """The part of a Trainer that evaluates and predicts."""
+
     model: Module
     args: TrainingArguments
     state: TrainerState
@@ -44,23 +39,34 @@ class Evaluator:
                 continue
             labels = labels_of(self.first_batch(name, dataset))
             metric = self.args.metric_for_best_model
-            if self.compute_metrics is None and metric in ("accuracy", "macro_f1") and (
-                    labels is None or as_given(labels).dtype.kind not in "iu"):
-                raise ValueError(f"metric_for_best_model is {metric!r}, which is for classes, but the labels "
-                                 f'of {name} are {"none" if labels is None else as_given(labels).dtype}: expected "loss"')
+            if (
+                self.compute_metrics is None
+                and metric in ("accuracy", "macro_f1")
+                and (labels is None or as_given(labels).dtype.kind not in "iu")
+            ):
+                raise ValueError(
+                    f"metric_for_best_model is {metric!r}, which is for classes, but the labels "
+                    f'of {name} are {"none" if labels is None else as_given(labels).dtype}: expected "loss"'
+                )
         if self.args.eval_strategy != "no" and self.eval_dataset is None:
-            raise ValueError(f'eval_strategy is "{self.args.eval_strategy}", but eval_dataset is None; expected a dataset: '
-                             "split(...) of minigrad.data holds out a part of the training examples")
+            raise ValueError(
+                f'eval_strategy is "{self.args.eval_strategy}", but eval_dataset is None; expected a dataset: '
+                "split(...) of minigrad.data holds out a part of the training examples"
+            )
 
     def first_batch(self, name: str, dataset: Any) -> Any:
         """The batch of the first item.  Refuses what the model could not read."""
         if not hasattr(dataset, "__len__") or not len(dataset):
             given = "None" if dataset is None else "empty" if hasattr(dataset, "__len__") else "without a length"
-            raise ValueError(f"{name} is {given}; expected a dataset of one item or more: split(...) of minigrad.data holds "
-                             "out a part of the training examples")
+            raise ValueError(
+                f"{name} is {given}; expected a dataset of one item or more: split(...) of minigrad.data holds "
+                "out a part of the training examples"
+            )
         item = dataset[0]
         if self.args.remove_unused_columns and (used := used_columns(self.model, item)):
-            self.collator = lambda items: self.data_collator([{key: one[key] for key in one if key in used} for one in items])
+            self.collator = lambda items: self.data_collator(
+                [{key: one[key] for key in one if key in used} for one in items]
+            )
         batch = self.collator([item])
         check_arguments(self.model, batch, name, self.loss_fn is not None)
         return batch
@@ -68,9 +74,9 @@ class Evaluator:
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Record:
         """How good the model is on a labelled dataset, by default `eval_dataset`; the record is logged.
 
-        It is `eval_loss`, the mean over the labels that count, and what `compute_metrics` returns or, without that, where labels
-        are classes, `eval_accuracy`; and unless the classes are a vocabulary, `eval_macro_f1` and `eval_confusion_matrix` (row =
-        true class).  Of a dict of datasets, each one's names begin with eval_<its name>.
+        It is `eval_loss`, the mean over the labels that count, and what `compute_metrics` returns or, without that,
+        where labels are classes, `eval_accuracy`; and unless the classes are a vocabulary, `eval_macro_f1` and
+        `eval_confusion_matrix` (row = true class).  Of a dict of datasets, each one's names begin with eval_<its name>.
         """
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, dict):
@@ -93,27 +99,41 @@ class Evaluator:
         start, loader = time.perf_counter(), self.eval_loader(dataset)
         keep = self.compute_metrics is not None and not self.args.prediction_loss_only
         with self.autocast(), self.averaged():
-            found = measure(self.model, loader, self.collator, self.evaluated, keep, "evaluate", self.preprocess_logits,
-                            not self.args.disable_tqdm)
+            found = measure(
+                self.model,
+                loader,
+                self.collator,
+                self.evaluated,
+                keep,
+                "evaluate",
+                self.preprocess_logits,
+                not self.args.disable_tqdm,
+            )
         if not found.counted:
             raise ValueError(f"no label of the {len(dataset)} items of the dataset counts: all are {IGNORED}")
         told = {"loss": found.loss / found.counted}
         if keep:
             order = np.concatenate(loader.batches(0))
-            told |= self.compute_metrics(EvalPrediction(*(joined(parts, order) for parts in (found.scores, found.labels))))
+            told |= self.compute_metrics(
+                EvalPrediction(*(joined(parts, order) for parts in (found.scores, found.labels)))
+            )
         elif not self.args.prediction_loss_only:
             told |= found.scored()
-        return {**plain(prefixed(told, prefix).items()),
-                **speeds(time.perf_counter() - start, len(dataset), len(loader), prefix)}
+        return {
+            **plain(prefixed(told, prefix).items()),
+            **speeds(time.perf_counter() - start, len(dataset), len(loader), prefix),
+        }
 
     def evaluated(self, batch: Any) -> tuple[Any, Any]:
         """Loss and logits of a batch that is only looked at."""
         self.total = count_labels(self.model, batch)
         return self.outputs(batch)
 
-    def predict(self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test") -> PredictionOutput:
-        """The logits (items, classes), in the dataset's order, of tokens (items, tokens, classes), filled with -100; and, if the
-        items have labels, these and what `evaluate` tells, its names beginning with test_."""
+    def predict(
+        self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """The logits (items, classes), in the dataset's order, of tokens (items, tokens, classes), filled with -100;
+        and, if the items have labels, these and what `evaluate` tells, its names beginning with test_."""
         batch = self.first_batch("the dataset", test_dataset)
         start, loader = time.perf_counter(), self.eval_loader(test_dataset)
         call = (lambda model, batch: called(model, without(batch)[0])) if self.loss_fn else called
@@ -122,8 +142,13 @@ class Evaluator:
         logits = logits.astype(np.result_type(logits.dtype, np.float32), copy=False)
         labels, told = None, speeds(time.perf_counter() - start, len(test_dataset), len(loader), metric_key_prefix)
         if labels_of(batch) is not None:
-            labels = joined([np.asarray(as_given(labels_of(self.collator([test_dataset[i] for i in part]))))
-                             for part in loader.batches(0)], np.concatenate(loader.batches(0)))
+            labels = joined(
+                [
+                    np.asarray(as_given(labels_of(self.collator([test_dataset[i] for i in part]))))
+                    for part in loader.batches(0)
+                ],
+                np.concatenate(loader.batches(0)),
+            )
             told = self.measured(test_dataset, metric_key_prefix)
         self.event("on_predict", metrics=told)
         return PredictionOutput(logits, labels, told)

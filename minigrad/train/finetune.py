@@ -1,4 +1,5 @@
 """The main job in one call: a pretrained model and a file of labelled texts in, a directory with a classifier out."""
+
 from __future__ import annotations
 
 import json
@@ -31,20 +32,41 @@ from .run import load_weights
 from .state import Record
 from .trainer import Trainer
 
-DEFAULTS: dict[str, Any] = {                                 # better ones than Hugging Face's for a few thousand texts
-    "learning_rate": 2e-4, "per_device_train_batch_size": 32, "per_device_eval_batch_size": 64, "weight_decay": 0.01,
-    "warmup_ratio": 0.1, "logging_steps": 1, "seed": 0, "group_by_length": True, "eval_strategy": "epoch",
-    "save_strategy": "no", "metric_for_best_model": "macro_f1"}
-NOTES = "run.json", "finetune.json"             # what the Trainer and `minigrad verify-resume` need, and users do not
+DEFAULTS: dict[str, Any] = {  # better ones than Hugging Face's for a few thousand texts
+    "learning_rate": 2e-4,
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "weight_decay": 0.01,
+    "warmup_ratio": 0.1,
+    "logging_steps": 1,
+    "seed": 0,
+    "group_by_length": True,
+    "eval_strategy": "epoch",
+    "save_strategy": "no",
+    "metric_for_best_model": "macro_f1",
+}
+NOTES = "run.json", "finetune.json"  # what the Trainer and `minigrad verify-resume` need, and users do not
 METRICS = "accuracy", "macro_f1", "loss"
 
 Texts = str | os.PathLike | Iterable[Example | tuple[str, str | int]]
 
 
-def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = None, *, output: str | os.PathLike,
-             overwrite: bool = False, eval_fraction: float = 0.2, text_column: str | None = None, label_column: str | None = None,
-             max_length: int = 128, freeze: str | Sequence[str] = (), ignore_mismatched_sizes: bool = False,
-             callbacks: Sequence[Callable[[Record], None] | TrainerCallback] = (), **arguments: Any) -> Trainer:
+def finetune(
+    model_dir: str | os.PathLike,
+    train: Texts,
+    eval: Texts | None = None,
+    *,
+    output: str | os.PathLike,
+    overwrite: bool = False,
+    eval_fraction: float = 0.2,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    max_length: int = 128,
+    freeze: str | Sequence[str] = (),
+    ignore_mismatched_sizes: bool = False,
+    callbacks: Sequence[Callable[[Record], None] | TrainerCallback] = (),
+    **arguments: Any,
+) -> Trainer:
     """Fine-tune the model of a directory to tell the labels of texts, and tell on standard output how it goes.
 
     Args:
@@ -57,26 +79,39 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         overwrite: replace the model that an earlier run left in `output`.
         max_length: texts are cut after this many tokens, [CLS] and [SEP] included.
         freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
-        ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other labels.
+        ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other
+            labels.
         callbacks: each is a `TrainerCallback`, or is called with every record of the run as it is made.
-        arguments: any of `TrainingArguments`, such as num_train_epochs=5.  Those that are not given are as in `DEFAULTS`, which
-            it prints, and otherwise Hugging Face's.  With resume_from_checkpoint=True an interrupted run goes on.
+        arguments: any of `TrainingArguments`, such as num_train_epochs=5.  Those that are not given are as in
+            `DEFAULTS`, which it prints, and otherwise Hugging Face's.  With resume_from_checkpoint=True an interrupted
+            run goes on.
 
     Returns:
         The trainer, with the best epoch's `model`, the `history` and the `best` record.
 
     Raises:
-        OSError, ValueError, ImportError: files that cannot be read, do not fit together or are missing, an `output` that holds
-            something, or the tokenizers library not installed; in one line, and before anything is written.
+        OSError, ValueError, ImportError: files that cannot be read, do not fit together or are missing, an `output`
+            that holds something, or the tokenizers library not installed; in one line, and before anything is written.
         TypeError: an argument that does not exist; the message has the name of the one that does.
         KeyboardInterrupt: with a message that says which model is kept.
 
-    Warnings tell of labels that differ only by case, of evaluation texts that are training texts, too, and of classes without
-    an evaluation example.
+    Warnings tell of labels that differ only by case, of evaluation texts that are training texts, too, and of classes
+    without an evaluation example.
     """
-    given = {"model_dir": model_dir, "train": train, "eval": eval, "output": output, "overwrite": overwrite,
-             "eval_fraction": eval_fraction, "text_column": text_column, "label_column": label_column, "max_length": max_length,
-             "freeze": freeze, "ignore_mismatched_sizes": ignore_mismatched_sizes, **arguments}
+    given = {
+        "model_dir": model_dir,
+        "train": train,
+        "eval": eval,
+        "output": output,
+        "overwrite": overwrite,
+        "eval_fraction": eval_fraction,
+        "text_column": text_column,
+        "label_column": label_column,
+        "max_length": max_length,
+        "freeze": freeze,
+        "ignore_mismatched_sizes": ignore_mismatched_sizes,
+        **arguments,
+    }
     trainer = trainer_for(**given, callbacks=callbacks)
     names = list(trainer.model.config.id2label.values())
     print(chosen_by_finetune(arguments))
@@ -86,29 +121,50 @@ def finetune(model_dir: str | os.PathLike, train: Texts, eval: Texts | None = No
         trainer.train()
     except KeyboardInterrupt as stop:
         best = trainer.best
-        kept = "no epoch was finished, so no model was saved" if best is None else (
-            f"the best model so far, of epoch {best['epoch']:g}, is in {output}")
+        kept = (
+            "no epoch was finished, so no model was saved"
+            if best is None
+            else (f"the best model so far, of epoch {best['epoch']:g}, is in {output}")
+        )
         told, _, saved = str(stop).partition("; ")
         how = f"; {saved.replace('trainer.train(resume', 'finetune(..., resume')}" if "checkpoint-" in saved else ""
         raise KeyboardInterrupt(f"{told}; {kept}{how}") from None
     load_weights(trainer, Path(output))
     report_best(trainer, names)
     written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name not in NOTES)
-    print(f"\nSaved in {output}: {', '.join(written)}\n"
-          f"To use it, type: minigrad predict {shlex.quote(str(output))} \"a sentence of your own\"")
+    print(
+        f"\nSaved in {output}: {', '.join(written)}\n"
+        f'To use it, type: minigrad predict {shlex.quote(str(output))} "a sentence of your own"'
+    )
     return trainer
 
 
-def trainer_for(model_dir: Any, train: Texts, eval: Texts | None, output: Any, overwrite: bool, eval_fraction: float,
-                text_column: str | None, label_column: str | None, max_length: int, freeze: str | Sequence[str],
-                ignore_mismatched_sizes: bool, callbacks: Sequence[Any] = (), **arguments: Any) -> Trainer:
+def trainer_for(
+    model_dir: Any,
+    train: Texts,
+    eval: Texts | None,
+    output: Any,
+    overwrite: bool,
+    eval_fraction: float,
+    text_column: str | None,
+    label_column: str | None,
+    max_length: int,
+    freeze: str | Sequence[str],
+    ignore_mismatched_sizes: bool,
+    callbacks: Sequence[Any] = (),
+    **arguments: Any,
+) -> Trainer:
     """The trainer of such a run, before its first step; tells what it found in the model and the examples."""
     own = [name for name in signature(finetune).parameters if name != "arguments"]
     named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
-    check_names("finetune", arguments, own + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"})
+    check_names(
+        "finetune", arguments, own + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"}
+    )
     args = TrainingArguments(output, overwrite, **{**DEFAULTS, **arguments})
     if args.metric_for_best_model not in METRICS:
-        raise ValueError(f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {', '.join(METRICS)}")
+        raise ValueError(
+            f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {', '.join(METRICS)}"
+        )
     if args.eval_strategy != "epoch":
         raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
     if not args.resume_from_checkpoint:
@@ -120,19 +176,25 @@ def trainer_for(model_dir: Any, train: Texts, eval: Texts | None, output: Any, o
     names, own = label_names(train), list(AutoConfig.from_pretrained(model_dir).id2label.values())
     if len(names) < 2:
         raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more")
-    if is_same_task := sorted(names) == sorted(own):         # then the rows of the model's head are in the order of its names
+    if is_same_task := sorted(names) == sorted(own):  # then the rows of the model's head are in the order of its names
         names = own
     labels = label_ids(train, names), label_ids(eval, names)
     warn_of_evaluation(train, eval, names)
 
     model = AutoModelForSequenceClassification.from_pretrained(
-        model_dir, id2label=dict(enumerate(names)), problem_type="single_label_classification",
-        ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed)
+        model_dir,
+        id2label=dict(enumerate(names)),
+        problem_type="single_label_classification",
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+        rng=args.seed,
+    )
     if not is_same_task and (new := model.reset_head(args.seed)):
-        print(f"The head of this model was trained for {', '.join(own)}, not for {', '.join(names)}: "
-              f"{' and '.join(new)} begin anew")
+        print(
+            f"The head of this model was trained for {', '.join(own)}, not for {', '.join(names)}: "
+            f"{' and '.join(new)} begin anew"
+        )
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    if tokenizer.pad_token is None:             # GPT-2's; its end token, which no text holds, will do
+    if tokenizer.pad_token is None:  # GPT-2's; its end token, which no text holds, will do
         tokenizer = AutoTokenizer.from_pretrained(model_dir, pad_token=tokenizer.eos_token)
     check_vocabulary(model, tokenizer)
     if max_length > model.config.longest:
@@ -141,16 +203,19 @@ def trainer_for(model_dir: Any, train: Texts, eval: Texts | None, output: Any, o
     if freeze:
         model.freeze(*([freeze] if isinstance(freeze, str) else freeze))
     trained = sum(p.size for p in trained_parameters(model))
-    datasets = [TextDataset(tokenizer([example.text for example in part], padding=False, max_length=max_length), part_labels)
-                for part, part_labels in zip((train, eval), labels, strict=True)]
+    datasets = [
+        TextDataset(tokenizer([example.text for example in part], padding=False, max_length=max_length), part_labels)
+        for part, part_labels in zip((train, eval), labels, strict=True)
+    ]
 
     print(f"{model_dir}\n{model.load_report}\n")
     print(describe_examples(train, eval, names))
     cut = np.mean([n == max_length for n in datasets[0].lengths])
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
     keeper = KeepBest()
-    keeper.trainer = Trainer(model, args, *datasets, tokenizer=tokenizer,
-                             callbacks=[keeper, print_epoch, *callbacks, JSONLinesCallback])
+    keeper.trainer = Trainer(
+        model, args, *datasets, tokenizer=tokenizer, callbacks=[keeper, print_epoch, *callbacks, JSONLinesCallback]
+    )
     return keeper.trainer
 
 
@@ -159,15 +224,20 @@ def note_arguments(given: dict[str, Any]) -> None:
     files = [given["train"], *([] if given["eval"] is None else [given["eval"]])]
     if not all(isinstance(file, (str, os.PathLike)) for file in files):
         return
-    absolute = {name: os.path.abspath(value) for name, value in given.items() if name in ("model_dir", "train", "eval")
-                and value is not None and Path(value).exists()}
-    noted = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in (given | absolute).items()}
+    absolute = {
+        name: os.path.abspath(value)
+        for name, value in given.items()
+        if name in ("model_dir", "train", "eval") and value is not None and Path(value).exists()
+    }
+    noted = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in (given | absolute).items()
+    }
     noted.pop("resume_from_checkpoint", None)
     out = Path(given["output"])
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "finetune.json") as (part,):
         part.write_text(json.dumps({**noted, "overwrite": True}, default=str, indent=2) + "\n", encoding="utf-8")
-
 
 
 def read(source: Texts, text_column: str | None, label_column: str | None) -> Sequence[Example]:
@@ -176,8 +246,9 @@ def read(source: Texts, text_column: str | None, label_column: str | None) -> Se
     examples = []
     for i, item in enumerate(source, 1):
         if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str):
-            raise ValueError(f"example {i} is {str(item)[:60]!r}; expected a pair (text, label), such as "
-                             "('A fine day.', 'fair')")
+            raise ValueError(
+                f"example {i} is {str(item)[:60]!r}; expected a pair (text, label), such as ('A fine day.', 'fair')"
+            )
         where = f"example {i}"
         examples.append(Example(check_utf8(where, item[0]), check_utf8(where, label_name(where, item[1]))))
     if not examples:
@@ -189,44 +260,59 @@ def check_classes(train: Sequence[Example]) -> None:
     """Ask about labels that are more likely values than classes: many numbers that are no class numbers, or most once."""
     try:
         values = {float(name) for name in {example.label for example in train}}
-    except ValueError:                          # names
+    except ValueError:  # names
         return
     if len(values) <= 20 or not all(map(isfinite, values)):
         return
     low, high = min(values), max(values)
     numbered = low >= 0 and high < 2 * len(values) and all(value == int(value) for value in values)
     if not numbered or len(values) > len(train) / 2:
-        raise ValueError(f"the labels of the {len(train)} training texts are {len(values)} different numbers, from {low:g} to "
-                         f"{high:g}; expected classes: is it a regression? Then train AutoModelForSequenceClassification."
-                         "from_pretrained(..., num_labels=1) with a Trainer, on floats; if each number is a class, make names "
-                         "of them, such as 'c7'")
+        raise ValueError(
+            f"the labels of the {len(train)} training texts are {len(values)} different numbers, from {low:g} to "
+            f"{high:g}; expected classes: is it a regression? Then train AutoModelForSequenceClassification."
+            "from_pretrained(..., num_labels=1) with a Trainer, on floats; if each number is a class, make names "
+            "of them, such as 'c7'"
+        )
 
 
 def warn_of_evaluation(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> None:
     """Say what makes the scores mean less than they seem to."""
     seen = {fold(example.text) for example in train}
     if shared := sum(fold(example.text) in seen for example in eval):
-        warnings.warn(f"{shared} of {len(eval)} evaluation texts are training texts, too: how well they are told says nothing "
-                      "about new texts", stacklevel=4)
+        warnings.warn(
+            f"{shared} of {len(eval)} evaluation texts are training texts, too: how well they are told says nothing "
+            "about new texts",
+            stacklevel=4,
+        )
     judged = {example.label for example in eval}
     if unjudged := [name for name in names if name not in judged]:
         listed = ", ".join(unjudged[:5]) + f" and {len(unjudged) - 5} more" * (len(unjudged) > 5)
-        warnings.warn(f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1", stacklevel=4)
+        warnings.warn(
+            f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1", stacklevel=4
+        )
 
 
 def describe_examples(train: Sequence[Example], eval: Sequence[Example], names: Sequence[str]) -> str:
     """How many examples each class has, and one of them."""
     counts = [Counter(example.label for example in part) for part in (train, eval)]
-    rows = [("class", "train", "eval"), *((name, *(count[name] for count in counts)) for name in names),
-            ("all", len(train), len(eval))]
+    rows = [
+        ("class", "train", "eval"),
+        *((name, *(count[name] for count in counts)) for name in names),
+        ("all", len(train), len(eval)),
+    ]
     width = max(len(row[0]) for row in rows)
     text = " ".join(train[0].text.split())
-    return "\n".join([*(f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows),
-                      f"such as {train[0].label}: {text[:90]}{'...' * (len(text) > 90)}"])
+    return "\n".join(
+        [
+            *(f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows),
+            f"such as {train[0].label}: {text[:90]}{'...' * (len(text) > 90)}",
+        ]
+    )
 
 
 class KeepBest(TrainerCallback):
     """Saves the model in the output directory whenever an evaluation is the best so far, and marks its record."""
+
     def __init__(self):
         self.trainer: Trainer | None = None
         self.start = time.perf_counter()
@@ -241,8 +327,10 @@ class KeepBest(TrainerCallback):
         if logs.setdefault("best", False):
             self.trainer.save_model()
         elif state.best_global_step is None:
-            raise ValueError(f"the evaluation loss of epoch {logs['epoch']:g} is {logs['eval_loss']}, so no model was saved: "
-                             f"lower the learning_rate, which is {args.learning_rate}")
+            raise ValueError(
+                f"the evaluation loss of epoch {logs['epoch']:g} is {logs['eval_loss']}, so no model was saved: "
+                f"lower the learning_rate, which is {args.learning_rate}"
+            )
 
     def state_dict(self):
         return {}

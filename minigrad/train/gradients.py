@@ -1,4 +1,5 @@
 """The gradients of one step: micro-batches through the model, each weighted by its share of the labels that count."""
+
 from __future__ import annotations
 
 import math
@@ -32,6 +33,7 @@ from .state import TrainerState
 
 class Gradients:
     """What a Trainer computes in a step, whatever the optimiser makes of it."""
+
     model: Module
     args: TrainingArguments
     state: TrainerState
@@ -40,15 +42,17 @@ class Gradients:
     loss_fn: Callable[..., Tensor] | None
 
     def gradients(self, items: list) -> list[Any]:
-        """Leave in `.grad` the gradients of the mean loss over `items`; returns it, the accuracy and the count of labels.
+        """Leave in `.grad` the gradients of the mean loss over `items`; returns it, the accuracy and the count of
+        labels.
 
-        The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels, so
-        however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model is.
+        The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels,
+        so however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model
+        is.
         """
         while True:
             size = self.state.train_batch_size or self.args.per_device_train_batch_size
             try:
-                return self.gradients_of([items[i:i + size] for i in range(0, len(items), size)])
+                return self.gradients_of([items[i : i + size] for i in range(0, len(items), size)])
             except MemoryError:
                 if not self.args.auto_find_batch_size or size == 1:
                     raise
@@ -60,8 +64,10 @@ class Gradients:
         batches = micro_batches(self.collator, parts)
         counts = [count_labels(self.model, batch) for batch in batches]
         if not (total := sum(counts)):
-            raise ValueError(f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
-                             "or make batches larger")
+            raise ValueError(
+                f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
+                "or make batches larger"
+            )
         found = [self.backward(batch, count, total) for batch, count in zip(batches, counts, strict=True) if count]
         return [*(reduce(add, part) for part in zip(*found, strict=True)), total]
 
@@ -72,7 +78,9 @@ class Gradients:
             loss, logits = self.outputs(batch)
             if not run.takes_total(self.loss_fn):
                 loss = loss * (count / total)
-        overflowing = np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()   # the scaler will see it
+        overflowing = (
+            np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()
+        )  # the scaler will see it
         with overflowing:
             self.scaler.scale(loss).backward()
         self.event("on_substep_end")
@@ -88,16 +96,22 @@ class Gradients:
         loss, logits = (out, None) if isinstance(out, Tensor) and out.ndim == 0 else loss_and_logits(out)
         if not isinstance(loss, Tensor):
             names = ", ".join(batch) if isinstance(batch, dict) else "arrays"
-            raise ValueError(f"{type(self.model).__name__} returned no loss for a batch of {names}" + (
-                ": the items need a label" if isinstance(batch, dict) and "labels" not in batch else
-                f", but a {type(out).__name__}; expected one with loss and logits, a dict with them, or a tuple of them"))
+            raise ValueError(
+                f"{type(self.model).__name__} returned no loss for a batch of {names}"
+                + (
+                    ": the items need a label"
+                    if isinstance(batch, dict) and "labels" not in batch
+                    else f", but a {type(out).__name__}; expected one with loss and logits, a dict with them, or a tuple of them"
+                )
+            )
         return loss, logits
 
     def training_step(self, batch: Any) -> Any:
-        """What the model makes of one batch: its loss, or an output with loss and logits.  This is the one place to override.
+        """What the model makes of one batch: its loss, or an output with loss and logits.  This is the one place to
+        override.
 
-        The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are outside of it; an
-        evaluation asks it, too, with `self.model.training` False and no gradients recorded.
+        The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are outside
+        of it; an evaluation asks it, too, with `self.model.training` False and no gradients recorded.
         """
         if self.loss_fn is not None:
             inputs, labels = without(batch)

@@ -1,4 +1,5 @@
 """Ctrl-C and SIGTERM during a training run: the step under way is finished and saved, and it is said how to go on."""
+
 from __future__ import annotations
 
 import signal
@@ -14,6 +15,7 @@ class Interruption:
 
     Signals reach the main thread alone, so that in another one nothing is changed.
     """
+
     def __init__(self):
         self.signal: int | None = None
         self.before: dict[int, Any] = {}

@@ -1,4 +1,7 @@
-"""The optimiser and the schedule that training arguments ask for, and an optimiser's state by the names of the parameters."""
+"""The optimiser and the schedule that training arguments ask for, and an optimiser's state by the names of the
+parameters.
+"""
+
 from __future__ import annotations
 
 import math
@@ -29,7 +32,10 @@ def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     """
     trained_parameters(model)
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) is many] for many in (True, False))
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0, "name": "no_decay"}]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0, "name": "no_decay"},
+    ]
 
 
 def new_optimizer(model: Module, args: TrainingArguments, plan: Any = None) -> Optimizer:
@@ -65,12 +71,22 @@ def new_schedule(optimizer: Optimizer, args: TrainingArguments, steps: int) -> s
     return schedule.LambdaLR(optimizer, decay(kind, warmup, steps, args.learning_rate, **more))
 
 
-def decay(kind: str, warmup: int, steps: int, rate: float, num_cycles: float | None = None, timescale: int | None = None,
-          min_lr: float | None = None, min_lr_rate: float | None = None) -> Any:
+def decay(
+    kind: str,
+    warmup: int,
+    steps: int,
+    rate: float,
+    num_cycles: float | None = None,
+    timescale: int | None = None,
+    min_lr: float | None = None,
+    min_lr_rate: float | None = None,
+) -> Any:
     """The factor of a step for the schedules that Hugging Face has beside those of `minigrad.schedule`."""
     least = min_lr_rate if min_lr_rate is not None else min_lr / rate if min_lr is not None else 0.0
     if kind == "cosine_with_min_lr" and min_lr is min_lr_rate is None:
-        raise ValueError('lr_scheduler_type is "cosine_with_min_lr": give lr_scheduler_kwargs={"min_lr": 1e-6}, or min_lr_rate')
+        raise ValueError(
+            'lr_scheduler_type is "cosine_with_min_lr": give lr_scheduler_kwargs={"min_lr": 1e-6}, or min_lr_rate'
+        )
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -80,9 +96,14 @@ def decay(kind: str, warmup: int, steps: int, rate: float, num_cycles: float | N
             return 1 / math.sqrt((step + scale - warmup) / scale)
         done = min(1.0, (step - warmup) / max(1, steps - warmup))
         if kind == "cosine_with_restarts":
-            return 0.0 if done >= 1 else (1 + math.cos(math.pi * ((1 if num_cycles is None else num_cycles) * done % 1))) / 2
+            return (
+                0.0
+                if done >= 1
+                else (1 + math.cos(math.pi * ((1 if num_cycles is None else num_cycles) * done % 1))) / 2
+            )
         wave = (1 + math.cos(math.pi * 2 * (0.5 if num_cycles is None else num_cycles) * done)) / 2
         return max(0.0, wave * (1 - least) + least)
+
     return factor
 
 
@@ -107,7 +128,9 @@ def check_named_state(optimizer: Optimizer, model: Module, arrays: dict[str, np.
     if rest["kind"] != type(optimizer).__name__:
         raise ValueError(f"its optimiser is {rest['kind']}, here it is {type(optimizer).__name__}")
     if len(rest["param_groups"]) != len(optimizer.param_groups):
-        raise ValueError(f"its optimiser has {len(rest['param_groups'])} groups, here there are {len(optimizer.param_groups)}")
+        raise ValueError(
+            f"its optimiser has {len(rest['param_groups'])} groups, here there are {len(optimizer.param_groups)}"
+        )
     own = dict(model.named_parameters())
     for full, array in arrays.items():
         name = full.partition("/")[2]
@@ -127,4 +150,6 @@ def load_named_state(optimizer: Optimizer, model: Module, arrays: dict[str, np.n
         p = own[name]
         optimizer.state[p][key] = backend.of(p.data).xp.array(array)
     for group, saved in zip(optimizer.param_groups, rest["param_groups"], strict=True):
-        group.update({key: tuple(value) if isinstance(value, list) else value for key, value in saved.items() if key != "params"})
+        group.update(
+            {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items() if key != "params"}
+        )

@@ -7,9 +7,10 @@
             .every(500, "evaluate", "save"))
     print(plan.table(total_steps=3000))
 
-The state of the run is a function of the number of its steps alone.  Nothing is accumulated, so a plan can be printed, drawn and
-tested before the run, and a run that is resumed at any step goes on in the state in which it was.
+The state of the run is a function of the number of its steps alone.  Nothing is accumulated, so a plan can be printed,
+drawn and tested before the run, and a run that is resumed at any step goes on in the state in which it was.
 """
+
 from __future__ import annotations
 
 import math
@@ -27,16 +28,17 @@ from ..optim import Optimizer
 from ..patterns import check_matched, match, matches
 from ..schedule import _cosine, _line
 
-When = int | float | str                        # a step; a part of the whole run; "3 epochs"
+When = int | float | str  # a step; a part of the whole run; "3 epochs"
 Patterns = str | Sequence[str]
 Rate = float | Callable[[float], float]
 ACTIONS = ("evaluate", "save", "log")
-EPOCHS = 3                                      # assumed where steps_per_epoch is not given: TrainingArguments' default
+EPOCHS = 3  # assumed where steps_per_epoch is not given: TrainingArguments' default
 
 
 @dataclass(frozen=True)
 class Curve:
     """A value on its way from `start` to `end`, as a function of the progress, 0 to 1."""
+
     kind: str
     start: float
     end: float
@@ -61,6 +63,7 @@ def cosine(start: float, end: float) -> Curve:
 @dataclass(frozen=True)
 class Set:
     """New values of settings of the modules that match; see `set`."""
+
     pattern: str
     values: tuple[tuple[str, Any], ...]
     over: When
@@ -73,12 +76,12 @@ class Set:
 def set(pattern: str, *, over: When = 0, **values: Any) -> Set:
     """Give settings of modules new values, such as the `blend` of a LayerNorm or the `p` of a Dropout.
 
-    A module goes by its path in the model, and also by that path with its class behind it: "**.LayerNorm" matches every module
-    that is named so and every LayerNorm.  Of the modules that match, those that have the setting get it.
+    A module goes by its path in the model, and also by that path with its class behind it: "**.LayerNorm" matches every
+    module that is named so and every LayerNorm.  Of the modules that match, those that have the setting get it.
 
     Args:
-        over: for how long the value moves, in a straight line from what it was; 0, the default, is at once.  With a curve, such
-            as blend=linear(0, 1), it moves along the curve instead.
+        over: for how long the value moves, in a straight line from what it was; 0, the default, is at once.  With a
+            curve, such as blend=linear(0, 1), it moves along the curve instead.
     """
     if not isinstance(pattern, str):
         raise TypeError(f"set: the pattern is {pattern!r}; expected text such as '**.LayerNorm'")
@@ -87,7 +90,9 @@ def set(pattern: str, *, over: When = 0, **values: Any) -> Set:
     _amount(over, "set: over")
     for name, value in values.items():
         if callable(value) and not over:
-            raise ValueError(f"set({pattern!r}, {name}={value!r}) is a curve: say over how many steps it goes, such as over=200")
+            raise ValueError(
+                f"set({pattern!r}, {name}={value!r}) is a curve: say over how many steps it goes, such as over=200"
+            )
         if over and not callable(value):
             _number(f"set({pattern!r}, over={over!r}): {name}", value)
     return Set(pattern, tuple(values.items()), over)
@@ -96,6 +101,7 @@ def set(pattern: str, *, over: When = 0, **values: Any) -> Set:
 @dataclass(frozen=True)
 class Setting:
     """A setting on its way: it is `done` (0 to 1) of the way to `value`, or at that point of the curve `value`."""
+
     pattern: str
     name: str
     value: Any
@@ -113,13 +119,15 @@ class State:
     """The state of a run of which `step` steps are done: what holds in the next step, and what is due before it.
 
     Attributes:
-        lr: the learning rate; None where the plan says nothing of it.  Parameters that match a pattern of `lr_factors` have it
-            times the factor.
+        lr: the learning rate; None where the plan says nothing of it.  Parameters that match a pattern of `lr_factors`
+            have it times the factor.
         frozen: pairs of a pattern and whether it is frozen; of those that match a parameter the last one holds.
         settings: of modules, in the order in which they hold, the last one that matches over those before.
-        weight_decay, batch_size: None where the plan says nothing of it.  `batch_size` counts the examples of an optimiser step.
+        weight_decay, batch_size: None where the plan says nothing of it.  `batch_size` counts the examples of an
+            optimiser step.
         due: actions, of "evaluate", "save" and "log".
     """
+
     step: int
     phase: str | None
     lr: float | None
@@ -134,24 +142,30 @@ class State:
 @dataclass(frozen=True)
 class Tick:
     """What begins at one point of the run, and how the plan calls it."""
-    when: When | None                           # None of a phase: it begins where the one before it ends
+
+    when: When | None  # None of a phase: it begins where the one before it ends
     title: str
     frozen: tuple[tuple[str, bool], ...] = ()
     sets: tuple[Set, ...] = ()
     due: tuple[str, ...] = ()
-    options: tuple[tuple[str, Any], ...] = ()   # lr_factors, weight_decay, batch_size
+    options: tuple[tuple[str, Any], ...] = ()  # lr_factors, weight_decay, batch_size
 
     def told(self) -> list[str]:
         """It in a few words each."""
         options = dict(self.options)
         factors = [f"lr × {factor:g} for {pattern}" for pattern, factor in options.pop("lr_factors", ())]
-        return [*(f"{'freeze' if on else 'unfreeze'} {pattern}" for pattern, on in self.frozen), *factors,
-                *(f"{name} = {value:g}" for name, value in options.items()), *self.due]
+        return [
+            *(f"{'freeze' if on else 'unfreeze'} {pattern}" for pattern, on in self.frozen),
+            *factors,
+            *(f"{name} = {value:g}" for name, value in options.items()),
+            *self.due,
+        ]
 
 
 @dataclass(frozen=True)
 class Phase:
     """A stretch of the run, up to `until`, and the learning rate in it."""
+
     name: str
     until: When
     lr: Rate | None
@@ -161,34 +175,44 @@ class Phase:
 class Plan:
     """A plan of a training run, made of phases, of changes at a point, and of actions every so many steps.
 
-    Points and durations are steps if they are whole numbers, parts of the whole run if they are floats, and epochs if they are
-    text such as "3 epochs", each of as many steps as the arguments' batch size makes.  What is not said stays as it was: in the
-    model and the arguments of the run, then in the phase before.  `phase`, `at` and `every` return a new plan, this one with an
-    addition.
+    Points and durations are steps if they are whole numbers, parts of the whole run if they are floats, and epochs if
+    they are text such as "3 epochs", each of as many steps as the arguments' batch size makes.  What is not said stays
+    as it was: in the model and the arguments of the run, then in the phase before.  `phase`, `at` and `every` return a
+    new plan, this one with an addition.
     """
+
     def __init__(self) -> None:
         self.phases: tuple[Phase, ...] = ()
         self.ticks: tuple[Tick, ...] = ()
         self.regular: tuple[tuple[When, tuple[str, ...]], ...] = ()
-        self._before: WeakKeyDictionary[Module, dict[str, dict]] = WeakKeyDictionary()   # models before it was applied
-        self._bound: BoundPlan | None = None    # for the run that was named last, that of `table(total_steps=3000)` say
+        self._before: WeakKeyDictionary[Module, dict[str, dict]] = WeakKeyDictionary()  # models before it was applied
+        self._bound: BoundPlan | None = None  # for the run that was named last, that of `table(total_steps=3000)` say
 
-    def phase(self, name: str, until: When = 1.0, *, lr: Rate | None = None, freeze: Patterns = (), unfreeze: Patterns = (),
-              lr_factors: Mapping[str, float] | None = None, weight_decay: float | None = None,
-              batch_size: int | None = None) -> Plan:
+    def phase(
+        self,
+        name: str,
+        until: When = 1.0,
+        *,
+        lr: Rate | None = None,
+        freeze: Patterns = (),
+        unfreeze: Patterns = (),
+        lr_factors: Mapping[str, float] | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+    ) -> Plan:
         """Add a phase, from the end of the one before it up to `until`; the last one ends with the run.
 
         Args:
-            lr: the learning rate: a number, or a function of the progress in this phase (0 to 1) such as linear(0, 2e-4).
-                Without it, the phase goes on with the rate at which the one before it ended.
+            lr: the learning rate: a number, or a function of the progress in this phase (0 to 1) such as linear(0,
+                2e-4). Without it, the phase goes on with the rate at which the one before it ended.
             freeze, unfreeze: patterns of parameters, such as "bert.embeddings.**"; in a phase with both, unfreeze wins.
             lr_factors: what to multiply the rate by, for patterns of parameters; other parameters have the rate itself.
             weight_decay: of the optimiser's groups, but not of one named "no_decay".
             batch_size: the number of examples of an optimiser step.
 
         Raises:
-            TypeError, ValueError: a value is of another kind or out of range, two phases have one name, or a rate was not said
-                from the first phase on.
+            TypeError, ValueError: a value is of another kind or out of range, two phases have one name, or a rate was
+                not said from the first phase on.
         """
         if not isinstance(name, str) or not name:
             raise TypeError(f"the name of a phase is {name!r}; expected text such as 'warm-up'")
@@ -200,21 +224,34 @@ class Plan:
         if lr is not None and not callable(lr):
             _number(f"{title}: lr", lr, least=0)
         if lr is not None and self.phases and not rated:
-            raise ValueError(f"{title} has an lr, but {self.phases[0].name!r}, the first phase, has none: give it one, too")
+            raise ValueError(
+                f"{title} has an lr, but {self.phases[0].name!r}, the first phase, has none: give it one, too"
+            )
         if lr_factors is not None and lr is None and not rated:
             raise ValueError(f"{title}: lr_factors multiply the phase's lr: give lr, too")
-        begin = _tick(None, title, (), freeze, unfreeze, lr_factors=lr_factors, weight_decay=weight_decay, batch_size=batch_size)
+        begin = _tick(
+            None, title, (), freeze, unfreeze, lr_factors=lr_factors, weight_decay=weight_decay, batch_size=batch_size
+        )
         return self._with(phases=(*self.phases, Phase(name, until, lr, begin)))
 
-    def at(self, when: When, *what: Set | str, freeze: Patterns = (), unfreeze: Patterns = (),
-           weight_decay: float | None = None, batch_size: int | None = None) -> Plan:
+    def at(
+        self,
+        when: When,
+        *what: Set | str,
+        freeze: Patterns = (),
+        unfreeze: Patterns = (),
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+    ) -> Plan:
         """Add changes or actions ("evaluate", "save", "log") once `when` is reached: a set(...), or what a phase has."""
         title = f"at({when!r})"
         _amount(when, title)
         tick = _tick(when, title, what, freeze, unfreeze, weight_decay=weight_decay, batch_size=batch_size)
         if not (tick.frozen or tick.sets or tick.due or tick.options):
-            raise ValueError(f"{title} changes nothing: give it set(...), freeze=, unfreeze=, weight_decay=, batch_size= or an "
-                             f"action, of {', '.join(ACTIONS)}")
+            raise ValueError(
+                f"{title} changes nothing: give it set(...), freeze=, unfreeze=, weight_decay=, batch_size= or an "
+                f"action, of {', '.join(ACTIONS)}"
+            )
         return self._with(ticks=(*self.ticks, tick))
 
     def every(self, period: When, *actions: str) -> Plan:
@@ -226,13 +263,14 @@ class Plan:
         return self._with(regular=(*self.regular, (period, _actions(title, actions))))
 
     def bind(self, total_steps: int, steps_per_epoch: int | None = None, model: Module | None = None) -> BoundPlan:
-        """This plan for a run of that many steps, with every point resolved to a step; with a model, every pattern to names.
+        """This plan for a run of that many steps, with every point resolved to a step; with a model, every pattern to
+        names.
 
         Without `steps_per_epoch` the run counts as 3 epochs, the default of `TrainingArguments`.
 
         Raises:
-            ValueError: a point lies outside of the run, phases or changes overlap, or a pattern matches nothing in the model;
-                the message has the nearest names.
+            ValueError: a point lies outside of the run, phases or changes overlap, or a pattern matches nothing in the
+                model; the message has the nearest names.
         """
         bound = BoundPlan(self, total_steps, steps_per_epoch, model)
         self._bound = bound
@@ -270,6 +308,7 @@ class Plan:
 @dataclass(frozen=True)
 class Change:
     """A setting's way in a run: from the step `start` over so many steps to `value`."""
+
     start: int
     over: int
     pattern: str
@@ -281,7 +320,9 @@ class Change:
         return self.start + self.over
 
     def at(self, step: int) -> Setting:
-        return Setting(self.pattern, self.name, self.value, min(1.0, (step - self.start) / self.over) if self.over else 1.0)
+        return Setting(
+            self.pattern, self.name, self.value, min(1.0, (step - self.start) / self.over) if self.over else 1.0
+        )
 
     def told(self) -> str:
         over = f" over {self.over} steps" if self.over else ""
@@ -289,18 +330,20 @@ class Change:
 
 
 class BoundPlan:
-    """A plan for a run of `total_steps` steps, and perhaps for a model; `Plan.bind` makes it, and says which errors it raises.
+    """A plan for a run of `total_steps` steps, and perhaps for a model; `Plan.bind` makes it, and says which errors it
+    raises.
 
-    With a model, what is trained and what the settings are at this moment is what the plan starts from; if the plan was applied
-    to this model before, then what they were before that, so that the same plan is the same run.
+    With a model, what is trained and what the settings are at this moment is what the plan starts from; if the plan was
+    applied to this model before, then what they were before that, so that the same plan is the same run.
     """
+
     def __init__(self, plan: Plan, total_steps: int, steps_per_epoch: int | None = None, model: Module | None = None):
         for name, steps in (("total_steps", total_steps), ("steps_per_epoch", steps_per_epoch)):
             if steps is not None and (not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1):
                 raise ValueError(f"{name} is {steps!r}; expected a whole number, 1 or more")
         self.plan, self.total_steps = plan, total_steps
         self.steps_per_epoch = steps_per_epoch or math.ceil(total_steps / EPOCHS)
-        self.assumed = steps_per_epoch is None               # the number of epochs
+        self.assumed = steps_per_epoch is None  # the number of epochs
         self.regular = plan.regular
         for period, _ in plan.regular:
             if self._exact(period) < 1:
@@ -311,21 +354,28 @@ class BoundPlan:
         self.ticks = sorted(ticks, key=lambda pair: pair[0])
         self.changes_of_settings = [
             Change(start, self._step(one.over, f"over={one.over!r}"), one.pattern, name, value)
-            for start, tick in self.ticks for one in tick.sets for name, value in one.values]
+            for start, tick in self.ticks
+            for one in tick.sets
+            for name, value in one.values
+        ]
         ends = [change.end for change in self.changes_of_settings]
         self.points = frozenset([0] * bool(self.ticks) + [start for start, _ in self.ticks] + ends)
         self._check_ticks()
         self.model = model
-        self.own_settings: dict[tuple[str, str], Any] = {}   # by the module's path and the setting's name
+        self.own_settings: dict[tuple[str, str], Any] = {}  # by the module's path and the setting's name
         self._known_trained: dict[tuple, dict[str, bool]] = {}
         self._regrouped: tuple[Optimizer | None, dict] = None, {}
         if model is not None:
             self._bind_model(model)
 
     def state(self, step: int) -> State:
-        """The state when `step` steps are done, 0 to `total_steps`: what holds in the next step, and what is due before it."""
+        """The state when `step` steps are done, 0 to `total_steps`: what holds in the next step, and what is due before
+        it.
+        """
         if not isinstance(step, Integral) or not 0 <= step <= self.total_steps:
-            raise ValueError(f"step is {step!r}; expected a whole number from 0 to {self.total_steps}, where the run ends")
+            raise ValueError(
+                f"step is {step!r}; expected a whole number from 0 to {self.total_steps}, where the run ends"
+            )
         begun = [tick for start, tick in self.ticks if start <= step]
         options = {name: value for tick in begun for name, value in tick.options}
         name = lr = None
@@ -334,9 +384,17 @@ class BoundPlan:
                 name, rate = phase.name, phase.lr
                 if rate is not None:
                     lr = float(rate(min(1.0, (step - start) / (end - start))) if callable(rate) else rate)
-        return State(step, name, lr, options.get("lr_factors", ()), tuple(pair for tick in begun for pair in tick.frozen),
-                     tuple(change.at(step) for change in self.changes_of_settings if change.start <= step),
-                     options.get("weight_decay"), options.get("batch_size"), self._due(step))
+        return State(
+            step,
+            name,
+            lr,
+            options.get("lr_factors", ()),
+            tuple(pair for tick in begun for pair in tick.frozen),
+            tuple(change.at(step) for change in self.changes_of_settings if change.start <= step),
+            options.get("weight_decay"),
+            options.get("batch_size"),
+            self._due(step),
+        )
 
     def actions(self) -> tuple[str, ...]:
         """All actions that are due at some step."""
@@ -368,7 +426,8 @@ class BoundPlan:
     def _run(self) -> str:
         epochs = f"{self.total_steps / self.steps_per_epoch:.3g}"
         return f"a run of {self.total_steps} steps, {epochs} epochs of {self.steps_per_epoch} steps" + (
-            " (assumed: steps_per_epoch was not given)" if self.assumed else "")
+            " (assumed: steps_per_epoch was not given)" if self.assumed else ""
+        )
 
     def _spans(self, phases: tuple[Phase, ...]) -> Iterator[tuple[int, int, Phase]]:
         start = 0
@@ -376,13 +435,17 @@ class BoundPlan:
             title = f"{phase.begin.title}, until={phase.until!r},"
             end = self._step(phase.until, f"the end of {title}")
             if end <= start:
-                raise ValueError(f"{title} ends at step {end}, but the phase before it ends at step {start}: phases follow each "
-                                 "other and must not overlap, so give it a later end")
+                raise ValueError(
+                    f"{title} ends at step {end}, but the phase before it ends at step {start}: phases follow each "
+                    "other and must not overlap, so give it a later end"
+                )
             yield start, end, phase
             start = end
         if phases and start < self.total_steps:
-            raise ValueError(f"{title} is the last and ends at step {start} of {self._run()}: give it until=1.0, which is the "
-                             "whole run, or add another phase")
+            raise ValueError(
+                f"{title} is the last and ends at step {start} of {self._run()}: give it until=1.0, which is the "
+                "whole run, or add another phase"
+            )
 
     # What must not be
 
@@ -394,24 +457,35 @@ class BoundPlan:
                 raise ValueError(f"{tick.title} is the end of {self._run()}: what it changes would hold in no step")
             for name, _ in tick.options:
                 if (start, name) in said:
-                    raise ValueError(f"{said[start, name]} and {tick.title} overlap: both give {name} at step {start}; "
-                                     "leave one out")
+                    raise ValueError(
+                        f"{said[start, name]} and {tick.title} overlap: both give {name} at step {start}; leave one out"
+                    )
                 said[start, name] = tick.title
         self._check_frozen({pattern: [pattern] for _, tick in self.ticks for pattern, _ in tick.frozen})
         for change in self.changes_of_settings:
-            self._check_apart([other for other in self.changes_of_settings
-                               if (other.pattern, other.name) == (change.pattern, change.name)], change.pattern)
+            self._check_apart(
+                [
+                    other
+                    for other in self.changes_of_settings
+                    if (other.pattern, other.name) == (change.pattern, change.name)
+                ],
+                change.pattern,
+            )
 
     def _check_frozen(self, names: Mapping[str, Sequence[str]]) -> None:
-        """Refuse that at one step one tick freezes what another unfreezes; `names` are those for which a pattern stands."""
+        """Refuse that at one step one tick freezes what another unfreezes; `names` are those for which a pattern
+        stands.
+        """
         said: dict[tuple[int, str], tuple[Tick, bool]] = {}
         for start, tick in self.ticks:
             for pattern, on in tick.frozen:
                 for name in names[pattern]:
                     other, was = said.get((start, name), (tick, on))
                     if other is not tick and was != on:
-                        raise ValueError(f"{other.title} and {tick.title} overlap: at step {start} one freezes, one unfreezes "
-                                         f"{name}; leave one out, or give them different points")
+                        raise ValueError(
+                            f"{other.title} and {tick.title} overlap: at step {start} one freezes, one unfreezes "
+                            f"{name}; leave one out, or give them different points"
+                        )
                     said[start, name] = tick, on
 
     def _check_apart(self, changes: Sequence[Change], name: str) -> None:
@@ -419,9 +493,11 @@ class BoundPlan:
         for first, second in zip(changes, changes[1:]):
             if second.start < first.end or second.start == first.start:
                 way = f"over={first.over}, up to step {first.end}" if first.over else "at once"
-                raise ValueError(f"set({first.pattern!r}, {first.name}=...) at step {first.start}, {way}, and "
-                                 f"set({second.pattern!r}, {second.name}=...) at step {second.start} overlap: both change "
-                                 f"{second.name} of {name}")
+                raise ValueError(
+                    f"set({first.pattern!r}, {first.name}=...) at step {first.start}, {way}, and "
+                    f"set({second.pattern!r}, {second.name}=...) at step {second.start} overlap: both change "
+                    f"{second.name} of {name}"
+                )
 
     # The plan and a model
 
@@ -438,27 +514,37 @@ class BoundPlan:
             of = dict(tick.options).get("lr_factors", ())
             for name in self.parameters:
                 if len(found := [pattern for pattern, _ in of if match(pattern, name)]) > 1:
-                    raise ValueError(f"the lr_factors of {tick.title} overlap: {found[0]!r} and {found[1]!r} both match {name}")
-        self._modules: dict[tuple[str, str], tuple[Module, frozenset[str]]] = {}       # which patterns are about it
+                    raise ValueError(
+                        f"the lr_factors of {tick.title} overlap: {found[0]!r} and {found[1]!r} both match {name}"
+                    )
+        self._modules: dict[tuple[str, str], tuple[Module, frozenset[str]]] = {}  # which patterns are about it
         for change in self.changes_of_settings:
             self._find_settings(model, change)
         self._check_settings()
         for start, _, phase in self.phases:
             if not any(self._trained(self.state(start)).values()):
-                raise ValueError(f"in {phase.begin.title} every parameter is frozen: freeze fewer, or unfreeze what it trains")
+                raise ValueError(
+                    f"in {phase.begin.title} every parameter is frozen: freeze fewer, or unfreeze what it trains"
+                )
 
     def _find_settings(self, model: Module, change: Change) -> None:
         """Note the modules that a change is about."""
         called = {path: [path, f"{path}.{type(m).__name__}".lstrip(".")] for path, m in model.named_modules()}
         all_names = [name for names in called.values() for name in names]
         check_matched([change.pattern], all_names, f"module of {type(model).__name__}")
-        found = [(path, m) for path, m in model.named_modules() if any(match(change.pattern, name) for name in called[path])]
+        found = [
+            (path, m) for path, m in model.named_modules() if any(match(change.pattern, name) for name in called[path])
+        ]
         fitting = [(path, m) for path, m in found if change.name in vars(m)]
         if not fitting:
-            known = [name for _, m in found for name, value in vars(m).items() if isinstance(value, (bool, int, float, str))]
+            known = [
+                name for _, m in found for name, value in vars(m).items() if isinstance(value, (bool, int, float, str))
+            ]
             near = get_close_matches(change.name, known, 3, 0.3) or dict.fromkeys(known) or ["nothing that can be set"]
-            raise ValueError(f"no module that {change.pattern!r} matches has a setting {change.name!r}: "
-                             f"{found[0][0] or 'the model'}, a {type(found[0][1]).__name__}, has {', '.join(near)}")
+            raise ValueError(
+                f"no module that {change.pattern!r} matches has a setting {change.name!r}: "
+                f"{found[0][0] or 'the model'}, a {type(found[0][1]).__name__}, has {', '.join(near)}"
+            )
         for path, m in fitting:
             key = path, change.name
             own = self.plan._before.get(model, {"settings": {}})["settings"].get(key, getattr(m, change.name))
@@ -470,7 +556,9 @@ class BoundPlan:
         """Refuse changes that overlap; warn of one that changes nothing."""
         idle = dict.fromkeys(self.changes_of_settings, True)
         for (path, name), own in self.own_settings.items():
-            changes = [c for c in self.changes_of_settings if c.name == name and c.pattern in self._modules[path, name][1]]
+            changes = [
+                c for c in self.changes_of_settings if c.name == name and c.pattern in self._modules[path, name][1]
+            ]
             self._check_apart(changes, path or "the model")
             for change in changes:
                 if callable(change.value) or change.value != own:
@@ -479,8 +567,11 @@ class BoundPlan:
         for change in idle:
             if idle[change]:
                 hint = f"; to move from another value, begin with .at(0, set({change.pattern!r}, {change.name}=...))"
-                warnings.warn(f"{change.told()}, at step {change.start}, changes nothing: it has that value already"
-                              + hint * bool(change.over), stacklevel=5)
+                warnings.warn(
+                    f"{change.told()}, at step {change.start}, changes nothing: it has that value already"
+                    + hint * bool(change.over),
+                    stacklevel=5,
+                )
 
     def param_groups(self, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Groups for an optimiser, each split into one for all parameters whose learning rates are the same throughout."""
@@ -490,19 +581,22 @@ class BoundPlan:
             alike: dict[tuple, list[Parameter]] = {}
             for p in group["params"]:
                 alike.setdefault(tuple(_factor(of, self.names[id(p)]) for of in every), []).append(p)
-            ordered = sorted(alike.items(), key=lambda pair: any(factor != 1 for factor in pair[0]))       # the rate itself first
+            ordered = sorted(
+                alike.items(), key=lambda pair: any(factor != 1 for factor in pair[0])
+            )  # the rate itself first
             split += [{**group, "params": params} for _, params in ordered] or [group]
         return split
 
     def apply(self, state: State, optimizer: Optimizer | None = None) -> dict[str, Any]:
         """Make a state that of the model and the optimiser; returns what this changed.
 
-        The entries are "trained" and "frozen", names of parameters that are so from now on; "settings", values by the names of
-        the modules' attributes; and of the optimiser "lr" and "weight_decay".  What an optimiser keeps for a parameter while it
-        is frozen is left alone.
+        The entries are "trained" and "frozen", names of parameters that are so from now on; "settings", values by the
+        names of the modules' attributes; and of the optimiser "lr" and "weight_decay".  What an optimiser keeps for a
+        parameter while it is frozen is left alone.
 
         Raises:
-            ValueError: the plan is not bound to a model, or parameters of one group need different rates: see `param_groups`.
+            ValueError: the plan is not bound to a model, or parameters of one group need different rates: see
+                `param_groups`.
         """
         if self.model is None:
             raise ValueError("this plan is bound to no model: type plan.bind(total_steps, steps_per_epoch, model)")
@@ -539,11 +633,15 @@ class BoundPlan:
         if self._regrouped[0] is not optimizer:
             self._regrouped = optimizer, {}
         if (known := self._regrouped[1].get(lr_factors)) is None:
-            found = [{_factor(lr_factors, self.names.get(id(p), "")) for p in group["params"]} or {1.0}
-                     for group in optimizer.param_groups]
+            found = [
+                {_factor(lr_factors, self.names.get(id(p), "")) for p in group["params"]} or {1.0}
+                for group in optimizer.param_groups
+            ]
             if any(len(of_one) > 1 for of_one in found):
-                raise ValueError("parameters of one group of the optimiser have different lr_factors in the plan: make the "
-                                 "optimiser of bound.param_groups([{'params': model.parameters()}]), with bound = plan.bind(...)")
+                raise ValueError(
+                    "parameters of one group of the optimiser have different lr_factors in the plan: make the "
+                    "optimiser of bound.param_groups([{'params': model.parameters()}]), with bound = plan.bind(...)"
+                )
             known = self._regrouped[1][lr_factors] = [of_one.pop() for of_one in found]
         return known
 
@@ -567,10 +665,12 @@ class BoundPlan:
         return values
 
     def changes(self, step: int) -> dict[str, Any]:
-        """What the plan changes at a step, with all names: what a run notes in its log there; nothing where it changes nothing.
+        """What the plan changes at a step, with all names: what a run notes in its log there; nothing where it changes
+        nothing.
 
-        The entries are those of `apply`, with "phase" and "batch_size" where they change, but without the learning rate, which
-        each step's record has.  Of a setting on its way, the beginning is noted under "moving", and the end.
+        The entries are those of `apply`, with "phase" and "batch_size" where they change, but without the learning
+        rate, which each step's record has.  Of a setting on its way, the beginning is noted under "moving", and the
+        end.
         """
         if step not in self.points:
             return {}
@@ -579,11 +679,19 @@ class BoundPlan:
         was = self._trained(before) if before else self.own_trained
         names = [name for name, on in self._trained(now).items() if on != was[name]]
         settings = self._settings(before) if before else self.own_settings
-        changed = {"phase": now.phase if before is None or now.phase != before.phase else None,
-                   "trained": [name for name in names if not was[name]], "frozen": [name for name in names if was[name]],
-                   "settings": {f"{path}.{name}".lstrip("."): value for (path, name), value in self._settings(now).items()
-                                if value != settings[path, name]}}
-        changed["moving"] = [change.told() for change in self.changes_of_settings if change.start == step and change.over]
+        changed = {
+            "phase": now.phase if before is None or now.phase != before.phase else None,
+            "trained": [name for name in names if not was[name]],
+            "frozen": [name for name in names if was[name]],
+            "settings": {
+                f"{path}.{name}".lstrip("."): value
+                for (path, name), value in self._settings(now).items()
+                if value != settings[path, name]
+            },
+        }
+        changed["moving"] = [
+            change.told() for change in self.changes_of_settings if change.start == step and change.over
+        ]
         for name in ("weight_decay", "batch_size"):
             value = getattr(now, name)
             changed[name] = value if before is None or value != getattr(before, name) else None
@@ -592,7 +700,9 @@ class BoundPlan:
     # Told and drawn
 
     def rows(self) -> list[tuple[int, str, str, list[str]]]:
-        """Of each point at which something changes: the step, the phase and its rate if it begins here, and what changes."""
+        """Of each point at which something changes: the step, the phase and its rate if it begins here, and what
+        changes.
+        """
         told: dict[int, tuple[str, str, list[str]]] = {}
         for start, tick in self.ticks:
             phase = next((phase for begin, _, phase in self.phases if phase.begin is tick and begin == start), None)
@@ -603,7 +713,9 @@ class BoundPlan:
             told[change.start][2].append(change.told())
             if change.over and change.end < self.total_steps:
                 end = change.value(1.0) if callable(change.value) else change.value
-                told.setdefault(change.end, ("", "", []))[2].append(f"{change.pattern}: {change.name} = {_short(end)} reached")
+                told.setdefault(change.end, ("", "", []))[2].append(
+                    f"{change.pattern}: {change.name} = {_short(end)} reached"
+                )
         return [(step, *told[step]) for step in sorted(told)]
 
     def table(self) -> str:
@@ -615,8 +727,18 @@ class BoundPlan:
                 cells.append((*first, one))
         cells.append((str(self.total_steps), f"{self.total_steps / self.steps_per_epoch:.3g}", "", "", "the end"))
         widths = [max(len(row[column]) for row in cells) for column in range(4)]
-        lines = ["  ".join([row[0].rjust(widths[0]), row[1].rjust(widths[1]), row[2].ljust(widths[2]), row[3].ljust(widths[3]),
-                            row[4]]).rstrip() for row in cells]
+        lines = [
+            "  ".join(
+                [
+                    row[0].rjust(widths[0]),
+                    row[1].rjust(widths[1]),
+                    row[2].ljust(widths[2]),
+                    row[3].ljust(widths[3]),
+                    row[4],
+                ]
+            ).rstrip()
+            for row in cells
+        ]
         regular = [f"every {_period(period)}: {', '.join(actions)}" for period, actions in self.regular]
         return "\n".join([self._run()[0].upper() + self._run()[1:], *lines, *regular])
 
@@ -627,14 +749,20 @@ class BoundPlan:
         return plot_plan(self)
 
 
-def _tick(when: When | None, title: str, what: Sequence[Set | str], freeze: Patterns, unfreeze: Patterns, **options: Any) -> Tick:
+def _tick(
+    when: When | None, title: str, what: Sequence[Set | str], freeze: Patterns, unfreeze: Patterns, **options: Any
+) -> Tick:
     """A tick of what `at` and `phase` are given."""
     frozen = [(pattern, on) for given, on in ((freeze, True), (unfreeze, False)) for pattern in _patterns(title, given)]
     if options.get("lr_factors") is not None:
         if not isinstance(options["lr_factors"], Mapping):
-            raise TypeError(f"{title}: lr_factors is {options['lr_factors']!r}; expected a dict of patterns and factors")
-        options["lr_factors"] = tuple((*_patterns(title, pattern), _number(f"{title}: lr_factors[{pattern!r}]", factor, 0))
-                                      for pattern, factor in options["lr_factors"].items())
+            raise TypeError(
+                f"{title}: lr_factors is {options['lr_factors']!r}; expected a dict of patterns and factors"
+            )
+        options["lr_factors"] = tuple(
+            (*_patterns(title, pattern), _number(f"{title}: lr_factors[{pattern!r}]", factor, 0))
+            for pattern, factor in options["lr_factors"].items()
+        )
     if options.get("weight_decay") is not None:
         _number(f"{title}: weight_decay", options["weight_decay"], 0)
     size = options.get("batch_size")
@@ -651,7 +779,7 @@ def _patterns(title: str, given: Patterns) -> list[str]:
     for pattern in patterns:
         if not isinstance(pattern, str) or not pattern:
             raise TypeError(f"{title}: a pattern is {pattern!r}; expected text such as 'bert.embeddings.**'")
-        matches([pattern], "")                  # refuses one that cannot be read
+        matches([pattern], "")  # refuses one that cannot be read
     return patterns
 
 
@@ -659,8 +787,10 @@ def _actions(title: str, given: Sequence[str]) -> tuple[str, ...]:
     for action in given:
         if action not in ACTIONS:
             near = get_close_matches(str(action), ACTIONS, 1)
-            raise ValueError(f"{title}: {action!r} is no action; expected " + (f"{near[0]!r}" if near else (
-                f"one of {', '.join(ACTIONS)}, or a set(...)")))
+            raise ValueError(
+                f"{title}: {action!r} is no action; expected "
+                + (f"{near[0]!r}" if near else (f"one of {', '.join(ACTIONS)}, or a set(...)"))
+            )
     return tuple(given)
 
 
@@ -703,9 +833,13 @@ def _check_kind(title: str, change: Change, own: Any) -> None:
         kinds = [kind for kind in (bool, Integral, Real, str) if isinstance(own, kind)][:1] or [object]
         wanted = Real if kinds == [Integral] and change.over else kinds[0]
         if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(own, bool):
-            raise TypeError(f"{title} has {change.name}={own!r}, and cannot have {value!r}: give a value of the same kind")
+            raise TypeError(
+                f"{title} has {change.name}={own!r}, and cannot have {value!r}: give a value of the same kind"
+            )
         if (change.name == "p" or "dropout" in change.name) and not 0 <= value < 1:
-            raise ValueError(f"{title}: {change.name}={value!r} is not a probability below 1: give 0 <= {change.name} < 1")
+            raise ValueError(
+                f"{title}: {change.name}={value!r} is not a probability below 1: give 0 <= {change.name} < 1"
+            )
 
 
 def _factor(lr_factors: tuple[tuple[str, float], ...], name: str) -> float:

@@ -1,4 +1,7 @@
-"""The picture of a plan: learning rates, what is trained and what is frozen, settings and actions over the steps of a run."""
+"""The picture of a plan: learning rates, what is trained and what is frozen, settings and actions over the steps of a
+run.
+"""
+
 from __future__ import annotations
 
 from numbers import Real
@@ -12,15 +15,15 @@ from .plots import new_figure
 if TYPE_CHECKING:
     from .plan import BoundPlan
 
-POINTS = 600                                    # of a curve
-SHADES = ("#eef3f8", "#fdf3e7")                 # of the phases, in turn
+POINTS = 600  # of a curve
+SHADES = ("#eef3f8", "#fdf3e7")  # of the phases, in turn
 
 
 def plot_plan(plan: BoundPlan) -> Any:
     """A plan for a run as a matplotlib Figure, a panel above the other.
 
-    The panels are the learning rate; one line for each pattern that is frozen or trained; what the plan sets of modules, with
-    weight decay and batch size; and the actions.  Those about which the plan says nothing are left out.
+    The panels are the learning rate; one line for each pattern that is frozen or trained; what the plan sets of
+    modules, with weight decay and batch size; and the actions.  Those about which the plan says nothing are left out.
 
     Raises ImportError if matplotlib is not installed.
     """
@@ -45,8 +48,17 @@ def plot_plan(plan: BoundPlan) -> Any:
             axes.axvspan(start, end, color=SHADES[i % 2], zorder=0)
         axes.margins(x=0)
     for start, end, phase in plan.phases:
-        rows[0].annotate(phase.name, ((start + end) / 2, 1), (0, 4), xycoords=("data", "axes fraction"), ha="center", va="bottom",
-                         textcoords="offset points", fontsize=9, rotation=0 if end - start > 0.12 * plan.total_steps else 20)
+        rows[0].annotate(
+            phase.name,
+            ((start + end) / 2, 1),
+            (0, 4),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="bottom",
+            textcoords="offset points",
+            fontsize=9,
+            rotation=0 if end - start > 0.12 * plan.total_steps else 20,
+        )
     rows[-1].set_xlabel(f"step ({plan.steps_per_epoch} an epoch)")
     rows[-1].set_xlim(0, plan.total_steps)
     return figure
@@ -57,7 +69,7 @@ def _settings(plan: BoundPlan, states: list) -> dict[str, list]:
     curves: dict[str, list] = {}
     for change in plan.changes_of_settings:
         if not (callable(change.value) or isinstance(change.value, Real)):
-            continue                            # text has no curve
+            continue  # text has no curve
         values = []
         own = {value for (_, name), value in plan.own_settings.items() if name == change.name} if plan.model else {}
         for state in states:
@@ -104,13 +116,26 @@ def _draw_frozen(axes: Any, states: list, patterns: list[str]) -> None:
             now = None if state is None else _is_frozen(state, pattern)
             if state is None or now != was:
                 end = states[-1].step if state is None else state.step
-                look = {"color": "tab:green", "alpha": 0.7} if not was else {
-                    "facecolor": "#dce6f2", "edgecolor": "#8fa8c4", "hatch": "///", "linewidth": 0}
+                look = (
+                    {"color": "tab:green", "alpha": 0.7}
+                    if not was
+                    else {"facecolor": "#dce6f2", "edgecolor": "#8fa8c4", "hatch": "///", "linewidth": 0}
+                )
                 axes.barh(row, end - start, left=start, height=0.6, zorder=2, **look)
-                axes.text((start + end) / 2, row, "frozen" if was else "trained", ha="center", va="center", fontsize=8, zorder=3)
+                axes.text(
+                    (start + end) / 2,
+                    row,
+                    "frozen" if was else "trained",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    zorder=3,
+                )
                 start, was = end, now
-    labels = [f"the rest of {one}" if any(other != one and match(one, _example(other)) for other in patterns) else one
-              for one in patterns]
+    labels = [
+        f"the rest of {one}" if any(other != one and match(one, _example(other)) for other in patterns) else one
+        for one in patterns
+    ]
     axes.set_yticks(range(len(patterns)), labels, fontsize=8, parse_math=False)
     axes.set_ylim(len(patterns) - 0.5, -0.5)
 
@@ -124,7 +149,7 @@ def _is_frozen(state: Any, pattern: str) -> bool:
 def _example(pattern: str) -> str:
     """A name that a pattern matches."""
     name = pattern
-    while "{" in name and "}" in name[name.index("{"):]:
+    while "{" in name and "}" in name[name.index("{") :]:
         before, _, rest = name.partition("{")
         choices, _, after = rest.partition("}")
         name = before + choices.split(",")[0].split("..")[0] + after

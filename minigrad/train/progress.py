@@ -1,4 +1,5 @@
 """What the steps of a run report, and its means over the steps since the last record, over the epoch, and over the run."""
+
 from __future__ import annotations
 
 import math
@@ -14,14 +15,16 @@ from .state import Record
 class Progress:
     """A row for each step: loss, accuracy, gradient norm, are all gradients finite?  Kept on the device until read.
 
-    `rate`, `scale` and `taken` are those of the last step: its learning rate and loss scale, and whether the weights moved.
+    `rate`, `scale` and `taken` are those of the last step: its learning rate and loss scale, and whether the weights
+    moved.
     """
+
     def __init__(self, home: backend.Backend = backend.host, most: int = 1):
         self.home, self.rows, self.written = home, home.xp.empty((most, 4), np.float64), 0
         self.counts: list[int] = []
-        self.made, self.run_loss = 0, 0.0       # steps, and the sum of their losses
-        self.unlogged: list[list[float]] = []   # loss and accuracy of the steps since the last record
-        self.sums, self.seen = [0.0, 0.0], 0    # of the epoch: loss and accuracy times labels, and labels
+        self.made, self.run_loss = 0, 0.0  # steps, and the sum of their losses
+        self.unlogged: list[list[float]] = []  # loss and accuracy of the steps since the last record
+        self.sums, self.seen = [0.0, 0.0], 0  # of the epoch: loss and accuracy times labels, and labels
         self.norm = self.rate = self.scale = 0.0
         self.taken = True
 
@@ -40,17 +43,19 @@ class Progress:
         return self.written == len(self.rows)
 
     def read(self, scaled: bool) -> bool:
-        """Take in the rows written since the last time, in one copy, for which the host waits; returns whether the last step's
-        gradients are finite.
+        """Take in the rows written since the last time, in one copy, for which the host waits; returns whether the last
+        step's gradients are finite.
 
         Raises ValueError if any gradients are not, unless they are `scaled`, so that the scale may be why.
         """
-        rows, self.written = self.home.to_numpy(self.rows[:self.written]).tolist(), 0
+        rows, self.written = self.home.to_numpy(self.rows[: self.written]).tolist(), 0
         counts, self.counts = self.counts, []
         for step, (loss, accuracy, norm, _) in enumerate(rows, self.made - len(rows) + 1):
             if not scaled and not math.isfinite(norm):
-                raise ValueError(f"the gradients cannot be clipped: at step {step} their norm is {norm}; "
-                                 "lower the learning rate, or look for log(0) or 0/0 in the loss")
+                raise ValueError(
+                    f"the gradients cannot be clipped: at step {step} their norm is {norm}; "
+                    "lower the learning rate, or look for log(0) or 0/0 in the loss"
+                )
             count = counts[step - self.made + len(rows) - 1]
             self.sums = [self.sums[0] + count * loss, self.sums[1] + count * accuracy]
             self.seen += count
@@ -65,8 +70,12 @@ class Progress:
             return None
         means = np.mean(self.unlogged, axis=0).tolist()
         self.unlogged = []
-        return {**named(*means), "grad_norm": self.norm if self.taken else None, "learning_rate": self.rate,
-                **({"loss_scale": self.scale} if scaled else {})}
+        return {
+            **named(*means),
+            "grad_norm": self.norm if self.taken else None,
+            "learning_rate": self.rate,
+            **({"loss_scale": self.scale} if scaled else {}),
+        }
 
     def epoch_means(self) -> Record:
         """train_loss and train_accuracy, the means over the epoch so far, measured as the model changed."""
@@ -80,8 +89,10 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
-        return {name: getattr(self, name) for name in ("made", "run_loss", "unlogged", "sums", "seen", "norm", "rate", "scale",
-                                                       "taken")}
+        return {
+            name: getattr(self, name)
+            for name in ("made", "run_loss", "unlogged", "sums", "seen", "norm", "rate", "scale", "taken")
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""

@@ -1,4 +1,5 @@
 """Gradient checkpointing of whole models: the layers of their stacks are computed again in the backward pass."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,8 +19,14 @@ def stacks(model: Module) -> list[Module]:
     for _, module in walk(model):
         if isinstance(module, Module):
             for value in vars(module).values():
-                if isinstance(value, (list, tuple)) and len(value) > 1 and all(
-                        isinstance(one, Module) and type(one) is type(value[0]) and len(one.modules()) > 1 for one in value):
+                if (
+                    isinstance(value, (list, tuple))
+                    and len(value) > 1
+                    and all(
+                        isinstance(one, Module) and type(one) is type(value[0]) and len(one.modules()) > 1
+                        for one in value
+                    )
+                ):
                     found += value
     return found
 
@@ -32,8 +39,10 @@ def recompute_layers(model: Module, on: bool = True) -> Iterator[None]:
     """
     layers = stacks(model) if on else []
     if on and not layers:
-        raise ValueError(f"gradient_checkpointing=True, but {type(model).__name__} has no list of two layers or more of one "
-                         "kind: leave it out, or call mg.checkpoint in its forward")
+        raise ValueError(
+            f"gradient_checkpointing=True, but {type(model).__name__} has no list of two layers or more of one "
+            "kind: leave it out, or call mg.checkpoint in its forward"
+        )
     try:
         for layer in layers:
             layer.forward = partial(recomputed, layer, layer.forward)

@@ -1,4 +1,5 @@
 """A run from its beginning to its checkpoints: what is begun anew, what is saved, and what is read back to go on."""
+
 from __future__ import annotations
 
 import json
@@ -24,7 +25,14 @@ from ..pretrained.checkpoint.files import SHARDS, replacing
 from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
 from . import checkpoint
 from .arguments import TrainingArguments
-from .optimizers import check_named_state, load_named_state, named_state, new_optimizer, new_schedule, trained_parameters
+from .optimizers import (
+    check_named_state,
+    load_named_state,
+    named_state,
+    new_optimizer,
+    new_schedule,
+    trained_parameters,
+)
 from .progress import Progress
 from .state import Record, TrainerState
 
@@ -37,11 +45,14 @@ def source(trainer: Any, given: Any) -> Path | None:
         return None
     if given is True:
         if (found := checkpoint.latest_checkpoint(out)) is None:
-            raise ValueError(f"there is no whole checkpoint in {out} to go on from: to begin anew, "
-                             "leave resume_from_checkpoint out")
+            raise ValueError(
+                f"there is no whole checkpoint in {out} to go on from: to begin anew, leave resume_from_checkpoint out"
+            )
         return found
     if wrong := checkpoint.fault(Path(given), thorough=True):
-        raise ValueError(f"{given} is no whole checkpoint ({wrong}): give another one, or True for the newest whole one in {out}")
+        raise ValueError(
+            f"{given} is no whole checkpoint ({wrong}): give another one, or True for the newest whole one in {out}"
+        )
     return Path(given)
 
 
@@ -51,8 +62,10 @@ def begin(trainer: Any, source: Path | None) -> None:
     parameters = trained_parameters(trainer.model)
     loader = trainer.train_loader()
     if not len(loader):
-        raise ValueError(f"dataloader_drop_last=True leaves out all {len(trainer.train_dataset)} items, fewer than one batch of "
-                         f"{loader.batch_size}: make batches smaller")
+        raise ValueError(
+            f"dataloader_drop_last=True leaves out all {len(trainer.train_dataset)} items, fewer than one batch of "
+            f"{loader.batch_size}: make batches smaller"
+        )
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * len(loader))
     optimizer, schedule = trainer.given
     plan = None if trainer.plan is None else trainer.plan.bind(steps, len(loader), trainer.model)
@@ -77,17 +90,26 @@ def begin(trainer: Any, source: Path | None) -> None:
 
 
 def mark(out: Path, run_id: str) -> None:
-    """Note in the output directory which run it is of.  Raises OSError, before any work is done, if it cannot be written."""
+    """Note in the output directory which run it is of.
+
+    Raises OSError, before any work is done, if it cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with replacing(out / "run.json") as (part,):
             part.write_text(json.dumps({"run_id": run_id}) + "\n", encoding="utf-8")
     except OSError as error:
-        raise type(error)(f"{out} cannot be written in, so no checkpoint could be ({error}): give another output_dir") from None
+        raise type(error)(
+            f"{out} cannot be written in, so no checkpoint could be ({error}): give another output_dir"
+        ) from None
 
 
 class Content:
-    """A whole checkpoint, read and found to fit before anything is changed.  Raises ValueError, in one line, if it does not."""
+    """A whole checkpoint, read and found to fit before anything is changed.
+
+    Raises ValueError, in one line, if it does not.
+    """
+
     def __init__(self, directory: Path, model: Module, optimizer: Any, loader: Any):
         self.directory = directory
         self.weights = checkpoint.read_model(model, directory)
@@ -101,8 +123,10 @@ class Content:
             check_named_state(optimizer, model, self.arrays, self.optimizer)
             loader.load_state_dict(self.rest["position"])
         except FileNotFoundError as error:
-            raise ValueError(f"{directory} has no {Path(error.filename).name}, as after save_only_model=True: give another "
-                             "checkpoint to go on from") from None
+            raise ValueError(
+                f"{directory} has no {Path(error.filename).name}, as after save_only_model=True: give another "
+                "checkpoint to go on from"
+            ) from None
         except ValueError as error:
             raise ValueError(f"the run cannot go on from {directory}: {error}; nothing was changed") from None
 
@@ -113,16 +137,21 @@ class Content:
         for name, p in model.named_parameters():
             p.requires_grad = name not in rest["frozen"]
         if rest["plan"] != plan_of(trainer):
-            warnings.warn(f"{self.directory} was made with another plan, or for a run of another length; from here on this one "
-                          "holds", stacklevel=4)
+            warnings.warn(
+                f"{self.directory} was made with another plan, or for a run of another length; from here on this one "
+                "holds",
+                stacklevel=4,
+            )
         trainer.lr_scheduler.load_state_dict(rest["schedule"])
         load_named_state(trainer.optimizer, model, self.arrays, self.optimizer)
         trainer.scaler.load_state_dict(rest["scaler"])
         if trainer.ema is not None and self.averages is not None:
             names = [name for name, _ in model.named_parameters()]
-            trainer.ema.load_state_dict({"n_averaged": rest["n_averaged"], "averages": [self.averages[name] for name in names]})
+            trainer.ema.load_state_dict(
+                {"n_averaged": rest["n_averaged"], "averages": [self.averages[name] for name in names]}
+            )
         trainer.progress.load_state_dict(rest["progress"])
-        is_over = self.state.global_step >= rest["max_steps"]                  # then it stopped for no other reason
+        is_over = self.state.global_step >= rest["max_steps"]  # then it stopped for no other reason
         trainer.control.should_training_stop = rest["should_training_stop"] and not is_over
         trainer.control.should_epoch_stop = rest["should_epoch_stop"]
         checkpoint.restore_chance(rest["chance"], *roots(trainer))
@@ -164,9 +193,14 @@ def fill(trainer: Any, directory: Path) -> None:
     checkpoint.write_json(directory / "trainer_state.json", trainer.state.to_dict())
     checkpoint.write_json(directory / "training_args.json", args.to_dict())
     checkpoint.write_json(directory / "environment.json", checkpoint.environment())
-    averages = {} if trainer.ema is None else {
-        name: backend.of(average).to_numpy(average)
-        for (name, _), average in zip(model.named_parameters(), trainer.ema.averages, strict=True)}
+    averages = (
+        {}
+        if trainer.ema is None
+        else {
+            name: backend.of(average).to_numpy(average)
+            for (name, _), average in zip(model.named_parameters(), trainer.ema.averages, strict=True)
+        }
+    )
     if averages:
         safetensors.write(directory / "ema.safetensors", averages)
     if args.save_only_model:
@@ -174,23 +208,43 @@ def fill(trainer: Any, directory: Path) -> None:
     arrays, rest = named_state(trainer.optimizer, model)
     safetensors.write(directory / "optimizer.safetensors", arrays)
     checkpoint.write_json(directory / "optimizer.json", rest)
-    checkpoint.write_json(directory / "run_state.json", {
-        "position": trainer.loader.state_dict(), "schedule": trainer.lr_scheduler.state_dict(),
-        "scaler": trainer.scaler.state_dict(), "n_averaged": trainer.ema.n_averaged if trainer.ema else 0,
-        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
-        "plan": plan_of(trainer),
-        "progress": trainer.progress.state_dict(), "chance": checkpoint.chance(*roots(trainer)), "max_steps": trainer.steps,
-        "should_training_stop": trainer.control.should_training_stop, "should_epoch_stop": trainer.control.should_epoch_stop,
-        "callbacks": [[type(callback).__name__, getattr(callback, "state_dict", dict)()]
-                      for callback in trainer.handler.callbacks]})
+    checkpoint.write_json(
+        directory / "run_state.json",
+        {
+            "position": trainer.loader.state_dict(),
+            "schedule": trainer.lr_scheduler.state_dict(),
+            "scaler": trainer.scaler.state_dict(),
+            "n_averaged": trainer.ema.n_averaged if trainer.ema else 0,
+            "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+            "plan": plan_of(trainer),
+            "progress": trainer.progress.state_dict(),
+            "chance": checkpoint.chance(*roots(trainer)),
+            "max_steps": trainer.steps,
+            "should_training_stop": trainer.control.should_training_stop,
+            "should_epoch_stop": trainer.control.should_epoch_stop,
+            "callbacks": [
+                [type(callback).__name__, getattr(callback, "state_dict", dict)()]
+                for callback in trainer.handler.callbacks
+            ],
+        },
+    )
 
 
 def interrupted(trainer: Any) -> str:
     """What to tell after an interruption that did not wait for the step's end."""
-    newest = next((path for path in checkpoint.candidates(trainer.args.output_dir) if checkpoint.is_whole(path)
-                   and checkpoint.run_of(path) == trainer.state.run_id), None)
-    kept = "no checkpoint was saved" if newest is None else (
-        f"the newest checkpoint is {newest}: to go on, type trainer.train(resume_from_checkpoint=True)")
+    newest = next(
+        (
+            path
+            for path in checkpoint.candidates(trainer.args.output_dir)
+            if checkpoint.is_whole(path) and checkpoint.run_of(path) == trainer.state.run_id
+        ),
+        None,
+    )
+    kept = (
+        "no checkpoint was saved"
+        if newest is None
+        else (f"the newest checkpoint is {newest}: to go on, type trainer.train(resume_from_checkpoint=True)")
+    )
     return f"interrupted at step {trainer.step} of {trainer.steps}; {kept}"
 
 
@@ -204,8 +258,10 @@ def note_best(args: TrainingArguments, state: TrainerState, told: Record) -> boo
         return False
     value = told.get(f"eval_{metric}")
     if value is None:
-        raise ValueError(f"metric_for_best_model is {metric!r}, which these labels do not have; expected one of "
-                         f"{', '.join(name.removeprefix('eval_') for name in told if name.startswith('eval_'))}")
+        raise ValueError(
+            f"metric_for_best_model is {metric!r}, which these labels do not have; expected one of "
+            f"{', '.join(name.removeprefix('eval_') for name in told if name.startswith('eval_'))}"
+        )
     sign = 1 if args.greater_is_better else -1
     if math.isnan(value) or not math.isfinite(told.get("eval_loss", 0.0)):
         return False
@@ -221,15 +277,15 @@ def save_model(model: Module, tokenizer: Any, out: Path) -> None:
     with TemporaryDirectory(prefix=".saving-", dir=out) as beside:
         if tokenizer is not None:
             tokenizer.save_pretrained(beside)
-        if isinstance(model, PretrainedModel):               # config.json and weights change together, even if this is killed
+        if isinstance(model, PretrainedModel):  # config.json and weights change together, even if this is killed
             model.save_pretrained(out)
-        else:                                                # a model of the user's own: its weights by name
+        else:  # a model of the user's own: its weights by name
             checkpoint.write_model(model, Path(beside))
         written = os.listdir(beside)
         for name in written:
             os.replace(Path(beside) / name, out / name)
-    for path in out.iterdir():                               # shards and tokenizers of an earlier run would win over ours
-        is_shard = SHARDS.fullmatch(path.name) and not isinstance(model, PretrainedModel)    # whose save removes them
+    for path in out.iterdir():  # shards and tokenizers of an earlier run would win over ours
+        is_shard = SHARDS.fullmatch(path.name) and not isinstance(model, PretrainedModel)  # whose save removes them
         if path.name not in written and (is_shard or path.name in TOKENIZER_FILES):
             path.unlink()
 
@@ -260,14 +316,17 @@ def lengths_of(dataset: Any) -> list[int]:
         items = (dataset[i] for i in range(len(dataset)))
         return [int(item["length"]) if "length" in item else len(item["input_ids"]) for item in items]
     except (TypeError, KeyError):
-        raise ValueError("group_by_length needs lengths: expected items with input_ids or length, or a dataset with lengths; "
-                         "leave group_by_length out") from None
+        raise ValueError(
+            "group_by_length needs lengths: expected items with input_ids or length, or a dataset with lengths; "
+            "leave group_by_length out"
+        ) from None
 
 
 def seed_generators(model: Module, seed: int) -> None:
     """Give the model's modules new generators in place of those they draw dropout from; who shared one still does.
 
-    As Hugging Face's Trainer does, this seeds the global generators of Python and NumPy, too, which a collator may draw from.
+    As Hugging Face's Trainer does, this seeds the global generators of Python and NumPy, too, which a collator may draw
+    from.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)

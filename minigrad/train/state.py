@@ -1,4 +1,8 @@
-"""Where a training run is: the numbers that callbacks read, and the flags by which they steer it.  Names are Hugging Face's."""
+"""Where a training run is: the numbers that callbacks read, and the flags by which they steer it.
+
+Names are Hugging Face's.
+"""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +15,11 @@ Record = dict[str, Any]
 
 @dataclass
 class TrainerState:
-    """How far a run is and what it has told.  `log_history` lists every record: one dict per log, each with epoch and step."""
+    """How far a run is and what it has told.
+
+    `log_history` lists every record: one dict per log, each with epoch and step.
+    """
+
     epoch: float = 0.0
     global_step: int = 0
     max_steps: int = 0
@@ -19,14 +27,14 @@ class TrainerState:
     logging_steps: int = 500
     eval_steps: int = 500
     save_steps: int = 500
-    train_batch_size: int = 0                   # of a micro-batch, which auto_find_batch_size may halve
+    train_batch_size: int = 0  # of a micro-batch, which auto_find_batch_size may halve
     log_history: list[Record] = field(default_factory=list)
     best_metric: float | None = None
     best_global_step: int | None = None
     best_model_checkpoint: str | None = None
     is_world_process_zero: bool = True
     is_local_process_zero: bool = True
-    run_id: str = ""                            # the same for all checkpoints of a run
+    run_id: str = ""  # the same for all checkpoints of a run
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,6 +58,7 @@ class TrainerState:
 @dataclass
 class TrainerControl:
     """What the Trainer is to do next.  A callback sets a flag; the Trainer acts on it and takes it back."""
+
     should_training_stop: bool = False
     should_epoch_stop: bool = False
     should_save: bool = False

@@ -1,9 +1,11 @@
 """Event files for TensorBoard, written without TensorFlow or torch.
 
-A file is a row of records: the length (uint64), its masked CRC-32C, the bytes of an Event, and their masked CRC-32C, little
-endian.  An Event is a protocol buffer: wall_time = 1 (double), step = 2 (int64), file_version = 3 (string), summary = 5, which
-holds values = 1 of tag = 1 (string) and simple_value = 2 (float).  (tensorflow: event.proto, core/lib/io/record_writer.h)
+A file is a row of records: the length (uint64), its masked CRC-32C, the bytes of an Event, and their masked CRC-32C,
+little endian.  An Event is a protocol buffer: wall_time = 1 (double), step = 2 (int64), file_version = 3 (string),
+summary = 5, which holds values = 1 of tag = 1 (string) and simple_value = 2 (float).  (tensorflow: event.proto,
+core/lib/io/record_writer.h)
 """
+
 from __future__ import annotations
 
 import os
@@ -16,7 +18,7 @@ from typing import Any
 
 from .callbacks import TrainerCallback
 
-POLYNOMIAL = 0x82F63B78                         # Castagnoli's, bits reversed
+POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
 
 
 def _table() -> list[int]:
@@ -64,13 +66,16 @@ def event(wall_time: float, step: int = 0, values: dict[str, float] | None = Non
     out = b"\x09" + struct.pack("<d", wall_time) + b"\x10" + varint(step)
     if version is not None:
         return out + message(3, version.encode())
-    summary = b"".join(message(1, message(1, tag.encode()) + b"\x15" + struct.pack("<f", value))
-                       for tag, value in (values or {}).items())
+    summary = b"".join(
+        message(1, message(1, tag.encode()) + b"\x15" + struct.pack("<f", value))
+        for tag, value in (values or {}).items()
+    )
     return out + message(5, summary)
 
 
 class EventFile:
     """A file `events.out.tfevents.<time>.<host>.<process>.<number>` in a directory, to which events are added."""
+
     count = 0
 
     def __init__(self, directory: str | os.PathLike):
@@ -78,7 +83,7 @@ class EventFile:
         EventFile.count += 1
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{EventFile.count}"
         self.path = Path(directory) / name
-        self.file = open(self.path, "ab")       # noqa: SIM115  it stays open until close()
+        self.file = open(self.path, "ab")  # noqa: SIM115  it stays open until close()
         self.write(event(time.time(), version="brain.Event:2"))
 
     def write(self, content: bytes) -> None:
@@ -95,13 +100,16 @@ class EventFile:
 
 
 def read(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, float]]]:
-    """The (step, numbers by tag) of a file, whose checks are held to what it holds.  Raises ValueError if it is damaged."""
+    """The (step, numbers by tag) of a file, whose checks are held to what it holds.
+
+    Raises ValueError if it is damaged.
+    """
     data, at = Path(path).read_bytes(), 0
     while at < len(data):
-        length = data[at:at + 8]
+        length = data[at : at + 8]
         end = at + 12 + (struct.unpack("<Q", length)[0] if len(length) == 8 else len(data))
-        content = data[at + 12:end]
-        if data[at + 8:at + 12] != masked(length) or data[end:end + 4] != masked(content):
+        content = data[at + 12 : end]
+        if data[at + 8 : at + 12] != masked(length) or data[end : end + 4] != masked(content):
             raise ValueError(f"{path} is damaged at byte {at}: copy it again")
         fields = dict(_fields(content))
         summary = fields.get(5, b"")
@@ -124,13 +132,14 @@ def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
             shift += 7
             if byte < 0x80:
                 return found
+
     while at < len(content):
         key = number()
         if key & 7 == 0:
             yield key >> 3, number()
             continue
         size = {1: 8, 5: 4}.get(key & 7) or number()
-        yield key >> 3, content[at:at + size]
+        yield key >> 3, content[at : at + size]
         at += size
 
 
@@ -139,14 +148,18 @@ class TensorBoardCallback(TrainerCallback):
 
     The files are in `log_dir`, by default runs/<run_name> in the output directory: `tensorboard --logdir` shows them.
     """
+
     def __init__(self, log_dir: str | os.PathLike | None = None):
         self.log_dir, self.file = log_dir, None
 
     def on_log(self, args, state, control, logs=None, **more):
         if self.file is None:
             self.file = EventFile(self.log_dir or Path(args.output_dir) / "runs" / (args.run_name or "run"))
-        values = {tag(name): float(value) for name, value in logs.items()
-                  if isinstance(value, (int, float)) and name not in ("step", "best")}
+        values = {
+            tag(name): float(value)
+            for name, value in logs.items()
+            if isinstance(value, (int, float)) and name not in ("step", "best")
+        }
         self.file.add(values, state.global_step)
 
     def close(self) -> None:

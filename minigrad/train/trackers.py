@@ -1,4 +1,7 @@
-"""Where the records of a run may go beside the screen: TensorBoard, Weights & Biases, and statistics of gradients and weights."""
+"""Where the records of a run may go beside the screen: TensorBoard, Weights & Biases, and statistics of gradients and
+weights.
+"""
+
 from __future__ import annotations
 
 import html
@@ -19,6 +22,7 @@ class WandbCallback(TrainerCallback):
 
     Raises ImportError, with the extra to install, if the library is not there.
     """
+
     run: Any = None
 
     def __init__(self):
@@ -29,8 +33,9 @@ class WandbCallback(TrainerCallback):
         self.wandb = wandb
 
     def on_train_begin(self, args, state, control, **more):
-        self.run = self.wandb.init(name=args.run_name, id=state.run_id[:16], resume="allow", config=args.to_dict(),
-                                   dir=args.output_dir)
+        self.run = self.wandb.init(
+            name=args.run_name, id=state.run_id[:16], resume="allow", config=args.to_dict(), dir=args.output_dir
+        )
 
     def on_log(self, args, state, control, logs=None, **more):
         if self.run is not None:
@@ -50,9 +55,10 @@ class WandbCallback(TrainerCallback):
 class StatisticsCallback(TrainerCallback):
     """Norms of each parameter and its gradient, measured in the steps that are logged, as a page `statistics.html`.
 
-    `rows` lists (step, name, norm of the gradient, norm of the weight, largest entry of the gradient).  A gradient that is 0
-    throughout, or is much smaller than its weight, is seen at once.
+    `rows` lists (step, name, norm of the gradient, norm of the weight, largest entry of the gradient).  A gradient that
+    is 0 throughout, or is much smaller than its weight, is seen at once.
     """
+
     def __init__(self):
         self.rows: list[list[Any]] = []
 
@@ -64,7 +70,9 @@ class StatisticsCallback(TrainerCallback):
             if p.grad is not None:
                 g = p.grad.numpy().astype(np.float64) / scale
                 w = p.numpy().astype(np.float64)
-                self.rows.append([state.global_step + 1, name, *map(float, (np.linalg.norm(g), np.linalg.norm(w), abs(g).max()))])
+                self.rows.append(
+                    [state.global_step + 1, name, *map(float, (np.linalg.norm(g), np.linalg.norm(w), abs(g).max()))]
+                )
 
     def on_train_end(self, args, state, control, **more):
         with replacing(Path(args.output_dir) / "statistics.html") as (part,):
@@ -81,26 +89,47 @@ class StatisticsCallback(TrainerCallback):
         for name, rows in by_name.items():
             step, _, gradient, weight, largest = rows[-1]
             ratio = gradient / weight if weight else math.inf
-            lines.append(f"<tr><td>{html.escape(name)}</td><td>{step}</td>" + "".join(
-                f"<td>{number:.3g}</td>" for number in (gradient, weight, ratio, largest)) + f"<td>{line(rows)}</td></tr>")
-        head = "".join(f"<th>{title}</th>" for title in ("parameter", "step", "‖gradient‖", "‖weight‖", "ratio", "largest entry",
-                                                        "‖gradient‖ over the steps, logarithmic"))
-        return ("<!doctype html><meta charset='utf-8'><title>gradients and weights</title><style>body{font:14px sans-serif}"
-                f"td,th{{padding:2px 8px;text-align:right}}td:first-child{{text-align:left}}</style><table><tr>{head}</tr>"
-                f"{''.join(lines)}</table>")
+            lines.append(
+                f"<tr><td>{html.escape(name)}</td><td>{step}</td>"
+                + "".join(f"<td>{number:.3g}</td>" for number in (gradient, weight, ratio, largest))
+                + f"<td>{line(rows)}</td></tr>"
+            )
+        head = "".join(
+            f"<th>{title}</th>"
+            for title in (
+                "parameter",
+                "step",
+                "‖gradient‖",
+                "‖weight‖",
+                "ratio",
+                "largest entry",
+                "‖gradient‖ over the steps, logarithmic",
+            )
+        )
+        return (
+            "<!doctype html><meta charset='utf-8'><title>gradients and weights</title><style>body{font:14px sans-serif}"
+            f"td,th{{padding:2px 8px;text-align:right}}td:first-child{{text-align:left}}</style><table><tr>{head}</tr>"
+            f"{''.join(lines)}</table>"
+        )
 
 
 def line(rows: list[list[Any]]) -> str:
     """The norms of a gradient as a line of 160 × 24 pixels."""
     values = [math.log10(max(row[2], 1e-30)) if math.isfinite(row[2]) else 0.0 for row in rows]
     low, high = min(values), max(values)
-    points = " ".join(f"{160 * i / max(len(values) - 1, 1):.1f},{22 - 20 * (value - low) / ((high - low) or 1):.1f}"
-                      for i, value in enumerate(values))
+    points = " ".join(
+        f"{160 * i / max(len(values) - 1, 1):.1f},{22 - 20 * (value - low) / ((high - low) or 1):.1f}"
+        for i, value in enumerate(values)
+    )
     return f"<svg width='160' height='24'><polyline points='{points}' fill='none' stroke='#36c'/></svg>"
 
 
-REPORTS = {"jsonl": JSONLinesCallback, "tensorboard": TensorBoardCallback, "wandb": WandbCallback,
-           "statistics": StatisticsCallback}
+REPORTS = {
+    "jsonl": JSONLinesCallback,
+    "tensorboard": TensorBoardCallback,
+    "wandb": WandbCallback,
+    "statistics": StatisticsCallback,
+}
 
 
 def trackers(args: TrainingArguments) -> list[TrainerCallback]:

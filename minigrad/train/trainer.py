@@ -1,4 +1,5 @@
 """The training loop: loss, gradients, step; and between them what callbacks ask for: records, evaluations, checkpoints."""
+
 from __future__ import annotations
 
 import math
@@ -33,6 +34,7 @@ from .trackers import trackers
 
 class TrainOutput(NamedTuple):
     """What `Trainer.train` returns, as Hugging Face's does."""
+
     global_step: int
     training_loss: float
     metrics: dict[str, float]
@@ -42,47 +44,62 @@ class Trainer(Gradients, Evaluator):
     """Trains any Module that returns a loss, keeps checkpoints, and goes on from them as if it had never stopped.
 
     Args:
-        model: called with the entries of a batch by name (of a tuple, by position), it returns `loss`, the mean over the labels
-            that count, and `logits`, as attributes, as a dict, or as a tuple in that order.
+        model: called with the entries of a batch by name (of a tuple, by position), it returns `loss`, the mean over
+            the labels that count, and `logits`, as attributes, as a dict, or as a tuple in that order.
         args: how to train; by default `TrainingArguments()`.
-        train_dataset, eval_dataset: items that are dicts with a `label` (a class number, a float, a vector, or a class number
-            for each token), tuples of arrays whose last is the label, or arrays; `eval_dataset` may be a dict of datasets.
-        data_collator: makes of a list of items a batch; by default dicts are padded by a `DataCollatorWithPadding` with the
-            tokenizer's padding token and side, or else with the model's own token, and tuples and arrays are stacked.
+        train_dataset, eval_dataset: items that are dicts with a `label` (a class number, a float, a vector, or a class
+            number for each token), tuples of arrays whose last is the label, or arrays; `eval_dataset` may be a dict of
+            datasets.
+        data_collator: makes of a list of items a batch; by default dicts are padded by a `DataCollatorWithPadding` with
+            the tokenizer's padding token and side, or else with the model's own token, and tuples and arrays are
+            stacked.
         processing_class (or tokenizer): saved beside the model, so that the directory can be used by itself.
-        compute_metrics: makes of an `EvalPrediction` (predictions, label_ids) a dict of scores.  Without it, where labels are
-            classes, there are accuracy, macro-F1 and the confusion matrix.
+        compute_metrics: makes of an `EvalPrediction` (predictions, label_ids) a dict of scores.  Without it, where
+            labels are classes, there are accuracy, macro-F1 and the confusion matrix.
         callbacks: `TrainerCallback`s, classes of them, or functions that are called with every record as it is made.
         optimizers: (optimizer, schedule) to use instead of those that `args` name; either may be None.
         preprocess_logits_for_metrics: what to keep of (logits, labels) for `compute_metrics`.
-        loss_fn: for a model that returns no loss: loss_fn(what the model returned for a batch without its labels, labels), a
-            mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that.
+        loss_fn: for a model that returns no loss: loss_fn(what the model returned for a batch without its labels,
+            labels), a mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that.
         plan: a `Plan` of the run: at which steps the learning rate, what is trained and the model's settings change.
 
-    `state.log_history`, or `history` for short, lists the records, and `best` is that of the best evaluation.  A record of steps
-    has loss, accuracy (where labels are classes), learning_rate, grad_norm, epoch and step: loss and accuracy are means over the
-    steps since the last one.  With fp16 it has a `loss_scale`, too; its `grad_norm` is None if that was too large and the step
-    was left out.  An evaluation during training also tells `train_loss` and `train_accuracy`, the means over the epoch so far.
+    `state.log_history`, or `history` for short, lists the records, and `best` is that of the best evaluation.  A record
+    of steps has loss, accuracy (where labels are classes), learning_rate, grad_norm, epoch and step: loss and accuracy
+    are means over the steps since the last one.  With fp16 it has a `loss_scale`, too; its `grad_norm` is None if that
+    was too large and the step was left out.  An evaluation during training also tells `train_loss` and
+    `train_accuracy`, the means over the epoch so far.
 
-    On a GPU what steps report stays there until a step is logged or an epoch ends, and comes to the host in one copy; in the
-    steps between nothing waits.  (With fp16 there is one copy in every step: see `GradScaler.step`.)
+    On a GPU what steps report stays there until a step is logged or an epoch ends, and comes to the host in one copy;
+    in the steps between nothing waits.  (With fp16 there is one copy in every step: see `GradScaler.step`.)
 
     Raises:
         TypeError: the model is no Module.
         ValueError: a dataset is empty, or its items and the model do not fit together.
     """
 
-    def __init__(self, model: Module, args: TrainingArguments | None = None, train_dataset: Dataset | None = None,
-                 eval_dataset: Dataset | dict[str, Dataset] | None = None, data_collator: Callable[[list], Any] | None = None,
-                 processing_class: Any = None, compute_metrics: Callable[[EvalPrediction], dict] | None = None,
-                 callbacks: Sequence[Any] | None = None,
-                 optimizers: tuple[Optimizer | None, LRScheduler | None] = (None, None),
-                 preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None, *, tokenizer: Any = None,
-                 loss_fn: Callable[..., Tensor] | None = None, plan: Plan | None = None):
+    def __init__(
+        self,
+        model: Module,
+        args: TrainingArguments | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | dict[str, Dataset] | None = None,
+        data_collator: Callable[[list], Any] | None = None,
+        processing_class: Any = None,
+        compute_metrics: Callable[[EvalPrediction], dict] | None = None,
+        callbacks: Sequence[Any] | None = None,
+        optimizers: tuple[Optimizer | None, LRScheduler | None] = (None, None),
+        preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
+        *,
+        tokenizer: Any = None,
+        loss_fn: Callable[..., Tensor] | None = None,
+        plan: Plan | None = None,
+    ):
         if not isinstance(model, Module):
-            raise TypeError(f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained")
+            raise TypeError(
+                f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained"
+            )
         if isinstance(model, PretrainedModel):
-            model.update_config()               # of a head replaced by hand; refuses what could not be loaded again
+            model.update_config()  # of a head replaced by hand; refuses what could not be loaded again
         self.args = args = TrainingArguments() if args is None else args
         self.model, self.train_dataset, self.eval_dataset = model, train_dataset, eval_dataset
         self.processing_class = tokenizer if processing_class is None else processing_class
@@ -93,8 +110,14 @@ class Trainer(Gradients, Evaluator):
         self.scaler, self.ema, self.loader = GradScaler(enabled=args.fp16), None, None
         self.state, self.control = TrainerState(), TrainerControl()
         self.progress = Progress()
-        self.handler = CallbackHandler([DefaultFlowCallback, *([] if args.disable_tqdm else [ProgressCallback]),
-                                        *trackers(args), *(callbacks or ())])
+        self.handler = CallbackHandler(
+            [
+                DefaultFlowCallback,
+                *([] if args.disable_tqdm else [ProgressCallback]),
+                *trackers(args),
+                *(callbacks or ()),
+            ]
+        )
         self.is_training = False
         if plan is not None:
             if not isinstance(plan, Plan):
@@ -116,8 +139,10 @@ class Trainer(Gradients, Evaluator):
     @property
     def best(self) -> Record | None:
         """The record of the best evaluation, if `metric_for_best_model` says which that is."""
-        return next((record for record in self.history if record.get("best") and
-                     record["step"] == self.state.best_global_step), None)
+        return next(
+            (record for record in self.history if record.get("best") and record["step"] == self.state.best_global_step),
+            None,
+        )
 
     @property
     def step(self) -> int:
@@ -135,9 +160,19 @@ class Trainer(Gradients, Evaluator):
 
     def event(self, name: str, **more: Any) -> None:
         """Tell the callbacks of an event."""
-        self.control = self.handler.call(name, self.args, self.state, self.control, model=self.model, optimizer=self.optimizer,
-                                         lr_scheduler=self.lr_scheduler, train_dataloader=self.loader, trainer=self,
-                                         processing_class=self.processing_class, **more)
+        self.control = self.handler.call(
+            name,
+            self.args,
+            self.state,
+            self.control,
+            model=self.model,
+            optimizer=self.optimizer,
+            lr_scheduler=self.lr_scheduler,
+            train_dataloader=self.loader,
+            trainer=self,
+            processing_class=self.processing_class,
+            **more,
+        )
 
     # The run.
 
@@ -148,15 +183,16 @@ class Trainer(Gradients, Evaluator):
         checkpoint, and end the run with KeyboardInterrupt or SystemExit, whose message says how to go on.
 
         Args:
-            resume_from_checkpoint: the directory of a checkpoint, or True for the newest whole one in `args.output_dir`.
+            resume_from_checkpoint: the directory of a checkpoint, or True for the newest whole one in
+                `args.output_dir`.
 
         Raises:
-            ValueError: no parameter is left to train, the gradients are not finite, there is no checkpoint to go on from, or it
-                is of another model or other arguments; nothing was changed then.
+            ValueError: no parameter is left to train, the gradients are not finite, there is no checkpoint to go on
+                from, or it is of another model or other arguments; nothing was changed then.
             OSError: a checkpoint cannot be written.  Those there are stay as they were.
 
-        Gradients that are not finite never reach the weights, except on a GPU in a step that is not logged: there it is said
-        when the next one is, or the epoch ends, and still before a model is saved.
+        Gradients that are not finite never reach the weights, except on a GPU in a step that is not logged: there it is
+        said when the next one is, or the epoch ends, and still before a model is saved.
         """
         self.first_batch("train_dataset", self.train_dataset)
         source = run.source(self, resume_from_checkpoint)
@@ -194,8 +230,10 @@ class Trainer(Gradients, Evaluator):
         if interruption.signal is None:
             return False
         where = self.save_checkpoint()
-        interruption.stop(f"interrupted at step {self.step} of {self.steps}; saved in {where}: to go on, type "
-                          "trainer.train(resume_from_checkpoint=True)")
+        interruption.stop(
+            f"interrupted at step {self.step} of {self.steps}; saved in {where}: to go on, type "
+            "trainer.train(resume_from_checkpoint=True)"
+        )
         return True
 
     def train_epoch(self, interruption: Interruption) -> None:
@@ -207,7 +245,7 @@ class Trainer(Gradients, Evaluator):
                 self.act()
                 self.model.train()
                 if interruption.signal is not None:
-                    return                      # in the middle of the epoch: the position is kept
+                    return  # in the middle of the epoch: the position is kept
                 if self.control.should_epoch_stop or self.is_over():
                     break
         self.loader.end_pass()
@@ -226,8 +264,11 @@ class Trainer(Gradients, Evaluator):
         *means, count = self.gradients(items)
         self.event("on_pre_optimizer_step")
         finite = self.scaler.unscale_(self.optimizer)
-        norm = clip_grad_norm_(self.model.parameters(), args.max_grad_norm or math.inf,
-                               error_if_nonfinite=home is backend.host and not fp16)
+        norm = clip_grad_norm_(
+            self.model.parameters(),
+            args.max_grad_norm or math.inf,
+            error_if_nonfinite=home is backend.host and not fp16,
+        )
         self.progress.write(count, *means, norm, finite)
         taken = True
         if fp16 or self.must_read():
@@ -236,7 +277,7 @@ class Trainer(Gradients, Evaluator):
         self.progress.taken = taken
         self.scaler.step(self.optimizer, taken)
         self.event("on_optimizer_step")
-        self.optimizer.zero_grad()              # before the next forward pass, so that the two never coexist
+        self.optimizer.zero_grad()  # before the next forward pass, so that the two never coexist
         self.scaler.update()
         if taken:
             if not isinstance(self.lr_scheduler, ReduceLROnPlateau):
@@ -248,11 +289,18 @@ class Trainer(Gradients, Evaluator):
         self.event("on_step_end")
 
     def must_read(self) -> bool:
-        """Whether what steps reported is looked at before the weights move: this step is logged, or the last of an epoch."""
+        """Whether what steps reported is looked at before the weights move: this step is logged, or the last of an
+        epoch.
+        """
         step, args = self.state.global_step + 1, self.args
         logged = args.logging_strategy == "steps" and step % self.state.logging_steps == 0
         logged |= args.logging_first_step and step == 1
-        return logged or self.loader.position == self.loader.given or step == self.state.max_steps or self.progress.is_full()
+        return (
+            logged
+            or self.loader.position == self.loader.given
+            or step == self.state.max_steps
+            or self.progress.is_full()
+        )
 
     def act(self) -> None:
         """Do what the flags say, in this order: a record, an evaluation, a checkpoint."""
@@ -265,8 +313,12 @@ class Trainer(Gradients, Evaluator):
             told = self.evaluate()
             if isinstance(self.lr_scheduler, ReduceLROnPlateau):
                 self.lr_scheduler.step(told[f"eval_{self.args.metric_for_best_model or 'loss'}"])
-        if control.should_save or self.args.save_strategy == "best" and control.should_evaluate and (
-                self.state.best_global_step == self.state.global_step):
+        if (
+            control.should_save
+            or self.args.save_strategy == "best"
+            and control.should_evaluate
+            and (self.state.best_global_step == self.state.global_step)
+        ):
             self.save_checkpoint()
             self.event("on_save")
         control.should_log = control.should_evaluate = control.should_save = False
@@ -305,5 +357,11 @@ class Trainer(Gradients, Evaluator):
         args = self.args
         seed = args.seed if args.data_seed is None else args.data_seed
         lengths = run.lengths_of(self.train_dataset) if args.group_by_length else None
-        return DataLoader(self.train_dataset, args.per_device_train_batch_size * args.gradient_accumulation_steps, True, seed,
-                          drop_last=args.dataloader_drop_last, lengths=lengths)
+        return DataLoader(
+            self.train_dataset,
+            args.per_device_train_batch_size * args.gradient_accumulation_steps,
+            True,
+            seed,
+            drop_last=args.dataloader_drop_last,
+            lengths=lengths,
+        )

@@ -1,4 +1,7 @@
-"""A proof, for a run of one's own, that it can be interrupted: k steps and k more are 2k steps, bit for bit; and after kills."""
+"""A proof, for a run of one's own, that it can be interrupted: k steps and k more are 2k steps, bit for bit; and after
+kills.
+"""
+
 from __future__ import annotations
 
 import importlib
@@ -22,12 +25,13 @@ from . import checkpoint
 from .callbacks import TrainerCallback
 from .trainer import Trainer
 
-CLOCKS = ("_runtime", "_per_second", "seconds")              # what records say of time differs from run to run
+CLOCKS = ("_runtime", "_per_second", "seconds")  # what records say of time differs from run to run
 SPEC = "finetune.json"
 
 
 class Stop(TrainerCallback):
     """Saves at some steps, and stops at the last of them."""
+
     def __init__(self, *steps: int):
         self.steps = steps
 
@@ -59,11 +63,17 @@ def differences(found: Path, expected: Path) -> list[str]:
     told = [f"{path.name} is missing" for path in expected.iterdir() if not (found / path.name).exists()]
     for path in sorted(expected.glob("*.safetensors")):
         ours, theirs = safetensors.read(found / path.name), safetensors.read(path)
-        told += [f"{path.name}: {name} differs" for name in theirs if name not in ours or not np.array_equal(
-            ours[name].reshape(-1).view(np.uint8), theirs[name].reshape(-1).view(np.uint8))]
+        told += [
+            f"{path.name}: {name} differs"
+            for name in theirs
+            if name not in ours
+            or not np.array_equal(ours[name].reshape(-1).view(np.uint8), theirs[name].reshape(-1).view(np.uint8))
+        ]
     for name in ("run_state.json", "optimizer.json", "trainer_state.json"):
-        ours, theirs = (without_clocks(json.loads((directory / name).read_text(encoding="utf-8")))
-                        for directory in (found, expected))
+        ours, theirs = (
+            without_clocks(json.loads((directory / name).read_text(encoding="utf-8")))
+            for directory in (found, expected)
+        )
         told += [f"{name}: {key} differs" for key in theirs if ours.get(key) != theirs[key]]
     return told
 
@@ -71,8 +81,11 @@ def differences(found: Path, expected: Path) -> list[str]:
 def without_clocks(entries: Any) -> Any:
     """The entries of a JSON file that must be the same in both runs."""
     if isinstance(entries, dict):
-        return {key: without_clocks(value) for key, value in entries.items()
-                if not key.endswith(CLOCKS) and key not in ("run_id", "best_model_checkpoint")}
+        return {
+            key: without_clocks(value)
+            for key, value in entries.items()
+            if not key.endswith(CLOCKS) and key not in ("run_id", "best_model_checkpoint")
+        }
     return [without_clocks(value) for value in entries] if isinstance(entries, list) else entries
 
 
@@ -87,9 +100,12 @@ def trainer_of(directory: str | os.PathLike, factory: str | None) -> Callable[[s
         return getattr(importlib.import_module(module), name)
     spec = Path(directory) / SPEC
     if not spec.is_file():
-        raise ValueError(f"{directory} has no {SPEC}, as finetune writes it for files: for a Trainer of your own, give --trainer "
-                         "MODULE:FUNCTION, a function that returns it for an output directory")
+        raise ValueError(
+            f"{directory} has no {SPEC}, as finetune writes it for files: for a Trainer of your own, give --trainer "
+            "MODULE:FUNCTION, a function that returns it for an output directory"
+        )
     from .finetune import trainer_for
+
     arguments = json.loads(spec.read_text(encoding="utf-8"))
     return lambda out: trainer_for(**{**arguments, "output": out})
 
@@ -98,7 +114,11 @@ def command(directory: str, factory: str | None, steps: int, kills: int) -> int:
     """`minigrad verify-resume DIR`: says what it found; 0 if nothing differs, 1 otherwise."""
     make = trainer_of(directory, factory)
     told = verify_resume(make, steps)
-    print(f"{2 * steps} steps, and {steps} + {steps}: {'the same, bit for bit' if not told else 'they differ'}", *told, sep="\n")
+    print(
+        f"{2 * steps} steps, and {steps} + {steps}: {'the same, bit for bit' if not told else 'they differ'}",
+        *told,
+        sep="\n",
+    )
     if kills and not told:
         told = verify_kills(directory, factory, steps, kills)
     return 1 if told else 0
@@ -119,11 +139,14 @@ trainer.train(resume_from_checkpoint=latest_checkpoint(out))
 def verify_kills(directory: str, factory: str | None, steps: int, kills: int) -> list[str]:
     """What differs between a run and one that was killed `kills` times at random moments, each time to go on."""
     with TemporaryDirectory(prefix="verify-kills-") as folder:
+
         def begin(out: Path) -> subprocess.Popen:
             ready.unlink(missing_ok=True)
             given = [str(out), str(directory), factory or "", str(total), str(ready)]
-            return subprocess.Popen([sys.executable, "-c", CHILD, *given], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                    text=True)
+            return subprocess.Popen(
+                [sys.executable, "-c", CHILD, *given], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+
         ready, whole, parts = (Path(folder) / name for name in ("ready", "whole", "parts"))
         total, draw, done = 2 * steps, random.Random(0), 0
         began = time.perf_counter()
@@ -149,9 +172,13 @@ def verify_kills(directory: str, factory: str | None, steps: int, kills: int) ->
             if (newest := checkpoint.latest_checkpoint(parts)) and newest.name == f"checkpoint-{total}":
                 if differing := differences(newest, whole / newest.name):
                     return differing
-                parts = parts.with_name(f"parts-{done}")     # the run is at its end: the next one is killed
+                parts = parts.with_name(f"parts-{done}")  # the run is at its end: the next one is killed
         begin(parts).communicate()
         told = differences(parts / f"checkpoint-{total}", whole / f"checkpoint-{total}")
-        print(f"killed {done} times in {time.perf_counter() - began:.0f} s, each time the newest whole checkpoint was loaded; "
-              f"the run ended {'with other bits' if told else 'with the bits of the uninterrupted one'}", *told, sep="\n")
+        print(
+            f"killed {done} times in {time.perf_counter() - began:.0f} s, each time the newest whole checkpoint was loaded; "
+            f"the run ended {'with other bits' if told else 'with the bits of the uninterrupted one'}",
+            *told,
+            sep="\n",
+        )
         return told

@@ -1,9 +1,11 @@
 """The real CuPy on a machine without a GPU.  Import this before cupy; docs/simulated-cupy.md explains it.
 
-CuPy's modules call CUDA through tables of C functions (Cython's `__pyx_capi__`) in two small modules that can be imported by
-themselves.  Here the functions in those tables are replaced by ours, whose device is the CPU; then CuPy is imported, every
-other line of it as it was released.  It relies on what CuPy does not promise, hence CuPy 14.2 and no other.
+CuPy's modules call CUDA through tables of C functions (Cython's `__pyx_capi__`) in two small modules that can be
+imported by themselves.  Here the functions in those tables are replaced by ours, whose device is the CPU; then CuPy is
+imported, every other line of it as it was released.  It relies on what CuPy does not promise, hence CuPy 14.2 and no
+other.
 """
+
 import ctypes
 import os
 import subprocess
@@ -24,15 +26,28 @@ RUNTIME = """
 DRIVER = """
     moduleLoadData moduleGetFunction moduleGetGlobal moduleUnload launchKernel funcGetAttribute funcSetAttribute
     occupancyMaxActiveBlocksPerMultiprocessor occupancyMaxPotentialBlockSize""".split()
-PROPERTIES = dict(name=b"simulated", multiProcessorCount=132, maxThreadsPerBlock=1024, warpSize=32, major=9, minor=0,
-                  totalGlobalMem=16 << 30, sharedMemPerBlock=49152, maxThreadsPerMultiProcessor=2048, regsPerBlock=65536,
-                  maxGridSize=(2**31 - 1, 65535, 65535), maxThreadsDim=(1024, 1024, 64))
+PROPERTIES = dict(
+    name=b"simulated",
+    multiProcessorCount=132,
+    maxThreadsPerBlock=1024,
+    warpSize=32,
+    major=9,
+    minor=0,
+    totalGlobalMem=16 << 30,
+    sharedMemPerBlock=49152,
+    maxThreadsPerMultiProcessor=2048,
+    regsPerBlock=65536,
+    maxGridSize=(2**31 - 1, 65535, 65535),
+    maxThreadsDim=(1024, 1024, 64),
+)
 
-_kept = []                                      # what C holds a pointer to
+_kept = []  # what C holds a pointer to
 
 
 def count(what: str) -> int:
-    """How many "launches", "allocations", "uploads" (to the device), "downloads" (to the host), or "waits" there have been."""
+    """How many "launches", "allocations", "uploads" (to the device), "downloads" (to the host), or "waits" there have
+    been.
+    """
     return ctypes.c_longlong.in_dll(_runtime, what).value
 
 
@@ -56,14 +71,17 @@ def _replace(module: ModuleType, name: str, function: object) -> None:
 def _replace_functions(runtime: ModuleType, driver: ModuleType) -> None:
     for module, names in ((runtime, RUNTIME), (driver, DRIVER)):
         for name in names:
-            clash = name in ("malloc", "free", "memcpy", "memset")             # of the C library
+            clash = name in ("malloc", "free", "memcpy", "memset")  # of the C library
             _replace(module, name, getattr(_runtime, f"device_{name}" if clash else name))
     runtime.getDeviceProperties = lambda device: PROPERTIES
     runtime.pointerGetAttributes = lambda address: runtime.PointerAttributes(0, address, 0, 2)
     for name, argument in (("getDeviceProperties", ctypes.c_int), ("pointerGetAttributes", ctypes.c_ssize_t)):
         python = getattr(runtime, name)
-        _replace(module=runtime, name=name, function=ctypes.PYFUNCTYPE(ctypes.py_object, argument, ctypes.c_int)(
-            lambda x, _, python=python: python(x)))
+        _replace(
+            module=runtime,
+            name=name,
+            function=ctypes.PYFUNCTYPE(ctypes.py_object, argument, ctypes.c_int)(lambda x, _, python=python: python(x)),
+        )
     # The same, where Python asks.
     runtime.getDevice, runtime.getDeviceCount, runtime.setDevice = lambda: 0, lambda: 1, lambda device: None
     runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020
@@ -77,7 +95,9 @@ def _replace_functions(runtime: ModuleType, driver: ModuleType) -> None:
     runtime.eventRecord = lambda event, stream: None
     runtime.eventSynchronize = lambda event: _runtime.eventSynchronize(ctypes.c_ssize_t(event), 0)
     runtime.eventElapsedTime = lambda start, end: 0.001
-    runtime.memcpy = lambda to, source, size, kind: _runtime.device_memcpy(*map(ctypes.c_ssize_t, (to, source, size)), kind, 0)
+    runtime.memcpy = lambda to, source, size, kind: _runtime.device_memcpy(
+        *map(ctypes.c_ssize_t, (to, source, size)), kind, 0
+    )
     runtime.memcpyAsync = lambda to, source, size, kind, stream: runtime.memcpy(to, source, size, kind)
     runtime.memsetAsync = lambda address, value, size, stream: ctypes.memset(address, value, size) and None
 
@@ -85,7 +105,8 @@ def _replace_functions(runtime: ModuleType, driver: ModuleType) -> None:
 def _provide_cublas() -> None:
     """Load our libcublas under its name, so that CuPy's module finds it loaded.
 
-    Of every function that module asks for there is a weak one, which says that it is not supported; those in blas.cpp win.
+    Of every function that module asks for there is a weak one, which says that it is not supported; those in blas.cpp
+    win.
     """
     theirs = next(Path(sys.modules["cupy_backends"].__file__).parent.glob("cuda/libs/cublas*.so"))
     asked = subprocess.check_output(["nm", "-D", "--undefined-only", str(theirs)], text=True).split()
@@ -99,7 +120,10 @@ def _provide_cublas() -> None:
         from cuda import pathfinder
     except ImportError:
         return
-    load, simulated = pathfinder.load_nvidia_dynamic_lib, ("cublas", "cublasLt", "curand", "cusolver", "cusparse", "nvJitLink")
+    load, simulated = (
+        pathfinder.load_nvidia_dynamic_lib,
+        ("cublas", "cublasLt", "curand", "cusolver", "cusparse", "nvJitLink"),
+    )
     pathfinder.load_nvidia_dynamic_lib = lambda name: None if name in simulated else load(name)
 
 
@@ -107,6 +131,7 @@ def _compile(source, options=(), *, name_expressions=None, **ignored):
     """In place of cupy.cuda.compiler._compile_module_with_cache."""
     from cupy.cuda import compiler as theirs
     from cupy.cuda import function
+
     try:
         library, templates = compiler.kernel_library(source, options, name_expressions)
     except compiler.CompileError as error:
@@ -126,13 +151,20 @@ def _check_version() -> None:
     except metadata.PackageNotFoundError:
         found = "none"
     if not found.startswith("14.2."):
-        raise ImportError(f'cupy-cuda13x 14.2 can be simulated, but there is {found}: pip install "cupy-cuda13x==14.2.*"')
+        raise ImportError(
+            f'cupy-cuda13x 14.2 can be simulated, but there is {found}: pip install "cupy-cuda13x==14.2.*"'
+        )
 
 
 _check_version()
-os.environ["CUPY_ACCELERATORS"] = ""            # no CUB, which is finished CUDA code
-_runtime = ctypes.PyDLL(str(compiler.build(compiler.HERE / "runtime.c", "runtime.so", f"-I{sysconfig.get_paths()['include']}",
-                                           compiler="gcc")))
+os.environ["CUPY_ACCELERATORS"] = ""  # no CUB, which is finished CUDA code
+_runtime = ctypes.PyDLL(
+    str(
+        compiler.build(
+            compiler.HERE / "runtime.c", "runtime.so", f"-I{sysconfig.get_paths()['include']}", compiler="gcc"
+        )
+    )
+)
 for _name in ("device_memcpy", "deviceSynchronize", "streamSynchronize", "eventSynchronize"):
     getattr(_runtime, _name).restype = ctypes.py_object
 import cupy_backends.cuda.api.driver as _driver  # noqa: E402
@@ -149,4 +181,4 @@ from cupy.cuda import thrust as _thrust  # noqa: E402
 _compiler._compile_module_with_cache = _compile
 _thrust.sort, _thrust.argsort, _thrust.lexsort = precompiled.sort, precompiled.argsort, precompiled.lexsort
 if compiler.SANITIZE:
-    _cupy.cuda.set_allocator(None)              # one allocation for each array, so that the sanitizer sees where each one ends
+    _cupy.cuda.set_allocator(None)  # one allocation for each array, so that the sanitizer sees where each one ends

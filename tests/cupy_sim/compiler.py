@@ -1,4 +1,8 @@
-"""CUDA C++ compiled by g++: what stands in for NVRTC.  Compiled kernels are kept, each under the hash of all it was made from."""
+"""CUDA C++ compiled by g++: what stands in for NVRTC.
+
+Compiled kernels are kept, each under the hash of all it was made from.
+"""
+
 import functools
 import hashlib
 import os
@@ -10,16 +14,27 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("CUPY_SIM_CACHE") or Path.home() / ".cache" / "cupy-sim")
 SANITIZE = ["-fsanitize=address", "-g"] if os.environ.get("CUPY_SIM_ASAN") else []
-OPTIONS = ["-O1", "-std=c++17", "-w", "-fpermissive", "-fPIC", "-ffp-contract=off", "-D__CUDACC_VER_MAJOR__=13", *SANITIZE]
-HEADERS = "complex.cuh", "carray.cuh", "atomics.cuh", "math_constants.h", "float16.cuh", "bfloat16.cuh"         # CuPy's
+OPTIONS = [
+    "-O1",
+    "-std=c++17",
+    "-w",
+    "-fpermissive",
+    "-fPIC",
+    "-ffp-contract=off",
+    "-D__CUDACC_VER_MAJOR__=13",
+    *SANITIZE,
+]
+HEADERS = "complex.cuh", "carray.cuh", "atomics.cuh", "math_constants.h", "float16.cuh", "bfloat16.cuh"  # CuPy's
 
 BARRIER = re.compile(r"__syncthreads|__syncwarp|__shfl|__ballot|__any_sync|__all_sync")
 BOUNDS = r"(?:__launch_bounds__\s*\([^)]*\)\s*)?"
 KERNEL = re.compile(rf"(template\s*<[^>]*>\s*)?(?:extern\s+\"C\"\s*)?__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\(")
-DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s*)?([\w:]+(?:\s+[\w:]+)*?)\s+(\w+)\s*\[\s*\]\s*;")
+DYNAMIC_SHARED = re.compile(
+    r"extern\s+__shared__\s+(?:__align__\(\d+\)\s*)?([\w:]+(?:\s+[\w:]+)*?)\s+(\w+)\s*\[\s*\]\s*;"
+)
 
-watchers = []                                   # each is called with (source, options, name_expressions) of every kernel
-compiled = []                                   # the files of those that were not in the cache
+watchers = []  # each is called with (source, options, name_expressions) of every kernel
+compiled = []  # the files of those that were not in the cache
 
 
 def build(source: Path, name: str, *options: str, compiler: str = "g++") -> Path:
@@ -31,16 +46,26 @@ def build(source: Path, name: str, *options: str, compiler: str = "g++") -> Path
 
 
 def kernel_library(source: str, options: tuple, name_expressions: tuple | None) -> tuple[Path, dict | None]:
-    """The shared library of a CUDA source, with a function launch_NAME for each kernel in it; and the names of its templates."""
+    """The shared library of a CUDA source, with a function launch_NAME for each kernel in it; and the names of its
+    templates.
+    """
     for watcher in watchers:
         watcher(source, options, name_expressions)
     barriers = "true" if BARRIER.search(source) else "false"
     launched = dict.fromkeys(name for template, name in KERNEL.findall(source) if not template)
-    functions = {name: name for name in launched} | {f"template{i}": name for i, name in enumerate(name_expressions or ())}
+    functions = {name: name for name in launched} | {
+        f"template{i}": name for i, name in enumerate(name_expressions or ())
+    }
     body = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)sim::dynamic_shared_memory();", source)
-    text = body + "".join(f'\nextern "C" void launch_{symbol}(unsigned *sizes, size_t shared, void **arguments) '
-                          f"{{ sim::run(&{name}, sizes, shared, {barriers}, arguments); }}"
-                          for symbol, name in functions.items()) + "\n"
+    text = (
+        body
+        + "".join(
+            f'\nextern "C" void launch_{symbol}(unsigned *sizes, size_t shared, void **arguments) '
+            f"{{ sim::run(&{name}, sizes, shared, {barriers}, arguments); }}"
+            for symbol, name in functions.items()
+        )
+        + "\n"
+    )
     defined = [o for o in options if o.startswith("-D")]
     library = CACHE / f"{digest(text, defined, circumstances())}.so"
     if not library.exists():
@@ -48,15 +73,21 @@ def kernel_library(source: str, options: tuple, name_expressions: tuple | None) 
         write(unit, text)
         # What cupyx.jit makes includes CuPy's headers by itself, and wants <tuple> before them.
         before = [HERE / "device.h", "tuple"] if "CUPY_JIT_MODE" in text + str(defined) else [header()]
-        call(["g++", *OPTIONS, *includes(), *defined, "-shared", *(f"-include{name}" for name in before), str(unit)], library)
+        call(
+            ["g++", *OPTIONS, *includes(), *defined, "-shared", *(f"-include{name}" for name in before), str(unit)],
+            library,
+        )
         unit.unlink()
         compiled.append(library)
     return library, {name: f"template{i}" for i, name in enumerate(name_expressions)} if name_expressions else None
 
 
 def includes() -> list[str]:
-    """Where CuPy keeps the headers its kernels include; cuda_fp16.h and cuda_bf16.h are empty, since device.h has all of them."""
+    """Where CuPy keeps the headers its kernels include; cuda_fp16.h and cuda_bf16.h are empty, since device.h has all
+    of them.
+    """
     import cupy
+
     here = Path(cupy.__file__).parent / "_core" / "include"
     empty = CACHE / "include"
     for name in ("cuda_fp16.h", "cuda_bf16.h"):
@@ -69,6 +100,7 @@ def includes() -> list[str]:
 def circumstances() -> str:
     """All that a compiled kernel depends on, apart from its source."""
     import cupy
+
     if not shutil.which("g++"):
         raise RuntimeError("simulated CuPy compiles its kernels with g++, which is not installed: apt-get install g++")
     version = subprocess.check_output(["g++", "--version"], text=True)

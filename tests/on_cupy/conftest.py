@@ -1,4 +1,5 @@
 """Tests on CuPy: on the simulated one (`make test-cupy`), or on a real GPU where the variable MINIGRAD_GPU is set."""
+
 import os
 
 import pytest
@@ -23,14 +24,15 @@ def capturing(simulated):
 
 @pytest.fixture
 def downloads(simulated):
-    """A function that tells how often anything was copied from the device to the host since it was last asked; and that nothing
-    else was waited for."""
+    """A function that tells how often anything was copied from the device to the host since it was last asked; and that
+    nothing else was waited for."""
     copies, waits = (since_last_asked(simulated, what) for what in ("downloads", "waits"))
 
     def count():
         found = copies()
         assert waits() == found
         return found
+
     return count
 
 
@@ -47,4 +49,5 @@ def since_last_asked(simulated, what):
         nonlocal seen
         before, seen = seen, simulated.count(what)
         return seen - before
+
     return count

@@ -1,4 +1,7 @@
-"""Mixed precision on CuPy: the losses NumPy gives, and one wait a step where float16 must ask whether a step can be taken."""
+"""Mixed precision on CuPy: the losses NumPy gives, and one wait a step where float16 must ask whether a step can be
+taken.
+"""
+
 import numpy as np
 import pytest
 from test_cupy_training import GPT, IDS, STEPS, adamw, cnn, mlp, rng
@@ -8,9 +11,11 @@ from minigrad import functional as F
 from minigrad import optim
 from minigrad.tensor import Tensor
 
-RUNS = {"MLP": (mlp, rng.standard_normal((12, 5), "f4"), np.arange(12) % 3),
-        "CNN": (cnn, rng.standard_normal((4, 1, 8, 8), "f4"), np.arange(4) % 3),
-        "GPT": (GPT, IDS[:, :-1], IDS[:, 1:])}
+RUNS = {
+    "MLP": (mlp, rng.standard_normal((12, 5), "f4"), np.arange(12) % 3),
+    "CNN": (cnn, rng.standard_normal((4, 1, 8, 8), "f4"), np.arange(4) % 3),
+    "GPT": (GPT, IDS[:, :-1], IDS[:, 1:]),
+}
 
 
 def train(run, dtype, device, downloads=lambda: 0):

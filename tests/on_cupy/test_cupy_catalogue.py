@@ -1,4 +1,7 @@
-"""Every row of the catalogue on CuPy: values and gradients of both orders, by meaning and by kernel, are what NumPy gives."""
+"""Every row of the catalogue on CuPy: values and gradients of both orders, by meaning and by kernel, are what NumPy
+gives.
+"""
+
 import numpy as np
 import pytest
 from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
@@ -7,7 +10,9 @@ from minigrad import backend
 from minigrad.backend.shared import table as SHARED
 
 INSTALLED = dict(backend.get("cuda").kernels)
-REPLACED = {name: kernel for name, kernel in SHARED.items() if INSTALLED[name] is not kernel}         # the twins of CUDA kernels
+REPLACED = {
+    name: kernel for name, kernel in SHARED.items() if INSTALLED[name] is not kernel
+}  # the twins of CUDA kernels
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +31,7 @@ def test_what_an_op_means(row):
 def kernel_cases():
     for dtype, tolerance in (("f8", 1e-12), ("f4", 1e-5), ("f2", 1e-2), ("bfloat16", 6e-2)):
         for name, table in (("installed", INSTALLED), ("replaced", REPLACED)):
-            if (dtype, name) != ("bfloat16", "replaced"):    # CuPy's own products and sums do not know it
+            if (dtype, name) != ("bfloat16", "replaced"):  # CuPy's own products and sums do not know it
                 for p in kernel_rows(table):
                     yield pytest.param(p.values[0], table, dtype, tolerance, id=f"{dtype}-{p.id}-{name}")
 

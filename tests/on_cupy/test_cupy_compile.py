@@ -1,4 +1,5 @@
 """NVIDIA's own compiler takes every kernel, for three generations of GPUs, and has registers enough for it."""
+
 import re
 
 import pytest
@@ -18,7 +19,9 @@ def compiler():
 def test_no_kernel_spills_registers(capsys):
     assert compile.main() == 0
     *rows, last = capsys.readouterr().out.splitlines()
-    assert re.match(rf"{len(rows) - 1} kernels, each for 3 architectures; none spills registers", last) and len(rows) > 100
+    assert (
+        re.match(rf"{len(rows) - 1} kernels, each for 3 architectures; none spills registers", last) and len(rows) > 100
+    )
 
 
 def test_a_kernel_that_spills_is_told():
@@ -28,5 +31,5 @@ def test_a_kernel_that_spills_is_told():
         for (int k = 0; k < n; k++) for (int i = 0; i < 400; i++) r[i] *= r[(i + 1) % 400];
         for (int i = 0; i < 400; i++) x[i] = r[i];
     }"""
-    cost, = compile.costs(text, "float32", "90")
+    (cost,) = compile.costs(text, "float32", "90")
     assert cost.kernel == "greedy" and cost.spilled > 0

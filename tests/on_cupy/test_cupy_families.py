@@ -1,4 +1,5 @@
 """A small model of every pretrained family, with its dropout: the same loss and gradients on CuPy as on NumPy."""
+
 import numpy as np
 import pytest
 
@@ -9,7 +10,9 @@ from minigrad.tensor import Tensor
 
 def run(kind, head, model, device):
     """The loss and the gradient of each weight after one batch."""
-    model.to(device).train(kind != "image")     # normalising over three pictures would enlarge rounding to something one can see
+    model.to(device).train(
+        kind != "image"
+    )  # normalising over three pictures would enlarge rounding to something one can see
     inputs = example(kind, head, model.config).items()
     loss = model(**{name: Tensor(x, device=device) if x.dtype.kind == "f" else x for name, x in inputs}).loss
     loss.backward()
@@ -22,7 +25,9 @@ def test_a_family(name):
     head = family.heads[-1]
     made = getattr(pretrained, family.prefix + head)
     (ours, gradients), (numpys, numpys_gradients) = (
-        run(family.kind, head, made(made.config_class.from_dict(family.size), rng=0), device) for device in ("cuda", "cpu"))
+        run(family.kind, head, made(made.config_class.from_dict(family.size), rng=0), device)
+        for device in ("cuda", "cpu")
+    )
     assert ours == pytest.approx(numpys, rel=1e-4) and gradients.keys() == numpys_gradients.keys()
     for weight, g in numpys_gradients.items():
         np.testing.assert_allclose(gradients[weight], g, rtol=1e-3, atol=1e-3 * abs(g).max() + 1e-6, err_msg=weight)
@@ -30,7 +35,9 @@ def test_a_family(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_lies_on_the_device_stays_there(name, downloads):
-    """Ids, masks and labels: nothing waits for them, forward or backward, and the loss is that of the same from the host."""
+    """Ids, masks and labels: nothing waits for them, forward or backward, and the loss is that of the same from the
+    host.
+    """
     family = FAMILIES[name]
     for head in family.heads:
         made = getattr(pretrained, family.prefix + head)
@@ -50,6 +57,11 @@ def test_what_lies_on_the_device_stays_there(name, downloads):
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.heads[-1] == "ForCausalLM"])
 def test_generation(name):
     made = getattr(pretrained, f"{FAMILIES[name].prefix}ForCausalLM")
-    ours, numpys = (made(made.config_class.from_dict(FAMILIES[name].size), rng=0).to(device).eval().generate(
-        np.array([[5, 6, 7]]), max_new_tokens=4, do_sample=False) for device in ("cuda", "cpu"))
+    ours, numpys = (
+        made(made.config_class.from_dict(FAMILIES[name].size), rng=0)
+        .to(device)
+        .eval()
+        .generate(np.array([[5, 6, 7]]), max_new_tokens=4, do_sample=False)
+        for device in ("cuda", "cpu")
+    )
     np.testing.assert_array_equal(ours, numpys)

@@ -1,4 +1,5 @@
 """Numbers of 16 bits on CuPy: whatever is added up of them is added up in float32, and rounded once."""
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -13,9 +14,19 @@ def quiet():
         yield
 
 
-# Their CUDA kernels add up in float32, but keep some results between in 16 bits: test_cupy_catalogue.py says how near they are.
-PARTLY = {"conv", "conv_input_grad", "conv_weight_grad", "gru", "lstm", "matmul", "rnn", "scaled_dot_product_attention",
-          "softmax"}                            # and gelu with a bias (gelu-2), whose gradient sums that of x as it was rounded
+# Their CUDA kernels add up in float32, but keep some results between in 16 bits: test_cupy_catalogue.py says how near
+# they are.
+PARTLY = {
+    "conv",
+    "conv_input_grad",
+    "conv_weight_grad",
+    "gru",
+    "lstm",
+    "matmul",
+    "rnn",
+    "scaled_dot_product_attention",
+    "softmax",
+}  # and gelu with a bias (gelu-2), whose gradient sums that of x as it was rounded
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -28,4 +39,6 @@ def test_the_catalogue_in_16_bits(row, dtype):
         if is_float(b):
             assert a.dtype == b.dtype
             a, b = (x.astype(np.float64) for x in (a, b))
-            np.testing.assert_allclose(a, b, rtol=1.01 * eps, atol=1e-3 * eps * abs(b[np.isfinite(b)]).max(initial=0) + 1e-7)
+            np.testing.assert_allclose(
+                a, b, rtol=1.01 * eps, atol=1e-3 * eps * abs(b[np.isfinite(b)]).max(initial=0) + 1e-7
+            )

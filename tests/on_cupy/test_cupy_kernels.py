@@ -1,4 +1,5 @@
 """Every CUDA kernel held to its twin, the same function written once for both libraries, run by NumPy in float64."""
+
 import os
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def heads(T, d):
 
 
 def attention(q, k, v, mask=None, p=0.0, is_causal=False):
-    keep = rng.random((*q.shape[:-2], k.shape[-2], q.shape[-2])).swapaxes(-1, -2) >= p if p else None          # as it is drawn
+    keep = rng.random((*q.shape[:-2], k.shape[-2], q.shape[-2])).swapaxes(-1, -2) >= p if p else None  # as it is drawn
     return "scaled_dot_product_attention", (q, k, v, mask), (keep, p, 0.4, is_causal)
 
 
@@ -47,7 +48,7 @@ def cross_entropy(rows, n, *options):
     return "cross_entropy", (R(rows, n) * 3,), (rng.integers(0, n, rows), *options)
 
 
-LARGE = [                                       # more than a block has threads, more than a tile, more than a chunk
+LARGE = [  # more than a block has threads, more than a tile, more than a chunk
     ("gelu", (R(3, 5, 211), None), ("none",)),
     ("gelu", (R(3, 5, 211), R(211)), ("tanh",)),
     ("dropout", (R(700),), (rng.random(700) > 0.3, 0.3)),
@@ -64,10 +65,10 @@ LARGE = [                                       # more than a block has threads,
     attention(heads(40, 80), heads(66, 80), heads(66, 128), rng.random((2, 1, 40, 66)) < 0.5, p=0.2),
     attention(heads(65, 32), heads(64, 32), heads(64, 32), R(65, 64)),
     attention(R(2, 2, 3, 5, 4), R(2, 2, 3, 6, 4), R(2, 2, 3, 6, 4), R(2, 1, 1, 5, 6)),
-    ("embedding", (R(7, 30),), (np.repeat([0, 3, 5], [200, 1, 68]),)),         # runs over many chunks
+    ("embedding", (R(7, 30),), (np.repeat([0, 3, 5], [200, 1, 68]),)),  # runs over many chunks
     ("embedding", (R(3, 30),), (np.repeat([1, 2], [64, 32]),)),
 ]
-NOTHING = [                                     # no axes, or none along one
+NOTHING = [  # no axes, or none along one
     ("gelu", (np.array(0.3), None), ("none",)),
     ("dropout", (np.array(0.3),), (np.array(True), 0.3)),
     ("gelu", (R(0, 3), None), ("tanh",)),
@@ -96,7 +97,7 @@ def windows():
     yield "conv", (R(0, 3, 9), R(4, 3, 3), R(4)), (signal, 1)
     yield "max_pool", (R(2, 3, 9),), (signal,)
     yield "max_pool", (R(2, 3, 11, 13),), (odd,)
-    yield "max_pool", (R(4, 20, 21).round(),), (Window((3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),)         # many are equal
+    yield "max_pool", (R(4, 20, 21).round(),), (Window((3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),)  # many are equal
 
 
 def recurrent():
@@ -106,9 +107,15 @@ def recurrent():
             yield name, [x / 3 for x in test_backend_shared_recurrent.inputs(name, 11, 3, 5)], (mask, *options)
 
 
-CASES = [pytest.param(case, id=test_backend_shared_layers.name(case))
-         for n in (6, 67) for case in test_backend_shared_layers.cases(n)]
-CASES += [pytest.param(case, id=test_backend_shared_layers.name(case)) for case in (*LARGE, *NOTHING, *windows(), *recurrent())]
+CASES = [
+    pytest.param(case, id=test_backend_shared_layers.name(case))
+    for n in (6, 67)
+    for case in test_backend_shared_layers.cases(n)
+]
+CASES += [
+    pytest.param(case, id=test_backend_shared_layers.name(case))
+    for case in (*LARGE, *NOTHING, *windows(), *recurrent())
+]
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
@@ -151,7 +158,9 @@ def assert_twin(case, dtype):
         if ours is not None:
             assert ours.dtype == dtype and ours.shape == theirs.shape
             size = np.abs(theirs).max(initial=1)
-            np.testing.assert_allclose(ours.get().astype("f8"), theirs, rtol=0, atol=20 * ml_dtypes.finfo(dtype).eps * size)
+            np.testing.assert_allclose(
+                ours.get().astype("f8"), theirs, rtol=0, atol=20 * ml_dtypes.finfo(dtype).eps * size
+            )
 
 
 @by_dtype
@@ -181,14 +190,18 @@ def test_what_is_not_wanted_is_none(op, wanted):
 
 
 def test_every_kernel_has_a_row():
-    named = {case.values[0][0] for case in CASES} | {"matmul", "conv_weight_grad"}         # see test_cupy_gemm, the catalogue
-    written = {name for name, kernel in cuda_table.items() if isinstance(kernel, Kernel) and kernel is not shared_table.get(name)}
+    named = {case.values[0][0] for case in CASES} | {"matmul", "conv_weight_grad"}  # see test_cupy_gemm, the catalogue
+    written = {
+        name
+        for name, kernel in cuda_table.items()
+        if isinstance(kernel, Kernel) and kernel is not shared_table.get(name)
+    }
     assert written == named
 
 
 ADAM = dict(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, decoupled=False, step=2)
 SGD = dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.2, nesterov=False, first=False)
-STEPS = {                                       # twin, kernel, arrays that are remembered, options
+STEPS = {  # twin, kernel, arrays that are remembered, options
     "adam": (shared_optimizers.adam_step, "adam_steps", 2, ADAM),
     "adamw": (shared_optimizers.adam_step, "adam_steps", 2, ADAM | dict(decoupled=True, step=1)),
     "sgd": (shared_optimizers.sgd_step, "sgd_steps", 0, SGD | dict(momentum=0, dampening=0, first=True)),
@@ -202,7 +215,10 @@ STEPS = {                                       # twin, kernel, arrays that are 
 def test_a_step_of_many_parameters(twin, kernel, memory, options, dtype):
     """More than fit into one kernel, of all sizes, one of another dtype, one that lies transposed, one empty."""
     shapes = [(3,)] * 70 + [(5, 7), (0,), (optimizers.MAX_BLOCKS * 256 + 5,)]
-    rows = [[*(R(*shape) for _ in range(2 + min(memory, 1))), *(R(*shape) ** 2 for _ in range(memory - 1))] for shape in shapes]
+    rows = [
+        [*(R(*shape) for _ in range(2 + min(memory, 1))), *(R(*shape) ** 2 for _ in range(memory - 1))]
+        for shape in shapes
+    ]
     dtypes = [dtype] * 69 + [np.dtype("f8")] + [dtype] * 3
     ours = [[on_gpu(a, d) for a in row] for row, d in zip(rows, dtypes)]
     ours[70] = [a.T.copy().T for a in ours[70]]
@@ -222,6 +238,7 @@ def test_a_step_of_many_parameters(twin, kernel, memory, options, dtype):
 @pytest.mark.parametrize("make", [optim.Adam, optim.AdamW, lambda p: optim.SGD(p, momentum=0.9)])
 def test_a_step_is_one_kernel_for_64_parameters(make):
     import cupy_sim
+
     model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(50))).to("cuda")
     optimizer = make(model.parameters())
     model(Tensor(R(2, 3), dtype="f4", device="cuda")).sum().backward()
@@ -239,10 +256,11 @@ def test_attention_keeps_no_matrix_of_scores():
 
         def malloc_preprocess(self, device_id, size, mem_size):
             sizes.append(size)
+
     case = attention(R(1, 1, 300, 4), R(1, 1, 300, 4), R(1, 1, 300, 4), is_causal=True)
     with Listening():
         run(case, np.dtype("f4"))
-    assert 0 < max(sizes) <= 4 * 300 * 4        # bytes of a query, 4 numbers: no 300 × 300
+    assert 0 < max(sizes) <= 4 * 300 * 4  # bytes of a query, 4 numbers: no 300 × 300
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(4, "f8"), *((cuda_attention.SIZES[-1] + 1, dtype) for dtype in DTYPES)])
@@ -253,6 +271,7 @@ def test_attention_that_goes_the_way_written_for_both(size, dtype):
 @pytest.mark.skipif(not SIMULATED, reason="of the simulation")
 def test_nothing_is_refused_while_a_graph_is_recorded():
     import cupy_sim
+
     for case in CASES:
         op, inputs, options = case.values[0]
         inputs, options = ([on_gpu(x, "f4") for x in part] for part in (inputs, options))
@@ -266,10 +285,16 @@ def test_nothing_is_refused_while_a_graph_is_recorded():
 
 
 MODELS = {
-    "transformer": (lambda: nn.Sequential(nn.Embedding(7, 16), nn.TransformerEncoderLayer(16, 2, 32), nn.Linear(16, 7)),
-                    rng.integers(0, 7, (10, 5))),
-    "cnn": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                                  nn.Linear(36, 7)), R(10, 3, 8, 8).astype("f4")),
+    "transformer": (
+        lambda: nn.Sequential(nn.Embedding(7, 16), nn.TransformerEncoderLayer(16, 2, 32), nn.Linear(16, 7)),
+        rng.integers(0, 7, (10, 5)),
+    ),
+    "cnn": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 7)
+        ),
+        R(10, 3, 8, 8).astype("f4"),
+    ),
 }
 
 
@@ -277,6 +302,7 @@ MODELS = {
 @pytest.mark.parametrize(("make", "x"), MODELS.values(), ids=MODELS)
 def test_a_training_step_can_be_recorded(make, x):
     import cupy_sim
+
     model, x = make().to("cuda"), xp.asarray(x)
     labels, optimizer = xp.asarray(rng.integers(0, 7, len(x))), optim.AdamW(model.parameters())
     for recording in (False, False, True):
@@ -320,7 +346,7 @@ def test_labels_and_ids_out_of_range_touch_nothing():
     loss, saved = cuda_table["cross_entropy"].forward(xp, x, labels, None, -100, 0.0, "none")
     assert np.isnan(loss.get()).tolist() == [False, True, True]
     cuda_table["cross_entropy"].backward(xp, loss, saved, (True,), labels, None, -100, 0.0, "none")
-    gw, = cuda_table["embedding"].backward(xp, xp.ones((3, 2), "f4"), (4, 2), (True,), labels)
+    (gw,) = cuda_table["embedding"].backward(xp, xp.ones((3, 2), "f4"), (4, 2), (True,), labels)
     assert gw.sum(1).tolist() == [0, 2, 0, 0]
 
 
@@ -335,6 +361,7 @@ def test_attention_of_very_many_heads_fits_into_a_grid(shape, monkeypatch):
 
 class Launch:
     """In place of a kernel, remembers grids."""
+
     def __init__(self, grids):
         self.grids = grids
 
@@ -350,7 +377,16 @@ def test_in_reversed_order_and_with_every_access_checked():
     if not Path(asan).exists():
         pytest.skip("g++ came without AddressSanitizer")
     files, chosen = [__file__, str(Path(__file__).with_name("test_cupy_random.py"))], "float32 or out_of_range or mask"
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen],
-                          env={**os.environ, "CUPY_SIM_ORDER": "reversed", "CUPY_SIM_ASAN": "1", "LD_PRELOAD": asan,
-                               "ASAN_OPTIONS": "detect_leaks=0"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen],
+        env={
+            **os.environ,
+            "CUPY_SIM_ORDER": "reversed",
+            "CUPY_SIM_ASAN": "1",
+            "LD_PRELOAD": asan,
+            "ASAN_OPTIONS": "detect_leaks=0",
+        },
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

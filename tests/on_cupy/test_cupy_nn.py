@@ -1,4 +1,7 @@
-"""Every layer and every optimiser does on CuPy what it does on NumPy: results, gradients, buffers, weights after some steps."""
+"""Every layer and every optimiser does on CuPy what it does on NumPy: results, gradients, buffers, weights after some
+steps.
+"""
+
 import inspect
 
 import numpy as np
@@ -19,7 +22,9 @@ def test_a_layer(name):
 RECURRENT = {
     "LSTM": lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True, rng=0),
     "GRU": lambda: nn.GRU(3, 4, bidirectional=True, rng=0),
-    "RNN": lambda: nn.RNN(3, 4, rng=0), "RNN, relu": lambda: nn.RNN(3, 4, nonlinearity="relu", bias=False, rng=0)}
+    "RNN": lambda: nn.RNN(3, 4, rng=0),
+    "RNN, relu": lambda: nn.RNN(3, 4, nonlinearity="relu", bias=False, rng=0),
+}
 
 
 def read(layer, x, lengths):
@@ -65,8 +70,13 @@ def test_lengths_on_the_device():
 def test_masks_on_the_device_stay_there(downloads):
     layer, x = nn.MultiheadAttention(8, 2, rng=0).to("cuda"), Tensor(R(5, 2, 8), dtype="f4", device="cuda")
     padding, forbidden, added = np.arange(5) >= [[3], [5]], ~np.tri(5, dtype=bool), R(5, 5)
-    for masks in ({"key_padding_mask": padding}, {"attn_mask": forbidden}, {"attn_mask": added},
-                  {"key_padding_mask": padding, "attn_mask": forbidden}, {"key_padding_mask": padding, "attn_mask": added}):
+    for masks in (
+        {"key_padding_mask": padding},
+        {"attn_mask": forbidden},
+        {"attn_mask": added},
+        {"key_padding_mask": padding, "attn_mask": forbidden},
+        {"key_padding_mask": padding, "attn_mask": added},
+    ):
         there = {name: Tensor(mask, device="cuda") for name, mask in masks.items()}
         downloads()
         y, _ = layer(x, x, x, need_weights=False, **there)
@@ -75,8 +85,9 @@ def test_masks_on_the_device_stay_there(downloads):
 
 
 def test_every_layer_is_here():
-    assert {name for name, kind in vars(nn).items() if inspect.isclass(kind) and issubclass(kind, nn.Module)} \
-        - LAYERS.keys() - INSIDE_OTHERS == set()
+    assert {
+        name for name, kind in vars(nn).items() if inspect.isclass(kind) and issubclass(kind, nn.Module)
+    } - LAYERS.keys() - INSIDE_OTHERS == set()
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=lambda x: getattr(x, "__name__", ""))
@@ -99,5 +110,6 @@ def test_averages_of_weights():
 
 
 def test_every_optimiser_is_here():
-    assert {kind for kind in vars(optim).values() if inspect.isclass(kind) and issubclass(kind, optim.Optimizer)} \
-        == {kind for kind, _ in OPTIMIZERS} | {optim.Optimizer}
+    assert {kind for kind in vars(optim).values() if inspect.isclass(kind) and issubclass(kind, optim.Optimizer)} == {
+        kind for kind, _ in OPTIMIZERS
+    } | {optim.Optimizer}

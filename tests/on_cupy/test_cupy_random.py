@@ -1,4 +1,5 @@
 """A seed means the same bits on every device: dropout masks and first weights."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,28 +19,37 @@ def test_masks(shape, p, before):
     """The same mask, and the same generator afterwards, whatever was drawn from it before."""
     generators = [np.random.default_rng(7), np.random.default_rng(7)]
     for generator in generators:
-        generator.integers(0, 9, before, np.uint32)          # an odd number leaves half a word behind
-    numpys, ours = (ops.keep_mask(like, tuple(shape), p, generator)
-                    for like, generator in zip((np.zeros(1), xp.zeros(1)), generators))
+        generator.integers(0, 9, before, np.uint32)  # an odd number leaves half a word behind
+    numpys, ours = (
+        ops.keep_mask(like, tuple(shape), p, generator)
+        for like, generator in zip((np.zeros(1), xp.zeros(1)), generators)
+    )
     np.testing.assert_array_equal(ours.get(), numpys)
     assert generators[0].bit_generator.state == generators[1].bit_generator.state
 
 
 @pytest.mark.parametrize("bits", GENERATORS)
 def test_masks_of_any_generator(bits, downloads):
-    numpys, ours = (ops.keep_mask(like, (300, 7), 0.3, np.random.Generator(bits(0))) for like in (np.zeros(1), xp.zeros(1)))
+    numpys, ours = (
+        ops.keep_mask(like, (300, 7), 0.3, np.random.Generator(bits(0))) for like in (np.zeros(1), xp.zeros(1))
+    )
     assert downloads() == 0
     np.testing.assert_array_equal(ours.get(), numpys)
 
 
 def test_a_mask_of_many_blocks():
     shape = (random.BLOCK * random.WORDS_PER_THREAD * 4 * 3 + 5,)
-    np.testing.assert_array_equal(ops.keep_mask(xp.zeros(1), shape, 0.5, 1).get(), ops.keep_mask(np.zeros(1), shape, 0.5, 1))
+    np.testing.assert_array_equal(
+        ops.keep_mask(xp.zeros(1), shape, 0.5, 1).get(), ops.keep_mask(np.zeros(1), shape, 0.5, 1)
+    )
 
 
 def test_dropout_and_attention():
     x = np.random.default_rng(0).standard_normal((2, 4, 6), "f4")
-    for op in (lambda x: F.dropout(x, 0.3, rng=5), lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.3, rng=5)):
+    for op in (
+        lambda x: F.dropout(x, 0.3, rng=5),
+        lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.3, rng=5),
+    ):
         ours, numpys = (op(Tensor(x, device=device)).numpy() for device in ("cuda", "cpu"))
         np.testing.assert_allclose(ours, numpys, rtol=1e-5, atol=1e-6)
 
@@ -47,5 +57,7 @@ def test_dropout_and_attention():
 def test_first_weights():
     ours, numpys = nn.Linear(30, 20, rng=0).to("cuda"), nn.Linear(30, 20, rng=0)
     np.testing.assert_array_equal(ours.weight.numpy(), numpys.weight.numpy())
-    ours, numpys = (nn.init.trunc_normal_(Tensor(np.empty((30, 20), "f4"), device=device), rng=3) for device in ("cuda", "cpu"))
+    ours, numpys = (
+        nn.init.trunc_normal_(Tensor(np.empty((30, 20), "f4"), device=device), rng=3) for device in ("cuda", "cpu")
+    )
     np.testing.assert_array_equal(ours.numpy(), numpys.numpy())

@@ -1,4 +1,5 @@
 """Where CuPy lets pass in silence what NumPy refuses, or waits for the device unasked."""
+
 import numpy as np
 import pytest
 from two_backends import NAMED, cast, is_float
@@ -32,12 +33,21 @@ def test_no_op_waits(row, downloads):
 
 X, WEIGHT = np.ones((3, 4), "f4"), np.ones((5, 2), "f4")
 OUT_OF_RANGE = {
-    "embedding": (lambda w, ids: F.embedding(ids, w), WEIGHT, [1, 5, 2], r"embedding: id 5 at position 1 .* 0 to 4 are allowed"),
+    "embedding": (
+        lambda w, ids: F.embedding(ids, w),
+        WEIGHT,
+        [1, 5, 2],
+        r"embedding: id 5 at position 1 .* 0 to 4 are allowed",
+    ),
     "embedding, negative": (lambda w, ids: F.embedding(ids, w), WEIGHT, [-1], "embedding: id -1 at position 0"),
     "index": (lambda x, ids: x[ids], X, [0, 3], "index: id 3 at position 1 is out of range for axis 0"),
     "gather": (lambda x, ids: mg.gather(x, 1, ids), X, [[0], [4], [1]], r"gather: id 4 at position \(1, 0\)"),
-    "scatter_add": (lambda x, ids: mg.scatter_add(x, 1, ids, x[:, :1]), X, [[0], [-5], [1]],
-                    r"scatter_add: id -5 at position \(1, 0\)"),
+    "scatter_add": (
+        lambda x, ids: mg.scatter_add(x, 1, ids, x[:, :1]),
+        X,
+        [[0], [-5], [1]],
+        r"scatter_add: id -5 at position \(1, 0\)",
+    ),
     "cross_entropy": (F.cross_entropy, X, [0, 1, 4], "cross_entropy: id 4 at position 2 is out of range for 4 classes"),
     "nll_loss": (F.nll_loss, X, [0, -1, 3], "nll_loss: id -1 at position 1"),
 }
@@ -53,8 +63,8 @@ def test_ids_out_of_range(op, x, ids, message, monkeypatch, downloads):
     y, earlier = op(x, xp.asarray(ids)), Tensor([1.0], device="cuda")
     assert downloads() == 0
     with pytest.raises(IndexError, match=message):
-        earlier.item()                          # not the wrong value itself: any
-    assert earlier.item() == 1 and y.numpy().dtype == np.float32               # it was said, and said once
+        earlier.item()  # not the wrong value itself: any
+    assert earlier.item() == 1 and y.numpy().dtype == np.float32  # it was said, and said once
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
     with pytest.raises(IndexError, match=message):
         op(x, xp.asarray(ids))
@@ -101,7 +111,7 @@ def test_writing_into_a_broadcast_array(place):
         with pytest.raises(ValueError, match=r"an array of shape \(2, 3\) that was broadcast cannot be written into"):
             write()
     assert shared.tolist() == [1, 1, 1]
-    x.sum().backward()                          # its gradient is one number, broadcast; but at rest it is an array of its own
+    x.sum().backward()  # its gradient is one number, broadcast; but at rest it is an array of its own
     optim.clip_grad_value_([x], 0.5)
     assert x.grad.tolist() == [[0.5] * 3] * 2
 
@@ -119,9 +129,18 @@ def test_two_devices_do_not_mix():
         Tensor(X, device="cuda") + Tensor(X)
 
 
-NAMES = {"itself": lambda w: w, "index": lambda w: w[1], "slice": lambda w: w[1:, ::2], "T": lambda w: w.T,
-         "reshape": lambda w: w.reshape(12), "detach": lambda w: w.detach(), "Tensor": lambda w: Tensor(w.data),
-         "flip": lambda w: mg.flip(w, 0), "DLPack": mg.from_dlpack, "DLPack of a part": lambda w: mg.from_dlpack(w.data[1:])}
+NAMES = {
+    "itself": lambda w: w,
+    "index": lambda w: w[1],
+    "slice": lambda w: w[1:, ::2],
+    "T": lambda w: w.T,
+    "reshape": lambda w: w.reshape(12),
+    "detach": lambda w: w.detach(),
+    "Tensor": lambda w: Tensor(w.data),
+    "flip": lambda w: mg.flip(w, 0),
+    "DLPack": mg.from_dlpack,
+    "DLPack of a part": lambda w: mg.from_dlpack(w.data[1:]),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

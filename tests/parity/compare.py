@@ -1,4 +1,5 @@
 """What comparing with torch takes: the same numbers on both sides, and a bound that is measured instead of chosen."""
+
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ torch = pytest.importorskip("torch")
 
 
 def same_layer(ours: Module, theirs: "torch.nn.Module", *inputs: np.ndarray, **options) -> None:
-    """Load torch's weights into ours and back; then outputs, buffers and gradients of inputs and weights are equal in float64."""
+    """Load torch's weights into ours and back; then outputs, buffers and gradients of inputs and weights are equal in
+    float64.
+    """
     theirs = theirs.double()
     theirs.zero_grad()
     for p in ours.parameters():
@@ -43,7 +46,13 @@ def same_layer(ours: Module, theirs: "torch.nn.Module", *inputs: np.ndarray, **o
 
 def flat(outputs) -> list:
     """What a layer returned, without nesting and what is None."""
-    return [y for part in outputs for y in flat(part)] if isinstance(outputs, tuple) else [] if outputs is None else [outputs]
+    return (
+        [y for part in outputs for y in flat(part)]
+        if isinstance(outputs, tuple)
+        else []
+        if outputs is None
+        else [outputs]
+    )
 
 
 def close(ours: Tensor, theirs: "torch.Tensor", what: str = "the output", noise: float = 1e-12) -> None:
@@ -55,8 +64,9 @@ def close(ours: Tensor, theirs: "torch.Tensor", what: str = "the output", noise:
 def reference(model: "torch.nn.Module", run) -> dict[str, tuple[np.ndarray, float]]:
     """{name: (value, bound)} for all that `run(model)` returns: float64 values, and how far float32 may be from them.
 
-    The bound is made of two noises that are measured, torch's own in float32 and that of moving each weight by one ulp; it is
-    doubled for gradients.  A sound float32 implementation stays below 0.4 of it, and what is done wrong exceeds it.
+    The bound is made of two noises that are measured, torch's own in float32 and that of moving each weight by one ulp;
+    it is doubled for gradients.  A sound float32 implementation stays below 0.4 of it, and what is done wrong exceeds
+    it.
     """
     exact, single, nudged = copy.deepcopy(model).double(), model.float(), copy.deepcopy(model).float()
     with torch.no_grad():
@@ -66,27 +76,50 @@ def reference(model: "torch.nn.Module", run) -> dict[str, tuple[np.ndarray, floa
 
     def bound(name):
         first, second = (np.abs(x[name] - values[name]).max(initial=0) for x in (noisy, moved))
-        return max(10 * first, 4 * second, 5e-6 * np.abs(values[name]).max(initial=0)) * (2 if name.startswith("grad") else 1)
+        return max(10 * first, 4 * second, 5e-6 * np.abs(values[name]).max(initial=0)) * (
+            2 if name.startswith("grad") else 1
+        )
+
     return {name: (value, bound(name)) for name, value in values.items()}
 
 
 def furthest(found: dict[str, np.ndarray], expected: dict[str, tuple[np.ndarray, float]]) -> tuple[float, str]:
-    """The largest distance as a share of its bound, and the name of what is so far away; both sides name the same things."""
+    """The largest distance as a share of its bound, and the name of what is so far away; both sides name the same
+    things.
+    """
     assert found.keys() == expected.keys()
-    return max((float(np.abs(found[name] - value).max(initial=0) / bound) if bound else float(np.any(found[name])), name)
-               for name, (value, bound) in expected.items())
+    return max(
+        (float(np.abs(found[name] - value).max(initial=0) / bound) if bound else float(np.any(found[name])), name)
+        for name, (value, bound) in expected.items()
+    )
 
 
-OUTPUTS = ("loss", "logits", "start_logits", "end_logits", "last_hidden_state", "pooler_output", "encoder_last_hidden_state")
-KEY_BIASES = ("key.bias", "k_lin.bias", "k_proj.bias")          # their gradient is rounding alone, which Adam makes steps of
+OUTPUTS = (
+    "loss",
+    "logits",
+    "start_logits",
+    "end_logits",
+    "last_hidden_state",
+    "pooler_output",
+    "encoder_last_hidden_state",
+)
+KEY_BIASES = ("key.bias", "k_lin.bias", "k_proj.bias")  # their gradient is rounding alone, which Adam makes steps of
 
 
-def compare_pretrained(ours: type, theirs: "torch.nn.Module", batch: dict, directory: Path, *, steps: int = 0,
-                       named: Callable[[str], str] = lambda name: name) -> Module:
+def compare_pretrained(
+    ours: type,
+    theirs: "torch.nn.Module",
+    batch: dict,
+    directory: Path,
+    *,
+    steps: int = 0,
+    named: Callable[[str], str] = lambda name: name,
+) -> Module:
     """Hold a class of ours (or an Auto class) to a model of transformers, whose weights are scrambled first.
 
-    Ours loads what transformers saved, and transformers what ours saved again, where every weight and the outputs must come back
-    unchanged.  Then outputs, loss, every gradient and, after that many AdamW steps, weights agree within measured noise.
+    Ours loads what transformers saved, and transformers what ours saved again, where every weight and the outputs must
+    come back unchanged.  Then outputs, loss, every gradient and, after that many AdamW steps, weights agree within
+    measured noise.
 
     Args:
         batch: {argument: array or plain value}, passed to both; with labels the loss is compared, and its gradients.
@@ -120,17 +153,26 @@ def scramble(model: "torch.nn.Module") -> "torch.nn.Module":
     return model
 
 
-def agrees(ours: Module, theirs: "torch.nn.Module", batch: dict, steps: int = 0,
-           named: Callable[[str], str] = lambda name: name) -> None:
+def agrees(
+    ours: Module,
+    theirs: "torch.nn.Module",
+    batch: dict,
+    steps: int = 0,
+    named: Callable[[str], str] = lambda name: name,
+) -> None:
     """Outputs, loss, gradients (and weights after some AdamW steps) of the two models are equal within measured noise."""
-    expected = {name: (value.T if ours.layout.transposed(name.partition(" ")[2]) else value, bound)
-                for name, (value, bound) in reference(theirs, lambda model: run(model, batch, steps, named)).items()}
+    expected = {
+        name: (value.T if ours.layout.transposed(name.partition(" ")[2]) else value, bound)
+        for name, (value, bound) in reference(theirs, lambda model: run(model, batch, steps, named)).items()
+    }
     distance, name = furthest(run(ours, batch, steps), expected)
     assert distance < 1, f"{name} is {distance:.1f} times its bound away"
 
 
 def run(model, batch: dict, steps: int = 0, named: Callable[[str], str] = lambda name: name) -> dict[str, np.ndarray]:
-    """Outputs, gradients and, after that many AdamW steps, weights: the same code for either library, as float64 arrays."""
+    """Outputs, gradients and, after that many AdamW steps, weights: the same code for either library, as float64
+    arrays.
+    """
     theirs = isinstance(model, torch.nn.Module)
     if theirs:
         batch = torch_batch(model, batch)
@@ -142,11 +184,13 @@ def run(model, batch: dict, steps: int = 0, named: Callable[[str], str] = lambda
         adam.zero_grad()
     found = outputs_of(model(**batch))
     loss = found.get("loss")
-    if loss is None:                            # no labels: a fixed random mixture of all it found
+    if loss is None:  # no labels: a fixed random mixture of all it found
         draw = np.random.default_rng(1)
         weights = [draw.standard_normal(tuple(value.shape)) for value in found.values()]
-        loss = sum((value * (torch.tensor(w).to(value.dtype) if theirs else Tensor(w.astype(value.dtype)))).sum()
-                   for value, w in zip(found.values(), weights))
+        loss = sum(
+            (value * (torch.tensor(w).to(value.dtype) if theirs else Tensor(w.astype(value.dtype)))).sum()
+            for value, w in zip(found.values(), weights)
+        )
     loss.backward()
     for name, p in model.named_parameters():
         name = named(name) if theirs else name
@@ -159,8 +203,10 @@ def run(model, batch: dict, steps: int = 0, named: Callable[[str], str] = lambda
 
 def torch_batch(model: "torch.nn.Module", batch: dict) -> dict:
     """The batch as torch tensors, floats in the model's dtype."""
-    return {name: torch.tensor(x, dtype=model.dtype if x.dtype.kind == "f" else None) if isinstance(x, np.ndarray) else x
-            for name, x in batch.items()}
+    return {
+        name: torch.tensor(x, dtype=model.dtype if x.dtype.kind == "f" else None) if isinstance(x, np.ndarray) else x
+        for name, x in batch.items()
+    }
 
 
 def outputs_of(out) -> dict:

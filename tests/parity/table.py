@@ -2,9 +2,10 @@
 
     python tests/parity/table.py
 
-The reference is torch in float64.  A unit is how far torch's own float32 is from it, or half a step of float32 at the largest
-value, whichever is more.  Around 1 means: as exact as torch; a wrong formula is in the thousands.
+The reference is torch in float64.  A unit is how far torch's own float32 is from it, or half a step of float32 at the
+largest value, whichever is more.  Around 1 means: as exact as torch; a wrong formula is in the thousands.
 """
+
 import sys
 
 import numpy as np
@@ -16,7 +17,7 @@ from minigrad import functional as F
 from minigrad import losses, nn
 
 rng = np.random.default_rng(0)
-T, B, D = 12, 4, 16                             # steps, batch, features
+T, B, D = 12, 4, 16  # steps, batch, features
 SEQUENCE, IMAGE = (T, B, D), (B, 8, 14, 14)
 
 
@@ -54,8 +55,11 @@ LAYERS = [
     ("AvgPool2d", (3, 2), {"padding": 1}, (R(*IMAGE),)),
     ("AdaptiveAvgPool2d", ((5, 3),), {}, (R(*IMAGE),)),
     ("AdaptiveMaxPool2d", (4,), {}, (R(*IMAGE),)),
-    *[(kind, (D, 24), options, (R(*SEQUENCE),)) for kind in ("RNN", "LSTM", "GRU")
-      for options in ({}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True})],
+    *[
+        (kind, (D, 24), options, (R(*SEQUENCE),))
+        for kind in ("RNN", "LSTM", "GRU")
+        for options in ({}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True})
+    ],
     ("MultiheadAttention", (D, 4), {"batch_first": True}, (R(B, T, D),) * 3),
     ("MultiheadAttention", (D, 4), {}, (R(T, B, D), *[R(9, B, D)] * 2)),
     ("TransformerEncoderLayer", (D, 4, 32, 0.0), {}, (R(*SEQUENCE),)),
@@ -123,22 +127,25 @@ def row(name, args, options, xs):
             made.zero_grad()
             return made
     else:
+
         class Loss(torch.nn.Module):
             def forward(self, *xs):
                 given = [torch.tensor(a, dtype=xs[0].dtype if np.asarray(a).dtype.kind == "f" else None) for a in args]
                 return getattr(torch_F, name)(*xs, *given, **options)
+
         make, call = Loss, getattr(losses, name, None) or getattr(F, name)
 
         class Ours(nn.Module):
             def forward(self, *xs):
                 given = [a.astype("f4") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a for a in args]
                 return call(*xs, *given, **options)
+
         ours = Ours()
-    if name == "ctc_loss":                      # torch's gradient is right only behind a log_softmax
+    if name == "ctc_loss":  # torch's gradient is right only behind a log_softmax
         after, theirs_after = Ours.forward, Loss.forward
         Ours.forward = lambda self, x: after(self, F.log_softmax(x))
         Loss.forward = lambda self, x: theirs_after(self, torch_F.log_softmax(x, -1))
-    if name == "cosine_embedding_loss":         # its signs are not differentiated
+    if name == "cosine_embedding_loss":  # its signs are not differentiated
         xs, signs = xs[:2], xs[2]
         forward, theirs = Ours.forward, Loss.forward
         Ours.forward = lambda self, *xs: forward(self, *xs, signs.astype("f4"))

@@ -1,4 +1,5 @@
 """Every activation that transformers has under a name and without weights, and its gradient."""
+
 import numpy as np
 import pytest
 
@@ -8,13 +9,13 @@ from transformers.activations import ACT2FN  # noqa: E402
 from minigrad.pretrained.layers import ACTIVATIONS, activation  # noqa: E402
 from minigrad.tensor import Tensor  # noqa: E402
 
-X = np.linspace(-12, 12, 481) + 0.013           # not on a kink
+X = np.linspace(-12, 12, 481) + 0.013  # not on a kink
 
 
 @pytest.mark.parametrize("name", ACT2FN)
 def test_the_same_function_under_the_same_name(name):
     if name not in ACTIVATIONS:
-        assert name in ("prelu", "xielu")       # they have weights
+        assert name in ("prelu", "xielu")  # they have weights
         return
     x, y = Tensor(X, requires_grad=True), torch.tensor(X, requires_grad=True)
     ours, theirs = activation(name)(x), ACT2FN[name](y)

@@ -1,4 +1,5 @@
 """Mixed precision beside torch's: a block under autocast is as close to torch's as 16 bits allow, and so is a scaler."""
+
 import numpy as np
 import pytest
 
@@ -12,7 +13,9 @@ torch = pytest.importorskip("torch")
 def test_a_block_in_bfloat16():
     rng = np.random.default_rng(0)
     ours = nn.Sequential(nn.Linear(64, 256, rng=0), nn.LayerNorm(256), nn.GELU(), nn.Linear(256, 8, rng=1))
-    theirs = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.LayerNorm(256), torch.nn.GELU(), torch.nn.Linear(256, 8))
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(64, 256), torch.nn.LayerNorm(256), torch.nn.GELU(), torch.nn.Linear(256, 8)
+    )
     theirs.load_state_dict({name: torch.tensor(t.numpy()) for name, t in ours.state_dict().items()})
     x, labels = rng.standard_normal((32, 64)).astype("f4"), rng.integers(0, 8, 32)
 
@@ -33,8 +36,8 @@ def test_a_block_in_bfloat16():
     for a, b, c in zip(found, expected, exact, strict=True):
         assert a.dtype == np.float32 and a.shape == b.shape
         noise, scale = np.linalg.norm(b - c), np.linalg.norm(c)
-        assert 0 < noise < 0.02 * scale                      # what bfloat16 costs torch
-        assert np.linalg.norm(a - b) < 2 * noise             # two that are so far from the truth, each in its own direction
+        assert 0 < noise < 0.02 * scale  # what bfloat16 costs torch
+        assert np.linalg.norm(a - b) < 2 * noise  # two that are so far from the truth, each in its own direction
         assert np.linalg.norm(a - c) < 1.2 * noise
 
 

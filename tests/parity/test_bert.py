@@ -1,4 +1,5 @@
 """BERT against transformers: outputs, loss, every gradient, training steps and files, within measured float32 noise."""
+
 import importlib.util
 import json
 from pathlib import Path
@@ -13,12 +14,23 @@ from compare import agrees, compare_pretrained, furthest, reference, run, scramb
 
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, BertForSequenceClassification  # noqa: E402
 
-TINY = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
-        "max_position_embeddings": 20, "num_labels": 3}
+TINY = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 20,
+    "num_labels": 3,
+}
 rng = np.random.default_rng(0)
 B, T = 4, 9
-BATCH = {"input_ids": rng.integers(0, 100, (B, T)), "token_type_ids": rng.integers(0, 2, (B, T)),
-         "labels": np.array([0, 2, 1, 2]), "attention_mask": (np.arange(T) < np.array([[T], [5], [1], [7]])).astype(np.int64)}
+BATCH = {
+    "input_ids": rng.integers(0, 100, (B, T)),
+    "token_type_ids": rng.integers(0, 2, (B, T)),
+    "labels": np.array([0, 2, 1, 2]),
+    "attention_mask": (np.arange(T) < np.array([[T], [5], [1], [7]])).astype(np.int64),
+}
 UNLABELLED = {name: x for name, x in BATCH.items() if name != "labels"}
 PLAIN = {"input_ids": BATCH["input_ids"], "labels": BATCH["labels"]}
 PLACED = BATCH | {"position_ids": rng.permuted(np.tile(np.arange(20), (B, 1)), axis=1)[:, :T]}
@@ -33,10 +45,17 @@ def checkpoint(directory, head=True, **config):
     return model
 
 
-@pytest.mark.parametrize(("config", "batch"), [
-    ({}, BATCH), ({}, PLAIN), ({}, PLACED), ({"hidden_act": "gelu_new"}, BATCH), ({"hidden_act": "relu"}, BATCH),
-    ({"layer_norm_eps": 1e-5, "type_vocab_size": 3}, BATCH),
-])
+@pytest.mark.parametrize(
+    ("config", "batch"),
+    [
+        ({}, BATCH),
+        ({}, PLAIN),
+        ({}, PLACED),
+        ({"hidden_act": "gelu_new"}, BATCH),
+        ({"hidden_act": "relu"}, BATCH),
+        ({"layer_norm_eps": 1e-5, "type_vocab_size": 3}, BATCH),
+    ],
+)
 def test_outputs_loss_and_every_gradient(tmp_path, config, batch):
     theirs = checkpoint(tmp_path, **config)
     agrees(AutoModelForSequenceClassification.from_pretrained(tmp_path), theirs, batch)
@@ -47,13 +66,22 @@ def test_base_model(tmp_path):
     agrees(AutoModel.from_pretrained(tmp_path), theirs, UNLABELLED)
 
 
-@pytest.mark.parametrize(("config", "labels"), [
-    ({"num_labels": 1}, rng.standard_normal(B)), ({"problem_type": "regression"}, rng.standard_normal((B, 3))),
-    ({}, rng.integers(0, 2, (B, 3))), ({"problem_type": "multi_label_classification"}, rng.integers(0, 2, (B, 3))),
-])
+@pytest.mark.parametrize(
+    ("config", "labels"),
+    [
+        ({"num_labels": 1}, rng.standard_normal(B)),
+        ({"problem_type": "regression"}, rng.standard_normal((B, 3))),
+        ({}, rng.integers(0, 2, (B, 3))),
+        ({"problem_type": "multi_label_classification"}, rng.integers(0, 2, (B, 3))),
+    ],
+)
 def test_regression_and_several_labels(tmp_path, config, labels):
     theirs = checkpoint(tmp_path, **config)
-    agrees(AutoModelForSequenceClassification.from_pretrained(tmp_path), theirs, BATCH | {"labels": labels.astype(np.float32)})
+    agrees(
+        AutoModelForSequenceClassification.from_pretrained(tmp_path),
+        theirs,
+        BATCH | {"labels": labels.astype(np.float32)},
+    )
 
 
 def test_three_adamw_steps(tmp_path):
@@ -61,16 +89,22 @@ def test_three_adamw_steps(tmp_path):
     agrees(AutoModelForSequenceClassification.from_pretrained(tmp_path), theirs, BATCH, steps=3)
 
 
-@pytest.mark.parametrize(("config", "batch"), [
-    ({"layer_norm_eps": 1e-5}, BATCH), ({"hidden_act": "gelu_new"}, BATCH), ({"pad_token_id": 1}, BATCH),
-    ({}, BATCH | {"attention_mask": np.ones((B, T), int)}), ({}, BATCH | {"token_type_ids": np.zeros((B, T), int)}),
-    ({}, BATCH | {"position_ids": np.arange(1, T + 1)[None]}),
-])
+@pytest.mark.parametrize(
+    ("config", "batch"),
+    [
+        ({"layer_norm_eps": 1e-5}, BATCH),
+        ({"hidden_act": "gelu_new"}, BATCH),
+        ({"pad_token_id": 1}, BATCH),
+        ({}, BATCH | {"attention_mask": np.ones((B, T), int)}),
+        ({}, BATCH | {"token_type_ids": np.zeros((B, T), int)}),
+        ({}, BATCH | {"position_ids": np.arange(1, T + 1)[None]}),
+    ],
+)
 def test_the_bound_catches_what_is_done_wrong(tmp_path, config, batch):
     expected = reference(checkpoint(tmp_path), lambda model: run(model, BATCH))
     found = run(AutoModelForSequenceClassification.from_pretrained(tmp_path, **config), batch)
     assert furthest(found, expected)[0] > 3
-    if "pad_token_id" not in config:            # which decides only where gradients go
+    if "pad_token_id" not in config:  # which decides only where gradients go
         assert max(furthest({name: found[name]}, {name: expected[name]})[0] for name in ("logits", "loss")) > 1
 
 
@@ -106,7 +140,11 @@ def test_half_precision_files_are_read_in_float32_and_say_so_when_saved(tmp_path
     half = checkpoint(tmp_path / "full").to(dtype)
     half.save_pretrained(tmp_path / "half")
     ours = AutoModelForSequenceClassification.from_pretrained(tmp_path / "half")
-    agrees(ours, transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "half", dtype=torch.float32), BATCH)
+    agrees(
+        ours,
+        transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "half", dtype=torch.float32),
+        BATCH,
+    )
     ours.save_pretrained(tmp_path / "ours")
     again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours")
     assert again.dtype == torch.float32
@@ -119,10 +157,14 @@ def test_label_names_travel_both_ways(tmp_path):
     ours = BertForSequenceClassification.from_pretrained(tmp_path / "theirs")
     ours.save_pretrained(tmp_path / "ours")
     theirs = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
-    assert ours.config.id2label == theirs.id2label == names and theirs.label2id == {name: i for i, name in names.items()}
+    assert ours.config.id2label == theirs.id2label == names and theirs.label2id == {
+        name: i for i, name in names.items()
+    }
 
 
 @pytest.mark.parametrize("head", texts.HEADS)
 def test_every_head_both_ways(tmp_path, head):
     theirs = getattr(transformers, "Bert" + head)(transformers.BertConfig(**TINY | texts.labels_of(head)))
-    compare_pretrained(texts.auto(head), theirs, texts.batch(head) | {"token_type_ids": BATCH["token_type_ids"]}, tmp_path)
+    compare_pretrained(
+        texts.auto(head), theirs, texts.batch(head) | {"token_type_ids": BATCH["token_type_ids"]}, tmp_path
+    )

@@ -1,4 +1,7 @@
-"""`minigrad parity` with real references: every family is equal, planted mistakes are named, the documentation's code runs."""
+"""`minigrad parity` with real references: every family is equal, planted mistakes are named, the documentation's code
+runs.
+"""
+
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,10 +31,13 @@ def pair(tmp_path_factory):
             kind = getattr(pretrained, family.prefix + head)
             reference.made(family.prefix, head, family.size | size, directory)
             made[key] = SimpleNamespace(
-                directory=directory, ours=lambda **config: kind.from_pretrained(directory, **config),
+                directory=directory,
+                ours=lambda **config: kind.from_pretrained(directory, **config),
                 theirs=lambda: reference.read(family.prefix + head, directory),
-                inputs=families.example(family.kind, head, kind.from_pretrained(directory).config))
+                inputs=families.example(family.kind, head, kind.from_pretrained(directory).config),
+            )
         return made[key]
+
     return of
 
 
@@ -53,16 +59,39 @@ def wrong(pair, told, ours=None, theirs=None, **options):
     assert re.search(told, said), said
 
 
-@pytest.mark.parametrize(("family", "head", "config", "told"), [
-    ("bert", "ForSequenceClassification", {"layer_norm_eps": 1e-5}, "embeddings.LayerNorm .*eps is 1e-05 in ours and 1e-12 in"),
-    ("bert", "ForSequenceClassification", {"hidden_act": "gelu_new"}, "tanh GELU in ours and exact GELU in the reference"),
-    ("gpt2", "LMHeadModel", {"activation_function": "gelu"}, "mlp.c_proj .* exact GELU in ours and tanh GELU in the reference"),
-    ("gpt2", "LMHeadModel", {"layer_norm_epsilon": 1e-6}, "ln_1 .*eps is 1e-06 in ours and 1e-05 in"),
-    ("gpt2", "LMHeadModel", {"scale_attn_weights": False}, "scores of attention are scaled by 1/√d"),
-    ("t5", "ForConditionalGeneration", {"layer_norm_epsilon": 1e-5}, "eps is 1e-05 in ours and 1e-06 in"),
-    ("llama", "ForCausalLM", {"rms_norm_eps": 1e-5}, "input_layernorm .*eps is 1e-05 in ours and 1e-06 in"),
-    ("vit", "ForImageClassification", {"hidden_act": "gelu_new"}, "tanh GELU in ours and exact GELU in the reference"),
-])
+@pytest.mark.parametrize(
+    ("family", "head", "config", "told"),
+    [
+        (
+            "bert",
+            "ForSequenceClassification",
+            {"layer_norm_eps": 1e-5},
+            "embeddings.LayerNorm .*eps is 1e-05 in ours and 1e-12 in",
+        ),
+        (
+            "bert",
+            "ForSequenceClassification",
+            {"hidden_act": "gelu_new"},
+            "tanh GELU in ours and exact GELU in the reference",
+        ),
+        (
+            "gpt2",
+            "LMHeadModel",
+            {"activation_function": "gelu"},
+            "mlp.c_proj .* exact GELU in ours and tanh GELU in the reference",
+        ),
+        ("gpt2", "LMHeadModel", {"layer_norm_epsilon": 1e-6}, "ln_1 .*eps is 1e-06 in ours and 1e-05 in"),
+        ("gpt2", "LMHeadModel", {"scale_attn_weights": False}, "scores of attention are scaled by 1/√d"),
+        ("t5", "ForConditionalGeneration", {"layer_norm_epsilon": 1e-5}, "eps is 1e-05 in ours and 1e-06 in"),
+        ("llama", "ForCausalLM", {"rms_norm_eps": 1e-5}, "input_layernorm .*eps is 1e-05 in ours and 1e-06 in"),
+        (
+            "vit",
+            "ForImageClassification",
+            {"hidden_act": "gelu_new"},
+            "tanh GELU in ours and exact GELU in the reference",
+        ),
+    ],
+)
 def test_a_wrong_configuration(pair, family, head, config, told):
     one = pair(family, head)
     wrong(one, told, one.ours(**config), dtype=families.FAMILIES[family].dtype)
@@ -71,26 +100,33 @@ def test_a_wrong_configuration(pair, family, head, config, told):
 def test_masks(pair, monkeypatch):
     one = pair("bert", "ForSequenceClassification")
     from minigrad.pretrained import bert
+
     real = bert.padding_mask
 
     def weak(mask, shape):
         return np.where(real(mask, shape), 0, -10.0)
-    for mask, told in ((lambda mask, shape: None, "mask is ignored: attention_mask changes nothing in ours"),
-                       (weak, "the mask value: what ours adds to the scores of padding does not close them")):
+
+    for mask, told in (
+        (lambda mask, shape: None, "mask is ignored: attention_mask changes nothing in ours"),
+        (weak, "the mask value: what ours adds to the scores of padding does not close them"),
+    ):
         monkeypatch.setattr(bert, "padding_mask", mask)
         wrong(one, told)
     monkeypatch.undo()
     theirs = one.theirs()
     kind = type(theirs.bert)
-    theirs.bert.__class__ = type("Unmasked", (kind,), {
-        "forward": lambda self, *args, attention_mask=None, **kwargs: kind.forward(self, *args, **kwargs)})
+    theirs.bert.__class__ = type(
+        "Unmasked",
+        (kind,),
+        {"forward": lambda self, *args, attention_mask=None, **kwargs: kind.forward(self, *args, **kwargs)},
+    )
     wrong(one, "the reference ignores attention_mask, ours does not", None, theirs)
 
 
 def test_a_conv1d_that_was_not_turned(pair):
     one = pair("gpt2", "LMHeadModel")
     ours = one.ours()
-    weight = ours.transformer.h[1].attn.c_proj.weight        # square, so that nothing but the numbers tells
+    weight = ours.transformer.h[1].attn.c_proj.weight  # square, so that nothing but the numbers tells
     weight.copy_(weight.data.T.copy())
     wrong(one, "^weights: transformer.h.1.attn.c_proj.weight.* transposed in ours, as when a Conv1D", ours)
 
@@ -113,19 +149,32 @@ def test_dropout_left_on(pair):
 
 def test_a_position_offset(pair, monkeypatch):
     from minigrad.pretrained.roberta import RobertaModel
+
     one = pair("roberta", "ForSequenceClassification")
     monkeypatch.setattr(RobertaModel, "positions", lambda self, ids: np.arange(ids.shape[1])[None])
-    wrong(one, r"position_embeddings .*the position offset, or the ids: where ours looks up \[0 1 2 3 4 5 6 7 8\], the reference")
+    wrong(
+        one,
+        r"position_embeddings .*the position offset, or the ids: where ours looks up \[0 1 2 3 4 5 6 7 8\], the reference",
+    )
     whole = SimpleNamespace(ours=one.ours, theirs=one.theirs, inputs={name: x[:1] for name, x in one.inputs.items()})
-    wrong(whole, "where ours looks up row 0, the reference looks up row 2, and so on")      # without padding, all by the same
+    wrong(
+        whole, "where ours looks up row 0, the reference looks up row 2, and so on"
+    )  # without padding, all by the same
 
 
 def test_a_cache_that_forgets(pair):
     one = pair("gpt2", "LMHeadModel")
     ours = one.ours()
     kind = type(ours)
-    ours.__class__ = type("Forgetful", (kind,), {"generate": lambda self, *args, use_cache=True, **options: kind.generate(
-        self, *args, use_cache=use_cache, **options) * (1 - use_cache)})
+    ours.__class__ = type(
+        "Forgetful",
+        (kind,),
+        {
+            "generate": lambda self, *args, use_cache=True, **options: (
+                kind.generate(self, *args, use_cache=use_cache, **options) * (1 - use_cache)
+            )
+        },
+    )
     wrong(one, "^tokens: .*the cache: with use_cache=False ours writes what the reference does", ours)
 
 
@@ -143,7 +192,12 @@ def test_torch_models_are_left_as_they_are(pair):
 def test_a_float32_inside_a_float64_model_is_computed_in_float64():
     x = torch.randn(4, 8, dtype=torch.float64)
     with reference.Exactly64():
-        assert x.float().dtype == x.to(torch.float32).dtype == torch.softmax(x, -1, dtype=torch.float32).dtype == torch.float64
+        assert (
+            x.float().dtype
+            == x.to(torch.float32).dtype
+            == torch.softmax(x, -1, dtype=torch.float32).dtype
+            == torch.float64
+        )
     assert x.float().dtype == torch.float32
 
 
@@ -161,13 +215,22 @@ def test_command(pair, capsys):
 def test_a_directory_of_a_family_nobody_has(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     assert main(["parity", str(tmp_path)]) == 2
-    assert "holds a model of type 'mamba': expected one that transformers and minigrad have, one of" in capsys.readouterr().err
+    assert (
+        "holds a model of type 'mamba': expected one that transformers and minigrad have, one of"
+        in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize(("entry", "told"), [
-    ("num_attention_heads=5", "the reference cannot be made a BertModel of .* not a multiple of the number of attention heads"),
-    ("hidden_size=big", "the reference cannot be made a BertModel of .* expected int, got str"),
-])
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (
+            "num_attention_heads=5",
+            "the reference cannot be made a BertModel of .* not a multiple of the number of attention heads",
+        ),
+        ("hidden_size=big", "the reference cannot be made a BertModel of .* expected int, got str"),
+    ],
+)
 def test_a_size_that_cannot_be(capsys, entry, told):
     assert main(["parity", "bert", "--set", entry]) == 2
     assert re.search(told, capsys.readouterr().err)

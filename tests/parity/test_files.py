@@ -1,4 +1,5 @@
 """Files between the libraries: torch and transformers read what we write, and we read what they write, in every format."""
+
 import json
 from collections import OrderedDict
 
@@ -13,9 +14,18 @@ from minigrad.pretrained.checkpoint.pickles import read
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
-         "max_position_embeddings": 12}
-BATCH = {"input_ids": np.random.default_rng(0).integers(1, 50, (2, 7)), "attention_mask": np.array([[1] * 7, [1] * 4 + [0] * 3])}
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 12,
+}
+BATCH = {
+    "input_ids": np.random.default_rng(0).integers(1, 50, (2, 7)),
+    "attention_mask": np.array([[1] * 7, [1] * 4 + [0] * 3]),
+}
 
 
 @pytest.fixture
@@ -90,13 +100,26 @@ def test_half_precision(theirs, tmp_path, dtype):
 
 
 def odds_and_ends():
-    w = torch.arange(12.).reshape(3, 4)
+    w = torch.arange(12.0).reshape(3, 4)
     return OrderedDict(
-        w=w, turned=w.T, view=w[1:, ::2], row=w[2], repeated=torch.ones(1).expand(5, 2), learnt=torch.nn.Parameter(w[0].clone()),
-        half=torch.randn(3).half(), brain=torch.randn(3).bfloat16(), whole=torch.arange(4), flags=torch.tensor([True, False]),
-        scalar=torch.tensor(3.), empty=torch.zeros(0, 3), double=torch.randn(2).double(), byte=torch.arange(3).to(torch.uint8),
-        small=torch.tensor([-1, 3]).to(torch.int8), short=torch.tensor([-300]).to(torch.int16),
-        int=torch.tensor([[7]]).to(torch.int32))
+        w=w,
+        turned=w.T,
+        view=w[1:, ::2],
+        row=w[2],
+        repeated=torch.ones(1).expand(5, 2),
+        learnt=torch.nn.Parameter(w[0].clone()),
+        half=torch.randn(3).half(),
+        brain=torch.randn(3).bfloat16(),
+        whole=torch.arange(4),
+        flags=torch.tensor([True, False]),
+        scalar=torch.tensor(3.0),
+        empty=torch.zeros(0, 3),
+        double=torch.randn(2).double(),
+        byte=torch.arange(3).to(torch.uint8),
+        small=torch.tensor([-1, 3]).to(torch.int8),
+        short=torch.tensor([-300]).to(torch.int16),
+        int=torch.tensor([[7]]).to(torch.int32),
+    )
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -107,14 +130,20 @@ def test_every_kind_of_tensor_from_every_kind_of_file(tmp_path, legacy, protocol
     layers(torch.randn(4, 2)).sum().backward()
     optimizer.step()
     modern = {} if legacy else {"unsigned": torch.tensor([1, 65535]).to(torch.uint16)}
-    for kept in (odds_and_ends() | modern, dict(odds_and_ends()), layers.state_dict(),
-                 {"state_dict": layers.state_dict(), "epoch": 3, "adam": optimizer.state_dict(), "size": layers[0].weight.shape}):
+    for kept in (
+        odds_and_ends() | modern,
+        dict(odds_and_ends()),
+        layers.state_dict(),
+        {"state_dict": layers.state_dict(), "epoch": 3, "adam": optimizer.state_dict(), "size": layers[0].weight.shape},
+    ):
         torch.save(kept, tmp_path / "x.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
         found, expected = read(tmp_path / "x.pt"), kept.get("state_dict", kept)
         assert list(found) == list(expected)
         for name, tensor in expected.items():
             tensor = tensor.detach()
-            assert found[name].dtype.name == str(tensor.dtype).removeprefix("torch.") and found[name].shape == tuple(tensor.shape)
+            assert found[name].dtype.name == str(tensor.dtype).removeprefix("torch.") and found[name].shape == tuple(
+                tensor.shape
+            )
             np.testing.assert_array_equal(found[name].astype(np.float64), tensor.double().numpy())
 
 
@@ -127,6 +156,7 @@ def test_whole_modules_are_refused(tmp_path):
 
 def test_what_we_read_is_what_safetensors_reads_with_torch(theirs, tmp_path):
     from safetensors.torch import load_file
+
     theirs.save_pretrained(tmp_path)
     expected = load_file(tmp_path / "model.safetensors")
     found = read_weights(tmp_path)

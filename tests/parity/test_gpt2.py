@@ -1,4 +1,5 @@
 """GPT-2 against transformers: outputs, loss, every gradient, and files in both directions, old ones included."""
+
 import numpy as np
 import pytest
 
@@ -9,8 +10,17 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from minigrad.pretrained import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification  # noqa: E402
 
-TINY = {"vocab_size": 61, "n_positions": 16, "n_embd": 32, "n_layer": 3, "n_head": 4, "num_labels": 3, "eos_token_id": 60,
-        "bos_token_id": 60, "pad_token_id": 0}
+TINY = {
+    "vocab_size": 61,
+    "n_positions": 16,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "num_labels": 3,
+    "eos_token_id": 60,
+    "bos_token_id": 60,
+    "pad_token_id": 0,
+}
 rng = np.random.default_rng(0)
 B, T = 4, 9
 MASK = (np.arange(T) < np.array([[T], [5], [1], [7]])).astype(np.int64)
@@ -24,11 +34,19 @@ def theirs(head, **config):
     return getattr(transformers, f"GPT2{head}")(transformers.GPT2Config(**TINY | config))
 
 
-@pytest.mark.parametrize(("config", "batch"), [
-    ({}, LM), ({}, {"input_ids": IDS, "labels": IDS}), ({}, SPREAD), ({"tie_word_embeddings": False}, LM),
-    ({"activation_function": "gelu", "n_inner": 40}, LM), ({"activation_function": "relu", "layer_norm_epsilon": 1e-3}, LM),
-    ({"scale_attn_weights": False}, LM), ({"scale_attn_by_inverse_layer_idx": True}, LM),
-])
+@pytest.mark.parametrize(
+    ("config", "batch"),
+    [
+        ({}, LM),
+        ({}, {"input_ids": IDS, "labels": IDS}),
+        ({}, SPREAD),
+        ({"tie_word_embeddings": False}, LM),
+        ({"activation_function": "gelu", "n_inner": 40}, LM),
+        ({"activation_function": "relu", "layer_norm_epsilon": 1e-3}, LM),
+        ({"scale_attn_weights": False}, LM),
+        ({"scale_attn_by_inverse_layer_idx": True}, LM),
+    ],
+)
 def test_language_model(tmp_path, config, batch):
     ours = compare_pretrained(AutoModelForCausalLM, theirs("LMHeadModel", **config), batch, tmp_path)
     assert (ours.lm_head.weight is ours.transformer.wte.weight) == config.get("tie_word_embeddings", True)
@@ -38,11 +56,14 @@ def test_base_model(tmp_path):
     compare_pretrained(AutoModel, theirs("Model"), {name: x for name, x in LM.items() if name != "labels"}, tmp_path)
 
 
-@pytest.mark.parametrize(("config", "labels"), [({}, np.array([0, 2, 1, 2])),
-                                                ({"num_labels": 1}, rng.standard_normal(B, np.float32))])
+@pytest.mark.parametrize(
+    ("config", "labels"), [({}, np.array([0, 2, 1, 2])), ({"num_labels": 1}, rng.standard_normal(B, np.float32))]
+)
 def test_classification_reads_the_last_token(tmp_path, config, labels):
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": labels}
-    compare_pretrained(AutoModelForSequenceClassification, theirs("ForSequenceClassification", **config), batch, tmp_path)
+    compare_pretrained(
+        AutoModelForSequenceClassification, theirs("ForSequenceClassification", **config), batch, tmp_path
+    )
 
 
 def test_the_layout_of_the_published_file(tmp_path):
@@ -65,8 +86,11 @@ def test_a_cache_does_not_change_what_is_read(tmp_path):
     model.save_pretrained(tmp_path)
     ours = AutoModelForCausalLM.from_pretrained(tmp_path)
     from minigrad import no_grad
+
     with no_grad(), torch.no_grad():
         cache = ours.new_cache(T)
-        parts = [ours(IDS[:, a:b], MASK[:, :b], past_key_values=cache).logits.numpy() for a, b in ((0, 4), (4, 8), (8, 9))]
+        parts = [
+            ours(IDS[:, a:b], MASK[:, :b], past_key_values=cache).logits.numpy() for a, b in ((0, 4), (4, 8), (8, 9))
+        ]
         whole = model(torch.tensor(IDS), attention_mask=torch.tensor(MASK)).logits.numpy()
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-5)

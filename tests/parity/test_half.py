@@ -1,4 +1,7 @@
-"""Decoders and T5 in 16 bits: the logits are no further from float32's, on the same rounded weights, than transformers' are."""
+"""Decoders and T5 in 16 bits: the logits are no further from float32's, on the same rounded weights, than transformers'
+are.
+"""
+
 import numpy as np
 import pytest
 
@@ -10,10 +13,26 @@ from minigrad.pretrained.t5 import plus  # noqa: E402
 from minigrad.tensor import Tensor  # noqa: E402
 
 WIDTH = 512
-DECODER = {"vocab_size": 300, "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2,
-           "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 64}
-T5 = {"vocab_size": 300, "d_model": WIDTH, "d_kv": WIDTH // 8, "d_ff": 2 * WIDTH, "num_layers": 2, "num_heads": 8,
-      "use_cache": False, "pad_token_id": 0, "decoder_start_token_id": 0}
+DECODER = {
+    "vocab_size": 300,
+    "hidden_size": WIDTH,
+    "intermediate_size": 2 * WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 64,
+}
+T5 = {
+    "vocab_size": 300,
+    "d_model": WIDTH,
+    "d_kv": WIDTH // 8,
+    "d_ff": 2 * WIDTH,
+    "num_layers": 2,
+    "num_heads": 8,
+    "use_cache": False,
+    "pad_token_id": 0,
+    "decoder_start_token_id": 0,
+}
 IDS = np.random.default_rng(0).integers(2, 300, (2, 24))
 
 
@@ -22,7 +41,8 @@ def build(name, dtype, factor=1.0):
     torch.manual_seed(0)
     config = T5 if name == "T5" else DECODER
     model = getattr(transformers, name + ("ForConditionalGeneration" if name == "T5" else "ForCausalLM"))(
-        getattr(transformers, name + "Config")(**config)).eval()
+        getattr(transformers, name + "Config")(**config)
+    ).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(((p + 0.1 * torch.randn_like(p) if p.ndim == 1 else p) * factor).to(dtype).float())
@@ -32,12 +52,16 @@ def build(name, dtype, factor=1.0):
 def logits(model, theirs, directory, dtype):
     """float32's, transformers' in the dtype and ours in it."""
     theirs.save_pretrained(directory)
-    batch = {"input_ids": IDS} | ({"decoder_input_ids": IDS[:, ::-1].copy()} if theirs.config.is_encoder_decoder else {})
+    batch = {"input_ids": IDS} | (
+        {"decoder_input_ids": IDS[:, ::-1].copy()} if theirs.config.is_encoder_decoder else {}
+    )
     tensors = {name: torch.tensor(ids) for name, ids in batch.items()}
     ours = model.from_pretrained(directory, dtype=str(dtype).removeprefix("torch.")).eval()
     with torch.no_grad():
-        exact, rounded = (m(**tensors).logits.double().numpy()
-                          for m in (theirs, type(theirs).from_pretrained(directory, dtype=dtype).eval()))
+        exact, rounded = (
+            m(**tensors).logits.double().numpy()
+            for m in (theirs, type(theirs).from_pretrained(directory, dtype=dtype).eval())
+        )
     return exact, rounded, ours(**batch).logits.numpy().astype(np.float64)
 
 
@@ -65,4 +89,4 @@ def test_what_is_brought_back():
         x = torch.tensor(values, dtype=torch.float16)
         most = 64504 if x.isinf().any() else 65504
         assert plus(Tensor(x.numpy()), np.zeros(4, "f2")).tolist() == x.clamp(-most, most).tolist()
-    assert plus(Tensor([np.inf]), 0).tolist() == [np.inf]    # float32 is left alone
+    assert plus(Tensor([np.inf]), 0).tolist() == [np.inf]  # float32 is left alone

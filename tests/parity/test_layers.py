@@ -1,4 +1,7 @@
-"""Plain layers, containers and attention against torch.nn: weights that load both ways, outputs, all gradients, in float64."""
+"""Plain layers, containers and attention against torch.nn: weights that load both ways, outputs, all gradients, in
+float64.
+"""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ from minigrad import nn  # noqa: E402
 
 few = settings(max_examples=30)
 sizes = st.integers(1, 5)
-leading = st.lists(st.integers(0, 3), max_size=3).map(tuple)                   # axes of size 0 and 1 among them
+leading = st.lists(st.integers(0, 3), max_size=3).map(tuple)  # axes of size 0 and 1 among them
 flags = st.booleans()
 
 
@@ -30,7 +33,9 @@ def arrays(draw, *shape):
 @few
 @given(st.data(), leading, sizes, sizes, flags)
 def test_linear(data, batch, inputs, outputs, bias):
-    same_layer(nn.Linear(inputs, outputs, bias), torch.nn.Linear(inputs, outputs, bias), data.draw(arrays(*batch, inputs)))
+    same_layer(
+        nn.Linear(inputs, outputs, bias), torch.nn.Linear(inputs, outputs, bias), data.draw(arrays(*batch, inputs))
+    )
 
 
 @few
@@ -51,9 +56,25 @@ def test_layer_norm(data, batch, shape, affine, bias, eps):
 
 
 @few
-@given(st.data(), leading, st.sampled_from([
-    ("ReLU",), ("ReLU6",), ("LeakyReLU",), ("LeakyReLU", 0.2), ("SiLU",), ("Sigmoid",), ("Tanh",), ("GELU", "none"),
-    ("GELU", "tanh"), ("Softplus",), ("Softplus", 2.0, 5.0)]))
+@given(
+    st.data(),
+    leading,
+    st.sampled_from(
+        [
+            ("ReLU",),
+            ("ReLU6",),
+            ("LeakyReLU",),
+            ("LeakyReLU", 0.2),
+            ("SiLU",),
+            ("Sigmoid",),
+            ("Tanh",),
+            ("GELU", "none"),
+            ("GELU", "tanh"),
+            ("Softplus",),
+            ("Softplus", 2.0, 5.0),
+        ]
+    ),
+)
 def test_activations(data, shape, which):
     kind, *options = which
     x = data.draw(arrays(*shape)) * data.draw(st.sampled_from([1, 10]))
@@ -76,7 +97,9 @@ def test_flatten(data, shape, start):
 @few
 @given(st.data(), leading)
 def test_sequential(data, batch):
-    ours, theirs = (n.Sequential(n.Linear(3, 4), n.Tanh(), n.Sequential(n.LayerNorm(4), n.Linear(4, 2))) for n in (nn, torch.nn))
+    ours, theirs = (
+        n.Sequential(n.Linear(3, 4), n.Tanh(), n.Sequential(n.LayerNorm(4), n.Linear(4, 2))) for n in (nn, torch.nn)
+    )
     same_layer(ours, theirs, data.draw(arrays(*batch, 3)))
 
 
@@ -91,7 +114,7 @@ def test_multihead_attention(data, B, T, S, width, bias, batch_first, cross):
     x, y = (data.draw(arrays(*((B, n, D) if batch_first else (n, B, D)))) for n in (T, S))
     rng, options = np.random.default_rng(data.draw(st.integers(0, 99))), {}
     masks = data.draw(st.sampled_from(["none", "padding", "2-d", "3-d", "float", "both", "floats", "causal"]))
-    if masks in ("padding", "both"):            # a query that may attend to nothing is NaN in torch: key 0 stays
+    if masks in ("padding", "both"):  # a query that may attend to nothing is NaN in torch: key 0 stays
         options["key_padding_mask"] = (rng.random((B, S)) < 0.5) & (np.arange(S) > 0)
     if masks == "floats":
         options["key_padding_mask"] = rng.standard_normal((B, S))
@@ -100,7 +123,9 @@ def test_multihead_attention(data, B, T, S, width, bias, batch_first, cross):
     if masks == "3-d":
         options["attn_mask"] = (rng.random((B * heads, T, S)) < 0.5) & (np.arange(S) > 0)
     if masks in ("float", "floats"):
-        options["attn_mask"] = np.where((rng.random((T, S)) < 0.3) & (np.arange(S) > 0), -np.inf, rng.standard_normal((T, S)))
+        options["attn_mask"] = np.where(
+            (rng.random((T, S)) < 0.3) & (np.arange(S) > 0), -np.inf, rng.standard_normal((T, S))
+        )
     if masks == "causal":
         options |= {"is_causal": True, "attn_mask": ~np.tri(T, S, dtype=bool)}
     options |= {"need_weights": data.draw(flags), "average_attn_weights": data.draw(flags)}

@@ -1,4 +1,7 @@
-"""LLaMA against transformers: outputs, loss, every gradient, and files in both directions and both dialects of config.json."""
+"""LLaMA against transformers: outputs, loss, every gradient, and files in both directions and both dialects of
+config.json.
+"""
+
 import json
 
 import numpy as np
@@ -15,10 +18,24 @@ from minigrad.pretrained import (  # noqa: E402
     LlamaConfig,
 )
 
-TINY = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5}
-LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 16, "rope_theta": 500000.0}
+TINY = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-5,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+    "rope_theta": 500000.0,
+}
 rng = np.random.default_rng(0)
 B, T = 4, 9
 MASK = (np.arange(T) < np.array([[T], [5], [1], [7]])).astype(np.int64)
@@ -32,12 +49,22 @@ def theirs(head="ForCausalLM", **config):
     return getattr(transformers, f"Llama{head}")(transformers.LlamaConfig(**TINY | config))
 
 
-@pytest.mark.parametrize(("config", "batch"), [
-    ({}, LM), ({"tie_word_embeddings": True}, LM), ({"num_key_value_heads": 4}, LM), ({"num_key_value_heads": None}, LM),
-    ({"num_key_value_heads": 1, "head_dim": 16}, LM), ({"attention_bias": True, "mlp_bias": True}, LM),
-    ({"hidden_act": "gelu"}, LM), ({"pad_token_id": 0}, LM), ({}, FAR), ({"rope_parameters": LLAMA3}, FAR),
-    ({"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}, FAR),
-])
+@pytest.mark.parametrize(
+    ("config", "batch"),
+    [
+        ({}, LM),
+        ({"tie_word_embeddings": True}, LM),
+        ({"num_key_value_heads": 4}, LM),
+        ({"num_key_value_heads": None}, LM),
+        ({"num_key_value_heads": 1, "head_dim": 16}, LM),
+        ({"attention_bias": True, "mlp_bias": True}, LM),
+        ({"hidden_act": "gelu"}, LM),
+        ({"pad_token_id": 0}, LM),
+        ({}, FAR),
+        ({"rope_parameters": LLAMA3}, FAR),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}, FAR),
+    ],
+)
 def test_language_model(tmp_path, config, batch):
     compare_pretrained(AutoModelForCausalLM, theirs(**config), batch, tmp_path)
 
@@ -65,12 +92,28 @@ def test_the_older_dialect_of_the_configuration(tmp_path, kind):
 
 def scalings():
     short, long = (np.linspace(1, top, 4).tolist() for top in (1.5, 9))
-    return [{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
-            {"rope_type": "yarn", "factor": 8.0, "beta_fast": 20, "beta_slow": 2, "attention_factor": 0.8, "truncate": False},
-            {"rope_type": "yarn", "factor": 8.0, "mscale": 1.2, "mscale_all_dim": 0.7}, {"rope_type": "dynamic", "factor": 3.0},
-            {"rope_type": "longrope", "short_factor": short, "long_factor": long, "original_max_position_embeddings": 32},
-            {"rope_type": "longrope", "short_factor": short, "long_factor": long, "factor": 6.0,
-             "original_max_position_embeddings": 32, "attention_factor": 1.3}]
+    return [
+        {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
+        {
+            "rope_type": "yarn",
+            "factor": 8.0,
+            "beta_fast": 20,
+            "beta_slow": 2,
+            "attention_factor": 0.8,
+            "truncate": False,
+        },
+        {"rope_type": "yarn", "factor": 8.0, "mscale": 1.2, "mscale_all_dim": 0.7},
+        {"rope_type": "dynamic", "factor": 3.0},
+        {"rope_type": "longrope", "short_factor": short, "long_factor": long, "original_max_position_embeddings": 32},
+        {
+            "rope_type": "longrope",
+            "short_factor": short,
+            "long_factor": long,
+            "factor": 6.0,
+            "original_max_position_embeddings": 32,
+            "attention_factor": 1.3,
+        },
+    ]
 
 
 @pytest.mark.parametrize("scaling", scalings(), ids=str)

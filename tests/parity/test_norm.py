@@ -1,4 +1,7 @@
-"""Batch, group and root-mean-square normalisation against torch.nn: outputs, gradients and running statistics, in float64."""
+"""Batch, group and root-mean-square normalisation against torch.nn: outputs, gradients and running statistics, in
+float64.
+"""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,16 +19,26 @@ sizes, flags = st.integers(1, 4), st.booleans()
 
 
 @few
-@given(st.data(), st.sampled_from([1, 2]), sizes, flags, flags, flags, st.sampled_from([0.1, 0.7, None]),
-       st.sampled_from([1e-5, 1e-3]))
+@given(
+    st.data(),
+    st.sampled_from([1, 2]),
+    sizes,
+    flags,
+    flags,
+    flags,
+    st.sampled_from([0.1, 0.7, None]),
+    st.sampled_from([1e-5, 1e-3]),
+)
 def test_batch_norm(data, dimensions, channels, affine, track, training, momentum, eps):
     places = data.draw(st.tuples(*[sizes] * (dimensions if dimensions == 2 else data.draw(st.integers(0, 1)))))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    ours, theirs = (getattr(n, f"BatchNorm{dimensions}d")(channels, eps, momentum, affine, track) for n in (nn, torch.nn))
+    ours, theirs = (
+        getattr(n, f"BatchNorm{dimensions}d")(channels, eps, momentum, affine, track) for n in (nn, torch.nn)
+    )
     for p in theirs.parameters():
         torch.nn.init.normal_(p)
     ours.train(training), theirs.train(training)
-    for _ in range(3):                          # each batch moves the running statistics
+    for _ in range(3):  # each batch moves the running statistics
         same_layer(ours, theirs, rng.standard_normal((data.draw(st.integers(2, 4)), channels, *places)) * 3 + 1)
         for name, t in theirs.state_dict().items():
             if t.dtype == torch.float64:
@@ -54,7 +67,9 @@ def test_rms_norm(batch, size, affine, eps, seed):
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (1000, 1), (-1e4, 1), (1000, 0)])
 @pytest.mark.parametrize("shape", [(4, 6, 5), (8, 16, 12, 12)])
-@pytest.mark.parametrize("name", ["layer_norm", "group_norm", "batch_norm", "batch_norm of what was remembered", "rms_norm"])
+@pytest.mark.parametrize(
+    "name", ["layer_norm", "group_norm", "batch_norm", "batch_norm of what was remembered", "rms_norm"]
+)
 def test_large_means_cost_no_more_digits_than_torch_s(name, shape, mean, deviation):
     """In float32, against torch in float64: values, and the gradients of x, weight and bias."""
     draw = np.random.default_rng(0)
@@ -72,15 +87,19 @@ def test_large_means_cost_no_more_digits_than_torch_s(name, shape, mean, deviati
             "group_norm": lambda x, w, b: F.group_norm(x, 2, w, b),
             "batch_norm": lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
             "batch_norm of what was remembered": lambda x, w, b: F.batch_norm(x, *remembered, w, b),
-            "rms_norm": lambda x, w, b: F.rms_norm(x, (n,), w) + b}
+            "rms_norm": lambda x, w, b: F.rms_norm(x, (n,), w) + b,
+        }
         y = forms[name](*xs)
         y.backward(tensor(g).detach())
         return [np.asarray(a.detach().numpy(), np.float64) for a in (y, *(a.grad for a in xs))]
+
     ours = run(mg.functional, lambda a: mg.Tensor(a, requires_grad=True))
     exact = run(torch.nn.functional, lambda a: torch.tensor(a, dtype=torch.float64, requires_grad=True))
     theirs = run(torch.nn.functional, lambda a: torch.tensor(a, requires_grad=True))
     for found, other, right in zip(ours, theirs, exact, strict=True):
-        np.testing.assert_array_less(abs(found - right).max(), abs(other - right).max() + 2e-6 * abs(right).max() + 1e-6)
+        np.testing.assert_array_less(
+            abs(found - right).max(), abs(other - right).max() + 2e-6 * abs(right).max() + 1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ["var", "std"])

@@ -1,4 +1,5 @@
 """Qwen2 and Qwen3 against transformers: outputs, loss, every gradient, and files in both directions."""
+
 import numpy as np
 import pytest
 
@@ -16,16 +17,25 @@ def theirs(family, head="ForCausalLM", **config):
 
 
 @pytest.mark.parametrize("family", ["Qwen2", "Qwen3"])
-@pytest.mark.parametrize("config", [{}, {"tie_word_embeddings": True}, {"sliding_window": 4, "use_sliding_window": False},
-                                    {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 1},
-                                    {"head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"tie_word_embeddings": True},
+        {"sliding_window": 4, "use_sliding_window": False},
+        {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 1},
+        {"head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+    ],
+)
 def test_language_model(tmp_path, family, config):
     compare_pretrained(AutoModelForCausalLM, theirs(family, **config), LM, tmp_path)
 
 
 @pytest.mark.parametrize("family", ["Qwen2", "Qwen3"])
 def test_base_model(tmp_path, family):
-    compare_pretrained(AutoModel, theirs(family, "Model"), {name: x for name, x in LM.items() if name != "labels"}, tmp_path)
+    compare_pretrained(
+        AutoModel, theirs(family, "Model"), {name: x for name, x in LM.items() if name != "labels"}, tmp_path
+    )
 
 
 def test_the_biases_of_keys(tmp_path):

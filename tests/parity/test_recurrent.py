@@ -1,4 +1,5 @@
 """RNN, LSTM and GRU against torch.nn: every option, padded sequences included, in float64."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,8 +23,19 @@ def packed(layer, x, state, lengths):
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(["LSTM", "GRU", "RNN", "RNN relu"]), st.integers(1, 3), st.integers(1, 3), st.integers(1, 5),
-       st.integers(1, 3), st.integers(1, 2), flags, flags, flags, flags, st.data())
+@given(
+    st.sampled_from(["LSTM", "GRU", "RNN", "RNN relu"]),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    flags,
+    flags,
+    flags,
+    flags,
+    st.data(),
+)
 def test_a_layer(kind, inputs, hidden, T, B, layers, bias, batch_first, both_ways, given_state, data):
     kind, *relu = kind.split()
     options = {"num_layers": layers, "bias": bias, "batch_first": batch_first, "bidirectional": both_ways}
@@ -38,11 +50,15 @@ def test_a_layer(kind, inputs, hidden, T, B, layers, bias, batch_first, both_way
     arrays = [rng.standard_normal((B, T, inputs) if batch_first else (T, B, inputs))]
     if given_state:
         arrays += [rng.standard_normal((layers * (1 + both_ways), B, hidden)) for _ in range(ours.states)]
-    xs, their_xs = [Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    xs, their_xs = (
+        [Tensor(a, requires_grad=True) for a in arrays],
+        [torch.tensor(a, requires_grad=True) for a in arrays],
+    )
     state, their_state = (None if not s else tuple(s) if kind == "LSTM" else s[0] for s in (xs[1:], their_xs[1:]))
     y, last = ours(xs[0], state, lengths)
-    their_y, their_last = (theirs(their_xs[0], their_state) if lengths is None else
-                           packed(theirs, their_xs[0], their_state, lengths))
+    their_y, their_last = (
+        theirs(their_xs[0], their_state) if lengths is None else packed(theirs, their_xs[0], their_state, lengths)
+    )
     outs, their_outs = ((a, *b) if kind == "LSTM" else (a, b) for a, b in ((y, last), (their_y, their_last)))
 
     for out, their_out in zip(outs, their_outs, strict=True):

@@ -1,4 +1,5 @@
 """ResNet against transformers, and in torchvision's layout: outputs, loss, every gradient, and what training remembers."""
+
 import numpy as np
 import pytest
 
@@ -24,15 +25,24 @@ def reference(kind=transformers.ResNetForImageClassification, **config):
     return scramble_statistics(kind(transformers.ResNetConfig(**TINY | config)))
 
 
-@pytest.mark.parametrize("config", [
-    {}, {"layer_type": "basic"}, {"downsample_in_bottleneck": True}, {"downsample_in_first_stage": True}, {"hidden_act": "gelu"},
-])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"layer_type": "basic"},
+        {"downsample_in_bottleneck": True},
+        {"downsample_in_first_stage": True},
+        {"hidden_act": "gelu"},
+    ],
+)
 def test_outputs_loss_every_gradient_and_back(tmp_path, config):
     compare_pretrained(AutoModelForImageClassification, reference(**config), LABELLED, tmp_path, named=NAMED)
 
 
 def test_the_base_model(tmp_path):
-    compare_pretrained(AutoModel, reference(transformers.ResNetModel), {"pixel_values": PICTURES}, tmp_path, named=NAMED)
+    compare_pretrained(
+        AutoModel, reference(transformers.ResNetModel), {"pixel_values": PICTURES}, tmp_path, named=NAMED
+    )
 
 
 def test_training_and_what_it_remembers(tmp_path):
@@ -47,10 +57,12 @@ def test_the_head_of_another_task_begins_anew(tmp_path):
     assert transformers.ResNetForImageClassification.from_pretrained(tmp_path / "ours").config.num_labels == 2
 
 
-@pytest.mark.parametrize("zipped", [True, False])           # what torch writes, and what it wrote before 1.6
+@pytest.mark.parametrize("zipped", [True, False])  # what torch writes, and what it wrote before 1.6
 def test_torchvisions_file(tmp_path, zipped):
     theirs = scramble(reference())
-    state = {NAMED(name): t for name, t in theirs.state_dict().items() if zipped or not name.endswith("num_batches_tracked")}
+    state = {
+        NAMED(name): t for name, t in theirs.state_dict().items() if zipped or not name.endswith("num_batches_tracked")
+    }
     assert {"conv1.weight", "layer1.0.downsample.1.running_var", "layer3.1.bn2.bias", "fc.weight"} <= state.keys()
     torch.save(state, tmp_path / "resnet.pth", _use_new_zipfile_serialization=zipped)
     ours = ResNetForImageClassification.from_pretrained(tmp_path / "resnet.pth", config=ResNetConfig(**TINY))

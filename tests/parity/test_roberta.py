@@ -1,4 +1,5 @@
 """RoBERTa against transformers: every head, every gradient, and files in both directions."""
+
 import numpy as np
 import pytest
 
@@ -8,12 +9,22 @@ pytest.importorskip("torch")
 import texts  # noqa: E402
 from compare import compare_pretrained  # noqa: E402
 
-TINY = {"vocab_size": texts.VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "intermediate_size": 48, "max_position_embeddings": 20, "type_vocab_size": 1, "pad_token_id": texts.PAD}
+TINY = {
+    "vocab_size": texts.VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 20,
+    "type_vocab_size": 1,
+    "pad_token_id": texts.PAD,
+}
 
 
 def compared(tmp_path, head, batch=None, **config):
-    theirs = getattr(transformers, "Roberta" + head)(transformers.RobertaConfig(**TINY | texts.labels_of(head) | config))
+    theirs = getattr(transformers, "Roberta" + head)(
+        transformers.RobertaConfig(**TINY | texts.labels_of(head) | config)
+    )
     return compare_pretrained(texts.auto(head), theirs, batch or texts.batch(head), tmp_path)
 
 
@@ -24,7 +35,7 @@ def test_every_head_both_ways(tmp_path, head):
 
 def test_positions_follow_the_padding_id_and_not_the_mask(tmp_path):
     batch = texts.batch("Model")
-    batch["input_ids"] = np.where(np.arange(texts.T) < 3, texts.PAD, texts.IDS)         # on the left, and not masked
+    batch["input_ids"] = np.where(np.arange(texts.T) < 3, texts.PAD, texts.IDS)  # on the left, and not masked
     compared(tmp_path, "Model", batch, pad_token_id=texts.PAD, layer_norm_eps=1e-5)
 
 

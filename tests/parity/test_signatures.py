@@ -1,4 +1,5 @@
 """What is given by position means what it means in torch: every signature beside torch's."""
+
 import inspect
 import re
 
@@ -9,18 +10,47 @@ torch = pytest.importorskip("torch")
 import minigrad as mg  # noqa: E402
 from minigrad import amp, functional, losses, nn, optim, schedule  # noqa: E402
 
-ROOMS = [(nn, torch.nn), (optim, torch.optim), (schedule, torch.optim.lr_scheduler), (functional, torch.nn.functional),
-         (losses, torch.nn.functional), (nn.init, torch.nn.init), (amp, torch.amp), (mg, torch), (mg.Tensor, torch.Tensor)]
+ROOMS = [
+    (nn, torch.nn),
+    (optim, torch.optim),
+    (schedule, torch.optim.lr_scheduler),
+    (functional, torch.nn.functional),
+    (losses, torch.nn.functional),
+    (nn.init, torch.nn.init),
+    (amp, torch.amp),
+    (mg, torch),
+    (mg.Tensor, torch.Tensor),
+]
 # The same thing under NumPy's name, or ours, and under torch's.
-SAME = {"axis": "dim", "axes": "dim", "dims": "dim", "start_axis": "start_dim", "keepdims": "keepdim", "shape": "size",
-        "low": "min", "high": "max", "sizes": "split_size_or_sections", "iterable": "modules", "xs": "tensors", "ids": "index",
-        "repeats": "dim", "value": "fill_value", "values": "src", "encoder_layer": "layer", "decoder_layer": "layer",
-        "b": "other", "stop": "end", "ext_tensor": "other"}
+SAME = {
+    "axis": "dim",
+    "axes": "dim",
+    "dims": "dim",
+    "start_axis": "start_dim",
+    "keepdims": "keepdim",
+    "shape": "size",
+    "low": "min",
+    "high": "max",
+    "sizes": "split_size_or_sections",
+    "iterable": "modules",
+    "xs": "tensors",
+    "ids": "index",
+    "repeats": "dim",
+    "value": "fill_value",
+    "values": "src",
+    "encoder_layer": "layer",
+    "decoder_layer": "layer",
+    "b": "other",
+    "stop": "end",
+    "ext_tensor": "other",
+}
 ON_PURPOSE = {
     "LRScheduler": "the base class takes the function of the step; torch's is subclassed instead",
     "GradScaler": "needs no device: a string in its place is refused",
     "autocast": "needs no device: a string that is no dtype is refused",
-    **dict.fromkeys(("tensor", "zeros", "ones", "full"), "has NumPy's dtype in the next place, where torch has nothing"),
+    **dict.fromkeys(
+        ("tensor", "zeros", "ones", "full"), "has NumPy's dtype in the next place, where torch has nothing"
+    ),
     "transpose": "takes all axes, as NumPy does, or two to swap",
     "take": "has NumPy's axis after torch's arguments",
     "where": "has torch's order, its operands under other names",
@@ -32,22 +62,33 @@ ON_PURPOSE = {
 
 
 def positional(function):
-    """The names that may be given by position, self aside, in each form of a function.  (C functions have them in their text.)"""
+    """The names that may be given by position, self aside, in each form of a function.
+
+    (C functions have them in their text.)
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         forms = re.findall(rf"^(?:\.\. function:: )?{function.__name__}\((.*?)\) ->", function.__doc__ or "", re.M)
-        return [[name.split("=")[0].split(":")[0].strip() for name in form.split("*")[0].split(",") if name.strip()]
-                for form in forms]
+        return [
+            [name.split("=")[0].split(":")[0].strip() for name in form.split("*")[0].split(",") if name.strip()]
+            for form in forms
+        ]
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return []
     return [[p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "self"]]
 
 
-PAIRS = [pytest.param(getattr(ours, name), positional(getattr(room, name)), id=f"{ours.__name__.split('.')[-1]}.{name}")
-         for ours, room in ROOMS for name in dir(ours)
-         if not name.startswith("_") and name not in ON_PURPOSE and callable(getattr(ours, name))
-         and callable(getattr(room, name, None)) and positional(getattr(room, name))]
+PAIRS = [
+    pytest.param(getattr(ours, name), positional(getattr(room, name)), id=f"{ours.__name__.split('.')[-1]}.{name}")
+    for ours, room in ROOMS
+    for name in dir(ours)
+    if not name.startswith("_")
+    and name not in ON_PURPOSE
+    and callable(getattr(ours, name))
+    and callable(getattr(room, name, None))
+    and positional(getattr(room, name))
+]
 
 
 def test_most_names_are_compared():
@@ -57,6 +98,8 @@ def test_most_names_are_compared():
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 def test_what_is_given_by_position_is_what_torch_has_there(ours, theirs):
     (own,) = positional(ours) or [[]]
-    inputs = {"x", "a", "input", "tensor", "self", "data", "condition"}        # what the first is called is of no account
-    own, *theirs = ([SAME.get(name, name) for name in names[names[:1] != [] and names[0] in inputs:]] for names in (own, *theirs))
-    assert any(own == form[:len(own)] for form in theirs), (own, theirs)
+    inputs = {"x", "a", "input", "tensor", "self", "data", "condition"}  # what the first is called is of no account
+    own, *theirs = (
+        [SAME.get(name, name) for name in names[names[:1] != [] and names[0] in inputs :]] for names in (own, *theirs)
+    )
+    assert any(own == form[: len(own)] for form in theirs), (own, theirs)

@@ -1,4 +1,5 @@
 """Every op, module, optimiser and schedule of PyTorch's own catalogue that minigrad has: equal to torch's, or refused."""
+
 from functools import cache
 
 import pytest
@@ -17,7 +18,7 @@ def rows(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_entry_is_equal_or_refused(kind):
-    assert sum(row.equal for row in rows(kind)) > 20         # that all is refused would be no comparison
+    assert sum(row.equal for row in rows(kind)) > 20  # that all is refused would be no comparison
     wrong = {row.name: dict(row.wrong) for row in rows(kind) if row.wrong}
     assert {name: found for name, found in wrong.items() if name not in KNOWN} == {}
     assert {row.name for row in rows(kind)} & set(KNOWN) <= set(wrong), "these are right now: take them from KNOWN"
@@ -25,7 +26,8 @@ def test_every_entry_is_equal_or_refused(kind):
 
 def test_what_differs_on_purpose_does_differ():
     found = {why for kind in KINDS for row in rows(kind) for why in row.differs}
-    assert {why for _, _, why in DIFFERENCES} - found == {ORDER}               # which is met among all samples only
+    assert {why for _, _, why in DIFFERENCES} - found == {ORDER}  # which is met among all samples only
+
 
 # Torch's own tests forbid settings such as torch.backends.cudnn.allow_tf32 for the whole process: allow them again.
 torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True

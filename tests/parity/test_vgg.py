@@ -1,4 +1,7 @@
-"""VGG against the same model in torch, under torchvision's names: outputs, loss, every gradient, and training with batch norm."""
+"""VGG against the same model in torch, under torchvision's names: outputs, loss, every gradient, and training with
+batch norm.
+"""
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,14 @@ from vision import PICTURES, scramble_statistics  # noqa: E402
 
 from minigrad.pretrained import VGGConfig, VGGForImageClassification  # noqa: E402
 
-SIZES = {"hidden_sizes": [8, 12, 16], "depths": [1, 2, 2], "pooled_size": 3, "intermediate_size": 20, "num_labels": 5,
-         "classifier_dropout": 0.0}
+SIZES = {
+    "hidden_sizes": [8, 12, 16],
+    "depths": [1, 2, 2],
+    "pooled_size": 3,
+    "intermediate_size": 20,
+    "num_labels": 5,
+    "classifier_dropout": 0.0,
+}
 LABELLED = {"pixel_values": PICTURES, "labels": np.array([3, 0, 4])}
 
 
@@ -27,11 +36,22 @@ class TorchVGG(nn.Module):
             if channels == "pool":
                 layers.append(nn.MaxPool2d(2, 2))
             else:
-                layers += [nn.Conv2d(inputs, channels, 3, padding=1), *[nn.BatchNorm2d(channels)] * batch_norm, nn.ReLU(True)]
+                layers += [
+                    nn.Conv2d(inputs, channels, 3, padding=1),
+                    *[nn.BatchNorm2d(channels)] * batch_norm,
+                    nn.ReLU(True),
+                ]
                 inputs = channels
         self.features, self.avgpool = nn.Sequential(*layers), nn.AdaptiveAvgPool2d((3, 3))
-        self.classifier = nn.Sequential(nn.Linear(16 * 9, 20), nn.ReLU(True), nn.Dropout(0.0), nn.Linear(20, 20), nn.ReLU(True),
-                                        nn.Dropout(0.0), nn.Linear(20, 5))
+        self.classifier = nn.Sequential(
+            nn.Linear(16 * 9, 20),
+            nn.ReLU(True),
+            nn.Dropout(0.0),
+            nn.Linear(20, 20),
+            nn.ReLU(True),
+            nn.Dropout(0.0),
+            nn.Linear(20, 5),
+        )
 
     @property
     def dtype(self):
@@ -41,7 +61,7 @@ class TorchVGG(nn.Module):
         return Output(self.classifier(torch.flatten(self.avgpool(self.features(pixel_values)), 1)), labels)
 
 
-@pytest.mark.parametrize("size", [(40, 33), (16, 8)])           # to 3 × 3 of 5 × 4, and of 2 × 1: made larger
+@pytest.mark.parametrize("size", [(40, 33), (16, 8)])  # to 3 × 3 of 5 × 4, and of 2 × 1: made larger
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_outputs_loss_and_every_gradient(batch_norm, size):
     torch.manual_seed(0)
@@ -49,7 +69,7 @@ def test_outputs_loss_and_every_gradient(batch_norm, size):
     ours = VGGForImageClassification(VGGConfig(**SIZES, batch_norm=batch_norm), rng=0).eval()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
-    agrees(ours, theirs, LABELLED | {"pixel_values": PICTURES[..., :size[0], :size[1]]})
+    agrees(ours, theirs, LABELLED | {"pixel_values": PICTURES[..., : size[0], : size[1]]})
 
 
 def test_training_with_batch_norm():

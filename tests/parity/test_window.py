@@ -1,4 +1,5 @@
 """Convolution and pooling against torch.nn: weights that load both ways, outputs, all gradients, in float64."""
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -43,9 +44,14 @@ def test_convolution(data, many, inputs, outputs, groups, bias):
     stride = 1 if padding == "same" else stride
     x = data.draw(images(many, inputs * groups))
     spans = np.broadcast_to(dilation, many) * (np.broadcast_to(kernel, many) - 1) + 1
-    assume(isinstance(padding, str) and padding == "same"
-           or all(x.shape[-many:] + 2 * np.broadcast_to(0 if padding == "valid" else padding, many) >= spans))
-    same_layer(*both("Conv", many, inputs * groups, outputs * groups, kernel, stride, padding, dilation, groups, bias), x)
+    assume(
+        isinstance(padding, str)
+        and padding == "same"
+        or all(x.shape[-many:] + 2 * np.broadcast_to(0 if padding == "valid" else padding, many) >= spans)
+    )
+    same_layer(
+        *both("Conv", many, inputs * groups, outputs * groups, kernel, stride, padding, dilation, groups, bias), x
+    )
 
 
 @few
@@ -53,17 +59,36 @@ def test_convolution(data, many, inputs, outputs, groups, bias):
 def test_transposed_convolution(data, many, inputs, outputs, groups, bias):
     kernel, stride, dilation = (numbers(data.draw, many, 1, top) for top in (3, 3, 2))
     more = tuple(data.draw(st.integers(0, int(s) - 1)) for s in np.broadcast_to(stride, many))
-    same_layer(*both("ConvTranspose", many, inputs * groups, outputs * groups, kernel, stride, data.draw(st.integers(0, 1)), more,
-                     groups, bias, dilation), data.draw(images(many, inputs * groups)))
+    same_layer(
+        *both(
+            "ConvTranspose",
+            many,
+            inputs * groups,
+            outputs * groups,
+            kernel,
+            stride,
+            data.draw(st.integers(0, 1)),
+            more,
+            groups,
+            bias,
+            dilation,
+        ),
+        data.draw(images(many, inputs * groups)),
+    )
 
 
 @few
 @given(st.data(), dimensions, flags)
 def test_max_pool(data, many, ceil):
     kernel, stride = (numbers(data.draw, many, 1, 3) for _ in range(2))
-    padding, dilation = data.draw(st.integers(0, int(np.min(kernel)) // 2)), 1 if np.max(kernel) > 2 else data.draw(sizes)
-    same_layer(*both("MaxPool", many, kernel, data.draw(st.sampled_from([None, stride])), padding, dilation, ceil_mode=ceil),
-               np.round(data.draw(images(many, 2)), 1))                        # some tie
+    padding, dilation = (
+        data.draw(st.integers(0, int(np.min(kernel)) // 2)),
+        1 if np.max(kernel) > 2 else data.draw(sizes),
+    )
+    same_layer(
+        *both("MaxPool", many, kernel, data.draw(st.sampled_from([None, stride])), padding, dilation, ceil_mode=ceil),
+        np.round(data.draw(images(many, 2)), 1),
+    )  # some tie
 
 
 @few
@@ -72,7 +97,9 @@ def test_average_pool(data, many, ceil, count_include_pad):
     kernel, stride = (numbers(data.draw, many, 1, 4) for _ in range(2))
     padding = data.draw(st.integers(0, int(np.min(kernel)) // 2))
     options = {"divisor_override": data.draw(st.none() | sizes)} if many == 2 else {}
-    same_layer(*both("AvgPool", many, kernel, stride, padding, ceil, count_include_pad, **options), data.draw(images(many, 2)))
+    same_layer(
+        *both("AvgPool", many, kernel, stride, padding, ceil, count_include_pad, **options), data.draw(images(many, 2))
+    )
 
 
 @few

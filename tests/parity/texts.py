@@ -1,10 +1,11 @@
 """A batch of padded token ids with labels for every head: what the families that read text are compared on."""
+
 import numpy as np
 
 from minigrad import pretrained
 
 rng = np.random.default_rng(0)
-VOCABULARY, B, T, PAD = 100, 4, 9, 1            # every family's configuration is given this padding id
+VOCABULARY, B, T, PAD = 100, 4, 9, 1  # every family's configuration is given this padding id
 MASK = (np.arange(T) < np.array([[T], [5], [1], [7]])).astype(np.int64)
 IDS = np.where(MASK, rng.integers(PAD + 1, VOCABULARY, (B, T)), PAD)
 LABELS = {

@@ -1,13 +1,17 @@
-"""PyTorch's own catalogue, put to minigrad: every op, module and optimiser that torch's wheel describes and minigrad has.
+"""PyTorch's own catalogue, put to minigrad: every op, module and optimiser that torch's wheel describes and minigrad
+has.
 
-torch.testing._internal lists, for torch's own tests, sample inputs of each op with its arguments, and inputs that must raise an
-error.  Here each sample goes to torch and to ours, which must give the same values, dtypes, shapes and gradients, or refuse with
-an error.  An argument that is not supported is refused, never ignored, and what torch refuses is refused here.
+torch.testing._internal lists, for torch's own tests, sample inputs of each op with its arguments, and inputs that must
+raise an error.  Here each sample goes to torch and to ours, which must give the same values, dtypes, shapes and
+gradients, or refuse with an error.  An argument that is not supported is refused, never ignored, and what torch refuses
+is refused here.
 
     python -m tests.parity.torch_catalogue                   # the table: entry, samples, equal, refused, wrong
-    python -m tests.parity.torch_catalogue sum nn.Linear     # these entries only, with every sample, and what was refused and why
-    python -m tests.parity.torch_catalogue --every           # every sample of every entry (several minutes)
+    python -m tests.parity.torch_catalogue sum nn.Linear     # these entries only, with every sample, and what was
+    refused and why python -m tests.parity.torch_catalogue --every           # every sample of every entry (several
+    minutes)
 """
+
 from __future__ import annotations
 
 import copy
@@ -28,7 +32,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-if "expecttest" not in sys.modules:             # torch's test helpers derive from its TestCase, which nothing here uses
+if "expecttest" not in sys.modules:  # torch's test helpers derive from its TestCase, which nothing here uses
     sys.modules["expecttest"] = types.ModuleType("expecttest")
     sys.modules["expecttest"].TestCase = unittest.TestCase
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
@@ -38,54 +42,109 @@ from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_
 import minigrad as mg  # noqa: E402
 from minigrad import functional, nn, optim, schedule  # noqa: E402
 
-REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)                   # of ours: any other error is a fault
-DTYPES = {torch.float64: 1e-9, torch.float32: 3e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2, torch.int64: 0, torch.bool: 0,
-          torch.int32: 0, torch.uint8: 0, torch.complex64: 3e-5}               # and how far a result may be from torch's
-SAMPLES = {torch.float64: 8, torch.float32: 3, torch.int64: 3, "module": 20}   # how many of an entry's samples are drawn; else 2
+REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)  # of ours: any other error is a fault
+DTYPES = {
+    torch.float64: 1e-9,
+    torch.float32: 3e-5,
+    torch.float16: 2e-3,
+    torch.bfloat16: 1.6e-2,
+    torch.int64: 0,
+    torch.bool: 0,
+    torch.int32: 0,
+    torch.uint8: 0,
+    torch.complex64: 3e-5,
+}  # and how far a result may be from torch's
+SAMPLES = {
+    torch.float64: 8,
+    torch.float32: 3,
+    torch.int64: 3,
+    "module": 20,
+}  # how many of an entry's samples are drawn; else 2
 
-NUMPY_NAMES = {                                 # torch's name, where ours is NumPy's and torch has no alias of that name
-    "amax": "max", "amin": "min", "bmm": "matmul", "cat": "concatenate", "eq": "equal", "mm": "matmul", "mv": "matmul",
-    "ne": "not_equal", "permute": "transpose", "pow": "power", "unsqueeze": "expand_dims"}
+NUMPY_NAMES = {  # torch's name, where ours is NumPy's and torch has no alias of that name
+    "amax": "max",
+    "amin": "min",
+    "bmm": "matmul",
+    "cat": "concatenate",
+    "eq": "equal",
+    "mm": "matmul",
+    "mv": "matmul",
+    "ne": "not_equal",
+    "permute": "transpose",
+    "pow": "power",
+    "unsqueeze": "expand_dims",
+}
 
-# Entries that are called otherwise here, because the arguments are NumPy's or because the catalogue has an order of its own.
+# Entries that are called otherwise here, because the arguments are NumPy's or because the catalogue has an order of its
+# own.
 CALLS: dict[str, Callable] = {
     "clamp": lambda x, min=None, max=None, **more: mg.clip(x, min, max, **more),
     "einsum": lambda xs, subscripts: mg.einsum(subscripts, *xs),
-    "flatten": lambda x, start_dim=0, end_dim=-1: mg.flatten(x, start_dim) if end_dim in (-1, x.ndim - 1) else no("end_dim"),
+    "flatten": lambda x, start_dim=0, end_dim=-1: (
+        mg.flatten(x, start_dim) if end_dim in (-1, x.ndim - 1) else no("end_dim")
+    ),
     "flip": lambda x, dims: mg.flip(x, dims),
     "max.reduction_with_dim": lambda x, dim, keepdim=False: (mg.max(x, dim, keepdim), mg.argmax(x, dim, keepdim)),
     "min.reduction_with_dim": lambda x, dim, keepdim=False: (
-        mg.min(x, dim, keepdim), mg.argmax(-x.to("float64"), dim, keepdim)),
+        mg.min(x, dim, keepdim),
+        mg.argmax(-x.to("float64"), dim, keepdim),
+    ),
     "nn.functional.embedding": lambda weight, ids, **options: functional.embedding(ids, weight, **options),
     "std": lambda x, dim=None, *, correction=1, keepdim=False: mg.std(x, dim, keepdim=keepdim, correction=correction),
     "var": lambda x, dim=None, *, correction=1, keepdim=False: mg.var(x, dim, keepdim=keepdim, correction=correction),
     "where": lambda x, condition, other: mg.where(condition, x, other),
 }
 # Arguments that ours does not have, at the value at which torch's do nothing: they are left out of the call.
-NEUTRAL = {"add_bias_kv": False, "add_zero_attn": False, "kdim": None, "memory_format": torch.preserve_format, "proj_size": 0,
-           "layout": torch.strided, "return_indices": False, "max_norm": None, "scale_grad_by_freq": False, "sparse": False,
-           "vdim": None, "pin_memory": False, "sparse_grad": False}
-RANDOM = {"nn.functional.dropout"}              # what is drawn cannot be compared
+NEUTRAL = {
+    "add_bias_kv": False,
+    "add_zero_attn": False,
+    "kdim": None,
+    "memory_format": torch.preserve_format,
+    "proj_size": 0,
+    "layout": torch.strided,
+    "return_indices": False,
+    "max_norm": None,
+    "scale_grad_by_freq": False,
+    "sparse": False,
+    "vdim": None,
+    "pin_memory": False,
+    "sparse_grad": False,
+}
+RANDOM = {"nn.functional.dropout"}  # what is drawn cannot be compared
 
 ORDER = "of equal entries the first comes first; torch leaves their order open"
 # What differs on purpose: the entries, the beginning of what is found, and the reason.
 DIFFERENCES: list[tuple[str, str, str]] = [
     ("all any", "dtype: bool instead of uint8", "a question is answered by booleans"),
-    ("nn.functional.ctc_loss nn.CTCLoss", "gradient", "by log_probs itself; torch's is right only behind a log_softmax"),
+    (
+        "nn.functional.ctc_loss nn.CTCLoss",
+        "gradient",
+        "by log_probs itself; torch's is right only behind a log_softmax",
+    ),
     ("topk sort", "value of result 1", ORDER),
     ("argsort", "value", ORDER),
     ("arange", "accepts: upper bound", "no entries, as in NumPy"),
-    ("nn.functional.avg_pool1d nn.functional.avg_pool2d", "dtype: float32 instead of int64", "a mean of whole numbers is none"),
+    (
+        "nn.functional.avg_pool1d nn.functional.avg_pool2d",
+        "dtype: float32 instead of int64",
+        "a mean of whole numbers is none",
+    ),
     ("mean", "accepts: mean", "a mean of whole numbers is float32"),
-    ("nn.functional.max_pool1d", "accepts: Expected 2D or 3D", "of no channels there is nothing to pool, which is no error"),
+    (
+        "nn.functional.max_pool1d",
+        "accepts: Expected 2D or 3D",
+        "of no channels there is nothing to pool, which is no error",
+    ),
     ("scatter scatter_add", "accepts: Expected self.dtype", "dtypes are promoted as everywhere"),
     ("nn.NLLLoss", "accepts: expected scalar type", "the class weights take the input's dtype"),
     ("sum prod cumsum einsum", "dtype: uint64", "sums and products of unsigned numbers are unsigned, as in NumPy"),
     ("nn.BatchNorm1d nn.BatchNorm2d", "accepts: eps must be positive", "an eps of 0 is what a variance above 0 needs"),
     ("nn.RNN nn.GRU nn.LSTM", "accepts: input_size", "what has no features can be read: the biases act"),
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),
-    *((f"optim.{name}", "accepts: params argument", "a single Tensor is one parameter")
-      for name in ("Adagrad", "Adam", "AdamW", "RMSprop", "SGD")),
+    *(
+        (f"optim.{name}", "accepts: params argument", "a single Tensor is one parameter")
+        for name in ("Adagrad", "Adam", "AdamW", "RMSprop", "SGD")
+    ),
 ]
 # What is known to be wrong still, and why.
 KNOWN: dict[str, str] = {}
@@ -94,13 +153,14 @@ KNOWN: dict[str, str] = {}
 @dataclass
 class Row:
     """What became of the samples of one entry."""
+
     name: str
-    way: str = ""                               # how ours is written
+    way: str = ""  # how ours is written
     samples: int = 0
     equal: int = 0
-    refused: Counter = field(default_factory=Counter)        # samples that ours refused, by the error's words
+    refused: Counter = field(default_factory=Counter)  # samples that ours refused, by the error's words
     wrong: Counter = field(default_factory=Counter)
-    differs: Counter = field(default_factory=Counter)        # on purpose
+    differs: Counter = field(default_factory=Counter)  # on purpose
 
     def take(self, ours: Callable[[], Any]) -> None:
         """Run ours, which returns None if all is equal, or what is wrong."""
@@ -148,6 +208,7 @@ def refusing(call: Callable, *args: Any, **kwargs: Any) -> Any:
 
 # From torch to here.
 
+
 def mapped(value: Any, change: Callable) -> Any:
     """`value` with every leaf of its lists, tuples and dicts changed."""
     if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
@@ -176,7 +237,9 @@ def to_ours(value: Any) -> Any:
     """A tensor as a Tensor over the same memory, in the same layout; torch's dtypes, sizes and devices in our words."""
     if isinstance(value, torch.Tensor):
         plain = value.detach().resolve_conj().resolve_neg()
-        array = plain.view(torch.int16).numpy().view(ml_dtypes.bfloat16) if value.dtype == torch.bfloat16 else plain.numpy()
+        array = (
+            plain.view(torch.int16).numpy().view(ml_dtypes.bfloat16) if value.dtype == torch.bfloat16 else plain.numpy()
+        )
         return mg.Tensor(array, requires_grad=value.requires_grad)
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
@@ -188,13 +251,14 @@ def to_ours(value: Any) -> Any:
 def array_of(value: Any) -> np.ndarray:
     """Numbers of either library, exactly."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().clone()          # (a tensor of zeros that torch has not laid down yet is laid down)
+        value = value.detach().clone()  # (a tensor of zeros that torch has not laid down yet is laid down)
         return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
     array = value.numpy() if isinstance(value, mg.Tensor) else np.asarray(value)
     return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
 
 
 # Comparing.
+
 
 def compared(ours: Any, theirs: Any, noise: float, what: str = "value") -> str | None:
     """What is wrong with ours, or None."""
@@ -209,11 +273,13 @@ def compared(ours: Any, theirs: Any, noise: float, what: str = "value") -> str |
                 return f"{place}: a {type(mine).__name__} instead of a Tensor"
             if mine.dtype.name != dtype:
                 return f"dtype: {mine.dtype.name} instead of {dtype}"
-            noise = max(noise, DTYPES.get(right.dtype, 0))                     # (of whole numbers it may be floating)
+            noise = max(noise, DTYPES.get(right.dtype, 0))  # (of whole numbers it may be floating)
         mine, right = array_of(mine), array_of(right)
         if mine.shape != right.shape:
             return f"shape: {place} {mine.shape} instead of {right.shape}"
-        scale = max(1, np.nan_to_num(np.abs(right), posinf=0).max(initial=0)) if 1e-3 < noise else 1       # in 16 bits, of a sum
+        scale = (
+            max(1, np.nan_to_num(np.abs(right), posinf=0).max(initial=0)) if 1e-3 < noise else 1
+        )  # in 16 bits, of a sum
         if not np.allclose(mine, right, noise, noise * scale, equal_nan=True):
             return f"{place}: {short(mine)} instead of {short(right)}"
     return None
@@ -242,14 +308,18 @@ def gradients(results: Any, inputs: list, order: int) -> list[list] | None:
         if not results:
             break
         if kind is torch.Tensor:
-            results = torch.autograd.grad(weighted(results), inputs, create_graph=True, allow_unused=True, materialize_grads=True)
+            results = torch.autograd.grad(
+                weighted(results), inputs, create_graph=True, allow_unused=True, materialize_grads=True
+            )
         else:
             results = mg.grad(weighted(results), inputs, create_graph=True)
         found.append(list(results))
     return found
 
 
-def differentiated(ours: Any, theirs: Any, our_inputs: list, their_inputs: list, order: int, noise: float) -> str | None:
+def differentiated(
+    ours: Any, theirs: Any, our_inputs: list, their_inputs: list, order: int, noise: float
+) -> str | None:
     """What is wrong with the gradients of ours, or None."""
     pairs = [(a, b) for a, b in zip(our_inputs, their_inputs, strict=True) if b.requires_grad]
     if not pairs:
@@ -257,7 +327,7 @@ def differentiated(ours: Any, theirs: Any, our_inputs: list, their_inputs: list,
     our_inputs, their_inputs = ([pair[i] for pair in pairs] for i in range(2))
     try:
         right = gradients(theirs, their_inputs, order)
-    except Exception:                           # torch has no such gradient
+    except Exception:  # torch has no such gradient
         return None
     found = gradients(ours, our_inputs, len(right))
     found += [[mg.zeros_like(x) for x in our_inputs]] * (len(right) - len(found))
@@ -274,6 +344,7 @@ def some(samples: list, kind: torch.dtype | str, every: bool) -> list:
 
 
 # The ops.
+
 
 def ways(op: Any) -> dict[str, Callable]:
     """All that bears the entry's name here: {how it is written: what to call}."""
@@ -302,7 +373,9 @@ def op_rows(every: bool = False, chosen: Callable[[str], bool] = lambda name: Tr
         name = f"{op.name}.{op.variant_test_name}" if op.variant_test_name else op.name
         if chosen(name) and op.name not in RANDOM:
             found = {"(see CALLS)": CALLS[name]} if name in CALLS else ways(op)
-            yield from (op_row(Row(name, way), op, call, every) for way, call in found.items()) if found else [Row(name)]
+            yield from (
+                (op_row(Row(name, way), op, call, every) for way, call in found.items()) if found else [Row(name)]
+            )
 
 
 def op_row(row: Row, op: Any, call: Callable, every: bool) -> Row:
@@ -328,13 +401,19 @@ def op_row(row: Row, op: Any, call: Callable, every: bool) -> Row:
                 mine = refusing(mapped, given, to_ours)
                 result = refusing(call, mine[0], *mine[1], **mine[2])
                 result = sample.output_process_fn_grad(result) if wanted else result
-                return compared(result, right, noise) or wanted and differentiated(
-                    result, right, leaves(mine, mg.Tensor), leaves(given, torch.Tensor), order, noise)
+                return (
+                    compared(result, right, noise)
+                    or wanted
+                    and differentiated(
+                        result, right, leaves(mine, mg.Tensor), leaves(given, torch.Tensor), order, noise
+                    )
+                )
+
             row.take(ours)
     torch.manual_seed(0)
     for error in op.error_inputs("cpu") if op.error_inputs_func else ():
         given = error.sample_input
-        if not error.error_regex:               # a plain number for a tensor, which some ops of torch refuse and NumPy's never
+        if not error.error_regex:  # a plain number for a tensor, which some ops of torch refuse and NumPy's never
             continue
         given = (given.input, given.args, given.kwargs)
 
@@ -342,11 +421,13 @@ def op_row(row: Row, op: Any, call: Callable, every: bool) -> Row:
             mine = refusing(mapped, given, to_ours)
             refusing(call, mine[0], *mine[1], **mine[2])
             return f"accepts: {error.error_regex}"
+
         row.take(accepted)
     return row
 
 
 # The modules.
+
 
 def module_rows(every: bool = False, chosen: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
     """A row for each entry of module_db; of no samples where there is no such module here."""
@@ -354,22 +435,35 @@ def module_rows(every: bool = False, chosen: Callable[[str], bool] = lambda name
         name = info.module_cls.__name__
         if chosen(f"nn.{name}"):
             ours = getattr(nn, name, None)
-            yield module_row(Row(f"nn.{name}", f"nn.{name}" if ours else ""), info, ours, every) if ours else Row(f"nn.{name}")
+            yield (
+                module_row(Row(f"nn.{name}", f"nn.{name}" if ours else ""), info, ours, every)
+                if ours
+                else Row(f"nn.{name}")
+            )
 
 
 def module_row(row: Row, info: Any, ours: type, every: bool) -> Row:
     for training in (True, False):
         torch.manual_seed(0)
-        samples = info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=True, training=training)
+        samples = info.module_inputs_func(
+            info, device="cpu", dtype=torch.float64, requires_grad=True, training=training
+        )
         for sample in some(samples, "module", every):
             row.take(functools.partial(same_module, info.module_cls, ours, sample, training))
-    for error in info.module_error_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=False, training=False) \
-            if info.module_error_inputs_func else ():
+    for error in (
+        info.module_error_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=False, training=False)
+        if info.module_error_inputs_func
+        else ()
+    ):
+
         def accepted(error=error):
             made = mapped_call(ours, error.module_error_input.constructor_input).to("float64")
             if error.module_error_input.forward_input is not None:
-                mapped_call(made, error.module_error_input.forward_input)    # some options are looked at when it is called
+                mapped_call(
+                    made, error.module_error_input.forward_input
+                )  # some options are looked at when it is called
             return f"accepts: {error.error_regex}"
+
         row.take(accepted)
     return row
 
@@ -399,10 +493,18 @@ def same_module(theirs: type, ours: type, sample: Any, training: bool) -> str | 
     parameters = dict(mine.named_parameters())
     named = dict(reference.named_parameters())
     buffers = [mine.state_dict()[name] for name, _ in reference.named_buffers()]
-    return (compared(result, right, 1e-9)
-            or compared(buffers, list(reference.buffers()), 1e-9, "buffer")
-            or differentiated(result, right, leaves((args, kwargs), mg.Tensor) + [parameters[name] for name in named],
-                              leaves(given, torch.Tensor) + list(named.values()), 1, 1e-9))
+    return (
+        compared(result, right, 1e-9)
+        or compared(buffers, list(reference.buffers()), 1e-9, "buffer")
+        or differentiated(
+            result,
+            right,
+            leaves((args, kwargs), mg.Tensor) + [parameters[name] for name in named],
+            leaves(given, torch.Tensor) + list(named.values()),
+            1,
+            1e-9,
+        )
+    )
 
 
 # The optimisers and schedules.
@@ -417,7 +519,9 @@ def target(x: Any, y: Any, z: Any) -> Any:
 
 
 def trajectory(make: Callable, leaf: Callable, change: Callable | None = None) -> list[np.ndarray]:
-    """The parameters, in two groups of which one has half the rate, after each of some steps; and the rates, if they change."""
+    """The parameters, in two groups of which one has half the rate, after each of some steps; and the rates, if they
+    change.
+    """
     xs = [leaf(x) for x in START]
     optimizer = make(xs)
     scheduler = change(optimizer) if change else None
@@ -444,9 +548,11 @@ def our_leaf(x: np.ndarray) -> mg.Tensor:
 
 def grouped(kind: type, options: dict) -> Callable:
     """Makes an optimiser of two groups."""
+
     def make(xs):
         groups = [{"params": xs[:2]}, {"params": xs[2:], "lr": float(options.get("lr", 1e-3)) / 2}]
         return kind(groups, **options)
+
     return make
 
 
@@ -465,45 +571,80 @@ def optim_row(row: Row, info: Any, ours: type) -> Row:
     for extra in [*options, *implementations[1:]]:
         try:
             right = trajectory(grouped(info.optim_cls, dict(extra)), their_leaf)
-        except Exception:                       # this one cannot be had on a CPU
+        except Exception:  # this one cannot be had on a CPU
             continue
 
         def ours_moves(extra=extra, right=right):
             mine = mapped(extra, to_ours)
             found = trajectory(lambda xs: refusing(grouped(ours, mine), xs), our_leaf)
             return compared(found, right, 1e-9, f"trajectory with {extra}")
+
         row.take(ours_moves)
     for error in info.optim_error_inputs_func("cpu", torch.float64):
         sample = error.optimizer_error_input
 
         def accepted(sample=sample, error=error):
-            params = [torch.randn(2, 3, dtype=torch.float64, requires_grad=True)] if sample.params is None else sample.params
-            same = functools.cache(to_ours)     # one tensor given twice is one Tensor given twice
+            params = (
+                [torch.randn(2, 3, dtype=torch.float64, requires_grad=True)] if sample.params is None else sample.params
+            )
+            same = functools.cache(to_ours)  # one tensor given twice is one Tensor given twice
             made = refusing(ours, refusing(mapped, params, same), **mapped(sample.kwargs, to_ours))
             if error.error_on == OptimizerErrorEnum.STEP_ERROR:
                 refusing(made.step)
             return f"accepts: {error.error_regex}"
+
         row.take(accepted)
     return row
 
 
-SCHEDULES = [                                   # torch has no catalogue of these: every schedule, every option
-    ("LambdaLR", {"lr_lambda": lambda step: 0.9**step}), ("LambdaLR", {"lr_lambda": [lambda n: 1 / (n + 1), lambda n: 0.5]}),
-    ("MultiplicativeLR", {"lr_lambda": lambda step: 0.9}), ("ConstantLR", {}), ("ConstantLR", {"factor": 0.5, "total_iters": 3}),
-    ("StepLR", {"step_size": 3}), ("StepLR", {"step_size": 4, "gamma": 0.9}), ("ExponentialLR", {"gamma": 0.8}),
-    ("MultiStepLR", {"milestones": [2, 5, 5, 9]}), ("MultiStepLR", {"milestones": [7, 3], "gamma": 0.5}),
-    ("LinearLR", {}), ("LinearLR", {"start_factor": 0.1, "end_factor": 0.9, "total_iters": 7}),
-    ("PolynomialLR", {"total_iters": 8}), ("PolynomialLR", {"total_iters": 30, "power": 2.0}),
-    ("CosineAnnealingLR", {"T_max": 5}), ("CosineAnnealingLR", {"T_max": 30, "eta_min": 1e-4}),
-    ("CosineAnnealingWarmRestarts", {"T_0": 3}), ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2, "eta_min": 1e-4}),
+SCHEDULES = [  # torch has no catalogue of these: every schedule, every option
+    ("LambdaLR", {"lr_lambda": lambda step: 0.9**step}),
+    ("LambdaLR", {"lr_lambda": [lambda n: 1 / (n + 1), lambda n: 0.5]}),
+    ("MultiplicativeLR", {"lr_lambda": lambda step: 0.9}),
+    ("ConstantLR", {}),
+    ("ConstantLR", {"factor": 0.5, "total_iters": 3}),
+    ("StepLR", {"step_size": 3}),
+    ("StepLR", {"step_size": 4, "gamma": 0.9}),
+    ("ExponentialLR", {"gamma": 0.8}),
+    ("MultiStepLR", {"milestones": [2, 5, 5, 9]}),
+    ("MultiStepLR", {"milestones": [7, 3], "gamma": 0.5}),
+    ("LinearLR", {}),
+    ("LinearLR", {"start_factor": 0.1, "end_factor": 0.9, "total_iters": 7}),
+    ("PolynomialLR", {"total_iters": 8}),
+    ("PolynomialLR", {"total_iters": 30, "power": 2.0}),
+    ("CosineAnnealingLR", {"T_max": 5}),
+    ("CosineAnnealingLR", {"T_max": 30, "eta_min": 1e-4}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2, "eta_min": 1e-4}),
     ("CyclicLR", {"base_lr": 1e-3, "max_lr": 0.1, "step_size_up": 3, "cycle_momentum": False}),
-    *(("CyclicLR", {"base_lr": 1e-3, "max_lr": 0.1, "step_size_up": 3, "mode": mode}) for mode in ("triangular2", "exp_range")),
-    ("OneCycleLR", {"max_lr": 0.1, "total_steps": 25}), ("OneCycleLR", {"max_lr": [0.1, 0.2], "epochs": 5, "steps_per_epoch": 5}),
-    ("OneCycleLR", {"max_lr": 0.1, "total_steps": 21, "three_phase": True, "anneal_strategy": "linear", "pct_start": 0.4}),
-    ("OneCycleLR", {"max_lr": 0.1, "total_steps": 25, "base_momentum": 0.8, "max_momentum": 0.9, "div_factor": 5,
-                    "final_div_factor": 50}), ("OneCycleLR", {"max_lr": 0.1, "total_steps": 25, "cycle_momentum": False}),
-    ("ReduceLROnPlateau", {"patience": 2}), ("ReduceLROnPlateau", {"mode": "max", "patience": 1, "factor": 0.5, "cooldown": 2}),
-    ("ReduceLROnPlateau", {"patience": 0, "threshold": 0.5, "threshold_mode": "abs", "min_lr": [0.001, 0.002], "eps": 1e-3}),
+    *(
+        ("CyclicLR", {"base_lr": 1e-3, "max_lr": 0.1, "step_size_up": 3, "mode": mode})
+        for mode in ("triangular2", "exp_range")
+    ),
+    ("OneCycleLR", {"max_lr": 0.1, "total_steps": 25}),
+    ("OneCycleLR", {"max_lr": [0.1, 0.2], "epochs": 5, "steps_per_epoch": 5}),
+    (
+        "OneCycleLR",
+        {"max_lr": 0.1, "total_steps": 21, "three_phase": True, "anneal_strategy": "linear", "pct_start": 0.4},
+    ),
+    (
+        "OneCycleLR",
+        {
+            "max_lr": 0.1,
+            "total_steps": 25,
+            "base_momentum": 0.8,
+            "max_momentum": 0.9,
+            "div_factor": 5,
+            "final_div_factor": 50,
+        },
+    ),
+    ("OneCycleLR", {"max_lr": 0.1, "total_steps": 25, "cycle_momentum": False}),
+    ("ReduceLROnPlateau", {"patience": 2}),
+    ("ReduceLROnPlateau", {"mode": "max", "patience": 1, "factor": 0.5, "cooldown": 2}),
+    (
+        "ReduceLROnPlateau",
+        {"patience": 0, "threshold": 0.5, "threshold_mode": "abs", "min_lr": [0.001, 0.002], "eps": 1e-3},
+    ),
 ]
 
 
@@ -528,20 +669,26 @@ def same_schedule(theirs: type, ours: type, options: dict) -> str | None:
 # The table.
 
 KINDS = {"ops": op_rows, "modules": module_rows, "optimisers": optim_rows, "schedules": schedule_rows}
-LEFT_OUT = re.compile(r"""(fft|special|masked|sparse|signal)\. | _ | torch\. | jiterator | native_ | .*(_ex|_scatter|_copy|_)$ |
+LEFT_OUT = re.compile(
+    r"""(fft|special|masked|sparse|signal)\. | _ | torch\. | jiterator | native_ | .*(_ex|_scatter|_copy|_)$ |
     (H|mH|real|imag|angle|conj|conj_physical|complex|polar|resolve_.*|view_as_real|view_as_complex|cfloat|cdouble|chalf)$ |
     (as_strided|empty.*|new_.*|resize.*|to_sparse|contiguous|cauchy|exponential|geometric|log_normal|uniform|normal)$ |
-    (linalg\.)?(lu.*|ldl.*|geqrf|ormqr|householder_product|cholesky_inverse|triangular_solve|lstsq)$""", re.VERBOSE)
+    (linalg\.)?(lu.*|ldl.*|geqrf|ormqr|householder_product|cholesky_inverse|triangular_solve|lstsq)$""",
+    re.VERBOSE,
+)
 
 
 def counted() -> dict[str, bool]:
     """The names that a PyTorch user may expect, and whether each is here under torch's or NumPy's.
 
-    Left out is what has no derivative in real numbers, and the fft, special, masked, sparse, signal, complex, in-place, _ex,
-    _scatter, _copy, storage and low-level factorisation entries.
+    Left out is what has no derivative in real numbers, and the fft, special, masked, sparse, signal, complex, in-place,
+    _ex, _scatter, _copy, storage and low-level factorisation entries.
     """
-    return {op.name: bool(ways(op)) for op in op_db
-            if op.supports_autograd and op.supports_dtype(torch.float64, "cpu") and not LEFT_OUT.match(op.name)}
+    return {
+        op.name: bool(ways(op))
+        for op in op_db
+        if op.supports_autograd and op.supports_dtype(torch.float64, "cpu") and not LEFT_OUT.match(op.name)
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -565,8 +712,10 @@ def main(arguments: list[str]) -> int:
     if not names:
         print(f"\nabsent: {', '.join(absent)}")
         names_there = counted()
-        print(f"{sum(names_there.values())} of the {len(names_there)} names of op_db that are counted are here; "
-              f"{faults} wrong results")
+        print(
+            f"{sum(names_there.values())} of the {len(names_there)} names of op_db that are counted are here; "
+            f"{faults} wrong results"
+        )
     return int(bool(faults))
 
 

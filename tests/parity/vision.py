@@ -1,4 +1,7 @@
-"""What comparing models of pictures takes beyond `compare`: running statistics, and names that differ between the two layouts."""
+"""What comparing models of pictures takes beyond `compare`: running statistics, and names that differ between the two
+layouts.
+"""
+
 import numpy as np
 import torch
 from compare import close, scramble
@@ -20,7 +23,9 @@ def renamed(ours):
 
 
 def compare_training(ours, theirs, batch, directory):
-    """Two forward and backward passes in training, in float64: outputs, gradients, and then running statistics are the same."""
+    """Two forward and backward passes in training, in float64: outputs, gradients, and then running statistics are the
+    same.
+    """
     scramble(theirs).save_pretrained(directory)
     model, named = ours.from_pretrained(directory).to("float64").train(), renamed(ours)
     theirs = theirs.double().train()
@@ -28,7 +33,9 @@ def compare_training(ours, theirs, batch, directory):
         theirs.zero_grad()
         model.zero_grad()
         out = model(batch["pixel_values"].astype(np.float64), labels=batch["labels"])
-        expected = theirs(torch.tensor(batch["pixel_values"], dtype=torch.float64), labels=torch.tensor(batch["labels"]))
+        expected = theirs(
+            torch.tensor(batch["pixel_values"], dtype=torch.float64), labels=torch.tensor(batch["labels"])
+        )
         out.loss.backward()
         expected.loss.backward()
         close(out.logits, expected.logits, "the logits", 1e-9)

@@ -1,10 +1,11 @@
 """A strict stand-in for CuPy over NumPy, for the ordinary tests: no GPU, no CuPy, a few microseconds a call.
 
-Its arrays hold NumPy's but are none.  Whatever CuPy refuses is refused: an implicit conversion, an array of NumPy's among the
-operands, a name or an argument that CuPy lacks (manifest.json lists what it has).  So is what CuPy would let pass but is a
-mistake all the same: a function of NumPy's called on an array of the device.  What differs in silence it does not know (indices
-out of range, and everything about the bits): tests/on_cupy asks the real CuPy.
+Its arrays hold NumPy's but are none.  Whatever CuPy refuses is refused: an implicit conversion, an array of NumPy's
+among the operands, a name or an argument that CuPy lacks (manifest.json lists what it has).  So is what CuPy would let
+pass but is a mistake all the same: a function of NumPy's called on an array of the device.  What differs in silence it
+does not know (indices out of range, and everything about the bits): tests/on_cupy asks the real CuPy.
 """
+
 import json
 import types
 from pathlib import Path
@@ -13,17 +14,29 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 MANIFEST = json.loads(Path(__file__).with_name("manifest.json").read_text("utf-8"))
-NUMPY_ONLY = {"where", "initial", "mean", "correction"}                        # arguments of reductions
+NUMPY_ONLY = {"where", "initial", "mean", "correction"}  # arguments of reductions
 UFUNC_ARGUMENTS = {"out", "dtype", "casting"}
 REDUCE = {"add", "multiply"}
-AT = {"add": "ilLqQIefd", "subtract": "iI", "maximum": "ilLqQIfd", "minimum": "ilLqQIfd", "bitwise_and": "ilLqQI",
-      "bitwise_or": "ilLqQI", "bitwise_xor": "ilLqQI"}       # ufuncs with .at, and the dtypes it takes
-OWNERS = WeakValueDictionary()                   # the arrays that are no views, by the id of NumPy's: what `base` gives
-IMPLICIT = "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+AT = {
+    "add": "ilLqQIefd",
+    "subtract": "iI",
+    "maximum": "ilLqQIfd",
+    "minimum": "ilLqQIfd",
+    "bitwise_and": "ilLqQI",
+    "bitwise_or": "ilLqQI",
+    "bitwise_xor": "ilLqQI",
+}  # ufuncs with .at, and the dtypes it takes
+OWNERS = WeakValueDictionary()  # the arrays that are no views, by the id of NumPy's: what `base` gives
+IMPLICIT = (
+    "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+)
 
 
 def inside(value, where):
-    """The same with NumPy's arrays in place of ours: what NumPy can compute on.  An array of NumPy's itself is refused."""
+    """The same with NumPy's arrays in place of ours: what NumPy can compute on.
+
+    An array of NumPy's itself is refused.
+    """
     if isinstance(value, ndarray):
         return value._array
     if isinstance(value, np.ndarray):
@@ -42,7 +55,7 @@ def outside(value):
         if value.dtype.kind in "OUSMm":
             raise ValueError(f"Unsupported dtype {value.dtype}")
         known = OWNERS.get(id(value))
-        if known is not None and known._array is value:      # asarray gives the array itself
+        if known is not None and known._array is value:  # asarray gives the array itself
             return known
         array = object.__new__(ndarray)
         array._array, array.base = value, None
@@ -59,6 +72,7 @@ def outside(value):
 
 class ndarray:
     """An array of the device."""
+
     __slots__ = ("_array", "base", "__weakref__")
     __hash__ = None
     data = property(lambda self: types.SimpleNamespace(ptr=self._array.__array_interface__["data"][0]))
@@ -67,9 +81,11 @@ class ndarray:
         raise TypeError(IMPLICIT)
 
     def __array_ufunc__(self, ufunc, method, *args, **kwargs):
-        if isinstance(args[0], np.generic) and method == "__call__":           # a scalar of NumPy's on the left of an operator
+        if isinstance(args[0], np.generic) and method == "__call__":  # a scalar of NumPy's on the left of an operator
             return outside(ufunc(*inside(args, ufunc.__name__)))
-        raise TypeError(f"np.{ufunc.__name__} was called on an array of the device: call xp.{ufunc.__name__}, or move the others")
+        raise TypeError(
+            f"np.{ufunc.__name__} was called on an array of the device: call xp.{ufunc.__name__}, or move the others"
+        )
 
     def __array_function__(self, function, types, args, kwargs):
         raise TypeError(f"np.{function.__name__} was called on an array of the device: call xp.{function.__name__}")
@@ -81,8 +97,10 @@ class ndarray:
         if name.startswith("__") or name not in MANIFEST["ndarray"]:
             raise AttributeError(f"'ndarray' object has no attribute {name!r}")
         value = getattr(self._array, name)
-        if name == "flags":                     # CuPy's know no more
-            return types.SimpleNamespace(**{flag: getattr(value, flag) for flag in ("c_contiguous", "f_contiguous", "owndata")})
+        if name == "flags":  # CuPy's know no more
+            return types.SimpleNamespace(
+                **{flag: getattr(value, flag) for flag in ("c_contiguous", "f_contiguous", "owndata")}
+            )
         return guarded(name, value) if callable(value) else outside(value)
 
     def __getitem__(self, index):
@@ -93,14 +111,29 @@ class ndarray:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         self._array[inside(index, "[]")] = inside(value, "[]")
 
-    def __repr__(self): return repr(self._array)
-    def __len__(self): return len(self._array)
-    def __iter__(self): return map(outside, self._array)
-    def __bool__(self): return bool(self._array)
-    def __float__(self): return float(self._array)
-    def __int__(self): return int(self._array)
-    def item(self, *place): return self._array.item(*place)
-    def tolist(self): return self._array.tolist()
+    def __repr__(self):
+        return repr(self._array)
+
+    def __len__(self):
+        return len(self._array)
+
+    def __iter__(self):
+        return map(outside, self._array)
+
+    def __bool__(self):
+        return bool(self._array)
+
+    def __float__(self):
+        return float(self._array)
+
+    def __int__(self):
+        return int(self._array)
+
+    def item(self, *place):
+        return self._array.item(*place)
+
+    def tolist(self):
+        return self._array.tolist()
 
 
 def operator(name):
@@ -111,6 +144,7 @@ def operator(name):
             return NotImplemented
         result = getattr(self._array, name)(*inside(other, name))
         return self if result is self._array else outside(result)
+
     return operate
 
 
@@ -133,11 +167,13 @@ def guarded(name, function, known=None):
         result = function(*inside(args, name), **inside(kwargs, name))
         out = kwargs.get("out")
         return out if isinstance(out, ndarray) else outside(result)
+
     return call
 
 
 class Ufunc:
     """A ufunc, with as many of its methods and dtypes as CuPy has."""
+
     def __init__(self, ufunc):
         self.ufunc, self.name = ufunc, ufunc.__name__
         self.call = guarded(self.name, ufunc, UFUNC_ARGUMENTS)
@@ -153,7 +189,7 @@ class Ufunc:
             raise TypeError(f"`cupy_{self.name}.at` does not take {a.dtype}")
         self.ufunc.at(a._array, inside(index, "at"), *inside(b, "at"))
 
-    def __getattr__(self, method):              # reduce, accumulate, reduceat
+    def __getattr__(self, method):  # reduce, accumulate, reduceat
         if self.name not in REDUCE or method == "reduceat" and self.name != "add":
             raise NotImplementedError(f"`cupy_{self.name}.{method}` is not supported yet")
         return guarded(method, getattr(self.ufunc, method))
@@ -161,6 +197,7 @@ class Ufunc:
 
 class Module(types.ModuleType):
     """`cupy`, or a module in it."""
+
     def __init__(self, path, numpy):
         super().__init__(path)
         self.path, self.numpy = path, numpy
@@ -172,14 +209,22 @@ class Module(types.ModuleType):
         kind, value = table[name], getattr(self.numpy, name, None)
         if value is None:
             raise NotImplementedError(f"strict_cupy: {self.path}.{name} has no counterpart in NumPy")
-        found = (Module(f"{self.path}.{name}", value) if kind == "module" else Ufunc(value) if isinstance(value, np.ufunc) else
-                 value if kind in ("class", "value") else guarded(name, value, kind))
-        setattr(self, name, found)              # the next time it is found without asking
+        found = (
+            Module(f"{self.path}.{name}", value)
+            if kind == "module"
+            else Ufunc(value)
+            if isinstance(value, np.ufunc)
+            else value
+            if kind in ("class", "value")
+            else guarded(name, value, kind)
+        )
+        setattr(self, name, found)  # the next time it is found without asking
         return found
 
 
 class Grid:
     """xp.ogrid"""
+
     def __getitem__(self, index):
         return outside(np.ogrid[index])
 

@@ -1,4 +1,8 @@
-"""Write manifest.json: what CuPy has, and which arguments it takes.  Run it where CuPy is installed; it needs no GPU."""
+"""Write manifest.json: what CuPy has, and which arguments it takes.
+
+Run it where CuPy is installed; it needs no GPU.
+"""
+
 import inspect
 import json
 from importlib import import_module
@@ -6,7 +10,15 @@ from pathlib import Path
 
 import cupy
 
-MODULES = ("cupy", "cupy.linalg", "cupy.lib", "cupy.lib.stride_tricks", "cupy.random", "cupy.fft", "cupyx.scipy.special")
+MODULES = (
+    "cupy",
+    "cupy.linalg",
+    "cupy.lib",
+    "cupy.lib.stride_tricks",
+    "cupy.random",
+    "cupy.fft",
+    "cupyx.scipy.special",
+)
 SIGNS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
@@ -27,10 +39,14 @@ def public(thing: object) -> list[str]:
 
 
 def main() -> None:
-    modules = {path: {name: described(getattr(import_module(path), name)) for name in public(import_module(path))}
-               for path in MODULES}
-    names = ",\n".join(f'"{path}": {{\n' + ",\n".join(f"{json.dumps(n)}: {json.dumps(d)}" for n, d in table.items()) + "}"
-                       for path, table in modules.items())
+    modules = {
+        path: {name: described(getattr(import_module(path), name)) for name in public(import_module(path))}
+        for path in MODULES
+    }
+    names = ",\n".join(
+        f'"{path}": {{\n' + ",\n".join(f"{json.dumps(n)}: {json.dumps(d)}" for n, d in table.items()) + "}"
+        for path, table in modules.items()
+    )
     methods = ",\n".join(map(json.dumps, public(cupy.ndarray)))
     text = f'{{"version": "{cupy.__version__}",\n"ndarray": [\n{methods}],\n"modules": {{\n{names}}}}}\n'
     Path(__file__).with_name("manifest.json").write_text(text, encoding="utf-8")

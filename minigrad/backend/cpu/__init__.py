@@ -3,6 +3,7 @@
 When it is imported, the C library is told to keep the memory of freed arrays.  (`import minigrad` also has the threads
 of NumPy's BLAS go to sleep sooner.)  MINIGRAD_KEEP_PROCESS=1 in the environment leaves both as they are.
 """
+
 import ctypes
 import functools
 import os
@@ -42,9 +43,29 @@ def keep_freed_memory() -> None:
 
 if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":
     keep_freed_memory()
-table = (shared.table | products.table | layers.table | attention.table | losses.table | index.table | recurrent.table
-         | convolution.table | norm_pool.table | optimizers.table | arithmetic.table)
-host = register(Backend(
-    name="cpu", xp=numpy, array=numpy.ndarray, to_numpy=memory.as_usual, erf=layers.erf,
-    normal_cdf=functools.partial(shared.layers.normal_cdf, numpy), share=cores.share,
-    kernels=table, half_kernels=half.made_from(table)))
+table = (
+    shared.table
+    | products.table
+    | layers.table
+    | attention.table
+    | losses.table
+    | index.table
+    | recurrent.table
+    | convolution.table
+    | norm_pool.table
+    | optimizers.table
+    | arithmetic.table
+)
+host = register(
+    Backend(
+        name="cpu",
+        xp=numpy,
+        array=numpy.ndarray,
+        to_numpy=memory.as_usual,
+        erf=layers.erf,
+        normal_cdf=functools.partial(shared.layers.normal_cdf, numpy),
+        share=cores.share,
+        kernels=table,
+        half_kernels=half.made_from(table),
+    )
+)

@@ -1,4 +1,5 @@
 """Arithmetic on large arrays, shared out over the cores of a CPU."""
+
 from __future__ import annotations
 
 import operator
@@ -22,11 +23,11 @@ def in_parts(function, a, b):
         return memory.by_sample(in_parts(function, memory.by_pixel(a), memory.by_pixel(b)))
     if not a.flags.c_contiguous:
         return function(a, b)
-    if all(b.strides):                          # not broadcast
+    if all(b.strides):  # not broadcast
         b = memory.in_order(b)
     y, errors = np.empty(a.shape, a.dtype), np.geterr()
     out = y
-    if b.flags.c_contiguous or not any(b.strides):           # however few there are along the first axis
+    if b.flags.c_contiguous or not any(b.strides):  # however few there are along the first axis
         out, a = flat(y, a)
         b = b.reshape(-1) if b.flags.c_contiguous else np.broadcast_to(b.reshape(-1)[:1], a.shape)
     while len(a) == 1:
@@ -35,13 +36,15 @@ def in_parts(function, a, b):
 
     def work(i):
         with np.errstate(**errors):
-            function(a[i:i + step], b[i:i + step], out=out[i:i + step])
+            function(a[i : i + step], b[i : i + step], out=out[i : i + step])
+
     share(work, range(0, len(a), step))
     return y
 
 
 def shared(function, operator):
     """operator(a, b), or function(a, b) on all cores for a large a where b is a number, or is broadcast to a."""
+
     def value(xp, a, b):
         if getattr(a, "size", 0) < cores.MIN_SHARED:
             return operator(a, b)
@@ -49,8 +52,13 @@ def shared(function, operator):
         if not alike or np.broadcast_shapes(a.shape, getattr(b, "shape", ())) != a.shape:
             return operator(a, b)
         return in_parts(function, a, b)
+
     return Value(value)
 
 
-table = {"add": shared(np.add, operator.add), "subtract": shared(np.subtract, operator.sub),
-         "multiply": shared(np.multiply, operator.mul), "divide": shared(np.divide, operator.truediv)}
+table = {
+    "add": shared(np.add, operator.add),
+    "subtract": shared(np.subtract, operator.sub),
+    "multiply": shared(np.multiply, operator.mul),
+    "divide": shared(np.divide, operator.truediv),
+}

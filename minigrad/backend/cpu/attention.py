@@ -1,6 +1,7 @@
 """Attention on a CPU, a few heads at a time: all their scores together, which grow with the square of the length, never
 exist.
 """
+
 from __future__ import annotations
 
 import functools
@@ -22,7 +23,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 
     Scores are laid down as (…, keys, queries): a matrix of which BLAS reads the rows is one that it need not copy.
     """
-    shape = (*q.shape[:-1], k.shape[-2])        # of all scores: (…, T, S)
+    shape = (*q.shape[:-1], k.shape[-2])  # of all scores: (…, T, S)
     bias = attention.attention_bias(xp, mask, False, shape, np.float32)
     y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
     tops, log_sum = np.zeros(q.shape[:-1], np.float32), np.zeros(q.shape[:-1], np.float32)
@@ -30,11 +31,15 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 
     def work(heads):
         for queries, keys in blocks:
-            here, seen, tile = (*heads, ..., queries, slice(None)), (*heads, ..., keys, slice(None)), (*heads, ..., queries, keys)
+            here, seen, tile = (
+                (*heads, ..., queries, slice(None)),
+                (*heads, ..., keys, slice(None)),
+                (*heads, ..., queries, keys),
+            )
             scores, weights = scratch(2, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
             _scores(k[seen], _turned(q[here], scale), bias, tile, is_causal, out=scores)
             total, top = exp_sums(scores, weights, 1e20, axis=-2)
-            total[total == 0] = math.inf        # nothing may be attended to: the result is 0
+            total[total == 0] = math.inf  # nothing may be attended to: the result is 0
             tops[(*heads, ..., queries)], log_sum[(*heads, ..., queries)] = top, np.log(total)
             if keep is not None:
                 weights *= keep[tile].swapaxes(-1, -2)
@@ -42,6 +47,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
             found = np.matmul(weights.swapaxes(-1, -2), v[seen])
             found *= 1 / total[..., None]
             y[here] = found
+
     share(work, some_heads)
     return y, (q, k, v, y, bias, tops, log_sum)
 
@@ -62,12 +68,12 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     def work(heads):
         all_keys, all_values = _with_ones(k[heads]), _with_ones(v[heads])
         sums = [None if x is None else np.zeros(x[heads].shape, np.float32) for x in (gk, gv)]
-        dots = np.vecdot(g[heads], y[heads])    # Σ weights · their gradients, over the shorter axis
+        dots = np.vecdot(g[heads], y[heads])  # Σ weights · their gradients, over the shorter axis
         for queries, keys in reversed(blocks):  # the first one sees all keys that any sees
             here, tile = (*heads, ..., queries, slice(None)), (*heads, ..., queries, keys)
             weights, gscores, kept = scratch(3, *q[here].shape[:-2], keys.stop, q[here].shape[-2])
             top, rest = (array[(*heads, ..., queries)] for array in (tops, log_sum))
-            far = top.any()                     # then what is left of the sum is not to be added to scores before they are near 0
+            far = top.any()  # then what is left of the sum is not to be added to scores before they are near 0
             turned, drop = _turned(q[here], scale, 0 if far else -rest), dots[..., queries]
             _scores(all_keys[..., keys, :], turned, bias, tile, is_causal, out=weights)
             if far:
@@ -97,6 +103,7 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
             np.multiply(sums[0], scale, out=gk[heads])
         if gv is not None:
             gv[heads] = sums[1]
+
     share(work, some_heads)
     return gq, gk, gv, None
 
@@ -108,22 +115,23 @@ def _tiles(shape, width, is_causal):
     that are too small to be copied first, and otherwise on long blocks; short blocks compute fewer masked scores.
     """
     *lead, T, S = shape
-    most = MAX_UNCOPIED // max(1, S * width) // 16 * 16          # queries (the numbers below were found by timing)
+    most = MAX_UNCOPIED // max(1, S * width) // 16 * 16  # queries (the numbers below were found by timing)
     if most < 64:
         most = min(256, -(-T // 256) * 64) if is_causal else 256
     elif is_causal:
         most = min(most, 112)
     step = -(-T // -(-T // most))
-    step = min(T, step + -step % 16)            # rows of scores begin where a vector of the processor does
+    step = min(T, step + -step % 16)  # rows of scores begin where a vector of the processor does
     limit = cores.MAX_PIECE if step <= 64 else 2 * cores.MAX_PIECE
     blocks = [(slice(i, i + step), slice(min(S, i + step) if is_causal else S)) for i in range(0, T, step)]
     many = cores.CORES if math.prod(shape) >= cores.MIN_SHARED else 1
 
     def fits(i):
-        pieces = math.prod(lead[:i + 1])
-        return math.prod(lead[i + 1:]) * step * S <= limit and (not pieces % many or pieces >= 4 * many)
+        pieces = math.prod(lead[: i + 1])
+        return math.prod(lead[i + 1 :]) * step * S <= limit and (not pieces % many or pieces >= 4 * many)
+
     axis = next(filter(fits, range(len(lead))), len(lead) - 1)
-    parts = evenly(lead[axis], limit // (math.prod(lead[axis + 1:]) * step * S), many)
+    parts = evenly(lead[axis], limit // (math.prod(lead[axis + 1 :]) * step * S), many)
     heads = [(*first, part) for first in np.ndindex(*lead[:axis]) for part in parts]
     return heads, blocks
 
@@ -149,7 +157,7 @@ def _turned(q, scale, last=None):
 
 def _with_ones(k):
     """Keys (…, S, d) beside a column of ones, (…, S, d + 1), each row as far from the next as BLAS likes it."""
-    beside = np.empty((*k.shape[:-1], k.shape[-1] + 16), np.float32)[..., :k.shape[-1] + 1]
+    beside = np.empty((*k.shape[:-1], k.shape[-1] + 16), np.float32)[..., : k.shape[-1] + 1]
     beside[..., :-1], beside[..., -1] = k, 1
     return beside
 
@@ -160,7 +168,7 @@ def _scores(k, q, bias, tile, is_causal, out):
     if bias is not None:
         out += bias[tile].swapaxes(-1, -2)
     if is_causal:
-        corner = out[..., tile[-2].start:, :]
+        corner = out[..., tile[-2].start :, :]
         corner += _earlier(*corner.shape[-2:])
 
 

@@ -2,6 +2,7 @@
 
 NumPy's own functions know only the first of the two.  BLAS is called as the C library it is: nothing is compiled.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -13,12 +14,13 @@ import numpy as np
 
 from . import mkl
 
-ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112    # CBLAS's names for how matrices lie
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # CBLAS's names for how matrices lie
 F4 = np.dtype(np.float32)
-MAX_UNCOPIED = 10**6                            # multiplications up to which OpenBLAS does not copy b first
-# Beyond that (bᵀ aᵀ)ᵀ is quicker, for at most this many rows of a and a transposed b with more rows and columns than this.
+MAX_UNCOPIED = 10**6  # multiplications up to which OpenBLAS does not copy b first
+# Beyond that (bᵀ aᵀ)ᵀ is quicker, for at most this many rows of a and a transposed b with more rows and columns than
+# this.
 MAX_TURNED_ROWS, MIN_TURNED_WIDTH = 48, 96
-MIN_STACK = 1 << 20                             # minimum multiplications for MKL's batched GEMM to pay
+MIN_STACK = 1 << 20  # minimum multiplications for MKL's batched GEMM to pay
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
@@ -27,11 +29,13 @@ def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int
     Where NumPy has another BLAS: no product, and two functions that do nothing.
     """
     extension = importlib.import_module("numpy._core._multiarray_umath")
-    library = ctypes.CDLL(extension.__file__)   # its symbols include those of the libraries it is linked to
+    library = ctypes.CDLL(extension.__file__)  # its symbols include those of the libraries it is linked to
     for start, end, integer in (("scipy_", "64_", ctypes.c_int64), ("", "64_", ctypes.c_int64), ("", "", ctypes.c_int)):
         if hasattr(library, f"{start}openblas_set_num_threads{end}"):
-            product, *threads = (getattr(library, f"{start}{name}{end}") for name in (
-                "cblas_sgemm", "openblas_get_num_threads", "openblas_set_num_threads"))
+            product, *threads = (
+                getattr(library, f"{start}{name}{end}")
+                for name in ("cblas_sgemm", "openblas_get_num_threads", "openblas_set_num_threads")
+            )
             return product, integer, *threads
     return None, ctypes.c_int, lambda: 1, lambda threads: None
 
@@ -69,8 +73,13 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
             out += np.matmul(a, b)
         else:
             np.matmul(a, b, out=out)
-    elif (product is _numpys_product and other[0] == TRANSPOSED and len(a) <= MAX_TURNED_ROWS
-          and min(b.shape) > MIN_TURNED_WIDTH and len(a) * b.size > MAX_UNCOPIED):
+    elif (
+        product is _numpys_product
+        and other[0] == TRANSPOSED
+        and len(a) <= MAX_TURNED_ROWS
+        and min(b.shape) > MIN_TURNED_WIDTH
+        and len(a) * b.size > MAX_UNCOPIED
+    ):
         turned = np.empty(out.shape[::-1], F4)
         gemm(b.T, np.ascontiguousarray(a.T), turned)
         if add:
@@ -78,8 +87,19 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
         else:
             out[...] = turned.T
     else:
-        product(ROW_MAJOR, one[0], other[0], *out.shape, a.shape[1], 1.0, *one[1:], *other[1:], float(add), out.ctypes.data,
-                out.strides[0] >> 2)
+        product(
+            ROW_MAJOR,
+            one[0],
+            other[0],
+            *out.shape,
+            a.shape[1],
+            1.0,
+            *one[1:],
+            *other[1:],
+            float(add),
+            out.ctypes.data,
+            out.strides[0] >> 2,
+        )
 
 
 def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
@@ -88,7 +108,7 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     None if BLAS cannot read it.
     """
     (m, n), (rows, columns) = a.shape, a.strides
-    if a.dtype is not F4 or not a.size or (rows | columns) & 3:                # (a field of records may lie at any byte)
+    if a.dtype is not F4 or not a.size or (rows | columns) & 3:  # (a field of records may lie at any byte)
         return None
     # An axis of one may have any stride, as that which NumPy gives a new axis; it is told as if there were no gap.
     rows, columns = 4 * n if m == 1 else rows, 4 * m if n == 1 else columns
@@ -111,6 +131,7 @@ def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarr
         def on_threads(a, out):
             gemm(a, weight, out, threads=threads)
             return out
+
         return on_threads
     stack = _cut(weight[None], rows)
     count, _, few = stack.shape
@@ -118,6 +139,7 @@ def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarr
     def product(a, out):
         np.matmul(a, stack, out=out.reshape(len(a), count, few).swapaxes(0, 1))
         return out
+
     return product
 
 
@@ -125,8 +147,9 @@ def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarr
 def _stack_product(threads: int) -> Callable | None:
     """MKL's product of stacks that lie at equal distances, on so many threads; None if MKL is not installed."""
     size, number, array = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-    return mkl.on_threads(threads, "cblas_sgemm_batch_strided",
-                          *[size] * 6, number, *[array, size, size] * 2, number, array, *[size] * 3)
+    return mkl.on_threads(
+        threads, "cblas_sgemm_batch_strided", *[size] * 6, number, *[array, size, size] * 2, number, array, *[size] * 3
+    )
 
 
 def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], None]:
@@ -139,15 +162,34 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
     multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= MIN_STACK else None
     if multiply is not None:
         weights = np.ascontiguousarray(weights)
-        where = weights.ctypes.data             # (asked for once: it takes as long as a short pass; add_at_once keeps the array)
+        where = weights.ctypes.data  # (asked for once: it takes as long as a short pass; add_at_once keeps the array)
 
         def add_at_once(a, out):
             fits = a.shape == (rows, inner) and out.shape == (n, rows, columns)
             if fits and a.dtype is out.dtype is F4 and a.flags.c_contiguous and out.flags.c_contiguous:
-                multiply(ROW_MAJOR, PLAIN, PLAIN, rows, columns, inner, 1.0, a.ctypes.data, inner, 0,
-                         where, columns, inner * columns, 1.0, out.ctypes.data, columns, rows * columns, n)
+                multiply(
+                    ROW_MAJOR,
+                    PLAIN,
+                    PLAIN,
+                    rows,
+                    columns,
+                    inner,
+                    1.0,
+                    a.ctypes.data,
+                    inner,
+                    0,
+                    where,
+                    columns,
+                    inner * columns,
+                    1.0,
+                    out.ctypes.data,
+                    columns,
+                    rows * columns,
+                    n,
+                )
             else:
                 out += np.matmul(a, weights)
+
         return add_at_once
     stack = _cut(weights, rows)
     product = np.empty((len(stack), rows, stack.shape[2]), weights.dtype)
@@ -160,6 +202,7 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
             out += by_weight
         else:
             out += np.matmul(a, weights)
+
     return add
 
 

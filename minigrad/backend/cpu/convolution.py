@@ -1,4 +1,5 @@
 """Convolution on a CPU, as products of matrices: a few images, or a few rows of some, at a time on each core."""
+
 from __future__ import annotations
 
 import functools
@@ -15,7 +16,7 @@ from .cores import cuts, share
 from .im2col import Walk
 from .norm_pool import relu_backward
 
-MAX_MKL_PLACES = 1 << 10                        # output pixels below which each product is left to MKL's threads
+MAX_MKL_PLACES = 1 << 10  # output pixels below which each product is left to MKL's threads
 
 
 def with_columns(x: np.ndarray) -> np.ndarray:
@@ -24,8 +25,7 @@ def with_columns(x: np.ndarray) -> np.ndarray:
 
 
 def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
-    """Whether each channel of x has one filter, of its own, for its channel of y (in a type that einsum adds up well).
-    """
+    """Whether each channel of x has one filter, of its own, for its channel of y (in a type that einsum adds up well)."""
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 
@@ -39,8 +39,8 @@ def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = N
     y = out
     if out is None:
         beside = memory.beside(x) or (len(x) >= memory.MIN_SAMPLES and memory.MIN_WIDENING * x.shape[1] <= len(weight))
-        y = memory.new((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), np.result_type(x, weight), beside)
-    if scale is not None and (weight.size < y.size or groups > 1):             # whichever is less; groups have small filters
+        y = memory.new((len(x), len(weight), *(at.H, at.W)[: x.ndim - 2]), np.result_type(x, weight), beside)
+    if scale is not None and (weight.size < y.size or groups > 1):  # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
     more = None if more is None else with_columns(np.broadcast_to(more, y.shape))
     x, places = with_columns(x), with_columns(y)
@@ -73,6 +73,7 @@ def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = N
             np.maximum(sums, 0, out=into)
         elif sums is not into:
             into[...] = sums
+
     # For one small image each product runs on MKL's threads, which wake sooner than ours.
     by_mkl = len(x) == groups == 1 and at.H * at.W < MAX_MKL_PLACES and y.dtype == np.float32 and mkl.tbb() is not None
     pieces, threads = ([(slice(0, 1), slice(0, at.H))], cores.CORES) if by_mkl else (walk.pieces(), 1)
@@ -88,7 +89,7 @@ def input_grad(xp, g, weight, size, window, groups, beside=False):
     turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
     ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
     x = memory.new((len(g), C, *size), np.result_type(g, weight), beside)
-    if len(ways) < at.sh * at.sw:               # some entries are seen by nobody
+    if len(ways) < at.sh * at.sw:  # some entries are seen by nobody
         x[...] = 0
     g, into = with_columns(g), with_columns(x)
     for (a, *down), (b, *right) in ways:
@@ -97,13 +98,16 @@ def input_grad(xp, g, weight, size, window, groups, beside=False):
         columns, beside = way_back(at.left, at.sw, at.width, at.W, own.shape[3], *right)
         part = into[:, :, rows, columns]
         if part.size:
-            back = window._replace(kernel=own.shape[2:], stride=(1, 1), padding=(above, beside), dilation=(down[2], right[2]))
+            back = window._replace(
+                kernel=own.shape[2:], stride=(1, 1), padding=(above, beside), dilation=(down[2], right[2])
+            )
             forward(xp, g, own, None, back, groups, part)
     return x
 
 
-def way_back(before: int, stride: int, size: int, places: int, entries: int, phase: int, shift: int,
-             step: int) -> tuple[slice, tuple[int, int]]:
+def way_back(
+    before: int, stride: int, size: int, places: int, entries: int, phase: int, shift: int, step: int
+) -> tuple[slice, tuple[int, int]]:
     """Along an axis: the entries of x that a phase of the kernel reaches, and the padding of g that yields as many.
 
     Entry first + stride · t is seen from the places t + skipped - shift - step · m, for each of the phase's entries m.
@@ -123,7 +127,10 @@ def weight_grad(xp, x, g, window, groups):
     if is_depthwise(x, g, groups):
         return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
     walk, outputs = Walk(at, len(x), C, O, groups, memory.beside(x)), O // groups
-    parts, tall = walk.pieces(), walk.height > outputs       # BLAS is up to three times as quick at many rows and few columns
+    parts, tall = (
+        walk.pieces(),
+        walk.height > outputs,
+    )  # BLAS is up to three times as quick at many rows and few columns
 
     def work(mine):
         size = walk.height, outputs
@@ -135,7 +142,10 @@ def weight_grad(xp, x, g, window, groups):
                     one, other = (column, gradient) if tall else (gradient, column)
                     gemm(one, other.T, out, add=True)
         return total
-    total = functools.reduce(np.add, share(work, [parts[i::cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)]))
+
+    total = functools.reduce(
+        np.add, share(work, [parts[i :: cores.CORES] for i in range(min(cores.CORES, len(parts)) or 1)])
+    )
     return walk.weight(total.swapaxes(2, 3) if tall else total).reshape(O, C // groups, *window.kernel)
 
 
@@ -145,9 +155,11 @@ def conv_forward(xp, x, weight, bias, window, groups):
 
 def conv_backward(xp, g, saved, wanted, window, groups):
     x, weight = saved
-    return (input_grad(xp, g, weight, x.shape[2:], window, groups, memory.beside(x)) if wanted[0] else None,
-            weight_grad(xp, x, g, window, groups) if wanted[1] else None,
-            per_channel(g) if wanted[2] else None)
+    return (
+        input_grad(xp, g, weight, x.shape[2:], window, groups, memory.beside(x)) if wanted[0] else None,
+        weight_grad(xp, x, g, window, groups) if wanted[1] else None,
+        per_channel(g) if wanted[2] else None,
+    )
 
 
 def conv_norm_forward(xp, x, weight, scale, shift, more, window, groups, is_relu):
@@ -158,9 +170,11 @@ def conv_norm_forward(xp, x, weight, scale, shift, more, window, groups, is_relu
 def conv_norm_backward(xp, g, saved, wanted, window, groups, is_relu):
     x, weight, scale, y = saved
     if is_relu:
-        g, = relu_backward(xp, g, y, wanted)
+        (g,) = relu_backward(xp, g, y, wanted)
     column = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    gx, gw, gb = conv_backward(xp, g, (x, weight * column), (wanted[0], wanted[1] or wanted[2], wanted[3]), window, groups)
+    gx, gw, gb = conv_backward(
+        xp, g, (x, weight * column), (wanted[0], wanted[1] or wanted[2], wanted[3]), window, groups
+    )
     by_filter = None
     if gw is not None and wanted[2]:
         by_filter = np.einsum("ij,ij->i", gw.reshape(len(weight), -1), weight.reshape(len(weight), -1))
@@ -170,7 +184,7 @@ def conv_norm_backward(xp, g, saved, wanted, window, groups, is_relu):
 
 def per_channel(g: np.ndarray) -> np.ndarray:
     """The sums of g (N, C, …) over all but the channels, as products with a vector of ones."""
-    planes, = memory.planes(g)
+    (planes,) = memory.planes(g)
     ones = np.ones(planes.shape[2], g.dtype)
     return np.concatenate(share(lambda some: (planes[:, some] @ ones).sum(0), cuts(planes.shape[1], g.size)))
 
@@ -181,9 +195,14 @@ def transposed_forward(xp, g, weight, size, window, groups):
 
 def transposed_backward(xp, gy, saved, wanted, size, window, groups):
     g, weight = saved
-    return (forward(xp, gy, weight, None, window, groups) if wanted[0] else None,
-            weight_grad(xp, gy, g, window, groups) if wanted[1] else None)
+    return (
+        forward(xp, gy, weight, None, window, groups) if wanted[0] else None,
+        weight_grad(xp, gy, g, window, groups) if wanted[1] else None,
+    )
 
 
-table = {"conv": Kernel(conv_forward, conv_backward), "conv_norm": Kernel(conv_norm_forward, conv_norm_backward),
-         "conv_input_grad": Kernel(transposed_forward, transposed_backward)}
+table = {
+    "conv": Kernel(conv_forward, conv_backward),
+    "conv_norm": Kernel(conv_norm_forward, conv_norm_backward),
+    "conv_input_grad": Kernel(transposed_forward, transposed_backward),
+}

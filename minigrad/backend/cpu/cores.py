@@ -1,4 +1,5 @@
 """Work shared out over the cores of a CPU, in pieces that stay in a core's cache."""
+
 from __future__ import annotations
 
 import functools
@@ -14,8 +15,8 @@ import numpy as np
 
 from .blas import get_blas_threads, set_blas_threads
 
-MAX_PIECE = 3 << 16                             # entries of a piece: two float32 arrays of it fit in a core's cache
-MIN_SHARED = 1 << 18                            # entries from which another core saves more than waking it costs
+MAX_PIECE = 3 << 16  # entries of a piece: two float32 arrays of it fit in a core's cache
+MIN_SHARED = 1 << 18  # entries from which another core saves more than waking it costs
 
 
 def _cores() -> int:
@@ -26,8 +27,8 @@ def _cores() -> int:
 
 
 CORES = _cores()
-_sharing: list = []                             # whoever shares out work; the first one has the cores
-_blas_threads = 1                               # how many BLAS had before that
+_sharing: list = []  # whoever shares out work; the first one has the cores
+_blas_threads = 1  # how many BLAS had before that
 
 
 class Helper:
@@ -39,7 +40,7 @@ class Helper:
 
     def serve(self) -> None:
         while True:
-            self.jobs.get().run()               # no name for it here: it would keep the arrays
+            self.jobs.get().run()  # no name for it here: it would keep the arrays
 
 
 class Job:
@@ -62,7 +63,7 @@ class Job:
     def wait(self) -> BaseException | None:
         """Until it is done; the error, if there was one."""
         try:
-            self.helper.jobs.get_nowait()       # it has not begun, and nothing is left to do
+            self.helper.jobs.get_nowait()  # it has not begun, and nothing is left to do
         except Empty:
             self.done.acquire()
         return self.error
@@ -73,7 +74,7 @@ def _helpers() -> list[Helper]:
     return [Helper() for _ in range(CORES - 1)]
 
 
-def _after_fork() -> None:                      # threads do not survive a fork
+def _after_fork() -> None:  # threads do not survive a fork
     if _sharing:
         set_blas_threads(_blas_threads)
     _sharing.clear()
@@ -97,20 +98,21 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
         with np.errstate(all="ignore"):
             for i, piece in queue:
                 results[i] = work(piece)
+
     global _blas_threads
     me, mine = object(), False
-    try:                                        # Ctrl-C may come at any line, and must leave all as it was
+    try:  # Ctrl-C may come at any line, and must leave all as it was
         _sharing.append(me)
-        if _sharing[0] is not me:               # the cores are busy with the pieces of another thread
-            copy_context().run(drain)           # (so that what `drain` tells NumPy to ignore ends with it, interrupted or not)
+        if _sharing[0] is not me:  # the cores are busy with the pieces of another thread
+            copy_context().run(drain)  # (so that what `drain` tells NumPy to ignore ends with it, interrupted or not)
             return results
         _blas_threads, mine = get_blas_threads(), True
         set_blas_threads(1)
-        jobs = [Job(helper, drain) for helper in _helpers()[:len(pieces) - 1]] if len(pieces) > 1 else ()
+        jobs = [Job(helper, drain) for helper in _helpers()[: len(pieces) - 1]] if len(pieces) > 1 else ()
         try:
             copy_context().run(drain)
         finally:
-            errors = [job.wait() for job in jobs]            # all of them, before anybody hears of one
+            errors = [job.wait() for job in jobs]  # all of them, before anybody hears of one
         for error in filter(None, errors):
             raise error
     finally:

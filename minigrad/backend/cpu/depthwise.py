@@ -6,6 +6,7 @@ computes places nobody asked for; they are cut away.)  A stride of s makes s row
 apart lie side by side.  Where samples lie beside each other (see memory.py), those of a channel are one plane, each
 pixel of which has an entry for each.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from ..shared.geometry import Geometry, overlap, phases
 from . import cores, memory
 from .cores import share
 
-MAX_GROUP = 1 << 17                             # entries worked on at a time, so that they stay in a core's cache
+MAX_GROUP = 1 << 17  # entries worked on at a time, so that they stay in a core's cache
 
 
 class Rows:
@@ -30,8 +31,8 @@ class Rows:
         count, n = lines.stop - lines.start, planes.shape[3]
         self.at, self.h = at, count + at.dh * (at.kh - 1) // at.sh
         self.columns = at.W + at.dw * (at.kw - 1) // at.sw
-        self.pixel, self.w = n, self.columns * n             # entries of a pixel, and of a row of pixels
-        self.length = (count - 1) * self.w + at.W * n        # of a row, to its last place
+        self.pixel, self.w = n, self.columns * n  # entries of a pixel, and of a row of pixels
+        self.length = (count - 1) * self.w + at.W * n  # of a row, to its last place
         padded = np.zeros((len(planes), self.h * at.sh, self.columns * at.sw, n), planes.dtype)
         rows, below = overlap(lines.start * at.sh - at.top, self.h * at.sh, at.height)
         columns, inside = overlap(-at.left, self.columns * at.sw, at.width)
@@ -43,7 +44,7 @@ class Rows:
         """(entries of the kernel, the rows they see as (plane, entry, entry, place)), for all that meet one phase."""
         at = self.at
         for (a, i, y, down), (b, j, x, right) in product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)):
-            rows = self.rows[i, j, :, y * self.w + x * self.pixel:]
+            rows = self.rows[i, j, :, y * self.w + x * self.pixel :]
             plane, step = rows.strides
             shape = len(rows), len(range(at.kh)[a]), len(range(at.kw)[b]), self.length
             strides = plane, step * down * self.w, step * right * self.pixel, step
@@ -52,34 +53,35 @@ class Rows:
 
 def forward(x: np.ndarray, filters: np.ndarray, bias: np.ndarray | None, at: Geometry, out: np.ndarray) -> None:
     """(N, C, H, W) into `out`, from x (N, C, height, width), filters (C, kh, kw) and biases (C,)."""
-    x, out = (_planes(a, memory.beside(out)) for a in (x, out))                # of a whole array, or of one phase of it: a view
+    x, out = (_planes(a, memory.beside(out)) for a in (x, out))  # of a whole array, or of one phase of it: a view
 
     def work(some, lines, n):
         rows, own, into = Rows(x[some, ..., n], lines, at), _of_planes(filters, some), out[some, lines, :, n]
         sums = np.empty((len(own), into.shape[1] * rows.w), x.dtype)
         for first, (entries, seen) in enumerate(rows.shifts()):
-            if not first:                       # order "F" makes the places the innermost loop
-                np.einsum("pabi,pab->ip", seen, own[entries], order="F", out=sums[:, :rows.length].T)
+            if not first:  # order "F" makes the places the innermost loop
+                np.einsum("pabi,pab->ip", seen, own[entries], order="F", out=sums[:, : rows.length].T)
             else:
-                sums[:, :rows.length] += np.einsum("pabi,pab->ip", seen, own[entries], order="F").T
+                sums[:, : rows.length] += np.einsum("pabi,pab->ip", seen, own[entries], order="F").T
         more = 0 if bias is None else _of_planes(bias, some)[:, None, None, None]
-        np.add(sums.reshape(*into.shape[:2], rows.columns, -1)[:, :, :at.W], more, out=into)
+        np.add(sums.reshape(*into.shape[:2], rows.columns, -1)[:, :, : at.W], more, out=into)
+
     _each_group(work, out)
 
 
 def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
-    """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it.
-    """
+    """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it."""
     channels, (x, g) = x.shape[1], (_planes(a, memory.beside(x)) for a in (x, g))
 
     def work(some, lines, n):
         rows, part = Rows(x[some, ..., n], lines, at), g[some, lines, :, n]
         came = np.zeros((*part.shape[:2], rows.columns, rows.pixel), g.dtype)
         weight = np.empty((len(part), at.kh, at.kw), g.dtype)
-        came[:, :, :at.W] = part
+        came[:, :, : at.W] = part
         for entries, seen in rows.shifts():
-            weight[entries] = np.einsum("pabi,pi->pab", seen, came.reshape(len(came), -1)[:, :rows.length])
+            weight[entries] = np.einsum("pabi,pi->pab", seen, came.reshape(len(came), -1)[:, : rows.length])
         return some, weight
+
     total = np.zeros((len(x), at.kh, at.kw), g.dtype)
     for some, weight in _each_group(work, g):
         total[some] += weight
@@ -106,6 +108,8 @@ def _each_group(work: Callable[[slice, slice, slice], Any], places: np.ndarray) 
     n = min(samples, max(memory.MIN_SAMPLES, MAX_GROUP // (width * min(height, 8))))
     lines = max(1, min(height, MAX_GROUP // (width * n)))
     step = max(1, min(MAX_GROUP // (lines * width * n), -(-count // cores.CORES)))
-    sizes = [[slice(i, min(i + size, end)) for i in range(0, end, size)]
-             for end, size in ((count, step), (height, lines), (samples, n))]
+    sizes = [
+        [slice(i, min(i + size, end)) for i in range(0, end, size)]
+        for end, size in ((count, step), (height, lines), (samples, n))
+    ]
     return share(lambda piece: work(*piece), list(product(*sizes)))

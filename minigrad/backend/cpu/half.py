@@ -1,6 +1,7 @@
 """Kernels for floats of 16 bits on a CPU, which cannot multiply them: computed in float32, and rounded once, at the
 end.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,13 +26,17 @@ def in_float32(kernel: Kernel) -> Kernel:
     """The kernel on float32 copies of what it is given.  The op rounds the result to its own dtype, the tape the
     gradients.
     """
+
     def forward(xp, *arguments):
         with np.errstate(over="ignore", invalid="ignore"):
             return kernel.forward(xp, *map(wide, arguments))
 
     def backward(xp, g, saved, wanted, *options):
-        with np.errstate(over="ignore", invalid="ignore"):   # gradients that were scaled for float16 may have become infinite
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # gradients that were scaled for float16 may have become infinite
             return kernel.backward(xp, wide(g), saved, wanted, *map(wide, options))
+
     return Kernel(forward, backward)
 
 

@@ -4,6 +4,7 @@ Laying down a column for each place, as high as a filter, copies every entry of 
 large.  Here the kernel's columns are laid side by side only along a row; down the image filters walk row by row, and
 each of their rows is a product with the same array, begun a little further on.
 """
+
 from __future__ import annotations
 
 from itertools import product
@@ -13,9 +14,9 @@ import numpy as np
 from ..shared.geometry import Geometry, overlap
 from . import cores, memory
 
-MAX_COLUMNS = 1 << 19                           # entries of the columns built at a time, which stay in a core's cache
-MIN_HEIGHT = 32                                 # below this column height, use full im2col
-MIN_PLACES = 1 << 11                            # output pixels from which an image gets a product of its own
+MAX_COLUMNS = 1 << 19  # entries of the columns built at a time, which stay in a core's cache
+MIN_HEIGHT = 32  # below this column height, use full im2col
+MIN_PLACES = 1 << 11  # output pixels from which an image gets a product of its own
 
 
 class Walk:
@@ -30,8 +31,8 @@ class Walk:
         self.groups, self.outputs, self.channels = groups, outputs // groups, channels // groups
         self.whole = self._at_once()
         self.steps = 1 if self.whole else at.kh
-        self.part = at.kh * at.kw // self.steps              # of a filter at a step, in each channel
-        self.height = self.channels * self.part              # of columns
+        self.part = at.kh * at.kw // self.steps  # of a filter at a step, in each channel
+        self.height = self.channels * self.part  # of columns
 
     def _at_once(self) -> bool:
         few = self.channels * self.at.kw < MIN_HEIGHT or self.samples * self.at.H * self.at.W < 8 * self.outputs
@@ -40,11 +41,15 @@ class Walk:
     def filters(self, weight: np.ndarray) -> np.ndarray:
         """The weight as a matrix for each step and group: (steps, G, O/G, height)."""
         parts = weight.reshape(self.groups, self.outputs, self.channels, self.steps, self.part)
-        return np.ascontiguousarray(parts.transpose(3, 0, 1, 2, 4)).reshape(self.steps, self.groups, self.outputs, self.height)
+        return np.ascontiguousarray(parts.transpose(3, 0, 1, 2, 4)).reshape(
+            self.steps, self.groups, self.outputs, self.height
+        )
 
     def weight(self, filters: np.ndarray) -> np.ndarray:
         """The other way round: (O, C/G, kh, kw)."""
-        parts = filters.reshape(self.steps, self.groups, self.outputs, self.channels, self.part).transpose(1, 2, 3, 0, 4)
+        parts = filters.reshape(self.steps, self.groups, self.outputs, self.channels, self.part).transpose(
+            1, 2, 3, 0, 4
+        )
         return np.ascontiguousarray(parts).reshape(-1, self.channels, self.at.kh, self.at.kw)
 
     def pieces(self) -> list[tuple[slice, slice]]:
@@ -53,32 +58,33 @@ class Walk:
         """
         at = self.at
         row = max(1, self.groups * max(self.channels * at.kw * (at.kh if self.whole else at.sh), self.outputs) * at.W)
-        if self.beside:                         # few rows of many samples; but what two rows both see is laid down twice
+        if self.beside:  # few rows of many samples; but what two rows both see is laid down twice
             most = max(memory.MIN_SAMPLES, 2 * MAX_COLUMNS // (row * min(4, at.H)))
             some = cores.evenly(self.samples, most, 1 if at.H > 1 else cores.CORES)
             most = 2 * MAX_COLUMNS * len(some) // (row * self.samples)
             rows = cores.evenly(at.H, most, 1 if len(some) > 1 else cores.CORES)
         else:
-            large = MIN_PLACES >> 4 if at.sees_itself else MIN_PLACES    # (1 × 1: no columns)
+            large = MIN_PLACES >> 4 if at.sees_itself else MIN_PLACES  # (1 × 1: no columns)
             some = cores.evenly(self.samples, 1 if at.H * at.W >= large else MAX_COLUMNS // (row * at.H), cores.CORES)
             rows = cores.evenly(at.H, MAX_COLUMNS // row, 1 if self.samples > 1 else cores.CORES)
         return list(product(some, rows))
 
     def in_line(self, places: np.ndarray) -> np.ndarray:
-        """Some places (n, O, rows, columns) in the order of what filters meet, (O, rows, …): samples last, or columns.
-        """
+        """Some places (n, O, rows, columns) in the order of what filters meet, (O, rows, …): samples last, or columns."""
         return memory.by_pixel(places) if self._samples_last(len(places)) else places.transpose(1, 2, 0, 3)
 
     def _samples_last(self, count: int) -> bool:
-        return self.beside or count > self.at.W              # long lines are quick to copy
+        return self.beside or count > self.at.W  # long lines are quick to copy
 
     def meet(self, x: np.ndarray, samples: slice, rows: slice) -> list[np.ndarray]:
         """What filters meet at each step, for some rows of places of some samples: (G, height, places), `in_line`."""
         at, count, laid_down = self.at, rows.stop - rows.start, self._laid_down(x, samples, rows)
         laid_down = laid_down.reshape(self.groups, self.channels * at.kw, at.sh, *laid_down.shape[3:])
         steps = (divmod(i * at.dh, at.sh) for i in range(at.kh))
-        seen = [laid_down[:, :, phase, shift:shift + count].reshape(*laid_down.shape[:2], count * laid_down.shape[4])
-                for shift, phase in steps]
+        seen = [
+            laid_down[:, :, phase, shift : shift + count].reshape(*laid_down.shape[:2], count * laid_down.shape[4])
+            for shift, phase in steps
+        ]
         if self.whole:
             apart = [part.reshape(self.groups, self.channels, at.kw, part.shape[2]) for part in seen]
             seen = [np.stack(apart, 2).reshape(self.groups, self.height, seen[0].shape[2])]
@@ -94,7 +100,7 @@ class Walk:
         h, wide = rows.stop - rows.start + at.dh * (at.kh - 1) // at.sh, (at.W - 1) * at.sw + at.dw * (at.kw - 1) + 1
         here, there = overlap(rows.start * at.sh - at.top, h * at.sh, at.height)
         across, inside = overlap(-at.left, wide, at.width)
-        image = x[samples, :, here, across].transpose(1, 2, 0, 3)              # (C, row, n, column)
+        image = x[samples, :, here, across].transpose(1, 2, 0, 3)  # (C, row, n, column)
         padded, n, last = image, image.shape[2], self._samples_last(image.shape[2])
         if image.shape[1] < h * at.sh or image.shape[3] < wide:
             room = len(image), h * at.sh
@@ -102,7 +108,10 @@ class Walk:
             padded[:, there, :, inside] = image
         channel, row, sample, column = padded.strides
         seen = np.lib.stride_tricks.as_strided(
-            padded, (len(image), at.kw, at.sh, h, n, at.W), (channel, column * at.dw, row, row * at.sh, sample, column * at.sw))
+            padded,
+            (len(image), at.kw, at.sh, h, n, at.W),
+            (channel, column * at.dw, row, row * at.sh, sample, column * at.sw),
+        )
         if last:
             seen = seen.swapaxes(4, 5)
         return (seen if at.sees_itself else np.ascontiguousarray(seen)).reshape(*seen.shape[:4], -1)

@@ -1,4 +1,5 @@
 """The gradient of an embedding on a CPU, added up row by row."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +12,7 @@ from .memory import rows
 def embedding_backward(xp, g, shape, wanted, ids):
     gw = np.zeros(shape, g.dtype)
     embedding_add(xp, gw, g, shape, ids)
-    return gw,
+    return (gw,)
 
 
 def embedding_add(xp, total, g, shape, ids):

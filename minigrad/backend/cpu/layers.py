@@ -2,6 +2,7 @@
 
 These kernels are for float32 arrays; other inputs go to the kernels in shared/.
 """
+
 from __future__ import annotations
 
 import math
@@ -47,7 +48,7 @@ def erf(x: np.ndarray) -> np.ndarray:
     return np.tanh(-0.5 * odds).astype(x.dtype).reshape(x.shape)
 
 
-MIN_SINGLE = -5.0           # the smallest x for which exp(-x²/2) survives rounding x² to float32: the relative error is 8e-7
+MIN_SINGLE = -5.0  # the smallest x for which exp(-x²/2) survives rounding x² to float32: the relative error is 8e-7
 
 
 def _density(x, out, high, low):
@@ -60,15 +61,15 @@ def _density(x, out, high, low):
         out *= -0.5
         np.exp(out, out=out)
         return
-    np.clip(x, -20, 20, out=out)                # exp(-20²/2) is 0 in float32
-    np.bitwise_and(out.view(np.int32), -4096, out=high.view(np.int32))         # 12 bits, whose square is exact
+    np.clip(x, -20, 20, out=out)  # exp(-20²/2) is 0 in float32
+    np.bitwise_and(out.view(np.int32), -4096, out=high.view(np.int32))  # 12 bits, whose square is exact
     np.subtract(out, high, out=low)
     out += high
-    low *= out                                  # x² - high²
+    low *= out  # x² - high²
     high *= high
     np.add(high, low, out=out)
     high -= out
-    high += low                                 # what rounding took from `out`
+    high += low  # what rounding took from `out`
     high *= -0.5
     high += 1
     out *= -0.5
@@ -88,16 +89,24 @@ def _normal_cdf(x, out, density, work, more):
     work += 1
     np.divide(1, work, out=work)
     np.multiply(work, -0.02915788569, out=out)
-    for coefficient in (0.1440309191, -0.2558390027, 0.1593196935, -0.02321235183, 0.1055525014, 0.119821288, 0.1398635154,
-                        0.1396213068):
+    for coefficient in (
+        0.1440309191,
+        -0.2558390027,
+        0.1593196935,
+        -0.02321235183,
+        0.1055525014,
+        0.119821288,
+        0.1398635154,
+        0.1396213068,
+    ):
         out += coefficient
         out *= work
-    out *= density                              # Φ(-|x|), which is Φ(x) or, where x is positive, 1 - Φ(x)
+    out *= density  # Φ(-|x|), which is Φ(x) or, where x is positive, 1 - Φ(x)
     positive, sign = work.view(np.int32), more.view(np.int32)
     np.right_shift(x.view(np.int32), 31, out=positive)
-    np.invert(positive, out=positive)           # all bits of a positive number
+    np.invert(positive, out=positive)  # all bits of a positive number
     np.left_shift(positive, 31, out=sign)
-    np.bitwise_xor(out.view(np.int32), sign, out=out.view(np.int32))           # minus Φ(-|x|) for a positive number
+    np.bitwise_xor(out.view(np.int32), sign, out=out.view(np.int32))  # minus Φ(-|x|) for a positive number
     positive &= np.float32(1).view(np.int32)
     out += work
 
@@ -107,7 +116,10 @@ def gelu_forward(xp, x, bias, approximate):
 
     The approximation is x / (1 + Φ(-x) / Φ(x)); its result is kept, to read Φ off on the way back.
     """
-    y, normal = np.empty_like(x, order="K" if bias is None else "C"), mkl.of_array("vsCdfNorm") if approximate == "none" else None
+    y, normal = (
+        np.empty_like(x, order="K" if bias is None else "C"),
+        mkl.of_array("vsCdfNorm") if approximate == "none" else None,
+    )
 
     def work(y, x):
         sums, *spaces = scratch(4, *x.shape)
@@ -127,6 +139,7 @@ def gelu_forward(xp, x, bias, approximate):
         else:
             _normal_cdf(x, y, *spaces)
         y *= x
+
     each_piece(work, *(flat if bias is None else rows)(y, x))
     return y, (x, bias, y if approximate == "tanh" else None, normal)
 
@@ -141,7 +154,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         sums, slope, *spaces = scratch(4, *x.shape)
         if bias is not None:
             x = np.add(x, bias, out=sums)
-        if approximate == "tanh":               # Φ is the logistic function of a x + b x³
+        if approximate == "tanh":  # Φ is the logistic function of a x + b x³
             np.add(x, 2e-37, out=slope)
             np.add(y, 1e-37, out=gx)
             gx /= slope
@@ -161,6 +174,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         gx += slope
         gx *= g
         return _sum(gx, -2) if wanted[1] else None
+
     sums = each_piece(work, *as_lines(gx, g, x, *([] if y is None else [y])))
     return gx if wanted[0] else None, sum(sums) if wanted[1] else None
 
@@ -173,7 +187,7 @@ def exp_sums(x, out, limit, axis=-1):
     """
     np.exp(x, out=out)
     total = _sum(out, axis)
-    if total.min() > 1 / limit and total.max() < limit:                        # nothing that matters over- or underflowed
+    if total.min() > 1 / limit and total.max() < limit:  # nothing that matters over- or underflowed
         return total, 0
     top = x.max(axis)
     top[top == -math.inf] = 0
@@ -191,6 +205,7 @@ def softmax_forward(xp, x, axis):
 
     def work(x, y):
         y *= 1 / exp_sums(x, y, 1e20)[0][:, None]
+
     each_piece(work, *rows(x, y))
     return y, y
 
@@ -201,18 +216,20 @@ def softmax_backward(xp, g, y, wanted, axis):
     def work(g, y, gx):
         np.subtract(g, np.einsum("ij,ij->i", g, y)[:, None], out=gx)
         gx *= y
+
     each_piece(work, *rows(g, y, gx))
-    return gx,
+    return (gx,)
 
 
 def log_softmax_forward(xp, x, axis):
     y = np.empty(x.shape, x.dtype)
 
     def work(x, y):
-        total, top = exp_sums(x, y, 1e6)       # a tighter limit: of a large log(total), fewer digits are behind the point
+        total, top = exp_sums(x, y, 1e6)  # a tighter limit: of a large log(total), fewer digits are behind the point
         if not isinstance(top, int):
             x = x - top[:, None]
         np.subtract(x, np.log(total)[:, None], out=y)
+
     each_piece(work, *rows(x, y))
     return y, y
 
@@ -224,8 +241,9 @@ def log_softmax_backward(xp, g, y, wanted, axis):
         np.exp(y, out=gx)
         gx *= -np.einsum("ij->i", g)[:, None]
         gx += g
+
     each_piece(work, *rows(g, y, gx))
-    return gx,
+    return (gx,)
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
@@ -241,7 +259,7 @@ def layer_norm_forward(xp, x, weight, bias, eps):
         np.subtract(x, mean, out=y)
         square = np.vecdot(y, y)
         rest[...] = 0
-        if (n * mean[:, 0]**2 > square).any():
+        if (n * mean[:, 0] ** 2 > square).any():
             np.matmul(y, each, out=rest[:, 0])
             y -= rest
             square = np.vecdot(y, y)
@@ -251,6 +269,7 @@ def layer_norm_forward(xp, x, weight, bias, eps):
             y *= weight
         if bias is not None:
             y += bias
+
     each_piece(work, *rows(x, y), mean, rest, inverse_std)
     return y, (x, weight, mean, rest, inverse_std)
 
@@ -268,7 +287,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
     def work(g, x, gx, mean, rest, inverse_std):
         product, centred = scratch(2, *x.shape)
         middle = mean + rest
-        if (abs(middle) * inverse_std > 4).any():            # to take it away from the sums only would cost digits
+        if (abs(middle) * inverse_std > 4).any():  # to take it away from the sums only would cost digits
             x, middle = np.subtract(x, mean, out=centred), rest
         np.multiply(g, x, out=product)
         across, down = inverse_std[:, 0], np.ones(len(g), np.float32)
@@ -281,6 +300,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
         gx -= np.multiply(x, slope, out=product)
         gx += slope * middle - inverse_std * level
         return gw, gb
+
     gw, gb = (sum(parts) for parts in zip(*each_piece(work, *rows(g, x, gx), mean, rest, inverse_std)))
     return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
 
@@ -291,18 +311,21 @@ def dropout_forward(xp, x, keep, p):
     def work(y, x, keep):
         np.multiply(keep, 1 / (1 - p), out=y, dtype=np.float32)
         y *= x
+
     each_piece(work, *flat(y, x, keep))
     return y, None
 
 
 def dropout_backward(xp, g, saved, wanted, keep, p):
-    return dropout_forward(xp, g, keep, p)[0],
+    return (dropout_forward(xp, g, keep, p)[0],)
 
 
 table = {
     "gelu": choose(is_plain, Kernel(gelu_forward, gelu_backward), layers.table["gelu"]),
     "softmax": choose(has_plain_rows, Kernel(softmax_forward, softmax_backward), layers.table["softmax"]),
-    "log_softmax": choose(has_plain_rows, Kernel(log_softmax_forward, log_softmax_backward), layers.table["log_softmax"]),
+    "log_softmax": choose(
+        has_plain_rows, Kernel(log_softmax_forward, log_softmax_backward), layers.table["log_softmax"]
+    ),
     "layer_norm": choose(is_plain, Kernel(layer_norm_forward, layer_norm_backward), layers.table["layer_norm"]),
     "dropout": choose(is_plain, Kernel(dropout_forward, dropout_backward), layers.table["dropout"]),
 }

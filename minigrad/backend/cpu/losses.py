@@ -1,4 +1,5 @@
 """Cross-entropy on a CPU: the exponentials in pieces that stay in a core's cache."""
+
 from __future__ import annotations
 
 import functools
@@ -15,9 +16,10 @@ from .select import choose, is_plain_matrix
 
 def _log_sum_exp(xp, x):
     def work(x):
-        total, top = exp_sums(x, scratch(*x.shape), 1e6)         # of a large logarithm fewer digits are behind the point
+        total, top = exp_sums(x, scratch(*x.shape), 1e6)  # of a large logarithm fewer digits are behind the point
         total[total == 0] = math.inf
         return np.stack([np.broadcast_to(top, total.shape), np.log(total)])
+
     return np.concatenate(each_piece(work, x), axis=1)[..., None]
 
 
@@ -37,7 +39,8 @@ def _scaled_exp(xp, x, top, log_sum, scale):
         np.exp(y, out=y)
         if scale.min(initial=0) < 0:
             y *= np.sign(scale)[:, None]
-    with np.errstate(divide="ignore"):          # of a scale of 0, where a label is ignored
+
+    with np.errstate(divide="ignore"):  # of a scale of 0, where a label is ignored
         each_piece(work, x, top, log_sum, scale, y)
     return y
 
@@ -48,6 +51,7 @@ cross_entropy_backward = functools.partial(losses.cross_entropy_backward, exp_ro
 
 
 table = {
-    "cross_entropy": choose(is_plain_matrix, Kernel(cross_entropy_forward, cross_entropy_backward),
-                            losses.table["cross_entropy"]),
+    "cross_entropy": choose(
+        is_plain_matrix, Kernel(cross_entropy_forward, cross_entropy_backward), losses.table["cross_entropy"]
+    )
 }

@@ -5,6 +5,7 @@ what the first convolution of a network makes lies as (C, H, W, N) would, all sa
 follows keeps to that.  The shape is the same: whoever reads the numbers need not know, and who reads the memory asks
 for `as_usual`.
 """
+
 from __future__ import annotations
 
 import math
@@ -13,15 +14,17 @@ import numpy as np
 
 from . import cores
 
-MIN_SAMPLES = 16                                # smallest batch for which (C, H, W, N) pays
-MIN_WIDENING = 4                                # outputs per input channel from which a convolution counts as the first
+MIN_SAMPLES = 16  # smallest batch for which (C, H, W, N) pays
+MIN_WIDENING = 4  # outputs per input channel from which a convolution counts as the first
 
 
 def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
     """Images or signals that are yet to be written, the samples of a pixel beside each other or not."""
     if not beside:
         return np.empty(shape, dtype)
-    return np.empty_like(by_sample(np.empty((2,) * len(shape), dtype)), shape=shape)         # (a view would have another owner)
+    return np.empty_like(
+        by_sample(np.empty((2,) * len(shape), dtype)), shape=shape
+    )  # (a view would have another owner)
 
 
 def by_pixel(x: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ and Φ.
 It is called as the C library it is, and computes on the thread that calls, but for products too short to be shared out
 by ours.  MINIGRAD_BLAS=numpy keeps it from being used.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -15,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-SEQUENTIAL, BY_TBB = 1, 4                       # MKL's numbers for its threading layers: none, or TBB
+SEQUENTIAL, BY_TBB = 1, 4  # MKL's numbers for its threading layers: none, or TBB
 
 
 def path() -> Path | None:
     """The library, where pip puts it; None if it is not to be used, or if NumPy uses it itself (conda's does)."""
-    linux, windows = Path(sys.prefix, "lib").glob("libmkl_rt.so.*"), Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll")
+    linux, windows = (
+        Path(sys.prefix, "lib").glob("libmkl_rt.so.*"),
+        Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll"),
+    )
     file = max([*linux, *windows], default=None)
     if file is None or os.environ.get("MINIGRAD_BLAS") == "numpy":
         return None
@@ -77,6 +81,7 @@ def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] 
             found(*arguments)
         finally:
             use(before)
+
     return call
 
 

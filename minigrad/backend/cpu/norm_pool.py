@@ -2,6 +2,7 @@
 
 Some channels or some planes at a time, so that each array is fetched from memory once, and shared out over the cores.
 """
+
 from __future__ import annotations
 
 import math
@@ -15,7 +16,7 @@ from . import cores, memory
 from .cores import cuts, each_piece, share
 from .memory import flat
 
-MAX_RUN = 4096                                  # numbers einsum adds up in a row: more would cost digits in float32
+MAX_RUN = 4096  # numbers einsum adds up in a row: more would cost digits in float32
 
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
@@ -39,10 +40,10 @@ def _sums(*factors: np.ndarray) -> np.ndarray:
     """
     n, C, entries = factors[0].shape
     runs, rest = divmod(entries, MAX_RUN)
-    of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * MAX_RUN:] for a in factors))
+    of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * MAX_RUN :] for a in factors))
     if not runs:
         return of_rest
-    parts = (a[..., :runs * MAX_RUN].reshape(n, C, runs, MAX_RUN) for a in factors)
+    parts = (a[..., : runs * MAX_RUN].reshape(n, C, runs, MAX_RUN) for a in factors)
     return np.einsum(",".join(["ncrl"] * len(factors)) + "->cr", *parts).sum(1) + of_rest
 
 
@@ -53,7 +54,7 @@ def gradients(x, g, gx, gw, gb, wanted):
 
 
 def batch_norm_forward(xp, x, weight, bias, statistics, eps):
-    rows, = wide_planes(x)
+    (rows,) = wide_planes(x)
     y, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
     mean, variance, rest = moments = np.zeros((3, rows.shape[1]), rows.dtype)
 
@@ -63,13 +64,14 @@ def batch_norm_forward(xp, x, weight, bias, statistics, eps):
         np.divide(_sums(part), n, out=mean)
         np.subtract(part, mean[:, None], out=into)
         np.divide(_sums(into, into), n, out=variance)
-        if (mean**2 > 16 * variance).any():     # take away, too, what rounding left of the mean
+        if (mean**2 > 16 * variance).any():  # take away, too, what rounding left of the mean
             np.divide(_sums(into), n, out=rest)
             into -= rest[:, None]
             np.divide(_sums(into, into), n, out=variance)
         into *= column(weight, channels, 1) / np.sqrt(variance + eps)[:, None]
         if bias is not None:
             into += column(bias, channels, 0)
+
     by_channel(work, rows)
     statistics[...] = mean + rest, variance
     return memory.from_planes(y.astype(x.dtype, copy=False), x), (x, weight, moments)
@@ -94,12 +96,13 @@ def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
         into += part
         into -= gb[channels, None] / n
         into *= scale * column(weight, channels, 1)
+
     by_channel(work, rows)
     return gradients(x, g, gx, gw, gb, wanted)
 
 
 def per_channel_forward(xp, x, weight, bias):
-    rows, = wide_planes(x)
+    (rows,) = wide_planes(x)
     y = np.empty_like(rows)
 
     def work(channels):
@@ -107,6 +110,7 @@ def per_channel_forward(xp, x, weight, bias):
         np.multiply(rows[:, channels], column(weight, channels, 1), out=into)
         if bias is not None:
             into += column(bias, channels, 0)
+
     by_channel(work, rows)
     return memory.from_planes(y.astype(x.dtype, copy=False), x), (x, weight)
 
@@ -125,6 +129,7 @@ def per_channel_backward(xp, g, saved, wanted):
             gw[channels] = _sums(part, rows[:, channels])
         if wanted[2]:
             gb[channels] = _sums(part)
+
     by_channel(work, rows)
     return gradients(x, g, gx, gw, gb, wanted)
 
@@ -141,7 +146,7 @@ def relu_forward(xp, x):
 def relu_backward(xp, g, y, wanted):
     gx = np.empty_like(y, g.dtype)
     each_piece(lambda gx, g, y: _where(y > 0, g, gx), *flat(gx, g, y))
-    return gx,
+    return (gx,)
 
 
 def _where(passes, g, gx):
@@ -159,7 +164,7 @@ def relu6_forward(xp, x):
 def relu6_backward(xp, g, y, wanted):
     gx = np.empty_like(y, g.dtype)
     each_piece(lambda gx, g, y: _where((y > 0) & (y < 6), g, gx), *flat(gx, g, y))
-    return gx,
+    return (gx,)
 
 
 class Slide:
@@ -174,14 +179,14 @@ class Slide:
         if self.by_pixel:
             x, alone = memory.by_pixel(x), (1, 1, (0, 0), 1)
             window = window._make((*axis, one) for axis, one in zip(window, alone))
-        self.window, self.lead = window, x.shape[:x.ndim - len(window.kernel)]
-        self.size = x.shape[len(self.lead):]
+        self.window, self.lead = window, x.shape[: x.ndim - len(window.kernel)]
+        self.size = x.shape[len(self.lead) :]
         self.places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(self.size, *window)]
 
     def planes(self, x: np.ndarray) -> np.ndarray:
         """X as (n, *size), in order: a view, if it was."""
         x = memory.by_pixel(x) if self.by_pixel else x
-        return memory.in_order(x).reshape(-1, *x.shape[len(self.lead):])
+        return memory.in_order(x).reshape(-1, *x.shape[len(self.lead) :])
 
     def whole(self, planes: np.ndarray) -> np.ndarray:
         """The other way round."""
@@ -192,8 +197,10 @@ class Slide:
         """What each entry of the kernel's `axis` sees of padded planes (n, *size): views, one entry for each place."""
         w, before = self.window, (slice(None),) * (axis + 1)
         last = w.stride[axis] * (self.places[axis] - 1) + 1
-        return [planes[(*before, slice(i * w.dilation[axis], i * w.dilation[axis] + last, w.stride[axis]))]
-                for i in range(w.kernel[axis])]
+        return [
+            planes[(*before, slice(i * w.dilation[axis], i * w.dilation[axis] + last, w.stride[axis]))]
+            for i in range(w.kernel[axis])
+        ]
 
     def down(self, planes: np.ndarray, out: np.ndarray, remember: bool) -> list[list[np.ndarray]]:
         """The largest entries into `out`, along the last axis first.
@@ -204,7 +211,9 @@ class Slide:
         for axis in reversed(self.axes):
             *others, last = self.seen(y, axis)
             if remember and last.strides[-1] > last.itemsize:
-                others = [np.ascontiguousarray(other) for other in others]     # apart, they take four times as long to compare
+                others = [
+                    np.ascontiguousarray(other) for other in others
+                ]  # apart, they take four times as long to compare
             y = np.maximum(last, others[0] if others else last, out=None if axis else out)
             for other in others[1:]:
                 np.maximum(y, other, out=y)
@@ -227,13 +236,15 @@ class Slide:
         """The gradient of the planes into `out`: at each level it goes where the largest entry was."""
         finite, padded = np.isfinite(g.sum()), [n + sum(p) for n, p in zip(self.size, self.window.padding)]
         for axis, places in enumerate(reversed(found)):
-            shape = len(g), *padded[:axis + 1], *self.places[axis + 1:]
+            shape = len(g), *padded[: axis + 1], *self.places[axis + 1 :]
             gx = out if axis == self.axes[-1] and shape == out.shape else np.empty(shape, g.dtype)
             apart = self.window.stride[axis] > self.window.dilation[axis] * (len(places) - 1)
-            if not finite or not apart or len(places) * self.places[axis] < shape[axis + 1]:  # else all of it is written anyway
+            if (
+                not finite or not apart or len(places) * self.places[axis] < shape[axis + 1]
+            ):  # else all of it is written anyway
                 gx[...] = 0
             for here, into in zip(places, self.seen(gx, axis)):
-                if not finite:                  # here 0 · ∞ is to be 0
+                if not finite:  # here 0 · ∞ is to be 0
                     into += np.where(here, g, np.zeros((), g.dtype))
                 elif apart:
                     np.multiply(g, here, out=into)
@@ -257,7 +268,7 @@ def max_pool_backward(xp, g, saved, wanted, window):
     came = slide.planes(g)
     gx = np.empty((len(came), *slide.size), g.dtype)
     share(lambda one: slide.up(came[one[0]], one[1], gx[one[0]]), found)
-    return slide.whole(gx),
+    return (slide.whole(gx),)
 
 
 def max_pool_alone(xp, x, window):

@@ -1,4 +1,5 @@
 """Steps of optimisers on a CPU: the parameters of a model are cut into pieces that its cores share."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,6 +14,7 @@ def at_once(step):
 
     What does not lie in order is a piece as it is, for all but the gradient are written into.
     """
+
     def run(xp, parameters, **options):
         pieces = []
         for arrays in parameters:
@@ -24,6 +26,7 @@ def at_once(step):
             else:
                 pieces.append(arrays)
         _share_all(lambda arrays: step(xp, *arrays, **options), pieces)
+
     return run
 
 
@@ -48,7 +51,10 @@ def scale(xp, arrays, factor):
 
 
 table = {
-    **{f"{name}s": at_once(optimizers.table[name]) for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")},
+    **{
+        f"{name}s": at_once(optimizers.table[name])
+        for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")
+    },
     "square_sums": square_sums,
     "scale": scale,
 }

@@ -1,6 +1,7 @@
 """Products of matrices on a CPU: cut up for its cores by us, by MKL or by OpenBLAS, whichever is quickest at their
 size.
 """
+
 from __future__ import annotations
 
 import functools
@@ -17,11 +18,11 @@ from .blas import MAX_UNCOPIED, gemm
 from .cores import evenly, share
 from .memory import matrix, rows
 
-MAX_SINGLE_THREADED = 1 << 18                   # multiplications up to which OpenBLAS uses one thread
-MIN_SHARED_PRODUCT = 1 << 23                    # multiplications from which our threads save more than waking them costs
+MAX_SINGLE_THREADED = 1 << 18  # multiplications up to which OpenBLAS uses one thread
+MIN_SHARED_PRODUCT = 1 << 23  # multiplications from which our threads save more than waking them costs
 # Multiplications: MKL's threads pay from MIN_MKL_PRODUCT on; from MAX_MKL_PRODUCT on ours are as good.
 MIN_MKL_PRODUCT, MAX_MKL_PRODUCT = 1 << 19, 1 << 26
-MAX_TOKENS = 4                                  # texts generated together, up to which OpenBLAS's threads beat one
+MAX_TOKENS = 4  # texts generated together, up to which OpenBLAS's threads beat one
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
@@ -31,7 +32,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
     ours.
     """
     if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
-        a, b, out = b.T, a.T, out.T             # BLAS writes rows
+        a, b, out = b.T, a.T, out.T  # BLAS writes rows
     across, size = b.shape[1] > len(a), a.size * b.shape[1]
     count = b.shape[1] if across else len(a)
     by_mkl = MIN_MKL_PRODUCT <= size < MAX_MKL_PRODUCT and out.dtype == np.float32 and mkl.tbb() is not None
@@ -40,8 +41,9 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
     def work(i):
         rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
         if bias is not None:
-            out[rows, columns] = bias[columns]               # BLAS adds to what is there in as much time as it takes to clear it
+            out[rows, columns] = bias[columns]  # BLAS adds to what is there in as much time as it takes to clear it
         gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None, threads=cores.CORES if by_mkl else 1)
+
     return [functools.partial(work, i) for i in range(0, count, step)]
 
 
@@ -60,8 +62,13 @@ def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
     """
-    if a.size * b.shape[-1] < MAX_SINGLE_THREADED or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
-        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)          # the first is quicker to begin
+    if (
+        a.size * b.shape[-1] < MAX_SINGLE_THREADED
+        or a.dtype != b.dtype
+        or a.dtype.kind != "f"
+        or a.shape[-1] != b.shape[-2]
+    ):
+        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)  # the first is quicker to begin
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
     if b.ndim == 2:
@@ -71,9 +78,12 @@ def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if math.prod(lead) < 4 * cores.CORES:
         do(*(product(a[i], b[i], y[i]) for i in np.ndindex(lead)))
         return y
-    axis = next(i for i in range(len(lead)) if math.prod(lead[:i + 1]) >= cores.CORES)
+    axis = next(i for i in range(len(lead)) if math.prod(lead[: i + 1]) >= cores.CORES)
     parts = evenly(lead[axis], lead[axis], -(-cores.CORES // math.prod(lead[:axis])))
-    share(lambda i: np.matmul(a[i], b[i], out=y[i]), [(*first, part) for first in np.ndindex(lead[:axis]) for part in parts])
+    share(
+        lambda i: np.matmul(a[i], b[i], out=y[i]),
+        [(*first, part) for first in np.ndindex(lead[:axis]) for part in parts],
+    )
     return y
 
 
@@ -89,7 +99,7 @@ def matmul_forward(xp, a, b):
 def matmul_backward(xp, g, saved, wanted):
     a, b = saved
     ga = products(g, b.swapaxes(-1, -2)) if wanted[0] else None
-    if wanted[1] and b.ndim == 2:               # one product for the whole stack
+    if wanted[1] and b.ndim == 2:  # one product for the whole stack
         a, g = matrix(a), matrix(g)
     return ga, products(a.swapaxes(-1, -2), g) if wanted[1] else None
 
@@ -98,10 +108,13 @@ def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
     if x.ndim > 2 and len(x_rows) <= (MAX_TOKENS if mkl.tbb() is None else 1):
-        # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between, are the
-        # quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see `products`.)
-        # Several rows and a large weight `gemm` multiplies sooner; at what is small, NumPy is quicker to begin.
-        (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > MAX_UNCOPIED else np.matmul)(x_rows, weight.T, out=into)
+        # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between,
+        # are the quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see
+        # `products`.) Several rows and a large weight `gemm` multiplies sooner; at what is small, NumPy is quicker to
+        # begin.
+        (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > MAX_UNCOPIED else np.matmul)(
+            x_rows, weight.T, out=into
+        )
         if bias is not None:
             into += bias
     else:
@@ -111,14 +124,22 @@ def linear_forward(xp, x, weight, bias):
 
 def linear_backward(xp, g, saved, wanted):
     x, weight = saved
-    gx, gw = (np.empty_like(a, g.dtype, order="A" if a.ndim == 2 else "C") if want else None
-              for a, want in zip((x, weight), wanted))
+    gx, gw = (
+        np.empty_like(a, g.dtype, order="A" if a.ndim == 2 else "C") if want else None
+        for a, want in zip((x, weight), wanted)
+    )
     g, x = matrix(g), matrix(x)
     ones = np.ones((1, len(g)), g.dtype)
     gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
-    do([] if gx is None else product(g, weight, matrix(gx)), [] if gw is None else product(g.T, x, gw),
-       [] if gb is None else product(ones, g, gb))
+    do(
+        [] if gx is None else product(g, weight, matrix(gx)),
+        [] if gw is None else product(g.T, x, gw),
+        [] if gb is None else product(ones, g, gb),
+    )
     return gx, gw, gb if gb is None else gb[0]
 
 
-table = {"matmul": with_vectors(Kernel(matmul_forward, matmul_backward), dot), "linear": Kernel(linear_forward, linear_backward)}
+table = {
+    "matmul": with_vectors(Kernel(matmul_forward, matmul_backward), dot),
+    "linear": Kernel(linear_forward, linear_backward),
+}

@@ -1,4 +1,5 @@
 """The recurrent kernels on a CPU: samples, or the products of short steps, shared out over its cores."""
+
 from __future__ import annotations
 
 import math
@@ -14,10 +15,10 @@ from .blas import adding, gemm, times
 from .cores import share
 from .products import do, product
 
-MIN_MKL_STEP = 1 << 21                          # multiplications of a step from which a second thread of MKL pays,
-MIN_SHARED_STEP = 1 << 22                       # ... and one of ours
-MIN_GATES = 1 << 16                             # entries of a step's gates from which our threads seldom wait
-WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}            # how many of each come after the gates
+MIN_MKL_STEP = 1 << 21  # multiplications of a step from which a second thread of MKL pays,
+MIN_SHARED_STEP = 1 << 22  # ... and one of ours
+MIN_GATES = 1 << 16  # entries of a step's gates from which our threads seldom wait
+WEIGHTS_AND_STATES = {"lstm": (1, 2), "gru": (2, 1), "rnn": (1, 1)}  # how many of each come after the gates
 
 
 class Products(recurrent.Products):
@@ -70,13 +71,14 @@ def on_cores(name: str) -> Kernel:
             return y, (products, saved)
         step = -(-B // cores.CORES)
         parts = [slice(i, i + step) for i in range(0, B, step)]
-        y = np.empty((len(gates) + states - 1, B, H), gates.dtype)             # h after each step; for an LSTM the last c too
+        y = np.empty((len(gates) + states - 1, B, H), gates.dtype)  # h after each step; for an LSTM the last c too
 
         def work(part):
-            first = (state[part] for state in rest[weights:weights + states])
-            options = masked(part, *rest[weights + states:])
+            first = (state[part] for state in rest[weights : weights + states])
+            options = masked(part, *rest[weights + states :])
             y[:, part], saved = kernel.forward(np, gates[:, part], *rest[:weights], *first, *options, products=apart)
             return part, saved
+
         return y, (None, (share(work, parts), gates.shape))
 
     def backward(xp, g, saved, wanted, *options):
@@ -90,9 +92,14 @@ def on_cores(name: str) -> Kernel:
             part, saved = one
             dz[:, part], *more = kernel.backward(np, g[:, part], saved, wanted, *masked(part, *options), products=apart)
             return more
+
         rest = list(zip(*share(work, saved)))
-        return (dz, *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
-                *(np.concatenate(parts) for parts in rest[weights:]))
+        return (
+            dz,
+            *(sum(parts) if want else None for parts, want in zip(rest[:weights], wanted[1:])),
+            *(np.concatenate(parts) for parts in rest[weights:]),
+        )
+
     return Kernel(forward, backward)
 
 

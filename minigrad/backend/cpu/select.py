@@ -1,4 +1,5 @@
 """Which inputs the CPU's kernels take; all others go to the kernels in shared/."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import numpy as np
 
 from .. import Kernel
 
-MIN_SIZE = 1 << 10                              # entries from which cutting an array up takes less time than it saves
+MIN_SIZE = 1 << 10  # entries from which cutting an array up takes less time than it saves
 
 
 def is_plain(x: np.ndarray, *rest: Any) -> bool:
@@ -31,6 +32,7 @@ def choose(fits: Callable[..., bool], ours: Kernel, generic: Kernel) -> Kernel:
 
     What it saves begins with the one that ran.
     """
+
     def forward(xp, *arguments):
         chosen = ours if fits(*arguments) else generic
         y, saved = chosen.forward(xp, *arguments)
@@ -39,4 +41,5 @@ def choose(fits: Callable[..., bool], ours: Kernel, generic: Kernel) -> Kernel:
     def backward(xp, g, saved, wanted, *options):
         chosen, saved = saved
         return chosen.backward(xp, g, saved, wanted, *options)
+
     return Kernel(forward, backward)

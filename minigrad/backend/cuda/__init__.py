@@ -1,5 +1,5 @@
-"""CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing.
-"""
+"""CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
+
 from __future__ import annotations
 
 import functools
@@ -8,8 +8,18 @@ from .. import Backend, BackendUnavailable, gibibytes, shared
 from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, random, recurrent
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
-table = (shared.table | gemm.table | layers.table | attention.table | losses.table | index.table | recurrent.table
-         | convolution.table | optimizers.table | random.table)
+table = (
+    shared.table
+    | gemm.table
+    | layers.table
+    | attention.table
+    | losses.table
+    | index.table
+    | recurrent.table
+    | convolution.table
+    | optimizers.table
+    | random.table
+)
 
 
 def load() -> Backend:
@@ -22,10 +32,18 @@ def load() -> Backend:
         raise BackendUnavailable(f"device 'cuda' was asked for, but {problem}.  Or use device='cpu'.")
     import cupy
     from cupyx.scipy.special import erf
-    return Backend(name="cuda", xp=cupy, array=cupy.ndarray, to_numpy=checks.to_numpy, erf=erf,
-                   normal_cdf=functools.partial(shared.layers.normal_cdf, cupy),
-                   share=lambda work, pieces: [work(piece) for piece in pieces],
-                   kernels=dict(table), check=checks.check)
+
+    return Backend(
+        name="cuda",
+        xp=cupy,
+        array=cupy.ndarray,
+        to_numpy=checks.to_numpy,
+        erf=erf,
+        normal_cdf=functools.partial(shared.layers.normal_cdf, cupy),
+        share=lambda work, pieces: [work(piece) for piece in pieces],
+        kernels=dict(table),
+        check=checks.check,
+    )
 
 
 def missing() -> str | None:
@@ -39,21 +57,23 @@ def missing() -> str | None:
         if error.name == "cupy":
             return f"CuPy is not installed: {INSTALL}"
         return f"CuPy is installed but broken ({error}): uninstall every cupy-* package, then {INSTALL}"
-    except Exception as error:                  # two CuPy wheels at once, a wrong NumPy: it can fail in many ways
+    except Exception as error:  # two CuPy wheels at once, a wrong NumPy: it can fail in many ways
         return f"CuPy is installed but broken ({error}): uninstall every cupy-* package, then {INSTALL}"
     runtime = cupy.cuda.runtime
     try:
         devices = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
-        if error.status == 35:                  # cudaErrorInsufficientDriver
-            return (f"there is no NVIDIA driver, or it is too old for CUDA {runtime.runtimeGetVersion() // 1000}: "
-                    "install or update the driver (nvidia-smi shows it)")
-        if error.status != 100:                 # cudaErrorNoDevice
+        if error.status == 35:  # cudaErrorInsufficientDriver
+            return (
+                f"there is no NVIDIA driver, or it is too old for CUDA {runtime.runtimeGetVersion() // 1000}: "
+                "install or update the driver (nvidia-smi shows it)"
+            )
+        if error.status != 100:  # cudaErrorNoDevice
             return f"the CUDA runtime does not answer ({error}): check nvidia-smi"
         devices = 0
     if not devices:
         return "the driver sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
-    try:                                        # the first kernel needs NVRTC and headers, the first product cuBLAS
+    try:  # the first kernel needs NVRTC and headers, the first product cuBLAS
         x = cupy.ones((2, 2), dtype="f")
         float((x @ x).sum())
     except Exception as error:
@@ -67,13 +87,16 @@ def devices() -> list[str]:
     if problem := missing():
         return [f"not available: {problem}"]
     import cupy
+
     runtime, lines = cupy.cuda.runtime, []
     for device in range(runtime.getDeviceCount()):
         with cupy.cuda.Device(device):
             properties, (free, total) = runtime.getDeviceProperties(device), runtime.memGetInfo()
-        lines.append(f"CuPy {cupy.__version__}, device {device}: {properties['name'].decode()}, compute capability "
-                     f"{properties['major']}.{properties['minor']}, {gibibytes(total)} of memory, {gibibytes(free)} free; "
-                     f"CUDA {version(runtime.runtimeGetVersion())}, driver for {version(runtime.driverGetVersion())}")
+        lines.append(
+            f"CuPy {cupy.__version__}, device {device}: {properties['name'].decode()}, compute capability "
+            f"{properties['major']}.{properties['minor']}, {gibibytes(total)} of memory, {gibibytes(free)} free; "
+            f"CUDA {version(runtime.runtimeGetVersion())}, driver for {version(runtime.driverGetVersion())}"
+        )
     return lines
 
 

@@ -3,6 +3,7 @@
 For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.  Dropout of the
 weights does keep something for each score until the way back, the byte that says whether it was dropped.
 """
+
 from __future__ import annotations
 
 import functools
@@ -18,11 +19,23 @@ from .source import kernel
 HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
 WITH_SCORES = by_gemm(attention.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
-CALL = np.dtype([*((name, HEADS) for name in ARRAYS), ("allowed", "u8"), ("bias", "u8"), ("mask", "i8", 4), ("keep", "u8"),
-                 ("keep_steps", "i8", 4), ("top", "u8"), ("log_sum", "u8"), ("dots", "u8"),
-                 *((name, "i8") for name in ("queries", "keys", "size", "value_size", "causal", "tiles", "heads")),
-                 ("scale", "f8"), ("kept", "f8")])           # struct Call
-SIZES = 32, 64, 128                             # of a head, each compiled by itself
+CALL = np.dtype(
+    [
+        *((name, HEADS) for name in ARRAYS),
+        ("allowed", "u8"),
+        ("bias", "u8"),
+        ("mask", "i8", 4),
+        ("keep", "u8"),
+        ("keep_steps", "i8", 4),
+        ("top", "u8"),
+        ("log_sum", "u8"),
+        ("dots", "u8"),
+        *((name, "i8") for name in ("queries", "keys", "size", "value_size", "causal", "tiles", "heads")),
+        ("scale", "f8"),
+        ("kept", "f8"),
+    ]
+)  # struct Call
+SIZES = 32, 64, 128  # of a head, each compiled by itself
 
 
 def tile(size: int) -> int:
@@ -38,12 +51,17 @@ def shared_memory(size: int, tiles: int, squares: int) -> int:
 @functools.cache
 def _most_shared_memory(device: int) -> int:
     import cupy
+
     return cupy.cuda.runtime.deviceGetAttribute(97, device)  # cudaDevAttrMaxSharedMemoryPerBlockOptin
 
 
 def _has_kernel(xp: Any, q: Array, v: Array) -> bool:
     size = _rounded(q, v)
-    return q.dtype != np.float64 and bool(size) and shared_memory(size, 4, 2) <= _most_shared_memory(xp.cuda.runtime.getDevice())
+    return (
+        q.dtype != np.float64
+        and bool(size)
+        and shared_memory(size, 4, 2) <= _most_shared_memory(xp.cuda.runtime.getDevice())
+    )
 
 
 def _rounded(q: Array, v: Array) -> int:
@@ -59,8 +77,10 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     if mask is not None:
         mask = _heads(xp, xp.broadcast_to(mask, (*lead, q.shape[-2], k.shape[-2])), None)
     keep = keep if keep is None else _heads(xp, keep, None)
-    y = xp.empty_like(q, shape=(*q.shape[:-1], shape[-1]))   # it lies in memory as q does, so that merging the heads is free
-    sums = xp.empty((2, *q.shape[:-1]), np.float32)          # of each row of scores: the largest, and log Σ exp of what is less
+    y = xp.empty_like(
+        q, shape=(*q.shape[:-1], shape[-1])
+    )  # it lies in memory as q does, so that merging the heads is free
+    sums = xp.empty((2, *q.shape[:-1]), np.float32)  # of each row of scores: the largest, and log Σ exp of what is less
     call = _call(q, k, v, y, mask, keep, sums, p, scale, is_causal)
     _run("attention", call, q, v, q.shape[2], tiles=2, squares=1)
     return y.reshape(shape), (q, k, v, y, mask, keep, sums, lead)
@@ -69,7 +89,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     if len(saved) < 8:
         return WITH_SCORES.backward(xp, g, saved, wanted, keep, p, scale, is_causal)
-    if wanted[3]:                               # the gradient of a mask is as large as all scores
+    if wanted[3]:  # the gradient of a mask is as large as all scores
         *heads, mask, _, sums, lead = saved
         q, k, v, y, mask = (x.reshape(*lead, *x.shape[2:]) for x in (*heads, mask))
         bias = attention.attention_bias(xp, mask, is_causal, mask.shape, sums.dtype)
@@ -112,15 +132,24 @@ def _call(q, k, v, y, mask, keep, sums, p, scale, is_causal):
         call["mask"] = [stride // mask.itemsize for stride in mask.strides]
     if keep is not None:
         call["keep"], call["keep_steps"] = keep.data.ptr, keep.strides
-    for name, value in (("top", sums[0].data.ptr), ("log_sum", sums[1].data.ptr), ("queries", q.shape[2]),
-                        ("keys", k.shape[2]), ("size", q.shape[3]),
-                        ("value_size", v.shape[3]), ("causal", is_causal), ("scale", scale), ("kept", 1 / (1 - p))):
+    for name, value in (
+        ("top", sums[0].data.ptr),
+        ("log_sum", sums[1].data.ptr),
+        ("queries", q.shape[2]),
+        ("keys", k.shape[2]),
+        ("size", q.shape[3]),
+        ("value_size", v.shape[3]),
+        ("causal", is_causal),
+        ("scale", scale),
+        ("kept", 1 / (1 - p)),
+    ):
         call[name] = value
     return call
 
 
-def _run(name: str, call: np.ndarray, q: Array, v: Array, rows: int, per_block: int = 0, tiles: int = 0,
-         squares: int = 0) -> None:
+def _run(
+    name: str, call: np.ndarray, q: Array, v: Array, rows: int, per_block: int = 0, tiles: int = 0, squares: int = 0
+) -> None:
     """A block for every tile of `rows`, of each head of each batch.
 
     It has so many tiles and squares of scores in its memory.

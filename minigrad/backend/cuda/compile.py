@@ -4,6 +4,7 @@
 nvidia-cuda-runtime) runs without a GPU and without a driver, as far as machine code.  A kernel for which the registers
 do not suffice would spill them to memory, at each step of a loop: that is an error here.
 """
+
 from __future__ import annotations
 
 import io
@@ -16,11 +17,12 @@ from . import random
 from .attention import SIZES, tile
 from .source import FOLDER, TYPES, source
 
-ARCHITECTURES = "80", "90", "100"               # A100, H100, B200
+ARCHITECTURES = "80", "90", "100"  # A100, H100, B200
 
 
 class Cost(NamedTuple):
     """What one kernel takes: registers of each thread, bytes of each block's shared memory, bytes spilled."""
+
     kernel: str
     dtype: str
     architecture: str
@@ -37,7 +39,9 @@ def sources() -> Iterator[tuple[str, str]]:
             if file.stem != "flash_attention":
                 yield dtype, source(file.stem, dtype)
             elif dtype != "float64":
-                yield from ((f"{dtype}, {size}", source("flash_attention", dtype, D=size, TILE=tile(size))) for size in SIZES)
+                yield from (
+                    (f"{dtype}, {size}", source("flash_attention", dtype, D=size, TILE=tile(size))) for size in SIZES
+                )
 
 
 def costs(text: str, dtype: str, architecture: str) -> list[Cost]:
@@ -48,16 +52,30 @@ def costs(text: str, dtype: str, architecture: str) -> list[Cost]:
     """
     from cupy._core import core  # pyright: ignore[reportAttributeAccessIssue]  a Cython module has no types
     from cupy.cuda import compiler
+
     log = io.StringIO()
-    options = (*core.assemble_cupy_compiler_options(()), "--device-as-default-execution-space", "-ftz=true",
-               f"-arch=sm_{architecture}", "--ptxas-options=-v")
+    options = (
+        *core.assemble_cupy_compiler_options(()),
+        "--device-as-default-execution-space",
+        "-ftz=true",
+        f"-arch=sm_{architecture}",
+        "--ptxas-options=-v",
+    )
     compiler._NVRTCProgram(text, "kernel.cu", method="cubin").compile(options, log)
     found = []
     for part in log.getvalue().split("Compiling entry function '")[1:]:
         registers, shared = re.findall(r"Used (\d+) registers", part), re.findall(r"(\d+) bytes smem", part)
         spilled = sum(map(int, re.findall(r"(\d+) bytes (?:stack|spill)", part)))
-        found.append(Cost(part[:part.index("'")], dtype, architecture, int(registers[0]), int(shared[0]) if shared else 0,
-                          spilled))
+        found.append(
+            Cost(
+                part[: part.index("'")],
+                dtype,
+                architecture,
+                int(registers[0]),
+                int(shared[0]) if shared else 0,
+                spilled,
+            )
+        )
     return found
 
 
@@ -71,8 +89,10 @@ def main() -> int:
     for (kernel, dtype), row in table.items():
         print(f"{kernel:32}{dtype:12}" + "".join(f"{c.registers:14}{c.shared:12}{c.spilled:10}   " for c in row))
     spilled = sorted({f"{c.kernel} ({c.dtype}, sm_{c.architecture})" for c in everything if c.spilled})
-    print(f"{len(table)} kernels, each for {len(ARCHITECTURES)} architectures; "
-          + (f"registers are spilled by {', '.join(spilled)}" if spilled else "none spills registers"))
+    print(
+        f"{len(table)} kernels, each for {len(ARCHITECTURES)} architectures; "
+        + (f"registers are spilled by {', '.join(spilled)}" if spilled else "none spills registers")
+    )
     return bool(spilled)
 
 

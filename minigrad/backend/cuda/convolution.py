@@ -1,4 +1,5 @@
 """Convolution and max-pooling on a GPU: columns of what a window sees (src/window_columns.cu), multiplied by cuBLAS."""
+
 from __future__ import annotations
 
 import math
@@ -12,9 +13,9 @@ from ..shared.geometry import Geometry
 from .gemm import gemm
 from .source import THREADS, kernel
 
-SIZES = "height", "width", "kh", "kw", "sh", "sw", "dh", "dw", "top", "left", "H", "W"       # of a Geometry
+SIZES = "height", "width", "kh", "kw", "sh", "sw", "dh", "dw", "top", "left", "H", "W"  # of a Geometry
 WINDOW = np.dtype([(name, np.int32) for name in SIZES])
-MAX_COLUMNS = 1 << 28                           # entries laid down at a time, to bound the memory
+MAX_COLUMNS = 1 << 28  # entries laid down at a time, to bound the memory
 
 
 def conv_forward(xp, x, weight, bias, window, groups):
@@ -26,9 +27,11 @@ def conv_forward(xp, x, weight, bias, window, groups):
 def conv_backward(xp, g, saved, wanted, window, groups):
     x, weight = saved
     g = g.astype(x.dtype, copy=False)
-    return (_input_grad(xp, g, weight, x.shape[2:], window, groups) if wanted[0] else None,
-            _weight_grad(xp, x, g, window, groups) if wanted[1] else None,
-            g.sum((0, *range(2, g.ndim))) if wanted[2] else None)
+    return (
+        _input_grad(xp, g, weight, x.shape[2:], window, groups) if wanted[0] else None,
+        _weight_grad(xp, x, g, window, groups) if wanted[1] else None,
+        g.sum((0, *range(2, g.ndim))) if wanted[2] else None,
+    )
 
 
 def input_grad_forward(xp, g, weight, size, window, groups):
@@ -39,8 +42,10 @@ def input_grad_forward(xp, g, weight, size, window, groups):
 
 def input_grad_backward(xp, gy, saved, wanted, size, window, groups):
     g, weight = saved
-    return (_conv(xp, gy, weight, None, window, groups) if wanted[0] else None,
-            _weight_grad(xp, gy, g, window, groups) if wanted[1] else None)
+    return (
+        _conv(xp, gy, weight, None, window, groups) if wanted[0] else None,
+        _weight_grad(xp, gy, g, window, groups) if wanted[1] else None,
+    )
 
 
 def weight_grad_forward(xp, x, g, window, groups):
@@ -51,13 +56,15 @@ def weight_grad_forward(xp, x, g, window, groups):
 
 def weight_grad_backward(xp, gw, saved, wanted, window, groups):
     x, g = saved
-    return (_input_grad(xp, g, gw, x.shape[2:], window, groups) if wanted[0] else None,
-            _conv(xp, x, gw, None, window, groups) if wanted[1] else None)
+    return (
+        _input_grad(xp, g, gw, x.shape[2:], window, groups) if wanted[0] else None,
+        _conv(xp, x, gw, None, window, groups) if wanted[1] else None,
+    )
 
 
 def _conv(xp, x, weight, bias, window, groups):
     at, C, filters = Geometry(x.shape[2:], window), x.shape[1], _filters(xp, weight, groups)
-    y = xp.empty((len(x), len(weight), *(at.H, at.W)[:x.ndim - 2]), x.dtype)
+    y = xp.empty((len(x), len(weight), *(at.H, at.W)[: x.ndim - 2]), x.dtype)
     if bias is not None:
         y[...] = bias.reshape(-1, *(1,) * (x.ndim - 2))
     rows = y.reshape(len(x), groups, filters.shape[1], at.H * at.W)
@@ -117,8 +124,9 @@ def _run(name: str, planes: int, count: int, at: Geometry, *arrays: Array, more:
     threads = min(THREADS, 32 * -(-count // 32))
     if planes and count:
         window = np.array(tuple(getattr(at, name) for name in SIZES), WINDOW)[()]
-        kernel("window_columns", name, arrays[0].dtype)((planes * -(-count // threads),), (threads,), (
-            *arrays, window, np.uint32(count), *more))
+        kernel("window_columns", name, arrays[0].dtype)(
+            (planes * -(-count // threads),), (threads,), (*arrays, window, np.uint32(count), *more)
+        )
 
 
 def max_pool_forward(xp, x, window):
@@ -134,8 +142,8 @@ def max_pool_backward(xp, g, saved, wanted, window):
     shape, at, chosen = saved
     gx = xp.empty(shape, g.dtype)
     g = xp.ascontiguousarray(g)
-    _run("max_pool_backward", math.prod(shape[:-len(window.kernel)]), at.height * at.width, at, gx, g, chosen)
-    return gx,
+    _run("max_pool_backward", math.prod(shape[: -len(window.kernel)]), at.height * at.width, at, gx, g, chosen)
+    return (gx,)
 
 
 table = {

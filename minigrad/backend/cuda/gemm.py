@@ -4,6 +4,7 @@ CuPy has a `matmul`, but that copies the transposed matrices of a stack, multipl
 bfloat16 not at all, and refuses to be recorded into a CUDA graph.  One function of cuBLAS can do all this, and is
 called here.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -17,11 +18,13 @@ import numpy as np
 from .. import Array, Kernel
 from ..shared.products import as_matrix, with_vectors
 
-TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}             # cudaDataType_t
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 SUM_IN_32, SUM_IN_64, SUM_IN_TF32 = 68, 70, 77  # cublasComputeType_t
-WORKSPACE = 32 << 20                            # bytes, as much as cuBLAS asks for on the largest GPUs
+WORKSPACE = 32 << 20  # bytes, as much as cuBLAS asks for on the largest GPUs
 
-tf32 = os.environ.get("CUPY_TF32") == "1"       # whether float32 may be multiplied with 10 bits of fraction, eight times as fast
+tf32 = (
+    os.environ.get("CUPY_TF32") == "1"
+)  # whether float32 may be multiplied with 10 bits of fraction, eight times as fast
 
 
 def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
@@ -35,16 +38,23 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
         ValueError: the shapes or dtypes do not fit together, or `out` does not lie as it must.
     """
     import cupy
+
     (m, k), n, lead = a.shape[-2:], b.shape[-1], np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    if b.shape[-2] != k or a.dtype != b.dtype or (out is not None and (out.shape, out.dtype) != ((*lead, m, n), a.dtype)):
-        raise ValueError(f"gemm: {a.dtype} {a.shape} times {b.dtype} {b.shape}" + (f" into {out.dtype} {out.shape}"
-                                                                                   if out is not None else ""))
+    if (
+        b.shape[-2] != k
+        or a.dtype != b.dtype
+        or (out is not None and (out.shape, out.dtype) != ((*lead, m, n), a.dtype))
+    ):
+        raise ValueError(
+            f"gemm: {a.dtype} {a.shape} times {b.dtype} {b.shape}"
+            + (f" into {out.dtype} {out.shape}" if out is not None else "")
+        )
     if out is None:
         out = cupy.empty((*lead, m, n), a.dtype)
-    if not out.size or not k:                   # a sum of nothing
+    if not out.size or not k:  # a sum of nothing
         out[...] = beta * out if beta else 0
         return out
-    if b.ndim == 2 < a.ndim and a.flags.c_contiguous and out.flags.c_contiguous:             # a stack of rows, times one matrix
+    if b.ndim == 2 < a.ndim and a.flags.c_contiguous and out.flags.c_contiguous:  # a stack of rows, times one matrix
         gemm(a.reshape(-1, k), b, out.reshape(-1, n), alpha, beta)
         return out
     (a, a_turned, a_row, a_apart), (b, b_turned, b_row, b_apart) = _laid_out(a, lead), _laid_out(b, lead)
@@ -56,11 +66,34 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
     kind, library, handle = TYPES[a.dtype.name], _cublas(), _handle()
     # cuBLAS reads columns where NumPy has rows, and so sees every matrix transposed: outᵀ = bᵀ aᵀ.
     status = library.cublasGemmStridedBatchedEx(
-        handle, b_turned, a_turned, n, m, k, ctypes.byref(number(alpha)), b.data.ptr, kind, b_row, b_apart,
-        a.data.ptr, kind, a_row, a_apart, ctypes.byref(number(beta)), out.data.ptr, kind, out_row, out_apart,
-        math.prod(lead), compute, -1)
+        handle,
+        b_turned,
+        a_turned,
+        n,
+        m,
+        k,
+        ctypes.byref(number(alpha)),
+        b.data.ptr,
+        kind,
+        b_row,
+        b_apart,
+        a.data.ptr,
+        kind,
+        a_row,
+        a_apart,
+        ctypes.byref(number(beta)),
+        out.data.ptr,
+        kind,
+        out_row,
+        out_apart,
+        math.prod(lead),
+        compute,
+        -1,
+    )
     if status:
-        raise RuntimeError(f"cublasGemmStridedBatchedEx answers with status {status} to {a.dtype} {a.shape} times {b.shape}")
+        raise RuntimeError(
+            f"cublasGemmStridedBatchedEx answers with status {status} to {a.dtype} {a.shape} times {b.shape}"
+        )
     return out
 
 
@@ -71,6 +104,7 @@ def _laid_out(x: Array, lead: tuple) -> tuple[Array, int, int, int]:
     layout, apart = _rows(x), _apart(x, lead)
     if layout is None or apart is None:
         import cupy
+
         x = cupy.ascontiguousarray(cupy.broadcast_to(x, (*lead, *x.shape[-2:])) if apart is None else x)
         return _laid_out(x, lead)
     return x, *layout, apart
@@ -89,7 +123,7 @@ def _rows(x: Array) -> tuple[int, int] | None:
 
 def _apart(x: Array, lead: tuple) -> int | None:
     """How many entries from each matrix of the stack to the next, 0 if it is one and the same; None if not evenly."""
-    apart, reach = 0, 0                         # so far; and where a further axis must go on
+    apart, reach = 0, 0  # so far; and where a further axis must go on
     missing = len(lead) + 2 - x.ndim
     for i in reversed(range(len(lead))):
         size, stride = (x.shape[i - missing], x.strides[i - missing] // x.itemsize) if i >= missing else (1, 0)
@@ -110,10 +144,20 @@ def _cublas() -> ctypes.CDLL:
     """The library, which CuPy has loaded."""
     import cupy
     from cupy_backends.cuda.libs import cublas  # noqa: F401  this loads it
+
     library = ctypes.CDLL(f"libcublas.so.{cupy.cuda.runtime.runtimeGetVersion() // 1000}")
     pointer, int32, int64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
-    matrix, flags = [pointer, int32, int32, int64], [int32] * 3                # address, type, row, apart
-    library.cublasGemmStridedBatchedEx.argtypes = [pointer, *[int32] * 5, pointer, *matrix, *matrix, pointer, *matrix, *flags]
+    matrix, flags = [pointer, int32, int32, int64], [int32] * 3  # address, type, row, apart
+    library.cublasGemmStridedBatchedEx.argtypes = [
+        pointer,
+        *[int32] * 5,
+        pointer,
+        *matrix,
+        *matrix,
+        pointer,
+        *matrix,
+        *flags,
+    ]
     library.cublasSetStream_v2.argtypes = [pointer, pointer]
     library.cublasSetWorkspace_v2.argtypes = [pointer, pointer, ctypes.c_size_t]
     return library
@@ -124,8 +168,9 @@ def _handle() -> int:
     is made.
     """
     import cupy
+
     handle, stream = cupy.cuda.device.get_cublas_handle(), cupy.cuda.get_current_stream()
-    _cublas().cublasSetStream_v2(handle, stream.ptr)         # it forgets its memory at that
+    _cublas().cublasSetStream_v2(handle, stream.ptr)  # it forgets its memory at that
     _cublas().cublasSetWorkspace_v2(handle, _workspace(cupy.cuda.runtime.getDevice(), stream.ptr).ptr, WORKSPACE)
     return handle
 
@@ -133,6 +178,7 @@ def _handle() -> int:
 @functools.cache
 def _workspace(device: int, stream: int):
     import cupy
+
     return cupy.cuda.alloc(WORKSPACE)
 
 
@@ -145,6 +191,7 @@ def by_gemm(written_for_both: Kernel) -> Kernel:
 @functools.cache
 def _with_gemm() -> SimpleNamespace:
     import cupy
+
     return SimpleNamespace(**vars(cupy) | {"matmul": lambda a, b, out=None: gemm(*_alike(a, b), out)})
 
 
@@ -164,7 +211,7 @@ def matmul_backward(xp, g, saved, wanted):
     ga = gemm(g, b.swapaxes(-1, -2)) if wanted[0] else None
     if not wanted[1]:
         return ga, None
-    if b.ndim == 2:                             # of a stack of rows: one product, that adds up over the stack
+    if b.ndim == 2:  # of a stack of rows: one product, that adds up over the stack
         a, g = as_matrix(xp, a), as_matrix(xp, g)
     return ga, gemm(a.swapaxes(-1, -2), g)
 
@@ -182,9 +229,14 @@ def linear_forward(xp, x, weight, bias):
 def linear_backward(xp, g, saved, wanted):
     x, weight = saved
     rows = as_matrix(xp, g)
-    return (gemm(rows, weight.astype(g.dtype, copy=False)).reshape(x.shape) if wanted[0] else None,
-            gemm(rows.T, as_matrix(xp, x).astype(g.dtype, copy=False)) if wanted[1] else None,
-            rows.sum(0) if wanted[2] else None)
+    return (
+        gemm(rows, weight.astype(g.dtype, copy=False)).reshape(x.shape) if wanted[0] else None,
+        gemm(rows.T, as_matrix(xp, x).astype(g.dtype, copy=False)) if wanted[1] else None,
+        rows.sum(0) if wanted[2] else None,
+    )
 
 
-table = {"matmul": with_vectors(Kernel(matmul_forward, matmul_backward)), "linear": Kernel(linear_forward, linear_backward)}
+table = {
+    "matmul": with_vectors(Kernel(matmul_forward, matmul_backward)),
+    "linear": Kernel(linear_forward, linear_backward),
+}

@@ -1,4 +1,5 @@
 """The gradient of an embedding on a GPU, added up by src/embedding_rows.cu."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,13 +13,15 @@ def embedding_backward(xp, g, shape, wanted, ids):
     """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
     gw, ids = xp.zeros(shape, g.dtype), ids.reshape(-1).astype(np.int64, copy=False)
     if ids.size and gw.size:
-        order, width, each = xp.argsort(ids), gw[0].size, 32               # CuPy's sorting is stable
+        order, width, each = xp.argsort(ids), gw[0].size, 32  # CuPy's sorting is stable
         ids, chunks = ids[order], -(-ids.size // each)
         parts, grid = xp.empty((2, chunks, width), wide(g.dtype)), (chunks, -(-width // THREADS))
         sizes = np.int64(ids.size), np.int64(len(gw)), np.int32(width), np.int32(each)
-        kernel("embedding_rows", "add_rows", g.dtype)(grid, (THREADS,), (gw, parts, xp.ascontiguousarray(g), ids, order, *sizes))
+        kernel("embedding_rows", "add_rows", g.dtype)(
+            grid, (THREADS,), (gw, parts, xp.ascontiguousarray(g), ids, order, *sizes)
+        )
         kernel("embedding_rows", "add_chunks", g.dtype)(grid, (THREADS,), (gw, parts, ids, *sizes))
-    return gw,
+    return (gw,)
 
 
 table = {"embedding": Kernel(embedding_forward, embedding_backward)}

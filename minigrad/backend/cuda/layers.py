@@ -1,4 +1,5 @@
 """Softmax, layer normalisation, GELU and dropout on a GPU: what is done before and after the kernels in src/."""
+
 from __future__ import annotations
 
 import functools
@@ -12,7 +13,7 @@ from .source import for_each, for_rows, kernel, wide
 
 
 def softmax_forward(xp, x, axis, name):
-    x = xp.asarray(x, order="C")                # (ascontiguousarray would give a number without axes one)
+    x = xp.asarray(x, order="C")  # (ascontiguousarray would give a number without axes one)
     y = xp.empty_like(x)
     _along(name, axis, y, x)
     return y, y
@@ -21,7 +22,7 @@ def softmax_forward(xp, x, axis, name):
 def softmax_backward(xp, g, y, wanted, axis, name):
     gx = xp.empty_like(y)
     _along(f"{name}_backward", axis, gx, xp.ascontiguousarray(g, y.dtype), y)
-    return gx,
+    return (gx,)
 
 
 def _along(name, axis, y, *arrays):
@@ -33,8 +34,20 @@ def layer_norm_forward(xp, x, weight, bias, eps):
     x, n = xp.ascontiguousarray(x), x.shape[-1]
     weight, bias = (p if p is None else xp.ascontiguousarray(p, x.dtype) for p in (weight, bias))
     y, moments = xp.empty_like(x), xp.empty((2, math.prod(x.shape[:-1])), wide(x.dtype))
-    for_rows("layer_norm_rows", "layer_norm", x.dtype, moments.shape[1], n, y, *moments, x, weight, bias, np.int32(n),
-             wide(x.dtype)(eps))
+    for_rows(
+        "layer_norm_rows",
+        "layer_norm",
+        x.dtype,
+        moments.shape[1],
+        n,
+        y,
+        *moments,
+        x,
+        weight,
+        bias,
+        np.int32(n),
+        wide(x.dtype)(eps),
+    )
     return y, (x, weight, moments)
 
 
@@ -56,11 +69,12 @@ def column_sums(xp, g, x=None, moments=(None, None)):
     """
     n = g.shape[-1]
     rows = g.size // (n or 1)
-    each = max(64, -(-rows // 128))             # rows in a chunk; a sum over the chunks follows
+    each = max(64, -(-rows // 128))  # rows in a chunk; a sum over the chunks follows
     sums = xp.empty((1 if x is None else 2, -(-rows // each), n), wide(g.dtype))
     if sums.size:
-        kernel("layer_norm_rows", "column_sums", g.dtype)((-(-n // 32), sums.shape[1]), (32, 8), (
-            sums, g, x, *moments, np.int64(rows), np.int32(n), np.int32(each)))
+        kernel("layer_norm_rows", "column_sums", g.dtype)(
+            (-(-n // 32), sums.shape[1]), (32, 8), (sums, g, x, *moments, np.int64(rows), np.int32(n), np.int32(each))
+        )
     return sums.sum(1).astype(g.dtype, copy=False)
 
 
@@ -80,8 +94,18 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 
 
 def _gelu(name, approximate, y, *arrays):
-    for_each("elementwise_ops", name, y.dtype, y.size, y, *arrays, np.int64(y.size), np.int32(y.shape[-1] if y.ndim else 1),
-             np.bool_(approximate == "tanh"), *map(wide(y.dtype), GELU_TANH))
+    for_each(
+        "elementwise_ops",
+        name,
+        y.dtype,
+        y.size,
+        y,
+        *arrays,
+        np.int64(y.size),
+        np.int32(y.shape[-1] if y.ndim else 1),
+        np.bool_(approximate == "tanh"),
+        *map(wide(y.dtype), GELU_TANH),
+    )
 
 
 def dropout_forward(xp, x, keep, p):
@@ -92,12 +116,14 @@ def dropout_forward(xp, x, keep, p):
 
 
 def dropout_backward(xp, g, saved, wanted, keep, p):
-    return dropout_forward(xp, g, keep, p)[0],
+    return (dropout_forward(xp, g, keep, p)[0],)
 
 
 table = {
-    **{name: Kernel(functools.partial(softmax_forward, name=name), functools.partial(softmax_backward, name=name))
-       for name in ("softmax", "log_softmax")},
+    **{
+        name: Kernel(functools.partial(softmax_forward, name=name), functools.partial(softmax_backward, name=name))
+        for name in ("softmax", "log_softmax")
+    },
     "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
     "gelu": Kernel(gelu_forward, gelu_backward),
     "dropout": Kernel(dropout_forward, dropout_backward),

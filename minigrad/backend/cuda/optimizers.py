@@ -1,4 +1,5 @@
 """Steps of optimisers on a GPU, of many parameters by one kernel (cuda/src/optimizer_steps.cu)."""
+
 from __future__ import annotations
 
 import math
@@ -9,27 +10,54 @@ import numpy as np
 from ..shared import optimizers
 from .source import THREADS, kernel, wide
 
-MAX_TENSORS = 64                                # parameters of one launch, as in src/optimizer_steps.cu
+MAX_TENSORS = 64  # parameters of one launch, as in src/optimizer_steps.cu
 ARRAYS = "param", "grad", "first", "second"
 TENSORS = np.dtype([(name, np.uint64, MAX_TENSORS) for name in (*ARRAYS, "size")])
-MAX_BLOCKS = 512                                # blocks for one parameter: more would not run at once
+MAX_BLOCKS = 512  # blocks for one parameter: more would not run at once
 
 
 def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     """kernels.adam_step, for each (param, grad, m, v)."""
     unbias = math.sqrt(1 - beta2**step)
-    numbers = (1 - beta1, beta2, 1 - beta2, eps, lr * unbias / (1 - beta1**step), unbias,
-               1 - lr * weight_decay if decoupled else 1, 0 if decoupled else weight_decay)
+    numbers = (
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        eps,
+        lr * unbias / (1 - beta1**step),
+        unbias,
+        1 - lr * weight_decay if decoupled else 1,
+        0 if decoupled else weight_decay,
+    )
     for row in _at_once(xp, "adam", rows, numbers):
-        optimizers.adam_step(xp, *row, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, decoupled=decoupled,
-                          step=step)
+        optimizers.adam_step(
+            xp,
+            *row,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=eps,
+            weight_decay=weight_decay,
+            decoupled=decoupled,
+            step=step,
+        )
 
 
 def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, first):
     """kernels.sgd_step, for each (param, grad, velocity)."""
-    for row in _at_once(xp, "sgd", rows, (lr, momentum, 1 - dampening, weight_decay), np.bool_(nesterov), np.bool_(first)):
-        optimizers.sgd_step(xp, *row, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
-                         first=first)
+    for row in _at_once(
+        xp, "sgd", rows, (lr, momentum, 1 - dampening, weight_decay), np.bool_(nesterov), np.bool_(first)
+    ):
+        optimizers.sgd_step(
+            xp,
+            *row,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            first=first,
+        )
 
 
 def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.bool_) -> list[tuple]:
@@ -44,7 +72,7 @@ def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.b
         (alike.setdefault(row[0].dtype, []) if in_order else left).append(row)
     for dtype, rows in alike.items():
         for start in range(0, len(rows), MAX_TENSORS):
-            _run(xp, name, dtype, rows[start:start + MAX_TENSORS], (*map(wide(dtype), numbers), *flags))
+            _run(xp, name, dtype, rows[start : start + MAX_TENSORS], (*map(wide(dtype), numbers), *flags))
     return left
 
 

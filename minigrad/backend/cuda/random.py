@@ -5,6 +5,7 @@ That generator, PCG64 (O'Neill 2014), steps s ← a·s + c modulo 2¹²⁸ and s
 are again such a step, s ← aⁿ·s + c·(aⁿ-1)/(a-1): so every thread jumps to where it begins, and the generator on the
 host is moved past what was drawn.  Nothing is copied but a few numbers, and nothing waits.
 """
+
 from __future__ import annotations
 
 import functools
@@ -14,8 +15,8 @@ import numpy as np
 
 from .. import Array
 
-MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645              # a, of PCG64
-WORDS_PER_THREAD = 16                           # of 64 bits: enough to be worth the jump
+MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # a, of PCG64
+WORDS_PER_THREAD = 16  # of 64 bits: enough to be worth the jump
 BLOCK = 256
 
 SOURCE = r"""
@@ -76,7 +77,9 @@ def keep_mask(xp, bits: np.random.PCG64, shape: tuple, threshold: int) -> Array:
 
 def leap(steps: int, c: int) -> tuple[int, int]:
     """(aⁿ, c·(aⁿ-1)/(a-1)) modulo 2¹²⁸: n steps as one."""
-    power = pow(MULTIPLIER, steps, (MULTIPLIER - 1) << 128)  # divisible by a - 1, less one, and right modulo 2¹²⁸ after that
+    power = pow(
+        MULTIPLIER, steps, (MULTIPLIER - 1) << 128
+    )  # divisible by a - 1, less one, and right modulo 2¹²⁸ after that
     return power % 2**128, (power - 1) // (MULTIPLIER - 1) * c % 2**128
 
 
@@ -87,6 +90,7 @@ def _u128(number: int) -> Any:
 @functools.cache
 def _kernel():
     import cupy
+
     return cupy.RawKernel(SOURCE, "keep_mask")
 
 

@@ -1,4 +1,5 @@
 """The recurrent kernels on a GPU: those of shared/, with the matrix products of gemm.py."""
+
 from __future__ import annotations
 
 from ..shared import recurrent

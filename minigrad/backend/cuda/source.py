@@ -2,6 +2,7 @@
 
 They are CUDA C++ in which T is the type of the arrays, and `wide` the type to compute and add up in, at least float32.
 """
+
 from __future__ import annotations
 
 import functools
@@ -13,7 +14,7 @@ import numpy as np
 
 FOLDER = Path(__file__).parent / "src"
 TYPES = {"float32": "float", "float64": "double", "float16": "__half", "bfloat16": "__nv_bfloat16"}
-THREADS = 256                                   # in a block, where a thread has one entry
+THREADS = 256  # in a block, where a thread has one entry
 
 
 def wide(dtype: Any) -> type:
@@ -24,17 +25,23 @@ def wide(dtype: Any) -> type:
 @functools.cache
 def source(file: str, dtype: str, **sizes: int) -> str:
     """All of src/`file`.cu, for arrays of this dtype, with what it leaves to be defined."""
-    text = re.sub(r'#include "(.+)"\n', lambda found: (FOLDER / found[1]).read_text("utf-8"),
-                  (FOLDER / f"{file}.cu").read_text("utf-8"))
+    text = re.sub(
+        r'#include "(.+)"\n',
+        lambda found: (FOLDER / found[1]).read_text("utf-8"),
+        (FOLDER / f"{file}.cu").read_text("utf-8"),
+    )
     defined = "".join(f"#define {name} {size}\n" for name, size in sizes.items())
-    return (f"#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n{defined}"
-            f"typedef {TYPES[dtype]} T;\ntypedef {'double' if dtype == 'float64' else 'float'} wide;\n{text}")
+    return (
+        f"#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n{defined}"
+        f"typedef {TYPES[dtype]} T;\ntypedef {'double' if dtype == 'float64' else 'float'} wide;\n{text}"
+    )
 
 
 @functools.cache
 def kernel(file: str, name: str, dtype: np.dtype, **sizes: int) -> Any:
     """The kernel `name` of src/`file`.cu: call it with the blocks, the threads of each, and its arguments."""
     import cupy
+
     return cupy.RawKernel(source(file, dtype.name, **sizes), name)
 
 

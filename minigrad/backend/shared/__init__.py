@@ -5,7 +5,9 @@ or None where none is wanted.  What is saved is small (a number per row): the re
 is ever written into an input or into `g`.  `xp` is numpy or cupy.  The wings cpu/ and cuda/ replace some of these
 kernels by faster ones; a file there has the name of the file here whose kernels it replaces.
 """
+
 from . import attention, index, layers, losses, optimizers, products, recurrent
 
-table = (products.table | layers.table | attention.table | losses.table | index.table | optimizers.table
-         | recurrent.table)
+table = (
+    products.table | layers.table | attention.table | losses.table | index.table | optimizers.table | recurrent.table
+)

@@ -1,4 +1,5 @@
 """Attention with all its scores in memory, as it reads on both libraries."""
+
 from __future__ import annotations
 
 import math
@@ -34,13 +35,16 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     gscores, kept = xp.matmul(g, v.swapaxes(-1, -2)), weights
     if keep is not None:
         gscores, kept = dropout_forward(xp, gscores, keep, p)[0], dropout_forward(xp, weights, keep, p)[0]
-    gscores -= (g * y).sum(-1, keepdims=True)   # this is (gscores * weights).sum(-1), over the shorter axis
+    gscores -= (g * y).sum(-1, keepdims=True)  # this is (gscores * weights).sum(-1), over the shorter axis
     gscores *= weights
-    gmask = gscores.copy() if wanted[3] else None            # the tape adds up what the mask was broadcast to
+    gmask = gscores.copy() if wanted[3] else None  # the tape adds up what the mask was broadcast to
     gscores *= scale
-    return (xp.matmul(gscores, k) if wanted[0] else None,
-            xp.matmul(gscores.swapaxes(-1, -2), q) if wanted[1] else None,
-            xp.matmul(kept.swapaxes(-1, -2), g) if wanted[2] else None, gmask)
+    return (
+        xp.matmul(gscores, k) if wanted[0] else None,
+        xp.matmul(gscores.swapaxes(-1, -2), q) if wanted[1] else None,
+        xp.matmul(kept.swapaxes(-1, -2), g) if wanted[2] else None,
+        gmask,
+    )
 
 
 def attention_bias(xp, mask, is_causal, shape, dtype):

@@ -1,4 +1,5 @@
 """Where a window (see `ops.window`) puts its kernel on an image.  A signal is an image of width 1."""
+
 from __future__ import annotations
 
 import math
@@ -17,7 +18,10 @@ class Geometry:
         self.height, self.width = size[0], size[1] if len(size) > 1 else 1
         self.H = (self.top + self.height + bottom - self.dh * (self.kh - 1) - 1) // self.sh + 1
         self.W = (self.left + self.width + right - self.dw * (self.kw - 1) - 1) // self.sw + 1
-        self.sees_itself = self.kh == self.kw == self.sh == self.sw == 1 and (self.height, self.width) == (self.H, self.W)
+        self.sees_itself = self.kh == self.kw == self.sh == self.sw == 1 and (self.height, self.width) == (
+            self.H,
+            self.W,
+        )
 
 
 def overlap(first: int, count: int, size: int) -> tuple[slice, slice]:

@@ -1,4 +1,5 @@
 """Embedding and indexing, as they read on both libraries."""
+
 from __future__ import annotations
 
 from .. import Kernel
@@ -18,7 +19,7 @@ def embedding_backward(xp, g, shape, wanted, ids):
     if ids.size:
         starts = xp.flatnonzero(xp.concatenate((xp.ones(1, bool), ids[1:] != ids[:-1])))
         gw[ids[starts]] = xp.add.reduceat(as_matrix(xp, g)[order], starts, axis=0)
-    return gw,
+    return (gw,)
 
 
 def take_forward(xp, x, index):
@@ -29,7 +30,7 @@ def take_forward(xp, x, index):
 def take_backward(xp, g, shape, wanted, index):
     gx = xp.zeros(shape, xp.result_type(g.dtype, xp.float32) if _may_meet(index) else g.dtype)
     take_add(xp, gx, g, shape, index)
-    return gx,
+    return (gx,)
 
 
 def take_add(xp, total, g, shape, index):
@@ -42,7 +43,9 @@ def take_add(xp, total, g, shape, index):
 
 def _may_meet(index):
     """Whether an index may name a place twice; slices, numbers and masks do not."""
-    return any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,)))
+    return any(
+        hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,))
+    )
 
 
 table = {

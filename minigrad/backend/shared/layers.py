@@ -1,4 +1,5 @@
 """Activations, softmax, layer normalisation and dropout, as they read on both libraries."""
+
 from __future__ import annotations
 
 import math
@@ -27,7 +28,7 @@ def gelu_backward(xp, g, x, wanted, approximate):
     return gx if wanted[0] else None, as_matrix(xp, gx).sum(0) if wanted[1] else None
 
 
-GELU_TANH = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715          # Φ(x) = sigmoid(a x + b x³), roughly
+GELU_TANH = math.sqrt(8 / math.pi), math.sqrt(8 / math.pi) * 0.044715  # Φ(x) = sigmoid(a x + b x³), roughly
 
 
 def _phi(xp, x, approximate):
@@ -46,11 +47,30 @@ def normal_cdf(xp, x):
     """
     t = xp.minimum(xp.abs(x).astype("float64"), 40)
     numerator, denominator = xp.ones_like(t), xp.ones_like(t)
-    for coefficient in (28.2126897720969, 385.7611818695606, 3320.0339088831715, 19708.939593377345, 83505.30905016813,
-                        252770.69740127056, 529695.2164188618, 704847.111322201, 464700.5179860507):
+    for coefficient in (
+        28.2126897720969,
+        385.7611818695606,
+        3320.0339088831715,
+        19708.939593377345,
+        83505.30905016813,
+        252770.69740127056,
+        529695.2164188618,
+        704847.111322201,
+        464700.5179860507,
+    ):
         numerator = numerator * t + coefficient
-    for coefficient in (28.212689771693302, 386.7611819368339, 3348.2465936962753, 20092.700991934846, 86768.91121878457,
-                        271718.249483507, 606840.418826741, 922010.7623862238, 858224.1658298594, 370777.3686981641):
+    for coefficient in (
+        28.212689771693302,
+        386.7611819368339,
+        3348.2465936962753,
+        20092.700991934846,
+        86768.91121878457,
+        271718.249483507,
+        606840.418826741,
+        922010.7623862238,
+        858224.1658298594,
+        370777.3686981641,
+    ):
         denominator = denominator * t + coefficient
     tail = xp.exp(-0.5 * t * t) * numerator / denominator / math.sqrt(2 * math.pi)
     return xp.where(x < 0, tail, 1 - tail).astype(x.dtype)
@@ -72,7 +92,7 @@ def softmax_forward(xp, x, axis):
 def softmax_backward(xp, g, y, wanted, axis):
     gx = g - (g * y).sum(axis=axis, keepdims=True)
     gx *= y
-    return gx,
+    return (gx,)
 
 
 def log_softmax_forward(xp, x, axis):
@@ -87,7 +107,7 @@ def log_softmax_backward(xp, g, y, wanted, axis):
     gx = xp.exp(y)
     gx *= -g.sum(axis=axis, keepdims=True)
     gx += g
-    return gx,
+    return (gx,)
 
 
 def _below_largest(xp, x, axis):
@@ -100,7 +120,7 @@ def layer_norm_forward(xp, x, weight, bias, eps):
     large.
     """
     n = x.shape[-1]
-    mean = x.sum(-1, keepdims=True, dtype=xp.float64) / n       # (.mean takes twice as long to begin)
+    mean = x.sum(-1, keepdims=True, dtype=xp.float64) / n  # (.mean takes twice as long to begin)
     y = x - mean
     inverse_std = 1 / xp.sqrt((y * y).sum(-1, keepdims=True) / n + eps)
     y *= inverse_std
@@ -133,7 +153,7 @@ def dropout_forward(xp, x, keep, p):
 
 
 def dropout_backward(xp, g, saved, wanted, keep, p):
-    return dropout_forward(xp, g, keep, p)[0],
+    return (dropout_forward(xp, g, keep, p)[0],)
 
 
 table = {

@@ -1,11 +1,12 @@
 """Cross-entropy and CTC as one kernel each, as they read on both libraries."""
+
 from __future__ import annotations
 
 import math
 
 from .. import Kernel
 
-NEVER = -1e30                                   # log(0) in CTC; finite, so that the difference of two is not nan
+NEVER = -1e30  # log(0) in CTC; finite, so that the difference of two is not nan
 
 
 def log_sum_exp(xp, x):
@@ -32,18 +33,20 @@ def exp_rows(xp, x, top, log_sum, scale):
     return y
 
 
-def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp):
+def cross_entropy_forward(
+    xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp
+):
     """-log softmax(logits)[target] of (N, C) logits and (N,) labels, with torch's class weights, smoothing and
     reductions.
     """
     wide = logits.astype(xp.result_type(logits.dtype, xp.float32), copy=False)
     counted = target != ignore_index
-    label = target * counted                    # an ignored label reads class 0, and then does not count
+    label = target * counted  # an ignored label reads class 0, and then does not count
     share = counted.astype(wide.dtype) if weight is None else weight[label] * counted
     top, log_sum = (part[:, 0] for part in log_sum_exp(xp, wide))
     loss = xp.where(counted, top - wide[xp.arange(len(label)), label] + log_sum, 0) * share
     if label_smoothing:
-        below = top[:, None] - wide + log_sum[:, None]       # -log p
+        below = top[:, None] - wide + log_sum[:, None]  # -log p
         everywhere = below.sum(1) if weight is None else below @ weight
         loss = (1 - label_smoothing) * loss + (label_smoothing / wide.shape[1]) * xp.where(counted, everywhere, 0)
     if reduction != "none":
@@ -52,10 +55,12 @@ def cross_entropy_forward(xp, logits, target, weight, ignore_index, label_smooth
     return loss.astype(logits.dtype), (wide, top, log_sum, counted, label, share)
 
 
-def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=exp_rows):
+def cross_entropy_backward(
+    xp, g, saved, wanted, target, weight, ignore_index, label_smoothing, reduction, exp_rows=exp_rows
+):
     wide, top, log_sum, counted, label, share = saved
     each = g
-    if reduction == "mean":                     # where nothing counts the loss is no number, but nothing would change it
+    if reduction == "mean":  # where nothing counts the loss is no number, but nothing would change it
         total = share.sum()
         each = xp.where(total == 0, 0, g) / xp.where(total == 0, 1, total)
     hit = (1 - label_smoothing) * each * share
@@ -64,7 +69,7 @@ def cross_entropy_backward(xp, g, saved, wanted, target, weight, ignore_index, l
     gx[xp.arange(len(label)), label] -= hit
     if label_smoothing:
         gx -= everywhere[:, None] if weight is None else everywhere[:, None] * weight
-    return gx.astype(g.dtype, copy=False),
+    return (gx.astype(g.dtype, copy=False),)
 
 
 def mean_of(xp, total, count):
@@ -77,8 +82,8 @@ def ctc_forward(xp, log_probs, states, may_skip, ends, input_lengths):
     logarithms.
     """
     wide = log_probs.astype(xp.result_type(log_probs.dtype, xp.float32), copy=False)
-    emit = xp.maximum(wide[:, xp.arange(len(states))[:, None], states], NEVER)             # (T, N, L)
-    emit[:, :, 0] = NEVER                       # nothing returns to the start
+    emit = xp.maximum(wide[:, xp.arange(len(states))[:, None], states], NEVER)  # (T, N, L)
+    emit[:, :, 0] = NEVER  # nothing returns to the start
     alpha = xp.full((len(emit) + 1, *states.shape), NEVER, emit.dtype)
     alpha[0, :, 0] = 0
     for t in range(len(emit)):
@@ -101,7 +106,7 @@ def ctc_backward(xp, g, saved, wanted, states, may_skip, ends, input_lengths):
     """
     emit, alpha, total, shape = saved
     beta = xp.where(ends, xp.zeros((), emit.dtype), NEVER)
-    share = xp.empty_like(emit)                 # of all ways to spell the labels, those that are in state s at step t
+    share = xp.empty_like(emit)  # of all ways to spell the labels, those that are in state s at step t
     for t in range(len(emit) - 1, -1, -1):
         inside = t < input_lengths[:, None]
         share[t] = xp.exp(alpha[t + 1] + beta - total[:, None]) * inside
@@ -112,10 +117,10 @@ def ctc_backward(xp, g, saved, wanted, states, may_skip, ends, input_lengths):
         beta = xp.where(inside, before, beta)
     share *= -g[:, None]
     gx, row = xp.zeros(shape, share.dtype), xp.arange(len(states))
-    gx[:, row, states[:, 1]] = share[:, :, 1::2].sum(-1)                       # every other state is the blank
+    gx[:, row, states[:, 1]] = share[:, :, 1::2].sum(-1)  # every other state is the blank
     for s in range(2, states.shape[1], 2):
         gx[:, row, states[:, s]] += share[:, :, s]
-    return gx.astype(g.dtype, copy=False),
+    return (gx.astype(g.dtype, copy=False),)
 
 
 table = {

@@ -1,4 +1,5 @@
 """Steps of optimisers, and what is done to all gradients at once, as they read on both libraries."""
+
 from __future__ import annotations
 
 import math
@@ -22,7 +23,7 @@ def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, dec
     v *= beta2
     v += change
     xp.sqrt(v, out=change)
-    unbias = math.sqrt(1 - beta2**step)         # m̂ / (√v̂ + eps), both sides of the fraction times this
+    unbias = math.sqrt(1 - beta2**step)  # m̂ / (√v̂ + eps), both sides of the fraction times this
     change += eps * unbias
     xp.divide(m, change, out=change)
     change *= lr * unbias / (1 - beta1**step)

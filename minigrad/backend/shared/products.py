@@ -1,4 +1,5 @@
 """Products of matrices that read the same on both libraries: vectors among the operands, and linear layers."""
+
 from __future__ import annotations
 
 import math
@@ -13,6 +14,7 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
 
     `dot` multiplies two vectors in less time, if it is given.  (What is meant on the way back the rules of matmul say.)
     """
+
     def forward(xp, a, b):
         m, n = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
         if not m or not n:
@@ -33,10 +35,11 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
         if row and column:
             return g * b if wanted[0] else None, g * a if wanted[1] else None
         if row or column:
-            g = xp.ascontiguousarray(g)         # that of a sum is one number in many places, which BLAS cannot read
+            g = xp.ascontiguousarray(g)  # that of a sum is one number in many places, which BLAS cannot read
         g = g[..., None] if column else g[..., None, :] if row else g
         ga, gb = products.backward(xp, g, saved, wanted)
         return ga[..., 0, :] if row and wanted[0] else ga, gb[..., 0] if column and wanted[1] else gb
+
     return Kernel(forward, backward)
 
 

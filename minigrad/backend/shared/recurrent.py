@@ -4,6 +4,7 @@ What the input contributes to the gates, `gates`, is ready for all steps (one ma
 the first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy; a wing may give
 `products` of its own.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 from .. import Array, Kernel
 
-MAX_STEPS = 16                                  # steps prepared at a time on the way back: more would take more memory
+MAX_STEPS = 16  # steps prepared at a time on the way back: more would take more memory
 
 
 def _sigmoid(xp, x):
@@ -40,7 +41,7 @@ class Products:
 
         It is called at every step.
         """
-        weight = self.xp.ascontiguousarray(weight)           # BLAS is quicker on a contiguous matrix
+        weight = self.xp.ascontiguousarray(weight)  # BLAS is quicker on a contiguous matrix
         return lambda a, out: self.xp.matmul(a, weight, out=out)
 
     def adding(self, weights: Array, rows: int) -> Callable[[Array, Array], None]:
@@ -51,6 +52,7 @@ class Products:
 
         def add(a, out):
             out += self.xp.matmul(a, weights)
+
         return add
 
     def for_steps(self, work: Callable[[slice], Any], steps: int, size: int) -> None:
@@ -116,14 +118,16 @@ def lstm_backward(xp, g, saved, wanted, mask, products=None):
 
     def prepare(first, stop):
         given = [array[first:stop] for array in (acts, cs, cs[1:], hs[1:])]
-        products.for_steps(lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))),
-                           stop - first, slopes[:1].size)
+        products.for_steps(
+            lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))), stop - first, slopes[:1].size
+        )
+
     for t in range(T - 1, -1, -1):
         if t == T - 1 or t % MAX_STEPS == MAX_STEPS - 1:
             prepare(t - t % MAX_STEPS, t + 1)
         by_gates, h_by_c = slopes[t % MAX_STEPS, :4], slopes[t % MAX_STEPS, 4]
         c_by_gates, h_by_o = by_gates[:3], by_gates[3]
-        dh += g[t]                              # what is asked of the states after t: dh, dc
+        dh += g[t]  # what is asked of the states after t: dh, dc
         if mask is not None:
             real = mask[t, :, None]
             old_h, old_c = dh * ~real, dc * ~real
@@ -153,13 +157,14 @@ def _lstm_slopes(xp, acts, before, c, h, out):
     def less(whole, share, out):
         xp.multiply(whole, share, out=out)
         xp.subtract(whole, out, out=out)
-    less(part, i, by_i)                         # i (1 - i) g
-    xp.subtract(i, xp.multiply(part, g, out=by_g), out=by_g)                   # i (1 - g²)
+
+    less(part, i, by_i)  # i (1 - i) g
+    xp.subtract(i, xp.multiply(part, g, out=by_g), out=by_g)  # i (1 - g²)
     less(xp.multiply(f, before, out=part), f, by_f)
     less(h, o, h_by_o)
     xp.tanh(c, out=part)
     part *= h
-    xp.subtract(o, part, out=h_by_c)            # o (1 - tanh² c)
+    xp.subtract(o, part, out=h_by_c)  # o (1 - tanh² c)
 
 
 def gru_forward(xp, gates, weight, bias, h, mask, products=None):
@@ -173,11 +178,11 @@ def gru_forward(xp, gates, weight, bias, h, mask, products=None):
         across(states[t], part)
         if bias is not None:
             part += bias
-        recurrent[t] = part[:, 2 * H:]
-        acts[t, :, :2] = (gates[t, :, :2 * H] + part[:, :2 * H]).reshape(B, 2, H)
+        recurrent[t] = part[:, 2 * H :]
+        acts[t, :, :2] = (gates[t, :, : 2 * H] + part[:, : 2 * H]).reshape(B, 2, H)
         r_z, n = _sigmoid(xp, acts[t, :, :2]), acts[t, :, 2]
         xp.multiply(r_z[:, 0], recurrent[t], out=n)
-        n += gates[t, :, 2 * H:]
+        n += gates[t, :, 2 * H :]
         xp.tanh(n, out=n)
         after = states[t + 1]
         xp.subtract(states[t], n, out=after)
@@ -192,7 +197,7 @@ def gru_backward(xp, g, saved, wanted, mask, products=None):
     products = products or Products(xp)
     states, acts, recurrent, weight = saved
     T, B, _, H = acts.shape
-    d_in, d_rec = xp.empty_like(acts), xp.empty_like(acts)                     # of the gates' input and recurrent parts
+    d_in, d_rec = xp.empty_like(acts), xp.empty_like(acts)  # of the gates' input and recurrent parts
     ahead, back = xp.zeros((B, H), g.dtype), products.times(weight, B)
     for t in range(T - 1, -1, -1):
         asked = ahead + g[t]

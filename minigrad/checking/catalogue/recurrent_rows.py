@@ -1,4 +1,5 @@
 """Rows of the catalogue for recurrent layers: NumPy goes through the steps one by one."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +7,7 @@ import numpy as np
 from ...nn import recurrent
 from .rows import R, Row
 
-REAL = np.array([[True, True], [True, False], [True, False]])                  # the second sequence is one step long
+REAL = np.array([[True, True], [True, False], [True, False]])  # the second sequence is one step long
 
 
 def sigmoid(x):
@@ -51,6 +52,11 @@ ROWS = [
     Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), gru),
     Row("gru", recurrent._gru, (R(3, 2, 6), R(6, 2), R(6), R(2, 2), REAL), gru, ()),
     Row("rnn", lambda *xs: recurrent._rnn(*xs, None, "tanh"), (R(3, 2, 2), R(2, 2), R(2, 2)), rnn),
-    Row("rnn", lambda *xs: recurrent._rnn(*xs, "relu"), (R(3, 2, 2), R(2, 2), R(2, 2), REAL),
-        lambda *xs: rnn(*xs, lambda x: np.maximum(x, 0)), ()),
+    Row(
+        "rnn",
+        lambda *xs: recurrent._rnn(*xs, "relu"),
+        (R(3, 2, 2), R(2, 2), R(2, 2), REAL),
+        lambda *xs: rnn(*xs, lambda x: np.maximum(x, 0)),
+        (),
+    ),
 ]

@@ -1,4 +1,5 @@
 """What a row of the catalogue is, and the random numbers in it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,17 +9,19 @@ import numpy as np
 
 
 class Row(NamedTuple):
-    op: str                                     # its name in primitive.OPS, or that of a function made of other ops
-    call: Callable                              # the public function, on the inputs
-    inputs: tuple                               # float64 arrays are to be Tensors; integers and booleans stay bare arrays
-    reference: Callable                         # the same, in NumPy
-    batch: tuple[int, ...] = (0,)               # the inputs whose first axis may have any length, if all of these have the same
+    op: str  # its name in primitive.OPS, or that of a function made of other ops
+    call: Callable  # the public function, on the inputs
+    inputs: tuple  # float64 arrays are to be Tensors; integers and booleans stay bare arrays
+    reference: Callable  # the same, in NumPy
+    batch: tuple[int, ...] = (0,)  # the inputs whose first axis may have any length, if all of these have the same
 
     def floats(self) -> tuple[Callable, list[np.ndarray]]:
         """The call as a function of the floating inputs alone, and those inputs."""
+
         def f(*xs):
             given = iter(xs)
             return self.call(*[next(given) if is_float(a) else a for a in self.inputs])
+
         return f, [a for a in self.inputs if is_float(a)]
 
 

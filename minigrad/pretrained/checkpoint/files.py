@@ -4,6 +4,7 @@ Reading changes nothing.  A file may be a symbolic link, as those in the Hub's c
 links to directories inside a model directory are not followed.  Only `save` moves or removes files, only in the
 directory it was told, and it replaces a link instead of writing through it.
 """
+
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from . import hub, pickles, safetensors
 
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-SMALL = ("*.json", "*.txt", "*.model", "*.jinja")                          # the files of a model on the Hub that are not weights
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja")  # the files of a model on the Hub that are not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and its name once all of it is on the disk
 
@@ -33,20 +34,25 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
     if Path(source).is_file():
         path = Path(source).parent / "config.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{source} has no config.json beside it: put it there, or pass config=, such as "
-                                    'config=AutoConfig.from_pretrained(...) or '
-                                    'config=ResNetConfig.torchvision("resnet50")')
+            raise FileNotFoundError(
+                f"{source} has no config.json beside it: put it there, or pass config=, such as "
+                "config=AutoConfig.from_pretrained(...) or "
+                'config=ResNetConfig.torchvision("resnet50")'
+            )
     else:
         path = _current(model_directory(source, SMALL, revision, local_files_only), CONFIG)
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
-        raise ValueError(f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one '
-                         "these weights were made with, or pass another directory")
+        raise ValueError(
+            f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one '
+            "these weights were made with, or pass another directory"
+        )
     return config
 
 
-def read_weights(source: str | os.PathLike, revision: str | None = None,
-                 local_files_only: bool = False) -> dict[str, np.ndarray]:
+def read_weights(
+    source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False
+) -> dict[str, np.ndarray]:
     """The arrays of a model by their names in its files, memory-mapped: writes to them stay in this process.
 
     From a directory or a model on the Hub these are model.safetensors, or the shards its index lists;
@@ -57,20 +63,23 @@ def read_weights(source: str | os.PathLike, revision: str | None = None,
     if Path(source).is_file():
         return _read(Path(source))
     directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
-    if head := _head(directory / WRITTEN):      # a save was interrupted before it moved its files into place
+    if head := _head(directory / WRITTEN):  # a save was interrupted before it moved its files into place
         path = directory / WRITTEN / head
         return _read_shards(path, directory) if head == INDEX else _read(path)
     if not (directory / WHOLE).is_file() and not (directory / INDEX).is_file():
-        directory = model_directory(source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision,
-                                    local_files_only)
+        directory = model_directory(
+            source, (PICKLE, PICKLE_INDEX, "pytorch_model-*-of-*.bin"), revision, local_files_only
+        )
     for whole, index in ((directory / WHOLE, directory / INDEX), (directory / PICKLE, directory / PICKLE_INDEX)):
         if whole.is_file():
             return _read(whole)
         if index.is_file():
             return _read_shards(index, directory)
     weights = sorted(path for path in directory.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
-    raise FileNotFoundError(f"{directory} has no weights: expected {WHOLE}, found {_listing(directory)}" + (
-        f"; if it is {weights[0].name}, pass {str(weights[0])!r}" if weights else ""))
+    raise FileNotFoundError(
+        f"{directory} has no weights: expected {WHOLE}, found {_listing(directory)}"
+        + (f"; if it is {weights[0].name}, pass {str(weights[0])!r}" if weights else "")
+    )
 
 
 def _read(path):
@@ -81,14 +90,21 @@ def _read(path):
 
 def _read_shards(index, directory):
     where = read_json(index).get("weight_map")
-    if not isinstance(where, dict) or not where or not all(
-            isinstance(shard, str) and len(shard) < 256 for shard in where.values()):
-        raise ValueError(f'{index} has no usable "weight_map": expected one such as '
-                         '{"weight": "model-00001-of-00002.safetensors"}; copy it again')
+    if (
+        not isinstance(where, dict)
+        or not where
+        or not all(isinstance(shard, str) and len(shard) < 256 for shard in where.values())
+    ):
+        raise ValueError(
+            f'{index} has no usable "weight_map": expected one such as '
+            '{"weight": "model-00001-of-00002.safetensors"}; copy it again'
+        )
     shards = [_current(directory, Path(shard).name) for shard in sorted(set(where.values()))]
     if missing := [path.name for path in shards if not path.is_file()]:
-        raise FileNotFoundError(f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that "
-                                f"{index.name} lists; copy what is missing there")
+        raise FileNotFoundError(
+            f"{directory} lacks {', '.join(missing)}: expected all {len(shards)} files that "
+            f"{index.name} lists; copy what is missing there"
+        )
     arrays = {shard.name: _read(shard) for shard in shards}
     if missing := [name for name, shard in where.items() if name not in arrays[Path(shard).name]]:
         raise ValueError(f"{missing[0]} is not in {where[missing[0]]}, where {index} says it is: copy both again")
@@ -99,8 +115,9 @@ def _read_shards(index, directory):
 def read_json(path: Path) -> dict:
     """The object in a JSON file.  Raises FileNotFoundError, or ValueError if it holds anything else."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: expected a Hugging Face model directory, found "
-                                f"{_listing(path.parent)}")
+        raise FileNotFoundError(
+            f"{path} is missing: expected a Hugging Face model directory, found {_listing(path.parent)}"
+        )
     try:
         content = from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -110,8 +127,12 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def model_directory(source: str | os.PathLike, patterns: tuple[str, ...] = SMALL, revision: str | None = None,
-                    local_files_only: bool = False) -> Path:
+def model_directory(
+    source: str | os.PathLike,
+    patterns: tuple[str, ...] = SMALL,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
     """The directory `source`, or the one that the files matching the patterns are downloaded to from the Hub.
 
     Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if a Hub name needs a library.
@@ -126,8 +147,12 @@ def model_directory(source: str | os.PathLike, patterns: tuple[str, ...] = SMALL
     raise FileNotFoundError(f"there is no directory {path}: expected one with config.json and {WHOLE}")
 
 
-def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
-         max_shard_size: int | str = "5GB") -> None:
+def save(
+    directory: str | os.PathLike,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    max_shard_size: int | str = "5GB",
+) -> None:
     """Write config.json and model.safetensors, or shards of at most `max_shard_size` bytes ("5GB") and their index.
 
     All is written aside, then put in place.  Whenever this is interrupted, the directory reads as it was or as it is to
@@ -136,12 +161,17 @@ def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mappin
     Raises ValueError if the directory holds something other than a model, OSError if it cannot be written.
     """
     shards = _split(arrays, _bytes(max_shard_size))
-    names = [WHOLE] if len(shards) == 1 else [f"model-{i:05}-of-{len(shards):05}.safetensors"
-                                              for i in range(1, len(shards) + 1)]
+    names = (
+        [WHOLE]
+        if len(shards) == 1
+        else [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    )
     texts = {"config.json": dict(config)}
     if len(shards) > 1:
-        texts[INDEX] = {"metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
-                        "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard}}
+        texts[INDEX] = {
+            "metadata": {"total_size": sum(array.nbytes for array in arrays.values())},
+            "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
+        }
     directory = output_directory(directory)
     _settle(directory)
     aside = directory / WRITING
@@ -154,7 +184,7 @@ def save(directory: str | os.PathLike, config: Mapping[str, Any], arrays: Mappin
             safetensors.write(aside / name, shard)
         for path in aside.iterdir():
             _sync(path)
-        aside.rename(directory / WRITTEN)       # from here on, the new model is read
+        aside.rename(directory / WRITTEN)  # from here on, the new model is read
     except OSError as error:
         raise OSError(f"{directory} could not be written and is unchanged: {error}") from None
     finally:
@@ -183,12 +213,17 @@ def _settle(directory):
     written = directory / WRITTEN
     if written.is_symlink() or not written.is_dir():
         return _remove(written)
-    if strange := [path.name for path in written.iterdir() if path.is_symlink() or not path.is_file()
-                   or (path.name != CONFIG and not SHARDS.fullmatch(path.name))]:
-        raise ValueError(f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save "
-                         "in a new directory")
+    if strange := [
+        path.name
+        for path in written.iterdir()
+        if path.is_symlink() or not path.is_file() or (path.name != CONFIG and not SHARDS.fullmatch(path.name))
+    ]:
+        raise ValueError(
+            f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save "
+            "in a new directory"
+        )
     head = _head(written)
-    if head is None:                            # no finished save
+    if head is None:  # no finished save
         return _remove(written)
     keep = set(read_json(written / INDEX)["weight_map"].values()) if head == INDEX else set()
     for path in written.iterdir():
@@ -206,7 +241,7 @@ def _remove(path):
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)            # a link, a file, or a pipe, on which rmtree would wait for ever
+        path.unlink(missing_ok=True)  # a link, a file, or a pipe, on which rmtree would wait for ever
 
 
 def _split(arrays, limit):
@@ -224,11 +259,13 @@ def _split(arrays, limit):
 def _bytes(size):
     """The number of bytes of "5GB", "200MiB" or a number."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B", str(size), re.IGNORECASE)
-    count = int(float(found[1])
-                * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else size
+    count = (
+        int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")) if found else size
+    )
     if type(count) is not int or count < 1:
-        raise ValueError(f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" '
-                         'or "200MB"')
+        raise ValueError(
+            f'max_shard_size is {size!r}: expected a number of bytes, 1 or more, or a text such as "5GB" or "200MB"'
+        )
     return count
 
 
@@ -264,8 +301,9 @@ def output_directory(directory: str | os.PathLike) -> Path:
     alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json", "run.json"}
     ours = "model_type" in read_json(path / CONFIG) if CONFIG in held else held & alone
     if held and not ours:
-        raise ValueError(f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty "
-                         "directory")
+        raise ValueError(
+            f"{path} holds something other than a model ({_listing(path)}): pass a new or an empty directory"
+        )
     path.mkdir(parents=True, exist_ok=True)
     return path
 

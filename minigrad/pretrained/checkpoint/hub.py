@@ -1,7 +1,9 @@
 """Models on the Hugging Face Hub, downloaded to a local directory by the `huggingface_hub` library.
 
-Its cache (HF_HOME) and its switch for working offline (HF_HUB_OFFLINE=1) are respected, because that library reads them.
+Its cache (HF_HOME) and its switch for working offline (HF_HUB_OFFLINE=1) are respected, because that library reads
+them.
 """
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 
 def is_name(source: str) -> bool:
     """Whether it looks like "bert-base-uncased" or "google/vit-base-patch16-224", and not like a path on this disk."""
-    return bool(re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)) and not ("/" in source
-                                                                           and Path(source).parent.is_dir())
+    return bool(re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)) and not (
+        "/" in source and Path(source).parent.is_dir()
+    )
 
 
 def download(name: str, patterns: Sequence[str], revision: str | None = None, local_files_only: bool = False) -> Path:
@@ -30,12 +33,17 @@ def download(name: str, patterns: Sequence[str], revision: str | None = None, lo
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError as error:
-        raise ImportError(f"there is no directory {name}; if that is a name on the Hugging Face Hub, it needs the "
-                          f'huggingface_hub library ({error}): pip install "minigrad-learn[hub]"') from None
+        raise ImportError(
+            f"there is no directory {name}; if that is a name on the Hugging Face Hub, it needs the "
+            f'huggingface_hub library ({error}): pip install "minigrad-learn[hub]"'
+        ) from None
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(patterns),
-                                      local_files_only=local_files_only))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=local_files_only)
+        )
     except (HfHubHTTPError, HFValidationError, OSError) as error:  # OSError: not in the cache, offline, no connection
         told = str(error).strip().partition("\n")[0]
-        raise FileNotFoundError(f"there is no directory {name}, and the Hugging Face Hub gave no model of that name "
-                                f"({told}): check the name, the connection, and HF_TOKEN if it is not public") from None
+        raise FileNotFoundError(
+            f"there is no directory {name}, and the Hugging Face Hub gave no model of that name "
+            f"({told}): check the name, the connection, and HF_TOKEN if it is not public"
+        ) from None

@@ -2,6 +2,7 @@
 
 Modules have the names of their checkpoints, so most names need no rule.  The others are given as dotted patterns.
 """
+
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from ...patterns import match, matches
 @dataclass(frozen=True)
 class Layout:
     """The differences of one model family, as patterns of the names in the file (and, right of `rename`, of ours)."""
-    rename: Mapping[str, str] = field(default_factory=dict)    # the file's -> ours, in this order; undone when saving
+
+    rename: Mapping[str, str] = field(default_factory=dict)  # the file's -> ours, in this order; undone when saving
     # spellings of old files -> the file's; read, never written
     legacy: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()                                 # stored, but none of our weights: masks, position ids
-    transpose: tuple[str, ...] = ()                            # stored (in, out)
-    base: str = ""                                             # where a model with a head keeps its base model: "bert"
+    drop: tuple[str, ...] = ()  # stored, but none of our weights: masks, position ids
+    transpose: tuple[str, ...] = ()  # stored (in, out)
+    base: str = ""  # where a model with a head keeps its base model: "bert"
     optional: tuple[str, ...] = ()  # of ours: kept as first made, where an old file lacks them
 
     def __post_init__(self):
@@ -41,8 +43,9 @@ class Layout:
             spellings = (name, name.removeprefix(f"{self.base}."), f"{self.base}.{name}")
             name = next((spelling for spelling in spellings if spelling in wanted), name)
             if name in found:
-                raise ValueError(f"the file has both {found[name]} and {stored}, which are the same weight, {name}: "
-                                 "remove one")
+                raise ValueError(
+                    f"the file has both {found[name]} and {stored}, which are the same weight, {name}: remove one"
+                )
             found[name] = stored
         return found
 

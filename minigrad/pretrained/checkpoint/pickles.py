@@ -6,6 +6,7 @@ stand in its table; anything else in a file is refused by name.  Of what checkpo
 set or a torch.device, only the name is kept.  The work is bounded by the length of the program, and the arrays by the
 size of the file.  Arrays are mapped into memory, as those of safetensors are.
 """
+
 import pickletools
 import zipfile
 from collections.abc import Callable
@@ -18,40 +19,70 @@ import numpy as np
 from ...backend import dtype_named
 from .safetensors import mapped
 
-MAX_PROGRAM = 1 << 23                       # bytes; it describes arrays, whose numbers lie elsewhere
+MAX_PROGRAM = 1 << 23  # bytes; it describes arrays, whose numbers lie elsewhere
 # the arrays may add up to this many bytes, or to this many times the size of the file
 MAX_CLAIMED, MAX_REPEATS = 1 << 26, 64
-MAGIC, PROTOCOL = 0x1950a86a20f9469cfc6c, 1001  # how files of PyTorch before 1.6 begin
-STORAGES = {f"{module} {kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in {
-    "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
-    "Short": "int16", "Char": "int8", "Byte": "uint8",
-    "Bool": "bool"}.items()} | {"torch.storage UntypedStorage": "uint8"}
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # how files of PyTorch before 1.6 begin
+STORAGES = {
+    f"{module} {kind}Storage": dtype
+    for module in ("torch", "torch.cuda")
+    for kind, dtype in {
+        "Float": "float32",
+        "Double": "float64",
+        "Half": "float16",
+        "BFloat16": "bfloat16",
+        "Long": "int64",
+        "Int": "int32",
+        "Short": "int16",
+        "Char": "int8",
+        "Byte": "uint8",
+        "Bool": "bool",
+    }.items()
+} | {"torch.storage UntypedStorage": "uint8"}
 NEW_DTYPES = {f"torch {name}": name for name in ("uint16", "uint32", "uint64")}
-DTYPES = {f"torch {name}" for name in (
-    "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64",
-    "complex128")}
+DTYPES = {
+    f"torch {name}"
+    for name in (
+        "float64",
+        "float32",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "bool",
+        "complex64",
+        "complex128",
+    )
+}
 
 
 class Name(NamedTuple):
     """A name that the program asks to import; it is only looked up in the tables of this file."""
+
     text: str
 
 
 class Beside(NamedTuple):
     """A value other than a weight, of which only the class name is kept."""
+
     kind: str
 
 
 class Storage(NamedTuple):
     """A run of numbers outside the program."""
+
     key: str
     dtype: str
     numel: int
-    start: int = 0                              # its start in the run that contains it; old files only
+    start: int = 0  # its start in the run that contains it; old files only
 
 
 class Stored(NamedTuple):
     """A tensor: numbers of a storage, in steps."""
+
     storage: Storage
     dtype: str
     offset: int
@@ -74,13 +105,17 @@ def read(path: Path) -> dict[str, np.ndarray]:
         program, runs = _zip(path, raw) if raw[:4].tobytes() == b"PK\3\4" else _legacy(raw)
         arrays = {name: _array(raw, runs, stored) for name, stored in _state_dict(program).items()}
         if (claimed := sum(array.nbytes for array in arrays.values())) > max(MAX_CLAIMED, MAX_REPEATS * raw.size):
-            raise ValueError(f"its tensors add up to {claimed} bytes, but the file has {raw.size}: no model repeats "
-                             "its numbers so often")
+            raise ValueError(
+                f"its tensors add up to {claimed} bytes, but the file has {raw.size}: no model repeats "
+                "its numbers so often"
+            )
         return arrays
     except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, zipfile.BadZipFile) as error:
         told = error if type(error) in (ValueError, zipfile.BadZipFile) else "it is malformed"
-        raise ValueError(f"{path} was not loaded, and nothing in it was executed: {told}; if you trust it, save its "
-                         "state_dict as safetensors with the program that made it") from None
+        raise ValueError(
+            f"{path} was not loaded, and nothing in it was executed: {told}; if you trust it, save its "
+            "state_dict as safetensors with the program that made it"
+        ) from None
 
 
 def _state_dict(value):
@@ -101,16 +136,24 @@ def _array(raw, runs, stored):
     last = stored.offset + sum((n - 1) * stride for n, stride in zip(stored.shape, stored.strides, strict=True))
     empty = 0 in stored.shape
     if first + room > size or (not empty and (last + 1) * dtype.itemsize > room):
-        raise ValueError(f"a tensor of shape {str(stored.shape)[:80]} and strides {str(stored.strides)[:80]} reaches "
-                         "beyond its storage")
+        raise ValueError(
+            f"a tensor of shape {str(stored.shape)[:80]} and strides {str(stored.strides)[:80]} reaches "
+            "beyond its storage"
+        )
     if empty:
         return np.empty(stored.shape, dtype)
-    return np.ndarray(stored.shape, dtype, raw, at + first + stored.offset * dtype.itemsize,
-                      tuple(stride * dtype.itemsize for stride in stored.strides))
+    return np.ndarray(
+        stored.shape,
+        dtype,
+        raw,
+        at + first + stored.offset * dtype.itemsize,
+        tuple(stride * dtype.itemsize for stride in stored.strides),
+    )
 
 
 # The two kinds of file: each gives what the program made, and where the run of each storage key lies, as (start,
 # bytes).
+
 
 def _zip(path, raw):
     """PyTorch 1.6 and later: an archive/data.pkl, and archive/data/KEY for every storage, none compressed."""
@@ -126,17 +169,17 @@ def _zip(path, raw):
     start, size = _run(raw, entries[programs[0]])
     if f"{archive}byteorder" in runs:
         begin, length = runs[f"{archive}byteorder"]
-        if raw[begin:begin + length].tobytes() != b"little":
+        if raw[begin : begin + length].tobytes() != b"little":
             raise ValueError("its numbers are not little-endian")
     if size > MAX_PROGRAM:
         raise ValueError(f"its data.pkl has {size} bytes, more than any model's")
-    return run(BytesIO(raw[start:start + size].tobytes())), runs
+    return run(BytesIO(raw[start : start + size].tobytes())), runs
 
 
 def _run(raw, entry):
     """Start and size of an entry's bytes in a zip file, after its local header: 30 bytes, a name and an extra field."""
     begin = entry.header_offset
-    head = raw[begin:begin + 30].tobytes()
+    head = raw[begin : begin + 30].tobytes()
     start = begin + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size != entry.compress_size:
         raise ValueError(f"its entry {entry.filename[:80]!r} is compressed or encrypted, as PyTorch writes none")
@@ -157,7 +200,7 @@ def _legacy(raw):
     value, keys = run(stream, storages), run(stream)
     at, runs = stream.tell(), {}
     for key in keys if type(keys) is list else ():
-        numel = int.from_bytes(raw[at:at + 8].tobytes(), "little")
+        numel = int.from_bytes(raw[at : at + 8].tobytes(), "little")
         size = numel * dtype_named(storages[key].dtype).itemsize
         runs[key], at = (at + 8, size), at + 8 + size
         if at > raw.size:
@@ -167,8 +210,21 @@ def _legacy(raw):
 
 # The stack machine: a table of instructions, each a method of the state that it changes.
 
-VALUES = ("NONE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
-          "SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES")
+VALUES = (
+    "NONE",
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "LONG1",
+    "BINFLOAT",
+    "SHORT_BINUNICODE",
+    "BINUNICODE",
+    "BINUNICODE8",
+    "SHORT_BINSTRING",
+    "BINSTRING",
+    "SHORT_BINBYTES",
+    "BINBYTES",
+)
 CONSTANTS = {"NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
@@ -262,7 +318,7 @@ class _Machine:
         else:
             raise ValueError(f"it calls {function.text}")
         self.copied += len(self.stack[-1]) if type(self.stack[-1]) is dict else 0
-        if self.copied > self.length:           # a dict made of a list, which the program may name repeatedly
+        if self.copied > self.length:  # a dict made of a list, which the program may name repeatedly
             raise ValueError("it copies a list again and again")
 
     def build(self) -> None:
@@ -274,13 +330,19 @@ class _Machine:
 
 
 INSTRUCTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
-    "PROTO": lambda m, value: None, "FRAME": lambda m, value: None,
-    "EMPTY_DICT": lambda m, value: m.stack.append({}), "EMPTY_LIST": lambda m, value: m.stack.append([]),
-    "EMPTY_SET": lambda m, value: m.stack.append(Beside("builtins set")), "FROZENSET": lambda m, value: m.frozen_set(),
-    "TUPLE1": lambda m, value: m.make_tuple(1), "TUPLE2": lambda m, value: m.make_tuple(2),
-    "TUPLE3": lambda m, value: m.make_tuple(3), "TUPLE": lambda m, value: m.make_tuple(),
+    "PROTO": lambda m, value: None,
+    "FRAME": lambda m, value: None,
+    "EMPTY_DICT": lambda m, value: m.stack.append({}),
+    "EMPTY_LIST": lambda m, value: m.stack.append([]),
+    "EMPTY_SET": lambda m, value: m.stack.append(Beside("builtins set")),
+    "FROZENSET": lambda m, value: m.frozen_set(),
+    "TUPLE1": lambda m, value: m.make_tuple(1),
+    "TUPLE2": lambda m, value: m.make_tuple(2),
+    "TUPLE3": lambda m, value: m.make_tuple(3),
+    "TUPLE": lambda m, value: m.make_tuple(),
     "MARK": lambda m, value: m.marks.append(len(m.stack)),
-    "APPEND": lambda m, value: m.extend([m.stack.pop()]), "APPENDS": lambda m, value: m.extend(m.above_mark()),
+    "APPEND": lambda m, value: m.extend([m.stack.pop()]),
+    "APPENDS": lambda m, value: m.extend(m.above_mark()),
     "ADDITEMS": lambda m, value: m.add_to_set(),
     "SETITEM": lambda m, value: m.update([m.stack.pop(-2), m.stack.pop()]),
     "SETITEMS": lambda m, value: m.update(m.above_mark()),
@@ -289,9 +351,12 @@ INSTRUCTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "MEMOIZE": lambda m, value: m.memo.update({len(m.memo): m.stack[-1]}),
     "BINGET": lambda m, value: m.stack.append(m.memo[value]),
     "LONG_BINGET": lambda m, value: m.stack.append(m.memo[value]),
-    "GLOBAL": lambda m, value: m.stack.append(_name(value)), "STACK_GLOBAL": lambda m, value: m.global_name(),
-    "BINPERSID": lambda m, value: m.persistent(), "REDUCE": lambda m, value: m.call(),
-    "BUILD": lambda m, value: m.build()}
+    "GLOBAL": lambda m, value: m.stack.append(_name(value)),
+    "STACK_GLOBAL": lambda m, value: m.global_name(),
+    "BINPERSID": lambda m, value: m.persistent(),
+    "REDUCE": lambda m, value: m.call(),
+    "BUILD": lambda m, value: m.build(),
+}
 
 
 def _top(stack, kind):
@@ -331,6 +396,7 @@ def _storage(described):
 
 # The functions that a program may call, by the names it would import.
 
+
 def _tensor(storage, offset, shape, strides, *_):
     return _stored(storage, storage.dtype, offset, shape, strides)
 
@@ -353,7 +419,7 @@ def _parameter(data, *_):
     return data
 
 
-def _ordered_dict(pairs=()):                    # Python 2 gave it a list of pairs
+def _ordered_dict(pairs=()):  # Python 2 gave it a list of pairs
     return _pairs(pairs)
 
 
@@ -363,17 +429,47 @@ def _size(shape):
     return shape
 
 
-CALLS = {"torch._utils _rebuild_tensor": _tensor, "torch._utils _rebuild_tensor_v2": _tensor,
-         "torch._utils _rebuild_tensor_v3": _tensor_of_dtype, "torch._utils _rebuild_parameter": _parameter,
-         "torch._utils _rebuild_parameter_with_state": _parameter, "collections OrderedDict": _ordered_dict,
-         "torch Size": _size}
+CALLS = {
+    "torch._utils _rebuild_tensor": _tensor,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_tensor_v3": _tensor_of_dtype,
+    "torch._utils _rebuild_parameter": _parameter,
+    "torch._utils _rebuild_parameter_with_state": _parameter,
+    "collections OrderedDict": _ordered_dict,
+    "torch Size": _size,
+}
 KEYS = (str, int, float, bool, type(None), Name, Beside)
-BESIDE = {"torch device", "_codecs encode", "numpy dtype", "numpy.core.multiarray scalar",
-          "numpy._core.multiarray scalar",
-          *(f"collections {name}" for name in ("Counter", "defaultdict", "deque")),
-          *(f"datetime {name}" for name in ("datetime", "date", "time", "timedelta")),
-          *(f"{module} {name}" for module in ("pathlib", "pathlib._local")  # the second in Python 3.13
-            for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
-          *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in (
-              "set", "frozenset", "complex", "range", "xrange", "slice",
-              "int", "long", "float", "bool", "str", "list", "dict", "tuple"))}
+BESIDE = {
+    "torch device",
+    "_codecs encode",
+    "numpy dtype",
+    "numpy.core.multiarray scalar",
+    "numpy._core.multiarray scalar",
+    *(f"collections {name}" for name in ("Counter", "defaultdict", "deque")),
+    *(f"datetime {name}" for name in ("datetime", "date", "time", "timedelta")),
+    *(
+        f"{module} {name}"
+        for module in ("pathlib", "pathlib._local")  # the second in Python 3.13
+        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    ),
+    *(
+        f"{module} {name}"
+        for module in ("builtins", "__builtin__")
+        for name in (
+            "set",
+            "frozenset",
+            "complex",
+            "range",
+            "xrange",
+            "slice",
+            "int",
+            "long",
+            "float",
+            "bool",
+            "str",
+            "list",
+            "dict",
+            "tuple",
+        )
+    ),
+}

@@ -1,4 +1,5 @@
 """The match of a checkpoint's weights with a model's, made before any is read, as a table with a verdict."""
+
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,21 +8,22 @@ from ...patterns import matches
 from .layout import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
-MOST = 6                                        # names in a list of what is wrong; of the others it says how many
-LONGEST = 160                                   # characters of a name that are shown
+MOST = 6  # names in a list of what is wrong; of the others it says how many
+LONGEST = 160  # characters of a name that are shown
 
 
 @dataclass(frozen=True)
 class LoadReport:
     """What became of each weight of the model, by our name, and which of the file's found no place."""
-    loaded: dict[str, str]                                                # our name -> the file's
-    newly_initialised: list[str]                                          # not in the file
-    unused: list[str]                                                     # only in the file, and nobody knows why
+
+    loaded: dict[str, str]  # our name -> the file's
+    newly_initialised: list[str]  # not in the file
+    unused: list[str]  # only in the file, and nobody knows why
     # the file's shape, ours: initialised anew, too
     wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    transposed: list[str] = field(default_factory=list)                   # stored (in, out)
-    tied: dict[str, str] = field(default_factory=dict)                    # another name -> of which weight
-    not_needed: dict[str, str] = field(default_factory=dict)              # only in the file -> why that is no loss
+    transposed: list[str] = field(default_factory=list)  # stored (in, out)
+    tied: dict[str, str] = field(default_factory=dict)  # another name -> of which weight
+    not_needed: dict[str, str] = field(default_factory=dict)  # only in the file -> why that is no loss
     prefix: str = ""  # stood before every name in the file: left out here
 
     @property
@@ -33,8 +35,9 @@ class LoadReport:
         new, places = [*self.newly_initialised, *self.wrong_shape], len(self.loaded)
         told = [f"all {places} weights loaded" if not new else f"{places} of {places + len(new)} weights loaded"]
         if self.unused:
-            told.append(f"{len(self.unused)} in the file {'has' if len(self.unused) == 1 else 'have'} no place in the "
-                        "model")
+            told.append(
+                f"{len(self.unused)} in the file {'has' if len(self.unused) == 1 else 'have'} no place in the model"
+            )
         if new:
             told.append(f"{_listed(new)} {'is' if len(new) == 1 else 'are'} new: fine-tune before use")
         return "; ".join(told)
@@ -44,23 +47,31 @@ class LoadReport:
         for name, why in self.not_needed.items():
             spare.setdefault(why, []).append(name)
         first = [*self.renamed.items()][:1]
-        rows = (("loaded", self.loaded, []),
-                ("without prefix", self.loaded if self.prefix else (),
-                 [f"{self.prefix} before every name in the file"]),
-                ("renamed", self.renamed, [f"such as {_listed([stored])} -> {name}" for name, stored in first]),
-                ("transposed", self.transposed, [_listed(self.transposed)]),
-                ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),
-                ("newly initialised", self.newly_initialised, [_listed(self.newly_initialised)]),
-                ("not needed", self.not_needed, [f"{_listed(names)} ({why})" for why, names in spare.items()]),
-                ("unused", self.unused, [_listed(self.unused)]),
-                ("wrong shape", self.wrong_shape, [_listed(_shapes(self.wrong_shape))]))
+        rows = (
+            ("loaded", self.loaded, []),
+            ("without prefix", self.loaded if self.prefix else (), [f"{self.prefix} before every name in the file"]),
+            ("renamed", self.renamed, [f"such as {_listed([stored])} -> {name}" for name, stored in first]),
+            ("transposed", self.transposed, [_listed(self.transposed)]),
+            ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),
+            ("newly initialised", self.newly_initialised, [_listed(self.newly_initialised)]),
+            ("not needed", self.not_needed, [f"{_listed(names)} ({why})" for why, names in spare.items()]),
+            ("unused", self.unused, [_listed(self.unused)]),
+            ("wrong shape", self.wrong_shape, [_listed(_shapes(self.wrong_shape))]),
+        )
         table = [f"{title:<17} {len(names):>5}  {', '.join(shown)}".rstrip() for title, names, shown in rows if names]
         return "\n".join([*table, f"verdict: {self.verdict}"])
 
 
-def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterable[str] = (),
-        tied: Mapping[str, str] | None = None, ignore_mismatched_sizes: bool = False, strict: bool = True,
-        source: str = "the checkpoint") -> LoadReport:
+def fit(
+    model_shapes: Shapes,
+    file_shapes: Shapes,
+    layout: Layout,
+    heads: Iterable[str] = (),
+    tied: Mapping[str, str] | None = None,
+    ignore_mismatched_sizes: bool = False,
+    strict: bool = True,
+    source: str = "the checkpoint",
+) -> LoadReport:
     """Match the weights of a file to those of a model by name and shape.
 
     The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file, and `tied` are the
@@ -93,11 +104,14 @@ def fit(model_shapes: Shapes, file_shapes: Shapes, layout: Layout, heads: Iterab
     faults, lost = [], [name for name in missing if not matches(heads, name)]
     if strict and lost:
         instead = f" (it has {_listed(unused)} instead)" if unused else ""
-        faults.append(f"it lacks {_listed(lost, MOST)}{instead}: check that config.json and the model class are this "
-                      "file's")
+        faults.append(
+            f"it lacks {_listed(lost, MOST)}{instead}: check that config.json and the model class are this file's"
+        )
     elif strict and unused:
-        faults.append(f"it has {_listed(unused, MOST)}, for which the model has no place: check that config.json and "
-                      "the model class are this file's, or pass strict=False to do without")
+        faults.append(
+            f"it has {_listed(unused, MOST)}, for which the model has no place: check that config.json and "
+            "the model class are this file's, or pass strict=False to do without"
+        )
     if wrong and not ignore_mismatched_sizes:
         faults.append(f"{_listed(_shapes(wrong), MOST)}: to begin these anew, pass ignore_mismatched_sizes=True")
     if faults:

@@ -4,6 +4,7 @@ Reading maps the file into memory: an array's pages are fetched when they are fi
 is first written to.  So nothing is read twice, and the file is never changed.  The format:
 https://github.com/safetensors/safetensors
 """
+
 import json
 import math
 from collections.abc import Mapping
@@ -14,11 +15,24 @@ import numpy as np
 from ...backend import dtype_named
 from ...data.json_text import from_json
 
-DTYPES = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
-          "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 QUANTISED = {"F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"}
-MAX_HEADER = 100_000_000                    # bytes; the format's own limit
+MAX_HEADER = 100_000_000  # bytes; the format's own limit
 
 
 class Unsupported(ValueError):
@@ -55,16 +69,17 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises TypeError for a dtype that the format does not have.
     """
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
-    header: dict = {"__metadata__": {"format": "pt"}}           # transformers 4 refuses a file that does not say so
+    header: dict = {"__metadata__": {"format": "pt"}}  # transformers 4 refuses a file that does not say so
     at = 0
     for name, array in ordered:
         if str(array.dtype) not in NAMES:
-            raise TypeError(f"{name} has dtype {array.dtype}, which safetensors cannot hold: convert it to float32, "
-                            "say")
+            raise TypeError(
+                f"{name} has dtype {array.dtype}, which safetensors cannot hold: convert it to float32, say"
+            )
         header[name] = {"dtype": NAMES[str(array.dtype)], "shape": array.shape, "data_offsets": (at, at + array.nbytes)}
         at += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % 64)                      # the first array starts on a cache line
+    text += b" " * (-(8 + len(text)) % 64)  # the first array starts on a cache line
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in ordered:
@@ -77,7 +92,7 @@ def contiguous(array: np.ndarray) -> np.ndarray:
         return np.asarray(array, order="C")
     copy = np.empty(array.shape, array.dtype)
     for i in range(0, array.shape[1], 64):
-        copy[:, i:i + 64] = array[:, i:i + 64]
+        copy[:, i : i + 64] = array[:, i : i + 64]
     return copy
 
 
@@ -103,12 +118,17 @@ def _arrays(raw):
 
 def _entry(name, entry):
     match entry:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]} if dtype in DTYPES and all(
-                type(n) is int and 0 <= n < 1 << 62 for n in (*shape[:65], begin, end)) and len(shape) <= 64:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]} if (
+            dtype in DTYPES
+            and all(type(n) is int and 0 <= n < 1 << 62 for n in (*shape[:65], begin, end))
+            and len(shape) <= 64
+        ):
             return begin, end, name, dtype, shape
         case {"dtype": str(dtype)} if dtype in QUANTISED:
-            raise Unsupported(f"{name[:80]!r} has dtype {dtype}, as quantised models do; expected F32, F16 or BF16: "
-                              "load the model that it was made from")
+            raise Unsupported(
+                f"{name[:80]!r} has dtype {dtype}, as quantised models do; expected F32, F16 or BF16: "
+                "load the model that it was made from"
+            )
     raise ValueError(f"{name[:80]!r} is described by {str(entry)[:80]}")
 
 

@@ -1,4 +1,5 @@
 """Beam search: several texts are extended in parallel, so that an unlikely first token does not lose a likely text."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,14 +9,23 @@ import numpy as np
 
 from ..logits import log_softmax
 
-NEVER = np.float32(-1e9)                        # the score of a beam that must not be chosen
+NEVER = np.float32(-1e9)  # the score of a beam that must not be chosen
 
 
-def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[np.ndarray], np.ndarray], beams: int,
-           most: int,
-           ended: Callable[[np.ndarray, np.ndarray], np.ndarray], candidates: int, length_penalty: float,
-           early_stopping: bool | str, pad: int, returned: int = 1, rng: np.random.Generator | None = None) -> (
-               tuple[np.ndarray, np.ndarray]):
+def search(
+    text: Any,
+    next_scores: Callable[[], np.ndarray],
+    process: Callable[[np.ndarray], np.ndarray],
+    beams: int,
+    most: int,
+    ended: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    candidates: int,
+    length_penalty: float,
+    early_stopping: bool | str,
+    pad: int,
+    returned: int = 1,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """The likeliest continuations of each text by at most `most` tokens, (B · returned, T + new), and what they score.
 
     In detail as transformers searches.  Each step looks at the best few continuations of all beams of a text,
@@ -31,8 +41,8 @@ def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[
     B = len(text.ids)
     totals = np.full((B, beams), NEVER)  # of log-probabilities; at first all beams are the same, and one is enough
     totals[:, 0] = 0
-    results: list[list[tuple[float, np.ndarray]]] = [[] for _ in range(B)]     # the best that have ended, best first
-    hopeful = np.ones(B, bool)                  # texts whose beams might still lead to something better
+    results: list[list[tuple[float, np.ndarray]]] = [[] for _ in range(B)]  # the best that have ended, best first
+    hopeful = np.ones(B, bool)  # texts whose beams might still lead to something better
     for n in range(1, most + 1):
         scores = next_scores()
         if n == 1:
@@ -45,7 +55,7 @@ def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[
         best = np.argpartition(-keys, min(candidates, total.shape[1]) - 1)[:, :candidates]
         best = np.take_along_axis(best, np.argsort(-np.take_along_axis(total, best, 1), kind="stable"), 1)
         total, rows, tokens = np.take_along_axis(total, best, 1), best // V + beams * np.arange(B)[:, None], best % V
-        longer = np.concatenate([text.so_far[rows], tokens[..., None]], -1)    # (B, candidates, T)
+        longer = np.concatenate([text.so_far[rows], tokens[..., None]], -1)  # (B, candidates, T)
         ends = (n == most) | ended(longer.reshape(-1, text.length + 1), scores).reshape(tokens.shape)
 
         for b in np.flatnonzero(hopeful):
@@ -58,12 +68,16 @@ def search(text: Any, next_scores: Callable[[], np.ndarray], process: Callable[[
         text.select(np.take_along_axis(rows, alive, 1).reshape(-1))
         text.append(np.take_along_axis(tokens, alive, 1).reshape(-1))
         length = most if early_stopping == "never" and length_penalty > 0 else n
-        hopeful &= [len(found) < beams or top / length**length_penalty > found[-1][0]
-                    for found, top in zip(results, totals[:, 0], strict=True)]
+        hopeful &= [
+            len(found) < beams or top / length**length_penalty > found[-1][0]
+            for found, top in zip(results, totals[:, 0], strict=True)
+        ]
         full = all(len(found) == beams for found in results)
         if ends.all() or not hopeful.any() or (early_stopping is True and full):
             break
     chosen = [result for found in results for result in found[:returned]]
     width = max(len(ids) for _, ids in chosen)
-    return (np.array([np.pad(ids, (0, width - len(ids)), constant_values=pad) for _, ids in chosen]),
-            np.array([score for score, _ in chosen], np.float32))
+    return (
+        np.array([np.pad(ids, (0, width - len(ids)), constant_values=pad) for _, ids in chosen]),
+        np.array([score for score, _ in chosen], np.float32),
+    )

@@ -1,4 +1,5 @@
 """Text generation: a model writes one token after another, greedily, by sampling, or by beam search."""
+
 from __future__ import annotations
 
 import json
@@ -26,26 +27,32 @@ SETTINGS = "generation_config.json"
 @dataclass
 class GenerateOutput:
     """The written texts, `sequences` (B, T), and the scores they were chosen by."""
+
     sequences: np.ndarray
     # of beams, (B,): the sum of log-probabilities, divided by a power of the length
     sequences_scores: np.ndarray | None = None
-    scores: tuple[np.ndarray, ...] | None = None               # for each new token (B, vocabulary), after processing
-    logits: tuple[np.ndarray, ...] | None = None               # the same, as the model returned them
+    scores: tuple[np.ndarray, ...] | None = None  # for each new token (B, vocabulary), after processing
+    logits: tuple[np.ndarray, ...] | None = None  # the same, as the model returned them
 
 
 class Generates(PretrainedModel):
     """A model that scores the next token, and therefore can write."""
+
     is_encoder_decoder = False
-    new_cache: Callable[[int], list[KVCache]]   # makes empty caches, as `forward` takes them, for so many tokens
-    generation_config: Mapping[str, Any] = {}   # the entries of generation_config.json: the defaults of `generate`
+    new_cache: Callable[[int], list[KVCache]]  # makes empty caches, as `forward` takes them, for so many tokens
+    generation_config: Mapping[str, Any] = {}  # the entries of generation_config.json: the defaults of `generate`
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
-                        **options: Any) -> Self:
+    def from_pretrained(
+        cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False, **options: Any
+    ) -> Self:
         """As for every pretrained model; generation_config.json is read as well, if there is one."""
         model = super().from_pretrained(source, revision=revision, local_files_only=local_files_only, **options)
-        path = (Path(source).parent if Path(source).is_file()
-                else model_directory(source, SMALL, revision, local_files_only)) / SETTINGS
+        path = (
+            Path(source).parent
+            if Path(source).is_file()
+            else model_directory(source, SMALL, revision, local_files_only)
+        ) / SETTINGS
         if path.is_file():
             model.generation_config = read_json(path)
             checked(model.generation_config, str(path))
@@ -58,9 +65,16 @@ class Generates(PretrainedModel):
             with replacing(Path(directory) / SETTINGS) as (part,):
                 part.write_text(json.dumps(self.generation_config, indent=2) + "\n", encoding="utf-8")
 
-    def generate(self, input_ids: Any, attention_mask: Any = None, *, tokenizer: Any = None,
-                 streamer: Callable[[np.ndarray], Any] | None = None, rng: np.random.Generator | int | None = None,
-                 **options: Any) -> np.ndarray | GenerateOutput:
+    def generate(
+        self,
+        input_ids: Any,
+        attention_mask: Any = None,
+        *,
+        tokenizer: Any = None,
+        streamer: Callable[[np.ndarray], Any] | None = None,
+        rng: np.random.Generator | int | None = None,
+        **options: Any,
+    ) -> np.ndarray | GenerateOutput:
         """Continue each text of a batch; without options, always with the likeliest token.  Dropout is off meanwhile.
 
         Args:
@@ -103,22 +117,39 @@ class Generates(PretrainedModel):
         text = _Text(self, input_ids, attention_mask, o, 1 if o.num_beams > 1 else o.num_return_sequences)
         steps = _Steps(text, o, eos, tokenizer)
         if o.num_beams > 1:
-            sequences, totals = search(text, steps.next_scores, steps.process, o.num_beams, text.room, steps.ended,
-                                       max(2, 1 + len(eos)) * o.num_beams, o.length_penalty, o.early_stopping, pad,
-                                       o.num_return_sequences, rng if o.do_sample else None)
+            sequences, totals = search(
+                text,
+                steps.next_scores,
+                steps.process,
+                o.num_beams,
+                text.room,
+                steps.ended,
+                max(2, 1 + len(eos)) * o.num_beams,
+                o.length_penalty,
+                o.early_stopping,
+                pad,
+                o.num_return_sequences,
+                rng if o.do_sample else None,
+            )
         else:
             sequences, totals = steps.write(pad, rng, streamer), None
         if not o.return_dict_in_generate:
             return sequences
-        return GenerateOutput(sequences, totals if o.output_scores else None,
-                              tuple(steps.scores) if o.output_scores else None,
-                              tuple(steps.logits) if o.output_logits else None)
+        return GenerateOutput(
+            sequences,
+            totals if o.output_scores else None,
+            tuple(steps.scores) if o.output_scores else None,
+            tuple(steps.logits) if o.output_logits else None,
+        )
 
     def _options_from_files(self) -> dict[str, Any]:
         """The options in generation_config.json or, for older models, in config.json."""
         c = self.config
-        own = {name: value for name in ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
-               if (value := getattr(c, name, c.rest.get(name))) is not None}
+        own = {
+            name: value
+            for name in ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
+            if (value := getattr(c, name, c.rest.get(name))) is not None
+        }
         of_config = checked({**({} if self.generation_config else c.rest), **own}, "config.json")
         return of_config | checked(self.generation_config, SETTINGS)
 
@@ -128,7 +159,7 @@ class _Steps:
 
     def __init__(self, text: _Text, o: GenerationOptions, eos: Sequence[int], tokenizer: Any):
         self.text, self.o, self.eos, self.tokenizer = text, o, eos, tokenizer
-        self.criteria: Any = o.stopping_criteria                # a list, since GenerationOptions.of
+        self.criteria: Any = o.stopping_criteria  # a list, since GenerationOptions.of
         vocabulary = text.model.config.vocab_size
         # no score ends a text with a token that does not exist
         possible = [token for token in eos if token < vocabulary]
@@ -146,7 +177,7 @@ class _Steps:
     def process(self, scores: np.ndarray) -> np.ndarray:
         """The scores that the next token is chosen by."""
         for change in self.processes:
-            scores = change(self.text.so_far, self.text.mask[:, :self.text.length], scores)
+            scores = change(self.text.so_far, self.text.mask[:, : self.text.length], scores)
         if self.o.output_scores:
             self.scores.append(scores)
         return scores
@@ -155,7 +186,7 @@ class _Steps:
         """Which of the texts (n, T) have ended with their last token."""
         ended = np.isin(ids[:, -1], self.eos)
         if self.o.stops:
-            written = self.tokenizer.decode(ids[:, self.text.start:])
+            written = self.tokenizer.decode(ids[:, self.text.start :])
             ended = ended | [any(stop in one for stop in self.o.stops) for one in written]
         for criterion in self.criteria:
             ended = ended | np.asarray(criterion(ids, scores), bool)
@@ -182,10 +213,11 @@ class _Text:
     def __init__(self, model: Any, input_ids: Any, attention_mask: Any, o: GenerationOptions, copies: int):
         ids = host_array(input_ids)
         if not ids.size:
-            raise ValueError(f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text "
-                             "one or more")
+            raise ValueError(
+                f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text one or more"
+            )
         ids = token_ids(ids, model.config.longest)
-        padding_mask(attention_mask, ids.shape)                # refuses another shape
+        padding_mask(attention_mask, ids.shape)  # refuses another shape
         mask = np.ones(ids.shape, bool) if attention_mask is None else host_array(attention_mask).astype(bool)
         if not mask.any(1).all():
             raise ValueError(f"generate: text {mask.any(1).argmin()} is nothing but padding: give it one token or more")
@@ -196,15 +228,16 @@ class _Text:
             self.encoded, self.encoder_mask = model.encode(ids, mask), mask
             start = o.bos_token_id if o.decoder_start_token_id is None else o.decoder_start_token_id
             if start is None:
-                raise ValueError("generate: the model's files name no decoder_start_token_id: give it; it is often the "
-                                 "pad_token_id")
+                raise ValueError(
+                    "generate: the model's files name no decoder_start_token_id: give it; it is often the pad_token_id"
+                )
             ids = np.full((len(ids), 1), start)
             mask = np.ones(ids.shape, bool)
         order = np.argsort(mask, axis=1, kind="stable")  # padding goes to the left, so that all texts end together
         self.start = self.length = ids.shape[1]
         total = _total_length(self.start, o, model.config.longest)
         self.ids, self.mask = np.zeros((len(ids), total), np.int64), np.ones((len(ids), total), bool)
-        self.ids[:, :self.start], self.mask[:, :self.start] = (np.take_along_axis(x, order, 1) for x in (ids, mask))
+        self.ids[:, : self.start], self.mask[:, : self.start] = (np.take_along_axis(x, order, 1) for x in (ids, mask))
         self.cache = model.new_cache(total) if o.use_cache else None
 
     @property
@@ -215,20 +248,29 @@ class _Text:
     @property
     def so_far(self) -> np.ndarray:
         """The ids (B, T) up to now."""
-        return self.ids[:, :self.length]
+        return self.ids[:, : self.length]
 
     def next_scores(self) -> np.ndarray:
         """The model's scores (B, vocabulary) of the next token, float32."""
         new = slice(self.cache[0].length if self.cache else 0, self.length)
         if self.model.is_encoder_decoder:
-            out = self.model(attention_mask=self.encoder_mask, encoder_outputs=self.encoded,
-                             decoder_input_ids=self.ids[:, new], past_key_values=self.cache)
+            out = self.model(
+                attention_mask=self.encoder_mask,
+                encoder_outputs=self.encoded,
+                decoder_input_ids=self.ids[:, new],
+                past_key_values=self.cache,
+            )
         elif self.mask.all():
             out = self.model(self.ids[:, new], past_key_values=self.cache, logits_to_keep=1)
-        else:                                   # positions count tokens, not padding
+        else:  # positions count tokens, not padding
             positions = np.maximum(self.mask.cumsum(1) - 1, 0)[:, new]
-            out = self.model(self.ids[:, new], self.mask[:, :self.length], past_key_values=self.cache,
-                             position_ids=positions, logits_to_keep=1)
+            out = self.model(
+                self.ids[:, new],
+                self.mask[:, : self.length],
+                past_key_values=self.cache,
+                position_ids=positions,
+                logits_to_keep=1,
+            )
         return out.logits[:, -1].numpy().astype(np.float32, copy=False)
 
     def append(self, tokens: np.ndarray) -> None:
@@ -251,10 +293,14 @@ def _total_length(start: int, o: GenerationOptions, longest: int | None) -> int:
     """The length of prompt and new tokens.  Raises ValueError if it leaves no room, or the model reads fewer."""
     total = start + o.max_new_tokens if o.max_new_tokens is not None else o.max_length or 0
     if total <= start:
-        raise ValueError(f"generate: max_length={total} leaves no room beside a prompt of {start} tokens: give "
-                         f"max_length={start + 50}, say, or max_new_tokens")
+        raise ValueError(
+            f"generate: max_length={total} leaves no room beside a prompt of {start} tokens: give "
+            f"max_length={start + 50}, say, or max_new_tokens"
+        )
     if longest is not None and total > longest:
         fits = f", or give max_new_tokens={longest - start}" if start < longest else ""
-        raise ValueError(f"generate: a prompt of {start} tokens and {total - start} new ones are {total}, but this "
-                         f"model reads at most {longest}: shorten the prompt{fits}")
+        raise ValueError(
+            f"generate: a prompt of {start} tokens and {total - start} new ones are {total}, but this "
+            f"model reads at most {longest}: shorten the prompt{fits}"
+        )
     return total

@@ -1,4 +1,5 @@
 """Text to token ids and back, by the tokenizer in a Hugging Face model directory."""
+
 from __future__ import annotations
 
 import json
@@ -33,10 +34,29 @@ from ..tokenizer_files import (
 )
 from ..values import found_in
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-         "vocab.txt", "vocab.json", "merges.txt", chat.TEMPLATE, "chat_template.json")
-CHANGES = (*SPECIAL, *IN_JSON, "add_bos_token", "add_eos_token", "padding_side", "truncation_side", "model_max_length",
-           "model_input_names", "clean_up_tokenization_spaces", "chat_template")
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    chat.TEMPLATE,
+    "chat_template.json",
+)
+CHANGES = (
+    *SPECIAL,
+    *IN_JSON,
+    "add_bos_token",
+    "add_eos_token",
+    "padding_side",
+    "truncation_side",
+    "model_max_length",
+    "model_input_names",
+    "clean_up_tokenization_spaces",
+    "chat_template",
+)
 PADDING: dict[Any, str] = {True: "longest", False: "do_not_pad"}
 TRUNCATION: dict[Any, str] = {True: "longest_first", False: "do_not_truncate"}
 ELSEWHERE = {"pt": "torch", "tf": "TensorFlow", "jax": "JAX", "mlx": "MLX"}
@@ -91,19 +111,22 @@ class AutoTokenizer:
 
     def __init__(self, rules: Any, settings: dict[str, Any], directory: Path, kind: str, changed: bool = False):
         self.rules, self.settings, self.directory, self.changed = rules, settings, directory, changed
-        self.grown = False                      # whether tokens were added since the files were read
+        self.grown = False  # whether tokens were added since the files were read
         self._name_tokens()
         types = ["token_type_ids"] if kind.startswith("bert") else []
         self.model_input_names = settings.get("model_input_names") or ["input_ids", "attention_mask", *types]
-        longest = settings.get("model_max_length") or 1e30              # what Hugging Face writes for "no limit"
+        longest = settings.get("model_max_length") or 1e30  # what Hugging Face writes for "no limit"
         self.model_max_length = int(longest) if longest < 1e9 else None
-        self.chat_template = chat.read_template(directory,
-                                                settings) if "chat_template" not in settings or not changed else (
-            settings["chat_template"])
+        self.chat_template = (
+            chat.read_template(directory, settings)
+            if "chat_template" not in settings or not changed
+            else (settings["chat_template"])
+        )
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False,
-                        **changes: Any) -> AutoTokenizer:
+    def from_pretrained(
+        cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False, **changes: Any
+    ) -> AutoTokenizer:
         """Read the tokenizer of a model directory, or of a model on the Hub.
 
         `changes` win over what its files say: padding_side="left", pad_token="<|endoftext|>", model_max_length=128,
@@ -118,14 +141,28 @@ class AutoTokenizer:
         kind = kind_of(directory, settings)
         return cls(read_rules(directory, settings, kind, changes), settings, directory, kind, changed=bool(changes))
 
-    def __call__(self, text: str | Sequence[Any], text_pair: str | Sequence[Any] | None = None, *,
-                 max_length: int | None = None,
-                 truncation: bool | str = True, padding: bool | str = True, return_tensors: str | None = None,
-                 add_special_tokens: bool = True, is_split_into_words: bool = False, stride: int = 0,
-                 pad_to_multiple_of: int | None = None, padding_side: str | None = None,
-                 return_token_type_ids: bool | None = None, return_attention_mask: bool | None = None,
-                 return_overflowing_tokens: bool = False, return_special_tokens_mask: bool = False,
-                 return_offsets_mapping: bool = False, return_length: bool = False, **unknown: Any) -> BatchEncoding:
+    def __call__(
+        self,
+        text: str | Sequence[Any],
+        text_pair: str | Sequence[Any] | None = None,
+        *,
+        max_length: int | None = None,
+        truncation: bool | str = True,
+        padding: bool | str = True,
+        return_tensors: str | None = None,
+        add_special_tokens: bool = True,
+        is_split_into_words: bool = False,
+        stride: int = 0,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        **unknown: Any,
+    ) -> BatchEncoding:
         """What a model takes: int64 arrays of shape (texts, tokens), or lists of lists if nothing is padded.
 
         They are `input_ids`, `attention_mask` and, for a BERT, `token_type_ids`: those that `model_input_names` lists,
@@ -151,16 +188,19 @@ class AutoTokenizer:
 
         Raises TypeError if a text is none, ValueError if an option makes no sense or needs another.
         """
-        _refuse_unknown(unknown, [*signature(type(self).__call__).parameters][1:-1], "a tokenizer takes no {!r}: it "
-                                                                                     "takes {}")
+        _refuse_unknown(
+            unknown, [*signature(type(self).__call__).parameters][1:-1], "a tokenizer takes no {!r}: it takes {}"
+        )
         rows, is_pair = self._rows(text, text_pair, is_split_into_words)
         padding, truncation = PADDING.get(padding, padding), TRUNCATION.get(truncation, truncation)
         length = self.model_max_length if max_length is None else max_length
         special = self.rules.num_special_tokens_to_add(is_pair) if add_special_tokens else 0
         _check_tensors(return_tensors)
         if stride and (truncation == "do_not_truncate" or not return_overflowing_tokens):
-            raise ValueError(f"stride={stride} is how many tokens a row of overflowing tokens repeats: add "
-                             "return_overflowing_tokens=True and leave truncation on")
+            raise ValueError(
+                f"stride={stride} is how many tokens a row of overflowing tokens repeats: add "
+                "return_overflowing_tokens=True and leave truncation on"
+            )
         with nullcontext() if max_length is not None else found_in(self.directory):
             self._set_truncation(truncation, length, special, stride, is_pair)
         self._set_padding(padding, length, pad_to_multiple_of, padding_side, truncation)
@@ -170,15 +210,24 @@ class AutoTokenizer:
         is_array = padding != "do_not_pad" or return_tensors is not None
         if is_array and len({len(encoding.ids) for encoding in encodings}) > 1:
             if self.pad_token is None:
-                raise ValueError(f"the tokenizer in {self.directory} has no padding token: pass padding=False, or name "
-                                 f"one, as in AutoTokenizer.from_pretrained(..., "
-                                 f"pad_token={self.eos_token or '<pad>'!r})")
-            raise ValueError(f"return_tensors={return_tensors!r} needs rows of one length, and these are not: pass "
-                             "padding=True")
+                raise ValueError(
+                    f"the tokenizer in {self.directory} has no padding token: pass padding=False, or name "
+                    f"one, as in AutoTokenizer.from_pretrained(..., "
+                    f"pad_token={self.eos_token or '<pad>'!r})"
+                )
+            raise ValueError(
+                f"return_tensors={return_tensors!r} needs rows of one length, and these are not: pass padding=True"
+            )
         asked = {"input_ids": True, "attention_mask": return_attention_mask, "token_type_ids": return_token_type_ids}
-        columns = {name: [getattr(e, attribute) for e in encodings] for name, attribute in (
-            ("input_ids", "ids"), ("attention_mask", "attention_mask"), ("token_type_ids", "type_ids"))
-            if (name in self.model_input_names if asked[name] is None else asked[name])}
+        columns = {
+            name: [getattr(e, attribute) for e in encodings]
+            for name, attribute in (
+                ("input_ids", "ids"),
+                ("attention_mask", "attention_mask"),
+                ("token_type_ids", "type_ids"),
+            )
+            if (name in self.model_input_names if asked[name] is None else asked[name])
+        }
         if return_special_tokens_mask:
             columns["special_tokens_mask"] = [e.special_tokens_mask for e in encodings]
         if return_offsets_mapping:
@@ -193,23 +242,32 @@ class AutoTokenizer:
             columns = {name: Tensor(column) for name, column in columns.items()}
         return BatchEncoding(columns, encodings)
 
-    def encode(self, text: str | Sequence[str], text_pair: str | Sequence[str] | None = None, *,
-               truncation: bool | str | None = None, max_length: int | None = None, **options: Any) -> list[int]:
+    def encode(
+        self,
+        text: str | Sequence[str],
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> list[int]:
         """The ids of one text or pair; options as for a call, but only a `max_length` truncates by default."""
         truncation = (max_length is not None) if truncation is None else truncation
         options = {"padding": False} | options
         ids = self(text, text_pair, truncation=truncation, max_length=max_length, **options)["input_ids"]
         if len(ids) != 1:
-            raise ValueError(f"encode takes one text, and this is {len(ids)} rows: call the tokenizer itself, "
-                             "tokenizer(texts)")
+            raise ValueError(
+                f"encode takes one text, and this is {len(ids)} rows: call the tokenizer itself, tokenizer(texts)"
+            )
         return ids if options.get("return_tensors") else [int(i) for i in ids[0]]
 
     def tokenize(self, text: str, text_pair: str | None = None, *, add_special_tokens: bool = False) -> list[str]:
         """The tokens of one text, in the vocabulary's own spelling."""
         return self(text, text_pair, padding=False, truncation=False, add_special_tokens=add_special_tokens).tokens()
 
-    def decode(self, ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None) -> (
-            str | list[str]):
+    def decode(
+        self, ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> str | list[str]:
         """The text of an id or of a row of ids, or the list of texts of a batch of rows."""
         rows = _id_rows(ids)
         if isinstance(rows, list) and rows and isinstance(rows[0], list):
@@ -224,11 +282,13 @@ class AutoTokenizer:
             text = re.sub(r" ([.?!,]|n't|'m|'s|'ve|'re)", r"\1", text.replace(" ' ", "'"))
         return text
 
-    def batch_decode(self, rows: Any, skip_special_tokens: bool = False,
-                     clean_up_tokenization_spaces: bool | None = None) -> list[str]:
+    def batch_decode(
+        self, rows: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> list[str]:
         """The text of each row of ids."""
-        texts: list[Any] = [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces)
-                            for row in _id_rows(rows)]
+        texts: list[Any] = [
+            self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in _id_rows(rows)
+        ]
         return texts
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> str | list[str]:
@@ -299,13 +359,23 @@ class AutoTokenizer:
                 self.settings[name] = _described(given)
         return self.add_tokens(new, special_tokens=True)
 
-    def apply_chat_template(self, conversation: Sequence[Any], *, tools: Sequence[Mapping[str, Any]] | None = None,
-                            documents: Sequence[Mapping[str, Any]] | None = None, chat_template: str | None = None,
-                            add_generation_prompt: bool = False, continue_final_message: bool = False,
-                            tokenize: bool = True,
-                            return_dict: bool = True,
-                            padding: bool | str = False, truncation: bool | str = False, max_length: int | None = None,
-                            return_tensors: str | None = None, **template_variables: Any) -> Any:
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Any],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        tokenize: bool = True,
+        return_dict: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        **template_variables: Any,
+    ) -> Any:
         """A chat, or several, as the model was trained to read it: its ids, or the text if `tokenize` is False.
 
         Args:
@@ -325,22 +395,32 @@ class AutoTokenizer:
             raise ValueError('the chat is empty: give it a message, such as {"role": "user", "content": "Hello"}')
         template, batched = self._template(chat_template, tools), not isinstance(conversation[0], Mapping)
         if add_generation_prompt and continue_final_message:
-            raise ValueError("add_generation_prompt begins a new message, continue_final_message goes on with the "
-                             "last: give one")
-        if missing := template_variables.keys() & {"return_assistant_tokens_mask", "sanitize_control_tokens",
-                                                   "tokenizer_kwargs"}:
+            raise ValueError(
+                "add_generation_prompt begins a new message, continue_final_message goes on with the last: give one"
+            )
+        if missing := template_variables.keys() & {
+            "return_assistant_tokens_mask",
+            "sanitize_control_tokens",
+            "tokenizer_kwargs",
+        }:
             raise TypeError(f"apply_chat_template has no {min(missing)} here: leave it out")
         named = {name: content(token) for name, token in named_tokens(self.settings).items()}
         given = (named or {name: token for name in SPECIAL if (token := getattr(self, name))}) | template_variables
         write = chat.render_open if continue_final_message else chat.render
-        texts = [write(template, one, tools=tools, documents=documents, add_generation_prompt=add_generation_prompt,
-                       **given)
-                 for one in (conversation if batched else [conversation])]
+        texts = [
+            write(template, one, tools=tools, documents=documents, add_generation_prompt=add_generation_prompt, **given)
+            for one in (conversation if batched else [conversation])
+        ]
         if not tokenize:
             return texts if batched else texts[0]
-        batch = self(texts, padding=padding, truncation=truncation, max_length=max_length,
-                     return_tensors=return_tensors,
-                     add_special_tokens=False)
+        batch = self(
+            texts,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            return_tensors=return_tensors,
+            add_special_tokens=False,
+        )
         if return_dict:
             return batch
         return batch["input_ids"] if batched or return_tensors else [int(i) for i in batch["input_ids"][0]]
@@ -375,19 +455,24 @@ class AutoTokenizer:
             if asked in own or (asked is None and ((tools and "tool_use" in own) or "default" in own)):
                 return own[asked or ("tool_use" if tools and "tool_use" in own else "default")]
             if asked is None:
-                raise ValueError("the tokenizer has several chat templates: pass chat_template= one of "
-                                 f"{', '.join(map(repr, own))}")
+                raise ValueError(
+                    f"the tokenizer has several chat templates: pass chat_template= one of {', '.join(map(repr, own))}"
+                )
         if asked is None and own is None:
-            raise ValueError(f"the tokenizer in {self.directory} has no chat template: pass chat_template=, or use "
-                             "that of the model's chat version, whose name often ends in -Instruct or -Chat")
+            raise ValueError(
+                f"the tokenizer in {self.directory} has no chat template: pass chat_template=, or use "
+                "that of the model's chat version, whose name often ends in -Instruct or -Chat"
+            )
         return own if asked is None else asked
 
     def _rows(self, text, text_pair, is_split):
         """The texts, or pairs of them, and whether they are pairs."""
         texts = _texts(text, "text", is_split)
         if is_split and "ByteLevel(add_prefix_space=False" in repr(self.rules.pre_tokenizer):
-            raise ValueError("is_split_into_words=True, but this tokenizer takes a word's space for a part of it: type "
-                             "AutoTokenizer.from_pretrained(..., add_prefix_space=True)")
+            raise ValueError(
+                "is_split_into_words=True, but this tokenizer takes a word's space for a part of it: type "
+                "AutoTokenizer.from_pretrained(..., add_prefix_space=True)"
+            )
         if text_pair is None:
             return texts, False
         pairs = _texts(text_pair, "text_pair", is_split)
@@ -402,9 +487,11 @@ class AutoTokenizer:
         except Exception as error:
             if not truncation.startswith("only"):
                 raise ValueError(f"a text cannot be tokenized ({error}): check that all are valid Unicode") from None
-            raise ValueError(f"truncation={truncation!r} cannot cut a row to max_length={length}, because the text to "
-                             f"be cut is shorter than what must go ({error}): pass a larger max_length, or "
-                             "truncation=True") from None
+            raise ValueError(
+                f"truncation={truncation!r} cannot cut a row to max_length={length}, because the text to "
+                f"be cut is shorter than what must go ({error}): pass a larger max_length, or "
+                "truncation=True"
+            ) from None
 
     # A tokenizer.json carries settings of its own (MiniLM's cuts and fills every row to 128), so both are set at every
     # call.
@@ -412,22 +499,30 @@ class AutoTokenizer:
     def _set_truncation(self, truncation, length, special, stride, is_pair):
         strategies = ("longest_first", "only_first", "only_second", "do_not_truncate")
         if truncation not in strategies:
-            raise ValueError(f"truncation={truncation!r}: pass True, False, or one of "
-                             f"{', '.join(map(repr, strategies))}")
+            raise ValueError(
+                f"truncation={truncation!r}: pass True, False, or one of {', '.join(map(repr, strategies))}"
+            )
         if truncation == "do_not_truncate" or length is None:
             return self.rules.no_truncation()
         if truncation == "only_second" and not is_pair:
-            raise ValueError("truncation='only_second', but there is no text_pair to be cut: pass one, or "
-                             "truncation=True")
-        if length <= special:                                            # the library would cut nothing, silently
-            raise ValueError(f"max_length={length} leaves no room beside {special} special tokens: pass {special + 1} "
-                             "or more")
+            raise ValueError(
+                "truncation='only_second', but there is no text_pair to be cut: pass one, or truncation=True"
+            )
+        if length <= special:  # the library would cut nothing, silently
+            raise ValueError(
+                f"max_length={length} leaves no room beside {special} special tokens: pass {special + 1} or more"
+            )
         if not 0 <= stride < length - special:
-            raise ValueError(f"stride={stride} with max_length={length} and {special} special tokens: pass 0 … "
-                             f"{length - special - 1}")
-        self.rules.enable_truncation(length, stride=stride, strategy=truncation,
-                                     direction=_side(self.settings.get("truncation_side") or "right",
-                                                     "truncation_side"))
+            raise ValueError(
+                f"stride={stride} with max_length={length} and {special} special tokens: pass 0 … "
+                f"{length - special - 1}"
+            )
+        self.rules.enable_truncation(
+            length,
+            stride=stride,
+            strategy=truncation,
+            direction=_side(self.settings.get("truncation_side") or "right", "truncation_side"),
+        )
 
     def _set_padding(self, padding, length, multiple, side, truncation):
         strategies = ("longest", "max_length", "do_not_pad")
@@ -435,20 +530,31 @@ class AutoTokenizer:
             raise ValueError(f"padding={padding!r}: pass True, False, or one of {', '.join(map(repr, strategies))}")
         side = _side(side or self.settings.get("padding_side") or "right", "padding_side")
         if multiple is not None and (not isinstance(multiple, int) or multiple < 1 or padding == "do_not_pad"):
-            raise ValueError(f"pad_to_multiple_of={multiple!r} with padding={padding!r}: pass a number of 1 or more, "
-                             "and padding=True")
+            raise ValueError(
+                f"pad_to_multiple_of={multiple!r} with padding={padding!r}: pass a number of 1 or more, "
+                "and padding=True"
+            )
         if padding == "do_not_pad" or (padding == "longest" and multiple is None and self.pad_token is None):
             return self.rules.no_padding()
         if self.pad_token is None or (padding == "max_length" and length is None):
-            raise ValueError(f'padding={padding!r} with max_length={length} and the padding token {self.pad_token!r}: '
-                             'pass True, False, or "max_length" and a max_length, for which there must be a padding '
-                             'token')
+            raise ValueError(
+                f"padding={padding!r} with max_length={length} and the padding token {self.pad_token!r}: "
+                'pass True, False, or "max_length" and a max_length, for which there must be a padding '
+                "token"
+            )
         if multiple and length is not None and length % multiple and truncation != "do_not_truncate":
-            raise ValueError(f"rows are cut to max_length={length}, which is no multiple of "
-                             f"pad_to_multiple_of={multiple}: pass a max_length such as "
-                             f"{length // multiple * multiple or multiple}")
-        self.rules.enable_padding(direction=side, pad_id=self.pad_token_id, pad_token=self.pad_token,
-                                  length=length if padding == "max_length" else None, pad_to_multiple_of=multiple)
+            raise ValueError(
+                f"rows are cut to max_length={length}, which is no multiple of "
+                f"pad_to_multiple_of={multiple}: pass a max_length such as "
+                f"{length // multiple * multiple or multiple}"
+            )
+        self.rules.enable_padding(
+            direction=side,
+            pad_id=self.pad_token_id,
+            pad_token=self.pad_token,
+            length=length if padding == "max_length" else None,
+            pad_to_multiple_of=multiple,
+        )
 
 
 def _side(side, name):
@@ -459,8 +565,10 @@ def _side(side, name):
 
 def _check_tensors(kind):
     if kind in ELSEWHERE:
-        raise ValueError(f'return_tensors={kind!r} means those of {ELSEWHERE[kind]}: type return_tensors="np" for '
-                         'arrays, or "mg" for Tensors')
+        raise ValueError(
+            f'return_tensors={kind!r} means those of {ELSEWHERE[kind]}: type return_tensors="np" for '
+            'arrays, or "mg" for Tensors'
+        )
     if kind not in (None, "np", "mg"):
         raise ValueError(f'return_tensors={kind!r}: pass "np" for NumPy arrays, or "mg" for Tensors')
 
@@ -476,8 +584,9 @@ def _described(token):
     """A token as a file keeps it."""
     if isinstance(token, (str, Mapping)):
         return token
-    return {name: getattr(token, name)
-            for name in ("content", "single_word", "lstrip", "rstrip", "normalized", "special")}
+    return {
+        name: getattr(token, name) for name in ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    }
 
 
 def _id_rows(ids):
@@ -490,16 +599,19 @@ def _id_rows(ids):
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"ids are {array.dtype}: expected whole numbers, such as those in tokenizer(text)['input_ids']")
     if (array < 0).any():
-        raise ValueError(f"the id {array.min()} is no token's; labels have -100 where none counts: "
-                         "np.where(labels < 0, tokenizer.pad_token_id, labels) can be decoded")
+        raise ValueError(
+            f"the id {array.min()} is no token's; labels have -100 where none counts: "
+            "np.where(labels < 0, tokenizer.pad_token_id, labels) can be decoded"
+        )
     return array.astype(np.int64).tolist()
 
 
 def _texts(given, name, is_split):
     """Texts, or lists of words, as a list of as many as there are."""
     if is_split and isinstance(given, str):
-        raise TypeError(f"{name} is a str, but with is_split_into_words=True it is a list of words: type "
-                        f"{name}.split()")
+        raise TypeError(
+            f"{name} is a str, but with is_split_into_words=True it is a list of words: type {name}.split()"
+        )
     several = isinstance(given, Iterable) and not isinstance(given, str)
     texts = list(given) if several else [given]
     if is_split and not (texts and all(isinstance(words, (list, tuple)) for words in texts)):
