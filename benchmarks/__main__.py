@@ -76,9 +76,8 @@ def description(threads: int) -> str:
     busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."
     return (
         f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "
-        f"{platform.system()}, Python {platform.python_version()}, {packages}; {datetime.datetime.now():%Y-%m-%d %H:%M}."
-        + busy
-        * (load > BUSY)
+        f"{platform.system()}, Python {platform.python_version()}, {packages}; "
+        f"{datetime.datetime.now():%Y-%m-%d %H:%M}." + busy * (load > BUSY)
     )
 
 

@@ -50,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 
     if problem := cuda.missing():
         print(
-            f"There is no GPU to measure here: {problem}.  To see the GPU backend work without one, type: make test-cupy"
+            f"There is no GPU to measure here: {problem}.  "
+            "To see the GPU backend work without one, type: make test-cupy"
         )
         return 1
     asked.until = time.monotonic() + 60 * MINUTES

@@ -12,7 +12,7 @@ from .pairing import Row, in_turns
 
 
 def seconds(module: str, cache: str) -> float:
-    """The time of one import statement, compiled files at hand in `cache`; the start of the interpreter is not counted."""
+    """Seconds that one import statement takes with compiled files in `cache`, without the interpreter's start."""
     code = f"from time import perf_counter as now; start = now(); import {module}; print(now() - start)"
     env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
     return float(

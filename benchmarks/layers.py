@@ -39,7 +39,7 @@ def with_torch(case: int) -> Iterator[Any]:
 
 
 def work(nn: Any, tensor: Any, case: int) -> Iterator[Any]:
-    """One pass forward and back for each `next`, with the same weights and the same gradient coming in on both sides."""
+    """Yield after each forward and backward pass; weights and incoming gradient are the same on both sides."""
     import numpy as np
 
     _, kind, arguments, options, shape = CASES[case]

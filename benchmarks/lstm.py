@@ -31,7 +31,7 @@ def build(lib: Library, rng: Any, layer: str, steps: int, batch: int, width: int
 
 
 def products(layer: str, steps: int, batch: int, width: int, classes: int) -> list[Product]:
-    """At each step the state meets the weights, and on the way back its gradient does; all else can wait for the end."""
+    """The products of each step, state times weights and their gradients; the rest can wait until the end."""
     rows, gates = steps * batch, GATES[layer] * width
     loop = [(batch, width, gates), (batch, gates, width)] * steps
     return [*linear(rows, width, gates, first=True), *loop, (gates, rows, width), *linear(rows, width, classes)]

@@ -1,4 +1,4 @@
-"""One fine-tuning step of MiniLM: forward, backward, clipping and AdamW on 32 texts of up to 64 tokens, with dropout."""
+"""One step of fine-tuning MiniLM: forward, backward, clipping, AdamW on 32 texts of at most 64 tokens, with dropout."""
 
 from __future__ import annotations
 

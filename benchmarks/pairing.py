@@ -247,7 +247,7 @@ def shown(value: float, unit: str) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows in Markdown, in columns that line up in a terminal as well; without the columns that are empty in all."""
+    """The rows in Markdown, in columns that also line up in a terminal, without empty columns."""
     lines = [list(HEADINGS), *(row.cells() for row in rows)]
     full = [any(column) for column in zip(*lines[1:])]
     lines = [[cell for cell, some in zip(line, full) if some] for line in lines]

@@ -69,7 +69,7 @@ def with_tinygrad(workload: str, sizes: Sizes, file: str, compiled: bool) -> Ite
 
 
 def updating(np: Any, loss_and_gradient: Callable) -> Callable:
-    """A step of AdamW (Loshchilov and Hutter, 2019), the `t`-th, that makes new weights and averages of the gradient."""
+    """Step number `t` of AdamW (Loshchilov and Hutter, 2019), returning new weights and averages of the gradient."""
 
     def update(t: float, w: Weights, m: Weights, v: Weights, data: list) -> tuple[Any, Weights, Weights, Weights]:
         loss, g = loss_and_gradient(w, data)

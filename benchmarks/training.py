@@ -127,7 +127,7 @@ def linear(rows: int, inputs: int, outputs: int, first: bool = False) -> list[Pr
 
 
 def attention(batch: int, heads: int, T: int, d: int, is_causal: bool = False) -> list[Product]:
-    """q kᵀ and weights v, then the gradients of the weights, and of v, q and k; a causal query sees half of the keys."""
+    """q kᵀ and weights v, then the gradients of the weights, v, q and k; a causal query attends to half of the keys."""
     S = T // 2 if is_causal else T
     return [(batch, heads, T, d, S)] * 2 + [(batch, heads, T, S, d)] * 4
 

@@ -50,7 +50,8 @@ def main(model=None, texts=100, epochs=3, rate=2e-4, examples=None, output="outp
     trainer.save_model()
     best = trainer.best
     print(
-        f"epoch {best['epoch']:g} was best: accuracy {best['eval_accuracy']:.3f} on {len(test)} texts; it is in {output}"
+        f"epoch {best['epoch']:g} was best: accuracy {best['eval_accuracy']:.3f} on {len(test)} texts; "
+        f"it is in {output}"
     )
     return best["eval_accuracy"]
 

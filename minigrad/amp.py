@@ -31,19 +31,20 @@ HALF = frozenset(
 )  # They are cast to 16 bits: products, where nearly all the time goes.
 FULL = frozenset(
     """
-    add_at batch_norm binary_cross_entropy binary_cross_entropy_with_logits contrastive_loss cosine_embedding_loss cross_entropy
-    ctc ctc_loss cumsum exp expm1 group_norm huber_loss info_nce kl_div l1_loss layer_norm log log1p log_softmax logsigmoid
-    logsumexp mean mse_loss nll_loss norm power_by power_of prod put_along rms_norm smooth_l1_loss softmax softplus std sum var
+    add_at batch_norm binary_cross_entropy binary_cross_entropy_with_logits contrastive_loss cosine_embedding_loss
+    cross_entropy ctc ctc_loss cumsum exp expm1 group_norm huber_loss info_nce kl_div l1_loss layer_norm log log1p
+    log_softmax logsigmoid logsumexp mean mse_loss nll_loss norm power_by power_of prod put_along rms_norm
+    smooth_l1_loss softmax softplus std sum var
     """.split()
 )  # They are cast to float32: sums would lose digits, and powers leave the range.
 AS_FIRST = frozenset(["gelu"])  # The bias goes with what it is added to, as it would in the product before.
 AS_GIVEN = frozenset(
     """
-    abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add argmax argsort astype avg_pool1d
-    avg_pool2d batch_norm_remembered broadcast_to clip collect concatenate cos divide dropout einsum embedding equal erf
-    gather greater greater_equal leaky_relu less less_equal max max_pool maximum min minimum multiply negative normal_cdf
-    normal_pdf not_equal pad per_channel relu relu6 reshape scatter_add sigmoid sign silu sin spread sqrt subtract
-    swapaxes take tanh to_device transpose where
+    abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add argmax argsort astype
+    avg_pool1d avg_pool2d batch_norm_remembered broadcast_to clip collect concatenate cos divide dropout einsum
+    embedding equal erf gather greater greater_equal leaky_relu less less_equal max max_pool maximum min minimum
+    multiply negative normal_cdf normal_pdf not_equal pad per_channel relu relu6 reshape scatter_add sigmoid sign silu
+    sin spread sqrt subtract swapaxes take tanh to_device transpose where
     """.split()
 )  # They stay: the op computes in the wider dtype, if there are two.
 

@@ -64,7 +64,8 @@ def _hint(name: str, shapes: list[tuple]) -> str | None:
             fix = "; did you mean a @ b.mT?" if a[-1] == b[-1] else ""
             return f"the last axis of a ({a[-1]}) must equal the last but one of b ({b[-2]}){fix}"
         if any(m != n and 1 not in (m, n) for m, n in zip(a[-3::-1], b[-3::-1])):
-            return f"the stacks' axes {a[:-2]} and {b[:-2]} do not broadcast: from the right, each two must be equal, or one be 1"
+            stacks = f"the stacks' axes {a[:-2]} and {b[:-2]} do not broadcast"
+            return f"{stacks}: from the right, each two must be equal, or one be 1"
     if name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"):
         for back, (m, n) in enumerate(zip(reversed(a), reversed(b)), 1):
             if m != n and 1 not in (m, n):

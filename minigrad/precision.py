@@ -1,4 +1,4 @@
-"""Which dtype an op computes in, and which its result has: 16 bits are computed in float32, and nothing widens unasked."""
+"""Which dtype an op computes in and which its result has: 16 bits compute in float32, and nothing widens unasked."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeE
 
 
 class Default(int):
-    """A whole number that nobody gave: the default of an option that has two names, so that giving both can be refused."""
+    """The default int of an option that has two names, told apart from any int given, to refuse both at once."""
 
 
 def translated(op: str, names: list[str], options: tuple, also: dict[str, Any]) -> tuple:

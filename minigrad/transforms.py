@@ -199,7 +199,7 @@ class _Recompute(Step):
 
 
 def _entrances(y: Tensor, begin: int) -> list[Node]:
-    """The nodes older than `begin` through which the tape of y is entered: inputs, and weights that were closed over."""
+    """The nodes older than `begin` through which the tape of y is entered: inputs, and closed-over weights."""
     seen, entrances, stack = set(), [], [y.node] if y.node is not None else []
     while stack:
         node = stack.pop()

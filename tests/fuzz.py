@@ -926,7 +926,8 @@ def fuzz(cases, seed=0, workers=2, only=None, report=None):
     found = Counter(verdict.partition(":")[0] for _, _, verdict in faults)
     dead = found["memory"] + found["death"]
     report(
-        f"{cases} cases with seed {seed}: {found['hang']} hangs over {SECONDS} s, {dead} processes over 1.5 GB or dead, "
+        f"{cases} cases with seed {seed}: {found['hang']} hangs over {SECONDS} s, "
+        f"{dead} processes over 1.5 GB or dead, "
         f"{found['raw error']} raw errors, {found['touched']} changes of other files"
     )
     return found

@@ -74,7 +74,7 @@ def tensor(key="0", shape=(2, 3), strides=(3, 1), offset=0, kind="Float", numel=
 
 
 def zipped(data, storages=(), entries=(), compression=zipfile.ZIP_STORED):
-    """A file of PyTorch 1.6 or later: `data` is its program, `storages` {key: bytes}, `entries` more of {name: bytes}."""
+    """A PyTorch 1.6+ file: its program `data`, `storages` {key: bytes} and further `entries` {name: bytes}."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", compression) as file:
         file.writestr("archive/data.pkl", data)

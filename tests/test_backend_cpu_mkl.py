@@ -72,8 +72,9 @@ def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
 @here
 def test_torch_that_comes_later_keeps_its_threads():
     code = (
-        "import numpy as np; from minigrad import functional as F; x = np.ones((600, 600), 'f4'); F.gelu(F.linear(x, x));"
-        "import torch; import os; assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()"
+        "import numpy as np; from minigrad import functional as F; x = np.ones((600, 600), 'f4');"
+        "F.gelu(F.linear(x, x)); import torch; import os;"
+        "assert torch.get_num_threads() == len(os.sched_getaffinity(0)), torch.get_num_threads()"
     )
     pytest.importorskip("torch")
     environment = {

@@ -1,4 +1,4 @@
-"""Products of matrices on a CPU: NumPy's, however large they are, however their operands lie and on however many cores."""
+"""Matrix products on a CPU equal NumPy's, whatever their size, memory order and number of cores."""
 
 import numpy as np
 import pytest

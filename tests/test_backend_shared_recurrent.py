@@ -1,4 +1,4 @@
-"""Recurrent kernels; that they equal the step-by-step definitions, with and without padding, is asked in the catalogue."""
+"""Recurrent kernels; that they equal the step-by-step definitions, padded or not, is tested in the catalogue."""
 
 import numpy as np
 import pytest

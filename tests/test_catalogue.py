@@ -100,7 +100,7 @@ def longer(row, n):
 
 
 def run(row, inputs, again=False, seed=None):
-    """The value, and a gradient for each floating input; the gradient that comes in has the digits of the dtype `seed`."""
+    """The value, and a gradient for each floating input; the incoming gradient has the digits of the dtype `seed`."""
     xs = tensors(inputs)
     y = row.call(*xs)
     leaves = [x for x in xs if isinstance(x, Tensor)]
@@ -138,7 +138,7 @@ def test_a_row_is_about_the_op_it_names(row):
 @every_row
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 def test_value_and_dtype(row, dtype):
-    """The op in each dtype gives NumPy's value on the same numbers in float64, in its own dtype; so do its gradients."""
+    """In each dtype the op and its gradients give NumPy's float64 values on the same numbers, in that dtype."""
     eps = 1e-15 if dtype == "float64" else float(pytest.importorskip("ml_dtypes").finfo(dtype).eps)
     inputs = cast(row.inputs, pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype)
     y, *gradients = run(row, inputs)
@@ -520,7 +520,7 @@ ABOUT = {
 
 @pytest.mark.parametrize("call", [call.strip() for line in BAD.strip().splitlines() for call in line.split("|")])
 def test_bad_calls_are_refused_in_our_words(call):
-    """A TypeError, ValueError or IndexError that names the op: no error of Python's or NumPy's comes through as it is."""
+    """A TypeError, ValueError or IndexError that names the op: no error of Python's or NumPy's comes through."""
     names = {
         "mg": mg,
         "F": mg.functional,

@@ -1,4 +1,4 @@
-"""What the checker misses, and what it refuses though it is right: a sample of what `minigrad.checking.curve` prints."""
+"""What the checker misses, and what it refuses though right: a sample of what `minigrad.checking.curve` prints."""
 
 import numpy as np
 import pytest

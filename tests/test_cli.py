@@ -1,4 +1,4 @@
-"""What a user types and sees: the main job, and for every bad input one line that helps, status 2, and no file touched."""
+"""What a user types and sees: the main job, and for bad input one line that helps, status 2 and no file touched."""
 
 import json
 import os
@@ -134,8 +134,8 @@ def test_a_warning_is_one_line_on_the_error_channel(place, capsys):
     out, error = capsys.readouterr()
     assert [line for line in error.splitlines() if "minigrad" in line] == [
         "minigrad: warning: train.csv: the fields are divided by semicolons, not by commas, and were read so",
-        "minigrad: warning: 48 of 48 evaluation texts are training texts, too: how well they are told says nothing about new "
-        "texts",
+        "minigrad: warning: 48 of 48 evaluation texts are training texts, too: "
+        "how well they are told says nothing about new texts",
     ]
     assert "macro average" in out and "warning" not in out
 
@@ -310,7 +310,8 @@ TYPED = {  # what is typed in a place as it should be, and what is said
     FINETUNE
     + "--freeze **": "no parameter is left to train: freeze fewer, such as 'bert.[*]{2}', which leaves the classifier",
     "predict base": "expected either texts in quotes or --file FILE",
-    "predict base soup": "base was not fine-tuned, it has no classifier.weight.* type: minigrad finetune base --train FILE",
+    "predict base soup": "base was not fine-tuned, it has no classifier.weight.* "
+    "type: minigrad finetune base --train FILE",
     "predict bose soup": "there is no directory bose, and the Hugging Face Hub gave no model of that name",
     "predict base/nope soup": "there is no directory base/nope: expected one with config.json and model.safetensors",
     "predict base soup caf\udce9": r"text 2: '.udce9' at character 4 is not UTF-8: expected whole characters",
@@ -318,7 +319,8 @@ TYPED = {  # what is typed in a place as it should be, and what is said
     "predict base --file .": ". is a directory; expected a",
     "predict base --file texts.txt": "texts.txt: no such file; expected a text on each line",
     "predict base --file empty.txt": "empty.txt is empty: expected a text on each line",
-    "predict base soup --output train.csv": "train.csv exists already and was not overwritten: pass another name to --output",
+    "predict base soup --output train.csv": "train.csv exists already and was not overwritten: "
+    "pass another name to --output",
     "predict base soup --output no/answers.jsonl": "there is no directory no to write answers.jsonl in: make it first",
 }
 

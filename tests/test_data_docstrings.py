@@ -13,8 +13,10 @@ from minigrad.data.split import fold
 def library(tmp_path):
     files = {
         "pets/__init__.py": '"""All about\n   cats and   dogs."""\nraise SystemExit("never imported")',
-        "pets/cat.py": 'class Cat:\n  """A cat that purrs loudly."""\n  async def purr(self):\n    """Purr until it is fed."""\n',
-        "pets/dog.py": 'def f():\n  """Too short."""\ndef g():\n  """a cat THAT purrs loudly."""\n  """Not a docstring."""',
+        "pets/cat.py": 'class Cat:\n  """A cat that purrs loudly."""\n'
+        '  async def purr(self):\n    """Purr until it is fed."""\n',
+        "pets/dog.py": 'def f():\n  """Too short."""\ndef g():\n'
+        '  """a cat THAT purrs loudly."""\n  """Not a docstring."""',
         "pets/test/test_cat.py": '"""Tests of cats and dogs."""',
         "cars.py": '"""Return the name of it."""\ndef drive():\n    """Drive until it is empty."""',
         "boats.py": 'def f():\n    """return the  name of it."""',

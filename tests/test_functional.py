@@ -361,7 +361,7 @@ def test_a_mask_that_is_learned_and_forbids_some():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("T", [1, 40])
 def test_a_row_that_a_large_number_forbids_throughout_is_the_mean_of_all(dtype, T):
-    """As in torch: the smallest number of the dtype where -inf is not used is the same for all, which share the weight."""
+    """As in torch: the smallest number of the dtype, unlike -inf, is the same for all, which share the weight."""
     x = [Tensor(rng.standard_normal((2, 3, n, 4)).astype(dtype), requires_grad=True) for n in (T, 7, 7)]
     mask = np.full((T, 7), np.finfo(dtype).min, dtype)
     for again in (False, True):

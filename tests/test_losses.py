@@ -236,7 +236,8 @@ def test_elementwise_losses_are_torchs(name, inputs, targets, options, data, sha
     ("shape", "other"), [((4,), (4, 1)), ((4, 1), (4,)), ((4, 3), (3,)), ((4, 3), (4, 1)), ((1,), ())]
 )
 def test_nothing_is_broadcast(name, shape, other):
-    text = rf"{name}: input has shape {re.escape(str(shape))} and target {re.escape(str(other))}; broadcasting .* use .reshape"
+    shapes = rf"input has shape {re.escape(str(shape))} and target {re.escape(str(other))}"
+    text = rf"{name}: {shapes}; broadcasting .* use .reshape"
     with pytest.raises(ValueError, match=text):
         getattr(losses, name)(Tensor(uniform(shape, 0)), uniform(other, 1))
     with pytest.raises(ValueError, match=f"{name}: reduction='max' is not known"):

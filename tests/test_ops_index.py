@@ -98,7 +98,8 @@ def test_lists_and_tensors_as_indices():
         ((0, -5), "index -5 is out of bounds for axis 1"),
         (
             [0, 3],
-            r"index: id 3 at position 1 is out of range for axis 0 of a Tensor of shape \(3, 4, 5\): -3 to 2 are allowed",
+            r"index: id 3 at position 1 is out of range for axis 0 of a Tensor of shape \(3, 4, 5\): "
+            r"-3 to 2 are allowed",
         ),
         (np.array([[0, 1], [-4, 1]]), r"id -4 at position \(1, 0\) is out of range for axis 0"),
         ((slice(None), [4]), "id 4 at position 0 is out of range for axis 1"),

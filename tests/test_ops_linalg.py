@@ -43,7 +43,7 @@ def test_matmul_of_any_shapes(a, b):
 
 @st.composite
 def einsums(draw):
-    """Subscripts with operands that fit: letters shared, summed, broadcast from size 1, `...`, with and without `->`."""
+    """Subscripts with operands that fit: shared, summed and size-1 letters, `...`, with and without `->`."""
     sizes = {letter: draw(st.integers(1, 3)) for letter in "ijkl"}
     dots, terms, shapes = draw(st.sampled_from([(), (2,), (2, 3)])), [], []
     for _ in range(draw(st.integers(1, 3))):

@@ -89,7 +89,7 @@ def test_one_sample_needs_no_batch_axis():
 
 
 def test_a_convolution_and_its_way_back_are_adjoint():
-    """<conv(x), y> = <x, conv_transpose(y)>, with output_padding choosing between the sizes that a stride takes to one."""
+    """<conv(x), y> = <x, conv_transpose(y)>, where output_padding chooses among the sizes that a stride maps to one."""
     for size in (7, 8):
         x, weight = R(2, 3, size), R(4, 3, 3)
         y = R(*F.conv1d(x, weight, None, 2, 1).shape)

@@ -165,7 +165,8 @@ PLANTED = {  # what is done to ours, to the reference, and what is then said
     "eps": (
         attribute("bert.embeddings.LayerNorm", eps=1e-5),
         None,
-        r"^activations: bert.embeddings.LayerNorm .*given the same.* eps is 1e-05 in ours and 1e-12 in .* all \d+ results",
+        r"^activations: bert.embeddings.LayerNorm .*given the same.* "
+        r"eps is 1e-05 in ours and 1e-12 in .* all \d+ results",
     ),
     "eps of one later layer": (
         attribute(f"{LAYER}.output.LayerNorm", eps=1e-6),

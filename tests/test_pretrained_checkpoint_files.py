@@ -405,7 +405,7 @@ NEW = {"a.weight": np.ones((2, 3), np.float32), "c.weight": np.ones(4, np.float3
 
 @pytest.mark.parametrize(("old", "new"), LAYOUTS)
 def test_a_save_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path, monkeypatch, old, new):
-    """At every step, from every layout to every other: what is read is one of the two, whole, and the next save works."""
+    """At every step, from every layout to every other: what is read is one of the two, whole; the next save works."""
     outcomes = []
     while "done" not in outcomes:
         model = tmp_path / str(len(outcomes))

@@ -1,4 +1,4 @@
-"""What is done to scores before a token is chosen, with values worked out by hand; beside transformers': tests/parity."""
+"""How scores are changed before a token is chosen, against values computed by hand; transformers: tests/parity."""
 
 import numpy as np
 import pytest

@@ -436,7 +436,8 @@ def test_an_added_token_whose_id_would_be_another_is_refused(tmp_path):
 
 def test_chats(tmp_path, monkeypatch):
     pytest.importorskip("jinja2")
-    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}bot:{% endif %}"
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    template += "{% if add_generation_prompt %}bot:{% endif %}"
     (byte_pairs(tmp_path, "gpt2") / "chat_template.jinja").write_text(template)
     gpt2 = AutoTokenizer.from_pretrained(tmp_path)
     talk = [{"role": "user", "content": "hello"}, {"role": "bot", "content": "wor"}]

@@ -384,7 +384,8 @@ X = Tensor(np.zeros((2, 3)))
         (
             lambda: mg.functional.linear(X, np.zeros((4, 2)), None),
             ValueError,
-            r"linear\(\(2, 3\), \(4, 2\), None\): the last axis of x is 3 long, but the weight \(out, in\) takes 2 features",
+            r"linear\(\(2, 3\), \(4, 2\), None\): "
+            r"the last axis of x is 3 long, but the weight \(out, in\) takes 2 features",
         ),
         (lambda: mg.reshape(X, (4, 2)), ValueError, r"reshape\(\(2, 3\), shape=\(4, 2\)\): cannot reshape"),
         (

@@ -1,4 +1,4 @@
-"""The law of resuming: k steps, and k more in another trainer, are the 2k steps of one that never stopped, bit for bit."""
+"""Resuming: k steps, and k more in another trainer, give the 2k steps of an uninterrupted run, bit for bit."""
 
 import errno
 import json
@@ -381,7 +381,8 @@ import numpy as np
 from test_train_run import new_trainer
 from minigrad.train import latest_checkpoint
 out = sys.argv[1]
-trainer = new_trainer(out, num_train_epochs=6, save_steps=3, callbacks=[lambda record: print(record["step"], flush=True)])
+callbacks = [lambda record: print(record["step"], flush=True)]
+trainer = new_trainer(out, num_train_epochs=6, save_steps=3, callbacks=callbacks)
 trainer.train(resume_from_checkpoint=latest_checkpoint(out))
 np.savez(out + "/end.npz", **{name: t.numpy() for name, t in trainer.model.state_dict().items()})
 """

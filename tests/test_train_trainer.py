@@ -424,7 +424,7 @@ def test_training_again_is_the_same_run_from_other_weights(tmp_path):
 
 
 def test_overwriting_leaves_no_shard_of_an_earlier_model(tmp_path):
-    """Neither a whole file beside new shards, nor shards beside a new whole file: what is loaded is what was trained."""
+    """Neither a whole file beside new shards, nor old shards beside a new whole file: the trained model is loaded."""
     new_model().save_pretrained(tmp_path, max_shard_size=2000)
     assert len(list(tmp_path.glob("model-*-of-*"))) > 1
     trainer = new_trainer(tmp_path)

@@ -179,7 +179,7 @@ def stochastic():
 
 @pytest.mark.parametrize("name", stochastic())
 def test_a_checkpoint_draws_the_same_numbers_whatever_is_checkpointed(name):
-    """Value and gradient are those of a plain call with generators in the same states, and they end in the same states."""
+    """Value and gradient are those of a plain call with generators in the same state, which end in the same state."""
     found = []
     for run in (lambda f, *rest: f(*rest), mg.checkpoint):
         np.random.seed(0)

@@ -47,6 +47,7 @@ for label, p in classifier(sentence, top_k=3)[0].items():
     print(f"  {p:6.1%}  {label}")
 command = relpath(Path(sys.executable).with_name("minigrad"))
 print(
-    f"\nThe curves are in {OUTPUT}/training_curves.png.  All of this took {(perf_counter() - start) / 60:.1f} minutes.\n"
+    f"\nThe curves are in {OUTPUT}/training_curves.png.  "
+    f"All of this took {(perf_counter() - start) / 60:.1f} minutes.\n"
     f'Now a sentence of your own: {command} predict {OUTPUT} "Wait until all tasks are done."'
 )

@@ -1,4 +1,4 @@
-"""Finds the op whose rule is wrong: runs the function once more, records every op it calls, and checks each rule alone."""
+"""Finds the op whose rule is wrong: runs the function again, records every op it calls, and checks each rule alone."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ HEAD = f"{'op':34}{'rows':>5}{'order 1':>10}{'order 2':>10}  verdict"
 
 
 def check_catalogue() -> int:
-    """Print, for each op, its worst error in units of the estimate of it; the exit status is 1 if a gradient is wrong."""
+    """Print each op's worst error in units of its estimate; the exit status is 1 if any gradient is wrong."""
     from .catalogue import ROWS
 
     print(f"{HEAD}     (errors in units of their own estimate: at most 1 is right)")

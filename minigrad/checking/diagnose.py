@@ -162,7 +162,7 @@ def _trouble(found: Finding, leaf: Leaf) -> Cause:
 
 
 def _stepped(f: Function, y: np.ndarray) -> bool:
-    """Whether the value stays the same for nudges that float64 would show: it moves in steps, as what was rounded does."""
+    """Whether steps that float64 resolves leave the value unchanged, as when the function rounds."""
     return bool(np.mean(f.value(f.x * (1 + 1e-12)) == y) > 0.5)
 
 

@@ -58,7 +58,7 @@ class Limit:
 
 
 def steps(eps: float) -> np.ndarray:
-    """From 2⁻⁵ down to 2⁻²⁹ in float64, each a quarter of the one before: times the size of the numbers stepped from."""
+    """Step sizes, relative to the size of x: in float64 from 2⁻⁵ down to 2⁻²⁹, each a quarter of the last."""
     first, last = round(np.log2(eps) / 10), round(np.log2(eps) / 2) - 3
     return 2.0 ** np.arange(first, last - 1, -2)
 

@@ -1,4 +1,4 @@
-"""Reads texts and their labels from a CSV, TSV, JSON or JSONL file, and says in which file and line something is amiss."""
+"""Reads labelled texts from CSV, TSV, JSON and JSONL files; errors name the file and the line."""
 
 import csv
 import io

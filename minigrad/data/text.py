@@ -149,7 +149,7 @@ class DataCollatorWithPadding:
 
 
 def numbers(name: str, entry: Any) -> np.ndarray:
-    """An entry as an array: ids, labels and Python's whole numbers int64, Python's floats float32, arrays as they are."""
+    """An entry as an array: ids, labels and Python's ints become int64, its floats float32; arrays keep their dtype."""
     given = entry.numpy() if hasattr(entry, "numpy") else entry
     try:
         array = np.asarray(given)

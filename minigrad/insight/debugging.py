@@ -72,8 +72,9 @@ class _Watched(Wrapped):
                 label, name = self.own.get(id(array), ("a value", None))
                 called = f"{label} ({name})" if name not in (None, label) else label
                 raise RuntimeError(
-                    f"{called} of shape {tuple(array.shape)}, which {self.name} keeps for the backward pass{_where(self.note)}, "
-                    "was changed since, and not by minigrad (a[...] = v on its NumPy array, x.data -= v, x.numpy()[...] = v): "
+                    f"{called} of shape {tuple(array.shape)}, which {self.name} keeps for the backward pass"
+                    f"{_where(self.note)}, was changed since, and not by minigrad "
+                    "(a[...] = v on its NumPy array, x.data -= v, x.numpy()[...] = v): "
                     "write with x.copy_(values), after backward, or give the Tensor a copy of its own, mg.tensor(a)"
                 )
         try:

@@ -272,8 +272,8 @@ def _passed(tape: Tape, node: Node, i: int, raw: Any, gx: Any) -> Passed:
         axes = [*range(lead), *(i + lead for i, n in enumerate(gx.shape) if n == 1 and raw.shape[i + lead] != 1)]
         why = (
             f"then summed from {raw.shape} over {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}: "
-            f"{input} {gx.shape} was broadcast along {'it' if len(axes) == 1 else 'them'}, so each entry was used many times, "
-            "and gradients of many uses add up"
+            f"{input} {gx.shape} was broadcast along {'it' if len(axes) == 1 else 'them'}, "
+            "so each entry was used many times, and gradients of many uses add up"
         )
     elif raw.dtype != gx.dtype:
         why = f"then from {raw.dtype} to {gx.dtype}, {input}'s own dtype"

@@ -1,4 +1,4 @@
-"""Where to draw the boxes of a graph: in layers from top to bottom, with few crossings (Sugiyama, Tagawa & Toda 1981)."""
+"""Places the boxes of a graph in layers from top to bottom, with few crossings (Sugiyama, Tagawa & Toda 1981)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def layered(sizes: dict[Hashable, tuple[float, float]], edges: list[tuple[Hashab
 
 
 def _layers(places: list[Hashable], edges: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, int]:
-    """Assign each place a layer below all its parents: as high as possible, then lower where that shortens the edges."""
+    """Assign each place a layer below all its parents: as high as possible, then lower if that shortens the edges."""
     above, below = defaultdict(list), defaultdict(list)
     for a, b in edges:
         above[b].append(a)

@@ -1,4 +1,4 @@
-"""A model as a table: its layers as a tree, their output shapes, and the number of their parameters with its formula."""
+"""A model as a table: its layers as a tree, with their output shapes and their numbers of parameters as formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tape behind a Tensor, with what is known about each step: its name, its module path and its line in the program."""
+"""The tape behind a Tensor, with what is known of each step: its name, its module path and its line in the program."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def adaptive_max_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]
 
 
 def _adaptive_max_pool(many, x, output_size):
-    """Along one axis after the other, the last one first, so that of equal entries the first in reading order is taken."""
+    """Pool one axis after another, the last first, so that the first of equal entries in reading order is taken."""
     for back, places in enumerate(reversed(_adaptive_size(f"adaptive_max_pool{many}d", many, x, output_size)), 1):
         axis, xp = len(x.shape) - back, _beside(x)
         start, stop = (edge[:, None] for edge in _parts(x.shape[axis], places))
@@ -240,7 +240,7 @@ def _beside(x: Any) -> Any:
 
 
 def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode):
-    """The Window of a pooling; in ceil_mode with padding after the input for a last window that reaches over the edge."""
+    """The Window of a pooling; ceil_mode pads the end of the input where the last window would reach over the edge."""
     check_rank(op, many, x)
     check_flags(op, ceil_mode=ceil_mode)
     kernel = each(op, "kernel_size", kernel_size, many, 1)

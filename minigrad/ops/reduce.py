@@ -122,7 +122,7 @@ _norm.defvjp(
 @in_float32
 @torch_spelling
 def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The product over one `axis`, or of all entries; halves are multiplied, so that zeros do no harm to the gradient."""
+    """The product over one `axis`, or of all entries; halving the axis keeps the gradient right at zeros."""
     check_flags("prod", keepdims=keepdims)
     x = shaped(x)
     if axis is None or not x.shape:

@@ -396,7 +396,8 @@ def _check_filters(op, many, x, weight, bias, groups, transposed):
     if given != channels:
         fix = ""
         if x.shape[-1] == channels:
-            fix = f"; are its channels last?  Then x.transpose{(*range(lead), lead + many, *range(lead, lead + many))} moves them"
+            order = (*range(lead), lead + many, *range(lead, lead + many))
+            fix = f"; are its channels last?  Then x.transpose{order} moves them"
         elif lead == 0 and channels == 1:
             fix = "; is it a batch without an axis of channels?  x[:, None] adds one"
         raise ValueError(

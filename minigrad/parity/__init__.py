@@ -108,7 +108,8 @@ class Parity:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.title}, {self.dtype}; 1 unit is what moving each weight by one ulp moves, equal is up to {EQUAL:.0f}"
+            f"{self.title}, {self.dtype}; 1 unit is what moving each weight by one ulp moves, "
+            f"equal is up to {EQUAL:.0f}"
         ]
         for stage in STAGES:
             if row := self.worst(stage):
@@ -240,7 +241,7 @@ def compare(ours: Record, theirs: Record, noise: Mapping[tuple[str, str], float]
 
 
 def fits(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether two results can be compared: our shape may be broadcast, as a position embedding (1, T, D) to (B, T, D)."""
+    """Whether two results are comparable: ours may broadcast, as a position embedding (1, T, D) does to (B, T, D)."""
     return ours.ndim == theirs.ndim and all(m in (1, n) for m, n in zip(ours.shape, theirs.shape))
 
 
@@ -287,15 +288,18 @@ def nothing(ours: Side, theirs: Side) -> str:
     pairs = [(a, b) for a, b in shared if fits(a, b)]
     if not pairs:
         return (
-            f"nothing was compared, for no output has one name and one shape on both sides: ours returns {listed(ours)}, "
-            f"the reference {listed(theirs)}"
+            "nothing was compared, for no output has one name and one shape on both sides: "
+            f"ours returns {listed(ours)}, the reference {listed(theirs)}"
         )
     if all(not a.size and not b.size for a, b in pairs):
-        return f"nothing was compared, for the outputs are empty ({listed(theirs)}): give a batch with at least one example"
+        return (
+            f"nothing was compared, for the outputs are empty ({listed(theirs)}): "
+            "give a batch with at least one example"
+        )
     if not any(numbers(a) or numbers(b) for a, b in pairs):
         return (
-            f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): look for the "
-            "NaN first, in `with mg.insight.debug():` say"
+            f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): "
+            "look for the NaN first, in `with mg.insight.debug():` say"
         )
     return ""
 

@@ -215,7 +215,10 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     if twins := [
         of for of, x in wanted.items() if of != name and theirs.one_array(of, name) and equal(mine.get(of, want), want)
     ]:
-        return f"the reference has it tied to {twins[0]}, in ours the head is untied: make both attributes the same Parameter"
+        return (
+            f"the reference has it tied to {twins[0]}, in ours the head is untied: "
+            "make both attributes the same Parameter"
+        )
     if twins := [
         of
         for of, x in mine.items()
@@ -230,7 +233,7 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
 
 
 def in_loss(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Which formula gives the reference's loss for the same logits: cross-entropy, shifted or not, its mean, its sum, …"""
+    """Which formula gives the reference's loss for the same logits: cross-entropy, shifted or not, its mean, sum, …"""
     labels, logits = ours.inputs.get("labels"), ours.record.get(("activations", "output logits"))
     if labels is None or logits is None or np.ndim(labels) != logits.ndim - 1:
         return None

@@ -129,7 +129,8 @@ def section(report: Parity) -> str:
     )
     return (
         f'<h2>{escape(report.title)}, {report.dtype}</h2>\n<p class="{mark(report.ok)}">{escape(report.verdict)}</p>\n'
-        f"<ul>{only}</ul>\n<details><summary>{len(report.rows)} comparisons</summary>\n<table>\n{''.join(lines)}</table>\n"
+        f"<ul>{only}</ul>\n<details><summary>{len(report.rows)} comparisons</summary>\n"
+        f"<table>\n{''.join(lines)}</table>\n"
         "</details>\n"
     )
 

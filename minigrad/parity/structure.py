@@ -261,7 +261,7 @@ def _norms_before(parts: list[Any], norms: list[Any]) -> Callable:
 
 
 def _norms_after(norms: list[Any]) -> Callable:
-    """A change in which each norm but the first applies its predecessor to the whole sum, and the last runs at the end."""
+    """Let each norm but the first apply its predecessor to the whole sum, and run the last one at the end."""
 
     def change(scope):
         whole = scope.forward

@@ -22,7 +22,7 @@ MAX_STRUCTURES = 200  # changes of structure to try at most
 
 
 class Trial(NamedTuple):
-    """A change, and the mistake it points to if it closes the gap; `whole` if it changes the model and not the module."""
+    """A change, and the mistake it points to if it closes the gap; `whole` if it changes the whole model."""
 
     told: str
     change: Callable[[Any], Callable]  # a module -> its forward function with the change in force
@@ -112,7 +112,7 @@ def during(context: Callable) -> Callable:
 
 
 def replaced(name: str, compute: Callable) -> Callable:
-    """A context in which `compute(original, *inputs, *options)` computes the op of that name, installed as its kernel."""
+    """A context in which `compute(original, *inputs, *options)` is the kernel of the op of that name."""
 
     @contextmanager
     def context(module):
@@ -329,7 +329,7 @@ def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
 
 
 def closing(allowed: Callable[[int, int], np.ndarray], told: str) -> Iterator[Trial]:
-    """Mask the scores (…, T, S) where `allowed(T, S)` is False: in attention, or in the softmax of attention by hand."""
+    """Mask the scores (…, T, S) where `allowed(T, S)` is False: in attention, or in a softmax that is written out."""
 
     def closed(mask, q, k):
         seen = allowed(q.shape[-2], k.shape[-2])

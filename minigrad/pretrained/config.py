@@ -88,7 +88,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any], **changes: Any) -> Self:
-        """A configuration from the entries of config.json; `changes` win, and a new number of labels drops the names."""
+        """A configuration from the entries of config.json; `changes` win; a new number of labels drops the names."""
         known = {f.name: "None" in str(f.type) for f in fields(cls) if f.name != "rest"}
         if unknown := changes.keys() - known.keys() - entries.keys():
             raise TypeError(

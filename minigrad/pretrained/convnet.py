@@ -38,7 +38,7 @@ class ConvNet(PretrainedModel):
     """A pretrained model made of convolutions."""
 
     def draw(self, names: list[str], rng: init.Rng) -> None:
-        """Draw convolutions by fan-out (He et al. 2015), linear layers by fan-in; biases are 0, variances and scales 1."""
+        """Draw convolutions by fan-out (He et al. 2015) and linear layers by fan-in; scales start at 1, biases at 0."""
         own = self.state_dict()
         for name in names:
             if own[name].ndim == 4:

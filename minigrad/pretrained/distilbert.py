@@ -162,7 +162,7 @@ class DistilBertForTokenClassification(DistilBertHead):
     def forward(
         self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, labels: Any = None
     ) -> ClassifierOutput:
-        """Score each token; arguments as for DistilBertModel, and `labels` (B, T) of class numbers, -100 to ignore one."""
+        """Score each token; arguments as for DistilBertModel, and `labels` (B, T) of class numbers, -100 to ignore."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(x))
         return ClassifierOutput(token_loss(logits, labels), logits)

@@ -75,7 +75,7 @@ class TextClassifier:
         return config.problem_type == "regression" or config.problem_type is None and config.num_labels == 1
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """What the model's scores (texts, labels) mean: values, or probabilities, of each label or of one among them."""
+        """What the model's scores (texts, labels) mean: values, or the probability of each label."""
         if self.is_regression:
             return logits
         return (F.sigmoid if self.model.config.problem_type == "multi_label_classification" else F.softmax)(logits)

@@ -220,7 +220,7 @@ def trainer_for(
 
 
 def note_arguments(given: dict[str, Any]) -> None:
-    """Note in the output directory what the run was asked for, if that is all in files, for `minigrad verify-resume`."""
+    """Write the run's arguments to the output directory, if all data is in files, for `minigrad verify-resume`."""
     files = [given["train"], *([] if given["eval"] is None else [given["eval"]])]
     if not all(isinstance(file, (str, os.PathLike)) for file in files):
         return
@@ -257,7 +257,7 @@ def read(source: Texts, text_column: str | None, label_column: str | None) -> Se
 
 
 def check_classes(train: Sequence[Example]) -> None:
-    """Ask about labels that are more likely values than classes: many numbers that are no class numbers, or most once."""
+    """Refuse labels that look like values, not classes: many numbers with gaps or fractions, or most of them once."""
     try:
         values = {float(name) for name in {example.label for example in train}}
     except ValueError:  # names
@@ -344,7 +344,8 @@ def chosen_by_finetune(arguments: dict[str, Any]) -> str:
 
 def print_epoch(record: Record) -> None:
     if "eval_loss" in record:
-        row = "{epoch:5g} {train_loss:11.4f} {train_accuracy:9.3f}  {eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}"
+        row = "{epoch:5g} {train_loss:11.4f} {train_accuracy:9.3f}  "
+        row += "{eval_loss:9.4f}  {eval_accuracy:8.3f}  {eval_macro_f1:8.3f}"
         print(row.format(**record), f" {record['seconds']:5.0f} s" + "  saved" * record["best"], flush=True)
 
 

@@ -101,7 +101,8 @@ class Gradients:
                 + (
                     ": the items need a label"
                     if isinstance(batch, dict) and "labels" not in batch
-                    else f", but a {type(out).__name__}; expected one with loss and logits, a dict with them, or a tuple of them"
+                    else f", but a {type(out).__name__}; "
+                    "expected one with loss and logits, a dict with them, or a tuple of them"
                 )
             )
         return loss, logits

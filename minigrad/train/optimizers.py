@@ -108,7 +108,7 @@ def decay(
 
 
 def named_state(optimizer: Optimizer, model: Module) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """An optimiser's memory as arrays, "exp_avg/<name of the parameter>", and the rest: counts by name, and its groups."""
+    """An optimiser's state: arrays as "exp_avg/<name of the parameter>"; counts by name and groups apart."""
     names = {id(p): name for name, p in model.named_parameters()}
     arrays, counts = {}, {}
     for p, memory in optimizer.state.items():

@@ -243,7 +243,7 @@ class Plan:
         weight_decay: float | None = None,
         batch_size: int | None = None,
     ) -> Plan:
-        """Add changes or actions ("evaluate", "save", "log") once `when` is reached: a set(...), or what a phase has."""
+        """Once `when` is reached, change options with set(...) or as a phase does, or "evaluate", "save" or "log"."""
         title = f"at({when!r})"
         _amount(when, title)
         tick = _tick(when, title, what, freeze, unfreeze, weight_decay=weight_decay, batch_size=batch_size)
@@ -277,7 +277,7 @@ class Plan:
         return bound
 
     def state(self, step: int, total_steps: int | None = None, steps_per_epoch: int | None = None) -> State:
-        """The state when `step` steps are done, of a run of `total_steps`; by default of the run that was named last."""
+        """The state after `step` steps of a run of `total_steps`; by default of the run that was named last."""
         return self._for(total_steps, steps_per_epoch).state(step)
 
     def table(self, total_steps: int | None = None, steps_per_epoch: int | None = None) -> str:
@@ -574,7 +574,7 @@ class BoundPlan:
                 )
 
     def param_groups(self, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Groups for an optimiser, each split into one for all parameters whose learning rates are the same throughout."""
+        """Groups for an optimiser, each split so that its parameters have the same learning rate throughout."""
         split: list[dict[str, Any]] = []
         every = dict.fromkeys(dict(tick.options).get("lr_factors", ()) for _, tick in self.ticks)
         for group in groups:
@@ -814,7 +814,7 @@ def _amount(when: When, title: str) -> tuple[float, str]:
 
 
 def _up(exact: float) -> int:
-    """The first whole step that is not before a point; what is less than a millionth of a step is an error of rounding."""
+    """The first whole step not before `exact`; a millionth of a step is taken for rounding error."""
     return math.ceil(round(exact, 6))
 
 

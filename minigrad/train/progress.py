@@ -1,4 +1,4 @@
-"""What the steps of a run report, and its means over the steps since the last record, over the epoch, and over the run."""
+"""What the steps of a run report, with its means since the last record, over the epoch and over the run."""
 
 from __future__ import annotations
 

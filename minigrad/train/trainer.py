@@ -1,4 +1,4 @@
-"""The training loop: loss, gradients, step; and between them what callbacks ask for: records, evaluations, checkpoints."""
+"""The training loop: loss, gradients and step, and in between the records, evaluations and checkpoints asked for."""
 
 from __future__ import annotations
 

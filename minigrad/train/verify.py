@@ -176,7 +176,8 @@ def verify_kills(directory: str, factory: str | None, steps: int, kills: int) ->
         begin(parts).communicate()
         told = differences(parts / f"checkpoint-{total}", whole / f"checkpoint-{total}")
         print(
-            f"killed {done} times in {time.perf_counter() - began:.0f} s, each time the newest whole checkpoint was loaded; "
+            f"killed {done} times in {time.perf_counter() - began:.0f} s, "
+            "each time the newest whole checkpoint was loaded; "
             f"the run ended {'with other bits' if told else 'with the bits of the uninterrupted one'}",
             *told,
             sep="\n",

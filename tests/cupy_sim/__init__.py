@@ -18,11 +18,11 @@ from types import ModuleType
 from . import compiler, precompiled
 
 RUNTIME = """
-    deviceSynchronize setDevice getDevice getDeviceCount deviceGetAttribute deviceCanAccessPeer driverGetVersion _ensure_context
-    check_status malloc mallocAsync hostAlloc free freeAsync freeHost memcpy memcpyAsync memset memsetAsync memGetInfo
-    pointerGetMemoryType streamCreate streamCreateWithFlags streamCreateWithPriority streamDestroy streamQuery
-    streamSynchronize streamWaitEvent streamIsCapturing eventCreate eventCreateWithFlags eventDestroy eventQuery
-    eventSynchronize eventRecord eventElapsedTime""".split()
+    deviceSynchronize setDevice getDevice getDeviceCount deviceGetAttribute deviceCanAccessPeer driverGetVersion
+    _ensure_context check_status malloc mallocAsync hostAlloc free freeAsync freeHost memcpy memcpyAsync memset
+    memsetAsync memGetInfo pointerGetMemoryType streamCreate streamCreateWithFlags streamCreateWithPriority
+    streamDestroy streamQuery streamSynchronize streamWaitEvent streamIsCapturing eventCreate eventCreateWithFlags
+    eventDestroy eventQuery eventSynchronize eventRecord eventElapsedTime""".split()
 DRIVER = """
     moduleLoadData moduleGetFunction moduleGetGlobal moduleUnload launchKernel funcGetAttribute funcSetAttribute
     occupancyMaxActiveBlocksPerMultiprocessor occupancyMaxPotentialBlockSize""".split()

@@ -1,4 +1,4 @@
-"""The script for a real GPU runs, in small, on the simulated one; and what it records as a CUDA graph can be recorded."""
+"""The script for a real GPU runs, in small, on the simulated one; what it records as a CUDA graph can be recorded."""
 
 import subprocess
 import sys

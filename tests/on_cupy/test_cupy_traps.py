@@ -14,7 +14,7 @@ xp = cuda.xp
 
 
 def waits(row):
-    """A copy to the host; labels that are planned for there; and the entries a mask selects, which somebody must count."""
+    """Ops that must wait: a copy to the host, labels that are planned there, and the count of what a mask selects."""
     return row.op in ("to_device", "ctc") or row.op == "take" and any(a.dtype == bool for a in row.inputs)
 
 

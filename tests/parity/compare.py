@@ -160,7 +160,7 @@ def agrees(
     steps: int = 0,
     named: Callable[[str], str] = lambda name: name,
 ) -> None:
-    """Outputs, loss, gradients (and weights after some AdamW steps) of the two models are equal within measured noise."""
+    """Outputs, loss, gradients and weights after AdamW steps of the two models are equal within measured noise."""
     expected = {
         name: (value.T if ours.layout.transposed(name.partition(" ")[2]) else value, bound)
         for name, (value, bound) in reference(theirs, lambda model: run(model, batch, steps, named)).items()

@@ -1,4 +1,4 @@
-"""Mixed precision beside torch's: a block under autocast is as close to torch's as 16 bits allow, and so is a scaler."""
+"""Mixed precision beside torch's: a block under autocast and a scaler are as close to torch's as 16 bits allow."""
 
 import numpy as np
 import pytest

@@ -154,7 +154,8 @@ def test_a_position_offset(pair, monkeypatch):
     monkeypatch.setattr(RobertaModel, "positions", lambda self, ids: np.arange(ids.shape[1])[None])
     wrong(
         one,
-        r"position_embeddings .*the position offset, or the ids: where ours looks up \[0 1 2 3 4 5 6 7 8\], the reference",
+        r"position_embeddings .*the position offset, or the ids: "
+        r"where ours looks up \[0 1 2 3 4 5 6 7 8\], the reference",
     )
     whole = SimpleNamespace(ours=one.ours, theirs=one.theirs, inputs={name: x[:1] for name, x in one.inputs.items()})
     wrong(

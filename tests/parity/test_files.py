@@ -1,4 +1,4 @@
-"""Files between the libraries: torch and transformers read what we write, and we read what they write, in every format."""
+"""Files between the libraries: each reads what the other writes, in every format."""
 
 import json
 from collections import OrderedDict

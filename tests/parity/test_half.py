@@ -78,7 +78,7 @@ def test_logits(tmp_path, name, dtype):
 
 
 def test_a_t5_that_float16_cannot_hold(tmp_path):
-    """With weights so large that the sums leave the range of float16, ours are as far off as transformers' and finite."""
+    """With weights so large that sums overflow float16, ours are as far off as transformers' and finite."""
     exact, theirs, ours = logits(AutoModelForSeq2SeqLM, build("T5", torch.float16, 12.0), tmp_path, torch.float16)
     assert np.isfinite(theirs).all() and np.isfinite(ours).all()
     assert error(ours, exact) < 1.2 * error(theirs, exact) + 1e-3 * exact.std()

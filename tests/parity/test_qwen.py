@@ -39,7 +39,7 @@ def test_base_model(tmp_path, family):
 
 
 def test_the_biases_of_keys(tmp_path):
-    """Turned by their positions, they have a gradient, which `compare_pretrained` leaves out for other families' sake."""
+    """The bias of rotated keys has a gradient, which `compare_pretrained` leaves out for the sake of other families."""
     model = theirs("Qwen2")
     ours = compare_pretrained(AutoModelForCausalLM, model, LM, tmp_path)
     model.zero_grad(), ours.zero_grad()

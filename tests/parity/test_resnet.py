@@ -1,4 +1,4 @@
-"""ResNet against transformers, and in torchvision's layout: outputs, loss, every gradient, and what training remembers."""
+"""ResNet against transformers and torchvision's layout: outputs, loss, every gradient, and running statistics."""
 
 import numpy as np
 import pytest

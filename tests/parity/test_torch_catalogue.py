@@ -1,4 +1,4 @@
-"""Every op, module, optimiser and schedule of PyTorch's own catalogue that minigrad has: equal to torch's, or refused."""
+"""Every op, module, optimiser and schedule of PyTorch's catalogue that minigrad has equals torch's or is refused."""
 
 from functools import cache
 

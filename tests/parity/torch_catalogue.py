@@ -671,7 +671,8 @@ def same_schedule(theirs: type, ours: type, options: dict) -> str | None:
 KINDS = {"ops": op_rows, "modules": module_rows, "optimisers": optim_rows, "schedules": schedule_rows}
 LEFT_OUT = re.compile(
     r"""(fft|special|masked|sparse|signal)\. | _ | torch\. | jiterator | native_ | .*(_ex|_scatter|_copy|_)$ |
-    (H|mH|real|imag|angle|conj|conj_physical|complex|polar|resolve_.*|view_as_real|view_as_complex|cfloat|cdouble|chalf)$ |
+    (H|mH|real|imag|angle|conj|conj_physical|complex|polar|resolve_.*)$ |
+    (view_as_real|view_as_complex|cfloat|cdouble|chalf)$ |
     (as_strided|empty.*|new_.*|resize.*|to_sparse|contiguous|cauchy|exponential|geometric|log_normal|uniform|normal)$ |
     (linalg\.)?(lu.*|ldl.*|geqrf|ormqr|householder_product|cholesky_inverse|triangular_solve|lstsq)$""",
     re.VERBOSE,

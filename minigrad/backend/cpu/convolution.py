@@ -25,7 +25,7 @@ def with_columns(x: np.ndarray) -> np.ndarray:
 
 
 def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
-    """Whether each channel of x has one filter, of its own, for its channel of y (in a type that einsum adds up well)."""
+    """Whether each channel of x has one filter of its own, in a dtype that einsum accumulates accurately."""
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 

@@ -70,7 +70,7 @@ def forward(x: np.ndarray, filters: np.ndarray, bias: np.ndarray | None, at: Geo
 
 
 def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
-    """(C, kh, kw), from x (N, C, height, width) and g (N, C, H, W): for each entry, what it saw times what came of it."""
+    """The weight's gradient (C, kh, kw), from x (N, C, height, width) and g (N, C, H, W)."""
     channels, (x, g) = x.shape[1], (_planes(a, memory.beside(x)) for a in (x, g))
 
     def work(some, lines, n):

@@ -70,7 +70,7 @@ class Walk:
         return list(product(some, rows))
 
     def in_line(self, places: np.ndarray) -> np.ndarray:
-        """Some places (n, O, rows, columns) in the order of what filters meet, (O, rows, …): samples last, or columns."""
+        """Some output places (n, O, rows, columns) in the order that the filters' product has them, (O, rows, …)."""
         return memory.by_pixel(places) if self._samples_last(len(places)) else places.transpose(1, 2, 0, 3)
 
     def _samples_last(self, count: int) -> bool:

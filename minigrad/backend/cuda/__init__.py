@@ -1,4 +1,4 @@
-"""CuPy's answers: the GPU backend, imported only when "cuda" is asked for, with one clear error for each thing missing."""
+"""The GPU backend, on CuPy: imported only when "cuda" is asked for, with a clear error for each missing part."""
 
 from __future__ import annotations
 

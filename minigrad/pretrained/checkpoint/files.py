@@ -276,7 +276,7 @@ def _sync(path):
 
 @contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
-    """Temporary names beside `paths` to write to: they replace `paths` if the block succeeds, and are removed if not."""
+    """Temporary names beside `paths` to write to: they replace `paths` if the block succeeds, else they are removed."""
     parts = [path.with_name(f".{path.name}.part") for path in paths]
     for part in parts:
         part.unlink(missing_ok=True)  # left by a killed run; or a link, which must not be followed

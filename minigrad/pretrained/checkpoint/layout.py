@@ -50,7 +50,7 @@ class Layout:
         return found
 
     def spare(self, unplaced: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-        """{the file's name: why it is not needed} for those of the `unplaced` with a known reason, among all `names`."""
+        """{the file's name: why it is not needed} for those of the `unplaced` for which a reason is known."""
         inside = f"{self.base}."
         has_base, why = any(self._ours(stored).startswith(inside) for stored in names), {}
         for stored in unplaced:
