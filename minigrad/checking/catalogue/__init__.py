@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import functional as F
 from ... import losses, ops
+from ...functional import activations
 from . import loss_rows, recurrent_rows, window_rows
 from .rows import P, R, Row
 
@@ -132,8 +133,13 @@ ROWS = [
     Row("tanh", ops.tanh, (R(2, 3),), np.tanh),
     Row("sigmoid", ops.sigmoid, (R(2, 3),), sigmoid),
     Row("erf", ops.erf, (R(2, 3),), np.vectorize(math.erf, [float])),
-    Row("normal_cdf", F._normal_cdf, (R(2, 3),), np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, [float])),
-    Row("normal_pdf", F._normal_pdf, (R(2, 3),), lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    Row(
+        "normal_cdf",
+        activations._normal_cdf,
+        (R(2, 3),),
+        np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, [float]),
+    ),
+    Row("normal_pdf", activations._normal_pdf, (R(2, 3),), lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
     Row("relu", ops.relu, (R(2, 3),), lambda x: np.where(x > 0, x, 0)),
     Row("clip", lambda x: ops.clip(x, -0.5, 0.25), (R(2, 3),), lambda x: np.clip(x, -0.5, 0.25)),
     Row("clip", lambda x: ops.clip(x, None, 0.25), (R(2, 3),), lambda x: np.minimum(x, 0.25)),

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from ... import functional as F
+from ...functional import norms
 from ...ops import pool, window
 from ...ops.window import Window
 from .rows import R, Row
@@ -195,11 +196,11 @@ ROWS = [
     ),
     Row(
         "per_channel",
-        F._per_channel,
+        norms._per_channel,
         (R(3, 2, 4), R(2), R(2)),
         lambda x, weight, bias: x * weight[:, None] + bias[:, None],
     ),
-    Row("per_channel", lambda x, bias: F._per_channel(x, None, bias), (R(3, 2), R(2)), lambda x, bias: x + bias),
+    Row("per_channel", lambda x, bias: norms._per_channel(x, None, bias), (R(3, 2), R(2)), lambda x, bias: x + bias),
     Row("max_pool", lambda x: pool.max_pool(x, UNEVEN), (R(2, 2, 4, 3),), lambda x: max_pool(x, UNEVEN)),
     Row("max_pool", lambda x: F.max_pool1d(x, 3, 2, 1), (R(2, 2, 4),), lambda x: max_pool(x, LINE)),
     Row("collect", lambda x: pool.collect(x, None, UNEVEN), (R(2, 2, 4, 3),), lambda x: collect(x, None, UNEVEN)),

@@ -1,0 +1,205 @@
+"""Normalisation: zero mean and unit variance over the features, over groups of channels, or over the batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from .. import backend, ops
+from ..backend import is_float
+from ..mode import no_grad
+from ..ops.shape import check_flags, whole_number
+from ..precision import floating, in_float32
+from ..primitive import definition
+from ..tensor import as_array
+
+
+def layer_norm(
+    x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Give each vector zero mean and unit variance, then scale and shift it (Ba et al. 2016).
+
+    y = (x - E[x]) / √(Var[x] + eps) · weight + bias; `normalized_shape` is the size of the last axis, or of the last
+    few, which are then normalised together, and is the shape of weight and bias, if they are given.
+
+    Raises:
+        ValueError: x ends in other sizes, or weight or bias has another shape.
+    """
+    _check_eps("layer_norm", eps)
+    x, axes = _normalized("layer_norm", x, normalized_shape, weight, bias)
+    if axes == 1:
+        return _layer_norm(x, weight, bias, eps)
+    weight, bias = (p if p is None else ops.flatten(p) for p in (weight, bias))
+    return ops.reshape(_layer_norm(ops.flatten(x, -axes), weight, bias, eps), x.shape)
+
+
+def _check_eps(name, eps):
+    """Refuse an eps that is not a number of at least 0: a negative one makes the root NaN."""
+    if not isinstance(eps, Real) or not float(eps) >= 0:
+        raise ValueError(f"{name}: eps is a number of at least 0, not {eps!r}")
+
+
+def _normalized(name, x, normalized_shape, *parameters):
+    """x in a floating dtype and the number of axes to normalise; refuses other sizes than `normalized_shape`."""
+    shape = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    shape = tuple(whole_number(name, "normalized_shape", n, 0) for n in shape)
+    x = x if hasattr(x, "shape") else as_array(x)
+    if tuple(x.shape[-len(shape) :]) != shape:
+        raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
+    for p in parameters:
+        if p is not None and tuple(p.shape) != shape:
+            raise ValueError(
+                f"{name} over {shape} takes a weight and a bias of that shape, but one has {tuple(p.shape)}"
+            )
+    return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
+
+
+@floating
+@definition
+def _layer_norm(x, weight, bias, /, eps):
+    """layer_norm over the last axis."""
+    centred = x - ops.mean(x, -1, True)
+    variance = ops.mean(centred * centred, -1, True)
+    y = centred / ops.sqrt(variance + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+@in_float32
+def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+    """x / √(mean(x²) + eps) · weight over the last axis, or the last few (Zhang & Sennrich 2019, eq. 4).
+
+    `normalized_shape` and the errors are those of `layer_norm`; eps None is the dtype's smallest step.
+    """
+    _check_eps("rms_norm", 0 if eps is None else eps)
+    x, axes = _normalized("rms_norm", x, normalized_shape, weight)
+    square = ops.mean(x * x, tuple(range(-axes, 0)), True)
+    y = x / ops.sqrt(square + (_smallest_step(x.dtype) if eps is None else eps))
+    return y if weight is None else ops.multiply(y, weight)
+
+
+def _smallest_step(dtype: np.dtype) -> float:
+    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
+
+
+@in_float32
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Zero mean and unit variance over each group of channels of each example (Wu & He 2018); x is (N, C, …).
+
+    Raises:
+        ValueError: the channels are not a multiple of the groups, or weight and bias, if they are given, are not (C,).
+    """
+    _check_eps("group_norm", eps)
+    N, C = _channels("group_norm", x, weight, bias)
+    num_groups = whole_number("group_norm", "num_groups", num_groups)
+    if num_groups < 1 or C % num_groups:
+        raise ValueError(
+            f"group_norm: the {C} channels of {tuple(x.shape)} cannot be shared out over {num_groups} groups"
+        )
+    groups = (N, num_groups, math.prod(x.shape[1:]) // num_groups)  # -1 is ambiguous for an empty array
+    y = ops.reshape(_layer_norm(ops.reshape(x, groups), None, None, eps), x.shape)
+    return _per_channel(y, weight, bias)
+
+
+def _channels(name, x, *vectors):
+    """The sizes N and C of x (N, C, …); refuses a vector that does not have shape (C,)."""
+    if len(x.shape) < 2:
+        raise ValueError(f"{name} takes x (N, C, …), but x has shape {tuple(x.shape)}: x[None] adds an axis of samples")
+    for vector in vectors:
+        if vector is not None and tuple(vector.shape) != (x.shape[1],):
+            raise ValueError(
+                f"{name}: x {tuple(x.shape)} has {x.shape[1]} channels, on axis 1, but a weight, bias or "
+                f"statistic has shape {tuple(vector.shape)}"
+            )
+    return x.shape[:2]
+
+
+def batch_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Zero mean and unit variance for each channel of x (N, C, …), then scale and shift (Ioffe & Szegedy 2015, alg. 1).
+
+    In training the statistics of the batch are used, and update the running ones in place:
+    running ← (1 - momentum) · running + momentum · batch, where the batch variance is divided by n - 1, as in torch.
+    Outside training the running statistics are used.
+
+    Raises:
+        ValueError: a vector is not (C,), running statistics are missing outside training, or a channel has a single
+            value in training.
+    """
+    _check_eps("batch_norm", eps)
+    check_flags("batch_norm", training=training)
+    _channels("batch_norm", x, running_mean, running_var, weight, bias)
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: outside training it needs running_mean and running_var")
+        return batch_norm_remembered(x, running_mean, running_var, weight, bias, eps)
+    n = math.prod(x.shape) // (x.shape[1] or 1)
+    if n < 2:
+        raise ValueError(
+            f"batch_norm: in training each channel needs more than one value, x {tuple(x.shape)} has {n}: "
+            "use a larger batch, or model.eval()"
+        )
+    x = x if is_float(x.dtype) else ops.astype(x, "float32")
+    statistics = backend.of(as_array(x)).xp.empty((2, x.shape[1]), np.result_type(x.dtype, np.float32))
+    y = _batch_norm(x, weight, bias, statistics, eps)
+    if running_mean is not None:
+        if momentum is None:
+            raise ValueError(
+                "batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over "
+                "all batches, for it counts them"
+            )
+        mean, variance = statistics
+        with no_grad():
+            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
+            running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
+    return y
+
+
+@in_float32
+def batch_norm_remembered(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """batch_norm outside training.  The mean is subtracted first, because a large mean would cost the shift digits."""
+    scale, _ = batch_norm_scale_and_shift(running_mean, running_var, weight, None, eps)
+    return _per_channel(_per_channel(x, None, -running_mean), scale, bias)
+
+
+def batch_norm_scale_and_shift(
+    running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> tuple[Any, Any]:
+    """The vectors (scale, shift), each (C,), for which batch_norm outside training is x · scale + shift."""
+    scale = 1 / ops.sqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    return scale, -running_mean * scale if bias is None else bias - running_mean * scale
+
+
+@floating
+@definition
+def _batch_norm(x, weight, bias, /, statistics, eps):
+    """batch_norm by the batch's mean and (biased) variance, which are also written to `statistics` (2, C)."""
+    axes = (0, *range(2, len(x.shape)))
+    mean = ops.mean(x, axes, True)
+    centred = x - mean
+    variance = ops.mean(centred * centred, axes, True)
+    statistics[0], statistics[1] = (as_array(moment).reshape(-1) for moment in (mean, variance))
+    return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
+
+
+@in_float32
+@definition
+def _per_channel(x, weight, bias, /):
+    """x · weight + bias, one of each for every channel (axis 1)."""
+    shape = (1, -1, *[1] * (len(x.shape) - 2))
+    x = x if weight is None else x * ops.reshape(weight, shape)
+    return x if bias is None else x + ops.reshape(bias, shape)

@@ -1,0 +1,29 @@
+"""Loss functions: the error of a prediction as one number to minimise.
+
+Names, defaults and reductions are torch's.  Inputs are never broadcast silently, and labels out of range are refused.
+"""
+
+from .checks import EPS, REDUCTIONS, constant
+from .classification import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from .ctc import ctc_loss
+from .pairs import contrastive_loss, cosine_embedding_loss, info_nce, kl_div
+from .regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+
+__all__ = [
+    "EPS",
+    "REDUCTIONS",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "constant",
+    "contrastive_loss",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "ctc_loss",
+    "huber_loss",
+    "info_nce",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
