@@ -26,7 +26,8 @@ from weakref import WeakKeyDictionary
 from ..nn import Module, Parameter
 from ..optim import Optimizer
 from ..patterns import check_matched, match, matches
-from ..schedule import _cosine, _line
+from ..schedule.curves import cosine as _cosine
+from ..schedule.curves import line as _line
 
 When = int | float | str  # a step; a part of the whole run; "3 epochs"
 Patterns = str | Sequence[str]
