@@ -1,26 +1,26 @@
-"""The picture of a plan: learning rates, what is trained and what is frozen, settings and actions over the steps of a
-run.
-"""
+"""The picture of a plan: learning rates, what is frozen, settings and actions over the steps of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..patterns import match
-from .plots import new_figure
+from ...patterns import match
+from ..plots import new_figure
 
 if TYPE_CHECKING:
-    from .plan import BoundPlan
+    from .bound import BoundPlan
 
 POINTS = 600  # of a curve
 SHADES = ("#eef3f8", "#fdf3e7")  # of the phases, in turn
 
 
 def plot_plan(plan: BoundPlan) -> Any:
-    """A plan for a run as a matplotlib Figure, a panel above the other.
+    """A plan for a run as a matplotlib Figure of panels, one above the other.
 
     The panels are the learning rate; one line for each pattern that is frozen or trained; what the plan sets of
     modules, with weight decay and batch size; and the actions.  Those about which the plan says nothing are left out.
@@ -34,15 +34,20 @@ def plot_plan(plan: BoundPlan) -> Any:
     curves = _settings(plan, states)
     patterns = list(dict.fromkeys(pattern for pattern, _ in states[-1].frozen))
     actions = _actions(plan)
-    panels = [(_draw_rates, 3.0, (states,))] * any(state.lr is not None for state in states)
-    panels += [(_draw_frozen, 0.5 + 0.3 * len(patterns), (states, patterns))] * bool(patterns)
-    panels += [(_draw_curve, 1.3, (states, label, values, plan)) for label, values in curves.items()]
-    panels += [(_draw_actions, 0.5 + 0.3 * len(actions), (actions,))] * bool(actions)
-    heights = [height for _, height, _ in panels] or [1.0]
+    panels: list[tuple[float, Callable[[Any], None]]] = []  # the height of each, and what draws it
+    if any(state.lr is not None for state in states):
+        panels.append((3.0, partial(_draw_rates, states=states)))
+    if patterns:
+        panels.append((0.5 + 0.3 * len(patterns), partial(_draw_frozen, states=states, patterns=patterns)))
+    for label, values in curves.items():
+        panels.append((1.3, partial(_draw_curve, states=states, label=label, values=values, plan=plan)))
+    if actions:
+        panels.append((0.5 + 0.3 * len(actions), partial(_draw_actions, actions=actions)))
+    heights = [height for height, _ in panels] or [1.0]
     figure = new_figure(9, sum(heights) + 0.9)
     rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (draw, _, given) in zip(rows, panels):
-        draw(axes, *given)
+    for axes, (_, draw) in zip(rows, panels):
+        draw(axes)
     for axes in rows:
         for i, (start, end, _) in enumerate(plan.phases):
             axes.axvspan(start, end, color=SHADES[i % 2], zorder=0)
@@ -71,9 +76,9 @@ def _settings(plan: BoundPlan, states: list) -> dict[str, list]:
         if not (callable(change.value) or isinstance(change.value, Real)):
             continue  # text has no curve
         values = []
-        own = {value for (_, name), value in plan.own_settings.items() if name == change.name} if plan.model else {}
+        own = [value for (_, name), value in plan.own_settings.items() if name == change.name]
         for state in states:
-            value = own.copy().pop() if len(own) == 1 else np.nan
+            value = own[0] if len({*own}) == 1 else np.nan
             for setting in state.settings:
                 if setting.name == change.name and setting.pattern == change.pattern:
                     value = setting.after(value)
