@@ -15,6 +15,7 @@ from .tensor import Tensor, shaped
 
 FUNCTIONS: dict[str, Callable] = {}  # the functions made of ops that are `in_float32`, by name
 F4 = np.dtype("float32")
+I8 = np.dtype("int64")
 F = TypeVar("F", bound=Callable)
 
 
@@ -79,6 +80,23 @@ def with_numbers(front: F) -> F:
     return front
 
 
+def adding_up(front: F) -> F:
+    """`in_float32`, for an op that adds up: whole numbers and booleans alone are added up in int64, as `sum` does it.
+
+    (In their own dtype a product of two matrices of int8 would wrap around at 128.)
+    """
+    front.op.in_float32, front.op.adds_up = True, True
+    return front
+
+
+def in_int64(values: Sequence) -> tuple[list, np.dtype] | None:
+    """The values, whole numbers or booleans, in int64, and that dtype; or None: no change."""
+    arrays = [x for x in values if hasattr(x, "dtype")]
+    if any([is_float(x.dtype) for x in arrays]) or all([x.dtype == I8 for x in arrays]):
+        return None
+    return [Tensor.astype(x, I8) if hasattr(x, "dtype") else x for x in values], I8
+
+
 def wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple[list, np.dtype] | None:
     """The values with floats of 16 bits in float32, and the dtype of the result, that of the values `heeded`; or None:
     no change.
@@ -96,6 +114,14 @@ def wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple
     dtype = np.result_type(*floats) if floats else F4
     wide = F4 if is_half(dtype) else dtype
     return [Tensor.astype(x, wide) if any([x is one for one in change]) else x for x in values], dtype
+
+
+def sum_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of a sum, or of a product of all entries: of whole numbers and booleans int64, as in torch.
+
+    (NumPy would add unsigned ones up in uint64, where a small sum minus a larger number wraps around.)
+    """
+    return dtype if is_float(dtype) else I8
 
 
 def rounded(y: Any, dtype: np.dtype) -> Any:

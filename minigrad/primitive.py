@@ -24,7 +24,7 @@ import numpy as np
 from .backend import Value, is_half, known, of
 from .errors import explained
 from .mode import recording
-from .precision import F4, rounded, settled, uncast, wider
+from .precision import F4, in_int64, rounded, settled, uncast, wider
 from .spelling import front_of, parameters, translated, whole
 from .tape import Node, Step, new_node
 from .tensor import Tensor, as_array, grad, wrap
@@ -74,7 +74,7 @@ class _Op:
         self.function, self.inputs, self.options = function, inputs, options
         self.name = function.__name__.strip("_")  # `_linear` stands behind the function `linear`
         self.plans: dict[int, _Plan] = {}  # one per set of inputs that want a gradient, made when first met
-        self.in_float32 = self.is_floating = self.only_numbers = False  # see precision.py
+        self.in_float32 = self.is_floating = self.only_numbers = self.adds_up = False  # see precision.py
         self.keeps_dtype = "dtype" not in options  # or it was asked for another one
         self.front: Any = front_of(self)
         self.ours = function.__module__.partition(".")[0] == "minigrad"  # a user's op may bear the name of one of ours
@@ -211,7 +211,8 @@ class _Op:
     def _in_float32(self, inputs: list) -> tuple[list, np.dtype] | None:
         if self.only_numbers and float not in map(type, inputs):
             return None
-        return wider(inputs, [self.is_floating] * len(inputs), inputs)
+        wide = wider(inputs, [self.is_floating] * len(inputs), inputs)
+        return in_int64(inputs) if wide is None and self.adds_up else wide
 
     def plan(self, wanted: int) -> _Plan:
         """How the op goes back to these of its inputs, each a bit."""

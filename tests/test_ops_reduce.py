@@ -308,3 +308,40 @@ def test_gradients_that_meet_are_added_up_in_float32(dtype):
         lambda: (one * long(dtype)).sum(),
     ):
         assert mg.grad(use(), one).tolist() == right
+
+
+WHOLE = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+ADDING_UP = {
+    "sum": (lambda x: mg.sum(x), lambda n: 4 * n),
+    "sum along": (lambda x: x.sum(1, keepdims=True)[0, 0], lambda n: 2 * n),
+    "cumsum": (lambda x: mg.cumsum(x, None)[-1], lambda n: 4 * n),
+    "prod": (lambda x: mg.prod(x), lambda n: n**4),
+    "prod of one": (lambda x: mg.prod(x[0, 0]), lambda n: n),
+    "matmul": (lambda x: (x @ x)[0, 0], lambda n: 2 * n * n),
+    "dot": (lambda x: x[0] @ x[1], lambda n: 2 * n * n),
+    "array @ x": (lambda x: (x.numpy() @ x)[0, 0], lambda n: 2 * n * n),
+    "einsum": (lambda x: mg.einsum("ij,ij->", x, x), lambda n: 4 * n * n),
+    "linear": (lambda x: F.linear(x, x, x[0])[0, 0], lambda n: 2 * n * n + n),
+    "conv2d": (lambda x: F.conv2d(x[None, None], x[None, None])[0, 0, 0, 0], lambda n: 4 * n * n),
+    "conv_transpose1d": (lambda x: F.conv_transpose1d(x[None], x[..., None])[0, 0, 0], lambda n: 2 * n * n),
+    "scatter_add": (lambda x: mg.scatter_add(x[0], 0, [0, 0, 0], mg.tile(x[1, 0], 3))[0], lambda n: 4 * n),
+    "array": (lambda x: mg.sum(x.numpy()), lambda n: 4 * n),
+    "no_grad": (mg.no_grad()(lambda x: mg.sum(x)), lambda n: 4 * n),
+}
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+@pytest.mark.parametrize("name", ADDING_UP)
+def test_whole_numbers_are_added_up_in_int64(name, dtype):
+    f, right = ADDING_UP[name]
+    n = 1 if dtype == "bool" else 100
+    y = f(Tensor(np.full((2, 2), n, dtype)))
+    assert y.dtype == np.int64
+    assert int(y) == right(n) and int(y - 100_000) == right(n) - 100_000
+
+
+def test_what_moves_whole_numbers_keeps_their_dtype():
+    x = Tensor(np.array([100, 50], np.int8))
+    assert mg.scatter(x, 0, [0], x[1:]).dtype == mg.max(x).dtype == (x + 1).dtype == np.int8
+    assert mg.mean(x).dtype == mg.var(x).dtype == np.float32 and mg.mean(x).item() == 75
+    assert (x.astype("float32") @ x).dtype == np.float32  # beside floats they count as these

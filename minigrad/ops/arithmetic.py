@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend
-from ..precision import floating, in_float32, with_numbers
+from ..precision import F4, floating, in_float32, sum_dtype, with_numbers
 from ..primitive import primitive
 
 
@@ -152,8 +152,9 @@ def restore(g, shape, axis, keepdims):
 @in_float32
 @primitive
 def sum(xp, x, /, axis=None, keepdims=False):
-    """The sum over `axis`."""
-    return xp.add.reduce(x, axis, None, None, keepdims)  # by position: at four entries it shows
+    """The sum over `axis`; of whole numbers and booleans in int64."""
+    dtype = F4 if x.dtype is F4 else sum_dtype(x.dtype)
+    return xp.add.reduce(x, axis, dtype, None, keepdims)  # by position: at four entries it shows
 
 
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: restore(g, x_shape, axis, keepdims))

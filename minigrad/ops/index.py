@@ -13,11 +13,11 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from ..precision import in_float32
+from ..precision import in_float32, sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shape_of, shaped
-from .arithmetic import where
+from .arithmetic import astype, where
 from .shape import axis_of, reshape
 
 
@@ -190,11 +190,15 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up
-    (torch.scatter_add).
+    (torch.scatter_add).  Whole numbers are added up in int64.
     """
     (x, ids), shape = _at_least_vectors("scatter_add", x, ids), shape_of(x)
     ids, axis = _ids_along("scatter_add", x, axis, ids)
-    return reshape(x + put_along(_source("scatter_add", x, ids, src), tuple(x.shape), axis, ids), shape)
+    x, src = (
+        a if sum_dtype(a.dtype) == a.dtype else astype(a, sum_dtype(a.dtype))
+        for a in (x, _source("scatter_add", x, ids, src))
+    )
+    return reshape(x + put_along(src, tuple(x.shape), axis, ids), shape)
 
 
 def _at_least_vectors(op, *xs):

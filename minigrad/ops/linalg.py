@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..precision import in_float32
+from ..precision import adding_up, in_float32
 from ..primitive import definition, primitive
 from ..tensor import shape_of, shaped
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 
-@in_float32
+@adding_up
 @primitive
 def matmul(xp, a, b, /):
-    """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, and vectors act as in
-    NumPy.
+    """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, vectors act as in NumPy.
+
+    Of whole numbers and booleans it is int64, as their sum is.
     """
     return a @ b
 
@@ -62,7 +63,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return _linear(x, weight, bias)
 
 
-@in_float32
+@adding_up
 @definition
 def _linear(x, weight, bias, /):
     """linear, with a bias or None."""

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..precision import in_float32
+from ..precision import in_float32, sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling, whole
 from ..tensor import shaped
 from .index import gather
-from .reduce import sum_dtype
 from .shape import axis_of, check_flags, flip, reshape, whole_number
 
 

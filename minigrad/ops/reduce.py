@@ -9,10 +9,7 @@ import math
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
-from ..backend import is_float
-from ..precision import floating, in_float32
+from ..precision import floating, in_float32, sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import as_array, shaped
@@ -29,11 +26,6 @@ def _over(op, x, axis):
     if axis is not None:
         axes_of(op, x, axis, of_number=True)
     return x
-
-
-def sum_dtype(dtype: np.dtype) -> np.dtype:
-    """That of a sum: whole numbers of fewer than 64 bits are added up, and multiplied, in 64, as in NumPy."""
-    return dtype if is_float(dtype) else np.add.reduce(np.empty(0, dtype)).dtype
 
 
 @in_float32

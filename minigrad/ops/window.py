@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..precision import in_float32
+from ..precision import adding_up, in_float32
 from ..primitive import definition, primitive
 from ..tensor import shaped
 from .elementwise import relu
@@ -78,7 +78,7 @@ class Window(NamedTuple):
         return ((..., *k, *(slice(None),) * len(k)) for k in np.ndindex(self.kernel))
 
 
-@in_float32
+@adding_up
 @primitive
 def conv(xp, x, weight, bias, /, window, groups):
     """y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], over the channels c of o's group."""
@@ -108,7 +108,7 @@ def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
     return relu(y) if is_relu else y
 
 
-@in_float32
+@adding_up
 @primitive
 def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
@@ -124,7 +124,7 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
     return xp.ascontiguousarray(window.crop(x))
 
 
-@in_float32
+@adding_up
 @primitive
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""

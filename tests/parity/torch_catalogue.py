@@ -137,7 +137,11 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ),
     ("scatter scatter_add", "accepts: Expected self.dtype", "dtypes are promoted as everywhere"),
     ("nn.NLLLoss", "accepts: expected scalar type", "the class weights take the input's dtype"),
-    ("sum prod cumsum einsum", "dtype: uint64", "sums and products of unsigned numbers are unsigned, as in NumPy"),
+    (
+        "matmul mm bmm mv __rmatmul__ einsum nn.functional.linear scatter_add",
+        "dtype: int64 instead of",
+        "whole numbers are added up in int64, as by sum; in their own dtype they would wrap around",
+    ),
     ("nn.BatchNorm1d nn.BatchNorm2d", "accepts: eps must be positive", "an eps of 0 is what a variance above 0 needs"),
     ("nn.RNN nn.GRU nn.LSTM", "accepts: input_size", "what has no features can be read: the biases act"),
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),
