@@ -13,8 +13,9 @@ from .memory import flat
 
 
 def in_parts(function, a, b):
-    """function(a, b) of an a without gaps and what is broadcast to it: an equal part on each core, for memory takes the
-    time.
+    """Apply function(a, b), where b broadcasts to a contiguous a, in equal parts on all cores: memory bounds it.
+
+    The result has a's memory order.  NumPy warns, or raises, as it would on the calling thread.
 
     The result lies as a does.  NumPy warns, or raises, as it would on the thread that calls.
     """

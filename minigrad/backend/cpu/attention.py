@@ -1,5 +1,6 @@
-"""Attention on a CPU, a few heads at a time: all their scores together, which grow with the square of the length, never
-exist.
+"""Attention on a CPU, a few heads at a time.
+
+All scores together, which grow with the square of the length, never exist.
 """
 
 from __future__ import annotations
@@ -173,8 +174,9 @@ def _scores(k, q, bias, tile, is_causal, out):
 
 
 def plain_heads(q, k, v, *rest):
-    """Float32, several heads, and more than one query on few keys, which is what a writing model asks, a token at a
-    time.
+    """Whether the inputs are float32 in several heads, and not one query on few keys.
+
+    The latter is what a generating model asks, a token at a time.
     """
     few = q.shape[-2] == 1 and k.size < cores.MAX_PIECE
     return q.dtype == k.dtype == v.dtype == np.float32 and q.ndim > 2 and min(q.size, k.size, v.size) > 0 and not few

@@ -120,8 +120,7 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The function that multiplies a matrix of so many rows by the weight, into `out`: it will be called again and
-    again.
+    """A function that multiplies a matrix of `rows` rows by the weight, into `out`, to be called repeatedly.
 
     More threads than one are MKL's.
     """
@@ -207,9 +206,7 @@ def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.nda
 
 
 def _cut(weights: np.ndarray, rows: int) -> np.ndarray:
-    """The weights, (n, inner, columns), cut into so few columns that OpenBLAS does not copy them each time: (…, inner,
-    few).
-    """
+    """The weights (n, inner, columns) as (…, inner, few): so few columns that OpenBLAS does not copy them each time."""
     n, inner, columns = weights.shape
     most = min(max(32, (1 << 14) // max(1, inner)), MAX_UNCOPIED // max(1, rows * inner))
     few = next((few for few in range(min(most, columns), 15, -1) if columns % few == 0), columns)

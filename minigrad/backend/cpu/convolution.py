@@ -82,9 +82,7 @@ def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = N
 
 
 def input_grad(xp, g, weight, size, window, groups, beside=False):
-    """The way back is a convolution of g with flipped filters: for each phase of x, the entries of the kernel that meet
-    it.
-    """
+    """The gradient of x: for each of its phases, a convolution of g with the flipped kernel entries that meet it."""
     at, C = Geometry(size, window), weight.shape[1] * groups
     turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
     ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
@@ -119,9 +117,7 @@ def way_back(
 
 
 def weight_grad(xp, x, g, window, groups):
-    """(O, C/G, *kernel): what each entry of a filter saw, times what came of it, added up on each core, then over the
-    cores.
-    """
+    """The gradient (O, C/G, *kernel) of the weight, accumulated on each core and then over the cores."""
     at, C, O = Geometry(x.shape[2:], window), x.shape[1], g.shape[1]  # noqa: E741
     x, g = with_columns(x), with_columns(g)
     if is_depthwise(x, g, groups):

@@ -44,8 +44,9 @@ class Helper:
 
 
 class Job:
-    """Work for a helper.  Each has a lock of its own, so that one that nobody waits for any more (Ctrl-C) disturbs no
-    other.
+    """Work for a helper.
+
+    Each job has its own lock, so that one that nobody waits for any more (Ctrl-C) disturbs no other.
     """
 
     def __init__(self, helper: Helper, work: Callable[[], None]):

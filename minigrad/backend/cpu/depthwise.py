@@ -23,8 +23,9 @@ MAX_GROUP = 1 << 17  # entries worked on at a time, so that they stay in a core'
 
 
 class Rows:
-    """What the kernel sees of planes (p, height, width, n) from some lines of places, padded, as rows: (sh, sw, p, h ·
-    w · n).
+    """The padded planes (p, height, width, n) that the kernel sees from some lines of the output, as rows.
+
+    They have the shape (sh, sw, p, h · w · n).
     """
 
     def __init__(self, planes: np.ndarray, lines: slice, at: Geometry):
@@ -89,9 +90,7 @@ def weight_grad(x: np.ndarray, g: np.ndarray, at: Geometry) -> np.ndarray:
 
 
 def _planes(x: np.ndarray, beside: bool) -> np.ndarray:
-    """Images (N, C, height, width) as planes (C, height, width, N), samples beside each other, or (N · C, height,
-    width, 1).
-    """
+    """Images (N, C, height, width) as planes (C, height, width, N), samples last, or (N · C, height, width, 1)."""
     return memory.by_pixel(x) if beside else x.reshape(-1, *x.shape[2:], 1)
 
 
@@ -101,9 +100,7 @@ def _of_planes(parameters, some):
 
 
 def _each_group(work: Callable[[slice, slice, slice], Any], places: np.ndarray) -> list:
-    """[work(some planes, some lines, some samples) of places (planes, H, W, N)], until all had their turn, on all
-    cores.
-    """
+    """[work(planes, lines, samples)] on all cores, over groups that together cover places (planes, H, W, N)."""
     count, height, width, samples = places.shape
     n = min(samples, max(memory.MIN_SAMPLES, MAX_GROUP // (width * min(height, 8))))
     lines = max(1, min(height, MAX_GROUP // (width * n)))

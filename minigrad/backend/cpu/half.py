@@ -1,6 +1,4 @@
-"""Kernels for floats of 16 bits on a CPU, which cannot multiply them: computed in float32, and rounded once, at the
-end.
-"""
+"""Kernels for 16-bit floats on a CPU, which cannot multiply them: computed in float32 and rounded once, at the end."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
 
 
 def in_float32(kernel: Kernel) -> Kernel:
-    """The kernel on float32 copies of what it is given.  The op rounds the result to its own dtype, the tape the
-    gradients.
-    """
+    """The kernel on float32 copies of its arguments; the op rounds the result to its dtype, the tape the gradients."""
 
     def forward(xp, *arguments):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -53,9 +53,7 @@ class Walk:
         return np.ascontiguousarray(parts).reshape(-1, self.channels, self.at.kh, self.at.kw)
 
     def pieces(self) -> list[tuple[slice, slice]]:
-        """(samples, rows of output pixels): as many as fit into MAX_COLUMNS with their results, and some for every
-        core.
-        """
+        """Slices (samples, rows of output pixels) that fit in MAX_COLUMNS with their results, some for every core."""
         at = self.at
         row = max(1, self.groups * max(self.channels * at.kw * (at.kh if self.whole else at.sh), self.outputs) * at.W)
         if self.beside:  # few rows of many samples; but what two rows both see is laid down twice

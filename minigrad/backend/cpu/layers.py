@@ -180,8 +180,9 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 
 
 def exp_sums(x, out, limit, axis=-1):
-    """exp(x) into `out`; what is largest along the axis is subtracted first only if some sum is not within 1 / limit to
-    limit.
+    """Write exp(x) into `out`, and return the sums along the axis and what was subtracted first.
+
+    The largest entry is subtracted only if some sum is not within 1 / limit to limit.
 
     Returns the sums, and what was subtracted.
     """
@@ -247,9 +248,7 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
-    """Where a mean is larger than the deviation, what rounding left of it, the mean of what was centred, is taken away
-    too.
-    """
+    """Normalise the last axis; where a mean exceeds the deviation, subtract the mean of the centred row as well."""
     y, n = np.empty(x.shape, x.dtype), x.shape[-1]
     mean, rest, inverse_std = np.empty((3, x.size // n, 1), np.float32)
     each = np.full(n, 1 / n, np.float32)
@@ -275,8 +274,10 @@ def layer_norm_forward(xp, x, weight, bias, eps):
 
 
 def layer_norm_backward(xp, g, saved, wanted, eps):
-    """Gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the
-    normalised x.
+    """gx = inverse_std · (scaled - mean(scaled) - unit · mean(scaled · unit)), with scaled = g · weight.
+
+    `unit` is the normalised x.  The sums along rows and columns are products with vectors, which BLAS does as fast as
+    memory delivers the numbers.
 
     The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
     """

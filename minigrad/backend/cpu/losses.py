@@ -24,9 +24,7 @@ def _log_sum_exp(xp, x):
 
 
 def _scaled_exp(xp, x, top, log_sum, scale):
-    """exp(x - top - log_sum) · scale, with one of each for each row, as exp(x - top - (log_sum - log |scale|)), with
-    its sign.
-    """
+    """exp(x - top - log_sum) · scale, row by row, as ± exp(x - top - (log_sum - log |scale|))."""
     y = np.empty_like(x)
 
     def work(x, top, log_sum, scale, y):

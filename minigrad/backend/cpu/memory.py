@@ -64,7 +64,7 @@ def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def as_usual(x: np.ndarray) -> np.ndarray:
-    """The array itself, or images that lie by pixel in order.  (A matrix may be transposed: whoever made it knows.)"""
+    """The array itself, but channels-last images in C order; a matrix may stay transposed."""
     return in_order(x) if x.ndim > 2 and beside(x) and lies_by_pixel(x) else x
 
 

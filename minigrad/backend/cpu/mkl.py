@@ -1,5 +1,7 @@
-"""Intel's MKL, where it is installed (the extra `mkl`): products of matrices, on many processors quicker than NumPy's,
-and Φ.
+"""Intel's MKL, if it is installed (the extra `mkl`): faster matrix products than NumPy's on many processors, and Φ.
+
+It is called as a C library and computes on the calling thread, except for products too short for our own threads.
+MINIGRAD_BLAS=numpy keeps it from being used.
 
 It is called as the C library it is, and computes on the thread that calls, but for products too short to be shared out
 by ours.  MINIGRAD_BLAS=numpy keeps it from being used.
@@ -66,8 +68,7 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
 
 @functools.cache
 def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] | None:
-    """A function of the library that computes on so many threads, the one that calls it among them, and returns
-    nothing.
+    """A function of the library that computes on `threads` threads, the calling one included, and returns nothing.
 
     (How many the process has for MKL is torch's to say as well.)
     """

@@ -35,9 +35,7 @@ def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
 
 
 def _sums(*factors: np.ndarray) -> np.ndarray:
-    """For each channel of one array (n, C, entries), or of the product of two, the sum: in runs that float32 can add up
-    well.
-    """
+    """The sum for each channel of an array (n, C, entries) or product of two, in runs that float32 sums accurately."""
     n, C, entries = factors[0].shape
     runs, rest = divmod(entries, MAX_RUN)
     of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * MAX_RUN :] for a in factors))

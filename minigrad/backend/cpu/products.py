@@ -1,6 +1,4 @@
-"""Products of matrices on a CPU: cut up for its cores by us, by MKL or by OpenBLAS, whichever is quickest at their
-size.
-"""
+"""Matrix products on a CPU: divided among its cores by us, MKL or OpenBLAS, whichever is fastest at their size."""
 
 from __future__ import annotations
 
@@ -57,8 +55,7 @@ def do(*works: list[Callable[[], Any]]) -> None:
 
 
 def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores.  Of a large one no overflow is
-    reported.
+    """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores; large ones do not report overflow.
 
     OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
     """

@@ -28,8 +28,7 @@ tf32 = (
 
 
 def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    """Alpha · a b + beta · out, put into `out` or else a new array: (…, m, k) and (…, k, n), whose leading axes
-    broadcast.
+    """alpha · a b + beta · out, into `out` or a new array: (…, m, k) and (…, k, n), whose leading axes broadcast.
 
     All of one dtype, of 16, 32 or 64 bits; those of 16 are added up in float32.  A matrix may lie transposed in memory,
     and a stack of matrices anywhere, if at even distances: nothing is copied.  In `out` the rows must be in order.
@@ -98,9 +97,7 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
 
 
 def _laid_out(x: Array, lead: tuple) -> tuple[Array, int, int, int]:
-    """How x lies in memory: (x, is it transposed, from one row to the next, from one matrix to the next), a copy if
-    unevenly.
-    """
+    """How x lies in memory: (x, is it transposed, row stride, matrix stride); x is copied if its strides are uneven."""
     layout, apart = _rows(x), _apart(x, lead)
     if layout is None or apart is None:
         import cupy
@@ -164,8 +161,9 @@ def _cublas() -> ctypes.CDLL:
 
 
 def _handle() -> int:
-    """CuPy's handle of cuBLAS, set to the current stream and to memory of our own: so it allocates none while a graph
-    is made.
+    """CuPy's cuBLAS handle, set to the current stream and to our own workspace.
+
+    So it allocates none while a graph is captured.
     """
     import cupy
 

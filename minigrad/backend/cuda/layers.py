@@ -64,9 +64,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
 
 def column_sums(xp, g, x=None, moments=(None, None)):
-    """The sums of g over all axes but the last; of g and of g · (x, normalised), as two rows, if x is given with its
-    moments.
-    """
+    """The sums of g over all axes but the last and, given x and its moments, those of g · (normalised x) below."""
     n = g.shape[-1]
     rows = g.size // (n or 1)
     each = max(64, -(-rows // 128))  # rows in a chunk; a sum over the chunks follows

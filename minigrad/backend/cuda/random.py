@@ -1,5 +1,4 @@
-"""Dropout masks drawn on the GPU: the bits NumPy's default generator would give on the CPU, so that a seed means one
-run.
+"""Dropout masks drawn on the GPU, bit for bit NumPy's default generator's, so that a seed means the same run.
 
 That generator, PCG64 (O'Neill 2014), steps s ← a·s + c modulo 2¹²⁸ and scrambles each s into 64 bits.  n steps at once
 are again such a step, s ← aⁿ·s + c·(aⁿ-1)/(a-1): so every thread jumps to where it begins, and the generator on the
@@ -58,9 +57,7 @@ extern "C" __global__ void keep_mask(unsigned char *keep, u64 count, unsigned th
 
 
 def keep_mask(xp, bits: np.random.PCG64, shape: tuple, threshold: int) -> Array:
-    """What `ops.random.keep_mask` draws on the CPU: booleans, each false if its sixteen bits are a number below
-    `threshold`.
-    """
+    """What `ops.random.keep_mask` draws on the CPU: booleans, False where sixteen bits are below `threshold`."""
     keep = xp.empty(shape, bool)
     words = -(-keep.size // 4)
     state = bits.state

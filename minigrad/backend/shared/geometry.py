@@ -25,9 +25,7 @@ class Geometry:
 
 
 def overlap(first: int, count: int, size: int) -> tuple[slice, slice]:
-    """What the entries first … first + count of an axis have in common with 0 … size: where that is in these, and in
-    those.
-    """
+    """Where entries first … first + count of an axis overlap 0 … size: as slices of the latter and of the former."""
     begin = min(max(first, 0), size)
     end = max(begin, min(first + count, size))
     return slice(begin, end), slice(begin - first, end - first)

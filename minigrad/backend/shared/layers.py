@@ -9,9 +9,7 @@ from .products import as_matrix
 
 
 def gelu_forward(xp, x, bias, approximate):
-    """X Φ(x), of x + bias if there is one; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel
-    2016).
-    """
+    """x Φ(x), or that of x + bias; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel 2016)."""
     x = x if bias is None else x + bias
     return x * _phi(xp, x, approximate), x
 
@@ -116,9 +114,7 @@ def _below_largest(xp, x, axis):
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
-    """Each last-axis vector with zero mean and unit variance, then scaled and shifted: in float64, for means may be
-    large.
-    """
+    """Give each last-axis vector zero mean and unit variance, in float64, for means may be large; scale and shift."""
     n = x.shape[-1]
     mean = x.sum(-1, keepdims=True, dtype=xp.float64) / n  # (.mean takes twice as long to begin)
     y = x - mean

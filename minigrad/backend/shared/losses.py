@@ -10,8 +10,10 @@ NEVER = -1e30  # log(0) in CTC; finite, so that the difference of two is not nan
 
 
 def log_sum_exp(xp, x):
-    """Log Σ exp(x) over the last axis, which is kept, as two numbers whose sum it is: the largest x, and log Σ exp(x -
-    largest).
+    """log Σ exp(x) over the last axis, which is kept, as two terms: the largest x, and log Σ exp(x - largest).
+
+    Their sum, if large, would leave the second few digits.  A row of nothing but -inf gives 0 and +inf, so that
+    exp(x - …) is 0 there.
 
     Added up, a large one would leave the other few digits.  A row of nothing but -inf gives 0 and +inf, so that
     exp(x - …) is 0 there.
@@ -36,9 +38,7 @@ def exp_rows(xp, x, top, log_sum, scale):
 def cross_entropy_forward(
     xp, logits, target, weight, ignore_index, label_smoothing, reduction, log_sum_exp=log_sum_exp
 ):
-    """-log softmax(logits)[target] of (N, C) logits and (N,) labels, with torch's class weights, smoothing and
-    reductions.
-    """
+    """-log softmax(logits)[target] of logits (N, C) and labels (N,), with torch's weights, smoothing and reductions."""
     wide = logits.astype(xp.result_type(logits.dtype, xp.float32), copy=False)
     counted = target != ignore_index
     label = target * counted  # an ignored label reads class 0, and then does not count
@@ -78,9 +78,7 @@ def mean_of(xp, total, count):
 
 
 def ctc_forward(xp, log_probs, states, may_skip, ends, input_lengths):
-    """-log p(labels | log_probs) of N sequences, by the forward variables α (Graves et al. 2006, eq. 6 and 8), as
-    logarithms.
-    """
+    """-log p(labels | log_probs) of N sequences, by the log forward variables α (Graves et al. 2006, eq. 6, 8)."""
     wide = log_probs.astype(xp.result_type(log_probs.dtype, xp.float32), copy=False)
     emit = xp.maximum(wide[:, xp.arange(len(states))[:, None], states], NEVER)  # (T, N, L)
     emit[:, :, 0] = NEVER  # nothing returns to the start
@@ -101,9 +99,7 @@ def ctc_forward(xp, log_probs, states, may_skip, ends, input_lengths):
 
 
 def ctc_backward(xp, g, saved, wanted, states, may_skip, ends, input_lengths):
-    """Minus the probability of each class at each step, given the labels: α_t(s) β_t(s) / p, gathered by class (eq. 14
-    to 16).
-    """
+    """Minus the posterior probability of each class at each step, Σ α_t(s) β_t(s) / p over its s (eq. 14 to 16)."""
     emit, alpha, total, shape = saved
     beta = xp.where(ends, xp.zeros((), emit.dtype), NEVER)
     share = xp.empty_like(emit)  # of all ways to spell the labels, those that are in state s at step t

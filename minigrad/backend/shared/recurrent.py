@@ -25,9 +25,7 @@ def _sigmoid(xp, x):
 
 
 class Products:
-    """The matrix products of a recurrent kernel, by the library's `matmul`; the CPU has quicker ones
-    (cpu/recurrent.py).
-    """
+    """The matrix products of a recurrent kernel, by the library's `matmul`; cpu/recurrent.py has faster ones."""
 
     def __init__(self, xp: Any):
         self.xp = xp
@@ -45,9 +43,7 @@ class Products:
         return lambda a, out: self.xp.matmul(a, weight, out=out)
 
     def adding(self, weights: Array, rows: int) -> Callable[[Array, Array], None]:
-        """A function add(a, out) that adds a @ weights to `out`, for `a` with `rows` rows and weights (n, inner,
-        columns).
-        """
+        """A function add(a, out) that adds a @ weights to `out`: `rows` rows, and weights (n, inner, columns)."""
         weights = self.xp.ascontiguousarray(weights)
 
         def add(a, out):
@@ -66,8 +62,11 @@ def _weight_gradient(products, wanted, dz, before):
 
 
 def lstm_forward(xp, gates, weight, h, c, mask, products=None):
-    """The states of an LSTM (Hochreiter & Schmidhuber 1997; gates i, f, g, o): (T + 1, B, H), h after each step, then
-    the last c.
+    """The states (T + 1, B, H) of an LSTM, h after each step and then the last c (Hochreiter & Schmidhuber 1997).
+
+    The gates are i, f, g, o.  The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four
+    gates; g, which needs no halving, stands last here.  ½ is exact in floating point: halving the weights halves the
+    product.  Each gate of a step is contiguous, which matters because many steps are short.
 
     The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part
     in that, stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate
@@ -146,9 +145,10 @@ def lstm_backward(xp, g, saved, wanted, mask, products=None):
 
 
 def _lstm_slopes(xp, acts, before, c, h, out):
-    """Of some steps, by the c before and what came of it, into `out` (T, 5, B, H): the slopes of c by the gates i, f
-    and g before tanh, of h by o, and of h by c.  (Where the mask is false h and c are others, but nothing is asked
-    of those.)
+    """Write the slopes of some steps, given c before and after them, into `out` (T, 5, B, H).
+
+    They are those of c by the gates i, f and g before tanh, of h by o, and of h by c.  (Where the mask is False, they
+    are not used.)
     """
     i, f, o, g = acts.swapaxes(0, 1)
     by_i, by_f, by_g, h_by_o, h_by_c = out.swapaxes(0, 1)
