@@ -1,5 +1,4 @@
-"""The gradient checker: perturb the inputs, compare the change of the output with the gradient, and explain a
-difference.
+"""The gradient checker: perturb the inputs, compare the change of the output with the gradient, explain a difference.
 
 One random direction suffices to detect a mistake, whatever the size of the inputs: for a direction v in input space and
 a direction u in output space, the number u · Jv can be measured by perturbing the inputs along v, and computed as the

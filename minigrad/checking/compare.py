@@ -1,5 +1,7 @@
-"""Do the gradient and the measured slopes agree?  Along a few random directions first; entry by entry only where they
-do not.
+"""Compare gradient and measured slope, first in a few random directions, then by entry only where they disagree.
+
+A disagreement shown by a direction stands.  The single entries are then measured to locate the mistake: an error too
+small to show in any one of them is still reported, for the direction in which it adds up.
 
 What a direction has shown beyond doubt stands.  The entries are gone through to find out where the mistake is, not
 whether: an error too small to be seen in any single entry is still reported, of the direction in which it adds up.
@@ -112,9 +114,7 @@ class _Comparison:
 
     @cached_property
     def moved(self) -> dict[bool, np.ndarray]:
-        """Rounding moves the gradient, too: by how much, if inputs and weights hardly change?  (6, entries) for each
-        way back.
-        """
+        """How far rounding moves the gradient: its change, (6, entries), under tiny nudges, for each backward pass."""
         nudges = [[1 + 4 * self.f.eps * self.rng.choice([-1, 1], len(a)) for a in (self.f.x, self.u)] for _ in range(6)]
         return {
             again: np.array([self.f.gradient(self.f.x * x, self.u * u, again) - g for x, u in nudges])
@@ -165,9 +165,7 @@ class _Comparison:
         return found or (self.together(part, look) if wrong else None)
 
     def look(self, part: np.ndarray) -> Look:
-        """Hold the gradient to random directions in these entries: with care, should the first look not show it to be
-        right.
-        """
+        """Compare the gradient with slopes in random directions of these entries, with care if the first disagrees."""
         for _ in range(DIRECTIONS):
             look, sharp = self.glance(part)
             if look.verdict != "right":
@@ -277,9 +275,7 @@ def _norm(a: np.ndarray) -> float:
 
 
 def _weights(f: Function, y: np.ndarray) -> np.ndarray:
-    """For each output array 1 / its size, so that a large one drowns no small one; but one of rounding errors stays
-    small.
-    """
+    """1 / size for each output array, so that none hides another; one of mere rounding errors stays small."""
     outputs = parts(y, f.y_shapes)
     sizes = np.array([np.sqrt(np.mean(a * a)) if a.size else 0 for a in outputs])
     sizes = np.maximum(sizes, 1e-6 * max(sizes))
@@ -287,8 +283,7 @@ def _weights(f: Function, y: np.ndarray) -> np.ndarray:
 
 
 def alike(g: np.ndarray) -> list[np.ndarray]:
-    """The entries in groups whose gradients are of like size, within a factor of 10⁴: so that a large one drowns no
-    small one.
+    """Groups of entries whose gradients agree in size within a factor of 10⁴, so that a large one hides no small one.
 
     Those whose gradient is 0 are a group of their own.
     """

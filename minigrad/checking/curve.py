@@ -1,12 +1,12 @@
-"""What the checker misses: right and wrong gradients by the hundred, of known size, and how many of them it tells
-apart.
+"""What the checker misses: hundreds of right and wrong gradients of known error, and how many it tells apart.
 
-    python -m minigrad.checking.curve                   # wrong gradients that pass, by size of the input and of the
-    error python -m minigrad.checking.curve --false-alarms    # right gradients that are refused, over the whole
-    catalogue
+Count the wrong gradients that pass, by size of the input and of the error; or the right ones of the whole catalogue
+that are refused:
 
-A wrong gradient is a right one with a relative error planted in it, of each entry or of some; it is missed if it
-passes.
+    python -m minigrad.checking.curve
+    python -m minigrad.checking.curve --false-alarms
+
+A wrong gradient is a right one with a planted relative error, of each entry or of some; it is missed if it passes.
 """
 
 from __future__ import annotations
@@ -156,9 +156,7 @@ def misses(make: Callable[[int], Function], seeds: int) -> int:
 
 
 def false_alarms(seeds: int, every: int = 1) -> tuple[int, list[str]]:
-    """Check each row of the catalogue, or one in `every`, to second order; each seed shuffles the entries of its
-    inputs.
-    """
+    """Check the catalogue's rows, or one in `every`, to second order; each seed shuffles the inputs' entries."""
     from .catalogue import ROWS
 
     checks, alarms = 0, []

@@ -1,6 +1,4 @@
-"""Explains wrong gradients: each standard mistake leaves a pattern, and the measured numbers are tested for one after
-another.
-"""
+"""Explains wrong gradients: each standard mistake leaves a pattern, which is looked for in the measured numbers."""
 
 from __future__ import annotations
 
@@ -71,9 +69,7 @@ class Leaf:
 
 
 def diagnose(found: Finding) -> tuple[int, list[Cause]]:
-    """Which input (the first that is wrong), and the causes that explain it, the likeliest first; none, if no pattern
-    fits.
-    """
+    """The first wrong input, and the causes that explain it, the likeliest first; none if no pattern fits."""
     worst = int(found.entries[found.wrong][0])
     ends = np.cumsum([math.prod(shape) for shape in found.f.shapes])
     k = int(np.searchsorted(ends, worst, "right"))

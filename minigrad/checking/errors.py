@@ -113,8 +113,7 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
 
 
 def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
-    """The gradient and the slope of one number the user's function returned, where the error shows in one; and which
-    that is.
+    """The gradient and slope of one output in which the error shows, and the words that say which output it is.
 
     The check is of a weighted sum of all outputs, whose gradient is nothing that a user could look up.
     """
@@ -147,9 +146,7 @@ def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
 
 
 def not_given(f: Function, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:
-    """The error for a derivative that gave nothing to compare: not of its input's shape, which is a cause in itself, or
-    none.
-    """
+    """The error for a derivative that cannot be compared: it has another shape than its input, or is missing."""
     known = {"name": f.name, "order": order, "way": "the gradient"}
     if isinstance(error, ShapeMismatch):
         return _error(

@@ -1,5 +1,4 @@
-"""The checker checked: standard mistakes are planted in the rule of every op of the catalogue, and counted when they
-are found.
+"""The checker checked: plants standard mistakes in the rule of every op of the catalogue and counts those found.
 
     python -m minigrad.checking.mutation
 
@@ -210,9 +209,7 @@ class Outcome(NamedTuple):
 
     @property
     def named(self) -> bool:
-        """Whether the cause that was planted is the one that was given (or, where two cannot be told apart, one of
-        them).
-        """
+        """Whether the planted cause is the reported one (or among them, where causes cannot be told apart)."""
         return self.error is not None and MISTAKES[self.mutant.mistake][0] in [
             cause.kind for cause in self.error.causes
         ]

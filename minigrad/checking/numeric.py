@@ -1,5 +1,10 @@
-"""How fast a function moves, measured: central differences at shrinking steps, extrapolated to 0, with an estimate of
-the error.
+"""Measures slopes by central differences at shrinking steps, extrapolated to 0, with an estimate of the error.
+
+Let d = f(x + h) - f(x - h) and s = f(x + h) + f(x - h) - 2 f(x) for a step h.  d / 2h is the slope plus a series in h²;
+s / h is a series in h, h³, …, whose limit at h = 0 is the difference of the slopes ahead and behind: a kink.  Since the
+steps shrink by a known ratio, the first terms of a series can be cancelled (Richardson 1911).  How much the last
+cancellation changed the answer tells how good it is (Ridders 1982); to that is added what rounding does to a difference
+of two nearly equal numbers.  So the tolerance comes with the measurement.
 
 The values ahead of x and behind it hold two things.  Their difference, divided by twice the step h, is the slope plus a
 series in h²; their sum less twice the value at x, divided by h, is a series in h, h³, …, and what is left of it at h =
@@ -104,9 +109,7 @@ def along(
 
 
 def _jumps(leaps: list) -> bool:
-    """Whether the value changes by the same however short the step is, to one side or both, and by more than a slope
-    does.
-    """
+    """Whether the value changes by the same amount at every step length, on one side or both: a jump, not a slope."""
     last, noise = np.array([leap[:2] for leap in leaps[-3:]]), leaps[-1][2]
     size = abs(last[-1])
     steady = (np.ptp(last, 0) < 0.02 * size) & (size > 100 * noise)
@@ -116,8 +119,7 @@ def _jumps(leaps: list) -> bool:
 def by_entry(
     f: Function, y: np.ndarray, u: np.ndarray, entries: np.ndarray, noise: float, enough: float = 0.0
 ) -> tuple[Slope, np.ndarray]:
-    """The slope of u · f along each of these entries of x, one by one; and what each output contributes: (entries,
-    outputs).
+    """The slope of u · f along each of these entries of x, and each output's contribution to it (entries, outputs).
 
     `enough` is an error that is small enough, relative to u · y; see `along` for the rest.
     """
@@ -153,8 +155,7 @@ def better(first: Slope, *others: Slope) -> Slope:
 
 
 def _refined(f, u, v, value, estimate, noise):
-    """The complex step, exact but for rounding (Squire & Trapp 1998), if f takes complex numbers and was not misled by
-    them.
+    """The complex step, exact but for rounding (Squire & Trapp 1998), if f handles complex numbers correctly.
 
     No Tensor is complex, so that is for functions of NumPy arrays only; abs, comparisons and the like are found out
     because they disagree with the real differences.  Rounding is that of the whole, `noise`, and not of this slope
@@ -174,8 +175,10 @@ def _refined(f, u, v, value, estimate, noise):
 
 
 def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
-    """How far u · f is from smooth on a small scale, where its sixth differences should vanish (Moré & Wild 2011), 32
-    times.
+    """The noise of u · f, from 32 times its sixth differences, which vanish for a smooth function (Moré & Wild 2011).
+
+    Each side of x is measured by itself, and little more than the quieter one counts: there may be a kink or jump at x.
+    The errors of the outputs add up as their squares, since the weights u are random.
 
     On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The
     errors of the outputs add up as their squares, since the weights u are random.

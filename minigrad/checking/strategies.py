@@ -82,9 +82,7 @@ def arrays(
 
 @st.composite
 def indices(draw: Any, size: int, shape: Any = None, negative: bool = True) -> np.ndarray:
-    """Integer arrays that index an axis of `size` entries, repeats likely; `negative` counts some from the end, as
-    NumPy does.
-    """
+    """Integer arrays that index an axis of `size` entries, often repeatedly; `negative` counts some from the end."""
     if size < 1:
         raise ValueError(f"indices: an axis of size {size} has nothing to index")
     shape = _one(draw, shapes(max_dims=2) if shape is None else shape)

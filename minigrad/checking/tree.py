@@ -48,8 +48,7 @@ def leaves(tree: Any, path: str = "input", is_leaf: Callable = is_floating) -> I
 
 
 def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
-    """The tree with its floating leaves replaced, in order, by `values`.  A Module's parameters take over data and
-    node.
+    """The tree with its floating leaves replaced by `values`, in order; a Module's parameters take their data and node.
 
     They always get a node: BatchNorm takes a parameter without one for frozen, and would compute something else.
     """

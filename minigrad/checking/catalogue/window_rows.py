@@ -1,6 +1,4 @@
-"""Rows of the catalogue for convolution and pooling: NumPy goes through the places, and the entries of the kernel, one
-by one.
-"""
+"""The catalogue's rows for convolution and pooling: in NumPy, a loop over the places and the entries of the kernel."""
 
 from __future__ import annotations
 
