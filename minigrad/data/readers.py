@@ -90,9 +90,7 @@ def decode(path: Path) -> str:
 
 
 def likely_encoding(raw: bytes) -> str:
-    """What bytes that are not UTF-8 text probably are, by their byte order mark, or by where zeros and high bytes
-    stand.
-    """
+    """The probable encoding of bytes that are not UTF-8, by their byte order mark or their zeros and high bytes."""
     if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "utf-32"
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -119,9 +117,7 @@ def check_utf8(where: str, text: str) -> str:
 
 
 def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[Row]:
-    """The rows under the first line; `wanted` are the columns, each under one of several names, that tell the
-    delimiter.
-    """
+    """The rows below the first line; the `wanted` columns, each under one of several names, determine the delimiter."""
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     limit = csv.field_size_limit(2**31 - 1)  # else a long text is refused
     try:
@@ -138,9 +134,7 @@ def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[R
 
 
 def find_delimiter(source: str, usual: str, wanted: Sequence[Sequence[str]]) -> str:
-    """The delimiter with which the first line has the wanted columns, or else columns at all; if several, the usual
-    one.
-    """
+    """The delimiter with which the first line has the wanted columns, or any columns; among several, the usual one."""
 
     def columns(delimiter):
         try:
@@ -222,9 +216,7 @@ def shown(text: str) -> str:
 
 
 def check_names(where: str, names: Sequence[str], what: str) -> None:
-    """Refuse a name that stands twice: which is meant?  (Columns without a name, which spreadsheets leave, are
-    ignored.)
-    """
+    """Refuse a column name that occurs twice; columns without a name, which spreadsheets leave, are ignored."""
     if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
         raise ValueError(
             f"{where}: two {what} are called {shown(repr(twice[0]))}: expected each name once; rename or remove one"

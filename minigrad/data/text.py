@@ -71,8 +71,7 @@ class TextDataset:
 
 @dataclass(frozen=True)
 class DataCollatorWithPadding:
-    """Makes a batch of a list of items, dicts with the same keys; what is listed per token is padded to the longest
-    text.
+    """Makes a batch from a list of dicts with the same keys; lists per token are padded to the longest text.
 
     `input_ids` becomes int64 of (texts, longest text), filled with `pad_token_id` on the `padding_side`; there is an
     `attention_mask` even if the items have none.  Other lists with an entry for each token, such as `token_type_ids`,
