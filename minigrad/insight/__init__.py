@@ -1,5 +1,6 @@
-"""Tools for looking inside: a backward pass in words, as a picture and as a NumPy program; a model as a table; and a
-debug mode.
+"""Tools for looking inside a backward pass or a model.
+
+A backward pass is shown in words, as a picture and as a NumPy program, a model as a table; and there is a debug mode.
 
 `parity`, which compares two models, and the plots of a training run are also available under this name.
 """

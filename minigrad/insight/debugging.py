@@ -1,6 +1,4 @@
-"""`with mg.debug():` finds silent faults: arrays that were changed behind the tape's back, and the op that made the
-first NaN.
-"""
+"""`with mg.debug():` finds silent faults: arrays modified behind the tape's back, the op that made the first NaN."""
 
 from __future__ import annotations
 
@@ -22,8 +20,7 @@ from .recording import Note, Wrapped, note_of
 
 
 def debug() -> record:
-    """Check every op and every step of the backward pass in the body.  It is slower, but errors are raised where they
-    arise.
+    """Check every op and backward step in the body; it is slower, but errors are raised where they arise.
 
     * The first op that returns NaN or infinity from finite inputs is reported with statistics of its inputs, its module
       and the line of your program.  So is the first backward step that returns such a gradient.
@@ -98,9 +95,7 @@ class _Watched(Wrapped):
 
 
 def _begins(y: Any, given: Sequence) -> bool:
-    """Whether y is the first to have a NaN or an infinity: the inputs are finite, or they have infinities and y has a
-    NaN.
-    """
+    """Whether y is the first with NaN or infinity: the inputs are finite, or infinite where y has a NaN."""
     y = _array(y)
     if not is_float(y.dtype) or not y.size or _all_finite(y):
         return False

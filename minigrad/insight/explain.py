@@ -1,6 +1,4 @@
-"""The backward pass, step by step: the gradient that arrives, the rule applied to it, and the gradient each input
-receives.
-"""
+"""The backward pass, step by step: the gradient that arrives, the rule applied, and the gradient of each input."""
 
 from __future__ import annotations
 
@@ -297,9 +295,7 @@ def _leading_to(target: Node, tape: Tape) -> set[Node]:
 def _contributions(
     tape: Tape, target: Node, wanted: set[Node], total: Any, numbers: dict[Node, int]
 ) -> tuple[list[tuple[str, float]], str]:
-    """What each path to the target contributes to its gradient (if there are many, each use of it), and a check of
-    their sum.
-    """
+    """What each path to the target, or if there are many each use of it, contributes to its gradient, and a check."""
     count = {target: 1}
     for node in reversed(tape.nodes):
         if node in wanted and node is not target:

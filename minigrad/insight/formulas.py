@@ -49,9 +49,7 @@ FORMULAS: dict[type, Callable[[Any], tuple[str, dict]]] = {  # -> (formula with 
 
 
 def formula(module: Module, own: dict[str, Parameter]) -> str:
-    """The count of a layer's own parameters: "in · out + out = 3 · 4 + 4", or "weight + bias = 8 + 8" for an unknown
-    layer.
-    """
+    """The count of a layer's own parameters: "in · out + out = 3 · 4 + 4", or "weight + bias = 8 + 8" if unknown."""
     if not own:
         return ""
     known = next((make for kind, make in FORMULAS.items() if isinstance(module, kind)), None)

@@ -80,8 +80,7 @@ def unwrapped(step: Any) -> Any:
 
 
 def recording(kernels: bool = True) -> record:
-    """Keep a note of every step recorded in the body, so that `explain`, `graph` and `to_numpy_source` can say more
-    about it.
+    """Keep a note of every step recorded in the body, so that `explain`, `graph` and `to_numpy_source` can say more.
 
     Args:
         kernels: False computes every op by its definition, without fused kernels.  This is slower, but each step is
