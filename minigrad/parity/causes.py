@@ -1,6 +1,4 @@
-"""Why two models diverge: the module where they do is run again with one change after another, until one closes the
-gap.
-"""
+"""Why two models diverge: reruns the module where they do with one change after another, until one closes the gap."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ Judge = Callable[[Record, Record], list]  # compares two records; returns rows
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first comparison that failed: its stage and place, the difference in units, and a guess at the cause, or
-    None.
-    """
+    """The first comparison that failed: stage, place, difference in units, and a guess at the cause, or None."""
 
     stage: str
     name: str
@@ -48,9 +44,7 @@ def cause(ours: Side, theirs: Side, first: Any, judge: Judge) -> Divergence:
 
 
 def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | None, str]:
-    """The innermost module around `name` with the same inputs as the reference's (None for the model), and where `name`
-    is.
-    """
+    """The innermost module around `name` whose inputs equal the reference's (or None), and where `name` is."""
     mine, other = ({call.name: call for call in side.calls} for side in (ours, theirs))
     last = mine.get(name)
     if last is None:
@@ -110,9 +104,7 @@ def same_twice(side: Side) -> bool:
 
 
 def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Judge) -> str | None:
-    """Try changes on the blamed module and on the whole model; of those that close the gap, report the one that leaves
-    least.
-    """
+    """Try changes on the blamed module and the whole model; report the one that leaves the smallest difference."""
     other = next((c for c in theirs.calls if call and c.name == call.name), None)
     closing, nearest = [], (first.units / 10, None)
     for trial in trials(ours, theirs, call, other, first.name):
@@ -233,7 +225,7 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
 
 
 def in_loss(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Which formula gives the reference's loss for the same logits: cross-entropy, shifted or not, its mean, sum, …"""
+    """Which formula gives the reference's loss for the same logits: cross-entropy, its mean or sum, shifted or not."""
     labels, logits = ours.inputs.get("labels"), ours.record.get(("activations", "output logits"))
     if labels is None or logits is None or np.ndim(labels) != logits.ndim - 1:
         return None

@@ -229,9 +229,7 @@ def norms_moved(module: Any) -> Iterator[Found]:
 
 
 def _norms_before(parts: list[Any], norms: list[Any]) -> Callable:
-    """A context in which each norm runs on the input of the first part after the norm before it, instead of at its own
-    place.
-    """
+    """A context in which each norm runs on the input of the first part after the previous norm, not in its place."""
 
     @contextmanager
     def context(_):

@@ -260,9 +260,7 @@ def with_masks(module: Any, new: Callable[[np.ndarray], np.ndarray]) -> Callable
 
 
 def _is_additive_mask(x: np.ndarray) -> bool:
-    """Whether these are scores to be added: 0 where attention is allowed, and one negative number, or a very negative
-    one.
-    """
+    """Whether x is a mask to add to scores: 0 where attention is allowed, else one negative or very negative number."""
     low = x.min()
     return x.max() <= 0 and bool(low <= -1e3 or low < 0 and np.isin(x, (0, low)).all())
 
