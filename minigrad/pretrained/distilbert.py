@@ -143,9 +143,7 @@ class DistilBertForSequenceClassification(DistilBertHead):
     def forward(
         self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, labels: Any = None
     ) -> ClassifierOutput:
-        """Score a batch; the arguments are DistilBertModel's, and `labels` (B,), class numbers or floats for
-        regression.
-        """
+        """Score a batch; arguments as for DistilBertModel, and `labels` (B,), class numbers or, to regress, floats."""
         x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
         logits = self.classifier(self.dropout(F.relu(self.pre_classifier(x[:, 0]))))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)

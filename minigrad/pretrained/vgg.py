@@ -26,7 +26,7 @@ TORCHVISION = {"vgg11": [1, 1, 2, 2, 2], "vgg13": [2, 2, 2, 2, 2], "vgg16": [2, 
 
 @dataclass
 class VGGConfig(Config):
-    """VGG's sizes; the defaults are VGG16's.  (There is no VGG in transformers, so the names are ours.)"""
+    """VGG's sizes, VGG16's by default; the names are ours, for transformers has no VGG."""
 
     model_type = "vgg"
     num_channels: int = 3
