@@ -1,5 +1,4 @@
-"""The command line: `minigrad finetune` trains a classifier from a pretrained model, `minigrad predict` uses it, and
-others.
+"""The command line: `minigrad finetune` trains a classifier, `minigrad predict` uses it, and further commands.
 
 An option of finetune is an argument of `minigrad.train.finetune` or `TrainingArguments`, with the same type and
 default.
@@ -88,9 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Parser(ArgumentParser):
-    """An ArgumentParser that takes learning_rate for learning-rate, and whose errors are one line with the nearest
-    option.
-    """
+    """An ArgumentParser that accepts learning_rate for learning-rate; errors are one line with the nearest option."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         args = [
