@@ -70,8 +70,7 @@ def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", req
 def arange(
     start: float, stop: float | None = None, step: float = 1, dtype: Any = None, *, device: str = "cpu"
 ) -> Tensor:
-    """start, start + step, … up to but without stop; `arange(n)` counts from 0.  Whole numbers give int64, others
-    float32.
+    """start, start + step, … up to but without stop, from 0 in `arange(n)`; ints give int64, other numbers float32.
 
     Raises:
         ValueError: the dtype is one of whole numbers, and start, stop or step is not whole or beyond it.

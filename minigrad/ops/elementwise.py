@@ -131,8 +131,9 @@ relu.defvjp(x=lambda g, y: g * (y > 0))
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """x held between low and high: numbers, arrays or Tensors, or None for no bound; if low > high it is high, as in
-    NumPy.
+    """x limited to [low, high]: numbers, arrays or Tensors, or None for no bound; low > high gives high, as in NumPy.
+
+    Where x was limited the gradient goes to the bound.
 
     Where x was held the gradient goes to the bound.
     """

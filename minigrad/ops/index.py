@@ -23,8 +23,7 @@ from .shape import axis_of, reshape
 
 @torch_spelling
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The entries of x, read as one vector, at the whole numbers `indices`, in their shape; along an `axis`, slices
-    (numpy.take).
+    """The entries of x, read as one vector, at the integers `indices`; with an `axis`, its slices there (numpy.take).
 
     Raises:
         IndexError: an index is out of range; the message says which, and where.
@@ -160,8 +159,7 @@ _embedding.defvjp(weight=lambda g, weight_shape, ids: add_at(g, weight_shape, id
 
 @torch_spelling
 def gather(x: Any, axis: int, ids: Any) -> Any:
-    """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, which have as many axes as x
-    (torch.gather).
+    """Entry ids[i, j, …] along `axis` for each place of the integers `ids`, with as many axes as x (torch.gather).
 
     Raises:
         IndexError: an id is out of range; the message says which and where.
@@ -176,9 +174,7 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
 
 @torch_spelling
 def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
-    """x with the entries of src, of ids' shape or a number, in the places `ids` along `axis`; no place twice
-    (torch.scatter).
-    """
+    """x with src, of ids' shape or a number, written to the places `ids` along `axis`, none twice (torch.scatter)."""
     (x, ids), shape = _at_least_vectors("scatter", x, ids), shape_of(x)
     (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
     src = _source("scatter", x, ids, src)
@@ -189,8 +185,9 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
 @in_float32
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
-    """x with the entries of src added in the places `ids` along `axis`; what meets at one place adds up
-    (torch.scatter_add).  Whole numbers are added up in int64.
+    """x with src added at the places `ids` along `axis`; repeated places accumulate (torch.scatter_add).
+
+    Whole numbers are added up in int64.
     """
     (x, ids), shape = _at_least_vectors("scatter_add", x, ids), shape_of(x)
     ids, axis = _ids_along("scatter_add", x, axis, ids)

@@ -73,8 +73,7 @@ def _linear(x, weight, bias, /):
 
 @in_float32
 def einsum(subscripts: str, *xs: Any) -> Any:
-    """Einstein's summation: "bij,bjk->bik" multiplies what shares letters and sums over the letters missing on the
-    right.
+    """Einstein's summation: "bij,bjk->bik" multiplies along shared letters and sums over those missing on the right.
 
     Any number of operands, taken in pairs from the left, each pair one matrix product; `...` stands for further axes.
     Without `->` the letters that occur once are kept, in alphabetical order.  No letter may be repeated in one operand.

@@ -74,9 +74,7 @@ def ufunc(self: Tensor, function: np.ufunc, method: str, *inputs: Any, **options
 
 
 class ForNumPy:
-    """Tensor.__array_ufunc__: NumPy asks the class for it; CuPy asks the Tensor, and gets None: it leaves operators to
-    us.
-    """
+    """Tensor.__array_ufunc__: NumPy reads it from the class, CuPy from the Tensor, and gets None: operators are ours."""
 
     def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
         return ufunc if tensor is None else None

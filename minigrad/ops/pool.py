@@ -49,9 +49,7 @@ def collect(xp, x, /, chosen, window):
 @in_float32
 @primitive
 def spread(xp, g, /, size, chosen, window):
-    """The gradient of `collect` with respect to an x (…, *size): each g goes to all of its window, or to the entry
-    chosen.
-    """
+    """The gradient of `collect` with respect to x (…, *size): each g goes to its whole window or the chosen entry."""
     x = window.pad(xp, xp.zeros_like(g, shape=(*g.shape[: -len(size)], *size)))
     seen = window.over(xp, x)
     for i, k in enumerate(window.entries()):
@@ -100,8 +98,7 @@ def max_pool2d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
 ) -> Any:
-    """The largest entry of every window of an image, (N, C, H, W) or (C, H, W); of equal ones the first takes the
-    gradient.
+    """The largest entry of each window of an image (N, C, H, W) or (C, H, W); the first of equals takes the gradient.
 
     Args:
         stride: the kernel size, unless given.
@@ -174,16 +171,16 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
 
 @floating
 def adaptive_avg_pool1d(x: Any, output_size: Sizes) -> Any:
-    """The mean of each of `output_size` near equal parts of a signal, (N, C, L) or (C, L); otherwise as
-    `adaptive_avg_pool2d`.
-    """
+    """The mean of `output_size` nearly equal parts of a signal, (N, C, L) or (C, L); see `adaptive_avg_pool2d`."""
     return _adaptive_avg_pool(1, x, output_size)
 
 
 @floating
 def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
-    """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts; 1 is
-    global pooling.
+    """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts.
+
+    Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
+    size; 1 is global pooling.
 
     Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
     size.
@@ -205,9 +202,7 @@ def _adaptive_avg_pool(many, x, output_size):
 
 @in_float32
 def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
-    """The largest entry of each of `output_size` near equal parts of a signal; the parts are those of
-    `adaptive_avg_pool1d`.
-    """
+    """The largest entry of `output_size` nearly equal parts of a signal, cut as by `adaptive_avg_pool1d`."""
     return _adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
 
 

@@ -40,8 +40,10 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 @floating
 @torch_spelling
 def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
-    """The variance over `axis`: mean squared distance to the mean, NumPy's; `correction=1` divides by n - 1, as torch
-    does.
+    """The variance over `axis`, the mean squared distance to the mean, as in NumPy; torch's has `correction=1`.
+
+    The sum is divided by n - `correction`.  Of no more than `correction` numbers the variance is infinite, or NaN if
+    they are equal: the sum of squares is divided by 0.  The gradient is then torch's, 2 (x - mean) / (n - correction).
 
     Of no more than `correction` numbers it is infinite, or NaN if they are equal: the sum of squares is divided by 0.
     The gradient is then that of torch, 2 (x - mean) / (n - correction).

@@ -42,9 +42,7 @@ transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes))
 
 
 def whole_number(op: str, name: str, value: Any, least: int | None = None) -> int:
-    """An argument, known to be a whole number and at least so large, as a plain int; NumPy's ints are welcome, booleans
-    not.
-    """
+    """An argument that must be a whole number, at least `least`, as a plain int; NumPy's ints will do, booleans not."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise TypeError(f"{op}: {name} is to be a whole number, not {value!r}")
     if least is not None and value < least:

@@ -100,9 +100,7 @@ def conv(xp, x, weight, bias, /, window, groups):
 @in_float32
 @definition
 def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
-    """What a block of a convolutional network computes: conv(x, weight · scale, shift) + more, and relu of it if
-    `is_relu`.
-    """
+    """A block of a convolutional network: conv(x, weight · scale, shift) + more, and relu of it if `is_relu`."""
     y = conv(x, weight * reshape(scale, (-1, *(1,) * len(window.kernel), 1)), shift, window, groups)
     y = y if more is None else y + more
     return relu(y) if is_relu else y
@@ -156,9 +154,7 @@ conv_weight_grad.defvjp(
 
 
 def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
-    """What is seen, in order in memory: copied into `space`, if that is of its shape, so that one piece after another
-    uses it.
-    """
+    """A contiguous `seen`: itself, or a copy in `space` if that has its shape, so that it is reused for each piece."""
     if seen.flags.c_contiguous:  # as under a 1 × 1 kernel
         return seen
     if space is None or space.shape != seen.shape:
@@ -168,9 +164,7 @@ def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
 
 
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:
-    """Cut a view (N, C, *kernel, *places) so that little is laid down at a time: samples, places in a row, and that
-    part.
-    """
+    """Cut a view (N, C, *kernel, *places) into small pieces: yields (samples, places in a row, the piece)."""
     limit, width = PIECE[backend.of(view).name], math.prod(view.shape[view.ndim + 1 - many :])
     row = max(1, math.prod(view.shape[1:-many]) * width)  # entries seen at one place of the first axis
     for n in _slices(len(view), limit // (row * view.shape[-many])):
@@ -272,8 +266,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Sizes = 1,
 ) -> Any:
-    """The way back of `conv2d`, its gradient with respect to x: (N, C, H, W) or (C, H, W) to (N, O, H', W') or (O, H',
-    W').
+    """The gradient of `conv2d` with respect to x, as an op: (N, C, H, W) or (C, H, W) to (N, O, H', W') or (O, H', W').
 
     H' = (H - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1.
 
