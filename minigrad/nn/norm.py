@@ -1,4 +1,4 @@
-"""Normalisation over a batch, over groups of channels, and by the root mean square.  (LayerNorm is in layers.py.)"""
+"""Normalisation over a batch, over groups of channels, and by the root mean square; LayerNorm is in layers.py."""
 
 from __future__ import annotations
 
