@@ -76,8 +76,7 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False"}
 
 @dataclass
 class TrainingArguments:
-    """How to train, under Hugging Face's names and with their defaults.  Values may be strings, such as "2e-4" or
-    "yes".
+    """How to train: Hugging Face's names and defaults.  Values may be strings, such as "2e-4" or "yes".
 
     An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The run has
     `max_steps` steps or, if that is not positive, `num_train_epochs` epochs, of which the last need not be whole.  What

@@ -56,8 +56,7 @@ def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[An
 
 
 def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], Any] | None) -> Callable[[list], Any]:
-    """The collator, by default one that pads as the tokenizer does.  The model takes the tokenizer's padding token
-    over.
+    """The given collator, or one that pads as the tokenizer does, whose padding token the model adopts.
 
     Raises ValueError if a given one pads with another token than the model's, by which models find where a text ends.
     """
@@ -79,9 +78,7 @@ def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], An
 
 
 def used_columns(model: Module, item: Any) -> set[str] | None:
-    """The columns of a dict that the model's forward or its labels can use; None if that is all of them or cannot be
-    told.
-    """
+    """The columns of a dict that the model's forward or its labels use; None if that is all of them, or unknown."""
     arguments = signature(model.forward).parameters.values()
     if not isinstance(item, Mapping) or any(one.kind is Argument.VAR_KEYWORD for one in arguments):
         return None
@@ -131,9 +128,7 @@ def without(batch: Any) -> tuple[Any, Any]:
 
 
 def loss_and_logits(out: Any) -> tuple[Any, Any]:
-    """Of what a model returned: a loss, attributes, entries of a dict, or a tuple in that order; None for what is not
-    there.
-    """
+    """The loss and logits a model returned, as attributes, entries of a dict or a tuple; None for what is missing."""
     if isinstance(out, tuple):
         return out[:2] if len(out) > 1 else (None, None)
     if isinstance(out, Mapping):

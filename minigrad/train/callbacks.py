@@ -34,8 +34,7 @@ EVENTS = (
 
 
 class TrainerCallback:
-    """Override the events you need: `on_train_begin`, `on_step_end`, `on_evaluate`, `on_save`, `on_log` and HF's
-    others.
+    """Override the events you need: `on_step_end`, `on_evaluate`, `on_save`, `on_log` and Hugging Face's others.
 
     Each is called as event(args, state, control, **more); `more` holds `model`, `optimizer`, `lr_scheduler`,
     `train_dataloader`, `processing_class`, and `metrics` (on_evaluate, on_predict) or `logs` (on_log).  A callback sets

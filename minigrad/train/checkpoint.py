@@ -168,9 +168,7 @@ def latest_checkpoint(directory: str | os.PathLike) -> Path | None:
 
 
 def rotate(directory: str | os.PathLike, limit: int | None, keep: tuple[str | None, ...], run_id: str) -> list[Path]:
-    """Remove the oldest checkpoints of a run, so that `limit` are left, those named in `keep` among them; returns what
-    went.
-    """
+    """Remove a run's oldest checkpoints until `limit` are left, those in `keep` among them; returns those removed."""
     if limit is None:
         return []
     mine = [

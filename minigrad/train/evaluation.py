@@ -99,9 +99,7 @@ def measure(
 
 
 def joined(parts: list[np.ndarray], order: np.ndarray | None = None) -> np.ndarray | None:
-    """Arrays one after the other; of tokens, those of shorter batches filled with -100; put back in the order of the
-    dataset.
-    """
+    """Arrays concatenated in the dataset's order; shorter batches of tokens are filled with -100."""
     if not parts or parts[0] is None:
         return None
     if len({part.shape[1:] for part in parts}) > 1:  # of each token, in batches of different lengths

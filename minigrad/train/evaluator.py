@@ -132,8 +132,10 @@ class Evaluator:
     def predict(
         self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test"
     ) -> PredictionOutput:
-        """The logits (items, classes), in the dataset's order, of tokens (items, tokens, classes), filled with -100;
-        and, if the items have labels, these and what `evaluate` tells, its names beginning with test_."""
+        """The logits (items, classes), or (items, tokens, classes) filled with -100, in the dataset's order.
+
+        If the items have labels, so has the result, and the metrics of `evaluate`, their names beginning with test_.
+        """
         batch = self.first_batch("the dataset", test_dataset)
         start, loader = time.perf_counter(), self.eval_loader(test_dataset)
         call = (lambda model, batch: called(model, without(batch)[0])) if self.loss_fn else called

@@ -42,8 +42,7 @@ class Gradients:
     loss_fn: Callable[..., Tensor] | None
 
     def gradients(self, items: list) -> list[Any]:
-        """Leave in `.grad` the gradients of the mean loss over `items`; returns it, the accuracy and the count of
-        labels.
+        """Leave the gradients of the mean loss over `items` in `.grad`; returns loss, accuracy and label count.
 
         The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels,
         so however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model
@@ -108,8 +107,7 @@ class Gradients:
         return loss, logits
 
     def training_step(self, batch: Any) -> Any:
-        """What the model makes of one batch: its loss, or an output with loss and logits.  This is the one place to
-        override.
+        """The model's loss for one batch, or an output with loss and logits: the one method to override.
 
         The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are outside
         of it; an evaluation asks it, too, with `self.model.training` False and no gradients recorded.

@@ -1,6 +1,4 @@
-"""The optimiser and the schedule that training arguments ask for, and an optimiser's state by the names of the
-parameters.
-"""
+"""The optimiser and schedule that training arguments name, and an optimiser's state by the parameters' names."""
 
 from __future__ import annotations
 

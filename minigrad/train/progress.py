@@ -43,8 +43,7 @@ class Progress:
         return self.written == len(self.rows)
 
     def read(self, scaled: bool) -> bool:
-        """Take in the rows written since the last time, in one copy, for which the host waits; returns whether the last
-        step's gradients are finite.
+        """Read the rows since the last call, in one copy from the device; tells if the last gradients are finite.
 
         Raises ValueError if any gradients are not, unless they are `scaled`, so that the scale may be why.
         """

@@ -144,7 +144,7 @@ def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
 
 
 class TensorBoardCallback(TrainerCallback):
-    """Writes every number of every record for TensorBoard, under Hugging Face's tags: train/loss, eval/loss, …
+    """Writes every number of every record for TensorBoard, under Hugging Face's tags, such as train/loss.
 
     The files are in `log_dir`, by default runs/<run_name> in the output directory: `tensorboard --logdir` shows them.
     """

@@ -1,6 +1,4 @@
-"""Where the records of a run may go beside the screen: TensorBoard, Weights & Biases, and statistics of gradients and
-weights.
-"""
+"""Further places for the records of a run: TensorBoard, Weights & Biases, statistics of gradients and weights."""
 
 from __future__ import annotations
 

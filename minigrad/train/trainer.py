@@ -289,9 +289,7 @@ class Trainer(Gradients, Evaluator):
         self.event("on_step_end")
 
     def must_read(self) -> bool:
-        """Whether what steps reported is looked at before the weights move: this step is logged, or the last of an
-        epoch.
-        """
+        """Whether reports are read before the weights move: at steps that are logged, and at the last of an epoch."""
         step, args = self.state.global_step + 1, self.args
         logged = args.logging_strategy == "steps" and step % self.state.logging_steps == 0
         logged |= args.logging_first_step and step == 1

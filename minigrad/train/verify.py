@@ -1,6 +1,4 @@
-"""A proof, for a run of one's own, that it can be interrupted: k steps and k more are 2k steps, bit for bit; and after
-kills.
-"""
+"""Proves for a user's run that it can be interrupted and killed: k steps and k more are 2k steps, bit for bit."""
 
 from __future__ import annotations
 
