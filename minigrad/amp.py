@@ -1,5 +1,4 @@
-"""Mixed precision: products in 16 bits, sums and exponentials in 32, and weights that are kept in 32 (Micikevicius et
-al. 2018).
+"""Mixed precision (Micikevicius et al. 2018): products in 16 bits, sums and exponentials in 32, weights kept in 32.
 
     with mg.autocast("bfloat16"):
         loss = model(x)
@@ -50,8 +49,7 @@ AS_GIVEN = frozenset(
 
 
 def autocast(dtype: Any, *, enabled: bool = True) -> record:
-    """In the body, compute products in `dtype`, "float16" or "bfloat16", and what needs it in float32: see HALF and
-    FULL.
+    """In the body, compute products in `dtype`, "float16" or "bfloat16", and ops that need it in float32 (HALF, FULL).
 
     The casts are steps of the tape, so the gradients of float32 weights come back in float32.  Put the forward pass and
     the loss into the body; the backward pass keeps to the dtypes it finds, in the body or after it.  Also a decorator;
@@ -93,8 +91,7 @@ def _cast(x: Any, dtype: np.dtype) -> Any:
 
 
 class GradScaler:
-    """Multiplies the loss, so that no gradient is too small for float16, and divides the gradients before they are
-    used.
+    """Multiplies the loss so that no gradient is too small for float16, and divides the gradients before they are used.
 
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)              # only to look at the gradients, or to clip them

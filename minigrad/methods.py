@@ -1,5 +1,4 @@
-"""The operators and methods of a Tensor that are ops by another name: `x + y` is `mg.add(x, y)`, `x.exp()` is
-`mg.exp(x)`.
+"""The operators and methods of a Tensor, which are ops by another name: `x + y` is `mg.add(x, y)`.
 
 Each is the op itself, not a function that calls it, which saves a call per operator.  They are put into the class when
 the ops exist, since ops make Tensors.
@@ -44,8 +43,7 @@ def _of_arrays(function: Callable) -> Callable:
 
 
 def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
-    """The operator `x ⊕= y`.  If nothing is recorded it writes into the leaf x; else x becomes the name of a new
-    Tensor.
+    """The operator `x ⊕= y`: writes into a leaf x while nothing is recorded; else x becomes the name of a new Tensor.
 
     Raises:
         RuntimeError: a gradient would be lost: x is a leaf that requires one, or a Buffer, and the tape runs; or x is

@@ -49,9 +49,7 @@ def room(frame: FrameType) -> str | None:
 
 
 def telling(frame: FrameType, rooms: Sequence[str] = LAYERS) -> Iterator[FrameType]:
-    """The functions that tell a user something, the innermost first: those in `rooms`, and as the last one the user's
-    own.
-    """
+    """The frames that tell a user something, the innermost first: those in `rooms`, and finally the user's own."""
     for f in frames(frame):
         here = room(f)
         if here is None or here in rooms:
@@ -83,9 +81,7 @@ def line(frame: FrameType) -> Line:
 
 
 def names(values: Sequence[Any], frame: FrameType, rooms: Sequence[str] = LAYERS) -> list[str | None]:
-    """What each value is called in the user's function, as a variable or as `self.name`; if it is not, in one of
-    `rooms`.
-    """
+    """What the user's function, or one in `rooms`, calls each value: a variable, or `self.name`."""
     found: dict[int, str] = {}
     wanted = {id(value) for value in values if hasattr(value, "shape")}  # one 2 is like another, an array is not
     for f in telling(frame, rooms):

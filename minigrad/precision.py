@@ -20,8 +20,7 @@ F = TypeVar("F", bound=Callable)
 
 
 def in_float32(function: F, leading: int = 0) -> F:
-    """Compute with floats of 16 bits in float32, and round the result to their dtype once: for an op or a function that
-    adds up.
+    """Compute an op or function that accumulates 16-bit floats in float32, and round its result to their dtype once.
 
     So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way;
     the tape holds the casts, so the gradients too are computed in float32 and rounded once.  An op with a kernel for 16
@@ -73,9 +72,7 @@ def floating(function: F) -> F:
 
 
 def with_numbers(front: F) -> F:
-    """`in_float32`, for an op of two, where one is a Python float: NumPy would round that to the 16 bits of the other
-    first.
-    """
+    """`in_float32` only if one operand is a Python float, which NumPy would first round to the other's 16 bits."""
     front.op.in_float32, front.op.only_numbers = True, True
     return front
 
@@ -98,8 +95,7 @@ def in_int64(values: Sequence) -> tuple[list, np.dtype] | None:
 
 
 def wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple[list, np.dtype] | None:
-    """The values with floats of 16 bits in float32, and the dtype of the result, that of the values `heeded`; or None:
-    no change.
+    """The values with 16-bit floats in float32, and the result's dtype, from the values `heeded`; None if none change.
 
     Whole numbers, where `to_float` says so, go to the dtype that is computed in.
     """

@@ -1,6 +1,4 @@
-"""How ops are called: their signatures, and NumPy's or torch's names for options, `axis` or `dim`, `keepdims` or
-`keepdim`.
-"""
+"""How ops are called: their signatures, and torch's `dim` and `keepdim` for NumPy's `axis` and `keepdims`."""
 
 from __future__ import annotations
 
@@ -32,8 +30,11 @@ def parameters(function: Callable, example: str) -> tuple[list[str], list[str]]:
 
 
 def front_of(op: Any) -> Callable:
-    """The function users call.  It has the op's own signature, so that Python binds the arguments: that takes half the
-    time that any binding of ours would.
+    """The function users call, with the op's own signature, so that Python binds the arguments.
+
+    That takes half the time of a binding in Python code.  For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for
+    `sum`, whose axis is examined first, `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,),
+    also)`, or `run` where no axis is given.
 
     For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for `sum`, whose axis is looked at first,
     `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,), also)`, or `run` where no axis is

@@ -1,5 +1,4 @@
-"""Functions made of functions by differentiation: vjp, jvp, jacobian, hessian, and checkpoint, which trades time for
-memory.
+"""Functions made of functions by differentiation: vjp, jvp, jacobian, hessian, and checkpoint, which saves memory.
 
 JAX's names and shapes: `jacobian(f)` is itself a function.  Everything here rests on `grad` being differentiable.
 """
@@ -63,9 +62,7 @@ def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any
 
 
 def jacobian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]:
-    """The function that gives ∂f/∂x for the input number `argnum`: shape (*f's, *x's), one backward pass per entry of
-    f.
-    """
+    """The function that returns ∂f/∂x for input `argnum`, (*f's shape, *x's), by a backward pass per entry of f."""
 
     def of(*primals: Any) -> Tensor:
         y, pull = vjp(f, *primals)
@@ -259,9 +256,7 @@ _NOT_LOOKED_INTO = Tensor, np.ndarray, np.generic, str, bytes, int, float, type(
 
 
 def generators(*roots: Any) -> list[Any]:
-    """The generators of random numbers that these functions, Modules or collections of them can reach, and the global
-    ones.
-    """
+    """The random generators reachable from these functions, Modules or collections, and the global ones."""
     found, seen, stack = [np.random.mtrand._rand, random._inst], set(), list(roots)
     while stack:
         item = stack.pop()
@@ -291,9 +286,7 @@ def generators(*roots: Any) -> list[Any]:
 
 
 def _globals(function: FunctionType) -> list[Any]:
-    """What a function's code, and that of functions in it, calls by a global name, or by the name of something in a
-    module.
-    """
+    """What a function, and functions in it, use by a global name, or by a name in a module."""
     names, codes = set(), [function.__code__]
     while codes:
         code = codes.pop()

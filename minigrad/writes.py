@@ -107,8 +107,7 @@ def check_kept(node: Node) -> None:
 
 
 def check_own_places(array: Any) -> None:
-    """Refuse to write into an array that was broadcast: NumPy would refuse too, but CuPy writes into all that share a
-    place.
+    """Refuse to write into a broadcast array, as NumPy does; CuPy would write into all entries that share a place.
 
     Raises:
         ValueError: several entries lie in one place.
