@@ -1,4 +1,4 @@
-"""Activations: functions of one number, applied to every entry.  (relu, sigmoid, softplus and tanh are in ops/.)"""
+"""Activations: functions of one number, applied to every entry; relu, sigmoid, softplus and tanh are in ops/."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def ufunc(self: Tensor, function: np.ufunc, method: str, *inputs: Any, **options
 
 
 class ForNumPy:
-    """Tensor.__array_ufunc__: NumPy reads it from the class, CuPy from the Tensor, and gets None: operators are ours."""
+    """Tensor.__array_ufunc__: NumPy reads it from the class; on a Tensor CuPy gets None, so that operators are ours."""
 
     def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
         return ufunc if tensor is None else None

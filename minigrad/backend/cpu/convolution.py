@@ -30,7 +30,7 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
 
 
 def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = None, more: Any = None, is_relu=False):
-    """Y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
+    """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
 
     With a scale for each output, more to add or `is_relu`, it is what `conv_norm` means: done to each piece of y while
     it is in a core's cache.

@@ -112,7 +112,7 @@ def _normal_cdf(x, out, density, work, more):
 
 
 def gelu_forward(xp, x, bias, approximate):
-    """X Φ(x).  MKL, where it is installed, computes Φ in less time.
+    """x Φ(x).  MKL, where it is installed, computes Φ in less time.
 
     The approximation is x / (1 + Φ(-x) / Φ(x)); its result is kept, to read Φ off on the way back.
     """
@@ -145,7 +145,7 @@ def gelu_forward(xp, x, bias, approximate):
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
-    """G (Φ(x) + x Φ'(x)); the approximate Φ(x) is read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
+    """g (Φ(x) + x Φ'(x)); the approximate Φ(x) is read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
     x, bias, y, normal = saved
     as_lines = rows if wanted[1] or bias is not None else flat
     gx = np.empty_like(x, order="C" if as_lines is rows else "K")

@@ -76,7 +76,7 @@ def batch_norm_forward(xp, x, weight, bias, statistics, eps):
 
 
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
-    """Gx = scale · (g - mean(g) - unit · mean(g · unit)), where unit is the normalised x."""
+    """gx = scale · (g - mean(g) - unit · mean(g · unit)), where unit is the normalised x."""
     x, weight, (mean, variance, rest) = saved
     rows, came = wide_planes(x, g)
     gx, n = np.empty_like(rows), max(1, len(rows) * rows.shape[2])
@@ -148,7 +148,7 @@ def relu_backward(xp, g, y, wanted):
 
 
 def _where(passes, g, gx):
-    """G or 0 into gx: a product with numbers, which takes less time than one with booleans, or than to choose."""
+    """g or 0 into gx: a product with numbers, which takes less time than one with booleans, or than to choose."""
     gx[...] = passes.view(np.int8)
     gx *= g
 
@@ -182,7 +182,7 @@ class Slide:
         self.places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(self.size, *window)]
 
     def planes(self, x: np.ndarray) -> np.ndarray:
-        """X as (n, *size), in order: a view, if it was."""
+        """x as (n, *size), in order: a view, if it was."""
         x = memory.by_pixel(x) if self.by_pixel else x
         return memory.in_order(x).reshape(-1, *x.shape[len(self.lead) :])
 

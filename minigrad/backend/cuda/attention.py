@@ -111,7 +111,7 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
 
 
 def _heads(xp: Any, x: Array, dtype: Any) -> Array:
-    """X with exactly two leading axes and, unless it is a mask, with no `dtype` asked for, rows in order in memory."""
+    """x with exactly two leading axes and, unless it is a mask, with no `dtype` asked for, rows in order in memory."""
     x = x[(None,) * (4 - x.ndim)] if x.ndim <= 4 else x.reshape(-1, *x.shape[-3:])
     if dtype is not None and (x.dtype != dtype or (x.strides[-1] != x.itemsize and x.shape[-1] > 1)):
         x = xp.ascontiguousarray(x, dtype)

@@ -215,7 +215,7 @@ def matmul_backward(xp, g, saved, wanted):
 
 
 def linear_forward(xp, x, weight, bias):
-    """X Wᵀ + b: the bias is laid down first, and the product added to it."""
+    """x Wᵀ + b: the bias is laid down first, and the product added to it."""
     x, weight = _alike(x, weight)
     y = xp.empty((*x.shape[:-1], len(weight)), x.dtype)
     if bias is not None:

@@ -109,7 +109,7 @@ def log_softmax_backward(xp, g, y, wanted, axis):
 
 
 def _below_largest(xp, x, axis):
-    """X minus its largest entry along `axis`, so that exp cannot overflow: a new array."""
+    """x minus its largest entry along `axis`, so that exp cannot overflow: a new array."""
     return xp.asarray(x - x.max(axis=axis, keepdims=True)) if x.size else x.copy()
 
 
@@ -142,7 +142,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
 
 def dropout_forward(xp, x, keep, p):
-    """X where `keep` is True, divided by 1 - p, and 0 elsewhere."""
+    """x where `keep` is True, divided by 1 - p, and 0 elsewhere."""
     y = x * keep
     y *= 1 / (1 - p)
     return y, None

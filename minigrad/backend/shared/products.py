@@ -45,7 +45,7 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
 
 
 def linear_forward(xp, x, weight, bias):
-    """X Wᵀ + b with W stored (out, in): one matrix product, however many leading axes x has."""
+    """x Wᵀ + b with W stored (out, in): one matrix product, however many leading axes x has."""
     y = xp.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
     xp.matmul(as_matrix(xp, x), weight.T, out=as_matrix(xp, y))
     if bias is not None:
@@ -63,7 +63,7 @@ def linear_backward(xp, g, saved, wanted):
 
 
 def as_matrix(xp, x):
-    """X with its leading axes made one, in the layout BLAS reads (a gradient may be a broadcast view)."""
+    """x with its leading axes made one, in the layout BLAS reads (a gradient may be a broadcast view)."""
     return xp.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 

@@ -31,7 +31,7 @@ class Products:
         self.xp = xp
 
     def matmul(self, a: Array, b: Array) -> Array:
-        """A @ b, of two matrices."""
+        """a @ b, of two matrices."""
         return self.xp.matmul(a, b)
 
     def times(self, weight: Array, rows: int) -> Callable[[Array, Array], Array]:

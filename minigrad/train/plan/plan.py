@@ -103,8 +103,7 @@ class Plan:
         return self._with(regular=(*self.regular, (period, checked_actions(title, actions))))
 
     def bind(self, total_steps: int, steps_per_epoch: int | None = None, model: Module | None = None) -> BoundPlan:
-        """This plan for a run of that many steps, with every point resolved to a step; with a model, every pattern to
-        names.
+        """This plan for a run of `total_steps`: points become steps and, with a model, patterns become names.
 
         Without `steps_per_epoch` the run counts as 3 epochs, the default of `TrainingArguments`.
 

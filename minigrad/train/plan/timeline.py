@@ -151,9 +151,7 @@ class Timeline:
             )
 
     def _check_frozen(self, names: Mapping[str, Sequence[str]]) -> None:
-        """Refuse that at one step one tick freezes what another unfreezes; `names` are those for which a pattern
-        stands.
-        """
+        """Refuse two ticks at one step that freeze and unfreeze the same name; `names` holds each pattern's names."""
         said: dict[tuple[int, str], tuple[Tick, bool]] = {}
         for start, tick in self.ticks:
             for pattern, on in tick.frozen:
