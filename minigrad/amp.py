@@ -40,10 +40,11 @@ AS_FIRST = frozenset(["gelu"])  # The bias goes with what it is added to, as it 
 AS_GIVEN = frozenset(
     """
     abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add argmax argsort astype
-    avg_pool1d avg_pool2d batch_norm_remembered broadcast_to clip collect concatenate cos divide dropout einsum
-    embedding equal erf gather greater greater_equal leaky_relu less less_equal max max_pool maximum min minimum
-    multiply negative normal_cdf normal_pdf not_equal pad per_channel relu relu6 reshape scatter_add sigmoid sign silu
-    sin spread sqrt subtract swapaxes take tanh to_device transpose where
+    avg_pool1d avg_pool2d batch_norm_remembered broadcast_to celu clip collect concatenate cos divide dropout einsum
+    elu embedding equal erf gather glu greater greater_equal hardshrink hardsigmoid hardswish leaky_relu less
+    less_equal max max_pool maximum min minimum mish multiply negative normal_cdf normal_pdf not_equal pad
+    per_channel prelu relu relu6 reshape scatter_add selu sigmoid sign silu sin softshrink softsign spread sqrt
+    subtract swapaxes take tanh tanhshrink to_device transpose where
     """.split()
 )  # They stay: the op computes in the wider dtype, if there are two.
 

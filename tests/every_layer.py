@@ -82,6 +82,23 @@ LAYERS = {  # how it is made, and what it is given
         R(2, 4, 8),
     ),
     "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, rng=0, batch_first=True), R(2, 5, 8)),
+    "CELU": (lambda: nn.CELU(0.5), R(3, 4)),
+    "ELU": (lambda: nn.ELU(0.5), R(3, 4)),
+    "GLU": (lambda: nn.GLU(), R(3, 4)),
+    "Hardshrink": (lambda: nn.Hardshrink(), R(3, 4)),
+    "Hardsigmoid": (lambda: nn.Hardsigmoid(), 3 * R(3, 4)),
+    "Hardswish": (lambda: nn.Hardswish(), 3 * R(3, 4)),
+    "Hardtanh": (lambda: nn.Hardtanh(-0.5, 0.25), R(3, 4)),
+    "LogSigmoid": (lambda: nn.LogSigmoid(), R(3, 4)),
+    "Mish": (lambda: nn.Mish(), R(3, 4)),
+    "PReLU": (lambda: nn.PReLU(4), R(3, 4)),
+    "SELU": (lambda: nn.SELU(), R(3, 4)),
+    "Softmax2d": (lambda: nn.Softmax2d(), R(2, 3, 2, 2)),
+    "Softmin": (lambda: nn.Softmin(-1), R(3, 4)),
+    "Softshrink": (lambda: nn.Softshrink(), R(3, 4)),
+    "Softsign": (lambda: nn.Softsign(), R(3, 4)),
+    "Tanhshrink": (lambda: nn.Tanhshrink(), R(3, 4)),
+    "Threshold": (lambda: nn.Threshold(0.1, 0.75), R(3, 4)),
 }
 INSIDE_OTHERS = {"Group", "Module", "TransformerEncoder", "TransformerDecoder"}
 

@@ -64,6 +64,18 @@ ENTRY_BY_ENTRY = BROADCASTING | {
     "softplus",
     "leaky_relu",
     "relu6",
+    "elu",
+    "celu",
+    "selu",
+    "mish",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "softsign",
+    "softshrink",
+    "hardshrink",
+    "tanhshrink",
+    "threshold",
     "gelu",
     "mse_loss",
     "l1_loss",
@@ -183,7 +195,7 @@ STAY_WHOLE = set(
     conv_norm conv_weight_grad cumsum einsum embedding expand_dims flatten flip gather linear matmul max max_pool
     maximum min minimum multiply negative pad per_channel power_by power_of prod put_along relu relu6 reshape scatter
     scatter_add sign sort split spread squeeze stack subtract sum sum_to swapaxes take tile to_device topk transpose
-    tril triu where
+    tril triu where hardtanh prelu threshold
     """.split()
 )
 

@@ -7,9 +7,12 @@ from numbers import Real
 from typing import Any
 
 from .. import backend, ops
-from ..precision import floating
+from ..backend import is_float
+from ..ops.shape import axis_of
+from ..precision import floating, in_float32
 from ..primitive import definition, primitive
-from ..tensor import as_array
+from ..spelling import torch_spelling
+from ..tensor import as_array, shaped
 
 
 def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
@@ -76,6 +79,154 @@ def relu6(x, /):
 @floating
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
-    if not isinstance(negative_slope, Real):
-        raise TypeError(f"leaky_relu: negative_slope is a number, not {negative_slope!r}")
+    _check_number("leaky_relu", negative_slope=negative_slope)
     return ops.where(x > 0, x, negative_slope * x)
+
+
+@in_float32
+def prelu(x: Any, weight: Any) -> Any:
+    """x where it is positive, weight · x where it is not, with a learned weight (He et al. 2015).
+
+    `weight` is (1,), or (C,) with one number for each channel, on axis 1 of x.
+
+    Raises:
+        ValueError: the weight has another shape.
+    """
+    x, weight = shaped(x, "prelu"), shaped(weight, "prelu")
+    channels = x.shape[1] if len(x.shape) > 1 else 1
+    if tuple(weight.shape) not in ((), (1,), (channels,)):
+        raise ValueError(
+            f"prelu: a weight of shape (1,) or ({channels},), one for each channel, fits x {tuple(x.shape)}, but this "
+            f"one has shape {tuple(weight.shape)}"
+        )
+    weight = ops.reshape(weight, (-1, *(1,) * (len(x.shape) - 2)) if len(x.shape) > 1 else ())
+    return ops.where(x > 0, x, weight * x)
+
+
+@floating
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, alpha · (eˣ - 1) where it is not (Clevert et al. 2016)."""
+    _check_number("elu", alpha=alpha)
+    return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x)))
+
+
+@floating
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, alpha · (exp(x / alpha) - 1) where it is not, whose slope at 0 is 1 (Barron 2017).
+
+    Raises:
+        ValueError: alpha is 0.
+    """
+    _check_number("celu", alpha=alpha)
+    if not alpha:
+        raise ValueError("celu: alpha is 0, but x is divided by it: give another number")
+    return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x) / alpha))
+
+
+@floating
+def selu(x: Any) -> Any:
+    """scale · elu(x, alpha), with the two numbers that keep mean 0 and variance 1 (Klambauer et al. 2017, eq. 14)."""
+    return 1.0507009873554804934193349852946 * elu(x, 1.6732632423543772848170429916717)
+
+
+@floating
+def mish(x: Any) -> Any:
+    """x · tanh(softplus(x)) (Misra 2019)."""
+    return x * ops.tanh(ops.softplus(x, threshold=math.inf))
+
+
+@floating
+def hardsigmoid(x: Any) -> Any:
+    """min(max(x + 3, 0), 6) / 6, straight lines near sigmoid(x) (Howard et al. 2019)."""
+    return (hardtanh(x, -3, 3) + 3) / 6
+
+
+@floating
+def hardswish(x: Any) -> Any:
+    """x · hardsigmoid(x) (Howard et al. 2019)."""
+    return x * hardsigmoid(x)
+
+
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """x held between min_val and max_val; the gradient at both is 0, as in torch (`mg.clip` passes it on).
+
+    Raises:
+        ValueError: min_val is above max_val.
+    """
+    _check_number("hardtanh", min_val=min_val, max_val=max_val)
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val={min_val} is above max_val={max_val}: give the smaller one first")
+    x = shaped(x, "hardtanh")
+    if not is_float(x.dtype) and min_val == int(min_val) and max_val == int(max_val):
+        min_val, max_val = int(min_val), int(max_val)  # whole numbers stay whole
+    return ops.where(x <= min_val, min_val, ops.where(x >= max_val, max_val, x))
+
+
+@floating
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|)."""
+    return x / (1 + ops.abs(x))
+
+
+@floating
+def softshrink(x: Any, lambd: float = 0.5) -> Any:
+    """x moved towards 0 by lambd, but not beyond it.
+
+    Raises:
+        ValueError: lambd is negative.
+    """
+    _check_number("softshrink", lambd=lambd)
+    if not lambd >= 0:
+        raise ValueError(f"softshrink: lambd={lambd} is a distance: give 0 or more")
+    return x - ops.clip(x, -lambd, lambd)
+
+
+@floating
+def hardshrink(x: Any, lambd: float = 0.5) -> Any:
+    """x where it is further than lambd from 0, else 0."""
+    _check_number("hardshrink", lambd=lambd)
+    return ops.where(ops.abs(x) <= lambd, 0, x) if lambd >= 0 else x
+
+
+@floating
+def tanhshrink(x: Any) -> Any:
+    """x - tanh(x)."""
+    return x - ops.tanh(x)
+
+
+def threshold(x: Any, threshold: float, value: float) -> Any:
+    """x where it is above the threshold, else `value`."""
+    _check_number("threshold", threshold=threshold, value=value)
+    x = shaped(x, "threshold")
+    return ops.where(x <= threshold, value, x)
+
+
+@floating
+@torch_spelling
+def glu(x: Any, axis: int = -1) -> Any:
+    """a · sigmoid(b), with a and b the two halves of x along `axis` (Dauphin et al. 2017).
+
+    Raises:
+        ValueError: the axis has no two halves.
+    """
+    x = shaped(x, "glu")
+    axis = axis_of("glu", x, axis)
+    half, rest = divmod(x.shape[axis], 2)
+    if rest:
+        raise ValueError(f"glu: axis {axis} of shape {tuple(x.shape)} cannot be halved: its size must be even")
+    a, b = (x[(slice(None),) * axis + (part,)] for part in (slice(half), slice(half, None)))
+    return a * ops.sigmoid(b)
+
+
+@floating
+@torch_spelling
+def softmin(x: Any, axis: int = -1) -> Any:
+    """softmax(-x) along `axis`."""
+    return ops.softmax(ops.negative(x), axis)
+
+
+def _check_number(op: str, **options: Any) -> None:
+    """Refuse an option that is not a number."""
+    for name, value in options.items():
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{op}: {name} is a number, not {value!r}")

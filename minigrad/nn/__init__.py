@@ -1,26 +1,39 @@
 """Layers, and the tree they make: whatever a model is put together from."""
 
 from . import init
-from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
-from .container import Group, ModuleList, Sequential
-from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from .layers import (
+from .activations import (
+    CELU,
+    ELU,
     GELU,
-    Dropout,
-    Embedding,
-    Flatten,
-    LayerNorm,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
     LeakyReLU,
-    Linear,
+    LogSigmoid,
     LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
     ReLU6,
     Sigmoid,
     SiLU,
     Softmax,
+    Softmax2d,
+    Softmin,
     Softplus,
+    Softshrink,
+    Softsign,
     Tanh,
+    Tanhshrink,
+    Threshold,
 )
+from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
+from .container import Group, ModuleList, Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .layers import Dropout, Embedding, Flatten, LayerNorm, Linear
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,

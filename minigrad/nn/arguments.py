@@ -16,7 +16,12 @@ KINDS = {
     "float": (Real, "a number"),
     "str": (str, "text"),
 }
-SMALLEST = {"padding_idx": -math.inf, "start_dim": -math.inf, "dim": -math.inf}  # minimum of an int; 0 for all others
+SMALLEST = {
+    "padding_idx": -math.inf,
+    "start_dim": -math.inf,
+    "end_dim": -math.inf,
+    "dim": -math.inf,
+}  # minimum of an int; 0 for all others
 RANGES = {"eps": (0, math.inf), "layer_norm_eps": (0, math.inf), "momentum": (0, 1)}
 
 

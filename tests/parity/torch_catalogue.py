@@ -144,6 +144,8 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ),
     ("nn.BatchNorm1d nn.BatchNorm2d", "accepts: eps must be positive", "an eps of 0 is what a variance above 0 needs"),
     ("nn.RNN nn.GRU nn.LSTM", "accepts: input_size", "what has no features can be read: the biases act"),
+    ("nn.functional.hardsigmoid", "gradient", "torch divides by six in float32"),
+    ("nn.functional.hardtanh", "dtype: float32", "bounds that are not whole make a result that is not"),
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),
     *(
         (f"optim.{name}", "accepts: params argument", "a single Tensor is one parameter")

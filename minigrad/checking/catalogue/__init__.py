@@ -12,7 +12,7 @@ import numpy as np
 from ... import functional as F
 from ... import losses, ops
 from ...functional import activations
-from . import loss_rows, recurrent_rows, window_rows
+from . import activation_rows, loss_rows, recurrent_rows, window_rows
 from .rows import P, R, Row
 
 
@@ -384,6 +384,7 @@ ROWS = [
         (0, 1),
     ),
     Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
+    *activation_rows.ROWS,
     *loss_rows.ROWS,
     *[row._replace(batch=()) for row in recurrent_rows.ROWS],  # their first axis is time: no step, no state
     *window_rows.ROWS,
