@@ -99,9 +99,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     found = [(report, check) for report in reports for check in report.gradient_checks]
     if not found:
         return
-    wrong = [
-        (report, check) for report, check in found if check["wrong"] and report.failed
-    ]  # others were expected to be
+    # others were expected to be
+    wrong = [(report, check) for report, check in found if check["wrong"] and report.failed]
     passed = [(report.nodeid, check) for report, check in found if not check["wrong"]]
     terminalreporter.section("gradient checks")
     terminalreporter.line(f"{len(found)} check{'s' * (len(found) != 1)}, {len(wrong)} wrong")

@@ -18,13 +18,8 @@ from statistics import median, quantiles
 from typing import Any
 
 Work = Callable[..., Iterator[Any]]  # yields once set up, then the numbers to compare, then after each unit of work
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "PJRT_NPROC",
-    "NUM_CPU_THREADS",
-)  # the last two are read by JAX and tinygrad
+# the last two are read by JAX and tinygrad
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PJRT_NPROC", "NUM_CPU_THREADS")
 NOISY = 0.15  # a ratio that spreads further than this, relative to its median, is marked
 
 

@@ -38,12 +38,13 @@ def in_float32(function: F, leading: int = 0) -> F:
     def front(*inputs: Any, **options: Any) -> Any:
         on, values = recording(), (*inputs, *options.values())
         special = on is not True and on is not False  # a Mode
+        # This is the usual case.
         if (
             not special
             and len(inputs) >= leading
             and all([getattr(x, "dtype", F4) is F4 for x in values])
             and all([hasattr(x, "shape") for x in inputs[:leading]])
-        ):  # as nearly always
+        ):
             return function(*inputs, **options)
         leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
         values = [shaped(x, name) if it else x for x, it in zip(values, leads)]

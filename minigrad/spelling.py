@@ -67,9 +67,8 @@ def torch_spelling(function: F) -> F:
         for theirs in TORCH_SPELLING.keys() & options.keys():
             ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
             given = inputs[names.index(ours)] if ours in names[: len(inputs)] else options.get(ours)
-            if (
-                given is not None and given is not False
-            ):  # (None and False are what methods pass on when nothing was said)
+            # (Methods pass None and False on when nothing was given.)
+            if given is not None and given is not False:
                 raise _given_twice(function.__name__, ours, given, theirs, value)
             inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
             if ours not in names[: len(inputs)]:

@@ -34,9 +34,8 @@ def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any]
         raise TypeError(f"f must return a Tensor to be differentiated, this one returned a {type(y).__name__}")
 
     def pull(v: Any) -> list[Tensor]:
-        return (
-            grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]
-        )  # y is a constant
+        # Without a node, y is a constant.
+        return grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]
 
     return y, pull
 

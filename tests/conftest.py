@@ -7,9 +7,8 @@ from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # tests use no network
 
-settings.register_profile(
-    "patient", deadline=None
-)  # how long an example takes says more of the machine than of the code
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 

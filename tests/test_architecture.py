@@ -42,9 +42,9 @@ ROOMS = [
     "__main__",
 ]
 KNOTS = {
-    ("tensor", "ops"),  # ops make Tensors, and the way back adds and casts with ops;
-    ("tensor", "methods"),
-}  # the methods made of ops, which only a type checker looks up there
+    ("tensor", "ops"),  # ops make Tensors, and the way back adds and casts with ops
+    ("tensor", "methods"),  # the methods made of ops, which only a type checker looks up there
+}
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
 every_file = pytest.mark.parametrize("file", FILES)
 
@@ -102,10 +102,8 @@ def test_the_wings_of_the_backend_stand_apart(wing):
 @every_file
 def test_the_package_never_imports_another_framework(file):
     others = {"torch", "transformers", "tensorflow", "jax", "sklearn", "pytest", "hypothesis"}
-    allowed = {
-        "strategies.py": {"hypothesis"},
-        "reference.py": others,
-    }  # what is about them, and loaded for nothing else
+    # Files about those packages, loaded for nothing else.
+    allowed = {"strategies.py": {"hypothesis"}, "reference.py": others}
     assert not {name.partition(".")[0] for name in imported_modules(file)} & others - allowed.get(file.name, set())
 
 

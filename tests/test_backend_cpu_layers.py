@@ -141,9 +141,8 @@ def test_gelu_and_its_slope_everywhere(approximate):
         )
     fine = np.abs(x) < 100
     np.testing.assert_allclose(y[fine], expected[fine], atol=1e-6, rtol=1e-6)
-    np.testing.assert_allclose(
-        gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps
-    )  # x is up to 12 times a rounding
+    # x is up to 12 times a rounding
+    np.testing.assert_allclose(gx[fine], slope[fine], atol=64 * np.finfo(np.float32).eps)
     assert np.isfinite(gx).all() and (gx[x > 100] == 1).all() and np.abs(gx[x < -100]).max() < 1e-6
 
 

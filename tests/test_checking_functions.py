@@ -66,9 +66,8 @@ def test_several_outputs_and_integers_among_them():
 
 def test_tiny_gradients_are_held_to_the_same_measure():
     gradcheck(lambda x: mg.sin(x) * 1e-30, X)
-    gradcheck(
-        lambda a, b: mg.sum(a) * 1e6 + mg.sum(b * b) * 1e-9, [X, W]
-    )  # next to the first the second is lost in rounding
+    # next to the first the second is lost in rounding
+    gradcheck(lambda a, b: mg.sum(a) * 1e6 + mg.sum(b * b) * 1e-9, [X, W])
     gradcheck(lambda a, b: (mg.sum(a) * 1e6, mg.sum(b * b) * 1e-9), [X, W])
     for wrong in (
         lambda x: mg.sin(x) * 1e-30 + x.detach() * 1e-30,
@@ -106,9 +105,8 @@ def test_gradients_by_hand_may_be_trees_numbers_or_of_any_dtype():
         return (p["a"][ids] ** 2).sum() + p["b"].sum()
 
     ids, params = np.array([0, 1]), {"a": X, "b": X}
-    gradcheck(
-        quadratic, [params, ids], gradient=lambda p, ids: {"b": np.ones(X.shape, int), "a": 2 * p["a"]}
-    )  # by their keys
+    # by their keys
+    gradcheck(quadratic, [params, ids], gradient=lambda p, ids: {"b": np.ones(X.shape, int), "a": 2 * p["a"]})
     gradcheck(quadratic, [params, ids], gradient=lambda p, ids: (2 * p["a"], np.ones(X.shape), None))  # one by one
     gradcheck(lambda x: np.maximum(x, 0).sum(), X, gradient=lambda x: x > 0)
     gradcheck(lambda x: x**2, 2.0, gradient=lambda x: 2 * x)
@@ -147,9 +145,8 @@ def test_whatever_a_function_says_of_complex_numbers_or_of_bad_steps_stays_insid
 
     x = np.array([1e-4, 2.0])
     gradcheck(refuses, x, vjp=lambda g, x: g / 2 / np.sqrt(x))
-    gradcheck(
-        lambda x: np.sqrt(x.astype(float)), x, vjp=lambda g, x: g / 2 / np.sqrt(x)
-    )  # casts the imaginary part away
+    # casts the imaginary part away
+    gradcheck(lambda x: np.sqrt(x.astype(float)), x, vjp=lambda g, x: g / 2 / np.sqrt(x))
     with pytest.raises(GradientError, match="the function itself is not finite here"):
         gradcheck(mg.log, np.array([0.0, 1.0]))
 

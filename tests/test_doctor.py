@@ -49,9 +49,8 @@ def test_extras_are_those_of_the_package():
 
 def test_the_command(capsys):
     assert cli.main(["doctor"]) == 0
-    assert (
-        capsys.readouterr().out.strip() == doctor.report() or "GiB" in doctor.memory()
-    )  # what is free may have changed
+    # what is free may have changed
+    assert capsys.readouterr().out.strip() == doctor.report() or "GiB" in doctor.memory()
 
 
 def test_versions():

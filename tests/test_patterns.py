@@ -20,11 +20,8 @@ NAMES = st.lists(st.text("abc_01", min_size=1), min_size=1, max_size=5).map(".".
         ("**.weight", "a.b.weight", ("a.b",)),
         ("**.weight", "weight", None),  # one step at least
         ("*", "", None),
-        (
-            "conv*.weight",
-            "conv10.weight",
-            ("10",),
-        ),  # part of a step, which is not empty either, and ends where the step does
+        # part of a step, which is not empty either, and ends where the step does
+        ("conv*.weight", "conv10.weight", ("10",)),
         ("conv*.weight", "conv.weight", None),
         ("conv*", "conv1.weight", None),
         ("**", "a.b", ("a.b",)),

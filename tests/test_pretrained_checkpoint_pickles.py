@@ -136,13 +136,8 @@ def test_a_state_dict_in_what_torch_puts_around_it(file):
         "state_dict": inner,
         "optimizer": {0: {"s": tensor()}},
     }
-    for value in (
-        inner,
-        outer,
-        {"model": inner},
-        {"model_state_dict": inner},
-        Call(ORDERED, ([["a.w", tensor()]],)),
-    ):  # the last one as Python 2 wrote it
+    # the last one as Python 2 wrote it
+    for value in (inner, outer, {"model": inner}, {"model_state_dict": inner}, Call(ORDERED, ([["a.w", tensor()]],))):
         assert list(read(file(zipped(program(value), BYTES)))) == ["a.w"]
 
 

@@ -27,10 +27,8 @@ def kept(scores):
         (L.min_p(SCORES, 0.4), [0, 1]),
         (L.min_p(SCORES, 0.15), [0, 1, 2, 3]),
         (L.epsilon_cutoff(SCORES, 0.2), [0, 1]),
-        (
-            L.typical_p(SCORES, 0.2),
-            [1],
-        ),  # the entropy is 1.21, which 1.39, the surprise of the second, comes nearest to
+        # the entropy is 1.21, which 1.39, the surprise of the second, comes nearest to
+        (L.typical_p(SCORES, 0.2), [1]),
         (L.without(SCORES, [0, 3]), [1, 2]),
         (L.forced(SCORES, [3]), [3]),
         (L.no_repeat_ngram_size(IDS, MASK, SCORES, 2), [0, 1, 3]),  # 1 2 stands there already, and 1 comes before

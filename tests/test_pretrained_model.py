@@ -554,9 +554,10 @@ def test_the_configuration_follows_a_head_replaced_by_hand(tmp_path, family):
     again = kind.from_pretrained(tmp_path)
     assert again.config.num_labels == 5 and same(model, again) and not again.load_report.newly_initialised
     model.replace(HEADS[family], Linear(8, 1, bias=family != "gpt2.GPT2", rng=1))
+    # one score: a regression
     assert model(IDS, labels=[0.5, 2.0]).loss.item() == pytest.approx(
         np.mean((model(IDS).logits.numpy()[:, 0] - [0.5, 2.0]) ** 2), rel=1e-5
-    )  # one score: a regression
+    )
 
 
 @pytest.mark.parametrize(

@@ -265,9 +265,8 @@ def test_the_listing_of_the_first_design_document(tmp_path, monkeypatch):
     assert trainer.step == 9 and (tmp_path / "results" / "checkpoint-9" / "model.safetensors").exists()
     with pytest.raises(AssertionError):
         assert_same(weights(model), before)
-    Trainer(
-        model=model, args=training_args, train_dataset=train_dataset, eval_dataset=eval_dataset
-    ).train()  # and once more
+    # and once more
+    Trainer(model=model, args=training_args, train_dataset=train_dataset, eval_dataset=eval_dataset).train()
 
 
 def test_compute_metrics_and_a_dict_of_evaluation_sets(tmp_path):

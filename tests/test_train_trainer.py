@@ -361,9 +361,8 @@ def test_the_only_step_is_no_warmup(tmp_path, ratio):
     (step,) = [record for record in trainer.history if "loss" in record]
     assert step["learning_rate"] == 1e-2
     change = weights(trainer.model)["classifier.weight"] - before["classifier.weight"]
-    np.testing.assert_allclose(
-        abs(change), 1e-2, rtol=0.02
-    )  # AdamW's first step is lr in each entry, but for the decay
+    # AdamW's first step is lr in each entry, but for the decay
+    np.testing.assert_allclose(abs(change), 1e-2, rtol=0.02)
 
 
 @pytest.mark.parametrize("ratio, rates", [(0.1, [0, 1]), (1.0, [0, 0.5])])

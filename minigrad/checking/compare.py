@@ -204,9 +204,8 @@ class _Comparison:
         if error > 1:
             return Look("wrong", again, analytic, slope._replace(estimate=tolerance)), False
         self.passed.worst = max(self.passed.worst, error)
-        minor = size <= 1e-3 * max(
-            map(_norm, self.gradients.values())
-        )  # what rounds the large gradients limits the small
+        # The rounding of the large gradients limits the small ones.
+        minor = size <= 1e-3 * max(map(_norm, self.gradients.values()))
         return Look("right", again, analytic, slope), minor or tolerance <= sense.sharp * size
 
     def one_by_one(self, entries: np.ndarray) -> Finding | None:

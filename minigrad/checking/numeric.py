@@ -127,9 +127,8 @@ def by_entry(
     whole = _norm(u * y)
     for j, i in enumerate(entries):
         tries = []
-        for size in dict.fromkeys(
-            (max(1.0, abs(f.x[i])), abs(f.x[i]) or 1.0)
-        ):  # near 0, log moves faster than steps of 1
+        # Near 0, log moves faster than steps of 1.
+        for size in dict.fromkeys((max(1.0, abs(f.x[i])), abs(f.x[i]) or 1.0)):
             v = np.zeros_like(f.x)
             v[i] = size
             v = exactly(f, v)

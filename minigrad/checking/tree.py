@@ -76,6 +76,5 @@ def _children(tree: Any) -> list[tuple[Any, Any]]:
 def _like(tree: Any, children: list) -> Any:
     if isinstance(tree, dict):
         return dict(zip(tree, children))
-    return (
-        type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
-    )  # a NamedTuple takes them one by one
+    # A NamedTuple takes them one by one.
+    return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)

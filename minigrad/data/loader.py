@@ -78,9 +78,8 @@ class DataLoader:
             block = np.arange(len(order)) // (BLOCK * size)
             order = order[np.lexsort((-np.asarray(self.lengths)[order], block))]  # by block first, then longest first
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        if (
-            self.shuffle and self.lengths is not None
-        ):  # else every block would run from its longest item to its shortest
+        # Otherwise every block would run from its longest item to its shortest.
+        if self.shuffle and self.lengths is not None:
             batches = [batches[i] for i in rng.permutation(len(batches))]
         return batches
 

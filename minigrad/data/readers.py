@@ -160,9 +160,7 @@ def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
             if fields and columns is None:
                 columns, named = [name.strip() for name in fields], f"{path}:{line}"
                 check_names(named, columns, "columns")
-            elif fields and len(fields) != len(
-                columns
-            ):  # an unquoted comma would otherwise cut a text short in silence
+            elif fields and len(fields) != len(columns):  # else an unquoted comma would silently cut a text short
                 raise csv.Error(f"expected {len(columns)} fields, as the first line has, got {len(fields)}")
             elif fields:
                 yield f"{path}:{line}", named, dict(zip(columns, fields))
@@ -176,9 +174,8 @@ def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
 
 
 def jsonl_rows(path: Path, source: str) -> Iterator[Row]:
-    for line, record in enumerate(
-        source.split("\n"), 1
-    ):  # not splitlines, which also cuts at separators inside strings
+    # (splitlines would also cut at separators inside strings.)
+    for line, record in enumerate(source.split("\n"), 1):
         if record.strip():
             where = f"{path}:{line}"
             yield where, where, an_object(where, from_json(where, record, f"one object per line, such as {AN_OBJECT}"))

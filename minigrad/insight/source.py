@@ -236,7 +236,6 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
         if path.suffix != ".py":
             raise ValueError(f"path={str(path)!r} is to be a Python program: let it end in .py")
         path.write_text(text, encoding="utf-8")
-        np.savez(
-            path.with_suffix(".npz"), **cast("dict[str, Any]", constants)
-        )  # the stubs take them for savez's options
+        # The cast: the stubs take the constants for savez's options.
+        np.savez(path.with_suffix(".npz"), **cast("dict[str, Any]", constants))
     return text

@@ -56,9 +56,8 @@ class Tape:
         self.variables = list(places.variables())
         self.roots = self._roots(model)
         self.modules: dict[str, Module] = {}  # by module path
-        self.chains: dict[
-            str, list[str]
-        ] = {}  # for each path: the paths of its enclosing modules, outermost first, and itself
+        # For each path: the paths of its enclosing modules, outermost first, and itself.
+        self.chains: dict[str, list[str]] = {}
         self._find_modules()
         self.names = self._names()
         self.paths = self._noted_paths() or self._guessed_paths()

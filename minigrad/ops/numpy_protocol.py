@@ -18,6 +18,7 @@ from ..mode import recording
 from ..tensor import Tensor
 from . import arithmetic, elementwise, linalg
 
+# In each lambda a is an array, for a Tensor's own operator comes first.
 _OPERATORS = {
     "add": arithmetic.add,
     "subtract": arithmetic.subtract,
@@ -36,7 +37,7 @@ _OPERATORS = {
     "greater_equal": arithmetic.greater_equal,
     "bitwise_and": lambda a, b: b & a,
     "bitwise_or": lambda a, b: b | a,
-}  # (a is an array, or ours would have been asked)
+}
 _OURS = {  # NumPy's names of what is called otherwise here
     "amax": "max",
     "amin": "min",

@@ -38,9 +38,8 @@ def max_pool(xp, x, /, window):
 def collect(xp, x, /, chosen, window):
     """The sum of every window, (…, *size) to (…, *places); or, of each, only the entry whose number is chosen."""
     seen = window.over(xp, window.pad(xp, x))
-    y = xp.zeros_like(
-        x, shape=(*x.shape[: -len(window.kernel)], *seen.shape[-len(window.kernel) :])
-    )  # (lying as x does)
+    # (in the memory order of x)
+    y = xp.zeros_like(x, shape=(*x.shape[: -len(window.kernel)], *seen.shape[-len(window.kernel) :]))
     for i, k in enumerate(window.entries()):
         y += seen[k] if chosen is None else xp.where(chosen == i, seen[k], xp.zeros((), x.dtype))
     return y

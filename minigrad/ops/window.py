@@ -320,10 +320,9 @@ def _transposed_convolution(many, x, weight, bias, stride, padding, output_paddi
         each(op, "padding", padding, many, 0),
         [max(0, m - s + 1) for m, s in zip(more, stride, strict=True)],
     )
-    padding = tuple(
-        (p, p - min(p, b)) for p, b in zip(padding, beyond, strict=True)
-    )  # what padding would take away stays,
-    beyond = [max(0, b - p) for (p, _), b in zip(padding, beyond, strict=True)]  # and then come zeros
+    # Keep what padding would remove, then append zeros.
+    padding = tuple((p, p - min(p, b)) for p, b in zip(padding, beyond, strict=True))
+    beyond = [max(0, b - p) for (p, _), b in zip(padding, beyond, strict=True)]
     window = Window(kernel, stride, padding, dilation)
     size = tuple(
         (n - 1) * s + span - 2 * p + m

@@ -20,9 +20,8 @@ from .sides import Call, Side, attribute
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 MAX_PARTS = 30  # most submodules of a module in which residuals are tried
-Found = tuple[
-    str, "Callable | Change", bool
-]  # (mistake, context of the module or Change, whether it is of the whole model)
+# (mistake, context of the module or Change, whether it is of the whole model)
+Found = tuple[str, "Callable | Change", bool]
 
 
 def structures(ours: Side, theirs: Side, call: Call | None, name: str) -> Iterator[Found]:

@@ -106,11 +106,12 @@ class Config:
             entries.get("id2label") or ()
         ):
             labels["id2label"] = entries["id2label"]
+        # A null means the default.
         entries = {
             name: value
             for name, value in {**entries, **changes, **labels}.items()
             if value is not None or known.get(name, True)
-        }  # a null means the default
+        }
         return cls(
             **{name: value for name, value in entries.items() if name in known},
             rest={name: value for name, value in entries.items() if name not in known},

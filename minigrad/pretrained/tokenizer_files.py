@@ -20,6 +20,7 @@ SPECIAL = {  # what they are called where the directory does not say
     "bos_token": ("<s>", "<|endoftext|>"),
     "eos_token": ("</s>", "<|endoftext|>"),
 }
+# Families whose vocab.txt is read as BERT's.
 WORD_PIECE = (
     "",
     "bert",
@@ -34,7 +35,7 @@ WORD_PIECE = (
     "dprcontextencoder",
     "dprquestionencoder",
     "dprreader",
-)  # families whose vocab.txt is read as BERT's
+)
 KINDS = {  # what a setting may be, if it is there and not null
     "model_max_length": "float",
     "padding_side": "'left' | 'right'",

@@ -58,6 +58,7 @@ CHOICES = {
     ),
     "optim": ("adamw_torch", "adamw_torch_fused", "adamw", "adam", "sgd", "rmsprop", "adagrad"),
 }
+# what others call them
 MEANT = {
     "lr": "learning_rate",
     "epochs": "num_train_epochs",
@@ -69,7 +70,7 @@ MEANT = {
     "evaluation_strategy": "eval_strategy",
     "resume": "resume_from_checkpoint",
     "optimizer": "optim",
-}  # what others call them
+}
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False"}
 

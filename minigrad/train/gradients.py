@@ -77,9 +77,8 @@ class Gradients:
             loss, logits = self.outputs(batch)
             if not run.takes_total(self.loss_fn):
                 loss = loss * (count / total)
-        overflowing = (
-            np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()
-        )  # the scaler will see it
+        # the scaler will see it
+        overflowing = np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()
         with overflowing:
             self.scaler.scale(loss).backward()
         self.event("on_substep_end")

@@ -10,9 +10,8 @@ from minigrad import backend
 from minigrad.backend.shared import table as SHARED
 
 INSTALLED = dict(backend.get("cuda").kernels)
-REPLACED = {
-    name: kernel for name, kernel in SHARED.items() if INSTALLED[name] is not kernel
-}  # the twins of CUDA kernels
+# the twins of CUDA kernels
+REPLACED = {name: kernel for name, kernel in SHARED.items() if INSTALLED[name] is not kernel}
 
 
 @pytest.fixture(autouse=True)

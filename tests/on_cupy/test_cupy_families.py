@@ -10,9 +10,8 @@ from minigrad.tensor import Tensor
 
 def run(kind, head, model, device):
     """The loss and the gradient of each weight after one batch."""
-    model.to(device).train(
-        kind != "image"
-    )  # normalising over three pictures would enlarge rounding to something one can see
+    # normalising over three pictures would enlarge rounding to something one can see
+    model.to(device).train(kind != "image")
     inputs = example(kind, head, model.config).items()
     loss = model(**{name: Tensor(x, device=device) if x.dtype.kind == "f" else x for name, x in inputs}).loss
     loss.backward()

@@ -15,7 +15,7 @@ def quiet():
 
 
 # Their CUDA kernels add up in float32, but keep some results between in 16 bits: test_cupy_catalogue.py says how near
-# they are.
+# they are.  So does gelu with a bias (gelu-2), whose gradient sums that of x as it was rounded.
 PARTLY = {
     "conv",
     "conv_input_grad",
@@ -26,7 +26,7 @@ PARTLY = {
     "rnn",
     "scaled_dot_product_attention",
     "softmax",
-}  # and gelu with a bias (gelu-2), whose gradient sums that of x as it was rounded
+}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

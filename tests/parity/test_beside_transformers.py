@@ -158,9 +158,8 @@ def test_a_position_offset(pair, monkeypatch):
         r"where ours looks up \[0 1 2 3 4 5 6 7 8\], the reference",
     )
     whole = SimpleNamespace(ours=one.ours, theirs=one.theirs, inputs={name: x[:1] for name, x in one.inputs.items()})
-    wrong(
-        whole, "where ours looks up row 0, the reference looks up row 2, and so on"
-    )  # without padding, all by the same
+    # without padding, all by the same
+    wrong(whole, "where ours looks up row 0, the reference looks up row 2, and so on")
 
 
 def test_a_cache_that_forgets(pair):

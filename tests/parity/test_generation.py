@@ -155,9 +155,8 @@ def test_several_texts_of_each_search(one, beams, returned):
     np.testing.assert_allclose(found.sequences_scores, theirs_scores, atol=1e-4)
     by_text = theirs_scores.reshape(-1, returned)
     apart = np.abs(by_text[:, :, None] - by_text[:, None] + np.eye(returned)).min(-1).ravel() > 1e-4
-    last = (
-        np.arange(len(apart)) % returned == returned - 1
-    )  # what came after it, which might score the same, is not known
+    # what came after it, which might score the same, is not known
+    last = np.arange(len(apart)) % returned == returned - 1
     same = (found.sequences == expected.sequences.numpy()).all(1)
     assert same[apart & ~last].all() and apart.any()
 

@@ -85,10 +85,11 @@ def test_max_pool(data, many, ceil):
         data.draw(st.integers(0, int(np.min(kernel)) // 2)),
         1 if np.max(kernel) > 2 else data.draw(sizes),
     )
+    # some tie
     same_layer(
         *both("MaxPool", many, kernel, data.draw(st.sampled_from([None, stride])), padding, dilation, ceil_mode=ceil),
         np.round(data.draw(images(many, 2)), 1),
-    )  # some tie
+    )
 
 
 @few

@@ -43,6 +43,7 @@ import minigrad as mg  # noqa: E402
 from minigrad import functional, nn, optim, schedule  # noqa: E402
 
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)  # of ours: any other error is a fault
+# dtypes to test, and how far a result may be from torch's
 DTYPES = {
     torch.float64: 1e-9,
     torch.float32: 3e-5,
@@ -53,13 +54,9 @@ DTYPES = {
     torch.int32: 0,
     torch.uint8: 0,
     torch.complex64: 3e-5,
-}  # and how far a result may be from torch's
-SAMPLES = {
-    torch.float64: 8,
-    torch.float32: 3,
-    torch.int64: 3,
-    "module": 20,
-}  # how many of an entry's samples are drawn; else 2
+}
+# how many of an entry's samples are drawn; else 2
+SAMPLES = {torch.float64: 8, torch.float32: 3, torch.int64: 3, "module": 20}
 
 NUMPY_NAMES = {  # torch's name, where ours is NumPy's and torch has no alias of that name
     "amax": "max",
@@ -283,9 +280,8 @@ def compared(ours: Any, theirs: Any, noise: float, what: str = "value") -> str |
         mine, right = array_of(mine), array_of(right)
         if mine.shape != right.shape:
             return f"shape: {place} {mine.shape} instead of {right.shape}"
-        scale = (
-            max(1, np.nan_to_num(np.abs(right), posinf=0).max(initial=0)) if 1e-3 < noise else 1
-        )  # in 16 bits, of a sum
+        # in 16 bits, of a sum
+        scale = max(1, np.nan_to_num(np.abs(right), posinf=0).max(initial=0)) if 1e-3 < noise else 1
         if not np.allclose(mine, right, noise, noise * scale, equal_nan=True):
             return f"{place}: {short(mine)} instead of {short(right)}"
     return None
@@ -465,9 +461,8 @@ def module_row(row: Row, info: Any, ours: type, every: bool) -> Row:
         def accepted(error=error):
             made = mapped_call(ours, error.module_error_input.constructor_input).to("float64")
             if error.module_error_input.forward_input is not None:
-                mapped_call(
-                    made, error.module_error_input.forward_input
-                )  # some options are looked at when it is called
+                # some options are looked at when it is called
+                mapped_call(made, error.module_error_input.forward_input)
             return f"accepts: {error.error_regex}"
 
         row.take(accepted)

@@ -17,6 +17,7 @@ MANIFEST = json.loads(Path(__file__).with_name("manifest.json").read_text("utf-8
 NUMPY_ONLY = {"where", "initial", "mean", "correction"}  # arguments of reductions
 UFUNC_ARGUMENTS = {"out", "dtype", "casting"}
 REDUCE = {"add", "multiply"}
+# ufuncs with .at, and the dtypes it takes
 AT = {
     "add": "ilLqQIefd",
     "subtract": "iI",
@@ -25,7 +26,7 @@ AT = {
     "bitwise_and": "ilLqQI",
     "bitwise_or": "ilLqQI",
     "bitwise_xor": "ilLqQI",
-}  # ufuncs with .at, and the dtypes it takes
+}
 OWNERS = WeakValueDictionary()  # the arrays that are no views, by the id of NumPy's: what `base` gives
 IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."

@@ -123,10 +123,8 @@ def weight_grad(xp, x, g, window, groups):
     if is_depthwise(x, g, groups):
         return depthwise.weight_grad(x, g, at).reshape(C, 1, *window.kernel)
     walk, outputs = Walk(at, len(x), C, O, groups, memory.beside(x)), O // groups
-    parts, tall = (
-        walk.pieces(),
-        walk.height > outputs,
-    )  # BLAS is up to three times as quick at many rows and few columns
+    parts = walk.pieces()
+    tall = walk.height > outputs  # BLAS is up to three times as fast at many rows and few columns
 
     def work(mine):
         size = walk.height, outputs

@@ -28,9 +28,8 @@ def in_float32(kernel: Kernel) -> Kernel:
             return kernel.forward(xp, *map(wide, arguments))
 
     def backward(xp, g, saved, wanted, *options):
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # gradients that were scaled for float16 may have become infinite
+        # Gradients that were scaled for float16 may have become infinite
+        with np.errstate(over="ignore", invalid="ignore"):
             return kernel.backward(xp, wide(g), saved, wanted, *map(wide, options))
 
     return Kernel(forward, backward)

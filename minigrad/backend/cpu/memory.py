@@ -22,9 +22,8 @@ def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
     """Images or signals that are yet to be written, the samples of a pixel beside each other or not."""
     if not beside:
         return np.empty(shape, dtype)
-    return np.empty_like(
-        by_sample(np.empty((2,) * len(shape), dtype)), shape=shape
-    )  # (a view would have another owner)
+    # (A view would have another owner.)
+    return np.empty_like(by_sample(np.empty((2,) * len(shape), dtype)), shape=shape)
 
 
 def by_pixel(x: np.ndarray) -> np.ndarray:

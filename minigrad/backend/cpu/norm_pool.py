@@ -209,9 +209,8 @@ class Slide:
         for axis in reversed(self.axes):
             *others, last = self.seen(y, axis)
             if remember and last.strides[-1] > last.itemsize:
-                others = [
-                    np.ascontiguousarray(other) for other in others
-                ]  # apart, they take four times as long to compare
+                # Strided, they take four times as long to compare.
+                others = [np.ascontiguousarray(other) for other in others]
             y = np.maximum(last, others[0] if others else last, out=None if axis else out)
             for other in others[1:]:
                 np.maximum(y, other, out=y)
@@ -237,9 +236,8 @@ class Slide:
             shape = len(g), *padded[: axis + 1], *self.places[axis + 1 :]
             gx = out if axis == self.axes[-1] and shape == out.shape else np.empty(shape, g.dtype)
             apart = self.window.stride[axis] > self.window.dilation[axis] * (len(places) - 1)
-            if (
-                not finite or not apart or len(places) * self.places[axis] < shape[axis + 1]
-            ):  # else all of it is written anyway
+            # Otherwise all of it is written anyway.
+            if not finite or not apart or len(places) * self.places[axis] < shape[axis + 1]:
                 gx[...] = 0
             for here, into in zip(places, self.seen(gx, axis)):
                 if not finite:  # here 0 · ∞ is to be 0

@@ -19,6 +19,7 @@ from .source import kernel
 HEADS = np.dtype([("data", "u8"), ("batch", "i8"), ("head", "i8"), ("row", "i8")])
 WITH_SCORES = by_gemm(attention.table["scaled_dot_product_attention"])
 ARRAYS = "q", "k", "v", "y", "gy", "gq", "gk", "gv"
+# The kernel's struct Call.
 CALL = np.dtype(
     [
         *((name, HEADS) for name in ARRAYS),
@@ -34,7 +35,7 @@ CALL = np.dtype(
         ("scale", "f8"),
         ("kept", "f8"),
     ]
-)  # struct Call
+)
 SIZES = 32, 64, 128  # of a head, each compiled by itself
 
 
@@ -77,9 +78,8 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     if mask is not None:
         mask = _heads(xp, xp.broadcast_to(mask, (*lead, q.shape[-2], k.shape[-2])), None)
     keep = keep if keep is None else _heads(xp, keep, None)
-    y = xp.empty_like(
-        q, shape=(*q.shape[:-1], shape[-1])
-    )  # it lies in memory as q does, so that merging the heads is free
+    # It has q's memory order, so that merging the heads is free.
+    y = xp.empty_like(q, shape=(*q.shape[:-1], shape[-1]))
     sums = xp.empty((2, *q.shape[:-1]), np.float32)  # of each row of scores: the largest, and log Σ exp of what is less
     call = _call(q, k, v, y, mask, keep, sums, p, scale, is_causal)
     _run("attention", call, q, v, q.shape[2], tiles=2, squares=1)

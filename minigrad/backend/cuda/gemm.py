@@ -22,9 +22,8 @@ TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataTy
 SUM_IN_32, SUM_IN_64, SUM_IN_TF32 = 68, 70, 77  # cublasComputeType_t
 WORKSPACE = 32 << 20  # bytes, as much as cuBLAS asks for on the largest GPUs
 
-tf32 = (
-    os.environ.get("CUPY_TF32") == "1"
-)  # whether float32 may be multiplied with 10 bits of fraction, eight times as fast
+# Whether float32 may be multiplied with 10 bits of fraction (TF32), eight times as fast.
+tf32 = os.environ.get("CUPY_TF32") == "1"
 
 
 def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:

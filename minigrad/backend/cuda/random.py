@@ -74,9 +74,8 @@ def keep_mask(xp, bits: np.random.PCG64, shape: tuple, threshold: int) -> Array:
 
 def leap(steps: int, c: int) -> tuple[int, int]:
     """(aⁿ, c·(aⁿ-1)/(a-1)) modulo 2¹²⁸: n steps as one."""
-    power = pow(
-        MULTIPLIER, steps, (MULTIPLIER - 1) << 128
-    )  # divisible by a - 1, less one, and right modulo 2¹²⁸ after that
+    # Less one it is divisible by a - 1, and the quotient is right modulo 2¹²⁸.
+    power = pow(MULTIPLIER, steps, (MULTIPLIER - 1) << 128)
     return power % 2**128, (power - 1) // (MULTIPLIER - 1) * c % 2**128
 
 

@@ -114,9 +114,8 @@ class BoundPlan(Timeline):
             alike: dict[tuple, list[Parameter]] = {}
             for p in group["params"]:
                 alike.setdefault(tuple(_factor(of, self.names[id(p)]) for of in every), []).append(p)
-            ordered = sorted(
-                alike.items(), key=lambda pair: any(factor != 1 for factor in pair[0])
-            )  # the rate itself first
+            # the rate itself first
+            ordered = sorted(alike.items(), key=lambda pair: any(factor != 1 for factor in pair[0]))
             split += [{**group, "params": params} for _, params in ordered] or [group]
         return split
 
