@@ -39,9 +39,7 @@ class Collator:
         self.pad = pad
 
     def __call__(self, items: Sequence[Any]) -> Any:
-        return (
-            self.pad(items) if isinstance(items[0], Mapping) or isinstance(items[0], (str, bytes)) else stacked(items)
-        )
+        return self.pad(items) if isinstance(items[0], (Mapping, str, bytes)) else stacked(items)
 
 
 def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[Any]:
@@ -60,7 +58,7 @@ def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], An
 
     Raises ValueError if a given one pads with another token than the model's, by which models find where a text ends.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     own = getattr(config, "pad_token_id", None)
     if getattr(tokenizer, "pad_token_id", None) is not None:
         own = tokenizer.pad_token_id

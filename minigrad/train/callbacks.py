@@ -98,7 +98,7 @@ class RecordCallback(TrainerCallback):
     def __init__(self, function: Callable[[Record], Any]):
         self.function = function
 
-    def on_log(self, args, state, control, logs=None, **more):
+    def on_log(self, args, state, control, logs, **more):
         self.function(logs)
 
 
@@ -131,18 +131,18 @@ class DefaultFlowCallback(TrainerCallback):
 class PlanCallback(TrainerCallback):
     """Makes the state that the plan has for a step that of the run, notes what changes, and asks for what is due."""
 
-    def on_step_begin(self, args, state, control, trainer=None, **more):
+    def on_step_begin(self, args, state, control, trainer, **more):
         plan, step = trainer.bound, state.global_step
         now = plan.state(step)
         plan.apply(now, trainer.optimizer)
         if changed := plan.changes(step):
             trainer.log({"plan": changed})
 
-    def on_train_begin(self, args, state, control, trainer=None, **more):
+    def on_train_begin(self, args, state, control, trainer, **more):
         size = trainer.bound.state(state.global_step).batch_size  # of the batch that comes next
         trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
 
-    def on_step_end(self, args, state, control, trainer=None, **more):
+    def on_step_end(self, args, state, control, trainer, **more):
         self.on_train_begin(args, state, control, trainer)
         due = trainer.bound.state(state.global_step).due
         control.should_evaluate |= "evaluate" in due
@@ -166,7 +166,7 @@ class ProgressCallback(TrainerCallback):
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(self, args, state, control, logs=None, **more):
+    def on_log(self, args, state, control, logs, **more):
         if self.bar is not None:
             self.bar.set_postfix(
                 {name: f"{logs[name]:.3f}" for name in ("loss", "accuracy", "eval_loss") if name in logs}, refresh=False
@@ -203,7 +203,7 @@ class EarlyStoppingCallback(TrainerCallback):
         if state.global_step == 0:
             self.best, self.early_stopping_patience_counter = None, 0
 
-    def on_evaluate(self, args, state, control, metrics=None, **more):
+    def on_evaluate(self, args, state, control, metrics, **more):
         name = f"eval_{args.metric_for_best_model}"
         if name not in metrics:
             raise ValueError(f"EarlyStoppingCallback watches {name}, but the evaluation has {', '.join(metrics)}")

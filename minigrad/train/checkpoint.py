@@ -139,7 +139,7 @@ def candidates(directory: str | os.PathLike) -> list[Path]:
 
 
 def step_of(path: Path) -> int:
-    return int(NAME.fullmatch(path.name)[1])
+    return int(path.name.partition("-")[2].partition(".")[0])
 
 
 def run_of(path: Path) -> str | None:

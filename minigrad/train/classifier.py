@@ -36,7 +36,7 @@ class TextClassifier:
         untrained.
         """
         model = AutoModelForSequenceClassification.from_pretrained(directory)
-        if new := model.load_report.newly_initialised:
+        if model.load_report is not None and (new := model.load_report.newly_initialised):
             raise ValueError(
                 f"the model in {directory} was not fine-tuned, it has no {new[0]}: expected a trained classifier; "
                 f"type: minigrad finetune {directory} --train FILE --output DIR"

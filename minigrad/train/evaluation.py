@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Found:
         self.true: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
         self.scores: list[Any] = []
-        self.labels: list[np.ndarray] = []
+        self.labels: list[np.ndarray | None] = []
 
     def note_classes(self, compared: tuple[Any, Any]) -> None:
         home = backend.of(compared[0])
@@ -55,7 +55,7 @@ class Found:
         if not self.true:
             return {}
         true, predicted = np.concatenate(self.true), np.concatenate(self.predicted)
-        told = {"accuracy": metrics.accuracy(true, predicted)}
+        told: dict[str, Any] = {"accuracy": metrics.accuracy(true, predicted)}
         if self.classes:
             told["macro_f1"] = metrics.f1(true, predicted, num_classes=self.classes)
             told["confusion_matrix"] = metrics.confusion_matrix(true, predicted, self.classes).tolist()
@@ -98,8 +98,11 @@ def measure(
     return found
 
 
-def joined(parts: list[np.ndarray], order: np.ndarray | None = None) -> np.ndarray | None:
-    """Arrays concatenated in the dataset's order; shorter batches of tokens are filled with -100."""
+def joined(parts: Sequence[Any], order: np.ndarray | None = None) -> Any:
+    """The arrays of all batches as one, in the order of the dataset; None if there are none.
+
+    Of tokens, those of shorter batches are filled with -100.
+    """
     if not parts or parts[0] is None:
         return None
     if len({part.shape[1:] for part in parts}) > 1:  # of each token, in batches of different lengths

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from ..amp import autocast
 from ..data import DataLoader, Dataset
 from ..data.text import IGNORED
-from ..nn import Module
 from ..pretrained.inputs import as_given
-from ..tensor import Tensor
 from . import run
-from .arguments import TrainingArguments
 from .batches import called, check_arguments, count_labels, labels_of, used_columns, without
 from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
-from .state import Record, TrainerState
+from .gradients import Gradients
+from .state import Record
 
 
-class Evaluator:
+class Evaluator(Gradients):
     """The part of a Trainer that evaluates and predicts."""
-
-    model: Module
-    args: TrainingArguments
-    state: TrainerState
-    collator: Callable[[list], Any]
-    loss_fn: Callable[..., Tensor] | None
 
     def check_datasets(self) -> None:
         """Refuse datasets that the model cannot read, and a metric that their labels do not have."""
@@ -97,14 +86,14 @@ class Evaluator:
         """What an evaluation tells of one dataset."""
         self.first_batch("the dataset", dataset)
         start, loader = time.perf_counter(), self.eval_loader(dataset)
-        keep = self.compute_metrics is not None and not self.args.prediction_loss_only
+        metrics = None if self.args.prediction_loss_only else self.compute_metrics
         with self.autocast(), self.averaged():
             found = measure(
                 self.model,
                 loader,
                 self.collator,
                 self.evaluated,
-                keep,
+                metrics is not None,
                 "evaluate",
                 self.preprocess_logits,
                 not self.args.disable_tqdm,
@@ -112,11 +101,9 @@ class Evaluator:
         if not found.counted:
             raise ValueError(f"no label of the {len(dataset)} items of the dataset counts: all are {IGNORED}")
         told = {"loss": found.loss / found.counted}
-        if keep:
+        if metrics is not None:
             order = np.concatenate(loader.batches(0))
-            told |= self.compute_metrics(
-                EvalPrediction(*(joined(parts, order) for parts in (found.scores, found.labels)))
-            )
+            told |= metrics(EvalPrediction(*(joined(parts, order) for parts in (found.scores, found.labels))))
         elif not self.args.prediction_loss_only:
             told |= found.scored()
         return {
@@ -154,14 +141,6 @@ class Evaluator:
             told = self.measured(test_dataset, metric_key_prefix)
         self.event("on_predict", metrics=told)
         return PredictionOutput(logits, labels, told)
-
-    def averaged(self) -> AbstractContextManager:
-        """In which the model holds the averages of its weights, if there are any."""
-        return self.ema.applied() if self.ema is not None and self.ema.n_averaged else nullcontext()
-
-    def autocast(self) -> AbstractContextManager:
-        """In which precision the model computes, by the arguments."""
-        return autocast("float16" if self.args.fp16 else "bfloat16", enabled=self.args.fp16 or self.args.bf16)
 
     def eval_loader(self, dataset: Dataset) -> DataLoader:
         return DataLoader(dataset, self.args.per_device_eval_batch_size, lengths=getattr(dataset, "lengths", None))

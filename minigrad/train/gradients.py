@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import reduce
 from operator import add
@@ -11,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..amp import GradScaler
 from ..data.text import IGNORED
-from ..nn import Module
 from ..tensor import Tensor
 from . import run
-from .arguments import TrainingArguments
+from .base import TrainerBase
 from .batches import (
     called,
     count_labels,
@@ -28,18 +25,12 @@ from .batches import (
     smoothed,
     without,
 )
-from .state import TrainerState
 
 
-class Gradients:
+class Gradients(TrainerBase):
     """What a Trainer computes in a step, whatever the optimiser makes of it."""
 
-    model: Module
-    args: TrainingArguments
-    state: TrainerState
-    scaler: GradScaler
-    collator: Callable[[list], Any]
-    loss_fn: Callable[..., Tensor] | None
+    total: int  # the labels that count in the batch of a step
 
     def gradients(self, items: list) -> list[Any]:
         """Leave the gradients of the mean loss over `items` in `.grad`; returns loss, accuracy and label count.

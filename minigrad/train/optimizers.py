@@ -41,18 +41,20 @@ def new_optimizer(model: Module, args: TrainingArguments, plan: Any = None) -> O
 
     Raises TypeError for an option it does not have.
     """
+    options: Any = args.optim_args
     groups = decay_groups(model, args.weight_decay)
     groups = groups if plan is None else plan.param_groups(groups)
     if args.optim in KINDS:
         more = {"betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon} if args.optim == "adam" else {}
-        return KINDS[args.optim](groups, lr=args.learning_rate, **more | args.optim_args)
+        return KINDS[args.optim](groups, lr=args.learning_rate, **more | options)
     adam = {"betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
-    return optim.AdamW(groups, lr=args.learning_rate, **adam | args.optim_args)
+    return optim.AdamW(groups, lr=args.learning_rate, **adam | options)
 
 
 def new_schedule(optimizer: Optimizer, args: TrainingArguments, steps: int) -> schedule.LRScheduler:
     """The schedule named in `args.lr_scheduler_type` over so many steps, with its warm-up."""
-    kind, more, warmup = args.lr_scheduler_type, args.lr_scheduler_kwargs, args.warmup(steps)
+    kind, warmup = args.lr_scheduler_type, args.warmup(steps)
+    more: Any = args.lr_scheduler_kwargs
     if kind == "linear":
         return schedule.linear_schedule_with_warmup(optimizer, warmup, steps, **more)
     if kind == "polynomial":
@@ -64,7 +66,7 @@ def new_schedule(optimizer: Optimizer, args: TrainingArguments, steps: int) -> s
     if kind == "constant_with_warmup":
         return schedule.constant_schedule_with_warmup(optimizer, warmup, **more)
     if kind == "reduce_lr_on_plateau":
-        better = {} if args.greater_is_better is None else {"mode": "max" if args.greater_is_better else "min"}
+        better: Any = {} if args.greater_is_better is None else {"mode": "max" if args.greater_is_better else "min"}
         return schedule.ReduceLROnPlateau(optimizer, **better | more)
     return schedule.LambdaLR(optimizer, decay(kind, warmup, steps, args.learning_rate, **more))
 

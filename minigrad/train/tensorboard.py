@@ -152,7 +152,7 @@ class TensorBoardCallback(TrainerCallback):
     def __init__(self, log_dir: str | os.PathLike | None = None):
         self.log_dir, self.file = log_dir, None
 
-    def on_log(self, args, state, control, logs=None, **more):
+    def on_log(self, args, state, control, logs, **more):
         if self.file is None:
             self.file = EventFile(self.log_dir or Path(args.output_dir) / "runs" / (args.run_name or "run"))
         values = {

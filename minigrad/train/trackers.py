@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..pretrained.checkpoint.files import replacing
-from .arguments import TrainingArguments
+from .arguments import TrainingArguments, listed
 from .callbacks import JSONLinesCallback, TrainerCallback
 from .tensorboard import TensorBoardCallback
 
@@ -35,7 +35,7 @@ class WandbCallback(TrainerCallback):
             name=args.run_name, id=state.run_id[:16], resume="allow", config=args.to_dict(), dir=args.output_dir
         )
 
-    def on_log(self, args, state, control, logs=None, **more):
+    def on_log(self, args, state, control, logs, **more):
         if self.run is not None:
             numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
             self.run.log(numbers | {"train/global_step": state.global_step})
@@ -60,7 +60,7 @@ class StatisticsCallback(TrainerCallback):
     def __init__(self):
         self.rows: list[list[Any]] = []
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, trainer=None, **more):
+    def on_pre_optimizer_step(self, args, state, control, model, trainer, **more):
         if (state.global_step + 1) % state.logging_steps:
             return
         scale = trainer.scaler.get_scale() if args.fp16 else 1.0
@@ -132,4 +132,4 @@ REPORTS = {
 
 def trackers(args: TrainingArguments) -> list[TrainerCallback]:
     """The callbacks that `report_to` names."""
-    return [REPORTS[name]() for name in args.report_to]
+    return [REPORTS[name]() for name in listed(args.report_to)]

@@ -23,7 +23,6 @@ from .batches import agreed_collator
 from .callbacks import CallbackHandler, DefaultFlowCallback, PlanCallback, ProgressCallback
 from .evaluation import EvalPrediction, speeds
 from .evaluator import Evaluator
-from .gradients import Gradients
 from .interruption import Interruption
 from .plan import Plan
 from .progress import Progress
@@ -40,7 +39,7 @@ class TrainOutput(NamedTuple):
     metrics: dict[str, float]
 
 
-class Trainer(Gradients, Evaluator):
+class Trainer(Evaluator):
     """Trains any Module that returns a loss, keeps checkpoints, and goes on from them as if it had never stopped.
 
     Args:
@@ -107,7 +106,7 @@ class Trainer(Gradients, Evaluator):
         self.loss_fn, self.plan, self.given = loss_fn, plan, optimizers
         self.data_collator = self.collator = agreed_collator(model, self.processing_class, data_collator)
         self.optimizer, self.lr_scheduler = optimizers
-        self.scaler, self.ema, self.loader = GradScaler(enabled=args.fp16), None, None
+        self.scaler = GradScaler(enabled=args.fp16)
         self.state, self.control = TrainerState(), TrainerControl()
         self.progress = Progress()
         self.handler = CallbackHandler(
@@ -132,11 +131,6 @@ class Trainer(Gradients, Evaluator):
         return self.processing_class
 
     @property
-    def history(self) -> list[Record]:
-        """The records of the run, `state.log_history`."""
-        return self.state.log_history
-
-    @property
     def best(self) -> Record | None:
         """The record of the best evaluation, if `metric_for_best_model` says which that is."""
         return next(
@@ -157,22 +151,6 @@ class Trainer(Gradients, Evaluator):
     def add_callback(self, callback: Any) -> None:
         """Add a callback, a class of them, or a function of a record."""
         self.handler.add(callback)
-
-    def event(self, name: str, **more: Any) -> None:
-        """Tell the callbacks of an event."""
-        self.control = self.handler.call(
-            name,
-            self.args,
-            self.state,
-            self.control,
-            model=self.model,
-            optimizer=self.optimizer,
-            lr_scheduler=self.lr_scheduler,
-            train_dataloader=self.loader,
-            trainer=self,
-            processing_class=self.processing_class,
-            **more,
-        )
 
     # The run.
 
@@ -320,12 +298,6 @@ class Trainer(Gradients, Evaluator):
             self.save_checkpoint()
             self.event("on_save")
         control.should_log = control.should_evaluate = control.should_save = False
-
-    def log(self, told: Record, start_time: float | None = None) -> None:
-        """Add a record to the history, with epoch and step, and give it to the callbacks."""
-        told.update(epoch=self.state.epoch, step=self.state.global_step)
-        self.history.append(told)
-        self.event("on_log", logs=told)
 
     def save_model(self, output_dir: str | os.PathLike | None = None) -> None:
         """Save model and tokenizer: written in full first, then moved in, so that no interruption can spoil it."""
