@@ -43,7 +43,7 @@ from minigrad.pretrained.auto import AutoModelForCausalLM, AutoModelForImageClas
 from minigrad.pretrained.checkpoint.files import read_weights  # noqa: E402
 
 SECONDS, BYTES, LARGEST = 5, 1_500_000_000, 2_000_000
-PATIENCE = 60  # seconds of waiting, in case a reader sleeps
+PATIENCE = 60  # seconds of waiting for a reader that uses no processor time
 TEXT = {
     "vocab_size": 25,
     "max_position_embeddings": 32,
@@ -850,6 +850,17 @@ def work(connection, seed, home, base):
         connection.send(verdict)
 
 
+def ending(code, waited):
+    """The verdict on a process that ended without one."""
+    if code == -signal.SIGPROF:
+        return f"hang: more than {SECONDS} s of processor time"
+    if code == -signal.SIGKILL and waited > PATIENCE:
+        return f"hang: no answer for {PATIENCE} s"
+    if code == -signal.SIGKILL:
+        return f"death: killed after {waited:.0f} s, not by this program: by the system, for memory, or by somebody"
+    return f"death: the process ended with {code}"
+
+
 def make_bases(base):
     """A small model of every family, and a classifier with its tokenizer."""
     for name, sizes in FAMILIES.items():
@@ -881,12 +892,12 @@ def fuzz(cases, seed=0, workers=2, only=None, report=None):
             process = context.Process(target=work, args=(theirs, seed, home, base), daemon=True)
             process.start()
             theirs.close()
-            running[ours] = [process, None, 0.0]
+            running[ours] = [process, None, 0.0]  # the case it has, and the seconds we have waited for it
             give(ours)
 
         def give(connection):
             number = next(todo, None)
-            running[connection][1:] = number, time.monotonic()
+            running[connection][1:] = number, 0.0
             connection.send(None if number is None else (number, kinds[number % len(kinds)]))
             if number is None:
                 running.pop(connection)[0].join()
@@ -901,24 +912,26 @@ def fuzz(cases, seed=0, workers=2, only=None, report=None):
         for _ in range(min(workers, cases)):
             start()
         while running:
-            for connection in wait(list(running), timeout=1):
-                process, number, _ = running[connection]
+            asked = time.monotonic()
+            answered = wait(list(running), timeout=1)
+            # At most 2 s a turn: a machine that was suspended for a minute is not a reader that sleeps.
+            passed = min(time.monotonic() - asked, 2)
+            for entry in running.values():
+                entry[2] += passed
+            for connection in answered:
+                process, number, waited = running[connection]
                 try:
                     note(number, connection.recv())
                 except (EOFError, ConnectionResetError):
                     process.join()
                     del running[connection]
-                    hung = process.exitcode == -signal.SIGPROF
-                    note(
-                        number,
-                        f"hang: more than {SECONDS} s" if hung else f"death: the process ended with {process.exitcode}",
-                    )
+                    note(number, ending(process.exitcode, waited))
                     shutil.rmtree(home / str(number), ignore_errors=True)
                     start()
                     continue
                 give(connection)
-            for process, _, since in list(running.values()):
-                if time.monotonic() - since > PATIENCE:
+            for process, _, waited in running.values():
+                if waited > PATIENCE:
                     process.kill()
     for kind in dict.fromkeys(kinds):
         told = ", ".join(f"{count} {verdict}" for (k, verdict), count in sorted(counts.items()) if k == kind)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the harness forks")
 
 FAULTS = """
-import sys
+import os, signal, sys, time
 sys.path.insert(0, "tests")
 import fuzz
 from minigrad.pretrained.values import check
@@ -22,7 +22,12 @@ def forever(case):
     while True:
         pass
 
-fuzz.SECONDS = 1
+def asleep(case):
+    time.sleep(60)
+
+fuzz.SECONDS, fuzz.PATIENCE = 1, 5
+fuzz.Case.asleep = asleep
+fuzz.Case.killed = lambda case: os.kill(os.getpid(), signal.SIGKILL)
 fuzz.Case.hang = forever
 fuzz.Case.memory = lambda case: bytearray(2_000_000_000)
 fuzz.Case.death = lambda case: fuzz.os.abort()
@@ -50,9 +55,11 @@ def test_hundreds_of_damaged_files():
 
 def test_the_harness_notices():
     expected = {
-        "hang": "hang",
+        "hang": "hang: more than 1 s",
+        "asleep": "hang: no answer for 5 s",
         "memory": "memory",
-        "death": "death",
+        "death": "death: the process ended",
+        "killed": "death: killed after",
         "unnamed": "raw error",
         "foreign": "raw error",
         "other": "raw error",
@@ -66,4 +73,4 @@ def test_the_harness_notices():
     for kind, fault in expected.items():
         told = [line.partition("): ")[2] for line in done.stdout.splitlines() if f" ({kind}): " in line]
         assert len(told) == 2 * bool(fault) and all(line.startswith(fault) for line in told), done.stdout + done.stderr
-    assert "2 hangs over 1 s" in done.stdout and "6 raw errors, 2 changes of other files" in done.stdout
+    assert "4 hangs over 1 s" in done.stdout and "6 raw errors, 2 changes of other files" in done.stdout
