@@ -36,16 +36,15 @@ def in_float32(function: F, leading: int = 0) -> F:
 
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
-        on, values = recording(), (*inputs, *options.values())
+        on, values = recording(), (*inputs, *options.values()) if options else inputs
         special = on is not True and on is not False  # a Mode
-        # This is the usual case.
-        if (
-            not special
-            and len(inputs) >= leading
-            and all([getattr(x, "dtype", F4) is F4 for x in values])
-            and all([hasattr(x, "shape") for x in inputs[:leading]])
-        ):
-            return function(*inputs, **options)
+        if not special and len(inputs) >= leading:
+            for x in values:
+                if getattr(x, "dtype", F4) is not F4:
+                    break
+            else:  # This is the usual case.
+                if not leading or all([hasattr(x, "shape") for x in inputs[:leading]]):
+                    return function(*inputs, **options)
         leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
         values = [shaped(x, name) if it else x for x, it in zip(values, leads)]
         if special:

@@ -99,7 +99,7 @@ class _Op:
                         parents.append(x.node)
                         wanted |= bit
                 else:
-                    arrays.append(_bare(x))
+                    arrays.append(x if type(x) is float else _bare(x))
                 bit += bit
             dtype = getattr(arrays[0], "dtype", None)
             if not tensors and dtype is None and not any(hasattr(a, "dtype") for a in arrays):
@@ -398,6 +398,8 @@ def _keeper(places: list[int], inputs: int, options: int, shapes: list[int]) -> 
         return lambda arrays, options, y: pick(arrays)
     if not shapes:
         return lambda arrays, options, y: pick([*arrays, *options, y])
+    if inputs == 1:  # which is an array, since it wants a gradient
+        return lambda arrays, options, y: pick([*arrays, *options, y, arrays[0].shape])
     return lambda arrays, options, y: pick([*arrays, *options, y, *[getattr(arrays[i], "shape", ()) for i in shapes]])
 
 

@@ -64,7 +64,7 @@ def torch_spelling(function: F) -> F:
 
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
-        for theirs in TORCH_SPELLING.keys() & options.keys():
+        for theirs in options and TORCH_SPELLING.keys() & options.keys():
             ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
             given = inputs[names.index(ours)] if ours in names[: len(inputs)] else options.get(ours)
             # (Methods pass None and False on when nothing was given.)
