@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigrad import nn
 from minigrad.nn import init
 from minigrad.tensor import Tensor
 
@@ -142,3 +143,16 @@ def test_errors():
             fill(Tensor(np.zeros((2, 2), np.int64)))
     with pytest.raises(ValueError, match="leaf"):
         init.zeros_(Tensor(np.ones(2), requires_grad=True) * 2)
+
+
+@pytest.mark.parametrize(
+    "draw", [init.xavier_uniform_, init.xavier_normal_, init.kaiming_uniform_, init.kaiming_normal_]
+)
+def test_a_weight_with_no_entries_is_left_alone(draw):
+    assert draw(init.empty(0, 0)).shape == (0, 0)
+
+
+def test_a_layer_of_no_channels_has_a_bias_of_zeros():
+    """No inputs give no range to draw from, as in torch, where the bias is then whatever lay in memory."""
+    for layer in (nn.Linear(0, 3), nn.Conv1d(0, 3, 2), nn.Conv2d(0, 3, 2), nn.ConvTranspose2d(4, 0, 2)):
+        assert layer.weight.data.size == 0 and not layer.bias.data.any()

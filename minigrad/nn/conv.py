@@ -33,7 +33,7 @@ class _Filters(Module):
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         weight = init.empty(first, second // groups, *kernel)
         self.weight = Parameter(init.kaiming_uniform_(weight, a=math.sqrt(5), rng=rng))
-        bound = 1 / math.sqrt(init.fans(self.weight)[0])
+        bound = init.over_root(init.fans(self.weight)[0])
         self.bias = Parameter(init.uniform_(init.empty(out_channels), -bound, bound, rng=rng)) if bias else None
 
 

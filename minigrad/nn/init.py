@@ -111,13 +111,13 @@ def trunc_normal_(
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
     """Draw uniformly with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 16)."""
-    bound = gain * math.sqrt(6 / sum(fans(tensor)))
+    bound = gain * math.sqrt(6) * over_root(sum(fans(tensor)))
     return uniform_(tensor, -bound, bound, rng=rng)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, *, rng: Rng = None) -> Tensor:
     """Draw normally with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio 2010, eq. 12)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))), rng=rng)
+    return normal_(tensor, 0.0, gain * math.sqrt(2) * over_root(sum(fans(tensor))), rng=rng)
 
 
 def kaiming_uniform_(
@@ -187,11 +187,15 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     return inputs * math.prod(kernel), outputs * math.prod(kernel)
 
 
+def over_root(fan: int) -> float:
+    """1 / √fan, by which a layer scales what it draws; 0 for a fan of 0, where there is no weight to draw."""
+    return 1 / math.sqrt(fan) if fan else 0.0
+
+
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f'mode is "fan_in" or "fan_out", not {mode!r}')
-    fan = fans(tensor)[mode == "fan_out"]
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0  # nothing to draw
+    return calculate_gain(nonlinearity, a) * over_root(fans(tensor)[mode == "fan_out"])
 
 
 def _source(tensor: Tensor, rng: Rng) -> tuple[np.random.Generator, type]:

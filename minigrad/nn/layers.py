@@ -5,7 +5,6 @@ Names, arguments, defaults and weight layouts are torch's; `rng` says where firs
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,7 +28,7 @@ class Linear(Module):
                 f"Linear: in_features={in_features} and out_features={out_features} are sizes: give 0 or more"
             )
         self.in_features, self.out_features = in_features, out_features
-        bound, rng = 1 / math.sqrt(in_features) if in_features else 0.0, init.generator(rng)
+        bound, rng = init.over_root(in_features), init.generator(rng)
         self.weight = Parameter(init.uniform_(init.empty(out_features, in_features), -bound, bound, rng=rng))
         self.bias = Parameter(init.uniform_(init.empty(out_features), -bound, bound, rng=rng)) if bias else None
 
