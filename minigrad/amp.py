@@ -21,36 +21,11 @@ from .mode import Mode, record, writing
 from .optim import Optimizer
 from .tensor import Tensor, as_array
 
-# What happens to Tensors of 32 and of 16 bits that an op is given under autocast; those of 64 bits, and bare arrays,
-# stay.
-HALF = frozenset(
-    """
-    conv conv_input_grad conv_norm conv_weight_grad gru linear lstm matmul rnn scaled_dot_product_attention
-    """.split()
-)  # They are cast to 16 bits: products, where nearly all the time goes.
-FULL = frozenset(
-    """
-    add_at batch_norm binary_cross_entropy binary_cross_entropy_with_logits contrastive_loss cosine_embedding_loss
-    cross_entropy ctc ctc_loss cumsum exp expm1 group_norm huber_loss info_nce kl_div l1_loss layer_norm log log1p
-    log_softmax logsigmoid logsumexp mean mse_loss nll_loss norm power_by power_of prod put_along rms_norm
-    smooth_l1_loss softmax softplus std sum var
-    """.split()
-)  # They are cast to float32: sums would lose digits, and powers leave the range.
-AS_FIRST = frozenset(["gelu"])  # The bias goes with what it is added to, as it would in the product before.
-AS_GIVEN = frozenset(
-    """
-    abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add argmax argsort astype
-    avg_pool1d avg_pool2d batch_norm_remembered broadcast_to celu clip collect concatenate cos divide dropout einsum
-    elu embedding equal erf gather glu greater greater_equal hardshrink hardsigmoid hardswish leaky_relu less
-    less_equal max max_pool maximum min minimum mish multiply negative normal_cdf normal_pdf not_equal pad
-    per_channel prelu relu relu6 reshape scatter_add selu sigmoid sign silu sin softshrink softsign spread sqrt
-    subtract swapaxes take tanh tanhshrink to_device transpose where
-    """.split()
-)  # They stay: the op computes in the wider dtype, if there are two.
-
 
 def autocast(dtype: Any, *, enabled: bool = True) -> record:
-    """In the body, compute products in `dtype`, "float16" or "bfloat16", and ops that need it in float32 (HALF, FULL).
+    """In the body, compute products in `dtype`, "float16" or "bfloat16", and what needs it in float32.
+
+    Which op is which stands beside it, as `@builtin(autocast=...)`.
 
     The casts are steps of the tape, so the gradients of float32 weights come back in float32.  Put the forward pass and
     the loss into the body; the backward pass keeps to the dtypes it finds, in the body or after it.  Also a decorator;
@@ -59,12 +34,11 @@ def autocast(dtype: Any, *, enabled: bool = True) -> record:
     Raises:
         ValueError: `dtype` is neither of the two.
     """
-    half = _half(dtype)
-    targets = dict.fromkeys(HALF, half) | dict.fromkeys(FULL, np.dtype(np.float32))
+    targets = {"half": _half(dtype), "float32": np.dtype(np.float32)}
 
     def given(op: Any, inputs: tuple) -> tuple:
-        target = targets.get(op.name) if op.ours else None
-        if op.ours and op.name in AS_FIRST and is_float(first := as_array(inputs[0]).dtype):
+        target = targets.get(op.autocast)
+        if op.autocast == "first input" and is_float(first := as_array(inputs[0]).dtype):
             target = first
         return inputs if target is None else tuple([_cast(x, target) for x in inputs])
 

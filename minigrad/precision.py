@@ -13,25 +13,19 @@ from .backend import cast, is_float, is_half
 from .mode import Mode, record, recording
 from .tensor import Tensor, shaped
 
-FUNCTIONS: dict[str, Callable] = {}  # the functions made of ops that are `in_float32`, by name
 F4 = np.dtype("float32")
 I8 = np.dtype("int64")
 F = TypeVar("F", bound=Callable)
 
 
-def in_float32(function: F, leading: int = 0) -> F:
-    """Compute an op or function that accumulates 16-bit floats in float32, and round its result to their dtype once.
+def computed_in_float32(function: F, leading: int = 0) -> F:
+    """A function made of ops, with floats of 16 bits computed in float32 and the result rounded to their dtype once.
 
     So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way;
-    the tape holds the casts, so the gradients too are computed in float32 and rounded once.  An op with a kernel for 16
-    bits leaves it to that.  Under autocast such a function is cast as an op is: see amp.py.  The first `leading`
-    arguments of a function say which dtype the result has, if not all Tensors do, and whole numbers among them, too,
-    are float32 from the start.
+    the tape holds the casts, so the gradients too are computed in float32 and rounded once.  Under autocast the
+    function is cast as an op is: see amp.py.  The first `leading` arguments say which dtype the result has, if not all
+    Tensors do, and whole numbers among them, too, are float32 from the start.
     """
-    op = getattr(function, "op", None)
-    if op is not None:
-        op.in_float32, op.is_floating = True, bool(leading)
-        return function
     name, first = function.__name__, getattr(function, "__wrapped__", function).__code__.co_varnames[:leading]
 
     @wraps(function)
@@ -58,31 +52,7 @@ def in_float32(function: F, leading: int = 0) -> F:
         with uncast(on):
             return rounded(function(*values[: len(inputs)], **named), dtype)
 
-    front.name, front.ours, FUNCTIONS[name] = name, True, front
-    return front
-
-
-def floating(function: F) -> F:
-    """`in_float32`, for an op with a floating result: there whole numbers too are float32 from the start.
-
-    (NumPy would compute exp of 8 bits in 16, where it overflows, and of 64 in 64.)  Of a function, that is its first
-    argument.
-    """
-    return in_float32(function, 1)
-
-
-def with_numbers(front: F) -> F:
-    """`in_float32` only if one operand is a Python float, which NumPy would first round to the other's 16 bits."""
-    front.op.in_float32, front.op.only_numbers = True, True
-    return front
-
-
-def adding_up(front: F) -> F:
-    """`in_float32`, for an op that adds up: whole numbers and booleans alone are added up in int64, as `sum` does it.
-
-    (In their own dtype a product of two matrices of int8 would wrap around at 128.)
-    """
-    front.op.in_float32, front.op.adds_up = True, True
+    front.name = name
     return front
 
 

@@ -8,7 +8,8 @@ only bare arrays it returns a bare array.  That is why one rule serves every ord
 arrays and it computes, a recorded one gives it Tensors and it is recorded.  (So a rule is written with operators and
 ops, and of the methods only with those that arrays and Tensors share.)
 
-A backend may offer a fused Kernel under any op's name.  The kernel then carries the first-order path; the rules or the
+The ops of this package state some facts more, with the decorator of builtin.py.  A backend may offer a fused Kernel
+under such an op's name.  The kernel then carries the first-order path; the rules or the
 definition remain what the op *means*, and answer whenever a gradient is itself to be differentiated.
 """
 
@@ -29,7 +30,7 @@ from .spelling import front_of, parameters, translated, whole
 from .tape import Node, Step, new_node
 from .tensor import Tensor, as_array, grad, wrap
 
-OPS: dict[str, _Op] = {}  # every op by name: the test catalogue has a row for each
+OPS: dict[str, _Op] = {}  # the ops of the package by name: the test catalogue has a row for each
 P = ParamSpec("P")
 
 
@@ -54,6 +55,7 @@ class OpFunction(Protocol[P]):
 
     op: Any
     __name__: str
+    in_symbols: Callable[..., None]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Callable[..., Any]: ...
@@ -72,14 +74,14 @@ class _Op:
 
     def __init__(self, function: Callable, inputs: list[str], options: list[str]):
         self.function, self.inputs, self.options = function, inputs, options
-        self.name = function.__name__.strip("_")  # `_linear` stands behind the function `linear`
+        self.name = function.__name__
         self.plans: dict[int, _Plan] = {}  # one per set of inputs that want a gradient, made when first met
-        self.in_float32 = self.is_floating = self.only_numbers = self.adds_up = False  # see precision.py
+        self.builtin = self.in_float32 = self.is_floating = self.only_numbers = self.in_int64 = False  # see builtin.py
+        self.autocast: str | None = None
+        self.symbols: dict[str, str] = {}
         self.keeps_dtype = "dtype" not in options  # or it was asked for another one
         self.front: Any = front_of(self)
-        self.ours = function.__module__.partition(".")[0] == "minigrad"  # a user's op may bear the name of one of ours
-        if self.ours:
-            OPS[self.name] = self
+        self.front.in_symbols = self.in_symbols
 
     def run(self, inputs: tuple, options: tuple, also: dict | None = None) -> Any:
         """Compute the op; write it on the tape if an input wants a gradient."""
@@ -109,7 +111,7 @@ class _Op:
                 *arrays
             )  # (one array, or two of a type, as nearly always, are found without a call)
             kernel = None  # 2. the fused kernel, if the backend has one
-            if self.ours and (mode is None or mode.kernels):
+            if self.builtin and (mode is None or mode.kernels):
                 kernel = (
                     backend.kernel_float32(self.name)
                     if dtype is F4 or dtype is None
@@ -212,7 +214,19 @@ class _Op:
         if self.only_numbers and float not in map(type, inputs):
             return None
         wide = wider(inputs, [self.is_floating] * len(inputs), inputs)
-        return in_int64(inputs) if wide is None and self.adds_up else wide
+        return in_int64(inputs) if wide is None and self.in_int64 else wide
+
+    def in_symbols(self, every: str | None = None, /, **rules: str) -> None:
+        """The gradient of each input, or of `every` one, as a textbook would write it, for `explain`.
+
+        g is the gradient that arrives, y the output; the tape undoes broadcasting, so no rule mentions it.
+
+        Raises:
+            TypeError: a rule is for something that is no input.
+        """
+        if unknown := [name for name in rules if name not in self.inputs]:
+            raise TypeError(f"{self.name} has no input {unknown[0]!r}: its inputs are {self.inputs}")
+        self.symbols = rules if every is None else {**dict.fromkeys(self.inputs, every), **rules}
 
     def plan(self, wanted: int) -> _Plan:
         """How the op goes back to these of its inputs, each a bit."""
@@ -289,7 +303,7 @@ class _Plan(Step):
     """What an op keeps, and how it goes back, when a given set of its inputs wants a gradient."""
 
     def __init__(self, op: _Op, wanted: int, rules: dict[str, tuple[Callable, list[str]]]):
-        self.op, self.name, self.fresh = op, op.name, op.ours
+        self.op, self.name, self.fresh = op, op.name, op.builtin
         self.wanted = tuple([bool(wanted >> i & 1) for i in range(len(op.inputs))])
         asked = [rules.get(name, (_nothing, [])) for name, want in zip(op.inputs, self.wanted) if want and rules]
         known, shapes, kept = [*op.inputs, *op.options, "y"], [], set()  # what a rule may ask for

@@ -10,12 +10,12 @@ import tiny_bert
 from test_train_trainer import new_model, new_trainer
 
 import minigrad as mg
-from minigrad import amp, nn, optim
 from minigrad import functional as F
+from minigrad import nn, optim
+from minigrad.builtin import FUNCTIONS
 from minigrad.data import TextDataset
 from minigrad.insight.recording import NOTES, recording
 from minigrad.mode import mode
-from minigrad.precision import FUNCTIONS
 from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
 from minigrad.primitive import OPS, definition
 from minigrad.train import Trainer, TrainingArguments
@@ -30,16 +30,21 @@ def parameter(*shape):
     return mg.Tensor(np.random.default_rng(1).standard_normal(shape).astype("f4"), requires_grad=True)
 
 
-def test_every_op_stands_in_one_list():
-    """A new op must be put into one of them; an op that is gone, taken out."""
-    mg.concatenate([parameter(1), parameter(1)])  # an op that is made when it is first used
-    assert sorted([*amp.HALF, *amp.FULL, *amp.AS_FIRST, *amp.AS_GIVEN]) == sorted(
-        {*FUNCTIONS, *(name for name, op in OPS.items() if op.ours)}
-    )
+def cast_to(target):
+    """The ops and functions of the package that autocast treats so."""
+    return {name for name, op in {**OPS, **FUNCTIONS}.items() if op.autocast == target}
+
+
+def test_products_run_in_16_bits():
+    assert cast_to("half") == {
+        *("matmul", "linear", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "lstm", "gru", "rnn"),
+        "scaled_dot_product_attention",
+    }
+    assert cast_to("first input") == {"gelu"}
 
 
 @both
-def test_what_each_list_does(dtype):
+def test_what_each_kind_of_cast_does(dtype):
     x, weight, wide = parameter(3, 4), parameter(5, 4), mg.ones((4, 4), dtype="float64")
     with mg.autocast(dtype):
         y = F.linear(x, weight)
@@ -383,7 +388,7 @@ def test_every_loss_and_norm_is_walked():
         name for name in F.__all__ if name.endswith(("_loss", "_norm", "_div", "cross_entropy", "_nce", "with_logits"))
     }
     assert named <= set(LOSSES_AND_NORMS)
-    assert set(LOSSES_AND_NORMS) <= amp.FULL
+    assert set(LOSSES_AND_NORMS) <= cast_to("float32")
 
 
 @both

@@ -21,6 +21,7 @@ ROOMS = [
     "precision",
     "spelling",
     "primitive",
+    "builtin",
     "ops",
     "methods",
     "losses",

@@ -104,7 +104,7 @@ def test_a_kernel_that_is_wrong_and_a_meaning_that_is_wrong(monkeypatch):
     def meaning(x, /):
         return x * x
 
-    meaning.op.ours = True  # a kernel serves only the op it was written for
+    meaning.op.builtin = True  # a kernel serves only the op it was written for
     monkeypatch.setitem(
         host.kernels, "meaning", Kernel(lambda xp, x: (x * x, x), lambda xp, g, x, wanted: (3 * g * x,))
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import backend, ops
 from ..backend import is_float
+from ..builtin import builtin
 from ..ops.shape import axis_of
-from ..precision import floating, in_float32
 from ..primitive import definition, primitive
 from ..spelling import torch_spelling
 from ..tensor import as_array, shaped
@@ -34,7 +34,7 @@ def gelu(x: Any, approximate: str = "none", *, bias: Any = None) -> Any:
     return _gelu(x, bias, approximate)
 
 
-@floating
+@builtin(name="gelu", in_float32="halves and integers", autocast="first input")
 @definition
 def _gelu(x, bias, /, approximate):
     """gelu of x + bias, for arguments that were checked."""
@@ -44,7 +44,10 @@ def _gelu(x, bias, /, approximate):
     return x * _normal_cdf(x)
 
 
-@floating
+_gelu.in_symbols(x="g · (Φ(h) + h φ(h)), with h = x + bias", bias="that, summed over all but the last axis")
+
+
+@builtin(name="normal_cdf", in_float32="halves and integers")
 @primitive
 def _normal_cdf(xp, x, /):
     """The normal distribution function Φ, without loss of digits where it is tiny."""
@@ -52,9 +55,10 @@ def _normal_cdf(xp, x, /):
 
 
 _normal_cdf.defvjp(x=lambda g, x: g * _normal_pdf(x))
+_normal_cdf.in_symbols(x="g · φ(x)")
 
 
-@floating
+@builtin(name="normal_pdf", in_float32="halves and integers")
 @primitive
 def _normal_pdf(xp, x, /):
     """The density of the normal distribution, exp(-x²/2) / √(2π); x² in float32 would lose digits."""
@@ -62,28 +66,33 @@ def _normal_pdf(xp, x, /):
 
 
 _normal_pdf.defvjp(x=lambda g, x, y: g * -x * y)
+_normal_pdf.in_symbols(x="-g · x · y")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def silu(x: Any) -> Any:
     """x · sigmoid(x), also called swish."""
     return x * ops.sigmoid(x)
 
 
+@builtin()
 @definition
 def relu6(x, /):
     """min(max(x, 0), 6); the gradient at 0 and at 6 is 0, as in torch (Howard et al. 2017)."""
     return ops.relu(ops.where(x >= 6, 6, x))
 
 
-@floating
+relu6.in_symbols(x="g where 0 < x < 6, else 0")
+
+
+@builtin(in_float32="halves and integers")
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
     _check_number("leaky_relu", negative_slope=negative_slope)
     return ops.where(x > 0, x, negative_slope * x)
 
 
-@in_float32
+@builtin(in_float32="halves")
 def prelu(x: Any, weight: Any) -> Any:
     """x where it is positive, weight · x where it is not, with a learned weight (He et al. 2015).
 
@@ -103,14 +112,14 @@ def prelu(x: Any, weight: Any) -> Any:
     return ops.where(x > 0, x, weight * x)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha · (eˣ - 1) where it is not (Clevert et al. 2016)."""
     _check_number("elu", alpha=alpha)
     return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x)))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha · (exp(x / alpha) - 1) where it is not, whose slope at 0 is 1 (Barron 2017).
 
@@ -123,25 +132,25 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x) / alpha))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def selu(x: Any) -> Any:
     """scale · elu(x, alpha), with the two numbers that keep mean 0 and variance 1 (Klambauer et al. 2017, eq. 14)."""
     return 1.0507009873554804934193349852946 * elu(x, 1.6732632423543772848170429916717)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def mish(x: Any) -> Any:
     """x · tanh(softplus(x)) (Misra 2019)."""
     return x * ops.tanh(ops.softplus(x, threshold=math.inf))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def hardsigmoid(x: Any) -> Any:
     """min(max(x + 3, 0), 6) / 6, straight lines near sigmoid(x) (Howard et al. 2019)."""
     return (hardtanh(x, -3, 3) + 3) / 6
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def hardswish(x: Any) -> Any:
     """x · hardsigmoid(x) (Howard et al. 2019)."""
     return x * hardsigmoid(x)
@@ -162,13 +171,13 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return ops.where(x <= min_val, min_val, ops.where(x >= max_val, max_val, x))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def softsign(x: Any) -> Any:
     """x / (1 + |x|)."""
     return x / (1 + ops.abs(x))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def softshrink(x: Any, lambd: float = 0.5) -> Any:
     """x moved towards 0 by lambd, but not beyond it.
 
@@ -181,14 +190,14 @@ def softshrink(x: Any, lambd: float = 0.5) -> Any:
     return x - ops.clip(x, -lambd, lambd)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def hardshrink(x: Any, lambd: float = 0.5) -> Any:
     """x where it is further than lambd from 0, else 0."""
     _check_number("hardshrink", lambd=lambd)
     return ops.where(ops.abs(x) <= lambd, 0, x) if lambd >= 0 else x
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def tanhshrink(x: Any) -> Any:
     """x - tanh(x)."""
     return x - ops.tanh(x)
@@ -201,7 +210,7 @@ def threshold(x: Any, threshold: float, value: float) -> Any:
     return ops.where(x <= threshold, value, x)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @torch_spelling
 def glu(x: Any, axis: int = -1) -> Any:
     """a · sigmoid(b), with a and b the two halves of x along `axis` (Dauphin et al. 2017).
@@ -218,7 +227,7 @@ def glu(x: Any, axis: int = -1) -> Any:
     return a * ops.sigmoid(b)
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def softmin(x: Any, axis: int = -1) -> Any:
     """softmax(-x) along `axis`."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import backend, ops
 from ..backend import is_float
+from ..builtin import builtin
 from ..ops.shape import check_flags
-from ..precision import in_float32
 from ..primitive import definition
 from ..tensor import as_array, shaped
 
@@ -101,7 +101,7 @@ def scaled_dot_product_attention(
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 
 
-@in_float32
+@builtin(name="scaled_dot_product_attention", in_float32="halves", autocast="half")
 @definition
 def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
     """Scaled dot-product attention for checked arguments; `keep` is the dropout mask, already drawn."""
@@ -119,3 +119,8 @@ def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
     if keep is not None:
         weights = ops.dropout(weights, keep, p)
     return ops.matmul(weights, v)
+
+
+_scaled_dot_product_attention.in_symbols(
+    q="scale · S k, with S = P · (g vᵀ - Σ P g vᵀ), P = softmax(scale · q kᵀ)", k="scale · Sᵀ q", v="Pᵀ g", mask="S"
+)

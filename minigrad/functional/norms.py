@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import backend, ops
 from ..backend import is_float
+from ..builtin import builtin
 from ..mode import no_grad
 from ..ops.shape import check_flags, whole_number
-from ..precision import floating, in_float32
 from ..primitive import definition
 from ..tensor import as_array
 
@@ -58,7 +58,7 @@ def _normalized(name, x, normalized_shape, *parameters):
     return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
 
-@floating
+@builtin(name="layer_norm", in_float32="halves and integers", autocast="float32")
 @definition
 def _layer_norm(x, weight, bias, /, eps):
     """layer_norm over the last axis."""
@@ -69,7 +69,10 @@ def _layer_norm(x, weight, bias, /, eps):
     return y if bias is None else y + bias
 
 
-@in_float32
+_layer_norm.in_symbols(x="(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight", weight="Σ g x̂", bias="Σ g")
+
+
+@builtin(in_float32="halves", autocast="float32")
 def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / √(mean(x²) + eps) · weight over the last axis, or the last few (Zhang & Sennrich 2019, eq. 4).
 
@@ -87,7 +90,7 @@ def _smallest_step(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """Zero mean and unit variance over each group of channels of each example (Wu & He 2018); x is (N, C, …).
 
@@ -168,7 +171,7 @@ def batch_norm(
     return y
 
 
-@in_float32
+@builtin(in_float32="halves")
 def batch_norm_remembered(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> Any:
     """batch_norm outside training.  The mean is subtracted first, because a large mean would cost the shift digits."""
     scale, _ = batch_norm_scale_and_shift(running_mean, running_var, weight, None, eps)
@@ -184,7 +187,7 @@ def batch_norm_scale_and_shift(
     return scale, -running_mean * scale if bias is None else bias - running_mean * scale
 
 
-@floating
+@builtin(name="batch_norm", in_float32="halves and integers", autocast="float32")
 @definition
 def _batch_norm(x, weight, bias, /, statistics, eps):
     """batch_norm by the batch's mean and (biased) variance, which are also written to `statistics` (2, C)."""
@@ -196,10 +199,18 @@ def _batch_norm(x, weight, bias, /, statistics, eps):
     return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
 
 
-@in_float32
+_batch_norm.in_symbols(
+    x="(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight, means over the batch", weight="Σ g x̂", bias="Σ g"
+)
+
+
+@builtin(name="per_channel", in_float32="halves")
 @definition
 def _per_channel(x, weight, bias, /):
     """x · weight + bias, one of each for every channel (axis 1)."""
     shape = (1, -1, *[1] * (len(x.shape) - 2))
     x = x if weight is None else x * ops.reshape(weight, shape)
     return x if bias is None else x + ops.reshape(bias, shape)
+
+
+_per_channel.in_symbols(x="g · weight", weight="Σ g x over all but the channels", bias="Σ g over all but the channels")

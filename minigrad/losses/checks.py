@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from .. import backend, ops
 from ..backend import is_float
-from ..precision import in_float32
 from ..tensor import Tensor, as_array, recording, shaped
 
 REDUCTIONS = ("mean", "sum", "none")
 EPS = 1e-12  # added under a root, to keep its gradient at 0 finite; torch's value
-
-of_two = functools.partial(in_float32, leading=2)  # `floating`, for losses of two floating inputs
 
 
 def constant(name: str, what: str, weight: Any) -> Any:

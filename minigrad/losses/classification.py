@@ -10,13 +10,13 @@ import numpy as np
 
 from .. import backend, ops
 from ..backend import is_float
-from ..precision import floating
+from ..builtin import builtin
 from ..primitive import definition, primitive
 from ..tensor import as_array, shaped
-from .checks import EPS, beside, check_reduction, constant, of_two, paired, reduce, weighted_reduce
+from .checks import EPS, beside, check_reduction, constant, paired, reduce, weighted_reduce
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 def cross_entropy(
     input: Any,
     target: Any,
@@ -64,7 +64,7 @@ def cross_entropy(
     return ops.reshape(loss, given.shape) if reduction == "none" else loss
 
 
-@floating
+@builtin(name="cross_entropy", in_float32="halves and integers", autocast="float32")
 @definition
 def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, reduction):
     """Cross-entropy of (N, C) logits with (N,) checked labels."""
@@ -76,7 +76,10 @@ def _cross_entropy(logits, /, target, weight, ignore_index, label_smoothing, red
     return weighted_reduce(loss, weights, reduction)
 
 
-@floating
+_cross_entropy.in_symbols(logits="g · (softmax(logits) - target) · share of the mean")
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
 def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input[target]: `cross_entropy` of log-probabilities instead of logits, with the same arguments and errors."""
     check_reduction("nll_loss", reduction)
@@ -129,7 +132,7 @@ def _class_weight(name, weight, input):
     return weight
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-target · log(input) - (1 - target) · log(1 - input), for an input that is probabilities.
 
@@ -158,7 +161,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     )
 
 
-@floating
+@builtin(name="binary_cross_entropy", in_float32="halves and integers", autocast="float32")
 @primitive
 def _binary_cross_entropy(xp, p, target, /):
     """-target · log(p) - (1 - target) · log(1 - p), elementwise; the gradient is kept finite as in torch."""
@@ -170,13 +173,14 @@ _binary_cross_entropy.defvjp(
     p=lambda g, p, target: g * (p - target) / ops.clip(p * (1 - p), EPS, None),
     target=lambda g, p: g * (_log(1 - p) - _log(p)),
 )
+_binary_cross_entropy.in_symbols(p="g · (p - target) / (p (1 - p))", target="g · (log(1 - p) - log p)")
 
 
 def _log(p):
     return ops.log(ops.clip(p, math.exp(-100), None))
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:

@@ -9,14 +9,14 @@ import numpy as np
 
 from .. import backend, ops
 from ..backend.shared.losses import NEVER
+from ..builtin import builtin
 from ..ops.shape import check_flags
-from ..precision import floating
 from ..primitive import definition
 from ..tensor import as_array, shaped
 from .checks import check_reduction, reduce
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 def ctc_loss(
     log_probs: Any,
     targets: Any,
@@ -74,7 +74,7 @@ def ctc_loss(
     return reduce(ops.divide(loss, xp.asarray(target_lengths.clip(1))) if reduction == "mean" else loss, reduction)
 
 
-@floating
+@builtin(name="ctc", in_float32="halves and integers", autocast="float32")
 @definition
 def _ctc(log_probs, /, states, may_skip, ends, input_lengths):
     """The losses (N,) of log_probs (T, N, C); alpha (N, L) is the log-probability of all paths to each state."""
@@ -89,6 +89,9 @@ def _ctc(log_probs, /, states, may_skip, ends, input_lengths):
         alpha = ops.where(t < input_lengths[:, None], ops.logsumexp(ways, 0) + emit[t], alpha)
     total = ops.logsumexp(ops.where(ends, alpha, NEVER), 1)
     return ops.astype(ops.where(total < NEVER / 2, math.inf, -total), dtype)
+
+
+_ctc.in_symbols(log_probs="-g · probability of being in each letter at each time")
 
 
 def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
+from ..builtin import builtin
 from ..ops.shape import check_flags
 from ..tensor import as_array, shaped
-from .checks import EPS, REDUCTIONS, beside, check_reduction, of_two, paired, reduce
+from .checks import EPS, REDUCTIONS, beside, check_reduction, paired, reduce
 from .classification import cross_entropy
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
     """target · (log target - input): the Kullback-Leibler divergence of the model from the target (1951), term by term.
 
@@ -38,7 +39,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     return reduce(loss, reduction)
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def cosine_embedding_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Any:
@@ -57,7 +58,7 @@ def cosine_embedding_loss(
     return reduce(ops.where(target == 1, 1 - cos, ops.relu(cos - margin)), reduction)
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def contrastive_loss(input1: Any, input2: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """d²/2 where the target is 1 (a matching pair), max(0, margin - d)²/2 where it is -1, with d the distance.
 
@@ -90,7 +91,7 @@ def _check_pairs(name, input1, input2, target, reduction):
     return target
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "mean") -> Any:
     """Cross-entropy of finding each query's key among all keys by cosine (van den Oord et al. 2018, eq. 4).
 

@@ -6,10 +6,11 @@ from numbers import Real
 from typing import Any
 
 from .. import ops
-from .checks import check_reduction, of_two, paired, reduce
+from ..builtin import builtin
+from .checks import check_reduction, paired, reduce
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(input - target)², averaged over all entries; both have one shape.
 
@@ -22,14 +23,14 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     return reduce(error * error, reduction)
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|input - target|, averaged; shapes and errors as for `mse_loss`."""
     check_reduction("l1_loss", reduction)
     return reduce(ops.abs(input - paired("l1_loss", input, target)), reduction)
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """Half the squared error up to delta, and from there on a straight line of slope delta (Huber 1964).
 
@@ -41,7 +42,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return reduce(_huber(input - paired("huber_loss", input, target), delta), reduction)
 
 
-@of_two
+@builtin(in_float32="halves and integers", leading=2, autocast="float32")
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
     """`huber_loss` of delta = beta, divided by beta, so that the line has slope 1 (Girshick 2015, eq. 3).
 

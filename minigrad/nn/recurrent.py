@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import backend, ops
 from .. import functional as F
-from ..precision import floating
+from ..builtin import builtin
 from ..primitive import definition
 from ..tensor import Tensor, as_array
 from . import init
@@ -20,7 +20,7 @@ from .arguments import checked
 from .module import Module, Parameter
 
 
-@floating
+@builtin(name="lstm", in_float32="halves and integers", autocast="half")
 @definition
 def _lstm(gates, weight, h, c, /, mask):
     """gates (T, B, 4H), h and c (B, H), to (T + 1, B, H): h after each step, then the last c."""
@@ -36,7 +36,10 @@ def _lstm(gates, weight, h, c, /, mask):
     return ops.stack([*states, c])
 
 
-@floating
+_lstm.in_symbols("back through the steps in time, the last first")
+
+
+@builtin(name="gru", in_float32="halves and integers", autocast="half")
 @definition
 def _gru(gates, weight, bias, h, /, mask):
     """gates (T, B, 3H), h (B, H), to the states (T, B, H)."""
@@ -52,7 +55,10 @@ def _gru(gates, weight, bias, h, /, mask):
     return ops.stack(states)
 
 
-@floating
+_gru.in_symbols("back through the steps in time, the last first")
+
+
+@builtin(name="rnn", in_float32="halves and integers", autocast="half")
 @definition
 def _rnn(gates, weight, h, /, mask, nonlinearity):
     """gates (T, B, H), h (B, H), to the states (T, B, H)."""
@@ -62,6 +68,9 @@ def _rnn(gates, weight, h, /, mask, nonlinearity):
         h = new if mask is None else ops.where(mask[t][:, None], new, h)
         states.append(h)
     return ops.stack(states)
+
+
+_rnn.in_symbols("back through the steps in time, the last first")
 
 
 def _gates(x, weight, bias_ih, bias_hh):

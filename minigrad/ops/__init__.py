@@ -1,7 +1,7 @@
 """The ops: everything minigrad can differentiate rests on these, and each fits in a few lines.
 
 Rules work on arrays and on Tensors alike, so a gradient can be differentiated again.  Broadcasting is undone by the
-tape.
+tape.  To add an op, write it here and give it a row in checking/catalogue: see CONTRIBUTING.md.
 """
 
 from . import numpy_protocol

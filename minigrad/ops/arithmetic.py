@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend
-from ..precision import F4, floating, in_float32, sum_dtype, with_numbers
+from ..builtin import builtin
+from ..precision import F4, sum_dtype
 from ..primitive import primitive
 
 
-@with_numbers
+@builtin(in_float32="halves beside numbers")
 @primitive
 def add(xp, a, b, /):
     """a + b."""
@@ -21,9 +22,10 @@ def add(xp, a, b, /):
 
 
 add.defvjp(a=lambda g: g, b=lambda g: g)
+add.in_symbols(a="g", b="g")
 
 
-@with_numbers
+@builtin(in_float32="halves beside numbers")
 @primitive
 def subtract(xp, a, b, /):
     """a - b."""
@@ -31,9 +33,10 @@ def subtract(xp, a, b, /):
 
 
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
+subtract.in_symbols(a="g", b="-g")
 
 
-@with_numbers
+@builtin(in_float32="halves beside numbers")
 @primitive
 def multiply(xp, a, b, /):
     """a · b, entry by entry."""
@@ -41,9 +44,10 @@ def multiply(xp, a, b, /):
 
 
 multiply.defvjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
+multiply.in_symbols(a="g · b", b="g · a")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def divide(xp, a, b, /):
     """a / b."""
@@ -51,8 +55,10 @@ def divide(xp, a, b, /):
 
 
 divide.defvjp(a=lambda g, b: g / b, b=lambda g, b, y: -g * y / b)
+divide.in_symbols(a="g / b", b="-g · y / b")
 
 
+@builtin()
 @primitive
 def negative(xp, x, /):
     """-x."""
@@ -60,8 +66,10 @@ def negative(xp, x, /):
 
 
 negative.defvjp(x=lambda g: -g)
+negative.in_symbols(x="-g")
 
 
+@builtin()
 @primitive
 def abs(xp, x, /):
     """|x|; the gradient at 0 is 0."""
@@ -69,8 +77,10 @@ def abs(xp, x, /):
 
 
 abs.defvjp(x=lambda g, x: g * sign(x))
+abs.in_symbols(x="g · sign(x)")
 
 
+@builtin()
 @primitive
 def sign(xp, x, /):
     """-1, 0 or 1; constant almost everywhere, so without a gradient."""
@@ -80,6 +90,7 @@ def sign(xp, x, /):
 sign.defvjp()
 
 
+@builtin()
 @primitive
 def maximum(xp, a, b, /):
     """The larger of a and b; where they are equal the gradient is shared half and half."""
@@ -87,8 +98,10 @@ def maximum(xp, a, b, /):
 
 
 maximum.defvjp(a=lambda g, a, b: _share(g, a > b, a == b), b=lambda g, a, b: _share(g, b > a, a == b))
+maximum.in_symbols(a="g where a > b, g/2 where equal", b="g where b > a, g/2 where equal")
 
 
+@builtin()
 @primitive
 def minimum(xp, a, b, /):
     """The smaller of a and b; where they are equal the gradient is shared half and half."""
@@ -96,6 +109,7 @@ def minimum(xp, a, b, /):
 
 
 minimum.defvjp(a=lambda g, a, b: _share(g, a < b, a == b), b=lambda g, a, b: _share(g, b < a, a == b))
+minimum.in_symbols(a="g where a < b, g/2 where equal", b="g where b < a, g/2 where equal")
 
 
 def _share(g, won, tied):
@@ -103,6 +117,7 @@ def _share(g, won, tied):
     return where(won, g, where(tied, 0.5 * g, 0))
 
 
+@builtin()
 @primitive
 def where(xp, condition, a, b, /):
     """a where the condition holds, else b."""
@@ -110,8 +125,10 @@ def where(xp, condition, a, b, /):
 
 
 where.defvjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
+where.in_symbols(a="g where the condition holds, else 0", b="g where it does not hold, else 0")
 
 
+@builtin()
 @primitive
 def astype(xp, x, /, dtype):
     """x in another dtype; the gradient comes back in x's own, by the tape."""
@@ -119,8 +136,10 @@ def astype(xp, x, /, dtype):
 
 
 astype.defvjp(x=lambda g: g)
+astype.in_symbols(x="g, in x's dtype")
 
 
+@builtin()
 @primitive
 def reshape(xp, x, /, shape):
     """x with its entries, in order, in another shape; one size may be -1."""
@@ -130,8 +149,10 @@ def reshape(xp, x, /, shape):
 
 
 reshape.defvjp(x=lambda g, x_shape: reshape(g, x_shape))
+reshape.in_symbols(x="g, in x's shape")
 
 
+@builtin()
 @primitive
 def broadcast_to(xp, x, /, shape):
     """x repeated, without a copy, along new axes and axes of size 1."""
@@ -139,6 +160,7 @@ def broadcast_to(xp, x, /, shape):
 
 
 broadcast_to.defvjp(x=lambda g: g)  # the tape adds it up again
+broadcast_to.in_symbols(x="g, summed over the axes that were stretched")
 
 
 def restore(g, shape, axis, keepdims):
@@ -149,7 +171,7 @@ def restore(g, shape, axis, keepdims):
     return broadcast_to(g, shape)
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @primitive
 def sum(xp, x, /, axis=None, keepdims=False):
     """The sum over `axis`; of whole numbers and booleans in int64."""
@@ -158,6 +180,7 @@ def sum(xp, x, /, axis=None, keepdims=False):
 
 
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: restore(g, x_shape, axis, keepdims))
+sum.in_symbols(x="g, repeated along the axes that were summed")
 
 
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
@@ -173,40 +196,64 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     return reshape(sum(x, tuple(range(lead)) + stretched, False), tuple(shape))
 
 
+@builtin()
 @primitive
 def equal(xp, a, b, /):
     """a == b, as booleans; comparisons have no gradient."""
     return a == b
 
 
+equal.defvjp()
+
+
+@builtin()
 @primitive
 def not_equal(xp, a, b, /):
     """a != b."""
     return a != b
 
 
+not_equal.defvjp()
+
+
+@builtin()
 @primitive
 def less(xp, a, b, /):
     """a < b."""
     return a < b
 
 
+less.defvjp()
+
+
+@builtin()
 @primitive
 def less_equal(xp, a, b, /):
     """a <= b."""
     return a <= b
 
 
+less_equal.defvjp()
+
+
+@builtin()
 @primitive
 def greater(xp, a, b, /):
     """a > b."""
     return a > b
 
 
+greater.defvjp()
+
+
+@builtin()
 @primitive
 def greater_equal(xp, a, b, /):
     """a >= b."""
     return a >= b
+
+
+greater_equal.defvjp()
 
 
 def to_device(x: Any, device: str) -> Any:
@@ -214,6 +261,7 @@ def to_device(x: Any, device: str) -> Any:
     return _to_device(x, x.device, device)
 
 
+@builtin(name="to_device")
 @primitive
 def _to_device(xp, x, /, source, target):
     """x copied from one device to another."""
@@ -221,3 +269,4 @@ def _to_device(xp, x, /, source, target):
 
 
 _to_device.defvjp(x=lambda g, source, target: _to_device(g, target, source))
+_to_device.in_symbols(x="g, sent back")

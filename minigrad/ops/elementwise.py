@@ -12,14 +12,14 @@ import numpy as np
 
 from .. import backend
 from ..backend import is_float
-from ..precision import floating, in_float32
+from ..builtin import builtin
 from ..primitive import primitive
 from ..tensor import shaped
 from .arithmetic import astype, greater, less, negative, where
 from .create import full_like
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def exp(xp, x, /):
     """eˣ."""
@@ -27,9 +27,10 @@ def exp(xp, x, /):
 
 
 exp.defvjp(x=lambda g, y: g * y)
+exp.in_symbols(x="g · y")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def log(xp, x, /):
     """The natural logarithm."""
@@ -37,9 +38,10 @@ def log(xp, x, /):
 
 
 log.defvjp(x=lambda g, x: g / x)
+log.in_symbols(x="g / x")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def log1p(xp, x, /):
     """log(1 + x), exact for small x."""
@@ -47,9 +49,10 @@ def log1p(xp, x, /):
 
 
 log1p.defvjp(x=lambda g, x: g / (1 + x))
+log1p.in_symbols(x="g / (1 + x)")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def expm1(xp, x, /):
     """eˣ - 1, exact for small x."""
@@ -57,9 +60,10 @@ def expm1(xp, x, /):
 
 
 expm1.defvjp(x=lambda g, x: g * exp(x))
+expm1.in_symbols(x="g · exp(x)")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def sqrt(xp, x, /):
     """√x."""
@@ -67,9 +71,10 @@ def sqrt(xp, x, /):
 
 
 sqrt.defvjp(x=lambda g, y: g / (2 * y))
+sqrt.in_symbols(x="g / 2y")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def sin(xp, x, /):
     """sin x, x in radians."""
@@ -77,9 +82,10 @@ def sin(xp, x, /):
 
 
 sin.defvjp(x=lambda g, x: g * cos(x))
+sin.in_symbols(x="g · cos x")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def cos(xp, x, /):
     """cos x, x in radians."""
@@ -87,9 +93,10 @@ def cos(xp, x, /):
 
 
 cos.defvjp(x=lambda g, x: -g * sin(x))
+cos.in_symbols(x="-g · sin x")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def tanh(xp, x, /):
     """The hyperbolic tangent."""
@@ -97,9 +104,10 @@ def tanh(xp, x, /):
 
 
 tanh.defvjp(x=lambda g, y: g * (1 - y * y))
+tanh.in_symbols(x="g · (1 - y²)")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def sigmoid(xp, x, /):
     """1 / (1 + e⁻ˣ), computed as exp(min(x, 0)) / (1 + exp(-|x|)): nothing overflows, and small values are not lost."""
@@ -109,9 +117,10 @@ def sigmoid(xp, x, /):
 
 
 sigmoid.defvjp(x=lambda g, x: g * sigmoid(x) * sigmoid(-x))
+sigmoid.in_symbols(x="g · sigmoid(x) · sigmoid(-x)")
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def erf(xp, x, /):
     """The error function, 2/√π ∫₀ˣ exp(-t²) dt."""
@@ -119,8 +128,10 @@ def erf(xp, x, /):
 
 
 erf.defvjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+erf.in_symbols(x="g · 2/√π · exp(-x²)")
 
 
+@builtin()
 @primitive
 def relu(xp, x, /):
     """max(x, 0); the gradient at 0 is 0, as in torch."""
@@ -128,6 +139,7 @@ def relu(xp, x, /):
 
 
 relu.defvjp(x=lambda g, y: g * (y > 0))
+relu.in_symbols(x="g where y > 0, else 0")
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
@@ -144,7 +156,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else where(greater(x, high), high, x)
 
 
-@in_float32
+@builtin(name="clip", in_float32="halves")
 @primitive
 def _clip(xp, x, /, low, high):
     """clip between numbers."""
@@ -152,9 +164,10 @@ def _clip(xp, x, /, low, high):
 
 
 _clip.defvjp(x=lambda g, x, y: where(x == y, g, 0))
+_clip.in_symbols(x="g where x was not held, else 0")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def softplus(xp, x, /, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold, as in torch."""
@@ -162,9 +175,10 @@ def softplus(xp, x, /, beta=1.0, threshold=20.0):
 
 
 softplus.defvjp(x=lambda g, x, beta, threshold: where(beta * x > threshold, g, g * sigmoid(beta * x)))
+softplus.in_symbols(x="g · sigmoid(βx)")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 def logsigmoid(x: Any) -> Any:
     """log(sigmoid(x)) = -softplus(-x): nearly x far below 0, nearly -e⁻ˣ far above, and rounded to neither."""
     return negative(softplus(negative(x), threshold=math.inf))
@@ -182,7 +196,7 @@ def power(x: Any, exponent: Any) -> Any:
     return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @primitive
 def power_of(xp, x, /, exponent):
     """x ** exponent for an exponent that is a plain number."""
@@ -190,9 +204,10 @@ def power_of(xp, x, /, exponent):
 
 
 power_of.defvjp(x=lambda g, x, exponent: g * (exponent * x ** (exponent - 1)) if exponent else full_like(g, 0))
+power_of.in_symbols(x="g · n xⁿ⁻¹")
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @primitive
 def power_by(xp, x, exponent, /):
     """x ** exponent for an exponent that is a Tensor."""
@@ -203,3 +218,4 @@ power_by.defvjp(
     x=lambda g, x, exponent: g * exponent * x ** (exponent - 1 + ((x == 0) & (exponent == 0))),
     exponent=lambda g, x, y: g * where(x == 0, 0, y) * log(where(x <= 0, 1, x)),
 )
+power_by.in_symbols(x="g · n xⁿ⁻¹", exponent="g · y log x")

@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array
-from ..precision import in_float32, sum_dtype
+from ..builtin import builtin
+from ..precision import sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shape_of, shaped
@@ -100,6 +101,7 @@ def check_indices(op: str, ids: Array, size: int, what: str, low: int | None = N
     home.check(ids, low, size - 1, refuse)
 
 
+@builtin(name="take")
 @primitive
 def _take(xp, x, /, index):
     """x[index], as an op on one Tensor."""
@@ -107,9 +109,10 @@ def _take(xp, x, /, index):
 
 
 _take.defvjp(x=lambda g, x_shape, index: add_at(g, x_shape, index))
+_take.in_symbols(x="zeros, with g added in at the index")
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @primitive
 def add_at(xp, g, /, shape, index):
     """Zeros of `shape` with g added in at `index`; what meets at one place adds up."""
@@ -122,6 +125,7 @@ def add_at(xp, g, /, shape, index):
 
 
 add_at.defvjp(g=lambda g, index: _take(g, index))
+add_at.in_symbols(g="g[index]")
 
 
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
@@ -148,6 +152,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     return where((ids == padding_idx)[..., None], y.detach(), y)
 
 
+@builtin(name="embedding")
 @primitive
 def _embedding(xp, weight, /, ids):
     """weight[ids], once the ids are known to be in range."""
@@ -155,6 +160,7 @@ def _embedding(xp, weight, /, ids):
 
 
 _embedding.defvjp(weight=lambda g, weight_shape, ids: add_at(g, weight_shape, ids))
+_embedding.in_symbols(weight="zeros, with each row of g added in at its id")
 
 
 @torch_spelling
@@ -182,7 +188,7 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     return reshape(where(taken, put_along(src, tuple(x.shape), axis, ids), x), shape)
 
 
-@in_float32
+@builtin(in_float32="halves")
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with src added at the places `ids` along `axis`; repeated places accumulate (torch.scatter_add).
@@ -232,6 +238,7 @@ def _fits(ids, x, axis):
     return all(n == m for i, (n, m) in enumerate(zip(ids.shape, x.shape)) if i != axis)
 
 
+@builtin(name="gather")
 @primitive
 def _gather(xp, x, /, axis, ids):
     """take_along_axis, with ids that are known to be in range."""
@@ -239,9 +246,10 @@ def _gather(xp, x, /, axis, ids):
 
 
 _gather.defvjp(x=lambda g, x_shape, axis, ids: put_along(g, x_shape, axis, ids))
+_gather.in_symbols(x="zeros, with g added in at the ids")
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @primitive
 def put_along(xp, g, /, shape, axis, ids):
     """Zeros of `shape` with g added in along `axis` at ids: the gradient of `gather`."""
@@ -253,3 +261,4 @@ def put_along(xp, g, /, shape, axis, ids):
 
 
 put_along.defvjp(g=lambda g, axis, ids: gather(g, axis, ids))
+put_along.in_symbols(g="the entries of g at the ids")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..precision import adding_up, in_float32
+from ..builtin import builtin
 from ..primitive import definition, primitive
 from ..tensor import shape_of, shaped
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
 
-@adding_up
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 @primitive
 def matmul(xp, a, b, /):
     """Matrix product over the last two axes, (…, m, k) and (…, k, n); leading axes broadcast, vectors act as in NumPy.
@@ -41,6 +41,7 @@ def _of_b(g, a, b_shape):
 
 
 matmul.defvjp(a=_of_a, b=_of_b)
+matmul.in_symbols(a="g bᵀ", b="aᵀ g")
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -63,7 +64,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return _linear(x, weight, bias)
 
 
-@adding_up
+@builtin(name="linear", in_float32="halves", in_int64=True, autocast="half")
 @definition
 def _linear(x, weight, bias, /):
     """linear, with a bias or None."""
@@ -71,7 +72,10 @@ def _linear(x, weight, bias, /):
     return y if bias is None else y + bias
 
 
-@in_float32
+_linear.in_symbols(x="g W", weight="gᵀ x", bias="Σ g over all but the last axis")
+
+
+@builtin(in_float32="halves")
 def einsum(subscripts: str, *xs: Any) -> Any:
     """Einstein's summation: "bij,bjk->bik" multiplies along shared letters and sums over those missing on the right.
 

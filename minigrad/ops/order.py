@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..precision import in_float32, sum_dtype
+from ..builtin import builtin
+from ..precision import sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling, whole
 from ..tensor import shaped
@@ -15,6 +16,7 @@ from .index import gather
 from .shape import axis_of, check_flags, flip, reshape, whole_number
 
 
+@builtin()
 @primitive
 def argsort(xp, x, /, axis=-1, descending=False):
     """The indices that would sort `axis`, ties in their first order; an index has no gradient."""
@@ -23,6 +25,9 @@ def argsort(xp, x, /, axis=-1, descending=False):
         return xp.argsort(x, axis=axis, kind="stable")
     last = x.shape[axis] - 1  # from the back, and turned round twice, so that ties keep their order
     return xp.flip(last - xp.argsort(xp.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+argsort.defvjp()
 
 
 @torch_spelling
@@ -65,10 +70,11 @@ def cumsum(x: Any, axis: int | None) -> Any:
     return _cumsum(x, axis) if axis is not None else _cumsum(reshape(x, (-1,)), 0)
 
 
-@in_float32
+@builtin(name="cumsum", in_float32="halves", autocast="float32")
 @primitive
 def _cumsum(xp, x, /, axis):
     return xp.cumsum(x, axis=axis, dtype=sum_dtype(x.dtype))
 
 
 _cumsum.defvjp(x=lambda g, axis: flip(_cumsum(flip(g, axis), axis), axis))
+_cumsum.in_symbols(x="the sum of g from here to the end")

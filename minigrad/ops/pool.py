@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..precision import floating, in_float32
+from ..builtin import builtin
 from ..primitive import primitive
 from ..tensor import as_array, shaped
 from .index import gather
@@ -22,6 +22,7 @@ from .shape import check_flags, whole_number
 from .window import Sizes, Window, check_rank, each, fitting
 
 
+@builtin()
 @primitive
 def max_pool(xp, x, /, window):
     """The largest entry of every window, (…, *size) to (…, *places); of equal ones the first takes the gradient."""
@@ -33,7 +34,7 @@ def max_pool(xp, x, /, window):
     return y
 
 
-@in_float32
+@builtin(in_float32="halves")
 @primitive
 def collect(xp, x, /, chosen, window):
     """The sum of every window, (…, *size) to (…, *places); or, of each, only the entry whose number is chosen."""
@@ -45,7 +46,7 @@ def collect(xp, x, /, chosen, window):
     return y
 
 
-@in_float32
+@builtin(in_float32="halves")
 @primitive
 def spread(xp, g, /, size, chosen, window):
     """The gradient of `collect` with respect to x (…, *size): each g goes to its whole window or the chosen entry."""
@@ -72,8 +73,11 @@ def _first_largest(x, y, window):
 max_pool.defvjp(
     x=lambda g, x, y, window: spread(g, x.shape[-len(window.kernel) :], _first_largest(x, y, window), window)
 )
+max_pool.in_symbols(x="g to the largest entry of each window")
 collect.defvjp(x=lambda g, x_shape, chosen, window: spread(g, x_shape[-len(window.kernel) :], chosen, window))
+collect.in_symbols(x="g to all of each window, or to the entry chosen")
 spread.defvjp(g=lambda g, chosen, window: collect(g, chosen, window))
+spread.in_symbols(g="the sum of g over each window, or its entry chosen")
 
 
 def max_pool1d(
@@ -111,7 +115,7 @@ def max_pool2d(
     return max_pool(x, _pool_window("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def avg_pool1d(
     x: Any,
     kernel_size: Sizes,
@@ -124,7 +128,7 @@ def avg_pool1d(
     return _avg_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def avg_pool2d(
     x: Any,
     kernel_size: Sizes,
@@ -168,13 +172,13 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
     return total / _beside(x).asarray(count, dtype=total.dtype)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def adaptive_avg_pool1d(x: Any, output_size: Sizes) -> Any:
     """The mean of `output_size` nearly equal parts of a signal, (N, C, L) or (C, L); see `adaptive_avg_pool2d`."""
     return _adaptive_avg_pool(1, x, output_size)
 
 
-@floating
+@builtin(in_float32="halves and integers")
 def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
     """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts.
 
@@ -199,13 +203,13 @@ def _adaptive_avg_pool(many, x, output_size):
     return einsum("...l,pl->...p" if many == 1 else "...hw,ph,qw->...pq", x, *means)
 
 
-@in_float32
+@builtin(in_float32="halves")
 def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
     """The largest entry of `output_size` nearly equal parts of a signal, cut as by `adaptive_avg_pool1d`."""
     return _adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
 
 
-@in_float32
+@builtin(in_float32="halves")
 def adaptive_max_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
     """The largest entry of each part of an image; the parts are those of `adaptive_avg_pool2d`."""
     return _adaptive_max_pool(2, shaped(x, "adaptive_max_pool2d"), output_size)

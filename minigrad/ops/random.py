@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, of
+from ..builtin import builtin
 from ..mode import mode
-from ..precision import floating
 from ..primitive import primitive
 from ..tensor import Tensor
 
@@ -44,10 +44,11 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
     return backend.xp.asarray((drawn >= threshold).reshape(shape))
 
 
-@floating
+@builtin(in_float32="halves and integers")
 @primitive
 def dropout(xp, x, /, keep, p):
     return x * keep * (1 / (1 - p))
 
 
 dropout.defvjp(x=lambda g, keep, p: dropout(g, keep, p))
+dropout.in_symbols(x="g · keep / (1 - p)")

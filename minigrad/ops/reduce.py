@@ -9,7 +9,8 @@ import math
 from numbers import Real
 from typing import Any
 
-from ..precision import floating, in_float32, sum_dtype
+from ..builtin import builtin
+from ..precision import sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import as_array, shaped
@@ -28,7 +29,7 @@ def _over(op, x, axis):
     return x
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @torch_spelling
 def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The mean over `axis`."""
@@ -37,16 +38,13 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     return divide(total, math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The variance over `axis`, the mean squared distance to the mean, as in NumPy; torch's has `correction=1`.
 
     The sum is divided by n - `correction`.  Of no more than `correction` numbers the variance is infinite, or NaN if
     they are equal: the sum of squares is divided by 0.  The gradient is then torch's, 2 (x - mean) / (n - correction).
-
-    Of no more than `correction` numbers it is infinite, or NaN if they are equal: the sum of squares is divided by 0.
-    The gradient is then that of torch, 2 (x - mean) / (n - correction).
     """
     x = _over("var", x, axis)
     if not isinstance(correction, Real):
@@ -62,7 +60,7 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     return total / 0 if count == correction else total / (count - correction) + as_array(total) / 0
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
     """The standard deviation over `axis`: the root of the variance; the gradient of equal numbers is 0, as in torch."""
@@ -70,7 +68,7 @@ def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
     return where(square == 0, 0, sqrt(where(square == 0, 1, square)))
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) -> Any:
     """The p-norm (Σ|x|ᵖ)^(1/p) of all entries over `axis`, a vector's norm (also of a matrix, whose p="fro" is p=2).
@@ -101,7 +99,7 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
     return where(total == 0, 0, power(where(total == 0, 1, total), 1 / p)) if p > 0 else power(total, 1 / p)
 
 
-@floating
+@builtin(name="norm", in_float32="halves and integers", autocast="float32")
 @primitive
 def _norm(xp, x, /, axis=None, keepdims=False):
     """The length √Σx² over `axis`."""
@@ -111,9 +109,10 @@ def _norm(xp, x, /, axis=None, keepdims=False):
 _norm.defvjp(
     x=lambda g, x, y, axis, keepdims: x * restore(where(y == 0, 0, g / where(y == 0, 1, y)), x.shape, axis, keepdims)
 )
+_norm.in_symbols(x="g · x / y")
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="float32")
 @torch_spelling
 def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The product over one `axis`, or of all entries; halving the axis keeps the gradient right at zeros."""
@@ -135,6 +134,7 @@ def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return x if keepdims else squeeze(x, axis)
 
 
+@builtin()
 @primitive
 def max(xp, x, /, axis=None, keepdims=False):
     """The largest entry over `axis`; entries that tie for it share the gradient."""
@@ -142,8 +142,10 @@ def max(xp, x, /, axis=None, keepdims=False):
 
 
 max.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims))
+max.in_symbols(x="g to the largest entries, in equal shares")
 
 
+@builtin()
 @primitive
 def min(xp, x, /, axis=None, keepdims=False):
     """The smallest entry over `axis`; entries that tie for it share the gradient."""
@@ -151,6 +153,7 @@ def min(xp, x, /, axis=None, keepdims=False):
 
 
 min.defvjp(x=lambda g, x, y, axis, keepdims: _to_winners(g, x, y, axis, keepdims))
+min.in_symbols(x="g to the smallest entries, in equal shares")
 
 
 def _to_winners(g, x, y, axis, keepdims):
@@ -171,6 +174,7 @@ def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     return sum(_over("all", x, axis) == 0, axis, keepdims) == 0
 
 
+@builtin()
 @primitive
 def argmax(xp, x, /, axis=None, keepdims=False):
     """The index of the (first) largest entry over `axis`; an index has no gradient."""
@@ -178,7 +182,10 @@ def argmax(xp, x, /, axis=None, keepdims=False):
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
-@floating
+argmax.defvjp()
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def logsumexp(xp, x, /, axis=-1, keepdims=False):
     """log Σ exp(x) over `axis`, -inf where there is nothing.
@@ -197,9 +204,10 @@ def logsumexp(xp, x, /, axis=-1, keepdims=False):
 logsumexp.defvjp(
     x=lambda g, x, y, axis, keepdims: restore(g, x.shape, axis, keepdims) * exp(x - restore(y, x.shape, axis, keepdims))
 )
+logsumexp.in_symbols(x="g · exp(x - y)")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def softmax(xp, x, /, axis=-1):
     """exp(x), scaled to sum to one along `axis`."""
@@ -209,9 +217,10 @@ def softmax(xp, x, /, axis=-1):
 
 
 softmax.defvjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
+softmax.in_symbols(x="y · (g - Σ g y)")
 
 
-@floating
+@builtin(in_float32="halves and integers", autocast="float32")
 @primitive
 def log_softmax(xp, x, /, axis=-1):
     """log(softmax(x)), without computing the softmax."""
@@ -221,3 +230,4 @@ def log_softmax(xp, x, /, axis=-1):
 
 
 log_softmax.defvjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
+log_softmax.in_symbols(x="g - exp(y) Σ g")

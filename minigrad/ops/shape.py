@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..builtin import builtin
 from ..primitive import Primitive, primitive
 from ..spelling import torch_spelling, whole
 from ..tensor import as_array, shaped
 from .arithmetic import broadcast_to, reshape, where
 
 
+@builtin()
 @primitive
 def swapaxes(xp, x, /, a, b):
     """Axes a and b change places."""
@@ -24,8 +26,10 @@ def swapaxes(xp, x, /, a, b):
 
 
 swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
+swapaxes.in_symbols(x="g, the axes swapped back")
 
 
+@builtin()
 @primitive
 def transpose(xp, x, /, axes=None):
     """Axes in the given order; all reversed by default."""
@@ -39,6 +43,7 @@ def transpose(xp, x, /, axes=None):
 
 
 transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
+transpose.in_symbols(x="gᵀ: the axes put back")
 
 
 def whole_number(op: str, name: str, value: Any, least: int | None = None) -> int:
@@ -150,7 +155,8 @@ def _concatenate(n: int) -> Callable:
 
     op = Primitive(concatenate, [f"x{i}" for i in range(n)], ["axis", "ends"])
     op.rules = {name: (piece(i), ["axis", "ends"]) for i, name in enumerate(op.inputs)}
-    return op.front
+    op.front.in_symbols("the piece of g where this input went")
+    return builtin()(op.front)
 
 
 @torch_spelling
@@ -183,6 +189,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(repeats, shape)))
 
 
+@builtin()
 @primitive
 def pad(xp, x, /, widths, value=0):
     """x with `value` around it: widths[i] = (before, after) for each axis i."""
@@ -190,6 +197,7 @@ def pad(xp, x, /, widths, value=0):
 
 
 pad.defvjp(x=lambda g, x_shape, widths: g[tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape))])
+pad.in_symbols(x="g, without the padding")
 
 
 def tril(x: Any, diagonal: int = 0) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from ..precision import adding_up, in_float32
+from ..builtin import builtin
 from ..primitive import definition, primitive
 from ..tensor import shaped
 from .elementwise import relu
@@ -78,7 +78,7 @@ class Window(NamedTuple):
         return ((..., *k, *(slice(None),) * len(k)) for k in np.ndindex(self.kernel))
 
 
-@adding_up
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 @primitive
 def conv(xp, x, weight, bias, /, window, groups):
     """y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], over the channels c of o's group."""
@@ -97,7 +97,7 @@ def conv(xp, x, weight, bias, /, window, groups):
     return y
 
 
-@in_float32
+@builtin(in_float32="halves", autocast="half")
 @definition
 def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
     """A block of a convolutional network: conv(x, weight · scale, shift) + more, and relu of it if `is_relu`."""
@@ -106,7 +106,16 @@ def conv_norm(x, weight, scale, shift, more, /, window, groups, is_relu):
     return relu(y) if is_relu else y
 
 
-@adding_up
+conv_norm.in_symbols(
+    x="h, slid back over the filters times scale, with h = g where y > 0 if relu",
+    weight="scale · W, with W what each entry of a filter saw, times h, summed",
+    scale="Σ weight · W",
+    shift="Σ h over examples and places",
+    more="h",
+)
+
+
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 @primitive
 def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
@@ -122,7 +131,7 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
     return xp.ascontiguousarray(window.crop(x))
 
 
-@adding_up
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 @primitive
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
@@ -143,14 +152,21 @@ conv.defvjp(
     weight=lambda g, x, window, groups: conv_weight_grad(x, g, window, groups),
     bias=lambda g: sum(g, (0, *range(2, len(g.shape)))),
 )
+conv.in_symbols(
+    x="g, slid back over the filters",
+    weight="what each entry of a filter saw, times g, summed",
+    bias="Σ g over examples and places",
+)
 conv_input_grad.defvjp(
     g=lambda g, weight, window, groups: conv(g, weight, None, window, groups),
     weight=lambda y, g, window, groups: conv_weight_grad(y, g, window, groups),
 )
+conv_input_grad.in_symbols(g="conv(g, weight)", weight="what each entry of a filter saw of g, times the input, summed")
 conv_weight_grad.defvjp(
     x=lambda w, x_shape, g, window, groups: conv_input_grad(g, w, x_shape[2:], window, groups),
     g=lambda w, x, window, groups: conv(x, w, None, window, groups),
 )
+conv_weight_grad.in_symbols(x="the input, slid back over g", g="conv(x, g)")
 
 
 def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
