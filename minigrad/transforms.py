@@ -16,11 +16,12 @@ from weakref import ref
 import numpy as np
 
 from . import backend, ops
+from .backend import is_half
 from .mode import Mode, mode, record, recording
 from .nn.module import Module
 from .tape import Node, Step, new_node
 from .tensor import Tensor, carry_back, grad, wrap
-from .writes import kept_arrays
+from .writes import kept_arrays, written_since
 
 
 def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
@@ -98,9 +99,10 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
     Raises:
         TypeError: f returns something else than one Tensor.
-        RuntimeError: in the backward pass, if an array that f read was written into or replaced since.
+        RuntimeError: in the backward pass, if an array that f read was written into or replaced since, or if f gives
+            another result the second time, since a loop variable, an entry of a dict, or train() and eval() changed.
     """
-    outer, draws, begin = mode(), Draws(f, inputs), new_node((), None).order
+    outer, draws, begin, names = mode(), Draws(f, inputs), new_node((), None).order, _read_by_name(f)
     seen, looking = _looking_on(outer)
     written: dict[int, tuple] = {}  # what f writes into, and what was there before
 
@@ -119,13 +121,14 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if not outside:
         return y
     y = wrap(y.data, None)  # lets go of what lies between: the arrays still there are from outside
+    first, order = y.data, new_node((), None).order  # (the next op nearly always keeps this array too)
     read = [None if id(array()) in written else array() for array in seen]
 
-    def again() -> Tensor:
+    def rerun() -> Tensor:
         held = [(array, array.copy()) for array, _ in written.values()]  # to be put back afterwards
         for array, before in written.values():
             array[...] = before
-        seen, looking = _looking_on(outer)
+        (seen, looking), begin = _looking_on(outer), new_node((), None).order
         with (
             draws.repeated() as repeat,
             record(
@@ -135,19 +138,26 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
             ),
         ):
             try:
-                y = f(*inputs)
+                again = f(*inputs)
             finally:
                 for array, values in reversed(held):
                     array[...] = values
-        for old, new in zip(read, seen) if len(read) == len(seen) else ():
-            if old is not None and (new := new()) is not None and new is not old and not _equal(old, new):
-                raise RuntimeError(
-                    f"checkpoint: a Tensor of shape {tuple(old.shape)} holds other numbers than in the forward "
-                    "pass (by .to, or x.data = …): call backward before changing it"
-                )
-        return y
+        used = None if written_since(first, order) else first  # (a user may write into it, and then it tells nothing)
+        found = _replaced(read, seen) or _difference(used, again)
+        if not found and set(_entrances(again, begin)) != set(outside):
+            found = "used other Tensors that require a gradient"
+        if found:
+            now = _read_by_name(f)
+            changed = " and ".join(name for name in names if now.get(name) != names[name])
+            raise RuntimeError(
+                f"checkpoint: run again for the backward pass, f {found}: {changed or 'something that it reads'} changed "
+                "in between. Give f such things where it is made, lambda x, layer=layer: layer(x) or "
+                "functools.partial(f, layer=layer), and call backward before train(), eval(), .to(), freezing, or a "
+                "change of an attribute or a dict"
+            )
+        return again
 
-    y.node = new_node(y.shape, y.dtype, outside, _Recompute(again), [array for array in read if array is not None])
+    y.node = new_node(y.shape, y.dtype, outside, _Recompute(rerun), [array for array in read if array is not None])
     outer.note(y.node, y.node.step, inputs, (), y.data)
     return y
 
@@ -175,6 +185,45 @@ def _looking_on(outer: Mode) -> tuple[list[ref], dict[str, Callable]]:
 
 def _equal(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one.dtype == other.dtype and bool(backend.of(one).xp.array_equal(one, other))
+
+
+def _replaced(read: list, seen: list[ref]) -> str:
+    """In words, which array a segment read the first time and another in its place the second time; "" if none."""
+    for old, new in zip(read, seen) if len(read) == len(seen) else ():
+        if old is not None and (new := new()) is not None and new is not old and not _equal(old, new):
+            return f"read a Tensor of shape {tuple(old.shape)} with other values"
+    return ""
+
+
+def _difference(first: Any, again: Any) -> str:
+    """In words, what a segment returned the second time instead of `first`; "" if that is the same but for roundings.
+
+    Mostly both are the same to the bit.  Where threads add up in another order, they differ by a few roundings of a
+    typical entry, far less than √eps of it.
+    """
+    if not isinstance(again, Tensor):
+        return f"returned a {type(again).__name__} instead of a Tensor"
+    again = again.data
+    if first is None or _equal(first, again):
+        return ""
+    if (first.shape, first.dtype) != (again.shape, again.dtype):
+        return f"returned shape {tuple(again.shape)} in {again.dtype} instead of {tuple(first.shape)} in {first.dtype}"
+    one, other = (backend.of(a).to_numpy(a).astype(np.float64) for a in (first, again))
+    sizes = np.abs(one[np.isfinite(one)])
+    noise = 2.0 ** (-4 if is_half(first.dtype) else -11 if first.dtype.itemsize == 4 else -26)  # about √eps
+    same = np.isclose(other, one, rtol=noise, atol=noise * np.median(sizes) if sizes.size else 0, equal_nan=True)
+    return "" if same.all() else f"returned other values in {(~same).sum()} of {same.size} entries"
+
+
+def _read_by_name(f: Any) -> dict[str, int]:
+    """What stands behind the names that a function reads from outside, its closure's and globals, as each one's id."""
+    f = getattr(f, "__func__", f)
+    if not isinstance(f, FunctionType):
+        return {}
+    cells = zip(f.__code__.co_freevars, f.__closure__ or ())
+    return {name: id(f.__globals__[name]) for name in f.__code__.co_names if name in f.__globals__} | {
+        name: id(cell.cell_contents) for name, cell in cells if cell != CellType()
+    }
 
 
 class _Recompute(Step):

@@ -280,6 +280,106 @@ def test_a_checkpoint_notices_whatever_it_would_read_anew(f, change):
         y.backward()
 
 
+class Changing:
+    """Segments that read something from outside, `change` it, and the words that say what differs."""
+
+    def loop_variable(x):
+        layers = [nn.Linear(3, 3, rng=i) for i in range(2)]
+        for layer in layers:
+            x = mg.checkpoint(lambda z: layer(z), x)
+        return x, lambda: None, "layer changed in between"
+
+    def loop_over_what_gives_the_same_values(x):
+        scales = [Tensor(np.ones(3), requires_grad=True) for _ in range(2)]
+        for scale in scales:
+            x = mg.checkpoint(lambda z: z * scale, x)
+        return x, lambda: None, "used other Tensors that require a gradient: scale changed"
+
+    def evaluation(x):
+        model = nn.Sequential(nn.Linear(3, 3, rng=0), nn.Dropout(0.5, rng=0))
+        return mg.checkpoint(model, x), model.eval, "returned other values in"
+
+    def dictionary(x):
+        options = {"power": 2}
+        return mg.checkpoint(lambda z: z ** options["power"], x), lambda: options.update(power=3), "in 11 of 12 entries"
+
+    def one_entry(x):
+        where = [0]
+        change = lambda: where.__setitem__(0, 1)  # noqa: E731
+        return mg.checkpoint(lambda z: mg.where(np.eye(4, 3)[where[0]] > 0, z, -z), x), change, "in 8 of 12 entries"
+
+    def rows(x):
+        many = [2]
+        return mg.checkpoint(lambda z: z[: many[0]], x), lambda: many.append(many.pop() + 1), r"shape \(3, 3\)"
+
+    def number(x):
+        power = 2
+
+        def change():
+            nonlocal power
+            power = 3
+
+        return mg.checkpoint(lambda z: z**power, x), change, "power changed in between"
+
+    def attribute(x):
+        layer = nn.BatchNorm1d(3)
+        return mg.checkpoint(layer, x), lambda: setattr(layer, "eps", 1.0), "call backward before train"
+
+    def method(x):
+        layer = nn.Linear(3, 3, rng=0)
+        return mg.checkpoint(layer.forward, x), lambda: setattr(layer, "weight", layer.weight * 2), "read a Tensor"
+
+    def array(x):
+        a = np.ones(3)
+        return mg.checkpoint(lambda z: z * a, x), lambda: a.fill(2.0), "returned other values"
+
+    def frozen(x):
+        layer = nn.Linear(3, 3, rng=0)
+        return mg.checkpoint(layer, x), lambda: setattr(layer.weight, "requires_grad", False), "that require a gradient"
+
+    def dtype(x):
+        to = ["float64"]
+        return mg.checkpoint(lambda z: z.to(to[0]), x), lambda: to.__setitem__(0, "float32"), "in float32 instead of"
+
+    def kind(x):
+        several = []
+        return mg.checkpoint(lambda z: (z, z) if several else z * 1, x), lambda: several.append(1), "returned a tuple"
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Changing) if not name.startswith("_")])
+def test_a_checkpoint_notices_that_what_it_reads_has_changed(name):
+    x = Tensor(np.arange(1.0, 13).reshape(4, 3), requires_grad=True)
+    y, change, words = vars(Changing)[name](x)
+    change()
+    with pytest.raises(RuntimeError, match=words) as told:
+        y.sum().backward()
+    assert "call backward before" in str(told.value) and "functools.partial" in str(told.value)
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_checkpoint_takes_roundings_for_what_they_are(dtype):
+    """As of threads that add up in another order; an infinite or missing number is still itself."""
+    x, calls = Tensor(np.array([1.0, 1e-30, 300.0, -1e3, np.inf, np.nan, 0]), dtype=dtype, requires_grad=True), []
+    noise = np.where(np.arange(7) % 2, 1, -1) * {"float64": 2**-50, "float32": 2**-20}.get(dtype, 2**-7)
+
+    def f(z):
+        calls.append(1)
+        return z * 1 if len(calls) == 1 else z * (1 + Tensor(noise, dtype=dtype))
+
+    mg.checkpoint(f, x).sum().backward()
+    assert len(calls) == 2 and np.isfinite(x.grad.numpy().astype("f8")).all()
+
+
+def test_a_checkpoint_does_not_mind_that_its_result_was_written_into():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = mg.checkpoint(mg.exp, x)
+    total = y.sum()
+    y.detach().copy_(0)
+    total.backward()
+    np.testing.assert_allclose(x.grad, np.exp([1.0, 2.0]), rtol=1e-6)
+
+
 def test_a_checkpoint_can_be_differentiated_twice():
     model = net().eval()
     mg.gradcheck(lambda x: mg.checkpoint(model, x * 2), rng.standard_normal((2, 4)), order=2)
