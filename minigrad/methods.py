@@ -146,7 +146,7 @@ class Methods:
         if target in backend.DEVICES:
             return self if target == self.device else ops.to_device(self, target)
         try:
-            return ops.astype(self, backend.dtype_named(target if target is not None else "nothing"))
+            return ops.astype(self, backend.dtype_named(target))
         except TypeError:
             raise ValueError(
                 f'{target!r} is neither a device, "cpu" or "cuda", nor a dtype such as "float32"'

@@ -270,7 +270,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     there = here if device is None else backend.get(device)
     if there is not here:
         data = there.xp.asarray(here.to_numpy(data))
-    array = there.xp.asarray(data, dtype=dtype)
+    array = there.xp.asarray(data, dtype=None if dtype is None else backend.dtype_named(dtype))
     if array.dtype.kind in "OUSMmc":
         raise TypeError(
             f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs"

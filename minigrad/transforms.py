@@ -150,8 +150,8 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
             now = _read_by_name(f)
             changed = " and ".join(name for name in names if now.get(name) != names[name])
             raise RuntimeError(
-                f"checkpoint: run again for the backward pass, f {found}: {changed or 'something that it reads'} changed "
-                "in between. Give f such things where it is made, lambda x, layer=layer: layer(x) or "
+                f"checkpoint: run again for the backward pass, f {found}: {changed or 'something that it reads'} "
+                "changed in between. Give f such things where it is made, lambda x, layer=layer: layer(x) or "
                 "functools.partial(f, layer=layer), and call backward before train(), eval(), .to(), freezing, or a "
                 "change of an attribute or a dict"
             )

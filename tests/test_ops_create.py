@@ -114,3 +114,10 @@ def test_a_number_that_the_dtype_does_not_hold(call, text):
     with pytest.raises(ValueError, match=text):
         call()
     assert mg.full(2, 255, "uint8").tolist() == [255, 255] and mg.arange(0.0, 4.0, 2, "int32").tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("make", [lambda d: Tensor([1.0], dtype=d), lambda d: Tensor([1.0]).astype(d)])
+@pytest.mark.parametrize("dtype", ["foo", "floatt", object, str, type("torch.float32", (), {})()])
+def test_what_is_no_dtype_is_refused_with_the_names_of_dtypes(make, dtype):
+    with pytest.raises(TypeError, match='is not a dtype: type "float32", "float64"'):
+        make(dtype)

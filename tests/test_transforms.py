@@ -286,13 +286,13 @@ class Changing:
     def loop_variable(x):
         layers = [nn.Linear(3, 3, rng=i) for i in range(2)]
         for layer in layers:
-            x = mg.checkpoint(lambda z: layer(z), x)
+            x = mg.checkpoint(lambda z: layer(z), x)  # noqa: B023  the fault in question
         return x, lambda: None, "layer changed in between"
 
     def loop_over_what_gives_the_same_values(x):
         scales = [Tensor(np.ones(3), requires_grad=True) for _ in range(2)]
         for scale in scales:
-            x = mg.checkpoint(lambda z: z * scale, x)
+            x = mg.checkpoint(lambda z: z * scale, x)  # noqa: B023
         return x, lambda: None, "used other Tensors that require a gradient: scale changed"
 
     def evaluation(x):

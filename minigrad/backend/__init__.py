@@ -37,10 +37,22 @@ class Value(NamedTuple):
 
 
 def dtype_named(name: Any) -> np.dtype:
-    """The dtype of that name, bfloat16 included.  Raises TypeError if there is none."""
-    if name == "bfloat16":
+    """The dtype of that name, bfloat16 included.
+
+    Raises:
+        TypeError: there is none, or not one of numbers, or it is another library's.
+    """
+    if isinstance(name, str) and name == "bfloat16":
         import ml_dtypes  # noqa: F401          teaches NumPy the name
-    return np.dtype(name)
+    try:
+        dtype = np.dtype(name) if name is not None else None
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind in "OUSMm":  # of text and the like
+        raise TypeError(
+            f'{name!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or "bool"'
+        )
+    return dtype
 
 
 def is_float(dtype: np.dtype) -> bool:
@@ -56,7 +68,7 @@ def is_half(dtype: np.dtype) -> bool:
 def cast(array: Array, dtype: np.dtype) -> Array:
     """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504."""
     with np.errstate(over="ignore"):
-        return array.astype(dtype)
+        return array.astype(dtype_named(dtype))
 
 
 def check_now(array: Array, low: float, high: float, refuse: Callable[[], None]) -> None:

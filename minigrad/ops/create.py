@@ -28,12 +28,9 @@ def _made(op: str, shape: Any, dtype: Any, device: str, make: Callable) -> Any:
 def dtype_of(op: str, dtype: Any) -> np.dtype:
     """The dtype of that name.  Raises TypeError if there is none."""
     try:
-        return backend.dtype_named(dtype if dtype is not None else "nothing")
-    except TypeError:
-        raise TypeError(
-            f'{op}: {dtype!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or '
-            '"bool"'
-        ) from None
+        return backend.dtype_named(dtype)
+    except TypeError as error:
+        raise TypeError(f"{op}: {error}") from None
 
 
 def _held(op: str, value: float, dtype: np.dtype) -> float:
