@@ -35,10 +35,6 @@ def front_of(op: Any) -> Callable:
     That takes half the time of a binding in Python code.  For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for
     `sum`, whose axis is examined first, `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,),
     also)`, or `run` where no axis is given.
-
-    For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for `sum`, whose axis is looked at first,
-    `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,), also)`, or `run` where no axis is
-    given.
     """
     also = bool(set(TORCH_SPELLING.values()) & set(op.options))
     names = [*op.inputs, "/", *op.options, *(["**also"] if also else [])]

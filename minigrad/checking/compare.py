@@ -2,9 +2,6 @@
 
 A disagreement shown by a direction stands.  The single entries are then measured to locate the mistake: an error too
 small to show in any one of them is still reported, for the direction in which it adds up.
-
-What a direction has shown beyond doubt stands.  The entries are gone through to find out where the mistake is, not
-whether: an error too small to be seen in any single entry is still reported, of the direction in which it adds up.
 """
 
 from __future__ import annotations

@@ -6,13 +6,6 @@ steps shrink by a known ratio, the first terms of a series can be cancelled (Ric
 cancellation changed the answer tells how good it is (Ridders 1982); to that is added what rounding does to a difference
 of two nearly equal numbers.  So the tolerance comes with the measurement.
 
-The values ahead of x and behind it hold two things.  Their difference, divided by twice the step h, is the slope plus a
-series in h²; their sum less twice the value at x, divided by h, is a series in h, h³, …, and what is left of it at h =
-0 is how much the slope ahead differs from that behind: a kink.  Since the steps shrink by a known ratio, the first
-terms of a series can be cancelled (Richardson 1911).  How much the last cancellation changed the answer tells how good
-it is (Ridders 1982); to that is added what rounding does to a difference of two nearly equal numbers.  So the tolerance
-comes with the measurement.
-
 The first steps are long, for rounding then matters least; a function that moves faster than that makes the estimate
 large, and shorter steps follow until it is small or rounding is all that is left.
 """
@@ -178,9 +171,6 @@ def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
 
     Each side of x is measured by itself, and little more than the quieter one counts: there may be a kink or jump at x.
     The errors of the outputs add up as their squares, since the weights u are random.
-
-    On each side of x by itself, and little more than the quieter one counts: there may be a kink or a jump at x.  The
-    errors of the outputs add up as their squares, since the weights u are random.
     """
     size = 0.7 * np.where(f.x == 0, 1, f.x)  # no power of 2, whose multiples would all be rounded alike
     for power in (-30, -20) if f.eps == EPS else (-17,):  # short ones, for functions that move fast; but what was

@@ -146,8 +146,6 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     """x limited to [low, high]: numbers, arrays or Tensors, or None for no bound; low > high gives high, as in NumPy.
 
     Where x was limited the gradient goes to the bound.
-
-    Where x was held the gradient goes to the bound.
     """
     if all(bound is None or isinstance(bound, (int, float, np.number)) for bound in (low, high)):
         return _clip(x, *(bound.item() if isinstance(bound, np.number) else bound for bound in (low, high)))

@@ -184,9 +184,6 @@ def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]
 
     Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
     size; 1 is global pooling.
-
-    Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
-    size.
     """
     return _adaptive_avg_pool(2, x, output_size)
 

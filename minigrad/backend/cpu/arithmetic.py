@@ -16,8 +16,6 @@ def in_parts(function, a, b):
     """Apply function(a, b), where b broadcasts to a contiguous a, in equal parts on all cores: memory bounds it.
 
     The result has a's memory order.  NumPy warns, or raises, as it would on the calling thread.
-
-    The result lies as a does.  NumPy warns, or raises, as it would on the thread that calls.
     """
     b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
     if memory.lies_by_pixel(a):

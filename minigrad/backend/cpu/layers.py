@@ -183,8 +183,6 @@ def exp_sums(x, out, limit, axis=-1):
     """Write exp(x) into `out`, and return the sums along the axis and what was subtracted first.
 
     The largest entry is subtracted only if some sum is not within 1 / limit to limit.
-
-    Returns the sums, and what was subtracted.
     """
     np.exp(x, out=out)
     total = _sum(out, axis)
@@ -278,8 +276,6 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
 
     `unit` is the normalised x.  The sums along rows and columns are products with vectors, which BLAS does as fast as
     memory delivers the numbers.
-
-    The sums along rows and columns are products with vectors, which BLAS does as fast as the numbers come.
     """
     x, weight, mean, rest, inverse_std = saved
     gx, n = np.empty(x.shape, x.dtype), x.shape[-1]

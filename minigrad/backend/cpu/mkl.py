@@ -2,9 +2,6 @@
 
 It is called as a C library and computes on the calling thread, except for products too short for our own threads.
 MINIGRAD_BLAS=numpy keeps it from being used.
-
-It is called as the C library it is, and computes on the thread that calls, but for products too short to be shared out
-by ours.  MINIGRAD_BLAS=numpy keeps it from being used.
 """
 
 from __future__ import annotations

@@ -14,9 +14,6 @@ def log_sum_exp(xp, x):
 
     Their sum, if large, would leave the second few digits.  A row of nothing but -inf gives 0 and +inf, so that
     exp(x - …) is 0 there.
-
-    Added up, a large one would leave the other few digits.  A row of nothing but -inf gives 0 and +inf, so that
-    exp(x - …) is 0 there.
     """
     if not x.size:
         return xp.zeros((*x.shape[:-1], 1), x.dtype), xp.full((*x.shape[:-1], 1), math.inf, x.dtype)

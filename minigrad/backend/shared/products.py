@@ -12,8 +12,6 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
     """The product of stacks of matrices or, as in NumPy, vectors: a row on the left, a column on the right.
 
     `dot` is a faster product of two vectors, if there is one.  (The rules of matmul define the backward pass.)
-
-    `dot` multiplies two vectors in less time, if it is given.  (What is meant on the way back the rules of matmul say.)
     """
 
     def forward(xp, a, b):

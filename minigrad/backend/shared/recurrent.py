@@ -67,10 +67,6 @@ def lstm_forward(xp, gates, weight, h, c, mask, products=None):
     The gates are i, f, g, o.  The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four
     gates; g, which needs no halving, stands last here.  ½ is exact in floating point: halving the weights halves the
     product.  Each gate of a step is contiguous, which matters because many steps are short.
-
-    The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four gates; g, which takes no part
-    in that, stands last here.  ½ is exact in floating point: to halve the weights is to halve the product.  Each gate
-    of a step lies in one piece, for many steps are so short that it counts how NumPy goes through an array.
     """
     products = products or Products(xp)
     (T, B, _), H = gates.shape, h.shape[-1]
