@@ -41,13 +41,13 @@ def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: t
     hint = _hint(op.name, [a.shape for a in arrays if hasattr(a, "shape")])
     kind = next(kind for kind in (IndexError, ValueError, TypeError, OverflowError) if isinstance(error, kind))
     kind = ValueError if kind is OverflowError else kind  # of a number that the dtype does not hold
-    told = kind(f"{op.name}({', '.join(given)}): {hint or error}")
+    told: Any = kind(f"{op.name}({', '.join(given)}): {hint or error}")
     told.op = op.name
     places.told(told, op.inputs, inputs)
     return told
 
 
-def _hint(name: str, shapes: list[tuple]) -> str | None:
+def _hint(name: str, shapes: list[Any]) -> str | None:
     """What is wrong with these shapes and what to type, where that can be told."""
     if name == "matmul" and (len(shapes) < 2 or () in shapes):
         return "each operand needs an axis at least; with a single number multiply by *"

@@ -57,7 +57,7 @@ def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
         recorded = on and (self.node is not None or isinstance(other, Tensor) and other.node is not None)
         if recorded and not self.is_leaf or recorded and self.node is None and type(self) is Tensor:
             return op(self, other)  # `total += loss`: the sum is on the tape, and nothing is lost
-        if not self.is_leaf:
+        if self.node is not None and not self.is_leaf:
             raise RuntimeError(
                 f"x {symbol}= y inside no_grad would take x, the result of {self.node.step.name}, off the tape: "
                 f"type x = x.detach() {symbol} y, or do it outside no_grad"
@@ -141,7 +141,7 @@ class Methods:
             return ops.swapaxes(self, *axes)
         return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
-    def to(self, target: Any) -> Tensor:
+    def to(self: Any, target: Any) -> Tensor:
         """On another device ("cpu", "cuda"), or in another dtype ("float64"); differentiable."""
         if target in backend.DEVICES:
             return self if target == self.device else ops.to_device(self, target)

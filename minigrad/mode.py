@@ -76,15 +76,19 @@ class record:
         how, flags = self.how, getattr(getattr(function, "__code__", None), "co_flags", 0)
         if flags & 0x20:  # a generator function
 
-            def front(*args: Any, **kwargs: Any) -> Any:
+            def generator(*args: Any, **kwargs: Any) -> Any:
                 return (yield from _Steps(how, function(*args, **kwargs)))
+
+            return update_wrapper(generator, function)
         elif flags & 0x80:  # async def
 
-            async def front(*args: Any, **kwargs: Any) -> Any:
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
                 return await _Steps(how, function(*args, **kwargs))
+
+            return update_wrapper(coroutine, function)
         elif flags & 0x200:  # async def with a yield in it
 
-            async def front(*args: Any, **kwargs: Any) -> AsyncIterator:
+            async def stream(*args: Any, **kwargs: Any) -> AsyncIterator:
                 steps, sent = function(*args, **kwargs), None
                 try:
                     while True:
@@ -93,11 +97,12 @@ class record:
                     return
                 finally:
                     await steps.aclose()
-        else:
 
-            def front(*args: Any, **kwargs: Any) -> Any:
-                with record(how):
-                    return function(*args, **kwargs)
+            return update_wrapper(stream, function)
+
+        def front(*args: Any, **kwargs: Any) -> Any:
+            with record(how):
+                return function(*args, **kwargs)
 
         return update_wrapper(front, function)
 

@@ -113,8 +113,9 @@ def told(error: Exception, labels: Sequence[str] = (), values: Sequence[Any] = (
     outer = ((f, f.f_lineno) for f in frames(sys._getframe(1)))
     frame, number = next(((f, n) for f, n in [*reversed(inner), *outer] if room(f) is None), (None, 0))
     if frame is not None:
-        error.line = Line(frame.f_code.co_filename, number)
+        line = Line(frame.f_code.co_filename, number)
+        vars(error)["line"] = line
         called = zip(labels, names(values, sys._getframe(1)))
         called = ", ".join(f"{label} is {name}" for label, name in called if name not in (None, label))
-        where = f"at {error.line}: {error.line.text}" if error.line.text else f"at {error.line}"
+        where = f"at {line}: {line.text}" if line.text else f"at {line}"
         error.add_note("; ".join(filter(None, [called, where])))

@@ -30,9 +30,10 @@ def computed_in_float32(function: F, leading: int = 0) -> F:
 
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
-        on, values = recording(), (*inputs, *options.values()) if options else inputs
-        special = on is not True and on is not False  # a Mode
-        if not special and len(inputs) >= leading:
+        on = recording()
+        values: Any = (*inputs, *options.values()) if options else inputs
+        mode = None if on is True or on is False else on
+        if mode is None and len(inputs) >= leading:
             for x in values:
                 if getattr(x, "dtype", F4) is not F4:
                     break
@@ -41,19 +42,19 @@ def computed_in_float32(function: F, leading: int = 0) -> F:
                     return function(*inputs, **options)
         leads = [i < leading for i in range(len(inputs))] + [option in first for option in options]
         values = [shaped(x, name) if it else x for x, it in zip(values, leads)]
-        if special:
-            values = on.given(front, values)
+        if mode is not None:
+            values = mode.given(named, tuple(values))
         heeded = [x for x, it in zip(values, leads) if it] or [x for x in values if isinstance(x, Tensor)]
         wide = wider(values, leads, heeded or values[:1])
-        values, dtype = wide or (values, None)
-        named = dict(zip(options, values[len(inputs) :]))
         if wide is None:
-            return function(*values[: len(inputs)], **named)
+            return function(*values[: len(inputs)], **dict(zip(options, values[len(inputs) :])))
+        values, dtype = wide
         with uncast(on):
-            return rounded(function(*values[: len(inputs)], **named), dtype)
+            return rounded(function(*values[: len(inputs)], **dict(zip(options, values[len(inputs) :]))), dtype)
 
-    front.name = name
-    return front
+    named: Any = front
+    named.name = name
+    return named
 
 
 def in_int64(values: Sequence) -> tuple[list, np.dtype] | None:

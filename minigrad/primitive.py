@@ -26,7 +26,7 @@ from .backend import Value, is_half, known, of
 from .errors import explained
 from .mode import recording
 from .precision import F4, in_int64, rounded, settled, uncast, wider
-from .spelling import front_of, parameters, translated, whole
+from .spelling import TorchSpelling, front_of, parameters, translated, whole
 from .tape import Node, Step, new_node
 from .tensor import Tensor, as_array, grad, wrap
 
@@ -50,14 +50,12 @@ def definition(function: Callable[P, Any]) -> OpFunction[P]:
     return Definition(function, *parameters(function, "x, /, option=None")).front
 
 
-class OpFunction(Protocol[P]):
+class OpFunction(TorchSpelling[P], Protocol[P]):
     """What users call: a function with the signature of the op, and as a method with the first input bound."""
 
     op: Any
-    __name__: str
     in_symbols: Callable[..., None]
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Callable[..., Any]: ...
 
 
@@ -294,7 +292,7 @@ class Definition(_Op):
 
     def plan(self, wanted: int) -> _Plan:
         """A definition answers by being differentiated, and so keeps everything it was given."""
-        everything = None, [*self.inputs, *self.options]
+        everything = _nothing, [*self.inputs, *self.options]
         self.plans[wanted] = plan = _Meaning(self, wanted, dict.fromkeys(self.inputs, everything))
         return plan
 

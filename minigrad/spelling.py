@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper, wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
 
 TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}  # both are taken wherever an op has the option
 F = TypeVar("F", bound=Callable)
+P = ParamSpec("P")
+
+
+class TorchSpelling(Protocol[P]):
+    """A function with its own signature, which also takes torch's `dim` and `keepdim`."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, *inputs: Any, dim: Any, keepdim: bool = ..., **options: Any) -> Any: ...
+    @overload
+    def __call__(self, *inputs: Any, keepdim: bool, **options: Any) -> Any: ...
 
 
 def parameters(function: Callable, example: str) -> tuple[list[str], list[str]]:
@@ -54,9 +68,9 @@ def front_of(op: Any) -> Callable:
     return front
 
 
-def torch_spelling(function: F) -> F:
+def torch_spelling(function: Callable[P, Any]) -> TorchSpelling[P]:
     """Let a function of ops take `dim` and `keepdim` as well, torch's names for NumPy's `axis` and `keepdims`."""
-    names = function.__code__.co_varnames
+    op, names = function.__name__, function.__code__.co_varnames
 
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
@@ -65,7 +79,7 @@ def torch_spelling(function: F) -> F:
             given = inputs[names.index(ours)] if ours in names[: len(inputs)] else options.get(ours)
             # (Methods pass None and False on when nothing was given.)
             if given is not None and given is not False:
-                raise _given_twice(function.__name__, ours, given, theirs, value)
+                raise _given_twice(op, ours, given, theirs, value)
             inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
             if ours not in names[: len(inputs)]:
                 options[ours] = value

@@ -129,7 +129,7 @@ class Tensor(Methods):
         node.hooks = [*(node.hooks or ()), hook]
 
         def remove() -> None:
-            node.hooks = [other for other in node.hooks if other is not hook]
+            node.hooks = [other for other in node.hooks or () if other is not hook]
 
         return remove
 

@@ -57,7 +57,9 @@ def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any
     y, pull = vjp(f, *primals)
     v = _leaf(ops.zeros_like(y))
     pulled = pull(v)
-    total = sum(((g * Tensor(t)).sum() for g, t in zip(pulled, tangents)), Tensor(0.0))
+    total = Tensor(0.0)
+    for g, t in zip(pulled, tangents):
+        total = total + (g * Tensor(t)).sum()
     return y, grad(total, v, create_graph=True) if total.requires_grad else ops.zeros_like(y)
 
 

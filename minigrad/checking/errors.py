@@ -10,7 +10,7 @@ import numpy as np
 from .blame import Call, first_wrong
 from .compare import Finding, located, place
 from .diagnose import NO_CAUSE, Cause, diagnose
-from .functions import Function, NoGradient, OnTape, ShapeMismatch, stretched
+from .functions import NoGradient, OnTape, ShapeMismatch, stretched
 from .numeric import Slope, by_entry, measured_noise
 
 
@@ -112,7 +112,7 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
     return _error(text, causes, origin, known)
 
 
-def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
+def _own(found: Finding, at: int) -> tuple[Any, Slope, str]:
     """The gradient and slope of one output in which the error shows, and the words that say which output it is.
 
     The check is of a weighted sum of all outputs, whose gradient is nothing that a user could look up.
@@ -131,13 +131,12 @@ def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
         )
     if not found.trouble and found.contributions.shape[1]:
         i = found.entries[at]
-        for j in dict.fromkeys([*np.argsort(-abs(found.contributions[at]))[:3], *([i] if len(y) == len(f.x) else [])]):
+        likely = [int(j) for j in np.argsort(-abs(found.contributions[at]))[:3]]
+        for j in likely + [int(i)] * (len(y) == len(f.x) and i not in likely):
             one = np.zeros_like(u)
             one[j] = 1.0
-            g, (there, _) = (
-                f.gradient(f.x, one, found.again)[i],
-                by_entry(f, y, one, np.array([i]), measured_noise(f, y, one)),
-            )
+            g = f.gradient(f.x, one, found.again)[i]
+            there, _ = by_entry(f, y, one, np.array([i]), measured_noise(f, y, one))
             there = Slope(*(part[0] for part in there))
             if abs(g - there.value) > there.estimate + 1e-9 * abs(there.value):
                 path, index = located(j, f.y_names, f.y_shapes)
@@ -145,7 +144,7 @@ def _own(found: Finding, at: int) -> tuple[float, Slope, str]:
     return analytic, slope, f" (of a sum of the {len(y)} outputs with random weights)"
 
 
-def not_given(f: Function, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:
+def not_given(f: Any, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:
     """The error for a derivative that cannot be compared: it has another shape than its input, or is missing."""
     known = {"name": f.name, "order": order, "way": "the gradient"}
     if isinstance(error, ShapeMismatch):
@@ -181,7 +180,7 @@ def _error(text: str, causes: list[Cause], origin: str, known: dict) -> Gradient
     return GradientError(text + told + origin, causes=tuple(causes), cause=causes[0].kind if causes else None, **known)
 
 
-def _failure(error: Exception) -> Cause:
+def _failure(error: BaseException | None) -> Cause:
     """Why a rule gave nothing that could be compared."""
     if not isinstance(error, ShapeMismatch):
         hint = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,11 @@ class Function:
         raise NotImplementedError
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
-        """The gradient of u · value, by one of the ways back."""
+        """The gradient of u · value, by one of the backward passes in `ways`."""
+        raise NotImplementedError
+
+    def derivative(self) -> Function:
+        """The gradient as a function itself, if it can be differentiated."""
         raise NotImplementedError
 
 
@@ -204,7 +209,8 @@ class ByHand(Function):
         dtype: str = "float64",
     ):
         super().__init__(name, inputs, dtype)
-        self.f, self.grad, self.vjp, self.tree, self.single = f, grad, vjp, tree, True
+        self.f, self.grad, self.tree, self.single = f, grad, tree, True
+        self.vjp: Any = vjp  # not None if `grad` is
 
     def outputs(self, arrays: list) -> list:
         y = self.f(*rebuilt(self.tree, iter(arrays)))
@@ -234,7 +240,8 @@ class ByHand(Function):
                 f"gradient= is for a function that gives one number, {self.name} gives {self.y_shapes}: give vjp=, "
                 "which is called with the gradient of the output, too"
             )
-        found = self.grad(*given) if self.grad else self.vjp(us[0] if self.single else us, *given)
+        derivative = self.grad or partial(self.vjp, us[0] if self.single else us)
+        found = derivative(*given)
         found = found if isinstance(found, (tuple, list)) else [found]
         sparse = next((g for g in found if hasattr(g, "toarray") or hasattr(g, "todense")), None)
         if sparse is not None:

@@ -13,7 +13,7 @@ large, and shorter steps follow until it is small or rounding is all that is lef
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,10 @@ MANY = 1 << 14  # outputs, above which it is not kept what each of them contribu
 class Slope(NamedTuple):
     """d/dt of u · f(x + t v) at 0: numbers, or arrays with one for each direction measured."""
 
-    value: np.ndarray
-    estimate: np.ndarray  # of the error of it
-    bend: np.ndarray  # how much the slope ahead differs from that behind: 0 for none, inf for a jump
-    far: np.ndarray  # the mean slope over the longest step
+    value: Any
+    estimate: Any  # of the error of it
+    bend: Any  # how much the slope ahead differs from that behind: 0 for none, inf for a jump
+    far: Any  # the mean slope over the longest step
 
 
 class Limit:
@@ -126,7 +126,7 @@ def by_entry(
             v[i] = size
             v = exactly(f, v)
             slope, parts = along(f, y, u, v, noise, enough * whole)
-            tries.append((Slope(*(np.asarray(part) / v[i] for part in slope[:3]), slope.far / v[i]), parts / v[i]))
+            tries.append((Slope(*(np.asarray(part) / v[i] for part in slope)), parts / v[i]))
             if slope.bend == 0 and slope.estimate <= 1e-9 * max(abs(slope.value), whole):
                 break
         best = better(*(slope for slope, _ in tries))
@@ -158,7 +158,7 @@ def _refined(f, u, v, value, estimate, noise):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the imaginary part is cast away
-                exact = f.value(f.x + 1e-100j * v).imag @ u / 1e-100
+                exact = np.imag(f.value(f.x + 1e-100j * v)) @ u / 1e-100
         except Exception:  # whatever it is that f says of complex numbers
             return value, estimate
         if abs(exact - value) <= estimate:

@@ -154,10 +154,11 @@ def csv_reader(source: str, delimiter: str) -> Any:
 
 
 def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
-    reader, columns, line, named = csv_reader(source, delimiter), None, 1, ""
+    reader, line, named = csv_reader(source, delimiter), 1, ""
+    columns: list[str] = []
     try:
         for fields in reader:
-            if fields and columns is None:
+            if fields and not columns:
                 columns, named = [name.strip() for name in fields], f"{path}:{line}"
                 check_names(named, columns, "columns")
             elif fields and len(fields) != len(columns):  # else an unquoted comma would silently cut a text short

@@ -20,7 +20,7 @@ def label_names(examples: Sequence[Example]) -> list[str]:
 
     A warning names labels that differ only by case or white space, which are probably meant to be one.
     """
-    names = sorted({example.label for example in examples})
+    names = sorted({example.label for example in examples if example.label is not None})
     for name, other in pairwise(sorted(names, key=fold)):
         if fold(name) == fold(other):
             warnings.warn(
@@ -33,7 +33,7 @@ def label_names(examples: Sequence[Example]) -> list[str]:
 
 def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
     """The class number of each example, int64.  Raises ValueError for a label that is not in `names`."""
-    number = {name: i for i, name in enumerate(names)}
+    number: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     for example in examples:
         if example.label not in number:
             raise ValueError(

@@ -56,8 +56,9 @@ def ctc_loss(
         )
     input_lengths, target_lengths = (shaped(n, "ctc_loss") for n in (input_lengths, target_lengths))
     if len(log_probs.shape) == 2:
-        lengths = (as_array(n).reshape(-1) for n in (input_lengths, target_lengths))
-        loss = ctc_loss(log_probs[:, None], as_array(targets).reshape(-1), *lengths, blank, reduction, zero_infinity)
+        steps, labels = (as_array(n).reshape(-1) for n in (input_lengths, target_lengths))
+        one = as_array(targets).reshape(-1)
+        loss = ctc_loss(log_probs[:, None], one, steps, labels, blank, reduction, zero_infinity)
         return loss[0] if reduction == "none" else loss
     labels, input_lengths, target_lengths = _ctc_labels(log_probs.shape, targets, input_lengths, target_lengths, blank)
     xp = backend.of(as_array(log_probs)).xp

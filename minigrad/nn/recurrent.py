@@ -257,7 +257,8 @@ class LSTM(_Recurrent):
     gates, states = 4, 2
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
-        states = _lstm(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask)
+        h, c = first
+        states = _lstm(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, h, c, mask)
         return states[:-1], states[-2], states[-1]
 
 
@@ -267,7 +268,8 @@ class GRU(_Recurrent):
     gates, states = 3, 1
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
-        states = _gru(F.linear(x, weight_ih, bias_ih), weight_hh, bias_hh, *first, mask)
+        (h,) = first
+        states = _gru(F.linear(x, weight_ih, bias_ih), weight_hh, bias_hh, h, mask)
         return states, states[-1]
 
 
@@ -296,7 +298,8 @@ class RNN(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng=rng)
 
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
-        states = _rnn(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, *first, mask, self.nonlinearity)
+        (h,) = first
+        states = _rnn(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, h, mask, self.nonlinearity)
         return states, states[-1]
 
 

@@ -33,7 +33,7 @@ def dtype_of(op: str, dtype: Any) -> np.dtype:
         raise TypeError(f"{op}: {error}") from None
 
 
-def _held(op: str, value: float, dtype: np.dtype) -> float:
+def _held(op: str, value: Any, dtype: np.dtype) -> Any:
     """The number, once it is known that a dtype of whole numbers holds it."""
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         raise ValueError(f"{op}: {value} is no {dtype}, which goes from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}")
@@ -95,7 +95,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = "float32", device: str = "
     return Tensor(_made("eye", shape, dtype, device, lambda xp, shape, dtype: xp.eye(*shape, dtype=dtype)))
 
 
-def full_like(x: Any, value: float) -> Any:
+def full_like(x: Any, value: float | np.generic) -> Any:
     """A Tensor (or array, if x is one) of x's shape, dtype and device with `value` everywhere."""
     array = as_array(x)
     if not isinstance(value, (bool, int, float, np.generic)):

@@ -87,16 +87,18 @@ def einsum(subscripts: str, *xs: Any) -> Any:
     """
     if not isinstance(subscripts, str):
         raise TypeError(f'einsum: the subscripts come first, as text such as "ij,jk->ik", not {subscripts!r:.40}')
-    xs = [shaped(x, "einsum") for x in xs]
-    *terms, out = _terms(subscripts, [len(x.shape) for x in xs])
+    operands = [shaped(x, "einsum") for x in xs]
+    *terms, out = _terms(subscripts, [len(x.shape) for x in operands])
     sizes = {}
-    for letter, n in [pair for term, x in zip(terms, xs, strict=True) for pair in zip(term, x.shape, strict=True)]:
+    for letter, n in [
+        pair for term, x in zip(terms, operands, strict=True) for pair in zip(term, x.shape, strict=True)
+    ]:
         if n != 1 and sizes.setdefault(letter, n) != n:
             raise ValueError(
                 f"einsum {subscripts!r}: axis {letter!r} is {sizes[letter]} long in one operand and {n} in another"
             )
-    x, term = xs[0], terms[0]
-    for k, (y, other) in enumerate(zip(xs[1:], terms[1:], strict=True), 2):
+    x, term = operands[0], terms[0]
+    for k, (y, other) in enumerate(zip(operands[1:], terms[1:], strict=True), 2):
         needed = set(out).union(*terms[k:])
         x, term = _contract(x, term, y, other, needed)
     x, term = _sum_out(x, term, set(out))

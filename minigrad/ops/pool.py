@@ -21,6 +21,8 @@ from .reduce import mean
 from .shape import check_flags, whole_number
 from .window import Sizes, Window, check_rank, each, fitting
 
+Parts = int | None | tuple[int | None, ...]  # how many parts each axis is cut into; None keeps the axis as it is
+
 
 @builtin()
 @primitive
@@ -173,13 +175,13 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
 
 
 @builtin(in_float32="halves and integers")
-def adaptive_avg_pool1d(x: Any, output_size: Sizes) -> Any:
+def adaptive_avg_pool1d(x: Any, output_size: Parts) -> Any:
     """The mean of `output_size` nearly equal parts of a signal, (N, C, L) or (C, L); see `adaptive_avg_pool2d`."""
     return _adaptive_avg_pool(1, x, output_size)
 
 
 @builtin(in_float32="halves and integers")
-def adaptive_avg_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
+def adaptive_avg_pool2d(x: Any, output_size: Parts) -> Any:
     """The mean of each part of an image, (N, C, H, W) or (C, H, W), cut into (H', W') = `output_size` parts.
 
     Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
@@ -201,13 +203,13 @@ def _adaptive_avg_pool(many, x, output_size):
 
 
 @builtin(in_float32="halves")
-def adaptive_max_pool1d(x: Any, output_size: Sizes) -> Any:
+def adaptive_max_pool1d(x: Any, output_size: Parts) -> Any:
     """The largest entry of `output_size` nearly equal parts of a signal, cut as by `adaptive_avg_pool1d`."""
     return _adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
 
 
 @builtin(in_float32="halves")
-def adaptive_max_pool2d(x: Any, output_size: int | None | tuple[int | None, ...]) -> Any:
+def adaptive_max_pool2d(x: Any, output_size: Parts) -> Any:
     """The largest entry of each part of an image; the parts are those of `adaptive_avg_pool2d`."""
     return _adaptive_max_pool(2, shaped(x, "adaptive_max_pool2d"), output_size)
 

@@ -82,7 +82,7 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
     x = _over("norm", x, axis)
     if p in ("fro", 2):
         return _norm(x, axis, keepdims)
-    if not isinstance(p, Real):
+    if isinstance(p, str) or not isinstance(p, Real):
         raise ValueError(f'norm: p={p!r} is not known: give a number, math.inf, or "fro"')
     if p == 0:
         return sum(astype(x != 0, x.dtype), axis, keepdims)
@@ -187,7 +187,7 @@ argmax.defvjp()
 
 @builtin(in_float32="halves and integers", autocast="float32")
 @primitive
-def logsumexp(xp, x, /, axis=-1, keepdims=False):
+def logsumexp(xp, x, /, axis: Axes = -1, keepdims=False):
     """log Σ exp(x) over `axis`, -inf where there is nothing.
 
     Subtracting the largest entry first keeps exp from overflowing.

@@ -78,7 +78,7 @@ def axes_of(op: str, x: Any, axis: int | Sequence[int] | None, of_number: bool =
 
     With `of_number` a single number has one axis, as in torch's reductions.
     """
-    given = range(len(x.shape)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    given: Any = range(len(x.shape)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     axes = {axis_of(op, x, a, int(of_number and not x.shape)) for a in given}
     if len(axes) < len(given):
         raise ValueError(f"{op}: axis={axis!r} names an axis of shape {tuple(x.shape)} twice")
@@ -180,13 +180,13 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """x laid side by side, repeats[i] times along axis i; of fewer repeats than axes, along the last ones."""
     x = shaped(x)
-    repeats = repeats if isinstance(repeats, (tuple, list)) else (repeats,)
-    repeats = tuple(whole_number("tile", "repeats", n, 0) for n in repeats)
-    lead = (1,) * (len(repeats) - len(x.shape))
-    shape, repeats = lead + tuple(x.shape), (1,) * (len(x.shape) - len(repeats)) + repeats
-    between = tuple(n for pair in zip(repeats, shape) for n in pair)  # (repeats, n, repeats, n, …)
+    given: Any = repeats if isinstance(repeats, (tuple, list)) else (repeats,)
+    many = tuple(whole_number("tile", "repeats", n, 0) for n in given)
+    lead = (1,) * (len(many) - len(x.shape))
+    shape, many = lead + tuple(x.shape), (1,) * (len(x.shape) - len(many)) + many
+    between = tuple(n for pair in zip(many, shape) for n in pair)  # (repeats, n, repeats, n, …)
     ones = tuple(n for size in shape for n in (1, size))
-    return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(repeats, shape)))
+    return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(many, shape)))
 
 
 @builtin()

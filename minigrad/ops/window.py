@@ -254,7 +254,7 @@ def conv2d_norm(
         padding,
         dilation,
         groups,
-        lambda x, weight, _, *window: conv_norm(x, weight, scale, shift, more, *window, is_relu),
+        lambda x, weight, _, window, groups: conv_norm(x, weight, scale, shift, more, window, groups, is_relu),
     )
 
 
@@ -297,9 +297,9 @@ def conv_transpose2d(
     return _transposed_convolution(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv=conv):
+def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv: Any = conv):
     op = f"conv{many}d"
-    x, weight, bias = (p if p is None else shaped(p, op) for p in (x, weight, bias))
+    x, weight, bias = shaped(x, op), shaped(weight, op), None if bias is None else shaped(bias, op)
     kernel = tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=False)
     if len(x.shape) == many + 1:
@@ -318,7 +318,7 @@ def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv=
 
 def _transposed_convolution(many, x, weight, bias, stride, padding, output_padding, groups, dilation):
     op = f"conv_transpose{many}d"
-    x, weight, bias = (p if p is None else shaped(p, op) for p in (x, weight, bias))
+    x, weight, bias = shaped(x, op), shaped(weight, op), None if bias is None else shaped(bias, op)
     kernel = tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=True)
     if len(x.shape) == many + 1:

@@ -6,6 +6,7 @@ test_catalogue.py puts every row to every question, and fails when an op has no 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def layer_norm(x, weight=1, bias=0, eps=1e-5):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
 
 
-def attention(q, k, v, allowed=True, added=0, scale=None):
+def attention(q, k, v, allowed: Any = True, added=0, scale=None):
     """In whole numbers of queries: one that may attend to nothing finds nothing."""
     scores = (
         np.exp(q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale) + added) * allowed

@@ -47,16 +47,31 @@ def rnn(gates, weight, h, mask=None, act=np.tanh):
 
 
 ROWS = [
-    Row("lstm", lambda *xs: recurrent._lstm(*xs, None), (R(3, 2, 8), R(8, 2), R(2, 2), R(2, 2)), lstm),
+    Row(
+        "lstm",
+        lambda gates, weight, h, c: recurrent._lstm(gates, weight, h, c, None),
+        (R(3, 2, 8), R(8, 2), R(2, 2), R(2, 2)),
+        lstm,
+    ),
     Row("lstm", recurrent._lstm, (R(3, 2, 8), R(8, 2), R(2, 2), R(2, 2), REAL), lstm, ()),
-    Row("gru", lambda *xs: recurrent._gru(*xs, None), (R(3, 2, 6), R(6, 2), R(6), R(2, 2)), gru),
+    Row(
+        "gru",
+        lambda gates, weight, bias, h: recurrent._gru(gates, weight, bias, h, None),
+        (R(3, 2, 6), R(6, 2), R(6), R(2, 2)),
+        gru,
+    ),
     Row("gru", recurrent._gru, (R(3, 2, 6), R(6, 2), R(6), R(2, 2), REAL), gru, ()),
-    Row("rnn", lambda *xs: recurrent._rnn(*xs, None, "tanh"), (R(3, 2, 2), R(2, 2), R(2, 2)), rnn),
     Row(
         "rnn",
-        lambda *xs: recurrent._rnn(*xs, "relu"),
+        lambda gates, weight, h: recurrent._rnn(gates, weight, h, None, "tanh"),
+        (R(3, 2, 2), R(2, 2), R(2, 2)),
+        rnn,
+    ),
+    Row(
+        "rnn",
+        lambda *xs: recurrent._rnn(*xs, nonlinearity="relu"),
         (R(3, 2, 2), R(2, 2), R(2, 2), REAL),
-        lambda *xs: rnn(*xs, lambda x: np.maximum(x, 0)),
+        lambda *xs: rnn(*xs, act=lambda x: np.maximum(x, 0)),
         (),
     ),
 ]
