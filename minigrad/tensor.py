@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from importlib import import_module
@@ -26,7 +27,8 @@ class Tensor(Methods):
     """An array that can be differentiated.
 
     Args:
-        data: a NumPy or CuPy array (kept, not copied), a Tensor (its array is shared), a number or a nested list.
+        data: a NumPy or CuPy array (kept, not copied), a Tensor (its array is shared), a number or a nested list.  The
+            result of an op is refused while the tape runs, for its gradient would be lost: x.detach() says so.
             Python floats become float32 and Python ints int64; arrays keep their dtype.
         requires_grad: whether `backward` should leave a gradient here; floating dtypes only.
         dtype, device: convert to this dtype ("float32"), move to this device ("cpu" or "cuda").
@@ -40,6 +42,8 @@ class Tensor(Methods):
     frozen: Node | None  # the node of a leaf while it is frozen: its .grad and hooks are kept there
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
+        if isinstance(data, Tensor) and type(self) is Tensor:  # (a new Parameter is a leaf, whatever it is made of)
+            _check_copied(data)
         self.data = as_array(data, dtype, device)
         self.node = self.frozen = None
         if requires_grad:
@@ -172,11 +176,30 @@ class Tensor(Methods):
         return backend.of(self.data).to_numpy(self.data)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        """np.asarray(x): like `numpy()`, the values without the tape, since they were asked for."""
+        """np.asarray(x), np.array([x, y]), a[0] = x: the values, of a leaf or of what is on no tape.
+
+        Raises:
+            TypeError: x is the result of an op, and NumPy would go on without its gradient.  np.testing and
+                pytest.approx, which only compare, are given the values.
+        """
+        if self._made_on_tape() and not _compares(sys._getframe(1)):
+            raise self._lost("an array of it", "compute with mg's ops")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def _made_on_tape(self) -> bool:
+        """Whether this is the result of an op, and the tape runs, so that to take the values alone loses a gradient."""
+        return self.node is not None and self.node.step is not None and recording()
+
+    def _lost(self, what: str, instead: str) -> TypeError:
+        return TypeError(
+            f"this Tensor is the result of {self.node.step.name}, and {what} would lose its gradient: {instead}, or "
+            "take the values alone, x.detach() or x.numpy()"
+        )
+
     def __dlpack__(self, **options: Any) -> Any:
-        """The values for another library, `torch.from_dlpack(x)` say, without a copy (and without the tape)."""
+        """The values for another library, `torch.from_dlpack(x)` say, without a copy; refused as an array is."""
+        if self._made_on_tape():
+            raise self._lost("another library's array of it", "compute with mg's ops")
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -233,6 +256,17 @@ class Tensor(Methods):
             "a Tensor is not assigned into, for its gradient would be lost: build a new one with "
             "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)"
         )
+
+
+def _compares(caller: Any) -> bool:
+    """Whether a frame is of np.testing or of pytest.approx, which look at values and compute nothing with them."""
+    return caller.f_globals.get("__name__", "").startswith(("numpy.testing", "_pytest"))
+
+
+def _check_copied(x: Tensor) -> None:
+    """Raise TypeError if a new Tensor made of x would lose its gradient."""
+    if x._made_on_tape():
+        raise x._lost("a new Tensor made of it", 'it can be used as it is, and x.to("float64") is in another dtype')
 
 
 def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
@@ -307,6 +341,8 @@ def _without_tensors(items: Any) -> Any:
 
 def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """A Tensor with its own copy of `data`: torch's spelling of `Tensor(...)`."""
+    if isinstance(data, Tensor):
+        _check_copied(data)
     array = as_array(data, dtype, device)
     return Tensor(array.copy(), requires_grad)
 

@@ -113,3 +113,57 @@ def test_values_can_be_taken_off_the_tape_by_name(tmp_path):
     np.savez(tmp_path / "x.npz", x=x)
     np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["x"], X)
     np.testing.assert_array_equal(np.asarray(x), X)
+
+
+def recorded():
+    return Tensor(X, requires_grad=True) * 2
+
+
+def assigned(index, value):
+    a = np.zeros((2, 3))
+    a[index] = value
+    return a
+
+
+AS_ARRAY = {
+    "asarray": lambda y: np.asarray(y),
+    "array": lambda y: np.array(y, dtype="float32"),
+    "list of Tensors": lambda y: np.array([y, y]),
+    "list of entries": lambda y: np.array([1.0, y[0, 0]]),
+    "float32": lambda y: np.float32(y),
+    "assignment": lambda y: assigned(..., y),
+    "row": lambda y: assigned(0, y[0]),
+    "method of an array": lambda y: X.astype("f8").dot(y.T),
+    "option of an op": lambda y: mg.pad(X[0], ((1, 1),), y[0, 0]),
+    "dlpack": lambda y: np.from_dlpack(y),
+    "from_dlpack": lambda y: mg.from_dlpack(y),
+    "Tensor": lambda y: Tensor(y),
+    "Tensor of a dtype": lambda y: Tensor(y, dtype="float32", requires_grad=True),
+    "tensor": lambda y: mg.tensor(y),
+}
+
+
+@pytest.mark.parametrize("f", AS_ARRAY.values(), ids=AS_ARRAY)
+def test_an_array_of_a_result_is_refused_for_its_gradient_would_be_lost(f):
+    with pytest.raises(TypeError, match=r"x\.detach\(\)"):
+        f(recorded())
+    f(recorded().detach())
+    with mg.no_grad():
+        f(recorded())
+
+
+def test_numbers_comparisons_and_new_parameters_of_a_result_are_welcome():
+    y, right = recorded(), X * 2
+    assert float(y[0, 0]) == y[0, 0].item() == 1.0 and int(y[0, 0]) == 1 and y.tolist() == right.tolist()
+    np.testing.assert_allclose(y, right)
+    np.testing.assert_array_equal(right, y)
+    np.testing.assert_almost_equal(y, right)
+    np.testing.assert_array_less(y, right + 1)
+    assert pytest.approx(right) == y
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        np.testing.assert_allclose(y, right + 1)
+    assert np.allclose(y, right) and y.numpy().sum() == right.sum()
+    assert mg.nn.Parameter(y).is_leaf
+    leaf = Tensor(X, requires_grad=True)
+    for of in (np.asarray, np.array, np.from_dlpack, Tensor, mg.tensor):
+        np.testing.assert_array_equal(of(leaf), X)  # what was put in
