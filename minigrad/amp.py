@@ -133,9 +133,7 @@ class GradScaler:
         backend = of(*(g.data for g in grads))
         for g in grads:
             writing(g.data)
-        self._finite[optimizer] = Tensor(
-            backend.kernels["unscale"](backend.xp, [g.data for g in grads], 1 / self._scale)
-        )
+        self._finite[optimizer] = Tensor(backend.call("unscale", [g.data for g in grads], 1 / self._scale))
         return self._finite[optimizer]
 
     def step(self, optimizer: Optimizer, finite: bool | None = None) -> None:

@@ -349,8 +349,7 @@ def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_
 
 def from_dlpack(other: Any) -> Tensor:
     """A Tensor on the memory of another library's array (torch, CuPy, JAX, …), without a copy."""
-    on_cpu = other.__dlpack_device__()[0] == 1  # kDLCPU
-    return Tensor(backend.get("cpu" if on_cpu else "cuda").xp.from_dlpack(other))
+    return Tensor(backend.from_dlpack(other))
 
 
 def grad(

@@ -92,6 +92,64 @@ def test_only_the_backend_knows_cupy(file):
         assert not [name for name in imported_modules(file) if name.partition(".")[0] in ("cupy", "cupyx")]
 
 
+DEVICES = {"cpu", "cuda"}
+
+
+def name_of(node):
+    """The last part of a dotted name, or a text; None for anything else."""
+    return getattr(node, "attr", getattr(node, "id", getattr(node, "value", None)))
+
+
+def device_conditions(tree):
+    """What depends on a device by its name, on a table of kernels, or on the number of processors."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            sides += [part for side in sides for part in getattr(side, "elts", ())]
+            named = {name for side in sides if isinstance(name := name_of(side), str)}
+            same = any(isinstance(op, (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)) for op in node.ops)
+            found = named & {*DEVICES, "kernels", *(["host"] if same else [])}
+        elif isinstance(node, (ast.Subscript, ast.Attribute)):  # kernels["softmax"], kernels.get, os.cpu_count
+            found = name_of(node.value) == "kernels" or name_of(node) in ("cpu_count", "CORES")
+            found = found or isinstance(node, ast.Subscript) and name_of(node.slice) in DEVICES
+        else:
+            found = isinstance(node, ast.Dict) and any(name_of(key) in DEVICES for key in node.keys)
+        if found:
+            yield f"line {node.lineno}: {ast.unparse(node):.80}"
+
+
+@every_file
+def test_only_the_backend_has_device_conditions(file):
+    """Elsewhere a name on the Backend record is asked; but the doctor reports on devices, and errors name them."""
+    if room(file) in ("backend", "doctor"):
+        return
+    wings = [
+        name for name in imported_modules(file) if name.startswith(("minigrad.backend.cpu", "minigrad.backend.cu"))
+    ]
+    tree = ast.parse(file.read_text("utf-8"))
+    assert [*wings, *(device_conditions(tree) if room(file) != "errors" else [])] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "backend.of(x) is host",
+        "b is not backend.host",
+        'x.device == "cuda"',
+        'target in ("cpu", "cuda")',
+        'PIECE = {"cpu": 1}',
+        'SIZES["cuda"]',
+        'backend.kernels["scale"](xp, x)',
+        'backend.kernels.get("scale")',
+        '"scale" in backend.kernels',
+        "os.cpu_count()",
+        "cores.CORES + 1",
+    ],
+)
+def test_a_device_condition_is_found(code):
+    assert list(device_conditions(ast.parse(code)))
+
+
 @pytest.mark.parametrize("wing", ["cpu", "cuda", "shared"])
 def test_the_wings_of_the_backend_stand_apart(wing):
     """backend/cpu/ and backend/cuda/ import from backend/shared/, and not from each other; shared/ from neither."""

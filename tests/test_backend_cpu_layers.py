@@ -196,8 +196,8 @@ def test_optimiser_steps(op, arrays, options, order, small_pieces):
     ours = [np.abs(rng.standard_normal((60, 50))).astype(np.float32, order=order) for _ in range(arrays)]
     theirs = [array.copy(order="K") for array in ours]
     given = [None] * (op == "sgd_step" and arrays == 2)
-    host.kernels[f"{op}s"](np, [(*ours, *given)], **options)
-    shared.table[op](np, *theirs, *given, **options)
+    host.kernels[op](np, [(*ours, *given)], **options)
+    shared.table[op](np, [(*theirs, *given)], **options)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -244,10 +244,7 @@ def test_adam_is_the_algorithm_of_the_paper(table, decoupled, dtype, tolerance):
         g = rng.standard_normal(w.shape)
         table["adam_step"](
             np,
-            param,
-            g.astype(dtype),
-            kept_m,
-            kept_v,
+            [(param, g.astype(dtype), kept_m, kept_v)],
             lr=0.01,
             beta1=0.9,
             beta2=0.99,
@@ -271,9 +268,11 @@ def test_a_step_writes_into_no_gradient(table):
     param, g, m, v = np.abs(rng.standard_normal((4, 5000))).astype("f4")
     before = g.copy()
     table["adam_step"](
-        np, param, g, m, v, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.1, decoupled=False, step=1
+        np, [(param, g, m, v)], lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.1, decoupled=False, step=1
     )
-    table["sgd_step"](np, param, g, m, lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.1, nesterov=True, first=True)
+    table["sgd_step"](
+        np, [(param, g, m)], lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.1, nesterov=True, first=True
+    )
     np.testing.assert_array_equal(g, before)
 
 
@@ -289,7 +288,7 @@ def test_adam_step_is_torchs(decoupled, shape):
     for step in (1, 2, 3):
         g = np.array(rng.standard_normal(shape))
         shared.table["adam_step"](
-            np, w, g, m, v, lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, step=step, decoupled=decoupled
+            np, [(w, g, m, v)], lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, step=step, decoupled=decoupled
         )
         theirs.grad = torch.tensor(g)
         optimizer.step()
@@ -312,7 +311,7 @@ def test_sgd_step_is_torchs(options):
     velocity = np.empty_like(w) if options["momentum"] else None
     for step in range(3):
         g = rng.standard_normal(w.shape)
-        shared.table["sgd_step"](np, w, g, velocity, lr=0.1, weight_decay=0.2, first=step == 0, **options)
+        shared.table["sgd_step"](np, [(w, g, velocity)], lr=0.1, weight_decay=0.2, first=step == 0, **options)
         theirs.grad = torch.tensor(g)
         optimizer.step()
     np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=1e-12)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from minigrad import functional as F
 from minigrad import no_grad
+from minigrad.backend import host
 from minigrad.checking import gradcheck
 from minigrad.checking.catalogue import window_rows as slow
 from minigrad.ops import window
@@ -47,8 +48,8 @@ def problems(draw):
 def test_the_three_primitives_are_their_definitions_whatever_the_pieces(problem, piece):
     x, weight, w, groups = problem
     y = slow.conv(x, weight, None, w, groups)
-    g, usual = rng.standard_normal(y.shape), window.PIECE["cpu"]
-    window.PIECE["cpu"] = piece
+    g, usual = rng.standard_normal(y.shape), host.max_unfolded
+    host.max_unfolded = piece
     try:
         np.testing.assert_allclose(conv(x, weight, None, w, groups), y, atol=1e-13)
         np.testing.assert_allclose(
@@ -60,7 +61,7 @@ def test_the_three_primitives_are_their_definitions_whatever_the_pieces(problem,
             conv_weight_grad(x, g, w, groups), slow.conv_weight_grad(x, g, w, groups), atol=1e-13
         )
     finally:
-        window.PIECE["cpu"] = usual
+        host.max_unfolded = usual
 
 
 @settings(max_examples=15)
@@ -119,7 +120,7 @@ def test_what_is_laid_down_at_a_time_stays_small(monkeypatch):
     """However many samples there are, no array larger than one piece, the padded input or the output is made."""
     tracemalloc = pytest.importorskip("tracemalloc")
     x, weight = np.zeros((64, 8, 32, 32), "f4"), np.zeros((8, 8, 3, 3), "f4")
-    monkeypatch.setitem(window.PIECE, "cpu", 1 << 16)
+    monkeypatch.setattr(host, "max_unfolded", 1 << 16)
     for run in (
         lambda: conv(x, weight, None, TIGHT, 1),
         lambda: conv_weight_grad(x, x, TIGHT, 1),

@@ -6,7 +6,9 @@ fused kernels.  `of` is the only place in the package that looks at an array's t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -88,7 +90,9 @@ class Backend:
         xp, array: the library, and the type of its arrays.
         to_numpy, erf, normal_cdf: functions of an array.
         share: [work(piece) for piece in pieces], on all cores if the library is on the CPU.
-        kernels: by the name of the op; a few plain functions for optimisers, dropout and arithmetic.
+        kernels: by the name of the op; and a few plain functions for optimisers, dropout and arithmetic: see `call`.
+        synchronous: whether results are there when a call returns, so that looking at a value waits for nothing.
+        max_unfolded: entries that a convolution copies out of its input at a time.
         check: that all entries are in a range.
         half_kernels: instead, for floats of 16 bits.
     """
@@ -102,6 +106,8 @@ class Backend:
         "normal_cdf",
         "share",
         "kernels",
+        "synchronous",
+        "max_unfolded",
         "check",
         "half_kernels",
         "kernel_float32",
@@ -117,12 +123,15 @@ class Backend:
         normal_cdf: Callable[[Array], Array],
         share: Callable[[Callable, Any], list],
         kernels: dict[str, Any],
+        synchronous: bool = False,
+        max_unfolded: int = 1 << 20,
         check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
         half_kernels: dict[str, Kernel] | None = None,
     ):
         self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
         self.erf, self.normal_cdf = erf, normal_cdf
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
+        self.synchronous, self.max_unfolded = synchronous, max_unfolded
         self.kernel_float32 = kernels.get  # (name): the commonest question, answered without a call of ours
 
     def kernel(self, name: str, dtype: np.dtype) -> Kernel | Value | None:
@@ -134,10 +143,42 @@ class Backend:
             return None
         return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)
 
+    def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """Call the plain function of that name, such as the step of an optimiser: the library's own, or the shared."""
+        return (self.kernels.get(name) or shared.table[name])(self.xp, *args, **options)
+
+    @contextmanager
+    def computing(self, name: str, kernel: Kernel) -> Iterator[None]:
+        """In the body, this kernel computes the op of that name."""
+        before = self.kernels.get(name)
+        self.kernels[name] = kernel
+        try:
+            yield
+        finally:
+            del self.kernels[name]
+            if before is not None:
+                self.kernels[name] = before
+
 
 def gibibytes(size: int) -> str:
     """A number of bytes as people read it."""
     return f"{size / 2**30:.1f} GiB"
+
+
+def machine() -> dict[str, Any]:
+    """What the last digits of a result may depend on: the array library, the processors, limits on threads."""
+    limits = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+    return {
+        "numpy": np.__version__,
+        "processors": os.cpu_count(),
+        **{name: os.environ[name] for name in limits if name in os.environ},
+    }
+
+
+def from_dlpack(other: Any) -> Array:
+    """An array on the memory of another library's array, on the same device."""
+    on_cpu = other.__dlpack_device__()[0] == 1  # kDLCPU
+    return get("cpu" if on_cpu else "cuda").xp.from_dlpack(other)
 
 
 class BackendUnavailable(RuntimeError):
@@ -215,4 +256,5 @@ def _unfamiliar(kind: type) -> Backend | None:
     raise TypeError(f"{kind.__name__} is not an array: give a Tensor, a NumPy or CuPy array, or a number")
 
 
+from . import shared  # noqa: E402
 from .cpu import host  # noqa: E402  NumPy is always there, and its record needs the classes above.

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 
 from .. import ops
-from ..backend.cpu import layers
-from ..backend.shared import layers as shared_layers
+from ..backend import host
+from ..backend.shared.layers import normal_cdf
 from ..mode import enable_grad
 from ..nn import Module
 from ..tape import Node, Step
@@ -23,6 +23,7 @@ from .rules import rule
 from .tape import Tape
 from .tracing import Trace, Traced, tracing
 
+FUNCTIONS = {"erf": host.erf, "normal_cdf": normal_cdf}  # what a program may call and NumPy does not have
 MAX_EMBEDDED = 1 << 20  # entries that a program may contain itself; more must go into a file beside it
 
 
@@ -187,6 +188,12 @@ def _gradients(tape: Tape, trace: Trace, made: dict[Node, Tensor], found: dict[N
     return gradients
 
 
+def _sources(function: Any) -> list[str]:
+    """The text of a function, after that of the functions of its file that it calls."""
+    called = [function.__globals__.get(name) for name in function.__code__.co_names]
+    return [inspect.getsource(part) for part in (*filter(inspect.isfunction, called), function)]
+
+
 def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | None) -> str:
     """The whole program: its constants, its steps and the gradients by name."""
     steps = tidy(trace.lines, trace.names, {value.id: value.shape for value in trace.known.values()}, trace.firm)
@@ -197,9 +204,7 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
             f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
             'in it: give path="steps.py", and they go into steps.npz beside it'
         )
-    helpers = [inspect.getsource(part) for part in ((layers._log_odds, layers.erf) if "erf" in used else ())]
-    if "normal_cdf" in used:
-        helpers.append(inspect.getsource(shared_layers.normal_cdf))
+    helpers = [text for name, part in FUNCTIONS.items() if name in used for text in _sources(part)]
     given = [
         f"{name} = {embedded(array) if path is None else kept(name, array)}  # {array.shape}"
         for name, array in constants.items()

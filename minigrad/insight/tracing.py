@@ -21,7 +21,6 @@ import numpy as np
 
 from .. import backend
 from ..backend import Backend
-from ..backend.cpu import layers
 from ..backend.shared import layers as shared_layers
 
 # Names that a program uses itself.
@@ -289,12 +288,12 @@ class _NumPy:
 def _library(trace: Trace) -> Backend:
     """The Backend record of traced arrays."""
     return Backend(
-        name="cpu",
+        name=backend.host.name,
         xp=cast(ModuleType, _NumPy(trace)),
         array=Traced,
         to_numpy=bare,
         kernels={},
-        erf=lambda x: trace.call(f"erf({x.id})", layers.erf, (x,), {}),
+        erf=lambda x: trace.call(f"erf({x.id})", backend.host.erf, (x,), {}),
         normal_cdf=lambda x: trace.call(f"normal_cdf(np, {x.id})", partial(shared_layers.normal_cdf, np), (x,), {}),
         share=lambda work, pieces: [work(piece) for piece in pieces],
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import places
+from ..backend import DEVICES
 from ..patterns import check_matched, matches
 from ..tensor import Tensor
 
@@ -176,7 +177,7 @@ class Module:
     def to(self, target: str) -> Module:
         """Move parameters, buffers and gradients to a device ("cpu", "cuda"), or the floating ones to a dtype."""
         for t in {id(t): t for t in self.state_dict().values()}.values():
-            moved = t.detach().to(target) if target in ("cpu", "cuda") or t.dtype.kind not in "iub" else t
+            moved = t.detach().to(target) if target in DEVICES or t.dtype.kind not in "iub" else t
             t.hold(moved.data)
         return self
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..tensor import Tensor
+from .. import backend, ops
+from ..tensor import Tensor, as_array
 from . import init
 from .arguments import checked
 from .layers import Embedding
@@ -227,4 +227,4 @@ def _rows(table: Any, length: int, name: str) -> Any:
 
 
 def _device(x: Any) -> str:
-    return x.device if isinstance(x, Tensor) else "cpu"
+    return backend.of(as_array(x)).name

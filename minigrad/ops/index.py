@@ -147,7 +147,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     if padding_idx is None or not isinstance(y, Tensor):
         return y
     padding_idx %= table.shape[0]
-    if backend.of(given) is backend.host and not (given == padding_idx).any():
+    if backend.of(given).synchronous and not (given == padding_idx).any():
         return y
     return where((ids == padding_idx)[..., None], y.detach(), y)
 

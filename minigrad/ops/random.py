@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -34,14 +33,8 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
         raise ValueError(f"dropout: p={p} is not a probability below 1: give 0 <= p < 1")
     if not p:
         return None
-    bits, threshold, count = generator(rng).bit_generator, round(p * 65536), math.prod(shape)
     backend = of(like.data if isinstance(like, Tensor) else like)
-    if "keep_mask" in backend.kernels and type(bits) is np.random.PCG64:
-        return backend.kernels["keep_mask"](backend.xp, bits, shape, threshold)
-    if isinstance(bits, np.random.MT19937):  # its raw numbers have 32 bits, not 64
-        bits = np.random.PCG64(np.random.Generator(bits).integers(1 << 63))
-    drawn = bits.random_raw(-(-count // 4)).view(np.uint16)[:count]
-    return backend.xp.asarray((drawn >= threshold).reshape(shape))
+    return backend.call("keep_mask", generator(rng).bit_generator, shape, round(p * 65536))
 
 
 @builtin(in_float32="halves and integers")

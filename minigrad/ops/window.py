@@ -22,7 +22,6 @@ from .elementwise import relu
 from .reduce import sum
 from .shape import expand_dims, pad, reshape, squeeze, whole_number
 
-PIECE = {"cpu": 1 << 20, "cuda": 1 << 27}  # entries laid down at a time: on a CPU, about what a core's cache holds
 Sizes = int | tuple[int, ...]  # one number for every axis, or one for each
 
 
@@ -181,7 +180,7 @@ def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
 
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:
     """Cut a view (N, C, *kernel, *places) into small pieces: yields (samples, places in a row, the piece)."""
-    limit, width = PIECE[backend.of(view).name], math.prod(view.shape[view.ndim + 1 - many :])
+    limit, width = backend.of(view).max_unfolded, math.prod(view.shape[view.ndim + 1 - many :])
     row = max(1, math.prod(view.shape[1:-many]) * width)  # entries seen at one place of the first axis
     for n in _slices(len(view), limit // (row * view.shape[-many])):
         for rows in _slices(view.shape[-many], limit // row):

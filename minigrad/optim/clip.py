@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..backend import host, of
+from ..backend import of
 from ..mode import writing
 from ..tensor import Tensor
 from .optimizer import check_option, listed
@@ -27,8 +27,8 @@ def clip_grad_norm_(
     check_option("clip_grad_norm_", "max_norm", max_norm)
     grads = {i: p.grad for i, p in enumerate(listed(parameters)) if p.grad is not None}
     backend = of(*(g.data for g in grads.values()))
-    squares = backend.kernels["square_sums"](backend.xp, [g.data for g in grads.values()])
-    if grads and backend is not host and not error_if_nonfinite:
+    squares = backend.call("square_sums", [g.data for g in grads.values()])
+    if grads and not backend.synchronous and not error_if_nonfinite:
         norm = backend.xp.sqrt(sum(squares))
         scale = backend.xp.minimum(max_norm / (norm + 1e-6), 1)  # of nan and 1 this is nan
         for g in grads.values():
@@ -47,7 +47,7 @@ def clip_grad_norm_(
         for g in grads.values():
             writing(g.data)
         with np.errstate(invalid="ignore"):
-            backend.kernels["scale"](backend.xp, [g.data for g in grads.values()], scale)
+            backend.call("scale", [g.data for g in grads.values()], scale)
     return norm
 
 

@@ -92,13 +92,7 @@ class Optimizer:
             alike.setdefault((backend.name, kernel, *options.items()), []).append(arrays)
             writing(p.data)  # backward through a graph that saved the old weight now fails
         for (_, kernel, *options), rows in alike.items():
-            backend = of(rows[0][0])
-            at_once = backend.kernels.get(f"{kernel}s")
-            if at_once:
-                at_once(backend.xp, rows, **dict(options))
-            else:
-                for arrays in rows:
-                    backend.kernels[kernel](backend.xp, *arrays, **dict(options))
+            of(rows[0][0]).call(kernel, rows, **dict(options))
 
     def _update(
         self, backend: Backend, param: Any, grad: Any, memory: dict[str, Any], group: dict[str, Any]

@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from .. import optim
+from ..backend import host
 from ..tensor import Tensor
 
 Record = dict[tuple[str, str], np.ndarray]  # (stage, name): what was observed
@@ -63,7 +64,7 @@ class Side:
     # These methods differ between libraries.
     def copied(self, model: Any) -> Any:
         """A copy of the model on the CPU, in the dtype of the comparison."""
-        return copy.deepcopy(model).to("cpu").to(self.dtype)
+        return copy.deepcopy(model).to(host.name).to(self.dtype)
 
     def named(self) -> dict[str, Any]:
         """Every floating weight and buffer (not copied), under each of its names in this library."""

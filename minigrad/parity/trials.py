@@ -116,21 +116,15 @@ def replaced(name: str, compute: Callable) -> Callable:
 
     @contextmanager
     def context(module):
-        before, op = host.kernels.get(name), OPS[name]
+        before, op = host.kernel_float32(name), OPS[name]
 
         def original(*given):
             if before:
                 return before.forward(np, *given)[0]
             return op.function(np, *given) if op.on_arrays else op.function(*given)
 
-        host.kernels[name] = Kernel(lambda xp, *given: (compute(original, *given), None), _no_backward)
-        try:
+        with host.computing(name, Kernel(lambda xp, *given: (compute(original, *given), None), _no_backward)):
             yield
-        finally:
-            if before:
-                host.kernels[name] = before
-            else:
-                del host.kernels[name]
 
     return context
 

@@ -55,4 +55,4 @@ def padding_mask(attention_mask: Any, shape: tuple[int, int]) -> Array | None:
     if mask.shape != shape:
         raise ValueError(f"attention_mask has shape {mask.shape}, but input_ids {shape}: they must be the same")
     mask = mask.astype(bool)
-    return None if backend.of(mask) is backend.host and mask.all() else mask[:, None, None, :]
+    return None if backend.of(mask).synchronous and mask.all() else mask[:, None, None, :]

@@ -22,6 +22,7 @@ from zlib import crc32
 
 import numpy as np
 
+from .. import backend
 from ..nn import Module
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint import safetensors
@@ -277,14 +278,8 @@ def environment() -> dict[str, Any]:
 
     return {
         "minigrad": __version__,
-        "numpy": np.__version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        **{
-            name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-            if name in os.environ
-        },
+        **backend.machine(),
     }

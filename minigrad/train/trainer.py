@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import backend
 from ..amp import GradScaler
 from ..data import DataLoader, Dataset
 from ..nn import Module
@@ -243,9 +242,7 @@ class Trainer(Evaluator):
         self.event("on_pre_optimizer_step")
         finite = self.scaler.unscale_(self.optimizer)
         norm = clip_grad_norm_(
-            self.model.parameters(),
-            args.max_grad_norm or math.inf,
-            error_if_nonfinite=home is backend.host and not fp16,
+            self.model.parameters(), args.max_grad_norm or math.inf, error_if_nonfinite=home.synchronous and not fp16
         )
         self.progress.write(count, *means, norm, finite)
         taken = True

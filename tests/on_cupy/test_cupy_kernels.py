@@ -202,11 +202,11 @@ def test_every_kernel_has_a_row():
 ADAM = dict(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.3, decoupled=False, step=2)
 SGD = dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.2, nesterov=False, first=False)
 STEPS = {  # twin, kernel, arrays that are remembered, options
-    "adam": (shared_optimizers.adam_step, "adam_steps", 2, ADAM),
-    "adamw": (shared_optimizers.adam_step, "adam_steps", 2, ADAM | dict(decoupled=True, step=1)),
-    "sgd": (shared_optimizers.sgd_step, "sgd_steps", 0, SGD | dict(momentum=0, dampening=0, first=True)),
-    "momentum": (shared_optimizers.sgd_step, "sgd_steps", 1, SGD),
-    "nesterov": (shared_optimizers.sgd_step, "sgd_steps", 1, SGD | dict(dampening=0, nesterov=True, first=True)),
+    "adam": (shared_optimizers.adam_step, "adam_step", 2, ADAM),
+    "adamw": (shared_optimizers.adam_step, "adam_step", 2, ADAM | dict(decoupled=True, step=1)),
+    "sgd": (shared_optimizers.sgd_step, "sgd_step", 0, SGD | dict(momentum=0, dampening=0, first=True)),
+    "momentum": (shared_optimizers.sgd_step, "sgd_step", 1, SGD),
+    "nesterov": (shared_optimizers.sgd_step, "sgd_step", 1, SGD | dict(dampening=0, nesterov=True, first=True)),
 }
 
 

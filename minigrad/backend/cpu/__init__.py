@@ -66,6 +66,8 @@ host = register(
         normal_cdf=functools.partial(shared.layers.normal_cdf, numpy),
         share=cores.share,
         kernels=table,
+        synchronous=True,
+        max_unfolded=1 << 20,  # about what a core's cache holds
         half_kernels=half.made_from(table),
     )
 )

@@ -50,11 +50,4 @@ def scale(xp, arrays, factor):
     at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
 
 
-table = {
-    **{
-        f"{name}s": at_once(optimizers.table[name])
-        for name in ("adam_step", "sgd_step", "rmsprop_step", "adagrad_step")
-    },
-    "square_sums": square_sums,
-    "scale": scale,
-}
+table = {**{name: at_once(step) for name, step in optimizers.STEPS.items()}, "square_sums": square_sums, "scale": scale}

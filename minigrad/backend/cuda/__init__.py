@@ -42,6 +42,7 @@ def load() -> Backend:
         normal_cdf=functools.partial(shared.layers.normal_cdf, cupy),
         share=lambda work, pieces: [work(piece) for piece in pieces],
         kernels=dict(table),
+        max_unfolded=1 << 27,
         check=checks.check,
     )
 

@@ -17,7 +17,7 @@ MAX_BLOCKS = 512  # blocks for one parameter: more would not run at once
 
 
 def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
-    """kernels.adam_step, for each (param, grad, m, v)."""
+    """The shared adam_step, for each (param, grad, m, v)."""
     unbias = math.sqrt(1 - beta2**step)
     numbers = (
         1 - beta1,
@@ -44,7 +44,7 @@ def adam_steps(xp, rows, *, lr, beta1, beta2, eps, weight_decay, decoupled, step
 
 
 def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, first):
-    """kernels.sgd_step, for each (param, grad, velocity)."""
+    """The shared sgd_step, for each (param, grad, velocity)."""
     for row in _at_once(
         xp, "sgd", rows, (lr, momentum, 1 - dampening, weight_decay), np.bool_(nesterov), np.bool_(first)
     ):
@@ -96,4 +96,4 @@ def square_sums(xp, arrays):
     return [xp.square(array.astype(wide(array.dtype), copy=False)).sum() for array in arrays]
 
 
-table = {"adam_steps": adam_steps, "sgd_steps": sgd_steps, "square_sums": square_sums}
+table = {"adam_step": adam_steps, "sgd_step": sgd_steps, "square_sums": square_sums}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import Array
+from ..shared import random
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # a, of PCG64
 WORDS_PER_THREAD = 16  # of 64 bits: enough to be worth the jump
@@ -56,8 +57,10 @@ extern "C" __global__ void keep_mask(unsigned char *keep, u64 count, unsigned th
 """
 
 
-def keep_mask(xp, bits: np.random.PCG64, shape: tuple, threshold: int) -> Array:
-    """What `ops.random.keep_mask` draws on the CPU: booleans, False where sixteen bits are below `threshold`."""
+def keep_mask(xp, bits: np.random.BitGenerator, shape: tuple, threshold: int) -> Array:
+    """What shared/random.py draws on the CPU, computed on the GPU for NumPy's default generator."""
+    if type(bits) is not np.random.PCG64:
+        return random.keep_mask(xp, bits, shape, threshold)
     keep = xp.empty(shape, bool)
     words = -(-keep.size // 4)
     state = bits.state

@@ -6,8 +6,15 @@ is ever written into an input or into `g`.  `xp` is numpy or cupy.  The wings cp
 kernels by faster ones; a file there has the name of the file here whose kernels it replaces.
 """
 
-from . import attention, index, layers, losses, optimizers, products, recurrent
+from . import attention, index, layers, losses, optimizers, products, random, recurrent
 
 table = (
-    products.table | layers.table | attention.table | losses.table | index.table | optimizers.table | recurrent.table
+    products.table
+    | layers.table
+    | attention.table
+    | losses.table
+    | index.table
+    | optimizers.table
+    | recurrent.table
+    | random.table
 )

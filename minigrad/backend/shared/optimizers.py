@@ -102,11 +102,24 @@ def unscale(xp, grads, factor):
     return finite
 
 
-table = {
+def for_each(step):
+    """The step of one parameter as that of many: once for the arrays of each row."""
+
+    def steps(xp, rows, **options):
+        for arrays in rows:
+            step(xp, *arrays, **options)
+
+    return steps
+
+
+STEPS = {  # of one parameter
     "adam_step": adam_step,
     "sgd_step": sgd_step,
     "rmsprop_step": rmsprop_step,
     "adagrad_step": adagrad_step,
+}
+table = {
+    **{name: for_each(step) for name, step in STEPS.items()},
     "square_sums": square_sums,
     "scale": scale,
     "unscale": unscale,
