@@ -1,5 +1,8 @@
 """The laws of the loader: each item once, an order fixed by (seed, epoch), little padding when grouped by length."""
 
+import json
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,3 +76,69 @@ def test_bad_arguments():
         DataLoader("abc", 0)
     with pytest.raises(ValueError, match="2 lengths for 3 items; expected one per item"):
         DataLoader("abc", lengths=[1, 2])
+
+
+# An iterable dataset.
+
+
+class Lines:
+    """Items one after the other, anew in each pass; with a generator, random ones."""
+
+    def __init__(self, n, rng=None):
+        self.n, self.rng, self.read = n, rng, []
+
+    def __iter__(self):
+        for i in range(self.n):
+            self.read.append(i)
+            yield i if self.rng is None else float(i + self.rng.random())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("drop_last, last", [(False, [[9]]), (True, [])])
+def test_an_iterable_dataset_comes_in_its_own_order(workers, drop_last, last):
+    loader = DataLoader(Lines(10), 3, drop_last=drop_last, num_workers=workers)
+    assert list(loader) == list(loader) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], *last]
+    assert loader.epoch == 2 and loader.position == 0
+    with pytest.raises(TypeError):
+        len(loader)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_an_iterable_dataset_goes_on_after_the_batch(workers, drawn, after):
+    def new(seed):
+        return DataLoader(Lines(14, np.random.default_rng(seed) if drawn else None), 3, num_workers=workers)
+
+    whole, first, second = new(0), new(0), new(5)
+    expected = [*whole, *whole]
+    given = [batch for batch in islice(first, after)]
+    saved = json.loads(json.dumps(first.state_dict()))
+    second.load_state_dict(saved)
+    assert [*given, *second, *second] == expected
+
+
+def test_a_stream_is_read_no_further_than_asked():
+    dataset = Lines(1000)
+    next(iter(DataLoader(dataset, 2, num_workers=3, prefetch_factor=2)))
+    assert len(dataset.read) <= 2 + 2 * 6
+
+
+def test_the_size_of_batches_changes_in_a_stream_that_is_read_ahead():
+    for workers in (0, 2):
+        loader = DataLoader(Lines(12), 2, num_workers=workers)
+        batches = []
+        for batch in loader:
+            batches.append(batch)
+            loader.batch_size = 2 + len(batches)
+        assert batches == [[0, 1], [2, 3, 4], [5, 6, 7, 8], [9, 10, 11]]
+
+
+def test_what_an_iterable_dataset_cannot_do_is_said():
+    for more in ({"shuffle": True}, {"lengths": [1]}, {"multiprocessing_context": "spawn"}):
+        with pytest.raises(ValueError, match="a Lines has no length and no items by index"):
+            DataLoader(Lines(3), **more)
+    with pytest.raises(TypeError, match="a list_iterator; expected .* begins anew in each pass"):
+        DataLoader(iter([1, 2]))
+    with pytest.raises(TypeError, match="the dataset is a int"):
+        DataLoader(3)

@@ -42,7 +42,7 @@ from minigrad.train import TrainingArguments
             {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 40},
             "save_steps to be a multiple of eval_steps",
         ),
-        ({"dataloader_num_workers": 2}, "dataloader_num_workers is 2; expected 0"),
+        ({"dataloader_num_workers": -1}, "dataloader_num_workers is -1; expected a finite number from 0"),
         ({"optim_args": "momentum"}, "optim_args is 'momentum'; expected a dict, or a text such as"),
         ({"save_total_limit": 0}, "save_total_limit is 0; expected a finite number from 1"),
     ],

@@ -16,6 +16,7 @@ from test_train_trainer import CLASSES, assert_same, dataset, new_model, weights
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.data import Subset
 from minigrad.nn import Module
 from minigrad.train import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments, latest_checkpoint
 from minigrad.train import checkpoint as checkpoints
@@ -96,6 +97,7 @@ FEATURES = {
     "max_steps in an epoch": {"max_steps": 9},
     "drop_last and data_seed": {"dataloader_drop_last": True, "data_seed": 9},
     "smoothing": {"label_smoothing_factor": 0.1},
+    "workers": {"dataloader_num_workers": 3, "group_by_length": True},
     "recomputing": {"gradient_checkpointing": True},
 }
 
@@ -139,6 +141,45 @@ def test_a_collator_that_draws_goes_on_drawing(tmp_path):
     np.random.seed(2)
     parts = new_trainer(tmp_path / "parts", data_collator=Noisy(5))
     parts.train(tmp_path / "whole" / "checkpoint-5")
+    assert_same_run(parts, whole)
+
+
+class DrawingItems:
+    """Token dropout in the items, from a generator of the dataset's own, which an evaluation draws from, too."""
+
+    def __init__(self, seed, n=44):
+        self.items, self.rng = dataset(n), np.random.default_rng(seed)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        item = self.items[i]
+        ids = np.array(item["input_ids"])
+        return {**item, "input_ids": np.where(self.rng.random(len(ids)) < 0.3, 2, ids).tolist()}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_items_that_draw_go_on_drawing_with_any_number_of_workers(tmp_path, workers):
+    def new(name, seed, number):
+        data = DrawingItems(seed)
+        trainer = new_trainer(
+            tmp_path / name, data=data, dataloader_num_workers=number, eval_strategy="steps", eval_steps=3
+        )
+        trainer.eval_dataset = Subset(data, range(20))
+        return trainer
+
+    whole = new("whole", 1, 0)
+    whole.train()
+    for step in (2, 3, 7):
+        parts = new(f"{step}", 9, workers)
+        parts.train(tmp_path / "whole" / f"checkpoint-{step}")
+        assert_same_run(parts, whole)
+    other = new("other", 1, workers)
+    other.train()
+    assert_same_run(other, whole)
+    parts = new("parts", 9, 0)
+    parts.train(tmp_path / "other" / "checkpoint-5")
     assert_same_run(parts, whole)
 
 

@@ -1,10 +1,16 @@
 """Cuts a dataset into batches, in an order that is a function of the seed and the epoch and nothing else."""
 
+from __future__ import annotations
+
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
+
+from .passes import Items, Made, Stream, Watch, own_generators, reads_a_file, states
+from .workers import Ahead, Processes, Threads
 
 BLOCK = 50  # batches among which items are sorted by length
 
@@ -15,6 +21,12 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Any: ...
+
+
+class IterableDataset(Protocol):
+    """Anything that gives its items one after the other, such as a file read line by line, again in each pass."""
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Subset:
@@ -36,36 +48,74 @@ class DataLoader:
     With `lengths`, one number per item, a batch holds items of similar length, so that little of it is padding: items
     are sorted within blocks of 50 batches, and with `shuffle` the blocks' contents and the order of the batches stay
     random. With `drop_last` a remainder smaller than a batch is left out, a different one each epoch if shuffled.
+    The items of an `IterableDataset` come in its own order.
 
     `epoch` counts the passes begun, and may be set: `loader.epoch = 3` makes the next pass that of the fourth epoch.
     `position` counts the items that the pass under way has given; `state_dict` and `load_state_dict` save and restore
     both, so that the next pass is the rest of the one that was under way.  `batch_size` may be set during a pass: the
     order of the items stays the same, and the batches that follow have the new size.
+
+    With `num_workers`, batches are made in so many threads while the loop works, up to `prefetch_factor` ahead for each
+    of them; the batches and their order are the same.  So that they are, one thread makes them all if an item is read
+    from an open file, if the dataset is iterable, or if the dataset or `collate` draws from a random generator of its
+    own; and none does if they draw from the global ones of Python and NumPy, which the loop may use meanwhile.
+    Otherwise `dataset[i]` is called from several threads at a time, and must not change the dataset.
+    `multiprocessing_context="spawn"` makes them in processes, for code that computes in Python.
+
+    Raises:
+        ValueError, TypeError: an argument is out of range or does not fit the dataset; a process cannot be given the
+            dataset.
+        Exception: whatever an item raises, with a note of its index.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | IterableDataset,
         batch_size: int = 1,
         shuffle: bool = False,
         seed: int = 0,
         collate: Callable[[list], Any] = list,
         drop_last: bool = False,
         lengths: Sequence[int] | None = None,
+        num_workers: int = 0,
+        prefetch_factor: int = 2,
+        multiprocessing_context: str | None = None,
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-        if lengths is not None and len(lengths) != len(dataset):
-            raise ValueError(f"{len(lengths)} lengths for {len(dataset)} items; expected one per item")
-        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("prefetch_factor", prefetch_factor, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} is {value}; expected at least {least}")
+        self.is_iterable = not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"))
+        if self.is_iterable and (shuffle or lengths is not None or multiprocessing_context is not None):
+            raise ValueError(
+                f"a {type(dataset).__name__} has no length and no items by index, so it cannot be shuffled, sorted by "
+                "lengths, or read in processes: leave out shuffle, lengths and multiprocessing_context, or give a list"
+            )
+        if self.is_iterable and (not hasattr(dataset, "__iter__") or iter(dataset) is dataset):
+            raise TypeError(
+                f"the dataset is a {type(dataset).__name__}; expected one with a length and items by index, or an "
+                "object whose __iter__ begins anew in each pass: give a list, say"
+            )
+        items: Any = dataset
+        if lengths is not None and len(lengths) != len(items):
+            raise ValueError(f"{len(lengths)} lengths for {len(items)} items; expected one per item")
+        self.dataset: Any = dataset
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.collate, self.drop_last, self.lengths = collate, drop_last, lengths
+        self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
+        self.multiprocessing_context = multiprocessing_context
         self.epoch = self.position = 0
-        self.given = len(dataset)  # how many items a pass gives; with drop_last it may be fewer
+        self.given = 0 if self.is_iterable else len(items)  # of a pass; with drop_last it may be fewer
         self._start = 0  # the items that the next pass leaves out, since they were given
         self._first_size = batch_size  # by which items of similar length are brought together
+        self._begun: list[Any] | None = None  # generators at the beginning of the pass of an iterable dataset
+        self._ahead: Ahead | None = None  # what is made for the pass under way
 
     def __len__(self) -> int:
-        """The number of batches in an epoch."""
+        """The number of batches in an epoch.  Raises TypeError for an iterable dataset."""
         full, rest = divmod(len(self.dataset), self._first_size)
         return full + (rest > 0 and not self.drop_last)
 
@@ -86,18 +136,71 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         epoch, at = self.epoch, self._start
         self.epoch, self._start = epoch + 1, 0
+        source = self._stream(at) if self.is_iterable else self._items(epoch)
+        self._ahead = ahead = Ahead(source, None, self.num_workers * self.prefetch_factor)
+        first = self.num_workers > 0
+        try:
+            while source.end(at) > at:
+                result = self._first(ahead, at) if first else ahead.take(at)
+                if not result.size:
+                    break
+                first = False
+                self.position = at = at + result.size
+                yield result.batch
+                source.size = self.batch_size  # which may have been set to another number meanwhile
+        finally:
+            ahead.close()
+            if self._ahead is ahead:
+                self._ahead = None
+        self.position = 0
+
+    def _items(self, epoch: int) -> Items:
         batches = self.batches(epoch)
         self.given = sum(map(len, batches))
-        ends = np.cumsum([len(batch) for batch in batches])
-        order = np.concatenate(batches) if batches else np.empty(0, int)
-        while at < len(order):
-            end = at + self.batch_size  # which may have been set to another number meanwhile
-            if self.batch_size == self._first_size:
-                end = min(end, ends[np.searchsorted(ends, at, "right")])
-            items = self.collate([self.dataset[i] for i in order[at:end]])
-            self.position = at = int(min(end, len(order)))
-            yield items
-        self.position = 0
+        drawn = own_generators(self.dataset, self.collate) if self.num_workers else []
+        source = Items((self.dataset, self.collate), batches, self._first_size, drawn)
+        source.size = self.batch_size
+        return source
+
+    def _stream(self, at: int) -> Stream:
+        drawn = own_generators(self.dataset, self.collate)
+        if not at or self._begun is None:
+            self._begun = states(drawn)
+        return Stream((self.dataset, self.collate), self.batch_size, self.drop_last, at, drawn, self._begun)
+
+    def _first(self, ahead: Ahead, at: int) -> Made:
+        """The first batch, made here to see what it draws from, which decides who makes the next ones."""
+        with Watch() as watch:
+            result = ahead.take(at)
+        if watch.drew:
+            warnings.warn(
+                "an item or a batch draws from the global random generators of Python or NumPy, so batches are made "
+                "without workers: for the same numbers with any number of workers, give the dataset a generator of its "
+                "own, such as self.rng = np.random.default_rng(0)",
+                stacklevel=3,
+            )
+        else:
+            ahead.pool = self._pool(ahead.source)
+        return result
+
+    def _pool(self, source: Items | Stream) -> Threads | Processes | None:
+        """The workers: as many as were asked for, or one if batches must be made one after the other."""
+        if isinstance(source, Stream):  # what draws while it is read ahead could not be put back
+            return None if self._begun else Threads(1)
+        if self.multiprocessing_context is not None:
+            if source.drawn:
+                raise ValueError(
+                    "the dataset or its collate function draws from a random generator of its own, of which each "
+                    "process would have a copy that gives the same numbers: leave multiprocessing_context out"
+                )
+            source.is_sent = True
+            return Processes(self.num_workers, self.multiprocessing_context, source.shared)
+        return Threads(1 if source.drawn or reads_a_file(self.dataset) else self.num_workers)
+
+    def settle(self) -> None:
+        """Forget the batches that were made ahead, so that all generators are where they are without workers."""
+        if self._ahead is not None:
+            self._ahead.discard()
 
     def done(self) -> float:
         """How much of the pass under way is done, 0 to 1, counted in batches of the size it began with."""
@@ -110,8 +213,10 @@ class DataLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the pass under way has come to, and what its order depends on."""
+        self.settle()
         begun = self.position > 0 and not self._start
-        return {"epoch": self.epoch - begun, "position": self.position, **self._order()}
+        generators = {"generators": self._begun} if self._begun else {}
+        return {"epoch": self.epoch - begun, "position": self.position, **self._order(), **generators}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the batch at which `state_dict()` was called: the next pass is the rest of that one.
@@ -126,12 +231,13 @@ class DataLoader:
                 f"{self._order()[name]}; give the same dataset and the same arguments, or begin anew"
             )
         self.epoch, self.position, self._start = state_dict["epoch"], state_dict["position"], state_dict["position"]
+        self._begun = state_dict.get("generators")
 
     def _order(self) -> dict[str, Any]:
         """What the order of the items is a function of, beside the epoch."""
         lengths = None if self.lengths is None else crc32(np.asarray(self.lengths, np.int64).tobytes())
         return {
-            "items": len(self.dataset),
+            "items": None if self.is_iterable else len(self.dataset),
             "batch_size": self._first_size,
             "shuffle": self.shuffle,
             "seed": self.seed,

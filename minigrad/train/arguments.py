@@ -89,6 +89,9 @@ class TrainingArguments:
     default); more of it is better unless its name ends in "loss", or as `greater_is_better` says.  `save_total_limit`
     is how many checkpoints stay, the newest and the best among them.
 
+    `dataloader_num_workers` threads read the items of the next batches while the model computes (see
+    `minigrad.data.DataLoader`); batches are collated where it computes.
+
     `label_smoothing_factor` smooths cross-entropies; `max_grad_norm` limits the gradients' joint 2-norm, 0 means no
     limit; `group_by_length` puts texts of similar length into a batch; `auto_find_batch_size` halves the micro-batches
     when memory runs out; `gradient_checkpointing` computes the layers of a stack again in the backward pass instead of
@@ -185,10 +188,6 @@ class TrainingArguments:
         self.settle_best_model()
         if self.fp16 and self.bf16:
             raise ValueError("fp16=True and bf16=True: expected one of them, bf16 where the GPU can, or neither")
-        if self.dataloader_num_workers:
-            raise ValueError(
-                f"dataloader_num_workers is {self.dataloader_num_workers}; expected 0, there are no workers"
-            )
 
     def settle_best_model(self) -> None:
         """The metric that chooses the best model and its direction, as Hugging Face settles them."""

@@ -143,4 +143,5 @@ class Evaluator(Gradients):
         return PredictionOutput(logits, labels, told)
 
     def eval_loader(self, dataset: Dataset) -> DataLoader:
-        return DataLoader(dataset, self.args.per_device_eval_batch_size, lengths=getattr(dataset, "lengths", None))
+        lengths, workers = getattr(dataset, "lengths", None), self.args.dataloader_num_workers
+        return DataLoader(dataset, self.args.per_device_eval_batch_size, lengths=lengths, num_workers=workers)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..data.passes import drawing
 from ..nn import Module
 from ..optim import EMA
 from ..pretrained import PretrainedModel
@@ -170,7 +171,7 @@ def plan_of(trainer: Any) -> str | None:
 
 def roots(trainer: Any) -> list[Any]:
     """What a run draws random numbers from."""
-    return [trainer.model, trainer.data_collator, trainer.train_dataset]
+    return [trainer.model, *drawing(trainer.data_collator, trainer.train_dataset)]
 
 
 def save(trainer: Any) -> Path:

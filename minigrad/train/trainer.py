@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..amp import GradScaler
 from ..data import DataLoader, Dataset
+from ..data.passes import own_generators
 from ..nn import Module
 from ..optim import Optimizer, clip_grad_norm_
 from ..pretrained import PretrainedModel
@@ -283,6 +284,7 @@ class Trainer(Evaluator):
         if control.should_log and (told := self.progress.record(self.args.fp16)):
             self.log(told)
         if control.should_evaluate:
+            self.loader.settle()  # what is evaluated may draw from the same generators
             told = self.evaluate()
             if isinstance(self.lr_scheduler, ReduceLROnPlateau):
                 self.lr_scheduler.step(told[f"eval_{self.args.metric_for_best_model or 'loss'}"])
@@ -331,4 +333,11 @@ class Trainer(Evaluator):
             seed,
             drop_last=args.dataloader_drop_last,
             lengths=lengths,
+            num_workers=self.workers_for(self.train_dataset),
         )
+
+    def workers_for(self, dataset: Any) -> int:
+        """How many threads read the items: none if they draw from a generator that the model or the collator uses."""
+        used = {id(generator) for generator in own_generators(self.model, self.data_collator)}
+        shared = any(id(generator) in used for generator in own_generators(dataset))
+        return 0 if shared else self.args.dataloader_num_workers
