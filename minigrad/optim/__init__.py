@@ -1,10 +1,33 @@
 """Optimisers.  The arithmetic of a step is in the backend's kernels; here is the state kept between steps."""
 
-from .adam import Adam, AdamW
-from .adaptive import Adagrad, RMSprop
+from .accumulation import GradientAccumulation
+from .adam import Adam, Adamax, AdamW, NAdam, RAdam
+from .adaptive import Adadelta, Adafactor, Adagrad, RMSprop
 from .average import EMA
 from .clip import clip_grad_norm_, clip_grad_value_
-from .descent import SGD
+from .descent import ASGD, SGD, Lion, Muon, Rprop
+from .lbfgs import LBFGS
 from .optimizer import Optimizer
 
-__all__ = ["EMA", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm_", "clip_grad_value_"]
+__all__ = [
+    "ASGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "EMA",
+    "GradientAccumulation",
+    "LBFGS",
+    "Lion",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+]

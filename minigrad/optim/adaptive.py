@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .optimizer import Optimizer, Parameters
+from typing import Any
+
+import numpy as np
+
+from .optimizer import Optimizer, Parameters, is_number
 
 
 class RMSprop(Optimizer):
@@ -21,9 +25,18 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
     ):
         super().__init__(
-            params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+            maximize=maximize,
         )
 
     def _update(self, backend, param, grad, memory, group):
@@ -59,6 +72,8 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        maximize: bool = False,
     ):
         super().__init__(
             params,
@@ -67,6 +82,7 @@ class Adagrad(Optimizer):
             weight_decay=weight_decay,
             initial_accumulator_value=initial_accumulator_value,
             eps=eps,
+            maximize=maximize,
         )
 
     def _update(self, backend, param, grad, memory, group):
@@ -76,3 +92,95 @@ class Adagrad(Optimizer):
         memory["step"] += 1
         options = {"lr": lr, "eps": group["eps"], "weight_decay": group["weight_decay"]}
         return "adagrad_step", (param, grad, memory["sum"]), options
+
+
+class Adadelta(Optimizer):
+    """w ← w − lr·√(d + eps) / √(v + eps)·g, with v and d the running means of g² and of the change² (Zeiler 2012).
+
+    Both means keep `rho` of what they were.  `weight_decay`·w is added to g.
+    """
+
+    checks = {"rho": (lambda value: is_number(value) and 0 <= value <= 1, "rho to be in [0, 1]")}
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ):
+        super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize)
+
+    def _update(self, backend, param, grad, memory, group):
+        if not memory:
+            memory.update(step=0, square_avg=backend.xp.zeros_like(param), acc_delta=backend.xp.zeros_like(param))
+        memory["step"] += 1
+        options = {key: group[key] for key in ("lr", "rho", "eps", "weight_decay")}
+        return "adadelta_step", (param, grad, memory["square_avg"], memory["acc_delta"]), options
+
+
+class Adafactor(Optimizer):
+    """w ← w − rate·g / √v, where of a matrix v is kept as two vectors, so that its memory is small.
+
+    v follows g² by a share step^beta2_decay; rate is min(lr, 1 / √step) times the size of the weights, their root mean
+    square, or eps[1] if that is more; a change whose root mean square is above `d` is scaled down to it (Shazeer &
+    Stern 2018, algorithms 4 and 5, as torch writes them).  eps[0] is the least √v, by default the dtype's.  The decay
+    is AdamW's.
+    """
+
+    checks = {
+        "beta2_decay": (lambda value: is_number(value) and value <= 0, "beta2_decay to be a number, 0 or less"),
+        "d": (lambda value: is_number(value) and value >= 1, "d to be a number, 1 or more"),
+        "eps": (
+            lambda v: isinstance(v, (tuple, list)) and len(v) == 2 and all(_is_eps(*pair) for pair in enumerate(v)),
+            "eps to be two numbers, 0 or more, the first of which may be None",
+        ),
+    }
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-2,
+        beta2_decay: float = -0.8,
+        eps: tuple[float | None, float] = (None, 1e-3),
+        d: float = 1.0,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ):
+        super().__init__(
+            params, lr=lr, beta2_decay=beta2_decay, eps=eps, d=d, weight_decay=weight_decay, maximize=maximize
+        )
+
+    def shape_kept(self, key, shape):
+        return {"row_var": (*shape[:-1], 1), "col_var": (*shape[:-2], 1, *shape[-1:])}.get(key, shape)
+
+    def _update(self, backend, param, grad, memory, group):
+        if not memory:
+            memory["step"] = 0
+            for key in ("row_var", "col_var") if param.ndim > 1 else ("variance",):
+                memory[key] = backend.xp.zeros(self.shape_kept(key, param.shape), param.dtype)
+        memory["step"] += 1
+        eps1, eps2 = group["eps"]
+        options = {
+            "lr": group["lr"],
+            "new": memory["step"] ** group["beta2_decay"],
+            "eps1": _spacing(param.dtype) if eps1 is None else eps1,
+            "eps2": eps2,
+            "d": group["d"],
+            "weight_decay": group["weight_decay"],
+            "step": memory["step"],
+        }
+        return "adafactor_step", (param, grad, *map(memory.get, ("row_var", "col_var", "variance"))), options
+
+
+def _is_eps(place: int, value: Any) -> bool:
+    return value is None and place == 0 or is_number(value) and value >= 0
+
+
+def _spacing(dtype: np.dtype) -> float:
+    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7

@@ -146,7 +146,10 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),
     *(
         (f"optim.{name}", "accepts: params argument", "a single Tensor is one parameter")
-        for name in ("Adagrad", "Adam", "AdamW", "RMSprop", "SGD")
+        for name in (
+            *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam"),
+            *("RAdam", "RMSprop", "Rprop", "SGD"),
+        )
     ),
 ]
 # What is known to be wrong still, and why.
@@ -511,12 +514,23 @@ def same_module(theirs: type, ours: type, sample: Any, training: bool) -> str | 
 # The optimisers and schedules.
 
 STEPS = 20
+OPTIM_NOISE = {  # where torch computes, or keeps the numbers of its state, in fewer digits
+    "Muon": 1e-3,  # in bfloat16
+    "ASGD": 1e-6,  # eta and mu in float32
+    "NAdam": 1e-6,  # the product of all mu in float32
+    "LBFGS": 1e-6,  # (curvatures are quotients of small differences, in which roundings grow)
+}
 START = [np.linspace(-1, 1, 6).reshape(2, 3), np.array([2.0]), np.linspace(0.5, 3, 4)]
 
 
 def target(x: Any, y: Any, z: Any) -> Any:
     """A function of three parameters to go down, in either library."""
     return (x * x).sum() + (y * x).sum() + ((z - 1) ** 4).sum() + (z.sum() * y).sum()
+
+
+def bowl(x: Any, y: Any, z: Any) -> Any:
+    """A function with a minimum, for an optimiser that goes as far as it can."""
+    return (x * x).sum() + ((y - 1) ** 2).sum() + ((z - 1) ** 4).sum() + 0.1 * (x.sum() * y + z.sum() * y).sum()
 
 
 def trajectory(make: Callable, leaf: Callable, change: Callable | None = None) -> list[np.ndarray]:
@@ -527,11 +541,15 @@ def trajectory(make: Callable, leaf: Callable, change: Callable | None = None) -
     optimizer = make(xs)
     scheduler = change(optimizer) if change else None
     found = []
-    for step in range(STEPS):
+
+    def closure():
         optimizer.zero_grad()
-        loss = target(*xs)
+        loss = (bowl if type(optimizer).__name__ == "LBFGS" else target)(*xs)
         loss.backward()
-        optimizer.step()
+        return loss
+
+    for step in range(STEPS):
+        optimizer.step(closure)
         if scheduler is not None:
             scheduler.step(*[float(step % 7)] * ("Plateau" in type(scheduler).__name__))
         found += [np.array(array_of(x)) for x in xs]
@@ -548,9 +566,13 @@ def our_leaf(x: np.ndarray) -> mg.Tensor:
 
 
 def grouped(kind: type, options: dict) -> Callable:
-    """Makes an optimiser of two groups."""
+    """Makes an optimiser of two groups; of one where there can be no more, and of matrices where it wants those."""
 
     def make(xs):
+        if kind.__name__ == "LBFGS":
+            return kind(xs, **options)
+        if kind.__name__ == "Muon":
+            return kind(xs[:1], **options)
         groups = [{"params": xs[:2]}, {"params": xs[2:], "lr": float(options.get("lr", 1e-3)) / 2}]
         return kind(groups, **options)
 
@@ -578,7 +600,7 @@ def optim_row(row: Row, info: Any, ours: type) -> Row:
         def ours_moves(extra=extra, right=right):
             mine = mapped(extra, to_ours)
             found = trajectory(lambda xs: refusing(grouped(ours, mine), xs), our_leaf)
-            return compared(found, right, 1e-9, f"trajectory with {extra}")
+            return compared(found, right, OPTIM_NOISE.get(ours.__name__, 1e-9), f"trajectory with {extra}")
 
         row.take(ours_moves)
     for error in info.optim_error_inputs_func("cpu", torch.float64):

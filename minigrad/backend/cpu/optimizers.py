@@ -50,4 +50,8 @@ def scale(xp, arrays, factor):
     at_once(lambda xp, array: np.multiply(array, factor, out=array))(xp, [(array,) for array in arrays])
 
 
-table = {**{name: at_once(step) for name, step in optimizers.STEPS.items()}, "square_sums": square_sums, "scale": scale}
+table = {
+    **{name: at_once(step) for name, step in optimizers.BY_ENTRY.items()},
+    "square_sums": square_sums,
+    "scale": scale,
+}
