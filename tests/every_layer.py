@@ -135,18 +135,39 @@ OPTIMIZERS = [
     (optim.RMSprop, {}),
     (optim.RMSprop, dict(momentum=0.9, centered=True)),
     (optim.Adagrad, dict(lr_decay=0.1)),
+    (optim.Adam, dict(amsgrad=True, maximize=True)),
+    (optim.NAdam, dict(weight_decay=0.1, decoupled_weight_decay=True)),
+    (optim.RAdam, dict(betas=(0.8, 0.7))),
+    (optim.Adamax, dict(weight_decay=0.1)),
+    (optim.Adadelta, {}),
+    (optim.Adafactor, dict(weight_decay=0.1)),
+    (optim.ASGD, dict(t0=2, lambd=0.1)),
+    (optim.Rprop, {}),
+    (optim.Lion, dict(weight_decay=0.1)),
+    (optim.Muon, {}),
+    (optim.LBFGS, dict(max_iter=3)),
+    (optim.LBFGS, dict(line_search_fn="strong_wolfe")),
 ]
 
 
 def weights_after(kind, options, device):
     rng = np.random.default_rng(1)
-    w = nn.Linear(3, 5, rng=0).to(device).weight
+    dtype = "float64" if kind is optim.LBFGS else "float32"
+    w = nn.Linear(3, 5, rng=0).to(device).to(dtype).weight
     optimizer = kind([w], lr=0.1, **options)
     norms = []
     for _ in range(4):
-        (w * Tensor(rng.standard_normal((5, 3), "f4"), device=device)).sum().backward()
-        norms.append(float(optim.clip_grad_norm_([w], 2.0)))
-        optim.clip_grad_value_([w], 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    return [w.numpy(), norms, *(v for memory in optimizer.state_dict()["state"].values() for v in memory.values())]
+        middle = Tensor(rng.standard_normal((5, 3)).astype("f4"), device=device)
+
+        def closure(middle=middle):
+            optimizer.zero_grad()
+            loss = ((w - middle) ** 2).sum()
+            loss.backward()
+            if kind is not optim.LBFGS:  # (which divides differences of gradients by each other)
+                norms.append(float(optim.clip_grad_norm_([w], 2.0)))
+                optim.clip_grad_value_([w], 1.0)
+            return loss
+
+        optimizer.step(closure)
+    kept = [v for memory in optimizer.state_dict()["state"].values() for v in memory.values()]
+    return [w.numpy(), norms, *(one for v in kept for one in (v if isinstance(v, list) else [v]))]

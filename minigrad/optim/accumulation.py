@@ -48,7 +48,7 @@ class GradientAccumulation:
         if self.weight != 1:
             for p in params:
                 writing(p.grad.data)
-                of(p.grad.data).kernels["scale"](of(p.grad.data).xp, [p.grad.data], 1 / self.weight)
+                of(p.grad.data).call("scale", [p.grad.data], 1 / self.weight)
         if self.max_norm is not None:
             clip_grad_norm_(params, self.max_norm)
         self.optimizer.step()

@@ -41,6 +41,17 @@ RANGES = {
 }
 NOT_ZERO = {"num_train_epochs", "logging_steps", "save_steps", "eval_steps"}
 STRATEGIES = ("no", "steps", "epoch")
+OPTIMIZERS = {  # Hugging Face's names, and those of `minigrad.optim` in small letters
+    "adamw_torch": "AdamW",
+    "adamw_torch_fused": "AdamW",
+    **{
+        name.lower(): name
+        for name in (
+            *("AdamW", "Adam", "SGD", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD"),
+            "Lion",
+        )
+    },
+}
 CHOICES = {
     "eval_strategy": STRATEGIES,
     "logging_strategy": STRATEGIES,
@@ -56,7 +67,7 @@ CHOICES = {
         "inverse_sqrt",
         "reduce_lr_on_plateau",
     ),
-    "optim": ("adamw_torch", "adamw_torch_fused", "adamw", "adam", "sgd", "rmsprop", "adagrad"),
+    "optim": tuple(OPTIMIZERS),
 }
 # what others call them
 MEANT = {

@@ -10,9 +10,7 @@ import numpy as np
 from .. import backend, optim, schedule
 from ..nn import Module, Parameter
 from ..optim import Optimizer
-from .arguments import TrainingArguments
-
-KINDS = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adagrad": optim.Adagrad, "adam": optim.Adam}
+from .arguments import OPTIMIZERS, TrainingArguments
 
 
 def trained_parameters(model: Module) -> list[Parameter]:
@@ -44,11 +42,10 @@ def new_optimizer(model: Module, args: TrainingArguments, plan: Any = None) -> O
     options: Any = args.optim_args
     groups = decay_groups(model, args.weight_decay)
     groups = groups if plan is None else plan.param_groups(groups)
-    if args.optim in KINDS:
-        more = {"betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon} if args.optim == "adam" else {}
-        return KINDS[args.optim](groups, lr=args.learning_rate, **more | options)
+    kind = getattr(optim, OPTIMIZERS[args.optim])
     adam = {"betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
-    return optim.AdamW(groups, lr=args.learning_rate, **adam | options)
+    more = adam if kind in (optim.AdamW, optim.Adam, optim.NAdam, optim.RAdam, optim.Adamax) else {}
+    return kind(groups, lr=args.learning_rate, **more | options)
 
 
 def new_schedule(optimizer: Optimizer, args: TrainingArguments, steps: int) -> schedule.LRScheduler:
@@ -115,7 +112,7 @@ def named_state(optimizer: Optimizer, model: Module) -> tuple[dict[str, np.ndarr
         name = names[id(p)]
         counts[name] = {}
         for key, value in memory.items():
-            if isinstance(value, int):
+            if isinstance(value, (int, float)):
                 counts[name][key] = value
             else:
                 arrays[f"{key}/{name}"] = backend.of(value).to_numpy(value)
@@ -133,9 +130,9 @@ def check_named_state(optimizer: Optimizer, model: Module, arrays: dict[str, np.
         )
     own = dict(model.named_parameters())
     for full, array in arrays.items():
-        name = full.partition("/")[2]
-        if name not in own or own[name].shape != array.shape:
-            here = own[name].shape if name in own else "no such parameter"
+        key, _, name = full.partition("/")
+        here = optimizer.shape_kept(key, own[name].shape) if name in own else "no such parameter"
+        if here != array.shape:
             raise ValueError(f"its optimiser's {full} has shape {array.shape}, here there is {here}")
 
 
