@@ -1,8 +1,11 @@
 """What the checker misses, and what it refuses though right: a sample of what `minigrad.checking.curve` prints."""
 
+import time
+
 import numpy as np
 import pytest
 
+import minigrad as mg
 from minigrad.checking import GradientError, curve, gradcheck
 from minigrad.checking.compare import Finding, compare
 
@@ -93,3 +96,14 @@ def test_the_table_is_printed(capsys, monkeypatch):
         "1e-04",
     ]
     assert lines[1].startswith("sin of 100") and all(line.split()[-1] == "0" for line in lines[1:] if "e-0" not in line)
+
+
+@pytest.mark.parametrize("f", [mg.sin, mg.relu, lambda x: (x * x).sum()])
+def test_a_million_inputs_take_at_most_a_second_of_processor_time(f):
+    """relu is the slowest of the three: there are kinks in reach of all but the shortest steps."""
+    x, seconds = np.random.default_rng(0).standard_normal(1_000_000), []
+    for _ in range(2):
+        start = time.process_time()
+        gradcheck(f, x)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) <= 1

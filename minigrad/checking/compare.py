@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .functions import Function, joined, parts
+from .functions import Function, dot, joined, norm, parts
 from .numeric import Slope, along, by_entry, exactly, measured_noise
 
 LIMIT = 256  # up to so many entries in all, each of them is measured if any is suspect,
@@ -102,7 +102,7 @@ class _Comparison:
         self.y = f.value(f.x)
         self.u = _weights(f, self.y) * (rng.standard_normal(self.y.size) if self.y.size > 1 else 1)
         self.gradients = {again: f.gradient(f.x, self.u, again) for again in f.ways}
-        self.whole = max(_norm(self.u * self.y), 1e-4 * _norm(self.u))
+        self.whole = max(norm(self.u * self.y), 1e-4 * norm(self.u))
         self.passed, self.measured = Passed(), 0
 
     @cached_property
@@ -187,13 +187,14 @@ class _Comparison:
     def along(self, v: np.ndarray, quick: bool = False) -> tuple[Look, bool]:
         """Hold the gradient to the slope along v; and whether that was measured sharply enough to leave it at that."""
         v, sense = exactly(self.f, v), self.sense
-        size = max(_norm(g * v) for g in self.gradients.values())
+        size = max(norm(g * v) for g in self.gradients.values())
         slope, _ = along(self.f, self.y, self.u, v, 0 if quick else self.noise, sense.floor * size if quick else 0)
         looks = []
         for again, g in self.gradients.items():
             tolerance = slope.estimate + sense.floor * size + TINY
             tolerance += 0 if quick else 4 * abs(self.moved[again] @ v).max()
-            looks.append((abs(g @ v - slope.value) / tolerance, again, float(g @ v), tolerance))
+            analytic = dot(g, v)
+            looks.append((abs(analytic - slope.value) / tolerance, again, analytic, tolerance))
         error, again, analytic, tolerance = max(looks)
         clear = slope.bend == 0 and slope.estimate <= sense.clear * (size + self.whole)
         if not clear or not np.isfinite(error):
@@ -202,7 +203,7 @@ class _Comparison:
             return Look("wrong", again, analytic, slope._replace(estimate=tolerance)), False
         self.passed.worst = max(self.passed.worst, error)
         # The rounding of the large gradients limits the small ones.
-        minor = size <= 1e-3 * max(map(_norm, self.gradients.values()))
+        minor = size <= 1e-3 * max(map(norm, self.gradients.values()))
         return Look("right", again, analytic, slope), minor or tolerance <= sense.sharp * size
 
     def one_by_one(self, entries: np.ndarray) -> Finding | None:
@@ -266,10 +267,6 @@ class _Comparison:
         )
 
 
-def _norm(a: np.ndarray) -> float:
-    return float(np.sqrt(a @ a))
-
-
 def _weights(f: Function, y: np.ndarray) -> np.ndarray:
     """1 / size for each output array, so that none hides another; one of mere rounding errors stays small."""
     outputs = parts(y, f.y_shapes)
@@ -281,11 +278,13 @@ def _weights(f: Function, y: np.ndarray) -> np.ndarray:
 def alike(g: np.ndarray) -> list[np.ndarray]:
     """Groups of entries whose gradients agree in size within a factor of 10⁴, so that a large one hides no small one.
 
-    Those whose gradient is 0 are a group of their own.
+    Those whose gradient is 0, or not finite, are a group of their own.
     """
     size = abs(g)
-    label = np.where(np.isfinite(g) & (size > 0), np.log10(size.max(initial=0) / size) // 4, -1)
-    return [np.flatnonzero(label == k) for k in np.unique(label)]
+    usual = (size > 0) & (size < np.inf)
+    largest = size.max(initial=0, where=usual)
+    label = np.where(usual, np.log10(largest / size) // 4, -1).astype(int)
+    return [np.flatnonzero(label == k) for k in np.flatnonzero(np.bincount(label + 1)) - 1]
 
 
 def place(f: Function, i: int) -> tuple[str, tuple[int, ...]]:

@@ -51,7 +51,8 @@ class Function:
         outputs = self.outputs(self.given(x))
         self.y_names, self.y_shapes = [path for path, _ in outputs], [np.shape(a) for _, a in outputs]
         self.dtypes |= {str(a.dtype) for _, a in outputs if a.dtype.kind == "f"}
-        return joined([a for _, a in outputs]).astype(complex if np.iscomplexobj(x) else np.float64)
+        y = joined([a for _, a in outputs])
+        return y.astype(complex if np.iscomplexobj(x) else np.float64, copy=False)
 
     def given(self, x: np.ndarray) -> list[np.ndarray]:
         """The inputs, copied: the function may write into them."""
@@ -83,6 +84,16 @@ def parts(vector: np.ndarray, shapes: Sequence[tuple]) -> list[np.ndarray]:
 def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The entries of all arrays in one vector."""
     return np.concatenate([np.ravel(a) for a in arrays])
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """a · b of two vectors, on one core: of a million numbers, waiting for others takes longer than adding does."""
+    return float(np.einsum("i,i", a, b))
+
+
+def norm(a: np.ndarray) -> float:
+    """The length of a vector."""
+    return math.sqrt(dot(a, a))
 
 
 class OnTape(Function):

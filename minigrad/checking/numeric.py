@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .functions import ByHand, Function
+from .functions import ByHand, Function, dot, norm
 
 EPS = float(np.finfo(np.float64).eps)
 MANY = 1 << 14  # outputs, above which it is not kept what each of them contributes
@@ -68,7 +68,7 @@ def exactly(f: Function, v: np.ndarray) -> np.ndarray:
     """
     shortest = steps(f.eps)[-1]
     grid = 4 * f.eps * np.maximum(abs(f.x), abs(v) * shortest) / shortest
-    grid = 2.0 ** np.ceil(np.log2(np.where(grid > 0, grid, 1)))
+    grid = np.ldexp(1.0, np.frexp(grid)[1])  # the next power of 2
     return np.where(v == 0, 0, np.round(v / grid) * grid)
 
 
@@ -82,12 +82,13 @@ def along(
         noise: the error of u · y, should it be more than its rounding.
         enough: an error that is small enough, so that the steps need not go on; 0 to have all of them.
     """
-    slope, bend, leaps, far, size = Limit(2), Limit(1), [], np.nan, _norm(u * y)
+    slope, bend, leaps, far, size = Limit(2), Limit(1), [], np.nan, norm(u * y)
     contributions, least = np.zeros(len(y) if len(y) <= MANY else 0), np.inf
     for h in steps(f.eps):
-        ahead, behind = f.value(f.x + h * v), f.value(f.x - h * v)
-        to, fro = (ahead - y) @ u, (y - behind) @ u
-        rounding = max(noise, 4 * f.eps * max(size, _norm(u * ahead)))
+        step = h * v
+        ahead, behind = f.value(f.x + step), f.value(f.x - step)
+        to, fro = dot(ahead - y, u), dot(y - behind, u)
+        rounding = max(noise, 4 * f.eps * max(size, norm(u * ahead)))
         leaps.append((to, fro, rounding))
         slope.add((to + fro) / (2 * h), rounding / h)
         bend.add((to - fro) / h, 4 * rounding / h)
@@ -117,7 +118,7 @@ def by_entry(
     `enough` is an error that is small enough, relative to u · y; see `along` for the rest.
     """
     found, contributions = [], np.zeros((len(entries), len(y) if len(y) <= MANY else 0))
-    whole = _norm(u * y)
+    whole = norm(u * y)
     for j, i in enumerate(entries):
         tries = []
         # Near 0, log moves faster than steps of 1.
@@ -158,7 +159,7 @@ def _refined(f, u, v, value, estimate, noise):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that the imaginary part is cast away
-                exact = np.imag(f.value(f.x + 1e-100j * v)) @ u / 1e-100
+                exact = dot(np.imag(f.value(f.x + 1e-100j * v)), u) / 1e-100
         except Exception:  # whatever it is that f says of complex numbers
             return value, estimate
         if abs(exact - value) <= estimate:
@@ -181,8 +182,4 @@ def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
         if np.mean(values[0] != y) > 0.5:
             break
     noise = np.minimum(4 * np.minimum(*sides), np.maximum(*sides))
-    return max(4 * f.eps * _norm(u * y), 32 * _norm(u * noise))
-
-
-def _norm(a: np.ndarray) -> float:
-    return float(np.sqrt(a @ a))
+    return max(4 * f.eps * norm(u * y), 32 * norm(u * noise))
