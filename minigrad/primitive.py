@@ -105,10 +105,8 @@ class _Op:
             if not tensors and dtype is None and not any(hasattr(a, "dtype") for a in arrays):
                 return self._of_numbers(inputs, options, arrays)
             backend = known.get(type(arrays[0])) if len(arrays) < 3 and type(arrays[-1]) is type(arrays[0]) else None
-            backend = backend or of(
-                *arrays
-            )  # (one array, or two of a type, as nearly always, are found without a call)
-            kernel = None  # 2. the fused kernel, if the backend has one
+            backend = backend or of(*arrays)  # (the usual case, one array or two of a type, needs no call)
+            kernel: Any = None  # 2. the fused kernel, if the backend has one
             if self.builtin and (mode is None or mode.kernels):
                 kernel = (
                     backend.kernel_float32(self.name)
@@ -160,7 +158,7 @@ class _Op:
         return wrap(y, node) if tensors else y
 
     def _as_result(self, y: Any, kernel: Any) -> Any:
-        """What the function, or the kernel, returned, as an array.  (NumPy gives scalars for 0-d arrays.)
+        """The result of the function or kernel as an array; NumPy returns scalars for 0-d arrays.
 
         Raises:
             TypeError: it is none, or one from which no gradient leads back.
@@ -187,8 +185,7 @@ class _Op:
             raise explained(error, self, inputs, arrays, options) from error
 
     def along(self, inputs: tuple, options: tuple, also: dict) -> Any:
-        """`run` of an op along an axis: a whole number or, in any sequence, several.  A single number has one axis, as
-        in torch.
+        """`run` of an op along an axis: an int, or several in any sequence; as in torch, a single number has one axis.
 
         Raises:
             TypeError: the axis is something else.
@@ -246,11 +243,11 @@ class Primitive(_Op):
         self.front.defvjp = self.defvjp
 
     def defvjp(self, **rules: Callable) -> None:
-        """One rule per input: `x=lambda g, ...: gradient of x`.  An input left out has no gradient, so that `defvjp()`
-        alone declares the op to be constant.
+        """Set the rule of each input, `x=lambda g, ...: gradient of x`; an input left out has no gradient.
 
-        After `g`, a rule names what it needs, and that is all the tape keeps: an input, its `x_shape`, the output `y`,
-        an option.  It returns any array, which is not written into; in this package a new one, `g`, or a view of `g`.
+        `defvjp()` alone declares the op to be constant.  After `g`, a rule names what it needs, and that is all the
+        tape keeps: an input, its `x_shape`, the output `y`, an option.  It returns any array, which is not written
+        into; in this package a new one, `g`, or a view of `g`.
 
         Raises:
             TypeError: a rule is for something that is no input, or asks for what is neither an input nor an option.
@@ -350,6 +347,8 @@ class _Plan(Step):
 
 
 class _Meaning(_Plan):
+    op: Definition
+
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         """Differentiate the definition.  Each input gets a slot of its own, though one Tensor may have filled two."""
         slots = list(self.recorded(node, saved))
@@ -398,9 +397,7 @@ class _Fused(Step):
 
 
 def _keeper(places: list[int], inputs: int, options: int, shapes: list[int]) -> Callable[[list, tuple, Any], Any]:
-    """A function of an op's arrays, options and result that picks what is kept of them, which is mostly arrays or the
-    result.
-    """
+    """A function of an op's arrays, options and result that picks what is kept: mostly arrays, or the result."""
     pick = _picker(places)
     if places == [inputs + options]:
         return lambda arrays, options, y: (y,)

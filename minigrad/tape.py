@@ -25,14 +25,10 @@ class Step:
         raise NotImplementedError
 
     def check(self, node: Node, pulled: Any) -> None:
-        """Raise ValueError unless what `pull` returned fits the parents; called for steps that are not `fresh`: a
-        user's.
-        """
+        """Raise ValueError unless what `pull` returned fits the parents; called for users' steps, not `fresh`."""
 
     def add(self, saved: Any, g: Any, total: Any) -> bool:
-        """Add the gradient of the only parent to `total`, in place, instead of returning it; False if that is not
-        possible.
-        """
+        """Add the gradient of the only parent to `total`, in place; False if that is impossible."""
         return False
 
 
@@ -55,7 +51,7 @@ class Node:
 
 
 def new_node(shape: Any, dtype: Any, parents: Any = (), step: Any = None, saved: Any = ()) -> Node:
-    """A node, newer than all others.  (Written so because an `__init__` would take longer than all the rest of it.)"""
+    """A node, newer than all others; an `__init__` would take longer than everything else here."""
     node = _new(Node)
     node.order = next(order_numbers)
     node.shape, node.dtype, node.parents, node.step, node.saved = shape, dtype, parents, step, saved

@@ -83,9 +83,7 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward` left here: d(loss)/d(self), a Tensor of the same shape; None before, and while the leaf is
-        frozen.
-        """
+        """What `backward` left here: d(loss)/d(self), of the same shape; None before, and while the leaf is frozen."""
         return self.node and self.node.grad
 
     @grad.setter
@@ -125,8 +123,10 @@ class Tensor(Methods):
                 leaf.grad.data += g.data
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` in each backward pass, once this Tensor's gradient is complete; what it returns, unless
-        None, takes the gradient's place.  Returns a function that removes the hook again."""
+        """Call `hook(gradient)` in each backward pass, once this Tensor's gradient is complete.
+
+        What it returns, unless None, replaces the gradient.  Returns a function that removes the hook again.
+        """
         if self.node is None:
             raise RuntimeError("this Tensor does not require a gradient, so a hook on it would never be called")
         node = self.node
@@ -170,8 +170,9 @@ class Tensor(Methods):
                 node.grad = Tensor(node.grad.detach(), dtype=array.dtype, device=self.device)
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: on the CPU the array itself, or a copy in order of images that lie otherwise in
-        memory (see backend/images.py), for some libraries read that as it comes; a copy from the GPU.
+        """The values as a NumPy array: on the CPU the array itself, from the GPU a copy.
+
+        Images with another memory order (see backend/cpu/memory.py) are copied in C order, which some libraries assume.
         """
         return backend.of(self.data).to_numpy(self.data)
 
@@ -188,11 +189,12 @@ class Tensor(Methods):
 
     def _made_on_tape(self) -> bool:
         """Whether this is the result of an op, and the tape runs, so that to take the values alone loses a gradient."""
-        return self.node is not None and self.node.step is not None and recording()
+        return self.node is not None and self.node.step is not None and bool(recording())
 
     def _lost(self, what: str, instead: str) -> TypeError:
+        maker = "an op" if self.node is None else self.node.step.name
         return TypeError(
-            f"this Tensor is the result of {self.node.step.name}, and {what} would lose its gradient: {instead}, or "
+            f"this Tensor is the result of {maker}, and {what} would lose its gradient: {instead}, or "
             "take the values alone, x.detach() or x.numpy()"
         )
 
@@ -229,9 +231,7 @@ class Tensor(Methods):
         return f"Tensor({body}, dtype={self.dtype}{more})"
 
     def _repr_html_(self) -> str | None:
-        """What a notebook shows: the values, and a picture of the tape that made them; just the repr, if there is no
-        tape.
-        """
+        """What a notebook shows: the values, and a picture of the tape that made them, if any."""
         if self.is_leaf:
             return None
         return import_module(".insight", __package__).picture(self)
@@ -370,10 +370,12 @@ def grad(
         return grad(y, [xs], gradient, retain_graph, create_graph)[0]
     if not xs:
         return []
+    nodes = []
     for i, x in enumerate(xs):
         if x.node is None:
             raise RuntimeError(f"input {i} of grad does not require a gradient: make it with requires_grad=True")
-    found = carry_back(y, gradient, [x.node for x in xs], create_graph, retain_graph)
+        nodes.append(x.node)
+    found = carry_back(y, gradient, nodes, create_graph, retain_graph)
     return [found[x.node] if x.node in found else Tensor(backend.of(x.data).xp.zeros_like(x.data)) for x in xs]
 
 
@@ -504,7 +506,7 @@ def _hooked(node: Node, g: Any) -> Any:
     """
     bare = not isinstance(g, Tensor)
     g = _own(g, node)
-    for hook in node.hooks:
+    for hook in node.hooks or ():
         changed = hook(g)
         if changed is not None and not (isinstance(changed, Tensor) and changed.shape == node.shape):
             raise ValueError(
