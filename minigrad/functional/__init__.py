@@ -55,6 +55,7 @@ from .activations import (
 from .attention import scaled_dot_product_attention
 from .dropouts import dropout
 from .norms import batch_norm, batch_norm_scale_and_shift, group_norm, layer_norm, rms_norm
+from .padding import pad
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -99,6 +100,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "pad",
     "prelu",
     "relu",
     "relu6",
