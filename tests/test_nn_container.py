@@ -1,10 +1,14 @@
-"""Modules that hold modules."""
+"""Modules that hold modules, and lists and dictionaries of modules and parameters."""
+
+import copy
 
 import numpy as np
 import pytest
 
 from minigrad import functional as F
+from minigrad import nn, ops
 from minigrad.nn import Group, Linear, ReLU, Sequential
+from minigrad.tensor import Tensor
 
 
 def test_sequential_runs_its_modules_in_order():
@@ -35,3 +39,81 @@ def test_a_group_is_a_step_in_a_name():
     assert list(group.state_dict()) == ["self.weight", "self.bias", "output.dense.weight"]
     with pytest.raises(TypeError, match="Group has no forward"):
         group(1)
+
+
+def linears(room, *sizes):
+    return [room.Linear(*size) for size in sizes]
+
+
+def grown(room):
+    model = room.Sequential(room.Linear(1, 1))
+    assert model.append(room.Linear(2, 2)) is model
+    assert model.insert(1, room.Linear(3, 3)) is model and model.extend(linears(room, (4, 4), (5, 5))) is model
+    model.insert(0, room.Linear(6, 6))
+    return model
+
+
+def names(model):
+    return {name: tuple(t.shape) for name, t in model.state_dict().items()}
+
+
+def test_a_sequence_grows_as_torchs():
+    torch = pytest.importorskip("torch")
+    ours, theirs = grown(nn), grown(torch.nn)
+    assert names(ours) == names(theirs) and len(ours) == 6
+    for model in (ours, theirs):
+        del model[1]
+        model[-1] = type(model[0])(7, 7)
+        assert model.pop(0).weight.shape == (6, 6)
+    assert names(ours) == names(theirs)
+    assert names(ours[1:]) == names(theirs[1:]) and isinstance(ours[1:], nn.Sequential)
+    assert ours[-1] is list(ours)[-1]
+
+
+def test_a_sequence_of_names():
+    model = nn.Sequential({"up": nn.Linear(2, 3, rng=0), "act": nn.ReLU()})
+    assert list(model.state_dict()) == ["up.weight", "up.bias"] and model.up is model[0]
+    assert model(np.ones((1, 2), np.float32)).shape == (1, 3)
+    assert list(model.append(nn.Linear(3, 1)).state_dict())[2:] == ["2.weight", "2.bias"]
+    with pytest.raises(KeyError, match="the modules have names, up, act, 2"):
+        model.insert(0, nn.ReLU())
+    with pytest.raises(IndexError, match="has no place 9"):
+        model.insert(9, nn.ReLU())
+    with pytest.raises(TypeError, match="Sequential holds modules"):
+        model.append(3)
+    with pytest.raises(KeyError, match="'forward' cannot be the name"):
+        nn.Sequential({"forward": nn.ReLU()})
+
+
+def test_lists_and_dictionaries_of_modules_and_parameters_are_found():
+    class Model(nn.Module):
+        def __init__(self):
+            self.layers = nn.ModuleList(nn.Linear(2, 2, rng=i) for i in range(2))
+            self.heads = nn.ModuleDict({"a": nn.Linear(2, 1, rng=2)})
+            self.scales = nn.ParameterList([Tensor(np.ones(2, np.float32)), nn.Parameter(np.ones(2, np.float32))])
+            self.shifts = nn.ParameterDict({"x": Tensor(np.zeros(2, np.float32))})
+
+        def forward(self, x):
+            for layer, scale in zip(self.layers, self.scales, strict=True):
+                x = layer(x) * scale + self.shifts["x"]
+            return self.heads["a"](x)
+
+    model = Model()
+    model.scales.append(Tensor(np.ones(1, np.float32)))
+    model.scales.extend([Tensor(np.ones(1, np.float32))])
+    model.shifts.update({"y": Tensor(np.zeros(1, np.float32))})
+    model.shifts["z"] = Tensor(np.zeros(1, np.float32))
+    model.heads.update({"b": nn.ReLU()})
+    assert list(model.state_dict()) == [
+        *(f"layers.{i}.{name}" for i in range(2) for name in ("weight", "bias")),
+        "heads.a.weight",
+        "heads.a.bias",
+        *(f"scales.{i}" for i in range(4)),
+        *(f"shifts.{name}" for name in "xyz"),
+    ]
+    assert len(model.layers.parameters()) == 4
+    assert all(isinstance(p, nn.Parameter) for p in [*model.scales, *model.shifts.values()])
+    del model.scales[2:], model.shifts["y"]
+    ops.sum(copy.deepcopy(model)(np.ones((1, 2), np.float32))).backward()
+    ops.sum(model(np.ones((1, 2), np.float32))).backward()
+    assert model.scales[0].grad is not None and model.shifts["x"].grad is not None

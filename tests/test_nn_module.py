@@ -248,3 +248,35 @@ def test_repr_has_one_line_for_each_module():
   many.0: Linear(in_features=3, out_features=3)
   many.1.deep: Linear(in_features=3, out_features=2)"""
     )
+
+
+def test_what_would_take_a_parameter_out_of_the_model_is_refused():
+    layer, norm = Linear(2, 3, rng=0), nn.BatchNorm1d(2)
+    for value in (Tensor(np.zeros((3, 2))), np.zeros((3, 2)), 1.0, Buffer(np.zeros((3, 2)))):
+        with pytest.raises(TypeError, match=r"Linear.weight is a Parameter.*type nn.Parameter\(value\)"):
+            layer.weight = value
+    layer.weight = Parameter(np.zeros((3, 2), np.float32))
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"]
+    norm.running_mean = norm.running_mean * 0.5 + Tensor([1.0, 2.0])  # as people write it
+    assert type(norm.running_mean) is Buffer and norm.state_dict()["running_mean"].tolist() == [1, 2]
+    with pytest.raises(TypeError, match="is a Buffer and keeps no gradient"):
+        norm.running_mean = norm.weight * 2
+    with pytest.raises(TypeError, match="is a Buffer"):
+        norm.running_mean = np.zeros(2)
+
+
+def test_registering_is_setting():
+    module = Module()
+    module.register_parameter("scale", Parameter(np.ones(2)))
+    module.register_parameter("shift", None)
+    module.register_buffer("count", np.zeros(1))
+    module.register_module("layer", Linear(2, 2))
+    module.add_module("other", Linear(2, 2))
+    assert list(module.state_dict())[:3] == ["scale", "count", "layer.weight"] and module.shift is None
+    with pytest.raises(KeyError, match="'forward' already"):
+        module.register_parameter("forward", None)
+    with pytest.raises(KeyError, match="without a dot"):
+        module.register_buffer("a.b", np.zeros(1))
+    with pytest.raises(TypeError, match="scale is to be an nn.Parameter or None"):
+        module.register_parameter("scale", Tensor(np.ones(2)))

@@ -327,7 +327,11 @@ class Changing:
 
     def method(x):
         layer = nn.Linear(3, 3, rng=0)
-        return mg.checkpoint(layer.forward, x), lambda: setattr(layer, "weight", layer.weight * 2), "read a Tensor"
+        return (
+            mg.checkpoint(layer.forward, x),
+            lambda: setattr(layer, "weight", nn.Parameter(layer.weight.data * 2)),
+            "read a Tensor",
+        )
 
     def array(x):
         a = np.ones(3)

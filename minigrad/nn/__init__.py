@@ -1,6 +1,6 @@
 """Layers, and the tree they make: whatever a model is put together from."""
 
-from . import init
+from . import init, utils
 from .activations import (
     CELU,
     ELU,
@@ -31,7 +31,7 @@ from .activations import (
     Threshold,
 )
 from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
-from .container import Group, ModuleList, Sequential
+from .container import Group, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .layers import Dropout, Embedding, Flatten, LayerNorm, Linear
 from .loss import (

@@ -1,23 +1,40 @@
-"""Modules that hold modules."""
+"""Modules that hold modules, and lists and dictionaries of modules and of parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..tensor import Tensor
 from .module import Module
+from .tree import Parameter, Tree
 
 
 class Sequential(Module):
-    """Modules run one after the other; their names are their numbers, and `model[0]` is the first."""
+    """Modules run one after the other: `Sequential(Linear(3, 4), ReLU())`, or of names, `Sequential({"up": …})`.
 
-    def __init__(self, *modules: Module):
-        for module in modules:
+    Without names they are called by their numbers, and `model[0]` is the first, `model[1:]` a Sequential of the others.
+    """
+
+    def __init__(self, *modules: Any):
+        named = isinstance(modules[0], Mapping) if len(modules) == 1 else False
+        self._fill(modules[0] if named else {str(i): module for i, module in enumerate(modules)})
+
+    def _fill(self, modules: Mapping[str, Module]) -> None:
+        """Hold these modules and no others."""
+        for name, module in modules.items():
             if not isinstance(module, Module):
                 raise TypeError(
                     f"Sequential holds modules, not a {type(module).__name__}: try Sequential(Linear(3, 4), ReLU())"
                 )
-        vars(self).update({str(i): module for i, module in enumerate(modules)})
+            if not isinstance(name, str) or not name or "." in name or hasattr(Sequential, name):
+                raise KeyError(f"Sequential: {name!r} cannot be the name of a module")
+        for name in self._entries():
+            del vars(self)[name]
+        vars(self).update(modules)
+
+    def _entries(self) -> dict[str, Module]:
+        return {name: m for name, m in vars(self).items() if isinstance(m, Module)}
 
     def forward(self, x: Any) -> Any:
         for module in self:
@@ -30,12 +47,101 @@ class Sequential(Module):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        names = list(self._entries())[index]
+        return Sequential({name: vars(self)[name] for name in names}) if isinstance(index, slice) else vars(self)[names]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self._fill({**self._entries(), list(self._entries())[index]: module})
+
+    def __delitem__(self, index: int | slice) -> None:
+        modules = self._entries()
+        names = list(modules)
+        del names[index]
+        numbered = list(modules) == [str(i) for i in range(len(modules))]
+        self._fill({str(i) if numbered else name: modules[name] for i, name in enumerate(names)})
+
+    def append(self, module: Module) -> Sequential:
+        """Add a module at the end; returns the Sequential."""
+        return self.insert(len(self), module)
+
+    def extend(self, modules: Iterable[Module]) -> Sequential:
+        """Add modules at the end; returns the Sequential."""
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Sequential:
+        """Put a module before the one at `index`; those after it get the next number.  Returns the Sequential.
+
+        Raises:
+            IndexError: there is no such place.
+            KeyError: the modules that would have to move have names.
+        """
+        modules = self._entries()
+        if not -len(modules) <= index <= len(modules):
+            raise IndexError(f"Sequential of {len(modules)} modules has no place {index}: give 0 to {len(modules)}")
+        index = range(len(modules))[index] if index < 0 else index
+        names = list(modules)
+        if names[index:] != [str(i) for i in range(index, len(names))] or str(index) in names[:index]:
+            raise KeyError(
+                f"Sequential: the modules have names, {', '.join(names)}: make a new Sequential({{name: …}})"
+            )
+        order = list(modules.values())
+        order.insert(index, module)
+        self._fill(dict(zip([*names[:index], *map(str, range(index, len(order)))], order, strict=True)))
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take a module away, the last one unless told otherwise, and return it."""
+        module = self[index]
+        del self[index]
+        return module
 
 
-class ModuleList(list):
-    """A list of modules, under torch's name; an ordinary list serves as well."""
+class ModuleList(list, Tree):
+    """A list of modules, under torch's name, with the methods of the tree; an ordinary list serves as well."""
+
+
+class ModuleDict(dict, Tree):
+    """A dictionary of modules, under torch's name, with the methods of the tree; an ordinary one serves as well."""
+
+
+class ParameterList(list, Tree):
+    """A list of parameters; what is put into it as a Tensor becomes one."""
+
+    def __init__(self, values: Iterable[Any] = ()):
+        super().__init__(map(_parameter, values))
+
+    def append(self, value: Any) -> None:
+        """Add a parameter at the end."""
+        super().append(_parameter(value))
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Add parameters at the end."""
+        super().extend(map(_parameter, values))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(index, list(map(_parameter, value)) if isinstance(index, slice) else _parameter(value))
+
+
+class ParameterDict(dict, Tree):
+    """A dictionary of parameters; what is put into it as a Tensor becomes one."""
+
+    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
+        super().__init__({name: _parameter(value) for name, value in dict(values).items()})
+
+    def update(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Put in, or replace, what is given by name."""
+        super().update({name: _parameter(value) for name, value in dict(values).items()})
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, _parameter(value))
+
+
+def _parameter(value: Any) -> Any:
+    """A plain Tensor as a Parameter; anything else as it is."""
+    return Parameter(value.data) if type(value) is Tensor else value
 
 
 class Group(Module):

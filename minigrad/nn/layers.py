@@ -43,7 +43,7 @@ def gelu_tanh(x: Any, bias: Any = None) -> Any:
 
 def activated(layer: Module, activation: Callable, x: Any) -> Any:
     """activation(layer(x)); a GELU after a plain Linear adds its bias itself, to save a pass over memory."""
-    if activation in (F.gelu, gelu_tanh) and type(layer) is Linear and "forward" not in vars(layer):
+    if activation in (F.gelu, gelu_tanh) and type(layer) is Linear and layer.is_plain:
         return activation(F.linear(x, layer.weight), bias=layer.bias)
     return activation(layer(x))
 

@@ -27,7 +27,7 @@ def conv_norm(x: Any, conv: Conv2d, norm: BatchNorm2d, more: Any = None, is_relu
     Where the statistics are the remembered ones, normalising is a multiplication and an addition for each channel, and
     can be done to what comes out of the convolution before it is laid down.
     """
-    if norm.uses_batch or conv.bias is not None:
+    if norm.uses_batch or conv.bias is not None or not (conv.is_plain and norm.is_plain):
         y = norm(conv(x)) if more is None else norm(conv(x)) + more
         return F.relu(y) if is_relu else y
     options = conv.stride, conv.padding, conv.dilation, conv.groups
