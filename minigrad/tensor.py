@@ -452,7 +452,7 @@ class _Pending:
         if isinstance(g, np.generic):  # NumPy gives scalars for 0-d arrays, and ops would take one for a number
             g = np.asarray(g)
         if g.dtype is not node.dtype:  # the one place promotion is undone, and a sum in float32 rounded to 16 bits
-            g = astype(g, node.dtype)
+            g = _cast(g, node.dtype)
         return node, _hooked(node, g) if node.hooks else g
 
     def pull(self, node: Node, g: Any) -> None:
@@ -479,9 +479,9 @@ class _Pending:
                 self.ours.add(node)
             return
         if is_half(node.dtype):  # several gradients of 16 bits are added up in float32
-            g = astype(g, np.float32)
+            g = _cast(g, np.float32)
             if is_half(total.dtype):
-                total = astype(total, np.float32)
+                total = _cast(total, np.float32)
                 if not self.recorded:
                     self.ours.add(node)
         if node in self.ours:  # in place, which saves an array for each
@@ -496,6 +496,28 @@ class _Pending:
         """A gradient that is to be kept, as an array of its own: clipping one in place must not change another."""
         mine = node in self.ours and not self.recorded and not node.hooks
         return wrap(g, None) if mine else _own(g, node)
+
+
+def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting of an array or a Tensor: add up the axes that were stretched to reach x.shape from `shape`.
+
+    Raises:
+        ValueError: `shape` does not broadcast to x.shape.
+    """
+    lead = len(x.shape) - len(shape)
+    if lead < 0 or [n for n, m in zip(shape, x.shape[lead:]) if n not in (1, m)]:
+        raise ValueError(f"a gradient of shape {tuple(x.shape)} is not one for an input of shape {tuple(shape)}")
+    stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)
+    axes, shape = (*range(lead), *stretched), tuple(shape)
+    if isinstance(x, Tensor):
+        return x.sum(axes).reshape(shape)
+    wide = _cast(x, np.float32) if is_half(x.dtype) else x
+    total = backend.of(x).xp.reshape(wide.sum(axes), shape)
+    return total if wide is x else _cast(total, x.dtype)
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype) if isinstance(x, Tensor) else backend.cast(x, dtype)
 
 
 def _hooked(node: Node, g: Any) -> Any:
@@ -534,7 +556,4 @@ def _seed(y: Tensor, gradient: Any) -> Tensor:
     gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
     if gradient.shape != y.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}, but the Tensor it is for has shape {y.shape}")
-    return gradient if gradient.dtype == y.dtype else astype(gradient, y.dtype)
-
-
-from .ops.arithmetic import astype, sum_to  # noqa: E402  ops make Tensors, and the tape adds and casts: the one knot.
+    return gradient if gradient.dtype == y.dtype else _cast(gradient, y.dtype)

@@ -42,22 +42,34 @@ ROOMS = [
     "cli",
     "__main__",
 ]
-KNOTS = {
-    ("tensor", "ops"),  # ops make Tensors, and the way back adds and casts with ops
-    ("tensor", "methods"),  # the methods made of ops, which only a type checker looks up there
-}
+KNOTS = {("tensor", "methods")}  # the methods that are made of ops, which only a type checker looks up there
+MAX_ARROWS_UP, MAX_CIRCLE = 3, 12  # rooms that import from below; files that import each other
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
 every_file = pytest.mark.parametrize("file", FILES)
+
+
+def name_of(node):
+    """The last part of a dotted name, or a text; None for anything else."""
+    return getattr(node, "attr", getattr(node, "id", getattr(node, "value", None)))
 
 
 def room(file):
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_modules(file):
-    """Dotted names of everything imported anywhere in the file, `from . import x` spelled out."""
-    here = ("minigrad", *file.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+def imported_modules(file, for_types=True):
+    """Dotted names of everything imported anywhere in the file, `from . import x` spelled out.
+
+    Those under `if TYPE_CHECKING:`, which no run imports, only if `for_types`.
+    """
+    here, tree = ("minigrad", *file.relative_to(PACKAGE).parts[:-1]), ast.parse(file.read_text("utf-8"))
+    left_out = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and name_of(node.test) == "TYPE_CHECKING" and not for_types
+        for part in node.body
+    }
+    for node in set(ast.walk(tree)) - left_out:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -86,6 +98,47 @@ def test_imports_point_up(file):
             assert ROOMS.index(there) < ROOMS.index(here) or (here, there) in KNOTS, f"{here} must not import {there}"
 
 
+def files_imported(module, graph):
+    """The files of the package that a file imports, within functions too, and the packages that this opens."""
+    for name in imported_modules(graph[module], for_types=False):
+        while name not in graph and "." in name:
+            name = name.rpartition(".")[0]
+        while "." in name and not f"{module}.".startswith(f"{name}."):
+            if name in graph and name != module:
+                yield name
+            name = name.rpartition(".")[0]
+
+
+def circles(graph):
+    """The sets of modules that import each other: of each, what it leads to and what leads to it."""
+
+    def reached(start, edges):
+        found, waiting = {start}, [start]
+        while waiting:
+            new = set(edges.get(waiting.pop(), ())) - found
+            found |= new
+            waiting += new
+        return found
+
+    back = {}
+    for module, others in graph.items():
+        for other in others:
+            back.setdefault(other, set()).add(module)
+    return {frozenset(reached(module, graph) & reached(module, back)) for module in graph}
+
+
+def test_imports_have_few_knots_and_no_large_circle():
+    files = {
+        ".".join(("minigrad", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): file
+        for file in PACKAGE.rglob("*.py")
+    }
+    graph = {module: set(files_imported(module, files)) for module in files if module != "minigrad"}
+    assert len(graph) > 150 and "minigrad.backend" in graph["minigrad.tensor"]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {frozenset("a"), frozenset("bc")}
+    assert max(map(len, circles(graph))) <= MAX_CIRCLE, max(circles(graph), key=len)
+    assert len(KNOTS) <= MAX_ARROWS_UP
+
+
 @every_file
 def test_only_the_backend_knows_cupy(file):
     if room(file) != "backend":
@@ -93,11 +146,6 @@ def test_only_the_backend_knows_cupy(file):
 
 
 DEVICES = {"cpu", "cuda"}
-
-
-def name_of(node):
-    """The last part of a dotted name, or a text; None for anything else."""
-    return getattr(node, "attr", getattr(node, "id", getattr(node, "value", None)))
 
 
 def device_conditions(tree):

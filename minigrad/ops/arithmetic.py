@@ -12,6 +12,7 @@ from .. import backend
 from ..builtin import builtin
 from ..precision import F4, sum_dtype
 from ..primitive import primitive
+from ..tensor import sum_to  # noqa: F401  which the tape undoes broadcasting with
 
 
 @builtin(in_float32="halves beside numbers")
@@ -181,19 +182,6 @@ def sum(xp, x, /, axis=None, keepdims=False):
 
 sum.defvjp(x=lambda g, x_shape, axis, keepdims: restore(g, x_shape, axis, keepdims))
 sum.in_symbols(x="g, repeated along the axes that were summed")
-
-
-def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: add up the axes that were stretched to reach x.shape from `shape`.
-
-    Raises:
-        ValueError: `shape` does not broadcast to x.shape.
-    """
-    lead = len(x.shape) - len(shape)
-    if lead < 0 or [n for n, m in zip(shape, x.shape[lead:]) if n not in (1, m)]:
-        raise ValueError(f"a gradient of shape {tuple(x.shape)} is not one for an input of shape {tuple(shape)}")
-    stretched = tuple(i for i, n in enumerate(shape, lead) if n == 1 and x.shape[i] != 1)
-    return reshape(sum(x, tuple(range(lead)) + stretched, False), tuple(shape))
 
 
 @builtin()

@@ -10,7 +10,8 @@ import os
 
 import numpy
 
-from .. import Backend, register, shared
+from .. import shared
+from ..record import Backend
 from . import (
     arithmetic,
     attention,
@@ -56,18 +57,16 @@ table = (
     | optimizers.table
     | arithmetic.table
 )
-host = register(
-    Backend(
-        name="cpu",
-        xp=numpy,
-        array=numpy.ndarray,
-        to_numpy=memory.as_usual,
-        erf=layers.erf,
-        normal_cdf=functools.partial(shared.layers.normal_cdf, numpy),
-        share=cores.share,
-        kernels=table,
-        synchronous=True,
-        max_unfolded=1 << 20,  # about what a core's cache holds
-        half_kernels=half.made_from(table),
-    )
+host = Backend(
+    name="cpu",
+    xp=numpy,
+    array=numpy.ndarray,
+    to_numpy=memory.as_usual,
+    erf=layers.erf,
+    normal_cdf=functools.partial(shared.layers.normal_cdf, numpy),
+    share=cores.share,
+    kernels=table,
+    synchronous=True,
+    max_unfolded=1 << 20,  # about what a core's cache holds
+    half_kernels=half.made_from(table),
 )

@@ -6,7 +6,7 @@ import operator
 
 import numpy as np
 
-from .. import Value
+from ..record import Value
 from . import cores, memory
 from .cores import share
 from .memory import flat

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared import attention
 from . import cores
 from .blas import MAX_UNCOPIED

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared.geometry import Geometry, phases
 from . import cores, depthwise, memory, mkl
 from .blas import gemm

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel, is_float
+from ..record import Kernel, is_float
 
 
 def made_from(table: dict[str, Any]) -> dict[str, Kernel]:

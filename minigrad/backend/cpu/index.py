@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared import index
 from .memory import rows
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared import layers
 from . import mkl
 from .cores import each_piece, scratch

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared import losses
 from .cores import each_piece, scratch
 from .layers import exp_sums

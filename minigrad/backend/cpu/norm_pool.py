@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from . import cores, memory
 from .cores import cuts, each_piece, share
 from .memory import flat

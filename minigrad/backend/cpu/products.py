@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared.products import with_vectors
 from . import cores, mkl
 from .blas import MAX_UNCOPIED, gemm

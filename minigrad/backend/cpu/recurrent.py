@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared import recurrent
 from . import cores, mkl
 from .blas import adding, gemm, times

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 
 MIN_SIZE = 1 << 10  # entries from which cutting an array up takes less time than it saves
 

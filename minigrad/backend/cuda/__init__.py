@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from .. import Backend, BackendUnavailable, gibibytes, shared
+from .. import shared
+from ..record import Backend, BackendUnavailable, gibibytes
 from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, random, recurrent
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Array, Kernel
+from ..record import Array, Kernel
 from ..shared import attention
 from .gemm import by_gemm
 from .source import kernel

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import Array
+from ..record import Array
 
 MAX_PENDING = 1024  # checks after which the host waits for their results
 

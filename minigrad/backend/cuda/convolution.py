@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Array, Kernel
+from ..record import Array, Kernel
 from ..shared.geometry import Geometry
 from .gemm import gemm
 from .source import THREADS, kernel

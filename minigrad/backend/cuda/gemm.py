@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .. import Array, Kernel
+from ..record import Array, Kernel
 from ..shared.products import as_matrix, with_vectors
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared.index import embedding_forward
 from .source import THREADS, kernel, wide
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from .. import Kernel
+from ..record import Kernel
 from ..shared.layers import GELU_TANH
 from .source import for_each, for_rows, kernel, wide
 

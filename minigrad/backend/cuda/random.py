@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Array
+from ..record import Array
 from ..shared import random
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # a, of PCG64

@@ -6,6 +6,7 @@ is ever written into an input or into `g`.  `xp` is numpy or cupy.  The wings cp
 kernels by faster ones; a file there has the name of the file here whose kernels it replaces.
 """
 
+from ..record import Kernel
 from . import attention, index, layers, losses, optimizers, products, random, recurrent
 
 table = (
@@ -18,3 +19,4 @@ table = (
     | recurrent.table
     | random.table
 )
+functions = {name: part for name, part in table.items() if not isinstance(part, Kernel)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .. import Kernel
+from ..record import Kernel
 from .layers import dropout_forward
 from .losses import log_sum_exp
 

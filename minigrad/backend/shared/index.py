@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import Kernel
+from ..record import Kernel
 from .products import as_matrix
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .. import Kernel
+from ..record import Kernel
 
 NEVER = -1e30  # log(0) in CTC; finite, so that the difference of two is not nan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .. import Kernel
+from ..record import Kernel
 
 
 def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:

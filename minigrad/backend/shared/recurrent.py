@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import Array, Kernel
+from ..record import Array, Kernel
 
 MAX_STEPS = 16  # steps prepared at a time on the way back: more would take more memory
 

@@ -1,0 +1,166 @@
+"""What a backend is: the record of an array library, its kernels, and what is asked of dtypes everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the one type nothing here may assume
+
+
+class Kernel(NamedTuple):
+    """A fused forward and its first-order backward, both on bare arrays.
+
+    `forward(xp, *inputs, *options) -> (y, saved)`;
+    `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`;
+    `alone(xp, *inputs, *options) -> y` is an optional cheaper forward for inference;
+    `add(xp, total, g, saved, *options)`, also optional, adds the gradient of the only input to `total`, in place.
+    """
+
+    forward: Callable
+    backward: Callable
+    alone: Callable | None = None
+    add: Callable | None = None
+
+
+class Value(NamedTuple):
+    """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own."""
+
+    compute: Callable
+
+
+def dtype_named(name: Any) -> np.dtype:
+    """The dtype of that name, bfloat16 included.
+
+    Raises:
+        TypeError: there is none, or not one of numbers, or it is another library's.
+    """
+    if isinstance(name, str) and name == "bfloat16":
+        import ml_dtypes  # noqa: F401          teaches NumPy the name
+    try:
+        dtype = np.dtype(name) if name is not None else None
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind in "OUSMm":  # of text and the like
+        raise TypeError(
+            f'{name!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or "bool"'
+        )
+    return dtype
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Whether gradients can flow in this dtype (ml_dtypes' bfloat16 is not of NumPy's floating kind)."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def is_half(dtype: np.dtype) -> bool:
+    """Whether these are floats of 16 bits.  Whatever is added up of them is added up in float32, and rounded once."""
+    return dtype.itemsize == 2 and is_float(dtype)
+
+
+def cast(array: Array, dtype: np.dtype) -> Array:
+    """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504."""
+    with np.errstate(over="ignore"):
+        return array.astype(dtype_named(dtype))
+
+
+def check_now(array: Array, low: float, high: float, refuse: Callable[[], None]) -> None:
+    """Call `refuse`, which raises, unless all entries are from `low` to `high`.
+
+    A GPU's backend may do so later, when the host next waits for the device: to look at once would be to wait.
+    """
+    if array.size and not (array.min() >= low and array.max() <= high):
+        refuse()
+
+
+class Backend:
+    """One array library, with its own answers to what NumPy and CuPy spell differently.
+
+    Args:
+        name: the device users type, "cpu" or "cuda".
+        xp, array: the library, and the type of its arrays.
+        to_numpy, erf, normal_cdf: functions of an array.
+        share: [work(piece) for piece in pieces], on all cores if the library is on the CPU.
+        kernels: by the name of the op; and a few plain functions for optimisers, dropout and arithmetic: see `call`.
+        synchronous: whether results are there when a call returns, so that looking at a value waits for nothing.
+        max_unfolded: entries that a convolution copies out of its input at a time.
+        check: that all entries are in a range.
+        half_kernels: instead, for floats of 16 bits.
+    """
+
+    __slots__ = (
+        "name",
+        "xp",
+        "array",
+        "to_numpy",
+        "erf",
+        "normal_cdf",
+        "share",
+        "kernels",
+        "functions",
+        "synchronous",
+        "max_unfolded",
+        "check",
+        "half_kernels",
+        "kernel_float32",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        xp: ModuleType,
+        array: type,
+        to_numpy: Callable[[Array], np.ndarray],
+        erf: Callable[[Array], Array],
+        normal_cdf: Callable[[Array], Array],
+        share: Callable[[Callable, Any], list],
+        kernels: dict[str, Any],
+        synchronous: bool = False,
+        max_unfolded: int = 1 << 20,
+        check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
+        half_kernels: dict[str, Kernel] | None = None,
+    ):
+        self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
+        self.erf, self.normal_cdf = erf, normal_cdf
+        self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
+        self.synchronous, self.max_unfolded = synchronous, max_unfolded
+        self.functions = {name: part for name, part in kernels.items() if not isinstance(part, (Kernel, Value))}
+        self.kernel_float32 = kernels.get  # (name): the commonest question, answered without a call of ours
+
+    def kernel(self, name: str, dtype: np.dtype) -> Kernel | Value | None:
+        """The fused kernel of an op, if there is one.
+
+        Not for whole numbers, since kernels work in the dtype of their input.
+        """
+        if not is_float(dtype):
+            return None
+        return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)
+
+    def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """Call the plain function of that name, such as the step of an optimiser: the library's own, or the shared."""
+        return self.functions[name](self.xp, *args, **options)
+
+    @contextmanager
+    def computing(self, name: str, kernel: Kernel) -> Iterator[None]:
+        """In the body, this kernel computes the op of that name."""
+        before = self.kernels.get(name)
+        self.kernels[name] = kernel
+        try:
+            yield
+        finally:
+            del self.kernels[name]
+            if before is not None:
+                self.kernels[name] = before
+
+
+def gibibytes(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+class BackendUnavailable(RuntimeError):
+    """A device was asked for that this machine cannot give; the text says why and what to type."""
