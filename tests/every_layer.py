@@ -146,7 +146,7 @@ OPTIMIZERS = [
     (optim.Lion, dict(weight_decay=0.1)),
     (optim.Muon, {}),
     (optim.LBFGS, dict(max_iter=3)),
-    (optim.LBFGS, dict(line_search_fn="strong_wolfe")),
+    (optim.LBFGS, dict(max_iter=3, line_search_fn="strong_wolfe")),
 ]
 
 
@@ -156,18 +156,18 @@ def weights_after(kind, options, device):
     w = nn.Linear(3, 5, rng=0).to(device).to(dtype).weight
     optimizer = kind([w], lr=0.1, **options)
     norms = []
+    middle = Tensor(rng.standard_normal((5, 3)).astype("f4"), device=device)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((w - middle) ** 4).sum()
+        loss.backward()
+        if kind is not optim.LBFGS:  # (which divides differences of gradients by each other)
+            norms.append(float(optim.clip_grad_norm_([w], 2.0)))
+            optim.clip_grad_value_([w], 1.0)
+        return loss
+
     for _ in range(4):
-        middle = Tensor(rng.standard_normal((5, 3)).astype("f4"), device=device)
-
-        def closure(middle=middle):
-            optimizer.zero_grad()
-            loss = ((w - middle) ** 2).sum()
-            loss.backward()
-            if kind is not optim.LBFGS:  # (which divides differences of gradients by each other)
-                norms.append(float(optim.clip_grad_norm_([w], 2.0)))
-                optim.clip_grad_value_([w], 1.0)
-            return loss
-
         optimizer.step(closure)
     kept = [v for memory in optimizer.state_dict()["state"].values() for v in memory.values()]
     return [w.numpy(), norms, *(one for v in kept for one in (v if isinstance(v, list) else [v]))]
