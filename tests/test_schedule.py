@@ -149,7 +149,68 @@ TORCHS = [
         },
     ),
     ("OneCycleLR", {"max_lr": 0.8, "total_steps": 100, "pct_start": 0.0, "cycle_momentum": False}),
+    ("ConstantLR", {}),
+    ("ConstantLR", {"factor": 0.2, "total_iters": 40}),
+    ("MultiplicativeLR", {"lr_lambda": lambda step: 0.9 + 0.01 * (step % 7)}),
+    ("MultiplicativeLR", {"lr_lambda": [lambda step: 0.9, lambda step: 1.01]}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 9}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 3, "eta_min": 0.05}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 7}),
+    ("CyclicLR", {"base_lr": [0.1, 0.2], "max_lr": [0.5, 0.4], "step_size_up": 7, "step_size_down": 3}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 4, "mode": "triangular2", "base_momentum": 0.3}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 4, "mode": "exp_range", "gamma": 0.97}),
+    (
+        "CyclicLR",
+        {
+            "base_lr": 0.1,
+            "max_lr": 0.5,
+            "step_size_up": 6,
+            "scale_fn": lambda n: 1 / (1 + n),
+            "scale_mode": "iterations",
+            "cycle_momentum": False,
+        },
+    ),
 ]
+
+
+def test_warm_restarts_go_to_points_between_steps_as_in_torch():
+    torch = pytest.importorskip("torch")
+    ours, theirs = optimizer(0.3, 2.0), reference([0.3, 2.0])
+    options = {"T_0": 3, "T_mult": 2, "eta_min": 0.01}
+    mine = schedule.CosineAnnealingWarmRestarts(ours, **options)
+    right = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(theirs, **options)
+    theirs.step()
+    for point in [0.0, 0.25, 1.5, 2.75, None, 3.0, 8.5, None, 9.0, 25.0]:
+        mine.step(point)
+        right.step(point)
+        np.testing.assert_allclose(mine.get_last_lr(), right.get_last_lr(), 1e-12)
+    with pytest.raises(ValueError, match="a point of at least 0"):
+        mine.step(-1.0)
+
+
+def test_a_chain_advances_all_its_schedules_and_resumes():
+    torch = pytest.importorskip("torch")
+    rates, o = torch.optim.lr_scheduler, reference([0.3, 2.0])
+    expected = reference_rates(
+        rates.ChainedScheduler([rates.LinearLR(o), rates.ExponentialLR(o, 0.9), rates.StepLR(o, 4)], o), 30
+    )
+
+    def chain():
+        o = optimizer(0.3, 2.0)
+        return schedule.ChainedScheduler(
+            [schedule.LinearLR(o), schedule.ExponentialLR(o, 0.9), schedule.StepLR(o, 4)], o
+        )
+
+    whole, half = chain(), chain()
+    np.testing.assert_allclose([whole.lr_at(t) for t in range(30)], expected, 1e-12)
+    np.testing.assert_allclose(walked(half, 12), expected[:12], 1e-12)
+    resumed = chain()
+    resumed.load_state_dict(half.state_dict())
+    np.testing.assert_allclose(walked(resumed, 18), expected[12:], 1e-12)
+    with pytest.raises(ValueError, match="got no schedules"):
+        schedule.ChainedScheduler([])
+    with pytest.raises(ValueError, match="schedule 1, a StepLR, must be for this optimiser"):
+        schedule.ChainedScheduler([whole.schedulers[0], schedule.StepLR(optimizer(0.1), 2)])
 
 
 @pytest.mark.parametrize(("name", "options"), TORCHS, ids=lambda x: x if isinstance(x, str) else ",".join(x))
@@ -263,6 +324,11 @@ def test_polynomial_decay_is_that_of_transformers(warmup, rest, power, lr_end):
         "ReduceLROnPlateau",
         "SequentialLR",
         "LambdaLR",
+        "ConstantLR",
+        "MultiplicativeLR",
+        "CosineAnnealingWarmRestarts",
+        "CyclicLR",
+        "ChainedScheduler",
     ],
 )
 def test_arguments_and_defaults_are_those_of_torch(name):
@@ -283,6 +349,9 @@ CHAINED = [
     ("PolynomialLR", {"total_iters": 6}),
     ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
     ("ReduceLROnPlateau", {"patience": 1, "factor": 0.5}),
+    ("ConstantLR", {"total_iters": 3}),
+    ("MultiplicativeLR", {"lr_lambda": lambda step: 0.9 + 0.01 * step}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3}),
 ]
 
 

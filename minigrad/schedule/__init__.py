@@ -4,9 +4,19 @@ Names, arguments and defaults are those of torch.optim.lr_scheduler, and of tran
 warm-up.
 """
 
-from .compose import SequentialLR
-from .cycle import OneCycleLR
-from .decay import CosineAnnealingLR, ExponentialLR, LambdaLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
+from .compose import ChainedScheduler, SequentialLR
+from .cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
+from .decay import (
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiplicativeLR,
+    MultiStepLR,
+    PolynomialLR,
+    StepLR,
+)
 from .plateau import ReduceLROnPlateau
 from .scheduler import LRScheduler
 from .warmup import (
@@ -17,12 +27,17 @@ from .warmup import (
 )
 
 __all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
     "PolynomialLR",
     "ReduceLROnPlateau",

@@ -35,6 +35,51 @@ class LambdaLR(LRScheduler):
         """As in torch, the rate comes from the base whatever else has set it."""
 
 
+class MultiplicativeLR(LRScheduler):
+    """lr · lr_lambda(1) · … · lr_lambda(step); `lr_lambda` is one function for all groups, or a list with one for each.
+
+    Raises:
+        ValueError: there are not as many functions as groups.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ):
+        self.factors = one_each(lr_lambda, optimizer, "functions")
+        if not all(map(callable, self.factors)):
+            raise TypeError(f"MultiplicativeLR takes functions of the step, but got {self.factors}")
+        super().__init__(optimizer, [_Product(factor) for factor in self.factors], last_epoch)
+
+    def then(self, lr: float, step: int, group: int) -> float:
+        """The rate in use, times the factor of this step."""
+        return lr * self.factors[group](step) if step else lr
+
+
+class _Product:
+    """The rate base · factor(1) · … · factor(step), of which the products that were computed are kept."""
+
+    def __init__(self, factor: Callable[[int], float]):
+        self.factor, self.products = factor, [1.0]
+
+    def __call__(self, base: float, step: int) -> float:
+        while len(self.products) <= step:
+            self.products.append(self.products[-1] * self.factor(len(self.products)))
+        return base * self.products[step]
+
+
+class ConstantLR(LRScheduler):
+    """factor · lr until step `total_iters`, then lr."""
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1):
+        whole(self, total_iters=(total_iters, 1))
+        if not 0 < factor <= 1:
+            raise ValueError(f"ConstantLR: factor={factor} must be above 0 and at most 1")
+        super().__init__(optimizer, lambda base, step: base * (factor if step < total_iters else 1.0), last_epoch)
+
+
 class StepLR(LRScheduler):
     """lr · gamma ^ ⌊step / step_size⌋: lower by a factor every `step_size` steps."""
 
