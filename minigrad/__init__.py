@@ -16,6 +16,7 @@ if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":  # (see docs/devices.md)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 
 from . import methods as _methods  # noqa: E402, F401  gives the Tensor its operators
+from . import ops  # noqa: E402
 from .backend import BackendUnavailable  # noqa: E402
 from .mode import enable_grad, no_grad  # noqa: E402
 from .ops import *  # noqa: E402, F403  the ops are the vocabulary
@@ -51,8 +52,10 @@ def __getattr__(name: str):
         return import_module(f".{name}", __name__)
     if name in _BORROWED:
         return getattr(import_module(f".{_BORROWED[name]}", __name__), name)
+    if name in ops.LATER or name in ops.TORCH_NAMES:
+        return globals().setdefault(name, getattr(ops, name))
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *_ROOMS, *_BORROWED])
+    return sorted({*globals(), *_ROOMS, *_BORROWED, *ops.LATER, *ops.TORCH_NAMES})

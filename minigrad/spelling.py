@@ -8,7 +8,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
 
-TORCH_SPELLING = {"dim": "axis", "keepdim": "keepdims"}  # both are taken wherever an op has the option
+TORCH_SPELLING = {  # both are taken wherever an op has the option
+    "dim": "axis",
+    "dims": "axis",
+    "dim1": "axis1",
+    "dim2": "axis2",
+    "start_dim": "start_axis",
+    "end_dim": "end_axis",
+    "keepdim": "keepdims",
+}
 F = TypeVar("F", bound=Callable)
 P = ParamSpec("P")
 

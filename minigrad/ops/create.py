@@ -6,6 +6,7 @@ float32 unless told otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .. import backend
 from ..tensor import Tensor, as_array
 
 
-def _made(op: str, shape: Any, dtype: Any, device: str, make: Callable) -> Any:
+def made(op: str, shape: Any, dtype: Any, device: str, make: Callable) -> Any:
     """make(the array library, the shape as a tuple, the dtype), once both are known to be such."""
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
     if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in sizes):
@@ -47,7 +48,7 @@ def full(
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full: the value is to be one number, not {value!r:.40}")
     return Tensor(
-        _made(
+        made(
             "full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)
         ),
         requires_grad,
@@ -56,12 +57,12 @@ def full(
 
 def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A Tensor of zeros."""
-    return Tensor(_made("zeros", shape, dtype, device, lambda xp, shape, dtype: xp.zeros(shape, dtype)), requires_grad)
+    return Tensor(made("zeros", shape, dtype, device, lambda xp, shape, dtype: xp.zeros(shape, dtype)), requires_grad)
 
 
 def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A Tensor of ones."""
-    return Tensor(_made("ones", shape, dtype, device, lambda xp, shape, dtype: xp.ones(shape, dtype)), requires_grad)
+    return Tensor(made("ones", shape, dtype, device, lambda xp, shape, dtype: xp.ones(shape, dtype)), requires_grad)
 
 
 def arange(
@@ -89,10 +90,39 @@ def arange(
     return Tensor(backend.cast(xp.arange(start, stop, step, dtype=None if dtype.name == "bfloat16" else dtype), dtype))
 
 
+def linspace(
+    start: float, stop: float, num: int = 50, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """`num` numbers from start to stop, both included, at equal distances."""
+    return _line("linspace", np.linspace, start, stop, num, dtype, device, requires_grad)
+
+
+def logspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    base: float = 10.0,
+    dtype: Any = "float32",
+    *,
+    device: str = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """`base` to the powers `linspace(start, stop, num)`."""
+    return _line("logspace", partial(np.logspace, base=base), start, stop, num, dtype, device, requires_grad)
+
+
+def _line(op, make, start, stop, num, dtype, device, requires_grad):
+    if not all(isinstance(v, (int, float, np.number)) for v in (start, stop)):
+        raise TypeError(f"{op}: start and stop are numbers, not {start!r} and {stop!r}")
+    if not isinstance(num, (int, np.integer)) or isinstance(num, bool) or num < 0:
+        raise ValueError(f"{op}: num is a whole number from 0 on, not {num!r}")
+    return Tensor(make(start, stop, num).astype(dtype_of(op, dtype)), requires_grad, device=device)
+
+
 def eye(n: int, m: int | None = None, *, dtype: Any = "float32", device: str = "cpu") -> Tensor:
     """The n × n identity matrix, or the n × m matrix with ones on its diagonal."""
     shape = n, n if m is None else m
-    return Tensor(_made("eye", shape, dtype, device, lambda xp, shape, dtype: xp.eye(*shape, dtype=dtype)))
+    return Tensor(made("eye", shape, dtype, device, lambda xp, shape, dtype: xp.eye(*shape, dtype=dtype)))
 
 
 def full_like(x: Any, value: float | np.generic) -> Any:

@@ -110,11 +110,15 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def flatten(x: Any, start_axis: int = 0) -> Any:
-    """All axes from `start_axis` on made one; a single number becomes a vector of one."""
+@torch_spelling
+def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Any:
+    """All axes from `start_axis` to `end_axis` made one; a single number becomes a vector of one."""
     x = shaped(x)
-    start_axis = axis_of("flatten", x, start_axis, int(not x.shape))
-    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))  # -1 could not tell in an empty array
+    start, end = (axis_of("flatten", x, axis, int(not x.shape)) for axis in (start_axis, end_axis))
+    if start > end:
+        raise ValueError(f"flatten: start_axis={start_axis} lies behind end_axis={end_axis} in shape {tuple(x.shape)}")
+    one = math.prod(x.shape[start : end + 1])  # -1 could not tell in an empty array
+    return reshape(x, (*x.shape[:start], one, *x.shape[end + 1 :]))
 
 
 @torch_spelling

@@ -1,0 +1,180 @@
+"""Statistics: the middle and other quantiles, the least entry's place, sums without NaN, covariances."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..builtin import builtin
+from ..primitive import primitive
+from ..spelling import torch_spelling
+from ..tensor import as_array, shaped
+from .arithmetic import astype, divide, reshape, sum, where
+from .diagonals import diagonal
+from .elementwise import sqrt
+from .index import gather
+from .linalg import matmul
+from .logic import isnan
+from .order import sort
+from .reduce import Axes, max, mean, min
+from .shape import axes_of, axis_of, check_flags, expand_dims, squeeze, stack, transpose, whole_number
+
+
+@builtin()
+@primitive
+def argmin(xp, x, /, axis=None, keepdims=False):
+    """The index of the (first) smallest entry over `axis`; an index has no gradient."""
+    check_flags("argmin", keepdims=keepdims)
+    return xp.argmin(x, axis=axis, keepdims=keepdims)
+
+
+argmin.defvjp()
+
+
+@torch_spelling
+def aminmax(x: Any, *, axis: Axes = None, keepdims: bool = False) -> tuple[Any, Any]:
+    """(the smallest entry over `axis`, the largest)."""
+    return min(x, axis, keepdims), max(x, axis, keepdims)
+
+
+@builtin(in_float32="halves", autocast="float32")
+@torch_spelling
+def nansum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The sum over `axis` of the entries that are not NaN."""
+    x = shaped(x, "nansum")
+    return sum(where(isnan(x), 0, x), axis, keepdims)
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
+@torch_spelling
+def nanmean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The mean over `axis` of the entries that are not NaN; NaN where there is none."""
+    missing = isnan(x)
+    total = sum(where(missing, 0, x), axis, keepdims)
+    return divide(total, sum(astype(missing == 0, x.dtype), axis, keepdims))
+
+
+INTERPOLATIONS = "linear", "lower", "higher", "nearest", "midpoint"
+
+
+@builtin(in_float32="halves and integers")
+@torch_spelling
+def quantile(
+    x: Any, q: Any, axis: int | None = None, keepdims: bool = False, *, interpolation: str = "linear"
+) -> Any:
+    """The number below which the part q of the entries along `axis` lies; of several q, (len(q), …).
+
+    The sorted entries stand at 0, 1/(n - 1), …, 1; between two, `interpolation` says what is meant: "linear", "lower",
+    "higher", "nearest" or "midpoint".  One NaN makes the result NaN.  No gradient flows to q.
+
+    Raises:
+        ValueError: q is not from 0 to 1, there are no entries, or the interpolation is unknown.
+    """
+    return _quantile("quantile", x, q, axis, keepdims, interpolation, skip=False)
+
+
+@builtin(in_float32="halves and integers")
+@torch_spelling
+def nanquantile(
+    x: Any, q: Any, axis: int | None = None, keepdims: bool = False, *, interpolation: str = "linear"
+) -> Any:
+    """`quantile` of the entries that are not NaN; NaN where there is none."""
+    return _quantile("nanquantile", x, q, axis, keepdims, interpolation, skip=True)
+
+
+@builtin(in_float32="halves and integers")
+@torch_spelling
+def median(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The entry in the middle along `axis`, of an even number the mean of the two, as in NumPy.
+
+    (torch.median gives the lower of the two: `mg.quantile(x, 0.5, axis, interpolation="lower")`.)
+    """
+    return _quantile("median", x, 0.5, axis, keepdims, "linear", skip=False)
+
+
+@builtin(in_float32="halves and integers")
+@torch_spelling
+def nanmedian(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """`median` of the entries that are not NaN; NaN where there is none."""
+    return _quantile("nanmedian", x, 0.5, axis, keepdims, "linear", skip=True)
+
+
+def _quantile(op, x, q, axis, keepdims, interpolation, skip):
+    check_flags(op, keepdims=keepdims)
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"{op}: interpolation={interpolation!r} is not known: type one of {INTERPOLATIONS}")
+    parts = np.asarray(q.numpy() if hasattr(q, "numpy") else q, dtype="float64")
+    if parts.ndim > 1 or not ((parts >= 0) & (parts <= 1)).all():
+        raise ValueError(f"{op}: q is a number from 0 to 1, or a list of such, not {q!r:.60}")
+    many, shape = len(x.shape), x.shape
+    if axis is None or not many:
+        axis_of(op, x, axis or 0, int(not many))
+        x, axis = reshape(x, (math.prod(shape),)), 0
+        kept = (1,) * many if keepdims else ()
+    else:
+        axis = axis_of(op, x, axis)
+        kept = (*shape[:axis], *((1,) if keepdims else ()), *shape[axis + 1 :])
+    n = x.shape[axis]
+    if not n:
+        raise ValueError(f"{op}: axis {axis} of {tuple(shape)} has no entries")
+    line = sort(x, axis)[0]
+    missing = as_array(isnan(line))
+    xp = backend.of(missing).xp
+    count = n - missing.sum(axis, keepdims=True) if skip else xp.full_like(missing.sum(axis, keepdims=True), n)
+    found = []
+    for part in parts.reshape(-1):
+        place = float(part) * xp.maximum(count - 1, 0)
+        below, above = xp.floor(place), xp.ceil(place)
+        if interpolation == "nearest":
+            below = above = xp.around(place)
+        low, high = (gather(line, axis, p.astype("int64")) for p in (below, above))
+        weight = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(interpolation)
+        weight = (place - below).astype(x.dtype) if weight is None else weight * (above > below).astype(x.dtype)
+        value = low + where(above > below, weight * (high - low), 0)
+        gone = count == 0 if skip else missing.any(axis, keepdims=True)
+        found.append(reshape(where(gone, math.nan, value), kept))
+    return found[0] if not parts.ndim else stack(found)
+
+
+@torch_spelling
+def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> tuple[Any, Any]:
+    """(the k-th smallest entry along `axis`, counted from 1, its index).
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    x, k = shaped(x, "kthvalue"), whole_number("kthvalue", "k", k)
+    check_flags("kthvalue", keepdims=keepdims)
+    line = x if x.shape else reshape(x, (1,))
+    axis = axis_of("kthvalue", line, axis)
+    if not 1 <= k <= line.shape[axis]:
+        raise ValueError(f"kthvalue: k={k} of axis {axis}, which is {line.shape[axis]} long: give 1 <= k <= that")
+    found = (part[(slice(None),) * axis + (slice(k - 1, k),)] for part in sort(line, axis))
+    return tuple(reshape(part, ()) if not x.shape else part if keepdims else squeeze(part, axis) for part in found)
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
+def cov(x: Any, *, correction: int = 1) -> Any:
+    """The covariances of the rows of x (variables, observations): (variables, variables), of a vector one number.
+
+    Sums of products of what is left after subtracting the mean, divided by n - correction.
+    """
+    rows = reshape(x, (1, -1)) if len(x.shape) < 2 else x
+    if len(rows.shape) != 2:
+        raise ValueError(f"cov: a matrix (variables, observations) is needed, not {tuple(x.shape)}")
+    centred = rows - mean(rows, 1, True)
+    y = divide(matmul(centred, transpose(centred)), rows.shape[1] - correction)
+    return reshape(y, ()) if len(x.shape) < 2 else y
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
+def corrcoef(x: Any) -> Any:
+    """The correlations of the rows of x (variables, observations): covariances of rows of unit variance."""
+    y = cov(x)
+    if not y.shape:
+        return y / y
+    width = sqrt(diagonal(y))
+    return y / expand_dims(width, 1) / width
