@@ -79,11 +79,12 @@ def front_of(op: Any) -> Callable:
 def torch_spelling(function: Callable[P, Any]) -> TorchSpelling[P]:
     """Let a function of ops take `dim` and `keepdim` as well, torch's names for NumPy's `axis` and `keepdims`."""
     op, names = function.__name__, function.__code__.co_varnames
+    spelling = {theirs: ours for theirs, ours in [("dims", "axes"), *TORCH_SPELLING.items()] if ours in names}
 
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:
-        for theirs in options and TORCH_SPELLING.keys() & options.keys():
-            ours, value = TORCH_SPELLING[theirs], options.pop(theirs)
+        for theirs in options and spelling.keys() & options.keys():
+            ours, value = spelling[theirs], options.pop(theirs)
             given = inputs[names.index(ours)] if ours in names[: len(inputs)] else options.get(ours)
             # (Methods pass None and False on when nothing was given.)
             if given is not None and given is not False:

@@ -165,17 +165,20 @@ LATER = {
             allclose argwhere array_equal count_nonzero fmax fmin isclose isfinite isin isinf isnan isneginf isposinf
             logical_and logical_not logical_or logical_xor nan_to_num nonzero signbit
             """,
+        "pieces": """
+            atleast_1d atleast_2d atleast_3d chunk column_stack dsplit dstack hsplit hstack tensor_split unbind vsplit
+            vstack
+            """,
         "powers": """
             addcdiv addcmul copysign exp2 float_power heaviside ldexp lerp log10 log2 logaddexp logaddexp2 logit
             reciprocal rsqrt square xlogy
             """,
         "products": "addbmm addmm addmv addr baddbmm cdist cross dist dot inner kron outer tensordot vdot vecdot",
         "rearrange": """
-            atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_shapes cartesian_prod chunk column_stack
-            combinations dsplit dstack fliplr flipud hsplit hstack meshgrid moveaxis ravel repeat roll rot90
-            tensor_split unbind unflatten unfold vsplit vstack
+            broadcast_arrays broadcast_shapes cartesian_prod combinations fliplr flipud meshgrid moveaxis ravel repeat
+            roll rot90 unflatten unfold
             """,
-        "rounding": "ceil floor floor_divide fmod frac remainder round trunc",
+        "rounding": "ceil div floor floor_divide fmod frac remainder round trunc",
         "scans": "cummax cummin cumprod cumulative_trapezoid diff logcumsumexp trapezoid",
         "select": """
             bincount bucketize index_add index_copy index_fill index_select masked_fill masked_select searchsorted
@@ -204,7 +207,6 @@ TORCH_NAMES = {  # what torch calls otherwise
     "broadcast_tensors": "broadcast_arrays",
     "cat": "concatenate",
     "concat": "concatenate",
-    "div": "divide",
     "eq": "equal",
     "fix": "trunc",
     "ge": "greater_equal",

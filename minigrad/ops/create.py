@@ -48,9 +48,7 @@ def full(
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full: the value is to be one number, not {value!r:.40}")
     return Tensor(
-        made(
-            "full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)
-        ),
+        made("full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)),
         requires_grad,
     )
 
@@ -91,7 +89,13 @@ def arange(
 
 
 def linspace(
-    start: float, stop: float, num: int = 50, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False
+    start: float,
+    stop: float,
+    num: int = 50,
+    dtype: Any = "float32",
+    *,
+    device: str = "cpu",
+    requires_grad: bool = False,
 ) -> Tensor:
     """`num` numbers from start to stop, both included, at equal distances."""
     return _line("linspace", np.linspace, start, stop, num, dtype, device, requires_grad)

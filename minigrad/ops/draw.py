@@ -15,7 +15,9 @@ from .random import generator
 Rng = np.random.Generator | int | None
 
 
-def rand(*shape: Any, rng: Rng = None, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def rand(
+    *shape: Any, rng: Rng = None, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
     """Numbers from 0 to below 1, all equally likely, in a Tensor of this shape: `rand(2, 3)` or `rand((2, 3))`.
 
     `rng` is a generator of NumPy's or a seed.
@@ -23,7 +25,9 @@ def rand(*shape: Any, rng: Rng = None, dtype: Any = "float32", device: str = "cp
     return _drawn("rand", shape, lambda rng, shape: rng.random(shape), rng, dtype, device, requires_grad)
 
 
-def randn(*shape: Any, rng: Rng = None, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def randn(
+    *shape: Any, rng: Rng = None, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
     """Numbers from the standard normal distribution, in a Tensor of this shape: `randn(2, 3)` or `randn((2, 3))`."""
     return _drawn("randn", shape, lambda rng, shape: rng.standard_normal(shape), rng, dtype, device, requires_grad)
 
@@ -94,7 +98,7 @@ def _drawn(op, shape, draw, rng, dtype, device, requires_grad):
     """What `draw` gives for a shape, that was given as sizes or as one tuple, as a Tensor."""
     if len(shape) == 1:
         shape = shape[0] if isinstance(shape[0], (tuple, list)) else shape
-    values = made(op, shape, dtype, "cpu", lambda xp, shape, dtype: np.asarray(draw(generator(rng), shape)).astype(dtype))
+    values = made(
+        op, shape, dtype, "cpu", lambda xp, shape, dtype: np.asarray(draw(generator(rng), shape)).astype(dtype)
+    )
     return Tensor(values, requires_grad, device=device)
-
-

@@ -91,6 +91,8 @@ def logical_not(x: Any) -> Any:
 @builtin(in_float32="halves")
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Whether |a - b| <= atol + rtol |b|, or both are the same infinity; with `equal_nan`, or both are NaN."""
+    if rtol < 0 or atol < 0:
+        raise ValueError(f"isclose: rtol={rtol} and atol={atol} are to be at least 0")
     a, b = (x.detach() if isinstance(x, Tensor) else shaped(x, "isclose") for x in (a, b))
     finite = isfinite(a) & isfinite(b)
     wide = np.float64 if not is_float(a.dtype) and not is_float(b.dtype) else np.result_type(a.dtype, b.dtype)
@@ -152,8 +154,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
     if None in (posinf, neginf):
         limits = np.finfo(x.dtype) if x.dtype.kind == "f" else import_module("ml_dtypes").finfo(x.dtype)
         posinf, neginf = (
-            float(limit) if given is None else given
-            for given, limit in ((posinf, limits.max), (neginf, limits.min))
+            float(limit) if given is None else given for given, limit in ((posinf, limits.max), (neginf, limits.min))
         )
     x = where(isnan(x), nan, x)
     return where(isposinf(x), posinf, where(isneginf(x), neginf, x))

@@ -8,13 +8,16 @@ from typing import Any
 
 from ..builtin import builtin
 from ..primitive import primitive
-from .arithmetic import abs, add, astype, divide, equal, multiply, reshape, subtract, where
+from ..tensor import shaped
+from .arithmetic import abs, add, astype, divide, equal, multiply, subtract, where
 from .elementwise import clip, log, log1p, power, sigmoid, sqrt
 
 
 @builtin(in_float32="halves")
 def square(x: Any) -> Any:
-    """x²."""
+    """x²; of booleans in int64."""
+    x = shaped(x, "square")
+    x = astype(x, "int64") if x.dtype.kind == "b" else x
     return multiply(x, x)
 
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..backend import is_float
 from ..builtin import builtin
 from ..spelling import torch_spelling
 from ..tensor import shaped
-from .arithmetic import abs, add, multiply, reshape, sum, where
+from .arithmetic import add, multiply, reshape, sum, where
 from .linalg import matmul
 from .reduce import norm
-from .shape import axes_of, axis_of, expand_dims, flatten, stack, swapaxes, transpose, whole_number
+from .shape import axes_of, axis_of, expand_dims, stack, swapaxes, transpose, whole_number
 
 
 def _vectors(op, a, b):
@@ -72,6 +73,7 @@ def kron(a: Any, b: Any) -> Any:
     return reshape(blocks, tuple(m * n for m, n in zip(left, right)))
 
 
+@torch_spelling
 def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int] | int] = 2) -> Any:
     """Σ a b over some axes of each: the last `axes` of a and the first of b, or those of a pair (axes of a, axes of b).
 
@@ -94,11 +96,10 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int] | int] = 2) -> 
         )
     left = [i for i in range(len(a.shape)) if i not in ours]
     right = [i for i in range(len(b.shape)) if i not in theirs]
-    rows, middle, columns = (
-        math.prod(x.shape[i] for i in part) for x, part in ((a, left), (a, ours), (b, right))
-    )
+    rows, middle, columns = (math.prod(x.shape[i] for i in part) for x, part in ((a, left), (a, ours), (b, right)))
     y = matmul(
-        reshape(transpose(a, [*left, *ours]), (rows, middle)), reshape(transpose(b, [*theirs, *right]), (middle, columns))
+        reshape(transpose(a, [*left, *ours]), (rows, middle)),
+        reshape(transpose(b, [*theirs, *right]), (middle, columns)),
     )
     return reshape(y, tuple([*(a.shape[i] for i in left), *(b.shape[i] for i in right)]))
 
@@ -160,11 +161,19 @@ def _plus(op, x, a, b, axes, product, beta, alpha):
             f"{op}: operands of {axes[0]} and {axes[1]} axes are needed, not {tuple(a.shape)} and {tuple(b.shape)}"
         )
     y = product(a, b)
+    beta, alpha = (_factor(op, name, value, y) for name, value in (("beta", beta), ("alpha", alpha)))
     y = y if alpha == 1 else multiply(alpha, y)
-    total = add(x if beta == 1 else multiply(beta, x), y) if beta else y + where(True, 0, x)
+    total = add(x if beta == 1 else multiply(beta, x), y) if beta else add(y, where(True, False, x))
     if tuple(total.shape) != tuple(y.shape):
         raise ValueError(f"{op}: x of {tuple(x.shape)} does not broadcast to the product's shape {tuple(y.shape)}")
     return total
+
+
+def _factor(op, name, value, y):
+    """A number, known to be whole where y holds whole numbers, which would not hold the result."""
+    if is_float(y.dtype) or value == int(value):
+        return value if is_float(y.dtype) else int(value)
+    raise TypeError(f"{op}: {name}={value!r} of {y.dtype}: give a whole number, or make the operands floating")
 
 
 @builtin(in_float32="halves and integers", leading=2, autocast="float32")

@@ -13,19 +13,7 @@ from ..spelling import torch_spelling
 from ..tensor import as_array, shaped
 from .arithmetic import broadcast_to, reshape
 from .index import take
-from .shape import (
-    axes_of,
-    axis_of,
-    concatenate,
-    expand_dims,
-    flatten,
-    flip,
-    split,
-    stack,
-    swapaxes,
-    transpose,
-    whole_number,
-)
+from .shape import axes_of, axis_of, concatenate, flatten, flip, split, stack, swapaxes, transpose, whole_number
 
 
 def _each(op: str, name: str, value: Any) -> list[int]:
@@ -74,12 +62,13 @@ def roll(x: Any, shifts: int | Sequence[int], axis: int | Sequence[int] | None =
 
 
 @torch_spelling
-def rot90(x: Any, k: int = 1, axis: Sequence[int] = (0, 1)) -> Any:
+def rot90(x: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
     """Turned by k right angles in the plane of two axes, from the first towards the second."""
     x, k = shaped(x, "rot90"), whole_number("rot90", "k", k) % 4
-    if not isinstance(axis, (tuple, list)) or len(axis) != 2 or len(axes_of("rot90", x, axis)) != 2:
-        raise ValueError(f"rot90: two axes are needed, not {axis!r}")
-    a, b = axis
+    if not isinstance(axes, (tuple, list)) or len(axes) != 2:
+        raise ValueError(f"rot90: two axes are needed, not {axes!r}")
+    axes_of("rot90", x, axes)
+    a, b = axes
     if k == 2:
         return flip(x, (a, b))
     return x if not k else swapaxes(flip(x, b), a, b) if k == 1 else flip(swapaxes(x, a, b), b)
@@ -87,12 +76,20 @@ def rot90(x: Any, k: int = 1, axis: Sequence[int] = (0, 1)) -> Any:
 
 def fliplr(x: Any) -> Any:
     """Axis 1 in reverse order."""
-    return flip(x, 1)
+    return flip(with_axes("fliplr", x, 2), 1)
 
 
 def flipud(x: Any) -> Any:
     """Axis 0 in reverse order."""
-    return flip(x, 0)
+    return flip(with_axes("flipud", x, 1), 0)
+
+
+def with_axes(op: str, x: Any, least: int) -> Any:
+    """x, known to have so many axes."""
+    x = shaped(x, op)
+    if len(x.shape) < least:
+        raise ValueError(f"{op}: at least {least} axes are needed, x has shape {tuple(x.shape)}")
+    return x
 
 
 @torch_spelling
@@ -115,121 +112,6 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
             f"{tuple(x.shape)}, not {repeats!r:.40}"
         )
     return take(x, np.repeat(np.arange(x.shape[axis]), counts), axis)
-
-
-@torch_spelling
-def chunk(x: Any, chunks: int, axis: int = 0) -> list[Any]:
-    """At most so many pieces along `axis`, all but the last of equal size (torch.chunk)."""
-    x, chunks = shaped(x, "chunk"), whole_number("chunk", "chunks", chunks, 1)
-    axis = axis_of("chunk", x, axis)
-    if not x.shape[axis]:
-        return [x] * chunks
-    return split(x, -(-x.shape[axis] // chunks), axis)
-
-
-@torch_spelling
-def tensor_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """Pieces along `axis`: so many, of sizes that differ by at most 1; or cut before the given indices.
-
-    (numpy.array_split.)
-    """
-    x = shaped(x, "tensor_split")
-    axis = axis_of("tensor_split", x, axis)
-    n, cuts = x.shape[axis], indices_or_sections
-    if hasattr(cuts, "tolist"):
-        cuts = cuts.tolist()
-    if not isinstance(cuts, (tuple, list)):
-        parts = whole_number("tensor_split", "sections", cuts, 1)
-        return split(x, [n // parts + (i < n % parts) for i in range(parts)], axis)
-    ends = [*(whole_number("tensor_split", "indices", cut) for cut in cuts), n]
-    starts = [0, *ends[:-1]]
-    return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in zip(starts, ends)]
-
-
-def _cut(op, x, given, axis, least):
-    x = shaped(x, op)
-    if len(x.shape) < least:
-        raise ValueError(f"{op}: at least {least} axes are needed, x has shape {tuple(x.shape)}")
-    if not isinstance(given, (tuple, list)) and x.shape[axis] % whole_number(op, "sections", given, 1):
-        raise ValueError(f"{op}: axis {axis} of {tuple(x.shape)} cannot be cut into {given} equal pieces")
-    return tensor_split(x, given, axis)
-
-
-def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Any]:
-    """Equal pieces along axis 1, of a vector along axis 0; or cut before the given indices."""
-    return _cut("hsplit", x, indices_or_sections, min(1, len(shaped(x).shape) - 1), 1)
-
-
-def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Any]:
-    """Equal pieces along axis 0; or cut before the given indices."""
-    return _cut("vsplit", x, indices_or_sections, 0, 2)
-
-
-def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Any]:
-    """Equal pieces along axis 2; or cut before the given indices."""
-    return _cut("dsplit", x, indices_or_sections, 2, 3)
-
-
-@torch_spelling
-def unbind(x: Any, axis: int = 0) -> list[Any]:
-    """The slices along `axis`, without it."""
-    x = shaped(x, "unbind")
-    axis = axis_of("unbind", x, axis)
-    return [x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis])]
-
-
-def _at_least(op, xs, least, new):
-    """Each x with new axes of size 1 before those at `new`, until there are `least`."""
-    found = []
-    for x in xs:
-        x = shaped(x, op)
-        for axis in new[len(x.shape) :]:
-            x = expand_dims(x, axis)
-        found.append(x)
-    return found[0] if len(found) == 1 else tuple(found)
-
-
-def atleast_1d(*xs: Any) -> Any:
-    """Each x with one axis at least; of several a tuple."""
-    return _at_least("atleast_1d", xs, 1, (0,))
-
-
-def atleast_2d(*xs: Any) -> Any:
-    """Each x with two axes at least; a vector is a row.  Of several a tuple."""
-    return _at_least("atleast_2d", xs, 2, (0, 0))
-
-
-def atleast_3d(*xs: Any) -> Any:
-    """Each x with three axes at least; new ones are the first, in a matrix the last.  Of several a tuple."""
-    return _at_least("atleast_3d", xs, 3, (0, 0, 2))
-
-
-def _all(op, xs, least):
-    if not isinstance(xs, (tuple, list)) or not xs:
-        raise ValueError(f"{op}: a list of at least one Tensor is needed, not {xs!r:.40}")
-    return [least(x) for x in xs]
-
-
-def hstack(xs: Sequence[Any]) -> Any:
-    """Side by side: one after the other along axis 1, vectors along axis 0."""
-    xs = _all("hstack", xs, atleast_1d)
-    return concatenate(xs, 0 if len(xs[0].shape) == 1 else 1)
-
-
-def vstack(xs: Sequence[Any]) -> Any:
-    """One below the other: along axis 0, vectors as rows."""
-    return concatenate(_all("vstack", xs, atleast_2d), 0)
-
-
-def dstack(xs: Sequence[Any]) -> Any:
-    """One behind the other: along axis 2."""
-    return concatenate(_all("dstack", xs, atleast_3d), 2)
-
-
-def column_stack(xs: Sequence[Any]) -> Any:
-    """Side by side: along axis 1, vectors as columns."""
-    xs = _all("column_stack", xs, atleast_1d)
-    return concatenate([expand_dims(x, 1) if len(x.shape) == 1 else x for x in xs], 1)
 
 
 def ravel(x: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from ..backend import is_float
 from ..builtin import builtin
 from ..primitive import primitive
-from .arithmetic import subtract
+from .arithmetic import divide, subtract
 from .shape import whole_number
 
 
@@ -65,6 +65,33 @@ _round.defvjp()
 def frac(x: Any) -> Any:
     """x - trunc(x), what stands behind the point, with the sign of x (torch.frac)."""
     return subtract(x, trunc(x))
+
+
+def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
+    """a / b, as it is or rounded, "trunc" or "floor" (torch.div).
+
+    Raises:
+        ValueError: the rounding mode is another one.
+    """
+    if rounding_mode not in (None, "trunc", "floor"):
+        raise ValueError(f'div: rounding_mode={rounding_mode!r} is not known: type None, "trunc" or "floor"')
+    if rounding_mode == "trunc":
+        return _trunc_divide(a, b)
+    return floor_divide(a, b) if rounding_mode else divide(a, b)
+
+
+@builtin(name="trunc_divide", in_float32="halves")
+@primitive
+def _trunc_divide(xp, a, b, /):
+    """a / b without what stands behind the point."""
+    _no_whole_zero(a, b)
+    down = xp.floor_divide(a, b)
+    if is_float(down.dtype):
+        return xp.trunc(a / b)
+    return down + ((down < 0) & (down * b != a))
+
+
+_trunc_divide.defvjp()
 
 
 @builtin(in_float32="halves")

@@ -91,6 +91,8 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """
     x, n = shaped(x, "diff"), whole_number("diff", "n", n, 0)
     axis = axis_of("diff", x, axis)
+    if not n:
+        return x
     given = [part for part in (prepend, x, append) if part is not None]
     x = concatenate(given, axis) if len(given) > 1 else x
     for _ in range(n):

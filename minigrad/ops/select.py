@@ -34,6 +34,8 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
 
 def _in_dtype(op, value, x):
     """The number as one that x's dtype holds."""
+    if x.dtype.kind == "b":
+        return bool(value)
     if isinstance(value, (bool, int)) or is_float(x.dtype):
         return value
     kind = value.dtype if hasattr(value, "dtype") else np.dtype(type(value))
@@ -112,9 +114,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
         return take(x, flatten(ids))
     axis = axis_of("take_along_axis", x, axis)
     if len(ids.shape) != len(x.shape):
-        raise ValueError(
-            f"take_along_axis: indices of {tuple(ids.shape)} need as many axes as x of {tuple(x.shape)}"
-        )
+        raise ValueError(f"take_along_axis: indices of {tuple(ids.shape)} need as many axes as x of {tuple(x.shape)}")
     one = [(*s[:axis], 1, *s[axis + 1 :]) for s in (tuple(x.shape), tuple(ids.shape))]
     shape = broadcast_shapes(*one)
     x, ids = (broadcast_to(a, (*shape[:axis], a.shape[axis], *shape[axis + 1 :])) for a in (x, ids))
@@ -189,9 +189,7 @@ def unique(x: Any, *, return_inverse: bool = False, return_counts: bool = False,
         raise TypeError("unique has no gradient: type mg.unique(x.detach()), or pick entries of x by their ids")
     array = as_array(shaped(x, "unique"))
     axis = axis if axis is None else axis_of("unique", array, axis)
-    found = backend.of(array).xp.unique(
-        array, return_inverse=return_inverse, return_counts=return_counts, axis=axis
-    )
+    found = backend.of(array).xp.unique(array, return_inverse=return_inverse, return_counts=return_counts, axis=axis)
     if not isinstance(x, Tensor):
         return found
     return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..backend import is_float
 from ..builtin import builtin
 from ..primitive import primitive
 from ..spelling import torch_spelling
-from ..tensor import as_array, shaped
-from .arithmetic import astype, divide, reshape, sum, where
+from ..tensor import Tensor, as_array, shaped
+from .arithmetic import astype, divide, multiply, reshape, sum, where
 from .diagonals import diagonal
 from .elementwise import sqrt
 from .index import gather
 from .linalg import matmul
 from .logic import isnan
 from .order import sort
-from .reduce import Axes, max, mean, min
-from .shape import axes_of, axis_of, check_flags, expand_dims, squeeze, stack, transpose, whole_number
+from .reduce import Axes, max, min
+from .shape import axis_of, check_flags, expand_dims, squeeze, stack, transpose, whole_number
 
 
 @builtin()
@@ -62,13 +63,11 @@ INTERPOLATIONS = "linear", "lower", "higher", "nearest", "midpoint"
 
 @builtin(in_float32="halves and integers")
 @torch_spelling
-def quantile(
-    x: Any, q: Any, axis: int | None = None, keepdims: bool = False, *, interpolation: str = "linear"
-) -> Any:
+def quantile(x: Any, q: Any, axis: int | None = None, keepdims: bool = False, *, interpolation: str = "linear") -> Any:
     """The number below which the part q of the entries along `axis` lies; of several q, (len(q), …).
 
     The sorted entries stand at 0, 1/(n - 1), …, 1; between two, `interpolation` says what is meant: "linear", "lower",
-    "higher", "nearest" or "midpoint".  One NaN makes the result NaN.  No gradient flows to q.
+    "higher", "nearest" or "midpoint".  One NaN makes the result NaN.
 
     Raises:
         ValueError: q is not from 0 to 1, there are no entries, or the interpolation is unknown.
@@ -106,7 +105,7 @@ def _quantile(op, x, q, axis, keepdims, interpolation, skip):
     check_flags(op, keepdims=keepdims)
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"{op}: interpolation={interpolation!r} is not known: type one of {INTERPOLATIONS}")
-    parts = np.asarray(q.numpy() if hasattr(q, "numpy") else q, dtype="float64")
+    parts = np.asarray(q.numpy() if isinstance(q, Tensor) else q, dtype="float64")
     if parts.ndim > 1 or not ((parts >= 0) & (parts <= 1)).all():
         raise ValueError(f"{op}: q is a number from 0 to 1, or a list of such, not {q!r:.60}")
     many, shape = len(x.shape), x.shape
@@ -125,14 +124,17 @@ def _quantile(op, x, q, axis, keepdims, interpolation, skip):
     xp = backend.of(missing).xp
     count = n - missing.sum(axis, keepdims=True) if skip else xp.full_like(missing.sum(axis, keepdims=True), n)
     found = []
-    for part in parts.reshape(-1):
+    for i, part in enumerate(parts.reshape(-1)):
         place = float(part) * xp.maximum(count - 1, 0)
         below, above = xp.floor(place), xp.ceil(place)
         if interpolation == "nearest":
             below = above = xp.around(place)
         low, high = (gather(line, axis, p.astype("int64")) for p in (below, above))
         weight = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(interpolation)
-        weight = (place - below).astype(x.dtype) if weight is None else weight * (above > below).astype(x.dtype)
+        if weight is None:
+            weight = (place - below).astype(x.dtype)
+            if isinstance(q, Tensor) and q.requires_grad:  # the slope between two entries
+                weight = reshape(q, (-1,))[i] * (count - 1).astype(x.dtype) - below.astype(x.dtype)
         value = low + where(above > below, weight * (high - low), 0)
         gone = count == 0 if skip else missing.any(axis, keepdims=True)
         found.append(reshape(where(gone, math.nan, value), kept))
@@ -157,17 +159,24 @@ def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> tuple[An
 
 
 @builtin(in_float32="halves and integers", autocast="float32")
-def cov(x: Any, *, correction: int = 1) -> Any:
-    """The covariances of the rows of x (variables, observations): (variables, variables), of a vector one number.
+def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
+    """The covariances of the rows of x (variables, observations): (variables, variables), of one variable a number.
 
-    Sums of products of what is left after subtracting the mean, divided by n - correction.
+    Sums of products of what is left after subtracting the mean, divided by n - correction.  An observation counts as
+    `fweights`, whole numbers, of them; `aweights` says how much it is worth (numpy.cov).
     """
     rows = reshape(x, (1, -1)) if len(x.shape) < 2 else x
     if len(rows.shape) != 2:
         raise ValueError(f"cov: a matrix (variables, observations) is needed, not {tuple(x.shape)}")
-    centred = rows - mean(rows, 1, True)
-    y = divide(matmul(centred, transpose(centred)), rows.shape[1] - correction)
-    return reshape(y, ()) if len(x.shape) < 2 else y
+    worth = backend.of(as_array(rows)).xp.ones(rows.shape[1], rows.dtype)
+    worth = worth if aweights is None else multiply(worth, shaped(aweights, "cov"))
+    if fweights is not None and is_float(as_array(fweights).dtype):
+        raise TypeError("cov: fweights are whole numbers, how often an observation counts; see aweights")
+    weights = worth if fweights is None else multiply(worth, shaped(fweights, "cov"))
+    total = sum(weights)
+    centred = rows - expand_dims(matmul(rows, weights), 1) / total
+    y = divide(matmul(centred * weights, transpose(centred)), total - correction * sum(weights * worth) / total)
+    return reshape(y, ()) if rows.shape[0] == 1 else y
 
 
 @builtin(in_float32="halves and integers", autocast="float32")

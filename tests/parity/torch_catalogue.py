@@ -76,21 +76,48 @@ NUMPY_NAMES = {  # torch's name, where ours is NumPy's and torch has no alias of
 # own.
 CALLS: dict[str, Callable] = {
     "clamp": lambda x, min=None, max=None, **more: mg.clip(x, min, max, **more),
-    "einsum": lambda xs, subscripts: mg.einsum(subscripts, *xs),
-    "flatten": lambda x, start_dim=0, end_dim=-1: (
-        mg.flatten(x, start_dim) if end_dim in (-1, x.ndim - 1) else no("end_dim")
+    "broadcast_shapes": lambda *shapes: torch.Size(mg.broadcast_shapes(*shapes)),
+    "bucketize": lambda x, boundaries, out_int32=False, right=False: mg.bucketize(x, boundaries, right=right).to(
+        "int32" if out_int32 else "int64"
     ),
+    "cdist": lambda a, b, p=2.0, compute_mode=None: mg.cdist(a, b, p),
+    "einsum": lambda xs, subscripts: mg.einsum(subscripts, *xs),
     "flip": lambda x, dims: mg.flip(x, dims),
     "max.reduction_with_dim": lambda x, dim, keepdim=False: (mg.max(x, dim, keepdim), mg.argmax(x, dim, keepdim)),
     "min.reduction_with_dim": lambda x, dim, keepdim=False: (
         mg.min(x, dim, keepdim),
         mg.argmax(-x.to("float64"), dim, keepdim),
     ),
+    "median": lambda x, *along, **dim: lower_median(x, *along, **dim),
+    "nanmedian": lambda x, *along, **dim: lower_median(x, *along, **dim),
     "nn.functional.embedding": lambda weight, ids, **options: functional.embedding(ids, weight, **options),
+    **{f"polygamma.polygamma_n_{n}": lambda x, n: mg.polygamma(n, x) for n in range(5)},
+    "repeat": lambda x, *repeats: mg.tile(x, repeats[0] if isinstance(repeats[0], tuple) else repeats),
+    "repeat_interleave": lambda x, repeats, dim=None, output_size=None: mg.repeat(x, repeats, dim),
+    "searchsorted": lambda line, values, *, out_int32=False, **options: mg.searchsorted(line, values, **options).to(
+        "int32" if out_int32 else "int64"
+    ),
     "std": lambda x, dim=None, *, correction=1, keepdim=False: mg.std(x, dim, keepdim=keepdim, correction=correction),
+    "tril_indices": lambda n, m, offset=0, **more: triangle(mg.tril_indices, n, m, offset, **more),
+    "triu_indices": lambda n, m, offset=0, **more: triangle(mg.triu_indices, n, m, offset, **more),
+    "unique": lambda x, sorted=True, **options: mg.unique(x, **options),
     "var": lambda x, dim=None, *, correction=1, keepdim=False: mg.var(x, dim, keepdim=keepdim, correction=correction),
     "where": lambda x, condition, other: mg.where(condition, x, other),
 }
+
+
+def lower_median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """torch.median, of an even number of entries the lower of the two in the middle, by our kthvalue."""
+    if dim is None:
+        return mg.kthvalue(mg.flatten(x), (x.size + 1) // 2)[0]
+    return mg.kthvalue(x, ((x.shape[dim] if x.ndim else 1) + 1) // 2, dim, keepdim)
+
+
+def triangle(make: Callable, n: int, m: int, offset: int = 0, dtype: Any = "int64", device: str = "cpu") -> Any:
+    """Indices of a triangle as one matrix, as torch has them."""
+    return mg.stack(make(n, m, offset)).to(dtype)
+
+
 # Arguments that ours does not have, at the value at which torch's do nothing: they are left out of the call.
 NEUTRAL = {
     "add_bias_kv": False,
@@ -107,7 +134,15 @@ NEUTRAL = {
     "pin_memory": False,
     "sparse_grad": False,
 }
-RANDOM = {"nn.functional.dropout"}  # what is drawn cannot be compared
+RANDOM = {
+    "bernoulli",
+    "multinomial",
+    "nn.functional.dropout",
+    "rand_like",
+    "randint",
+    "randn",
+    "randn_like",
+}  # what is drawn cannot be compared
 
 ORDER = "of equal entries the first comes first; torch leaves their order open"
 # What differs on purpose: the entries, the beginning of what is found, and the reason.
@@ -118,7 +153,9 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "gradient",
         "by log_probs itself; torch's is right only behind a log_softmax",
     ),
-    ("topk sort", "value of result 1", ORDER),
+    ("topk sort kthvalue median", "value of result 1", ORDER),
+    ("trapz trapezoid cumulative_trapezoid", "value", "torch adds numbers of 8 bits in 8 bits, where they wrap"),
+    ("trace", "accepts: expected a matrix", "of more axes the first two have the diagonal, as in NumPy"),
     ("argsort", "value", ORDER),
     ("arange", "accepts: upper bound", "no entries, as in NumPy"),
     (
@@ -135,7 +172,8 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ("scatter scatter_add", "accepts: Expected self.dtype", "dtypes are promoted as everywhere"),
     ("nn.NLLLoss", "accepts: expected scalar type", "the class weights take the input's dtype"),
     (
-        "matmul mm bmm mv __rmatmul__ einsum nn.functional.linear scatter_add",
+        "matmul mm bmm mv __rmatmul__ einsum nn.functional.linear scatter_add addmm addmm.decomposed addmv addbmm "
+        "baddbmm dot vdot inner tensordot addr linalg.vecdot linalg.multi_dot linalg.matrix_power index_add",
         "dtype: int64 instead of",
         "whole numbers are added up in int64, as by sum; in their own dtype they would wrap around",
     ),

@@ -14,7 +14,7 @@ from ... import functional as F
 from ... import losses, ops
 from ...functional import activations
 from ...primitive import OPS, Primitive
-from . import activation_rows, loss_rows, recurrent_rows, window_rows
+from . import activation_rows, arrangement_rows, elementwise_rows, loss_rows, recurrent_rows, window_rows
 from .rows import P, R, Row
 
 
@@ -75,7 +75,8 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-NO_GRADIENT = {name for name, op in OPS.items() if isinstance(op, Primitive) and op.rules == {}}
+CONSTANT = {name for name, op in OPS.items() if isinstance(op, Primitive) and op.rules == {}}
+NO_GRADIENT = CONSTANT | elementwise_rows.QUESTIONS | arrangement_rows.QUESTIONS
 BROADCASTING = {
     "add",
     "subtract",
@@ -85,7 +86,13 @@ BROADCASTING = {
     "maximum",
     "minimum",
     "where",
-    *NO_GRADIENT - {"sign", "argmax", "argsort"},
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    *elementwise_rows.BROADCASTING,
 }
 MASK = np.array([[True, False, True], [False, False, False]])  # the second query may attend to nothing
 LABELS = np.array([2, 0, -100, 4])
@@ -387,6 +394,8 @@ ROWS = [
     ),
     Row("mse_loss", losses.mse_loss, (R(2, 3), R(2, 3)), lambda x, t: np.mean((x - t) ** 2), ()),
     *activation_rows.ROWS,
+    *elementwise_rows.ROWS,
+    *arrangement_rows.ROWS,
     *loss_rows.ROWS,
     *[row._replace(batch=()) for row in recurrent_rows.ROWS],  # their first axis is time: no step, no state
     *window_rows.ROWS,
