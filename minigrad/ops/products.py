@@ -50,6 +50,7 @@ def inner(a: Any, b: Any) -> Any:
     return tensordot(a, b, ([-1], [-1])) if a.shape and b.shape else multiply(a, b)
 
 
+@builtin(in_float32="halves")
 def outer(a: Any, b: Any) -> Any:
     """aᵢ bⱼ of two vectors: (len(a), len(b)).
 
@@ -62,6 +63,7 @@ def outer(a: Any, b: Any) -> Any:
     return multiply(expand_dims(a, 1), b)
 
 
+@builtin(in_float32="halves")
 def kron(a: Any, b: Any) -> Any:
     """Kronecker's product: each entry of a times b, in blocks."""
     a, b = shaped(a, "kron"), shaped(b, "kron")

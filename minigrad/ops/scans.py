@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import backend
+from ..backend import is_float
 from ..builtin import builtin
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shaped
@@ -83,6 +84,7 @@ def _extremes(op, x, axis, wins):
     return reshape(found, x.shape), reshape(Tensor(ids) if isinstance(x, Tensor) else ids, x.shape)
 
 
+@builtin(in_float32="halves")
 @torch_spelling
 def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """Each entry less the one before it along `axis`, n times over; of booleans, whether they differ.
@@ -122,6 +124,7 @@ def _trapezoids(op, y, x, dx, axis):
         width = dx
     else:
         x = shaped(x, op)
+        x = x if is_float(x.dtype) else astype(x, y.dtype)  # unsigned numbers have no negative differences
         if len(x.shape) == 1:
             x = reshape(x, (-1,) + (1,) * (len(y.shape) - axis - 1))
         width = diff(x, axis=axis - len(y.shape))
