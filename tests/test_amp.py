@@ -38,6 +38,7 @@ def cast_to(target):
 def test_products_run_in_16_bits():
     assert cast_to("half") == {
         *("matmul", "linear", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "lstm", "gru", "rnn"),
+        *("addmm", "addmv", "addr", "addbmm", "baddbmm"),
         "scaled_dot_product_attention",
     }
     assert cast_to("first input") == {"gelu"}

@@ -114,8 +114,10 @@ def array_equal(a: Any, b: Any) -> bool:
 
 def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
     """Whether an entry of `elements` is among `test_elements`, of any shape; with `invert`, whether it is not."""
-    array, among = as_array(shaped(elements, "isin")), as_array(shaped(test_elements, "isin"))
-    found = backend.of(array, among).xp.isin(array, among, invert=bool(invert))
+    array, among = as_array(shaped(elements, "isin")), as_array(test_elements)
+    xp = backend.of(array).xp
+    among = among if hasattr(test_elements, "shape") else xp.asarray(among)  # a list goes where the Tensor is
+    found = xp.isin(array, among, invert=bool(invert))
     return Tensor(found) if isinstance(elements, Tensor) or isinstance(test_elements, Tensor) else found
 
 
