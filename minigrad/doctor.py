@@ -22,6 +22,7 @@ EXTRAS = {
     "vision": ("photographs for models of pictures", ["pillow"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
+    "search": ("searches for hyper-parameters", ["optuna"]),
     "mkl": ("products of matrices on Intel's and AMD's processors", ["mkl"]),
     "testing": ("gradient tests with pytest and Hypothesis", ["hypothesis", "pytest"]),
 }

@@ -274,6 +274,15 @@ def test_gradients_are_gone_when_the_next_step_begins(tmp_path):
     assert len(held) == 6 + 3 and not any(held)
 
 
+def test_gradients_of_an_earlier_pass_are_not_in_the_first_step(tmp_path):
+    runs = [new_trainer(tmp_path / str(i), num_train_epochs=1) for i in range(2)]
+    for p in runs[1].model.parameters():
+        p.grad = mg.Tensor(np.full(p.shape, np.nan, np.float32))
+    for trainer in runs:
+        trainer.train()
+    assert_same(weights(runs[1].model), weights(runs[0].model))
+
+
 def test_a_diverging_run_stops_with_its_cause(tmp_path):
     """At once, whether the step is logged or not, and with the weights as they were."""
     model = new_model()

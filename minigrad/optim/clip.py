@@ -17,6 +17,10 @@ from .optimizer import check_option, is_number, listed
 ABOVE_0 = lambda value: is_number(value) and value > 0, "norm_type to be a number above 0, or math.inf"  # noqa: E731
 
 
+class NonFiniteError(ValueError):
+    """Gradients are infinite or not numbers: a run has diverged."""
+
+
 def clip_grad_norm_(
     parameters: Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> float | Tensor:
@@ -27,8 +31,8 @@ def clip_grad_norm_(
     `error_if_nonfinite`.
 
     Raises:
-        ValueError: the norm is infinite or not a number, and `error_if_nonfinite` is True; a `max_norm` below 0, or a
-            `norm_type` that is not above 0.
+        NonFiniteError: the norm is infinite or not a number, and `error_if_nonfinite` is True.
+        ValueError: a `max_norm` below 0, or a `norm_type` that is not above 0.
     """
     check_option("clip_grad_norm_", "max_norm", max_norm)
     check_option("clip_grad_norm_", "norm_type", norm_type, {"norm_type": ABOVE_0})
@@ -50,7 +54,7 @@ def clip_grad_norm_(
     )  # one wait for the device, not one per gradient
     if error_if_nonfinite and not math.isfinite(norm):
         bad = [i for i, part in zip(grads, parts) if not math.isfinite(part)]
-        raise ValueError(
+        raise NonFiniteError(
             f"the gradients cannot be clipped: their norm is {norm}, by those of parameters "
             f"{bad or 'all'}; lower the learning rate, or look for log(0) or 0/0 in the loss"
         )

@@ -7,6 +7,7 @@ from .classifier import TextClassifier
 from .evaluation import EvalPrediction, PredictionOutput
 from .finetune import finetune
 from .plan import Plan
+from .search import BestRun
 from .state import TrainerControl, TrainerState
 from .tensorboard import TensorBoardCallback
 from .trackers import StatisticsCallback, WandbCallback

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..optim.clip import NonFiniteError
 from ..tensor import Tensor
 from .state import Record
 
@@ -45,13 +46,13 @@ class Progress:
     def read(self, scaled: bool) -> bool:
         """Read the rows since the last call, in one copy from the device; tells if the last gradients are finite.
 
-        Raises ValueError if any gradients are not, unless they are `scaled`, so that the scale may be why.
+        Raises NonFiniteError if any gradients are not, unless they are `scaled`, so that the scale may be why.
         """
         rows, self.written = self.home.to_numpy(self.rows[: self.written]).tolist(), 0
         counts, self.counts = self.counts, []
         for step, (loss, accuracy, norm, _) in enumerate(rows, self.made - len(rows) + 1):
             if not scaled and not math.isfinite(norm):
-                raise ValueError(
+                raise NonFiniteError(
                     f"the gradients cannot be clipped: at step {step} their norm is {norm}; "
                     "lower the learning rate, or look for log(0) or 0/0 in the loss"
                 )

@@ -84,6 +84,7 @@ def begin(trainer: Any, source: Path | None) -> None:
     state.train_batch_size = state.train_batch_size or args.per_device_train_batch_size
     trainer.state, trainer.control = state, type(trainer.control)()
     trainer.progress = Progress(backend.get(parameters[0].device), min(state.logging_steps, len(loader)))
+    trainer.model.zero_grad()  # what an earlier backward pass left, which the first step would add to
     seed_generators(trainer.model, args.seed)
     if content is not None:
         content.restore(trainer)

@@ -27,6 +27,7 @@ from .interruption import Interruption
 from .plan import Plan
 from .progress import Progress
 from .recomputing import recompute_layers
+from .search import BestRun, new_model, search
 from .state import Record, TrainerControl, TrainerState
 from .trackers import trackers
 
@@ -60,6 +61,8 @@ class Trainer(Evaluator):
         preprocess_logits_for_metrics: what to keep of (logits, labels) for `compute_metrics`.
         loss_fn: for a model that returns no loss: loss_fn(what the model returned for a batch without its labels,
             labels), a mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that.
+        model_init: makes the model, if none is given, and that of each trial of a `hyperparameter_search`:
+            model_init(), or model_init(trial), with None at first.
         plan: a `Plan` of the run: at which steps the learning rate, what is trained and the model's settings change.
 
     `state.log_history`, or `history` for short, lists the records, and `best` is that of the best evaluation.  A record
@@ -78,7 +81,7 @@ class Trainer(Evaluator):
 
     def __init__(
         self,
-        model: Module,
+        model: Module | None = None,
         args: TrainingArguments | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | dict[str, Dataset] | None = None,
@@ -92,7 +95,10 @@ class Trainer(Evaluator):
         tokenizer: Any = None,
         loss_fn: Callable[..., Tensor] | None = None,
         plan: Plan | None = None,
+        model_init: Callable[..., Module] | None = None,
     ):
+        if model is None and model_init is not None:
+            model = new_model(model_init)
         if not isinstance(model, Module):
             raise TypeError(
                 f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained"
@@ -103,7 +109,7 @@ class Trainer(Evaluator):
         self.model, self.train_dataset, self.eval_dataset = model, train_dataset, eval_dataset
         self.processing_class = tokenizer if processing_class is None else processing_class
         self.compute_metrics, self.preprocess_logits = compute_metrics, preprocess_logits_for_metrics
-        self.loss_fn, self.plan, self.given = loss_fn, plan, optimizers
+        self.loss_fn, self.plan, self.given, self.model_init = loss_fn, plan, optimizers, model_init
         self.data_collator = self.collator = agreed_collator(model, self.processing_class, data_collator)
         self.optimizer, self.lr_scheduler = optimizers
         self.scaler = GradScaler(enabled=args.fp16)
@@ -320,6 +326,68 @@ class Trainer(Evaluator):
         told = {**speeds(seconds, items, steps, "train"), "train_loss": loss}
         self.log(told)
         return TrainOutput(self.state.global_step, loss, told)
+
+    def hyperparameter_search(
+        self,
+        hp_space: Callable[[Any], dict[str, Any]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int = 20,
+        direction: str | None = None,
+        backend: str | None = None,
+        hp_name: Callable[[Any], str] | None = None,
+        *,
+        storage: Any = None,
+        study_name: str | None = None,
+        sampler: Any = None,
+        pruner: Any = None,
+        timeout: float | None = None,
+    ) -> BestRun:
+        """Train with other arguments, again and again from the weights as they are now, and tell which were best.
+
+        The trials are kept in `search.db` in the output directory, so that a search that was interrupted goes on when
+        it is asked for again; each trial trains in `run-<number>` beside it.  The model is left as it was: to use what
+        was found, train with `dataclasses.replace(args, **best.hyperparameters)`.
+
+        Args:
+            hp_space: makes of an Optuna trial a dict of `TrainingArguments`, such as lambda trial: {"learning_rate":
+                trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)}; by default Hugging Face's space of learning
+                rate, epochs, seed and batch size.
+            compute_objective: makes of the metrics of an evaluation the number to compare; by default it is that of
+                `metric_for_best_model`, or else `eval_loss`.
+            n_trials: the number of trials, those that are kept included.
+            direction: "minimize" or "maximize"; by default what suits the default objective, and otherwise "minimize".
+            backend: "optuna", the only one.
+            hp_name: makes of a trial the `run_name`.
+            storage, study_name, sampler, pruner: as `optuna.create_study` has them; by default an SQLite file, the
+                run's name, and a TPE sampler with the seed of the arguments.  A trial whose evaluations during training
+                are worse than others' is ended early by the pruner, by default the median of the trials before.
+            timeout: seconds after which no trial is begun any more.
+
+        Returns:
+            run_id, objective and hyperparameters of the best trial; `run_summary` has all of them as a `table()` and as
+            a picture, `plot()`.
+
+        Raises:
+            ImportError: optuna is not installed.
+            ValueError: there is no eval_dataset, a study of that name has the other direction, or no trial came to its
+                end.  A trial whose gradients are not finite counts as failed.
+            TypeError: hp_space names an argument that does not exist.
+        """
+        if backend not in (None, "optuna"):
+            raise ValueError(f'backend is {backend!r}; expected "optuna"')
+        return search(
+            self,
+            hp_space,
+            compute_objective,
+            n_trials,
+            direction,
+            hp_name,
+            storage,
+            study_name,
+            sampler,
+            pruner,
+            timeout,
+        )
 
     def train_loader(self) -> DataLoader:
         """The training examples, in batches of a whole step."""
