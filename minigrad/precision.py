@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .backend import cast, is_float, is_half
+from .errors import NO_NUMBERS
 from .mode import Mode, record, recording
 from .tensor import Tensor, shaped
 
@@ -106,12 +107,14 @@ def uncast(on: bool | Mode) -> Iterator[None]:
             yield
 
 
-def settled(y: Any, arrays: list) -> Any:
+def settled(op: str, y: Any, arrays: list) -> Any:
     """The promotion rule, in one place: a floating result has the common type of the floating inputs, float32 if none.
 
     (NumPy would widen int with float32, and int / int, to float64; and bfloat16 with a Python number to float32.)
     """
     if not is_float(y.dtype):
+        if y.dtype.kind in NO_NUMBERS:
+            raise TypeError(f"{op}: give numbers, for of these inputs the result holds {NO_NUMBERS[y.dtype.kind]}")
         return y
     floats = [a.dtype for a in arrays if hasattr(a, "dtype") and is_float(a.dtype)]
     dtype = np.result_type(*floats) if floats else F4

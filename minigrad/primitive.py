@@ -23,7 +23,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol
 import numpy as np
 
 from .backend import Value, is_half, known, of
-from .errors import explained
+from .errors import FAILURES, explained
 from .mode import recording
 from .precision import F4, in_int64, rounded, settled, uncast, wider
 from .spelling import TorchSpelling, front_of, parameters, translated, whole
@@ -139,12 +139,12 @@ class _Op:
                 y, fused = kernel.forward(backend.xp, *arrays, *options)
             else:
                 y = kernel.alone(backend.xp, *arrays, *options)
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
+        except FAILURES as error:
             raise explained(error, self, asked, [*arrays, *inputs[len(arrays) :]], options) from error
         if type(y) is not backend.array or wanted and kernel is None and not self.on_arrays:
             y = np.asarray(y) if isinstance(y, np.generic) and self.on_arrays else self._as_result(y, kernel)
         if (y.dtype is not F4 or dtype is not F4) and self.keeps_dtype:
-            y = settled(y, arrays)
+            y = settled(self.name, y, arrays)
         node = None  # 4. the step, if there is something to carry back
         if wanted and (y.dtype is F4 or y.dtype.kind not in "iub"):  # (whole numbers do not move by small amounts)
             plan = self.plans.get(wanted) or self.plan(wanted)

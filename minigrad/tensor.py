@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from importlib import import_module
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import backend, writes
 from .backend import Array, is_half
+from .errors import NO_NUMBERS
 from .mode import recording, set_mode, switch_back, writing
 from .tape import FREED, Node, new_node
 
@@ -149,10 +151,19 @@ class Tensor(Methods):
         if not self.is_leaf:
             raise ValueError("only a leaf can be written into, not the result of an op: use .detach() first")
         writes.check_own_places(self.data)
-        values = values.data if isinstance(values, Tensor) else values
-        values = backend.of(self.data).xp.asarray(values, dtype=self.dtype)
+        array = values.data if isinstance(values, Tensor) else values
+        try:
+            array = None if array is None else backend.of(self.data).xp.asarray(array, dtype=self.dtype)
+        except (TypeError, ValueError, OverflowError):
+            array = None
+        if array is None:
+            raise ValueError(
+                f"copy_: {values!r:.60} is no number, list or array that a Tensor of {self.dtype} can hold"
+            )
+        if any(n not in (1, m) for n, m in zip_longest(array.shape[::-1], self.shape[::-1], fillvalue=1)):
+            raise ValueError(f"copy_: values of shape {array.shape} do not broadcast to {self.shape}, the Tensor's own")
         writing(self.data)
-        self.data[...] = values
+        self.data[...] = array
         return self
 
     def hold(self, array: Array) -> None:
@@ -209,9 +220,7 @@ class Tensor(Methods):
 
     def item(self) -> Any:
         """The only entry, as a Python number."""
-        if self.size != 1:
-            raise ValueError(f"item() needs a Tensor with one entry, this one has shape {self.shape}")
-        return self.numpy().item()
+        return self._one("item()")
 
     def tolist(self) -> Any:
         """Nested Python lists of numbers."""
@@ -237,16 +246,35 @@ class Tensor(Methods):
         return import_module(".insight", __package__).picture(self)
 
     def __len__(self) -> int:
-        return len(self.data)
+        if not self.shape:
+            raise TypeError(
+                "a Tensor of one number, of shape (), has no length and no entries to go through: x.item() is the "
+                "number, x.reshape(1) a Tensor that has one entry"
+            )
+        return self.shape[0]
 
     def __bool__(self) -> bool:
-        return bool(self.numpy())
+        if self.size != 1:
+            raise ValueError(
+                f"whether a Tensor of shape {self.shape} is true, in `if x:`, `x and y` or `not x`, is ambiguous: type "
+                "mg.any(x) or mg.all(x); and x & y, x | y or ~x for each entry"
+            )
+        return bool(self.item())
 
     def __float__(self) -> float:
-        return float(self.numpy())
+        return float(self._one("float(x)"))
 
     def __int__(self) -> int:
-        return int(self.numpy())
+        return int(self._one("int(x)"))
+
+    def _one(self, asked: str) -> Any:
+        """The only entry, as a Python number, for what is `asked`."""
+        if self.size != 1:
+            raise ValueError(
+                f"{asked} needs a Tensor with one entry, this one has shape {self.shape}: pick one, x[0], or reduce "
+                "it, x.sum(); x.tolist() gives all"
+            )
+        return self.numpy().item()
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -305,7 +333,9 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
     if there is not here:
         data = there.xp.asarray(here.to_numpy(data))
     array = there.xp.asarray(data, dtype=None if dtype is None else backend.dtype_named(dtype))
-    if array.dtype.kind in "OUSMmc":
+    if array.dtype.kind in NO_NUMBERS:
+        if data is None:
+            raise TypeError("a Tensor holds numbers, not None, which a function without `return` gives")
         raise TypeError(
             f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs"
         )
@@ -314,7 +344,7 @@ def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
 
 def shaped(x: Any, op: str = "") -> Any:
     """x as something with a shape, which numbers and lists are not: the Tensor or the array that an op makes of it."""
-    if hasattr(x, "shape"):
+    if isinstance(x, Tensor) or hasattr(x, "shape") and x.dtype.kind not in NO_NUMBERS:
         return x
     try:
         return Tensor(x) if isinstance(x, (bool, int, float)) else as_array(x)
@@ -322,9 +352,9 @@ def shaped(x: Any, op: str = "") -> Any:
         raise type(error)(f"{op}: {error}" if op else str(error)) from None
 
 
-def shape_of(x: Any) -> tuple:
+def shape_of(x: Any, op: str = "") -> tuple:
     """The shape of a Tensor, an array, a number, or nested lists."""
-    return x.shape if hasattr(x, "shape") else np.shape(x)
+    return x.shape if hasattr(x, "shape") else shaped(x, op).shape
 
 
 def _without_tensors(items: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import NO_NUMBERS
+
 Array = Any  # numpy.ndarray or cupy.ndarray: the one type nothing here may assume
 
 
@@ -45,7 +47,7 @@ def dtype_named(name: Any) -> np.dtype:
         dtype = np.dtype(name) if name is not None else None
     except TypeError:
         dtype = None
-    if dtype is None or dtype.kind in "OUSMm":  # of text and the like
+    if dtype is None or dtype.kind in NO_NUMBERS and dtype.kind != "c":  # (files may hold complex numbers)
         raise TypeError(
             f'{name!r} is not a dtype: type "float32", "float64", "float16", "bfloat16", "int64", "int32" or "bool"'
         )
@@ -63,7 +65,12 @@ def is_half(dtype: np.dtype) -> bool:
 
 
 def cast(array: Array, dtype: np.dtype) -> Array:
-    """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504."""
+    """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504.
+
+    Raises TypeError for what are no numbers, or are complex ones, which would lose a part.
+    """
+    if array.dtype.kind in NO_NUMBERS:
+        raise TypeError(f"an array of {NO_NUMBERS[array.dtype.kind]} is not made one of {dtype}")
     with np.errstate(over="ignore"):
         return array.astype(dtype_named(dtype))
 

@@ -15,7 +15,7 @@ from ..builtin import builtin
 from ..mode import no_grad
 from ..ops.shape import check_flags, whole_number
 from ..primitive import definition
-from ..tensor import as_array
+from ..tensor import as_array, shape_of, shaped
 
 
 def layer_norm(
@@ -47,13 +47,13 @@ def _normalized(name, x, normalized_shape, *parameters):
     """x in a floating dtype and the number of axes to normalise; refuses other sizes than `normalized_shape`."""
     shape = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     shape = tuple(whole_number(name, "normalized_shape", n, 0) for n in shape)
-    x = x if hasattr(x, "shape") else as_array(x)
+    x = shaped(x, name)
     if tuple(x.shape[-len(shape) :]) != shape:
         raise ValueError(f"{name} over {shape} was given {tuple(x.shape)}: the last axes must be those")
     for p in parameters:
-        if p is not None and tuple(p.shape) != shape:
+        if p is not None and tuple(shape_of(p, name)) != shape:
             raise ValueError(
-                f"{name} over {shape} takes a weight and a bias of that shape, but one has {tuple(p.shape)}"
+                f"{name} over {shape} takes a weight and a bias of that shape, but one has {tuple(shape_of(p))}"
             )
     return x if is_float(x.dtype) else ops.astype(x, "float32"), len(shape)
 
@@ -98,6 +98,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
         ValueError: the channels are not a multiple of the groups, or weight and bias, if they are given, are not (C,).
     """
     _check_eps("group_norm", eps)
+    x = shaped(x, "group_norm")
     N, C = _channels("group_norm", x, weight, bias)
     num_groups = whole_number("group_norm", "num_groups", num_groups)
     if num_groups < 1 or C % num_groups:
@@ -111,15 +112,16 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
 
 def _channels(name, x, *vectors):
     """The sizes N and C of x (N, C, …); refuses a vector that does not have shape (C,)."""
-    if len(x.shape) < 2:
-        raise ValueError(f"{name} takes x (N, C, …), but x has shape {tuple(x.shape)}: x[None] adds an axis of samples")
+    shape = tuple(shape_of(x, name))
+    if len(shape) < 2:
+        raise ValueError(f"{name} takes x (N, C, …), but x has shape {shape}: x[None] adds an axis of samples")
     for vector in vectors:
-        if vector is not None and tuple(vector.shape) != (x.shape[1],):
+        if vector is not None and tuple(shape_of(vector, name)) != shape[1:2]:
             raise ValueError(
-                f"{name}: x {tuple(x.shape)} has {x.shape[1]} channels, on axis 1, but a weight, bias or "
-                f"statistic has shape {tuple(vector.shape)}"
+                f"{name}: x {shape} has {shape[1]} channels, on axis 1, but a weight, bias or statistic has shape "
+                f"{tuple(shape_of(vector))}"
             )
-    return x.shape[:2]
+    return shape[:2]
 
 
 def batch_norm(
@@ -144,6 +146,7 @@ def batch_norm(
     """
     _check_eps("batch_norm", eps)
     check_flags("batch_norm", training=training)
+    x = shaped(x, "batch_norm")
     _channels("batch_norm", x, running_mean, running_var, weight, bias)
     if not training:
         if running_mean is None or running_var is None:

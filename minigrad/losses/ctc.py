@@ -105,7 +105,7 @@ def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
         raise ValueError(f"ctc_loss: blank={blank} is not one of the {C} classes, 0 to {C - 1}")
     longest = {"input_lengths": T, "target_lengths": targets.shape[-1]}
     for (name, most), lengths in zip(longest.items(), (input_lengths, target_lengths)):
-        in_range = not N or 0 <= lengths.min() <= lengths.max() <= most
+        in_range = not lengths.size or 0 <= lengths.min() <= lengths.max() <= most
         if lengths.shape != (N,) or lengths.dtype.kind not in "iu" or not in_range:
             raise ValueError(
                 f"ctc_loss: {name} must be {N} whole numbers, one for each sequence, from 0 to {most}, "

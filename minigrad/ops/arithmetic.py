@@ -146,6 +146,8 @@ def reshape(xp, x, /, shape):
     """x with its entries, in order, in another shape; one size may be -1."""
     if shape is None:
         raise TypeError("a shape is a size or a tuple of sizes, one of which may be -1, not None")
+    if type(shape) is tuple and shape and min(shape) < -1:  # NumPy would read any negative size as -1
+        raise ValueError("a size is at least 0; one may be -1, for as many as are left")
     return xp.reshape(x, shape)
 
 

@@ -50,14 +50,14 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ValueError: x is a single number, W no matrix, x and W do not fit, or the bias is not (out,).
     """
-    size = shape_of(weight)
+    size = shape_of(weight, "linear")
     if len(size) != 2:
         raise ValueError(f"linear: a weight is a matrix (out, in), but this one has the shape {size}")
-    if not shape_of(x):
+    if not shape_of(x, "linear"):
         raise ValueError(
             f"linear: a weight of {size} (out, in) multiplies an axis of {size[-1]}, but x is a single number"
         )
-    if bias is not None and shape_of(bias) != size[:1]:
+    if bias is not None and shape_of(bias, "linear") != size[:1]:
         raise ValueError(
             f"linear: a weight of {size} (out, in) takes a bias of {size[:1]}, but it has {shape_of(bias)}"
         )

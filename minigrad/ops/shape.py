@@ -151,6 +151,7 @@ def _concatenate(n: int) -> Callable:
     """The op for n inputs, which end at `ends` along the axis.  Input i's gradient is the piece of g where it went."""
 
     def concatenate(xp, *given):
+        """the inputs one after the other; along all other axes than `axis` they are of the same sizes."""
         *xs, axis, ends = given
         return xp.concatenate(xs, axis)
 
@@ -197,6 +198,8 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
 @primitive
 def pad(xp, x, /, widths, value=0):
     """x with `value` around it: widths[i] = (before, after) for each axis i."""
+    if not isinstance(widths, (tuple, list)) or [np.shape(pair) for pair in widths] != [(2,)] * x.ndim:
+        raise ValueError(f"widths are ((before, after), …), a pair for each of the {x.ndim} axes, not {widths!r}")
     return xp.pad(x, widths, constant_values=value)
 
 
