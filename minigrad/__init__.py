@@ -20,6 +20,7 @@ from . import ops  # noqa: E402
 from .backend import BackendUnavailable  # noqa: E402
 from .mode import enable_grad, no_grad  # noqa: E402
 from .ops import *  # noqa: E402, F403  the ops are the vocabulary
+from .ops.random import manual_seed, seed  # noqa: E402
 from .primitive import definition, primitive  # noqa: E402
 from .tensor import Tensor, from_dlpack, grad, tensor  # noqa: E402
 

@@ -19,6 +19,7 @@ from . import backend, ops
 from .backend import is_half
 from .mode import Mode, mode, record, recording
 from .nn.module import Module
+from .ops.random import global_generators
 from .tape import Node, Step, new_node
 from .tensor import Tensor, carry_back, grad, wrap
 from .writes import kept_arrays, written_since
@@ -307,7 +308,8 @@ _NOT_LOOKED_INTO = Tensor, np.ndarray, np.generic, str, bytes, int, float, type(
 
 def generators(*roots: Any) -> list[Any]:
     """The random generators reachable from these functions, Modules or collections, and the global ones."""
-    found, seen, stack = [np.random.mtrand._rand, random._inst], set(), list(roots)
+    found, stack = global_generators(), list(roots)
+    seen = set(map(id, found))
     while stack:
         item = stack.pop()
         if id(item) in seen or isinstance(item, _NOT_LOOKED_INTO):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..ops.random import global_generators
 from ..transforms import generator_state, generators, set_generator_state
 
 Shared = tuple[Any, Callable[[list], Any]]  # a dataset, and what makes a batch of a list of its items
@@ -31,7 +32,7 @@ def drawing(*roots: Any) -> list[Any]:
 
 def own_generators(*roots: Any) -> list[Any]:
     """The random generators that datasets and collators may draw from, but for the global ones."""
-    return generators(*drawing(*roots))[2:]
+    return generators(*drawing(*roots))[len(global_generators()) :]
 
 
 def states(drawn: Iterable[Any]) -> list[Any]:

@@ -2,8 +2,8 @@
 
 Each writes into the Tensor it is given, and returns it.  Numbers are drawn on the CPU, so that a seed means the same
 model on every device.  `rng` is a NumPy Generator, an int (a seed: the same int always draws the same numbers, so let
-the layers of a model share one Generator) or None (different every time).  A Tensor of integers is refused with a
-TypeError.
+the layers of a model share one Generator) or None (that of `mg.seed`, or other numbers every time).  A Tensor of
+integers is refused with a TypeError.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Ops with chance in them.  The draw comes from an explicit generator: a seed means the same bits on every device."""
+"""Ops with chance in them, and the generators they draw from: a seed means the same bits on every device."""
 
 from __future__ import annotations
 
+import random
 from numbers import Real
 from typing import Any
 
@@ -13,9 +14,37 @@ from ..mode import mode
 from ..primitive import primitive
 from ..tensor import Tensor
 
+_shared: np.random.Generator | None = None  # what `seed` made, for all that is given no rng
+
+
+def seed(seed: int | None) -> None:
+    """Let everything that is given no `rng` from here on draw from one generator with this seed: `mg.seed(0)`.
+
+    The same seed, and after it the same calls in the same order, give the same numbers, bit for bit, on every backend;
+    also those of layers, which keep the generator they were made with.  What has a seed of its own, such as a
+    DataLoader, is not touched, nor are the generators of NumPy and Python.  `mg.seed(None)` ends it: then whatever has
+    no `rng` draws other numbers every time.
+
+    Raises:
+        TypeError: the seed is no whole number of at least 0.
+    """
+    global _shared
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise TypeError(f"seed: a seed is a whole number of at least 0, or None, not {seed!r}")
+    _shared = None if seed is None else np.random.default_rng(seed)
+
+
+manual_seed = seed  # torch's name
+
+
+def global_generators() -> list[Any]:
+    """What code that was given no generator may draw from: those of NumPy, of Python, and of `seed`."""
+    return [np.random.mtrand._rand, random._inst, *([] if _shared is None else [_shared])]  # type: ignore[attr-defined]
+
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
-    """The generator that was given; an int is a seed, None means a fresh one."""
+    """The generator that was given; an int is a seed; None means that of `seed`, or a fresh one where none is set."""
+    rng = _shared if rng is None else rng
     return mode().draws(rng, rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng))
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minigrad as mg
 from minigrad import backend, nn, ops
 from minigrad import functional as F
 from minigrad.backend.cuda import random
@@ -26,6 +27,21 @@ def test_masks(shape, p, before):
     )
     np.testing.assert_array_equal(ours.get(), numpys)
     assert generators[0].bit_generator.state == generators[1].bit_generator.state
+
+
+def test_what_a_seed_promises():
+    """mg.seed: the same weights and the same masks on both backends, and the stream in the same place after them."""
+    found = []
+    try:
+        for device in ("cpu", "cuda"):
+            mg.seed(11)
+            layer = nn.Linear(3, 4).to(device)
+            y = F.dropout(layer(Tensor(np.ones((5, 3), "float32"), device=device)), 0.5)
+            found.append([layer.weight.numpy(), y.numpy() != 0, ops.generator(None).random()])
+    finally:
+        mg.seed(None)
+    for cpu, cuda in zip(*found, strict=True):
+        np.testing.assert_array_equal(cpu, cuda)
 
 
 @pytest.mark.parametrize("bits", GENERATORS)

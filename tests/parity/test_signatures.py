@@ -56,6 +56,7 @@ ON_PURPOSE = {
     "where": "has torch's order, its operands under other names",
     "swapaxes": "has torch's order, its axes under other names",
     "to": "takes a device or a dtype, as torch does",
+    "seed": "takes the seed, which torch's makes up; manual_seed takes it there",
     "arange": "has NumPy's dtype in the fourth place",
     "Buffer": "is a Tensor, with a Tensor's arguments; torch's `persistent` is keyword-only",
 }
