@@ -99,6 +99,26 @@ LAYERS = {  # how it is made, and what it is given
     "Softsign": (lambda: nn.Softsign(), R(3, 4)),
     "Tanhshrink": (lambda: nn.Tanhshrink(), R(3, 4)),
     "Threshold": (lambda: nn.Threshold(0.1, 0.75), R(3, 4)),
+    "GaussianNLLLoss": (lambda: nn.GaussianNLLLoss(), R(3, 4), R(3, 4), POSITIVE),
+    "HingeEmbeddingLoss": (lambda: nn.HingeEmbeddingLoss(), R(3), SIGNS),
+    "MarginRankingLoss": (lambda: nn.MarginRankingLoss(0.1), R(3), R(3), SIGNS),
+    "MultiLabelMarginLoss": (lambda: nn.MultiLabelMarginLoss(), R(2, 3), np.array([[2, 0, -1], [1, -1, 0]])),
+    "MultiLabelSoftMarginLoss": (lambda: nn.MultiLabelSoftMarginLoss(weight=POSITIVE[0]), R(3, 4), POSITIVE),
+    "MultiMarginLoss": (lambda: nn.MultiMarginLoss(2), R(3, 4), LABELS),
+    "PoissonNLLLoss": (lambda: nn.PoissonNLLLoss(full=True), R(3, 4), 4 * POSITIVE),
+    "SoftMarginLoss": (lambda: nn.SoftMarginLoss(), R(3), SIGNS),
+    "TripletMarginLoss": (lambda: nn.TripletMarginLoss(swap=True), R(3, 4), R(3, 4), R(3, 4)),
+    "TripletMarginWithDistanceLoss": (lambda: nn.TripletMarginWithDistanceLoss(), R(3, 4), R(3, 4), R(3, 4)),
+    **{
+        f"{kind}Pad{axes}d": (
+            lambda kind=kind, axes=axes: getattr(nn, f"{kind}Pad{axes}d")(
+                (1, 2) * axes, *(0.5,) * (kind == "Constant")
+            ),
+            R(2, 3, *(4, 3, 3)[:axes]),
+        )
+        for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")
+        for axes in (1, 2, 3)
+    },
 }
 INSIDE_OTHERS = {"Group", "Module", "TransformerEncoder", "TransformerDecoder"}
 

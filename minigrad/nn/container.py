@@ -128,12 +128,12 @@ class ParameterList(list, Tree):
 class ParameterDict(dict, Tree):
     """A dictionary of parameters; what is put into it as a Tensor becomes one."""
 
-    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
-        super().__init__({name: _parameter(value) for name, value in dict(values).items()})
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
+        super().__init__({name: _parameter(value) for name, value in dict(parameters).items()})
 
-    def update(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         """Put in, or replace, what is given by name."""
-        super().update({name: _parameter(value) for name, value in dict(values).items()})
+        super().update({name: _parameter(value) for name, value in dict(parameters).items()})
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _parameter(value))

@@ -91,6 +91,9 @@ CALLS: dict[str, Callable] = {
     "median": lambda x, *along, **dim: lower_median(x, *along, **dim),
     "nanmedian": lambda x, *along, **dim: lower_median(x, *along, **dim),
     "nn.functional.embedding": lambda weight, ids, **options: functional.embedding(ids, weight, **options),
+    "nn.functional.triplet_margin_with_distance_loss": lambda *xs, distance_function=None, **options: (
+        functional.triplet_margin_with_distance_loss(*xs, distance_function=functional.pairwise_distance, **options)
+    ),
     **{f"polygamma.polygamma_n_{n}": lambda x, n: mg.polygamma(n, x) for n in range(5)},
     "repeat": lambda x, *repeats: mg.tile(x, repeats[0] if isinstance(repeats[0], tuple) else repeats),
     "repeat_interleave": lambda x, repeats, dim=None, output_size=None: mg.repeat(x, repeats, dim),
@@ -179,6 +182,16 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ),
     ("nn.BatchNorm1d nn.BatchNorm2d", "accepts: eps must be positive", "an eps of 0 is what a variance above 0 needs"),
     ("nn.RNN nn.GRU nn.LSTM", "accepts: input_size", "what has no features can be read: the biases act"),
+    *(
+        (f"nn.functional.{name}", f"value in {dtype}", "computed in float32; torch's 16 bits overflow, or lose digits")
+        for name in ("soft_margin_loss", "poisson_nll_loss", "hinge_embedding_loss")
+        for dtype in ("float16", "bfloat16")
+    ),
+    *(
+        (f"nn.functional.{name}", "value in uint8", "whole numbers become floats first; torch's wrap around")
+        for name in ("margin_ranking_loss", "triplet_margin_loss", "pairwise_distance")
+    ),
+    ("nn.functional.triplet_margin_with_distance_loss", "value in uint8", "whole numbers become floats first"),
     ("nn.functional.hardsigmoid", "gradient", "torch divides by six in float32"),
     ("nn.functional.hardtanh", "dtype: float32", "bounds that are not whole make a result that is not"),
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),
@@ -440,12 +453,15 @@ def op_row(row: Row, op: Any, call: Callable, every: bool) -> Row:
             right = sample.output_process_fn_grad(right) if wanted else right
             order = 2 if op.supports_gradgrad and i < 3 else 1
 
-            def ours(sample=sample, given=given, right=right, wanted=wanted, order=order, noise=noise):
+            def ours(sample=sample, given=given, right=right, wanted=wanted, order=order, noise=noise, dtype=dtype):
                 mine = refusing(mapped, given, to_ours)
                 result = refusing(call, mine[0], *mine[1], **mine[2])
                 result = sample.output_process_fn_grad(result) if wanted else result
+                fault = compared(result, right, noise)
+                if fault and fault.startswith("value:"):
+                    fault = f"value in {str(dtype).removeprefix('torch.')}: {fault[7:]}"
                 return (
-                    compared(result, right, noise)
+                    fault
                     or wanted
                     and differentiated(
                         result, right, leaves(mine, mg.Tensor), leaves(given, torch.Tensor), order, noise
