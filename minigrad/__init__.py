@@ -15,14 +15,14 @@ from importlib import import_module
 if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":  # (see docs/devices.md)
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
 
-from . import methods as _methods  # noqa: E402, F401  gives the Tensor its operators
-from . import ops  # noqa: E402
-from .backend import BackendUnavailable  # noqa: E402
-from .mode import enable_grad, no_grad  # noqa: E402
-from .ops import *  # noqa: E402, F403  the ops are the vocabulary
-from .ops.random import manual_seed, seed  # noqa: E402
-from .primitive import definition, primitive  # noqa: E402
-from .tensor import Tensor, from_dlpack, grad, tensor  # noqa: E402
+from . import methods as _methods  # gives the Tensor its operators
+from . import ops
+from .backend import BackendUnavailable
+from .mode import enable_grad, no_grad
+from .ops import *  # noqa: F403  the ops are the vocabulary
+from .ops.random import manual_seed, seed
+from .primitive import definition, primitive
+from .tensor import Tensor, from_dlpack, grad, tensor
 
 __version__ = "0.1.0"
 _ROOMS = (

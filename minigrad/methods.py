@@ -90,7 +90,7 @@ def _elsewhere(name: str, there: str) -> property:
     def refuse(self: Tensor) -> None:
         raise AttributeError(f"Tensor has no attribute {name!r}: type {there}", name=name, obj=self)
 
-    return property(refuse)
+    return property(refuse, doc=f"Not here: type {there}.")
 
 
 class Methods:

@@ -81,7 +81,7 @@ class _Op:
         self.front: Any = front_of(self)
         self.front.in_symbols = self.in_symbols
 
-    def run(self, inputs: tuple, options: tuple, also: dict | None = None) -> Any:
+    def run(self, inputs: tuple, options: tuple, also: dict | None = None) -> Any:  # noqa: C901  a call costs more than a stage
         """Compute the op; write it on the tape if an input wants a gradient."""
         if also:
             options = translated(self.name, self.options, options, also)

@@ -330,11 +330,15 @@ def generators(*roots: Any) -> list[Any]:
         elif isinstance(item, partial):
             stack.extend([item.func, item.args, item.keywords])
         elif not isinstance(item, ModuleType) and hasattr(item, "__dict__"):
-            stack.append(vars(item))
-            for kind in type(item).__mro__:  # the methods of a user's own class may draw from a global generator
-                if isinstance(item, Module) and not kind.__module__.startswith("minigrad"):
-                    stack.extend(f for f in vars(kind).values() if isinstance(f, FunctionType))
+            stack.extend([vars(item), *_own_methods(item)])
     return found
+
+
+def _own_methods(item: Any) -> list[FunctionType]:
+    """The methods of a user's own Module, which may draw from a global generator."""
+    kinds = [kind for kind in type(item).__mro__ if not kind.__module__.startswith("minigrad")]
+    methods = [f for kind in kinds for f in vars(kind).values() if isinstance(f, FunctionType)]
+    return methods if isinstance(item, Module) else []
 
 
 def _globals(function: FunctionType) -> list[Any]:

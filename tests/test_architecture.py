@@ -1,6 +1,8 @@
 """The package is a tower: a file imports only from rooms above its own.  This list is the drawing of it."""
 
 import ast
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -240,3 +242,21 @@ def test_every_test_file_has_its_source_file():
     }
     tests = {file.stem.removeprefix("test_") for file in TESTS.glob("test_*.py")}
     assert tests - sources - whole == set()
+
+
+def unexplained(room):
+    """The functions, classes and methods under this name that have no docstring, nor a base's."""
+    for name, value in vars(importlib.import_module(room)).items():
+        ours = (getattr(value, "__module__", None) or "").startswith("minigrad")
+        if name.startswith("_") or not callable(value) or not ours:
+            continue
+        own = {name: value}
+        if inspect.isclass(value):
+            own |= {f"{name}.{k}": getattr(value, k) for k in vars(value) if not k.startswith("_")}
+        named = {k: v for k, v in own.items() if inspect.isroutine(v) or inspect.isclass(v) or isinstance(v, property)}
+        yield from (k for k, v in named.items() if not inspect.getdoc(v))
+
+
+@pytest.mark.parametrize("room", ["minigrad", *(f"minigrad.{room}" for room in minigrad._ROOMS)])
+def test_all_that_users_call_is_explained(room):
+    assert list(unexplained(room)) == []

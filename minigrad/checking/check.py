@@ -18,7 +18,7 @@ import numpy as np
 from ..tensor import Tensor
 from .compare import SENSE, Finding, compare, place
 from .errors import GradientError, KinkWarning, Report, explained, not_given
-from .functions import ByHand, NoGradient, OnTape
+from .functions import ByHand, Function, NoGradient, OnTape
 from .tree import leaves, prepared
 
 
@@ -99,53 +99,7 @@ def _checked(
 ) -> Report:
     __tracebackhide__ = True
     start = perf_counter()
-    given: tuple[Any, ...] = (
-        tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
-    )
-    dtype = str(np.dtype(dtype))
-    if dtype not in SENSE:
-        raise ValueError(f"{name}: dtype={dtype!r}: it is one of {', '.join(SENSE)}")
-    for option, value in (("gradient", gradient), ("vjp", vjp)):
-        if value is not None and not callable(value):
-            raise TypeError(
-                f"{name}: {option}= is a function, but this is of type {type(value).__name__}: write "
-                + ("gradient=lambda x: 2 * x, say" if option == "gradient" else "vjp=lambda g, x: 2 * g * x, say")
-            )
-    tree = [prepared(x, dtype) for x in given]
-    found = [pair for i, x in enumerate(tree) for pair in leaves(x, f"input {i}")]
-    if not found:
-        kinds = ", ".join(type(x).__name__ + (f" of {x.dtype}" if hasattr(x, "dtype") else "") for x in given) or "none"
-        foreign = next((type(x).__module__.partition(".")[0] for x in given if _is_foreign(x)), None)
-        raise ValueError(
-            f"{name}: there is nothing to nudge among the inputs, {kinds}: "
-            + (
-                f"give NumPy arrays, np.asarray(x), and let f make arrays of {foreign} of them"
-                if foreign
-                else "give at least one floating array, for example np.ones(3)"
-            )
-        )
-    if not isinstance(order, (int, np.integer)):
-        raise TypeError(
-            f"{name}: order is a whole number, but this is of {type(order).__name__}: if it is an argument of the "
-            "function, put all of them into a list, gradcheck(f, [a, b])"
-        )
-    if order < 1 or gradient and vjp:
-        raise ValueError(
-            f"{name}: "
-            + (
-                "give gradient= or vjp=, not both"
-                if gradient and vjp
-                else f"order={order}: the gradient itself is order 1, its own gradient order 2"
-            )
-        )
-    if gradient is None and vjp is None:
-        function = OnTape.of(f, tree, found, name, dtype)
-    elif order > 1:
-        raise ValueError(
-            f"{name}: order={order} needs a derivative that can be differentiated, one by hand cannot: use order=1"
-        )
-    else:
-        function = ByHand(f, gradient, vjp, tree, found, name, dtype)
+    function = _function(f, inputs, order, name, gradient, vjp, dtype)
     rng, errors, kinks, calls = np.random.default_rng(seed), [], {}, 0
     for n in range(1, order + 1):
         with np.errstate(all="ignore"):  # a long step may leave the domain of f: the shorter ones decide
@@ -162,6 +116,62 @@ def _checked(
             function = function.derivative()
     where = tuple(f"{path} at {list(index)}" for path, index in kinks.values())
     return Report(name, order, tuple(errors), where, calls, perf_counter() - start)
+
+
+def _function(
+    f: Callable, inputs: Any, order: int, name: str, gradient: Callable | None, vjp: Callable | None, dtype: str
+) -> Function:
+    """f as the checker sees it, once all arguments are known to be good."""
+    given: tuple[Any, ...] = (
+        tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
+    )
+    dtype = str(np.dtype(dtype))
+    if dtype not in SENSE:
+        raise ValueError(f"{name}: dtype={dtype!r}: it is one of {', '.join(SENSE)}")
+    for option, value in (("gradient", gradient), ("vjp", vjp)):
+        if value is not None and not callable(value):
+            raise TypeError(
+                f"{name}: {option}= is a function, but this is of type {type(value).__name__}: write "
+                + ("gradient=lambda x: 2 * x, say" if option == "gradient" else "vjp=lambda g, x: 2 * g * x, say")
+            )
+    tree = [prepared(x, dtype) for x in given]
+    found = [pair for i, x in enumerate(tree) for pair in leaves(x, f"input {i}")]
+    if not found:
+        raise _nothing_to_nudge(name, given)
+    if not isinstance(order, (int, np.integer)):
+        raise TypeError(
+            f"{name}: order is a whole number, but this is of {type(order).__name__}: if it is an argument of the "
+            "function, put all of them into a list, gradcheck(f, [a, b])"
+        )
+    if order < 1 or gradient and vjp:
+        raise ValueError(
+            f"{name}: "
+            + (
+                "give gradient= or vjp=, not both"
+                if gradient and vjp
+                else f"order={order}: the gradient itself is order 1, its own gradient order 2"
+            )
+        )
+    if gradient is None and vjp is None:
+        return OnTape.of(f, tree, found, name, dtype)
+    if order > 1:
+        raise ValueError(
+            f"{name}: order={order} needs a derivative that can be differentiated, one by hand cannot: use order=1"
+        )
+    return ByHand(f, gradient, vjp, tree, found, name, dtype)
+
+
+def _nothing_to_nudge(name: str, given: tuple) -> ValueError:
+    kinds = ", ".join(type(x).__name__ + (f" of {x.dtype}" if hasattr(x, "dtype") else "") for x in given) or "none"
+    foreign = next((type(x).__module__.partition(".")[0] for x in given if _is_foreign(x)), None)
+    return ValueError(
+        f"{name}: there is nothing to nudge among the inputs, {kinds}: "
+        + (
+            f"give NumPy arrays, np.asarray(x), and let f make arrays of {foreign} of them"
+            if foreign
+            else "give at least one floating array, for example np.ones(3)"
+        )
+    )
 
 
 def _tell(result: Report | GradientError) -> None:

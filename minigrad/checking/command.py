@@ -114,7 +114,7 @@ def _found(target: str) -> Callable:
 
 
 def _drawn(shapes: str, seed: int) -> list[np.ndarray]:
-    """ "3,4 4" to a 3 × 4 and a 4 of standard normal numbers."""
+    """Arrays of standard normal numbers: "3,4 4" gives one of shape (3, 4) and one of shape (4,)."""
     rng = np.random.default_rng(seed)
     try:
         return [

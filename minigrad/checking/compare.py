@@ -68,6 +68,8 @@ class Finding:
 
 @dataclass
 class Passed:
+    """The result of a comparison in which everything agreed."""
+
     worst: float = 0.0  # the largest error, in units of its estimate
     kinks: list[int] = field(default_factory=list)  # entries of f.x
 

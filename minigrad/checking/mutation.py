@@ -128,6 +128,8 @@ class Tampered(Step):
 
 
 class Mutant(NamedTuple):
+    """An op's row with one mistake planted in one of its rules."""
+
     row: Row
     k: int  # the parent of the op's node whose gradient is wrong
     mistake: str
@@ -204,6 +206,8 @@ def mutants(every: int = 1) -> Iterator[Mutant]:
 
 
 class Outcome(NamedTuple):
+    """What the checker says of a mutant: the error it raises, or None."""
+
     mutant: Mutant
     error: GradientError | None
 

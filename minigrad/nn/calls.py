@@ -111,8 +111,7 @@ def _exchanged(gradients: tuple, changed: Any) -> tuple:
 
 
 def _gated(values: tuple, hook: Callable[[tuple], tuple]) -> tuple | None:
-    """The values, where `hook` is called once the gradients of all Tensors among them are complete; None if none has
-    one.
+    """The values, with `hook` called once the gradients of all Tensors among them are complete; None if none has one.
 
     They pass through one vector, since the tape knows when the gradient of a single Tensor is complete.
     """

@@ -37,8 +37,9 @@ class Module(Tree):
         return self.hooks is None and "forward" not in vars(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute.  A Tensor over a Buffer becomes one; over a Parameter, which would no longer be trained,
-        only another Parameter or None may be set.
+        """Set an attribute; a Tensor over a Buffer becomes one.
+
+        Over a Parameter, which would no longer be trained, only another Parameter or None may be set.
 
         Raises:
             TypeError: something else would take the place of a parameter, a buffer or a module.
@@ -112,9 +113,7 @@ class Module(Tree):
         return Handle(self, "backward", hook, False, prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> Handle:
-        """Call hook(module, grad_output) once the gradients of the module's results are known; a tuple that it returns
-        takes their place.
-        """
+        """Call hook(module, grad_output) once the results' gradients are known; a tuple it returns replaces them."""
         return Handle(self, "backward_before", hook, False, prepend)
 
     def replace(self, path: str, new: Any) -> Any:

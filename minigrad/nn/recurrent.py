@@ -7,7 +7,6 @@ the kernels under the same names process a whole sequence at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from .. import backend, ops
@@ -106,15 +105,10 @@ def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Ten
 
 
 class _Recurrent(Module):
-    """The base of RNN, LSTM and GRU: weights for each layer and direction, and the loop over them.
-
-    Each says in `run(x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask)` what one layer does in one direction: h
-    at each step, then the parts of the last state.
-    """
+    """The base of RNN, LSTM and GRU: weights for each layer and direction, and the loop over them."""
 
     gates: int  # the gates of one step have gates · H entries
     states: int  # the number of arrays in the state: 1 (h) or 2 (h and c)
-    run: Callable[..., Any]
 
     @checked
     def __init__(
@@ -159,6 +153,10 @@ class _Recurrent(Module):
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.directions]
+
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask) -> tuple:
+        """What one layer does in one direction: h at each step, then the parts of the last state."""
+        raise NotImplementedError
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
         """Read the sequences x, (T, B, input_size), or (B, T, input_size) if batch_first; without B, one sequence.

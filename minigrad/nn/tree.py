@@ -100,9 +100,7 @@ class Tree:
         return (child for _, child in self.named_children())
 
     def apply(self: T, function: Callable[[Any], Any]) -> T:
-        """Call function(module) for every module below this one and then for this one, to draw weights anew, say;
-        returns the module.
-        """
+        """Call function(module) for every module below this one and then for this one; returns the module."""
         for child in self.children():
             child.apply(function)
         if _is_module(self):

@@ -1,5 +1,6 @@
-"""New Tensors of random numbers.  Like all that is drawn here they come from an explicit generator, or from a seed, and
-are drawn on the CPU: so a seed means the same numbers on every device.
+"""New Tensors of random numbers, from an explicit generator or a seed.
+
+They are drawn on the CPU, so that a seed means the same numbers on every device.
 """
 
 from __future__ import annotations

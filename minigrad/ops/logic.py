@@ -147,8 +147,9 @@ def argwhere(x: Any) -> Any:
 
 
 def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
-    """x with `nan` for NaN, and `posinf` and `neginf` for ∞ and -∞: by default the largest and smallest number of the
-    dtype.  No gradient flows through what was replaced.
+    """x with `nan` for NaN, `posinf` for ∞ and `neginf` for -∞, by default the dtype's largest and smallest numbers.
+
+    No gradient flows through what was replaced.
     """
     x = shaped(x, "nan_to_num")
     if not is_float(x.dtype):

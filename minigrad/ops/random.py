@@ -69,6 +69,7 @@ def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int 
 @builtin(in_float32="halves and integers")
 @primitive
 def dropout(xp, x, /, keep, p):
+    """x where `keep` is True, divided by 1 - p, and 0 elsewhere."""
     return x * keep * (1 / (1 - p))
 
 

@@ -45,8 +45,7 @@ trunc.defvjp()
 
 
 def round(x: Any, decimals: int = 0) -> Any:
-    """The number with so many decimals that is nearest to x; of two that are equally near, the one with an even last
-    digit.
+    """The number with `decimals` decimals that is nearest to x; of two, the one with an even last digit.
 
     Negative `decimals` round to tens, hundreds, …
     """
@@ -131,6 +130,6 @@ fmod.in_symbols(a="g", b="-g · trunc(a / b)")
 
 def _no_whole_zero(a, b):
     """Refuse to divide whole numbers by 0, for which they have no infinity."""
-    if not any(isinstance(x, float) or hasattr(x, "dtype") and is_float(x.dtype) for x in (a, b)):
-        if not (b.all() if hasattr(b, "all") else b):
-            raise ValueError("division of whole numbers by 0: make them floating, for example .to('float32')")
+    floats = any(isinstance(x, float) or hasattr(x, "dtype") and is_float(x.dtype) for x in (a, b))
+    if not floats and not (b.all() if hasattr(b, "all") else b):
+        raise ValueError("division of whole numbers by 0: make them floating, for example .to('float32')")

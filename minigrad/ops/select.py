@@ -178,8 +178,9 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
 
 @torch_spelling
 def unique(x: Any, *, return_inverse: bool = False, return_counts: bool = False, axis: int | None = None) -> Any:
-    """The different entries, or slices along `axis`, sorted; on request a tuple with the place of each in them, and how
-    often each occurs.
+    """The different entries, or slices along `axis`, sorted.
+
+    On request it is a tuple, with each one's place among them, and how often each occurs.
 
     Raises:
         TypeError: x requires a gradient, which this has not.

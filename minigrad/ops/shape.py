@@ -152,7 +152,7 @@ def _concatenate(n: int) -> Callable:
 
     def concatenate(xp, *given):
         """the inputs one after the other; along all other axes than `axis` they are of the same sizes."""
-        *xs, axis, ends = given
+        *xs, axis, _ends = given
         return xp.concatenate(xs, axis)
 
     def piece(i):

@@ -101,8 +101,9 @@ def polygamma(n: int, x: Any) -> Any:
 @builtin(name="polygamma", in_float32="halves and integers", autocast="float32")
 @primitive
 def _polygamma(xp, x, /, n):
-    """ψ⁽ⁿ⁾(x), the asymptotic series at x + m after the first m terms of (-1)ⁿ⁺¹ n! Σ 1 / (x + k)ⁿ⁺¹; of a negative x
-    by ψ⁽ⁿ⁾(1 - x) = (-1)ⁿ (ψ⁽ⁿ⁾(x) + π dⁿ/dxⁿ cot(πx)).
+    """ψ⁽ⁿ⁾(x): the asymptotic series at x + m after the first m terms of (-1)ⁿ⁺¹ n! Σ 1 / (x + k)ⁿ⁺¹.
+
+    Of a negative x it is ψ⁽ⁿ⁾(1 - x) = (-1)ⁿ (ψ⁽ⁿ⁾(x) + π dⁿ/dxⁿ cot(πx)).
     """
     t = x.astype("float64")
     z = xp.where(t < 0, 1 - t, t)

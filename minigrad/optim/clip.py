@@ -14,7 +14,7 @@ from ..mode import writing
 from ..tensor import Tensor
 from .optimizer import check_option, is_number, listed
 
-ABOVE_0 = lambda value: is_number(value) and value > 0, "norm_type to be a number above 0, or math.inf"  # noqa: E731
+ABOVE_0 = lambda value: is_number(value) and value > 0, "norm_type to be a number above 0, or math.inf"
 
 
 class NonFiniteError(ValueError):

@@ -234,7 +234,7 @@ def check_option(name: str, option: str, value: Any, checks: dict[str, Check] = 
     Raises:
         ValueError: naming the optimiser, the option, what is needed, and what was given.
     """
-    at_least_0 = lambda value: is_number(value) and value >= 0, f"{option} to be a number, 0 or more"  # noqa: E731
+    at_least_0 = lambda value: is_number(value) and value >= 0, f"{option} to be a number, 0 or more"
     good, needs = checks.get(option) or CHECKS.get(option) or at_least_0
     if not good(value):
         raise ValueError(f"{name} needs {needs}, but got {value!r}")

@@ -66,6 +66,8 @@ class BertConfig(Config):
 
 
 class Embeddings(Module):
+    """Word, position and token-type embeddings, added and normalised: (B, T, D)."""
+
     def __init__(self, c: BertConfig, rng: np.random.Generator):
         self.word_embeddings = embedding(c.vocab_size, c.hidden_size, c.pad_token_id)
         self.position_embeddings = embedding(c.max_position_embeddings, c.hidden_size)
@@ -79,6 +81,8 @@ class Embeddings(Module):
 
 
 class SelfAttention(Module):
+    """Multi-head self-attention, before its output projection."""
+
     def __init__(self, c: BertConfig, rng: np.random.Generator):
         self.heads, self.p, self.rng = c.num_attention_heads, c.attention_probs_dropout_prob, rng
         self.query, self.key, self.value = (linear(c.hidden_size, c.hidden_size) for _ in range(3))
@@ -100,6 +104,8 @@ class AddNorm(Module):
 
 
 class Layer(Module):
+    """One layer of the encoder, post-norm: attention, then the feed-forward network."""
+
     def __init__(self, c: BertConfig, rng: np.random.Generator):
         self.attention = Group(self=SelfAttention(c, rng), output=AddNorm(c.hidden_size, c, rng))
         self.intermediate = Group(dense=linear(c.hidden_size, c.intermediate_size))

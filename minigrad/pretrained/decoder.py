@@ -130,7 +130,7 @@ class CausalLM(Generates):
         position_ids: Any = None,
         logits_to_keep: int = 0,
     ) -> CausalLMOutput:
-        """Score the next tokens of a batch; the arguments are the decoder's, and:
+        """Score the next tokens of a batch; arguments as for the decoder, and `labels`.
 
         Args:
             labels: (B, T), the input ids themselves, or -100 where the loss ignores one; they are shifted here.

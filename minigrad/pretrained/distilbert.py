@@ -56,6 +56,8 @@ class DistilBertConfig(Config):
 
 
 class Embeddings(Module):
+    """Word and position embeddings, added and normalised: (B, T, D)."""
+
     def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
         self.word_embeddings = embedding(c.vocab_size, c.dim, c.pad_token_id)
         self.position_embeddings = embedding(c.max_position_embeddings, c.dim)
@@ -66,6 +68,8 @@ class Embeddings(Module):
 
 
 class Attention(Module):
+    """Multi-head self-attention, with its output projection."""
+
     def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
         self.heads, self.p, self.rng = c.n_heads, c.attention_dropout, rng
         self.q_lin, self.k_lin, self.v_lin, self.out_lin = (linear(c.dim, c.dim) for _ in range(4))
@@ -77,6 +81,8 @@ class Attention(Module):
 
 
 class Layer(Module):
+    """One layer of the encoder, post-norm: attention, then the feed-forward network."""
+
     def __init__(self, c: DistilBertConfig, rng: np.random.Generator):
         self.attention, self.sa_layer_norm = Attention(c, rng), LayerNorm(c.dim, EPS)
         self.ffn = Group(lin1=linear(c.dim, c.hidden_dim), lin2=linear(c.hidden_dim, c.dim))

@@ -58,6 +58,8 @@ class GPT2Config(Config):
 
 
 class Attention(Module):
+    """Causal multi-head self-attention, with one projection for query, key and value."""
+
     def __init__(self, c: GPT2Config, index: int, rng: np.random.Generator):
         self.heads, self.p, self.rng = c.n_head, c.attn_pdrop, rng
         self.scale = math.sqrt(c.n_head / c.n_embd) if c.scale_attn_weights else 1.0
@@ -78,6 +80,8 @@ class Attention(Module):
 
 
 class FeedForward(Module):
+    """The feed-forward network of a block."""
+
     def __init__(self, c: GPT2Config, rng: np.random.Generator):
         inner = c.n_inner or 4 * c.n_embd
         self.c_fc, self.c_proj = linear(c.n_embd, inner), linear(inner, c.n_embd)
@@ -88,6 +92,8 @@ class FeedForward(Module):
 
 
 class Block(Module):
+    """One block of the decoder, pre-norm: attention, then the feed-forward network."""
+
     def __init__(self, c: GPT2Config, index: int, rng: np.random.Generator):
         self.ln_1, self.attn = LayerNorm(c.n_embd, c.layer_norm_epsilon), Attention(c, index, rng)
         self.ln_2, self.mlp = LayerNorm(c.n_embd, c.layer_norm_epsilon), FeedForward(c, rng)

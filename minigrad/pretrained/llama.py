@@ -144,6 +144,8 @@ class FeedForward(Module):
 
 
 class Layer(Module):
+    """One layer of the decoder, pre-norm: attention, then the feed-forward network."""
+
     def __init__(self, c: LlamaConfig, attention: Attention):
         self.self_attn, self.mlp = attention, FeedForward(c)
         self.input_layernorm, self.post_attention_layernorm = (RMSNorm(c.hidden_size, c.rms_norm_eps) for _ in range(2))

@@ -48,6 +48,8 @@ class Qwen2Config(LlamaConfig):
 
 
 class Qwen2Attention(Attention):
+    """LLaMA's attention with biases on query, key and value."""
+
     def __init__(self, c: Qwen2Config, rng: np.random.Generator):
         super().__init__(c, rng, qkv_bias=True)
 

@@ -20,6 +20,8 @@ class Qwen3Config(Qwen2Config):
 
 
 class Qwen3Attention(Attention):
+    """LLaMA's attention with queries and keys normalised per head."""
+
     def __init__(self, c: Qwen3Config, rng: np.random.Generator):
         super().__init__(c, rng)
         self.q_norm, self.k_norm = (RMSNorm(c.size_of_head, c.rms_norm_eps) for _ in range(2))

@@ -96,6 +96,8 @@ def plus(x: Any, more: Any) -> Any:
 
 
 class Attention(Module):
+    """Multi-head attention to the own tokens or to those of a source, with scores that are not scaled."""
+
     def __init__(self, c: T5Config, rng: np.random.Generator, bias: RelativePositionBias | None = None, part: str = ""):
         self.part = part  # of the model: whose weights these are
         self.heads, inner, self.dropout = c.num_heads, c.num_heads * c.d_kv, Dropout(c.dropout_rate, rng=rng)

@@ -78,6 +78,8 @@ def _pair(size: int | list[int]) -> tuple[int, int]:
 
 
 class Embeddings(Module):
+    """Patches as vectors, a class token before them, and learned positions."""
+
     def __init__(self, c: ViTConfig, rng: np.random.Generator):
         (H, W), (h, w) = c.picture, c.patch
         self.cls_token = Parameter(init.empty(1, 1, c.hidden_size))
@@ -94,6 +96,8 @@ class Embeddings(Module):
 
 
 class SelfAttention(Module):
+    """Multi-head self-attention over all patches, before its output projection."""
+
     def __init__(self, c: ViTConfig, rng: np.random.Generator):
         self.heads, self.p, self.rng = c.num_attention_heads, c.attention_probs_dropout_prob, rng
         self.query, self.key, self.value = (linear(c.hidden_size, c.hidden_size, c.qkv_bias) for _ in range(3))

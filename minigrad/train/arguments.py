@@ -246,12 +246,12 @@ class TrainingArguments:
         holds a model that is not to be overwritten.
         """
         out = Path(self.output_dir)
-        if out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir()):
-            if not self.overwrite_output_dir:
-                raise FileExistsError(
-                    f"{out} holds a model already, maybe of an interrupted run; it was left as it is: "
-                    "pass another directory, or overwrite=True to replace it"
-                )
+        holds = out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir())
+        if holds and not self.overwrite_output_dir:
+            raise FileExistsError(
+                f"{out} holds a model already, maybe of an interrupted run; it was left as it is: "
+                "pass another directory, or overwrite=True to replace it"
+            )
 
 
 def check_range(name: str, value: Any, low: float, high: float) -> None:

@@ -229,6 +229,7 @@ class JSONLinesCallback(TrainerCallback):
         self.name = name
 
     def write(self, args, state, control, **more):
+        """Write all records so far, in place of the file's earlier content."""
         lines = [json.dumps(record) + "\n" for record in state.log_history]
         with replacing(Path(args.output_dir) / self.name) as (part,):
             part.write_text("".join(lines), encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..amp import GradScaler
 from ..optim.clip import NonFiniteError
+from .arguments import TrainingArguments
 from .callbacks import CallbackHandler, TrainerCallback
 from .plots import new_figure
 from .progress import Progress
@@ -144,27 +145,7 @@ def search(
     if direction is None:
         direction = "maximize" if compute_objective is None and args.greater_is_better else "minimize"
     objective = compute_objective or partial(metric_of, f"eval_{args.metric_for_best_model or 'loss'}")
-    out = Path(args.output_dir)
-    if storage is None:
-        out.mkdir(parents=True, exist_ok=True)
-        storage = f"sqlite:///{(out / 'search.db').absolute()}"
-    name = study_name or args.run_name or "search"
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction=direction, sampler=sampler, pruner=pruner, load_if_exists=True
-    )
-    if study.direction.name.lower() != direction:
-        raise ValueError(
-            f"the study {name!r} is there already, and its direction is {study.direction.name.lower()}, not "
-            f"{direction}: give another study_name"
-        )
-    done = sum(trial.state.is_finished() for trial in study.trials)
-    if done:
-        warnings.warn(
-            f"the study {name!r} has {done} trials already, which count: to begin anew, give another study_name",
-            stacklevel=3,
-        )
-    if sampler is None:  # one that was resumed is not to draw the same trials again
-        study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(study.trials))
+    study = open_study(args, direction, storage, study_name, sampler, pruner)
     before = {name: t.numpy().copy() for name, t in trainer.model.state_dict().items()}
     trained = {name: p.requires_grad for name, p in trainer.model.named_parameters()}
 
@@ -183,7 +164,7 @@ def search(
         return float(objective(dict(one.evaluate())))
 
     try:
-        study.optimize(run, max(n_trials - done, 0), timeout, catch=(NonFiniteError,))
+        study.optimize(run, max(n_trials - finished(study), 0), timeout, catch=(NonFiniteError,))
     finally:
         back()
     try:
@@ -193,6 +174,40 @@ def search(
             f"none of the {len(study.trials)} trials came to its end; lower the rates in hp_space"
         ) from None
     return BestRun(str(best.number), best.value, best.user_attrs.get("hyperparameters", best.params), Search(study))
+
+
+def open_study(
+    args: TrainingArguments, direction: str, storage: Any, study_name: str | None, sampler: Any, pruner: Any
+) -> Any:
+    """The study of this name, new or resumed; a warning says how many trials it has already."""
+    import optuna
+
+    out = Path(args.output_dir)
+    if storage is None:
+        out.mkdir(parents=True, exist_ok=True)
+        storage = f"sqlite:///{(out / 'search.db').absolute()}"
+    name = study_name or args.run_name or "search"
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction=direction, sampler=sampler, pruner=pruner, load_if_exists=True
+    )
+    if study.direction.name.lower() != direction:
+        raise ValueError(
+            f"the study {name!r} is there already, and its direction is {study.direction.name.lower()}, not "
+            f"{direction}: give another study_name"
+        )
+    if done := finished(study):
+        warnings.warn(
+            f"the study {name!r} has {done} trials already, which count: to begin anew, give another study_name",
+            stacklevel=4,
+        )
+    if sampler is None:  # one that was resumed is not to draw the same trials again
+        study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(study.trials))
+    return study
+
+
+def finished(study: Any) -> int:
+    """How many trials of a study came to their end."""
+    return sum(trial.state.is_finished() for trial in study.trials)
 
 
 def metric_of(name: str, metrics: dict[str, Any]) -> float:

@@ -37,6 +37,7 @@ class TrainerState:
     run_id: str = ""  # the same for all checkpoints of a run
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields, as a checkpoint keeps them."""
         return asdict(self)
 
     @classmethod

@@ -211,6 +211,7 @@ class Trainer(Evaluator):
         self.event("on_train_end")
 
     def interrupted_in(self, interruption: Interruption) -> bool:
+        """Whether a signal has come: then a checkpoint is saved, and the run ends."""
         if interruption.signal is None:
             return False
         where = self.save_checkpoint()

@@ -29,6 +29,12 @@ def is_depthwise(x: np.ndarray, y: np.ndarray, groups: int) -> bool:
     return groups == x.shape[1] == y.shape[1] > 1 and x.dtype == y.dtype and x.dtype.itemsize > 2
 
 
+def _result(x: np.ndarray, weight: np.ndarray, at: Geometry) -> np.ndarray:
+    """An empty array for y, samples last where that pays."""
+    beside = memory.beside(x) or (len(x) >= memory.MIN_SAMPLES and memory.MIN_WIDENING * x.shape[1] <= len(weight))
+    return memory.new((len(x), len(weight), *(at.H, at.W)[: x.ndim - 2]), np.result_type(x, weight), beside)
+
+
 def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = None, more: Any = None, is_relu=False):
     """y (N, O, *places), as `ops.window.conv` means it; written into `out`, if that is given.
 
@@ -36,10 +42,7 @@ def forward(xp, x, weight, bias, window, groups, out: Any = None, scale: Any = N
     it is in a core's cache.
     """
     at = Geometry(x.shape[2:], window)
-    y = out
-    if out is None:
-        beside = memory.beside(x) or (len(x) >= memory.MIN_SAMPLES and memory.MIN_WIDENING * x.shape[1] <= len(weight))
-        y = memory.new((len(x), len(weight), *(at.H, at.W)[: x.ndim - 2]), np.result_type(x, weight), beside)
+    y = _result(x, weight, at) if out is None else out
     if scale is not None and (weight.size < y.size or groups > 1):  # whichever is less; groups have small filters
         weight, scale = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), None
     more = None if more is None else with_columns(np.broadcast_to(more, y.shape))

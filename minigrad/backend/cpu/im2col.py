@@ -63,7 +63,7 @@ class Walk:
             rows = cores.evenly(at.H, most, 1 if len(some) > 1 else cores.CORES)
         else:
             large = MIN_PLACES >> 4 if at.sees_itself else MIN_PLACES  # (1 × 1: no columns)
-            some = cores.evenly(self.samples, 1 if at.H * at.W >= large else MAX_COLUMNS // (row * at.H), cores.CORES)
+            some = cores.evenly(self.samples, 1 if large <= at.H * at.W else MAX_COLUMNS // (row * at.H), cores.CORES)
             rows = cores.evenly(at.H, MAX_COLUMNS // row, 1 if self.samples > 1 else cores.CORES)
         return list(product(some, rows))
 

@@ -37,7 +37,7 @@ def column(vector: np.ndarray | None, channels: slice, instead: float) -> Any:
 def _sums(*factors: np.ndarray) -> np.ndarray:
     """The sum for each channel of an array (n, C, entries) or product of two, in runs that float32 sums accurately."""
     n, C, entries = factors[0].shape
-    runs, rest = divmod(entries, MAX_RUN)
+    runs = entries // MAX_RUN
     of_rest = np.einsum(",".join(["ncl"] * len(factors)) + "->c", *(a[..., runs * MAX_RUN :] for a in factors))
     if not runs:
         return of_rest

@@ -111,7 +111,7 @@ def _laid_down(xp: Any, x: Array, at: Geometry, side_by_side: bool = False) -> A
     """What the kernel sees of x (N, C, *size): (N, C · kernel, places); or, side by side, (C · kernel, N, places)."""
     samples, C, places = *x.shape[:2], at.H * at.W
     rows = C * at.kh * at.kw
-    if (at.kh, at.kw, at.sh, at.sw) == (1, 1, 1, 1) and (at.H, at.W) == (at.height, at.width) and not side_by_side:
+    if (at.kh, at.kw, at.sh, at.sw) == (1, 1, 1, 1) and (at.height, at.width) == (at.H, at.W) and not side_by_side:
         return x
     columns = xp.empty((rows, samples, places) if side_by_side else (samples, rows, places), x.dtype)
     apart = (places, samples * places) if side_by_side else (rows * places, places)

@@ -9,6 +9,8 @@ import numpy as np
 
 
 class Row(NamedTuple):
+    """One way to call an op, with example inputs and the right answer in NumPy."""
+
     op: str  # its name in primitive.OPS, or that of a function made of other ops
     call: Callable  # the public function, on the inputs
     inputs: tuple  # float64 arrays are to be Tensors; integers and booleans stay bare arrays

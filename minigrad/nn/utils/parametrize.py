@@ -20,9 +20,7 @@ from ..module import Module, Parameter
 
 
 class ParametrizationList(Module):
-    """What a parameter is computed from, `original` or `original0`, `original1`, …, and the modules "0", "1", … that do
-    it, one after the other.
-    """
+    """What a parameter is computed from: `original` or `original0`, `original1`, …; and modules "0", "1", … in turn."""
 
     def __init__(self, first: Module, value: Tensor):
         given = first.right_inverse(value) if hasattr(first, "right_inverse") else value

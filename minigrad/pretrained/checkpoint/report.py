@@ -28,10 +28,12 @@ class LoadReport:
 
     @property
     def renamed(self) -> dict[str, str]:
+        """{our name: the file's name} for the weights loaded under another name."""
         return {name: stored for name, stored in self.loaded.items() if name != stored}
 
     @property
     def verdict(self) -> str:
+        """The report in one line."""
         new, places = [*self.newly_initialised, *self.wrong_shape], len(self.loaded)
         told = [f"all {places} weights loaded" if not new else f"{places} of {places + len(new)} weights loaded"]
         if self.unused:

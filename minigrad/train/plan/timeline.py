@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -166,7 +167,7 @@ class Timeline:
 
     def _check_apart(self, changes: Sequence[Change], name: str) -> None:
         """Refuse changes of one setting that begin together, or of which one begins on the other's way."""
-        for first, second in zip(changes, changes[1:]):
+        for first, second in pairwise(changes):
             if second.start < first.end or second.start == first.start:
                 way = f"over={first.over}, up to step {first.end}" if first.over else "at once"
                 raise ValueError(
