@@ -44,6 +44,7 @@ _BORROWED = (
     {"gradcheck": "checking"}
     | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
     | dict.fromkeys(("autocast", "GradScaler"), "amp")
+    | dict.fromkeys(("save", "load"), "saving")
     | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight")
 )
 

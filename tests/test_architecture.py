@@ -37,6 +37,7 @@ ROOMS = [
     "metrics",
     "data",
     "pretrained",
+    "saving",
     "insight",
     "parity",
     "train",
