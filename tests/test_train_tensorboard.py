@@ -73,6 +73,32 @@ def test_torchs_own_reader_agrees(tmp_path):
     assert [(e.step, v.tag, v.simple_value) for e in found[1:] for v in e.summary.value] == [(7, "train/loss", 0.5)]
 
 
+def test_tensorboard_reads_a_run_that_went_on(tmp_path):
+    """As its own page does: the scalars by tag and step, from the files of both parts of the run."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from test_train_run import new_trainer
+
+    arguments = {"max_steps": 6, "save_steps": 3, "logging_steps": 1, "report_to": "tensorboard"}
+    stopped = new_trainer(tmp_path, callbacks=[lambda record: record["step"] == 4 and interrupt()], **arguments)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    trainer = new_trainer(tmp_path, **arguments)
+    trainer.train(resume_from_checkpoint=True)
+    events = accumulator.EventAccumulator(str(tmp_path / "runs" / "run"))
+    events.Reload()
+    for name in ("loss", "learning_rate", "grad_norm"):
+        told = {e.step: e.value for e in events.Scalars(f"train/{name}")}
+        expected = {r["step"]: r[name] for r in trainer.history if name in r}
+        assert told.keys() == expected.keys() == set(range(1, 7))
+        assert told == pytest.approx(expected, rel=1e-6)
+    (last,) = events.Scalars("eval/loss")
+    assert last.step == 6 and last.value == pytest.approx(trainer.history[-2]["eval_loss"], rel=1e-6)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
 def test_a_run_reports_every_number_of_its_records(tmp_path):
     from test_train_run import new_trainer
 

@@ -14,6 +14,7 @@ from . import run
 from .batches import called, check_arguments, count_labels, labels_of, used_columns, without
 from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
 from .gradients import Gradients
+from .notebook import in_notebook
 from .state import Record
 
 
@@ -96,7 +97,7 @@ class Evaluator(Gradients):
                 metrics is not None,
                 "evaluate",
                 self.preprocess_logits,
-                not self.args.disable_tqdm,
+                not (self.args.disable_tqdm or in_notebook()),
             )
         if not found.counted:
             raise ValueError(f"no label of the {len(dataset)} items of the dataset counts: all are {IGNORED}")

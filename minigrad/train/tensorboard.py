@@ -155,12 +155,7 @@ class TensorBoardCallback(TrainerCallback):
     def on_log(self, args, state, control, logs, **more):
         if self.file is None:
             self.file = EventFile(self.log_dir or Path(args.output_dir) / "runs" / (args.run_name or "run"))
-        values = {
-            tag(name): float(value)
-            for name, value in logs.items()
-            if isinstance(value, (int, float)) and name not in ("step", "best")
-        }
-        self.file.add(values, state.global_step)
+        self.file.add(numbers(logs), state.global_step)
 
     def close(self) -> None:
         """Close the file; a later record begins a new one."""
@@ -170,6 +165,15 @@ class TensorBoardCallback(TrainerCallback):
 
     def state_dict(self):
         return {}
+
+
+def numbers(record: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a record by their tags."""
+    return {
+        tag(name): float(value)
+        for name, value in record.items()
+        if isinstance(value, (int, float)) and name not in ("step", "best")
+    }
 
 
 def tag(name: str) -> str:

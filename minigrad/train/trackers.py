@@ -12,11 +12,11 @@ import numpy as np
 from ..pretrained.checkpoint.files import replacing
 from .arguments import TrainingArguments, listed
 from .callbacks import JSONLinesCallback, TrainerCallback
-from .tensorboard import TensorBoardCallback
+from .tensorboard import TensorBoardCallback, numbers
 
 
 class WandbCallback(TrainerCallback):
-    """Sends every record to Weights & Biases; WANDB_MODE=offline keeps the run on this machine.
+    """Sends every record to Weights & Biases, under the tags that TensorBoard gets; WANDB_MODE=offline keeps it here.
 
     Raises ImportError, with the extra to install, if the library is not there.
     """
@@ -34,11 +34,11 @@ class WandbCallback(TrainerCallback):
         self.run = self.wandb.init(
             name=args.run_name, id=state.run_id[:16], resume="allow", config=args.to_dict(), dir=args.output_dir
         )
+        self.run.define_metric("*", step_metric="train/global_step")
 
     def on_log(self, args, state, control, logs, **more):
         if self.run is not None:
-            numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
-            self.run.log(numbers | {"train/global_step": state.global_step})
+            self.run.log({**numbers(logs), "train/global_step": state.global_step})
 
     def close(self) -> None:
         """End the run there."""

@@ -24,6 +24,7 @@ from .callbacks import CallbackHandler, DefaultFlowCallback, PlanCallback, Progr
 from .evaluation import EvalPrediction, speeds
 from .evaluator import Evaluator
 from .interruption import Interruption
+from .notebook import NotebookProgressCallback, in_notebook
 from .plan import Plan
 from .progress import Progress
 from .recomputing import recompute_layers
@@ -118,7 +119,7 @@ class Trainer(Evaluator):
         self.handler = CallbackHandler(
             [
                 DefaultFlowCallback,
-                *([] if args.disable_tqdm else [ProgressCallback]),
+                *([] if args.disable_tqdm else [NotebookProgressCallback if in_notebook() else ProgressCallback]),
                 *trackers(args),
                 *(callbacks or ()),
             ]
