@@ -58,6 +58,14 @@ def computed_in_float32(function: F, leading: int = 0) -> F:
     return named
 
 
+def widened(op: Any, inputs: list) -> tuple[list, np.dtype] | None:
+    """The inputs of an op in the dtype it computes in, and the dtype of its result; or None: no change."""
+    if op.only_numbers and float not in map(type, inputs):
+        return None
+    wide = wider(inputs, [op.is_floating] * len(inputs), inputs)
+    return in_int64(inputs) if wide is None and op.in_int64 else wide
+
+
 def in_int64(values: Sequence) -> tuple[list, np.dtype] | None:
     """The values, whole numbers or booleans, in int64, and that dtype; or None: no change."""
     arrays = [x for x in values if hasattr(x, "dtype")]

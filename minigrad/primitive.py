@@ -18,15 +18,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from operator import itemgetter
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
 from .backend import Value, is_half, known, of
 from .errors import FAILURES, explained
 from .mode import recording
-from .precision import F4, in_int64, rounded, settled, uncast, wider
-from .spelling import TorchSpelling, front_of, parameters, translated, whole
+from .precision import F4, rounded, settled, uncast, widened
+from .spelling import OpFunction, PrimitiveFunction, front_of, parameters
 from .tape import Node, Step, new_node
 from .tensor import Tensor, as_array, grad, wrap
 
@@ -50,21 +50,6 @@ def definition(function: Callable[P, Any]) -> OpFunction[P]:
     return Definition(function, *parameters(function, "x, /, option=None")).front
 
 
-class OpFunction(TorchSpelling[P], Protocol[P]):
-    """What users call: a function with the signature of the op, and as a method with the first input bound."""
-
-    op: Any
-    in_symbols: Callable[..., None]
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Callable[..., Any]: ...
-
-
-class PrimitiveFunction(OpFunction[P], Protocol[P]):
-    """... and a place for the derivatives."""
-
-    defvjp: Callable[..., None]
-
-
 class _Op:
     """What both kinds share: how arguments are bound, how the op is computed, and what is written on the tape."""
 
@@ -81,10 +66,8 @@ class _Op:
         self.front: Any = front_of(self)
         self.front.in_symbols = self.in_symbols
 
-    def run(self, inputs: tuple, options: tuple, also: dict | None = None) -> Any:  # noqa: C901  a call costs more than a stage
+    def run(self, inputs: tuple, options: tuple) -> Any:  # noqa: C901  a call costs more than a stage
         """Compute the op; write it on the tape if an input wants a gradient."""
-        if also:
-            options = translated(self.name, self.options, options, also)
         on, asked = recording(), inputs
         mode = None if on is True or on is False else on  # somebody casts what is given, or looks on
         if mode is not None:
@@ -101,44 +84,32 @@ class _Op:
                 else:
                     arrays.append(x if type(x) is float else _bare(x))
                 bit += bit
-            dtype = getattr(arrays[0], "dtype", None)
-            if not tensors and dtype is None and not any(hasattr(a, "dtype") for a in arrays):
+            dtype = getattr(arrays[0], "dtype", None) or getattr(arrays[-1], "dtype", None)
+            if dtype is None and not tensors and not any(hasattr(a, "dtype") for a in arrays):
                 return self._of_numbers(inputs, options, arrays)
             backend = known.get(type(arrays[0])) if len(arrays) < 3 and type(arrays[-1]) is type(arrays[0]) else None
             backend = backend or of(*arrays)  # (the usual case, one array or two of a type, needs no call)
-            kernel: Any = None  # 2. the fused kernel, if the backend has one
+            function, kernel = self.function, None  # 2. the kernel, if the backend has one for this dtype and size
             if self.builtin and (mode is None or mode.kernels):
-                kernel = (
-                    backend.kernel_float32(self.name)
-                    if dtype is F4 or dtype is None
-                    else backend.kernel(self.name, dtype)
-                )
-            function = self.function
-            if kernel is not None and type(kernel) is Value:
-                function, kernel = kernel.compute, None
-            if (
-                dtype is not F4
-                and self.in_float32
-                and kernel is None
-                and (dtype or getattr(arrays[-1], "dtype", None)) is not F4
-            ):
-                wide = self._in_float32([x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
+                kernel = backend.kernel_float32(self.name) if dtype is F4 else backend.kernel(self.name, dtype)
+                if type(kernel) is Value:
+                    function = kernel.compute if getattr(arrays[0], "size", 0) >= kernel.least else function
+                    kernel = None
+            if dtype is not F4 and self.in_float32 and kernel is None:
+                wide = widened(self, [x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
                 if wide is not None:
                     with uncast(on):
                         return rounded(self.run(tuple(wide[0]), options), wide[1])
-            if kernel is None:  # 3. the value
-                if not self.on_arrays:
-                    y = function(*inputs, *options)
-                elif len(arrays) == 2 and not options:  # spelled out, since arithmetic takes longer to call than to do
-                    y = function(backend.xp, arrays[0], arrays[1])
-                else:
-                    y = function(backend.xp, *arrays, *options)
-                if isinstance(y, Tensor) and not self.on_arrays:
-                    return y  # a definition: the ops in it have recorded themselves
-            elif wanted or kernel.alone is None:
-                y, fused = kernel.forward(backend.xp, *arrays, *options)
+            if kernel is not None:  # 3. the value
+                forward = kernel.forward if wanted or kernel.alone is None else kernel.alone
+                y = forward(backend.xp, *arrays, *options)
+                y, fused = y if forward is kernel.forward else (y, None)
+            elif self.on_arrays:
+                y = function(backend.xp, *arrays, *options)
             else:
-                y = kernel.alone(backend.xp, *arrays, *options)
+                y = function(*inputs, *options)
+                if isinstance(y, Tensor):
+                    return y  # a definition: the ops in it have recorded themselves
         except FAILURES as error:
             raise explained(error, self, asked, [*arrays, *inputs[len(arrays) :]], options) from error
         if type(y) is not backend.array or wanted and kernel is None and not self.on_arrays:
@@ -183,33 +154,6 @@ class _Op:
             return self.run(tuple(x if x is None and some else make(x) for x in inputs), options)
         except TypeError as error:
             raise explained(error, self, inputs, arrays, options) from error
-
-    def along(self, inputs: tuple, options: tuple, also: dict) -> Any:
-        """`run` of an op along an axis: an int, or several in any sequence; as in torch, a single number has one axis.
-
-        Raises:
-            TypeError: the axis is something else.
-        """
-        if also:
-            options = translated(self.name, self.options, options, also)
-        place = self.options.index("axis")
-        axis = options[place]
-        if axis is not None and type(axis) is not int:
-            axis = (
-                tuple(whole(self.name, a) for a in axis) if isinstance(axis, (tuple, list)) else whole(self.name, axis)
-            )
-            options = (*options[:place], axis, *options[place + 1 :])
-        x, *others = inputs
-        x = Tensor(x) if type(x) in (bool, int, float) else x
-        if getattr(x, "shape", None) == () and axis not in (None, ()):
-            return self.run((x.reshape((1,)), *others), options).reshape(())
-        return self.run(inputs, options)
-
-    def _in_float32(self, inputs: list) -> tuple[list, np.dtype] | None:
-        if self.only_numbers and float not in map(type, inputs):
-            return None
-        wide = wider(inputs, [self.is_floating] * len(inputs), inputs)
-        return in_int64(inputs) if wide is None and self.in_int64 else wide
 
     def in_symbols(self, every: str | None = None, /, **rules: str) -> None:
         """The gradient of each input, or of `every` one, as a textbook would write it, for `explain`.
@@ -282,10 +226,10 @@ class Definition(_Op):
 
     def meaning(self, given: list) -> Tensor:
         """What it is on these inputs and options, without a kernel of its own."""
-        wider = self._in_float32(given[: len(self.inputs)]) if self.in_float32 else None
-        if wider is None:
+        wide = widened(self, given[: len(self.inputs)]) if self.in_float32 else None
+        if wide is None:
             return self.function(*given)
-        return rounded(self.function(*wider[0], *given[len(self.inputs) :]), wider[1])
+        return rounded(self.function(*wide[0], *given[len(self.inputs) :]), wide[1])
 
     def plan(self, wanted: int) -> _Plan:
         """A definition answers by being differentiated, and so keeps everything it was given."""
@@ -301,15 +245,9 @@ class _Plan(Step):
         self.op, self.name, self.fresh = op, op.name, op.builtin
         self.wanted = tuple([bool(wanted >> i & 1) for i in range(len(op.inputs))])
         asked = [rules.get(name, (_nothing, [])) for name, want in zip(op.inputs, self.wanted) if want and rules]
-        known, shapes, kept = [*op.inputs, *op.options, "y"], [], set()  # what a rule may ask for
-        for _, asks in asked:
-            for ask in asks:
-                if ask not in known:  # an input's shape
-                    known.append(ask)
-                    shapes.append(op.inputs.index(ask.removesuffix("_shape")))
-                kept.add(known.index(ask))
-        self.kept = sorted(kept)  # the places, in `known`, of what they do ask for
-        self.keep = _keeper(self.kept, len(op.inputs), len(op.options), shapes)
+        known = [*op.inputs, *op.options, "y", *(f"{name}_shape" for name in op.inputs)]  # what a rule may ask for
+        self.kept = sorted({known.index(ask) for _, asks in asked for ask in asks})  # the places of what they do
+        self.keep = _keeper(self.kept, len(op.inputs), len(op.options))
         self.rules = [(rule, _picker([self.kept.index(known.index(ask)) for ask in asks])) for rule, asks in asked]
 
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
@@ -396,20 +334,18 @@ class _Fused(Step):
         return True
 
 
-def _keeper(places: list[int], inputs: int, options: int, shapes: list[int]) -> Callable[[list, tuple, Any], Any]:
+def _keeper(places: list[int], inputs: int, options: int) -> Callable[[list, tuple, Any], tuple]:
     """A function of an op's arrays, options and result that picks what is kept: mostly arrays, or the result."""
-    pick = _picker(places)
-    if places == [inputs + options]:
+    pick, y = _picker(places), inputs + options
+    if places == [y]:
         return lambda arrays, options, y: (y,)
-    if not places:
-        return lambda arrays, options, y: ()
-    if places[-1] < inputs:
+    if not places or places[-1] < inputs:
         return lambda arrays, options, y: pick(arrays)
-    if not shapes:
+    if places[-1] <= y:
         return lambda arrays, options, y: pick([*arrays, *options, y])
     if inputs == 1:  # which is an array, since it wants a gradient
         return lambda arrays, options, y: pick([*arrays, *options, y, arrays[0].shape])
-    return lambda arrays, options, y: pick([*arrays, *options, y, *[getattr(arrays[i], "shape", ()) for i in shapes]])
+    return lambda arrays, options, y: pick([*arrays, *options, y, *[getattr(x, "shape", ()) for x in arrays]])
 
 
 def _nothing(g: Any) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper, wraps
+from functools import partial, update_wrapper, wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
+
+from .tensor import Tensor
 
 TORCH_SPELLING = {  # both are taken wherever an op has the option
     "dim": "axis",
@@ -34,6 +36,21 @@ class TorchSpelling(Protocol[P]):
     def __call__(self, *inputs: Any, keepdim: bool, **options: Any) -> Any: ...
 
 
+class OpFunction(TorchSpelling[P], Protocol[P]):
+    """What users call: a function with the signature of the op, and as a method with the first input bound."""
+
+    op: Any
+    in_symbols: Callable[..., None]
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Callable[..., Any]: ...
+
+
+class PrimitiveFunction(OpFunction[P], Protocol[P]):
+    """... and a place for the derivatives."""
+
+    defvjp: Callable[..., None]
+
+
 def parameters(function: Callable, example: str) -> tuple[list[str], list[str]]:
     """The names left and right of the slash.
 
@@ -55,18 +72,18 @@ def front_of(op: Any) -> Callable:
     """The function users call, with the op's own signature, so that Python binds the arguments.
 
     That takes half the time of a binding in Python code.  For `matmul` it is `lambda a, b, /: run((a, b,), ())`; for
-    `sum`, whose axis is examined first, `lambda x, /, axis=None, keepdims=False, **also: along((x,), (axis, keepdims,),
-    also)`, or `run` where no axis is given.
+    `sum`, whose axis is examined first, `lambda x, /, axis=None, keepdims=False, **also: examined((x,), (axis,
+    keepdims,), also)`, or `run` where no axis is given.
     """
     also = bool(set(TORCH_SPELLING.values()) & set(op.options))
     names = [*op.inputs, "/", *op.options, *(["**also"] if also else [])]
     inputs, options = ("(" + "".join(f"{name}, " for name in part) + ")" for part in (op.inputs, op.options))
     run = f"run({inputs}, {options})"
-    if "axis" in op.options:
-        run = f"{run} if axis is None and not also else along({inputs}, {options}, also)"
-    elif also:
-        run = f"run({inputs}, {options}, also)"
-    front = eval(f"lambda {', '.join(names)}: {run}", {"run": op.run, "along": op.along, "__name__": __name__})
+    if also:
+        plain = "axis is None and not also" if "axis" in op.options else "not also"
+        run = f"{run} if {plain} else examined({inputs}, {options}, also)"
+    known = {"run": op.run, "examined": partial(examined, op), "__name__": __name__}
+    front = eval(f"lambda {', '.join(names)}: {run}", known)
     front.__defaults__ = op.function.__defaults__
     if also:
         front.__defaults__ = tuple(Default(d) if type(d) is int else d for d in front.__defaults__ or ())
@@ -74,6 +91,27 @@ def front_of(op: Any) -> Callable:
     del front.__wrapped__  # or help() would show `xp` among the arguments
     front.op = op
     return front
+
+
+def examined(op: Any, inputs: tuple, options: tuple, also: dict[str, Any]) -> Any:
+    """`op.run`, with options by torch's names, and along any axes: one, or several in any sequence.
+
+    As in torch, a single number has one axis.
+
+    Raises:
+        TypeError: an option is unknown or given twice, or an axis is not a whole number.
+    """
+    named = dict(zip(op.options, translated(op.name, op.options, options, also) if also else options))
+    axis = named.get("axis")
+    if isinstance(axis, (tuple, list)):
+        named["axis"] = tuple(whole(op.name, a) for a in axis)
+    elif axis is not None:
+        named["axis"] = whole(op.name, axis)
+    x, *others = inputs
+    x = Tensor(x) if type(x) in (bool, int, float) else x
+    if getattr(x, "shape", None) == () and axis not in (None, ()):
+        return op.run((x.reshape((1,)), *others), tuple(named.values())).reshape(())
+    return op.run(inputs, tuple(named.values()))
 
 
 def torch_spelling(function: Callable[P, Any]) -> TorchSpelling[P]:

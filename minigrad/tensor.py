@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from importlib import import_module
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from .backend import Array, is_half
 from .errors import NO_NUMBERS
 from .mode import recording, set_mode, switch_back, writing
 from .tape import FREED, Node, new_node
+from .values import Values, as_array, fitting
 
 if TYPE_CHECKING:
     from .methods import Methods  # the operators, and what is an op by another name: see methods.py
@@ -25,7 +23,7 @@ else:
 _new = object.__new__
 
 
-class Tensor(Methods):
+class Tensor(Values, Methods):
     """An array that can be differentiated.
 
     Args:
@@ -39,13 +37,11 @@ class Tensor(Methods):
     __slots__ = ("data", "node", "frozen", "__weakref__")
     __array_priority__ = 1000  # CuPy arrays on the left of an operator hand over to us
 
-    data: Array
-    node: Node | None
     frozen: Node | None  # the node of a leaf while it is frozen: its .grad and hooks are kept there
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):
         if isinstance(data, Tensor) and type(self) is Tensor:  # (a new Parameter is a leaf, whatever it is made of)
-            _check_copied(data)
+            data._check_copied()
         self.data = as_array(data, dtype, device)
         self.node = self.frozen = None
         if requires_grad:
@@ -151,17 +147,7 @@ class Tensor(Methods):
         if not self.is_leaf:
             raise ValueError("only a leaf can be written into, not the result of an op: use .detach() first")
         writes.check_own_places(self.data)
-        array = values.data if isinstance(values, Tensor) else values
-        try:
-            array = None if array is None else backend.of(self.data).xp.asarray(array, dtype=self.dtype)
-        except (TypeError, ValueError, OverflowError):
-            array = None
-        if array is None:
-            raise ValueError(
-                f"copy_: {values!r:.60} is no number, list or array that a Tensor of {self.dtype} can hold"
-            )
-        if any(n not in (1, m) for n, m in zip_longest(array.shape[::-1], self.shape[::-1], fillvalue=1)):
-            raise ValueError(f"copy_: values of shape {array.shape} do not broadcast to {self.shape}, the Tensor's own")
+        array = fitting("copy_", values, self.data)
         writing(self.data)
         self.data[...] = array
         return self
@@ -180,121 +166,11 @@ class Tensor(Methods):
             if node.grad is not None and (node.grad.dtype, node.grad.device) != (array.dtype, self.device):
                 node.grad = Tensor(node.grad.detach(), dtype=array.dtype, device=self.device)
 
-    def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: on the CPU the array itself, from the GPU a copy.
-
-        Images with another memory order (see backend/cpu/memory.py) are copied in C order, which some libraries assume.
-        """
-        return backend.of(self.data).to_numpy(self.data)
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        """np.asarray(x), np.array([x, y]), a[0] = x: the values, of a leaf or of what is on no tape.
-
-        Raises:
-            TypeError: x is the result of an op, and NumPy would go on without its gradient.  np.testing and
-                pytest.approx, which only compare, are given the values.
-        """
-        if self._made_on_tape() and not _compares(sys._getframe(1)):
-            raise self._lost("an array of it", "compute with mg's ops")
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-    def _made_on_tape(self) -> bool:
-        """Whether this is the result of an op, and the tape runs, so that to take the values alone loses a gradient."""
-        return self.node is not None and self.node.step is not None and bool(recording())
-
-    def _lost(self, what: str, instead: str) -> TypeError:
-        maker = "an op" if self.node is None else self.node.step.name
-        return TypeError(
-            f"this Tensor is the result of {maker}, and {what} would lose its gradient: {instead}, or "
-            "take the values alone, x.detach() or x.numpy()"
-        )
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """The values for another library, `torch.from_dlpack(x)` say, without a copy; refused as an array is."""
-        if self._made_on_tape():
-            raise self._lost("another library's array of it", "compute with mg's ops")
-        return self.data.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.data.__dlpack_device__()
-
-    def item(self) -> Any:
-        """The only entry, as a Python number."""
-        return self._one("item()")
-
-    def tolist(self) -> Any:
-        """Nested Python lists of numbers."""
-        return self.numpy().tolist()
-
     def __reduce__(self) -> tuple:
         """Copies and pickles are leaves with a fresh place on the tape; their gradient is not taken along."""
         if not self.is_leaf:
             raise TypeError("only a leaf can be copied or pickled, not the result of an op: use .detach() first")
         return _rebuilt, (type(self), self.data, self.requires_grad)
-
-    def __repr__(self) -> str:
-        more = (
-            "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made by {self.node.step.name}"
-        )
-        body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
-        return f"Tensor({body}, dtype={self.dtype}{more})"
-
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: the values, and a picture of the tape that made them, if any."""
-        if self.is_leaf:
-            return None
-        return import_module(".insight", __package__).picture(self)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError(
-                "a Tensor of one number, of shape (), has no length and no entries to go through: x.item() is the "
-                "number, x.reshape(1) a Tensor that has one entry"
-            )
-        return self.shape[0]
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            raise ValueError(
-                f"whether a Tensor of shape {self.shape} is true, in `if x:`, `x and y` or `not x`, is ambiguous: type "
-                "mg.any(x) or mg.all(x); and x & y, x | y or ~x for each entry"
-            )
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self._one("float(x)"))
-
-    def __int__(self) -> int:
-        return int(self._one("int(x)"))
-
-    def _one(self, asked: str) -> Any:
-        """The only entry, as a Python number, for what is `asked`."""
-        if self.size != 1:
-            raise ValueError(
-                f"{asked} needs a Tensor with one entry, this one has shape {self.shape}: pick one, x[0], or reduce "
-                "it, x.sum(); x.tolist() gives all"
-            )
-        return self.numpy().item()
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def __setitem__(self, index, value):
-        raise TypeError(
-            "a Tensor is not assigned into, for its gradient would be lost: build a new one with "
-            "mg.where(mask, value, x), or write a whole leaf with x.copy_(values)"
-        )
-
-
-def _compares(caller: Any) -> bool:
-    """Whether a frame is of np.testing or of pytest.approx, which look at values and compute nothing with them."""
-    return caller.f_globals.get("__name__", "").startswith(("numpy.testing", "_pytest"))
-
-
-def _check_copied(x: Tensor) -> None:
-    """Raise TypeError if a new Tensor made of x would lose its gradient."""
-    if x._made_on_tape():
-        raise x._lost("a new Tensor made of it", 'it can be used as it is, and x.to("float64") is in another dtype')
 
 
 def _rebuilt(kind: type, data: Array, requires_grad: bool) -> Tensor:
@@ -308,38 +184,6 @@ def wrap(array: Array, node: Node | None) -> Tensor:
     tensor = _new(Tensor)
     tensor.data, tensor.node, tensor.frozen = array, node, None
     return tensor
-
-
-def as_array(data: Any, dtype: Any = None, device: str | None = None) -> Array:
-    """The bare array of whatever a user may give; Python floats, alone or in lists, become float32."""
-    if isinstance(data, Tensor):
-        data = data.data
-        if dtype is None and device is None:
-            return data
-    if isinstance(data, (bool, int, float, str, list, tuple)) and not isinstance(data, np.generic):
-        try:
-            data = np.array(_without_tensors(data) if isinstance(data, (list, tuple)) else data)
-        except ValueError as error:
-            if "inhomogeneous" not in str(error):
-                raise
-            raise ValueError(
-                f"a Tensor is made of lists of one length at each depth, but in {data!r:.60} they differ: fill the "
-                "shorter ones up"
-            ) from None
-        if data.dtype == np.float64 and dtype is None:
-            dtype = np.float32
-    here = backend.of(data)
-    there = here if device is None else backend.get(device)
-    if there is not here:
-        data = there.xp.asarray(here.to_numpy(data))
-    array = there.xp.asarray(data, dtype=None if dtype is None else backend.dtype_named(dtype))
-    if array.dtype.kind in NO_NUMBERS:
-        if data is None:
-            raise TypeError("a Tensor holds numbers, not None, which a function without `return` gives")
-        raise TypeError(
-            f"a Tensor holds numbers, not {array.dtype}: turn text into ids first, and complex numbers into pairs"
-        )
-    return array
 
 
 def shaped(x: Any, op: str = "") -> Any:
@@ -357,22 +201,10 @@ def shape_of(x: Any, op: str = "") -> tuple:
     return x.shape if hasattr(x, "shape") else shaped(x, op).shape
 
 
-def _without_tensors(items: Any) -> Any:
-    """A nested list with arrays in the place of its Tensors, which must not be on the tape, for an array is not."""
-    if isinstance(items, (list, tuple)):
-        return [_without_tensors(item) for item in items]
-    if isinstance(items, Tensor) and items.node is not None and recording():
-        raise TypeError(
-            "a list of Tensors that require a gradient would lose it when made one array: type mg.stack(xs), or "
-            "mg.concatenate(xs), or give x.detach() for each"
-        )
-    return as_array(items) if isinstance(items, Tensor) else items
-
-
 def tensor(data: Any, dtype: Any = None, *, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """A Tensor with its own copy of `data`: torch's spelling of `Tensor(...)`."""
     if isinstance(data, Tensor):
-        _check_copied(data)
+        data._check_copied()
     array = as_array(data, dtype, device)
     return Tensor(array.copy(), requires_grad)
 
@@ -447,9 +279,7 @@ def carry_back(
                 if not beyond:
                     continue
             if node.step is not None and node.order < oldest:
-                if (
-                    node.saved is FREED or node.order > writes.newest_write
-                ):  # (older than every write: nothing to look at)
+                if node.saved is FREED or node.order > writes.newest_write:  # (newer than all writes is unharmed)
                     writes.check_kept(node)
                 pending.pull(node, g)
                 if not keep:
@@ -498,29 +328,30 @@ class _Pending:
                 self.add(parent, gx, step.fresh and gx is not g)
 
     def add(self, node: Node, g: Any, fresh: bool) -> None:
-        """Add a gradient to the sum of a node.  `fresh`: it is a new array, or a view of one that may be another's."""
+        """Note what arrives at a node.  `fresh`: it is a new array, or a view of one that may be another's."""
         if g.shape != node.shape:  # the one place broadcasting is undone
             g = sum_to(g, node.shape)
-        total = self.totals.get(node)
-        if total is None:
-            self.totals[node] = g
-            heappush(self.heap, (node.order, node))
-            if fresh and not self.recorded and getattr(g, "base", g) is None:
-                self.ours.add(node)
-            return
+        if node in self.totals:
+            return self.add_up(node, g)
+        self.totals[node] = g
+        heappush(self.heap, (node.order, node))
+        if fresh and not self.recorded and getattr(g, "base", g) is None:
+            self.ours.add(node)
+
+    def add_up(self, node: Node, g: Any) -> None:
+        """Add to the sum of a node: in place where that is ours, which saves an array for each gradient."""
+        total, ours = self.totals[node], node in self.ours
         if is_half(node.dtype):  # several gradients of 16 bits are added up in float32
             g = _cast(g, np.float32)
             if is_half(total.dtype):
-                total = _cast(total, np.float32)
-                if not self.recorded:
-                    self.ours.add(node)
-        if node in self.ours:  # in place, which saves an array for each
+                total, ours = _cast(total, np.float32), not self.recorded
+        if ours:
             total += g
         else:
             total = total + g
-            if not self.recorded:
-                self.ours.add(node)
         self.totals[node] = total
+        if not self.recorded:
+            self.ours.add(node)
 
     def at_rest(self, node: Node, g: Any) -> Tensor:
         """A gradient that is to be kept, as an array of its own: clipping one in place must not change another."""

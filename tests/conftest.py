@@ -47,11 +47,15 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(params=[1, 3], ids=["1 core", "3 cores"])
 def small_pieces(request, monkeypatch):
     """Many pieces, whatever the machine."""
+    from minigrad.backend import Value, host
     from minigrad.backend.cpu import cores, products
 
     monkeypatch.setattr(cores, "CORES", request.param)
     monkeypatch.setattr(cores, "MAX_PIECE", 700)
     monkeypatch.setattr(cores, "MIN_SHARED", 1400)
+    for name, kernel in host.kernels.items():
+        if isinstance(kernel, Value):
+            monkeypatch.setitem(host.kernels, name, kernel._replace(least=1400))
     monkeypatch.setattr(products, "MIN_SHARED_PRODUCT", 100)
     cores._helpers.cache_clear()
     yield

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ ROOMS = [
     "tape",
     "writes",
     "mode",
+    "values",
     "tensor",
     "precision",
     "spelling",
@@ -46,6 +49,7 @@ ROOMS = [
     "__main__",
 ]
 KNOTS = {("tensor", "methods")}  # the methods that are made of ops, which only a type checker looks up there
+HEART = "tape", "tensor", "primitive"
 MAX_ARROWS_UP, MAX_CIRCLE = 3, 12  # rooms that import from below; files that import each other
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
 every_file = pytest.mark.parametrize("file", FILES)
@@ -140,6 +144,44 @@ def test_imports_have_few_knots_and_no_large_circle():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {frozenset("a"), frozenset("bc")}
     assert max(map(len, circles(graph))) <= MAX_CIRCLE, max(circles(graph), key=len)
     assert len(KNOTS) <= MAX_ARROWS_UP
+
+
+def body_lines(file, line):
+    """How many lines the body of the function that begins at a line has, without its docstring, comments and gaps."""
+    source = file.read_text("utf-8")
+    functions = (ast.FunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.GeneratorExp)
+    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, functions)]
+    first = {node: min(n.lineno for n in (node, *getattr(node, "decorator_list", ()))) for node in found}
+    here = [node for node in found if first[node] == line and isinstance(node, ast.FunctionDef)]
+    if not here:
+        return 1
+    body = here[0].body[isinstance(here[0].body[0], ast.Expr) and len(here[0].body) > 1 :]
+    lines = source.splitlines()[body[0].lineno - 1 : here[0].end_lineno]
+    return len([text for text in lines if text.strip() and not text.strip().startswith("#")])
+
+
+def test_a_backward_pass_is_short_to_read():
+    """The functions of the package that `y = (x * w).sum(); y.backward()` runs, and what there is to read of them."""
+    code = """if True:
+        import sys, numpy as np, minigrad as mg
+        x, w = mg.Tensor(np.ones(4, "f4")), mg.Tensor(np.ones(4, "f4"), requires_grad=True)
+        seen = set()
+        sys.setprofile(lambda frame, event, arg: seen.add(frame.f_code) if event == "call" else None)
+        y = (x * w).sum()
+        y.backward()
+        sys.setprofile(None)
+        print(*{f"{code.co_filename}:{code.co_firstlineno}" for code in seen}, sep="\\n")"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    seen = [line.rpartition(":") for line in run.stdout.splitlines() if line.startswith(("<string>", str(PACKAGE)))]
+    files = {Path(file) for file, _, _ in seen} - {Path("<string>")}
+    assert 10 < len(seen) <= 35 and PACKAGE / "primitive.py" in files
+    assert len(files) <= 4, files
+    assert sum(body_lines(Path(file), int(line)) if file != "<string>" else 1 for file, _, line in seen) <= 200
+
+
+def test_the_heart_is_short():
+    """The tape, the Tensor and the op: what a reader has to read to know how a gradient comes about."""
+    assert sum(len((PACKAGE / f"{name}.py").read_text("utf-8").splitlines()) for name in HEART) <= 850
 
 
 @every_file

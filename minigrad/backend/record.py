@@ -30,9 +30,13 @@ class Kernel(NamedTuple):
 
 
 class Value(NamedTuple):
-    """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own."""
+    """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own.
+
+    It is used if the first input has `least` entries or more.
+    """
 
     compute: Callable
+    least: int = 0
 
 
 def dtype_named(name: Any) -> np.dtype:
@@ -138,12 +142,12 @@ class Backend:
         self.functions = {name: part for name, part in kernels.items() if not isinstance(part, (Kernel, Value))}
         self.kernel_float32 = kernels.get  # (name): the commonest question, answered without a call of ours
 
-    def kernel(self, name: str, dtype: np.dtype) -> Kernel | Value | None:
+    def kernel(self, name: str, dtype: np.dtype | None) -> Kernel | Value | None:
         """The fused kernel of an op, if there is one.
 
         Not for whole numbers, since kernels work in the dtype of their input.
         """
-        if not is_float(dtype):
+        if dtype is None or not is_float(dtype):
             return None
         return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)
 

@@ -42,17 +42,15 @@ def in_parts(function, a, b):
 
 
 def shared(function, operator):
-    """operator(a, b), or function(a, b) on all cores for a large a where b is a number, or is broadcast to a."""
+    """operator(a, b), but function(a, b) on all cores if b is a number, or is broadcast to a."""
 
     def value(xp, a, b):
-        if getattr(a, "size", 0) < cores.MIN_SHARED:
-            return operator(a, b)
         alike = type(a) is np.ndarray and a.dtype.kind == "f" and getattr(b, "dtype", a.dtype) == a.dtype
         if not alike or np.broadcast_shapes(a.shape, getattr(b, "shape", ())) != a.shape:
             return operator(a, b)
         return in_parts(function, a, b)
 
-    return Value(value)
+    return Value(value, least=cores.MIN_SHARED)
 
 
 table = {
