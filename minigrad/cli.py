@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"minigrad: error: {as_typed(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\nminigrad: {str(stop) or 'interrupted'}", file=sys.stderr)
+        print(f"\nminigrad: {as_typed(str(stop)) or 'interrupted'}", file=sys.stderr)
         return 130
 
 
@@ -292,6 +292,8 @@ def read_texts(path: Path, text_column: str | None) -> list[str]:
 
 def as_typed(message: str) -> str:
     """A message with command-line options in place of the Python arguments that it names."""
+    again = "type finetune(..., resume_from_checkpoint=True)", "add --resume true to the same command"
+    message = message.replace(*again)
     for option, name, _ in FINETUNE_OPTIONS:
         message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
     return message

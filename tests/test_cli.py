@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from functools import wraps
@@ -393,6 +394,35 @@ def test_a_second_run_needs_leave_to_replace_the_first(tuned, capsys):
     assert everything(tuned) == before
     assert main([*again, "--overwrite"]) == 0
     assert everything(tuned).keys() == before.keys() and everything(tuned) != before
+
+
+@pytest.mark.parametrize("args", [["--version"], ["finetune", "--help"], ["predict"]], ids=" ".join)
+def test_python_m_minigrad_is_the_command(args, capsys):
+    try:
+        status = main(args)
+    except SystemExit as stop:
+        status = stop.code
+    done = subprocess.run([sys.executable, "-m", "minigrad", *args], capture_output=True, encoding="utf-8", timeout=120)
+    shown = capsys.readouterr()
+    assert (done.returncode, done.stdout, done.stderr) == (status or 0, shown.out, shown.err)
+
+
+def test_an_interruption_tells_the_option_to_go_on_with(place, capsys, monkeypatch):
+    take_step, steps = Trainer.take_step, []
+
+    def interrupted(trainer, items):
+        take_step(trainer, items)
+        steps.append(trainer.step)
+        if len(steps) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "take_step", interrupted)
+    assert main([*FINETUNE.split(), *QUICK]) == 130
+    said = capsys.readouterr().err
+    assert "checkpoint-3: to go on, add --resume true to the same command" in said
+    assert "finetune(" not in said and "resume_from" not in said
+    assert main([*FINETUNE.split(), *QUICK, "--resume", "true"]) == 0
+    assert steps == [*range(1, 11)]  # none was made twice
 
 
 def test_an_interruption_leaves_the_best_model_and_says_so(place, capsys, monkeypatch):

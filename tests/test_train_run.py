@@ -476,6 +476,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, uninte
     process.send_signal(number)
     _, error = process.communicate()
     assert "saved in" in error and "to go on, type trainer.train(resume_from_checkpoint=True)" in error
+    assert ("on the command line --resume true" in error) == (number == signal.SIGTERM)
     assert process.returncode == status if status else process.returncode in (1, -signal.SIGINT)
     assert program(tmp_path).wait() == 0
     assert_same(end_of(tmp_path), uninterrupted)

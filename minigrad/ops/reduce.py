@@ -41,10 +41,11 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 @builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
-    """The variance over `axis`, the mean squared distance to the mean, as in NumPy; torch's has `correction=1`.
+    """The variance over `axis`, the mean squared distance to the mean: the sum is divided by n, in torch by n - 1.
 
-    The sum is divided by n - `correction`.  Of no more than `correction` numbers the variance is infinite, or NaN if
-    they are equal: the sum of squares is divided by 0.  The gradient is then torch's, 2 (x - mean) / (n - correction).
+    `correction=1` gives torch's: the sum is divided by n - `correction` (NumPy's `ddof`).  Of no more than `correction`
+    numbers the variance is infinite, or NaN if they are equal: the sum of squares is divided by 0.  The gradient is
+    then torch's, 2 (x - mean) / (n - correction).
     """
     x = _over("var", x, axis)
     if not isinstance(correction, Real):
@@ -63,7 +64,10 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
 @builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
-    """The standard deviation over `axis`: the root of the variance; the gradient of equal numbers is 0, as in torch."""
+    """The standard deviation over `axis`, the root of `var`: the sum is divided by n, in torch by n - 1.
+
+    `correction=1` gives torch's.  The gradient of equal numbers is 0, as in torch.
+    """
     square = var(_over("std", x, axis), axis, keepdims=keepdims, correction=correction)
     return where(square == 0, 0, sqrt(where(square == 0, 1, square)))
 

@@ -41,6 +41,6 @@ class Interruption:
     def stop(self, told: str) -> None:
         """End the run, saying what is kept: KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM."""
         if self.signal == signal.SIGTERM:
-            print(told, file=sys.stderr, flush=True)
+            print(f"{told}, or on the command line --resume true", file=sys.stderr, flush=True)
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt(told)
