@@ -53,7 +53,7 @@ def builtin(
     def declare(front: F) -> F:
         op = getattr(front, "op", None)
         if op is None:
-            front = computed_in_float32(front, leading if in_float32 == "halves and integers" else 0)
+            front = computed_in_float32(front, leading if in_float32 == "halves and integers" else 0, in_int64)
             FUNCTIONS[front.__name__] = op = front
         else:
             op.builtin, op.name = True, name or op.name

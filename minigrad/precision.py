@@ -19,13 +19,13 @@ I8 = np.dtype("int64")
 F = TypeVar("F", bound=Callable)
 
 
-def computed_in_float32(function: F, leading: int = 0) -> F:
+def computed_in_float32(function: F, leading: int = 0, whole: bool = False) -> F:
     """A function made of ops, with floats of 16 bits computed in float32 and the result rounded to their dtype once.
 
     So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way;
     the tape holds the casts, so the gradients too are computed in float32 and rounded once.  Under autocast the
     function is cast as an op is: see amp.py.  The first `leading` arguments say which dtype the result has, if not all
-    Tensors do, and whole numbers among them, too, are float32 from the start.
+    Tensors do, and whole numbers among them, too, are float32 from the start; `whole` numbers alone are int64.
     """
     name, first = function.__name__, getattr(function, "__wrapped__", function).__code__.co_varnames[:leading]
 
@@ -46,7 +46,7 @@ def computed_in_float32(function: F, leading: int = 0) -> F:
         if mode is not None:
             values = mode.given(named, tuple(values))
         heeded = [x for x, it in zip(values, leads) if it] or [x for x in values if isinstance(x, Tensor)]
-        wide = wider(values, leads, heeded or values[:1])
+        wide = wider(values, leads, heeded or values[:1]) or (in_int64(values) if whole else None)
         if wide is None:
             return function(*values[: len(inputs)], **dict(zip(options, values[len(inputs) :])))
         values, dtype = wide

@@ -14,11 +14,10 @@ import numpy as np
 from .. import backend
 from ..backend import Array
 from ..builtin import builtin
-from ..precision import sum_dtype
 from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shape_of, shaped
-from .arithmetic import astype, where
+from .arithmetic import where
 from .shape import axis_of, reshape
 
 
@@ -188,7 +187,7 @@ def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
     return reshape(where(taken, put_along(src, tuple(x.shape), axis, ids), x), shape)
 
 
-@builtin(in_float32="halves")
+@builtin(in_float32="halves", in_int64=True)
 @torch_spelling
 def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """x with src added at the places `ids` along `axis`; repeated places accumulate (torch.scatter_add).
@@ -197,10 +196,7 @@ def scatter_add(x: Any, axis: int, ids: Any, src: Any) -> Any:
     """
     (x, ids), shape = _at_least_vectors("scatter_add", x, ids), shape_of(x)
     ids, axis = _ids_along("scatter_add", x, axis, ids)
-    x, src = (
-        a if sum_dtype(a.dtype) == a.dtype else astype(a, sum_dtype(a.dtype))
-        for a in (x, _source("scatter_add", x, ids, src))
-    )
+    src = _source("scatter_add", x, ids, src)
     return reshape(x + put_along(src, tuple(x.shape), axis, ids), shape)
 
 

@@ -36,7 +36,7 @@ def vdot(a: Any, b: Any) -> Any:
     return matmul(*_vectors("vdot", a, b))
 
 
-@builtin(in_float32="halves", autocast="float32")
+@builtin(in_float32="halves", in_int64=True, autocast="float32")
 @torch_spelling
 def vecdot(a: Any, b: Any, axis: int = -1) -> Any:
     """Σ a b along an axis; the others broadcast."""
@@ -106,7 +106,7 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int] | int] = 2) -> 
     return reshape(y, tuple([*(a.shape[i] for i in left), *(b.shape[i] for i in right)]))
 
 
-@builtin(in_float32="halves")
+@builtin(in_float32="halves", in_int64=True)
 @torch_spelling
 def cross(a: Any, b: Any, axis: int = -1) -> Any:
     """The vector product of vectors of 3 entries along `axis`; the other axes broadcast.
@@ -125,31 +125,31 @@ def cross(a: Any, b: Any, axis: int = -1) -> Any:
     return swapaxes(stack(parts, -1), axis, -1)
 
 
-@builtin(in_float32="halves", autocast="half")
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 def addmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta x + alpha a b, for matrices a (n, k) and b (k, m) and an x that broadcasts to (n, m) (torch.addmm)."""
     return _plus("addmm", x, a, b, (2, 2), matmul, beta, alpha)
 
 
-@builtin(in_float32="halves", autocast="half")
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 def addmv(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta x + alpha a b, for a matrix a (n, k) and a vector b (k,) (torch.addmv)."""
     return _plus("addmv", x, a, b, (2, 1), matmul, beta, alpha)
 
 
-@builtin(in_float32="halves", autocast="half")
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 def addr(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta x + alpha `outer(a, b)`, for vectors a and b (torch.addr)."""
     return _plus("addr", x, a, b, (1, 1), outer, beta, alpha)
 
 
-@builtin(in_float32="halves", autocast="half")
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 def baddbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta x + alpha a b, for stacks of matrices a (s, n, k) and b (s, k, m) (torch.baddbmm)."""
     return _plus("baddbmm", x, a, b, (3, 3), matmul, beta, alpha)
 
 
-@builtin(in_float32="halves", autocast="half")
+@builtin(in_float32="halves", in_int64=True, autocast="half")
 def addbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta x + alpha times the sum of a b over the stacks a (s, n, k) and b (s, k, m) (torch.addbmm)."""
     return _plus("addbmm", x, a, b, (3, 3), lambda a, b: sum(matmul(a, b), 0), beta, alpha)

@@ -73,7 +73,7 @@ def _slices(op, x, axis, ids, src=None):
     return x, axis, backend.of(as_array(x)).xp.asarray(ids), src, () if number else x.shape
 
 
-@builtin(in_float32="halves")
+@builtin(in_float32="halves", in_int64=True)
 @torch_spelling
 def index_add(x: Any, axis: int, ids: Any, src: Any, *, alpha: float = 1) -> Any:
     """x with `alpha` times the slices of src added at `ids` along `axis`; what meets adds up (torch.index_add)."""

@@ -176,7 +176,8 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ("nn.NLLLoss", "accepts: expected scalar type", "the class weights take the input's dtype"),
     (
         "matmul mm bmm mv __rmatmul__ einsum nn.functional.linear scatter_add addmm addmm.decomposed addmv addbmm "
-        "baddbmm dot vdot inner tensordot addr linalg.vecdot linalg.multi_dot linalg.matrix_power index_add",
+        "baddbmm dot vdot inner tensordot addr linalg.vecdot linalg.multi_dot linalg.matrix_power index_add cross "
+        "linalg.cross",
         "dtype: int64 instead of",
         "whole numbers are added up in int64, as by sum; in their own dtype they would wrap around",
     ),
