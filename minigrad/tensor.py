@@ -268,12 +268,13 @@ def carry_back(
     keep = create_graph if retain_graph is None else retain_graph
     wanted = None if targets is None else set(targets)
     oldest = 1 if wanted is None else max(node.order for node in wanted)  # what is older leads to no target
-    pending, found, on = _Pending(create_graph, oldest), {}, recording()
+    pending, found, on = Pending(create_graph, oldest), {}, recording()
     pending.add(y.node, seed if create_graph else seed.data, False)
     before = set_mode(create_graph if isinstance(on, bool) else on._replace(on=create_graph))
     try:
         while pending.heap:
             node, g = pending.newest()
+            g = _hooked(node, g) if node.hooks else g
             if node in wanted if wanted is not None else node.step is None:
                 found[node] = pending.at_rest(node, g)
                 if not beyond:
@@ -289,7 +290,7 @@ def carry_back(
     return found
 
 
-class _Pending:
+class Pending:
     """The gradients on their way: for each node reached so far, the sum of those that have arrived.
 
     Who owns a gradient: the first to reach a node may be anybody's, the seed, a hook's, what a user's rule returned, or
@@ -313,7 +314,7 @@ class _Pending:
             g = np.asarray(g)
         if g.dtype is not node.dtype:  # the one place promotion is undone, and a sum in float32 rounded to 16 bits
             g = _cast(g, node.dtype)
-        return node, _hooked(node, g) if node.hooks else g
+        return node, g
 
     def pull(self, node: Node, g: Any) -> None:
         """Carry the gradient of a node to its parents."""

@@ -14,7 +14,7 @@ from ..mode import no_grad
 from ..nn import Module
 from ..places import Line
 from ..tape import FREED, Node
-from ..tensor import Tensor
+from ..tensor import Pending, Tensor
 from ..writes import changed
 from .rules import rule
 from .tape import Tape
@@ -226,18 +226,17 @@ def explain(
 def walk(tape: Tape, wanted: set[Node]) -> Iterator[tuple[Node, Any, list[tuple[Any, Any]]]]:
     """Yield (node, its gradient, [(raw, final) for each parent]) for every wanted node, the newest first.
 
-    `raw` is what the rule returned; `final` has the parent's shape and dtype.  This computes what `tensor.carry_back`
-    does, but it shows every intermediate gradient and leaves the tape unchanged.
+    `raw` is what the rule returned; `final` has the parent's shape and dtype.  This is the loop of `tensor.carry_back`,
+    but it shows every intermediate gradient, calls no hooks and leaves the tape unchanged.
     """
-    pending = {tape.end: backend.of(tape.y.data).xp.ones_like(tape.y.data)}
-    for node in tape.nodes:
-        if node not in wanted or node not in pending:
-            continue
-        g = pending.pop(node)
+    pending = Pending(recorded=False, oldest=1)
+    pending.add(tape.end, backend.of(tape.y.data).xp.ones_like(tape.y.data), fresh=False)
+    while pending.heap:
+        node, g = pending.newest()
         passed = _pull(node, g)
         for parent, (_, gx) in zip(node.parents, passed):
             if gx is not None and parent in wanted:
-                pending[parent] = gx if parent not in pending else pending[parent] + gx
+                pending.add(parent, gx, fresh=False)
         yield node, g, passed
 
 

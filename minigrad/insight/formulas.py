@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +50,9 @@ FORMULAS: dict[type, Callable[[Any], tuple[str, dict]]] = {  # -> (formula with 
 }
 
 
+OPERATORS = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.floordiv}
+
+
 def formula(module: Module, own: dict[str, Parameter]) -> str:
     """The count of a layer's own parameters: "in · out + out = 3 · 4 + 4", or "weight + bias = 8 + 8" if unknown."""
     if not own:
@@ -65,4 +70,8 @@ def value(numbers: str) -> int:
     """The value of a formula in numbers."""
     if not re.fullmatch(r"[\d ·+/()]+", numbers):
         raise ValueError(f"{numbers!r} is not a formula in numbers")
-    return eval(numbers.replace("·", "*").replace("/", "//"))
+
+    def of(node: Any) -> int:
+        return node.value if isinstance(node, ast.Constant) else OPERATORS[type(node.op)](of(node.left), of(node.right))
+
+    return of(ast.parse(numbers.replace("·", "*"), mode="eval").body)
