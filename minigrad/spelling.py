@@ -104,9 +104,9 @@ def examined(op: Any, inputs: tuple, options: tuple, also: dict[str, Any]) -> An
     named = dict(zip(op.options, translated(op.name, op.options, options, also) if also else options))
     axis = named.get("axis")
     if isinstance(axis, (tuple, list)):
-        named["axis"] = tuple(whole(op.name, a) for a in axis)
+        named["axis"] = axis = tuple(whole(op.name, a) for a in axis)
     elif axis is not None:
-        named["axis"] = whole(op.name, axis)
+        named["axis"] = axis = whole(op.name, axis)
     x, *others = inputs
     x = Tensor(x) if type(x) in (bool, int, float) else x
     if getattr(x, "shape", None) == () and axis not in (None, ()):

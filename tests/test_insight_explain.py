@@ -6,6 +6,8 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.insight.explain import walk
+from minigrad.insight.tape import Tape
 
 RNG = np.random.default_rng(0)
 
@@ -157,3 +159,13 @@ def test_the_repr_is_the_text(made):
 def test_a_limit_that_is_no_number_of_steps_is_refused(made, limit, error):
     with pytest.raises(error, match="give how many steps to print"):
         mg.explain(made[2], limit=limit)
+
+
+def test_gradients_are_those_of_the_backward_pass_in_16_bits_too():
+    """Where several meet they are added up in float32: 2048 + 1 + 1 is 2050, but 2048 in 16 bits."""
+    x = mg.Tensor(np.ones(2, "f2"), requires_grad=True)
+    loss = mg.sum(x * 2048) + mg.sum(x) + mg.sum(x)
+    tape = Tape(loss)
+    found = {node: g for node, g, _ in walk(tape, set(tape.nodes))}
+    loss.backward()
+    assert found[x.node].tolist() == x.grad.tolist() == [2050, 2050]
