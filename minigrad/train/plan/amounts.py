@@ -47,4 +47,4 @@ def checked_number(title: str, value: Any, least: float = -math.inf) -> float:
 def told_period(period: When) -> str:
     """How often something happens, in words."""
     amount, unit = amount_of(period, "")
-    return f"{amount:.3%} of the run" if unit == "parts" else f"{amount:g} {unit}"
+    return f"{amount:.3%} of the run" if unit == "parts" else f"{amount:g} {unit[: -1 if amount == 1 else None]}"
