@@ -31,6 +31,7 @@ _ROOMS = (
     "data",
     "functional",
     "insight",
+    "linalg",
     "losses",
     "metrics",
     "nn",
@@ -43,6 +44,7 @@ _ROOMS = (
 _BORROWED = (
     {"gradcheck": "checking"}
     | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
+    | dict.fromkeys(("cholesky_solve", "logdet", "matrix_exp", "matrix_power", "slogdet"), "linalg")
     | dict.fromkeys(("autocast", "GradScaler"), "amp")
     | dict.fromkeys(("save", "load"), "saving")
     | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight")

@@ -36,10 +36,10 @@ def cast_to(target):
 
 
 def test_products_run_in_16_bits():
-    assert mg.addmm  # whose room opens when it is first used
+    assert mg.addmm and mg.linalg  # whose rooms open when they are first used
     assert cast_to("half") == {
         *("matmul", "linear", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "lstm", "gru", "rnn"),
-        *("addmm", "addmv", "addr", "addbmm", "baddbmm"),
+        *("addmm", "addmv", "addr", "addbmm", "baddbmm", "_multi_dot"),
         "scaled_dot_product_attention",
     }
     assert cast_to("first input") == {"gelu"}

@@ -29,6 +29,7 @@ ROOMS = [
     "builtin",
     "ops",
     "methods",
+    "linalg",
     "losses",
     "functional",
     "nn",

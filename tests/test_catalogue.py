@@ -38,15 +38,17 @@ UNEVEN = {
     "spread",
     "split",
     "unbind",
+    "qr",
     "contrastive_loss",
 }
 NEEDS_EXAMPLES = {  # a mean of nothing; no step, no state; operands that are as long as others
     *("mse_loss", "lstm", "gru", "rnn", "batch_norm", "dot", "vdot", "addbmm", "dist", "block_diag", "vstack"),
-    *("bincount", "cov", "corrcoef"),
+    *("bincount", "cov", "corrcoef", "lstsq"),
 }
 NAMES = {
     *mg.ops.__all__,
     *mg.ops.LATER,
+    *mg.linalg.__all__,
     *mg.functional.__all__,
     *OPS,
     "attention",
@@ -199,7 +201,10 @@ def test_numbers_of_16_bits_are_rounded_once(row, dtype, n):
             np.testing.assert_array_equal(a[~inside], b[~inside].astype(limits.dtype).astype(np.float64))
 
 
-OF_FRACTIONS = {"arcsin", "arccos", "arctanh", "logit", "corrcoef"}  # whole numbers are too large, or too equal
+OF_FRACTIONS = {  # whole numbers are too large, too equal, or too even
+    *("arcsin", "arccos", "arctanh", "logit", "corrcoef", "logdet", "cholesky", "eigh", "eigvalsh", "svd", "svdvals"),
+    *("cond", "matrix_norm", "qr"),
+}
 STAY_WHOLE = set(
     """
     abs adaptive_max_pool2d add add_at argmax argsort astype broadcast_to clip collect concatenate conv conv_input_grad
@@ -211,6 +216,7 @@ STAY_WHOLE = set(
     floor floor_divide fmax fmin fmod frac heaviside hstack index_add index_copy index_fill index_select inner kron
     kthvalue lerp masked_fill masked_select meshgrid moveaxis nan_to_num nansum outer remainder repeat roll rot90 round
     square take_along_axis tensor_split tensordot trace trunc trunc_divide unbind unflatten unfold vdot vecdot vstack
+    matrix_power multi_dot vander
     """.split()
 )
 

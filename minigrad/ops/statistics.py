@@ -168,10 +168,15 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     rows = reshape(x, (1, -1)) if len(x.shape) < 2 else x
     if len(rows.shape) != 2:
         raise ValueError(f"cov: a matrix (variables, observations) is needed, not {tuple(x.shape)}")
-    worth = backend.of(as_array(rows)).xp.ones(rows.shape[1], rows.dtype)
-    worth = worth if aweights is None else multiply(worth, shaped(aweights, "cov"))
     if fweights is not None and is_float(as_array(fweights).dtype):
         raise TypeError("cov: fweights are whole numbers, how often an observation counts; see aweights")
+    for given in (fweights, aweights):
+        if given is not None and tuple(shaped(given).shape) != (rows.shape[1],):
+            raise ValueError(f"cov: weights of {tuple(shaped(given).shape)} for {rows.shape[1]} observations")
+        if given is not None and (as_array(given) < 0).any():
+            raise ValueError("cov: weights are not negative")
+    worth = backend.of(as_array(rows)).xp.ones(rows.shape[1], rows.dtype)
+    worth = worth if aweights is None else multiply(worth, shaped(aweights, "cov"))
     weights = worth if fweights is None else multiply(worth, shaped(fweights, "cov"))
     total = sum(weights)
     centred = rows - expand_dims(matmul(rows, weights), 1) / total

@@ -14,7 +14,16 @@ from ... import functional as F
 from ... import losses, ops
 from ...functional import activations
 from ...primitive import OPS, Primitive
-from . import activation_rows, arrangement_rows, elementwise_rows, loss_rows, margin_rows, recurrent_rows, window_rows
+from . import (
+    activation_rows,
+    arrangement_rows,
+    elementwise_rows,
+    linalg_rows,
+    loss_rows,
+    margin_rows,
+    recurrent_rows,
+    window_rows,
+)
 from .rows import P, R, Row
 
 
@@ -396,6 +405,7 @@ ROWS = [
     *activation_rows.ROWS,
     *elementwise_rows.ROWS,
     *arrangement_rows.ROWS,
+    *linalg_rows.ROWS,
     *loss_rows.ROWS,
     *margin_rows.ROWS,
     *[row._replace(batch=()) for row in recurrent_rows.ROWS],  # their first axis is time: no step, no state

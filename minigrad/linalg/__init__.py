@@ -1,0 +1,65 @@
+"""Linear algebra under torch's and NumPy's names: `mg.linalg.solve(a, b)`.
+
+Every function takes stacks of matrices (…, m, n), and has gradients of every order.  Where there is none, as of the
+eigenvectors of equal eigenvalues, an error says so.
+"""
+
+from ..ops.diagonals import diagonal as _diagonal
+from ..ops.linalg import matmul
+from ..ops.products import cross, vecdot
+from ..spelling import torch_spelling as _torch_spelling
+from .factors import cholesky, eigh, eigvalsh, qr, svd, svdvals
+from .functions import (
+    cholesky_solve,
+    lstsq,
+    matrix_exp,
+    matrix_power,
+    matrix_rank,
+    multi_dot,
+    pinv,
+    solve_triangular,
+    tensorinv,
+    tensorsolve,
+    vander,
+)
+from .norms import cond, matrix_norm, norm, vector_norm
+from .solving import det, inv, logdet, slogdet, solve
+
+__all__ = [
+    "cholesky",
+    "cholesky_solve",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "logdet",
+    "lstsq",
+    "matmul",
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
+
+
+@_torch_spelling
+def diagonal(x, offset: int = 0, axis1: int = -2, axis2: int = -1):
+    """`mg.diagonal` of the last two axes by default, as in torch."""
+    return _diagonal(x, offset, axis1, axis2)
