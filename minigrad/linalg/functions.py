@@ -169,8 +169,9 @@ def cholesky_solve(b: Any, L: Any, *, upper: bool = False) -> Any:
 
 
 def multi_dot(xs: Sequence[Any]) -> Any:
-    """The product of two or more matrices, in the order that takes the fewest multiplications; the first and the last
-    may be vectors.
+    """The product of two or more matrices, in the order that takes the fewest multiplications.
+
+    The first and the last may be vectors.
 
     Raises:
         ValueError: there are fewer than two, or they do not fit.

@@ -30,8 +30,10 @@ def vector_norm(x: Any, ord: float = 2, axis: Axes = None, keepdims: bool = Fals
 @builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def matrix_norm(x: Any, ord: float | str = "fro", axis: Sequence[int] = (-2, -1), keepdims: bool = False) -> Any:
-    """The norm of the matrices in two axes: "fro", the root of the sum of squares; "nuc", the sum of the singular
-    values; 2 and -2, the largest and smallest of them; 1 and -1 of the columns' sums of |x|, ±∞ of the rows'.
+    """The norm of the matrices in two axes.
+
+    "fro" is the root of the sum of squares; "nuc" the sum of the singular values, 2 the largest, -2 the smallest;
+    1 and -1 are the largest and smallest of the columns' sums of |x|, ±∞ of the rows'.
 
     Raises:
         ValueError: ord is none of these, or there are not two axes.
