@@ -39,6 +39,7 @@ def test_products_run_in_16_bits():
     assert mg.addmm and mg.linalg  # whose rooms open when they are first used
     assert cast_to("half") == {
         *("matmul", "linear", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "lstm", "gru", "rnn"),
+        *("conv3d", "conv_transpose3d"),
         *("addmm", "addmv", "addr", "addbmm", "baddbmm", "_multi_dot"),
         "scaled_dot_product_attention",
     }
@@ -384,6 +385,8 @@ LOSSES_AND_NORMS = {
     "gaussian_nll_loss": lambda x: F.gaussian_nll_loss(x, x * 0, x / 300),
     "sigmoid_focal_loss": lambda x: F.sigmoid_focal_loss(x, x * 0, reduction="sum"),
     "layer_norm": lambda x: F.layer_norm(x, 8),
+    "instance_norm": lambda x: F.instance_norm(mg.reshape(x, (2, 2, 8))),
+    "local_response_norm": lambda x: F.local_response_norm(x[:, :, None], 3),
     "group_norm": lambda x: F.group_norm(x, 2),
     "rms_norm": lambda x: F.rms_norm(x, 8),
     "batch_norm": lambda x: F.batch_norm(x, training=True),

@@ -19,6 +19,7 @@ GOOD = {
     "bool": True,
     "Sizes": 2,
     "int | Sequence[int]": 4,
+    "Sequence[int]": (2, 2),
     "int | tuple[int | None, ...] | None": 2,
 }
 BAD = {

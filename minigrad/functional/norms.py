@@ -217,3 +217,69 @@ def _per_channel(x, weight, bias, /):
 
 
 _per_channel.in_symbols(x="g · weight", weight="Σ g x over all but the channels", bias="Σ g over all but the channels")
+
+
+def instance_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Zero mean and unit variance for each channel of each example of x (N, C, …), then scale and shift.
+
+    (Ulyanov et al. 2016.)  The running statistics, if they are given, are moved towards the mean over the examples of
+    theirs, as by `batch_norm`; with `use_input_stats=False` they are used, and not moved.
+
+    Raises:
+        ValueError: a vector is not (C,), running statistics are missing, or a channel has a single value.
+    """
+    _check_eps("instance_norm", eps)
+    check_flags("instance_norm", use_input_stats=use_input_stats)
+    _channels("instance_norm", x, running_mean, running_var, weight, bias)
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError("instance_norm: use_input_stats=False needs running_mean and running_var")
+        return batch_norm_remembered(x, running_mean, running_var, weight, bias, eps)
+    n, axes = math.prod(x.shape[2:]), tuple(range(2, len(x.shape)))
+    if n < 2:
+        raise ValueError(f"instance_norm: each channel needs more than one value, x {tuple(x.shape)} has {n}")
+    y = _instance_norm(x, weight, bias, eps)
+    if running_mean is not None:
+        with no_grad():
+            wide = np.result_type(as_array(x).dtype, np.float32)
+            x = ops.astype(x, wide)
+            mean, variance = ops.mean(ops.mean(x, axes), 0), ops.mean(ops.var(x, axes), 0)
+            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
+            running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
+    return y
+
+
+@builtin(name="instance_norm", in_float32="halves and integers", autocast="float32")
+@definition
+def _instance_norm(x, weight, bias, /, eps):
+    """instance_norm of checked arguments, by the statistics of x."""
+    lines = ops.reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
+    return _per_channel(ops.reshape(_layer_norm(lines, None, None, eps), x.shape), weight, bias)
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """x / (k + alpha · m)^beta, with m the mean of the squares of `size` channels around each (Krizhevsky et al. 2012).
+
+    x is (N, C, …); channels beyond the first and the last count as 0.
+
+    Raises:
+        ValueError: x has fewer than three axes, or the size is less than 1.
+    """
+    x, size = shaped(x, "local_response_norm"), whole_number("local_response_norm", "size", size, 1)
+    if len(x.shape) < 3:
+        raise ValueError(f"local_response_norm takes x (N, C, L) or more axes, but x has shape {tuple(x.shape)}")
+    C = x.shape[1]
+    widths = tuple((size // 2, (size - 1) // 2) if axis == 1 else (0, 0) for axis in range(len(x.shape)))
+    squares = ops.pad(x * x, widths)
+    total = ops.sum(ops.stack([squares[:, i : i + C] for i in range(size)]), 0)
+    return x / (k + alpha / size * total) ** beta

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from .. import functional as F
+from ..functional.padding import MODES
 from ..ops.window import Sizes, each
 from . import init
 from .arguments import checked
@@ -45,6 +46,7 @@ class Conv1d(_Filters):
             number, or one for each axis.
         padding: zeros on both sides; "valid" is none, "same" (at stride 1) what keeps the size.
         groups: input and output channels are divided into this many groups; an output depends on its own group only.
+        padding_mode: "zeros", or what of the input stands there: "reflect", "replicate" or "circular", as in `F.pad`.
 
     `weight` is (out_channels, in_channels / groups, *kernel_size).
     """
@@ -62,22 +64,46 @@ class Conv1d(_Filters):
         dilation: Sizes = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
         *,
         rng: init.Rng = None,
     ):
+        if padding_mode not in ("zeros", *MODES[1:]):
+            known = ", ".join(map(repr, ("zeros", *MODES[1:])))
+            raise ValueError(f"{type(self).__name__}: padding_mode={padding_mode!r} is not known: type one of {known}")
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.padding_mode = padding_mode
         self._draw(in_channels, out_channels, kernel_size, groups, bias, rng)
 
     def forward(self, x: Any) -> Any:
-        convolve = F.conv1d if self.axes == 1 else F.conv2d
-        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        convolve, padding = (F.conv1d, F.conv2d, F.conv3d)[self.axes - 1], self.padding
+        if self.padding_mode != "zeros":
+            x, padding = F.pad(x, self._sides(), self.padding_mode), 0
+        return convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _sides(self) -> list[int]:
+        """The padding as F.pad takes it: before and after, the last axis first."""
+        name, many = type(self).__name__, self.axes
+        if self.padding == "same":
+            if max(each(name, "stride", self.stride, many, 1)) > 1:
+                raise ValueError(f'{name}: padding="same" keeps a size only at stride 1: give the padding in numbers')
+            reach = [d * (k - 1) for d, k in zip(each(name, "dilation", self.dilation, many, 1), self.weight.shape[2:])]
+            return [side for n in reversed(reach) for side in (n // 2, n - n // 2)]
+        padding = each(name, "padding", 0 if self.padding == "valid" else self.padding, many, 0)
+        return [side for n in reversed(padding) for side in (n, n)]
 
 
 class Conv2d(Conv1d):
     """Slide filters over images: (N, in_channels, H, W) to (N, out_channels, H', W'); arguments of `Conv1d`."""
 
     axes = 2
+
+
+class Conv3d(Conv1d):
+    """Slide filters through volumes: (N, in_channels, D, H, W) to (N, out_channels, D', H', W'); see `Conv1d`."""
+
+    axes = 3
 
 
 class ConvTranspose1d(_Filters):
@@ -114,7 +140,7 @@ class ConvTranspose1d(_Filters):
         self._draw(in_channels, out_channels, kernel_size, groups, bias, rng)
 
     def forward(self, x: Any) -> Any:
-        convolve = F.conv_transpose1d if self.axes == 1 else F.conv_transpose2d
+        convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[self.axes - 1]
         return convolve(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
@@ -124,3 +150,9 @@ class ConvTranspose2d(ConvTranspose1d):
     """The transpose of a `Conv2d`: (N, in_channels, H, W) to (N, out_channels, H', W'); see `ConvTranspose1d`."""
 
     axes = 2
+
+
+class ConvTranspose3d(ConvTranspose1d):
+    """The transpose of a `Conv3d`: (N, in_channels, D, H, W) to (N, out_channels, D', H', W')."""
+
+    axes = 3

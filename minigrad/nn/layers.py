@@ -5,11 +5,13 @@ Names, arguments, defaults and weight layouts are torch's; `rng` says where firs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import functional as F
 from .. import ops
+from ..ops.shape import axis_of
 from . import init
 from .arguments import checked
 from .module import Module, Parameter
@@ -110,12 +112,75 @@ class Dropout(Module):
         return F.dropout(x, self.p, self.training, rng=self.rng)
 
 
-class Flatten(Module):
-    """All axes from `start_dim` on made one: (N, …) to (N, ·)."""
-
-    @checked
-    def __init__(self, start_dim: int = 1):
-        self.start_dim = start_dim
+class Dropout1d(Dropout):
+    """In training, each channel of (N, C, L) is 0 with probability p and otherwise divided by 1 - p."""
 
     def forward(self, x: Any) -> Any:
-        return ops.flatten(x, self.start_dim)
+        return F.dropout1d(x, self.p, self.training, rng=self.rng)
+
+
+class Dropout2d(Dropout):
+    """In training, each channel of (N, C, H, W) is 0 with probability p and otherwise divided by 1 - p."""
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout2d(x, self.p, self.training, rng=self.rng)
+
+
+class Dropout3d(Dropout):
+    """In training, each channel of (N, C, D, H, W) is 0 with probability p and otherwise divided by 1 - p."""
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout3d(x, self.p, self.training, rng=self.rng)
+
+
+class AlphaDropout(Dropout):
+    """Dropout that keeps a mean of 0 and a variance of 1, for networks with SELU."""
+
+    def forward(self, x: Any) -> Any:
+        return F.alpha_dropout(x, self.p, self.training, rng=self.rng)
+
+
+class FeatureAlphaDropout(Dropout):
+    """`AlphaDropout` of whole channels of (N, C, …)."""
+
+    def forward(self, x: Any) -> Any:
+        return F.feature_alpha_dropout(x, self.p, self.training, rng=self.rng)
+
+
+class Identity(Module):
+    """x itself; takes any arguments, so that it can stand in any layer's place."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class Unflatten(Module):
+    """One axis cut into several: `Unflatten(1, (2, 3))` makes (N, 6) to (N, 2, 3); one size may be -1."""
+
+    @checked
+    def __init__(self, dim: int, unflattened_size: Sequence[int]):
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Any) -> Any:
+        axis = axis_of("Unflatten", x, self.dim)
+        known = math.prod(n for n in self.unflattened_size if n != -1)
+        sizes = tuple(x.shape[axis] // (known or 1) if n == -1 else n for n in self.unflattened_size)
+        if math.prod(sizes) != x.shape[axis] or self.unflattened_size.count(-1) > 1:
+            raise ValueError(
+                f"Unflatten: axis {axis} of {tuple(x.shape)}, {x.shape[axis]} long, is not {self.unflattened_size}"
+            )
+        return ops.reshape(x, (*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+
+
+class Flatten(Module):
+    """All axes from `start_dim` to `end_dim` made one: (N, …) to (N, ·)."""
+
+    @checked
+    def __init__(self, start_dim: int = 1, end_dim: int = -1):
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Any) -> Any:
+        return ops.flatten(x, self.start_dim, self.end_dim)

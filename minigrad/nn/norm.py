@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from .. import ops
 from . import init
 from .arguments import checked
 from .module import Buffer, Module, Parameter
@@ -20,7 +21,7 @@ class BatchNorm(Module):
         num_features: C, the size of axis 1.
         eps: added to the variance.
         momentum: the share of the newest batch in the running statistics; None averages over all batches alike.
-        affine: whether there are a `weight` and a `bias`.
+        affine, bias: whether there are a `weight` and, with it, a `bias`.
         track_running_stats: without them, evaluation normalises over the batch too.
 
     Training uses the statistics of the batch and updates the running ones; evaluation uses the running ones.  A frozen
@@ -38,10 +39,12 @@ class BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(init.ones_(init.empty(num_features))) if affine else None
-        self.bias = Parameter(init.zeros_(init.empty(num_features))) if affine else None
+        self.bias = Parameter(init.zeros_(init.empty(num_features))) if affine and bias else None
         self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
         self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
@@ -58,7 +61,9 @@ class BatchNorm(Module):
 
     def forward(self, x: Any) -> Any:
         if len(x.shape) not in self.rank or x.shape[1] != self.num_features:
-            shapes = " or ".join({2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)"}[n] for n in self.rank)
+            shapes = " or ".join(
+                {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}[n] for n in self.rank
+            )
             raise ValueError(
                 f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: "
                 f"it takes {shapes} with C = {self.num_features}"
@@ -84,18 +89,100 @@ class BatchNorm2d(BatchNorm):
     rank = (4,)
 
 
+class BatchNorm3d(BatchNorm):
+    """BatchNorm of (N, C, D, H, W)."""
+
+    rank = (5,)
+
+
+class InstanceNorm(Module):
+    """Give each channel of each example zero mean and unit variance, then scale and shift it (Ulyanov et al. 2016).
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: the share of the newest batch in the running statistics.
+        affine, bias: whether there are a `weight` and, with it, a `bias`.
+        track_running_stats: keep running means of the statistics, which evaluation then uses for all examples.
+    """
+
+    axes: int
+
+    @checked
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        *,
+        bias: bool = True,
+    ):
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(init.ones_(init.empty(num_features))) if affine else None
+        self.bias = Parameter(init.zeros_(init.empty(num_features))) if affine and bias else None
+        self.running_mean = Buffer(np.zeros(num_features, np.float32)) if track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, np.float32)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
+
+    def forward(self, x: Any) -> Any:
+        sizes = ("L", "H, W", "D, H, W")[self.axes - 1]
+        if len(x.shape) not in (self.axes + 1, self.axes + 2) or x.shape[-self.axes - 1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__} of {self.num_features} channels was given {tuple(x.shape)}: it takes "
+                f"(N, {self.num_features}, {sizes}) or ({self.num_features}, {sizes})"
+            )
+        batch = x if len(x.shape) == self.axes + 2 else ops.expand_dims(x, 0)
+        uses_own = self.training or self.running_mean is None
+        options = self.weight, self.bias, uses_own, self.momentum, self.eps
+        y = F.instance_norm(batch, self.running_mean, self.running_var, *options)
+        return y if batch is x else ops.squeeze(y, 0)
+
+
+class InstanceNorm1d(InstanceNorm):
+    """InstanceNorm of (N, C, L) or (C, L)."""
+
+    axes = 1
+
+
+class InstanceNorm2d(InstanceNorm):
+    """InstanceNorm of (N, C, H, W) or (C, H, W)."""
+
+    axes = 2
+
+
+class InstanceNorm3d(InstanceNorm):
+    """InstanceNorm of (N, C, D, H, W) or (C, D, H, W)."""
+
+    axes = 3
+
+
+class LocalResponseNorm(Module):
+    """Divide by a power of the mean square of `size` neighbouring channels (Krizhevsky et al. 2012, sec. 3.3)."""
+
+    @checked
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Any) -> Any:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+
 class GroupNorm(Module):
     """Normalise each group of channels of each example, then scale and shift each channel (Wu & He 2018)."""
 
     @checked
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True
+    ):
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: {num_channels} channels cannot be shared out over {num_groups} groups: make it a multiple"
             )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = Parameter(init.ones_(init.empty(num_channels))) if affine else None
-        self.bias = Parameter(init.zeros_(init.empty(num_channels))) if affine else None
+        self.bias = Parameter(init.zeros_(init.empty(num_channels))) if affine and bias else None
 
     def forward(self, x: Any) -> Any:
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

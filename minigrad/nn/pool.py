@@ -117,3 +117,57 @@ class AdaptiveMaxPool2d(AdaptiveAvgPool1d):
 
     def forward(self, x: Any) -> Any:
         return F.adaptive_max_pool2d(x, self.output_size)
+
+
+class MaxPool3d(MaxPool1d):
+    """The largest entry of every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+
+    def forward(self, x: Any) -> Any:
+        return F.max_pool3d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+
+class AvgPool3d(AvgPool2d):
+    """The mean of every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+
+    def forward(self, x: Any) -> Any:
+        options = self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override
+        return F.avg_pool3d(x, self.kernel_size, self.stride, *options)
+
+
+class AdaptiveAvgPool3d(AdaptiveAvgPool1d):
+    """The mean of each part of a volume: (N, C, D, H, W) to (N, C, *output_size); None keeps a size."""
+
+    def forward(self, x: Any) -> Any:
+        return F.adaptive_avg_pool3d(x, self.output_size)
+
+
+class AdaptiveMaxPool3d(AdaptiveAvgPool1d):
+    """The largest entry of each part of a volume: (N, C, D, H, W) to (N, C, *output_size); None keeps a size."""
+
+    def forward(self, x: Any) -> Any:
+        return F.adaptive_max_pool3d(x, self.output_size)
+
+
+class LPPool1d(Module):
+    """(Σ xᵖ)^(1/p) over every window, with p = `norm_type`: (N, C, L) to (N, C, L')."""
+
+    @checked
+    def __init__(self, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False):
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
+
+    def forward(self, x: Any) -> Any:
+        return F.lp_pool1d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool2d(LPPool1d):
+    """(Σ xᵖ)^(1/p) over every window: (N, C, H, W) to (N, C, H', W')."""
+
+    def forward(self, x: Any) -> Any:
+        return F.lp_pool2d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool3d(LPPool1d):
+    """(Σ xᵖ)^(1/p) over every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+
+    def forward(self, x: Any) -> Any:
+        return F.lp_pool3d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)

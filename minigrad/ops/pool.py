@@ -92,7 +92,7 @@ def max_pool1d(
 ) -> Any:
     """The largest entry of every window of a signal, (N, C, L) or (C, L); otherwise as `max_pool2d`."""
     x = shaped(x, "max_pool1d")
-    return max_pool(x, _pool_window("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode))
+    return max_pool(x, pool_window("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
 def max_pool2d(
@@ -114,7 +114,7 @@ def max_pool2d(
         ValueError: the shapes do not fit; the message says which and what to do.
     """
     x = shaped(x, "max_pool2d")
-    return max_pool(x, _pool_window("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode))
+    return max_pool(x, pool_window("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode))
 
 
 @builtin(in_float32="halves and integers")
@@ -127,7 +127,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Any:
     """The mean of every window of a signal, (N, C, L) or (C, L); otherwise as `avg_pool2d`."""
-    return _avg_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return mean_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
 @builtin(in_float32="halves and integers")
@@ -150,11 +150,12 @@ def avg_pool2d(
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
     """
-    return _avg_pool(2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return mean_pool(2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
-    window = _pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
+def mean_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, collect=collect):
+    """The mean of every window over `many` axes, for arguments still to be checked; `collect` adds them up."""
+    window = pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
     check_flags(f"avg_pool{many}d", count_include_pad=count_include_pad)
     if divisor_override is not None and not (isinstance(divisor_override, Real) and divisor_override):
         raise ValueError(
@@ -177,7 +178,7 @@ def _avg_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pa
 @builtin(in_float32="halves and integers")
 def adaptive_avg_pool1d(x: Any, output_size: Parts) -> Any:
     """The mean of `output_size` nearly equal parts of a signal, (N, C, L) or (C, L); see `adaptive_avg_pool2d`."""
-    return _adaptive_avg_pool(1, x, output_size)
+    return adaptive_avg_pool(1, x, output_size)
 
 
 @builtin(in_float32="halves and integers")
@@ -187,10 +188,10 @@ def adaptive_avg_pool2d(x: Any, output_size: Parts) -> Any:
     Part i runs from ⌊i·H / H'⌋ to ⌈(i + 1)·H / H'⌉: parts may overlap, and an image can be enlarged.  None keeps a
     size; 1 is global pooling.
     """
-    return _adaptive_avg_pool(2, x, output_size)
+    return adaptive_avg_pool(2, x, output_size)
 
 
-def _adaptive_avg_pool(many, x, output_size):
+def adaptive_avg_pool(many, x, output_size):
     """A product with one matrix along each axis, whose row i is the mean over part i."""
     means, sizes = [], _adaptive_size(f"adaptive_avg_pool{many}d", many, x, output_size)
     if set(sizes) == {1}:
@@ -199,22 +200,22 @@ def _adaptive_avg_pool(many, x, output_size):
         start, stop = _parts(size, places)
         inside = (np.arange(size) >= start[:, None]) & (np.arange(size) < stop[:, None])
         means.append(_beside(x).asarray(inside / (stop - start)[:, None], dtype=x.dtype))
-    return einsum("...l,pl->...p" if many == 1 else "...hw,ph,qw->...pq", x, *means)
+    return einsum(("...l,pl->...p", "...hw,ph,qw->...pq", "...dhw,od,ph,qw->...opq")[many - 1], x, *means)
 
 
 @builtin(in_float32="halves")
 def adaptive_max_pool1d(x: Any, output_size: Parts) -> Any:
     """The largest entry of `output_size` nearly equal parts of a signal, cut as by `adaptive_avg_pool1d`."""
-    return _adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
+    return adaptive_max_pool(1, shaped(x, "adaptive_max_pool1d"), output_size)
 
 
 @builtin(in_float32="halves")
 def adaptive_max_pool2d(x: Any, output_size: Parts) -> Any:
     """The largest entry of each part of an image; the parts are those of `adaptive_avg_pool2d`."""
-    return _adaptive_max_pool(2, shaped(x, "adaptive_max_pool2d"), output_size)
+    return adaptive_max_pool(2, shaped(x, "adaptive_max_pool2d"), output_size)
 
 
-def _adaptive_max_pool(many, x, output_size):
+def adaptive_max_pool(many, x, output_size):
     """Pool one axis after another, the last first, so that the first of equal entries in reading order is taken."""
     for back, places in enumerate(reversed(_adaptive_size(f"adaptive_max_pool{many}d", many, x, output_size)), 1):
         axis, xp = len(x.shape) - back, _beside(x)
@@ -236,7 +237,7 @@ def _beside(x: Any) -> Any:
     return backend.of(as_array(x)).xp
 
 
-def _pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode):
+def pool_window(op, many, x, kernel_size, stride, padding, dilation, ceil_mode):
     """The Window of a pooling; ceil_mode pads the end of the input where the last window would reach over the edge."""
     check_rank(op, many, x)
     check_flags(op, ceil_mode=ceil_mode)

@@ -202,7 +202,7 @@ def conv1d(
     groups: int = 1,
 ) -> Any:
     """Slide filters along signals: (N, C, L) or (C, L) to (N, O, L') or (O, L'); otherwise as `conv2d`."""
-    return _convolution(1, x, weight, bias, stride, padding, dilation, groups)
+    return convolution(1, x, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
@@ -228,7 +228,7 @@ def conv2d(
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
     """
-    return _convolution(2, x, weight, bias, stride, padding, dilation, groups)
+    return convolution(2, x, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d_norm(
@@ -244,7 +244,7 @@ def conv2d_norm(
     groups: int,
 ) -> Any:
     """The op `conv_norm`, with conv2d's options; on a CPU, in one go."""
-    return _convolution(
+    return convolution(
         2,
         x,
         weight,
@@ -268,7 +268,7 @@ def conv_transpose1d(
     dilation: Sizes = 1,
 ) -> Any:
     """The way back of `conv1d`: (N, C, L) or (C, L) to (N, O, L') or (O, L'); otherwise as `conv_transpose2d`."""
-    return _transposed_convolution(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return transposed_convolution(1, x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def conv_transpose2d(
@@ -293,16 +293,16 @@ def conv_transpose2d(
     Raises:
         ValueError: the shapes do not fit; the message says which and what to do.
     """
-    return _transposed_convolution(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return transposed_convolution(2, x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv: Any = conv):
+def convolution(many, x, weight, bias, stride, padding, dilation, groups, conv: Any = conv):
     op = f"conv{many}d"
     x, weight, bias = shaped(x, op), shaped(weight, op), None if bias is None else shaped(bias, op)
     kernel = tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=False)
     if len(x.shape) == many + 1:
-        return squeeze(_convolution(many, expand_dims(x, 0), weight, bias, stride, padding, dilation, groups, conv), 0)
+        return squeeze(convolution(many, expand_dims(x, 0), weight, bias, stride, padding, dilation, groups, conv), 0)
     stride, dilation = each(op, "stride", stride, many, 1), each(op, "dilation", dilation, many, 1)
     if padding == "same":
         if max(stride) > 1:
@@ -315,7 +315,10 @@ def _convolution(many, x, weight, bias, stride, padding, dilation, groups, conv:
     return conv(x, weight, bias, fitting(op, x.shape, Window(kernel, stride, padding, dilation)), groups)
 
 
-def _transposed_convolution(many, x, weight, bias, stride, padding, output_padding, groups, dilation):
+def transposed_convolution(
+    many, x, weight, bias, stride, padding, output_padding, groups, dilation, back=conv_input_grad
+):
+    """The way back of a convolution over `many` axes, for arguments still to be checked; `back` does it."""
     op = f"conv_transpose{many}d"
     x, weight, bias = shaped(x, op), shaped(weight, op), None if bias is None else shaped(bias, op)
     kernel = tuple(weight.shape[2:])
@@ -323,7 +326,8 @@ def _transposed_convolution(many, x, weight, bias, stride, padding, output_paddi
     if len(x.shape) == many + 1:
         batch = expand_dims(x, 0)
         return squeeze(
-            _transposed_convolution(many, batch, weight, bias, stride, padding, output_padding, groups, dilation), 0
+            transposed_convolution(many, batch, weight, bias, stride, padding, output_padding, groups, dilation, back),
+            0,
         )
     stride, more = each(op, "stride", stride, many, 1), each(op, "output_padding", output_padding, many, 0)
     dilation = each(op, "dilation", dilation, many, 1)
@@ -347,7 +351,7 @@ def _transposed_convolution(many, x, weight, bias, stride, padding, output_paddi
         raise ValueError(
             f"{op}: {tuple(x.shape)} would become {size}, for padding is taken away here: give less than {padding}"
         )
-    y = conv_input_grad(x, weight, tuple(n - b for n, b in zip(size, beyond, strict=True)), window, groups)
+    y = back(x, weight, tuple(n - b for n, b in zip(size, beyond, strict=True)), window, groups)
     y = pad(y, ((0, 0), (0, 0), *((0, b) for b in beyond))) if any(beyond) else y
     return y if bias is None else y + reshape(bias, (-1, *(1,) * many))
 
@@ -379,7 +383,7 @@ def fitting(op: str, shape: tuple[int, ...], window: Window) -> Window:
 def check_rank(op: str, many: int, x: Any) -> None:
     """Refuse what is neither a batch nor a single sample."""
     if len(x.shape) not in (many + 1, many + 2):
-        axes = ("L", "H, W")[many - 1]
+        axes = ("L", "H, W", "D, H, W")[many - 1]
         raise ValueError(
             f"{op} takes (N, C, {axes}) or (C, {axes}), but x has shape {tuple(x.shape)}: x[None] adds an axis of "
             "samples, x[:, None] one of channels"
@@ -389,9 +393,8 @@ def check_rank(op: str, many: int, x: Any) -> None:
 def _check_filters(op, many, x, weight, bias, groups, transposed):
     """Refuse an input, a weight and a bias that do not fit together."""
     check_rank(op, many, x)
-    layout = (
-        f"({'in, out' if transposed else 'out, in'} / groups, {('kernel', 'kernel height, kernel width')[many - 1]})"
-    )
+    kernel = ("kernel", "kernel height, kernel width", "kernel depth, height, width")[many - 1]
+    layout = f"({'in, out' if transposed else 'out, in'} / groups, {kernel})"
     if len(weight.shape) != many + 2:
         raise ValueError(f"{op}: the weight is {layout}, but this one has shape {tuple(weight.shape)}")
     first, second = weight.shape[:2]

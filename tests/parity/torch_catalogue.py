@@ -179,7 +179,7 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ("argsort", "value", ORDER),
     ("arange", "accepts: upper bound", "no entries, as in NumPy"),
     (
-        "nn.functional.avg_pool1d nn.functional.avg_pool2d",
+        "nn.functional.avg_pool1d nn.functional.avg_pool2d nn.functional.avg_pool3d",
         "dtype: float32 instead of int64",
         "a mean of whole numbers is none",
     ),
@@ -187,6 +187,11 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     (
         "nn.functional.max_pool1d",
         "accepts: Expected 2D or 3D",
+        "of no channels there is nothing to pool, which is no error",
+    ),
+    (
+        "nn.functional.max_pool3d",
+        "accepts: Expected input",
         "of no channels there is nothing to pool, which is no error",
     ),
     ("scatter scatter_add", "accepts: Expected self.dtype", "dtypes are promoted as everywhere"),
@@ -198,7 +203,11 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "dtype: int64 instead of",
         "whole numbers are added up in int64, as by sum; in their own dtype they would wrap around",
     ),
-    ("nn.BatchNorm1d nn.BatchNorm2d", "accepts: eps must be positive", "an eps of 0 is what a variance above 0 needs"),
+    (
+        "nn.BatchNorm1d nn.BatchNorm2d nn.BatchNorm3d",
+        "accepts: eps must be positive",
+        "an eps of 0 is what a variance above 0 needs",
+    ),
     ("nn.RNN nn.GRU nn.LSTM", "accepts: input_size", "what has no features can be read: the biases act"),
     *(
         (f"nn.functional.{name}", f"value in {dtype}", "computed in float32; torch's 16 bits overflow, or lose digits")
@@ -210,6 +219,10 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         for name in ("margin_ranking_loss", "triplet_margin_loss", "pairwise_distance")
     ),
     ("nn.functional.triplet_margin_with_distance_loss", "value in uint8", "whole numbers become floats first"),
+    *(
+        ("nn.functional.local_response_norm", what, "a quotient of whole numbers is none")
+        for what in ("dtype: float32", "value in int64")
+    ),
     ("nn.functional.hardsigmoid", "gradient", "torch divides by six in float32"),
     ("nn.functional.hardtanh", "dtype: float32", "bounds that are not whole make a result that is not"),
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),

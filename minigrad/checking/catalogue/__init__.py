@@ -22,6 +22,7 @@ from . import (
     loss_rows,
     margin_rows,
     recurrent_rows,
+    volume_rows,
     window_rows,
 )
 from .rows import P, R, Row
@@ -410,4 +411,5 @@ ROWS = [
     *margin_rows.ROWS,
     *[row._replace(batch=()) for row in recurrent_rows.ROWS],  # their first axis is time: no step, no state
     *window_rows.ROWS,
+    *volume_rows.ROWS,
 ]
