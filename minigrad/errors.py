@@ -12,22 +12,15 @@ import numpy as np
 
 from . import places
 
-ELSEWHERE = {  # what torch's users look for on a Tensor, and what to type instead
-    "view": "x.reshape(…)",
-    "permute": "x.transpose(…)",
-    "unsqueeze": "mg.expand_dims(x, axis)",
-    "numel": "x.size",
-    "expand": "mg.broadcast_to(x, shape)",
-    "cuda": 'x.to("cuda")',
-    "cpu": 'x.to("cpu")',
-    "float": 'x.to("float32")',
-    "double": 'x.to("float64")',
-    "half": 'x.to("float16")',
-    "long": 'x.to("int64")',
-    "clamp": "x.clip(low, high)",
-    "masked_fill": "mg.where(mask, value, x)",
-    "requires_grad_": "x.requires_grad = True",
-    "t": "x.T",
+ELSEWHERE = {  # what torch's or NumPy's users look for on a Tensor, and what to type instead
+    "repeat": "x.tile(2, 3), torch's repeat, or mg.repeat(x, 2), NumPy's",
+    "equal": "mg.array_equal(x, y), whether all are equal, or x == y, entry by entry",
+    "type": "x.dtype, or x.to('float32')",
+    "is_cuda": "x.device == 'cuda'",
+    "add_": "x += y",
+    "sub_": "x -= y",
+    "mul_": "x *= y",
+    "div_": "x /= y",
 }
 
 

@@ -1,21 +1,15 @@
-"""The operators and methods of a Tensor, which are ops by another name: `x + y` is `mg.add(x, y)`.
-
-Each is the op itself, not a function that calls it, which saves a call per operator.  They are put into the class when
-the ops exist, since ops make Tensors.
-"""
+"""The operators of a Tensor: `x + y` is `mg.add(x, y)`, and what Python's own functions make of one."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import backend, ops
-from .errors import ELSEWHERE
-from .mode import no_grad, recording
-from .tensor import Tensor, as_array
+from .. import backend, ops
+from ..mode import no_grad, recording
+from ..tensor import Tensor, as_array
 
 
 def _swapped(op: Callable) -> Callable[[Any, Any], Tensor]:
@@ -31,15 +25,9 @@ def _booleans(operator: str, x: Any) -> Any:
     return x
 
 
-def _of_arrays(function: Callable) -> Callable:
-    """An operator that has no op, on what Tensors hold."""
-
-    def apply(self: Tensor, other: Any) -> Any:
-        if recording() and any(isinstance(x, Tensor) and x.node is not None for x in (self, other)):
-            raise TypeError(f"{function.__name__} has no gradient here: type x.detach()")
-        return function(self.data, as_array(other) if isinstance(other, (Tensor, list, tuple)) else other)
-
-    return apply
+def _later(op: str) -> Callable[[Any, Any], Any]:
+    """An operator that is such an op."""
+    return lambda a, b: getattr(ops, op)(a, b)
 
 
 def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
@@ -84,17 +72,8 @@ def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
     return write
 
 
-def _elsewhere(name: str, there: str) -> property:
-    """An attribute that does not exist, and says what to type instead."""
-
-    def refuse(self: Tensor) -> None:
-        raise AttributeError(f"Tensor has no attribute {name!r}: type {there}", name=name, obj=self)
-
-    return property(refuse, doc=f"Not here: type {there}.")
-
-
-class Methods:
-    """What Tensors have besides the methods in tensor.py."""
+class Operators:
+    """What stands between Tensors, and around one."""
 
     __add__, __radd__, __iadd__ = ops.add, _swapped(ops.add), _in_place(ops.add, "+")
     __sub__, __rsub__, __isub__ = ops.subtract, _swapped(ops.subtract), _in_place(ops.subtract, "-")
@@ -102,8 +81,9 @@ class Methods:
     __truediv__, __rtruediv__, __itruediv__ = ops.divide, _swapped(ops.divide), _in_place(ops.divide, "/")
     __pow__, __rpow__, __ipow__ = ops.power, _swapped(ops.power), _in_place(ops.power, "**")
     __matmul__, __rmatmul__, __imatmul__ = ops.matmul, _swapped(ops.matmul), _in_place(ops.matmul, "@")
-    __ifloordiv__ = _in_place(_of_arrays(operator.floordiv), "//")
-    __imod__ = _in_place(_of_arrays(operator.mod), "%")
+    __floordiv__, __rfloordiv__ = _later("floor_divide"), _swapped(_later("floor_divide"))
+    __mod__, __rmod__ = _later("remainder"), _swapped(_later("remainder"))
+    __ifloordiv__, __imod__ = _in_place(__floordiv__, "//"), _in_place(__mod__, "%")
     __neg__, __abs__, __getitem__ = ops.negative, ops.abs, ops.pick
     __eq__, __ne__, __lt__, __le__, __gt__, __ge__ = (
         ops.equal,
@@ -124,44 +104,45 @@ class Methods:
     def __or__(self, other: Any) -> Tensor:
         return ops.maximum(_booleans("|", self), _booleans("|", other))
 
-    __rand__, __ror__, __iand__, __ior__ = __and__, __or__, _in_place(__and__, "&"), _in_place(__or__, "|")
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.not_equal(_booleans("^", self), _booleans("^", other))
 
-    sum, mean, var, max, min, argmax = ops.sum, ops.mean, ops.var, ops.max, ops.min, ops.argmax
-    exp, log, sqrt, abs, tanh, sigmoid, relu = ops.exp, ops.log, ops.sqrt, ops.abs, ops.tanh, ops.sigmoid, ops.relu
-    clip, softmax, log_softmax, astype = ops.clip, ops.softmax, ops.log_softmax, ops.astype
-    swapaxes, squeeze, flatten = ops.swapaxes, ops.squeeze, ops.flatten
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    __iand__, __ior__, __ixor__ = _in_place(__and__, "&"), _in_place(__or__, "|"), _in_place(__xor__, "^")
 
-    def reshape(self, *shape: Any) -> Tensor:
-        """The entries, in order, in another shape: `x.reshape(2, -1)` or `x.reshape((2, -1))`."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
 
-    def transpose(self, *axes: Any) -> Tensor:
-        """Two axes change places, as in torch; more, or a tuple: all in that order, as in NumPy; none: all reversed."""
-        if len(axes) == 2:
-            return ops.swapaxes(self, *axes)
-        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
 
-    def to(self: Any, target: Any) -> Tensor:
-        """On another device ("cpu", "cuda"), or in another dtype ("float64"); differentiable."""
-        if target in backend.DEVICES:
-            return self if target == self.device else ops.to_device(self, target)
-        try:
-            return ops.astype(self, backend.dtype_named(target))
-        except TypeError:
-            raise ValueError(
-                f'{target!r} is neither a device, "cpu" or "cuda", nor a dtype such as "float32"'
-            ) from None
+    def __round__(self, decimals: int | None = None) -> Tensor:
+        return ops.round(self, decimals or 0)
 
-    T = property(lambda self: ops.transpose(self), doc="All axes in reverse order.")
-    mT = property(lambda self: ops.swapaxes(self, -1, -2), doc="The last two axes swapped.")
+    def __contains__(self, value: Any) -> bool:
+        return bool(ops.any(ops.equal(self, value)))
+
+    def __format__(self: Any, form: str) -> str:
+        """f"{loss:.3f}": the number of a Tensor that has one."""
+        if self.shape == () or form and self.size == 1:
+            return format(self.item(), form)
+        if form:
+            raise TypeError(
+                f"the format {form!r} is for one number, and this Tensor has shape {self.shape}: pick one, x[0], or "
+                "reduce it, x.mean(); np.array2string(x.numpy(), precision=3) writes all"
+            )
+        return repr(self)
+
+    def __index__(self: Any) -> int:
+        """The one whole number, where Python wants an index, range(n) or a list's place."""
+        if self.size != 1 or self.dtype.kind not in "iu":
+            raise TypeError(
+                f"an index is one whole number, not a Tensor of shape {self.shape} and dtype {self.dtype}"
+                + (": type int(x)" if self.size == 1 else "")
+            )
+        return int(self.item())
+
     __array_ufunc__ = ops.numpy_protocol.ForNumPy()
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         return ops.numpy_protocol.function(function, args, kwargs)
-
-
-for _name, _method in vars(Methods).items():
-    if _name not in ("__module__", "__doc__", "__dict__", "__weakref__"):
-        setattr(Tensor, _name, _method)
-for _name, _there in ELSEWHERE.items():  # (a class with __getattr__ would take longer to find the attributes it has)
-    setattr(Tensor, _name, _elsewhere(_name, _there))
