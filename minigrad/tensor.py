@@ -16,7 +16,7 @@ from .tape import FREED, Node, new_node
 from .values import Values, as_array, fitting
 
 if TYPE_CHECKING:
-    from .methods import Methods  # the operators, and what is an op by another name: see methods.py
+    from .methods import Methods  # the operators, and what is an op by another name: see methods/
 else:
     Methods = object
 
