@@ -93,7 +93,7 @@ def _unfit_option(op: Any, options: dict[str, Any], text: str) -> str | None:
     return None
 
 
-def in_our_words(text: str, op: Any, arrays: list, options: dict[str, Any]) -> str:
+def in_our_words(text: str, op: Any, arrays: list, options: dict[str, Any]) -> Any:
     """What an array library says about the inputs of an op, said for the user of the op; other texts as they are."""
     for pattern, words in FOREIGN.items():
         if found := re.search(pattern, text):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -74,9 +75,9 @@ def _places(shape, axis, before, after, mode):
     return places.clip(0, n - 1) if mode == "replicate" else first + (places - first) % max(left, 1)
 
 
-def _constant(x, pairs, value):
+def _constant(x, pairs, value: Any):
     """The number around x, or x with entries cut off."""
-    if not isinstance(value, Real) or (not is_float(x.dtype) and value != int(value)):
+    if not isinstance(value, Real) or (not is_float(x.dtype) and value != math.floor(value)):
         raise TypeError(f"pad: value={value!r} is to be a number that {x.dtype} can hold")
     if any(before < 0 or after < 0 for before, after in pairs.values()):
         cuts = {axis: slice(max(0, -before), x.shape[axis] - max(0, -after)) for axis, (before, after) in pairs.items()}

@@ -48,8 +48,10 @@ class Sequential(Module):
         return sum(1 for _ in self)
 
     def __getitem__(self, index: int | slice) -> Any:
-        names = list(self._entries())[index]
-        return Sequential({name: vars(self)[name] for name in names}) if isinstance(index, slice) else vars(self)[names]
+        names = list(self._entries())
+        if not isinstance(index, slice):
+            return vars(self)[names[index]]
+        return Sequential({name: vars(self)[name] for name in names[index]})
 
     def __setitem__(self, index: int, module: Module) -> None:
         self._fill({**self._entries(), list(self._entries())[index]: module})

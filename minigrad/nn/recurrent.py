@@ -198,7 +198,7 @@ class _Recurrent(Module):
                 back = suffix.endswith("reverse")
                 real = mask[::-1] if back and mask is not None else mask
                 weights = _weights(self, self.gates, self._inputs(layer), suffix)
-                h, *final = self.run(x[::-1] if back else x, *weights, first[len(last)], real)
+                h, *final = self.run(x[::-1] if back else x, *weights, first=first[len(last)], mask=real)
                 last.append(tuple(final))
                 h = h if real is None else h * real[..., None]
                 outs.append(h[::-1] if back else h)
@@ -338,9 +338,8 @@ class _Cell(Module):
         def row(part):
             return ops.reshape(part, (-1, part.shape[-1]))
 
-        _, *last = self._run(
-            ops.expand_dims(row(x), 0), *_weights(self, self.layer.gates, self.input_size), tuple(map(row, first)), None
-        )
+        weights, first = _weights(self, self.layer.gates, self.input_size), tuple(map(row, first))
+        _, *last = self._run(ops.expand_dims(row(x), 0), *weights, first=first, mask=None)
         last = [ops.reshape(part, shape) for part in last]
         return tuple(last) if pair else last[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 from .. import backend
 from ..builtin import builtin
 from ..spelling import torch_spelling
-from ..tensor import Tensor, as_array, shaped
+from ..tensor import Tensor, as_array, shape_of, shaped
 from .arithmetic import reshape, sum
 from .create import arange
 from .index import pick
@@ -78,12 +78,12 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 def block_diag(*xs: Any) -> Any:
     """The matrix with the given ones, of at most two axes, along its diagonal, and zeros elsewhere."""
-    xs = [shaped(x, "block_diag") for x in xs]
-    if not xs or any(len(x.shape) > 2 for x in xs):
-        raise ValueError(f"block_diag: matrices are needed, at least one, not {[tuple(x.shape) for x in xs]}")
-    xs = [reshape(x, (1,) * (2 - len(x.shape)) + tuple(x.shape)) for x in xs]
-    rows, width, start = [], builtins.sum(x.shape[1] for x in xs), 0
-    for x in xs:
+    shapes = [tuple(shape_of(x)) for x in xs]
+    if not xs or any(len(shape) > 2 for shape in shapes):
+        raise ValueError(f"block_diag: matrices are needed, at least one, not {shapes}")
+    matrices = [reshape(x, (1,) * (2 - len(shape)) + shape) for x, shape in zip(xs, shapes)]
+    rows, width, start = [], builtins.sum(x.shape[1] for x in matrices), 0
+    for x in matrices:
         rows.append(pad(x, ((0, 0), (start, width - start - x.shape[1]))))
         start += x.shape[1]
     return concatenate(rows)
@@ -102,4 +102,5 @@ def triu_indices(n: int, m: int, offset: int = 0) -> tuple[Tensor, Tensor]:
 def _indices(op, n, m, inside):
     n, m = whole_number(op, "n", n, 0), whole_number(op, "m", m, 0)
     rows, columns = arange(n).data[:, None], arange(m).data
-    return tuple(Tensor(places) for places in inside(rows, columns).nonzero())
+    i, j = inside(rows, columns).nonzero()
+    return Tensor(i), Tensor(j)

@@ -5,6 +5,7 @@ They are drawn on the CPU, so that a seed means the same numbers on every device
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,13 @@ def randn(
 
 
 def randint(
-    low: int, high: Any = None, size: int | tuple = (), *, rng: Rng = None, dtype: Any = "int64", device: str = "cpu"
+    low: int,
+    high: Any = None,
+    size: int | Sequence[int] = (),
+    *,
+    rng: Rng = None,
+    dtype: Any = "int64",
+    device: str = "cpu",
 ) -> Tensor:
     """Whole numbers from low to below high, all equally likely; `randint(n, size=…)` draws from 0 to below n.
 

@@ -29,9 +29,7 @@ def tensor_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0
     """
     x = shaped(x, "tensor_split")
     axis = axis_of("tensor_split", x, axis)
-    n, cuts = x.shape[axis], indices_or_sections
-    if hasattr(cuts, "tolist"):
-        cuts = cuts.tolist()
+    n, cuts = x.shape[axis], getattr(indices_or_sections, "tolist", lambda: indices_or_sections)()
     if not isinstance(cuts, (tuple, list)):
         parts = whole_number("tensor_split", "sections", cuts, 1)
         return split(x, [n // parts + (i < n % parts) for i in range(parts)], axis)

@@ -86,11 +86,13 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int] | int] = 2) -> 
     if isinstance(axes, (tuple, list)):
         if len(axes) != 2:
             raise ValueError(f"tensordot: axes is a number or a pair (axes of a, axes of b), not {axes!r}")
-        ours, theirs = ([part] if not isinstance(part, (tuple, list)) else list(part) for part in axes)
+        pair: Any = axes
+        ours, theirs = ([part] if not isinstance(part, (tuple, list)) else list(part) for part in pair)
     else:
         n = whole_number("tensordot", "axes", axes, 0)
         ours, theirs = list(range(-n, 0)), list(range(n))
-    axes_of("tensordot", a, ours), axes_of("tensordot", b, theirs)
+    axes_of("tensordot", a, ours)
+    axes_of("tensordot", b, theirs)
     ours, theirs = ([axis_of("tensordot", x, i) for i in part] for x, part in ((a, ours), (b, theirs)))
     if [a.shape[i] for i in ours] != [b.shape[i] for i in theirs]:
         raise ValueError(

@@ -50,7 +50,7 @@ def roll(x: Any, shifts: int | Sequence[int], axis: int | Sequence[int] | None =
         if len(shifts) != 1:
             raise ValueError(f"roll: {len(shifts)} shifts and no axis: give one axis for each")
         return reshape(roll(reshape(x, (math.prod(x.shape),)), shifts, [0]), x.shape)
-    axes = list(axis) if isinstance(axis, (tuple, list)) else [axis]
+    axes: Any = axis if isinstance(axis, (tuple, list)) else (axis,)
     if len(axes) != len(shifts):
         raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes: give one axis for each")
     for shift, a in zip(shifts, axes):
@@ -152,9 +152,9 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
 
 def broadcast_arrays(*xs: Any) -> list[Any]:
     """Each x in the shape that all broadcast to (torch.broadcast_tensors)."""
-    xs = [shaped(x, "broadcast_arrays") for x in xs]
-    shape = broadcast_shapes(*(tuple(x.shape) for x in xs))
-    return [broadcast_to(x, shape) for x in xs]
+    arrays = [shaped(x, "broadcast_arrays") for x in xs]
+    shape = broadcast_shapes(*(tuple(x.shape) for x in arrays))
+    return [broadcast_to(x, shape) for x in arrays]
 
 
 def meshgrid(*xs: Any, indexing: str) -> list[Any]:
@@ -162,21 +162,21 @@ def meshgrid(*xs: Any, indexing: str) -> list[Any]:
 
     `indexing` must be given: "ij" for that order, torch's default; "xy", NumPy's, swaps the first two axes.
     """
-    xs = [flatten(x) for x in (xs[0] if len(xs) == 1 and isinstance(xs[0], (tuple, list)) else xs)]
+    vectors = [flatten(x) for x in (xs[0] if len(xs) == 1 and isinstance(xs[0], (tuple, list)) else xs)]
     if indexing not in ("ij", "xy"):
         raise ValueError(f'meshgrid: indexing={indexing!r} is not known: type "ij" or "xy"')
-    shape = tuple(x.shape[0] for x in xs)
-    ones = (1,) * len(xs)
-    grids = [broadcast_to(reshape(x, ones[:i] + x.shape + ones[i + 1 :]), shape) for i, x in enumerate(xs)]
-    return grids if indexing == "ij" or len(xs) < 2 else [swapaxes(grid, 0, 1) for grid in grids]
+    shape = tuple(x.shape[0] for x in vectors)
+    ones = (1,) * len(vectors)
+    grids = [broadcast_to(reshape(x, ones[:i] + x.shape + ones[i + 1 :]), shape) for i, x in enumerate(vectors)]
+    return grids if indexing == "ij" or len(vectors) < 2 else [swapaxes(grid, 0, 1) for grid in grids]
 
 
 def cartesian_prod(*xs: Any) -> Any:
     """All tuples with one entry of each vector, a row for each (torch.cartesian_prod); of one vector itself."""
-    xs = [shaped(x, "cartesian_prod") for x in xs]
-    if not xs or any(len(x.shape) != 1 for x in xs):
-        raise ValueError(f"cartesian_prod: vectors are needed, not {[tuple(x.shape) for x in xs]}")
-    return xs[0] if len(xs) == 1 else stack([flatten(grid) for grid in meshgrid(*xs, indexing="ij")], -1)
+    vectors = [shaped(x, "cartesian_prod") for x in xs]
+    if not vectors or any(len(x.shape) != 1 for x in vectors):
+        raise ValueError(f"cartesian_prod: vectors are needed, not {[tuple(x.shape) for x in vectors]}")
+    return vectors[0] if len(xs) == 1 else stack([flatten(grid) for grid in meshgrid(*vectors, indexing="ij")], -1)
 
 
 def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:

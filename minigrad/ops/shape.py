@@ -196,7 +196,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
 
 @builtin()
 @primitive
-def pad(xp, x, /, widths, value=0):
+def pad(xp, x, /, widths, value: Any = 0):
     """x with `value` around it: widths[i] = (before, after) for each axis i."""
     if not isinstance(widths, (tuple, list)) or [np.shape(pair) for pair in widths] != [(2,)] * x.ndim:
         raise ValueError(f"widths are ((before, after), …), a pair for each of the {x.ndim} axes, not {widths!r}")

@@ -178,7 +178,7 @@ class Adafactor(Optimizer):
 
 
 def _is_eps(place: int, value: Any) -> bool:
-    return value is None and place == 0 or is_number(value) and value >= 0
+    return place == 0 if value is None else is_number(value) and value >= 0
 
 
 def _spacing(dtype: np.dtype) -> float:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .optimizer import Optimizer, Parameters, several
+from .optimizer import Check, Optimizer, Parameters, several
 
 
 class SGD(Optimizer):
@@ -155,7 +155,7 @@ class Muon(Optimizer):
         ValueError: a parameter has not two axes.
     """
 
-    checks = {
+    checks: dict[str, Check] = {
         "ns_coefficients": (several(3, lambda *numbers: True), "ns_coefficients to be three numbers"),
         "ns_steps": (
             lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool) and 0 <= v < 100,

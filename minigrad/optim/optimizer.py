@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from ..writes import check_own_places
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]]
-Check = tuple[Callable[[Any], bool], str]
+Check = tuple[Callable[[Any], Any], str]
 NEWER = {"amsgrad", "maximize", "decoupled_weight_decay"}  # options that states saved by version 0.1 lack
 
 

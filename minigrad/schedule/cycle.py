@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..optim import Optimizer
 from .curves import cosine, done, line
@@ -40,7 +41,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """
         if epoch is not None and not epoch >= 0:
             raise ValueError(f"CosineAnnealingWarmRestarts: step({epoch!r}) goes to a point of at least 0")
-        self._go_to(self.last_epoch + 1 if epoch is None else epoch)
+        point: Any = self.last_epoch + 1 if epoch is None else epoch
+        self._go_to(point)
 
 
 class _WithMomentum(LRScheduler):
@@ -109,7 +111,7 @@ class CyclicLR(_WithMomentum):
         by_cycle = scale_mode == "cycle" if scale_fn else mode != "exp_range"
         scale = scale_fn or scales[mode]
 
-        def height(step: int) -> float:
+        def height(step: Any) -> float:
             """How far from the base a step is, 0 to 1, and less where the cycles are scaled."""
             cycle, place = divmod(step, step_size_up + down)
             way = place / step_size_up if place <= step_size_up else (step_size_up + down - place) / down
@@ -172,13 +174,13 @@ class OneCycleLR(_WithMomentum):
         up, anneal = pct_start * total - 1, cosine if anneal_strategy == "cos" else line
         ends = [up, 2 * up, total - 1] if three_phase else [up, total - 1]  # the last step of each phase
 
-        def along(values: list[float], step: int) -> float:
+        def along(values: list[float], step: float) -> float:
             """The value at a step, on a way that has these values before the first phase and at the end of each."""
             phase = min(sum(end < step for end in ends), len(ends) - 1)
             start = ends[phase - 1] if phase else 0.0
             return anneal(values[phase], values[phase + 1], done(step, start, ends[phase]))
 
-        def rate(base: float, step: int) -> float:
+        def rate(base: float, step: float) -> float:
             return along([base, base * div_factor, *[base] * three_phase, base / final_div_factor], step)
 
         momenta = [max_momentum, base_momentum, *[max_momentum] * (1 + three_phase)]

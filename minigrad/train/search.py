@@ -177,7 +177,7 @@ def search(
 
 
 def open_study(
-    args: TrainingArguments, direction: str, storage: Any, study_name: str | None, sampler: Any, pruner: Any
+    args: TrainingArguments, direction: Any, storage: Any, study_name: str | None, sampler: Any, pruner: Any
 ) -> Any:
     """The study of this name, new or resumed; a warning says how many trials it has already."""
     import optuna

@@ -12,7 +12,8 @@ IDS = np.array([2, 0, 2])
 
 def added(x, ids, src, axis=0):
     out = np.array(x, float)
-    np.add.at(out, (slice(None),) * axis + (ids,), src)
+    place: tuple = (*[slice(None)] * axis, ids)
+    np.add.at(out, place, src)
     return out
 
 

@@ -22,7 +22,7 @@ from ..module import Module, Parameter
 class ParametrizationList(Module):
     """What a parameter is computed from: `original` or `original0`, `original1`, …; and modules "0", "1", … in turn."""
 
-    def __init__(self, first: Module, value: Tensor):
+    def __init__(self, first: Any, value: Tensor):
         given = first.right_inverse(value) if hasattr(first, "right_inverse") else value
         self._several = isinstance(given, (tuple, list))
         for i, part in enumerate(given if self._several else [given]):
@@ -33,7 +33,7 @@ class ParametrizationList(Module):
         """What is trained."""
         return [p for name, p in vars(self).items() if name.startswith("original")]
 
-    def steps(self) -> list[Module]:
+    def steps(self) -> list[Any]:
         """The modules, in order."""
         return [m for m in vars(self).values() if isinstance(m, Module)]
 
@@ -70,7 +70,7 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
         ValueError: the module has no such parameter, or its shape would change.
     """
     if is_parametrized(module, tensor_name):
-        here: ParametrizationList = getattr(module.parametrizations, tensor_name)
+        here = _of(module, tensor_name)
         shape = getattr(module, tensor_name).shape
         vars(here)[str(len(here.steps()))] = parametrization
     else:
@@ -88,13 +88,17 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
             module.parametrizations = Group()
             kind = type(module)
             module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), {"__module__": kind.__module__})
-        setattr(module.parametrizations, tensor_name, here)
+        setattr(vars(module)["parametrizations"], tensor_name, here)
         setattr(type(module), tensor_name, _computed(tensor_name))
     with no_grad():
         found = here().shape
     if found != shape:
         raise ValueError(f"the parametrization makes {tensor_name} of shape {tuple(shape)} one of {tuple(found)}")
     return module
+
+
+def _of(module: Module, tensor_name: str) -> ParametrizationList:
+    return getattr(vars(module)["parametrizations"], tensor_name)
 
 
 def _computed(name: str) -> property:
@@ -119,17 +123,17 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"{type(module).__name__}: {tensor_name!r} has no parametrization to be removed")
-    here: ParametrizationList = getattr(module.parametrizations, tensor_name)
+    here = _of(module, tensor_name)
     originals = here.originals()
     if not leave_parametrized and len(originals) > 1:
         raise ValueError(f"{tensor_name!r} has {len(originals)} originals: leave_parametrized=True keeps its value")
     with no_grad():
         value = here().data.copy() if leave_parametrized else originals[0].data
     kept = Parameter(value, originals[0].requires_grad)
-    delattr(module.parametrizations, tensor_name)
+    delattr(vars(module)["parametrizations"], tensor_name)
     delattr(type(module), tensor_name)
     if not is_parametrized(module):
-        del module.parametrizations
+        del vars(module)["parametrizations"]
         module.__class__ = type(module).__bases__[0]
     setattr(module, tensor_name, kept)
     return module
