@@ -1,0 +1,274 @@
+"""Activations, softmax, layer normalisation and dropout: a loop each, over some rows of a matrix, there and back.
+
+shared/layers.py says the same in whole arrays.  The kernels at the end share the rows out over the cores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import Kernel
+from ...shared.layers import GELU_TANH
+from ..memory import flat, rows
+from . import by_core
+from .compile import density, exp, f4, formula, less, loop, normal_cdf, sigmoid
+
+SQRT_TAU = f4(np.sqrt(2 * np.pi))
+A, B = map(f4, GELU_TANH)
+
+
+@loop
+def gelu(x, bias, y):
+    for r in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            v = x[r, j] if bias is None else x[r, j] + bias[j]
+            y[r, j] = v * normal_cdf(v, density(v))
+
+
+@loop
+def gelu_back(g, x, bias, gx, total):
+    """`total`, the sum of each column of gx, is added to."""
+    for r in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            v = x[r, j] if bias is None else x[r, j] + bias[j]
+            d = density(v)
+            gx[r, j] = g[r, j] * (normal_cdf(v, d) + v * d / SQRT_TAU)
+            if total is not None:
+                total[j] += gx[r, j]
+
+
+@loop
+def gelu_tanh(x, bias, y):
+    for r in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            v = x[r, j] if bias is None else x[r, j] + bias[j]
+            y[r, j] = v * sigmoid(v * (A + B * v * v))
+
+
+@loop
+def gelu_tanh_back(g, x, bias, gx, total):
+    for r in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            v = x[r, j] if bias is None else x[r, j] + bias[j]
+            s = sigmoid(v * (A + B * v * v))
+            v = min(max(v, f4(-20)), f4(20))  # beyond, s (1 - s) is 0, and v³ might be infinite
+            gx[r, j] = g[r, j] * s * (f4(1) + v * (f4(1) - s) * (A + f4(3) * B * v * v))
+            if total is not None:
+                total[j] += gx[r, j]
+
+
+@formula
+def largest(x):
+    """The largest number of a row, nan if there is one; 0 where all are -inf, so that x - largest is no nan."""
+    top = x[0]
+    for j in range(x.shape[0]):
+        top = x[j] if x[j] > top or x[j] != x[j] else top
+    return f4(0) if top == -np.inf else top
+
+
+@loop
+def exp_row(x, y, limit):
+    """exp(x - top) of a row into y; returns their sum and `top`, 0 unless the sum would be too large or too small."""
+    top = f4(0)
+    total = exp_row_below(x, top, y)
+    if not f4(1) / limit < total < limit:
+        top = largest(x)
+        total = exp_row_below(x, top, y)
+    return total, top
+
+
+@loop
+def exp_row_below(x, top, y):
+    total = f4(0)
+    for j in range(x.shape[0]):
+        y[j] = exp(x[j] - top)
+        total += y[j]
+    return total
+
+
+@loop
+def softmax(x, y):
+    for r in range(x.shape[0]):
+        total, _ = exp_row(x[r], y[r], f4(1e20))
+        for j in range(x.shape[1]):
+            y[r, j] /= total
+
+
+@loop
+def softmax_back(g, y, gx):
+    for r in range(y.shape[0]):
+        dot = f4(0)
+        for j in range(y.shape[1]):
+            dot += g[r, j] * y[r, j]
+        for j in range(y.shape[1]):
+            gx[r, j] = (g[r, j] - dot) * y[r, j]
+
+
+@loop
+def log_softmax(x, y):
+    for r in range(x.shape[0]):
+        total, top = exp_row(x[r], y[r], f4(1e6))  # of a large logarithm, fewer digits are behind the point
+        log_sum = np.log(total)
+        for j in range(x.shape[1]):
+            y[r, j] = less(x[r, j], top, log_sum)
+
+
+@loop
+def log_softmax_back(g, y, gx):
+    for r in range(y.shape[0]):
+        total = f4(0)
+        for j in range(y.shape[1]):
+            total += g[r, j]
+        for j in range(y.shape[1]):
+            gx[r, j] = g[r, j] - exp(y[r, j]) * total
+
+
+@loop
+def layer_norm(x, weight, bias, eps, y, moments):
+    """Of each row `moments` gets the mean, the mean of what was centred, which is what rounding left of a mean that is
+    larger than the deviation, and 1 / deviation.
+    """
+    n = x.shape[1]
+    for r in range(x.shape[0]):
+        total, left, square = f4(0), f4(0), f4(0)
+        for j in range(n):
+            total += x[r, j]
+        m = total / f4(n)
+        for j in range(n):
+            left += x[r, j] - m
+        e = left / f4(n)
+        for j in range(n):
+            d = less(x[r, j], m, e)
+            square += d * d
+        i = f4(1 / np.sqrt(square / f4(n) + eps))
+        moments[r, 0], moments[r, 1], moments[r, 2] = m, e, i
+        for j in range(n):
+            u = less(x[r, j], m, e) * i
+            u = u if weight is None else u * weight[j]
+            y[r, j] = u if bias is None else u + bias[j]
+
+
+@loop
+def layer_norm_back(g, x, weight, moments, gx, gw, gb):
+    """Gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the normalised x.
+
+    `gw` and `gb` are added to.
+    """
+    n = x.shape[1]
+    for r in range(x.shape[0]):
+        m, e, i = moments[r, 0], moments[r, 1], moments[r, 2]
+        s1, s2 = f4(0), f4(0)
+        for j in range(n):
+            u = less(x[r, j], m, e) * i
+            scaled = g[r, j] if weight is None else g[r, j] * weight[j]
+            gw[j] += g[r, j] * u
+            gb[j] += g[r, j]
+            s1 += scaled
+            s2 += scaled * u
+        s1 /= f4(n)
+        s2 /= f4(n)
+        for j in range(n):
+            u = less(x[r, j], m, e) * i
+            scaled = g[r, j] if weight is None else g[r, j] * weight[j]
+            gx[r, j] = i * (scaled - s1 - u * s2)
+
+
+@loop
+def dropout(x, keep, scale, y):
+    for j in range(x.shape[0]):
+        y[j] = x[j] * (scale if keep[j] else f4(0))
+
+
+def gelu_forward(xp, x, bias, approximate):
+    y = np.empty_like(x, order="K" if bias is None else "C")
+    work = gelu_tanh if approximate == "tanh" else gelu
+    by_core(lambda y, x: work(x, bias, y), *as_matrices(bias is None, y, x))
+    return y, (x, bias)
+
+
+def gelu_backward(xp, g, saved, wanted, approximate):
+    x, bias = saved
+    alone, work = bias is None and not wanted[1], gelu_tanh_back if approximate == "tanh" else gelu_back
+    gx = np.empty_like(x, order="K" if alone else "C")
+
+    def some(gx, g, x):
+        total = np.zeros(x.shape[1], np.float32) if wanted[1] else None
+        work(g, x, bias, gx, total)
+        return total
+
+    totals = by_core(some, *as_matrices(alone, gx, g, x))
+    return gx if wanted[0] else None, sum(totals) if wanted[1] else None
+
+
+def as_matrices(alone, *arrays):
+    """Each array as a matrix whose rows are its last axis, or `alone`, in the order of the first one's memory, as one
+    that can be cut anywhere.
+    """
+    if not alone:
+        return rows(*arrays)
+    lines = flat(*arrays)
+    width = next(n for n in (256, 16, 1) if not lines[0].size % n)
+    return [line.reshape(-1, width) for line in lines]
+
+
+def softmax_forward(xp, x, axis):
+    y = np.empty(x.shape, x.dtype)
+    by_core(softmax, *rows(x, y))
+    return y, y
+
+
+def softmax_backward(xp, g, y, wanted, axis):
+    gx = np.empty_like(y)
+    by_core(softmax_back, *rows(g, y, gx))
+    return (gx,)
+
+
+def log_softmax_forward(xp, x, axis):
+    y = np.empty(x.shape, x.dtype)
+    by_core(log_softmax, *rows(x, y))
+    return y, y
+
+
+def log_softmax_backward(xp, g, y, wanted, axis):
+    gx = np.empty_like(y)
+    by_core(log_softmax_back, *rows(g, y, gx))
+    return (gx,)
+
+
+def layer_norm_forward(xp, x, weight, bias, eps):
+    y, n = np.empty(x.shape, x.dtype), x.shape[-1]
+    moments = np.empty((x.size // n, 3), np.float32)
+    by_core(lambda x, y, moments: layer_norm(x, weight, bias, f4(eps), y, moments), *rows(x, y), moments)
+    return y, (x, weight, moments)
+
+
+def layer_norm_backward(xp, g, saved, wanted, eps):
+    x, weight, moments = saved
+    gx = np.empty(x.shape, x.dtype)
+
+    def work(g, x, gx, moments):
+        of_weight, of_bias = sums = np.zeros((2, x.shape[1]), np.float32)
+        layer_norm_back(g, x, weight, moments, gx, of_weight, of_bias)
+        return sums
+
+    gw, gb = sum(by_core(work, *rows(g, x, gx), moments))
+    return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
+
+
+def dropout_forward(xp, x, keep, p):
+    y = np.empty_like(x)
+    by_core(lambda y, x, keep: dropout(x, keep, f4(1 / (1 - p)), y), *flat(y, x, keep))
+    return y, None
+
+
+def dropout_backward(xp, g, saved, wanted, keep, p):
+    return (dropout_forward(xp, g, keep, p)[0],)
+
+
+table = {
+    "gelu": Kernel(gelu_forward, gelu_backward),
+    "softmax": Kernel(softmax_forward, softmax_backward),
+    "log_softmax": Kernel(log_softmax_forward, log_softmax_backward),
+    "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
+    "dropout": Kernel(dropout_forward, dropout_backward),
+}
