@@ -20,12 +20,12 @@ from . import (
     half,
     index,
     layers,
+    loops,
     losses,
     memory,
     norm_pool,
     optimizers,
     products,
-    recurrent,
 )
 
 
@@ -51,12 +51,12 @@ table = (
     | attention.table
     | losses.table
     | index.table
-    | recurrent.table
     | convolution.table
     | norm_pool.table
     | optimizers.table
     | arithmetic.table
 )
+table |= loops.instead_of(table)
 host = Backend(
     name="cpu",
     xp=numpy,

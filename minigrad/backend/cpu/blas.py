@@ -58,6 +58,11 @@ def _product(threads: int = 1) -> Callable | None:
     return mkl.on_threads(threads, "cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
 
 
+def address() -> int:
+    """Where OpenBLAS's `cblas_sgemm` lies in memory, for compiled loops; 0 where NumPy has another BLAS."""
+    return 0 if _numpys_product is None else ctypes.cast(_numpys_product, ctypes.c_void_p).value or 0
+
+
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threads: int = 1) -> None:
     """The product of two matrices into `out`, or added to what is there.
 
@@ -117,98 +122,3 @@ def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
     if (rows == 4 or m == 1) and columns >= 4 * m:
         return TRANSPOSED, a.ctypes.data, columns >> 2
     return None
-
-
-def times(weight: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A function that multiplies a matrix of `rows` rows by the weight, into `out`, to be called repeatedly.
-
-    More threads than one are MKL's.
-    """
-    if threads > 1:
-        weight = np.ascontiguousarray(weight)
-
-        def on_threads(a, out):
-            gemm(a, weight, out, threads=threads)
-            return out
-
-        return on_threads
-    stack = _cut(weight[None], rows)
-    count, _, few = stack.shape
-
-    def product(a, out):
-        np.matmul(a, stack, out=out.reshape(len(a), count, few).swapaxes(0, 1))
-        return out
-
-    return product
-
-
-@functools.cache
-def _stack_product(threads: int) -> Callable | None:
-    """MKL's product of stacks that lie at equal distances, on so many threads; None if MKL is not installed."""
-    size, number, array = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-    return mkl.on_threads(
-        threads, "cblas_sgemm_batch_strided", *[size] * 6, number, *[array, size, size] * 2, number, array, *[size] * 3
-    )
-
-
-def adding(weights: np.ndarray, rows: int, threads: int = 1) -> Callable[[np.ndarray, np.ndarray], None]:
-    """The function that adds to `out` the products of a matrix of so many rows with each weight: out += a @ weights.
-
-    The weights are (n, inner, columns), `out` is (n, rows, columns).  It will be called again and again.  MKL adds
-    while it multiplies; more threads than one are MKL's.
-    """
-    n, inner, columns = weights.shape
-    multiply = _stack_product(threads) if weights.dtype is F4 and rows * weights.size >= MIN_STACK else None
-    if multiply is not None:
-        weights = np.ascontiguousarray(weights)
-        where = weights.ctypes.data  # (asked for once: it takes as long as a short pass; add_at_once keeps the array)
-
-        def add_at_once(a, out):
-            fits = a.shape == (rows, inner) and out.shape == (n, rows, columns)
-            if fits and a.dtype is out.dtype is F4 and a.flags.c_contiguous and out.flags.c_contiguous:
-                multiply(
-                    ROW_MAJOR,
-                    PLAIN,
-                    PLAIN,
-                    rows,
-                    columns,
-                    inner,
-                    1.0,
-                    a.ctypes.data,
-                    inner,
-                    0,
-                    where,
-                    columns,
-                    inner * columns,
-                    1.0,
-                    out.ctypes.data,
-                    columns,
-                    rows * columns,
-                    n,
-                )
-            else:
-                out += np.matmul(a, weights)
-
-        return add_at_once
-    stack = _cut(weights, rows)
-    product = np.empty((len(stack), rows, stack.shape[2]), weights.dtype)
-    by_weight = product.reshape(n, len(stack) // max(1, n), *product.shape[1:]).swapaxes(1, 2)
-
-    def add(a, out):
-        if a.dtype == product.dtype:
-            np.matmul(a, stack, out=product)
-            out = out.reshape(by_weight.shape)  # a view: only the last axis is cut
-            out += by_weight
-        else:
-            out += np.matmul(a, weights)
-
-    return add
-
-
-def _cut(weights: np.ndarray, rows: int) -> np.ndarray:
-    """The weights (n, inner, columns) as (…, inner, few): so few columns that OpenBLAS does not copy them each time."""
-    n, inner, columns = weights.shape
-    most = min(max(32, (1 << 14) // max(1, inner)), MAX_UNCOPIED // max(1, rows * inner))
-    few = next((few for few in range(min(most, columns), 15, -1) if columns % few == 0), columns)
-    count = columns // max(1, few)
-    return np.ascontiguousarray(weights.reshape(n, inner, count, few).swapaxes(1, 2)).reshape(n * count, inner, few)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..record import Kernel
 from ..shared import layers
-from . import loops, mkl
+from . import mkl
 from .cores import each_piece, scratch
 from .memory import flat, rows
 from .select import choose, has_plain_rows, is_plain
@@ -317,37 +317,12 @@ def dropout_backward(xp, g, saved, wanted, keep, p):
     return (dropout_forward(xp, g, keep, p)[0],)
 
 
-def by_last_axis(x: np.ndarray, axis: int) -> bool:
-    """Float32, and the op is along the last axis."""
-    return loops.is_float32(x) and axis in (-1, x.ndim - 1)
-
-
-def compiled(name: str, fits: Any, otherwise: Kernel) -> Kernel:
-    return loops.first("layers", name, fits, otherwise, layers.table[name])
-
-
 table = {
-    "gelu": compiled(
-        "gelu", loops.is_float32, choose(is_plain, Kernel(gelu_forward, gelu_backward), layers.table["gelu"])
+    "gelu": choose(is_plain, Kernel(gelu_forward, gelu_backward), layers.table["gelu"]),
+    "softmax": choose(has_plain_rows, Kernel(softmax_forward, softmax_backward), layers.table["softmax"]),
+    "log_softmax": choose(
+        has_plain_rows, Kernel(log_softmax_forward, log_softmax_backward), layers.table["log_softmax"]
     ),
-    "softmax": compiled(
-        "softmax",
-        by_last_axis,
-        choose(has_plain_rows, Kernel(softmax_forward, softmax_backward), layers.table["softmax"]),
-    ),
-    "log_softmax": compiled(
-        "log_softmax",
-        by_last_axis,
-        choose(has_plain_rows, Kernel(log_softmax_forward, log_softmax_backward), layers.table["log_softmax"]),
-    ),
-    "layer_norm": compiled(
-        "layer_norm",
-        loops.is_float32,
-        choose(is_plain, Kernel(layer_norm_forward, layer_norm_backward), layers.table["layer_norm"]),
-    ),
-    "dropout": compiled(
-        "dropout",
-        loops.is_float32,
-        choose(is_plain, Kernel(dropout_forward, dropout_backward), layers.table["dropout"]),
-    ),
+    "layer_norm": choose(is_plain, Kernel(layer_norm_forward, layer_norm_backward), layers.table["layer_norm"]),
+    "dropout": choose(is_plain, Kernel(dropout_forward, dropout_backward), layers.table["dropout"]),
 }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
 from ..record import Kernel
 from ..shared import losses
-from . import loops
 from .cores import each_piece, scratch
 from .layers import exp_sums
 from .select import choose, is_plain_matrix
@@ -50,16 +48,8 @@ cross_entropy_forward = functools.partial(losses.cross_entropy_forward, log_sum_
 cross_entropy_backward = functools.partial(losses.cross_entropy_backward, exp_rows=_scaled_exp)
 
 
-def is_float32_matrix(x: np.ndarray, *rest: Any) -> bool:
-    return loops.is_float32(x) and x.ndim == 2 and x.flags.c_contiguous
-
-
 table = {
-    "cross_entropy": loops.first(
-        "losses",
-        "cross_entropy",
-        is_float32_matrix,
-        choose(is_plain_matrix, Kernel(cross_entropy_forward, cross_entropy_backward), losses.table["cross_entropy"]),
-        losses.table["cross_entropy"],
+    "cross_entropy": choose(
+        is_plain_matrix, Kernel(cross_entropy_forward, cross_entropy_backward), losses.table["cross_entropy"]
     )
 }

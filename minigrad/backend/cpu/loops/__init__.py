@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ... import Kernel
-from .. import cores
+from .. import blas, cores
 
 
 @functools.cache
@@ -25,18 +25,55 @@ def available() -> bool:
     return os.environ.get("MINIGRAD_LOOPS") != "0" and find_spec("numba") is not None
 
 
-def first(file: str, name: str, fits: Callable[..., bool], otherwise: Kernel, generic: Kernel) -> Kernel:
-    """The kernel `name` of a file here, for inputs that fit; `generic` for the others.  Without numba, `otherwise`.
+def is_float32(x: np.ndarray, *rest: Any) -> bool:
+    """What loops are written for; all else is left to other forms."""
+    return x.dtype == np.float32 and x.size > 0
+
+
+def along_rows(x: np.ndarray, axis: int) -> bool:
+    return is_float32(x) and axis in (-1, x.ndim - 1)
+
+
+def is_matrix(x: np.ndarray, *rest: Any) -> bool:
+    return is_float32(x) and x.ndim == 2 and x.flags.c_contiguous
+
+
+def is_recurrent(gates: np.ndarray, weight: np.ndarray, *rest: Any) -> bool:
+    return is_float32(gates) and weight.dtype == np.float32 and weight.size > 0 and bool(blas.address())
+
+
+KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
+    "layers": {
+        "gelu": is_float32,
+        "softmax": along_rows,
+        "log_softmax": along_rows,
+        "layer_norm": is_float32,
+        "dropout": is_float32,
+    },
+    "losses": {"cross_entropy": is_matrix},
+    "recurrent": {"lstm": is_recurrent, "gru": is_recurrent, "rnn": is_recurrent},
+}
+
+
+def instead_of(table: dict[str, Any]) -> dict[str, Kernel]:
+    """The kernels here, each of which leaves what does not fit it, or everything without numba, to that in the table."""
+    return {
+        name: first(file, name, fits, table[name]) for file, kernels in KERNELS.items() for name, fits in kernels.items()
+    }
+
+
+def first(file: str, name: str, fits: Callable[..., bool], otherwise: Kernel) -> Kernel:
+    """The kernel `name` of a file here for inputs that fit, `otherwise` for the others.
 
     What is saved begins with the kernel that ran.
     """
 
     @functools.cache
-    def kernels() -> tuple[Kernel, Kernel]:
-        return (import_module(f".{file}", __name__).table[name], generic) if available() else (otherwise, otherwise)
+    def compiled() -> Kernel | None:
+        return import_module(f".{file}", __name__).table[name] if available() else None
 
     def forward(xp: Any, *arguments: Any) -> tuple:
-        kernel = kernels()[not fits(*arguments)]
+        kernel = (fits(*arguments) and compiled()) or otherwise
         y, saved = kernel.forward(xp, *arguments)
         return y, (kernel, saved)
 
@@ -45,11 +82,6 @@ def first(file: str, name: str, fits: Callable[..., bool], otherwise: Kernel, ge
         return kernel.backward(xp, g, saved, wanted, *options)
 
     return Kernel(forward, backward)
-
-
-def is_float32(x: np.ndarray, *rest: Any) -> bool:
-    """What loops are written for; all else is left to the forms in shared/."""
-    return x.dtype == np.float32 and x.size > 0
 
 
 def by_core(work: Callable, *arrays: np.ndarray) -> list:

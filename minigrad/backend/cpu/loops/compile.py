@@ -19,6 +19,8 @@ from numba import njit, types
 from numba.core import event
 from numba.extending import intrinsic
 
+from ..blas import PLAIN, ROW_MAJOR
+
 MAX_SILENCE = 1.0  # seconds of compiling after which the user is told what takes so long
 f4, i4 = np.float32, np.int32
 
@@ -155,3 +157,37 @@ def normal_cdf(x, dens):
     p = p * u + f4(0.1396213068)
     tail = p * u * dens
     return f4(1) - tail if x > f4(0) else tail
+
+
+@formula
+def tanh(x):
+    """The hyperbolic tangent, within 3e-7 of itself; near 0 by the polynomial of the Cephes library."""
+    s = x * x
+    p = f4(-5.70498872745e-3)
+    p = p * s + f4(2.06390887954e-2)
+    p = p * s + f4(-5.37397155531e-2)
+    p = p * s + f4(1.33314422036e-1)
+    p = p * s + f4(-3.33332819422e-1)
+    return p * s * x + x if abs(x) < f4(0.625) else f4(1) - f4(2) / (f4(1) + exp(f4(2) * x))
+
+
+@intrinsic
+def sgemm(context, address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows):
+    """BLAS's product of an m × k and a k × n matrix, by the address of `cblas_sgemm`, without the interpreter.
+
+    `a`, `b` and `out` are addresses; `…_rows` says how many entries lie between two rows; `add` is 1 to add to `out`.
+    Whole numbers are handed over as 64 bits, of which a BLAS with 32 reads the lower half.
+    """
+    size = types.int64
+    signature = types.void(*[size] * 6, *[size] * 2, types.float32, *[size] * 2)
+
+    def generate(context, builder, signature, args):
+        address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows = args
+        whole, wide, real = ir.IntType(32), ir.IntType(64), ir.FloatType()
+        kinds = [whole] * 3 + [wide] * 3 + [real] + [wide] * 4 + [real] + [wide] * 2
+        function = builder.inttoptr(address, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        row_major, plain = whole(ROW_MAJOR), whole(PLAIN)
+        builder.call(function, [row_major, plain, plain, m, n, k, real(1), a, a_rows, b, b_rows, add, out, out_rows])
+        return context.get_dummy_value()
+
+    return signature, generate
