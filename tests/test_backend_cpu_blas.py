@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.backend.cpu import blas, mkl
+from minigrad.backend.cpu import blas
 
 rng = np.random.default_rng(0)
 sizes = st.integers(0, 7)
@@ -125,56 +125,3 @@ def test_other_dtypes(dtype):
     expected = a @ b + out
     blas.gemm(a, b, out, add=True)
     np.testing.assert_array_equal(out, expected)
-
-
-@given(
-    sizes,
-    sizes,
-    sizes,
-    ways,
-    st.sampled_from(["in order", "a part"]),
-    st.sampled_from(["f4", "f8"]),
-    st.sampled_from(["", "numpy"]),
-    st.sampled_from([1, 2]),
-)
-def test_times_is_matmul_again_and_again(m, k, n, first, second, dtype, library, threads):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINIGRAD_BLAS", library)
-        mkl.function.cache_clear(), mkl.on_threads.cache_clear()
-        weight = lying(k, n, first).astype(dtype)
-        product = blas.times(weight, m, threads if mkl.tbb() else 1)
-        for kind in (dtype, dtype, "f8"):
-            a, out = lying(m, k, second).astype(kind), np.empty((2 * m, n), kind)[::2]
-            np.testing.assert_array_equal(product(a, out), a @ weight)
-    mkl.function.cache_clear(), mkl.on_threads.cache_clear()
-
-
-@given(
-    st.integers(0, 3),
-    sizes,
-    sizes,
-    sizes,
-    ways,
-    st.booleans(),
-    st.sampled_from(["f4", "f8"]),
-    st.sampled_from(["", "numpy"]),
-    st.sampled_from([1, 2]),
-    st.sampled_from([1, blas.MIN_STACK]),
-)
-def test_adding_is_adding_the_product_with_each_weight(n, m, k, columns, way, apart, dtype, library, threads, pays):
-    def forget():
-        for remembered in (mkl.function, mkl.on_threads, blas._stack_product):
-            remembered.cache_clear()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINIGRAD_BLAS", library)
-        patch.setattr(blas, "MIN_STACK", pays)
-        forget()
-        weights = np.stack([lying(k, columns, "in order").astype(dtype) for _ in range(n + 1)])[1:]
-        add = blas.adding(weights, m, threads if mkl.tbb() else 1)
-        for kind in (dtype, dtype, "f8"):
-            a, out = lying(m, k, way).astype(kind), np.ones((n, 1 + apart, m, columns), kind)[:, 0]
-            expected = out + a @ weights
-            add(a, out)
-            np.testing.assert_array_equal(out, expected)
-    forget()

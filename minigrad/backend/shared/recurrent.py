@@ -1,16 +1,12 @@
 """Whole recurrent layers as one kernel each: a loop over time on bare arrays, and the same loop backwards.
 
 What the input contributes to the gates, `gates`, is ready for all steps (one matrix product, made outside).  Time is
-the first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy; a wing may give
-`products` of its own.
+the first axis.  A step where `mask` is false leaves the state as it is.  `xp` is numpy or cupy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from ..record import Array, Kernel
+from ..record import Kernel
 
 MAX_STEPS = 16  # steps prepared at a time on the way back: more would take more memory
 
@@ -24,63 +20,30 @@ def _sigmoid(xp, x):
     return x
 
 
-class Products:
-    """The matrix products of a recurrent kernel, by the library's `matmul`; cpu/recurrent.py has faster ones."""
-
-    def __init__(self, xp: Any):
-        self.xp = xp
-
-    def matmul(self, a: Array, b: Array) -> Array:
-        """a @ b, of two matrices."""
-        return self.xp.matmul(a, b)
-
-    def times(self, weight: Array, rows: int) -> Callable[[Array, Array], Array]:
-        """A function product(a, out) that writes a @ weight into `out` and returns it, for `a` with `rows` rows.
-
-        It is called at every step.
-        """
-        weight = self.xp.ascontiguousarray(weight)  # BLAS is quicker on a contiguous matrix
-        return lambda a, out: self.xp.matmul(a, weight, out=out)
-
-    def adding(self, weights: Array, rows: int) -> Callable[[Array, Array], None]:
-        """A function add(a, out) that adds a @ weights to `out`: `rows` rows, and weights (n, inner, columns)."""
-        weights = self.xp.ascontiguousarray(weights)
-
-        def add(a, out):
-            out += self.xp.matmul(a, weights)
-
-        return add
-
-    def for_steps(self, work: Callable[[slice], Any], steps: int, size: int) -> None:
-        """Call work(slice of steps) until all steps are done; each step has `size` numbers."""
-        work(slice(steps))
-
-
-def _weight_gradient(products, wanted, dz, before):
+def _weight_gradient(xp, wanted, dz, before):
     """The gradient of the recurrent weight, in one product over all steps: dz is (T, B, gates), before (T, B, H)."""
-    return products.matmul(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1])) if wanted[1] else None
+    return xp.matmul(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1])) if wanted[1] else None
 
 
-def lstm_forward(xp, gates, weight, h, c, mask, products=None):
+def lstm_forward(xp, gates, weight, h, c, mask):
     """The states (T + 1, B, H) of an LSTM, h after each step and then the last c (Hochreiter & Schmidhuber 1997).
 
     The gates are i, f, g, o.  The logistic function of z is (1 + tanh(z / 2)) / 2, so that one tanh serves all four
     gates; g, which needs no halving, stands last here.  ½ is exact in floating point: halving the weights halves the
     product.  Each gate of a step is contiguous, which matters because many steps are short.
     """
-    products = products or Products(xp)
     (T, B, _), H = gates.shape, h.shape[-1]
     hs, cs = xp.empty((T + 2, B, H), gates.dtype), xp.empty((T + 1, B, H), gates.dtype)
     hs[0], cs[0] = h, c
     halves, acts = xp.empty((4, H, H), weight.dtype), xp.empty((T, 4, B, H), gates.dtype)
     _g_last(xp, weight.reshape(4, H, H), halves)
     by_gate, into = gates.reshape(T, B, 4, H).transpose(2, 0, 1, 3), acts.swapaxes(0, 1)
-    products.for_steps(lambda some: _g_last(xp, by_gate[:, some], into[:, some]), T, acts[:1].size)
-    add, part = products.adding(halves.swapaxes(1, 2), B), xp.empty((B, H), acts.dtype)
+    _g_last(xp, by_gate, into)
+    weights, part = xp.ascontiguousarray(halves.swapaxes(1, 2)), xp.empty((B, H), acts.dtype)
     for t in range(T):
         now = acts[t]
         i, f, o, g = now
-        add(hs[t], now)
+        now += xp.matmul(hs[t], weights)
         xp.tanh(now, out=now)
         logistic = now[:3]
         logistic *= 0.5
@@ -103,19 +66,16 @@ def _g_last(xp, gates, out):
     out[3] = gates[2]
 
 
-def lstm_backward(xp, g, saved, wanted, mask, products=None):
-    products = products or Products(xp)
+def lstm_backward(xp, g, saved, wanted, mask):
     hs, cs, acts, weight = saved
     T, _, B, H = acts.shape
-    dz, back = xp.empty((T, B, 4, H), acts.dtype), products.times(weight, B)
+    dz = xp.empty((T, B, 4, H), acts.dtype)
     dh, dc, part = xp.zeros((B, H), g.dtype), xp.array(g[T]), xp.empty((B, H), g.dtype)
     slopes = xp.empty((min(T, MAX_STEPS), 5, B, H), acts.dtype)
 
     def prepare(first, stop):
         given = [array[first:stop] for array in (acts, cs, cs[1:], hs[1:])]
-        products.for_steps(
-            lambda some: _lstm_slopes(xp, *(array[some] for array in (*given, slopes))), stop - first, slopes[:1].size
-        )
+        _lstm_slopes(xp, *given, slopes[: stop - first])
 
     for t in range(T - 1, -1, -1):
         if t == T - 1 or t % MAX_STEPS == MAX_STEPS - 1:
@@ -131,13 +91,13 @@ def lstm_backward(xp, g, saved, wanted, mask, products=None):
         c_by_gates *= dc
         h_by_o *= dh
         dz[t] = by_gates.swapaxes(0, 1)
-        back(dz[t].reshape(B, 4 * H), dh)
+        xp.matmul(dz[t].reshape(B, 4 * H), weight, out=dh)
         dc *= acts[t, 1]
         if mask is not None:
             dh += old_h
             dc += old_c
     dz = dz.reshape(T, B, 4 * H)
-    return dz, _weight_gradient(products, wanted, dz, hs[:T]), dh, dc
+    return dz, _weight_gradient(xp, wanted, dz, hs[:T]), dh, dc
 
 
 def _lstm_slopes(xp, acts, before, c, h, out):
@@ -163,15 +123,14 @@ def _lstm_slopes(xp, acts, before, c, h, out):
     xp.subtract(o, part, out=h_by_c)  # o (1 - tanh² c)
 
 
-def gru_forward(xp, gates, weight, bias, h, mask, products=None):
+def gru_forward(xp, gates, weight, bias, h, mask):
     """The states of a GRU (Cho et al. 2014; gates r, z, n with r inside n's recurrent part, as in torch): (T, B, H)."""
-    products = products or Products(xp)
     (T, B, _), H = gates.shape, h.shape[-1]
     states = xp.empty((T + 1, B, H), gates.dtype)
     acts, recurrent = xp.empty((T, B, 3, H), gates.dtype), xp.empty((T, B, H), gates.dtype)
-    states[0], across, part = h, products.times(weight.T, B), xp.empty((B, 3 * H), gates.dtype)
+    states[0], across, part = h, xp.ascontiguousarray(weight.T), xp.empty((B, 3 * H), gates.dtype)
     for t in range(T):
-        across(states[t], part)
+        xp.matmul(states[t], across, out=part)
         if bias is not None:
             part += bias
         recurrent[t] = part[:, 2 * H :]
@@ -189,12 +148,11 @@ def gru_forward(xp, gates, weight, bias, h, mask, products=None):
     return states[1:], (states, acts, recurrent, weight)
 
 
-def gru_backward(xp, g, saved, wanted, mask, products=None):
-    products = products or Products(xp)
+def gru_backward(xp, g, saved, wanted, mask):
     states, acts, recurrent, weight = saved
     T, B, _, H = acts.shape
     d_in, d_rec = xp.empty_like(acts), xp.empty_like(acts)  # of the gates' input and recurrent parts
-    ahead, back = xp.zeros((B, H), g.dtype), products.times(weight, B)
+    ahead = xp.zeros((B, H), g.dtype)
     for t in range(T - 1, -1, -1):
         asked = ahead + g[t]
         new = asked if mask is None else asked * mask[t, :, None]
@@ -204,22 +162,21 @@ def gru_backward(xp, g, saved, wanted, mask, products=None):
         d_in[t, :, 0] = dn * recurrent[t] * r * (1 - r)
         d_in[t, :, 1] = new * (states[t] - n) * z * (1 - z)
         d_rec[t, :, :2] = d_in[t, :, :2]
-        back(d_rec[t].reshape(B, 3 * H), ahead)
+        xp.matmul(d_rec[t].reshape(B, 3 * H), weight, out=ahead)
         ahead += new * z
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
     d_in, d_rec = d_in.reshape(T, B, 3 * H), d_rec.reshape(T, B, 3 * H)
-    return d_in, _weight_gradient(products, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
+    return d_in, _weight_gradient(xp, wanted, d_rec, states[:-1]), d_rec.sum((0, 1)) if wanted[2] else None, ahead
 
 
-def rnn_forward(xp, gates, weight, h, mask, nonlinearity, products=None):
+def rnn_forward(xp, gates, weight, h, mask, nonlinearity):
     """The states of a plain recurrent layer (Elman 1990): (T, B, H)."""
-    products = products or Products(xp)
     T = len(gates)
     states = xp.empty((T + 1, *h.shape), gates.dtype)
-    states[0], across = h, products.times(weight.T, len(h))
+    states[0], across = h, xp.ascontiguousarray(weight.T)
     for t in range(T):
-        after = across(states[t], states[t + 1])
+        after = xp.matmul(states[t], across, out=states[t + 1])
         after += gates[t]
         if nonlinearity == "tanh":
             xp.tanh(after, out=after)
@@ -230,19 +187,17 @@ def rnn_forward(xp, gates, weight, h, mask, nonlinearity, products=None):
     return states[1:], (states, weight)
 
 
-def rnn_backward(xp, g, saved, wanted, mask, nonlinearity, products=None):
-    products = products or Products(xp)
+def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
     states, weight = saved
     dz, ahead = xp.empty_like(states[1:]), xp.zeros_like(states[0])
-    back = products.times(weight, len(ahead))
     for t in range(len(dz) - 1, -1, -1):
         asked, y = ahead + g[t], states[t + 1]
         new = asked if mask is None else asked * mask[t, :, None]
         xp.multiply(new, 1 - y * y if nonlinearity == "tanh" else y > 0, out=dz[t])
-        back(dz[t], ahead)
+        xp.matmul(dz[t], weight, out=ahead)
         if mask is not None:
             ahead += asked * ~mask[t, :, None]
-    return dz, _weight_gradient(products, wanted, dz, states[:-1]), ahead
+    return dz, _weight_gradient(xp, wanted, dz, states[:-1]), ahead
 
 
 table = {

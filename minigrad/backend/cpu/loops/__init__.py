@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import Kernel
+from ...record import Kernel
 from .. import blas, cores
 
 
@@ -56,9 +56,11 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
 
 
 def instead_of(table: dict[str, Any]) -> dict[str, Kernel]:
-    """The kernels here, each of which leaves what does not fit it, or everything without numba, to that in the table."""
+    """The kernels here; each leaves what does not fit it, or everything where numba is missing, to that in the table."""
     return {
-        name: first(file, name, fits, table[name]) for file, kernels in KERNELS.items() for name, fits in kernels.items()
+        name: first(file, name, fits, table[name])
+        for file, kernels in KERNELS.items()
+        for name, fits in kernels.items()
     }
 
 

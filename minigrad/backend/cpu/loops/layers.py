@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import Kernel
+from ...record import Kernel
 from ...shared.layers import GELU_TANH
 from ..memory import flat, rows
 from . import by_core
@@ -150,9 +150,9 @@ def layer_norm(x, weight, bias, eps, y, moments):
 
 @loop
 def layer_norm_back(g, x, weight, moments, gx, gw, gb):
-    """Gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)); scaled is g · weight, unit the normalised x.
+    """Gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)).
 
-    `gw` and `gb` are added to.
+    Here `scaled` is g · weight, and `unit` the normalised x.  `gw` and `gb` are added to.
     """
     n = x.shape[1]
     for r in range(x.shape[0]):

@@ -1,4 +1,4 @@
-"""Cross-entropy: a loop over the classes of each row, there and back.  shared/losses.py says the same in whole arrays."""
+"""Cross-entropy: a loop over the classes of each row, there and back; in whole arrays it is in shared/losses.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from ... import Kernel
+from ...record import Kernel
 from ...shared import losses
 from . import by_core
 from .compile import exp, f4, less, loop

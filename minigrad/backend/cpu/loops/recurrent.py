@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ... import Kernel
+from ...record import Kernel
 from .. import blas, cores
 from ..products import MIN_SHARED_PRODUCT, products
 from .compile import f4, loop, sgemm, sigmoid, tanh
