@@ -5,18 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from ..shared import optimizers
-from . import cores
+from . import cores, loops
 from .cores import cuts, share
 
 
-def at_once(step):
+def at_once(step, name=""):
     """An optimiser's step for many parameters, in pieces that are shared out together: one wait for all of them.
 
-    What does not lie in order is a piece as it is, for all but the gradient are written into.
+    What does not lie in order is a piece as it is, for all but the gradient are written into.  `name` is that of the
+    compiled loop for pieces in order of float32, if there is one.
     """
 
     def run(xp, parameters, **options):
-        pieces = []
+        pieces, loop = [], loops.step(name)
+
+        def work(arrays):
+            fits = loop is not None and all(x is None or x.ndim == 1 and x.dtype == np.float32 for x in arrays)
+            (loop if fits else step)(xp, *arrays, **options)
+
         for arrays in parameters:
             there = [array for array in arrays if array is not None]
             if all(array.flags.c_contiguous for array in there):
@@ -25,7 +31,7 @@ def at_once(step):
                 pieces += [[None if line is None else line[part] for line in lines] for part in parts]
             else:
                 pieces.append(arrays)
-        _share_all(lambda arrays: step(xp, *arrays, **options), pieces)
+        _share_all(work, pieces)
 
     return run
 
@@ -51,7 +57,7 @@ def scale(xp, arrays, factor):
 
 
 table = {
-    **{name: at_once(step) for name, step in optimizers.BY_ENTRY.items()},
+    **{name: at_once(step, name) for name, step in optimizers.BY_ENTRY.items()},
     "square_sums": square_sums,
     "scale": scale,
 }

@@ -86,6 +86,14 @@ def first(file: str, name: str, fits: Callable[..., bool], otherwise: Kernel) ->
     return Kernel(forward, backward)
 
 
+STEPS = {"adam_step", "amsgrad_step", "sgd_step"}  # of optimizers.py
+
+
+def step(name: str) -> Callable | None:
+    """The step of an optimiser as a loop, if there is one."""
+    return import_module(".optimizers", __name__).table[name] if name in STEPS and available() else None
+
+
 def by_core(work: Callable, *arrays: np.ndarray) -> list:
     """[work(some rows of each array)]: an equal part for each core, if there is enough to do."""
     if arrays[0].size < cores.MIN_SHARED:

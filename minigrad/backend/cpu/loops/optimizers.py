@@ -10,20 +10,23 @@ from .compile import f4, loop
 
 
 @loop
-def adam(param, grad, m, v, keep, decay, beta1, beta2, change, eps):
+def adam(param, grad, m, v, largest, keep, decay, beta1, beta2, change, eps):
     """`keep` is what decoupled decay leaves of a parameter; `decay` the share of it that is added to the gradient."""
     for i in range(param.shape[0]):
         g = grad[i] + decay * param[i]
         m[i] += (f4(1) - beta1) * (g - m[i])
         v[i] = beta2 * v[i] + (f4(1) - beta2) * g * g
-        param[i] = keep * param[i] - change * (m[i] / (np.sqrt(v[i]) + eps))
+        top = v[i]
+        if largest is not None:
+            top = largest[i] = v[i] if v[i] > largest[i] or v[i] != v[i] else largest[i]
+        param[i] = keep * param[i] - change * (m[i] / (np.sqrt(top) + eps))
 
 
-def adam_step(xp, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+def adam_step(xp, param, grad, m, v, largest=None, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     unbias = math.sqrt(1 - beta2**step)  # m̂ / (√v̂ + eps), both sides of the fraction times this
     keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     change = lr * unbias / (1 - beta1**step)
-    adam(param, grad, m, v, f4(keep), f4(decay), f4(beta1), f4(beta2), f4(change), f4(eps * unbias))
+    adam(param, grad, m, v, largest, f4(keep), f4(decay), f4(beta1), f4(beta2), f4(change), f4(eps * unbias))
 
 
 @loop
@@ -44,16 +47,4 @@ def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay
     sgd(param, grad, velocity, f4(lr), f4(momentum), f4(1 if first else 1 - dampening), f4(weight_decay), nesterov)
 
 
-@loop
-def square_sum(x):
-    """Σ x² in runs of 4096, whose sums are added up in float64."""
-    total = 0.0
-    for start in range(0, x.shape[0], 4096):
-        run = f4(0)
-        for i in range(start, min(start + 4096, x.shape[0])):
-            run += x[i] * x[i]
-        total += run
-    return total
-
-
-table = {"adam_step": adam_step, "sgd_step": sgd_step, "square_sum": square_sum}
+table = {"amsgrad_step": adam_step, "adam_step": adam_step, "sgd_step": sgd_step}
