@@ -10,7 +10,7 @@ import numpy as np
 
 from . import __version__
 from .backend import cuda, gibibytes
-from .backend.cpu import mkl
+from .backend.cpu import loops, mkl
 from .backend.cpu.cores import CORES
 
 # The purpose of each extra, and its packages by their names on PyPI.
@@ -23,6 +23,7 @@ EXTRAS = {
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
     "search": ("searches for hyper-parameters", ["optuna"]),
+    "fast": ("kernels compiled for this processor", ["numba"]),
     "mkl": ("products of matrices on Intel's and AMD's processors", ["mkl"]),
     "testing": ("gradient tests with pytest and Hypothesis", ["hypothesis", "pytest"]),
 }
@@ -48,11 +49,12 @@ def cpu() -> str:
     """One line on the CPU backend."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{blas['name']} {blas['version']}"
+    kernels = "compiled kernels" if loops.available() else "NumPy's kernels"
     limits = [
         f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ
     ]
     return (
-        f"NumPy {np.__version__}, products by {products}, {CORES} threads on {os.cpu_count()} cores"
+        f"NumPy {np.__version__}, products by {products}, {kernels}, {CORES} threads on {os.cpu_count()} cores"
         f"{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}"
     )
 

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_backend_shared_recurrent import CASES, inputs
 
 from minigrad.backend import host, shared
-from minigrad.backend.cpu import cores, loops
+from minigrad.backend.cpu import cores, loops, select
 
 pytest.importorskip("numba")
 rng = np.random.default_rng(0)
@@ -20,6 +20,11 @@ ROWS = {
     "layer_norm": [(1e-5,)],
     "cross_entropy": [(None, -100, 0.1, "mean"), (None, 1, 0.0, "none")],
 }
+
+
+@pytest.fixture(autouse=True)
+def every_size(monkeypatch):
+    monkeypatch.setattr(select, "MIN_SIZE", 0)
 
 
 @pytest.fixture(params=[1, 2])
@@ -42,7 +47,7 @@ def wide(x):
     return x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == np.float32 else x
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 9), st.integers(8, 70), st.sampled_from([0, 30, -200, 1e4]), st.sampled_from(["C", "F", "part"]))
 @pytest.mark.parametrize("name", ROWS)
 def test_a_loop_computes_what_the_shared_form_does(name, m, n, offset, lies):
@@ -107,5 +112,8 @@ def test_a_recurrent_layer_takes_all_its_steps_in_one_loop(name, B, H, masked, m
 
 def test_without_numba_the_other_form_answers(monkeypatch):
     monkeypatch.setattr(loops, "available", lambda: False)
-    kernel, x = loops.first("layers", "softmax", loops.along_rows, shared.table["softmax"]), np.ones((2, 3), np.float32)
+    kernel, x = (
+        loops.first("layers", "softmax", select.has_plain_rows, shared.table["softmax"]),
+        np.ones((2, 3), np.float32),
+    )
     assert kernel.forward(np, x, -1)[1][0] is shared.table["softmax"]

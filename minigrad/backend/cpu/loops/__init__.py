@@ -10,47 +10,40 @@ import functools
 import os
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from ...record import Kernel
 from .. import blas, cores
+from ..select import has_plain_rows, is_plain, is_plain_matrix
 
 
 @functools.cache
 def available() -> bool:
-    """Whether kernels are compiled."""
-    return os.environ.get("MINIGRAD_LOOPS") != "0" and find_spec("numba") is not None
-
-
-def is_float32(x: np.ndarray, *rest: Any) -> bool:
-    """What loops are written for; all else is left to other forms."""
-    return x.dtype == np.float32 and x.size > 0
-
-
-def along_rows(x: np.ndarray, axis: int) -> bool:
-    return is_float32(x) and axis in (-1, x.ndim - 1)
-
-
-def is_matrix(x: np.ndarray, *rest: Any) -> bool:
-    return is_float32(x) and x.ndim == 2 and x.flags.c_contiguous
+    """Whether kernels are compiled: numba is installed, and takes the NumPy there is."""
+    if os.environ.get("MINIGRAD_LOOPS") == "0":
+        return False
+    try:
+        import_module("numba")
+    except ImportError:
+        return False
+    return True
 
 
 def is_recurrent(gates: np.ndarray, weight: np.ndarray, *rest: Any) -> bool:
-    return is_float32(gates) and weight.dtype == np.float32 and weight.size > 0 and bool(blas.address())
+    return is_plain(gates) and weight.dtype == np.float32 and bool(blas.address())
 
 
 KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
     "layers": {
-        "gelu": is_float32,
-        "softmax": along_rows,
-        "log_softmax": along_rows,
-        "layer_norm": is_float32,
-        "dropout": is_float32,
+        "gelu": is_plain,
+        "softmax": has_plain_rows,
+        "log_softmax": has_plain_rows,
+        "layer_norm": is_plain,
+        "dropout": is_plain,
     },
-    "losses": {"cross_entropy": is_matrix},
+    "losses": {"cross_entropy": is_plain_matrix},
     "recurrent": {"lstm": is_recurrent, "gru": is_recurrent, "rnn": is_recurrent},
 }
 
