@@ -16,7 +16,8 @@ def test_what_is_there():
     lines = dict(line.split(maxsplit=1) for line in doctor.report().splitlines())
     assert lines["minigrad"].startswith(f"{__version__}, Python 3.")
     assert re.match(
-        rf"NumPy {re.escape(np.__version__)}, products by \S+ \d\S*, (compiled|NumPy.s) kernels, \d+ threads on \d+ cores.*(GiB free|unknown)$",
+        rf"NumPy {re.escape(np.__version__)}, "
+        r"products by \S+ \d\S*, (compiled|NumPy.s) kernels, \d+ threads on \d+ cores.*(GiB free|unknown)$",
         lines["cpu"],
     )
     assert lines["[testing]"].endswith(f"pytest {doctor.installed('pytest')}")

@@ -49,7 +49,7 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
 
 
 def instead_of(table: dict[str, Any]) -> dict[str, Kernel]:
-    """The kernels here; each leaves what does not fit it, or everything where numba is missing, to that in the table."""
+    """The kernels here; each leaves what does not fit it, or everything without numba, to the one in the table."""
     return {
         name: first(file, name, fits, table[name])
         for file, kernels in KERNELS.items()

@@ -125,8 +125,9 @@ def log_softmax_back(g, y, gx):
 
 @loop
 def layer_norm(x, weight, bias, eps, y, moments):
-    """Of each row `moments` gets the mean, the mean of what was centred, which is what rounding left of a mean that is
-    larger than the deviation, and 1 / deviation.
+    """Into `moments`, for each row: the mean, the mean of what was centred, and 1 / deviation.
+
+    The second is what rounding left of a mean that is larger than the deviation.
     """
     n = x.shape[1]
     for r in range(x.shape[0]):
@@ -201,8 +202,9 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 
 
 def as_matrices(alone, *arrays):
-    """Each array as a matrix whose rows are its last axis, or `alone`, in the order of the first one's memory, as one
-    that can be cut anywhere.
+    """Each array as a matrix whose rows are its last axis.
+
+    Where entries stand `alone`, the rows are short runs of them, in the order of the first array's memory.
     """
     if not alone:
         return rows(*arrays)

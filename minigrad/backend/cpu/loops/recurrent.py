@@ -128,8 +128,9 @@ def gru_steps(address, stack, bias, z, part, recurrent, h, mask, lo, hi):
 
 @loop
 def gru_slopes(z, recurrent, h, dh, d_in, d_rec):
-    """Of one sample's step: the gradients of the gates' input parts and of their recurrent parts; dh becomes what of it
-    goes past the gates.
+    """Of one sample's step: the gradients of the gates' input parts and of their recurrent parts.
+
+    dh becomes what of it goes past the gates.
     """
     n = h.shape[0]
     r, keep, new = z[:n], z[n : 2 * n], z[2 * n :]
