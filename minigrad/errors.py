@@ -74,7 +74,7 @@ def _unfit(names: list[str], given: list, text: str) -> str | None:
     for name, x in zip(names, given):
         if (kind := getattr(getattr(x, "dtype", None), "kind", "f")) in NO_NUMBERS:
             return f"{name} holds {NO_NUMBERS[kind]}: give numbers, whole, floating, or True and False"
-        if x is None and re.search("None|enough dimensions", text):
+        if x is None and re.search("None|enough dimensions|object has no attribute", text):
             return f"{name} is None: give a Tensor, an array or a number (a function without `return` gives None)"
         if isinstance(x, (str, list, tuple, dict, set)) and re.search(NO_ARRAY, text):
             return f"{name} is a {type(x).__name__}: give a Tensor, or an array of numbers"

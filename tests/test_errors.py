@@ -1,7 +1,10 @@
 """No error of an array library or of Python reaches a user where ours could have spoken first."""
 
+import inspect
 import re
+import traceback
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +62,7 @@ SAID = {
     "maximum": (lambda: mg.maximum(SMALL, 1000), "which holds -128 to 127"),
     "ints ** -1": (lambda: WHOLE**-1, r'whole numbers have no negative powers: type x\.astype\("float32"\)'),
     "2 ** -ints": (lambda: 2 ** (WHOLE * -1), "no negative powers"),
+    "arctan2 of None": (lambda: mg.arctan2(X, None), "b is None"),
     "max of nothing": (lambda: NOTHING.max(), r"max\(\(0, 3\).*of no entries none is the largest"),
     "min along": (lambda: NOTHING.min(0), "of no entries along axis 0 none is the smallest"),
     "argmax of nothing": (lambda: NOTHING.argmax(0), "none is the largest"),
@@ -141,3 +145,42 @@ def test_a_slip_in_a_users_op_is_told_as_it_is():
 
     with pytest.raises(ValueError, match=r"refusing\(\(2, 3\)\): my shapes do not broadcast: tuple index"):
         refusing(X)
+
+
+NOT_WALKED = set(
+    """seed manual_seed save load debug explain graph summary checkpoint gradcheck to_numpy_source autocast primitive
+    definition from_dlpack tensor jacobian hessian vjp jvp grad enable_grad no_grad batch_norm_scale_and_shift
+    """.split()
+)  # what has files, modes or functions for arguments, and a step between ours
+FUNCTIONS = {
+    f"{room.__name__}.{name}": value
+    for room in (mg, F)
+    for name, value in ((name, getattr(room, name)) for name in dir(room) if name not in NOT_WALKED)
+    if callable(value) and not isinstance(value, type) and not name.startswith("_")
+    if getattr(value, "__module__", "").startswith("minigrad")
+}
+
+
+def parameters(function):
+    """The names of what must be given, and of what may be."""
+    found = [p for p in inspect.signature(function).parameters.values() if p.kind.name.startswith("POSITIONAL")]
+    return [p.name for p in found if p.default is p.empty], [p.name for p in found if p.default is not p.empty]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_whatever_a_function_is_given_our_own_words_answer(name):
+    function = FUNCTIONS[name]
+    needed, optional = parameters(function)
+    mistakes = (None, "a", object(), {}, [[1.0], [1.0, 2.0]], NOTHING, Tensor(2.0), 1.5, X, np.array(["a"]))
+    calls = [([bad if i == j else X for i in range(len(needed))], {}) for j in range(len(needed)) for bad in mistakes]
+    calls += [([X] * len(needed), {k: bad}) for k in optional for bad in (None, "a", object(), 1.5, 7, -9, (0, 9), {})]
+    for inputs, options in calls:
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                function(*inputs, **options)
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            ours = Path(last.filename).is_relative_to(Path(mg.__file__).parent) and "raise" in last.line
+            assert ours, (inputs, options, f"{type(error).__name__}: {error}", last)
+            assert type(error) in (TypeError, ValueError, IndexError, RuntimeError)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 from .. import backend, ops
 from ..backend import is_float
 from ..builtin import builtin
-from ..ops.shape import axis_of
+from ..ops.shape import axis_of, check_numbers
 from ..primitive import definition, primitive
 from ..spelling import torch_spelling
 from ..tensor import as_array, shaped
@@ -88,7 +87,7 @@ relu6.in_symbols(x="g where 0 < x < 6, else 0")
 @builtin(in_float32="halves and integers")
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
-    _check_number("leaky_relu", negative_slope=negative_slope)
+    check_numbers("leaky_relu", negative_slope=negative_slope)
     return ops.where(x > 0, x, negative_slope * x)
 
 
@@ -115,7 +114,7 @@ def prelu(x: Any, weight: Any) -> Any:
 @builtin(in_float32="halves and integers")
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha · (eˣ - 1) where it is not (Clevert et al. 2016)."""
-    _check_number("elu", alpha=alpha)
+    check_numbers("elu", alpha=alpha)
     return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x)))
 
 
@@ -126,7 +125,7 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     Raises:
         ValueError: alpha is 0.
     """
-    _check_number("celu", alpha=alpha)
+    check_numbers("celu", alpha=alpha)
     if not alpha:
         raise ValueError("celu: alpha is 0, but x is divided by it: give another number")
     return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x) / alpha))
@@ -162,7 +161,7 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     Raises:
         ValueError: min_val is above max_val.
     """
-    _check_number("hardtanh", min_val=min_val, max_val=max_val)
+    check_numbers("hardtanh", min_val=min_val, max_val=max_val)
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val={min_val} is above max_val={max_val}: give the smaller one first")
     x = shaped(x, "hardtanh")
@@ -184,7 +183,7 @@ def softshrink(x: Any, lambd: float = 0.5) -> Any:
     Raises:
         ValueError: lambd is negative.
     """
-    _check_number("softshrink", lambd=lambd)
+    check_numbers("softshrink", lambd=lambd)
     if not lambd >= 0:
         raise ValueError(f"softshrink: lambd={lambd} is a distance: give 0 or more")
     return x - ops.clip(x, -lambd, lambd)
@@ -193,7 +192,7 @@ def softshrink(x: Any, lambd: float = 0.5) -> Any:
 @builtin(in_float32="halves and integers")
 def hardshrink(x: Any, lambd: float = 0.5) -> Any:
     """x where it is further than lambd from 0, else 0."""
-    _check_number("hardshrink", lambd=lambd)
+    check_numbers("hardshrink", lambd=lambd)
     return ops.where(ops.abs(x) <= lambd, 0, x) if lambd >= 0 else x
 
 
@@ -205,7 +204,7 @@ def tanhshrink(x: Any) -> Any:
 
 def threshold(x: Any, threshold: float, value: float) -> Any:
     """x where it is above the threshold, else `value`."""
-    _check_number("threshold", threshold=threshold, value=value)
+    check_numbers("threshold", threshold=threshold, value=value)
     x = shaped(x, "threshold")
     return ops.where(x <= threshold, value, x)
 
@@ -232,10 +231,3 @@ def glu(x: Any, axis: int = -1) -> Any:
 def softmin(x: Any, axis: int = -1) -> Any:
     """softmax(-x) along `axis`."""
     return ops.softmax(ops.negative(x), axis)
-
-
-def _check_number(op: str, **options: Any) -> None:
-    """Refuse an option that is not a number."""
-    for name, value in options.items():
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise TypeError(f"{op}: {name} is a number, not {value!r}")

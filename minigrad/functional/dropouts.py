@@ -19,6 +19,7 @@ FLOOR = -1.7580993408473766  # of SELU, which approaches it far below 0
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, rng: Rng = None) -> Any:
     """In training, each entry is 0 with probability p and otherwise divided by 1 - p (Srivastava et al. 2014)."""
     check_flags("dropout", training=training)
+    x = shaped(x, "dropout")
     keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else ops.dropout(x, keep, p)
 
@@ -81,6 +82,7 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, *, rng: Rng = 
         ValueError: p is not a probability below 1.
     """
     check_flags("alpha_dropout", training=training)
+    x = shaped(x, "alpha_dropout")
     keep = ops.keep_mask(x, x.shape, p, rng) if training else None
     return x if keep is None else alpha_dropped(x, keep, p)
 
@@ -88,6 +90,7 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, *, rng: Rng = 
 def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = False, *, rng: Rng = None) -> Any:
     """`alpha_dropout` of whole channels of x (N, C, …)."""
     check_flags("feature_alpha_dropout", training=training)
+    x = shaped(x, "feature_alpha_dropout")
     if len(x.shape) < 2:
         raise ValueError(f"feature_alpha_dropout takes x (N, C, …), but x has shape {tuple(x.shape)}")
     keep = _of_slices(x, 2, p, rng) if training else None

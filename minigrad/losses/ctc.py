@@ -10,7 +10,7 @@ import numpy as np
 from .. import backend, ops
 from ..backend.shared.losses import NEVER
 from ..builtin import builtin
-from ..ops.shape import check_flags
+from ..ops.shape import check_flags, whole_number
 from ..primitive import definition
 from ..tensor import as_array, shaped
 from .checks import check_reduction, reduce
@@ -101,6 +101,7 @@ def _ctc_labels(shape, targets, input_lengths, target_lengths, blank):
         backend.of(a).to_numpy(a) for a in map(as_array, (targets, input_lengths, target_lengths))
     )
     T, N, C = shape
+    blank = whole_number("ctc_loss", "blank", blank)
     if not 0 <= blank < C:
         raise ValueError(f"ctc_loss: blank={blank} is not one of the {C} classes, 0 to {C - 1}")
     longest = {"input_lengths": T, "target_lengths": targets.shape[-1]}

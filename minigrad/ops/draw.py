@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, shaped
 from .create import made
 from .random import generator
+from .shape import check_flags, numbers, whole_number
 
 Rng = np.random.Generator | int | None
 
@@ -65,11 +66,13 @@ def randperm(n: int, *, rng: Rng = None, dtype: Any = "int64", device: str = "cp
 
 def rand_like(x: Any, *, rng: Rng = None) -> Tensor:
     """`rand` of x's shape, dtype and device."""
+    x = shaped(x, "rand_like")
     return rand(tuple(x.shape), rng=rng, dtype=x.dtype, device=Tensor(x).device)
 
 
 def randn_like(x: Any, *, rng: Rng = None) -> Tensor:
     """`randn` of x's shape, dtype and device."""
+    x = shaped(x, "randn_like")
     return randn(tuple(x.shape), rng=rng, dtype=x.dtype, device=Tensor(x).device)
 
 
@@ -92,14 +95,16 @@ def multinomial(p: Any, num_samples: int, replacement: bool = False, *, rng: Rng
     Raises:
         ValueError: p is negative or all 0, or has too few entries for a draw without replacement.
     """
-    weights, draw = np.asarray(Tensor(p).detach().numpy(), "float64"), generator(rng)
+    num_samples = whole_number("multinomial", "num_samples", num_samples, 0)
+    check_flags("multinomial", replacement=replacement)
+    weights, draw = numbers("multinomial", "p", p, "float64"), generator(rng)
     if weights.ndim not in (1, 2) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.sum(-1).all():
         raise ValueError("multinomial: p is (n,) or (rows, n), of numbers from 0 on, not all 0 in a row")
     if not replacement and ((weights > 0).sum(-1) < num_samples).any():
         raise ValueError(f"multinomial: {num_samples} different indices are wanted of fewer: pass replacement=True")
     rows = weights.reshape(-1, weights.shape[-1])
     found = [draw.choice(len(row), num_samples, replacement, row / row.sum()) for row in rows]
-    return Tensor(np.array(found, "int64").reshape(*weights.shape[:-1], num_samples), device=Tensor(p).device)
+    return Tensor(np.array(found, "int64").reshape(*weights.shape[:-1], num_samples), device=getattr(p, "device", None))
 
 
 def _drawn(op, shape, draw, rng, dtype, device, requires_grad):

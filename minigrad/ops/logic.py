@@ -16,6 +16,7 @@ from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shaped
 from .arithmetic import abs, astype, equal, maximum, minimum, not_equal, sum, where
 from .reduce import Axes, all
+from .shape import check_numbers
 
 
 @builtin()
@@ -91,6 +92,7 @@ def logical_not(x: Any) -> Any:
 @builtin(in_float32="halves")
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Whether |a - b| <= atol + rtol |b|, or both are the same infinity; with `equal_nan`, or both are NaN."""
+    check_numbers("isclose", rtol=rtol, atol=atol)
     if rtol < 0 or atol < 0:
         raise ValueError(f"isclose: rtol={rtol} and atol={atol} are to be at least 0")
     a, b = (x.detach() if isinstance(x, Tensor) else shaped(x, "isclose") for x in (a, b))

@@ -149,4 +149,5 @@ copysign.in_symbols(a="g where the signs of a and b are equal, else -g")
 @builtin(in_float32="halves")
 def heaviside(x: Any, values: Any) -> Any:
     """0 where x is negative, 1 where it is positive, and `values` where it is 0."""
+    x = shaped(x, "heaviside")
     return where(equal(x, 0), values, where(equal(x, x), astype(x > 0, x.dtype), x))

@@ -13,7 +13,7 @@ from ..tensor import shaped
 from .arithmetic import add, multiply, reshape, sum, where
 from .linalg import matmul
 from .reduce import norm
-from .shape import axes_of, axis_of, expand_dims, stack, swapaxes, transpose, whole_number
+from .shape import axes_of, axis_of, check_numbers, expand_dims, stack, swapaxes, transpose, whole_number
 
 
 def _vectors(op, a, b):
@@ -195,6 +195,7 @@ def cdist(a: Any, b: Any, p: float = 2.0) -> Any:
     """
     if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"cdist: rows of one length are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
+    check_numbers("cdist", p=p)
     if p < 0:
         raise ValueError(f"cdist: p={p} is negative: give p >= 0")
     return norm(expand_dims(a, -2) - expand_dims(b, -3), p, -1)

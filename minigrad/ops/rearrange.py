@@ -13,7 +13,19 @@ from ..spelling import torch_spelling
 from ..tensor import as_array, shaped
 from .arithmetic import broadcast_to, reshape
 from .index import take
-from .shape import axes_of, axis_of, concatenate, flatten, flip, split, stack, swapaxes, transpose, whole_number
+from .shape import (
+    axes_of,
+    axis_of,
+    concatenate,
+    flatten,
+    flip,
+    numbers,
+    split,
+    stack,
+    swapaxes,
+    transpose,
+    whole_number,
+)
 
 
 def _each(op: str, name: str, value: Any) -> list[int]:
@@ -105,7 +117,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape(x, (math.prod(x.shape),)), 0
     axis = axis_of("repeat", x, axis)
-    counts = np.asarray(repeats.numpy() if hasattr(repeats, "numpy") else repeats)
+    counts = numbers("repeat", "repeats", repeats)
     if counts.dtype.kind not in "iu" or (counts < 0).any() or counts.size not in (1, x.shape[axis]) or counts.ndim > 1:
         raise ValueError(
             f"repeat: repeats is a whole number from 0 on, or {x.shape[axis]} of them for axis {axis} of "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import accumulate
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .. import backend
 from ..builtin import builtin
 from ..primitive import Primitive, primitive
 from ..spelling import torch_spelling, whole
-from ..tensor import as_array, shaped
+from ..tensor import Tensor, as_array, shaped
 from .arithmetic import broadcast_to, reshape, where
 
 
@@ -71,6 +72,21 @@ def check_flags(op: str, **flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError(f"{op}: {name} is True or False, not {value!r}")
+
+
+def check_numbers(op: str, **options: Any) -> None:
+    """Refuse an option that is not a number."""
+    for name, value in options.items():
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{op}: {name} is a number, not {value!r}")
+
+
+def numbers(op: str, name: str, values: Any, dtype: Any = None) -> np.ndarray:
+    """An argument that is a number or a list of numbers, as a NumPy array."""
+    try:
+        return np.asarray(values.numpy() if isinstance(values, Tensor) else values, dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: {name} is a number, or a list of numbers, not {values!r:.60}") from None
 
 
 def axes_of(op: str, x: Any, axis: int | Sequence[int] | None, of_number: bool = False) -> set[int]:
@@ -209,18 +225,18 @@ pad.in_symbols(x="g, without the padding")
 
 def tril(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros above the given diagonal."""
-    return where(_triangle(x, diagonal), x, False)  # of booleans, a triangle of booleans
+    return where(_triangle("tril", x, diagonal, 0), x, False)  # of booleans, a triangle of booleans
 
 
 def triu(x: Any, diagonal: int = 0) -> Any:
     """The last two axes with zeros below the given diagonal."""
-    return where(_triangle(x, diagonal - 1), False, x)
+    return where(_triangle("triu", x, diagonal, -1), False, x)
 
 
-def _triangle(x, diagonal):
-    x, diagonal = shaped(x), whole_number("tril and triu", "diagonal", diagonal)
+def _triangle(op, x, diagonal, below):
+    x, diagonal = shaped(x, op), whole_number(op, "diagonal", diagonal) + below
     if len(x.shape) < 2:
-        raise ValueError(f"tril and triu: a triangle is cut out of the last two axes, but x has shape {tuple(x.shape)}")
+        raise ValueError(f"{op}: a triangle is cut out of the last two axes, but x has shape {tuple(x.shape)}")
     return backend.of(as_array(x)).xp.tri(*x.shape[-2:], diagonal, dtype=bool)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .. import backend
 from ..backend import is_float
 from ..builtin import builtin
@@ -21,7 +19,7 @@ from .linalg import matmul
 from .logic import isnan
 from .order import sort
 from .reduce import Axes, max, min
-from .shape import axis_of, check_flags, expand_dims, squeeze, stack, transpose, whole_number
+from .shape import axis_of, check_flags, expand_dims, numbers, squeeze, stack, transpose, whole_number
 
 
 @builtin()
@@ -105,7 +103,7 @@ def _quantile(op, x, q, axis, keepdims, interpolation, skip):
     check_flags(op, keepdims=keepdims)
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"{op}: interpolation={interpolation!r} is not known: type one of {INTERPOLATIONS}")
-    parts = np.asarray(q.numpy() if isinstance(q, Tensor) else q, dtype="float64")
+    parts = numbers(op, "q", q, "float64")
     if parts.ndim > 1 or not ((parts >= 0) & (parts <= 1)).all():
         raise ValueError(f"{op}: q is a number from 0 to 1, or a list of such, not {q!r:.60}")
     many, shape = len(x.shape), x.shape
