@@ -22,13 +22,15 @@ from .mode import enable_grad, no_grad
 from .ops import *  # noqa: F403  the ops are the vocabulary
 from .ops.random import manual_seed, seed
 from .primitive import definition, primitive
-from .tensor import Tensor, from_dlpack, grad, tensor
+from .pytree import grad
+from .tensor import Tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
 _ROOMS = (
     "amp",
     "checking",
     "data",
+    "derivatives",
     "functional",
     "insight",
     "linalg",
@@ -43,7 +45,8 @@ _ROOMS = (
 )
 _BORROWED = (
     {"gradcheck": "checking"}
-    | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "checkpoint"), "transforms")
+    | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "value_and_grad", "vmap"), "derivatives")
+    | {"checkpoint": "transforms"}
     | dict.fromkeys(("cholesky_solve", "logdet", "matrix_exp", "matrix_power", "slogdet"), "linalg")
     | dict.fromkeys(("autocast", "GradScaler"), "amp")
     | dict.fromkeys(("save", "load"), "saving")

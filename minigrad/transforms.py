@@ -1,12 +1,10 @@
-"""Functions made of functions by differentiation: vjp, jvp, jacobian, hessian, and checkpoint, which saves memory.
-
-JAX's names and shapes: `jacobian(f)` is itself a function.  Everything here rests on `grad` being differentiable.
-"""
+"""Functions made of functions: those of derivatives.py, and checkpoint, which saves memory by computing twice."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -17,91 +15,26 @@ import numpy as np
 
 from . import backend, ops
 from .backend import is_half
+from .derivatives import hessian, jacobian, jvp, value_and_grad, vjp, vmap  # noqa: F401
 from .mode import Mode, mode, record, recording
 from .nn.module import Module
 from .ops.random import global_generators
+from .pytree import flatten
 from .tape import Node, Step, new_node
-from .tensor import Tensor, carry_back, grad, wrap
+from .tensor import Tensor, carry_back, wrap
 from .writes import kept_arrays, written_since
 
 
-def vjp(f: Callable[..., Tensor], *primals: Any) -> tuple[Tensor, Callable[[Any], list[Tensor]]]:
-    """f at the primals, and the function that sends a vector back through it: pull(v) = [vᵀ ∂f/∂x for each x].
+def checkpoint(f: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    """f(*inputs, **options), keeping none of what lies between: the way back computes it again (Chen et al. 2016).
 
-    `pull` can be called any number of times, and what it returns can be differentiated.
-    """
-    xs = [_leaf(x) for x in primals]
-    y = f(*xs)
-    if not isinstance(y, Tensor):
-        raise TypeError(f"f must return a Tensor to be differentiated, this one returned a {type(y).__name__}")
-
-    def pull(v: Any) -> list[Tensor]:
-        # Without a node, y is a constant.
-        return grad(y, xs, v, create_graph=True) if y.requires_grad else [ops.zeros_like(x) for x in xs]
-
-    return y, pull
-
-
-def jvp(f: Callable[..., Tensor], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """f at the primals, and its derivative along the tangents: ∂f/∂x · t summed over the inputs.
-
-    `primals` and `tangents` are lists, with one entry for each input of f.
-
-    By two passes back: vᵀ ∂f/∂x is linear in v, and its own derivative along t is ∂f/∂x · t (Townsend 2017).
-    """
-    if hasattr(primals, "shape") or hasattr(tangents, "shape"):
-        raise TypeError("jvp: primals and tangents are lists, one entry for each input of f: jvp(f, [x], [t])")
-    if [np.shape(p) for p in primals] != [np.shape(t) for t in tangents]:
-        raise ValueError(
-            f"jvp: primals have shapes {[np.shape(p) for p in primals]}, but tangents {[np.shape(t) for t in tangents]}"
-        )
-    y, pull = vjp(f, *primals)
-    v = _leaf(ops.zeros_like(y))
-    pulled = pull(v)
-    total = Tensor(0.0)
-    for g, t in zip(pulled, tangents):
-        total = total + (g * Tensor(t)).sum()
-    return y, grad(total, v, create_graph=True) if total.requires_grad else ops.zeros_like(y)
-
-
-def jacobian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]:
-    """The function that returns ∂f/∂x for input `argnum`, (*f's shape, *x's), by a backward pass per entry of f."""
-
-    def of(*primals: Any) -> Tensor:
-        y, pull = vjp(f, *primals)
-        x_shape, rows = np.shape(primals[argnum]), []
-        for i in range(y.size):
-            one = np.zeros(y.size, y.dtype)
-            one[i] = 1
-            rows.append(pull(Tensor(one.reshape(y.shape), device=y.device))[argnum])
-        return ops.reshape(ops.stack(rows), (*y.shape, *x_shape)) if rows else ops.zeros((*y.shape, *x_shape), y.dtype)
-
-    return of
-
-
-def hessian(f: Callable[..., Tensor], argnum: int = 0) -> Callable[..., Tensor]:
-    """The function that gives the second derivatives of a number-valued f: shape (*x's, *x's)."""
-
-    def gradient(*primals: Any) -> Tensor:
-        y, pull = vjp(f, *primals)
-        if y.size != 1:
-            raise ValueError(
-                f"hessian: f must give one number, this one gives shape {y.shape}: use jacobian(jacobian(f))"
-            )
-        return pull(ops.ones_like(y))[argnum]
-
-    return jacobian(gradient, argnum)
-
-
-def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """f(*inputs), keeping none of what lies between: the backward pass computes it again (Chen et al. 2016).
-
-    `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  The
-    second time dropout, and all else that draws from a generator f can reach, draws the same numbers, and what f writes
-    into, running statistics say, is what it was the first time, and afterwards what it is now: it changes once.
+    `f` may be a Module, or any function of Tensors; weights it closes over get their gradients all the same.  What it
+    returns is a Tensor, or a tree of Tensors, a tuple or a dict say.  The second time dropout, and all else that draws
+    from a generator f can reach, draws the same numbers, and what f writes into, running statistics say, is what it was
+    the first time, and afterwards what it is now: it changes once.
 
     Raises:
-        TypeError: f returns something else than one Tensor.
+        TypeError: f returns no Tensor.
         RuntimeError: in the backward pass, if an array that f read was written into or replaced since, or if f gives
             another result the second time, since a loop variable, an entry of a dict, or train() and eval() changed.
     """
@@ -114,15 +47,13 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
         outer.writes(array)
 
     with record(outer._replace(draws=draws.noted, writes=writes, **looking)):
-        y = f(*inputs)
-    if not isinstance(y, Tensor):
-        raise TypeError(
-            f"checkpoint: f must return one Tensor, this one returned a {type(y).__name__}: give a function that "
-            "returns the one that is needed"
-        )
+        outputs = f(*inputs, **options)
+    y, apart, coarsest = _as_one(outputs)
+    kind = type(outputs).__name__
+    del outputs
     outside = _entrances(y, begin)  # every node made since `begin` is the segment's own
     if not outside:
-        return y
+        return apart(y)
     y = wrap(y.data, None)  # lets go of what lies between: the arrays still there are from outside
     first, order = y.data, new_node((), None).order  # (the next op nearly always keeps this array too)
     read = [None if id(array()) in written else array() for array in seen]
@@ -141,12 +72,15 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
             ),
         ):
             try:
-                again = f(*inputs)
+                outputs = f(*inputs, **options)
+                again, _, _ = _as_one(outputs)
             finally:
                 for array, values in reversed(held):
                     array[...] = values
         used = None if written_since(first, order) else first  # (a user may write into it, and then it tells nothing)
-        found = _replaced(read, seen) or _difference(used, again)
+        found = _replaced(read, seen) or _difference(used, again, coarsest)
+        if (now := type(outputs).__name__) != kind:
+            found = f"returned a {now} instead of a {kind}"
         if not found and set(_entrances(again, begin)) != set(outside):
             found = "used other Tensors that require a gradient"
         if found:
@@ -162,7 +96,36 @@ def checkpoint(f: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
     y.node = new_node(y.shape, y.dtype, outside, _Recompute(rerun), [array for array in read if array is not None])
     outer.note(y.node, y.node.step, inputs, (), y.data)
-    return y
+    return apart(y)
+
+
+def _as_one(outputs: Any) -> tuple[Tensor, Callable[[Tensor], Any], np.dtype]:
+    """What f returned as one Tensor, the function that takes it apart, and the dtype of the coarsest roundings in it.
+
+    A Tensor is one; of a tree a vector is made with the entries of all that have a gradient.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs, lambda y: y, outputs.dtype
+    leaves, rebuild = flatten(outputs)
+    if not any(isinstance(leaf, Tensor) for leaf in leaves):
+        raise TypeError(f"checkpoint: f must return a Tensor, or a tree of Tensors, this one returned {outputs!r:.60}")
+    moving = [isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves]
+    kept = [None if it else leaf for leaf, it in zip(leaves, moving)]
+    forms = [(leaf.shape, leaf.dtype) for leaf, it in zip(leaves, moving) if it]
+    if not forms:
+        return Tensor(0.0), lambda y: rebuild(kept), np.dtype("float32")
+    dtype = np.result_type(*(dtype for _, dtype in forms))
+    parts = [ops.astype(ops.flatten(leaf), dtype) for leaf, it in zip(leaves, moving) if it]
+
+    def apart(y: Tensor) -> Any:
+        pieces = iter(zip(ops.split(y, [math.prod(shape) for shape, _ in forms]), forms))
+        return rebuild(_formed(*next(pieces)) if it else leaf for leaf, it in zip(kept, moving))
+
+    return ops.concatenate(parts), apart, min((dtype for _, dtype in forms), key=lambda dtype: dtype.itemsize)
+
+
+def _formed(piece: Tensor, form: tuple) -> Tensor:
+    return ops.astype(ops.reshape(piece, form[0]), form[1])
 
 
 def _looking_on(outer: Mode) -> tuple[list[ref], dict[str, Callable]]:
@@ -198,14 +161,12 @@ def _replaced(read: list, seen: list[ref]) -> str:
     return ""
 
 
-def _difference(first: Any, again: Any) -> str:
+def _difference(first: Any, again: Any, dtype: np.dtype) -> str:
     """In words, what a segment returned the second time instead of `first`; "" if that is the same but for roundings.
 
     Mostly both are the same to the bit.  Where threads add up in another order, they differ by a few roundings of a
     typical entry, far less than √eps of it.
     """
-    if not isinstance(again, Tensor):
-        return f"returned a {type(again).__name__} instead of a Tensor"
     again = again.data
     if first is None or _equal(first, again):
         return ""
@@ -213,7 +174,7 @@ def _difference(first: Any, again: Any) -> str:
         return f"returned shape {tuple(again.shape)} in {again.dtype} instead of {tuple(first.shape)} in {first.dtype}"
     one, other = (backend.of(a).to_numpy(a).astype(np.float64) for a in (first, again))
     sizes = np.abs(one[np.isfinite(one)])
-    noise = 2.0 ** (-4 if is_half(first.dtype) else -11 if first.dtype.itemsize == 4 else -26)  # about √eps
+    noise = 2.0 ** (-4 if is_half(dtype) else -11 if dtype.itemsize == 4 else -26)  # about √eps
     same = np.isclose(other, one, rtol=noise, atol=noise * np.median(sizes) if sizes.size else 0, equal_nan=True)
     return "" if same.all() else f"returned other values in {(~same).sum()} of {same.size} entries"
 
@@ -373,9 +334,3 @@ def set_generator_state(generator: Any, state: Any) -> None:
 
 def _bits(generator: Any) -> np.random.BitGenerator:
     return getattr(generator, "bit_generator", generator)
-
-
-def _leaf(x: Any) -> Tensor:
-    """x as a Tensor to differentiate by: itself, if it is on a tape already."""
-    x = x if isinstance(x, Tensor) else Tensor(x)
-    return x if x.requires_grad else Tensor(x.data, requires_grad=True)

@@ -33,6 +33,8 @@ ROOMS = [
     "losses",
     "functional",
     "nn",
+    "pytree",
+    "derivatives",
     "transforms",
     "checking",
     "optim",

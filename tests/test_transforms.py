@@ -88,8 +88,10 @@ def test_a_checkpoint_counts_a_batch_once():
 def test_what_gives_no_tensor_is_refused():
     with pytest.raises(TypeError, match="returned a float"):
         mg.vjp(lambda x: 3.0, x)
-    with pytest.raises(TypeError, match="checkpoint: f must return one Tensor, this one returned a tuple"):
-        mg.checkpoint(nn.RNN(3, 2), np.zeros((1, 1, 3), np.float32))
+    with pytest.raises(
+        TypeError, match="checkpoint: f must return a Tensor, or a tree of Tensors, this one returned 3"
+    ):
+        mg.checkpoint(lambda x: 3.0, np.zeros((1, 1, 3), np.float32))
     with pytest.raises(TypeError, match=r"jvp\(f, \[x\], \[t\]\)"):
         mg.jvp(f, x, x)
 
@@ -413,3 +415,20 @@ def test_a_checkpoint_notices_a_weight_that_changed():
     w.copy_([5.0])
     with pytest.raises(RuntimeError, match="written into after"):
         y.backward()
+
+
+def test_a_checkpoint_may_return_several_and_takes_keywords():
+    def f(a, b, *, scale=1.0):
+        h = mg.tanh(a * b) * scale
+        return {"h": h, "both": (h.sum(), a.to("float64") * 2), "ids": mg.argmax(h), "none": None}
+
+    def loss(run):
+        a, b = (mg.Tensor(np.cos(np.arange(4.0) + i).astype("f4"), True) for i in range(2))
+        y = run(a, b, scale=3.0)
+        assert y["h"].dtype == np.float32 and y["both"][1].dtype == np.float64 and y["none"] is None
+        total = (y["h"] * y["h"]).sum() * y["both"][0] + (y["both"][1] ** 2).sum()
+        first = mg.grad(total, [a, b], create_graph=True)
+        return [total, y["ids"], *first, *mg.grad((first[0] * first[1]).sum(), [a, b])]
+
+    for found, right in zip(loss(lambda *xs, **options: mg.checkpoint(f, *xs, **options)), loss(f)):
+        np.testing.assert_allclose(found.numpy(), right.numpy(), rtol=1e-6)
