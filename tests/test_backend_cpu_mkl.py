@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from minigrad.backend.cpu import blas, layers, mkl, recurrent
+from minigrad.backend.cpu import blas, layers, mkl
 
 here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip install 'minigrad-learn[mkl]'")
 
@@ -38,7 +38,7 @@ def test_it_is_found_where_pip_puts_it(tmp_path, monkeypatch):
 def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
     assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
-    assert mkl.tbb() is None and recurrent.together() is None
+    assert mkl.tbb() is None
     gelu_is_right(atol=3e-8)
 
 
@@ -48,7 +48,6 @@ def test_what_is_damaged_counts_as_not_installed(tmp_path, monkeypatch, fresh):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libmkl_rt.so.2").write_bytes(b"no library")
     assert mkl.path() is not None and mkl.function("cblas_sgemm") is None and mkl.tbb() is None
-    assert recurrent.together() is None
 
 
 def test_it_is_left_alone_where_numpy_uses_it(tmp_path, monkeypatch):
