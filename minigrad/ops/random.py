@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from numbers import Real
 from typing import Any
 
@@ -39,6 +38,8 @@ manual_seed = seed  # torch's name
 
 def global_generators() -> list[Any]:
     """What code that was given no generator may draw from: those of NumPy, of Python, and of `seed`."""
+    import random  # which takes a tenth of the time of `import minigrad`, and whoever draws from it has imported it
+
     return [np.random.mtrand._rand, random._inst, *([] if _shared is None else [_shared])]  # type: ignore[attr-defined]
 
 
