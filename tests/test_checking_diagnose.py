@@ -1,6 +1,7 @@
 """Each mistake is given its name, and the op it was made in."""
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -218,8 +219,39 @@ def test_a_fast_function_is_measured_with_shorter_steps(speed):
         assert gradcheck(lambda x: mg.sin(x * speed), x).worst <= 1
         assert gradcheck(lambda x: np.sin(x * speed), x, vjp=lambda g, x: speed * g * np.cos(x * speed))
         wrong(lambda x: np.sin(x * speed), x, vjp=lambda g, x: 1.001 * speed * g * np.cos(x * speed))
-    error = wrong(lambda x: np.sin(1e13 * x), X, vjp=lambda g, x: 1e13 * g * np.cos(1e13 * x))
-    assert error.cause == "unclear" and "cannot be measured" in str(error) and "are wrong" not in str(error)
+
+
+@pytest.mark.parametrize("speed", [1e9, 1e11, 1e12, 1e15, 1e17])
+def test_of_what_moves_faster_than_any_step_nothing_is_said(speed):
+    """At every step the differences are those of a noise, which agree with no gradient and prove none wrong."""
+    last_digit = speed >= 1e11
+    for x, seed in product((X, np.random.default_rng(1).standard_normal(1000)), range(3)):
+        errors = [
+            wrong(lambda x: np.sin(speed * x.real), x, vjp=lambda g, x: speed * g * np.cos(speed * x), seed=seed),
+            wrong(lambda x: mg.sin(speed * x), x, seed=seed),
+        ]
+        for error in errors:
+            assert error.cause == "unclear" and "may be right or wrong" in str(error)
+            assert "are wrong" not in str(error) and "rule of" not in str(error)
+            assert ("the last digit of the inputs" in str(error)) == last_digit
+    assert "values of sin, as a function of its input 'x'" in str(wrong(lambda x: mg.sin(x), speed * X))
+
+
+@pytest.mark.parametrize("large", [1e9, 1e12, 1e17])
+def test_a_gradient_that_promises_the_impossible_of_a_smooth_function_is_wrong(large):
+    error = wrong(np.sin, X, vjp=lambda g, x: large * g * np.cos(x))
+    assert error.wrong == X.size and error.cause in ("factor", None)
+    assert wrong(lambda x: x * large, X, vjp=lambda g, x: 2 * large * g).cause == "factor"
+    assert wrong(lambda x: large * (x - 1), np.ones(3), vjp=lambda g, x: 1.05 * large * g).cause == "factor"
+
+
+def test_at_the_edge_of_the_domain_the_gradient_cannot_be_checked():
+    """x ** 1.5 has the slope 0 at 0, but from one side only; |x| ** 1.5 has it from both."""
+    x = np.array([1.0, 0.0, 2.0])
+    for error in (wrong(lambda x: x**1.5, x), wrong(lambda x: x**1.5, x, vjp=lambda g, x: 1.5 * g * x**0.5)):
+        assert error.cause == "infinite" and error.index == (1,) and "edge of the function's domain" in str(error)
+    assert gradcheck(lambda x: mg.abs(x) ** 1.5, x) and gradcheck(lambda x: x**1.5, x + 1e-3)
+    assert "edge" not in str(wrong(lambda x: 1 / x, x, vjp=lambda g, x: np.where(x == 0, 0, -g / x**2)))
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12])

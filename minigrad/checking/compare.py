@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .functions import Function, dot, joined, norm, parts
-from .numeric import Slope, along, by_entry, exactly, measured_noise
+from .numeric import Slope, along, by_entry, exactly, measured_noise, over_the_shortest, steps
 
 LIMIT = 256  # up to so many entries in all, each of them is measured if any is suspect,
 FEW = 16  # else so many at a time,
@@ -198,8 +198,10 @@ class _Comparison:
             analytic = dot(g, v)
             looks.append((abs(analytic - slope.value) / tolerance, again, analytic, tolerance))
         error, again, analytic, tolerance = max(looks)
-        clear = slope.bend == 0 and slope.estimate <= sense.clear * (size + self.whole)
-        if not clear or not np.isfinite(error):
+        clear = slope.bend == 0 and (slope.estimate if quick else tolerance) <= sense.clear * (size + self.whole)
+        if not clear or not np.isfinite([error, tolerance]).all():
+            return Look("unclear", again, analytic, slope), False
+        if error > 1 and not quick and self.is_too_fast(v, analytic, slope.value):
             return Look("unclear", again, analytic, slope), False
         if error > 1:
             return Look("wrong", again, analytic, slope._replace(estimate=tolerance)), False
@@ -207,6 +209,15 @@ class _Comparison:
         # The rounding of the large gradients limits the small ones.
         minor = size <= 1e-3 * max(map(norm, self.gradients.values()))
         return Look("right", again, analytic, slope), minor or tolerance <= sense.sharp * size
+
+    def is_too_fast(self, v: np.ndarray, promised: float, measured: float) -> bool:
+        """Whether the slope measured along v means nothing: over the shortest step the function turns, or has another.
+
+        This is looked at only if by the gradient's promise the function changes much over so short a step.
+        """
+        if abs(promised) * steps(self.f.eps)[-1] <= 1e-6 * self.whole:
+            return False
+        return not abs(over_the_shortest(self.f, self.y, self.u, v) - measured) <= 0.1 * abs(promised)
 
     def one_by_one(self, entries: np.ndarray) -> Finding | None:
         """Measure entries one by one; what is wrong becomes a Finding, kinks are noted in `passed`."""
@@ -233,9 +244,12 @@ class _Comparison:
                 return replace(found, wrong=~np.isfinite(estimate), trouble="infinite")
             error = abs(g - slope.value)
             between = error <= 0.55 * abs(slope.bend) + estimate  # a slope between the two, with a little to spare
-            poor = (estimate > sense.poor * scale) & ~kink
+            poor = (estimate > sense.poor * np.maximum(scale, abs(g))) & ~kink
             vague = (slope.estimate > 0.1 * abs(slope.value)) & (slope.estimate > sense.poor * abs(g))
             poor |= vague & (error > estimate) & ~kink
+            for k in np.flatnonzero(kink | (error > estimate)):
+                v = self.alone(entries[k])
+                poor[k] |= self.is_too_fast(v, g[k] * v.sum(), slope.value[k] * v.sum())
             wrong = (error > estimate) & ~poor & ~(kink & between)
             stairs = wrong & (slope.value == 0) & (abs(slope.far - g) <= 0.1 * abs(g))
             if stairs.any() or wrong.any() or poor.any():
@@ -244,6 +258,12 @@ class _Comparison:
             self.passed.worst = max(self.passed.worst, *(error / np.where(kink, np.inf, estimate + TINY)))
         self.passed.kinks += entries[kink].tolist()
         return None
+
+    def alone(self, i: int) -> np.ndarray:
+        """A direction in entry i alone, of its size."""
+        v = np.zeros_like(self.f.x)
+        v[i] = abs(self.f.x[i]) or 1
+        return v
 
     def together(self, part: np.ndarray, look: Look) -> Finding:
         """What is wrong of the part as a whole, though of no entry alone."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compare import LIMIT, MOST, Finding
-from .functions import Function, joined, parts
+from .compare import LIMIT, MOST, SENSE, Finding
+from .functions import Function, joined, norm, parts
 from .numeric import by_entry
 
 
@@ -122,6 +122,9 @@ def _trouble(found: Finding, leaf: Leaf) -> Cause:
             if not np.isfinite(found.y).all()
             else "the gradient is not finite"
             if not np.isfinite(leaf.g).all()
+            else "the input lies at the edge of the function's domain, so it has a slope on one side only; slopes are "
+            "measured from both, so the gradient may be right or wrong: move the input inside"
+            if _at_the_edge(found)
             else "the function is not finite near the input, so its slope cannot be measured: move the input away",
         )
     if found.trouble == "jump":
@@ -150,11 +153,23 @@ def _trouble(found: Finding, leaf: Leaf) -> Cause:
             "its values are too coarse for the measure of float64; let constants and casts follow the "
             'dtype of the input, or check it with dtype="float32"',
         )
-    return Cause(
-        "unclear",
-        "the slope cannot be measured, so the gradient may be right or wrong: the function moves faster "
-        "than the shortest steps, or its values are too noisy",
-    )
+    moved = norm(found.u * (f.value(f.x * (1 + 2 * f.eps)) - found.y)) / (norm(found.u * found.y) or 1)
+    why = "the function moves faster than the shortest steps, or its values are too noisy"
+    if moved > SENSE[f.dtype].clear:
+        why = (
+            f"a change in the last digit of the inputs changes the values by {moved:.0e} of their size; the inputs are "
+            f"too large for the resolution of {f.dtype}, or the values too noisy"
+        )
+    return Cause("unclear", f"the slope cannot be measured, so the gradient may be right or wrong: {why}")
+
+
+def _at_the_edge(found: Finding) -> bool:
+    """Whether the function is finite close to the first wrong entry on one side, and not on the other."""
+    f, v = found.f, np.zeros_like(found.f.x)
+    i = found.entries[found.wrong][0]
+    v[i] = 1e-6 * (abs(f.x[i]) or 1)
+    ahead, behind = (np.isfinite(f.value(f.x + sign * v)).all() for sign in (1, -1))
+    return bool(ahead != behind)
 
 
 def _stepped(f: Function, y: np.ndarray) -> bool:

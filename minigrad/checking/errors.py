@@ -172,6 +172,12 @@ def _origin(call: Call, local: Finding | Exception) -> tuple[list[Cause], dict, 
         if known["op_input"]
         else f"rules of {call.op.name}"
     )
+    if (
+        isinstance(local, Finding)
+        and local.trouble in ("unclear", "jump", "infinite")
+        and np.isfinite(local.analytic).all()
+    ):
+        one = f"values of {call.op.name}, as a function of its input {known['op_input']!r}"  # not the rule
     return causes, known, f"\n  origin: the {one}, called at {call.line}"
 
 
