@@ -31,8 +31,9 @@ test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend witho
 nvrtc: $(VENV)/with-dev,cupy-sim   ## compile the CUDA kernels for three GPUs, with none: their registers and memory
 	$(BIN) -m minigrad.backend.cuda.compile
 
-lint: $(VENV)/with-dev   ## check the style of every file
+lint: $(VENV)/with-dev   ## check the style of every file, and the types of the package
 	$(BIN) -m ruff check
+	$(BIN) -m pyright -p pyrightconfig.json --pythonpath $(BIN)
 
 docs: $(VENV)/with-dev,docs   ## build the site of pages, notebooks and the API reference in docs/_build/html
 	$(BIN) -m sphinx -W -q -E -b html docs docs/_build/html

@@ -51,7 +51,9 @@ class TextDataset:
     tokens.
     """
 
-    def __init__(self, encodings: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[Any] | None = None):
+    def __init__(
+        self, encodings: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[Any] | np.ndarray | None = None
+    ):
         self.columns = {**encodings, **({} if labels is None else {"label": labels})}
         sizes = {name: len(column) for name, column in self.columns.items()}
         if len(set(sizes.values())) != 1:

@@ -113,7 +113,8 @@ def finetune(
         **arguments,
     }
     trainer = trainer_for(**given, callbacks=callbacks)
-    names = list(trainer.model.config.id2label.values())
+    model: Any = trainer.model
+    names = list(model.config.id2label.values())
     print(chosen_by_finetune(arguments))
     print("epoch  train loss  accuracy  eval loss  accuracy  macro-F1     time", flush=True)
     note_arguments(given)
@@ -155,10 +156,10 @@ def trainer_for(
     **arguments: Any,
 ) -> Trainer:
     """The trainer of such a run, before its first step; tells what it found in the model and the examples."""
-    own = [name for name in signature(finetune).parameters if name != "arguments"]
+    taken = [name for name in signature(finetune).parameters if name != "arguments"]
     named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
     check_names(
-        "finetune", arguments, own + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"}
+        "finetune", arguments, taken + named, MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"}
     )
     args = TrainingArguments(output, overwrite, **{**DEFAULTS, **arguments})
     if args.metric_for_best_model not in METRICS:
@@ -169,19 +170,20 @@ def trainer_for(
         raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
     if not args.resume_from_checkpoint:
         args.check_output_dir()
-    train, eval = (None if part is None else read(part, text_column, label_column) for part in (train, eval))
-    check_classes(train)
-    if eval is None:
-        train, eval = split(train, eval_fraction, args.seed)
-    names, own = label_names(train), list(AutoConfig.from_pretrained(model_dir).id2label.values())
+    learnt = read(train, text_column, label_column)
+    given = None if eval is None else read(eval, text_column, label_column)
+    check_classes(learnt)
+    learnt, judged = split(learnt, eval_fraction, args.seed) if given is None else (learnt, given)
+    config: Any = AutoConfig.from_pretrained(model_dir)
+    names, own = label_names(learnt), list(config.id2label.values())
     if len(names) < 2:
-        raise ValueError(f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more")
+        raise ValueError(f"all {len(learnt)} training texts have the label {names[0]!r}: expected two labels or more")
     if is_same_task := sorted(names) == sorted(own):  # then the rows of the model's head are in the order of its names
         names = own
-    labels = label_ids(train, names), label_ids(eval, names)
-    warn_of_evaluation(train, eval, names)
+    labels = label_ids(learnt, names), label_ids(judged, names)
+    warn_of_evaluation(learnt, judged, names)
 
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
         model_dir,
         id2label=dict(enumerate(names)),
         problem_type="single_label_classification",
@@ -205,18 +207,15 @@ def trainer_for(
     trained = sum(p.size for p in trained_parameters(model))
     datasets = [
         TextDataset(tokenizer([example.text for example in part], padding=False, max_length=max_length), part_labels)
-        for part, part_labels in zip((train, eval), labels, strict=True)
+        for part, part_labels in zip((learnt, judged), labels, strict=True)
     ]
 
     print(f"{model_dir}\n{model.load_report}\n")
-    print(describe_examples(train, eval, names))
+    print(describe_examples(learnt, judged, names))
     cut = np.mean([n == max_length for n in datasets[0].lengths])
     print(f"{trained:,} parameters to train; {cut:.0%} of the texts reach max_length={max_length} and may be cut\n")
-    keeper = KeepBest()
-    keeper.trainer = Trainer(
-        model, args, *datasets, tokenizer=tokenizer, callbacks=[keeper, print_epoch, *callbacks, JSONLinesCallback]
-    )
-    return keeper.trainer
+    callbacks = [KeepBest(), print_epoch, *callbacks, JSONLinesCallback]
+    return Trainer(model, args, datasets[0], datasets[1], tokenizer=tokenizer, callbacks=callbacks)
 
 
 def note_arguments(given: dict[str, Any]) -> None:
@@ -240,9 +239,9 @@ def note_arguments(given: dict[str, Any]) -> None:
         part.write_text(json.dumps({**noted, "overwrite": True}, default=str, indent=2) + "\n", encoding="utf-8")
 
 
-def read(source: Texts, text_column: str | None, label_column: str | None) -> Sequence[Example]:
+def read(source: Any, text_column: str | None, label_column: str | None) -> Sequence[Example]:
     if isinstance(source, (str, os.PathLike)):
-        return read_examples(source, text_column, label_column)
+        return read_examples(Path(source), text_column, label_column)
     examples = []
     for i, item in enumerate(source, 1):
         if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str):
@@ -259,7 +258,7 @@ def read(source: Texts, text_column: str | None, label_column: str | None) -> Se
 def check_classes(train: Sequence[Example]) -> None:
     """Refuse labels that look like values, not classes: many numbers with gaps or fractions, or most of them once."""
     try:
-        values = {float(name) for name in {example.label for example in train}}
+        values = {float(str(example.label)) for example in train}
     except ValueError:  # names
         return
     if len(values) <= 20 or not all(map(isfinite, values)):
@@ -314,18 +313,17 @@ class KeepBest(TrainerCallback):
     """Saves the model in the output directory whenever an evaluation is the best so far, and marks its record."""
 
     def __init__(self):
-        self.trainer: Trainer | None = None
         self.start = time.perf_counter()
 
     def on_epoch_begin(self, args, state, control, **more):
         self.start = time.perf_counter()
 
-    def on_log(self, args, state, control, logs=None, **more):
+    def on_log(self, args, state, control, logs, trainer, **more):
         if "eval_loss" not in logs:
             return
         logs["seconds"] = time.perf_counter() - self.start
         if logs.setdefault("best", False):
-            self.trainer.save_model()
+            trainer.save_model()
         elif state.best_global_step is None:
             raise ValueError(
                 f"the evaluation loss of epoch {logs['epoch']:g} is {logs['eval_loss']}, so no model was saved: "
@@ -351,12 +349,13 @@ def print_epoch(record: Record) -> None:
 
 def report_best(trainer: Trainer, names: Sequence[str]) -> None:
     """Print and save the scores of the best epoch, all of which its confusion matrix tells, and draw the pictures."""
-    out, matrix = Path(trainer.args.output_dir), np.array(trainer.best["eval_confusion_matrix"])
-    true_and_predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
-    report = f"{classification_report(*true_and_predicted, names)}\n\n{format_confusion_matrix(matrix, names)}"
+    best: Any = trainer.best
+    out, matrix = Path(trainer.args.output_dir), np.array(best["eval_confusion_matrix"])
+    true, predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
+    report = f"{classification_report(true, predicted, names)}\n\n{format_confusion_matrix(matrix, names)}"
     with replacing(out / "evaluation.txt") as (part,):
         part.write_text(report + "\n", encoding="utf-8")
-    print(f"\nThe model of epoch {trainer.best['epoch']:g} on the {matrix.sum()} evaluation examples:\n\n{report}")
+    print(f"\nThe model of epoch {best['epoch']:g} on the {matrix.sum()} evaluation examples:\n\n{report}")
     try:
         with replacing(out / "training_curves.png", out / "confusion_matrix.png") as (curves, confusion):
             plot_history(trainer.history).savefig(curves, format="png")
