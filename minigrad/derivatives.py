@@ -74,7 +74,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     vs = [_leaf(ops.zeros_like(part)) if part.requires_grad else ops.zeros_like(part) for part in ys]
     total = Tensor(0.0)
     for g, t in zip(_pulled(ys, xs, vs), flatten(tuple(tangents))[0]):
-        total = total + (g * Tensor(t)).sum()
+        total = total + (g * t).sum()
     found = [
         grad(total, v, create_graph=True) if total.requires_grad and v.requires_grad else ops.zeros_like(v) for v in vs
     ]

@@ -134,6 +134,7 @@ def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def as_classes(y: Any) -> np.ndarray:
     """An array; of a list with names in it, one that keeps the rest as it is."""
+    y = y.numpy() if hasattr(y, "numpy") else y
     array = np.asarray(y)
     return np.asarray(y, object) if array.dtype.kind == "U" and not isinstance(y, np.ndarray) else array
 

@@ -111,3 +111,17 @@ def test_vmap_is_the_loop():
         mg.vmap(lambda a, b: a * b)(mg.ones(2), mg.ones(3))
     with pytest.raises(ValueError, match="in_axes"):
         mg.vmap(lambda a: a, in_axes=(0, 1))(mg.ones(2))
+
+
+def test_the_tangents_of_jvp_keep_their_gradient():
+    v = Tensor([1.0, 2.0], requires_grad=True)
+    moved = mg.jvp(lambda x: x**3, [np.array([2.0, 3.0], np.float32)], [v * 2])[1]  # 3 x² · 2 v
+    np.testing.assert_allclose(mg.grad(moved.sum(), v, retain_graph=True), [24, 54], rtol=1e-6)
+    (moved * moved).sum().backward()
+    np.testing.assert_allclose(v.grad, [2 * 24**2 * 1, 2 * 54**2 * 2], rtol=1e-6)
+
+
+def test_random_numbers_like_a_recorded_tensor():
+    y = Tensor([[1.0, 2.0]], requires_grad=True) * 2
+    for make in (mg.rand_like, mg.randn_like):
+        assert (make(y, rng=0).shape, make(y, rng=0).dtype, make(y).requires_grad) == ((1, 2), np.float32, False)

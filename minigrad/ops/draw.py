@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, shaped
+from .. import backend
+from ..tensor import Tensor, as_array, shaped
 from .create import made
 from .random import generator
 from .shape import check_flags, numbers, whole_number
@@ -67,13 +68,13 @@ def randperm(n: int, *, rng: Rng = None, dtype: Any = "int64", device: str = "cp
 def rand_like(x: Any, *, rng: Rng = None) -> Tensor:
     """`rand` of x's shape, dtype and device."""
     x = shaped(x, "rand_like")
-    return rand(tuple(x.shape), rng=rng, dtype=x.dtype, device=Tensor(x).device)
+    return rand(tuple(x.shape), rng=rng, dtype=x.dtype, device=backend.of(as_array(x)).name)
 
 
 def randn_like(x: Any, *, rng: Rng = None) -> Tensor:
     """`randn` of x's shape, dtype and device."""
     x = shaped(x, "randn_like")
-    return randn(tuple(x.shape), rng=rng, dtype=x.dtype, device=Tensor(x).device)
+    return randn(tuple(x.shape), rng=rng, dtype=x.dtype, device=backend.of(as_array(x)).name)
 
 
 def bernoulli(p: Any, *, rng: Rng = None) -> Tensor:
