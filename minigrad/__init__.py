@@ -47,7 +47,7 @@ _BORROWED = (
     {"gradcheck": "checking"}
     | dict.fromkeys(("vjp", "jvp", "jacobian", "hessian", "value_and_grad", "vmap"), "derivatives")
     | {"checkpoint": "transforms"}
-    | dict.fromkeys(("cholesky_solve", "logdet", "matrix_exp", "matrix_power", "slogdet"), "linalg")
+    | dict.fromkeys(("cholesky", "cholesky_solve", "logdet", "matrix_exp", "matrix_power", "slogdet"), "linalg")
     | dict.fromkeys(("autocast", "GradScaler"), "amp")
     | dict.fromkeys(("save", "load"), "saving")
     | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight")

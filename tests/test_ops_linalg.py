@@ -43,12 +43,13 @@ def test_matmul_of_any_shapes(a, b):
 
 @st.composite
 def einsums(draw):
-    """Subscripts with operands that fit: shared, summed and size-1 letters, `...`, with and without `->`."""
+    """Subscripts with operands that fit: shared, summed, repeated and size-1 letters, `...`, with and without `->`."""
     sizes = {letter: draw(st.integers(1, 3)) for letter in "ijkl"}
     dots, terms, shapes = draw(st.sampled_from([(), (2,), (2, 3)])), [], []
     for _ in range(draw(st.integers(1, 3))):
-        letters = draw(st.lists(st.sampled_from("ijkl"), unique=True, max_size=3))
-        shape = [1 if draw(st.integers(0, 5)) == 0 else sizes[letter] for letter in letters]
+        letters = draw(st.lists(st.sampled_from("ijkl"), max_size=3))
+        lengths = {c: 1 if letters.count(c) == 1 and draw(st.integers(0, 5)) == 0 else sizes[c] for c in letters}
+        shape = [lengths[letter] for letter in letters]
         where = draw(st.none() | st.integers(0, len(letters))) if dots else None
         if where is not None:
             kept = dots[draw(st.integers(0, len(dots))) :]
@@ -79,7 +80,19 @@ def test_einsum_is_numpys(given):
 
 @pytest.mark.parametrize(
     "subscripts",
-    ["ij,jk->ik", "bij,bjk->bik", "bhtd,bhsd->bhts", "i,i->", "i,j->ij", "ij->ji", "ij->", "ij,ij->ij", "ij,jk,kl->il"],
+    [
+        "ij,jk->ik",
+        "bij,bjk->bik",
+        "bhtd,bhsd->bhts",
+        "i,i->",
+        "i,j->ij",
+        "ij->ji",
+        "ij->",
+        "ij,ij->ij",
+        "ij,jk,kl->il",
+        "ii->i",
+        "iji,kk->jk",
+    ],
 )
 def test_einsum_to_second_order(subscripts):
     xs = [
@@ -95,7 +108,7 @@ def test_einsum_to_second_order(subscripts):
     [
         ("ij,jk->ik", [(2, 3)], r"einsum 'ij,jk->ik' describes 2 operands, but 1 were given"),
         ("ij->i", [(2, 3, 4)], "operand 0 has 3 axes, but its term names 2"),
-        ("ii->i", [(2, 2)], "a letter is repeated in one operand"),
+        ("ii->i", [(2, 3)], r"axis 'i' of one operand is \[2, 3\] long"),
         ("ij->ik", [(2, 3)], "the result may name each letter of the operands once"),
         ("ij->ii", [(2, 3)], "the result may name each letter of the operands once"),
         ("ij,jk->ik", [(2, 3), (4, 5)], "einsum 'ij,jk->ik': .*'j' is 3 .* 4"),
@@ -121,3 +134,11 @@ def test_linear_is_torchs(lead, bias):
     expected.backward(torch.tensor(seed))
     for x, g in zip(theirs, grad(y, ours, seed), strict=True):
         np.testing.assert_allclose(g.numpy(), x.grad.numpy(), rtol=1e-12, atol=1e-13)
+
+
+def test_einsum_with_lists_of_numbers_for_letters():
+    a, b = draw_array((2, 3), 0), draw_array((3, 4), 1)
+    np.testing.assert_allclose(mg.einsum(a, [0, 1], b, [1, 2], [2, 0]), np.einsum(a, [0, 1], b, [1, 2], [2, 0]))
+    np.testing.assert_allclose(mg.einsum(a, [..., 1], b, [1, 2]), np.einsum(a, [..., 1], b, [1, 2]))
+    with pytest.raises(ValueError, match="axes are named by whole numbers"):
+        mg.einsum(a, [0, "j"], b, [1, 2])

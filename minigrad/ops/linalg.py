@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import backend
 from ..builtin import builtin
 from ..primitive import definition, primitive
-from ..tensor import shape_of, shaped
+from ..tensor import as_array, shape_of, shaped
+from .index import pick
 from .reduce import sum
 from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
 
@@ -76,19 +78,25 @@ _linear.in_symbols(x="g W", weight="gᵀ x", bias="Σ g over all but the last ax
 
 
 @builtin(in_float32="halves")
-def einsum(subscripts: str, *xs: Any) -> Any:
+def einsum(subscripts: Any, *xs: Any) -> Any:
     """Einstein's summation: "bij,bjk->bik" multiplies along shared letters and sums over those missing on the right.
 
     Any number of operands, taken in pairs from the left, each pair one matrix product; `...` stands for further axes.
-    Without `->` the letters that occur once are kept, in alphabetical order.  No letter may be repeated in one operand.
+    Without `->` the letters that occur once are kept, in alphabetical order.  Of a letter repeated in one operand the
+    diagonal counts: "ii" is the trace.  Lists of numbers may stand for letters: einsum(x, [0, 1], y, [1, 2], [0, 2]).
 
     Raises:
         ValueError: the subscripts do not fit the operands; the message says where.
     """
+    if not isinstance(subscripts, str) and xs and isinstance(xs[0], (list, tuple)):
+        subscripts, xs = _from_lists(subscripts, *xs)
     if not isinstance(subscripts, str):
         raise TypeError(f'einsum: the subscripts come first, as text such as "ij,jk->ik", not {subscripts!r:.40}')
     operands = [shaped(x, "einsum") for x in xs]
     *terms, out = _terms(subscripts, [len(x.shape) for x in operands])
+    for i, term in enumerate(terms):
+        if len(set(term)) < len(term):
+            operands[i], terms[i] = _diagonal(subscripts, operands[i], term)
     sizes = {}
     for letter, n in [
         pair for term, x in zip(terms, operands, strict=True) for pair in zip(term, x.shape, strict=True)
@@ -105,6 +113,32 @@ def einsum(subscripts: str, *xs: Any) -> Any:
     return x if term == out else transpose(x, tuple(term.index(letter) for letter in out))
 
 
+def _from_lists(*given):
+    """The subscripts and the operands of x, [0, 1], y, [1, 2], …, and maybe a last list for the result."""
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    lists = [*given[1::2], *(given[-1:] if len(given) % 2 else ())]
+    for axes in lists:
+        if not all(a is Ellipsis or isinstance(a, int) and 0 <= a < len(letters) for a in axes):
+            raise ValueError(f"einsum: axes are named by whole numbers from 0 to {len(letters) - 1}, not by {axes!r}")
+    terms = ["".join("..." if a is Ellipsis else letters[a] for a in axes) for axes in lists]
+    count = len(given) // 2
+    return ",".join(terms[:count]) + "".join("->" + out for out in terms[count:]), given[0 : 2 * count : 2]
+
+
+def _diagonal(subscripts, x, term):
+    """The operand with one axis for each letter, its diagonal where the letter is repeated, and the letters."""
+    for letter in [c for c in dict.fromkeys(term) if term.count(c) > 1]:
+        places = [i for i, c in enumerate(term) if c == letter]
+        lengths = {x.shape[i] for i in places}
+        if len(lengths) > 1:
+            raise ValueError(f"einsum {subscripts!r}: axis {letter!r} of one operand is {sorted(lengths)} long")
+        rest = [i for i in range(len(term)) if i not in places]
+        ids = backend.of(as_array(x)).xp.arange(lengths.pop())
+        x = pick(transpose(x, (*rest, *places)), (..., *[ids] * len(places)))
+        term = "".join(term[i] for i in rest) + letter
+    return x, term
+
+
 def _terms(subscripts, ndims):
     """The letters of each operand, then of the result, with every `...` spelled out in letters nobody used."""
     given, arrow, out = subscripts.replace(" ", "").partition("->")
@@ -116,12 +150,8 @@ def _terms(subscripts, ndims):
     dots = spare[:more]
     for i, (term, n) in enumerate(zip(terms, ndims, strict=True)):
         terms[i] = term = term.replace("...", "".join(dots[more - (n - len(term) + 3) :]))
-        if len(term) != n or len(set(term)) != n:
-            raise ValueError(
-                f"einsum {subscripts!r}: operand {i} has {n} axes, but its term names {len(term)}"
-                if len(term) != n
-                else f"einsum {subscripts!r}: a letter is repeated in one operand"
-            )
+        if len(term) != n:
+            raise ValueError(f"einsum {subscripts!r}: operand {i} has {n} axes, but its term names {len(term)}")
     letters = "".join(terms)
     out = (
         out.replace("...", "".join(dots))

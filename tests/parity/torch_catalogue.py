@@ -81,6 +81,7 @@ CALLS: dict[str, Callable] = {
         "int32" if out_int32 else "int64"
     ),
     "cdist": lambda a, b, p=2.0, compute_mode=None: mg.cdist(a, b, p),
+    "equal": lambda a, b: mg.array_equal(a, b),
     "einsum": lambda xs, subscripts: mg.einsum(subscripts, *xs),
     "flip": lambda x, dims: mg.flip(x, dims),
     "linalg.lstsq": lambda a, b, driver=None: mg.linalg.lstsq(a, b),
@@ -172,6 +173,13 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "raises ValueError: svd: two singular values are equal",
         "the second derivative of the nuclear norm at 0 does not exist",
     ),
+    ("div.trunc_rounding", "value in float16", "torch rounds the quotient to 16 bits before it is cut off"),
+    (
+        "linalg.lstsq linalg.lstsq.grad_oriented",
+        "shape: value of result",
+        "which results torch leaves empty depends on the routine of LAPACK",
+    ),
+    ("linalg.lstsq", "gradient", "torch has no singular values to differentiate"),
     ("cov", "value", "torch adds up weights of 32 bits in 32 bits"),
     ("cov", "dtype", "the result has the dtype of the observations, not of their weights"),
     ("matrix_exp", "value", "16 bits are computed in float32; torch loses digits, or finds NaN"),
