@@ -130,6 +130,18 @@ LAYERS = {  # how it is made, and what it is given
     "LocalResponseNorm": (lambda: nn.LocalResponseNorm(3, 0.3), R(2, 5, 4)),
     "MaxPool3d": (lambda: nn.MaxPool3d(2, 1, 1), R(2, 3, 4, 5, 3)),
     "Unflatten": (lambda: nn.Unflatten(1, (2, -1)), R(3, 4)),
+    "Bilinear": (lambda: nn.Bilinear(3, 4, 2, rng=0), R(5, 3), R(5, 4)),
+    "ChannelShuffle": (lambda: nn.ChannelShuffle(2), R(2, 4, 3)),
+    "CosineSimilarity": (lambda: nn.CosineSimilarity(), R(3, 4), R(3, 4)),
+    "EmbeddingBag": (lambda: nn.EmbeddingBag(5, 3, mode="max", rng=0), np.array([[1, 4, 1], [0, 2, 0]])),
+    "Fold": (lambda: nn.Fold((4, 5), 2, stride=(1, 2)), R(2, 12, 6)),
+    "PairwiseDistance": (lambda: nn.PairwiseDistance(), R(3, 4), R(3, 4)),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), R(2, 4, 2, 3)),
+    "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), R(2, 1, 4, 6)),
+    "Unfold": (lambda: nn.Unfold(2, padding=1), R(2, 3, 4, 5)),
+    "Upsample": (lambda: nn.Upsample(scale_factor=1.5, mode="bicubic"), R(2, 3, 4, 5)),
+    "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d(7), R(2, 3, 4, 5)),
+    "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(scale_factor=2), R(2, 3, 4, 5)),
     **{
         f"{kind}Pad{axes}d": (
             lambda kind=kind, axes=axes: getattr(nn, f"{kind}Pad{axes}d")(

@@ -217,7 +217,8 @@ STAY_WHOLE = set(
     kthvalue lerp masked_fill masked_select meshgrid moveaxis nan_to_num nansum outer remainder repeat roll rot90 round
     square take_along_axis tensor_split tensordot trace trunc trunc_divide unbind unflatten unfold vdot vecdot vstack
     matrix_power multi_dot vander
-    adaptive_max_pool3d conv3d conv_transpose3d max_pool3d
+    adaptive_max_pool3d conv3d conv_transpose3d max_pool3d bilinear channel_shuffle fold image_unfold
+    interpolate_nearest pixel_shuffle pixel_unshuffle
     """.split()
 )
 

@@ -77,6 +77,7 @@ from .activations import (
 )
 from .attention import scaled_dot_product_attention
 from .dropouts import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from .embeddings import embedding_bag, one_hot
 from .norms import (
     batch_norm,
     batch_norm_scale_and_shift,
@@ -87,6 +88,9 @@ from .norms import (
     rms_norm,
 )
 from .padding import pad
+from .products import bilinear
+from .rearranging import channel_shuffle, fold, pixel_shuffle, pixel_unshuffle, unfold
+from .resampling import affine_grid, grid_sample, interpolate
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -95,14 +99,17 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "contrastive_loss",
     "conv1d",
     "conv2d",
@@ -120,10 +127,13 @@ __all__ = [
     "dropout3d",
     "elu",
     "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "hardshrink",
     "hardsigmoid",
@@ -133,6 +143,7 @@ __all__ = [
     "huber_loss",
     "info_nce",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -155,8 +166,11 @@ __all__ = [
     "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
+    "one_hot",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -179,4 +193,5 @@ __all__ = [
     "threshold",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]

@@ -33,13 +33,23 @@ from .activations import (
 from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
 from .container import Group, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .embeddings import Embedding, EmbeddingBag
+from .image import (
+    ChannelShuffle,
+    Fold,
+    PixelShuffle,
+    PixelUnshuffle,
+    Unfold,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 from .layers import (
     AlphaDropout,
     Dropout,
     Dropout1d,
     Dropout2d,
     Dropout3d,
-    Embedding,
     FeatureAlphaDropout,
     Flatten,
     Identity,
@@ -99,6 +109,7 @@ from .padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from .pairs import Bilinear, CosineSimilarity, PairwiseDistance
 from .pool import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,

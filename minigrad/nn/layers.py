@@ -1,4 +1,4 @@
-"""The plain layers: Linear, Embedding, LayerNorm, Dropout and Flatten.
+"""The plain layers: Linear, LayerNorm, Dropout and Flatten.
 
 Names, arguments, defaults and weight layouts are torch's; `rng` says where first weights and dropout are drawn from.
 """
@@ -48,26 +48,6 @@ def activated(layer: Module, activation: Callable, x: Any) -> Any:
     if activation in (F.gelu, gelu_tanh) and type(layer) is Linear and layer.is_plain:
         return activation(F.linear(x, layer.weight), bias=layer.bias)
     return activation(layer(x))
-
-
-class Embedding(Module):
-    """A row of `weight` (num_embeddings, embedding_dim) for each integer id: (…) to (…, embedding_dim).
-
-    First drawn from the standard normal distribution.  The row `padding_idx` starts at zero and gets no gradient.
-    """
-
-    @checked
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: init.Rng = None
-    ):
-        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
-        self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
-        if padding_idx is not None:
-            self.padding_idx = range(num_embeddings)[padding_idx]  # -1 is the last row
-            self.weight[self.padding_idx].detach().copy_(0.0)
-
-    def forward(self, ids: Any) -> Any:
-        return F.embedding(ids, self.weight, self.padding_idx)
 
 
 class LayerNorm(Module):

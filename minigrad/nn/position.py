@@ -11,7 +11,7 @@ from .. import backend, ops
 from ..tensor import Tensor, as_array
 from . import init
 from .arguments import checked
-from .layers import Embedding
+from .embeddings import Embedding
 from .module import Module
 
 

@@ -85,19 +85,24 @@ def _way_back(x, weight, size, window, groups):
     filters = reshape(weight, (C, weight.shape[1] * kernel, *weight.shape[3:]))
     y = conv_input_grad(images, filters, size[1:], flat, groups)
     y = transpose(reshape(y, (N, D, weight.shape[1] * groups, kernel, *size[1:])), (3, 0, 2, 1, 4, 5))
-    total, *others = (_spread(y[k], stride, dilation * k, size[0] + before + after) for k in range(kernel))
+    full = size[0] + before + after
+    total, *others = (at_depths(y[k], 2, stride, dilation * k, full) for k in range(kernel))
     for planes in others:
         total = total + planes
     return total[:, :, before : before + size[0]]
 
 
-def _spread(y, stride, first, size):
-    """y (N, O, D, H, W) at the depths first, first + stride, … of zeros `size` deep."""
-    N, O, D, *rest = y.shape  # noqa: E741
+def at_depths(y: Any, axis: int, stride: int, first: int, size: int) -> Any:
+    """y at the places first, first + stride, … along an axis of zeros that is `size` long."""
+    lead, n, rest = tuple(y.shape[:axis]), y.shape[axis], tuple(y.shape[axis + 1 :])
+
+    def widths(after: int, before: int = 0, more: int = 0) -> tuple:
+        return (*((0, 0),) * (len(lead) + more), (before, after), *((0, 0),) * len(rest))
+
     if stride > 1:
-        y = pad(reshape(y, (N, O, D, 1, *rest)), ((0, 0), (0, 0), (0, 0), (0, stride - 1), (0, 0), (0, 0)))
-        y = reshape(y, (N, O, D * stride, *rest))[:, :, : stride * (D - 1) + 1]
-    return pad(y, ((0, 0), (0, 0), (first, size - first - y.shape[2]), (0, 0), (0, 0)))
+        y = pad(reshape(y, (*lead, n, 1, *rest)), widths(stride - 1, more=1))
+        y = reshape(y, (*lead, n * stride, *rest))[(slice(None),) * axis + (slice(stride * (n - 1) + 1),)]
+    return pad(y, widths(size - first - y.shape[axis], first))
 
 
 def _depth_and_rest(window: Window) -> tuple[tuple, Window]:

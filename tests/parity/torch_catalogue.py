@@ -95,6 +95,9 @@ CALLS: dict[str, Callable] = {
     "median": lambda x, *along, **dim: lower_median(x, *along, **dim),
     "nanmedian": lambda x, *along, **dim: lower_median(x, *along, **dim),
     "nn.functional.embedding": lambda weight, ids, **options: functional.embedding(ids, weight, **options),
+    "nn.functional.embedding_bag": lambda weight, ids, *offsets, **options: functional.embedding_bag(
+        ids, weight, *offsets, **options
+    ),
     "nn.functional.triplet_margin_with_distance_loss": lambda *xs, distance_function=None, **options: (
         functional.triplet_margin_with_distance_loss(*xs, distance_function=functional.pairwise_distance, **options)
     ),
@@ -219,7 +222,7 @@ DIFFERENCES: list[tuple[str, str, str]] = [
     ("nn.RNN nn.GRU nn.LSTM", "accepts: input_size", "what has no features can be read: the biases act"),
     *(
         (f"nn.functional.{name}", f"value in {dtype}", "computed in float32; torch's 16 bits overflow, or lose digits")
-        for name in ("soft_margin_loss", "poisson_nll_loss", "hinge_embedding_loss")
+        for name in ("soft_margin_loss", "poisson_nll_loss", "hinge_embedding_loss", "grid_sample")
         for dtype in ("float16", "bfloat16")
     ),
     *(
@@ -231,6 +234,12 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         ("nn.functional.local_response_norm", what, "a quotient of whole numbers is none")
         for what in ("dtype: float32", "value in int64")
     ),
+    (
+        "nn.functional.interpolate.bilinear nn.functional.interpolate.bicubic",
+        "dtype: float32 instead of uint8",
+        "a mean of whole numbers is none",
+    ),
+    ("nn.functional.bilinear", "dtype: int64", "sums of whole numbers are added up in 64 bits, as in NumPy"),
     ("nn.functional.hardsigmoid", "gradient", "torch divides by six in float32"),
     ("nn.functional.hardtanh", "dtype: float32", "bounds that are not whole make a result that is not"),
     ("nn.HuberLoss", "accepts: delta must be", "a loss looks at its options when it is called"),

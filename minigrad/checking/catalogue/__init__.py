@@ -18,6 +18,7 @@ from . import (
     activation_rows,
     arrangement_rows,
     elementwise_rows,
+    image_rows,
     linalg_rows,
     loss_rows,
     margin_rows,
@@ -412,4 +413,5 @@ ROWS = [
     *[row._replace(batch=()) for row in recurrent_rows.ROWS],  # their first axis is time: no step, no state
     *window_rows.ROWS,
     *volume_rows.ROWS,
+    *image_rows.ROWS,
 ]

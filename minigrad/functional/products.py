@@ -1,0 +1,28 @@
+"""Products of two inputs and a weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import ops
+from ..builtin import builtin
+from ..tensor import shaped
+
+
+@builtin(in_float32="halves", autocast="half")
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """input1ᵀ W input2 + bias for each output's matrix W: (…, A) and (…, B) to (…, O); `weight` is (O, A, B).
+
+    Raises:
+        ValueError: the shapes do not belong together.
+    """
+    input1, input2, weight = (shaped(x, "bilinear") for x in (input1, input2, weight))
+    one, two, layout = tuple(input1.shape), tuple(input2.shape), tuple(weight.shape)
+    if len(layout) != 3 or not one or one[:-1] != two[:-1] or one[-1:] + two[-1:] != layout[1:]:
+        raise ValueError(
+            f"bilinear: (…, A), (…, B) and a weight (O, A, B) are needed, these have {one}, {two} and {layout}"
+        )
+    if bias is not None and tuple(bias.shape) != layout[:1]:
+        raise ValueError(f"bilinear: the bias has shape {tuple(bias.shape)}, but there are {layout[0]} outputs")
+    y = ops.einsum("...a,oab,...b->...o", input1, weight, input2)
+    return y if bias is None else y + bias
