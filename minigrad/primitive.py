@@ -89,7 +89,8 @@ class _Op:
                 return self._of_numbers(inputs, options, arrays)
             backend = known.get(type(arrays[0])) if len(arrays) < 3 and type(arrays[-1]) is type(arrays[0]) else None
             backend = backend or of(*arrays)  # (the usual case, one array or two of a type, needs no call)
-            function, kernel = self.function, None  # 2. the kernel, if the backend has one for this dtype and size
+            function = self.function
+            kernel: Any = None  # 2. the kernel, if the backend has one for this dtype and size
             if self.builtin and (mode is None or mode.kernels):
                 kernel = backend.kernel_float32(self.name) if dtype is F4 else backend.kernel(self.name, dtype)
                 if type(kernel) is Value:

@@ -37,6 +37,7 @@ class Tensor(Values, Methods):
     __slots__ = ("data", "node", "frozen", "__weakref__")
     __array_priority__ = 1000  # CuPy arrays on the left of an operator hand over to us
 
+    astype: Callable[..., Any]  # an op, as are most methods: see methods/
     frozen: Node | None  # the node of a leaf while it is frozen: its .grad and hooks are kept there
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | None = None):

@@ -71,7 +71,7 @@ def value(numbers: str) -> int:
     if not re.fullmatch(r"[\d ·+/()]+", numbers):
         raise ValueError(f"{numbers!r} is not a formula in numbers")
 
-    def of(node: Any) -> int:
+    def of(node: Any) -> Any:
         return node.value if isinstance(node, ast.Constant) else OPERATORS[type(node.op)](of(node.left), of(node.right))
 
     return of(ast.parse(numbers.replace("·", "*"), mode="eval").body)
