@@ -6,6 +6,7 @@ from importlib import import_module
 from math import isnan, nan
 
 import pytest
+import tiny_bert
 
 from benchmarks import __main__ as command
 from benchmarks import (
@@ -26,6 +27,7 @@ from benchmarks import (
     resnet,
     scaling,
     sizes,
+    trainer,
     training,
 )
 
@@ -172,6 +174,20 @@ def test_a_forward_pass(workload, tmp_path):
     next(ours), next(theirs), next(products)  # set up
     pairing.agree(next(ours), next(theirs), 1e-5)
     assert next(products) is next(products) is next(ours) is next(theirs) is None
+
+
+def test_the_trainer_and_the_loop_make_the_same_steps(tmp_path, monkeypatch):
+    tiny_bert.save_model(tmp_path)
+    monkeypatch.setattr(trainer, "BATCHES", 6)
+    given = minilm_step.Step(str(tmp_path), batch=4, tokens=8)
+    ours, theirs = trainer.trained(given), trainer.bare(given)
+    next(ours), next(theirs)  # set up
+    losses = next(theirs)
+    assert next(ours) == pytest.approx(losses, rel=1e-5) and len(set(losses)) == trainer.CHECKED
+    next(ours), next(theirs)
+    for work in (trainer.saved(given), trainer.written(given)):
+        assert [next(work), next(work), next(work)] == [None] * 3
+        work.close()
 
 
 @pytest.mark.parametrize("part", scaling.PARTS)

@@ -10,11 +10,12 @@ import sys
 from importlib.resources import files
 from os.path import relpath
 from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 
 from minigrad import metrics
 from minigrad.data import label_ids, split, stdlib_docstrings
-from minigrad.train import TextClassifier, finetune
+from minigrad.train import TextClassifier, finetune, latest_checkpoint
 
 OUTPUT = "outputs/docstrings"
 start = perf_counter()
@@ -29,7 +30,10 @@ finetune(
     max_length=64,
     num_train_epochs=4,
     learning_rate=3e-4,
+    resume_from_checkpoint=latest_checkpoint(OUTPUT) is not None,  # after Ctrl-C, make demo goes on
 )
+for checkpoint in Path(OUTPUT).glob("checkpoint-*"):  # where it was interrupted
+    rmtree(checkpoint)
 
 classifier = TextClassifier.from_pretrained(OUTPUT)
 names = list(classifier.model.config.id2label.values())

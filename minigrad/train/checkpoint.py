@@ -16,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -74,19 +75,21 @@ def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None])
 
 def seal(directory: Path) -> None:
     """Put all files of a directory on the disk, then write the manifest that says that it is whole."""
-    entries = {}
-    for path in sorted(directory.iterdir()):
-        check, size = 0, 0
-        with open(path, "rb+") as file:
-            while block := file.read(1 << 24):
-                check, size = crc32(block, check), size + len(block)
-            os.fsync(file.fileno())
-        entries[path.name] = {"size": size, "crc32": check}
+    paths = sorted(directory.iterdir())
+    with ThreadPoolExecutor(2) as pool:  # one file is checked while another one goes to the disk
+        entries = {path.name: entry for path, entry in zip(paths, pool.map(sealed, paths))}
     with open(directory / MANIFEST, "w", encoding="utf-8") as file:
         file.write(json.dumps({"files": entries, "time": time.time()}, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())
     synced(directory)
+
+
+def sealed(path: Path) -> dict[str, int]:
+    """Put a file on the disk; returns its size and its check."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+    return {"size": path.stat().st_size, "crc32": crc(path)}
 
 
 def synced(directory: Path) -> None:
@@ -120,6 +123,7 @@ def fault(directory: Path, thorough: bool = False) -> str | None:
 
 
 def crc(path: Path) -> int:
+    """The CRC-32 of a file."""
     check = 0
     with open(path, "rb") as file:
         while block := file.read(1 << 24):
