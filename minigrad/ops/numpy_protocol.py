@@ -37,17 +37,14 @@ _OPERATORS = {
     "greater_equal": arithmetic.greater_equal,
     "bitwise_and": lambda a, b: b & a,
     "bitwise_or": lambda a, b: b | a,
+    "bitwise_xor": lambda a, b: b ^ a,
+    "floor_divide": lambda a, b: ops.floor_divide(a, b),
+    "remainder": lambda a, b: ops.remainder(a, b),
+    "divmod": lambda a, b: (ops.floor_divide(a, b), ops.remainder(a, b)),
 }
 _OURS = {  # NumPy's names of what is called otherwise here
-    "amax": "max",
-    "amin": "min",
-    "ravel": "flatten",
-    "vstack": "concatenate",
-    "hstack": "concatenate",
-    "dstack": "concatenate",
-    "column_stack": "stack",
-    "array_split": "split",
-    "take_along_axis": "gather",
+    "array_split": "tensor_split",
+    "split": "tensor_split",  # (mg.split takes sizes, as torch's does)
     "put_along_axis": "scatter",
     "add.reduce": "sum",
     "add.at": "scatter_add",
@@ -55,12 +52,15 @@ _OURS = {  # NumPy's names of what is called otherwise here
     "minimum.reduce": "min",
     "multiply.reduce": "prod",
     "add.accumulate": "cumsum",
-    "linalg.norm": "norm",
-    "dot": "matmul",
-    "inner": "matmul",
-    "vecdot": "matmul",
-    "outer": "einsum",
-    "tensordot": "einsum",
+    "multiply.accumulate": "cumprod",
+    "multiply.outer": "outer",
+    "degrees": "rad2deg",
+    "radians": "deg2rad",
+    "rint": "round",
+    "fabs": "abs",
+    "percentile": "quantile",
+    "ptp": "aminmax",
+    "mod": "remainder",
 }
 _READ_NOTHING = frozenset(["zeros_like", "ones_like", "empty_like", "full_like"])
 _WRITE = frozenset(["copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis"])
@@ -125,11 +125,8 @@ def _has_floats(result: Any) -> bool:
 
 def _lost(name: str) -> TypeError:
     ours = _OURS.get(name, name)
-    instead = (
-        f"type mg.{ours}, which has one"
-        if ours in ops.__all__
-        else f"minigrad has no {name}, so write it with mg's ops"
-    )
+    there = ours in ops.__all__ or ours in ops.LATER or ours in ops.TORCH_NAMES or ours.startswith("linalg.")
+    instead = f"type mg.{ours}, which has one" if there else f"minigrad has no {name}, so write it with mg's ops"
     return TypeError(
         f"np.{name} of a Tensor that requires a gradient would give an array without one: {instead}; or take the "
         "values alone, x.detach()"
