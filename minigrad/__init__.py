@@ -18,6 +18,7 @@ if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":  # (see docs/devices.md)
 from . import methods as _methods  # gives the Tensor its operators
 from . import ops
 from .backend import BackendUnavailable
+from .elsewhere import missing
 from .mode import enable_grad, no_grad
 from .ops import *  # noqa: F403  the ops are the vocabulary
 from .ops.random import manual_seed, seed
@@ -61,7 +62,7 @@ def __getattr__(name: str):
         return getattr(import_module(f".{_BORROWED[name]}", __name__), name)
     if name in ops.LATER or name in ops.TORCH_NAMES:
         return globals().setdefault(name, getattr(ops, name))
-    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    raise missing(__name__, name)
 
 
 def __dir__():

@@ -12,18 +12,6 @@ import numpy as np
 
 from . import places
 
-ELSEWHERE = {  # what torch's or NumPy's users look for on a Tensor, and what to type instead
-    "repeat": "x.tile(2, 3), torch's repeat, or mg.repeat(x, 2), NumPy's",
-    "equal": "mg.array_equal(x, y), whether all are equal, or x == y, entry by entry",
-    "type": "x.dtype, or x.to('float32')",
-    "is_cuda": "x.device == 'cuda'",
-    "add_": "x += y",
-    "sub_": "x -= y",
-    "mul_": "x *= y",
-    "div_": "x /= y",
-}
-
-
 NO_NUMBERS = {
     "O": "objects",
     "U": "text",

@@ -17,6 +17,7 @@ ROOMS = [
     "patterns",
     "places",
     "errors",
+    "elsewhere",
     "backend",
     "tape",
     "writes",

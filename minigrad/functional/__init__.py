@@ -4,6 +4,9 @@ Names, argument order and defaults are those of torch.nn.functional; the losses 
 A backend may have a fused kernel under a definition's name; the tests compare that kernel with the definition.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from ..losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -195,3 +198,8 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)

@@ -4,6 +4,9 @@ Every function takes stacks of matrices (…, m, n), and has gradients of every 
 eigenvectors of equal eigenvalues, an error says so.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from ..ops.diagonals import diagonal as _diagonal
 from ..ops.linalg import matmul
 from ..ops.products import cross, vecdot
@@ -63,3 +66,9 @@ __all__ = [
 def diagonal(x, offset: int = 0, axis1: int = -2, axis2: int = -1):
     """`mg.diagonal` of the last two axes by default, as in torch."""
     return _diagonal(x, offset, axis1, axis2)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)

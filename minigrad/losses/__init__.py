@@ -3,6 +3,9 @@
 Names, defaults and reductions are torch's.  Inputs are never broadcast silently, and labels out of range are refused.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from .checks import EPS, REDUCTIONS, constant
 from .classification import (
     binary_cross_entropy,
@@ -54,3 +57,8 @@ __all__ = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)

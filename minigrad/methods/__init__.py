@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import ops
-from ..errors import ELSEWHERE
+from ..elsewhere import ANYWHERE, METHODS, told
 from ..tensor import Tensor
 from .conversions import Conversions
 from .operators import Operators
@@ -60,5 +60,6 @@ for _name in (*ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
     if _name not in NO_METHODS and not hasattr(Tensor, _name):
         _op = ops.TORCH_NAMES.get(_name, _name)
         setattr(Tensor, _name, _Later(_name, _op) if _op in ops.LATER else getattr(ops, _op))
-for _name, _there in ELSEWHERE.items():  # (a class with __getattr__ would take longer to find the attributes it has)
-    setattr(Tensor, _name, _elsewhere(_name, _there))
+for _name, _line in (ANYWHERE | METHODS).items():  # (with a __getattr__ it would take longer to find what there is)
+    if not hasattr(Tensor, _name):
+        setattr(Tensor, _name, _elsewhere(_name, told(_name, _line)))

@@ -1,5 +1,8 @@
 """Layers, and the tree they make: whatever a model is put together from."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from . import init, utils
 from .activations import (
     CELU,
@@ -136,3 +139,8 @@ from .transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)

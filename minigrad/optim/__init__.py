@@ -1,5 +1,8 @@
 """Optimisers.  The arithmetic of a step is in the backend's kernels; here is the state kept between steps."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from .accumulation import GradientAccumulation
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adafactor, Adagrad, RMSprop
@@ -31,3 +34,8 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)

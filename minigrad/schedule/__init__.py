@@ -4,6 +4,9 @@ Names, arguments and defaults are those of torch.optim.lr_scheduler, and of tran
 warm-up.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from .compose import ChainedScheduler, SequentialLR
 from .cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from .decay import (
@@ -48,3 +51,8 @@ __all__ = [
     "linear_schedule_with_warmup",
     "polynomial_decay_schedule_with_warmup",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)
