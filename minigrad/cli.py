@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from inspect import signature
@@ -94,15 +94,23 @@ class Parser(ArgumentParser):
             re.sub(r"^--[^=]+", lambda option: option[0].replace("_", "-"), arg)
             for arg in (sys.argv[1:] if args is None else args)
         ]
-        if self._subparsers is None:  # otherwise the parser of the command checks them
-            for option in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
-                if not any(known.startswith(option) for known in self._option_string_actions):
-                    near = get_close_matches(option, self._option_string_actions, 1, 0.5)
-                    self.error(f"there is no option {option}" + "".join(f"; the nearest is {name}" for name in near))
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        commands = self._subparsers._group_actions[0].choices if self._subparsers else ()
+        asked = [] if commands and args and not args[0].startswith("-") else args  # the command's parser checks its own
+        for option in (arg.partition("=")[0] for arg in asked if re.match(r"--?[a-z]", arg)):
+            if option != "-h" and not any(option.startswith("--") and name.startswith(option) for name in known):
+                self.error(f"there is no option {option}" + _nearest(f"--{option.lstrip('-')}", known))
+        if commands and args and not args[0].startswith("-") and args[0] not in commands:
+            self.error(f"there is no command {args[0]}" + _nearest(args[0], commands))
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; type {self.prog} --help\n")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """What was probably meant, if anything is near."""
+    return "".join(f"; the nearest is {name}" for name in get_close_matches(word, list(known), 1, 0.6))
 
 
 def parser() -> ArgumentParser:

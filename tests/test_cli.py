@@ -371,6 +371,9 @@ def test_bad_arguments_get_one_line_and_status_2_and_nothing_is_touched(place, c
         ),
         ("predict base soup --topk 3", "minigrad predict: error: there is no option --topk; the nearest is --top-k"),
         ("doctor --qqq", "minigrad doctor: error: there is no option --qqq"),
+        ("finetune m -lr 1", "minigrad finetune: error: there is no option -lr; the nearest is --lr"),
+        ("--verison", "minigrad: error: there is no option --verison; the nearest is --version"),
+        ("finetun m", "minigrad: error: there is no command finetun; the nearest is finetune"),
         ("predict base --top", "minigrad predict: error: argument --top-k: expected one argument"),
     ],
 )
