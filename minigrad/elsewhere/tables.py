@@ -175,8 +175,6 @@ PLACES = {
         "int32": "'int32'",
         "from_numpy": "mg.Tensor(x.numpy())",
         "get_default_dtype": "'float32'",
-        "grid_sampler_2d": "F.grid_sample(image, grid, align_corners=False)",
-        "grid_sampler_3d": "F.grid_sample(volume, grid3, align_corners=False)",
         "hamming_window": "np.hamming(n)",
         "hann_window": "np.hanning(n)",
         "histogramdd": "np.histogramdd(x.numpy())",
@@ -234,9 +232,6 @@ PLACES = {
         "pdist": "mg.cdist(x, x)[mg.triu_indices(n, 1)]",
         "rrelu": "F.leaky_relu(x, 11 / 48)",
         "scaled_mm": "mg.matmul(x, y)",
-        "upsample": "F.interpolate(image, scale_factor=2)",
-        "upsample_bilinear": "F.interpolate(image, scale_factor=2, mode='bilinear', align_corners=True)",
-        "upsample_nearest": "F.interpolate(image, scale_factor=2)",
     },
     "minigrad.linalg": {
         "cholesky_ex": "mg.linalg.cholesky(A)",
