@@ -74,7 +74,7 @@ def test_nothing_in_the_tables_is_there():
         (lambda: mg.sofmax, "type mg.softmax"),
         (lambda: F.cat, "type mg.cat"),
         (lambda: F.clamp_min, r"type mg.clip\(x, low, None\)"),
-        (lambda: F.bilinear, r"type mg.einsum\("),
+        (lambda: F.rrelu, r"type F.leaky_relu\("),
         (lambda: nn.relu, "type mg.relu"),
         (lambda: nn.Dense, r"type nn.Linear\(3, 2\)"),
         (lambda: nn.Liner, "type mg.nn.Linear"),
@@ -110,3 +110,26 @@ def test_what_nobody_means_is_plain():
 def test_asking_whether_a_name_is_there_reads_no_other_room():
     lines = "import sys, minigrad; hasattr(minigrad, 'gelu'); print('minigrad.nn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_every_absent_name_of_torchs_catalogue_is_answered():
+    pytest.importorskip("torch")
+    catalogue = pytest.importorskip("parity.torch_catalogue")
+    asked = 0
+    for name, there in catalogue.counted().items():
+        if there or name in catalogue.CALLS:
+            continue
+        layer = name.removeprefix("nn.functional.")
+        place = (
+            "minigrad.functional" if layer != name else "minigrad.linalg" if name.startswith("linalg.") else "minigrad"
+        )
+        asked += 1
+        assert elsewhere.instead(place, layer.removeprefix("linalg.")), name
+        method = layer if place == "minigrad" else None
+        if method and hasattr(catalogue.torch.Tensor, method):
+            with pytest.raises(AttributeError, match="type "):
+                getattr(mg.Tensor(1.0), method)
+    assert asked > 20
+    for module in catalogue.module_db:
+        name = module.module_cls.__name__
+        assert hasattr(nn, name) or elsewhere.instead("minigrad.nn", name), name
