@@ -183,8 +183,8 @@ def multi_dot(xs: Sequence[Any]) -> Any:
 
 
 @builtin(in_float32="halves", autocast="half")
-def _multi_dot(*xs: Any) -> Any:
-    xs = list(xs)
+def _multi_dot(*factors: Any) -> Any:
+    xs = list(factors)
     begins, ends = len(xs[0].shape) == 1, len(xs[-1].shape) == 1
     xs[0] = expand_dims(xs[0], 0) if begins else xs[0]
     xs[-1] = expand_dims(xs[-1], 1) if ends else xs[-1]

@@ -10,14 +10,12 @@ from .. import ops
 from ..builtin import builtin
 from ..ops.arithmetic import abs, divide, sum
 from ..ops.rearrange import moveaxis
-from ..ops.reduce import max, min
+from ..ops.reduce import Axes, max, min
 from ..ops.shape import axis_of, expand_dims
 from ..spelling import torch_spelling
 from ..tensor import shaped
 from .factors import matrices, svdvals
 from .solving import inv
-
-Axes = int | Sequence[int] | None
 
 
 @builtin(in_float32="halves and integers", autocast="float32")

@@ -40,6 +40,7 @@ class Methods(Operators, Conversions):
     """What Tensors have besides the methods in tensor.py."""
 
     if TYPE_CHECKING:  # the ops
+        astype: Any  # which precision.py takes from the class
 
         def __getattr__(self, name: str) -> Any: ...
 

@@ -76,7 +76,7 @@ class Conversions:
 
     copy = __pos__ = clone
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self: Any) -> Tensor:
         """x itself: how its memory is laid out changes no result here, and `reshape` takes any layout."""
         return self
 

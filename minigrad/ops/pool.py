@@ -153,7 +153,9 @@ def avg_pool2d(
     return mean_pool(2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def mean_pool(many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, collect=collect):
+def mean_pool(
+    many, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, collect: Any = collect
+):
     """The mean of every window over `many` axes, for arguments still to be checked; `collect` adds them up."""
     window = pool_window(f"avg_pool{many}d", many, x, kernel_size, stride, padding, 1, ceil_mode)
     check_flags(f"avg_pool{many}d", count_include_pad=count_include_pad)

@@ -107,7 +107,9 @@ def at_depths(y: Any, axis: int, stride: int, first: int, size: int) -> Any:
 
 def _depth_and_rest(window: Window) -> tuple[tuple, Window]:
     """(kernel, stride, padding, dilation) of the depth, and the window of the images."""
-    return tuple(part[0] for part in window), Window(*(part[1:] for part in window))
+    kernel, stride, padding, dilation = window
+    flat = Window(kernel[1:], stride[1:], padding[1:], dilation[1:])
+    return tuple(part[0] for part in window), flat
 
 
 def _in_turn(pool, x, window):

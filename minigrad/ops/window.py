@@ -316,7 +316,7 @@ def convolution(many, x, weight, bias, stride, padding, dilation, groups, conv: 
 
 
 def transposed_convolution(
-    many, x, weight, bias, stride, padding, output_padding, groups, dilation, back=conv_input_grad
+    many, x, weight, bias, stride, padding, output_padding, groups, dilation, back: Any = conv_input_grad
 ):
     """The way back of a convolution over `many` axes, for arguments still to be checked; `back` does it."""
     op = f"conv_transpose{many}d"

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,8 @@ def _product(threads: int = 1) -> Callable | None:
 
 def address() -> int:
     """Where OpenBLAS's `cblas_sgemm` lies in memory, for compiled loops; 0 where NumPy has another BLAS."""
-    return 0 if _numpys_product is None else ctypes.cast(_numpys_product, ctypes.c_void_p).value or 0
+    product: Any = _numpys_product
+    return 0 if product is None else ctypes.cast(product, ctypes.c_void_p).value or 0
 
 
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threads: int = 1) -> None:

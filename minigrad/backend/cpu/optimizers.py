@@ -20,8 +20,8 @@ def at_once(step, name=""):
         pieces, loop = [], loops.step(name)
 
         def work(arrays):
-            fits = loop is not None and all(x is None or x.ndim == 1 and x.dtype == np.float32 for x in arrays)
-            (loop if fits else step)(xp, *arrays, **options)
+            fits = all(x is None or x.ndim == 1 and x.dtype == np.float32 for x in arrays)
+            (loop if loop is not None and fits else step)(xp, *arrays, **options)
 
         for arrays in parameters:
             there = [array for array in arrays if array is not None]

@@ -75,7 +75,7 @@ def lstm_backward(xp, g, saved, wanted, mask):
 
     def prepare(first, stop):
         given = [array[first:stop] for array in (acts, cs, cs[1:], hs[1:])]
-        _lstm_slopes(xp, *given, slopes[: stop - first])
+        _lstm_slopes(xp, *given, out=slopes[: stop - first])
 
     for t in range(T - 1, -1, -1):
         if t == T - 1 or t % MAX_STEPS == MAX_STEPS - 1:

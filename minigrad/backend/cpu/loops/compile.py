@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import extending, njit, types
 from numba.core import event
-from numba.extending import intrinsic
 
 from ..blas import PLAIN, ROW_MAJOR
 
+intrinsic: Any = extending.intrinsic  # a function for loops, which do not pass the `context`
 MAX_SILENCE = 1.0  # seconds of compiling after which the user is told what takes so long
 f4, i4 = np.float32, np.int32
 
@@ -34,12 +34,12 @@ def compiled(function: Callable, relaxed: set[str]) -> Callable:
         return njit(**options)(function)
 
 
-def loop(function: Callable) -> Callable:
+def loop(function: Callable) -> Any:
     """Compile a loop, which may add its sums up in any order."""
     return compiled(function, {"contract", "reassoc", "arcp", "nsz", "afn"})
 
 
-def formula(function: Callable) -> Callable:
+def formula(function: Callable) -> Any:
     """Compile a function of numbers that loops call, whose operations keep their order."""
     return compiled(function, {"contract", "nsz"})
 

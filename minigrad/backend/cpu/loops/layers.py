@@ -253,7 +253,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
         layer_norm_back(g, x, weight, moments, gx, of_weight, of_bias)
         return sums
 
-    gw, gb = sum(by_core(work, *rows(g, x, gx), moments))
+    gw, gb = np.sum(by_core(work, *rows(g, x, gx), moments), axis=0)
     return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
 
 

@@ -294,7 +294,8 @@ def rnn_backward(xp, g, saved, wanted, mask, nonlinearity):
     def steps(sgemm, stack, lo, hi):
         rnn_steps_back(sgemm, stack, g, hs, mask, by_tanh, dz, dh, old, lo, hi)
 
-    on_cores(steps, *dz.shape[:2], weight)
+    T, B, _ = dz.shape
+    on_cores(steps, T, B, weight)
     return dz, weight_gradient(dz, hs[:-1]) if wanted[1] else None, dh
 
 
