@@ -93,7 +93,7 @@ class _Op:
             kernel: Any = None  # 2. the kernel, if the backend has one for this dtype and size
             if self.builtin and (mode is None or mode.kernels):
                 kernel = backend.kernel_float32(self.name) if dtype is F4 else backend.kernel(self.name, dtype)
-                if type(kernel) is Value:
+                if kernel is not None and type(kernel) is Value:
                     function = kernel.compute if getattr(arrays[0], "size", 0) >= kernel.least else function
                     kernel = None
             if dtype is not F4 and self.in_float32 and kernel is None:
