@@ -228,7 +228,7 @@ def recorded_by_cupy(gradients: Callable[[], Any], forget: Callable[[], None]) -
     """`gradients` as a CUDA graph: what runs it again, and what must be kept as long.
 
     Only forward and backward: AdamW tells its kernel by how much to correct its means, which in a graph would stay the
-        same.
+    same.
     """
     import cupy
 

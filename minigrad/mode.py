@@ -15,7 +15,7 @@ _entered: ContextVar[tuple] = ContextVar("entered", default=())  # the `record` 
 
 
 class Mode(NamedTuple):
-    """How ops run where somebody wants to cast what they are given (amp.py), or to look on (insight/recording.py)."""
+    """How ops run while their inputs are cast (amp.py) or their steps are noted (insight/recording.py)."""
 
     on: bool = True  # is the tape running?
     kernels: bool = True  # may ops use fused kernels?
@@ -35,7 +35,7 @@ def mode() -> Mode:
 
 
 def writing(array: Any) -> None:
-    """To be called before anything is written into an array in place, by whoever does: see `stamp`."""
+    """Call this before writing into an array in place: see `stamp`."""
     mode().writes(array)
 
 

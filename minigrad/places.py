@@ -1,7 +1,6 @@
-"""Where in the user's program are we?  The line that is running, and what the values it works on are called there.
+"""Finds the line of the user's program that is running, and the names that its values have there.
 
-Asked only when something is to be told: an error, or a step of the tape that somebody looks at.  Until then it costs
-    nothing.
+It is asked only for an error, or for a step of the tape that is noted.  Until then it costs nothing.
 """
 
 from __future__ import annotations

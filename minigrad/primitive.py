@@ -69,7 +69,7 @@ class _Op:
     def run(self, inputs: tuple, options: tuple) -> Any:  # noqa: C901  a call costs more than a stage
         """Compute the op; write it on the tape if an input wants a gradient."""
         on, asked = recording(), inputs
-        mode = None if on is True or on is False else on  # somebody casts what is given, or looks on
+        mode = None if on is True or on is False else on  # a Mode casts the inputs, or notes the steps
         if mode is not None:
             inputs = mode.given(self, inputs)
         arrays, parents, wanted, bit, tensors = [], [], 0, 1, False

@@ -1,4 +1,4 @@
-"""A Tensor is an array and, when somebody wants its gradient, the node of the tape that made it."""
+"""A Tensor is an array and, if its gradient is wanted, the node of the tape that made it."""
 
 from __future__ import annotations
 
@@ -402,7 +402,7 @@ def _hooked(node: Node, g: Any) -> Any:
 
 
 def _own(g: Any, node: Node) -> Tensor:
-    """A gradient at rest belongs to nobody else: clipping one in place must not change another."""
+    """A gradient that is kept has memory of its own: clipping one in place must not change another."""
     array, where = (g.data, g.node) if isinstance(g, Tensor) else (g, None)
     return wrap(backend.of(array).xp.array(array, dtype=node.dtype), where)
 

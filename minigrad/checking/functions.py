@@ -163,7 +163,7 @@ def _pull(ys: list, ts: list, us: list, again: bool) -> list:
 
 
 def _called(f: Callable, given: Sequence, name: str) -> Any:
-    """f(*given), a function of Tensors; whoever wrote it with NumPy is told how to check that."""
+    """f(*given), a function of Tensors; the error for one written with NumPy says how to check that."""
     try:
         return f(*given)
     except TypeError as error:

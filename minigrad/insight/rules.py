@@ -10,7 +10,7 @@ OTHER_STEPS = {"checkpoint": "computed again, then back through what that made",
 def rule(name: str, op: Any, input: str) -> str:
     """The rule of an op for one input.
 
-    Of a user's op whose symbols nobody wrote down, what its rule is a function of.
+    For a user's op without symbols, the names that its rule is a function of.
     """
     if op is None:
         return OTHER_STEPS.get(name, "g, carried back")

@@ -140,7 +140,7 @@ def _diagonal(subscripts, x, term):
 
 
 def _terms(subscripts, ndims):
-    """The letters of each operand, then of the result, with every `...` spelled out in letters nobody used."""
+    """The letters of each operand, then of the result, with every `...` spelled out in unused letters."""
     given, arrow, out = subscripts.replace(" ", "").partition("->")
     terms = given.split(",")
     if len(terms) != len(ndims):
@@ -164,7 +164,7 @@ def _terms(subscripts, ndims):
 
 
 def _sum_out(x, term, needed):
-    """Without the axes nobody needs."""
+    """The sum over the axes that are not needed."""
     drop = tuple(i for i, letter in enumerate(term) if letter not in needed)
     return (sum(x, drop), "".join(letter for letter in term if letter in needed)) if drop else (x, term)
 

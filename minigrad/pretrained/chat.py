@@ -1,6 +1,6 @@
 """A chat as the text that a model was trained to read it as, by the template that its tokenizer carries.
 
-A template is a program of whoever published the model, so it runs in jinja2's sandbox and is given plain data alone.
+A template is a program by the model's publisher, so it runs in jinja2's sandbox and is given plain data alone.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None])
     """Make `checkpoint-<step>` in a directory of what `fill` writes into the empty directory it is given.
 
     Whenever this is interrupted, what was there is there: an older checkpoint of that step goes when the new one is in
-        its place.
+    its place.
 
     Raises OSError, in one line, if it cannot be written; the checkpoints that were there stay.
     """

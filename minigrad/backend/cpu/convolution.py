@@ -90,7 +90,7 @@ def input_grad(xp, g, weight, size, window, groups, beside=False):
     turned = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(C, -1, at.kh, at.kw)
     ways = list(product(phases(at.kh, at.sh, at.dh), phases(at.kw, at.sw, at.dw)))
     x = memory.new((len(g), C, *size), np.result_type(g, weight), beside)
-    if len(ways) < at.sh * at.sw:  # some entries are seen by nobody
+    if len(ways) < at.sh * at.sw:  # some entries lie in no window
         x[...] = 0
     g, into = with_columns(g), with_columns(x)
     for (a, *down), (b, *right) in ways:

@@ -27,7 +27,7 @@ def _cores() -> int:
 
 
 CORES = _cores()
-_sharing: list = []  # whoever shares out work; the first one has the cores
+_sharing: list = []  # the calls that share out work; the first one has the cores
 _blas_threads = 1  # how many BLAS had before that
 
 
@@ -46,7 +46,7 @@ class Helper:
 class Job:
     """Work for a helper.
 
-    Each job has its own lock, so that one that nobody waits for any more (Ctrl-C) disturbs no other.
+    Each job has its own lock, so that one that is no longer waited for (Ctrl-C) disturbs no other.
     """
 
     def __init__(self, helper: Helper, work: Callable[[], None]):

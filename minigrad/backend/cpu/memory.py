@@ -1,9 +1,9 @@
 """How a batch of images (N, C, H, W), or of signals (N, C, L), lies in memory on a CPU.
 
 Rows of images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are many samples,
-what the first convolution of a network makes lies as (C, H, W, N) would, all samples of a pixel side by side, and what
-follows keeps to that.  The shape is the same: whoever reads the numbers need not know, and who reads the memory asks
-for `as_usual`.
+the result of a network's first convolution has the memory order of (C, H, W, N), all samples of a pixel side by side,
+and later results keep it.  The shape is the same: code that reads the numbers need not know, and code that reads the
+memory asks for `as_usual`.
 """
 
 from __future__ import annotations

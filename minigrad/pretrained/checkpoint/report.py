@@ -18,7 +18,7 @@ class LoadReport:
 
     loaded: dict[str, str]  # our name -> the file's
     newly_initialised: list[str]  # not in the file
-    unused: list[str]  # only in the file, and nobody knows why
+    unused: list[str]  # only in the file, for no known reason
     # the file's shape, ours: initialised anew, too
     wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     transposed: list[str] = field(default_factory=list)  # stored (in, out)

@@ -45,7 +45,7 @@ def formula(function: Callable) -> Any:
 
 
 class Teller(event.Listener):
-    """Says once, on stderr, that kernels are being compiled, if that takes so long that somebody waits."""
+    """Says once, on stderr, that kernels are being compiled, if that takes more than MAX_SILENCE."""
 
     def __init__(self):
         self.depth, self.timer = 0, threading.Timer(MAX_SILENCE, self.tell)
