@@ -50,6 +50,7 @@ def masked_select(x: Any, mask: Any) -> Any:
     return pick(x, as_array(mask))
 
 
+@torch_spelling
 def index_select(x: Any, axis: int, ids: Any) -> Any:
     """The slices of x along `axis` at these ids, a vector: `take` with torch's order of arguments."""
     if len(shaped(ids, "index_select").shape) > 1:
