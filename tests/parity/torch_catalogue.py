@@ -6,7 +6,8 @@ raise an error.  Here each sample goes to torch and to ours, which must give the
 gradients, or refuse with an error.  An argument that is not supported is refused, never ignored, and what torch refuses
 is refused here.
 
-    python -m tests.parity.torch_catalogue                   # the table: entry, samples, equal, refused, wrong
+    python -m tests.parity.torch_catalogue                   # the tables: each entry's samples, equal, refused, wrong;
+                                                             # and by room, what is here and what is said of the rest
     python -m tests.parity.torch_catalogue sum nn.Linear     # these entries only, with every sample, and what was
     refused and why python -m tests.parity.torch_catalogue --every           # every sample of every entry (several
     minutes)
@@ -817,6 +818,42 @@ def counted() -> dict[str, bool]:
     }
 
 
+BEFORE = {"mg": 64, "mg.functional": 38, "mg.linalg": 0, "nn": 51, "optim": 5, "schedule": 9}  # in version 0.1.0
+
+
+def rooms() -> dict[str, dict[str, bool]]:
+    """For each room the names of torch's that a user may expect in it, and whether each is here."""
+    found: dict[str, dict[str, bool]] = {room: {} for room in BEFORE}
+    for name, here in counted().items():
+        layer = name.removeprefix("nn.functional.").removeprefix("linalg.")
+        found["mg" if layer == name else "mg.functional" if name.startswith("nn") else "mg.linalg"][layer] = here
+    found["nn"] = {info.module_cls.__name__: hasattr(nn, info.module_cls.__name__) for info in module_db}
+    found["optim"] = {info.optim_cls.__name__: hasattr(optim, info.optim_cls.__name__) for info in optim_db}
+    found["schedule"] = {name: hasattr(schedule, name) for name, _ in SCHEDULES}
+    return found
+
+
+def reason(room: str, name: str) -> str:
+    """What minigrad says to who types an absent name."""
+    place = {"mg": mg, "mg.functional": functional, "mg.linalg": mg.linalg}.get(room) or getattr(mg, room)
+    try:
+        getattr(place, name)
+    except AttributeError as error:
+        return str(error).partition(f"has no attribute {name!r}")[2].lstrip(": ") or "(no hint)"
+    return ""
+
+
+def print_rooms() -> None:
+    """The table by room: how many of torch's names there were, how many there are, and what is said of the others."""
+    print(f"\n{'room':<16}{'names of torch':>16}{'in 0.1.0':>10}{'now':>6}")
+    for room, names in rooms().items():
+        print(f"{room:<16}{len(names):>16}{BEFORE[room]:>10}{sum(names.values()):>6}")
+    for room, names in rooms().items():
+        for name, here in names.items():
+            if not here:
+                print(f"    absent: {room}.{name}: {reason(room, name)}")
+
+
 def main(arguments: list[str]) -> int:
     warnings.simplefilter("ignore")
     names = [argument for argument in arguments if not argument.startswith("-")]
@@ -836,7 +873,8 @@ def main(arguments: list[str]) -> int:
                     print(f"    {kind}, {count} times: {what}")
             faults += row.wrong.total()
     if not names:
-        print(f"\nabsent: {', '.join(absent)}")
+        print(f"\nentries of all kinds that are absent: {', '.join(absent)}")
+        print_rooms()
         names_there = counted()
         print(
             f"{sum(names_there.values())} of the {len(names_there)} names of op_db that are counted are here; "
