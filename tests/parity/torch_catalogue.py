@@ -9,8 +9,8 @@ is refused here.
     python -m tests.parity.torch_catalogue                   # the tables: each entry's samples, equal, refused, wrong;
                                                              # and by room, what is here and what is said of the rest
     python -m tests.parity.torch_catalogue sum nn.Linear     # these entries only, with every sample, and what was
-    refused and why python -m tests.parity.torch_catalogue --every           # every sample of every entry (several
-    minutes)
+                                                             # refused and why
+    python -m tests.parity.torch_catalogue --every           # every sample of every entry (several minutes)
 """
 
 from __future__ import annotations
