@@ -41,6 +41,9 @@ def test_refusals():
 @pytest.mark.parametrize("offset", [-2, 0, 1])
 def test_indices_of_triangles(offset):
     for ours, theirs in ((mg.tril_indices, np.tril_indices), (mg.triu_indices, np.triu_indices)):
-        for found, right in zip(ours(3, 4, offset), theirs(3, offset, 4)):
+        for found, right in zip(ours(3, m=4, offset=offset), theirs(3, offset, 4)):
             np.testing.assert_array_equal(found.numpy(), right)
-    assert mg.ones((3, 4))[mg.tril_indices(3, 4, offset)].shape == (len(np.tril_indices(3, offset, 4)[0]),)
+    assert mg.ones((3, 4))[mg.tril_indices(3, m=4, offset=offset)].shape == (len(np.tril_indices(3, offset, 4)[0]),)
+    assert len(mg.triu_indices(3)[0]) == 6
+    with pytest.raises(TypeError, match=r"type m=1 or offset=1"):
+        mg.triu_indices(3, 1)

@@ -19,7 +19,7 @@ def test_numpys_answers(name):
 
 def test_nan_to_num_takes_what_replaces_each_and_lets_no_gradient_through_it():
     x = Tensor(X, True)
-    y = mg.nan_to_num(x, 7.0, posinf=8.0)
+    y = mg.nan_to_num(x, nan=7.0, posinf=8.0)
     np.testing.assert_array_equal(y.numpy(), [1, 0, 7, 8, np.finfo(np.float64).min])
     np.testing.assert_array_equal(mg.grad(y.sum(), x).numpy(), [1, 1, 0, 0, 0])
     assert mg.nan_to_num(Tensor(X, dtype="float32")).numpy()[3] == np.finfo(np.float32).max

@@ -230,7 +230,7 @@ PLACES = {
         "max_unpool2d": "mg.scatter(mg.zeros(16), 0, ids, v[:2]).reshape(4, 4)",
         "max_unpool3d": "mg.scatter(mg.zeros(8), 0, ids, v[:2]).reshape(2, 2, 2)",
         "multi_head_attention_forward": "nn.MultiheadAttention(4, 1)(*[mg.zeros((2, 5, 4))] * 3)",
-        "pdist": "mg.cdist(x, x)[mg.triu_indices(n, 1)]",
+        "pdist": "mg.cdist(x, x)[mg.triu_indices(n, offset=1)]",
         "rrelu": "F.leaky_relu(x, 11 / 48)",
         "scaled_mm": "mg.matmul(x, y)",
         "upsample": "F.interpolate(image, scale_factor=2)",

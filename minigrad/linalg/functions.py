@@ -110,7 +110,7 @@ _pinv.in_symbols(x="-yᵀ g yᵀ + yᵀ y gᵀ (1 - y x) + (1 - x y) gᵀ y yᵀ
 
 
 @builtin(in_float32="halves and integers")
-def matrix_rank(x: Any, rtol: float | None = None, *, atol: float | None = None, hermitian: bool = False) -> Any:
+def matrix_rank(x: Any, *, rtol: float | None = None, atol: float | None = None, hermitian: bool = False) -> Any:
     """How many singular values do not count as 0, as in `pinv`; int64."""
     x = _symmetric("matrix_rank", x) if hermitian else matrices("matrix_rank", x)
     s = as_array(svdvals(x.detach() if isinstance(x, Tensor) else x))
@@ -143,7 +143,7 @@ def lstsq(a: Any, b: Any, rtol: float | None = None) -> Lstsq:
     residuals = sum(missed * missed, -2)
     x, residuals = (squeeze(x, -1), squeeze(residuals, -1)) if vector else (x, residuals)
     residuals = residuals if a.shape[-2] > a.shape[-1] else reshape(residuals, (-1,))[:0]
-    return Lstsq(x, residuals, matrix_rank(a, rtol), svdvals(a))
+    return Lstsq(x, residuals, matrix_rank(a, rtol=rtol), svdvals(a))
 
 
 @builtin(in_float32="halves and integers", leading=2, autocast="float32")

@@ -105,9 +105,9 @@ def logspace(
     start: float,
     stop: float,
     num: int = 50,
+    *,
     base: float = 10.0,
     dtype: Any = "float32",
-    *,
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:

@@ -89,18 +89,27 @@ def block_diag(*xs: Any) -> Any:
     return concatenate(rows)
 
 
-def tril_indices(n: int, m: int, offset: int = 0) -> tuple[Tensor, Tensor]:
-    """The row and column indices of the lower triangle of an n × m matrix: x[mg.tril_indices(n, m)]."""
-    return _indices("tril_indices", n, m, lambda rows, columns: columns - rows <= offset)
+def tril_indices(n: int, *size: int, m: int | None = None, offset: int = 0) -> tuple[Tensor, Tensor]:
+    """The row and column indices of the lower triangle of an n × m matrix, m = n by default: x[mg.tril_indices(3)].
+
+    A second number must be named, `m` as torch means it, or `offset` as NumPy does.
+    """
+    return _indices("tril_indices", n, size, m, lambda rows, columns: columns - rows <= offset)
 
 
-def triu_indices(n: int, m: int, offset: int = 0) -> tuple[Tensor, Tensor]:
-    """The row and column indices of the upper triangle of an n × m matrix: x[mg.triu_indices(n, m)]."""
-    return _indices("triu_indices", n, m, lambda rows, columns: columns - rows >= offset)
+def triu_indices(n: int, *size: int, m: int | None = None, offset: int = 0) -> tuple[Tensor, Tensor]:
+    """The row and column indices of the upper triangle of an n × m matrix: see `tril_indices`."""
+    return _indices("triu_indices", n, size, m, lambda rows, columns: columns - rows >= offset)
 
 
-def _indices(op, n, m, inside):
-    n, m = whole_number(op, "n", n, 0), whole_number(op, "m", m, 0)
+def _indices(op, n, size, m, inside):
+    if size:
+        raise TypeError(
+            f"{op}({n}, {size[0]}): is {size[0]} the number of columns, as in torch, or the offset, as in NumPy? "
+            f"type m={size[0]} or offset={size[0]}"
+        )
+    n = whole_number(op, "n", n, 0)
+    m = n if m is None else whole_number(op, "m", m, 0)
     rows, columns = arange(n).data[:, None], arange(m).data
     i, j = inside(rows, columns).nonzero()
     return Tensor(i), Tensor(j)

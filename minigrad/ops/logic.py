@@ -148,7 +148,7 @@ def argwhere(x: Any) -> Any:
     return Tensor(found) if isinstance(x, Tensor) else found
 
 
-def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """x with `nan` for NaN, `posinf` for ∞ and `neginf` for -∞, by default the dtype's largest and smallest numbers.
 
     No gradient flows through what was replaced.

@@ -108,7 +108,7 @@ def _at(x, axis, ids):
 
 
 @torch_spelling
-def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
+def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:
     """The entry indices[i, j, …] along `axis` for each place; other axes broadcast.  With axis None, of all entries."""
     x, ids = shaped(x, "take_along_axis"), shaped(indices, "take_along_axis")
     if axis is None:

@@ -94,6 +94,9 @@ CALLS: dict[str, Callable] = {
         mg.argmax(-x.to("float64"), dim, keepdim),
     ),
     "median": lambda x, *along, **dim: lower_median(x, *along, **dim),
+    "nan_to_num": lambda x, nan=0.0, posinf=None, neginf=None: mg.nan_to_num(
+        x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf
+    ),
     "nanmedian": lambda x, *along, **dim: lower_median(x, *along, **dim),
     "nn.functional.embedding": lambda weight, ids, **options: functional.embedding(ids, weight, **options),
     "nn.functional.embedding_bag": lambda weight, ids, *offsets, **options: functional.embedding_bag(
@@ -126,7 +129,7 @@ def lower_median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def triangle(make: Callable, n: int, m: int, offset: int = 0, dtype: Any = "int64", device: str = "cpu") -> Any:
     """Indices of a triangle as one matrix, as torch has them."""
-    return mg.stack(make(n, m, offset)).to(dtype)
+    return mg.stack(make(n, m=m, offset=offset)).to(dtype)
 
 
 # Arguments that ours does not have, at the value at which torch's do nothing: they are left out of the call.
