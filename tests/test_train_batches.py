@@ -106,6 +106,43 @@ def test_micro_batches_are_the_whole_batch(tmp_path, kind, size):
         np.testing.assert_allclose(parts[name], whole[name], rtol=0, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("precision", [{}, {"fp16": True}, {"bf16": True}])
+def test_a_loss_function_that_is_no_mean_is_refused_where_it_is_accumulated(tmp_path, precision):
+    """One with class weights divides by the sum of the weights, and a sum by nothing."""
+    weights = mg.Tensor(np.array([1.0, 5.0, 0.2], np.float32))
+    rows = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    data = [(row, int(row[0] > 0) + int(row[1] > 1)) for row in rows]
+
+    def step(loss_fn, size=8, parts=3):
+        args = TrainingArguments(
+            tmp_path,
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=parts,
+            max_steps=2,
+            save_strategy="no",
+            **precision,
+        )
+        Trainer(Net(), args, data, loss_fn=loss_fn).train()
+
+    for wrong in (
+        lambda out, labels: losses.cross_entropy(out, labels, weights),
+        lambda out, labels: losses.cross_entropy(out, labels, reduction="sum"),
+    ):
+        with pytest.raises(
+            ValueError, match="loss_fn is no mean over the labels: .* take an argument num_items_in_batch"
+        ):
+            step(wrong)
+        step(wrong, 24, 1)  # the whole batch at once is what was asked for
+    step(losses.cross_entropy)
+    step(summed)
+
+
+def test_smoothing_beside_a_loss_function_is_refused(tmp_path):
+    args = TrainingArguments(tmp_path, label_smoothing_factor=0.1)
+    with pytest.raises(ValueError, match="label_smoothing_factor is 0.1, which is for a model's own loss"):
+        Trainer(Net(), args, pairs(lambda row: 1), loss_fn=losses.cross_entropy)
+
+
 def test_answers_that_begin_and_end_unequally_often_are_refused(tmp_path):
     data = questions()
     data[0]["end_positions"] = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import reduce
 from operator import add
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..data.text import IGNORED
+from ..mode import no_grad
+from ..ops import concatenate
+from ..pretrained.inputs import host_array
 from ..tensor import Tensor
 from . import run
 from .base import TrainerBase
@@ -26,11 +30,14 @@ from .batches import (
     without,
 )
 
+CHECKED = 3  # steps in which a loss function is held to what accumulation makes of it
+
 
 class Gradients(TrainerBase):
     """What a Trainer computes in a step, whatever the optimiser makes of it."""
 
     total: int  # the labels that count in the batch of a step
+    parts: list[tuple[Tensor, Any]] | None = None  # scores and labels of a step's micro-batches, while they are checked
 
     def gradients(self, items: list) -> list[Any]:
         """Leave the gradients of the mean loss over `items` in `.grad`; returns loss, accuracy and label count.
@@ -58,7 +65,11 @@ class Gradients(TrainerBase):
                 f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
                 "or make batches larger"
             )
+        checked = self.loss_fn if self.state.global_step < CHECKED and len(batches) > 1 else None
+        self.parts = [] if checked is not None and not run.takes_total(checked) else None
         found = [self.backward(batch, count, total) for batch, count in zip(batches, counts, strict=True) if count]
+        if checked is not None and self.parts:
+            self.check_mean(checked, self.parts, sum(float(loss) for loss, _ in found))
         return [*(reduce(add, part) for part in zip(*found, strict=True)), total]
 
     def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:
@@ -78,6 +89,25 @@ class Gradients(TrainerBase):
             predicted, labels = compared
             right = (predicted == labels).sum() / total
         return loss.data.astype(np.float64), right
+
+    def check_mean(self, loss_fn: Callable, parts: list[tuple[Tensor, Any]], found: float) -> None:
+        """Refuse a loss function that is no mean over the labels, for which accumulation is not the big batch.
+
+        In the first steps it is given the scores and labels of all micro-batches at once, if they can be joined.
+        """
+        scores, labels = zip(*parts)
+        if len({out.shape[1:] for out in scores}) > 1 or len({host_array(part).shape[1:] for part in labels}) > 1:
+            return
+        with no_grad(), self.autocast():
+            loss: Tensor = loss_fn(concatenate(scores), np.concatenate([host_array(part) for part in labels]))
+        whole, tolerance = float(loss.numpy()), 1e-5 if loss.dtype.itemsize > 2 else 0.02
+        if math.isfinite(whole) and not math.isclose(whole, found, rel_tol=tolerance):
+            raise ValueError(
+                f"loss_fn is no mean over the labels: of all items of a step it is {whole:.6g}, but the parts' "
+                f"losses, weighted by their numbers of labels, make {found:.6g}, so accumulated gradients would not be "
+                "those of the big batch; take an argument num_items_in_batch, the number of labels of the step, and "
+                "return a sum divided by it, or set gradient_accumulation_steps=1"
+            )
 
     def outputs(self, batch: Any) -> tuple[Tensor, Any]:
         """Loss and logits for a batch with labels."""
@@ -107,6 +137,8 @@ class Gradients(TrainerBase):
             out = called(self.model, inputs)
             more = {"num_items_in_batch": self.total} if run.takes_total(self.loss_fn) else {}
             logits = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
+            if self.parts is not None and isinstance(out, Tensor):
+                self.parts.append((out.detach(), labels))
             return {"loss": self.loss_fn(out, labels, **more), "logits": logits}
         out = called(self.model, batch)
         if self.args.label_smoothing_factor and self.model.training and labels_of(batch) is not None:

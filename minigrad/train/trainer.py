@@ -110,6 +110,11 @@ class Trainer(Evaluator):
         self.model, self.train_dataset, self.eval_dataset = model, train_dataset, eval_dataset
         self.processing_class = tokenizer if processing_class is None else processing_class
         self.compute_metrics, self.preprocess_logits = compute_metrics, preprocess_logits_for_metrics
+        if loss_fn is not None and args.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor is {args.label_smoothing_factor:g}, which is for a model's own loss, not for "
+                "loss_fn: set it to 0, and smooth in loss_fn, with cross_entropy(..., label_smoothing=0.1) say"
+            )
         self.loss_fn, self.plan, self.given, self.model_init = loss_fn, plan, optimizers, model_init
         self.data_collator = self.collator = agreed_collator(model, self.processing_class, data_collator)
         self.optimizer, self.lr_scheduler = optimizers
