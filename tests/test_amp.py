@@ -39,7 +39,7 @@ def test_products_run_in_16_bits():
     assert mg.addmm and mg.linalg  # whose rooms open when they are first used
     assert cast_to("half") == {
         *("matmul", "linear", "conv", "conv_norm", "conv_input_grad", "conv_weight_grad", "lstm", "gru", "rnn"),
-        *("conv3d", "conv_transpose3d", "bilinear"),
+        *("conv3d", "conv_transpose3d", "bilinear", "lstm_projected"),
         *("addmm", "addmv", "addr", "addbmm", "baddbmm", "_multi_dot"),
         "scaled_dot_product_attention",
     }

@@ -78,3 +78,15 @@ def test_arguments_of_another_kind_and_out_of_range_are_named(layer):
 def test_numbers_of_numpy_are_numbers():
     assert nn.Linear(np.int64(3), np.int32(4), np.bool_(False)).bias is None
     assert nn.BatchNorm2d(3, eps=np.float32(1e-3)).eps == pytest.approx(1e-3)
+
+
+def test_arguments_that_torch_has_and_no_layer_has_say_what_to_do():
+    for layer in (nn.ReLU, nn.LeakyReLU):
+        with pytest.raises(
+            TypeError, match=f"^{layer.__name__} has no argument 'inplace': Tensors are not overwritten"
+        ):
+            layer(inplace=True)
+    with pytest.raises(TypeError, match=r"^Linear has no argument 'device': type layer.to\(\"cuda\"\)"):
+        nn.Linear(2, 2, device="cuda")
+    with pytest.raises(TypeError, match="^Conv2d has no argument 'kernel'; it has in_channels, out_channels, k"):
+        nn.Conv2d(1, 1, kernel=3)

@@ -87,8 +87,31 @@ def test_a_mask_of_another_shape_or_of_integers_is_refused(options):
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="embed_dim 8 is not a multiple of num_heads 3"):
         MultiheadAttention(8, 3)
-    with pytest.raises(ValueError, match=r"query has shape \(3, 8\), expected three axes"):
-        layer(Q[0], K[0], V[0])
+    with pytest.raises(ValueError, match=r"query \(3, 8\), key .* must have three axes each, or two"):
+        layer(Q[0], K, V)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("sizes", [{}, {"kdim": 5, "vdim": 3}, {"vdim": 3}])
+def test_keys_and_values_of_other_sizes_and_single_examples_are_torchs(sizes, batch_first):
+    torch = pytest.importorskip("torch")
+    ours = MultiheadAttention(8, 2, batch_first=batch_first, **sizes).to("float64")
+    theirs = torch.nn.MultiheadAttention(8, 2, batch_first=batch_first, **sizes).double()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    rng = np.random.default_rng(0)
+    features = 8, sizes.get("kdim", 8), sizes.get("vdim", 8)
+    for batch in ((2,), ()):
+        lengths = [(*batch, n) if batch_first else (n, *batch) for n in (3, 4, 4)]
+        given = [rng.standard_normal((*length, size)) for length, size in zip(lengths, features)]
+        padding = rng.random((*batch, 4)) < 0.3
+        padding[..., 0] = False
+        for average in (True, False):
+            options = {"average_attn_weights": average}
+            found = ours(*map(Tensor, given), key_padding_mask=padding, **options)
+            expected = theirs(*map(torch.tensor, given), key_padding_mask=torch.tensor(padding), **options)
+            for mine, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(mine.numpy(), other.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
 def test_a_cache_selects_rows_and_goes_on():

@@ -110,3 +110,15 @@ def test_a_weight_that_was_replaced_by_one_that_does_not_fit_is_named(layer, nam
     setattr(layer, name, nn.Parameter(np.zeros((21, *expected[1:]), np.float32)))
     with pytest.raises(ValueError, match=rf"{name} has shape \(21.*must have shape \({expected[0]}"):
         layer(x[0] if isinstance(layer, nn.GRUCell) else x)
+
+
+def test_the_projected_state_of_an_lstm_has_a_size_of_its_own():
+    layer = nn.LSTM(3, 4, 2, proj_size=2, bidirectional=True, rng=0)
+    assert layer.weight_hr_l1_reverse.shape == (2, 4) and layer.weight_ih_l1.shape == (16, 4)
+    y, (h, c) = layer(np.zeros((5, 2, 3), np.float32), lengths=[5, 3])
+    assert y.shape == (5, 2, 4) and h.shape == (4, 2, 2) and c.shape == (4, 2, 4)
+    assert not y.numpy()[3:, 1].any()
+    with pytest.raises(ValueError, match="proj_size=4 must be less than hidden_size=4"):
+        nn.LSTM(3, 4, proj_size=4)
+    with pytest.raises(ValueError, match=r"a first state of shape \(4, 2, 4\) was given, expected \(4, 2, 2\)"):
+        layer(np.zeros((5, 2, 3), np.float32), (c, c))

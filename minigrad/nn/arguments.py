@@ -22,6 +22,14 @@ SMALLEST = {
     "end_dim": -math.inf,
     "dim": -math.inf,
 }  # minimum of an int; 0 for all others
+ELSEWHERE = {  # torch's arguments that no layer has, and what to do instead
+    "inplace": "Tensors are not overwritten: leave it out",
+    "device": 'type layer.to("cuda")',
+    "dtype": 'type layer.to("float16")',
+    "return_indices": "the indices are not returned: leave it out",
+    "size_average": 'type reduction="mean" or "sum"',
+    "reduce": 'type reduction="none"',
+}
 RANGES = {"eps": (0, math.inf), "layer_norm_eps": (0, math.inf), "momentum": (0, 1)}
 
 
@@ -32,7 +40,7 @@ def checked(init: Callable) -> Callable:
     bool, int, float or str, or one of these or None, are checked.
 
     Raises:
-        TypeError: an argument is of another kind.
+        TypeError: an argument is of another kind, or is none of the layer's.
         ValueError: a number is out of range, or not finite.
     """
     code = init.__code__
@@ -41,6 +49,10 @@ def checked(init: Callable) -> Callable:
 
     @wraps(init)
     def front(self: Any, *given: Any, **named: Any) -> None:
+        for name in named:
+            if name not in names and not code.co_flags & 0x08:  # (**kwargs)
+                more = f": {ELSEWHERE[name]}" if name in ELSEWHERE else f"; it has {', '.join(names)}"
+                raise TypeError(f"{type(self).__name__} has no argument {name!r}{more}")
         for name, value in {**dict(zip(names, given)), **named}.items():
             first, *rest = kinds.get(name, ["Any"])
             if first in KINDS and rest in ([], ["None"]) and not (value is None and rest):

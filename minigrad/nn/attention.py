@@ -32,7 +32,8 @@ def merge_heads(x: Any) -> Any:
 class MultiheadAttention(Module):
     """Several attentions in parallel, each on its own part of the features (Vaswani et al. 2017, sec. 3.2.2).
 
-    The weights are laid out as in torch: `in_proj_weight` (3 · embed_dim, embed_dim) stacks query, key and value.
+    The weights are laid out as in torch: `in_proj_weight` (3 · embed_dim, embed_dim) stacks query, key and value; where
+    keys have `kdim` features, or values `vdim`, these are three, `q_proj_weight`, `k_proj_weight` and `v_proj_weight`.
     """
 
     @checked
@@ -43,6 +44,8 @@ class MultiheadAttention(Module):
         dropout: float = 0.0,
         bias: bool = True,
         *,
+        kdim: int | None = None,
+        vdim: int | None = None,
         batch_first: bool = False,
         rng: init.Rng = None,
     ):
@@ -56,7 +59,14 @@ class MultiheadAttention(Module):
             )
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self.rng = rng = init.generator(rng)
-        self.in_proj_weight = Parameter(init.xavier_uniform_(init.empty(3 * embed_dim, embed_dim), rng=rng))
+        sizes = [embed_dim, embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim]
+        if sizes == [embed_dim] * 3:
+            self.in_proj_weight = Parameter(init.xavier_uniform_(init.empty(3 * embed_dim, embed_dim), rng=rng))
+        else:
+            self.in_proj_weight = None
+            self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = (
+                Parameter(init.xavier_uniform_(init.empty(embed_dim, size), rng=rng)) for size in sizes
+            )
         self.in_proj_bias = Parameter(init.zeros_(init.empty(3 * embed_dim))) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias, rng=rng)
         if self.out_proj.bias is not None:
@@ -75,6 +85,8 @@ class MultiheadAttention(Module):
     ) -> tuple[Any, Any]:
         """Attend from `query` (T, B, D) to `key` and `value` (S, B, D); with batch_first, (B, T, D) and (B, S, D).
 
+        The batch may be missing: then B is missing, too, in masks and weights.
+
         Args:
             key_padding_mask: (B, S), True where a key is padding and must not be attended to.
             attn_mask: (T, S), (B · heads, T, S) or four axes that broadcast to (B, heads, T, S), as those of
@@ -87,14 +99,25 @@ class MultiheadAttention(Module):
             (output of the query's shape, weights or None).  As in torch, True in a mask means *no*.
         """
         query, key, value = (x if isinstance(x, Tensor) else Tensor(x) for x in (query, key, value))
-        if query.ndim != 3:
+        if query.ndim == key.ndim == value.ndim == 2:  # one example
+            batch = 0 if self.batch_first else 1
+            query, key, value = (ops.expand_dims(x, batch) for x in (query, key, value))
+            padding = None if key_padding_mask is None else key_padding_mask[None]
+            options = need_weights, attn_mask, average_attn_weights, is_causal
+            out, weights = self.forward(query, key, value, padding, *options)
+            return ops.squeeze(out, batch), weights if weights is None else ops.squeeze(weights, 0)
+        if not query.ndim == key.ndim == value.ndim == 3:
             raise ValueError(
-                f"MultiheadAttention: query has shape {query.shape}, expected three axes: make a batch of one"
+                f"MultiheadAttention: query {query.shape}, key {key.shape} and value {value.shape} must have three "
+                "axes each, or two, without a batch"
             )
         if not self.batch_first:
             query, key, value = (ops.swapaxes(x, 0, 1) for x in (query, key, value))
         H, (B, T, _), S = self.num_heads, query.shape, key.shape[1]
-        parts = ops.split(self.in_proj_weight, self.embed_dim)
+        if self.in_proj_weight is None:
+            parts = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+        else:
+            parts = ops.split(self.in_proj_weight, self.embed_dim)
         biases = [None] * 3 if self.in_proj_bias is None else ops.split(self.in_proj_bias, self.embed_dim)
         q, k, v = (
             split_heads(F.linear(x, w, b), H) for x, w, b in zip((query, key, value), parts, biases, strict=True)

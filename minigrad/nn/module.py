@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor, as_array
+from .arguments import checked
 from .calls import Handle, Hooks, add_place
 from .tree import Buffer, Parameter, Transient, Tree, children, followed, walk
 
@@ -19,6 +20,10 @@ class Module(Tree):
 
     training = True
     hooks: Hooks | None = None  # functions to be called whenever the module is
+
+    @checked
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""

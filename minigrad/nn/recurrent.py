@@ -38,6 +38,22 @@ def _lstm(gates, weight, h, c, /, mask):
 _lstm.in_symbols("back through the steps in time, the last first")
 
 
+@builtin(name="lstm_projected", in_float32="halves and integers", autocast="half")
+@definition
+def _lstm_projected(gates, weight, projection, h, c, /, mask):
+    """gates (T, B, 4H), h (B, P) and c (B, H), to (T, B, P + H): h, which is projected, and c after each step."""
+    states = []
+    for t in range(gates.shape[0]):
+        i, f, g, o = ops.split(gates[t] + F.linear(h, weight), c.shape[-1], axis=1)
+        new_c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        new_h = F.linear(ops.sigmoid(o) * ops.tanh(new_c), projection)
+        if mask is not None:
+            new_h, new_c = (ops.where(mask[t][:, None], new, old) for new, old in ((new_h, h), (new_c, c)))
+        h, c = new_h, new_c
+        states.append(ops.concatenate([h, c], 1))
+    return ops.stack(states)
+
+
 @builtin(name="gru", in_float32="halves and integers", autocast="half")
 @definition
 def _gru(gates, weight, bias, h, /, mask):
@@ -77,14 +93,15 @@ def _gates(x, weight, bias_ih, bias_hh):
     return F.linear(x, weight, None if bias_ih is None else bias_ih + bias_hh)
 
 
-def _shapes(gates: int, inputs: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+def _shapes(gates: int, inputs: int, hidden_size: int, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
     """The shape of each weight and bias of one layer in one direction."""
-    return {
+    shapes: dict[str, tuple[int, ...]] = {
         "weight_ih": (gates * hidden_size, inputs),
-        "weight_hh": (gates * hidden_size, hidden_size),
+        "weight_hh": (gates * hidden_size, proj_size or hidden_size),
         "bias_ih": (gates * hidden_size,),
         "bias_hh": (gates * hidden_size,),
     }
+    return {**shapes, "weight_hr": (proj_size, hidden_size)} if proj_size else shapes
 
 
 def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
@@ -93,7 +110,7 @@ def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Ten
     Raises:
         ValueError: one of them has another shape than the layer's sizes ask for.
     """
-    shapes = _shapes(gates, inputs, module.hidden_size)
+    shapes = _shapes(gates, inputs, module.hidden_size, getattr(module, "proj_size", 0))
     found = [getattr(module, name + suffix) for name in shapes]
     for (name, shape), given in zip(shapes.items(), found):
         if given is not None and given.shape != shape:
@@ -108,6 +125,7 @@ class _Recurrent(Module):
     """The base of RNN, LSTM and GRU: weights for each layer and direction, and the loop over them."""
 
     gates: int  # the gates of one step have gates · H entries
+    proj_size = 0  # of an LSTM whose h is projected
     states: int  # the number of arrays in the state: 1 (h) or 2 (h and c)
 
     @checked
@@ -134,7 +152,7 @@ class _Recurrent(Module):
         bound = 1 / math.sqrt(hidden_size)
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
-                for name, shape in _shapes(self.gates, self._inputs(layer), hidden_size).items():
+                for name, shape in _shapes(self.gates, self._inputs(layer), hidden_size, self.proj_size).items():
                     drawn = (
                         Parameter(init.uniform_(init.empty(*shape), -bound, bound, rng=self.rng))
                         if bias or name.startswith("weight")
@@ -149,12 +167,12 @@ class _Recurrent(Module):
 
     def _inputs(self, layer: int) -> int:
         """How many features a layer reads: the input's, or those of the layer before it."""
-        return self.hidden_size * self.directions if layer else self.input_size
+        return (self.proj_size or self.hidden_size) * self.directions if layer else self.input_size
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.directions]
 
-    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask) -> tuple:
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, *projection, first, mask) -> tuple:
         """What one layer does in one direction: h at each step, then the parts of the last state."""
         raise NotImplementedError
 
@@ -229,34 +247,61 @@ class _Recurrent(Module):
     def _first(self, state: Any, B: int, single: bool, x: Tensor) -> list[tuple]:
         """The first state of each layer and direction, a tuple of (B, H) each."""
         count = self.num_layers * self.directions
+        shapes = [(count, B, self.proj_size or self.hidden_size), (count, B, self.hidden_size)][: self.states]
         if state is None:
-            zero = ops.zeros((B, self.hidden_size), x.dtype, device=x.device)
-            return [(zero,) * self.states] * count
+            return [tuple(ops.zeros(shape[1:], x.dtype, device=x.device) for shape in shapes)] * count
         given = state if self.states == 2 else (state,)
         if self.states == 2 and not (isinstance(given, (tuple, list)) and len(given) == 2):
             raise ValueError(
                 f"{type(self).__name__}: a first state is a pair (h, c), two arrays of shape "
-                f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)"
+                f"{' and '.join(map(str, dict.fromkeys(shapes)))}: (num_layers · directions, batch, hidden_size)"
             )
         parts = [part if isinstance(part, Tensor) else Tensor(as_array(part)) for part in given]
         parts = [ops.expand_dims(part, 1) for part in parts] if single else parts
-        for part in parts:
-            if part.shape != (count, B, self.hidden_size):
+        for part, shape in zip(parts, shapes, strict=True):
+            if part.shape != shape:
                 raise ValueError(
                     f"{type(self).__name__}: a first state of shape {part.shape} was given, expected "
-                    f"{(count, B, self.hidden_size)}: (num_layers · directions, batch, hidden_size)"
+                    f"{shape}: (num_layers · directions, batch, hidden_size)"
                 )
         return [tuple(part[i] for part in parts) for i in range(count)]
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gate order i, f, g, o."""
+    """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gate order i, f, g, o.
+
+    With a `proj_size`, less than hidden_size, h is multiplied by a matrix of (proj_size, hidden_size), `weight_hr_l0`
+    and so on, after each step, and has proj_size entries (Sak et al. 2014).
+    """
 
     gates, states = 4, 2
 
-    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
-        h, c = first
-        states = _lstm(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, h, c, mask)
+    @checked
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        rng: init.Rng = None,
+    ):
+        if proj_size:
+            if proj_size >= hidden_size:
+                raise ValueError(f"LSTM: proj_size={proj_size} must be less than hidden_size={hidden_size}")
+            self.proj_size = proj_size
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng=rng)
+
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, *projection, first, mask):
+        (h, c), gates = first, _gates(x, weight_ih, bias_ih, bias_hh)
+        if projection:
+            states = _lstm_projected(gates, weight_hh, *projection, h, c, mask)
+            return states[..., : self.proj_size], states[-1, :, : self.proj_size], states[-1, :, self.proj_size :]
+        states = _lstm(gates, weight_hh, h, c, mask)
         return states[:-1], states[-2], states[-1]
 
 
@@ -265,7 +310,7 @@ class GRU(_Recurrent):
 
     gates, states = 3, 1
 
-    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, *projection, first, mask):
         (h,) = first
         states = _gru(F.linear(x, weight_ih, bias_ih), weight_hh, bias_hh, h, mask)
         return states, states[-1]
@@ -295,7 +340,7 @@ class RNN(_Recurrent):
         self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng=rng)
 
-    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, first, mask):
+    def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, *projection, first, mask):
         (h,) = first
         states = _rnn(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, h, mask, self.nonlinearity)
         return states, states[-1]

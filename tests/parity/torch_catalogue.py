@@ -136,15 +136,12 @@ def triangle(make: Callable, n: int, m: int, offset: int = 0, dtype: Any = "int6
 NEUTRAL = {
     "add_bias_kv": False,
     "add_zero_attn": False,
-    "kdim": None,
     "memory_format": torch.preserve_format,
-    "proj_size": 0,
     "layout": torch.strided,
     "return_indices": False,
     "max_norm": None,
     "scale_grad_by_freq": False,
     "sparse": False,
-    "vdim": None,
     "pin_memory": False,
     "sparse_grad": False,
 }

@@ -26,6 +26,18 @@ def lstm(gates, weight, h, c, mask=None):
     return np.array([*states, c])
 
 
+def lstm_projected(gates, weight, projection, h, c, mask=None):
+    states = []
+    for t, z in enumerate(gates):
+        i, f, g, o = np.split(z + h @ weight.T, 4, axis=1)
+        new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        new_h = sigmoid(o) * np.tanh(new_c) @ projection.T
+        keep = np.ones((len(h), 1), bool) if mask is None else mask[t][:, None]
+        h, c = np.where(keep, new_h, h), np.where(keep, new_c, c)
+        states.append(np.concatenate([h, c], 1))
+    return np.array(states)
+
+
 def gru(gates, weight, bias, h, mask=None):
     states = []
     for t, z in enumerate(gates):
@@ -54,6 +66,13 @@ ROWS = [
         lstm,
     ),
     Row("lstm", recurrent._lstm, (R(3, 2, 8), R(8, 2), R(2, 2), R(2, 2), REAL), lstm, ()),
+    Row(
+        "lstm_projected",
+        recurrent._lstm_projected,
+        (R(3, 2, 8), R(8, 1), R(1, 2), R(2, 1), R(2, 2), REAL),
+        lstm_projected,
+        (),
+    ),
     Row(
         "gru",
         lambda gates, weight, bias, h: recurrent._gru(gates, weight, bias, h, None),
