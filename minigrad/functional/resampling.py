@@ -87,8 +87,9 @@ def _sizes(x, many, size, scale_factor, recompute):
             raise ValueError("interpolate: recompute_scale_factor is for a scale_factor, but a size is given")
         sizes = each("interpolate", "size", tuple(size) if isinstance(size, Sequence) else size, many, 1)
         return sizes, [n / m for n, m in zip(old, sizes, strict=True)]
-    factors = tuple(scale_factor) if isinstance(scale_factor, Sequence) else (scale_factor,) * many
-    if len(factors) != many or not all(isinstance(f, Real) and f > 0 for f in factors):
+    factors: Any = tuple(scale_factor) if isinstance(scale_factor, Sequence) else (scale_factor,) * many
+    numbers = len(factors) == many and all(isinstance(f, Real) for f in factors)
+    if not numbers or not all(f > 0 for f in factors):
         raise ValueError(f"interpolate: scale_factor={scale_factor!r} is to be a number above 0, or {many} of them")
     sizes = tuple(math.floor(n * f) for n, f in zip(old, factors, strict=True))
     if min(sizes) < 1:
@@ -209,7 +210,9 @@ def _sampled(x, places, mode, padding_mode, align):
         taps.append([(first + k, w) for k, w in enumerate(weights, -1 if mode == "bicubic" else 0)])
     flat, total = ops.reshape(x, (N, C, math.prod(size))), None
     for near in product(*taps):
-        ids, weight, inside = 0, None, True
+        ids: Any = 0
+        inside: Any = True
+        weight = None
         for (index, w), n in zip(near, size, strict=True):
             if mode == "bicubic":
                 index = as_array(_bounded(index, n, padding_mode, align))

@@ -184,7 +184,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
         else:
             if normal is not None:
                 normal(x.size, x.ctypes.data, gx.ctypes.data)
-                _density(x, slope, *spaces, -x.min(initial=0))
+                _density(x, slope, *spaces, reach=-x.min(initial=0))
             else:
                 _normal_cdf(x, gx, slope, *spaces)
             slope *= 1 / math.sqrt(2 * math.pi)
