@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
-        print(f"minigrad: error: {as_typed(' '.join(str(error).split()))}", file=sys.stderr)
+        told = " ".join([str(error), *getattr(error, "__notes__", ())]).split()  # a note names the item it was about
+        print(f"minigrad: error: {as_typed(' '.join(told))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"\nminigrad: {as_typed(str(stop)) or 'interrupted'}", file=sys.stderr)

@@ -19,6 +19,7 @@ SLOW = {
     "test_checking_curve",
     "test_checking_mutation",
     "test_cli",
+    "test_data_workers",
     "test_docs",
     "test_examples",
     "test_fuzz",
@@ -29,11 +30,13 @@ SLOW = {
     "test_pretrained_model",
     "test_pytest_minigrad",
     "test_readme",
-    "test_train_checkpoint",
     "test_train_finetune",
     "test_train_plan",
-    "test_train_resume",
+    "test_train_run",
+    "test_train_search",
+    "test_train_trackers",
     "test_train_trainer",
+    "test_train_verify",
     "test_tutorials",
 }
 
