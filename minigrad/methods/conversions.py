@@ -119,20 +119,20 @@ class Conversions:
             raise ValueError(f"x.t() is for matrices, not for shape {self.shape}: type x.mT for the last two axes")
         return ops.transpose(self)
 
-    def new_full(self: Any, size: Any, fill_value: float, dtype: Any = None, device: Any = None) -> Tensor:
+    def new_full(self: Any, size: Any, fill_value: float, *, dtype: Any = None, device: Any = None) -> Tensor:
         """A Tensor of this size, of x's dtype and on its device unless others are given."""
         dtype, device = self.dtype if dtype is None else dtype, self.device if device is None else device
         return ops.full(size, fill_value, dtype, device=device)
 
     def new_zeros(self, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
         """`x.new_full(size, 0)`."""
-        return self.new_full(_sizes(size), 0, dtype, device)
+        return self.new_full(_sizes(size), 0, dtype=dtype, device=device)
 
     def new_ones(self, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
         """`x.new_full(size, 1)`."""
-        return self.new_full(_sizes(size), 1, dtype, device)
+        return self.new_full(_sizes(size), 1, dtype=dtype, device=device)
 
-    def new_tensor(self: Any, data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    def new_tensor(self: Any, data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
         """A Tensor of this data, of x's dtype and on its device unless others are given."""
         dtype, device = self.dtype if dtype is None else dtype, self.device if device is None else device
         return Tensor(data, dtype=dtype, device=device).clone()
@@ -154,9 +154,9 @@ class Conversions:
                 self = _as_dtype(self, target)
         return self
 
-    def type_as(self, other: Any) -> Tensor:
-        """In the dtype and on the device of `other`."""
-        return self.to(other)
+    def type_as(self, tensor: Any) -> Tensor:
+        """In the dtype and on the device of another Tensor."""
+        return self.to(tensor)
 
     def cpu(self) -> Tensor:
         """`x.to("cpu")`."""

@@ -92,8 +92,8 @@ def linspace(
     start: float,
     stop: float,
     num: int = 50,
-    dtype: Any = "float32",
     *,
+    dtype: Any = "float32",
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:

@@ -124,12 +124,12 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
 
 
 @torch_spelling
-def count_nonzero(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+def count_nonzero(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Any:
     """How many entries along `axis` are not zero, as int64."""
     return sum(astype(not_equal(shaped(x, "count_nonzero"), 0), "int64"), axis, keepdims)
 
 
-def nonzero(x: Any, as_tuple: bool = True) -> Any:
+def nonzero(x: Any, *, as_tuple: bool = True) -> Any:
     """Where the entries are not zero: an array of indices per axis, for x[mg.nonzero(x)], as in NumPy.
 
     With as_tuple=False one matrix with a row for each such entry, as in torch, which `argwhere` gives too.
