@@ -24,7 +24,7 @@ NOTHING, MASK, SMALL, WHOLE = (
 RAW = re.compile(
     "ufunc|unsupported operand|has no attribute|not supported between|could not (be )?broadcast|tuple index out of|"
     "object is not (iter|sub|call)|which has no identity|truth value|unsized|inhomogeneous|be interpreted|array of dim|"
-    "must match exactly|array is .-dimensional|Python integer|not allowed|gufunc|could not convert|of size"
+    "must match exactly|array is .-dimensional|Python integer|not allowed|gufunc|could not convert|array of size"
 )
 
 # What is typed, and what is said: what was given, what is expected, or what to type instead.

@@ -55,7 +55,7 @@ def interpolate(
         ValueError: a mode that is not for so many axes, both or neither of size and scale_factor, or a size below 1.
     """
     x, many = shaped(x, "interpolate"), len(getattr(x, "shape", ())) - 2
-    if many not in MODES.get(mode, ()):
+    if many not in MODES.get(str(mode), ()):
         raise ValueError(
             f"interpolate: mode={mode!r} does not fit x {tuple(x.shape)}: nearest, nearest-exact and area are for all, "
             "linear for (N, C, L), bilinear and bicubic for (N, C, H, W), trilinear for (N, C, D, H, W)"
@@ -240,7 +240,9 @@ def affine_grid(theta: Any, size: Sequence[int], align_corners: bool | None = No
     Raises:
         ValueError: theta and size do not belong together.
     """
-    many = len(size) - 2
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"affine_grid: size is that of the result, (N, C, H, W) or (N, C, D, H, W), not {size!r:.60}")
+    theta, many = shaped(theta, "affine_grid"), len(size) - 2
     if many not in (2, 3) or tuple(theta.shape) != (size[0], many, many + 1):
         raise ValueError(
             "affine_grid: theta (N, 2, 3) and a size (N, C, H, W), or theta (N, 3, 4) and a size (N, C, D, H, W), are "
