@@ -44,7 +44,7 @@ UNEVEN = {
 }
 NEEDS_EXAMPLES = {  # a mean of nothing; no step, no state; operands that are as long as others
     *("mse_loss", "lstm", "gru", "rnn", "batch_norm", "dot", "vdot", "addbmm", "dist", "block_diag", "vstack"),
-    *("bincount", "cov", "corrcoef", "lstsq"),
+    *("bincount", "cov", "corrcoef", "lstsq", "lstm_projected"),
 }
 NAMES = {
     *mg.ops.__all__,

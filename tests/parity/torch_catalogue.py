@@ -148,7 +148,9 @@ NEUTRAL = {
 RANDOM = {
     "bernoulli",
     "multinomial",
-    "nn.functional.dropout",
+    *(f"nn.functional.{kind}dropout" for kind in ("", "alpha_", "feature_alpha_")),
+    "nn.functional.dropout2d",
+    "nn.functional.dropout3d",
     "rand_like",
     "randint",
     "randn",
@@ -184,6 +186,7 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "which results torch leaves empty depends on the routine of LAPACK",
     ),
     ("linalg.lstsq", "gradient", "torch has no singular values to differentiate"),
+    ("zero_", "gradient", "it writes into a leaf, off the tape"),
     ("cov", "value", "torch adds up weights of 32 bits in 32 bits"),
     ("cov", "dtype", "the result has the dtype of the observations, not of their weights"),
     ("matrix_exp", "value", "16 bits are computed in float32; torch loses digits, or finds NaN"),

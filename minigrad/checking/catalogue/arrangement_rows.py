@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ... import ops
-from .rows import R, Row
+from .rows import Row, drawn_from
+
+R, _ = drawn_from(1)
 
 IDS = np.array([2, 0, 2])
 

@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from ... import ops
-from .rows import P, R, Row
+from .rows import Row, drawn_from
+
+R, P = drawn_from(2)
 
 INSIDE = np.array([[-0.9, -0.3, 0.1], [0.4, 0.75, -0.6]])  # between -1 and 1
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
-from .rows import R, Row
+from .rows import Row, drawn_from
+
+R, _ = drawn_from(6)
 
 
 def unfold(x, kernel=(2, 1), stride=(1, 2), pad=(1, 0)):

@@ -9,7 +9,9 @@ import numpy as np
 
 from ... import linalg
 from ...linalg import factors, solving
-from .rows import R, Row
+from .rows import Row, drawn_from
+
+R, _ = drawn_from(3)
 
 
 def even(x):

@@ -36,12 +36,20 @@ def cut(row: Row, i: int, part) -> Row:
     return row._replace(inputs=tuple(np.asarray(a[part]) if i == j else a for j, a in enumerate(row.inputs)))
 
 
-rng = np.random.default_rng(0)
+def drawn_from(seed: int) -> tuple[Callable, Callable]:
+    """R and P, which draw normal numbers, and numbers from 0.5 to 1.5, of a given shape.
+
+    Each file of rows has a seed of its own, so that a row more does not change the numbers of all others.
+    """
+    rng = np.random.default_rng(seed)
+
+    def R(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape)
+
+    def P(*shape: int) -> np.ndarray:
+        return 0.5 + rng.random(shape)
+
+    return R, P
 
 
-def R(*shape: int) -> np.ndarray:
-    return rng.standard_normal(shape)
-
-
-def P(*shape: int) -> np.ndarray:
-    return 0.5 + rng.random(shape)
+R, P = drawn_from(0)

@@ -9,9 +9,10 @@ import numpy as np
 from ... import functional as F
 from ...functional import dropouts
 from ...ops.window import Window
-from .rows import P, R, Row
+from .rows import Row, drawn_from
 from .window_rows import adaptive, conv, conv_input_grad, max_pool, seen
 
+R, P = drawn_from(7)
 CUBE = Window((2, 2, 1), (2, 1, 1), ((1, 1), (0, 0), (0, 0)), (1, 1, 1))
 DEEP = Window((2, 1, 2), (1, 1, 2), ((0, 0), (0, 0), (1, 1)), (2, 1, 1))
 BACK = Window((2, 2, 1), (2, 1, 1), ((1, 1), (0, 0), (0, 0)), (1, 1, 1))
