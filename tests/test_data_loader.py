@@ -121,7 +121,7 @@ def test_an_iterable_dataset_goes_on_after_the_batch(workers, drawn, after):
 def test_a_stream_is_read_no_further_than_asked():
     dataset = Lines(1000)
     next(iter(DataLoader(dataset, 2, num_workers=3, prefetch_factor=2)))
-    assert len(dataset.read) <= 2 + 2 * 6
+    assert len(dataset.read) <= 2 + 2 * 6  # a batch, and six ahead
 
 
 def test_the_size_of_batches_changes_in_a_stream_that_is_read_ahead():

@@ -112,7 +112,18 @@ def test_batches_are_made_while_the_loop_works_and_by_several_threads():
     next(ready)
     next(ready)
     time.sleep(0.2)
-    assert sorted(made) == list(range(7))  # the first, the second, and 2 · 3 ahead less the one that was taken
+    assert sorted(made) == list(range(8))  # the first, the second, and 2 · 3 ahead
+
+
+def test_one_worker_that_is_one_batch_ahead_works_while_the_loop_does():
+    made = []
+    loader = iter(DataLoader(Noting(made), 1, num_workers=1, prefetch_factor=1))
+    for i in range(3):
+        assert next(loader) == [i]
+        deadline = time.monotonic() + 10
+        while len(made) < i + 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert made == list(range(i + 2))
 
 
 class Noting(Slow):

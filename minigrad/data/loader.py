@@ -181,6 +181,8 @@ class DataLoader:
             )
         else:
             ahead.pool = self._pool(ahead.source)
+            if ahead.pool is not None and result.size:
+                ahead.submit(ahead.pool, at + result.size)
         return result
 
     def _pool(self, source: Items | Stream) -> Threads | Processes | None:

@@ -147,7 +147,8 @@ class Ahead:
             result = function(*args)
         else:
             self.submit(self.pool, at)
-            _, future = self.jobs.popleft()
+            end, future = self.jobs.popleft()
+            self.submit(self.pool, end)  # so that as many are under way while this one is worked with
             try:
                 result = future.result()
             except BrokenProcessPool as error:
