@@ -101,3 +101,11 @@ def test_relative_positions_are_trained_as_a_mask(is_causal):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.98 * losses[0] and (bias.weight.grad.numpy() != 0).any()
+
+
+@pytest.mark.parametrize("wrong", [[1.0], "x", True])
+def test_a_scaling_by_what_is_no_number_is_refused_by_name(wrong):
+    usual = {"factor": 8.0, "original_max_position_embeddings": 16, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    for kind, name in (("llama3", "high_freq_factor"), ("yarn", "beta_fast"), ("linear", "factor")):
+        with pytest.raises(ValueError, match=f"{name} of the rotary positions is .*: expected a number"):
+            nn.RotaryPositions(8, scaling={"rope_type": kind, **usual, name: wrong})

@@ -51,8 +51,8 @@ def gradcheck(
         vjp: for an f of NumPy arrays: vjp(g, *inputs), with g of the shape of f's value, returns the gradient of (g *
             f).sum().
         dtype: "float32" for an f that computes in float32 whatever its inputs.  The inputs are then float32, and
-            relative errors below 3e-3 may pass; in float64, errors of 1e-6 are found.  Prefer float64 where f supports
-            it.
+            relative errors of up to 3e-3 may pass; in float64, errors of 1e-6 are found.  Prefer float64 where f
+            supports it.
 
     Returns:
         A Report, which is true in a condition.

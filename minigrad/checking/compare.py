@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .functions import Function, dot, joined, norm, parts
-from .numeric import Slope, along, by_entry, exactly, measured_noise, over_the_shortest, steps
+from .numeric import Slope, along, by_entry, exactly, measured_noise, over_the_shortest
 
 LIMIT = 256  # up to so many entries in all, each of them is measured if any is suspect,
 FEW = 16  # else so many at a time,
@@ -213,9 +213,9 @@ class _Comparison:
     def is_too_fast(self, v: np.ndarray, promised: float, measured: float) -> bool:
         """Whether the slope measured along v means nothing: over the shortest step the function turns, or has another.
 
-        This is looked at only if by the gradient's promise the function changes much over so short a step.
+        This is looked at only if by the gradient's promise the function moves fast for its size.
         """
-        if abs(promised) * steps(self.f.eps)[-1] <= 1e-6 * self.whole:
+        if abs(promised) <= 500 * self.whole:
             return False
         return not abs(over_the_shortest(self.f, self.y, self.u, v) - measured) <= 0.1 * abs(promised)
 

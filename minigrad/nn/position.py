@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,8 @@ SCALINGS = {  # the entries that each kind requires
     "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
     "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
 }
+LISTS = ("short_factor", "long_factor")  # the others are numbers, and so are those that a kind may have:
+OPTIONAL = ("beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim")
 
 
 def scaled_frequencies(dim: int, base: float, scaling: dict[str, Any], length: int = 0) -> tuple[np.ndarray, float]:
@@ -159,6 +162,10 @@ def scaled_frequencies(dim: int, base: float, scaling: dict[str, Any], length: i
         raise ValueError(
             f"rope_type {kind!r} needs {', '.join(missing)} as well: add what the checkpoint's config.json says"
         )
+    for name in (*SCALINGS[kind], *OPTIONAL):
+        value = scaling.get(name)
+        if name not in LISTS and value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise ValueError(f"{name} of the rotary positions is {value!r:.80}: expected a number")
     if kind == "dynamic":
         factor, longest = scaling["factor"], scaling["max_position_embeddings"]
         base = base * (factor * max(length, longest) / longest - (factor - 1)) ** (dim / (dim - 2))
