@@ -92,6 +92,7 @@ LAYERS = {  # how it is made, and what it is given
     "LogSigmoid": (lambda: nn.LogSigmoid(), R(3, 4)),
     "Mish": (lambda: nn.Mish(), R(3, 4)),
     "PReLU": (lambda: nn.PReLU(4), R(3, 4)),
+    "RReLU": (lambda: nn.RReLU(rng=0), R(3, 4)),
     "SELU": (lambda: nn.SELU(), R(3, 4)),
     "Softmax2d": (lambda: nn.Softmax2d(), R(2, 3, 2, 2)),
     "Softmin": (lambda: nn.Softmin(-1), R(3, 4)),

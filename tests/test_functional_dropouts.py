@@ -37,3 +37,14 @@ def test_alpha_dropout_keeps_mean_and_variance(name):
     assert (together == pytest.approx(0.2, abs=0.02)) if name.startswith("feature") else together < 0.06
     assert getattr(F, name)(Tensor(x), 0.2).numpy() is not None  # outside training nothing happens
     np.testing.assert_array_equal(getattr(F, name)(Tensor(x), 0.2).numpy(), x)
+
+
+def test_rrelu_draws_slopes_in_training_and_takes_their_mean_outside():
+    x = np.linspace(-1, 1, 2000)
+    y = F.rrelu(Tensor(x), 0.1, 0.3, training=True, rng=0).numpy()
+    slopes = (y / x)[x < 0]
+    assert (y[x > 0] == x[x > 0]).all() and slopes.min() >= 0.1 - 1e-12 and slopes.max() <= 0.3 + 1e-12
+    assert slopes.mean() == pytest.approx(0.2, abs=0.01)
+    np.testing.assert_allclose(F.rrelu(Tensor(x), 0.1, 0.3).numpy()[x < 0], 0.2 * x[x < 0])
+    with pytest.raises(ValueError, match="lower=2 is above upper=1"):
+        F.rrelu(Tensor(x), 2, 1)

@@ -79,7 +79,7 @@ from .activations import (
     threshold,
 )
 from .attention import scaled_dot_product_attention
-from .dropouts import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from .dropouts import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout, rrelu
 from .embeddings import embedding_bag, one_hot
 from .norms import (
     batch_norm,
@@ -179,6 +179,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "rrelu",
     "scaled_dot_product_attention",
     "selu",
     "sigmoid",

@@ -1,4 +1,4 @@
-"""Dropout: in training, a random part of the entries, or of the channels, is set to zero."""
+"""What is drawn in training: dropout of entries and of channels, and the slopes of rrelu."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
+from ..backend import is_float
 from ..builtin import builtin
 from ..ops.shape import check_flags
-from ..tensor import shaped
+from ..tensor import as_array, shaped
+from .activations import leaky_relu
 
 Rng = np.random.Generator | int | None
 FLOOR = -1.7580993408473766  # of SELU, which approaches it far below 0
@@ -102,3 +104,28 @@ def alpha_dropped(x, keep, p):
     """alpha_dropout, once it is drawn what is kept."""
     scale = 1 / math.sqrt((1 - p) * (1 + p * FLOOR * FLOOR))
     return ops.where(keep, x, FLOOR) * scale - scale * FLOOR * p
+
+
+def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, *, rng: Rng = None) -> Any:
+    """x where it is positive, a · x where it is not; in training a is drawn for each entry, from lower to upper.
+
+    Outside training a is the mean of the two (Xu et al. 2015).
+
+    Raises:
+        ValueError: lower is above upper.
+    """
+    check_flags("rrelu", training=training)
+    x = shaped(x, "rrelu")
+    if not lower <= upper:
+        raise ValueError(f"rrelu: lower={lower} is above upper={upper}: give the smaller one first")
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    array = as_array(x)
+    slopes = ops.generator(rng).uniform(lower, upper, array.shape)
+    return with_slopes(x, backend.of(array).xp.asarray(slopes, dtype=array.dtype if is_float(array.dtype) else None))
+
+
+@builtin(in_float32="halves and integers")
+def with_slopes(x: Any, slopes: Any) -> Any:
+    """rrelu, once the slopes are drawn."""
+    return ops.where(x > 0, x, slopes * x)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from . import init
 from .arguments import checked
 from .module import Module, Parameter
 
@@ -260,3 +261,14 @@ class GLU(Module):
 
     def forward(self, x: Any) -> Any:
         return F.glu(x, self.dim)
+
+
+class RReLU(Module):
+    """x where it is positive, a · x where it is not, a drawn for each entry in training, from lower to upper."""
+
+    @checked
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, *, rng: init.Rng = None):
+        self.lower, self.upper, self.rng = lower, upper, init.generator(rng)
+
+    def forward(self, x: Any) -> Any:
+        return F.rrelu(x, self.lower, self.upper, self.training, rng=self.rng)

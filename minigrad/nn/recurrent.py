@@ -299,7 +299,7 @@ class LSTM(_Recurrent):
     def run(self, x, weight_ih, weight_hh, bias_ih, bias_hh, *projection, first, mask):
         (h, c), gates = first, _gates(x, weight_ih, bias_ih, bias_hh)
         if projection:
-            states = _lstm_projected(gates, weight_hh, *projection, h, c, mask)
+            states = _lstm_projected(gates, weight_hh, projection[0], h, c, mask)
             return states[..., : self.proj_size], states[-1, :, : self.proj_size], states[-1, :, self.proj_size :]
         states = _lstm(gates, weight_hh, h, c, mask)
         return states[:-1], states[-2], states[-1]

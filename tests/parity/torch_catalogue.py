@@ -146,6 +146,7 @@ NEUTRAL = {
     "sparse_grad": False,
 }
 RANDOM = {
+    "nn.functional.rrelu",
     "bernoulli",
     "multinomial",
     *(f"nn.functional.{kind}dropout" for kind in ("", "alpha_", "feature_alpha_")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import functional as F
+from ...functional.dropouts import with_slopes
 from .rows import Row, drawn_from
 
 R, P = drawn_from(4)
@@ -42,5 +43,6 @@ ROWS = [
     Row("tanhshrink", F.tanhshrink, (P(2, 3),), lambda x: x - np.tanh(x)),
     Row("threshold", lambda x: F.threshold(x, 0.1, 0.75), (R(2, 3),), lambda x: np.where(x > 0.1, x, 0.75)),
     Row("glu", F.glu, (R(2, 4),), lambda x: x[:, : x.shape[1] // 2] * sigmoid(x[:, x.shape[1] // 2 :])),
+    Row("with_slopes", with_slopes, (R(2, 3), P(2, 3)), lambda x, slopes: np.where(x > 0, x, slopes * x), (0, 1)),
     Row("softmin", F.softmin, (R(2, 3),), softmin),
 ]
