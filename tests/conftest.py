@@ -40,10 +40,20 @@ SLOW = {
     "test_tutorials",
 }
 
+# Questions of the catalogue that are put to each op in many ways: the quick ones find most mistakes.
+LONG = {
+    "test_a_kernel_is_what_the_op_means",
+    "test_any_layout_in_memory",
+    "test_numbers_of_16_bits_are_rounded_once",
+    "test_one_tensor_in_several_slots",
+    "test_a_gradient_is_new_or_is_what_came_in",
+}
+
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.stem in SLOW or item.path.parent.name == "parity":
+        asked = getattr(item, "originalname", item.name)
+        if item.path.stem in SLOW or item.path.parent.name == "parity" or asked in LONG:
             item.add_marker(pytest.mark.slow)
 
 
