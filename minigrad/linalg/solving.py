@@ -147,7 +147,8 @@ def slogdet(x: Any) -> Slogdet:
 @builtin(name="sign_of_determinant", in_float32="halves and integers", autocast="float32")
 @primitive
 def _sign_of_determinant(xp, x, /):
-    return xp.linalg.slogdet(x)[0]
+    sign, _ = xp.linalg.slogdet(x)
+    return sign
 
 
 _sign_of_determinant.defvjp()
@@ -156,7 +157,8 @@ _sign_of_determinant.defvjp()
 @builtin(name="slogdet", in_float32="halves and integers", autocast="float32")
 @primitive
 def _slogdet(xp, x, /):
-    return xp.linalg.slogdet(x)[1]
+    _, size = xp.linalg.slogdet(x)
+    return size
 
 
 _slogdet.defvjp(x=lambda g, x: reshape(g, (*g.shape, 1, 1)) * transposed(_inv(x)))
