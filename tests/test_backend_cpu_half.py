@@ -48,4 +48,4 @@ def test_the_sum_of_many_rows_does_not_stagnate():
 def test_numbers_of_32_bits_and_whole_ones_have_the_kernels_they_had():
     for name, kernel in backend.host.kernels.items():
         assert backend.host.kernel(name, np.dtype("f8")) is kernel and backend.host.kernel(name, np.dtype("i2")) is None
-    assert (mg.ones(2, dtype="int16") @ mg.ones(2, dtype="int16")).dtype == np.int16
+    assert (mg.ones(2, dtype="int16") @ mg.ones(2, dtype="int16")).dtype == np.int64

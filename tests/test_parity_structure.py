@@ -107,13 +107,13 @@ def blocks(kind, order):
     """A recurrent layer that takes the blocks of its weights in another order."""
 
     class Other(kind):
-        def run(self, x, *weights_and_more):
-            given = list(weights_and_more)
+        def run(self, x, *weights, **options):
+            given = list(weights)
             for i in range(4):
                 if given[i] is not None:
                     n = self.hidden_size
                     given[i] = mg.concatenate([given[i][k * n : (k + 1) * n] for k in order])
-            return super().run(x, *given)
+            return super().run(x, *given, **options)
 
     Other.__name__ = kind.__name__
     return Other
