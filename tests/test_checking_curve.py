@@ -1,7 +1,5 @@
 """What the checker misses, and what it refuses though right: a sample of what `minigrad.checking.curve` prints."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -99,11 +97,8 @@ def test_the_table_is_printed(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("f", [mg.sin, mg.relu, lambda x: (x * x).sum()])
-def test_a_million_inputs_take_at_most_a_second_of_processor_time(f):
-    """relu is the slowest of the three: there are kinks in reach of all but the shortest steps."""
-    x, seconds = np.random.default_rng(0).standard_normal(1_000_000), []
-    for _ in range(2):
-        start = time.process_time()
-        gradcheck(f, x)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) <= 1
+def test_a_million_inputs_take_few_evaluations(f):
+    """relu takes the most of the three: there are kinks in reach of all but the shortest steps."""
+    calls = []
+    gradcheck(lambda x: calls.append(0) or f(x), np.random.default_rng(0).standard_normal(1_000_000))
+    assert len(calls) <= 80
