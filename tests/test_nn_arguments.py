@@ -90,3 +90,7 @@ def test_arguments_that_torch_has_and_no_layer_has_say_what_to_do():
         nn.Linear(2, 2, device="cuda")
     with pytest.raises(TypeError, match="^Conv2d has no argument 'kernel'; it has in_channels, out_channels, k"):
         nn.Conv2d(1, 1, kernel=3)
+    with pytest.raises(TypeError, match="^ReLU takes nothing by position, but was given 1 arguments"):
+        nn.ReLU(True)
+    with pytest.raises(TypeError, match="^LeakyReLU takes negative_slope by position, but was given 2"):
+        nn.LeakyReLU(0.1, True)

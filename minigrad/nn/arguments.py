@@ -45,10 +45,14 @@ def checked(init: Callable) -> Callable:
     """
     code = init.__code__
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    by_position = names[: code.co_argcount - 1]
     kinds = {name: [part.strip() for part in str(init.__annotations__.get(name)).split("|")] for name in names}
 
     @wraps(init)
     def front(self: Any, *given: Any, **named: Any) -> None:
+        if len(given) > len(by_position) and not code.co_flags & 0x04:  # (*args)
+            takes = ", ".join(by_position) or "nothing"
+            raise TypeError(f"{type(self).__name__} takes {takes} by position, but was given {len(given)} arguments")
         for name in named:
             if name not in names and not code.co_flags & 0x08:  # (**kwargs)
                 more = f": {ELSEWHERE[name]}" if name in ELSEWHERE else f"; it has {', '.join(names)}"
