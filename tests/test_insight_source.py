@@ -211,3 +211,16 @@ def test_many_numbers_need_a_file(monkeypatch):
     monkeypatch.setattr("minigrad.insight.source.MAX_EMBEDDED", 10)
     with pytest.raises(ValueError, match='give path="steps.py"'):
         mg.to_numpy_source(recorded("mlp")[1])
+
+
+def test_functions_of_several_results_are_computed_by_the_program():
+    """And their results are no constants in it."""
+    x = mg.Tensor(np.array([[0.7, 0.2], [0.1, 0.6]]), requires_grad=True)
+    for f in (mg.linalg.svdvals, mg.linalg.eigvalsh, lambda x: mg.linalg.qr(x).R, lambda x: mg.linalg.slogdet(x)[1]):
+        with mg.insight.recording(kernels=False):
+            y = f(x).sum()
+        source = mg.to_numpy_source(y)
+        assert "np.linalg." in source
+        names: dict = {}
+        exec(source, names)
+        np.testing.assert_allclose(names["loss"], y.item(), rtol=1e-12)

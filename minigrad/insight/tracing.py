@@ -101,8 +101,12 @@ class Trace:
         if result is None:
             self.lines.append(code)
             return None
-        if not isinstance(result, (np.ndarray, np.generic)):
-            return result
+        if isinstance(result, tuple) and all(isinstance(part, (np.ndarray, np.generic)) for part in result):
+            return tuple(self._new(part, f"{code}[{i}]") for i, part in enumerate(result))
+        return self._new(result, code) if isinstance(result, (np.ndarray, np.generic)) else result
+
+    def _new(self, result: np.ndarray | np.generic, code: str) -> Traced:
+        """The variable for a result, recorded as `code`."""
         if isinstance(result, np.generic):  # ops turn scalars into arrays, too: see primitive.py
             result, code = np.asarray(result), f"np.asarray({code})"
         new = Traced(self, result)
