@@ -69,9 +69,18 @@ def description(threads: int) -> str:
     """The machine, what else it was doing, and the versions."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    from minigrad.backend.cpu import mkl  # (not above: torch's process imports this file too)
+    from minigrad.backend.cpu import loops, mkl  # (not above: torch's process imports this file too)
 
-    names = "numpy", *(["mkl"] if mkl.path() else []), "torch", "transformers", "jax", "autograd", "tinygrad"
+    names = (
+        "numpy",
+        *(["mkl"] if mkl.path() else []),
+        *(["numba"] if loops.available() else []),
+        "torch",
+        "transformers",
+        "jax",
+        "autograd",
+        "tinygrad",
+    )
     packages = ", ".join(filter(None, map(installed, names)))
     load = os.getloadavg()[0]
     busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."

@@ -26,7 +26,7 @@ from .primitive import definition, primitive
 from .pytree import grad
 from .tensor import Tensor, from_dlpack, tensor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _ROOMS = (
     "amp",
     "checking",
