@@ -104,6 +104,11 @@ def test_sizes_have_the_names_of_both():
     )
     assert x.is_floating_point() and not x.long().is_floating_point()
     assert x.requires_grad_().requires_grad and not x.requires_grad_(False).requires_grad
+    w = mg.Tensor([1.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="fill_ and zero_ would write into a Tensor that requires a gradient"):
+        w.zero_()
+    with mg.no_grad():
+        assert w.zero_() is w and w.item() == 0
     assert x.fill_(3).tolist() == [[3] * 3] * 2 and x.zero_().tolist() == [[0] * 3] * 2
 
 

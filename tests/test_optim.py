@@ -244,6 +244,17 @@ def test_norms_of_other_types_are_those_of_torch(norm_type, max_norm):
         optim.clip_grad_norm_(ours, 1.0, 0)
 
 
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"betas": (0.9, 0.9999)}])
+def test_the_means_keep_all_digits_of_float32(options):
+    w, g = Tensor(np.ones(4000, np.float32), requires_grad=True), np.linspace(0.1, 1, 4000, dtype=np.float32)
+    w.grad = Tensor(g)
+    optimizer = optim.Adam([w], **options)
+    optimizer.step()
+    rest1, rest2 = (1 - beta for beta in optimizer.defaults["betas"])
+    np.testing.assert_allclose(optimizer.state[w]["exp_avg"], rest1 * g, 3e-7)
+    np.testing.assert_allclose(optimizer.state[w]["exp_avg_sq"], rest2 * g * g, 3e-7)
+
+
 def test_lion_is_the_algorithm_of_its_paper():
     ours, lr, (beta1, beta2), decay = parameters(), 0.01, (0.8, 0.95), 0.1
     optimizer = optim.Lion(ours, lr, (beta1, beta2), decay)

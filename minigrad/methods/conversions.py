@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
+from ..mode import recording
 from ..tensor import Tensor
 
 
@@ -106,11 +107,16 @@ class Conversions:
         return self
 
     def fill_(self: Any, value: Any) -> Any:
-        """`x.copy_(value)`: write one number into all entries of a leaf, without recording."""
+        """Write one number into all entries of a leaf.  RuntimeError if a gradient of its own would be lost by that."""
+        if recording() and self.requires_grad:
+            raise RuntimeError(
+                "fill_ and zero_ would write into a Tensor that requires a gradient, and not be recorded: do it inside "
+                "`with mg.no_grad():`, or type x.copy_(value)"
+            )
         return self.copy_(value)
 
     def zero_(self) -> Any:
-        """`x.copy_(0)`."""
+        """`x.fill_(0)`."""
         return self.fill_(0)
 
     def t(self: Any) -> Tensor:

@@ -10,12 +10,15 @@ from .compile import f4, loop
 
 
 @loop
-def adam(param, grad, m, v, largest, keep, decay, beta1, beta2, change, eps):
-    """`keep` is what decoupled decay leaves of a parameter; `decay` the share of it that is added to the gradient."""
+def adam(param, grad, m, v, largest, keep, decay, rest1, beta2, rest2, change, eps):
+    """`keep` is what decoupled decay leaves of a parameter; `decay` the share of it that is added to the gradient.
+
+    `rest1` and `rest2` are 1 - beta1 and 1 - beta2, computed in float64: in float32 there are five digits less.
+    """
     for i in range(param.shape[0]):
         g = grad[i] + decay * param[i]
-        m[i] += (f4(1) - beta1) * (g - m[i])
-        v[i] = beta2 * v[i] + (f4(1) - beta2) * g * g
+        m[i] += rest1 * (g - m[i])
+        v[i] = beta2 * v[i] + rest2 * g * g
         top = v[i]
         if largest is not None:
             top = largest[i] = v[i] if v[i] > largest[i] or v[i] != v[i] else largest[i]
@@ -26,7 +29,8 @@ def adam_step(xp, param, grad, m, v, largest=None, *, lr, beta1, beta2, eps, wei
     unbias = math.sqrt(1 - beta2**step)  # m̂ / (√v̂ + eps), both sides of the fraction times this
     keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     change = lr * unbias / (1 - beta1**step)
-    adam(param, grad, m, v, largest, f4(keep), f4(decay), f4(beta1), f4(beta2), f4(change), f4(eps * unbias))
+    rests = f4(1 - beta1), f4(beta2), f4(1 - beta2)
+    adam(param, grad, m, v, largest, f4(keep), f4(decay), *rests, f4(change), f4(eps * unbias))
 
 
 @loop
