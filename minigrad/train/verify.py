@@ -146,7 +146,7 @@ def verify_kills(directory: str, factory: str | None, steps: int, kills: int) ->
             )
 
         ready, whole, parts = (Path(folder) / name for name in ("ready", "whole", "parts"))
-        total, draw, done = 2 * steps, random.Random(0), 0
+        total, draw, done, runs = 2 * steps, random.Random(0), 0, 0
         began = time.perf_counter()
         process = begin(whole)
         while not ready.exists() and process.poll() is None:
@@ -170,7 +170,8 @@ def verify_kills(directory: str, factory: str | None, steps: int, kills: int) ->
             if (newest := checkpoint.latest_checkpoint(parts)) and newest.name == f"checkpoint-{total}":
                 if differing := differences(newest, whole / newest.name):
                     return differing
-                parts = parts.with_name(f"parts-{done}")  # the run is at its end: the next one is killed
+                runs += 1
+                parts = parts.with_name(f"parts-{runs}")  # the run is at its end: the next one is killed
         begin(parts).communicate()
         told = differences(parts / f"checkpoint-{total}", whole / f"checkpoint-{total}")
         print(
