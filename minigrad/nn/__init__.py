@@ -35,6 +35,7 @@ from .activations import (
     Threshold,
 )
 from .attention import GroupedQueryAttention, KVCache, MultiheadAttention
+from .cells import GRUCell, LSTMCell, RNNCell
 from .container import Group, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .embeddings import Embedding, EmbeddingBag
@@ -132,7 +133,7 @@ from .pool import (
     MaxPool3d,
 )
 from .position import LearnedPositions, RelativePositionBias, RotaryPositions, SinusoidalPositions
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .recurrent import GRU, LSTM, RNN
 from .transformer import (
     Transformer,
     TransformerDecoder,

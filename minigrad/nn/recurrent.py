@@ -93,7 +93,7 @@ def _gates(x, weight, bias_ih, bias_hh):
     return F.linear(x, weight, None if bias_ih is None else bias_ih + bias_hh)
 
 
-def _shapes(gates: int, inputs: int, hidden_size: int, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
+def shapes_of(gates: int, inputs: int, hidden_size: int, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
     """The shape of each weight and bias of one layer in one direction."""
     shapes: dict[str, tuple[int, ...]] = {
         "weight_ih": (gates * hidden_size, inputs),
@@ -104,13 +104,13 @@ def _shapes(gates: int, inputs: int, hidden_size: int, proj_size: int = 0) -> di
     return {**shapes, "weight_hr": (proj_size, hidden_size)} if proj_size else shapes
 
 
-def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
+def weights_of(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Tensor | None]:
     """A layer's weights and biases, which may have been replaced since the layer was made.
 
     Raises:
         ValueError: one of them has another shape than the layer's sizes ask for.
     """
-    shapes = _shapes(gates, inputs, module.hidden_size, getattr(module, "proj_size", 0))
+    shapes = shapes_of(gates, inputs, module.hidden_size, getattr(module, "proj_size", 0))
     found = [getattr(module, name + suffix) for name in shapes]
     for (name, shape), given in zip(shapes.items(), found):
         if given is not None and given.shape != shape:
@@ -121,7 +121,7 @@ def _weights(module: Any, gates: int, inputs: int, suffix: str = "") -> list[Ten
     return found
 
 
-class _Recurrent(Module):
+class Recurrent(Module):
     """The base of RNN, LSTM and GRU: weights for each layer and direction, and the loop over them."""
 
     gates: int  # the gates of one step have gates · H entries
@@ -152,7 +152,7 @@ class _Recurrent(Module):
         bound = 1 / math.sqrt(hidden_size)
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
-                for name, shape in _shapes(self.gates, self._inputs(layer), hidden_size, self.proj_size).items():
+                for name, shape in shapes_of(self.gates, self._inputs(layer), hidden_size, self.proj_size).items():
                     drawn = (
                         Parameter(init.uniform_(init.empty(*shape), -bound, bound, rng=self.rng))
                         if bias or name.startswith("weight")
@@ -215,7 +215,7 @@ class _Recurrent(Module):
             for suffix in self._suffixes(layer):
                 back = suffix.endswith("reverse")
                 real = mask[::-1] if back and mask is not None else mask
-                weights = _weights(self, self.gates, self._inputs(layer), suffix)
+                weights = weights_of(self, self.gates, self._inputs(layer), suffix)
                 h, *final = self.run(x[::-1] if back else x, *weights, first=first[len(last)], mask=real)
                 last.append(tuple(final))
                 h = h if real is None else h * real[..., None]
@@ -267,7 +267,7 @@ class _Recurrent(Module):
         return [tuple(part[i] for part in parts) for i in range(count)]
 
 
-class LSTM(_Recurrent):
+class LSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997): c ← f·c + i·g, h = o·tanh(c); gate order i, f, g, o.
 
     With a `proj_size`, less than hidden_size, h is multiplied by a matrix of (proj_size, hidden_size), `weight_hr_l0`
@@ -305,7 +305,7 @@ class LSTM(_Recurrent):
         return states[:-1], states[-2], states[-1]
 
 
-class GRU(_Recurrent):
+class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014): h ← (1 - z)·n + z·h; gates in the order r, z, n."""
 
     gates, states = 3, 1
@@ -316,7 +316,7 @@ class GRU(_Recurrent):
         return states, states[-1]
 
 
-class RNN(_Recurrent):
+class RNN(Recurrent):
     """A plain recurrent layer (Elman 1990): h ← tanh(W x + b + W' h + b'), or relu."""
 
     gates, states = 1, 1
@@ -344,70 +344,3 @@ class RNN(_Recurrent):
         (h,) = first
         states = _rnn(_gates(x, weight_ih, bias_ih, bias_hh), weight_hh, h, mask, self.nonlinearity)
         return states, states[-1]
-
-
-class _Cell(Module):
-    """One step of a recurrent layer, for loops written by hand."""
-
-    layer: type[_Recurrent]
-
-    @checked
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, rng: init.Rng = None):
-        self._take(self.layer(input_size, hidden_size, bias=bias, rng=rng), input_size, hidden_size)
-
-    def _take(self, layer: _Recurrent, input_size: int, hidden_size: int) -> None:
-        """Take over the weights of a layer of one step."""
-        self.input_size, self.hidden_size = input_size, hidden_size
-        for name in _shapes(self.layer.gates, input_size, hidden_size):
-            setattr(self, name, getattr(layer, f"{name}_l0"))
-        self._run = layer.run
-
-    def forward(self, x: Any, state: Any = None) -> Any:
-        """x (B, input_size) and the state (B, hidden_size), a pair (h, c) for an LSTM, to the next; B is optional."""
-        x = x if isinstance(x, Tensor) else Tensor(x)
-        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__} of input_size {self.input_size} was given {x.shape}: it takes "
-                f"one step, (B, {self.input_size})"
-            )
-        pair, shape = self.layer.states == 2, (*x.shape[:-1], self.hidden_size)
-        zero = ops.zeros(shape, x.dtype, device=x.device)
-        first = (zero,) * self.layer.states if state is None else tuple(state) if pair else (state,)
-        if len(first) != self.layer.states or any(tuple(part.shape) != shape for part in first):
-            raise ValueError(
-                f"{type(self).__name__} was given a state of shape "
-                f"{', '.join(str(tuple(p.shape)) for p in first)}; for x {x.shape} it takes "
-                f"{'(h, c), each' if pair else 'one'} of shape {shape}"
-            )
-
-        def row(part):
-            return ops.reshape(part, (-1, part.shape[-1]))
-
-        weights, first = _weights(self, self.layer.gates, self.input_size), tuple(map(row, first))
-        _, *last = self._run(ops.expand_dims(row(x), 0), *weights, first=first, mask=None)
-        last = [ops.reshape(part, shape) for part in last]
-        return tuple(last) if pair else last[0]
-
-
-class LSTMCell(_Cell):
-    """One step of an LSTM."""
-
-    layer = LSTM
-
-
-class GRUCell(_Cell):
-    """One step of a GRU."""
-
-    layer = GRU
-
-
-class RNNCell(_Cell):
-    """One step of a plain recurrent layer; `nonlinearity` is "tanh" or "relu"."""
-
-    layer = RNN
-
-    @checked
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *, rng: init.Rng = None
-    ):
-        self._take(RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias, rng=rng), input_size, hidden_size)
