@@ -7,7 +7,6 @@ tests/test_elsewhere.py.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -54,6 +53,8 @@ def instead(place: str, name: str) -> str | None:
                 return f"mg{room[8:]}.{asked}"
         if hasattr(tensor, asked):
             return f"x.{asked}" + "(…)" * callable(getattr(tensor, asked))
+    from difflib import get_close_matches  # takes a millisecond to import, which errors alone can spare
+
     for room in (place, *ROOMS):
         known = {each.lower(): each for each in _names(room)}
         if near := get_close_matches(name.lower(), known, 1, 0.75):
