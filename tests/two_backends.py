@@ -7,9 +7,10 @@ from test_catalogue import NAMED, NO_GRADIENT, cast, is_float
 
 from minigrad import backend
 from minigrad.backend import Kernel
+from minigrad.checking.catalogue.linalg_rows import SOLVED
 from minigrad.tensor import Tensor, grad
 
-__all__ = ["NAMED", "NO_GRADIENT", "assert_same", "cast", "is_float", "kernel_rows", "only", "run"]
+__all__ = ["NAMED", "NO_GRADIENT", "assert_same", "cast", "is_float", "is_solved", "kernel_rows", "only", "run"]
 
 
 @contextmanager
@@ -29,6 +30,11 @@ def only(device, table):
 def kernel_rows(table):
     """The rows whose op has a kernel in the table."""
     return [row for row in NAMED if isinstance(table.get(row.values[0].op), Kernel)]
+
+
+def is_solved(row):
+    """Whether LAPACK or cuSOLVER computes it."""
+    return any(row is one for one in SOLVED)
 
 
 def run(row, dtype, device, second=False):

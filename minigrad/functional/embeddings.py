@@ -9,6 +9,7 @@ import numpy as np
 from .. import backend, ops
 from ..backend import is_float
 from ..builtin import builtin
+from ..ops.index import add_at
 from ..ops.shape import check_flags, whole_number
 from ..tensor import Tensor, as_array, shaped
 
@@ -76,12 +77,12 @@ def embedding_bag(
             "embedding_bag: ids (B, n), or (N,) with offsets (B,), and a weight (count, size) are needed, these have "
             f"{ids.shape} and {tuple(weight.shape)}, the offsets {None if offsets is None else np.shape(offsets)}"
         )
-    many = ids.shape[1] if ids.ndim == 2 else None
-    if many is None:
-        bags = _bags(backend.of(as_array(offsets)).to_numpy(as_array(offsets)), len(ids), include_last_offset)
-        count = len(np.asarray(offsets)) - include_last_offset
+    if offsets is None:
+        bags, count = np.repeat(np.arange(ids.shape[0]), ids.shape[1]), ids.shape[0]
     else:
-        bags, count = np.repeat(np.arange(ids.shape[0]), many), ids.shape[0]
+        offsets = as_array(shaped(offsets, "embedding_bag"))
+        bags = _bags(backend.of(offsets).to_numpy(offsets), len(ids), include_last_offset)
+        count = len(offsets) - include_last_offset
     return _summed(weight, ids.reshape(-1), bags, count, mode, per_sample_weights, padding_idx)
 
 
@@ -96,37 +97,35 @@ def _bags(offsets, total, include_last):
 
 
 def _summed(weight, ids, bags, count, mode, per_sample, padding_idx):
-    """The rows of each bag, reduced."""
-    xp = backend.of(as_array(weight)).xp
-    counted = bags < count
-    if padding_idx is not None:
-        counted &= backend.of(ids).to_numpy(ids) != padding_idx % max(1, weight.shape[0])
-    chosen = np.flatnonzero(counted)
-    rows = ops.embedding(ids[xp.asarray(chosen)] if len(chosen) < len(counted) else ids, weight)
+    """The rows of each bag, reduced.  Which ids are padding is not looked at on the host, which would wait for it."""
+    xp, n = backend.of(as_array(weight)).xp, int(np.searchsorted(bags, count))  # (what follows the last end has no bag)
+    ids, bags = ids[:n], bags[:n]
+    rows = ops.embedding(ids, weight)
     if per_sample is not None:
-        flat = ops.reshape(per_sample, (-1,))
-        rows = rows * ops.expand_dims(flat if len(chosen) == len(counted) else ops.take(flat, chosen), 1)
-    bags = bags[chosen]
-    sizes = np.bincount(bags, minlength=count)
+        rows = rows * ops.reshape(per_sample, (-1, 1))[:n]
+    kept = xp.ones(n, bool) if padding_idx is None else xp.asarray(ids != padding_idx % max(1, weight.shape[0]))
     if mode == "max":
-        return _largest(rows, bags, sizes)
-    zeros = xp.zeros((count, weight.shape[1]), as_array(weight).dtype)
-    at = xp.asarray(np.broadcast_to(bags[:, None], (len(bags), weight.shape[1])))
-    total = ops.scatter_add(zeros, 0, at, rows)
-    return total / xp.asarray(sizes.clip(1)[:, None], dtype=as_array(weight).dtype) if mode == "mean" else total
+        return _largest(rows, bags, kept, count)
+    rows = rows if padding_idx is None else ops.where(kept[:, None], rows, 0)
+    at = xp.asarray(np.broadcast_to(bags[:, None], (n, weight.shape[1])))
+    total = ops.scatter_add(xp.zeros((count, weight.shape[1]), as_array(weight).dtype), 0, at, rows)
+    if mode == "sum":
+        return total
+    sizes = add_at(kept.astype("int64"), (count,), xp.asarray(bags))
+    return total / xp.maximum(sizes, 1)[:, None].astype(as_array(weight).dtype)
 
 
-def _largest(rows, bags, sizes):
+def _largest(rows, bags, kept, count):
     """The largest entry of each bag; the bags, side by side, are filled up with -inf."""
-    xp = backend.of(as_array(rows)).xp
-    longest = int(sizes.max(initial=0))
-    places = np.arange(len(bags)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    table = np.zeros((len(sizes), max(1, longest)), np.int64)
-    table[bags, places] = np.arange(len(bags))
-    real = np.arange(max(1, longest)) < sizes[:, None]
+    xp, sizes = backend.of(as_array(rows)).xp, np.bincount(bags, minlength=count)
     if not len(bags):
-        return xp.zeros((len(sizes), rows.shape[1]), as_array(rows).dtype) * ops.sum(rows)
-    side_by_side = ops.where(xp.asarray(real)[..., None], rows[xp.asarray(table)], -np.inf)
+        return xp.zeros((count, rows.shape[1]), as_array(rows).dtype) * ops.sum(rows)
+    places = np.arange(len(bags)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    table = np.zeros((count, sizes.max()), np.int64)
+    table[bags, places] = np.arange(len(bags))
+    real, table = xp.asarray(np.arange(sizes.max()) < sizes[:, None]), xp.asarray(table)
+    real = real & kept[table]
+    side_by_side = ops.where(real[..., None], rows[table], -np.inf)
     first = as_array(side_by_side).argmax(1)  # of equal ones the first takes the gradient
     largest = ops.gather(side_by_side, 1, first[:, None])[:, 0]
-    return ops.where(xp.asarray(sizes > 0)[:, None], largest, 0)
+    return ops.where(real.any(1)[:, None], largest, 0)
