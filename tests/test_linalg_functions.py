@@ -92,3 +92,20 @@ def test_tensors_as_maps():
 def test_vander_begins_with_ones():
     np.testing.assert_allclose(linalg.vander(Tensor([2.0, 3.0]), 3).numpy(), [[1, 2, 4], [1, 3, 9]])
     assert linalg.vander(Tensor([[1, 2, 3]])).shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mg.linalg.solve(np.eye(2), np.eye(2), left="False"),
+        lambda: mg.linalg.cholesky(np.eye(2), upper="False"),
+        lambda: mg.linalg.svd(np.eye(2), "False"),
+        lambda: mg.linalg.pinv(np.eye(2), hermitian="False"),
+        lambda: mg.linalg.matrix_rank(np.eye(2), hermitian="False"),
+        lambda: mg.linalg.solve_triangular(np.eye(2), np.eye(2), upper="False"),
+        lambda: mg.linalg.cholesky_solve(np.eye(2), np.eye(2), upper="False"),
+    ],
+)
+def test_text_is_neither_true_nor_false(call):
+    with pytest.raises(TypeError, match="is True or False, not 'False'"):
+        call()

@@ -70,3 +70,16 @@ def test_places_that_are_not_zero():
 def test_isin():
     assert mg.isin(Tensor([1, 2, 3]), [2, 5]).tolist() == [False, True, False]
     assert mg.isin(Tensor([1, 2, 3]), Tensor([2]), invert=True).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mg.isclose(1, 1, equal_nan="False"),
+        lambda: mg.isin([1], [1], invert="False"),
+        lambda: mg.nonzero([1], as_tuple="False"),
+    ],
+)
+def test_text_is_neither_true_nor_false(call):
+    with pytest.raises(TypeError, match="is True or False, not 'False'"):
+        call()

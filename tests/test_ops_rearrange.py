@@ -87,3 +87,14 @@ def test_shapes_that_do_not_broadcast():
         mg.broadcast_shapes((2,), (3,))
     a, b = mg.broadcast_arrays(Tensor(np.ones((2, 1))), Tensor(np.ones(3)))
     assert a.shape == b.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mg.combinations([1, 2], with_replacement="False"),
+    ],
+)
+def test_text_is_neither_true_nor_false(call):
+    with pytest.raises(TypeError, match="is True or False, not 'False'"):
+        call()

@@ -64,7 +64,7 @@ def interpolate(
         raise ValueError(
             f"interpolate: align_corners is for the linear and cubic modes, not for {mode!r}: leave it out"
         )
-    check_flags("interpolate", align_corners=bool(align_corners) if align_corners is None else align_corners)
+    _check_flags("interpolate", align_corners=align_corners, recompute_scale_factor=recompute_scale_factor)
     sizes, steps = _sizes(x, many, size, scale_factor, recompute_scale_factor)
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[many - 1](x, sizes)
@@ -73,6 +73,11 @@ def interpolate(
             x = _nearest(x, axis, n, step, mode == "nearest-exact")
         return x
     return _by_matrices(x, sizes, steps, mode == "bicubic", bool(align_corners))
+
+
+def _check_flags(op, **flags):
+    """`check_flags` of options that may be None."""
+    check_flags(op, **{name: value for name, value in flags.items() if value is not None})
 
 
 def _sizes(x, many, size, scale_factor, recompute):
@@ -168,6 +173,7 @@ def grid_sample(
         )
     if min(x.shape[2:]) < 1:
         raise ValueError(f"grid_sample: there is nothing to sample in x {tuple(x.shape)}")
+    _check_flags("grid_sample", align_corners=align_corners)
     align = bool(align_corners)
     places = []  # along each axis, in the order of x's
     for axis, n in enumerate(x.shape[2:]):
@@ -242,6 +248,7 @@ def affine_grid(theta: Any, size: Sequence[int], align_corners: bool | None = No
     """
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"affine_grid: size is that of the result, (N, C, H, W) or (N, C, D, H, W), not {size!r:.60}")
+    _check_flags("affine_grid", align_corners=align_corners)
     theta, many = shaped(theta, "affine_grid"), len(size) - 2
     if many not in (2, 3) or tuple(theta.shape) != (size[0], many, many + 1):
         raise ValueError(

@@ -16,7 +16,7 @@ from ..builtin import builtin
 from ..ops.arithmetic import where
 from ..ops.diagonals import diag_embed
 from ..ops.linalg import matmul
-from ..ops.shape import concatenate, expand_dims, tril
+from ..ops.shape import check_flags, concatenate, expand_dims, tril
 from ..primitive import primitive
 from ..tensor import Tensor, as_array, shaped
 from .solving import _solve, square, transposed
@@ -79,6 +79,7 @@ def cholesky(x: Any, *, upper: bool = False) -> Any:
     Raises:
         ValueError: x is not positive definite.
     """
+    check_flags("cholesky", upper=upper)
     y = _cholesky(square("cholesky", x))
     return transposed(y) if upper else y
 
@@ -174,6 +175,7 @@ def svd(x: Any, full_matrices: bool = True) -> SVD:
     Raises:
         ValueError: in the backward pass, singular vectors of equal singular values, or of 0, are asked for theirs.
     """
+    check_flags("svd", full_matrices=full_matrices)
     x = matrices("svd", x)
     m, n = x.shape[-2:]
     packed, k = _svd(x), min(m, n)

@@ -16,7 +16,7 @@ from ..builtin import builtin
 from ..ops.arithmetic import abs, astype, broadcast_to, multiply, reshape, sum
 from ..ops.linalg import matmul
 from ..ops.rearrange import moveaxis
-from ..ops.shape import axis_of, expand_dims, squeeze, stack, tril, triu, whole_number
+from ..ops.shape import axis_of, check_flags, expand_dims, squeeze, stack, tril, triu, whole_number
 from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shaped
@@ -80,6 +80,7 @@ def pinv(x: Any, rtol: float | None = None, *, atol: float | None = None, hermit
     gradient is that among matrices of the same rank (Golub & Pereyra 1973).  With `hermitian` x is symmetric: only its
     lower triangle is read.
     """
+    check_flags("pinv", hermitian=hermitian)
     return _pinv(_symmetric("pinv", x) if hermitian else matrices("pinv", x), rtol, atol)
 
 
@@ -112,6 +113,7 @@ _pinv.in_symbols(x="-yᵀ g yᵀ + yᵀ y gᵀ (1 - y x) + (1 - x y) gᵀ y yᵀ
 @builtin(in_float32="halves and integers")
 def matrix_rank(x: Any, *, rtol: float | None = None, atol: float | None = None, hermitian: bool = False) -> Any:
     """How many singular values do not count as 0, as in `pinv`; int64."""
+    check_flags("matrix_rank", hermitian=hermitian)
     x = _symmetric("matrix_rank", x) if hermitian else matrices("matrix_rank", x)
     s = as_array(svdvals(x.detach() if isinstance(x, Tensor) else x))
     found = (s > _cutoff("matrix_rank", s, x.shape, rtol, atol, backend.of(s).xp)).sum(-1)
@@ -153,6 +155,7 @@ def _least_squares(a: Any, b: Any, rtol: float | None) -> Any:
 
 def solve_triangular(a: Any, b: Any, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Any:
     """`solve` with a triangle of a, the upper or the lower one; `unitriangular` takes its diagonal as ones."""
+    check_flags("solve_triangular", upper=upper, left=left, unitriangular=unitriangular)
     a = square("solve_triangular", a)
     if len(shaped(b).shape) < 2:
         raise ValueError("solve_triangular: b is (…, n, k): b[:, None] makes a vector a matrix")
@@ -163,6 +166,7 @@ def solve_triangular(a: Any, b: Any, *, upper: bool, left: bool = True, unitrian
 
 def cholesky_solve(b: Any, L: Any, *, upper: bool = False) -> Any:
     """The x for which L Lᵀ x = b, with the factor that `cholesky` gives; with `upper` Lᵀ L x = b."""
+    check_flags("cholesky_solve", upper=upper)
     L = triu(L) if upper else tril(L)
     first, then = (transposed(L), L) if upper else (L, transposed(L))
     return solve(then, solve(first, b))

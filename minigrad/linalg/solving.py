@@ -10,7 +10,7 @@ import numpy as np
 from ..builtin import builtin
 from ..ops.arithmetic import less, reshape, sum, where
 from ..ops.linalg import matmul
-from ..ops.shape import expand_dims, squeeze, swapaxes
+from ..ops.shape import check_flags, expand_dims, squeeze, swapaxes
 from ..primitive import primitive
 from ..tensor import as_array, shaped
 
@@ -36,6 +36,7 @@ def solve(a: Any, b: Any, *, left: bool = True) -> Any:
     Raises:
         ValueError: a matrix is singular, or the shapes do not fit.
     """
+    check_flags("solve", left=left)
     a, b = square("solve", a), shaped(b, "solve")
     vectors = len(b.shape) == 1 or len(b.shape) > 1 and tuple(b.shape) == tuple(a.shape[:-1])
     b = expand_dims(b, -1) if vectors else b

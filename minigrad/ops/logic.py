@@ -16,7 +16,7 @@ from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shaped
 from .arithmetic import abs, astype, equal, maximum, minimum, not_equal, sum, where
 from .reduce import Axes, all
-from .shape import check_numbers
+from .shape import check_flags, check_numbers
 
 
 @builtin()
@@ -93,6 +93,7 @@ def logical_not(x: Any) -> Any:
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Whether |a - b| <= atol + rtol |b|, or both are the same infinity; with `equal_nan`, or both are NaN."""
     check_numbers("isclose", rtol=rtol, atol=atol)
+    check_flags("isclose", equal_nan=equal_nan)
     if rtol < 0 or atol < 0:
         raise ValueError(f"isclose: rtol={rtol} and atol={atol} are to be at least 0")
     a, b = (x.detach() if isinstance(x, Tensor) else shaped(x, "isclose") for x in (a, b))
@@ -116,6 +117,7 @@ def array_equal(a: Any, b: Any) -> bool:
 
 def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Any:
     """Whether an entry of `elements` is among `test_elements`, of any shape; with `invert`, whether it is not."""
+    check_flags("isin", invert=invert)
     array, among = as_array(shaped(elements, "isin")), as_array(test_elements)
     xp = backend.of(array).xp
     among = among if hasattr(test_elements, "shape") else xp.asarray(among)  # a list goes where the Tensor is
@@ -134,6 +136,7 @@ def nonzero(x: Any, *, as_tuple: bool = True) -> Any:
 
     With as_tuple=False one matrix with a row for each such entry, as in torch, which `argwhere` gives too.
     """
+    check_flags("nonzero", as_tuple=as_tuple)
     array = as_array(shaped(x, "nonzero"))
     if not array.ndim:
         raise ValueError("nonzero: a single number has no places: x.reshape(1) gives it one")

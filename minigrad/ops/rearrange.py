@@ -16,6 +16,7 @@ from .index import take
 from .shape import (
     axes_of,
     axis_of,
+    check_flags,
     concatenate,
     flatten,
     flip,
@@ -196,6 +197,7 @@ def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Any:
     x, r = shaped(x, "combinations"), whole_number("combinations", "r", r, 0)
     if len(x.shape) != 1:
         raise ValueError(f"combinations: a vector is needed, not {tuple(x.shape)}")
+    check_flags("combinations", with_replacement=with_replacement)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     ids = np.array([*choose(range(x.shape[0]), r)], dtype=int).reshape(-1, r)
     return take(x, ids) if r else as_array(x)[:0]
