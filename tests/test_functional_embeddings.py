@@ -65,11 +65,20 @@ def test_bags_are_torchs(data):
         (lambda w: F.embedding_bag([[0]], w, mode="median"), "mode='median' is not known"),
         (lambda w: F.embedding_bag([[0]], w, per_sample_weights=np.ones((1, 1))), 'are for mode="sum"'),
         (lambda w: F.embedding_bag([[0]], w, mode="sum", per_sample_weights=np.ones(2)), "have shape"),
+        (lambda w: F.embedding_bag([[0]], w, padding_idx=3), "embedding_bag: padding_idx=3 is none of the 3 rows"),
+        (lambda w: F.embedding([0], w, 3), "embedding: padding_idx=3 is none of the 3 rows: give -3 to 2"),
+        (lambda w: nn.Embedding(3, 2, padding_idx=-4), "Embedding: padding_idx=-4 is none"),
+        (lambda w: nn.EmbeddingBag(3, 2, padding_idx=3), "EmbeddingBag: padding_idx=3 is none"),
     ],
 )
 def test_what_is_refused(call, told):
     with pytest.raises((ValueError, IndexError), match=told):
         call(Tensor(np.ones((3, 2))))
+
+
+def test_lists_as_offsets_and_weights():
+    y = F.embedding_bag([0, 2, 1], Tensor(np.eye(3)), [0, 2], mode="sum", per_sample_weights=[1.0, 2.0, 3.0])
+    assert y.tolist() == [[1, 0, 2], [0, 3, 0]]
 
 
 def test_tables_that_are_given():

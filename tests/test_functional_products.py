@@ -31,3 +31,4 @@ def test_shapes_that_do_not_fit():
             F.bilinear(*map(Tensor, given))
     with pytest.raises(ValueError, match="the bias has shape"):
         F.bilinear(*map(Tensor, (a, b, w)), np.ones(3))
+    assert F.bilinear(*map(Tensor, (a, b, w)), [1.0, 2.0]).tolist() == [[21, 22]] * 3

@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend, ops
 from ..backend import is_float
 from ..builtin import builtin
-from ..ops.index import add_at
+from ..ops.index import add_at, padding_row
 from ..ops.shape import check_flags, whole_number
 from ..tensor import Tensor, as_array, shaped
 
@@ -58,7 +58,7 @@ def embedding_bag(
         padding_idx: ids that count for nothing.
 
     Raises:
-        IndexError: an id is out of range.
+        IndexError: an id, or padding_idx, is out of range.
         ValueError: shapes or options that do not belong together.
     """
     if mode not in ("sum", "mean", "max"):
@@ -68,15 +68,19 @@ def embedding_bag(
     weight = weight if is_float(weight.dtype) else ops.astype(weight, "float32")
     if per_sample_weights is not None and mode != "sum":
         raise ValueError(f'embedding_bag: per_sample_weights are for mode="sum", not for {mode!r}')
-    if per_sample_weights is not None and tuple(per_sample_weights.shape) != ids.shape:
-        raise ValueError(
-            f"embedding_bag: per_sample_weights have shape {tuple(per_sample_weights.shape)}, the ids {ids.shape}"
-        )
+    if per_sample_weights is not None:
+        per_sample_weights = shaped(per_sample_weights, "embedding_bag")
+        if tuple(per_sample_weights.shape) != ids.shape:
+            raise ValueError(
+                f"embedding_bag: per_sample_weights have shape {tuple(per_sample_weights.shape)}, the ids {ids.shape}"
+            )
     if len(weight.shape) != 2 or ids.ndim not in (1, 2) or (offsets is None) != (ids.ndim == 2):
         raise ValueError(
             "embedding_bag: ids (B, n), or (N,) with offsets (B,), and a weight (count, size) are needed, these have "
             f"{ids.shape} and {tuple(weight.shape)}, the offsets {None if offsets is None else np.shape(offsets)}"
         )
+    if padding_idx is not None:
+        padding_idx = padding_row("embedding_bag", padding_idx, weight.shape[0])
     if offsets is None:
         bags, count = np.repeat(np.arange(ids.shape[0]), ids.shape[1]), ids.shape[0]
     else:
@@ -103,7 +107,7 @@ def _summed(weight, ids, bags, count, mode, per_sample, padding_idx):
     rows = ops.embedding(ids, weight)
     if per_sample is not None:
         rows = rows * ops.reshape(per_sample, (-1, 1))[:n]
-    kept = xp.ones(n, bool) if padding_idx is None else xp.asarray(ids != padding_idx % max(1, weight.shape[0]))
+    kept = xp.ones(n, bool) if padding_idx is None else xp.asarray(ids != padding_idx)
     if mode == "max":
         return _largest(rows, bags, kept, count)
     rows = rows if padding_idx is None else ops.where(kept[:, None], rows, 0)

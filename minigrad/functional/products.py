@@ -22,6 +22,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
         raise ValueError(
             f"bilinear: (…, A), (…, B) and a weight (O, A, B) are needed, these have {one}, {two} and {layout}"
         )
+    bias = bias if bias is None else shaped(bias, "bilinear")
     if bias is not None and tuple(bias.shape) != layout[:1]:
         raise ValueError(f"bilinear: the bias has shape {tuple(bias.shape)}, but there are {layout[0]} outputs")
     y = ops.einsum("...a,oab,...b->...o", input1, weight, input2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..ops.index import padding_row
 from ..tensor import as_array
 from . import init
 from .arguments import checked
@@ -24,7 +25,7 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
-            self.padding_idx = range(num_embeddings)[padding_idx]  # -1 is the last row
+            self.padding_idx = padding_row("Embedding", padding_idx, num_embeddings)
             self.weight[self.padding_idx].detach().copy_(0.0)
 
     def forward(self, ids: Any) -> Any:
@@ -72,7 +73,7 @@ class EmbeddingBag(Module):
         self.include_last_offset, self.padding_idx = include_last_offset, padding_idx
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
-            self.padding_idx = range(num_embeddings)[padding_idx]
+            self.padding_idx = padding_row("EmbeddingBag", padding_idx, num_embeddings)
             self.weight[self.padding_idx].detach().copy_(0.0)
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:

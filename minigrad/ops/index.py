@@ -18,7 +18,7 @@ from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shape_of, shaped
 from .arithmetic import where
-from .shape import axis_of, reshape
+from .shape import axis_of, reshape, whole_number
 
 
 @torch_spelling
@@ -133,7 +133,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     The row `padding_idx` is read like any other, but gets no gradient, as in torch.
 
     Raises:
-        IndexError: an id is negative or too large; the message says which and where.
+        IndexError: an id is negative or too large, and the message says which and where; or padding_idx is no row.
     """
     table, given = as_array(shaped(weight, "embedding")), as_array(shaped(input, "embedding"))
     if table.ndim != 2:
@@ -143,12 +143,21 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     check_indices("embedding", given, table.shape[0], f"an embedding of {table.shape[0]} rows", low=0)
     ids = backend.of(table).xp.asarray(given)
     y = _embedding(weight, ids)
+    if padding_idx is not None:
+        padding_idx = padding_row("embedding", padding_idx, table.shape[0])
     if padding_idx is None or not isinstance(y, Tensor):
         return y
-    padding_idx %= table.shape[0]
     if backend.of(given).synchronous and not (given == padding_idx).any():
         return y
     return where((ids == padding_idx)[..., None], y.detach(), y)
+
+
+def padding_row(op: str, padding_idx: int, rows: int) -> int:
+    """`padding_idx` counted from the first row, once it is known to be one of `rows`; -1 is the last."""
+    padding_idx = whole_number(op, "padding_idx", padding_idx)
+    if not -rows <= padding_idx < rows:
+        raise IndexError(f"{op}: padding_idx={padding_idx} is none of the {rows} rows: give {-rows} to {rows - 1}")
+    return padding_idx % rows
 
 
 @builtin(name="embedding")
