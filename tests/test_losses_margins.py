@@ -61,7 +61,14 @@ def test_they_are_torchs(case):
         (lambda x: losses.triplet_margin_loss(x, x, x, swap="no"), "swap is True or False"),
         (lambda x: losses.gaussian_nll_loss(x, x, -x), "a variance is not negative"),
         (lambda x: losses.gaussian_nll_loss(x, x, np.ones((2, 2))), "does not broadcast"),
-        (lambda x: losses.sigmoid_focal_loss(x, x * 3), "targets are from 0 to 1"),
+        (lambda x: losses.sigmoid_focal_loss(x, x * 3), "targets are from 0 to 1, but go from 3.0 to 3.0"),
+        (lambda x: losses.sigmoid_focal_loss(x, x, gamma="2"), "sigmoid_focal_loss: gamma is a number"),
+        (lambda x: losses.cosine_embedding_loss(x, x, np.ones(2), "0"), "cosine_embedding_loss: margin is a number"),
+        (lambda x: losses.contrastive_loss(x, x, np.ones(2), "1"), "contrastive_loss: margin is a number"),
+        (lambda x: losses.poisson_nll_loss(x, x, eps="0"), "poisson_nll_loss: eps is a number"),
+        (lambda x: losses.info_nce(x, x, reduction="max"), "info_nce: reduction='max' is not known"),
+        (lambda x: losses.info_nce(x, x, 0), "info_nce: temperature=0 divides the cosines"),
+        (lambda x: losses.multilabel_soft_margin_loss(x, x, np.ones(4)), r"weight of shape \(4,\) does not broadcast"),
     ],
 )
 def test_what_they_refuse(call, told):

@@ -89,12 +89,7 @@ def test_shapes_that_do_not_broadcast():
     assert a.shape == b.shape == (2, 3)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: mg.combinations([1, 2], with_replacement="False"),
-    ],
-)
+@pytest.mark.parametrize("call", [lambda: mg.combinations([1, 2], with_replacement="False")])
 def test_text_is_neither_true_nor_false(call):
     with pytest.raises(TypeError, match="is True or False, not 'False'"):
         call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import backend, ops
@@ -43,6 +44,34 @@ def beside(input: Any, other: Any) -> Any:
     array = as_array(input)
     dtype = array.dtype if is_float(array.dtype) else None
     return other if isinstance(other, Tensor) else backend.of(array).xp.asarray(as_array(other), dtype=dtype)
+
+
+def class_weight(name: str, weight: Any, input: Any) -> Any:
+    """The bare array of a weight for each class, which are on axis 1 of the input."""
+    weight = beside(input, constant(name, "weight", weight))
+    if weight.shape != input.shape[1:2]:
+        raise ValueError(
+            f"{name}: the class weights have shape {tuple(weight.shape)}, but there are {input.shape[1]} classes"
+        )
+    return weight
+
+
+def weighted(name: str, x: Any, weight: Any, what: str, input: Any) -> Any:
+    """x · weight, where the weight, a constant, has a shape that broadcasts to the input's."""
+    if weight is None:
+        return x
+    weight = beside(input, constant(name, what, weight))
+    mismatch = any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1]))
+    if mismatch or len(weight.shape) > len(input.shape):
+        raise ValueError(
+            f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(input.shape)}"
+        )
+    return x * weight
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + eˣ) by this formula everywhere, where `ops.softplus` goes over to x itself for large x."""
+    return ops.softplus(x, threshold=math.inf)
 
 
 def weighted_reduce(loss: Any, weights: Any, reduction: str) -> Any:

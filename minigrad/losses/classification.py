@@ -11,9 +11,10 @@ import numpy as np
 from .. import backend, ops
 from ..backend import is_float
 from ..builtin import builtin
+from ..ops.shape import check_numbers
 from ..primitive import definition, primitive
 from ..tensor import as_array, shaped
-from .checks import EPS, beside, check_reduction, constant, paired, reduce, weighted_reduce
+from .checks import EPS, beside, check_reduction, class_weight, paired, reduce, softplus, weighted, weighted_reduce
 
 
 @builtin(in_float32="halves and integers", autocast="float32")
@@ -52,7 +53,7 @@ def cross_entropy(
                 f"cross_entropy: ignore_index={ignore_index} is for labels, but the target is the "
                 "probability of every class: leave it out"
             )
-        weight = None if weight is None else _class_weight("cross_entropy", weight, input)
+        weight = None if weight is None else class_weight("cross_entropy", weight, input)
         log_p, target = ops.log_softmax(input, 1), beside(input, target)
         if weight is not None:
             log_p = log_p * weight.reshape(-1, *[1] * (len(input.shape) - 2))
@@ -120,16 +121,7 @@ def _labelled(name, input, target, weight, ignore_index):
     target = backend.of(array).xp.asarray(target)
     if len(array.shape) > 2:  # (N, C, d…) -> (N·d…, C)
         input = ops.reshape(ops.transpose(input, (0, *range(2, len(array.shape)), 1)), (-1, classes))
-    return input, target.reshape(-1), None if weight is None else _class_weight(name, weight, array)
-
-
-def _class_weight(name, weight, input):
-    weight = beside(input, constant(name, "weight", weight))
-    if weight.shape != input.shape[1:2]:
-        raise ValueError(
-            f"{name}: the class weights have shape {tuple(weight.shape)}, but there are {input.shape[1]} classes"
-        )
-    return weight
+    return input, target.reshape(-1), None if weight is None else class_weight(name, weight, array)
 
 
 @builtin(in_float32="halves and integers", leading=2, autocast="float32")
@@ -157,7 +149,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
 
     backend.of(array).check(array, 0, 1, refuse)
     return reduce(
-        _weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction
+        weighted("binary_cross_entropy", _binary_cross_entropy(input, target), weight, "weight", array), reduction
     )
 
 
@@ -199,22 +191,9 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     check_reduction(name, reduction)
     target = paired(name, input, target)
-    yes, no = (ops.softplus(x, threshold=math.inf) for x in (-input, input))
-    loss = _weighted(name, target, pos_weight, "pos_weight", input) * yes + (1 - target) * no
-    return reduce(_weighted(name, loss, weight, "weight", input), reduction)
-
-
-def _weighted(name, x, weight, what, input):
-    """x · weight, where the weight, a constant, has a shape that broadcasts to the input's."""
-    if weight is None:
-        return x
-    weight = beside(input, constant(name, what, weight))
-    mismatch = any(m not in (1, n) for m, n in zip(weight.shape[::-1], input.shape[::-1]))
-    if mismatch or len(weight.shape) > len(input.shape):
-        raise ValueError(
-            f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the input's {tuple(input.shape)}"
-        )
-    return x * weight
+    positive = weighted(name, target, pos_weight, "pos_weight", input)
+    loss = positive * softplus(-input) + (1 - target) * softplus(input)
+    return reduce(weighted(name, loss, weight, "weight", input), reduction)
 
 
 @builtin(in_float32="halves and integers", leading=2, autocast="float32")
@@ -233,16 +212,20 @@ def sigmoid_focal_loss(
         ValueError: the shapes differ, a target is outside 0 … 1, an unknown reduction.
     """
     check_reduction("sigmoid_focal_loss", reduction)
+    check_numbers("sigmoid_focal_loss", alpha=alpha, gamma=gamma)
     targets = paired("sigmoid_focal_loss", inputs, targets)
 
-    def refuse():
-        raise ValueError("sigmoid_focal_loss: targets are from 0 to 1")
+    truth = as_array(targets)
 
-    backend.of(as_array(targets)).check(as_array(targets), 0, 1, refuse)
+    def refuse():
+        raise ValueError(
+            f"sigmoid_focal_loss: targets are from 0 to 1, but go from {truth.min()} to {truth.max()}; for labels of 1 "
+            "and -1 give (labels + 1) / 2"
+        )
+
+    backend.of(truth).check(truth, 0, 1, refuse)
     yes, no = ops.sigmoid(inputs), ops.sigmoid(-inputs)
     missed = yes * (1 - targets) + no * targets
-    cross = targets * ops.softplus(-inputs, threshold=math.inf) + (1 - targets) * ops.softplus(
-        inputs, threshold=math.inf
-    )
+    cross = targets * softplus(-inputs) + (1 - targets) * softplus(inputs)
     loss = cross * missed**gamma
     return reduce(loss * (alpha * targets + (1 - alpha) * (1 - targets)) if alpha >= 0 else loss, reduction)

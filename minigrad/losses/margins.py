@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
-
-import numpy as np
 
 from .. import backend, ops
 from ..builtin import builtin
 from ..ops.pairs import pairwise_distance
-from ..ops.shape import check_flags
+from ..ops.shape import check_flags, check_numbers
 from ..tensor import as_array, shaped
-from .checks import beside, check_reduction, constant, paired, reduce
+from .checks import check_reduction, class_weight, paired, reduce, softplus, weighted
 
 
 @builtin(in_float32="halves and integers", leading=2, autocast="float32")
@@ -24,7 +21,7 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
         ValueError: the three do not have one shape, an unknown reduction.
     """
     check_reduction("margin_ranking_loss", reduction)
-    _check_margin("margin_ranking_loss", margin)
+    check_numbers("margin_ranking_loss", margin=margin)
     input2 = paired("margin_ranking_loss", input1, input2)
     target = paired("margin_ranking_loss", input1, target)
     return reduce(_at_least_zero(margin - target * (input1 - input2)), reduction)
@@ -38,7 +35,7 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, *, reduct
         ValueError: the shapes differ, a target that is neither 1 nor -1, an unknown reduction.
     """
     check_reduction("hinge_embedding_loss", reduction)
-    _check_margin("hinge_embedding_loss", margin)
+    check_numbers("hinge_embedding_loss", margin=margin)
     target = as_array(paired("hinge_embedding_loss", input, target))
 
     def refuse():
@@ -52,7 +49,7 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, *, reduct
 def soft_margin_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     """log(1 + exp(-target · input)), for targets of 1 and -1.  Shapes and errors as for `mse_loss`."""
     check_reduction("soft_margin_loss", reduction)
-    return reduce(_softplus(-paired("soft_margin_loss", input, target) * input), reduction)
+    return reduce(softplus(-paired("soft_margin_loss", input, target) * input), reduction)
 
 
 @builtin(in_float32="halves and integers", autocast="float32")
@@ -72,7 +69,7 @@ def multi_margin_loss(
     """
     name = "multi_margin_loss"
     check_reduction(name, reduction)
-    _check_margin(name, margin)
+    check_numbers(name, margin=margin)
     if p not in (1, 2):
         raise ValueError(f"{name}: p={p!r} is not known: give 1 or 2")
     rows, labels = _rows(name, input, target, False)
@@ -83,10 +80,7 @@ def multi_margin_loss(
     short = _at_least_zero(margin - ops.gather(rows, 1, labels) + rows)
     loss = short if p == 1 else short * short
     if weight is not None:
-        weight = beside(rows, constant(name, "weight", weight))
-        if weight.shape != (classes,):
-            raise ValueError(f"{name}: the class weights have shape {tuple(weight.shape)}, not ({classes},)")
-        loss = loss * weight[labels]
+        loss = loss * class_weight(name, weight, rows)[labels]
     loss = ops.sum(ops.where(xp.arange(classes) == labels, 0, loss), 1) / classes
     return reduce(loss if len(input.shape) > 1 else loss[0], reduction)
 
@@ -130,12 +124,8 @@ def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, *, 
     name = "multilabel_soft_margin_loss"
     check_reduction(name, reduction)
     target = paired(name, input, target)
-    loss = target * _softplus(-input) + (1 - target) * _softplus(input)
-    if weight is not None:
-        loss = loss * beside(input, constant(name, "weight", weight))
-    if loss.shape != input.shape:
-        raise ValueError(f"{name}: the weight does not broadcast to the input's shape {tuple(input.shape)}")
-    return reduce(ops.mean(loss, -1), reduction)
+    loss = target * softplus(-input) + (1 - target) * softplus(input)
+    return reduce(ops.mean(weighted(name, loss, weight, "weight", input), -1), reduction)
 
 
 @builtin(in_float32="halves and integers", leading=3, autocast="float32")
@@ -186,7 +176,7 @@ def triplet_margin_with_distance_loss(
 def _triplet(name, anchor, positive, negative, distance, margin, swap, reduction):
     check_reduction(name, reduction)
     check_flags(name, swap=swap)
-    _check_margin(name, margin)
+    check_numbers(name, margin=margin)
     if margin <= 0:
         raise ValueError(f"{name}: margin={margin} must be above 0: by so much the negative is to be further away")
     positive, negative = paired(name, anchor, positive), paired(name, anchor, negative)
@@ -212,12 +202,3 @@ def _rows(name, input, target, labels_each):
 def _at_least_zero(x):
     """max(x, 0), whose gradient at 0 is that of x, as torch's of a margin that is just met."""
     return ops.clip(x, 0, None)
-
-
-def _softplus(x):
-    return ops.softplus(x, threshold=np.inf)
-
-
-def _check_margin(name: str, margin: Any) -> None:
-    if not isinstance(margin, Real) or isinstance(margin, bool):
-        raise TypeError(f"{name}: margin is a number, not {margin!r}")

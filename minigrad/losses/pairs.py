@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from .. import backend, ops
 from ..builtin import builtin
-from ..ops.shape import check_flags
+from ..ops.shape import check_flags, check_numbers
 from ..tensor import as_array, shaped
 from .checks import EPS, REDUCTIONS, beside, check_reduction, paired, reduce
 from .classification import cross_entropy
@@ -52,6 +53,7 @@ def cosine_embedding_loss(
     Raises:
         ValueError: shapes that do not belong together, a target that is neither 1 nor -1, an unknown reduction.
     """
+    check_numbers("cosine_embedding_loss", margin=margin)
     target = _check_pairs("cosine_embedding_loss", input1, input2, target, reduction)
     squares = (ops.sum(input1 * input1, -1) + EPS) * (ops.sum(input2 * input2, -1) + EPS)
     cos = ops.sum(input1 * input2, -1) / ops.sqrt(squares)
@@ -65,6 +67,7 @@ def contrastive_loss(input1: Any, input2: Any, target: Any, margin: float = 1.0,
     Hadsell, Chopra & LeCun 2006, eq. 4, who write 0 for 1 and 1 for -1.  Shapes and errors as for
     `cosine_embedding_loss`.
     """
+    check_numbers("contrastive_loss", margin=margin)
     target = _check_pairs("contrastive_loss", input1, input2, target, reduction)
     difference = input1 - input2
     square = ops.sum(difference * difference, -1)
@@ -102,8 +105,11 @@ def info_nce(query: Any, key: Any, temperature: float = 0.07, reduction: str = "
     The symmetric loss of CLIP is the mean of this one and that of (key, query).
 
     Raises:
-        ValueError: shapes that do not belong together, an unknown reduction.
+        ValueError: shapes that do not belong together, a temperature of 0 or less, an unknown reduction.
     """
+    check_reduction("info_nce", reduction)
+    if isinstance(temperature, Real) and not temperature > 0:  # (one that is learned is a Tensor)
+        raise ValueError(f"info_nce: temperature={temperature} divides the cosines: give a number above 0")
     if len(query.shape) != 2 or len(key.shape) != 2 or query.shape[1] != key.shape[1] or key.shape[0] < query.shape[0]:
         raise ValueError(
             "info_nce: query (N, D) and key (M, D) with M >= N are needed, these have "

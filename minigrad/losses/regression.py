@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import backend, ops
 from ..builtin import builtin
-from ..ops.shape import check_flags
+from ..ops.shape import check_flags, check_numbers
 from ..tensor import as_array
 from .checks import beside, check_reduction, paired, reduce
 
@@ -80,6 +80,7 @@ def poisson_nll_loss(
     """
     check_reduction("poisson_nll_loss", reduction)
     check_flags("poisson_nll_loss", log_input=log_input, full=full)
+    check_numbers("poisson_nll_loss", eps=eps)
     target = paired("poisson_nll_loss", input, target)
     loss = ops.exp(input) - target * input if log_input else input - target * ops.log(input + eps)
     if full:
