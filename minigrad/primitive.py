@@ -336,17 +336,19 @@ class _Fused(Step):
 
 
 def _keeper(places: list[int], inputs: int, options: int) -> Callable[[list, tuple, Any], tuple]:
-    """A function of an op's arrays, options and result that picks what is kept: mostly arrays, or the result."""
+    """A function of an op's arrays, options and result that picks what is kept, a tuple: mostly arrays, or the result."""
     pick, y = _picker(places), inputs + options
     if places == [y]:
         return lambda arrays, options, y: (y,)
-    if not places or places[-1] < inputs:
-        return lambda arrays, options, y: pick(arrays)
+    if not places:
+        return lambda arrays, options, y: ()
+    if places[-1] < inputs:
+        return (lambda arrays, options, y: pick(arrays)) if places[1:] else lambda arrays, options, y: (*pick(arrays),)
     if places[-1] <= y:
-        return lambda arrays, options, y: pick([*arrays, *options, y])
+        return lambda arrays, options, y: pick((*arrays, *options, y))
     if inputs == 1:  # which is an array, since it wants a gradient
-        return lambda arrays, options, y: pick([*arrays, *options, y, arrays[0].shape])
-    return lambda arrays, options, y: pick([*arrays, *options, y, *[getattr(x, "shape", ()) for x in arrays]])
+        return lambda arrays, options, y: pick((*arrays, *options, y, arrays[0].shape))
+    return lambda arrays, options, y: pick((*arrays, *options, y, *[getattr(x, "shape", ()) for x in arrays]))
 
 
 def _nothing(g: Any) -> None:

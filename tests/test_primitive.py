@@ -85,6 +85,14 @@ def test_a_rule_may_ask_for_what_the_op_has_and_no_more(rule):
         cube().defvjp(**rule)
 
 
+def test_a_node_keeps_what_the_rules_name_in_a_tuple():
+    x, w = Tensor(np.array([1.0, 2.0]), requires_grad=True), Tensor(np.array([3.0, 4.0]))
+    assert (x + 1).node.saved == ()
+    assert (x * w).node.saved == (w.data,)  # the array itself: a tuple compares by identity first
+    assert mg.sin(x).node.saved == (x.data,)
+    assert x.reshape(2, 1).node.saved == ((2,),)
+
+
 def test_an_input_may_not_have_the_name_of_the_output():
     """A rule that asks for y could not say which."""
     with pytest.raises(TypeError, match="clash: .*'y'"):

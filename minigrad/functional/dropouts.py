@@ -10,7 +10,7 @@ import numpy as np
 from .. import backend, ops
 from ..backend import is_float
 from ..builtin import builtin
-from ..ops.shape import check_flags
+from ..ops.shape import check_flags, check_numbers
 from ..tensor import as_array, shaped
 from .activations import leaky_relu
 
@@ -112,9 +112,11 @@ def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = F
     Outside training a is the mean of the two (Xu et al. 2015).
 
     Raises:
+        TypeError: lower or upper is not a number.
         ValueError: lower is above upper.
     """
     check_flags("rrelu", training=training)
+    check_numbers("rrelu", lower=lower, upper=upper)
     x = shaped(x, "rrelu")
     if not lower <= upper:
         raise ValueError(f"rrelu: lower={lower} is above upper={upper}: give the smaller one first")
