@@ -336,7 +336,7 @@ class _Fused(Step):
 
 
 def _keeper(places: list[int], inputs: int, options: int) -> Callable[[list, tuple, Any], tuple]:
-    """A function of an op's arrays, options and result that picks what is kept, a tuple: mostly arrays, or the result."""
+    """A function of an op's arrays, options and result that picks the tuple of what is kept."""
     pick, y = _picker(places), inputs + options
     if places == [y]:
         return lambda arrays, options, y: (y,)

@@ -65,8 +65,8 @@ def test_runs_and_prints_what_is_stored(notebook, monkeypatch):
     """Words must be the same; numbers near, for libraries round differently; of pictures and times only that they are
     there.
 
-    A cell with the tag `varies` shows what roundings after long training, or the machine, decide: it must print
-    something.
+    A cell with the tag `varies` shows what roundings after long training, the machine, or the length of the catalogue
+    decide: it must print something.
     """
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     again = run(Path(notebook.path))  # raises at the first error in a cell
