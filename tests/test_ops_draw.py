@@ -70,3 +70,25 @@ def test_lines():
     assert mg.linspace(0, 1, 0).shape == (0,) and mg.linspace(1, 5, 3, dtype="int64").tolist() == [1, 3, 5]
     with pytest.raises(ValueError, match="linspace: num is a whole number"):
         mg.linspace(0, 1, -1)
+
+
+def test_lines_of_whole_numbers():
+    """A step of 2/3 ends exactly at whole numbers; an end that is none, or is beyond the dtype, is refused."""
+    assert mg.linspace(3, -1, 7, dtype="int32").tolist() == [3, 2, 1, 1, 0, 0, -1]
+    assert mg.logspace(0, 3, 4, dtype="int64").tolist() == [1, 10, 100, 1000]
+    assert mg.logspace(-1, 7, 3, base=2, dtype="uint8").tolist() == [0, 8, 128]
+    assert mg.linspace(4.0, 6.0, 3, dtype="int64").tolist() == [4, 5, 6]
+    for line in (mg.linspace, mg.logspace):
+        with pytest.raises(ValueError, match=r"space: 1\.5 and 4 are not whole, but int64 is"):
+            line(1.5, 4, 4, dtype="int64")
+    for call in (
+        lambda: mg.linspace(-3, 50, 5, dtype="uint8"),
+        lambda: mg.linspace(0, 2**63, 5, dtype="int64"),
+        lambda: mg.logspace(0, 19, 5, dtype="int64"),
+        lambda: mg.logspace(0, 10, 5, dtype="int32"),
+        lambda: mg.logspace(0, 3, 5, base=float("nan"), dtype="int32"),
+    ):
+        with pytest.raises(ValueError, match="which goes from"):
+            call()
+    with pytest.raises(TypeError, match="logspace: base is a number, not 'ten'"):
+        mg.logspace(0, 2, 3, base="ten")

@@ -114,6 +114,7 @@ def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = F
     Raises:
         TypeError: lower or upper is not a number.
         ValueError: lower is above upper.
+        TypeError: lower or upper is no number.
     """
     check_flags("rrelu", training=training)
     check_numbers("rrelu", lower=lower, upper=upper)

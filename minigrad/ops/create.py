@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor, as_array
+from .shape import check_numbers
 
 
 def made(op: str, shape: Any, dtype: Any, device: str, make: Callable) -> Any:
@@ -39,6 +40,15 @@ def _held(op: str, value: Any, dtype: np.dtype) -> Any:
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         raise ValueError(f"{op}: {value} is no {dtype}, which goes from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}")
     return value
+
+
+def _all_whole(op: str, dtype: np.dtype, *values: Any) -> None:
+    """Refuse, for a dtype of whole numbers, values that are not: NumPy would round what is made of them, torch them."""
+    if dtype.kind in "iu" and any(v % 1 for v in values):
+        *most, last = map(str, values)
+        raise ValueError(
+            f"{op}: {', '.join(most)} and {last} are not whole, but {dtype} is: round them, or what is made of them"
+        )
 
 
 def full(
@@ -81,10 +91,7 @@ def arange(
             f"arange: start, stop and step are numbers, step not 0, but these are {start!r}, {stop!r} and {step!r}"
         )
     xp, dtype = backend.get(device).xp, dtype_of("arange", dtype)
-    if dtype.kind in "iu" and any(_held("arange", v, dtype) % 1 for v in (start, stop, step)):
-        raise ValueError(
-            f"arange: {start}, {stop} and {step} are not whole, but {dtype} is: round them, or what is made of them"
-        )
+    _all_whole("arange", dtype, *(_held("arange", v, dtype) for v in (start, stop, step)))
     return Tensor(backend.cast(xp.arange(start, stop, step, dtype=None if dtype.name == "bfloat16" else dtype), dtype))
 
 
@@ -97,7 +104,12 @@ def linspace(
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """`num` numbers from start to stop, both included, at equal distances."""
+    """`num` numbers from start to stop, both included, at equal distances; a dtype of whole numbers cuts them off.
+
+    Raises:
+        ValueError: num is negative, or the dtype is one of whole numbers, and start or stop is not whole or beyond it.
+        TypeError: start or stop is no number.
+    """
     return _line("linspace", np.linspace, start, stop, num, dtype, device, requires_grad)
 
 
@@ -111,7 +123,13 @@ def logspace(
     device: str = "cpu",
     requires_grad: bool = False,
 ) -> Tensor:
-    """`base` to the powers `linspace(start, stop, num)`."""
+    """`base` to the powers `linspace(start, stop, num)`; a dtype of whole numbers cuts them off.
+
+    Raises:
+        ValueError: as `linspace`, or a power is beyond a dtype of whole numbers.
+        TypeError: start, stop or base is no number.
+    """
+    check_numbers("logspace", base=base)
     return _line("logspace", partial(np.logspace, base=base), start, stop, num, dtype, device, requires_grad)
 
 
@@ -120,7 +138,14 @@ def _line(op, make, start, stop, num, dtype, device, requires_grad):
         raise TypeError(f"{op}: start and stop are numbers, not {start!r} and {stop!r}")
     if not isinstance(num, (int, np.integer)) or isinstance(num, bool) or num < 0:
         raise ValueError(f"{op}: num is a whole number from 0 on, not {num!r}")
-    return Tensor(make(start, stop, num).astype(dtype_of(op, dtype)), requires_grad, device=device)
+    dtype = dtype_of(op, dtype)
+    _all_whole(op, dtype, start, stop)
+    line = make(start, stop, num)
+    if dtype.kind in "iu" and num:
+        line = np.trunc(line)
+        for extreme in (line.min(), line.max()):
+            _held(op, float(extreme), dtype)
+    return Tensor(line.astype(dtype), requires_grad, device=device)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = "float32", device: str = "cpu") -> Tensor:

@@ -180,7 +180,10 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "raises ValueError: svd: two singular values are equal",
         "the second derivative of the nuclear norm at 0 does not exist",
     ),
-    ("div.trunc_rounding", "value in float16", "torch rounds the quotient to 16 bits before it is cut off"),
+    *(
+        ("div.trunc_rounding", f"value in {dtype}", "torch rounds the quotient to 16 bits before it is cut off")
+        for dtype in ("float16", "bfloat16")
+    ),
     (
         "linalg.lstsq linalg.lstsq.grad_oriented",
         "shape: value of result",
