@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -101,6 +101,7 @@ class Backend:
         max_unfolded: entries that a convolution copies out of its input at a time.
         check: that all entries are in a range.
         half_kernels: instead, for floats of 16 bits.
+        refusing: a context in which xp.linalg raises a LinAlgError where there is no answer; NumPy's always does.
     """
 
     __slots__ = (
@@ -117,6 +118,7 @@ class Backend:
         "max_unfolded",
         "check",
         "half_kernels",
+        "refusing",
         "kernel_float32",
     )
 
@@ -134,11 +136,12 @@ class Backend:
         max_unfolded: int = 1 << 20,
         check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
         half_kernels: dict[str, Kernel] | None = None,
+        refusing: Callable[[], AbstractContextManager] = nullcontext,
     ):
         self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
         self.erf, self.normal_cdf = erf, normal_cdf
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
-        self.synchronous, self.max_unfolded = synchronous, max_unfolded
+        self.synchronous, self.max_unfolded, self.refusing = synchronous, max_unfolded, refusing
         self.functions = {name: part for name, part in kernels.items() if not isinstance(part, (Kernel, Value))}
         self.kernel_float32 = kernels.get  # (name): the commonest question, answered without a call of ours
 

@@ -88,7 +88,8 @@ def cholesky(x: Any, *, upper: bool = False) -> Any:
 @primitive
 def _cholesky(xp, x, /):
     try:
-        return xp.linalg.cholesky(x)
+        with backend.of(x).refusing():
+            return xp.linalg.cholesky(x)
     except np.linalg.LinAlgError:
         raise ValueError("the matrix is not positive definite: x + eps · mg.eye(n) may be") from None
 
@@ -191,7 +192,8 @@ def svd(x: Any, full_matrices: bool = True) -> SVD:
 @primitive
 def _svd(xp, x, /):
     """U, below it S, and below that V."""
-    u, s, v = xp.linalg.svd(x, full_matrices=False)
+    with backend.of(x).refusing():
+        u, s, v = xp.linalg.svd(x, full_matrices=False)
     return xp.concatenate([u, s[..., None, :], xp.swapaxes(v, -1, -2)], axis=-2)
 
 
@@ -255,7 +257,8 @@ def eigh(x: Any, UPLO: str = "L") -> Eigh:
 @primitive
 def _eigh(xp, x, /, UPLO):
     """The eigenvalues, and below them the eigenvectors."""
-    w, v = xp.linalg.eigh(x, UPLO)
+    with backend.of(x).refusing():
+        w, v = xp.linalg.eigh(x, UPLO)
     return xp.concatenate([w[..., None, :], v], axis=-2)
 
 

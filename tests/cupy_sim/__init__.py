@@ -180,5 +180,6 @@ from cupy.cuda import thrust as _thrust  # noqa: E402
 
 _compiler._compile_module_with_cache = _compile
 _thrust.sort, _thrust.argsort, _thrust.lexsort = precompiled.sort, precompiled.argsort, precompiled.lexsort
+precompiled.replace_solvers()
 if compiler.SANITIZE:
     _cupy.cuda.set_allocator(None)  # one allocation for each array, so that the sanitizer sees where each one ends

@@ -1,5 +1,6 @@
-"""What CuPy's wheel brings as finished CUDA code, or asks of cuRAND: sorting, and the numbers behind cupy.random; in
-NumPy.
+"""What CuPy's wheel brings as finished CUDA code, or asks of cuRAND and cuSOLVER, in NumPy.
+
+These are sorting, the numbers behind cupy.random, and the functions of cupy.linalg.
 """
 
 import ctypes
@@ -71,3 +72,43 @@ def curand() -> ModuleType:
         generateNormalDouble=filled("f8", lambda rng, n, mean, std: rng.normal(mean, std, n)),
     )
     return module
+
+
+def replace_solvers() -> None:
+    """Put NumPy's functions in the place of cupy.linalg's that ask cuSOLVER or cuBLAS's solvers.
+
+    Where NumPy raises, cuSOLVER leaves anything at all, here what belongs to the identity matrix, and a status.  CuPy
+    looks at it only if it is told to (cupyx.errstate).
+    """
+    import cupy
+    from cupy.linalg import _decomposition, _eigenvalue, _norms, _solve, _util
+
+    def solver(name):
+        compute = getattr(np.linalg, name)
+
+        def solve(*arrays, **options):
+            _util._assert_cupy_array(arrays[0])
+            if name == "solve" and arrays[1].ndim > 1 and arrays[0].shape[:-1] != arrays[1].shape[:-1]:
+                raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
+            host = [cupy.asnumpy(a) if isinstance(a, cupy.ndarray) else a for a in arrays]
+            status = 0
+            try:
+                found = compute(*host, **options)
+            except np.linalg.LinAlgError:
+                status, eye = 1, np.eye(*host[0].shape[-2:], dtype=host[0].dtype)
+                found = compute(np.broadcast_to(eye, host[0].shape), *host[1:], **options)
+            _util._check_cusolver_dev_info_if_synchronization_allowed(name, cupy.asarray([status]))
+            return tuple(map(cupy.asarray, found)) if isinstance(found, tuple) else cupy.asarray(found)
+
+        return solve
+
+    where = {
+        _decomposition: ("cholesky", "qr", "svd"),
+        _eigenvalue: ("eigh", "eigvalsh"),
+        _norms: ("slogdet",),
+        _solve: ("inv", "solve"),
+    }
+    for module, names in where.items():
+        for name in names:
+            setattr(module, name, solver(name))
+            setattr(cupy.linalg, name, getattr(module, name))

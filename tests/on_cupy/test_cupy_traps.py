@@ -124,6 +124,23 @@ def test_writing_into_a_broadcast_array(place):
     assert x.grad.tolist() == [[0.5] * 3] * 2
 
 
+REFUSED = {  # left to itself, CuPy returns something
+    "solve": (lambda x: mg.linalg.solve(x, x), [[1, 2], [2, 4]], "singular"),
+    "inv": (mg.linalg.inv, [[1, 2], [2, 4]], "singular"),
+    "cholesky": (mg.linalg.cholesky, [[1, 2], [2, 1]], "not positive definite"),
+    "svd": (mg.linalg.svd, [[1, np.nan], [2, 4]], "converge|cuSOLVER"),
+    "pinv": (mg.linalg.pinv, [[1, np.nan], [2, 4]], "converge|cuSOLVER"),
+    "det": (lambda x: mg.grad(mg.linalg.det(x), [x]), [[1, np.nan], [2, 4]], "converge|cuSOLVER"),
+}
+
+
+@pytest.mark.parametrize(("op", "x", "message"), REFUSED.values(), ids=REFUSED)
+def test_matrices_without_an_answer(op, x, message):
+    for device in ("cpu", "cuda"):
+        with pytest.raises(ValueError, match=message):
+            op(Tensor(x, True, "f4", device))
+
+
 def test_results_without_axes():
     x = Tensor(X, requires_grad=True, device="cuda")
     for y in (x.sum(), x.mean(), x[0, 0], x.max(), mg.norm(x), F.mse_loss(x, Tensor(X, device="cuda")), x.sum() * 2):

@@ -32,6 +32,7 @@ def load() -> Backend:
     if problem := missing():
         raise BackendUnavailable(f"device 'cuda' was asked for, but {problem}.  Or use device='cpu'.")
     import cupy
+    import cupyx
     from cupyx.scipy.special import erf
 
     return Backend(
@@ -45,6 +46,7 @@ def load() -> Backend:
         kernels=dict(table),
         max_unfolded=1 << 27,
         check=checks.check,
+        refusing=functools.partial(cupyx.errstate, linalg="raise"),
     )
 
 
