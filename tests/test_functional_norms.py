@@ -33,6 +33,8 @@ def test_running_statistics_are_those_of_torch_in_any_dtype(dtype):
     [
         (lambda x: F.instance_norm(x[:, :, :1]), "more than one value"),
         (lambda x: F.instance_norm(x, use_input_stats=False), "needs running_mean and running_var"),
+        (lambda x: F.instance_norm(x, np.zeros(3)), "instance_norm: running_mean and running_var belong together"),
+        (lambda x: F.batch_norm(x, np.zeros(3), training=True), "batch_norm: running_mean and running_var belong"),
         (lambda x: F.instance_norm(x, weight=np.ones(2)), "3 channels"),
         (lambda x: nn.InstanceNorm1d(4)(x), r"InstanceNorm1d of 4 channels was given \(2, 3, 5\)"),
         (lambda x: F.local_response_norm(x[0], 2), r"takes x \(N, C, L\)"),

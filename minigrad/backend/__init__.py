@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 
 from . import cpu, shared
-from .record import Array, Backend, BackendUnavailable, Kernel, Value, cast, dtype_named, gibibytes, is_float, is_half
+from .record import (
+    Array,
+    Backend,
+    BackendUnavailable,
+    Kernel,
+    Value,
+    cast,
+    dtype_named,
+    gibibytes,
+    is_float,
+    is_half,
+    spacing,
+)
 
 __all__ = [
     "Array",
@@ -32,6 +44,7 @@ __all__ = [
     "machine",
     "of",
     "register",
+    "spacing",
 ]
 
 

@@ -68,6 +68,11 @@ def is_half(dtype: np.dtype) -> bool:
     return dtype.itemsize == 2 and is_float(dtype)
 
 
+def spacing(dtype: np.dtype) -> float:
+    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
+
+
 def cast(array: Array, dtype: np.dtype) -> Array:
     """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
-from ..backend import is_float
+from ..backend import is_float, spacing
 from ..builtin import builtin
 from ..mode import no_grad
 from ..ops.shape import check_flags, whole_number
@@ -81,13 +81,8 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     _check_eps("rms_norm", 0 if eps is None else eps)
     x, axes = _normalized("rms_norm", x, normalized_shape, weight)
     square = ops.mean(x * x, tuple(range(-axes, 0)), True)
-    y = x / ops.sqrt(square + (_smallest_step(x.dtype) if eps is None else eps))
+    y = x / ops.sqrt(square + (spacing(x.dtype) if eps is None else eps))
     return y if weight is None else ops.multiply(y, weight)
-
-
-def _smallest_step(dtype: np.dtype) -> float:
-    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
-    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
 @builtin(in_float32="halves", autocast="float32")
@@ -124,6 +119,12 @@ def _channels(name, x, *vectors):
     return shape[:2]
 
 
+def _check_statistics(name, running_mean, running_var):
+    """Refuse one running statistic without the other."""
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{name}: running_mean and running_var belong together: give both, or None for both")
+
+
 def batch_norm(
     x: Any,
     running_mean: Any = None,
@@ -152,6 +153,7 @@ def batch_norm(
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
         return batch_norm_remembered(x, running_mean, running_var, weight, bias, eps)
+    _check_statistics("batch_norm", running_mean, running_var)
     n = math.prod(x.shape) // (x.shape[1] or 1)
     if n < 2:
         raise ValueError(
@@ -244,6 +246,7 @@ def instance_norm(
         if running_mean is None or running_var is None:
             raise ValueError("instance_norm: use_input_stats=False needs running_mean and running_var")
         return batch_norm_remembered(x, running_mean, running_var, weight, bias, eps)
+    _check_statistics("instance_norm", running_mean, running_var)
     n, axes = math.prod(x.shape[2:]), tuple(range(2, len(x.shape)))
     if n < 2:
         raise ValueError(f"instance_norm: each channel needs more than one value, x {tuple(x.shape)} has {n}")

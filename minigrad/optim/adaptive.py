@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from ..backend import spacing
 from .optimizer import Optimizer, Parameters, is_number
 
 
@@ -168,7 +167,7 @@ class Adafactor(Optimizer):
         options = {
             "lr": group["lr"],
             "new": memory["step"] ** group["beta2_decay"],
-            "eps1": _spacing(param.dtype) if eps1 is None else eps1,
+            "eps1": spacing(param.dtype) if eps1 is None else eps1,
             "eps2": eps2,
             "d": group["d"],
             "weight_decay": group["weight_decay"],
@@ -179,8 +178,3 @@ class Adafactor(Optimizer):
 
 def _is_eps(place: int, value: Any) -> bool:
     return place == 0 if value is None else is_number(value) and value >= 0
-
-
-def _spacing(dtype: np.dtype) -> float:
-    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
-    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
