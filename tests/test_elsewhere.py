@@ -25,6 +25,7 @@ def space():
         **{"i": 1, "n": 3, "low": 0.5, "high": 1.5, "mask": mg.Tensor(np.eye(3) > 0), "ids": mg.tensor([0, 1])},
         **{"ids3": mg.tensor([0, 1, 2]), "loss": mg.sum(x * x), "p": mg.Tensor([1.0], requires_grad=True)},
         **{"image": mg.Tensor(rng.random((1, 4, 4, 4)), True), "volume": mg.Tensor(rng.random((1, 2, 4, 4, 4)))},
+        **{"normed": nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))},
         **{"grid": mg.zeros((1, 2, 2, 2), "float64"), "grid3": mg.zeros((1, 2, 2, 2, 3), "float64")},
     }
 
@@ -133,3 +134,8 @@ def test_every_absent_name_of_torchs_catalogue_is_answered():
     for module in catalogue.module_db:
         name = module.module_cls.__name__
         assert hasattr(nn, name) or elsewhere.instead("minigrad.nn", name), name
+
+
+def test_the_line_for_unique_consecutive_keeps_what_comes_again():
+    v = mg.Tensor([1.0, 1.0, 2.0, 1.0])
+    assert eval(elsewhere.ANYWHERE["unique_consecutive"], {"mg": mg, "v": v}).tolist() == [1, 2, 1]

@@ -1,7 +1,8 @@
 """What to type instead of names that are not here: each line runs, with names such as x for a Tensor.
 
 A is a square matrix, L a triangular one, v a vector, image (N, C, H, W) and volume (N, C, D, H, W); i, n, low and high
-are numbers; mask holds booleans, and ids whole numbers; p is a parameter, and loss a number on the tape.
+are numbers; mask holds booleans, and ids whole numbers; p is a parameter, loss a number on the tape, and normed a layer
+with a weight_norm.
 """
 
 ANYWHERE = {  # as a function, and as a method of x
@@ -82,7 +83,7 @@ ANYWHERE = {  # as a function, and as a method of x
     "to_sparse": "x",
     "triangular_solve": "mg.linalg.solve_triangular(L, v[:, None], upper=False)",
     "uniform": "mg.rand(3) * (high - low) + low",
-    "unique_consecutive": "mg.unique(v)",
+    "unique_consecutive": "v[mg.concatenate([[True], v[1:] != v[:-1]])]",
     "unsafe_chunk": "mg.chunk(x, n)",
     "unsafe_split": "mg.split(x, n)",
     "unsafe_split_with_sizes": "mg.split(x, [1, 2])",
@@ -134,6 +135,7 @@ SAYS = {  # where more is to be said than one line that runs
     "masked": "mg.sum(mg.where(mask, x, 0)), say",
     "mul_": "x *= y inside mg.no_grad(), or x = x * y",
     "repeat": "x.tile(2, 3), torch's repeat, or mg.repeat(x, 2), NumPy's",
+    "set_grad_enabled": "mg.enable_grad() or mg.no_grad()",
     "special": "the function in mg itself, mg.erf(x) say, or scipy.special's of x.numpy()",
     "sub_": "x -= y inside mg.no_grad(), or x = x - y",
     "tree_util": "mg.grad, mg.vjp and the like, which take dicts and lists as they are",
@@ -281,6 +283,13 @@ PLACES = {
         "Model": "nn.Module()",
         "SyncBatchNorm": "nn.BatchNorm2d(3)",
         "functional": "mg.functional.relu(x)",
+    },
+    "minigrad.nn.utils": {
+        "remove_spectral_norm": "nn.utils.parametrize.remove_parametrizations(normed, 'weight')",
+        "remove_weight_norm": "nn.utils.parametrize.remove_parametrizations(normed, 'weight')",
+        "rnn": "nn.LSTM(3, 2)(mg.zeros((4, 1, 3)), lengths=[2])",
+        "spectral_norm": "nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2))",
+        "weight_norm": "nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))",
     },
     "minigrad.optim": {
         "Ftrl": "optim.Adagrad([p])",

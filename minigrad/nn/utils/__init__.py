@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import ops
+from ...elsewhere import missing as _missing
 from ...tensor import Tensor
 from . import parametrizations, parametrize
 
 __all__ = ["parameters_to_vector", "parametrizations", "parametrize", "vector_to_parameters"]
-
-ELSEWHERE = {  # names of torch.nn.utils, and what to type instead
-    "clip_grad_norm_": "mg.optim.clip_grad_norm_",
-    "clip_grad_value_": "mg.optim.clip_grad_value_",
-    "remove_spectral_norm": "nn.utils.parametrize.remove_parametrizations(layer, 'weight')",
-    "remove_weight_norm": "nn.utils.parametrize.remove_parametrizations(layer, 'weight')",
-    "spectral_norm": "nn.utils.parametrizations.spectral_norm",
-    "weight_norm": "nn.utils.parametrizations.weight_norm",
-}
 
 
 def parameters_to_vector(parameters: Iterable[Any]) -> Any:
@@ -46,7 +38,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Any]) -> None:
         start += size
 
 
-def __getattr__(name: str) -> Any:
-    if name in ELSEWHERE:
-        raise AttributeError(f"module 'minigrad.nn.utils' has no attribute {name!r}: type {ELSEWHERE[name]}")
-    raise AttributeError(f"module 'minigrad.nn.utils' has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)
