@@ -158,7 +158,7 @@ def test_batch_norm_in_training_and_with_frozen_weights():
     gradcheck(lambda layer, x: layer(x), [layer, W.T])
     with pytest.raises(GradientError) as caught:
         gradcheck(lambda layer, x: layer(x) * layer.bias.detach(), [layer, W.T + 1])
-    assert caught.value.input == "input 0.bias"  # what is frozen, the weight, is not nudged
+    assert caught.value.input == "input 0.bias"  # what is frozen, the weight, is not perturbed
 
 
 class Sparse:
@@ -178,8 +178,8 @@ class Foreign:
         (lambda: gradcheck(lambda x: float(mg.sum(x)), X), "left the tape"),
         (lambda: gradcheck(lambda x: None, X), "returned no floating Tensor"),
         (lambda: gradcheck(mg.argmax, X), "returned no floating Tensor"),
-        (lambda: gradcheck(mg.sin, np.arange(3)), "nothing to nudge among the inputs, ndarray of int"),
-        (lambda: gradcheck(mg.sin, []), "nothing to nudge among the inputs, none"),
+        (lambda: gradcheck(mg.sin, np.arange(3)), "nothing to perturb among the inputs, ndarray of int"),
+        (lambda: gradcheck(mg.sin, []), "nothing to perturb among the inputs, none"),
         (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g * np.cos(x), order=2), "use order=1"),
         (lambda: gradcheck(np.sin, X, gradient=np.cos), "give vjp="),
         (

@@ -137,7 +137,7 @@ def _function(
     tree = [prepared(x, dtype) for x in given]
     found = [pair for i, x in enumerate(tree) for pair in leaves(x, f"input {i}")]
     if not found:
-        raise _nothing_to_nudge(name, given)
+        raise _nothing_to_perturb(name, given)
     if not isinstance(order, (int, np.integer)):
         raise TypeError(
             f"{name}: order is a whole number, but this is of {type(order).__name__}: if it is an argument of the "
@@ -161,11 +161,11 @@ def _function(
     return ByHand(f, gradient, vjp, tree, found, name, dtype)
 
 
-def _nothing_to_nudge(name: str, given: tuple) -> ValueError:
+def _nothing_to_perturb(name: str, given: tuple) -> ValueError:
     kinds = ", ".join(type(x).__name__ + (f" of {x.dtype}" if hasattr(x, "dtype") else "") for x in given) or "none"
     foreign = next((type(x).__module__.partition(".")[0] for x in given if _is_foreign(x)), None)
     return ValueError(
-        f"{name}: there is nothing to nudge among the inputs, {kinds}: "
+        f"{name}: there is nothing to perturb among the inputs, {kinds}: "
         + (
             f"give NumPy arrays, np.asarray(x), and let f make arrays of {foreign} of them"
             if foreign

@@ -90,7 +90,7 @@ def compare(
 
     Args:
         every_entry: measure each entry, even if the directions find nothing.
-        skipped: entries that are not nudged, for the function that f is the derivative of has a kink there.
+        skipped: entries that are not perturbed, for the function that f is the derivative of has a kink there.
         locate: find out which entries are wrong; without, that some are is enough.
     """
     return _Comparison(f, rng, locate).run(every_entry, list(skipped))
@@ -113,10 +113,10 @@ class _Comparison:
 
     @cached_property
     def moved(self) -> dict[bool, np.ndarray]:
-        """How far rounding moves the gradient: its change, (6, entries), under tiny nudges, for each backward pass."""
-        nudges = [[1 + 4 * self.f.eps * self.rng.choice([-1, 1], len(a)) for a in (self.f.x, self.u)] for _ in range(6)]
+        """How far rounding moves the gradient, by backward pass: its change, (6, entries), under tiny perturbations."""
+        tiny = [[1 + 4 * self.f.eps * self.rng.choice([-1, 1], len(a)) for a in (self.f.x, self.u)] for _ in range(6)]
         return {
-            again: np.array([self.f.gradient(self.f.x * x, self.u * u, again) - g for x, u in nudges])
+            again: np.array([self.f.gradient(self.f.x * x, self.u * u, again) - g for x, u in tiny])
             for again, g in self.gradients.items()
         }
 
@@ -129,18 +129,18 @@ class _Comparison:
         )
 
     def run(self, every_entry: bool, skipped: list[int]) -> Finding | Passed:
-        nudged = np.delete(np.arange(len(self.f.x)), skipped)
-        if not len(nudged):
+        chosen = np.delete(np.arange(len(self.f.x)), skipped)
+        if not len(chosen):
             return self.passed
         if self.f.dtypes - {self.f.dtype, "float64"}:
-            return self.troubled("dtype", nudged[:LIMIT])
-        groups = [nudged[group] for group in alike(self.gradients[self.f.ways[0]][nudged])]
-        if not every_entry and (len(nudged) > LIMIT or not self.locate):
+            return self.troubled("dtype", chosen[:LIMIT])
+        groups = [chosen[group] for group in alike(self.gradients[self.f.ways[0]][chosen])]
+        if not every_entry and (len(chosen) > LIMIT or not self.locate):
             return next(filter(None, map(self.search, groups)), None) or self.passed
         looks = [] if every_entry else [(part, self.look(part)) for part in groups]
         if not every_entry and all(look.verdict == "right" for _, look in looks):
             return self.passed
-        chunks = np.array_split(nudged, len(nudged) // LIMIT + 1)
+        chunks = np.array_split(chosen, len(chosen) // LIMIT + 1)
         found = next(filter(None, map(self.one_by_one, chunks)), None)
         wrong = (self.together(part, look) for part, look in looks if look.verdict == "wrong")
         return found or next(wrong, None) or self.passed

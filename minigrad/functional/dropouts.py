@@ -100,8 +100,8 @@ def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = False, *, rng
 
 
 @builtin(in_float32="halves and integers")
-def alpha_dropped(x, keep, p):
-    """alpha_dropout, once it is drawn what is kept."""
+def alpha_dropped(x: Any, keep: Any, p: float) -> Any:
+    """alpha_dropout, once the mask of what is kept is drawn."""
     scale = 1 / math.sqrt((1 - p) * (1 + p * FLOOR * FLOOR))
     return ops.where(keep, x, FLOOR) * scale - scale * FLOOR * p
 

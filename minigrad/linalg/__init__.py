@@ -63,7 +63,7 @@ __all__ = [
 
 
 @_torch_spelling
-def diagonal(x, offset: int = 0, axis1: int = -2, axis2: int = -1):
+def diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
     """`mg.diagonal` of the last two axes by default, as in torch."""
     return _diagonal(x, offset, axis1, axis2)
 

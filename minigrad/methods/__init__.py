@@ -16,7 +16,7 @@ from .operators import Operators
 
 
 class _Later:
-    """A method that is an op of a room which is read when the op is first used."""
+    """A method that is an op whose file is imported when the op is first used."""
 
     def __init__(self, name: str, op: str):
         self.name, self.op = name, op
@@ -45,7 +45,7 @@ class Methods(Operators, Conversions):
         def __getattr__(self, name: str) -> Any: ...
 
 
-NO_METHODS = frozenset(  # what makes something new, takes several, or means another thing as a method of torch
+NO_METHODS = frozenset(  # ops that create a Tensor, take several, or mean something else as torch's methods
     """
     arange array_equal atleast_1d atleast_2d atleast_3d block_diag broadcast_arrays broadcast_shapes broadcast_tensors
     bucketize cartesian_prod cat combinations column_stack concat concatenate cumulative_trapezoid dstack einsum equal

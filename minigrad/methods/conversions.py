@@ -1,4 +1,4 @@
-"""Methods of a Tensor that are no op, or take their arguments otherwise than the op: shapes, dtypes, copies."""
+"""Methods of a Tensor that are not ops, or take other arguments than the op: shapes, dtypes, copies."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Conversions:
     def expand(self: Any, *shape: Any) -> Tensor:
         """x broadcast to this shape, in which -1 leaves a size as it is: `x.expand(3, -1)`."""
         shape = _sizes(shape)
-        kept = dict(zip(range(-1, -self.ndim - 1, -1), reversed(self.shape)))
-        return ops.broadcast_to(self, tuple(kept.get(i - len(shape), n) if n == -1 else n for i, n in enumerate(shape)))
+        own = (-1,) * (len(shape) - self.ndim) + tuple(self.shape)  # (a new axis has no size to leave)
+        return ops.broadcast_to(self, tuple(m if n == -1 else n for n, m in zip(shape, own)))
 
     def view(self, *shape: Any) -> Tensor:
         """`x.reshape(...)`.  Raises TypeError for a dtype, which torch would read the same bits as."""
@@ -90,15 +90,15 @@ class Conversions:
         return self.size
 
     def element_size(self: Any) -> int:
-        """The bytes of an entry."""
+        """The size of an entry in bytes."""
         return self.dtype.itemsize
 
     ndimension, nelement = dim, numel
-    nbytes = property(lambda self: self.data.nbytes, doc="The bytes of all entries.")
-    itemsize = property(element_size, doc="The bytes of an entry.")
+    nbytes = property(lambda self: self.data.nbytes, doc="The size of all entries in bytes.")
+    itemsize = property(element_size, doc="The size of an entry in bytes.")
 
     def is_floating_point(self: Any) -> bool:
-        """Whether its dtype is one of fractions, which may have a gradient."""
+        """Whether the dtype is floating, so that a gradient is possible."""
         return backend.is_float(self.dtype)
 
     def requires_grad_(self: Any, requires_grad: bool = True) -> Any:
@@ -120,7 +120,7 @@ class Conversions:
         return self.fill_(0)
 
     def t(self: Any) -> Tensor:
-        """The transpose of a matrix; what has fewer axes stays as it is."""
+        """The transpose of a matrix; a vector or a number is returned unchanged."""
         if self.ndim > 2:
             raise ValueError(f"x.t() is for matrices, not for shape {self.shape}: type x.mT for the last two axes")
         return ops.transpose(self)

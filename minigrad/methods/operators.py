@@ -1,4 +1,4 @@
-"""The operators of a Tensor: `x + y` is `mg.add(x, y)`, and what Python's own functions make of one."""
+"""The operators of a Tensor, such as `x + y` for `mg.add(x, y)`, and Python's own functions of one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _booleans(operator: str, x: Any) -> Any:
 
 
 def _later(op: str) -> Callable[[Any, Any], Any]:
-    """An operator that is such an op."""
+    """The operator for an op of this name, whose file is imported when it is first used."""
     return lambda a, b: getattr(ops, op)(a, b)
 
 
@@ -73,7 +73,7 @@ def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
 
 
 class Operators:
-    """What stands between Tensors, and around one."""
+    """The operators, and what Python's own functions such as `round` call."""
 
     __add__, __radd__, __iadd__ = ops.add, _swapped(ops.add), _in_place(ops.add, "+")
     __sub__, __rsub__, __isub__ = ops.subtract, _swapped(ops.subtract), _in_place(ops.subtract, "-")

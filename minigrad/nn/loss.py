@@ -40,7 +40,7 @@ class Loss(Module):
 
 def _module_of(function: Callable, name: str, inputs: int = 2) -> type[Loss]:
     """A module that calls `function`; its options are the parameters after the inputs."""
-    code = function.__wrapped__.__code__  # (every loss is `floating`)
+    code = function.__wrapped__.__code__  # (`builtin` wraps every loss)
     options = code.co_varnames[inputs : code.co_argcount + code.co_kwonlyargcount]
     doc = f"`losses.{function.__name__}`, with its options: {', '.join(options)}."
     return type(

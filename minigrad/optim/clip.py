@@ -49,9 +49,8 @@ def clip_grad_norm_(
             writing(g.data)
             g.data *= scale.astype(g.dtype)
         return Tensor(norm)
-    norm = (
-        float(whole) if norm_type == math.inf else float(whole) ** (1 / norm_type)
-    )  # one wait for the device, not one per gradient
+    total = float(whole)  # one wait for the device, not one per gradient
+    norm = total if norm_type == math.inf else total ** (1 / norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         bad = [i for i, part in zip(grads, parts) if not math.isfinite(part)]
         raise NonFiniteError(

@@ -151,7 +151,7 @@ def layer_norm(x, weight, bias, eps, y, moments):
 
 @loop
 def layer_norm_back(g, x, weight, moments, gx, gw, gb):
-    """Gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)).
+    """gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)).
 
     Here `scaled` is g · weight, and `unit` the normalised x.  `gw` and `gb` are added to.
     """

@@ -23,7 +23,7 @@ def exp_sum_of(x, top):
 
 @loop
 def log_sum_exp(x, top, log_sum):
-    """Log Σ exp(x) of each row as two numbers: what was subtracted from x, and the logarithm of the sum."""
+    """log Σ exp(x) of each row as two numbers: what was subtracted from x, and the logarithm of the sum."""
     for r in range(x.shape[0]):
         top[r] = f4(0)
         total = exp_sum_of(x[r], f4(0))

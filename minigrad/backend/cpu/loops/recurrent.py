@@ -18,7 +18,7 @@ from .compile import f4, loop, sgemm, sigmoid, tanh
 
 @loop
 def multiply(address, a, stack, add, out):
-    """Out = a @ weight, or with 1 for `add` out += a @ weight."""
+    """out = a @ weight, or with 1 for `add` out += a @ weight."""
     few = stack.shape[2]
     for piece in range(stack.shape[0]):
         to = out.ctypes.data + 4 * few * piece
