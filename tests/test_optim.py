@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from minigrad import optim
+from minigrad import optim, schedule
 from minigrad.tensor import Tensor
 
 OPTIONS = [
@@ -606,3 +606,14 @@ def test_what_an_average_refuses():
     loss, ema = (ours[0] * ours[0]).sum(), optim.EMA(ours)
     with pytest.raises(RuntimeError, match="written into"), ema.applied():
         loss.backward()  # what was computed with the weights is not differentiated at the averages
+
+
+def test_whole_numbers_may_be_numpys_and_are_not_booleans():
+    weights = [Tensor(np.ones(2), requires_grad=True)]
+    assert optim.LBFGS(weights, max_iter=np.int64(5)).defaults["max_eval"] == 6
+    assert optim.GradientAccumulation(optim.SGD(weights), np.int64(4)).steps == 4
+    for make in (lambda: optim.LBFGS(weights, max_iter=True), lambda: schedule.StepLR(optim.SGD(weights), True)):
+        with pytest.raises(ValueError, match="whole number, 1 or more, but got True"):
+            make()
+    with pytest.raises(ValueError, match="whole number, 0 or more, but got '5'"):
+        schedule.linear_schedule_with_warmup(optim.SGD(weights), "5", 10)

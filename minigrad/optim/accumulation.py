@@ -6,7 +6,7 @@ from ..backend import of
 from ..mode import writing
 from ..tensor import Tensor
 from .clip import clip_grad_norm_
-from .optimizer import Optimizer, check_option, is_number
+from .optimizer import Optimizer, check_option, is_number, is_whole
 
 
 class GradientAccumulation:
@@ -25,7 +25,7 @@ class GradientAccumulation:
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, max_norm: float | None = None):
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        if not is_whole(steps, 1):
             raise ValueError(f"GradientAccumulation needs steps to be a whole number, 1 or more, but got {steps!r}")
         if max_norm is not None:
             check_option("GradientAccumulation", "max_norm", max_norm)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from .optimizer import Check, Optimizer, Parameters, several
+from .optimizer import Check, Optimizer, Parameters, is_whole, several
 
 
 class SGD(Optimizer):
@@ -157,10 +155,7 @@ class Muon(Optimizer):
 
     checks: dict[str, Check] = {
         "ns_coefficients": (several(3, lambda *numbers: True), "ns_coefficients to be three numbers"),
-        "ns_steps": (
-            lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool) and 0 <= v < 100,
-            "ns_steps to be a whole number below 100",
-        ),
+        "ns_steps": (lambda v: is_whole(v, 0) and v < 100, "ns_steps to be a whole number from 0 to 99"),
         "adjust_lr_fn": (
             lambda v: v in (None, "original", "match_rms_adamw"),
             'adjust_lr_fn to be "original" or "match_rms_adamw"',

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import of
 from ..mode import enable_grad, writing
-from .optimizer import Optimizer, Parameters, checked_gradient
+from .optimizer import Optimizer, Parameters, checked_gradient, is_whole
 
 Evaluate = Callable[[float], tuple[float, Any, float]]  # a step's size -> (loss, gradient, slope along the direction)
 
@@ -40,10 +40,7 @@ class LBFGS(Optimizer):
     numbers = {"func_evals": int, "n_iter": int, "t": float, "H_diag": float, "prev_loss": float, "ro": float}
     checks = {
         **{
-            option: (
-                lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1,
-                f"{option} to be a whole number, 1 or more",
-            )
+            option: (lambda v: is_whole(v, 1), f"{option} to be a whole number, 1 or more")
             for option in ("max_iter", "max_eval", "history_size")
         },
         "line_search_fn": (lambda v: v in (None, "strong_wolfe"), 'line_search_fn to be None or "strong_wolfe"'),

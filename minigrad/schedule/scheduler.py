@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
 
 from ..optim import Optimizer
+from ..optim.optimizer import is_whole
 
 Rate = Callable[[float, int], float]
 
@@ -107,7 +107,7 @@ class LRScheduler:
 def whole(schedule: LRScheduler, **counts: tuple[Any, int]) -> None:
     """Refuse a count that is not a whole number or is below its minimum: name=(value, minimum)."""
     for name, (value, least) in counts.items():
-        if not isinstance(value, Integral) or value < least:
+        if not is_whole(value, least):
             raise ValueError(
                 f"{type(schedule).__name__}: {name} must be a whole number, {least} or more, but got {value!r}"
             )

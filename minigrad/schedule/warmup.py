@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 
 from ..optim import Optimizer
 from .curves import cosine, done, line
@@ -74,10 +75,10 @@ def _after_warmup(
 ) -> LambdaLR:
     """Warm up, then follow `decay`, a function of how much of the rest of the training is done (0 to 1)."""
     for name, steps in (("num_warmup_steps", num_warmup_steps), ("num_training_steps", num_training_steps)):
-        if steps < 0 or steps % 1:
+        if not isinstance(steps, Real) or steps < 0 or steps % 1:
             raise ValueError(
                 f"{name} counts optimiser steps, so it must be a whole number, 0 or more, but got "
-                f"{steps}; for a ratio, type int(ratio * number_of_steps)"
+                f"{steps!r}; for a ratio, type int(ratio * number_of_steps)"
             )
 
     def factor(step: int) -> float:
