@@ -29,14 +29,24 @@ shutil.copytree(
 )
 
 
+CODE = re.compile(r"(`[^`]+`)")
+MARKUP = re.compile(r"(?m)(?!^\* )([*|\\]|_(?=\W|$))")  # but an asterisk that begins a line is an entry of a list
+
+
 def as_restructured_text(app, what, name, found, options, lines):
-    """Docstrings are written as plain text with `code` in backticks; what would be markup to Sphinx is escaped."""
-    code = re.compile(r"(`[^`]+`)")
-    for i, line in enumerate(lines):
-        parts = code.split(line)
-        parts[::2] = [re.sub(r"([*|\\]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
-        parts[1::2] = [f"`{part}`" for part in parts[1::2]]
-        lines[i] = "".join(parts)
+    """Docstrings are written as plain text with `code` in backticks and indented programs; what would be markup to
+    Sphinx is escaped."""
+    blocks = "\n".join(lines).split("\n\n")
+    for i, block in enumerate(blocks):
+        if block.startswith(" "):
+            blocks[i] = block if i and blocks[i - 1].startswith((" ", "::")) else f"::\n\n{block}"
+        else:
+            parts = CODE.split(block)
+            parts[::2] = [MARKUP.sub(r"\\\1", part) for part in parts[::2]]
+            parts[1::2] = [f"`{part}`" for part in parts[1::2]]
+            parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # the s of `Tensor`s
+            blocks[i] = "".join(parts)
+    lines[:] = "\n\n".join(blocks).split("\n")
 
 
 def setup(app):
