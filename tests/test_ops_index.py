@@ -205,3 +205,59 @@ def test_take_is_numpys():
         with pytest.raises(error, match="take"):
             mg.take(x, wrong)
     assert x[[0, 1]].shape == (2, 4)
+
+
+SCATTERED = {
+    "the last of two": (0, [0, 0], [1.0, 5.0], [5.0, -2.0, -3.0]),
+    "one place from both ends": (0, [2, -1, 0], [1.0, 5.0, 7.0], [7.0, -2.0, 5.0]),
+    "rows": (0, [[0, 1], [0, 1], [0, 0]], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[5.0, 6.0], [-3.0, 4.0]]),
+    "columns": (1, [[1, 1], [0, 0]], [[1.0, 2.0], [3.0, 4.0]], [[-1.0, 2.0], [4.0, -4.0]]),
+    "no number stays": (0, [1, 1], [np.nan, 5.0], [-1.0, 5.0, -3.0]),
+}
+
+
+@pytest.mark.parametrize(("axis", "ids", "src", "right"), SCATTERED.values(), ids=SCATTERED)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64"])
+def test_the_last_entry_scattered_to_a_place_wins(axis, ids, src, right, dtype):
+    """The values and gradients are those of torch 2.13 on a CPU."""
+    src, right = np.array(src), np.array(right)
+    x = -np.arange(1.0, 1 + right.size).reshape(right.shape)
+    y = mg.scatter(Tensor(x).astype(dtype), axis, ids, Tensor(np.nan_to_num(src)).astype(dtype))
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.numpy(), right.astype(dtype))
+    if dtype == "int64":
+        return
+    t, s = (Tensor(array.astype(dtype), requires_grad=True) for array in (x, src))
+    (mg.scatter(t, axis, ids, s) * np.arange(1.0, 1 + right.size).reshape(right.shape).astype(dtype)).sum().backward()
+    assert s.grad is not None and t.grad is not None
+    kept = right == x
+    np.testing.assert_array_equal(t.grad.numpy(), np.where(kept, -x, 0))
+    won = [(np.flatnonzero(right == value)[0] + 1 if value in right else 0) for value in src.ravel()]
+    np.testing.assert_array_equal(s.grad.numpy(), np.array(won).reshape(src.shape))
+
+
+def test_scattering_a_number_and_nothing():
+    assert mg.scatter(mg.zeros(3), 0, [0, 0, 1], 5.0).tolist() == [5, 5, 0]
+    assert mg.scatter(Tensor([True, True]), 0, [0, 0], False).tolist() == [False, True]
+    assert mg.scatter(mg.ones(2), 0, np.zeros(0, int), 5.0).tolist() == [1, 1]
+    assert mg.zeros(3).scatter(0, [2, 2], Tensor([1.0, 4.0, 9.0])).tolist() == [0, 0, 4]
+    ids = np.random.default_rng(0).integers(0, 7, 5000)
+    expected = np.zeros(7)
+    expected[ids] = np.arange(5000.0)  # NumPy's assignment, in which the last one wins too
+    np.testing.assert_array_equal(mg.scatter(np.zeros(7), 0, ids, np.arange(5000.0)), expected)
+
+
+def test_scatter_to_one_place_twice_is_differentiable():
+    ids = np.array([[0, 2], [1, 1]])
+    gradcheck(lambda x, src: mg.scatter(x, 1, ids, src), (numbered((2, 3)), numbered((2, 2))), order=2)
+
+
+def test_the_last_slice_copied_to_a_place_wins():
+    x = Tensor(np.zeros((2, 3)), requires_grad=True)
+    src = Tensor([[1.0, 2.0, 4.0], [3.0, 4.0, 5.0]], requires_grad=True)
+    y = mg.index_copy(x, 1, [0, -3, 2], src)
+    assert y.tolist() == [[2, 0, 4], [4, 0, 5]]
+    y.sum().backward()
+    assert x.grad.tolist() == [[0, 1, 0]] * 2 and src.grad.tolist() == [[0, 1, 1]] * 2
+    y = mg.index_copy(numbered((3, 2)), 0, [2, 0, 2], -numbered((3, 2)))
+    np.testing.assert_array_equal(y, [[-2, -3], [2, 3], [-4, -5]])

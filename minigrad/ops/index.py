@@ -7,6 +7,7 @@ value.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shape_of, shaped
 from .arithmetic import where
-from .shape import axis_of, reshape, whole_number
+from .shape import axis_of, concatenate, reshape, whole_number
 
 
 @torch_spelling
@@ -188,12 +189,31 @@ def gather(x: Any, axis: int, ids: Any) -> Any:
 
 @torch_spelling
 def scatter(x: Any, axis: int, ids: Any, src: Any) -> Any:
-    """x with src, of ids' shape or a number, written to the places `ids` along `axis`, none twice (torch.scatter)."""
+    """x with src, of ids' shape or a number, written to the places `ids` along `axis` (torch.scatter).
+
+    Where ids name one place several times, the last entry of src wins, in the order in which src is stored.  The
+    gradient goes to the entry that won; those that were overwritten, of x and of src, get none.
+    """
     (x, ids), shape = _at_least_vectors("scatter", x, ids), shape_of(x)
     (ids, axis), xp = _ids_along("scatter", x, axis, ids), backend.of(as_array(x)).xp
     src = _source("scatter", x, ids, src)
-    taken = put_along(xp.ones(ids.shape, x.dtype), tuple(x.shape), axis, ids) > 0
-    return reshape(where(taken, put_along(src, tuple(x.shape), axis, ids), x), shape)
+    count = math.prod(x.shape)
+    written = xp.arange(count).reshape(x.shape)[_along(xp, axis, ids)].reshape(-1)
+    both = concatenate([reshape(x, (-1,)), reshape(src, (-1,))])
+    return reshape(pick(both, last_written(xp, count, written)), shape)
+
+
+def last_written(xp: Any, count: int, places: Array) -> Array:
+    """Where each of `count` entries is read after writing to `places`: at its own place, or at count + i.
+
+    There i is the last at which `places` names it.  (NumPy's assignment keeps the last as well, but CuPy's any one, so
+    here all that write to one place write the same.)
+    """
+    order = xp.argsort(places, kind="stable")
+    places = places[order]
+    origin = xp.arange(count)
+    origin[places] = count + order[xp.searchsorted(places, places, "right") - 1]
+    return origin
 
 
 @builtin(in_float32="halves", in_int64=True)
@@ -259,10 +279,15 @@ _gather.in_symbols(x="zeros, with g added in at the ids")
 def put_along(xp, g, /, shape, axis, ids):
     """Zeros of `shape` with g added in along `axis` at ids: the gradient of `gather`."""
     out = xp.zeros(shape, g.dtype)
+    xp.add.at(out, _along(xp, axis, ids), g)
+    return out
+
+
+def _along(xp, axis, ids):
+    """The index of the places that ids name along `axis`."""
     places = list(xp.ogrid[tuple(slice(n) for n in ids.shape)])
     places[axis] = ids
-    xp.add.at(out, tuple(places), g)
-    return out
+    return tuple(places)
 
 
 put_along.defvjp(g=lambda g, axis, ids: gather(g, axis, ids))

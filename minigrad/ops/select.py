@@ -12,9 +12,9 @@ from ..builtin import builtin
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shaped
 from .arithmetic import add, astype, broadcast_to, multiply, where
-from .index import add_at, check_indices, gather, pick, take
+from .index import add_at, check_indices, gather, last_written, pick, take
 from .rearrange import broadcast_arrays, broadcast_shapes
-from .shape import axis_of, check_flags, flatten, whole_number
+from .shape import axis_of, check_flags, concatenate, flatten, whole_number
 
 
 def _mask(op, mask):
@@ -94,10 +94,14 @@ def index_fill(x: Any, axis: int, ids: Any, value: Any) -> Any:
 
 @torch_spelling
 def index_copy(x: Any, axis: int, ids: Any, src: Any) -> Any:
-    """x with the slices of src in place of those at `ids`, no two the same, along `axis` (torch.index_copy)."""
+    """x with the slices of src in place of those at `ids` along `axis` (torch.index_copy).
+
+    Where an id is repeated the last of its slices wins, and gets the gradient: see `scatter`.
+    """
     x, axis, ids, src, shape = _slices("index_copy", x, axis, ids, src)
-    written = add_at(src, tuple(x.shape), (slice(None),) * axis + (ids,))
-    return where(_at(x, axis, ids), written, x).reshape(shape)
+    xp, count = backend.of(as_array(x)).xp, x.shape[axis]
+    origin = last_written(xp, count, xp.arange(count)[ids])
+    return concatenate([x, src], axis)[(slice(None),) * axis + (origin,)].reshape(shape)
 
 
 def _at(x, axis, ids):
