@@ -48,5 +48,7 @@ def test_rrelu_draws_slopes_in_training_and_takes_their_mean_outside():
     np.testing.assert_allclose(F.rrelu(Tensor(x), 0.1, 0.3).numpy()[x < 0], 0.2 * x[x < 0])
     with pytest.raises(ValueError, match="lower=2 is above upper=1"):
         F.rrelu(Tensor(x), 2, 1)
+    with pytest.raises(ValueError, match="finite numbers, not 0 and inf"):
+        F.rrelu(Tensor(x), 0, float("inf"), training=True)
     with pytest.raises(TypeError, match="rrelu: lower is a number, not None"):
         F.rrelu(Tensor(x), None)

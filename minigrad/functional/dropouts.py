@@ -113,11 +113,12 @@ def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = F
 
     Raises:
         TypeError: lower or upper is not a number.
-        ValueError: lower is above upper.
-        TypeError: lower or upper is no number.
+        ValueError: lower is above upper, or one is not finite.
     """
     check_flags("rrelu", training=training)
     check_numbers("rrelu", lower=lower, upper=upper)
+    if not math.isfinite(upper - lower):
+        raise ValueError(f"rrelu: lower and upper are finite numbers, not {lower} and {upper}")
     x = shaped(x, "rrelu")
     if not lower <= upper:
         raise ValueError(f"rrelu: lower={lower} is above upper={upper}: give the smaller one first")
