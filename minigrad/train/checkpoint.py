@@ -27,7 +27,7 @@ from .. import backend
 from ..nn import Module
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint import safetensors
-from ..pretrained.checkpoint.files import SHARDS, WHOLE
+from ..pretrained.checkpoint.files import WHOLE
 from ..pretrained.checkpoint.safetensors import contiguous
 from ..transforms import generator_state, generators, set_generator_state
 
@@ -225,10 +225,6 @@ def read_model(model: Module, directory: Path) -> dict[str, Any]:
             f"{directory} is a checkpoint of another model ({told}); nothing was loaded: give the model it was made "
             "with, or another output_dir"
         ) from None
-
-
-def has_model(directory: Path) -> bool:
-    return any(SHARDS.fullmatch(path.name) for path in directory.iterdir())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -21,7 +21,6 @@ MAX_UNCOPIED = 10**6  # multiplications up to which OpenBLAS does not copy b fir
 # Beyond that (bᵀ aᵀ)ᵀ is quicker, for at most this many rows of a and a transposed b with more rows and columns than
 # this.
 MAX_TURNED_ROWS, MIN_TURNED_WIDTH = 48, 96
-MIN_STACK = 1 << 20  # minimum multiplications for MKL's batched GEMM to pay
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
