@@ -198,6 +198,8 @@ def power(x: Any, exponent: Any) -> Any:
 @primitive
 def power_of(xp, x, /, exponent):
     """x ** exponent for an exponent that is a plain number."""
+    if x.dtype.kind == "i" and isinstance(exponent, int) and exponent < 0:  # CuPy has 0 for it
+        raise ValueError('whole numbers have no negative powers: type x.astype("float32") first')
     return x**exponent
 
 

@@ -116,12 +116,19 @@ _take.in_symbols(x="zeros, with g added in at the index")
 @primitive
 def add_at(xp, g, /, shape, index):
     """Zeros of `shape` with g added in at `index`; what meets at one place adds up."""
-    out = xp.zeros(shape, g.dtype)
     if any(hasattr(part, "dtype") and not _is_mask(part) for part in (index if isinstance(index, tuple) else (index,))):
-        xp.add.at(out, index, g)
-    else:  # slices, numbers and masks cannot meet
-        out[index] = g
+        return _added(xp, g, shape, index)
+    out = xp.zeros(shape, g.dtype)
+    out[index] = g  # slices, numbers and masks cannot meet
     return out
+
+
+def _added(xp, g, shape, index):
+    """Zeros with g added in at an index of integers.  Of whole numbers CuPy adds those of 32 and 64 bits only."""
+    narrow = g.dtype.kind in "iub" and g.dtype.itemsize < 4
+    out = xp.zeros(shape, "int64" if narrow else g.dtype)
+    xp.add.at(out, index, g.astype("int64") if narrow else g)
+    return out.astype(g.dtype) if narrow else out
 
 
 add_at.defvjp(g=lambda g, index: _take(g, index))

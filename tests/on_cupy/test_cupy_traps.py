@@ -141,6 +141,21 @@ def test_matrices_without_an_answer(op, x, message):
             op(Tensor(x, True, "f4", device))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "int64"])
+def test_whole_numbers_of_every_size(dtype):
+    found = []
+    for device in ("cuda", "cpu"):
+        x, ids = Tensor([[3, 0], [1, 2]], dtype=dtype, device=device), Tensor([1, 0], device=device)
+        column = ids.reshape(2, 1)
+        ys = [mg.scatter(x, 1, column, x[:, :1]), mg.scatter_add(x, 1, column, x[:, :1])]
+        ys += [mg.index_copy(x, 0, ids, x), mg.index_add(x, 0, ids, x), mg.bincount(ids, x[0])]
+        found.append([(y.dtype, y.tolist()) for y in ys])
+        if x.dtype.kind == "i":
+            with pytest.raises(ValueError, match="whole numbers have no negative powers"):
+                x**-1
+    assert found[0] == found[1]
+
+
 def test_results_without_axes():
     x = Tensor(X, requires_grad=True, device="cuda")
     for y in (x.sum(), x.mean(), x[0, 0], x.max(), mg.norm(x), F.mse_loss(x, Tensor(X, device="cuda")), x.sum() * 2):
