@@ -271,6 +271,7 @@ class Slower(Slow):
     def __getitem__(self, i):
         time.sleep(0.05)
         return i
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which the background jobs of a shell ignore
 threading.Timer(0.4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     for batch in DataLoader(Slower(10000), 4, num_workers=3):

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 from torch_catalogue import DIFFERENCES, KINDS, KNOWN, ORDER  # noqa: E402
 
@@ -27,7 +27,3 @@ def test_every_entry_is_equal_or_refused(kind):
 def test_what_differs_on_purpose_does_differ():
     found = {why for kind in KINDS for row in rows(kind) for why in row.differs}
     assert {why for _, _, why in DIFFERENCES} - found == {ORDER}  # which is met among all samples only
-
-
-# Torch's own tests forbid settings such as torch.backends.cudnn.allow_tf32 for the whole process: allow them again.
-torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
