@@ -8,6 +8,7 @@ Tensors on one array.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import getrefcount
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
@@ -110,13 +111,23 @@ def check_own_places(array: Any) -> None:
     """Refuse to write into a broadcast array, as NumPy does; CuPy would write into all entries that share a place.
 
     Raises:
-        ValueError: several entries lie in one place.
+        ValueError: several entries lie in one place, or the array is read-only.
     """
     if array.size and 0 in array.strides and any(n > 1 and not stride for n, stride in zip(array.shape, array.strides)):
         raise ValueError(
             f"an array of shape {tuple(array.shape)} that was broadcast cannot be written into, since entries share "
             "their places: copy it first, mg.tensor(x)"
         )
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        raise ValueError(
+            f"an array of shape {tuple(array.shape)} is read-only and cannot be written into: copy it first, "
+            "mg.tensor(x)"
+        )
+
+
+def is_view(array: Any) -> bool:
+    """Whether an array shows memory of another array that somebody else holds, too."""
+    return isinstance(array.base, type(array)) and getrefcount(array.base) > 2  # held by `array`, and for the call
 
 
 def kept_arrays(saved: Any) -> Iterator[Any]:

@@ -57,7 +57,7 @@ def test_in_place_matrix_product_and_booleans():
     assert w.data is array and array.tolist() == [[1, 2], [3, 4]] and m.data is mask and mask.tolist() == [False, True]
 
 
-def test_a_sum_on_the_tape_gets_a_new_tensor_and_loses_nothing():
+def test_a_sum_on_the_tape_changes_the_tensor_and_loses_nothing():
     x = leaf(1, 2)
     total = 0
     for k in range(1, 4):
@@ -67,10 +67,93 @@ def test_a_sum_on_the_tape_gets_a_new_tensor_and_loses_nothing():
     start = Tensor(np.zeros(()))
     total = start
     total += mg.sum(x * x)
-    assert total.requires_grad and start.item() == 0 and grad(total, x).tolist() == [2, 4]
+    assert total is start and start.item() == 5 and grad(start, x).tolist() == [2, 4]
     h = kept = x * 1
     h *= 3
-    assert kept.tolist() == [1, 2] and grad(mg.sum(h), x).tolist() == [3, 3]
+    assert kept is h and kept.tolist() == [3, 6] and grad(mg.sum(kept), x).tolist() == [3, 3]
+
+
+class Residual(nn.Module):
+    """A model that is right only if `r` sees what is added to `h`."""
+
+    def __init__(self):
+        self.a, self.f = nn.Linear(3, 3, rng=0), nn.Linear(3, 3, rng=1)
+
+    def forward(self, x):
+        h = self.a(x)
+        r = h
+        h += self.f(x)
+        h *= 2
+        return h + r
+
+
+def test_in_place_means_the_same_with_and_without_the_tape():
+    model, x = Residual(), Tensor(np.random.default_rng(0).standard_normal((2, 4, 3)).astype("f4"))
+    expected = 4 * (model.a(x) + model.f(x)).numpy()
+    recorded = model(x)
+    np.testing.assert_allclose(recorded.numpy(), expected, rtol=1e-6)
+    recorded.sum().backward()
+    np.testing.assert_allclose(model.a.weight.grad.numpy(), 4 * np.tile(x.numpy().sum((0, 1)), (3, 1)), rtol=1e-5)
+    with mg.no_grad():
+        np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-6)
+    model.a.freeze()  # h is on no tape, and what is added to it is
+    np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-6)
+    model.freeze()
+    np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-6)
+
+
+def test_in_place_inside_a_function_reaches_its_caller_and_what_was_kept_stays():
+    def normalise_(h):
+        h /= h.sum()
+
+    x = leaf(1, 3)
+    h = mg.exp(x)  # keeps its result, which stays as it was
+    normalise_(h)
+    np.testing.assert_allclose(h.numpy(), mg.softmax(x).numpy())
+    np.testing.assert_allclose(grad(h[0], x).numpy(), grad(mg.softmax(x)[0], x).numpy())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [lambda y: y[:2], lambda y: y.reshape(2, 2), lambda y: y.T, lambda y: y[None], lambda y: mg.split(y, 2)[1]],
+    ids=["slice", "reshape", "transpose", "axis", "split"],
+)
+def test_in_place_on_a_view_on_the_tape_is_refused(view):
+    y = leaf(1, 2, 3, 4) * 2
+    v = view(y)
+    with pytest.raises(RuntimeError, match=r"x \+= y: x is a view.*type x = x \+ y"):
+        v += 10
+    zeros = Tensor(np.zeros(4))
+    v = view(zeros)
+    with pytest.raises(RuntimeError, match=r"x \*= y: x is a view.*type x = x \* y"):
+        v *= leaf(3)
+    v += 10
+    assert zeros.numpy().max() == 10  # off the tape it is written into the memory of both
+    z = view(leaf(1, 2, 3, 4) * 2)  # nobody else is left to see it
+    z += 1
+    assert z.requires_grad
+
+
+def test_in_place_on_the_tape_keeps_the_dtype():
+    h = leaf(1, 2, dtype=np.float32) * 1
+    h += leaf(1, 2)
+    assert h.dtype == np.float32 and h.tolist() == [2, 4]
+    with pytest.raises(TypeError, match="the result is float32, which x, of int64, cannot hold"):
+        iadd(Tensor([1, 2]), leaf(1, 2, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"the result has shape \(3, 2\)"):
+        iadd(leaf(1, 2) * 1, np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("operator", [iadd, imul, ipow, isub, ifloordiv, imod], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("other", [2, np.array([1, 2]), Tensor([1, 2])], ids=["int", "array", "Tensor"])
+def test_in_place_whole_numbers_do_not_go_into_booleans(operator, other):
+    b = Tensor([True, False])
+    with pytest.raises(TypeError, match=r"the result is int\d+, which x, of bool, cannot hold: type x = x"):
+        operator(b, other)
+    with pytest.raises(TypeError, match="of bool, cannot hold"):
+        itruediv(b, 2)
+    b *= Tensor([True, True])
+    assert b.dtype == bool and b.tolist() == [True, False]
 
 
 def test_a_running_sum_without_gradients_is_written_into():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, ops
+from .. import backend, ops, writes
 from ..mode import no_grad, recording
 from ..tensor import Tensor, as_array
 
@@ -31,45 +31,65 @@ def _later(op: str) -> Callable[[Any, Any], Any]:
 
 
 def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
-    """The operator `x ⊕= y`: writes into a leaf x while nothing is recorded; else x becomes the name of a new Tensor.
+    """The operator `x ⊕= y`, which changes the Tensor x, so that every name of it sees the result, as in torch.
+
+    What is not recorded is written into x's memory.  What is recorded is computed into new memory, which x then holds
+    with the new place on the tape: what the tape kept stays as it was.
 
     Raises:
         RuntimeError: a gradient would be lost: x is a leaf that requires one, or a Buffer, and the tape runs; or x is
-            the result of an op, and it does not.
-        ValueError: the result has another shape than x.
-        TypeError: the result is floating and x holds whole numbers.
+            the result of an op, and it does not.  Or it is recorded, and x is a view of memory that others hold, who
+            would not see it.
+        ValueError: the result has another shape than x, or several entries of x lie in one place.
+        TypeError: the result is floating and x holds whole numbers, or it holds whole numbers and x booleans.
     """
 
     def write(self: Tensor, other: Any) -> Tensor:
         on = recording()
         recorded = on and (self.node is not None or isinstance(other, Tensor) and other.node is not None)
-        if recorded and not self.is_leaf or recorded and self.node is None and type(self) is Tensor:
-            return op(self, other)  # `total += loss`: the sum is on the tape, and nothing is lost
-        if self.node is not None and not self.is_leaf:
-            raise RuntimeError(
-                f"x {symbol}= y inside no_grad would take x, the result of {self.node.step.name}, off the tape: "
-                f"type x = x.detach() {symbol} y, or do it outside no_grad"
-            )
-        if recorded:
+        if recorded and self.is_leaf and (self.node is not None or type(self) is not Tensor):
             raise RuntimeError(
                 f"x {symbol}= y would write into a {type(self).__name__} that is a leaf and lose its gradient: "
                 f"do it inside `with mg.no_grad():`, or type x.copy_(values); a new Tensor is x {symbol} y"
             )
-        with no_grad():
-            values = as_array(op(self, other))
-        if values.shape != self.shape:
+        if not recorded and self.node is not None and not self.is_leaf:
+            raise RuntimeError(
+                f"x {symbol}= y inside no_grad would take x, the result of {self.node.step.name}, off the tape: "
+                f"type x = x.detach() {symbol} y, or do it outside no_grad"
+            )
+        if recorded and writes.is_view(self.data):
+            raise RuntimeError(
+                f"x {symbol}= y: x is a view, and the Tensor or array whose memory it shows would not see the result: "
+                f"type x = x {symbol} y for a new Tensor"
+            )
+        if recorded:
+            writes.check_own_places(self.data)
+            result: Any = op(self, other)
+        else:
+            with no_grad():
+                result = as_array(op(self, other))
+        if result.shape != self.shape:
             raise ValueError(
-                f"x {symbol}= y: the result has shape {values.shape}, but it is to be written into x of shape "
+                f"x {symbol}= y: the result has shape {result.shape}, but it is to be written into x of shape "
                 f"{self.shape}: type x = x {symbol} y for a new Tensor"
             )
-        if backend.is_float(values.dtype) and not backend.is_float(self.dtype):
+        if _rank(result.dtype) > _rank(self.dtype):
             raise TypeError(
-                f"x {symbol}= y: the result is {values.dtype}, which x, of {self.dtype}, cannot hold: type "
+                f"x {symbol}= y: the result is {result.dtype}, which x, of {self.dtype}, cannot hold: type "
                 f"x = x {symbol} y for a new Tensor"
             )
-        return self.copy_(values)
+        if not recorded:
+            return self.copy_(result)
+        result = result if result.dtype == self.dtype else result.astype(self.dtype)
+        self.data, self.node, self.frozen = result.data, result.node, None
+        return self
 
     return write
+
+
+def _rank(dtype: np.dtype) -> int:
+    """The place of a dtype among booleans, whole numbers and fractions, of which each holds those before it."""
+    return 2 if backend.is_float(dtype) else int(dtype.kind != "b")
 
 
 class Operators:
