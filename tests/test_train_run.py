@@ -216,6 +216,42 @@ def test_early_stopping_stops_a_resumed_run_where_it_stops_the_whole_one(tmp_pat
     assert_same_run(parts, whole)
 
 
+@pytest.mark.parametrize("event", ["on_step_end", "on_evaluate"])
+def test_a_run_that_a_callback_stopped_goes_on_without_it(tmp_path, event):
+    """What asks a run to stop is the callback, not the checkpoint: the first part is then that of a shorter run."""
+
+    class Stop(TrainerCallback):
+        def __init__(self, step):
+            self.step = step
+
+        def stop(self, args, state, control, **more):
+            control.should_training_stop |= state.global_step >= self.step
+
+        def state_dict(self):
+            return {}
+
+    setattr(Stop, event, Stop.stop)
+    whole, stopped = new_trainer(tmp_path / "whole"), new_trainer(tmp_path / "parts", callbacks=[Stop(6)])
+    whole.train()
+    assert stopped.train().global_step == 6 < whole.step
+    later = new_trainer(tmp_path / "parts", callbacks=[Stop(8)])
+    assert later.train(True).global_step == (8 if event == "on_step_end" else whole.step)
+    resumed = new_trainer(tmp_path / "parts")
+    resumed.train(tmp_path / "parts" / "checkpoint-6")
+    assert_same(weights(resumed.model), weights(whole.model))
+    assert resumed.step == whole.step
+
+
+def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path):
+    def new(patience):
+        stopping = EarlyStoppingCallback(patience, early_stopping_threshold=9.0)  # which no evaluation comes up to
+        return new_trainer(tmp_path, num_train_epochs=6, metric_for_best_model="loss", callbacks=[stopping])
+
+    assert new(2).train().global_step == 18
+    assert new(2).train(True).global_step == 18
+    assert new(4).train(True).global_step == 30
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_freezing_and_unfreezing_shifts_no_memory(tmp_path, again):
     """The optimiser's state is kept by name: a model that was half frozen goes on with what each parameter had."""

@@ -146,3 +146,33 @@ def test_what_cannot_be_searched_is_said(tmp_path):
     trainer.eval_dataset = None
     with pytest.raises(ValueError, match="a search compares evaluations, but eval_dataset is None"):
         trainer.hyperparameter_search()
+
+
+@pytest.mark.parametrize("more", [{}, {"metric_for_best_model": "loss"}, {"load_best_model_at_end": True}])
+def test_what_is_maximised_is_the_sum_of_the_scores_and_never_a_loss(tmp_path, more):
+    """Hugging Face's objective: the loss only where an evaluation has nothing else."""
+    pytest.importorskip("optuna")
+    more = {"num_train_epochs": 1, "save_strategy": "epoch", **more}
+    trainer = searching(tmp_path, **more)
+    best = trainer.hyperparameter_search(rates, n_trials=3, direction="maximize")
+    told = {}
+    for trial in best.run_summary.study.trials:
+        alone = searching(tmp_path / f"alone-{trial.number}", **more, **trial.params)
+        alone.train()
+        scores = alone.evaluate()
+        told[str(trial.number)] = trial.value
+        assert trial.value == scores["eval_accuracy"] + scores["eval_macro_f1"]
+    assert best.objective == max(told.values()) == told[best.run_id]
+
+
+def test_a_direction_against_the_metric_is_refused(tmp_path):
+    pytest.importorskip("optuna")
+    more = {"num_train_epochs": 1, "prediction_loss_only": True}
+    with pytest.raises(ValueError, match="an evaluation has a loss and no score: give compute_metrics"):
+        searching(tmp_path, **more).hyperparameter_search(rates, n_trials=1, direction="maximize")
+    trainer = searching(tmp_path, metric_for_best_model="accuracy")
+    with pytest.raises(ValueError, match="direction is 'minimize', but accuracy, .* is better the greater it is"):
+        trainer.hyperparameter_search(rates, n_trials=1, direction="minimize")
+    trainer = searching(tmp_path, metric_for_best_model="b_loss")
+    with pytest.raises(ValueError, match="direction is 'maximize', but b_loss, .* is better the smaller it is"):
+        trainer.hyperparameter_search(rates, n_trials=1, direction="maximize")

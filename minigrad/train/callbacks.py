@@ -202,6 +202,8 @@ class EarlyStoppingCallback(TrainerCallback):
             )
         if state.global_step == 0:
             self.best, self.early_stopping_patience_counter = None, 0
+        elif self.early_stopping_patience_counter:
+            self.stop(control)  # a run that goes on from the checkpoint after which it stopped
 
     def on_evaluate(self, args, state, control, metrics, **more):
         name = f"eval_{args.metric_for_best_model}"
@@ -215,6 +217,10 @@ class EarlyStoppingCallback(TrainerCallback):
             self.early_stopping_patience_counter += 1
         if not math.isnan(value):
             self.best = value if self.best is None else max(self.best, value)
+        self.stop(control)
+
+    def stop(self, control: TrainerControl) -> None:
+        """End the run if there was no improvement for so many evaluations."""
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
 

@@ -153,8 +153,6 @@ class Content:
                 {"n_averaged": rest["n_averaged"], "averages": [self.averages[name] for name in names]}
             )
         trainer.progress.load_state_dict(rest["progress"])
-        is_over = self.state.global_step >= rest["max_steps"]  # then it stopped for no other reason
-        trainer.control.should_training_stop = rest["should_training_stop"] and not is_over
         trainer.control.should_epoch_stop = rest["should_epoch_stop"]
         checkpoint.restore_chance(rest["chance"], *roots(trainer))
         saved = list(rest["callbacks"])
@@ -221,8 +219,6 @@ def fill(trainer: Any, directory: Path) -> None:
             "plan": plan_of(trainer),
             "progress": trainer.progress.state_dict(),
             "chance": checkpoint.chance(*roots(trainer)),
-            "max_steps": trainer.steps,
-            "should_training_stop": trainer.control.should_training_stop,
             "should_epoch_stop": trainer.control.should_epoch_stop,
             "callbacks": [
                 [type(callback).__name__, getattr(callback, "state_dict", dict)()]

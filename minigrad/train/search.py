@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from inspect import signature
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ def search(
         raise ValueError("each trial makes its own optimiser and schedule: leave optimizers out")
     if direction is None:
         direction = "maximize" if compute_objective is None and args.greater_is_better else "minimize"
-    objective = compute_objective or partial(metric_of, f"eval_{args.metric_for_best_model or 'loss'}")
+    objective = compute_objective or default_objective(args, direction)
     study = open_study(args, direction, storage, study_name, sampler, pruner)
     before = {name: t.numpy().copy() for name, t in trainer.model.state_dict().items()}
     trained = {name: p.requires_grad for name, p in trainer.model.named_parameters()}
@@ -208,6 +209,40 @@ def open_study(
 def finished(study: Any) -> int:
     """How many trials of a study came to their end."""
     return sum(trial.state.is_finished() for trial in study.trials)
+
+
+def default_objective(args: TrainingArguments, direction: str) -> Callable[[dict[str, Any]], float]:
+    """The metric that decides which model is best or, where a loss would be maximised, Hugging Face's sum of scores.
+
+    Raises ValueError if the direction is not that in which the metric gets better.
+    """
+    metric = args.metric_for_best_model or "loss"
+    if metric == "loss" and direction == "maximize" and not args.greater_is_better:
+        return sum_of_scores
+    better = "maximize" if args.greater_is_better else "minimize"
+    if direction in ("minimize", "maximize") and direction != better:
+        raise ValueError(
+            f"direction is {direction!r}, but {metric}, the metric_for_best_model, is better the "
+            f"{'greater' if args.greater_is_better else 'smaller'} it is: leave direction out, or give "
+            "compute_objective or greater_is_better"
+        )
+    return partial(metric_of, f"eval_{metric}")
+
+
+def sum_of_scores(metrics: dict[str, Any]) -> float:
+    """The sum of an evaluation's scores, without losses and speeds.  Raises ValueError if there are none."""
+    scores = [
+        float(value)
+        for name, value in metrics.items()
+        if name.startswith("eval_") and not name.endswith(("_loss", "_runtime", "_per_second"))
+        if isinstance(value, Real)
+    ]
+    if not scores:
+        raise ValueError(
+            'direction is "maximize", but an evaluation has a loss and no score: give compute_metrics, '
+            'compute_objective, or direction="minimize"'
+        )
+    return sum(scores)
 
 
 def metric_of(name: str, metrics: dict[str, Any]) -> float:

@@ -360,9 +360,10 @@ class Trainer(Evaluator):
                 trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)}; by default Hugging Face's space of learning
                 rate, epochs, seed and batch size.
             compute_objective: makes of the metrics of an evaluation the number to compare; by default it is that of
-                `metric_for_best_model`, or else `eval_loss`.
+                `metric_for_best_model`, or else `eval_loss`, or with direction="maximize" the sum of the scores.
             n_trials: the number of trials, those that are kept included.
             direction: "minimize" or "maximize"; by default what suits the default objective, and otherwise "minimize".
+                It must not be the opposite of that in which `metric_for_best_model` gets better.
             backend: "optuna", the only one.
             hp_name: makes of a trial the `run_name`.
             storage, study_name, sampler, pruner: as `optuna.create_study` has them; by default an SQLite file, the
@@ -376,8 +377,8 @@ class Trainer(Evaluator):
 
         Raises:
             ImportError: optuna is not installed.
-            ValueError: there is no eval_dataset, a study of that name has the other direction, or no trial came to its
-                end.  A trial whose gradients are not finite counts as failed.
+            ValueError: there is no eval_dataset, the direction is not that of the metric or of the study of that name,
+                or no trial came to its end.  A trial whose gradients are not finite counts as failed.
             TypeError: hp_space names an argument that does not exist.
         """
         if backend not in (None, "optuna"):
