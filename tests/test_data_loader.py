@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minigrad as mg
 from minigrad.data.loader import DataLoader, Subset
 
 
@@ -142,3 +143,77 @@ def test_what_an_iterable_dataset_cannot_do_is_said():
         DataLoader(iter([1, 2]))
     with pytest.raises(TypeError, match="the dataset is a int"):
         DataLoader(3)
+
+
+def test_the_order_without_a_seed_is_that_of_mg_seed():
+    """The same mg.seed, and after it the same calls, give the same order; a seed of its own stays what it is."""
+
+    def order(drawn_from, **more):
+        mg.seed(drawn_from)
+        try:
+            first = DataLoader(range(50), 8, shuffle=True, **more)
+            return list(first), list(DataLoader(range(50), 8, shuffle=True, **more)), mg.rand((2,)).tolist()
+        finally:
+            mg.seed(None)
+
+    assert order(1) == order(1)
+    one, another, drawn = order(1)
+    assert one != another and one != order(2)[0]
+    assert order(1, seed=3)[:2] == order(2, seed=3)[:2]
+    assert order(None)[0] == order(None)[1] == list(DataLoader(range(50), 8, shuffle=True, seed=0))
+    mg.seed(1)
+    try:
+        DataLoader(range(50), 8)  # in the dataset's order: nothing is drawn
+        untouched = mg.rand((2,)).tolist()
+        mg.seed(1)
+        assert mg.rand((2,)).tolist() == untouched != drawn
+    finally:
+        mg.seed(None)
+
+
+def test_a_position_is_in_the_order_in_which_it_was_saved():
+    """A loader that was given no seed goes on in the order of the saved one; one that was given another refuses."""
+    mg.seed(1)
+    try:
+        loader = DataLoader(range(50), 8, shuffle=True)
+    finally:
+        mg.seed(None)
+    batches = iter(loader)
+    next(batches)
+    again = DataLoader(range(50), 8, shuffle=True)
+    again.load_state_dict(loader.state_dict())
+    assert list(again) == list(batches)
+    with pytest.raises(ValueError, match="seed was "):
+        DataLoader(range(50), 8, shuffle=True, seed=9).load_state_dict(loader.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("collate_fn", "type collate=, a function of a list of items"),
+        ("sampler", r"give DataLoader\(Subset\(dataset, indices\)\)"),
+        ("batch_sampler", r"give DataLoader\(Subset\(dataset, indices\), batch_size\)"),
+        ("generator", "type seed=0"),
+        ("pin_memory", "leave it out"),
+        ("persistent_workers", "leave it out"),
+        ("colate", "it has dataset, batch_size, shuffle, seed, collate"),
+    ],
+)
+def test_torchs_arguments_that_are_not_here_name_what_is(argument, text):
+    with pytest.raises(TypeError, match=f"DataLoader has no argument '{argument}': {text}"):
+        DataLoader(range(3), **{argument: None})
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_workers", "prefetch_factor", "seed"])
+@pytest.mark.parametrize("value", [2.5, 2.0, True, "2"])
+def test_what_is_counted_is_a_whole_number(name, value):
+    with pytest.raises(TypeError, match=f"{name} is {value!r}; expected a whole number of at least"):
+        DataLoader(range(3), **{name: value})
+    assert len(list(DataLoader(range(4), **{name: np.int64(2)}))) in (2, 4)
+
+
+def test_there_is_no_loader_without_batches():
+    with pytest.raises(TypeError, match="batch_size is None; .* for single items, loop over the dataset"):
+        DataLoader(range(3), None)
+    with pytest.raises(ValueError, match="seed is -1; expected at least 0"):
+        DataLoader(range(3), seed=-1)

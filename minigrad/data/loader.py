@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
+from numbers import Integral
 from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
 
+from ..ops.random import drawn_seed
 from .passes import Items, Made, Stream, Watch, own_generators, reads_a_file, states
 from .workers import Ahead, Processes, Threads
 
 BLOCK = 50  # batches among which items are sorted by length
+INSTEAD = {  # of torch's arguments that are not here
+    "collate_fn": "type collate=, a function of a list of items",
+    "sampler": "give DataLoader(Subset(dataset, indices)) the items in the order wanted",
+    "batch_sampler": "give DataLoader(Subset(dataset, indices), batch_size) the items in the order wanted",
+    "generator": "type seed=0, of which the order is a function",
+    "worker_init_fn": "leave it out: the batches are the same with any number of workers",
+    "pin_memory": "leave it out: the Tensors that a loop makes of a batch are copied to their device at once",
+    "persistent_workers": "leave it out: a thread costs nothing to start",
+    "timeout": "leave it out",
+}
 
 
 class Dataset(Protocol):
@@ -55,6 +68,9 @@ class DataLoader:
     both, so that the next pass is the rest of the one that was under way.  `batch_size` may be set during a pass: the
     order of the items stays the same, and the batches that follow have the new size.
 
+    The order is a function of `seed` and the epoch.  Without a seed it is drawn from the generator of `mg.seed` if the
+    items are shuffled, and 0 where that is not set.
+
     With `num_workers`, batches are made in so many threads while the loop works, up to `prefetch_factor` ahead for each
     of them; the batches and their order are the same.  So that they are, one thread makes them all if an item is read
     from an open file, if the dataset is iterable, or if the dataset or `collate` draws from a random generator of its
@@ -73,19 +89,28 @@ class DataLoader:
         dataset: Dataset | IterableDataset,
         batch_size: int = 1,
         shuffle: bool = False,
-        seed: int = 0,
+        seed: int | None = None,
         collate: Callable[[list], Any] = list,
         drop_last: bool = False,
         lengths: Sequence[int] | None = None,
         num_workers: int = 0,
         prefetch_factor: int = 2,
         multiprocessing_context: str | None = None,
+        **unknown: Any,
     ):
+        for name in unknown:
+            known = ", ".join(signature(DataLoader).parameters)
+            raise TypeError(f"DataLoader has no argument {name!r}: {INSTEAD.get(name, f'it has {known}')}")
+        if batch_size is None:
+            raise TypeError("batch_size is None; expected a whole number: for single items, loop over the dataset")
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("num_workers", num_workers, 0),
             ("prefetch_factor", prefetch_factor, 1),
+            ("seed", 0 if seed is None else seed, 0),
         ):
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise TypeError(f"{name} is {value!r}; expected a whole number of at least {least}")
             if value < least:
                 raise ValueError(f"{name} is {value}; expected at least {least}")
         self.is_iterable = not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"))
@@ -103,7 +128,9 @@ class DataLoader:
         if lengths is not None and len(lengths) != len(items):
             raise ValueError(f"{len(lengths)} lengths for {len(items)} items; expected one per item")
         self.dataset: Any = dataset
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.batch_size, self.shuffle = batch_size, shuffle
+        self.seed_given = seed is not None
+        self.seed = seed if seed is not None else drawn_seed() if shuffle else 0
         self.collate, self.drop_last, self.lengths = collate, drop_last, lengths
         self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
         self.multiprocessing_context = multiprocessing_context
@@ -226,6 +253,8 @@ class DataLoader:
         Raises:
             ValueError: it was saved for other data or other batches, so that the order would be another one.
         """
+        if not self.seed_given:
+            self.seed = state_dict["seed"]
         if differing := [name for name, value in self._order().items() if state_dict[name] != value]:
             name = differing[0]
             raise ValueError(

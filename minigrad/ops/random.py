@@ -20,8 +20,9 @@ def seed(seed: int | None) -> None:
     """Let everything that is given no `rng` from here on draw from one generator with this seed: `mg.seed(0)`.
 
     The same seed, and after it the same calls in the same order, give the same numbers, bit for bit, on every backend;
-    also those of layers, which keep the generator they were made with.  What has a seed of its own, such as a
-    DataLoader, is not touched, nor are the generators of NumPy and Python.  `mg.seed(None)` ends it: then whatever has
+    also those of layers, which keep the generator they were made with.  A DataLoader that shuffles
+    and is given no seed draws one when it is made.  What has a seed of its own, such as a Trainer, is not touched, nor
+    are the generators of NumPy and Python.  `mg.seed(None)` ends it: then whatever has
     no `rng` draws other numbers every time.
 
     Raises:
@@ -47,6 +48,11 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """The generator that was given; an int is a seed; None means that of `seed`, or a fresh one where none is set."""
     rng = _shared if rng is None else rng
     return mode().draws(rng, rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng))
+
+
+def drawn_seed() -> int:
+    """A seed for what was given none: the next draw from the generator of `seed`, or 0 where none is set."""
+    return 0 if _shared is None else int(generator(None).integers(2**32))
 
 
 def keep_mask(like: Any, shape: tuple, p: float, rng: np.random.Generator | int | None) -> Array | None:
