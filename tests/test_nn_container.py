@@ -1,6 +1,7 @@
 """Modules that hold modules, and lists and dictionaries of modules and parameters."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -117,3 +118,54 @@ def test_lists_and_dictionaries_of_modules_and_parameters_are_found():
     ops.sum(copy.deepcopy(model)(np.ones((1, 2), np.float32))).backward()
     ops.sum(model(np.ones((1, 2), np.float32))).backward()
     assert model.scales[0].grad is not None and model.shifts["x"].grad is not None
+
+
+@pytest.mark.parametrize(("name", "error"), [(1, TypeError), (None, TypeError), ("", KeyError), ("a.b", KeyError)])
+@pytest.mark.parametrize(("kind", "value"), [(nn.ModuleDict, nn.Linear(1, 1)), (nn.ParameterDict, Tensor([1.0]))])
+def test_a_key_is_one_step_of_a_path(kind, value, name, error):
+    """As in torch 2.13, whichever way the entry is put in."""
+    held = kind({"a": value})
+    for put in (
+        lambda: kind({name: value}),
+        lambda: kind([(name, value)]),
+        lambda: held.__setitem__(name, value),
+        lambda: held.update({name: value}),
+        lambda: held.setdefault(name, value),
+        lambda: held.__ior__({name: value}),
+        lambda: nn.Module().register_parameter(name, nn.Parameter([1.0])),
+        lambda: nn.Module().register_buffer(name, Tensor([1.0])),
+        lambda: nn.Module().add_module(name, nn.Linear(1, 1)),
+    ):
+        with pytest.raises(error, match="a name is text without a dot, not"):
+            put()
+    assert list(held) == ["a"]
+
+
+def test_lists_and_dicts_of_modules_hold_modules():
+    for put in (
+        lambda: nn.ModuleDict({"a": 3}),
+        lambda: nn.ModuleDict().update({"a": Tensor([1.0])}),
+        lambda: nn.ModuleList([nn.Linear(1, 1), 3]),
+        lambda: nn.ModuleList().append([nn.Linear(1, 1)]),
+        lambda: nn.ModuleList().extend([3]),
+        lambda: nn.ModuleList().insert(0, 3),
+        lambda: nn.ModuleList().__iadd__([3]),
+        lambda: nn.ModuleList([None]).__setitem__(0, 3),
+    ):
+        with pytest.raises(TypeError, match="holds modules, not a"):
+            put()
+    assert len(nn.ModuleList([None, nn.ReLU()])) == 2 and nn.ModuleDict({"a": None}) == {"a": None}
+    held = nn.ParameterList([Tensor([1.0])])
+    held += [Tensor([2.0])]
+    held.insert(0, Tensor([0.0]))
+    assert [p.item() for p in held.parameters()] == [0, 1, 2]
+    again = copy.deepcopy(nn.ModuleDict({"a": nn.Linear(1, 1)}))
+    assert type(again) is nn.ModuleDict and list(again.state_dict()) == ["a.weight", "a.bias"]
+    assert list(pickle.loads(pickle.dumps(again))) == ["a"]
+
+
+def test_two_parameters_of_one_path_are_refused():
+    model = nn.Module()
+    model.layers = {1: nn.Linear(1, 1), "1": nn.Linear(1, 1)}
+    with pytest.raises(KeyError, match="two parameters or buffers are called 'layers.1.weight'"):
+        model.state_dict()

@@ -63,3 +63,12 @@ def test_a_weight_moves_and_is_saved_with_its_module():
 def test_options_it_does_not_have(given, named):
     with pytest.raises(TypeError, match="HuberLoss takes reduction, delta, each once, but was given "):
         nn.HuberLoss(*given, **named)
+
+
+@pytest.mark.parametrize("name", [n for n in dir(nn) if n.endswith("Loss")])
+def test_an_unknown_reduction_is_refused_when_the_loss_is_made(name):
+    for wrong in ("avg", None, True, *(() if name == "KLDivLoss" else ("batchmean",))):
+        with pytest.raises(ValueError, match=r"reduction=.* is not known: type one of 'mean', 'sum', 'none'"):
+            getattr(nn, name)(reduction=wrong)
+    for known in ("mean", "sum", "none", *(("batchmean",) if name == "KLDivLoss" else ())):
+        assert getattr(nn, name)(reduction=known).reduction == known

@@ -90,3 +90,14 @@ def test_a_transient_buffer_moves_and_is_not_saved():
     module.register_buffer("seen", Tensor(np.zeros(2)), persistent=False)
     assert list(module.state_dict()) == [] and [name for name, _ in module.named_buffers()] == ["seen"]
     assert module.to("float32").seen.dtype == np.float32
+
+
+@pytest.mark.parametrize("state", [[1], None, "weights.safetensors", nn.Linear(2, 1), Tensor([1.0])])
+def test_a_state_that_is_no_dict_is_refused(state):
+    with pytest.raises(TypeError, match=f"load_state_dict: expected a dict .* not a {type(state).__name__}"):
+        nn.Linear(2, 1).load_state_dict(state)
+
+
+def test_a_state_under_numbers_does_not_fit():
+    with pytest.raises(ValueError, match="unexpected: 1"):
+        nn.Linear(2, 1).load_state_dict({1: np.ones(1)})

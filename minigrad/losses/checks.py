@@ -85,6 +85,8 @@ def reduce(loss: Any, reduction: str) -> Any:
     return loss if reduction == "none" else ops.mean(loss) if reduction == "mean" else ops.sum(loss)
 
 
-def check_reduction(name: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> None:
+def check_reduction(name: str, reduction: str) -> None:
+    """Refuse what is no reduction of the loss `name`; kl_div alone has a "batchmean"."""
+    known = (*REDUCTIONS, "batchmean") if name == "kl_div" else REDUCTIONS
     if not isinstance(reduction, str) or reduction not in known:
         raise ValueError(f"{name}: reduction={reduction!r} is not known: type one of {', '.join(map(repr, known))}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..tensor import Tensor
 from .module import Module
-from .tree import Parameter, Tree
+from .tree import Parameter, Tree, check_name
 
 
 class Sequential(Module):
@@ -101,44 +101,106 @@ class Sequential(Module):
         return module
 
 
-class ModuleList(list, Tree):
-    """A list of modules, under torch's name, with the methods of the tree; an ordinary list serves as well."""
-
-
-class ModuleDict(dict, Tree):
-    """A dictionary of modules, under torch's name, with the methods of the tree; an ordinary one serves as well."""
-
-
-class ParameterList(list, Tree):
-    """A list of parameters; what is put into it as a Tensor becomes one."""
+class _List(list, Tree):
+    """A list that looks at each of its entries, with `_entry`, before it takes them."""
 
     def __init__(self, values: Iterable[Any] = ()):
-        super().__init__(map(_parameter, values))
+        super().__init__(map(self._entry, values))
+
+    def _entry(self, value: Any) -> Any:
+        raise NotImplementedError
 
     def append(self, value: Any) -> None:
-        """Add a parameter at the end."""
-        super().append(_parameter(value))
+        """Add an entry at the end."""
+        super().append(self._entry(value))
 
     def extend(self, values: Iterable[Any]) -> None:
-        """Add parameters at the end."""
-        super().extend(map(_parameter, values))
+        """Add entries at the end."""
+        super().extend(map(self._entry, values))
+
+    def insert(self, index: Any, value: Any) -> None:
+        """Put an entry before the one at `index`."""
+        super().insert(index, self._entry(value))
+
+    def __iadd__(self, values: Iterable[Any]) -> Any:
+        self.extend(values)
+        return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        super().__setitem__(index, list(map(_parameter, value)) if isinstance(index, slice) else _parameter(value))
+        super().__setitem__(index, list(map(self._entry, value)) if isinstance(index, slice) else self._entry(value))
 
 
-class ParameterDict(dict, Tree):
-    """A dictionary of parameters; what is put into it as a Tensor becomes one."""
+class _Dict(dict, Tree):
+    """A dictionary that looks at each of its entries, with `_entry`, before it takes them.
 
-    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
-        super().__init__({name: _parameter(value) for name, value in dict(parameters).items()})
+    Its keys are steps of the paths in the state dict, so they are text, not empty and without a dot.
+    """
 
-    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
-        """Put in, or replace, what is given by name."""
-        super().update({name: _parameter(value) for name, value in dict(parameters).items()})
+    def __init__(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
+        super().__init__()
+        self.update(entries)
+
+    def _entry(self, value: Any) -> Any:
+        raise NotImplementedError
+
+    def update(self, entries: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Put in, or replace, what is given by name.
+
+        Raises:
+            TypeError: a name is no text, or a value is none of the kind.
+            KeyError: a name is empty or has a dot in it.
+        """
+        for name, value in dict(entries).items():
+            self[name] = value
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The entry of this name, which is put in if there is none."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def __ior__(self, entries: Any) -> Any:
+        self.update(entries)
+        return self
 
     def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, _parameter(value))
+        check_name(type(self).__name__, name)
+        super().__setitem__(name, self._entry(value))
+
+
+class ModuleList(_List):
+    """A list of modules, under torch's name, with the methods of the tree; an ordinary list serves as well."""
+
+    def _entry(self, value: Any) -> Any:
+        return _module("ModuleList", value)
+
+
+class ModuleDict(_Dict):
+    """A dictionary of modules, under torch's name, with the methods of the tree; an ordinary one serves as well."""
+
+    def _entry(self, value: Any) -> Any:
+        return _module("ModuleDict", value)
+
+
+class ParameterList(_List):
+    """A list of parameters; what is put into it as a Tensor becomes one."""
+
+    def _entry(self, value: Any) -> Any:
+        return _parameter(value)
+
+
+class ParameterDict(_Dict):
+    """A dictionary of parameters; what is put into it as a Tensor becomes one."""
+
+    def _entry(self, value: Any) -> Any:
+        return _parameter(value)
+
+
+def _module(owner: str, value: Any) -> Any:
+    """A module, or None, as it is."""
+    if value is None or isinstance(value, Tree):
+        return value
+    raise TypeError(f"{owner} holds modules, not a {type(value).__name__}")
 
 
 def _parameter(value: Any) -> Any:

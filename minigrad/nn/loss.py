@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import losses
+from ..losses.checks import check_reduction
 from .module import Buffer, Module
 
 
@@ -17,6 +18,7 @@ class Loss(Module):
 
     Raises:
         TypeError: the function has no such option.
+        ValueError: the function has no such reduction.
     """
 
     function: Callable
@@ -32,6 +34,8 @@ class Loss(Module):
         for name, value in {**dict(zip(self.options, given)), **named}.items():
             if name.endswith("weight") and value is not None:
                 value = Buffer(losses.constant(type(self).__name__, name, value))
+            if name == "reduction":
+                check_reduction(self.function.__name__, value)
             setattr(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:

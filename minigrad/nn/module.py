@@ -10,7 +10,7 @@ import numpy as np
 from ..tensor import Tensor, as_array
 from .arguments import checked
 from .calls import Handle, Hooks, add_place
-from .tree import Buffer, Parameter, Transient, Tree, children, followed, walk
+from .tree import Buffer, Parameter, Transient, Tree, check_name, children, followed, walk
 
 __all__ = ["Buffer", "Module", "Parameter", "Tree", "children", "walk"]
 
@@ -85,8 +85,7 @@ class Module(Tree):
     add_module = register_module
 
     def _register(self, name: str, value: Any, kind: type) -> None:
-        if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(f"{type(self).__name__}: a name is text without a dot, not {name!r}")
+        check_name(type(self).__name__, name)
         if hasattr(self, name) and not isinstance(vars(self).get(name, name), (kind, type(None))):
             raise KeyError(f"{type(self).__name__} has an attribute {name!r} already: choose another name")
         if value is not None and not isinstance(value, kind):

@@ -54,6 +54,13 @@ def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(child, f"{path}.{name}" if path else str(name))
 
 
+def check_name(owner: str, name: Any) -> None:
+    """Refuse what cannot be one step of a path: TypeError if it is no text, KeyError if it is empty or has a dot."""
+    if not isinstance(name, str) or not name or "." in name:
+        error = KeyError if isinstance(name, str) else TypeError
+        raise error(f"{owner}: a name is text without a dot, not {name!r}")
+
+
 def _is_module(item: Any) -> bool:
     return isinstance(item, Tree) and not isinstance(item, (list, dict))
 
@@ -108,8 +115,17 @@ class Tree:
         return self
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every parameter and buffer by its path; a tied one under each of its names."""
-        return {path: t for path, t in walk(self) if isinstance(t, Tensor) and not isinstance(t, Transient)}
+        """Every parameter and buffer by its path; a tied one under each of its names.
+
+        Raises:
+            KeyError: two have one path, as under the keys 1 and "1" of a dictionary.
+        """
+        found = [(path, t) for path, t in walk(self) if isinstance(t, Tensor) and not isinstance(t, Transient)]
+        state = dict(found)
+        for path, t in found if len(state) < len(found) else ():
+            if state[path] is not t:
+                raise KeyError(f"{type(self).__name__}: two parameters or buffers are called {path!r}: rename one")
+        return state
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter), each parameter once, under the first of its names; with `recurse=False` its own only."""
@@ -199,8 +215,12 @@ class Tree:
             (missing_keys, unexpected_keys), which are empty if strict.
 
         Raises:
+            TypeError: `state` is no dictionary.
             ValueError: one message with all that is missing, unexpected or of the wrong shape; nothing was loaded.
         """
+        if not isinstance(state, Mapping):
+            kind = type(state).__name__
+            raise TypeError(f"load_state_dict: expected a dict of arrays by name, such as mg.load(path), not a {kind}")
         own = self.state_dict()
         arrays = {name: np.asarray(a.numpy() if isinstance(a, Tensor) else a) for name, a in state.items()}
         given = {id(own[name]) for name in arrays if name in own}
@@ -217,7 +237,7 @@ class Tree:
             ],
         }
         if any(faults.values()):
-            told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+            told = "; ".join(f"{kind}: {', '.join(map(str, names))}" for kind, names in faults.items() if names)
             raise ValueError(f"the state does not fit this {type(self).__name__}: {told}")
         for name, array in arrays.items():
             if name in own:
