@@ -5,6 +5,7 @@ import pytest
 from test_train_trainer import SMALL, assert_same, dataset, new_model, weights
 
 import minigrad as mg
+from minigrad import functional as F
 from minigrad import losses, nn
 from minigrad.data.text import IGNORED
 from minigrad.nn import Module
@@ -329,3 +330,55 @@ def test_compute_metrics_and_a_dict_of_evaluation_sets(tmp_path):
     np.testing.assert_array_equal(seen[0].label_ids, dataset(9).columns["label"])
     alone = trainer.predict(dataset(9)).predictions.argmax(1)
     np.testing.assert_array_equal(seen[0].predictions, alone)
+
+
+class Line(nn.Module):
+    """A model whose loss is reduced as it is told."""
+
+    def __init__(self, reduction="mean"):
+        self.layer, self.reduction = nn.Linear(4, 2, rng=0), reduction
+
+    def forward(self, x, labels=None):
+        logits = self.layer(mg.Tensor(x))
+        return logits if labels is None else (F.cross_entropy(logits, labels, reduction=self.reduction), logits)
+
+
+ROWS, LABELS = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32), np.arange(12) % 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"x": ROWS, "labels": LABELS}, r"a dict of columns \('x', 'labels'\); .*zip\(\*data.values\(\)\)"),
+        ((ROWS, LABELS), r"a tuple of 2 columns; .* such as list\(zip\(\*data\)\)"),
+        ([mg.Tensor(ROWS), LABELS.tolist()], "a list of 2 columns"),
+    ],
+)
+def test_columns_are_answered_with_the_line_that_makes_items_of_them(tmp_path, columns, text):
+    args = TrainingArguments(tmp_path, max_steps=2, disable_tqdm=True)
+    with pytest.raises(ValueError, match=f"train_dataset is {text}"):
+        Trainer(Line(), args, columns)
+    with pytest.raises(ValueError, match="eval_dataset is a .* columns"):
+        Trainer(Line(), args, eval_dataset=columns)
+
+
+def test_the_lines_that_make_items_of_columns_train(tmp_path):
+    args = TrainingArguments(tmp_path, max_steps=2, disable_tqdm=True)
+    data = {"x": ROWS, "labels": LABELS}
+    by_name = Trainer(Line(), args, [dict(zip(data, row)) for row in zip(*data.values())])
+    data = (ROWS, LABELS)
+    by_position = Trainer(Line(), args, list(zip(*data)))
+    assert by_name.train().training_loss == by_position.train().training_loss
+    Trainer(Line(), args, ((ROWS[0], 0), (ROWS[1], 1))).train()  # two items are no columns
+    Trainer(Line(), args, dict(enumerate(by_name.train_dataset))).train()  # nor is a dict of items by number
+
+
+@pytest.mark.parametrize("entry", ["train", "evaluate"])
+def test_a_loss_that_is_not_reduced_is_named(tmp_path, entry):
+    args = TrainingArguments(tmp_path, max_steps=2, disable_tqdm=True)
+    items = list(zip(ROWS, LABELS))
+    with pytest.raises(ValueError, match=r"Line's loss has shape \(8,\); expected one number.*reduction=.mean"):
+        getattr(Trainer(Line("none"), args, items, items), entry)()
+    trainer = Trainer(Line(), args, items, items, loss_fn=lambda out, y: F.cross_entropy(out, y, reduction="none"))
+    with pytest.raises(ValueError, match=r"what loss_fn returned has shape \(8,\)"):
+        getattr(trainer, entry)()

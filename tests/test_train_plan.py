@@ -542,3 +542,9 @@ def test_a_run_goes_on_with_its_plan_whatever_the_arguments(tmp_path, more):
         for name, value in made.model.state_dict().items():
             np.testing.assert_array_equal(again.model.state_dict()[name].numpy(), value.numpy(), err_msg=name)
         assert told(again)[:-1] == told(made)[:-1]
+
+
+@pytest.mark.parametrize("period", [0, 0.0, "0 epochs", "0%"])
+def test_a_period_of_no_length_is_refused_where_it_is_typed(period):
+    with pytest.raises(ValueError, match=r"every\(.*\) has no length: give a period of one step or more"):
+        Plan().every(period, "save")

@@ -216,6 +216,24 @@ def test_early_stopping_stops_a_resumed_run_where_it_stops_the_whole_one(tmp_pat
     assert_same_run(parts, whole)
 
 
+@pytest.mark.parametrize("seeded", [False, True])
+def test_a_run_with_other_generators_is_told_of_mg_seed_and_nothing_is_changed(tmp_path, seeded):
+    def new(on):
+        mg.seed(0 if on else None)
+        return new_trainer(tmp_path, max_steps=2)
+
+    try:
+        new(seeded).train()
+        other = new(not seeded)
+        before = weights(other.model)
+        with pytest.raises(ValueError, match="cannot go on from .* call mg.seed before the model is made if that run"):
+            other.train(True)
+        assert_same(weights(other.model), before)
+        assert new(seeded).train(True).global_step == 2
+    finally:
+        mg.seed(None)
+
+
 @pytest.mark.parametrize("event", ["on_step_end", "on_evaluate"])
 def test_a_run_that_a_callback_stopped_goes_on_without_it(tmp_path, event):
     """What asks a run to stop is the callback, not the checkpoint: the first part is then that of a shorter run."""

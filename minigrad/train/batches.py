@@ -75,6 +75,28 @@ def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], An
     return collator
 
 
+def check_items(name: str, dataset: Any) -> None:
+    """Refuse a dataset that is given as columns, each with an entry per item; raises ValueError."""
+    if isinstance(dataset, Mapping) and 0 not in dataset:
+        columns = ", ".join(map(repr, dataset))
+        told, rows = f"a dict of columns ({columns})", "[dict(zip(data, row)) for row in zip(*data.values())]"
+    elif hasattr(dataset, "iloc"):
+        told, rows = f"a {type(dataset).__name__} of columns", 'data.to_dict("records")'
+    elif isinstance(dataset, (tuple, list)) and are_columns(dataset):
+        told, rows = f"a {type(dataset).__name__} of {len(dataset)} columns", "list(zip(*data))"
+    else:
+        return
+    raise ValueError(f"{name} is {told}; expected one item after the other, such as {rows}")
+
+
+def are_columns(arrays: Sequence[Any]) -> bool:
+    """Whether arrays are columns of as many entries each, which cannot be items, since their shapes differ."""
+    shapes = [getattr(one, "shape", (len(one),) if isinstance(one, list) else ()) for one in arrays[:4]]
+    if len(arrays) != len(shapes) or len(arrays) < 2 or not all(shapes):
+        return False
+    return len({shape[0] for shape in shapes}) == 1 and len({len(shape) for shape in shapes}) > 1
+
+
 def used_columns(model: Module, item: Any) -> set[str] | None:
     """The columns of a dict that the model's forward or its labels use; None if that is all of them, or unknown."""
     arguments = signature(model.forward).parameters.values()

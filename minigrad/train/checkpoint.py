@@ -255,15 +255,21 @@ def chance(*roots: Any) -> list[list[Any]]:
     return [[type(g).__name__, generator_state(g)] for g in generators(*roots)]
 
 
-def restore_chance(saved: list[list[Any]], *roots: Any) -> None:
-    """Put every generator where it was.  Raises ValueError if there are others now."""
-    found = generators(*roots)
-    if [kind for kind, _ in saved] != [type(g).__name__ for g in found]:
+def check_chance(saved: list[list[Any]], *roots: Any) -> None:
+    """Raises ValueError if there are other generators now than those that were saved."""
+    kinds, here = [kind for kind, _ in saved], [type(g).__name__ for g in generators(*roots)]
+    if kinds != here:
         raise ValueError(
-            f"it has {len(saved)} generators of random numbers, but the model, the collator and the dataset have "
-            f"{len(found)} here, or of other kinds"
+            f"its random numbers come from {len(kinds)} generators ({', '.join(kinds)}), here from {len(here)} "
+            f"({', '.join(here)}): those of NumPy and Python, that of mg.seed, if it was called, and those of the "
+            "model, the collator and the dataset; call mg.seed before the model is made if that run did, and not if "
+            "it did not"
         )
-    for (_, state), generator in zip(saved, found, strict=True):
+
+
+def restore_chance(saved: list[list[Any]], *roots: Any) -> None:
+    """Put every generator where it was."""
+    for (_, state), generator in zip(saved, generators(*roots), strict=True):
         set_generator_state(generator, tuple_deep(state))
 
 

@@ -11,7 +11,7 @@ from ..data import DataLoader, Dataset
 from ..data.text import IGNORED
 from ..pretrained.inputs import as_given
 from . import run
-from .batches import called, check_arguments, count_labels, labels_of, used_columns, without
+from .batches import LABELS, called, check_arguments, check_items, count_labels, labels_of, used_columns, without
 from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
 from .gradients import Gradients
 from .notebook import in_notebook
@@ -23,6 +23,8 @@ class Evaluator(Gradients):
 
     def check_datasets(self) -> None:
         """Refuse datasets that the model cannot read, and a metric that their labels do not have."""
+        if isinstance(self.eval_dataset, dict) and not set(LABELS).isdisjoint(self.eval_dataset):
+            check_items("eval_dataset", self.eval_dataset)
         parts = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
         for name, dataset in {"train_dataset": self.train_dataset, **parts}.items():
             if dataset is None:
@@ -52,6 +54,7 @@ class Evaluator(Gradients):
                 f"{name} is {given}; expected a dataset of one item or more: split(...) of minigrad.data holds "
                 "out a part of the training examples"
             )
+        check_items(name, dataset)
         item = dataset[0]
         if self.args.remove_unused_columns and (used := used_columns(self.model, item)):
             self.collator = lambda items: self.data_collator(

@@ -113,6 +113,12 @@ class Gradients(TrainerBase):
         """Loss and logits for a batch with labels."""
         out = self.training_step(batch)
         loss, logits = (out, None) if isinstance(out, Tensor) and out.ndim == 0 else loss_and_logits(out)
+        if isinstance(loss, Tensor) and loss.size != 1:
+            whose = f"{type(self.model).__name__}'s loss" if self.loss_fn is None else "what loss_fn returned"
+            raise ValueError(
+                f"{whose} has shape {loss.shape}; expected one number, the mean over the labels that count: give it "
+                'reduction="mean", or type loss.mean()'
+            )
         if not isinstance(loss, Tensor):
             names = ", ".join(batch) if isinstance(batch, dict) else "arrays"
             raise ValueError(

@@ -74,7 +74,7 @@ def begin(trainer: Any, source: Path | None) -> None:
         raise ValueError("the plan evaluates the model, but eval_dataset is None; expected a dataset")
     optimizer = new_optimizer(trainer.model, args, plan) if optimizer is None else optimizer
     schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
-    content = None if source is None else Content(source, trainer.model, optimizer, loader)
+    content = None if source is None else Content(source, trainer, optimizer, loader)
     trainer.optimizer, trainer.lr_scheduler, trainer.loader, trainer.bound = optimizer, schedule, loader, plan
     trainer.ema = None if args.ema_decay is None else EMA(trainer.model.parameters(), args.ema_decay)
     state = TrainerState(run_id=uuid.uuid4().hex) if content is None else content.state
@@ -112,8 +112,8 @@ class Content:
     Raises ValueError, in one line, if it does not.
     """
 
-    def __init__(self, directory: Path, model: Module, optimizer: Any, loader: Any):
-        self.directory = directory
+    def __init__(self, directory: Path, trainer: Any, optimizer: Any, loader: Any):
+        self.directory, model = directory, trainer.model
         self.weights = checkpoint.read_model(model, directory)
         try:
             self.state = TrainerState.from_dict(checkpoint.read_json(directory / "trainer_state.json"))
@@ -124,6 +124,7 @@ class Content:
             self.averages = safetensors.read(averages) if averages.is_file() else None
             check_named_state(optimizer, model, self.arrays, self.optimizer)
             loader.load_state_dict(self.rest["position"])
+            checkpoint.check_chance(self.rest["chance"], *roots(trainer))
         except FileNotFoundError as error:
             raise ValueError(
                 f"{directory} has no {Path(error.filename).name}, as after save_only_model=True: give another "

@@ -97,7 +97,8 @@ class Plan:
     def every(self, period: When, *actions: str) -> Plan:
         """Add actions, "evaluate", "save" or "log", every so often, the first after one period."""
         title = f"every({period!r})"
-        amount_of(period, title)
+        if not amount_of(period, title)[0]:
+            raise ValueError(f"{title} has no length: give a period of one step or more, such as 500 or '1 epoch'")
         if not actions:
             raise ValueError(f"{title} does nothing: give it actions, of {', '.join(ACTIONS)}")
         return self._with(regular=(*self.regular, (period, checked_actions(title, actions))))
