@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .tables import ANYWHERE, METHODS, PLACES, SAYS
+from .tables import ABSENT, ANYWHERE, METHODS, PLACES, SAYS
 
-__all__ = ["ANYWHERE", "METHODS", "PLACES", "Missing", "instead", "missing", "told"]
+__all__ = ["ABSENT", "ANYWHERE", "METHODS", "PLACES", "Missing", "instead", "missing", "told"]
 ROOMS = ("minigrad", *(f"minigrad.{room}" for room in "functional linalg nn losses optim schedule metrics".split()))
 ON_VALUES = ", on the values alone, without a gradient"
 
@@ -35,7 +35,7 @@ class Missing(AttributeError):
 
     def __str__(self) -> str:
         there = None if self.asked.startswith("__") else instead(self.place, self.asked)
-        return self.args[0] + (f": type {there}" if there else "")
+        return self.args[0] + (f": {'' if there in ABSENT.values() else 'type '}{there}" if there else "")
 
     def __reduce__(self) -> tuple:
         return type(self), (self.place, self.asked)
@@ -46,11 +46,15 @@ def instead(place: str, name: str) -> str | None:
     for table in (PLACES.get(place, {}), ANYWHERE):
         if name in table:
             return told(name, table[name])
+    if name in ABSENT:
+        return ABSENT[name]
     tensor = import_module("minigrad.tensor").Tensor
     for asked in dict.fromkeys((name, name.removesuffix("_copy").removesuffix("_ex").rstrip("_"))):
         for room in ROOMS:
             if (room, asked) != (place, name) and asked in _names(room):
                 return f"mg{room[8:]}.{asked}"
+        if asked in METHODS:
+            return told(asked, METHODS[asked])
         if hasattr(tensor, asked):
             return f"x.{asked}" + "(…)" * callable(getattr(tensor, asked))
     from difflib import get_close_matches  # takes a millisecond to import, which errors alone can spare
