@@ -40,6 +40,21 @@ def test_cross_along_another_axis():
         mg.cross(Tensor(R(2)), Tensor(R(2)))
 
 
+def test_cross_takes_the_first_axis_of_three_and_linalgs_the_last():
+    """The numbers are those of torch 2.13's torch.cross and torch.linalg.cross."""
+    a = np.arange(9.0).reshape(3, 3)
+    x, y = Tensor(a), Tensor(a**2 + 1)
+    assert mg.cross(x, y).tolist() == x.cross(y).tolist() == [[51, 81, 117], [6, -36, -90], [-3, 9, 27]]
+    assert mg.linalg.cross(x, y).tolist() == [[1, 2, -1], [19, -28, 11], [55, -94, 41]]
+    assert mg.cross(x, y, dim=1).tolist() == mg.linalg.cross(x, y).tolist()
+    assert mg.linalg.cross(x, y, dim=0).tolist() == mg.cross(x, y).tolist()
+    assert mg.cross(mg.ones((3, 1), "float64"), x).tolist() == [[3, 3, 3], [-6, -6, -6], [3, 3, 3]]
+    for shape in ((2, 3), (3, 2), (3, 4, 3), (2, 3, 3)):
+        p, q = R(shape), R(shape)
+        np.testing.assert_allclose(mg.cross(p, q), np.cross(p, q, axis=shape.index(3)))
+    mg.gradcheck(mg.cross, (R((3, 3)), R((3, 3))))
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..elsewhere import missing as _missing
 from ..ops.diagonals import diagonal as _diagonal
 from ..ops.linalg import matmul
-from ..ops.products import cross, vecdot
+from ..ops.products import cross as _cross
+from ..ops.products import vecdot
 from ..spelling import torch_spelling as _torch_spelling
 from .factors import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from .functions import (
@@ -60,6 +61,12 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+
+@_torch_spelling
+def cross(a: Any, b: Any, axis: int = -1) -> Any:
+    """`mg.cross` along the last axis by default, as in torch."""
+    return _cross(a, b, axis)
 
 
 @_torch_spelling

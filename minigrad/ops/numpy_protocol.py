@@ -46,6 +46,7 @@ _OURS = {  # NumPy's names of what is called otherwise here
     "array_split": "tensor_split",
     "split": "tensor_split",  # (mg.split takes sizes, as torch's does)
     "put_along_axis": "scatter",
+    "cross": "linalg.cross",  # (mg.cross takes the first axis of 3, as torch's does)
     "add.reduce": "sum",
     "add.at": "scatter_add",
     "maximum.reduce": "max",

@@ -110,8 +110,10 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Sequence[int] | int] = 2) -> 
 
 @builtin(in_float32="halves", in_int64=True)
 @torch_spelling
-def cross(a: Any, b: Any, axis: int = -1) -> Any:
-    """The vector product of vectors of 3 entries along `axis`; the other axes broadcast.
+def cross(a: Any, b: Any, axis: int | None = None) -> Any:
+    """The vector product of vectors of 3 entries along `axis`; the other axes broadcast (torch.cross).
+
+    Without an `axis` it is the first of size 3, as in torch; `mg.linalg.cross`, as torch's, takes the last.
 
     Raises:
         ValueError: the vectors have not 3 entries.
@@ -119,6 +121,9 @@ def cross(a: Any, b: Any, axis: int = -1) -> Any:
     a, b = shaped(a, "cross"), shaped(b, "cross")
     many = max(len(a.shape), len(b.shape))
     a, b = (reshape(x, (1,) * (many - len(x.shape)) + tuple(x.shape)) for x in (a, b))
+    if axis is None:
+        threes = [i for i, sizes in enumerate(zip(a.shape, b.shape)) if max(sizes) == 3]
+        axis = threes[0] if threes else -1
     axis = axis_of("cross", a, axis)
     if a.shape[axis] != 3 or b.shape[axis] != 3:
         raise ValueError(f"cross: vectors of 3 entries are needed along axis {axis}, not {a.shape} and {b.shape}")
