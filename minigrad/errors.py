@@ -211,3 +211,13 @@ def _hint(name: str, shapes: list[Any]) -> str | None:
                 )
                 return f"axis -{back} is {m} in one and {n} in the other; shapes are aligned from the right{insert}"
     return None
+
+
+def check_requires_grad(given: Any) -> bool:
+    """What Tensor was given for requires_grad, as a bool.  Raises TypeError if it is neither True nor False."""
+    if not isinstance(given, (bool, np.bool_)):
+        raise TypeError(
+            f"Tensor: requires_grad is True or False, not {given!r:.40}: numbers are one list, Tensor([2, 3]), and "
+            "sizes are given as mg.zeros((2, 3))"
+        )
+    return bool(given)

@@ -106,7 +106,7 @@ def examined(op: Any, inputs: tuple, options: tuple, also: dict[str, Any]) -> An
     As in torch, a single number has one axis.
 
     Raises:
-        TypeError: an option is unknown or given twice, or an axis is not a whole number.
+        TypeError: an option is unknown or given twice, an axis is not a whole number, or keepdims not a boolean.
     """
     named = dict(zip(op.options, translated(op.name, op.options, options, also) if also else options))
     axis = named.get("axis")
@@ -114,6 +114,12 @@ def examined(op: Any, inputs: tuple, options: tuple, also: dict[str, Any]) -> An
         named["axis"] = axis = tuple(whole(op.name, a) for a in axis)
     elif axis is not None:
         named["axis"] = axis = whole(op.name, axis)
+    if (keepdims := named.get("keepdims", False)) is not False:
+        if not isinstance(keepdims, (bool, np.bool_)):
+            raise TypeError(
+                f"{op.name}: keepdims is True or False, not {keepdims!r}: several axes are a tuple, axis=(0, 1)"
+            )
+        named["keepdims"] = bool(keepdims)
     x, *others = inputs
     x = Tensor(x) if type(x) in (bool, int, float) else x
     if getattr(x, "shape", None) == () and axis not in (None, ()):

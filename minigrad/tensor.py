@@ -10,7 +10,7 @@ import numpy as np
 
 from . import backend, writes
 from .backend import Array, is_half
-from .errors import NO_NUMBERS
+from .errors import NO_NUMBERS, check_requires_grad
 from .mode import recording, set_mode, switch_back, writing
 from .tape import FREED, Node, new_node
 from .values import Values, as_array, fitting
@@ -45,8 +45,8 @@ class Tensor(Values, Methods):
             data._check_copied()
         self.data = as_array(data, dtype, device)
         self.node = self.frozen = None
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = check_requires_grad(requires_grad)
 
     shape = property(lambda self: self.data.shape, doc="The sizes of the axes, a tuple.")
     ndim = property(lambda self: self.data.ndim, doc="The number of axes.")

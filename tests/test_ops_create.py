@@ -15,7 +15,12 @@ from minigrad.tensor import Tensor
     [
         (mg.zeros(2), np.zeros(2, "f4")),
         (mg.ones((2, 3)), np.ones((2, 3), "f4")),
-        (mg.full((), 7), np.array(7, "f4")),
+        (mg.full((), 7), np.array(7)),
+        (mg.full(3, 2**31 + 1), np.full(3, 2**31 + 1)),
+        (mg.full(2, np.int8(3)), np.array([3, 3])),
+        (mg.full(2, True), np.array([True, True])),
+        (mg.full(2, np.float64(1.5)), np.array([1.5, 1.5], "f4")),
+        (mg.full(2, 7, "float32"), np.array([7, 7], "f4")),
         (mg.full(2, 7, "int64"), np.array([7, 7])),
         (mg.zeros((0, 2), "float64"), np.zeros((0, 2))),
         (mg.eye(2), np.eye(2, dtype="f4")),

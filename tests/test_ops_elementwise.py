@@ -152,3 +152,10 @@ def test_the_exponent_of_a_power_that_is_not_a_number_has_no_gradient_either():
     x, a = Tensor(np.array([-2.0, -2.0, 0.0])), Tensor(np.array([0.5, 3.0, -1.0]), requires_grad=True)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(grad(mg.sum(x**a), a).numpy(), [np.nan, 0, 0])
+
+
+@pytest.mark.parametrize("base", [2, 300, -3, np.int64(2)])
+def test_a_whole_number_to_the_power_of_booleans(base):
+    b = mg.Tensor([True, False])
+    for y in (mg.power(base, b), base**b):
+        assert y.dtype == np.int64 and y.tolist() == [base, 1]

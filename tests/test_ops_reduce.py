@@ -356,3 +356,14 @@ def test_what_moves_whole_numbers_keeps_their_dtype():
     assert mg.scatter(x, 0, [0], x[1:]).dtype == mg.max(x).dtype == (x + 1).dtype == np.int8
     assert mg.mean(x).dtype == mg.var(x).dtype == np.float32 and mg.mean(x).item() == 75
     assert (x.astype("float32") @ x).dtype == np.float32  # beside floats they count as these
+
+
+@pytest.mark.parametrize("op", [mg.sum, mg.mean, mg.max, mg.min, mg.any, mg.all, mg.prod, mg.argmax, mg.logsumexp])
+def test_a_second_axis_is_no_keepdims(op):
+    x = mg.ones((2, 3))
+    for call in (lambda: op(x, 0, 1), lambda: op(x, 0, keepdims=1), lambda: op(x, dim=0, keepdim=0)):
+        with pytest.raises(TypeError, match="keepdims is True or False, not [01]"):
+            call()
+    with pytest.raises(TypeError, match=r"several axes are a tuple, axis=\(0, 1\)"):
+        x.sum(0, 1)
+    assert op(x, 0, True).shape == (1, 3) and op(x, 0, np.True_).shape == (1, 3)

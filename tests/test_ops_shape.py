@@ -209,3 +209,14 @@ def test_sizes_that_are_numpys_and_lists():
         for wrong in (3, None, Tensor(2.0)):
             with pytest.raises(TypeError, match=f"{f.__name__}: a list of Tensors is needed"):
                 f(wrong)
+
+
+@pytest.mark.parametrize(
+    ("shape", "repeats"), [((2,), (1,)), ((1,), (3,)), ((1, 2), (3, 1)), ((), (2,)), ((2,), (2, 1))]
+)
+def test_tile_gives_memory_of_its_own(shape, repeats):
+    x = mg.zeros(shape)
+    y = mg.tile(x, repeats)
+    y += 1
+    np.testing.assert_array_equal(y.numpy(), np.tile(np.zeros(shape), repeats) + 1)
+    assert not x.numpy().any()

@@ -41,3 +41,10 @@ def test_arctan2_knows_all_quadrants():
 def test_torchs_names_are_the_same_functions():
     for theirs, ours in {"asin": "arcsin", "acosh": "arccosh", "atan2": "arctan2"}.items():
         assert getattr(mg, theirs) is getattr(mg, ours)
+
+
+def test_the_gradient_of_arctan2_at_the_origin_is_0():
+    a, b = (mg.Tensor(values, requires_grad=True) for values in ([0.0, 3.0, 0.0], [0.0, 4.0, 2.0]))
+    mg.arctan2(a, b).sum().backward()
+    np.testing.assert_allclose(a.grad.numpy(), [0, 0.16, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(b.grad.numpy(), [0, -0.12, 0], rtol=1e-6)

@@ -538,3 +538,10 @@ def test_a_broadcast_array_is_not_written_into():
         x.copy_(2.0)
     mg.tensor(x).copy_(2.0)
     assert shared.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("given", [3, 0, 1, "no", None])
+def test_requires_grad_is_true_or_false(given):
+    with pytest.raises(TypeError, match=r"requires_grad is True or False, not .*Tensor\(\[2, 3\]\)"):
+        Tensor(2.0, given)
+    assert Tensor(2.0, np.True_).requires_grad is True

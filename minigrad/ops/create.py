@@ -1,6 +1,6 @@
 """New Tensors from nothing: zeros, ones, ranges.  Creation takes a device; every op after it follows its inputs.
 
-float32 unless told otherwise.
+float32 unless told otherwise, or made of whole numbers or booleans.
 """
 
 from __future__ import annotations
@@ -52,11 +52,14 @@ def _all_whole(op: str, dtype: np.dtype, *values: Any) -> None:
 
 
 def full(
-    shape: int | tuple, value: float, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False
+    shape: int | tuple, value: float, dtype: Any = None, *, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
-    """A Tensor of this shape with `value` everywhere."""
+    """A Tensor of this shape with `value` everywhere: of an int int64, of a bool bool, of other numbers float32."""
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full: the value is to be one number, not {value!r:.40}")
+    if dtype is None:
+        kind = np.dtype(type(value)).kind
+        dtype = "bool" if kind == "b" else "int64" if kind in "iu" else "float32"
     return Tensor(
         made("full", shape, dtype, device, lambda xp, shape, dtype: xp.full(shape, _held("full", value, dtype), dtype)),
         requires_grad,

@@ -191,6 +191,8 @@ def power(x: Any, exponent: Any) -> Any:
         return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
     if isinstance(x, (float, np.floating)) and not is_float(exponent.dtype):
         exponent = astype(exponent, "float32")
+    elif isinstance(x, (int, np.integer)) and not isinstance(x, bool) and exponent.dtype.kind == "b":
+        exponent = astype(exponent, "int64")  # as in NumPy: no bool holds x
     return power_by(full_like(exponent, x) if isinstance(x, (int, float, np.generic)) else x, exponent)
 
 

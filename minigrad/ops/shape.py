@@ -16,7 +16,7 @@ from ..builtin import builtin
 from ..primitive import Primitive, primitive
 from ..spelling import torch_spelling, whole
 from ..tensor import Tensor, as_array, shaped
-from .arithmetic import broadcast_to, reshape, where
+from .arithmetic import astype, broadcast_to, reshape, where
 
 
 @builtin()
@@ -207,7 +207,9 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     shape, many = lead + tuple(x.shape), (1,) * (len(x.shape) - len(many)) + many
     between = tuple(n for pair in zip(many, shape) for n in pair)  # (repeats, n, repeats, n, …)
     ones = tuple(n for size in shape for n in (1, size))
-    return reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(many, shape)))
+    y = reshape(broadcast_to(reshape(x, ones), between), tuple(r * n for r, n in zip(many, shape)))
+    copied = any(r > 1 and n > 1 for r, n in zip(many, shape))  # else y shows the memory of x
+    return y if copied else astype(y, y.dtype)
 
 
 @builtin()

@@ -67,8 +67,9 @@ arctan2.in_symbols(a="g · b / (a² + b²)", b="-g · a / (a² + b²)")
 
 
 def _over_square(x, a, b):
-    """x / (a² + b²), by way of the root, for the squares may be too large."""
+    """x / (a² + b²), by way of the root, for the squares may be too large; 0 where both are, as in torch."""
     r = hypot(a, b)
+    r = where(r == 0, 1, r)
     return x / r / r
 
 
