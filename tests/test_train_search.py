@@ -1,6 +1,7 @@
 """A search compares trials that are runs by themselves, resumes from its file, and leaves the model as it was."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,3 +177,37 @@ def test_a_direction_against_the_metric_is_refused(tmp_path):
     trainer = searching(tmp_path, metric_for_best_model="b_loss")
     with pytest.raises(ValueError, match="direction is 'maximize', but b_loss, .* is better the smaller it is"):
         trainer.hyperparameter_search(rates, n_trials=1, direction="maximize")
+
+
+def rate_named(name, high=1e-2, **fixed):
+    return lambda trial: {"learning_rate": trial.suggest_float(name, 1e-5, high), **fixed}
+
+
+@pytest.mark.parametrize(
+    ("space", "text"),
+    [
+        (rate_named("learning_rate", 1e-1), "learning_rate was FloatDistribution.*here it is FloatDistribution"),
+        (rate_named("rate"), "another hp_space .*rate"),
+        (rate_named("learning_rate", weight_decay=0.1), "weight_decay was missing, here it is 0.1"),
+        (lambda trial: {"warmup_ratio": trial.suggest_float("warmup_ratio", 0.0, 0.5)}, "another hp_space"),
+    ],
+)
+def test_the_answers_of_another_space_are_no_answers(tmp_path, space, text):
+    pytest.importorskip("optuna")
+    more = {"num_train_epochs": 1}
+    first = searching(tmp_path, **more).hyperparameter_search(rate_named("learning_rate"), n_trials=1)
+    with pytest.warns(UserWarning, match="trials already"), pytest.raises(ValueError, match=text):
+        searching(tmp_path, **more).hyperparameter_search(space, n_trials=1)
+    with pytest.warns(UserWarning, match="trials already"):
+        again = searching(tmp_path, **more).hyperparameter_search(rate_named("learning_rate"), n_trials=1)
+    assert again[:3] == first[:3]
+
+
+def test_what_was_found_are_arguments(tmp_path):
+    pytest.importorskip("optuna")
+    trainer = searching(tmp_path, num_train_epochs=1)
+    best = trainer.hyperparameter_search(rate_named("rate", warmup_ratio=0.1), n_trials=2)
+    assert set(best.hyperparameters) == {"learning_rate", "warmup_ratio"}
+    assert best.hyperparameters["learning_rate"] == best.run_summary.study.best_trial.params["rate"]
+    args = replace(trainer.args, **best.hyperparameters)
+    assert args.learning_rate == best.hyperparameters["learning_rate"]

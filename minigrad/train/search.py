@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import warnings
 from collections.abc import Callable
@@ -146,7 +147,9 @@ def search(
     if direction is None:
         direction = "maximize" if compute_objective is None and args.greater_is_better else "minimize"
     objective = compute_objective or default_objective(args, direction)
+    space = hp_space or default_hp_space
     study = open_study(args, direction, storage, study_name, sampler, pruner)
+    check_space(study, space)
     before = {name: t.numpy().copy() for name, t in trainer.model.state_dict().items()}
     trained = {name: p.requires_grad for name, p in trainer.model.named_parameters()}
 
@@ -157,8 +160,9 @@ def search(
 
     def run(trial: Any) -> float:
         back()
-        values = dict((hp_space or default_hp_space)(trial))
-        trial.set_user_attr("hyperparameters", {**trial.params, **values})
+        values = dict(space(trial))
+        trial.set_user_attr("hyperparameters", values if trainer.model_init is None else {**trial.params, **values})
+        trial.set_user_attr("arguments", values)
         one = trial_of(trainer, trial, values, hp_name)
         one.add_callback(Reporting(trial, objective, optuna.TrialPruned))
         one.train()
@@ -204,6 +208,40 @@ def open_study(
     if sampler is None:  # one that was resumed is not to draw the same trials again
         study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(study.trials))
     return study
+
+
+def check_space(study: Any, space: Callable[[Any], dict[str, Any]]) -> None:
+    """Refuse a space other than that of the trials a study has, whose answers would not be of this search.
+
+    The space is asked for each trial again, with the numbers drawn then.  Raises ValueError if it suggests others.
+    """
+    from optuna.trial import FixedTrial
+
+    for trial in study.trials:
+        if "arguments" not in trial.user_attrs:  # it ended before it had any
+            continue
+        again, told = FixedTrial(trial.params, trial.number), ""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a number out of the new range
+                values = dict(space(again))
+        except (ValueError, KeyError) as error:  # it asks for a number that was not drawn
+            told = str(error)
+        else:
+            before, now = ({**trial.distributions}, again.distributions)
+            before |= {f"{name}=": value for name, value in trial.user_attrs["arguments"].items()}
+            now = {**now, **{f"{name}=": value for name, value in json.loads(json.dumps(values)).items()}}
+            differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            if differing:
+                name = differing[0]
+                told = (
+                    f"{name.removesuffix('=')} was {before.get(name, 'missing')}, here it is {now.get(name, 'missing')}"
+                )
+        if told:
+            raise ValueError(
+                f"the study {study.study_name!r} has trials of another hp_space ({told}): give another study_name or "
+                "output_dir, or the same hp_space"
+            )
 
 
 def finished(study: Any) -> int:

@@ -352,8 +352,8 @@ class Trainer(Evaluator):
         """Train with other arguments, again and again from the weights as they are now, and tell which were best.
 
         The trials are kept in `search.db` in the output directory, so that a search that was interrupted goes on when
-        it is asked for again; each trial trains in `run-<number>` beside it.  The model is left as it was: to use what
-        was found, train with `dataclasses.replace(args, **best.hyperparameters)`.
+        it is asked for again with the same `hp_space`; each trial trains in `run-<number>` beside it.  The model is
+        left as it was: to use what was found, train with `dataclasses.replace(args, **best.hyperparameters)`.
 
         Args:
             hp_space: makes of an Optuna trial a dict of `TrainingArguments`, such as lambda trial: {"learning_rate":
@@ -372,13 +372,15 @@ class Trainer(Evaluator):
             timeout: seconds after which no trial is begun any more.
 
         Returns:
-            run_id, objective and hyperparameters of the best trial; `run_summary` has all of them as a `table()` and as
-            a picture, `plot()`.
+            run_id, objective and hyperparameters of the best trial, which are the arguments that `hp_space` returned
+            and, with `model_init`, what it suggested; `run_summary` has all trials as a `table()` and as a picture,
+            `plot()`.
 
         Raises:
             ImportError: optuna is not installed.
             ValueError: there is no eval_dataset, the direction is not that of the metric or of the study of that name,
-                or no trial came to its end.  A trial whose gradients are not finite counts as failed.
+                the study has trials of another hp_space, or no trial came to its end.  A trial whose gradients are not
+                finite counts as failed.
             TypeError: hp_space names an argument that does not exist.
         """
         if backend not in (None, "optuna"):
