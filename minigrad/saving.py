@@ -1,11 +1,13 @@
 """Saving a model of one's own, and loading it again: `mg.save(model.state_dict(), "model.safetensors")`.
 
-The format is safetensors, which holds arrays by name and nothing else.  (Models with a Hugging Face layout have
+The format is safetensors, which holds arrays by name, and beside them texts: what else a nested dict has, such as an
+optimiser's state, is kept there as JSON.  (Models with a Hugging Face layout have
 `save_pretrained` and `from_pretrained`.)
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,22 +16,27 @@ from typing import Any
 import numpy as np
 
 from .backend import of
+from .data.json_text import from_json
 from .nn.module import Module
 from .pretrained.checkpoint import safetensors
 from .pretrained.checkpoint.files import replacing
 from .tensor import Tensor
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib")
+KEY = "minigrad"  # in the file's texts: how what was saved is put together of its arrays
 WHY = "which runs code when it is loaded; minigrad keeps weights in safetensors only"
 
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
     """Write Tensors or arrays by name, such as `model.state_dict()`, to a .safetensors file.
 
+    A dict may also hold numbers, texts, None, and dicts, lists and tuples of all these, such as `{"model":
+    model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}`; `load` gives the same back.
+
     The file is written beside and then moved in, so that a run that is killed leaves the old one whole.
 
     Raises:
-        TypeError: something is no Tensor or array, or its dtype is one that the format does not have.
+        TypeError: something is none of these, or a dtype is one that the format does not have.
         ValueError: the file's name says that it is to be a pickle.
         FileNotFoundError: there is no such directory.
     """
@@ -44,17 +51,20 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
         raise TypeError(
             f"save: expected a dict of Tensors by name, such as model.state_dict(), not a {type(tensors).__name__}"
         )
-    arrays = {name: _array(name, value) for name, value in tensors.items()}
+    arrays: dict[str, np.ndarray] = {}
+    structure = _taken_apart(tensors, "", arrays)
+    extra = {} if list(arrays) == list(tensors) else {KEY: json.dumps(structure)}  # arrays by name need no more
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no directory {path.parent} to write {path.name} in: make it first")
     with replacing(path) as [part]:
-        safetensors.write(part, arrays)
+        safetensors.write(part, arrays, **extra)
 
 
-def load(path: str | os.PathLike, device: str = "cpu") -> dict[str, Tensor]:
+def load(path: str | os.PathLike, device: str = "cpu") -> dict[Any, Any]:
     """The Tensors of a .safetensors file by name, for `model.load_state_dict(mg.load("model.safetensors"))`.
 
-    On the CPU they are mapped into memory, so that nothing is read before it is used, and the file is not changed.
+    What `save` was given with more than Tensors by name is given back as it was, arrays as arrays.  On the CPU they are
+    mapped into memory, so that nothing is read before it is used, and the file is not changed.
 
     Raises:
         ValueError: the file is a pickle, or truncated, or otherwise none of safetensors.
@@ -68,18 +78,55 @@ def load(path: str | os.PathLike, device: str = "cpu") -> dict[str, Tensor]:
             "minigrad.pretrained.checkpoint import pickles; mg.save(pickles.read(pathlib.Path(path)), "
             f"{path.with_suffix('.safetensors').name!r})"
         )
-    return {name: Tensor(array, device=device) for name, array in safetensors.read(path).items()}
+    arrays = safetensors.read(path)
+    if (structure := safetensors.metadata(path).get(KEY)) is not None:
+        return _put_together(from_json(structure), arrays, device)
+    return {name: Tensor(array, device=device) for name, array in arrays.items()}
 
 
-def _array(name: Any, value: Any) -> np.ndarray:
-    if not isinstance(name, str) or name == "__metadata__":
-        raise TypeError(f"save: a file holds arrays by name, and {name!r} is no name for one")
+def _taken_apart(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """A value as JSON: a plain one as it is, any other as a dict that says its kind; its arrays go to `arrays`."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        pairs = []
+        for key, one in value.items():
+            if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "__metadata__":
+                raise TypeError(f"save: a file holds arrays by name, and {key!r} is no name for one")
+            pairs.append([key, _taken_apart(one, f"{path}.{key}" if path else str(key), arrays)])
+        return {"dict": pairs}
+    if isinstance(value, (list, tuple)):
+        items = [_taken_apart(one, f"{path}.{i}", arrays) for i, one in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    while path in arrays:  # as that of "a.b" beside that of "b" in "a"
+        path += "_"
+    arrays[path] = _array(path, value)
+    return {"tensor" if isinstance(value, Tensor) else "array": path}
+
+
+def _put_together(value: Any, arrays: dict[str, np.ndarray], device: str) -> Any:
+    """What `_taken_apart` was given."""
+    match value:
+        case {"dict": pairs}:
+            return {key: _put_together(one, arrays, device) for key, one in pairs}
+        case {"tuple": items}:
+            return tuple(_put_together(one, arrays, device) for one in items)
+        case {"tensor": name}:
+            return Tensor(arrays[name], device=device)
+        case {"array": name}:
+            return arrays[name]
+        case list():
+            return [_put_together(one, arrays, device) for one in value]
+    return value
+
+
+def _array(name: str, value: Any) -> np.ndarray:
     array = value.data if isinstance(value, Tensor) else value
-    if not hasattr(array, "dtype") or isinstance(array, np.generic):
-        instead = f"type mg.tensor({value!r:.40}), or keep it elsewhere, in JSON say"
-        if isinstance(value, Mapping):
-            instead = "save each dict in a file of its own, or in one under names such as 'model.weight'"
+    if not hasattr(array, "dtype"):
         raise TypeError(
-            f"save: {name!r} is of type {type(value).__name__}, and the file holds Tensors and arrays: {instead}"
+            f"save: {name!r} is of type {type(value).__name__}; expected a Tensor, an array, a number, a text, or a "
+            "dict, list or tuple of these: leave it out, or save what its state_dict() returns"
         )
     return of(array).to_numpy(array)

@@ -63,13 +63,13 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is truncated or corrupt: {told}") from None
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a file, the widest dtypes first, so that each is aligned.
+def write(path: Path, arrays: Mapping[str, np.ndarray], **metadata: str) -> None:
+    """Write arrays to a file, the widest dtypes first, so that each is aligned; `metadata` are texts by name.
 
     Raises TypeError for a dtype that the format does not have.
     """
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
-    header: dict = {"__metadata__": {"format": "pt"}}  # transformers 4 refuses a file that does not say so
+    header: dict = {"__metadata__": {"format": "pt", **metadata}}  # transformers 4 refuses a file that does not say so
     at = 0
     for name, array in ordered:
         if str(array.dtype) not in NAMES:
@@ -84,6 +84,13 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for _, array in ordered:
             file.write(contiguous(array).reshape(-1).view(np.uint8).data)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The texts by name in the header of a file that `read` has found whole."""
+    with open(path, "rb") as file:
+        header = from_json(file.read(int.from_bytes(file.read(8), "little")))
+    return header.get("__metadata__", {})
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
