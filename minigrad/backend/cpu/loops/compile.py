@@ -122,6 +122,14 @@ def less(x, a, b):
 
 
 @formula
+def log_of(total, top):
+    """top + log(total) as two numbers whose sum it is, the first of them `top` unless that is 0."""
+    exact = np.log(np.float64(total))
+    first = top if top != f4(0) else f4(exact)
+    return first, f4(exact - (first - top))
+
+
+@formula
 def sigmoid(x):
     """1 / (1 + e⁻ˣ)."""
     return f4(1) / (f4(1) + exp(-x))

@@ -11,7 +11,7 @@ from ...record import Kernel
 from ...shared.layers import GELU_TANH
 from ..memory import flat, rows
 from . import by_core
-from .compile import density, exp, f4, formula, less, loop, normal_cdf, sigmoid
+from .compile import density, exp, f4, formula, less, log_of, loop, normal_cdf, sigmoid
 
 SQRT_TAU = f4(np.sqrt(2 * np.pi))
 A, B = map(f4, GELU_TANH)
@@ -108,7 +108,7 @@ def softmax_back(g, y, gx):
 def log_softmax(x, y):
     for r in range(x.shape[0]):
         total, top = exp_row(x[r], y[r], f4(1e6))  # of a large logarithm, fewer digits are behind the point
-        log_sum = np.log(total)
+        top, log_sum = log_of(total, top)
         for j in range(x.shape[1]):
             y[r, j] = less(x[r, j], top, log_sum)
 

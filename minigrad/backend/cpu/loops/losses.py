@@ -9,7 +9,7 @@ import numpy as np
 from ...record import Kernel
 from ...shared import losses
 from . import by_core
-from .compile import exp, f4, less, loop
+from .compile import exp, f4, less, log_of, loop
 from .layers import largest
 
 
@@ -30,7 +30,10 @@ def log_sum_exp(x, top, log_sum):
         if not f4(1e-6) < total < f4(1e6):  # of a large logarithm, fewer digits are behind the point
             top[r] = largest(x[r])
             total = exp_sum_of(x[r], top[r])
-        log_sum[r] = np.log(total) if total != f4(0) else f4(np.inf)
+        if total == f4(0):
+            log_sum[r] = f4(np.inf)
+        else:
+            top[r], log_sum[r] = log_of(total, top[r])
 
 
 @loop
