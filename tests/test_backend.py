@@ -175,11 +175,12 @@ def test_one_clear_error_for_each_way_cupy_can_be_missing(way, ask, monkeypatch)
 
 def test_where_cupy_works_it_is_registered_once(monkeypatch):
     monkeypatch.setattr(backend, "known", dict(backend.known))
-    special = ModuleType("cupyx.scipy.special")
+    special, extensions = ModuleType("cupyx.scipy.special"), ModuleType("cupyx")
+    extensions.errstate = lambda **how: None
     special.erf = abs
     for name, module in {
         "cupy": fake_cupy(lambda: 1),
-        "cupyx": ModuleType("cupyx"),
+        "cupyx": extensions,
         "cupyx.scipy": ModuleType("cupyx.scipy"),
         "cupyx.scipy.special": special,
     }.items():
