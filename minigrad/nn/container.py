@@ -171,12 +171,18 @@ class _Dict(dict, Tree):
 class ModuleList(_List):
     """A list of modules, under torch's name, with the methods of the tree; an ordinary list serves as well."""
 
+    def __init__(self, modules: Iterable[Any] = ()):
+        super().__init__(modules)
+
     def _entry(self, value: Any) -> Any:
         return _module("ModuleList", value)
 
 
 class ModuleDict(_Dict):
     """A dictionary of modules, under torch's name, with the methods of the tree; an ordinary one serves as well."""
+
+    def __init__(self, modules: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
+        super().__init__(modules)
 
     def _entry(self, value: Any) -> Any:
         return _module("ModuleDict", value)
@@ -191,6 +197,9 @@ class ParameterList(_List):
 
 class ParameterDict(_Dict):
     """A dictionary of parameters; what is put into it as a Tensor becomes one."""
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()):
+        super().__init__(parameters)
 
     def _entry(self, value: Any) -> Any:
         return _parameter(value)
