@@ -34,7 +34,7 @@ class Loss(Module):
         for name, value in {**dict(zip(self.options, given)), **named}.items():
             if name.endswith("weight") and value is not None:
                 value = Buffer(losses.constant(type(self).__name__, name, value))
-            if name == "reduction":
+            elif name == "reduction":
                 check_reduction(self.function.__name__, value)
             setattr(self, name, value)
 

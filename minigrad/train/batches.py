@@ -91,7 +91,9 @@ def check_items(name: str, dataset: Any) -> None:
 
 def are_columns(arrays: Sequence[Any]) -> bool:
     """Whether arrays are columns of as many entries each, which cannot be items, since their shapes differ."""
-    shapes = [getattr(one, "shape", (len(one),) if isinstance(one, list) else ()) for one in arrays[:4]]
+    shapes: list[tuple[int, ...]] = [
+        getattr(one, "shape", (len(one),) if isinstance(one, list) else ()) for one in arrays[:4]
+    ]
     if len(arrays) != len(shapes) or len(arrays) < 2 or not all(shapes):
         return False
     return len({shape[0] for shape in shapes}) == 1 and len({len(shape) for shape in shapes}) > 1
