@@ -35,7 +35,7 @@ class Loss(Module):
             if name.endswith("weight") and value is not None:
                 value = Buffer(losses.constant(type(self).__name__, name, value))
             elif name == "reduction":
-                check_reduction(self.function.__name__, value)
+                check_reduction(self.function.__name__, str(value))
             setattr(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:
