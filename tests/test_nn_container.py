@@ -169,3 +169,11 @@ def test_two_parameters_of_one_path_are_refused():
     model.layers = {1: nn.Linear(1, 1), "1": nn.Linear(1, 1)}
     with pytest.raises(KeyError, match="two parameters or buffers are called 'layers.1.weight'"):
         model.state_dict()
+
+
+def test_containers_take_their_entries_under_torchs_names():
+    layer, weight = nn.Linear(2, 2), Tensor([1.0])
+    assert nn.ModuleList(modules=[layer])[0] is layer
+    assert nn.ModuleDict(modules={"a": layer})["a"] is layer
+    assert nn.ParameterList(values=[weight])[0].tolist() == [1.0]
+    assert nn.ParameterDict(parameters={"w": weight})["w"].tolist() == [1.0]
