@@ -193,7 +193,6 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "which results torch leaves empty depends on the routine of LAPACK",
     ),
     ("linalg.lstsq", "gradient", "torch has no singular values to differentiate"),
-    ("zero_", "gradient", "it writes into a leaf, off the tape"),
     ("cov", "value", "torch adds up weights of 32 bits in 32 bits"),
     ("cov", "dtype", "the result has the dtype of the observations, not of their weights"),
     ("matrix_exp", "value", "16 bits are computed in float32; torch loses digits, or finds NaN"),
