@@ -248,10 +248,21 @@ def test_norms_are_torchs(p, axis):
         np.testing.assert_allclose(grad(mg.sum(y), ours).numpy(), theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 3, math.inf])
+@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 3, math.inf, -0.5, -1, -3.5, -math.inf])
 def test_the_gradient_of_a_norm_at_zero_is_zero(p):
     x = Tensor(np.zeros(3), requires_grad=True)
     assert grad(mg.norm(x, p), x).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("p", [-0.5, -1, -2])
+def test_a_norm_of_a_negative_order_is_zero_where_an_entry_is(p):
+    torch = pytest.importorskip("torch")
+    x = np.array([[0.0, 2.0, -1.0], [0.5, 2.0, -1.0]])
+    ours, theirs = Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y, expected = mg.norm(ours, p, 1), torch.linalg.vector_norm(theirs, p, 1)
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-12)
+    expected.sum().backward()
+    np.testing.assert_allclose(grad(mg.sum(y), ours).numpy(), theirs.grad.numpy(), rtol=1e-12)
 
 
 def test_norm_names_what_it_does_not_know():

@@ -95,12 +95,13 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
         return sum(size, axis, keepdims)
     if math.isinf(p):
         return (max if p > 0 else min)(size, axis, keepdims)
-    if 0 < p < 1:  # the slope of |x|ᵖ at 0 is infinite; torch makes it 0
-        powers = where(size == 0, 0, power(where(size == 0, 1, size), p))
+    at_zero = 0.0 if p > 0 else math.inf  # what |x|ᵖ is at 0
+    if p < 1:  # there the slope of |x|ᵖ is infinite; torch makes it 0
+        powers = where(size == 0, at_zero, power(where(size == 0, 1, size), p))
     else:
         powers = power(size, p)
     total = sum(powers, axis, keepdims)
-    return where(total == 0, 0, power(where(total == 0, 1, total), 1 / p)) if p > 0 else power(total, 1 / p)
+    return where(total == at_zero, 0, power(where(total == at_zero, 1, total), 1 / p))
 
 
 @builtin(name="norm", in_float32="halves and integers", autocast="float32")
