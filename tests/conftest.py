@@ -14,20 +14,29 @@ settings.load_profile("patient")
 
 # Files that take seconds each: `make test-fast` leaves them out.
 SLOW = {
+    "test_backend_cpu_attention",
     "test_backend_cuda",
     "test_benchmarks",
     "test_checking_curve",
+    "test_checking_diagnose",
+    "test_checking_functions",
     "test_checking_mutation",
+    "test_checking_numeric",
     "test_cli",
+    "test_data_docstrings",
     "test_data_workers",
     "test_docs",
     "test_examples",
     "test_fuzz",
+    "test_metrics",
     "test_parity",
     "test_parity_structure",
     "test_pretrained_checkpoint_files",
     "test_pretrained_checkpoint_pickles",
+    "test_pretrained_checkpoint_report",
+    "test_pretrained_checkpoint_safetensors",
     "test_pretrained_model",
+    "test_pretrained_text_generation",
     "test_pytest_minigrad",
     "test_readme",
     "test_train_finetune",
@@ -47,13 +56,26 @@ LONG = {
     "test_numbers_of_16_bits_are_rounded_once",
     "test_one_tensor_in_several_slots",
     "test_a_gradient_is_new_or_is_what_came_in",
+    "test_a_single_number",
+    "test_a_single_number_has_one_axis",
+    "test_broadcasting",
+    "test_nothing_along_every_axis",
+    "test_whole_numbers",
 }
+
+
+def is_slow(file):
+    return file.stem in SLOW or file.parent.name == "parity"
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Whole files that would be left out are not even read."""
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        asked = getattr(item, "originalname", item.name)
-        if item.path.stem in SLOW or item.path.parent.name == "parity" or asked in LONG:
+        if is_slow(item.path) or getattr(item, "originalname", item.name) in LONG:
             item.add_marker(pytest.mark.slow)
 
 

@@ -1,6 +1,7 @@
 """The package is a tower: a file imports only from rooms above its own.  This list is the drawing of it."""
 
 import ast
+import functools
 import importlib
 import inspect
 import subprocess
@@ -68,12 +69,17 @@ def room(file):
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
+def parsed(file):
+    return ast.parse(file.read_text("utf-8"))
+
+
 def imported_modules(file, for_types=True):
     """Dotted names of everything imported anywhere in the file, `from . import x` spelled out.
 
     Those under `if TYPE_CHECKING:`, which no run imports, only if `for_types`.
     """
-    here, tree = ("minigrad", *file.relative_to(PACKAGE).parts[:-1]), ast.parse(file.read_text("utf-8"))
+    here, tree = ("minigrad", *file.relative_to(PACKAGE).parts[:-1]), parsed(file)
     left_out = {
         part
         for node in ast.walk(tree)
@@ -223,7 +229,7 @@ def test_only_the_backend_has_device_conditions(file):
     wings = [
         name for name in imported_modules(file) if name.startswith(("minigrad.backend.cpu", "minigrad.backend.cu"))
     ]
-    tree = ast.parse(file.read_text("utf-8"))
+    tree = parsed(file)
     assert [*wings, *(device_conditions(tree) if room(file) != "errors" else [])] == []
 
 
@@ -265,7 +271,7 @@ def test_the_package_never_imports_another_framework(file):
 
 @every_file
 def test_a_file_opens_with_a_sentence(file):
-    first = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
+    first = (ast.get_docstring(parsed(file)) or "").partition("\n")[0]
     assert len(first) > 20 and first[0] == first[0].upper() or first.startswith("minigrad")
 
 
