@@ -139,7 +139,7 @@ def torch_spelling(function: Callable[P, Any]) -> TorchSpelling[P]:
             given = inputs[names.index(ours)] if ours in names[: len(inputs)] else options.get(ours)
             # (Methods pass None and False on when nothing was given.)
             if given is not None and given is not False:
-                raise _given_twice(op, ours, given, theirs, value)
+                raise given_twice(op, ours, given, theirs, value)
             inputs = tuple(value if names[i] == ours else given for i, given in enumerate(inputs))
             if ours not in names[: len(inputs)]:
                 options[ours] = value
@@ -155,7 +155,7 @@ def whole(op: str, axis: Any) -> int:
     raise TypeError(f"{op}: an axis is one whole number, not {axis!r}")
 
 
-def _given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeError:
+def given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeError:
     return TypeError(
         f"{name}() was given {ours}={one!r} and {theirs}={two!r}, two names of one option: give one of them"
     )
@@ -177,6 +177,6 @@ def translated(op: str, names: list[str], options: tuple, also: dict[str, Any]) 
         if ours not in named:
             raise TypeError(f"{op}() has no option {theirs!r}; it has {', '.join(named)}")
         if named[ours] is not None and named[ours] is not False and type(named[ours]) is not Default:
-            raise _given_twice(op, ours, named[ours], theirs, value)
+            raise given_twice(op, ours, named[ours], theirs, value)
         named[ours] = value
     return tuple(named.values())

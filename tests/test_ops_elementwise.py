@@ -159,3 +159,14 @@ def test_a_whole_number_to_the_power_of_booleans(base):
     b = mg.Tensor([True, False])
     for y in (mg.power(base, b), base**b):
         assert y.dtype == np.int64 and y.tolist() == [base, 1]
+
+
+def test_bounds_by_the_names_of_torch():
+    x = mg.Tensor([-2.0, 0.5, 2.0], requires_grad=True)
+    for clip in (mg.clip, mg.Tensor.clip):
+        assert clip(x, min=0).tolist() == [0, 0.5, 2]
+        assert clip(x, max=1.0).tolist() == [-2, 0.5, 1]
+        assert clip(x, min=-1, max=mg.Tensor([0.0, 0.0, 3.0])).tolist() == [-1, 0, 2]
+        assert mg.grad(clip(x, min=0, max=1).sum(), x).tolist() == [0, 1, 0]
+        with pytest.raises(TypeError, match="low=0 and min=1, two names of one option"):
+            clip(x, 0, min=1)

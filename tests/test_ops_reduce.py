@@ -378,3 +378,17 @@ def test_a_second_axis_is_no_keepdims(op):
     with pytest.raises(TypeError, match=r"several axes are a tuple, axis=\(0, 1\)"):
         x.sum(0, 1)
     assert op(x, 0, True).shape == (1, 3) and op(x, 0, np.True_).shape == (1, 3)
+
+
+def test_unbiased_is_a_name_of_the_correction():
+    """The numbers are those of torch 2.13's var(unbiased=…) and std(unbiased=…)."""
+    x = Tensor([1.0, 2.0, 6.0])
+    for var, std in ((mg.var, mg.std), (Tensor.var, Tensor.std)):
+        assert var(x, unbiased=True).item() == var(x, correction=1).item() == 7
+        np.testing.assert_allclose(std(x, 0, unbiased=True).item(), 7**0.5, rtol=1e-6)
+        np.testing.assert_allclose(var(x, dim=0, unbiased=False, keepdim=True).numpy(), [14 / 3], rtol=1e-6)
+        for f in (var, std):
+            with pytest.raises(TypeError, match="correction=1 and unbiased=False, two names of one option"):
+                f(x, correction=1, unbiased=False)
+            with pytest.raises(TypeError, match="unbiased"):
+                f(x, unbiased="no")

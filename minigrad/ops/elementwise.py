@@ -14,6 +14,7 @@ from .. import backend
 from ..backend import is_float
 from ..builtin import builtin
 from ..primitive import primitive
+from ..spelling import given_twice
 from ..tensor import shaped
 from .arithmetic import astype, greater, less, negative, where
 from .create import full_like
@@ -142,11 +143,19 @@ relu.defvjp(x=lambda g, y: g * (y > 0))
 relu.in_symbols(x="g where y > 0, else 0")
 
 
-def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+def clip(x: Any, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Any:
     """x limited to [low, high]: numbers, arrays or Tensors, or None for no bound; low > high gives high, as in NumPy.
 
-    Where x was limited the gradient goes to the bound.
+    Where x was limited the gradient goes to the bound.  `min` and `max` are torch's and NumPy's names of the bounds.
+
+    Raises:
+        TypeError: a bound was given by both of its names.
     """
+    if min is not None or max is not None:
+        for ours, theirs, one, two in (("low", "min", low, min), ("high", "max", high, max)):
+            if one is not None and two is not None:
+                raise given_twice("clip", ours, one, theirs, two)
+        low, high = (low if min is None else min), (high if max is None else max)
     if all(bound is None or isinstance(bound, (int, float, np.number)) for bound in (low, high)):
         return _clip(x, *(bound.item() if isinstance(bound, np.number) else bound for bound in (low, high)))
     low, high = (bound if bound is None else shaped(bound, "clip") for bound in (low, high))

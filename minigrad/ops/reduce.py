@@ -12,7 +12,7 @@ from typing import Any
 from ..builtin import builtin
 from ..precision import sum_dtype
 from ..primitive import primitive
-from ..spelling import torch_spelling
+from ..spelling import given_twice, torch_spelling
 from ..tensor import as_array, shaped
 from .arithmetic import abs, astype, divide, reshape, restore, sum, where
 from .elementwise import exp, power, sqrt
@@ -38,16 +38,28 @@ def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     return divide(total, math.prod(x.shape) / (math.prod(total.shape) or 1))
 
 
+def _correction(op, correction, unbiased):
+    """The correction, which torch's older `unbiased` is another name for: 1 if True, 0 if False."""
+    if unbiased is None:
+        return correction
+    check_flags(op, unbiased=unbiased)
+    if correction:
+        raise given_twice(op, "correction", correction, "unbiased", unbiased)
+    return int(unbiased)
+
+
 @builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
-def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
+def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0, unbiased: bool | None = None) -> Any:
     """The variance over `axis`, the mean squared distance to the mean: the sum is divided by n, in torch by n - 1.
 
-    `correction=1` gives torch's: the sum is divided by n - `correction` (NumPy's `ddof`).  Of no more than `correction`
+    `correction=1`, or `unbiased=True`, gives torch's: the sum is divided by n - `correction` (NumPy's `ddof`).
+    Of no more than `correction`
     numbers the variance is infinite, or NaN if they are equal: the sum of squares is divided by 0.  The gradient is
     then torch's, 2 (x - mean) / (n - correction).
     """
     x = _over("var", x, axis)
+    correction = _correction("var", correction, unbiased)
     if not isinstance(correction, Real):
         raise TypeError(f"var: the correction is a number, not {correction!r}")
     middle = mean(x, axis, True)
@@ -63,11 +75,12 @@ def var(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 
 
 @builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
-def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0) -> Any:
+def std(x: Any, axis: Axes = None, *, keepdims: bool = False, correction: int = 0, unbiased: bool | None = None) -> Any:
     """The standard deviation over `axis`, the root of `var`: the sum is divided by n, in torch by n - 1.
 
     `correction=1` gives torch's.  The gradient of equal numbers is 0, as in torch.
     """
+    correction = _correction("std", correction, unbiased)
     square = var(_over("std", x, axis), axis, keepdims=keepdims, correction=correction)
     return where(square == 0, 0, sqrt(where(square == 0, 1, square)))
 
