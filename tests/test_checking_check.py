@@ -140,3 +140,15 @@ def test_wrong_everywhere_in_a_large_input_is_told_soon():
     with pytest.raises(GradientError, match="entries measured, of 8100 in all, are wrong") as caught:
         gradcheck(wrong(lambda g, x: -g * ops.cos(x)), x)
     assert caught.value.cause == "sign"
+
+
+@pytest.mark.parametrize("inner", [lambda f: f, lambda f: lambda x: x * x + f(x)])
+def test_a_primitive_that_writes_into_its_input_is_refused(inner):
+    @mg.primitive
+    def doubled(xp, x, /):
+        x *= 2
+        return x
+
+    doubled.defvjp(x=lambda g: g * 2)
+    with pytest.raises(ValueError, match="writes into input 0.*compute a new array"):
+        mg.gradcheck(inner(doubled), np.ones((2, 3)))

@@ -114,8 +114,12 @@ class OnTape(Function):
 
     def gradient(self, x: np.ndarray, u: np.ndarray, again: bool) -> np.ndarray:
         self.calls += 1
-        ts = [wrap(a, new_node(a.shape, a.dtype)) for a in self.given(x)]
+        arrays = self.given(x)
+        ts = [wrap(a, new_node(a.shape, a.dtype)) for a in arrays]
         ys = [y for _, y in self.run(ts)]
+        for path, now, before in zip(self.paths, arrays, self.given(x), strict=True):
+            if not np.array_equal(now, before, equal_nan=True):
+                raise ValueError(f"{self.name} writes into {path}, which the tape may keep: compute a new array, x * 2")
         us = [wrap(a.astype(y.dtype), None) for a, y in zip(parts(u, [y.shape for y in ys]), ys, strict=True)]
         try:
             return joined([g.numpy() for g in _pull(ys, ts, us, again)])
