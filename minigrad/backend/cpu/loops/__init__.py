@@ -16,7 +16,7 @@ import numpy as np
 
 from ...record import Kernel
 from .. import blas, cores
-from ..select import has_plain_rows, is_plain, is_plain_matrix
+from ..select import choose, has_plain_rows, is_plain, is_plain_matrix
 
 
 @functools.cache
@@ -51,32 +51,20 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
 def instead_of(table: dict[str, Any]) -> dict[str, Kernel]:
     """The kernels here; each leaves what does not fit it, or everything without numba, to the one in the table."""
     return {
-        name: first(file, name, fits, table[name])
+        name: choose(lambda *given, fits=fits: fits(*given) and available(), later(file, name), table[name])
         for file, kernels in KERNELS.items()
         for name, fits in kernels.items()
     }
 
 
-def first(file: str, name: str, fits: Callable[..., bool], otherwise: Kernel) -> Kernel:
-    """The kernel `name` of a file here for inputs that fit, `otherwise` for the others.
-
-    What is saved begins with the kernel that ran.
-    """
+def later(file: str, name: str) -> Kernel:
+    """The kernel `name` of a file here, which is imported when the kernel first runs."""
 
     @functools.cache
-    def compiled() -> Kernel | None:
-        return import_module(f".{file}", __name__).table[name] if available() else None
+    def kernel() -> Kernel:
+        return import_module(f".{file}", __name__).table[name]
 
-    def forward(xp: Any, *arguments: Any) -> tuple:
-        kernel = (fits(*arguments) and compiled()) or otherwise
-        y, saved = kernel.forward(xp, *arguments)
-        return y, (kernel, saved)
-
-    def backward(xp: Any, g: Any, saved: tuple, wanted: Any, *options: Any) -> Any:
-        kernel, saved = saved
-        return kernel.backward(xp, g, saved, wanted, *options)
-
-    return Kernel(forward, backward)
+    return Kernel(lambda *given: kernel().forward(*given), lambda *given: kernel().backward(*given))
 
 
 STEPS = {"adam_step", "amsgrad_step", "sgd_step"}  # of optimizers.py
