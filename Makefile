@@ -22,8 +22,8 @@ demo: $(VENV)/with-demo   ## fine-tune a real pretrained transformer on real tex
 test: $(VENV)/with-$(EXTRAS)   ## run the tests, on all cores; EXTRAS=dev,parity adds those against torch and transformers
 	$(BIN) -m pytest $(if $(findstring dev,$(EXTRAS)),-n auto --dist loadfile)
 
-test-fast: $(VENV)/with-dev   ## run what is quick, on all cores: what one runs while working
-	$(BIN) -m pytest -m "not slow" -n auto
+test-fast: $(VENV)/with-$(EXTRAS)   ## run what is quick, on all cores: what one runs while working
+	$(BIN) -m pytest -m "not slow" $(if $(findstring dev,$(EXTRAS)),-n auto)
 
 test-cupy: $(VENV)/with-dev,cupy-sim   ## run the tests of the GPU backend without a GPU (docs/simulated-cupy.md)
 	$(BIN) -m pytest tests/on_cupy -n auto
