@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.data.loader import DataLoader, Subset
+from minigrad.data import RandomSampler, Subset, WeightedRandomSampler
+from minigrad.data.loader import DataLoader
 
 
 @given(
@@ -191,7 +192,6 @@ def test_a_position_is_in_the_order_in_which_it_was_saved():
     ("argument", "text"),
     [
         ("collate_fn", "type collate=, a function of a list of items"),
-        ("sampler", r"give DataLoader\(Subset\(dataset, indices\)\)"),
         ("batch_sampler", r"give DataLoader\(Subset\(dataset, indices\), batch_size\)"),
         ("generator", "type seed=0"),
         ("pin_memory", "leave it out"),
@@ -217,3 +217,88 @@ def test_there_is_no_loader_without_batches():
         DataLoader(range(3), None)
     with pytest.raises(ValueError, match="seed is -1; expected at least 0"):
         DataLoader(range(3), seed=-1)
+
+
+def test_a_sampler_says_which_items_a_pass_takes():
+    assert list(DataLoader("abc", 2, sampler=[2, 0, 2])) == [["c", "a"], ["c"]]
+    weighted = WeightedRandomSampler([1, 0, 3], 400)
+    loader = DataLoader("abc", 8, sampler=weighted, seed=5)
+    passes = ["".join(map("".join, loader)) for _ in range(2)]
+    assert len(loader) == 50 and {*map(len, passes)} == {400} and passes[0] != passes[1]
+    assert "b" not in passes[0] and 0.7 < passes[0].count("c") / 400 < 0.8
+    assert "".join(map("".join, DataLoader("abc", 8, sampler=weighted, seed=5, num_workers=2))) == passes[0]
+    mg.seed(1)
+    first = DataLoader("abc", 8, sampler=weighted)
+    mg.seed(1)
+    assert list(DataLoader("abc", 8, sampler=weighted)) == list(first)
+    mg.seed(None)
+
+
+def test_a_pass_by_a_sampler_goes_on_where_it_was():
+    def new(sampler):
+        return DataLoader(range(9), 4, sampler=sampler, seed=2)
+
+    loader, batches = new(RandomSampler(range(9), True, 30)), []
+    for batch in loader:
+        batches.append(batch)
+        if len(batches) == 3:
+            state = json.loads(json.dumps(loader.state_dict()))
+    again = new(RandomSampler(range(9), True, 30))
+    again.load_state_dict(state)
+    assert list(again) == batches[3:] and again.epoch == 1
+    with pytest.raises(ValueError, match="the saved position is in other batches: sampler was"):
+        new(RandomSampler(range(9), False, 30)).load_state_dict(state)
+    with pytest.raises(ValueError, match="the saved position is in other batches: sampler was"):
+        new(None).load_state_dict(state)
+
+
+def test_sampled_items_are_grouped_by_length_too():
+    lengths = np.random.default_rng(0).integers(1, 100, 500)
+    loader = DataLoader(lengths, 10, sampler=WeightedRandomSampler.balanced(lengths > 90), lengths=lengths, seed=0)
+    batches = [lengths[batch] for batch in loader.batches(0)]
+    assert 0.4 < np.mean(np.concatenate(batches) > 90) < 0.6
+    assert np.mean([batch.max() - batch.min() for batch in batches]) < 5
+
+
+def test_a_sampler_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="shuffle=True with a sampler"):
+        DataLoader("abc", sampler=[1], shuffle=True)
+    with pytest.raises(TypeError, match="the sampler is a generator; expected a list of indices"):
+        DataLoader("abc", sampler=(i for i in range(3)))
+    with pytest.raises(ValueError, match="indices from 1 to 3; expected 0 to 2, since the dataset has 3 items"):
+        list(DataLoader("abc", sampler=[1, 3]))
+    with pytest.raises(ValueError, match="cannot be shuffled, sampled"):
+        DataLoader(iter_of_three(), sampler=[1])
+
+
+class iter_of_three:
+    def __iter__(self):
+        return iter(range(3))
+
+
+class Augmented:
+    """Items that differ from epoch to epoch."""
+
+    def __init__(self, epoch=0):
+        self.epoch = epoch
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return index + 100 * self.epoch
+
+    def at_epoch(self, epoch):
+        return Augmented(epoch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_items_may_be_functions_of_the_epoch(workers):
+    loader = DataLoader(Subset(mg.data.ConcatDataset([Augmented(), Augmented()]), [1, 7, 5]), 2, num_workers=workers)
+    assert list(loader) == [[1, 1], [5]] and list(loader) == [[101, 101], [105]]
+    batches = iter(loader)
+    next(batches)
+    state = loader.state_dict()
+    again = DataLoader(loader.dataset, 2)
+    again.load_state_dict(state)
+    assert list(again) == [[205]] and list(again) == [[301, 301], [305]]

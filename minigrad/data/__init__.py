@@ -1,7 +1,9 @@
 """Examples and the batches made of them: reading files, splitting, shuffling, padding.  Plain NumPy, no Tensors."""
 
+from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, random_split
 from .docstrings import stdlib_docstrings
-from .loader import DataLoader, Dataset, IterableDataset, Subset
+from .loader import DataLoader
 from .readers import Example, read_examples
+from .samplers import RandomSampler, Sampler, WeightedRandomSampler
 from .split import split
 from .text import DataCollatorWithPadding, TextDataset, label_ids, label_names

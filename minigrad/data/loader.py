@@ -6,19 +6,20 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from ..ops.random import drawn_seed
+from .datasets import Dataset, IterableDataset, at_epoch
 from .passes import Items, Made, Stream, Watch, own_generators, reads_a_file, states
+from .samplers import Sampler
 from .workers import Ahead, Processes, Threads
 
 BLOCK = 50  # batches among which items are sorted by length
 INSTEAD = {  # of torch's arguments that are not here
     "collate_fn": "type collate=, a function of a list of items",
-    "sampler": "give DataLoader(Subset(dataset, indices)) the items in the order wanted",
     "batch_sampler": "give DataLoader(Subset(dataset, indices), batch_size) the items in the order wanted",
     "generator": "type seed=0, of which the order is a function",
     "worker_init_fn": "leave it out: the batches are the same with any number of workers",
@@ -28,39 +29,14 @@ INSTEAD = {  # of torch's arguments that are not here
 }
 
 
-class Dataset(Protocol):
-    """Anything with a length and an item for each index, a list included."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-
-class IterableDataset(Protocol):
-    """Anything that gives its items one after the other, such as a file read line by line, again in each pass."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-
-class Subset:
-    """The items of `dataset` at `indices`, in that order."""
-
-    def __init__(self, dataset: Dataset, indices: Sequence[int]):
-        self.dataset, self.indices = dataset, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[self.indices[index]]
-
-
 class DataLoader:
     """Batches of `batch_size` items, each made by `collate` from a list of items (by default, the list itself).
 
     With `lengths`, one number per item, a batch holds items of similar length, so that little of it is padding: items
     are sorted within blocks of 50 batches, and with `shuffle` the blocks' contents and the order of the batches stay
-    random. With `drop_last` a remainder smaller than a batch is left out, a different one each epoch if shuffled.
+    random. A `sampler` says which items a pass takes, and how often: a `RandomSampler`, a `WeightedRandomSampler`,
+    another object with a length and `indices(rng)`, or a list of indices for every pass.  With `drop_last` a remainder
+    smaller than a batch is left out, a different one each epoch if shuffled.
     The items of an `IterableDataset` come in its own order.
 
     `epoch` counts the passes begun, and may be set: `loader.epoch = 3` makes the next pass that of the fourth epoch.
@@ -96,6 +72,7 @@ class DataLoader:
         num_workers: int = 0,
         prefetch_factor: int = 2,
         multiprocessing_context: str | None = None,
+        sampler: Sampler | Sequence[int] | np.ndarray | None = None,
         **unknown: Any,
     ):
         for name in unknown:
@@ -114,10 +91,12 @@ class DataLoader:
             if value < least:
                 raise ValueError(f"{name} is {value}; expected at least {least}")
         self.is_iterable = not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"))
-        if self.is_iterable and (shuffle or lengths is not None or multiprocessing_context is not None):
+        chosen = shuffle or not (lengths is None and multiprocessing_context is None and sampler is None)
+        if self.is_iterable and chosen:
             raise ValueError(
-                f"a {type(dataset).__name__} has no length and no items by index, so it cannot be shuffled, sorted by "
-                "lengths, or read in processes: leave out shuffle, lengths and multiprocessing_context, or give a list"
+                f"a {type(dataset).__name__} has no length and no items by index, so it cannot be shuffled, sampled, "
+                "sorted by lengths, or read in processes: leave out shuffle, sampler, lengths and "
+                "multiprocessing_context, or give a list"
             )
         if self.is_iterable and (not hasattr(dataset, "__iter__") or iter(dataset) is dataset):
             raise TypeError(
@@ -127,29 +106,36 @@ class DataLoader:
         items: Any = dataset
         if lengths is not None and len(lengths) != len(items):
             raise ValueError(f"{len(lengths)} lengths for {len(items)} items; expected one per item")
+        if sampler is not None:
+            check_sampler(sampler, shuffle)
         self.dataset: Any = dataset
         self.batch_size, self.shuffle = batch_size, shuffle
         self.seed_given = seed is not None
-        self.seed = seed if seed is not None else drawn_seed() if shuffle else 0
-        self.collate, self.drop_last, self.lengths = collate, drop_last, lengths
+        self.seed = seed if seed is not None else drawn_seed() if shuffle or hasattr(sampler, "indices") else 0
+        self.collate, self.drop_last, self.lengths, self.sampler = collate, drop_last, lengths, sampler
         self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
         self.multiprocessing_context = multiprocessing_context
         self.epoch = self.position = 0
-        self.given = 0 if self.is_iterable else len(items)  # of a pass; with drop_last it may be fewer
+        self.given = 0 if self.is_iterable else self.taken  # of a pass; with drop_last it may be fewer
         self._start = 0  # the items that the next pass leaves out, since they were given
         self._first_size = batch_size  # by which items of similar length are brought together
         self._begun: list[Any] | None = None  # generators at the beginning of the pass of an iterable dataset
         self._ahead: Ahead | None = None  # what is made for the pass under way
 
+    @property
+    def taken(self) -> int:
+        """The number of items of a pass, before `drop_last` leaves some out."""
+        return len(self.dataset if self.sampler is None else self.sampler)
+
     def __len__(self) -> int:
         """The number of batches in an epoch.  Raises TypeError for an iterable dataset."""
-        full, rest = divmod(len(self.dataset), self._first_size)
+        full, rest = divmod(self.taken, self._first_size)
         return full + (rest > 0 and not self.drop_last)
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The indices of the items in each batch of that epoch."""
         size, rng = self._first_size, np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.dataset)) if self.shuffle else np.arange(len(self.dataset))
+        order = self._indices(rng)
         order = order[: len(self) * size]
         if self.lengths is not None:
             block = np.arange(len(order)) // (BLOCK * size)
@@ -160,10 +146,24 @@ class DataLoader:
             batches = [batches[i] for i in rng.permutation(len(batches))]
         return batches
 
+    def _indices(self, rng: np.random.Generator) -> np.ndarray:
+        """The indices of the items of a pass, in the order of the sampler."""
+        size = len(self.dataset)
+        if self.sampler is None:
+            return rng.permutation(size) if self.shuffle else np.arange(size)
+        order = self.sampler.indices(rng) if isinstance(self.sampler, Sampler) else np.asarray(self.sampler)
+        if len(order) and not 0 <= order.min() <= order.max() < size:
+            raise ValueError(
+                f"the sampler gives indices from {order.min()} to {order.max()}; expected 0 to {size - 1}, since the "
+                f"dataset has {size} items"
+            )
+        return order
+
     def __iter__(self) -> Iterator[Any]:
         epoch, at = self.epoch, self._start
         self.epoch, self._start = epoch + 1, 0
-        source = self._stream(at) if self.is_iterable else self._items(epoch)
+        dataset = at_epoch(self.dataset, epoch)
+        source = self._stream(dataset, at) if self.is_iterable else self._items(dataset, epoch)
         self._ahead = ahead = Ahead(source, None, self.num_workers * self.prefetch_factor)
         first = self.num_workers > 0
         try:
@@ -181,19 +181,19 @@ class DataLoader:
                 self._ahead = None
         self.position = 0
 
-    def _items(self, epoch: int) -> Items:
+    def _items(self, dataset: Any, epoch: int) -> Items:
         batches = self.batches(epoch)
         self.given = sum(map(len, batches))
-        drawn = own_generators(self.dataset, self.collate) if self.num_workers else []
-        source = Items((self.dataset, self.collate), batches, self._first_size, drawn)
+        drawn = own_generators(dataset, self.collate) if self.num_workers else []
+        source = Items((dataset, self.collate), batches, self._first_size, drawn)
         source.size = self.batch_size
         return source
 
-    def _stream(self, at: int) -> Stream:
-        drawn = own_generators(self.dataset, self.collate)
+    def _stream(self, dataset: Any, at: int) -> Stream:
+        drawn = own_generators(dataset, self.collate)
         if not at or self._begun is None:
             self._begun = states(drawn)
-        return Stream((self.dataset, self.collate), self.batch_size, self.drop_last, at, drawn, self._begun)
+        return Stream((dataset, self.collate), self.batch_size, self.drop_last, at, drawn, self._begun)
 
     def _first(self, ahead: Ahead, at: int) -> Made:
         """The first batch, made here to see what it draws from, which decides who makes the next ones."""
@@ -255,10 +255,10 @@ class DataLoader:
         """
         if not self.seed_given:
             self.seed = state_dict["seed"]
-        if differing := [name for name, value in self._order().items() if state_dict[name] != value]:
+        if differing := [name for name, value in self._order().items() if state_dict.get(name) != value]:
             name = differing[0]
             raise ValueError(
-                f"the saved position is in other batches: {name} was {state_dict[name]}, here it is "
+                f"the saved position is in other batches: {name} was {state_dict.get(name)}, here it is "
                 f"{self._order()[name]}; give the same dataset and the same arguments, or begin anew"
             )
         self.epoch, self.position, self._start = state_dict["epoch"], state_dict["position"], state_dict["position"]
@@ -274,4 +274,21 @@ class DataLoader:
             "seed": self.seed,
             "drop_last": self.drop_last,
             "lengths": lengths,
+            "sampler": None if self.sampler is None else self._drawn_by_sampler(),
         }
+
+    def _drawn_by_sampler(self) -> int:
+        """A number that two samplers share if they draw the same items."""
+        return crc32(self._indices(np.random.default_rng(0)).astype(np.int64).tobytes())
+
+
+def check_sampler(sampler: Any, shuffle: bool) -> None:
+    """Refuse what is no sampler, or comes with `shuffle`; raises TypeError or ValueError."""
+    if shuffle:
+        raise ValueError("shuffle=True with a sampler, which sets the order: leave one of them out")
+    drawn = isinstance(sampler, Sampler)
+    if not drawn and not (isinstance(sampler, (Sequence, np.ndarray)) and np.asarray(sampler).dtype.kind in "iu"):
+        raise TypeError(
+            f"the sampler is a {type(sampler).__name__}; expected a list of indices, or an object with a length and a "
+            "method indices(rng), such as minigrad.data.RandomSampler(dataset)"
+        )

@@ -1,0 +1,127 @@
+"""What a loader reads: items by their indices or one after the other, and datasets made of others."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Dataset(Protocol):
+    """Anything with a length and an item for each index, a list included.
+
+    If it has a method `at_epoch(epoch)`, a loader takes the items of each pass from what that returns, so that items
+    may differ from one epoch to the next, as augmented pictures do, and still be functions of the epoch.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class IterableDataset(Protocol):
+    """Anything that gives its items one after the other, such as a file read line by line, again in each pass."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+def at_epoch(dataset: Any, epoch: int) -> Any:
+    """The dataset as it is in an epoch."""
+    return dataset.at_epoch(epoch) if hasattr(dataset, "at_epoch") else dataset
+
+
+class Subset:
+    """The items of `dataset` at `indices`, in that order."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray):
+        self.dataset, self.indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[self.indices[index]]
+
+    def at_epoch(self, epoch: int) -> Subset:
+        """The same items of the dataset as it is in that epoch."""
+        return Subset(at_epoch(self.dataset, epoch), self.indices)
+
+
+class ConcatDataset:
+    """The items of several datasets, those of the first one first.
+
+    Raises:
+        ValueError: no dataset is given.
+        IndexError: from an index that is out of range.
+    """
+
+    def __init__(self, datasets: Iterable[Dataset]):
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ValueError("no datasets were given; expected at least one")
+        self.ends = list(accumulate(map(len, self.datasets)))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> Any:
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"index {index} is out of range: there are {len(self)} items")
+        which = bisect_right(self.ends, place)
+        return self.datasets[which][place - (self.ends[which - 1] if which else 0)]
+
+    def at_epoch(self, epoch: int) -> ConcatDataset:
+        """The same items of the datasets as they are in that epoch."""
+        return ConcatDataset(at_epoch(dataset, epoch) for dataset in self.datasets)
+
+
+def random_split(
+    dataset: Dataset, lengths: Sequence[float], seed: int = 0, stratify: Sequence[Any] | np.ndarray | None = None
+) -> list[Subset]:
+    """Parts of a dataset, drawn at random, that have no item in common; the items of each keep their order.
+
+    Args:
+        lengths: the number of items of each part, or fractions that add up to 1.
+        seed: the same seed gives the same parts.
+        stratify: a label for each item, of which every part then has its share, give or take one item or two.
+
+    Texts that occur twice may land in two parts; `split` keeps them in one.
+
+    Raises:
+        ValueError: the lengths do not add up to the number of items or to 1, or there is not a label for each item.
+    """
+    counts = _whole(lengths, len(dataset))
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    part = np.repeat(np.arange(len(counts)), counts)
+    if stratify is not None:
+        if len(stratify) != len(dataset):
+            raise ValueError(f"stratify has {len(stratify)} labels for {len(dataset)} items; expected one per item")
+        labels = np.unique(np.asarray(stratify), return_inverse=True)[1]
+        order = order[np.argsort(labels[order], kind="stable")]  # one label after the other, at random within each
+        # Each part takes its items at even distances, so that it has its share of every stretch of the order.
+        places = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in counts])
+        part = part[np.argsort(places, kind="stable")]
+    return [Subset(dataset, np.sort(order[part == i])) for i in range(len(counts))]
+
+
+def _whole(lengths: Sequence[float], size: int) -> list[int]:
+    """The number of items of each part; what fractions leave over goes to the first parts, one item each."""
+    told = f"lengths are {list(lengths)}"
+    if not len(lengths) or not all(length >= 0 for length in lengths):
+        raise ValueError(f"{told}; expected numbers of items, or fractions that add up to 1, such as [0.8, 0.2]")
+    if all(isinstance(length, Integral) for length in lengths) and sum(lengths) == size:
+        return [int(length) for length in lengths]
+    if abs(sum(lengths) - 1) > 1e-9:
+        raise ValueError(
+            f"{told}, which add up to {sum(lengths):g}; expected {size}, the number of items, or fractions that add "
+            "up to 1"
+        )
+    counts = [int(size * length + 1e-9) for length in lengths]
+    for i in range(size - sum(counts)):
+        counts[i % len(counts)] += 1
+    return counts
