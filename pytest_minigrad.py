@@ -1,9 +1,8 @@
-"""A pytest plugin: the fixture `gradcheck`, which checks gradients, and at the end of the run a line that says how it
-went.
+"""A pytest plugin: the fixture `gradcheck`, and a summary of all gradient checks at the end of the run.
 
-It stands outside the package so that pytest can load it without loading minigrad: that happens when a test first
-checks.  Every check a test makes is counted, be it by the fixture or by `mg.gradcheck`.  What was found travels with
-the report of the test, as plain numbers and strings, so that it arrives from the workers of pytest-xdist, too.
+It is outside the package so that pytest can load it without importing minigrad, which happens when a test first checks
+a gradient.  Checks through the fixture and through `mg.gradcheck` are both counted.  Results are attached to the report
+of the test, as plain numbers and strings, so that they also arrive from the workers of pytest-xdist.
 """
 
 from __future__ import annotations
@@ -70,14 +69,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome: Any = yield
     found = item.stash.get(_FOUND, [])
     outcome.get_result().gradient_checks = [*found]
-    found.clear()  # the next phase of the test has checks of its own
+    found.clear()  # the report of the next phase of the test holds only its own checks
 
 
-running: list[list[dict]] = []  # what the test that runs now has found
+running: list[list[dict]] = []  # the results of the test that is running; the innermost is last
 
 
 def note(result: Any) -> None:
-    """Told by minigrad what a check has found: a Report or a GradientError."""
+    """Record the result of a check, a Report or a GradientError; minigrad calls this."""
     if running:
         wrong = isinstance(result, Exception)
         running[-1].append(
@@ -99,7 +98,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     found = [(report, check) for report in reports for check in report.gradient_checks]
     if not found:
         return
-    # others were expected to be
+    # A wrong gradient in a test that passed was expected.
     wrong = [(report, check) for report, check in found if check["wrong"] and report.failed]
     passed = [(report.nodeid, check) for report, check in found if not check["wrong"]]
     terminalreporter.section("gradient checks")

@@ -184,7 +184,7 @@ class Foreign:
         (lambda: gradcheck(np.sin, X, gradient=np.cos), "give vjp="),
         (
             lambda: gradcheck(lambda x, w: x @ w, [X, W], vjp=lambda g, x, w: g @ w.T),
-            "gave 1 arrays for 2 floating inputs",
+            "returned 1 arrays for 2 floating inputs",
         ),
         (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "returned one of type Tensor"),
         (lambda: gradcheck(mg.sin, X, order=0), "the gradient itself is order 1"),

@@ -113,14 +113,14 @@ def test_without_a_recording_the_model_gives_the_names():
 
 def test_bad_input_is_refused(made):
     W, b, loss = made
-    with pytest.raises(TypeError, match="a Tensor was expected"):
+    with pytest.raises(TypeError, match="expected a Tensor and its tape"):
         mg.explain(3.0)
     with pytest.raises(ValueError, match="has no tape"):
         mg.explain(loss.detach())
     with pytest.raises(ValueError, match="does not depend on wrt"):
         mg.explain(loss, wrt=mg.ones(3, requires_grad=True))
     W.copy_(W.data + 1)
-    with pytest.raises(RuntimeError, match="written into since the forward pass"):
+    with pytest.raises(RuntimeError, match="modified in place after the forward pass"):
         mg.explain(loss)
 
 
@@ -136,7 +136,9 @@ def test_a_long_story_is_cut_short_and_says_what_to_type_for_more():
         y = mg.tanh(y) + x
     told = mg.explain(y)
     assert len(told.steps) == 2000 and len(str(told)) < 25_000 and len(told._repr_html_()) < 60_000
-    assert "… 1,900 more steps: limit=None in mg.explain tells all" in str(told) and "1,900 more" in told._repr_html_()
+    assert (
+        "… 1,900 more steps: mg.explain with limit=None prints all" in str(told) and "1,900 more" in told._repr_html_()
+    )
     lines = str(told).splitlines()
     assert any(line.startswith("  1 ") for line in lines) and any(line.startswith("2000 ") for line in lines)
     whole = str(mg.explain(y, limit=None))

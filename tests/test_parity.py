@@ -186,7 +186,7 @@ PLANTED = {  # what is done to ours, to the reference, and what is then said
     "tanh for exact GELU": (
         attribute(LAYER, activation=GELUS["tanh"]),
         None,
-        r"output.dense .*something else inside bert.encoder.layer.0 \(Layer\).* tanh GELU in ours and exact",
+        r"output.dense .*given other inputs inside bert.encoder.layer.0 \(Layer\).* tanh GELU in ours and exact",
     ),
     "exact for tanh GELU": (None, attribute(LAYER, activation=GELUS["tanh"]), "exact GELU in ours and tanh GELU in"),
     "ReLU for GELU": (attribute(LAYER, activation=F.relu), None, "ReLU in ours and exact GELU"),
@@ -198,15 +198,15 @@ PLANTED = {  # what is done to ours, to the reference, and what is then said
         "attention.self .*the mask is ignored: attention_mask changes nothing in ours",
     ),
     "mask ignored by the reference": (None, masked_by(None), "the reference ignores attention_mask, ours does not"),
-    "mask value": (masked_by(-1.0), None, "the mask value: what ours adds .* does not close them"),
+    "mask value": (masked_by(-1.0), None, "the mask value: what ours adds .* does not mask them"),
     "mask value of the reference": (None, masked_by(-10.0), "the mask value: the reference adds -10 to the scores"),
-    "mask value by hand": (by_hand(-1.0), None, "the mask value: what ours adds .* does not close them"),
+    "mask value by hand": (by_hand(-1.0), None, "the mask value: what ours adds .* does not mask them"),
     "no causal mask": (None, causal, "attention.self .*the causal mask is missing in ours"),
     "causal alone": (causal_by_flag, None, "attention.self .*ours is causal, the reference is not"),
     "scale": (
         changed(f"{LAYER}.attention.self.query", lambda forward, self, x: forward(x) * 8**0.5),
         None,
-        "query .*what it returns is 2.828.* times the reference's: a scale",
+        "query .*its output is 2.828.* times the reference's: a scale",
     ),
     "scale of the scores": (
         changed(
@@ -243,7 +243,7 @@ PLANTED = {  # what is done to ours, to the reference, and what is then said
     "residual": (
         changed(f"{LAYER}.attention.output", lambda _, self, x, y: self.LayerNorm(self.dense(x))),
         None,
-        "attention.output.LayerNorm .*something else inside",
+        "attention.output.LayerNorm .*given other inputs inside",
     ),
     "dropout left on": (
         dropout,
@@ -357,7 +357,7 @@ LABELLED = {
         (
             Net(),
             Net(reduction="shifted"),
-            "^loss: .*labels one place ahead, its mean over the labels that are not -100",
+            "^loss: .*labels shifted by one position, its mean over the labels that are not -100",
         ),
         (Net(reduction="sum"), Net(), "^loss: .*labels in place, its mean over"),
         (Net(), Net(reduction="sum"), "^loss: .*labels in place, its sum"),
@@ -699,8 +699,8 @@ WAYS = {
         ("bare", "loss", r"equal; not compared: loss \(only in the reference\)"),
         ("loss", "named", r"equal; not compared: loss \(only in ours\)"),
         ("named", "more", r"equal; not compared: more \(only in the reference\)"),
-        ("other", "named", r"nothing was compared, for no output has .*: ours returns scores .*the reference logits"),
-        ("nan", "nan", "nothing was compared, for the outputs have no finite number"),
+        ("other", "named", r"nothing was compared, since no output has .*: ours returns scores .*the reference logits"),
+        ("nan", "nan", "nothing was compared, since the outputs have no finite number"),
     ],
 )
 def test_what_was_not_compared_is_told(reference, ours, theirs, verdict):
@@ -744,5 +744,5 @@ def test_a_frozen_side_is_compared_but_for_its_gradients(reference, frozen):
 def test_inputs_that_are_no_arrays_are_refused():
     with pytest.raises(TypeError, match="inputs is a str: give one array, a tuple of arrays, or named ones"):
         parity(Returning(WAYS["bare"]), Returning(WAYS["bare"]), "x")
-    with pytest.raises(TypeError, match="a model returned a str: what is compared is a Tensor"):
+    with pytest.raises(TypeError, match="a model returned a str: parity compares Tensors"):
         parity(Returning(lambda y: "y"), Returning(WAYS["bare"]), X)

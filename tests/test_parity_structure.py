@@ -81,7 +81,7 @@ PLANTED = [
     ("residual", "", "ours lacks a residual"),
     ("nonorm", "", "norm, which ours has but never runs, is missing in ours"),
     ("order", "", "layers.0 and layers.1 are exchanged in ours"),
-    ("heads", "", "the heads are cut out of the width"),
+    ("heads", "", "the width is split into heads"),
     ("turned base", "turned", "the base of the rotary positions is 500 in ours and 10000 in the reference"),
 ]
 

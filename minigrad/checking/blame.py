@@ -1,4 +1,4 @@
-"""Finds the op whose rule is wrong: runs the function again, records every op it calls, and checks each rule alone."""
+"""Finds the op whose rule is wrong: runs the function again, records the ops it calls, and checks each rule alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import places
 from ..mode import Mode, record
 from ..tape import Node, new_node
 from ..tensor import Tensor, wrap
-from .compare import LIMIT, Finding, compare
+from .compare import MAX_ENTRIES, Finding, compare
 from .functions import AtNode, OnTape
 
 
@@ -38,7 +38,7 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
         user = next(places.telling(sys._getframe(2), ()))
         calls.append(Call(op, inputs, options, node, places.line(user)))
 
-    with record(Mode(note=note)):  # notes the forward pass and, where it is recorded, the backward pass
+    with record(Mode(note=note)):  # records the forward pass and, if it is itself on the tape, the backward pass
         f.run([wrap(a, new_node(a.shape, a.dtype)) for a in f.given(f.x)])
     ops = [
         (call, AtNode(call.op, call.inputs, call.options, call.node, f.dtype))
@@ -47,7 +47,7 @@ def first_wrong(f: OnTape, rng: np.random.Generator) -> tuple[Call, Finding | Ex
     ]
     for every_entry in (False, True):
         for call, op in ops:
-            if not every_entry or len(op.x) <= LIMIT:
+            if not every_entry or len(op.x) <= MAX_ENTRIES:
                 try:
                     found = compare(op, rng, every_entry)
                 except Exception as error:  # raised by the rule, or ShapeMismatch

@@ -55,13 +55,13 @@ def gradcheck(
             supports it.
 
     Returns:
-        A Report, which is true in a condition.
+        A Report, whose truth value is True.
 
     Raises:
         GradientError: the gradient is wrong; the error names the input, the entry, both values, the op, and the cause
             if it shows a known pattern.  Or the slope cannot be measured: f is random, discontinuous, not finite, too
             coarse or too steep.
-        TypeError: f did not return Tensors, or a derivative is not nested like the inputs; the order is not an integer.
+        TypeError: f did not return Tensors, a derivative is not nested like the inputs, or the order is not an integer.
         ValueError: no input can be perturbed, or the options contradict each other.
 
     Warns:
@@ -121,7 +121,7 @@ def _checked(
 def _function(
     f: Callable, inputs: Any, order: int, name: str, gradient: Callable | None, vjp: Callable | None, dtype: str
 ) -> Function:
-    """f as the checker sees it, once all arguments are known to be good."""
+    """Validate the arguments and wrap f as a `Function`."""
     given: tuple[Any, ...] = (
         tuple(inputs) if isinstance(inputs, (list, tuple)) and not hasattr(inputs, "_fields") else (inputs,)
     )
@@ -156,7 +156,8 @@ def _function(
         return OnTape.of(f, tree, found, name, dtype)
     if order > 1:
         raise ValueError(
-            f"{name}: order={order} needs a derivative that can be differentiated, one by hand cannot: use order=1"
+            f"{name}: order={order} needs a derivative that can be differentiated, and one written by hand cannot: "
+            "use order=1"
         )
     return ByHand(f, gradient, vjp, tree, found, name, dtype)
 
@@ -175,9 +176,9 @@ def _nothing_to_perturb(name: str, given: tuple) -> ValueError:
 
 
 def _tell(result: Report | GradientError) -> None:
-    """The pytest plugin, where it is loaded, counts all checks.
+    """Report the result to the pytest plugin if that is loaded.
 
-    It does not load minigrad, so it cannot ask to be told.
+    The plugin must not import minigrad, so it cannot register a callback here.
     """
     if "pytest_minigrad" in sys.modules:
         sys.modules["pytest_minigrad"].note(result)

@@ -1,8 +1,9 @@
-"""`minigrad gradcheck`: checks the whole catalogue, or one function of the user's.
+"""`minigrad gradcheck`: checks the whole catalogue of ops, or one function of the user's.
 
 The inputs of a user's function are drawn from a seed, with shapes from the command line.  A function that needs more
-specific inputs (ids, a mask, numbers in a range) has them as an attribute, `f.example_inputs = [x, ids]`, or a function
-that returns such a list.  Inputs are never guessed: a wrong guess would look like a wrong gradient.
+specific inputs (ids, a mask, numbers in a range) provides them in an attribute, `f.example_inputs = [x, ids]`, which
+may also be a function that returns such a list.  Inputs are never guessed: a wrong guess would look like a wrong
+gradient.
 """
 
 from __future__ import annotations
@@ -79,12 +80,12 @@ def check_function(target: str, shapes: str | None = None, order: int = 2, seed:
         raise ValueError(f"{target} cannot be called with {len(given)} inputs: {error}") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", KinkWarning)  # it stands in the report
+            warnings.simplefilter("ignore", KinkWarning)  # the report names the kinks
             report = gradcheck(f, inputs, order=order, seed=seed)
     except GradientError as error:
         print(f"WRONG at order {error.order}\n{error}")
         return 1
-    except Exception as error:  # of the function itself: that is no verdict on its gradient
+    except Exception as error:  # raised by the function itself, so nothing is known about its gradient
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         raise ValueError(f"{target} could not be checked: {type(error).__name__}: {error} ({where})") from error
@@ -97,7 +98,7 @@ def _found(target: str) -> Callable:
     if not (module and colon and name):
         raise ValueError(f"{target!r} does not name a function: type package.module:function")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # modules where the user stands, as `python -m` has it
+        sys.path.insert(0, "")  # find modules in the current directory, as `python -m` does
     try:
         f: Any = import_module(module)
         for step in name.split("."):

@@ -1,6 +1,6 @@
-"""Compare gradient and measured slope, first in a few random directions, then by entry only where they disagree.
+"""Compares gradient and measured slope, first in a few random directions, then entry by entry where they disagree.
 
-A disagreement shown by a direction stands.  The single entries are then measured to locate the mistake: an error too
+A disagreement along a direction is final.  The single entries are then measured to locate the mistake; an error too
 small to show in any one of them is still reported, for the direction in which it adds up.
 """
 
@@ -17,20 +17,20 @@ import numpy as np
 from .functions import Function, dot, joined, norm, parts
 from .numeric import Slope, along, by_entry, exactly, measured_noise, over_the_shortest
 
-LIMIT = 256  # up to so many entries in all, each of them is measured if any is suspect,
-FEW = 16  # else so many at a time,
-MOST = 4096  # and so many in all
-DIRECTIONS = 4  # where each is measured poorly: an error can be at right angles to one of them
-TINY = float(np.finfo(np.float64).tiny)  # so that 0 / 0 is 0
+MAX_ENTRIES = 256  # inputs of up to this many entries are measured entry by entry if any is suspect;
+MIN_PART = 16  # larger ones are bisected down to this many entries,
+MAX_MEASURED = 4096  # and at most this many are measured in all
+DIRECTIONS = 4  # tried while each is measured poorly, since an error can be orthogonal to one of them
+TINY = float(np.finfo(np.float64).tiny)  # keeps 0 / 0 from being NaN
 
 
 class Sense(NamedTuple):
-    """How exact a measurement is in the dtype the function computes in, relative to the whole."""
+    """Bounds on the relative error of a measurement, for the dtype that the function computes in."""
 
-    floor: float  # what is not worth another step: less is never called wrong along a direction
-    clear: float  # a direction measured less exactly shows nothing
-    poor: float  # nor an entry
-    sharp: float  # measured more exactly, one direction is enough
+    floor: float  # no further steps are taken below this, and a smaller disagreement along a direction is never wrong
+    clear: float  # a direction measured less exactly than this decides nothing
+    poor: float  # the same for an entry
+    sharp: float  # a single direction measured more exactly than this is enough
 
 
 SENSE = {"float64": Sense(1e-10, 1e-6, 1e-5, 3e-8), "float32": Sense(1e-4, 1e-2, 3e-2, 1e-4)}
@@ -38,47 +38,45 @@ SENSE = {"float64": Sense(1e-10, 1e-6, 1e-5, 3e-8), "float32": Sense(1e-4, 1e-2,
 
 TROUBLES = {
     "random": "two evaluations differ",
-    "dtype": "values rounded to a shorter dtype",
+    "dtype": "values rounded to a lower precision",
     "infinite": "something is not finite",
     "jump": "the value jumps",
     "unclear": "the slope cannot be measured",
     "many": "kinks at too many entries to go through them one by one",
-    "together": "no entry alone is wrong beyond the error of its measurement, but all of them along one direction are",
+    "together": "no single entry is wrong beyond the error of its measurement, but a direction through all of them is",
 }
 
 
 @dataclass
 class Finding:
-    """What was found wrong, in full: what `diagnose` reads."""
+    """A disagreement, with everything that `diagnose` reads."""
 
     f: Function
-    again: bool  # by which way back
-    u: np.ndarray
-    y: np.ndarray
+    again: bool  # which backward pass
+    u: np.ndarray  # the weights of the outputs
+    y: np.ndarray  # the outputs
     entries: np.ndarray  # the entries of f.x that were measured
     analytic: np.ndarray  # their gradient
     slope: Slope
     contributions: np.ndarray  # (entries, outputs)
-    wrong: np.ndarray  # which of the entries
-    trouble: str | None = None  # one of TROUBLES: why nothing could be compared, entry by entry
-    direction: tuple[float, Slope] | None = (
-        None  # with "together": gradient and slope along a direction in all the entries
-    )
+    wrong: np.ndarray  # a mask over the entries
+    trouble: str | None = None  # one of TROUBLES: why the entries could not be compared
+    direction: tuple[float, Slope] | None = None  # for "together": gradient and slope along a direction
 
 
 @dataclass
 class Passed:
     """The result of a comparison in which everything agreed."""
 
-    worst: float = 0.0  # the largest error, in units of its estimate
+    worst: float = 0.0  # the largest error, divided by its estimate
     kinks: list[int] = field(default_factory=list)  # entries of f.x
 
 
 class Look(NamedTuple):
-    """What one direction has shown."""
+    """The verdict of one direction."""
 
     verdict: Literal["right", "wrong", "unclear"]
-    again: bool  # by the way back that is off most
+    again: bool  # the backward pass with the largest error
     analytic: float
     slope: Slope
 
@@ -86,18 +84,18 @@ class Look(NamedTuple):
 def compare(
     f: Function, rng: np.random.Generator, every_entry: bool = False, skipped: Iterable[int] = (), locate: bool = True
 ) -> Finding | Passed:
-    """Hold each way back to the measured slopes of a random combination u of the outputs.
+    """Compare each backward pass with the measured slopes of a random combination u of the outputs.
 
     Args:
         every_entry: measure each entry, even if the directions find nothing.
-        skipped: entries that are not perturbed, for the function that f is the derivative of has a kink there.
-        locate: find out which entries are wrong; without, that some are is enough.
+        skipped: entries that are not perturbed, since the function that f is the derivative of has a kink there.
+        locate: find out which entries are wrong; if False, finding that some are is enough.
     """
     return _Comparison(f, rng, locate).run(every_entry, list(skipped))
 
 
 class _Comparison:
-    """The function at the point where it is checked, and what has to be known of it once."""
+    """The function at the point where it is checked, with the quantities that are computed once."""
 
     def __init__(self, f: Function, rng: np.random.Generator, locate: bool):
         self.f, self.rng, self.locate, self.sense = f, rng, locate, SENSE[f.dtype]
@@ -133,22 +131,22 @@ class _Comparison:
         if not len(chosen):
             return self.passed
         if self.f.dtypes - {self.f.dtype, "float64"}:
-            return self.troubled("dtype", chosen[:LIMIT])
+            return self.troubled("dtype", chosen[:MAX_ENTRIES])
         groups = [chosen[group] for group in alike(self.gradients[self.f.ways[0]][chosen])]
-        if not every_entry and (len(chosen) > LIMIT or not self.locate):
+        if not every_entry and (len(chosen) > MAX_ENTRIES or not self.locate):
             return next(filter(None, map(self.search, groups)), None) or self.passed
         looks = [] if every_entry else [(part, self.look(part)) for part in groups]
         if not every_entry and all(look.verdict == "right" for _, look in looks):
             return self.passed
-        chunks = np.array_split(chosen, len(chosen) // LIMIT + 1)
+        chunks = np.array_split(chosen, len(chosen) // MAX_ENTRIES + 1)
         found = next(filter(None, map(self.one_by_one, chunks)), None)
         wrong = (self.together(part, look) for part, look in looks if look.verdict == "wrong")
         return found or next(wrong, None) or self.passed
 
     def search(self, part: np.ndarray, wrong: bool = False) -> Finding | None:
-        """Cut a part of the entries in halves, again and again, where the directions disagree.
+        """Bisect the entries for as long as the directions disagree.
 
-        Of a part of what is known to be wrong a quick look is enough: it decides only where to look further.
+        Within a part known to be wrong a quick look is enough, since it only decides where to search further.
         """
         look = self.glance(part)[0] if wrong else self.look(part)
         if look.verdict == "right":
@@ -156,7 +154,7 @@ class _Comparison:
         wrong = look.verdict == "wrong"
         if wrong and not self.locate:
             return self.together(part, look)
-        if len(part) <= FEW or not self.steady:
+        if len(part) <= MIN_PART or not self.steady:
             found = self.one_by_one(part)
         else:
             halves = (self.search(half, wrong) for half in np.array_split(part, 2))
@@ -164,7 +162,7 @@ class _Comparison:
         return found or (self.together(part, look) if wrong else None)
 
     def look(self, part: np.ndarray) -> Look:
-        """Compare the gradient with slopes in random directions of these entries, with care if the first disagrees."""
+        """Compare the gradient with slopes in random directions of these entries; a disagreement is measured again."""
         for _ in range(DIRECTIONS):
             look, sharp = self.glance(part)
             if look.verdict != "right":
@@ -172,7 +170,7 @@ class _Comparison:
                     return look._replace(verdict="unclear")
                 v = self.direction(part)
                 look, sharp = self.along(v * np.maximum(1, abs(self.f.x)))
-            if look.verdict == "unclear":  # steps of 1 may be too long for what is close to 0, the input of a log, say
+            if look.verdict == "unclear":  # steps of 1 may be too long near 0, for the input of a log, say
                 look, sharp = self.along(v * np.where(self.f.x == 0, 1, abs(self.f.x)))
             if sharp or look.verdict != "right":
                 break
@@ -187,7 +185,7 @@ class _Comparison:
         return v
 
     def along(self, v: np.ndarray, quick: bool = False) -> tuple[Look, bool]:
-        """Hold the gradient to the slope along v; and whether that was measured sharply enough to leave it at that."""
+        """Compare the gradient with the slope along v; also return whether that was measured sharply enough to stop."""
         v, sense = exactly(self.f, v), self.sense
         size = max(norm(g * v) for g in self.gradients.values())
         slope, _ = along(self.f, self.y, self.u, v, 0 if quick else self.noise, sense.floor * size if quick else 0)
@@ -206,28 +204,30 @@ class _Comparison:
         if error > 1:
             return Look("wrong", again, analytic, slope._replace(estimate=tolerance)), False
         self.passed.worst = max(self.passed.worst, error)
-        # The rounding of the large gradients limits the small ones.
+        # Small gradients can only be measured to the rounding error of the large ones.
         minor = size <= 1e-3 * max(map(norm, self.gradients.values()))
         return Look("right", again, analytic, slope), minor or tolerance <= sense.sharp * size
 
     def is_too_fast(self, v: np.ndarray, promised: float, measured: float) -> bool:
-        """Whether the slope measured along v means nothing: over the shortest step the function turns, or has another.
+        """Whether the slope measured along v is meaningless: over the shortest step the function turns, or differs.
 
-        This is looked at only if by the gradient's promise the function moves fast for its size.
+        This is checked only if, according to the gradient, the function changes fast for its size.
         """
         if abs(promised) <= 500 * self.whole:
             return False
         return not abs(over_the_shortest(self.f, self.y, self.u, v) - measured) <= 0.1 * abs(promised)
 
     def one_by_one(self, entries: np.ndarray) -> Finding | None:
-        """Measure entries one by one; what is wrong becomes a Finding, kinks are noted in `passed`."""
+        """Measure entries one by one: return a Finding if any is wrong, and record kinks in `passed`."""
         if not self.steady:
             return self.troubled("random", entries)
         self.measured += len(entries)
-        if self.measured > MOST and len(entries) <= FEW:
+        if self.measured > MAX_MEASURED and len(entries) <= MIN_PART:
             return self.troubled("many", entries)
         f, sense = self.f, self.sense
-        slope, contributions = by_entry(f, self.y, self.u, entries, self.noise, 0 if len(f.x) <= LIMIT else sense.floor)
+        slope, contributions = by_entry(
+            f, self.y, self.u, entries, self.noise, 0 if len(f.x) <= MAX_ENTRIES else sense.floor
+        )
         kink, jump = (slope.bend != 0) & np.isfinite(slope.bend), np.isinf(slope.bend)
         scale = max(abs(slope.value[np.isfinite(slope.value)]).max(initial=0), self.whole)
         for again, gradient in self.gradients.items():
@@ -243,7 +243,7 @@ class _Comparison:
             if not np.isfinite(estimate).all():
                 return replace(found, wrong=~np.isfinite(estimate), trouble="infinite")
             error = abs(g - slope.value)
-            between = error <= 0.55 * abs(slope.bend) + estimate  # a slope between the two, with a little to spare
+            between = error <= 0.55 * abs(slope.bend) + estimate  # between the two slopes, with a small margin
             poor = (estimate > sense.poor * np.maximum(scale, abs(g))) & ~kink
             vague = (slope.estimate > 0.1 * abs(slope.value)) & (slope.estimate > sense.poor * abs(g))
             poor |= vague & (error > estimate) & ~kink
@@ -260,13 +260,13 @@ class _Comparison:
         return None
 
     def alone(self, i: int) -> np.ndarray:
-        """A direction in entry i alone, of its size."""
+        """A direction along entry i alone, as long as its absolute value."""
         v = np.zeros_like(self.f.x)
         v[i] = abs(self.f.x[i]) or 1
         return v
 
     def together(self, part: np.ndarray, look: Look) -> Finding:
-        """What is wrong of the part as a whole, though of no entry alone."""
+        """A Finding for the part as a whole, of which no single entry is measurably wrong."""
         found = self.troubled("together", part)
         return replace(
             found, again=look.again, analytic=self.gradients[look.again][part], direction=(look.analytic, look.slope)
@@ -290,7 +290,7 @@ class _Comparison:
 
 
 def _weights(f: Function, y: np.ndarray) -> np.ndarray:
-    """1 / size for each output array, so that none hides another; one of mere rounding errors stays small."""
+    """1 / size for each output array, so that none hides another; an output of mere rounding errors stays small."""
     outputs = parts(y, f.y_shapes)
     sizes = np.array([np.sqrt(np.mean(a * a)) if a.size else 0 for a in outputs])
     sizes = np.maximum(sizes, 1e-6 * max(sizes))
@@ -298,9 +298,9 @@ def _weights(f: Function, y: np.ndarray) -> np.ndarray:
 
 
 def alike(g: np.ndarray) -> list[np.ndarray]:
-    """Groups of entries whose gradients agree in size within a factor of 10⁴, so that a large one hides no small one.
+    """Groups of entries whose gradients agree in size within a factor of 10⁴, so that large ones hide no small ones.
 
-    Those whose gradient is 0, or not finite, are a group of their own.
+    Entries whose gradient is 0 or not finite form a group of their own.
     """
     size = abs(g)
     usual = (size > 0) & (size < np.inf)
@@ -310,12 +310,12 @@ def alike(g: np.ndarray) -> list[np.ndarray]:
 
 
 def place(f: Function, i: int) -> tuple[str, tuple[int, ...]]:
-    """The path of the input that entry i of f.x is in, and its index there."""
+    """The path of the input that contains entry i of f.x, and the index of the entry in it."""
     return located(i, f.paths, f.shapes)
 
 
 def located(i: int, paths: Sequence[str], shapes: Sequence[tuple]) -> tuple[str, tuple[int, ...]]:
-    """The same for any arrays laid end to end."""
+    """The path of the array that contains entry i of the concatenated arrays, and the index of the entry in it."""
     for path, shape in zip(paths, shapes, strict=True):
         size = math.prod(shape)
         if i < size:

@@ -1,12 +1,12 @@
-"""What the checker misses: hundreds of right and wrong gradients of known error, and how many it tells apart.
+"""Measures what the checker misses, on hundreds of right and wrong gradients of known error.
 
-Count the wrong gradients that pass, by size of the input and of the error; or the right ones of the whole catalogue
-that are refused:
+The first command counts the wrong gradients that pass, by the size of the input and of the error; the second counts
+the right gradients of the whole catalogue that are refused:
 
     python -m minigrad.checking.curve
     python -m minigrad.checking.curve --false-alarms
 
-A wrong gradient is a right one with a planted relative error, of each entry or of some; it is missed if it passes.
+A wrong gradient is a right one with a planted relative error in every entry or in some; it is missed if it passes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .tree import leaves
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 ERRORS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
-COMMON = 10_000  # entries, to compare functions and kinds of errors at
-COARSE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # for functions in float32
-PLANTED: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {  # (gradient, relative error) to another gradient
+COMMON = 10_000  # entries of the input, in the comparison of functions and of kinds of errors
+COARSE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # the errors planted in functions in float32
+PLANTED: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {  # (gradient, relative error) -> wrong gradient
     "every entry": lambda g, error: g * (1 + error),
     "an offset": lambda g, error: g + error * np.sqrt(np.mean(g * g)),
     "a tenth": lambda g, error: np.where(np.arange(g.size).reshape(g.shape) < g.size / 10, g * (1 + error), g),
@@ -39,7 +39,7 @@ PLANTED: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {  # (gradient, 
 
 
 class Case(NamedTuple):
-    """A function of n numbers, and its derivative by hand: of one number the gradient, of more the vjp."""
+    """A function of n numbers and its derivative by hand: the gradient if it returns one number, else the vjp."""
 
     inputs: Callable[[np.random.Generator, int], list]
     f: Callable
@@ -62,7 +62,7 @@ def _dict(rng: np.random.Generator, n: int) -> list:
 
 
 def _no_complex(f: Callable) -> Callable:
-    """f without the complex step, so that differences of real numbers have to do."""
+    """f, refusing complex numbers, so that the checker must use differences of real numbers."""
 
     def real(*xs: Any) -> Any:
         if any(np.iscomplexobj(x) for x in xs):
@@ -121,7 +121,7 @@ def by_hand(case: Case, planted: str, error: float, size: int, seed: int) -> Fun
 
 
 def on_tape(planted: str, error: float, size: int, seed: int, order: int = 1) -> Function:
-    """sin, a function of Tensors, with the error in its rule; or, at order 2, in the rule of its rule."""
+    """sin, a function of Tensors, with the error in its rule or, at order 2, in the rule of its derivative."""
     wrong = PLANTED[planted]
 
     @primitive
@@ -149,16 +149,19 @@ def on_tape(planted: str, error: float, size: int, seed: int, order: int = 1) ->
 
 
 def misses(make: Callable[[int], Function], seeds: int) -> int:
-    """How many of so many wrong gradients pass."""
+    """How many wrong gradients pass, of one for each seed."""
     with np.errstate(all="ignore"):
         found = [compare(make(seed), np.random.default_rng(seed), locate=False) for seed in range(seeds)]
     return sum(not isinstance(result, Finding) for result in found)
 
 
 def false_alarms(seeds: int, every: int = 1) -> tuple[int, list[str]]:
-    """Check the catalogue's rows, or one in `every`, to second order; each seed shuffles the inputs' entries.
+    """Check every `every`-th row of the catalogue to second order; each seed shuffles the entries of the inputs.
 
-    A shuffle that leaves the op's domain is left out: that of a matrix which is then not positive definite, say.
+    A shuffle that leaves the op's domain, such as a matrix that is no longer positive definite, is skipped.
+
+    Returns:
+        The number of checks, and a message for each right gradient that was refused.
     """
     from .catalogue import ROWS
 

@@ -1,4 +1,4 @@
-"""Explains wrong gradients: each standard mistake leaves a pattern, which is looked for in the measured numbers."""
+"""Explains wrong gradients: each standard mistake leaves a pattern in the numbers, and each pattern is tried."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compare import LIMIT, MOST, SENSE, Finding
+from .compare import MAX_ENTRIES, MAX_MEASURED, SENSE, Finding
 from .functions import Function, joined, norm, parts
 from .numeric import by_entry
 
@@ -25,23 +25,23 @@ class Cause(NamedTuple):
 KINDS = {
     "random": "two evaluations at the same point differ",
     "infinite": "not a finite number",
-    "dtype": "rounded to a shorter dtype on the way",
+    "dtype": "rounded to a lower precision on the way",
     "zero": "no gradient arrives",
     "sign": "the opposite sign",
     "factor": "a constant factor",
     "mean": "a constant factor that is a count of entries: the 1/n of a mean",
     "transposed": "the entries of the transpose",
     "neighbour": "the gradient of another input",
-    "shifted": "the entries of other places: a wrong slice",
-    "broadcast": "a sum over an axis forgotten",
-    "duplicates": "= where += was meant: of what meets in one place, one part arrives",
-    "shape": "not of the input's shape",
+    "shifted": "the entries of other positions: a wrong slice",
+    "broadcast": "the sum over a broadcast axis was forgotten",
+    "duplicates": "= where += was meant: of several contributions to one entry, only one arrives",
+    "shape": "a shape other than the input's",
     "raises": "a rule raises an error",
     "kink": "the slope jumps here",
     "jump": "the value jumps here",
     "unclear": "the slope cannot be measured",
-    "together": "wrong along a direction, but of no single entry can it be said",
-    "upstream": "the gradient coming in forgotten, or not multiplied by",
+    "together": "wrong along a direction, though no single entry is measurably wrong",
+    "upstream": "not multiplied by the incoming gradient, or not proportional to it",
     "axis": "taken along another axis",
 }
 
@@ -50,7 +50,7 @@ NO_CAUSE = Cause("none", "none of the standard mistakes leaves this pattern; com
 
 
 class Leaf:
-    """One input of the function, with what was measured of it."""
+    """One input of the function, with the measurements of its entries."""
 
     def __init__(self, found: Finding, k: int):
         f, self.start = found.f, sum(math.prod(shape) for shape in found.f.shapes[:k])
@@ -64,7 +64,7 @@ class Leaf:
         self.tolerance = 1e-6 * abs(self.n).max(initial=0) + 4 * self.estimate
 
     def is_like(self, expected: np.ndarray) -> bool:
-        """Whether the gradient is what it would be if `expected` had been computed in its place."""
+        """Whether the gradient equals `expected` within the tolerance of the measurement."""
         return bool((abs(self.g - expected) <= self.tolerance).all())
 
 
@@ -86,13 +86,13 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
         where = "" if wrong.all() else " in these entries"
         yield Cause(
             "zero",
-            f"no gradient arrives{where}: a rule is missing or returns zeros, or the tape was left (.detach(), "
-            ".data, a NumPy function)",
+            f"no gradient arrives{where}: a rule is missing or returns zeros, or the function left the tape "
+            "(.detach(), .data, a NumPy function)",
         )
         if wrong.all():
             return
     if leaf.bend[wrong].all():
-        yield Cause("kink", "the slope jumps here, and the gradient is none between that before and that after")
+        yield Cause("kink", "the slope jumps here, and the gradient does not lie between the slopes on its two sides")
     yield from _upstream(found, k)
     factors = list(_ratio(found, leaf, g, n, estimate))
     yield from factors
@@ -106,14 +106,14 @@ def _patterns(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
 
 
 def _trouble(found: Finding, leaf: Leaf) -> Cause:
-    """Why nothing could be compared, entry by entry."""
+    """Why the entries could not be compared."""
     f = found.f
     if found.trouble == "random":
         what = "the gradient" if np.array_equal(f.value(f.x), found.y, equal_nan=True) else "the function"
         return Cause(
             "random",
-            f"{what} is not the same when computed twice at the same point: give a generator with a fixed "
-            "seed, made anew in each call, or switch dropout off with model.eval()",
+            f"{what} is not the same when computed twice at the same point: use a generator with a fixed "
+            "seed, created anew in each call, or switch dropout off with model.eval()",
         )
     if found.trouble == "infinite":
         return Cause(
@@ -136,13 +136,13 @@ def _trouble(found: Finding, leaf: Leaf) -> Cause:
     if found.trouble == "many":
         return Cause(
             "unclear",
-            f"more than {MOST} entries had to be measured one by one, for kinks in reach of the steps: check "
-            "fewer entries, or move the inputs away from the kinks",
+            f"more than {MAX_MEASURED} entries had to be measured one by one, because of kinks near them: "
+            "check fewer entries, or move the inputs away from the kinks",
         )
     if found.trouble == "together":
         return Cause(
             "together",
-            "no entry is wrong by more than the error of its own measurement, but the errors of all add up: "
+            "no entry is wrong by more than the error of its own measurement, but together the errors add up: "
             "a small factor or offset, or an approximation",
         )
     shorter = ", ".join(sorted(f.dtypes - {"float64"}))
@@ -150,21 +150,21 @@ def _trouble(found: Finding, leaf: Leaf) -> Cause:
         return Cause(
             "dtype",
             f"the function does not compute in float64 throughout ({shorter or 'float32, say,'} inside): "
-            "its values are too coarse for the measure of float64; let constants and casts follow the "
+            "its values are too coarse to be checked as float64; let constants and casts follow the "
             'dtype of the input, or check it with dtype="float32"',
         )
     moved = norm(found.u * (f.value(f.x * (1 + 2 * f.eps)) - found.y)) / (norm(found.u * found.y) or 1)
     why = "the function moves faster than the shortest steps, or its values are too noisy"
     if moved > SENSE[f.dtype].clear:
         why = (
-            f"a change in the last digit of the inputs changes the values by {moved:.0e} of their size; the inputs are "
-            f"too large for the resolution of {f.dtype}, or the values too noisy"
+            f"changing the last digit of the inputs changes the values by {moved:.0e} of their size; the inputs are "
+            f"too large for the resolution of {f.dtype}, or the values are too noisy"
         )
     return Cause("unclear", f"the slope cannot be measured, so the gradient may be right or wrong: {why}")
 
 
 def _at_the_edge(found: Finding) -> bool:
-    """Whether the function is finite close to the first wrong entry on one side, and not on the other."""
+    """Whether the function is finite on exactly one side of the first wrong entry."""
     f, v = found.f, np.zeros_like(found.f.x)
     i = found.entries[found.wrong][0]
     v[i] = 1e-6 * (abs(f.x[i]) or 1)
@@ -173,22 +173,22 @@ def _at_the_edge(found: Finding) -> bool:
 
 
 def _stepped(f: Function, y: np.ndarray) -> bool:
-    """Whether steps that float64 resolves leave the value unchanged, as when the function rounds."""
+    """Whether steps that float64 resolves leave the values unchanged, as when the function rounds."""
     return bool(np.mean(f.value(f.x * (1 + 1e-12)) == y) > 0.5)
 
 
 def _upstream(found: Finding, k: int) -> Iterator[Cause]:
-    """A rule has to be linear in the gradient that comes in, so twice as much of that must give twice as much."""
+    """A rule must be linear in the incoming gradient, so doubling that must double the result."""
     f = found.f
     once, twice = (parts(f.gradient(f.x, c * found.u, found.again), f.shapes)[k] for c in (1, 2))
     size = abs(once).max(initial=0)
     if size and abs(twice - once).max() <= 1e-9 * size:
-        yield Cause("upstream", "it stays the same whatever gradient comes in: the rule forgot to multiply by g")
+        yield Cause("upstream", "it does not depend on the incoming gradient: the rule forgot to multiply by g")
     elif size and abs(twice - 2 * once).max() > 1e-6 * size:
         yield Cause(
             "upstream",
-            "it is not proportional to the gradient that comes in: the rule multiplies by g more than "
-            "once, or adds something without it",
+            "it is not proportional to the incoming gradient: the rule multiplies by g more than "
+            "once, or adds a term without g",
         )
 
 
@@ -227,7 +227,7 @@ def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: n
 
 
 def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
-    """The right numbers in the wrong places."""
+    """The right numbers in the wrong positions."""
     n, many = leaf.n.reshape(leaf.shape), len(leaf.shape)
     for perm in permutations(range(many)) if 1 < many < 5 else ():
         if perm != tuple(range(many)) and leaf.is_like(n.transpose(perm).ravel()):
@@ -249,13 +249,13 @@ def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
     for axis, size in enumerate(leaf.shape):
         for shift in range(1, size):
             rolled = np.roll(n, shift, axis)
-            empty = [rolled.copy(), rolled.copy()]  # what came round the end may be missing
+            empty = [rolled.copy(), rolled.copy()]  # zeros may stand where the roll wraps around
             np.moveaxis(empty[0], axis, 0)[:shift] = 0
             np.moveaxis(empty[1], axis, 0)[shift - size :] = 0
             if any(leaf.is_like(moved.ravel()) for moved in (rolled, *empty)):
                 by = shift if 2 * shift <= size else shift - size
                 yield Cause(
-                    "shifted", f"these are the entries of other places, {by:+d} along axis {axis}: a wrong slice"
+                    "shifted", f"these are the entries of other positions, {by:+d} along axis {axis}: a wrong slice"
                 )
                 return
         if leaf.is_like(np.flip(n, axis).ravel()):
@@ -264,7 +264,7 @@ def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
 
 
 class _Swapped(Function):
-    """Another function, with two axes of its input number k exchanged before, and two of its only output after."""
+    """A function with two axes of input k exchanged before it, and two axes of its only output after it."""
 
     def __init__(self, f: Function, k: int, before: tuple[int, int], after: tuple[int, int]):
         self.f, self.k, self.before, self.after = f, k, before, after
@@ -277,9 +277,9 @@ class _Swapped(Function):
 
 
 def _axis(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
-    """What would be right for the same function along another axis, where that is as long."""
+    """The gradient of the same function along another axis of the same length."""
     f = found.f
-    if len(f.y_shapes) > 1 or len(leaf.at) > LIMIT:
+    if len(f.y_shapes) > 1 or len(leaf.at) > MAX_ENTRIES:
         return
     for before, after in product(_alike(leaf.shape), _alike(f.y_shapes[0])):
         if before or after:
@@ -294,20 +294,20 @@ def _axis(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
                 )
                 yield Cause(
                     "axis",
-                    f"this is the gradient of the function with {what} exchanged: a sum, or whatever is "
-                    "taken along an axis, was taken along the wrong one",
+                    f"this is the gradient of the function with {what} exchanged: a sum, or another operation "
+                    "along an axis, was taken along the wrong one",
                 )
                 return
 
 
 def _alike(shape: tuple) -> list[tuple]:
-    """No pair of axes, and all pairs of the same length."""
+    """The empty tuple, then every pair of axes of the same length."""
     return [(), *((a, b) for a, b in combinations(range(len(shape)), 2) if shape[a] == shape[b] > 1)]
 
 
 def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:
-    """One part of a sum, and not the whole."""
-    if leaf.contributions.shape[1] != len(found.y):  # too many to be kept
+    """One term of a sum instead of the whole."""
+    if leaf.contributions.shape[1] != len(found.y):  # there were too many to keep
         return
     for shape, whole in zip(found.f.y_shapes, _per_output(found, leaf), strict=True):
         axes = range(1, whole.ndim)
@@ -319,10 +319,10 @@ def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:
                     names = ", ".join(str(a - 1) for a in some)
                     yield Cause(
                         "broadcast",
-                        f"only what comes from index {at} along axis {names} of the output {shape} arrives: "
+                        f"only the contribution of index {at} along axis {names} of the output {shape} arrives: "
                         f"the sum over {'that axis' if len(some) == 1 else 'those axes'} was forgotten",
                     )
-                    if at == 0:  # the last of a sum is also what a loop leaves that writes and does not add
+                    if at == 0:  # the last term is also what remains of a loop that assigns instead of adding
                         return
         for some in chain.from_iterable(combinations(axes, r) for r in range(len(axes), 0, -1)):
             rest = tuple(a for a in axes if a not in some)
@@ -333,13 +333,13 @@ def _lost(found: Finding, leaf: Leaf) -> Iterator[Cause]:
             if (met > 1).all() and (used & (abs(pieces - leaf.g[leaf.wrong, None]) <= tolerance)).any(1).all():
                 yield Cause(
                     "duplicates",
-                    f"each of these entries is used up to {met.max()} times, and the gradient of one use "
-                    "only arrives: = where += was meant (np.add.at for repeated indices)",
+                    f"each of these entries is used up to {met.max()} times, and only the gradient of one use "
+                    "arrives: = where += was meant (np.add.at for repeated indices)",
                 )
                 return
 
 
 def _per_output(found: Finding, leaf: Leaf) -> list[np.ndarray]:
-    """What each entry of each output contributes: (entries, *output shape) for each output."""
+    """The contribution of each entry of each output: one array of shape (entries, *output shape) per output."""
     split = [parts(row, found.f.y_shapes) for row in leaf.contributions]
     return [np.array(rows) for rows in zip(*split)] if split else []

@@ -1,4 +1,4 @@
-"""What a check has to tell: that all is right, or what is wrong, where, in which op and why."""
+"""The result of a check: a Report if the gradient is right, else an error that says what is wrong, where and why."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class GradientError(AssertionError):
     """A gradient disagrees with what was measured.
 
     Attributes:
-        name, order, way: the function, the order of the derivative that is wrong, and by which way back it was had.
-        input, index: the path of the input, and the entry in it where the error is largest.
-        analytic, numeric, estimate: the gradient there, the slope that was measured, and the estimated error of that.
-        wrong, entries: how many entries of this input are wrong, of how many that were measured.
-        cause: the kind of mistake, one of `minigrad.checking.diagnose.KINDS`, or None when no pattern fits.
-        causes: all (kind, text) that explain what was found, the likeliest first.
-        op, op_input, line: the first op whose own rule is wrong, the input of it that the rule is for, and where it was
-            called.
+        name, order, way: the function, the order of the derivative that is wrong, and the backward pass it came from.
+        input, index: the path of the input, and the index of the entry with the largest error.
+        analytic, numeric, estimate: the gradient there, the measured slope, and the estimated error of the measurement.
+        wrong, entries: how many entries of this input are wrong, and how many were measured.
+        cause: the kind of mistake, one of `minigrad.checking.diagnose.KINDS`, or None if no pattern fits.
+        causes: all (kind, text) that explain the error, the likeliest first.
+        op, op_input, line: the first op whose own rule is wrong, the input that the rule is for, and the line that
+            called the op.
     """
 
     name = way = input = op = op_input = line = cause = index = analytic = numeric = estimate = None
@@ -42,12 +42,12 @@ class GradientError(AssertionError):
 
 
 class Report(NamedTuple):
-    """What a check that passed has found; true in an assert."""
+    """The result of a check that passed; its truth value is True."""
 
     name: str
     order: int
-    errors: tuple[float, ...]  # the largest of each order, in units of its own estimate: at most 1
-    kinks: tuple[str, ...]  # where no gradient can be right or wrong
+    errors: tuple[float, ...]  # the largest error of each order, divided by its estimate: at most 1
+    kinks: tuple[str, ...]  # the entries at which no gradient can be right or wrong
     evaluations: int  # of the function and of its gradient
     seconds: float
 
@@ -70,7 +70,7 @@ class Report(NamedTuple):
 
 
 def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientError:
-    """The error that tells all that can be found out about a Finding."""
+    """The error that describes a Finding, with its causes and the op it comes from."""
     f = found.f
     k, causes = diagnose(found)
     mine = np.array([place(f, i)[0] == f.paths[k] for i in found.entries])
@@ -106,16 +106,16 @@ def explained(found: Finding, order: int, rng: np.random.Generator) -> GradientE
         causes, known = local_causes or causes, known | known_more
     elif isinstance(f, OnTape) and not found.trouble:
         origin = (
-            "\n  the rules of all ops on the tape are right: the mistake lies between them (.detach(), .data, a hook, "
+            "\n  the rules of all ops on the tape are right: the mistake is between them (.detach(), .data, a hook, "
             "a wrong formula, an op without a rule)"
         )
     return _error(text, causes, origin, known)
 
 
 def _own(found: Finding, at: int) -> tuple[Any, Slope, str]:
-    """The gradient and slope of one output in which the error shows, and the words that say which output it is.
+    """The gradient and slope of one output that shows the error, and the words that name this output.
 
-    The check is of a weighted sum of all outputs, whose gradient is nothing that a user could look up.
+    The check is made on a weighted sum of all outputs, whose gradient would tell the user nothing.
     """
     f, u, y = found.f, found.u, found.y
     slope = Slope(*(part[at] for part in found.slope))
@@ -145,11 +145,11 @@ def _own(found: Finding, at: int) -> tuple[Any, Slope, str]:
 
 
 def not_given(f: Any, error: NoGradient, order: int, rng: np.random.Generator) -> GradientError:
-    """The error for a derivative that cannot be compared: it has another shape than its input, or is missing."""
+    """The error for a derivative that cannot be compared: it raised an error, or differs in shape from its input."""
     known = {"name": f.name, "order": order, "way": "the gradient"}
     if isinstance(error, ShapeMismatch):
         return _error(
-            f"{f.name}: the gradient of {error.path} is not of its shape",
+            f"{f.name}: the gradient of {error.path} does not have its shape",
             [_failure(error)],
             "",
             known | {"input": error.path},
@@ -160,7 +160,7 @@ def not_given(f: Any, error: NoGradient, order: int, rng: np.random.Generator) -
 
 
 def _origin(call: Call, local: Finding | Exception) -> tuple[list[Cause], dict, str]:
-    """What is known of the first op that is wrong: the causes, fields of the error, and a line of it."""
+    """What is known about the first wrong op: the causes, attributes of the error, and a line of its message."""
     if isinstance(local, Finding):
         i, causes = diagnose(local)
         known = {"op_input": local.f.paths[i]}
@@ -187,10 +187,10 @@ def _error(text: str, causes: list[Cause], origin: str, known: dict) -> Gradient
 
 
 def _failure(error: BaseException | None) -> Cause:
-    """Why a rule gave nothing that could be compared."""
+    """Why the result of a rule cannot be compared."""
     if not isinstance(error, ShapeMismatch):
         hint = (
-            ": a rule is also given Tensors, to be differentiated again, so write it with mg.exp, not np.exp"
+            ": a rule also receives Tensors, for derivatives of higher order, so write it with mg.exp, not np.exp"
             if "would give an array without one" in str(error)
             else ""
         )
@@ -200,7 +200,5 @@ def _failure(error: BaseException | None) -> Cause:
     theirs, ours = tuple(error.g.shape), error.shape
     text = f"its gradient has shape {theirs}, and the input {ours}"
     if stretched(ours, theirs):
-        return Cause(
-            "broadcast", f"{text}: the input was broadcast, and the sum over the axes it was stretched along forgotten"
-        )
+        return Cause("broadcast", f"{text}: the input was broadcast, and the sum over the broadcast axes was forgotten")
     return Cause("transposed", f"{text}: it is transposed") if theirs == ours[::-1] else Cause("shape", text)

@@ -25,10 +25,10 @@ class Function:
     """The common base: the floating inputs are concatenated into one vector.
 
     Attributes:
-        name, paths, shapes: what to call the function and its inputs, and the inputs' shapes.
+        name, paths, shapes: the names of the function and of its inputs, and the inputs' shapes.
         x: all inputs in one vector, float64.
         ways: the backward passes that exist: False is the fast one, True the one that can be differentiated again.
-        y_names, y_shapes: the outputs, once `value` was called.
+        y_names, y_shapes: the names and shapes of the outputs, known after the first call of `value`.
         dtype, eps: the dtype that the function computes in, and its machine epsilon.
     """
 
@@ -42,7 +42,7 @@ class Function:
         self.x = x.astype(dtype).astype(np.float64)
         self.y_names: list[str] = []
         self.y_shapes: list[tuple] = []
-        self.dtypes: set[str] = set()  # of the outputs, before they became float64
+        self.dtypes: set[str] = set()  # of the outputs, before the conversion to float64
         self.calls = 0
 
     def value(self, x: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ class Function:
         return y.astype(complex if np.iscomplexobj(x) else np.float64, copy=False)
 
     def given(self, x: np.ndarray) -> list[np.ndarray]:
-        """The inputs, copied: the function may write into them."""
+        """Copies of the inputs, since the function may write into them."""
         return parts(x.astype(x.dtype if np.iscomplexobj(x) else self.dtype), self.shapes)
 
     def outputs(self, arrays: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
@@ -87,7 +87,7 @@ def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> float:
-    """a · b of two vectors, on one core: of a million numbers, waiting for others takes longer than adding does."""
+    """a · b of two vectors, on one core: even for a million numbers, synchronising threads costs more than it saves."""
     return float(np.einsum("i,i", a, b))
 
 
@@ -127,7 +127,7 @@ class OnTape(Function):
             raise NoGradient(str(error)) from error
 
     def derivative(self) -> OnTape:
-        """The gradient as a function itself, of the inputs and of what it is multiplied by."""
+        """The gradient as a function of the inputs and of the incoming gradient."""
         many = len(self.paths)
 
         def run(given: list) -> list:
@@ -167,7 +167,7 @@ def _pull(ys: list, ts: list, us: list, again: bool) -> list:
 
 
 def _called(f: Callable, given: Sequence, name: str) -> Any:
-    """f(*given), a function of Tensors; the error for one written with NumPy says how to check that."""
+    """f(*given); if f turns out to be written with NumPy, the TypeError says how to check such a function."""
     try:
         return f(*given)
     except TypeError as error:
@@ -201,7 +201,7 @@ def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
             raise TypeError(
                 f"{name} was given Tensors and returned a bare {type(y).__name__} ({path}), so it left the tape: "
                 "compute with Tensors to the end (mg.sin, not np.sin; no .data, .numpy() or float()), or give its "
-                "derivative, vjp=lambda g, x: … or, of one number, gradient=df"
+                "derivative: vjp=lambda g, x: … or, if it returns one number, gradient=df"
             )
     if not found:
         raise TypeError(f"{name} returned no floating Tensor, so there is nothing to differentiate")
@@ -209,7 +209,10 @@ def _tensors(y: Any, name: str) -> list[tuple[str, Tensor]]:
 
 
 class ByHand(Function):
-    """A function of NumPy arrays; by hand, its gradient(*inputs) if it is one number, else its vjp(g, *inputs)."""
+    """A function of NumPy arrays with a derivative written by hand.
+
+    The derivative is gradient(*inputs) if the function returns one number, and vjp(g, *inputs) otherwise.
+    """
 
     ways = (False,)
 
@@ -237,7 +240,7 @@ class ByHand(Function):
         )
         if isinstance(y, Tensor) or any(a.dtype.kind not in "fc" for _, a in ys):
             raise TypeError(
-                f"{self.name} was given NumPy arrays, since a derivative came with it, and returned one of type "
+                f"{self.name} was given NumPy arrays, since a derivative was given for it, and returned a "
                 f"{type(y).__name__}: it must return a floating array, or a tuple of them"
             )
         if any(a.dtype.kind == "c" for _, a in ys) and not any(np.iscomplexobj(a) for a in arrays):
@@ -252,8 +255,8 @@ class ByHand(Function):
         us, given = parts(u.astype(self.dtype), self.y_shapes), rebuilt(self.tree, iter(self.given(x)))
         if self.grad and u.size != 1:
             raise TypeError(
-                f"gradient= is for a function that gives one number, {self.name} gives {self.y_shapes}: give vjp=, "
-                "which is called with the gradient of the output, too"
+                f"gradient= is for a function that returns one number, and {self.name} returns the shapes "
+                f"{self.y_shapes}: give vjp=, which is also passed the gradient of the output"
             )
         derivative = self.grad or partial(self.vjp, us[0] if self.single else us)
         found = derivative(*given)
@@ -261,14 +264,15 @@ class ByHand(Function):
         sparse = next((g for g in found if hasattr(g, "toarray") or hasattr(g, "todense")), None)
         if sparse is not None:
             raise TypeError(
-                f"{self.name}: its derivative gave a sparse {type(sparse).__name__}: return a dense array, g.toarray()"
+                f"{self.name}: its derivative returned a sparse {type(sparse).__name__}: return a dense array, "
+                "g.toarray()"
             )
         named = {path: g for i, d in enumerate(found) for path, g in leaves(d, f"input {i}", is_number)}
-        if not set(self.paths) <= named.keys() and len(named) == len(self.paths):  # in other trees: one by one, then
+        if not set(self.paths) <= named.keys() and len(named) == len(self.paths):  # nested differently: match by order
             named = dict(zip(self.paths, named.values()))
         if not set(self.paths) <= named.keys():
             raise TypeError(
-                f"{self.name}: its derivative gave {len(named)} arrays for {len(self.paths)} floating inputs "
+                f"{self.name}: its derivative returned {len(named)} arrays for {len(self.paths)} floating inputs "
                 f"({', '.join(self.paths)}): return one for each, in order"
             )
         for path, shape in zip(self.paths, self.shapes):
@@ -278,7 +282,7 @@ class ByHand(Function):
 
 
 class NoGradient(Exception):
-    """There is no gradient to compare: a rule raised an error (its `__cause__`), or returned the wrong shape."""
+    """No gradient could be computed: a rule raised an error (the `__cause__`), or returned the wrong shape."""
 
 
 class ShapeMismatch(NoGradient):

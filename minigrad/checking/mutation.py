@@ -1,14 +1,14 @@
-"""The checker checked: plants standard mistakes in the rule of every op of the catalogue and counts those found.
+"""Mutation tests of the checker: plants standard mistakes in the rules of the catalogue's ops, counts those found.
 
     python -m minigrad.checking.mutation
 
-A mistake is planted where it would be made: in what one op's rule returns for one of its inputs, in the fast way back
-as in the one that can be differentiated again.  Which mistakes count is decided here, and the checker is not asked:
+A mistake is planted where it would be made: in the value that an op's rule returns for one of its inputs, in both
+backward passes.  Which mistakes count is decided here, independently of the checker:
 
-* a mistake counts where it can be made: a sum over a broadcast axis can only be forgotten where an axis was broadcast,
-  a mean only where entries are reduced, += only mistaken for = in a rule that adds up what meets in one place
-  (SCATTERING);
-* and where it makes a difference: with the gradient multiplied from the left by two random vectors, some entry must
+* a mistake counts only if it can be made: a sum over a broadcast axis can only be forgotten where an axis was
+  broadcast, a mean only where entries are reduced, and += only be mistaken for = in a rule that adds several
+  contributions to one entry (SCATTERING);
+* and only if it makes a difference: for at least one of two random incoming gradients, some entry of the result must
   change by more than 1e-10 of the largest.  (The transpose of a vector, or a factor on a gradient of zero, is no
   mistake.)
 """
@@ -34,11 +34,11 @@ SCATTERING = {"take", "embedding", "gather", "conv", "max_pool", "collect", "ada
 
 
 class Case(NamedTuple):
-    """A rule at work: what it gave for parent k of its node, and how to ask it again."""
+    """A call of a rule: the gradients it returned for the parents of its node, and how to call it again."""
 
     node: Node
-    k: int
-    raw: list  # per parent, as the rule returned it
+    k: int  # the parent whose gradient is to be wrong
+    raw: list  # the gradient of each parent, as the rule returned it
     pull: Callable[[np.ndarray], list]
     rng: np.random.Generator
 
@@ -69,7 +69,7 @@ def _neighbour(case: Case) -> Any:
 
 
 def _broadcast(case: Case) -> Any:
-    """What arrives from the first index along each axis that was stretched."""
+    """Only the contribution of the first index along each broadcast axis."""
     g, shape = np.asarray(case.raw[case.k]), case.node.parents[case.k].shape
     if g.shape == shape:
         return None
@@ -78,7 +78,7 @@ def _broadcast(case: Case) -> Any:
 
 
 def _duplicates(case: Case) -> Any:
-    """A loop over the outputs that writes where it should add: the last contribution stays."""
+    """A loop over the outputs that assigns where it should add, so that only the last contribution remains."""
     if case.node.step.name not in SCATTERING:
         return None
     left = np.zeros(case.node.parents[case.k].shape)
@@ -108,7 +108,7 @@ MISTAKES: dict[str, tuple[str, Callable[[Case], Any]]] = {  # name: (the cause t
 
 
 class Tampered(Step):
-    """The step of a node, with a mistake in what it gives to parent k."""
+    """The step of a node, with a mistake in the gradient of parent k."""
 
     def __init__(self, step: Any, k: int, mistake: Callable[[Case], Any], rng: np.random.Generator):
         self.step, self.name, self.k, self.mistake, self.rng = step, step.name, k, mistake, rng
@@ -117,11 +117,11 @@ class Tampered(Step):
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         g = g.data if isinstance(g, Tensor) else g
 
-        def weighed(u: np.ndarray) -> list:  # g times one entry: the contribution of one output
+        def weighted(u: np.ndarray) -> list:  # the contribution of some of the outputs
             return self.step.pull(node, saved, g * u.reshape(node.shape), False)
 
         raw = self.step.pull(node, saved, g, False)
-        planted = None if raw[self.k] is None else self.mistake(Case(node, self.k, raw, weighed, self.rng))
+        planted = None if raw[self.k] is None else self.mistake(Case(node, self.k, raw, weighted, self.rng))
         self.applies = planted is not None
         found = [planted if k == self.k and self.applies else gx for k, gx in enumerate(raw)]
         return [gx if gx is None or not again else wrap(np.asarray(gx), None) for gx in found]
@@ -133,7 +133,7 @@ class Mutant(NamedTuple):
     row: Row
     k: int  # the parent of the op's node whose gradient is wrong
     mistake: str
-    op: str = ""  # which the node belongs to
+    op: str = ""  # the op that made the node
 
     def run(self, seen: list | None = None) -> Callable[..., Tensor]:
         """The row's function, with the mistake in it."""
@@ -152,7 +152,7 @@ class Mutant(NamedTuple):
         return mutated
 
     def counts(self) -> bool:
-        """Whether the mistake can be made here, and makes a difference."""
+        """Whether the mistake can be made here and makes a difference."""
         f, xs = self.row.floats()
         seen: list[Node] = []
         for seed in range(2):
@@ -165,7 +165,7 @@ class Mutant(NamedTuple):
 
 
 def _target(y: Node, op: str) -> Node:
-    """The node to plant in: one the op made, or, of a function made of other ops, the first of theirs."""
+    """The node to plant the mistake in: the first that the op made or, if it is made of other ops, their first."""
     stack, nodes = [y], set()
     while stack:
         node = stack.pop()
@@ -183,7 +183,7 @@ def _gradient(f: Callable, xs: list, seed: int) -> np.ndarray:
 
 
 def mutants(every: int = 1) -> Iterator[Mutant]:
-    """All that count, or of all that can be thought of only one in `every`."""
+    """All mutants that count; or, of every `every`-th candidate, those that count."""
     stretched = [
         cut(row, i, np.s_[:1])
         for row in ROWS
@@ -206,7 +206,7 @@ def mutants(every: int = 1) -> Iterator[Mutant]:
 
 
 class Outcome(NamedTuple):
-    """What the checker says of a mutant: the error it raises, or None."""
+    """The checker's verdict on a mutant: the error it raises, or None."""
 
     mutant: Mutant
     error: GradientError | None
@@ -220,7 +220,7 @@ class Outcome(NamedTuple):
 
     @property
     def blamed(self) -> bool:
-        """Whether the op with the mistake is the one that was named."""
+        """Whether the checker named the op with the mistake."""
         return self.error is not None and self.error.op == self.mutant.op
 
 
@@ -234,7 +234,7 @@ def outcome(mutant: Mutant) -> Outcome:
 
 
 def main() -> int:
-    """Plant everything, print the score; the exit status is 1 when it is below 95 % caught or 80 % named."""
+    """Test all mutants and print the score; the exit status is 1 if under 95 % are caught or under 80 % named."""
     found = [outcome(mutant) for mutant in mutants()]
     print(f"{'mistake planted':26}{'planted':>8}{'caught':>8}{'cause named':>13}{'op named':>10}")
     for mistake in MISTAKES:

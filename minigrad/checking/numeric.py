@@ -2,12 +2,12 @@
 
 Let d = f(x + h) - f(x - h) and s = f(x + h) + f(x - h) - 2 f(x) for a step h.  d / 2h is the slope plus a series in h²;
 s / h is a series in h, h³, …, whose limit at h = 0 is the difference of the slopes ahead and behind: a kink.  Since the
-steps shrink by a known ratio, the first terms of a series can be cancelled (Richardson 1911).  How much the last
-cancellation changed the answer tells how good it is (Ridders 1982); to that is added what rounding does to a difference
-of two nearly equal numbers.  So the tolerance comes with the measurement.
+steps shrink by a known ratio, the first terms of a series can be cancelled (Richardson 1911).  The change made by the
+last cancellation estimates the error of the result (Ridders 1982); the rounding error of a difference of two nearly
+equal numbers is added to it.  So each measurement provides its own tolerance.
 
-The first steps are long, for rounding then matters least; a function that moves faster than that makes the estimate
-large, and shorter steps follow until it is small or rounding is all that is left.
+The first steps are long, since rounding then matters least.  If the function varies within such a step, the estimate
+is large, and shorter steps follow until it is small or dominated by rounding.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ import numpy as np
 from .functions import ByHand, Function, dot, norm
 
 EPS = float(np.finfo(np.float64).eps)
-MANY = 1 << 14  # outputs, above which it is not kept what each of them contributes
+MAX_OUTPUTS = 1 << 14  # above which the contributions of the single outputs are not kept
 
 
 class Slope(NamedTuple):
-    """d/dt of u · f(x + t v) at 0: numbers, or arrays with one for each direction measured."""
+    """d/dt of u · f(x + t v) at 0: numbers, or arrays with an entry for each direction measured."""
 
     value: Any
-    estimate: Any  # of the error of it
-    bend: Any  # how much the slope ahead differs from that behind: 0 for none, inf for a jump
+    estimate: Any  # the estimated error of the value
+    bend: Any  # the slope ahead minus the slope behind: 0 if they agree, inf at a jump
     far: Any  # the mean slope over the longest step
 
 
 class Limit:
-    """The limit of a series in the step, of which the power `first` and every second one after that occur.
+    """The limit of a series in the step h that contains the powers `first`, `first` + 2, and so on.
 
-    Of two answers the one with the smaller error is kept; but shorter steps are believed where they contradict longer
-    ones, for these may have passed over what happens close to x.
+    Of two results the one with the smaller error is kept, unless the results of shorter steps contradict it: long
+    steps may miss what the function does close to x.
     """
 
     def __init__(self, first: int):
         self.first, self.row, self.value, self.error = first, [], np.nan, np.inf
 
     def add(self, d: float, rounding: float) -> None:
-        """One more difference, at a quarter of the last step, and the part of its error that is due to rounding."""
+        """Add a difference, at a quarter of the last step, and the part of its error that is due to rounding."""
         row, found = [d], []
         for j, above in enumerate(self.row[:5]):
             better = row[-1] + (row[-1] - above) / (4.0 ** (self.first + 2 * j) - 1)
@@ -56,15 +56,15 @@ class Limit:
 
 
 def steps(eps: float) -> np.ndarray:
-    """Step sizes, relative to the size of x: in float64 from 2⁻⁵ down to 2⁻²⁹, each a quarter of the last."""
+    """Step lengths, relative to the size of x: in float64 from 2⁻⁵ down to 2⁻²⁹, each a quarter of the last."""
     first, last = round(np.log2(eps) / 10), round(np.log2(eps) / 2) - 3
     return 2.0 ** np.arange(first, last - 1, -2)
 
 
 def exactly(f: Function, v: np.ndarray) -> np.ndarray:
-    """The direction v with so few digits that adding h v to x rounds nothing, short of the next power of 2.
+    """The direction v, rounded to so few digits that x + h v is exact unless it crosses a power of 2.
 
-    Then the step that is taken is the one that was meant.
+    The step taken is then exactly the step intended.
     """
     shortest = steps(f.eps)[-1]
     grid = 4 * f.eps * np.maximum(abs(f.x), abs(v) * shortest) / shortest
@@ -75,15 +75,15 @@ def exactly(f: Function, v: np.ndarray) -> np.ndarray:
 def along(
     f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray, noise: float = 0.0, enough: float = 0.0
 ) -> tuple[Slope, np.ndarray]:
-    """The slope of u · f along the direction v, and what each output contributes to it.
+    """The slope of u · f along the direction v, and the contribution of each output to it.
 
     Args:
-        y: the value of f where it starts.
-        noise: the error of u · y, should it be more than its rounding.
-        enough: an error that is small enough, so that the steps need not go on; 0 to have all of them.
+        y: the value of f at x.
+        noise: the error of u · y, if it exceeds the rounding error.
+        enough: an error below which no shorter steps are taken; 0 takes all of them.
     """
     slope, bend, leaps, far, size = Limit(2), Limit(1), [], np.nan, norm(u * y)
-    contributions, least = np.zeros(len(y) if len(y) <= MANY else 0), np.inf
+    contributions, least = np.zeros(len(y) if len(y) <= MAX_OUTPUTS else 0), np.inf
     for h in steps(f.eps):
         step = h * v
         ahead, behind = f.value(f.x + step), f.value(f.x - step)
@@ -103,7 +103,7 @@ def along(
 
 
 def _jumps(leaps: list) -> bool:
-    """Whether the value changes by the same amount at every step length, on one side or both: a jump, not a slope."""
+    """Whether, on one side or both, the value changes by the same amount over every step: a jump, not a slope."""
     last, noise = np.array([leap[:2] for leap in leaps[-3:]]), leaps[-1][2]
     size = abs(last[-1])
     steady = (np.ptp(last, 0) < 0.02 * size) & (size > 100 * noise)
@@ -115,13 +115,13 @@ def by_entry(
 ) -> tuple[Slope, np.ndarray]:
     """The slope of u · f along each of these entries of x, and each output's contribution to it (entries, outputs).
 
-    `enough` is an error that is small enough, relative to u · y; see `along` for the rest.
+    `enough` is an error, relative to u · y, below which no shorter steps are taken; see `along` for the rest.
     """
-    found, contributions = [], np.zeros((len(entries), len(y) if len(y) <= MANY else 0))
+    found, contributions = [], np.zeros((len(entries), len(y) if len(y) <= MAX_OUTPUTS else 0))
     whole = norm(u * y)
     for j, i in enumerate(entries):
         tries = []
-        # Near 0, log moves faster than steps of 1.
+        # Near 0 a step of 1 is too long for log, for example.
         for size in dict.fromkeys((max(1.0, abs(f.x[i])), abs(f.x[i]) or 1.0)):
             v = np.zeros_like(f.x)
             v[i] = size
@@ -135,13 +135,13 @@ def by_entry(
             del tries[0]
         best = better(*(slope for slope, *_ in tries))
         found.append(best)
-        if len(y) <= MANY:
+        if len(y) <= MAX_OUTPUTS:
             contributions[j] = next(parts for slope, parts, _ in tries if slope is best)
     return Slope(*np.array(found, float).reshape(-1, 4).T), contributions
 
 
 def better(first: Slope, *others: Slope) -> Slope:
-    """Of slopes measured with shorter and shorter steps, the best."""
+    """The best of several slopes, each measured with shorter steps than the one before."""
     for other in others:
         straightened = first.bend != 0 and other.bend == 0 and np.isfinite(other.estimate)
         contradicts = abs(other.value - first.value) > other.estimate + first.estimate
@@ -153,17 +153,17 @@ def better(first: Slope, *others: Slope) -> Slope:
 def _refined(f, u, v, value, estimate, noise):
     """The complex step, exact but for rounding (Squire & Trapp 1998), if f handles complex numbers correctly.
 
-    No Tensor is complex, so that is for functions of NumPy arrays only; abs, comparisons and the like are found out
-    because they disagree with the real differences.  Rounding is that of the whole, `noise`, and not of this slope
-    alone: where large numbers cancel (1 - tanh² far from 0) a small slope is right to fewer digits, and so is the best
-    gradient by hand.
+    No Tensor is complex, so this serves functions of NumPy arrays only.  A function that mishandles complex numbers,
+    with abs or a comparison, is recognised because it disagrees with the real differences.  The rounding error is that
+    of the whole, `noise`, not of this slope alone: where large numbers cancel (1 - tanh² far from 0) a small slope is
+    right to fewer digits, and so is the best gradient written by hand.
     """
     if isinstance(f, ByHand) and f.eps == EPS:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that the imaginary part is cast away
+                warnings.simplefilter("ignore")  # NumPy warns that a cast discards the imaginary part
                 exact = dot(np.imag(f.value(f.x + 1e-100j * v)), u) / 1e-100
-        except Exception:  # whatever it is that f says of complex numbers
+        except Exception:  # f does not take complex numbers
             return value, estimate
         if abs(exact - value) <= estimate:
             return exact, min(estimate, 64 * EPS * abs(exact) + 16 * noise)
@@ -171,13 +171,13 @@ def _refined(f, u, v, value, estimate, noise):
 
 
 def over_the_shortest(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> float:
-    """The slope of u · f along v over the shortest step, the mean of both sides; NaN if f turns within that.
+    """The slope of u · f along v over the shortest step, the mean of both sides; NaN if f turns within that step.
 
-    A wave that is faster than the steps has some slope over each of them, and these have nothing to do with each other.
+    A wave shorter than the steps has some slope over each of them, but these slopes are unrelated.
     """
     h = steps(f.eps)[-1]
     v, size = h * exactly(f, v), norm(u * y)
-    parts = np.sqrt(np.linspace(0.25, 1, 6))  # of no common measure, and so many that chance makes none agree
+    parts = np.sqrt(np.linspace(0.25, 1, 6))  # incommensurable, and enough that they do not agree by chance
     leaps = np.array([[dot(f.value(f.x + t * v) - y, u) / t for t in sign * parts] for sign in (1, -1)])
     straight = np.ptp(leaps, axis=1).max() <= 0.1 * abs(leaps).max() + 32 * f.eps * size
     return leaps[:, 0].mean() / h if straight else np.nan
@@ -186,12 +186,14 @@ def over_the_shortest(f: Function, y: np.ndarray, u: np.ndarray, v: np.ndarray) 
 def measured_noise(f: Function, y: np.ndarray, u: np.ndarray) -> float:
     """The noise of u · f, from 32 times its sixth differences, which vanish for a smooth function (Moré & Wild 2011).
 
-    Each side of x is measured by itself, and little more than the quieter one counts: there may be a kink or jump at x.
-    The errors of the outputs add up as their squares, since the weights u are random.
+    Each side of x is measured separately, and the result is at most 4 times the noise of the quieter one, since there
+    may be a kink or a jump at x.  The errors of the outputs add up in squares, since the weights u are random.
     """
-    size = 0.7 * np.where(f.x == 0, 1, f.x)  # no power of 2, whose multiples would all be rounded alike
-    for power in (-30, -20) if f.eps == EPS else (-17,):  # short ones, for functions that move fast; but what was
-        sides = []  # rounded to a shorter dtype may not move at all on those
+    size = 0.7 * np.where(f.x == 0, 1, f.x)  # not a power of 2, whose multiples would all round alike
+    # Steps are short, for functions that vary fast; a function rounded to a lower precision may be constant over them,
+    # and then needs the longer ones.
+    for power in (-30, -20) if f.eps == EPS else (-17,):
+        sides = []
         for sign in (1, -1):
             values = np.array([f.value(f.x + sign * t * size * 2.0**power) for t in range(1, 11)])
             sides.append(np.sqrt((np.diff(values, 6, axis=0) ** 2).mean(0) / 924))  # 924 = 12! / 6!²

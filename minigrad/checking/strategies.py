@@ -57,11 +57,11 @@ def arrays(
     Args:
         shape: a tuple, or a strategy for one; any of `shapes()` by default.
         dtype: a floating dtype, or a strategy for one.
-        away_from: kinks to keep a distance of 1/8 from; (0,) for relu and abs.
-        distinct: no two entries are equal: for max, sort and whatever else has a kink at a tie.
+        away_from: kinks from which entries keep a distance of 1/8; (0,) for relu and abs.
+        distinct: no two entries are equal, for max, sort and other functions with a kink at a tie.
 
     Raises:
-        ValueError: no number, or with `distinct` not enough of them, is left to draw from.
+        ValueError: the dtype is not floating, or the range holds too few numbers to draw from.
     """
     shape, dtype = _one(draw, shapes() if shape is None else shape), np.dtype(_one(draw, dtype))
     if dtype.kind != "f":
@@ -72,17 +72,21 @@ def arrays(
     size = int(np.prod(shape))
     if len(grid) < (size if distinct else 1):
         raise ValueError(
-            f"arrays: {size} entries of shape {shape} are to be drawn from {len(grid)} numbers from {low} to {high} "
-            f"away from {tuple(away_from)}: widen the range"
+            f"arrays: {size} entries of shape {shape} cannot be drawn from the {len(grid)} numbers between {low} and "
+            f"{high} away from {tuple(away_from)}: widen the range"
         )
-    grid = grid[np.argsort(abs(grid), kind="stable")]  # simple ones first: examples shrink towards them
+    grid = grid[np.argsort(abs(grid), kind="stable")]  # examples shrink towards the first numbers, the simplest
     places = draw(st.lists(st.integers(0, len(grid) - 1), min_size=size, max_size=size, unique=distinct))
     return grid[places].reshape(shape).astype(dtype)
 
 
 @st.composite
 def indices(draw: Any, size: int, shape: Any = None, negative: bool = True) -> np.ndarray:
-    """Integer arrays that index an axis of `size` entries, often repeatedly; `negative` counts some from the end."""
+    """Integer arrays that index an axis of `size` entries, often repeatedly; `negative` allows negative indices.
+
+    Raises:
+        ValueError: `size` is less than 1.
+    """
     if size < 1:
         raise ValueError(f"indices: an axis of size {size} has nothing to index")
     shape = _one(draw, shapes(max_dims=2) if shape is None else shape)

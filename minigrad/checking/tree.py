@@ -24,7 +24,7 @@ def is_floating(x: Any) -> bool:
 
 
 def is_number(x: Any) -> bool:
-    """Whether x is a number or an array of any library, and so can be a gradient."""
+    """Whether x is a number or an array of any library, and can therefore be a gradient."""
     return isinstance(x, (int, float)) or hasattr(x, "__array__")
 
 
@@ -50,7 +50,7 @@ def leaves(tree: Any, path: str = "input", is_leaf: Callable = is_floating) -> I
 def rebuilt(tree: Any, values: Iterator[Any]) -> Any:
     """The tree with its floating leaves replaced by `values`, in order; a Module's parameters take their data and node.
 
-    They always get a node: BatchNorm takes a parameter without one for frozen, and would compute something else.
+    Parameters always get a node: BatchNorm treats a parameter without one as frozen, and would compute differently.
     """
     if isinstance(tree, Module):
         for p in tree.parameters():
@@ -76,5 +76,5 @@ def _children(tree: Any) -> list[tuple[Any, Any]]:
 def _like(tree: Any, children: list) -> Any:
     if isinstance(tree, dict):
         return dict(zip(tree, children))
-    # A NamedTuple takes them one by one.
+    # The constructor of a NamedTuple takes its fields as separate arguments.
     return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)

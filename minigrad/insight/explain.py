@@ -75,7 +75,7 @@ class Explanation:
             return numbered, [], ""
         first, last = self.limit - self.limit // 2, self.limit // 2
         left = len(items) - self.limit
-        line = f"… {left:,} more {what}: limit=None in mg.explain tells all, limit={2 * self.limit} twice as many"
+        line = f"… {left:,} more {what}: mg.explain with limit=None prints all, limit={2 * self.limit} twice as many"
         return numbered[:first], numbered[len(items) - last :], line
 
     def __str__(self) -> str:
@@ -217,7 +217,7 @@ def explain(
     hint = (
         ""
         if any(step.lines for step in steps)
-        else "To see the lines of your program here, make the loss inside `with mg.insight.recording():`."
+        else "To see the lines of your program here, compute the loss inside `with mg.insight.recording():`."
     )
     title = f"The gradient of {tape.names.get(tape.end, 'a Tensor')}, of shape {loss.shape}: {many}"
     return Explanation(title, steps, arrived, ways, "\n".join(filter(None, [remark, hint])), limit)
@@ -246,13 +246,13 @@ def _pull(node: Node, g: Any) -> list[tuple[Any, Any]]:
         return []
     if node.saved is FREED:
         raise RuntimeError(
-            "a backward pass has freed this tape: explain the loss before loss.backward(), or go back with "
+            "a backward pass has freed this tape: explain the loss before loss.backward(), or keep the tape with "
             "loss.backward(retain_graph=True)"
         )
     if changed(node) is not None:
         raise RuntimeError(
-            f"a Tensor that {node.step.name} needs was written into since the forward pass, by an optimiser step "
-            "say: explain the loss before"
+            f"a Tensor that {node.step.name} needs was modified in place after the forward pass, by an optimiser step "
+            "for example: explain the loss before that"
         )
     pulled = [np.asarray(gx) if isinstance(gx, np.generic) else gx for gx in node.step.pull(node, node.saved, g, False)]
     return [

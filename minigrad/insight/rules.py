@@ -1,16 +1,16 @@
-"""The derivative rule of a step in symbols: what its op says of itself, or what is known without that."""
+"""The derivative rule of a step in symbols: those of its op, or a description if the op has none."""
 
 from __future__ import annotations
 
 from typing import Any
 
-OTHER_STEPS = {"checkpoint": "computed again, then back through what that made", "slot": "g"}
+OTHER_STEPS = {"checkpoint": "computed again, then back through the steps of that", "slot": "g"}
 
 
 def rule(name: str, op: Any, input: str) -> str:
     """The rule of an op for one input.
 
-    For a user's op without symbols, the names that its rule is a function of.
+    For a user's op without symbols it lists the names that the rule depends on.
     """
     if op is None:
         return OTHER_STEPS.get(name, "g, carried back")

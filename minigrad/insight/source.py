@@ -23,7 +23,7 @@ from .rules import rule
 from .tape import Tape
 from .tracing import Trace, Traced, tracing
 
-FUNCTIONS = {"erf": host.erf, "normal_cdf": normal_cdf}  # what a program may call and NumPy does not have
+FUNCTIONS = {"erf": host.erf, "normal_cdf": normal_cdf}  # functions that a program may call and NumPy lacks
 MAX_EMBEDDED = 1 << 20  # entries that a program may contain itself; more must go into a file beside it
 
 
@@ -58,31 +58,31 @@ def to_numpy_source(loss: Tensor, path: str | Path | None = None, model: Module 
 
 def _check(tape: Tape) -> None:
     """Refuse a tape that a program cannot reproduce."""
-    how = "make the loss inside `with mg.insight.recording(kernels=False):`"
+    how = "compute the loss inside `with mg.insight.recording(kernels=False):`"
     if not tape.steps:
-        raise ValueError("this Tensor is a leaf, which nothing has computed: give a loss")
+        raise ValueError("this Tensor is a leaf, which no op has computed: give a loss")
     hooked = next((tape.name(node) for node in tape.nodes if node.hooks), None)
     if hooked is not None:
         raise ValueError(
-            f"{hooked} has a hook, which may change the gradient and is no step of the tape: remove it first, by "
-            "calling what register_hook returned"
+            f"{hooked} has a hook, which may change the gradient and is not a step of the tape: remove it first, by "
+            "calling the function that register_hook returned"
         )
     for node in tape.steps:
         if node.step.name == "checkpoint":
             raise ValueError(
-                "a checkpoint keeps none of its steps: make the loss without mg.checkpoint, for the same gradients"
+                "a checkpoint keeps none of its steps: compute the loss without mg.checkpoint, for the same gradients"
             )
         if node not in NOTES:
             raise ValueError(
-                f"the step {node.step.name} was not recorded, and a tape by itself keeps what the way back needs, "
-                f"not the way forward: {how}"
+                f"the step {node.step.name} was not recorded, and a tape by itself keeps only what the backward pass "
+                f"needs: {how}"
             )
         if hasattr(unwrapped(node.step), "plan"):
             raise ValueError(
-                f"the step {node.step.name} ran as a fused kernel, whose last bits differ from what it means: {how}"
+                f"the step {node.step.name} ran as a fused kernel, whose last bits differ from its definition's: {how}"
             )
         if NOTES[node].y.dtype.kind == "V":
-            raise ValueError("NumPy by itself knows no bfloat16: use .to('float32')")
+            raise ValueError("NumPy alone has no bfloat16: use .to('float32')")
         if not isinstance(NOTES[node].y, np.ndarray):
             raise ValueError("this tape is not on the CPU: move model and data with .to('cpu') first")
 
@@ -110,8 +110,8 @@ def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
         y = note.op.run(inputs, options)
         if y.data.array.tobytes() != note.y.tobytes():
             raise ValueError(
-                f"{node.step.name} gives something else now: a Tensor was written into since it was recorded "
-                "(by an optimiser step, say), or the op draws random numbers"
+                f"{node.step.name} returns something else now: a Tensor was modified in place after it was recorded "
+                "(by an optimiser step, for example), or the op draws random numbers"
             )
         made[node] = y
         own = trace.call_it(y.data, tape.names.get(node) or node.step.name)
@@ -119,7 +119,7 @@ def _forward(tape: Tape, trace: Trace) -> dict[Node, Tensor]:
             own = trace.names[y.data.id] = "loss"
         if node in tape.names or node is tape.end:
             trace.firm.add(y.data.id)
-        trace.known[id(note.y)] = y.data  # if it is used again, detached, it is no new constant
+        trace.known[id(note.y)] = y.data  # so that a detached use of it is not a new constant
         parents = [
             trace.names[made[parent].data.id] + (f"_by_{own}" if uses[parent] > 1 else "") for parent in node.parents
         ]
@@ -145,7 +145,7 @@ def _wrapped(trace: Trace, value: Any, name: str) -> Any:
 
 
 class _Told(Step):
-    """A step of the traced tape that comments its backward pass in the program and names its gradients."""
+    """A step of the traced tape that writes a comment on its backward pass into the program and names its gradients."""
 
     def __init__(self, step: Any, trace: Trace, story: str, own: str, parents: list[str]):
         self.step, self.name, self.fresh, self.trace = step, step.name, step.fresh, trace
@@ -201,8 +201,8 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
     constants = {name: array for key, array in trace.constants.items() if (name := trace.names[key]) in used}
     if path is None and sum(array.size for array in constants.values()) > MAX_EMBEDDED:
         raise ValueError(
-            f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to stand "
-            'in it: give path="steps.py", and they go into steps.npz beside it'
+            f"the program starts from {sum(array.size for array in constants.values())} numbers, too many to write "
+            'into it: give path="steps.py", and they go into steps.npz beside it'
         )
     helpers = [text for name, part in FUNCTIONS.items() if name in used for text in _sources(part)]
     given = [
@@ -219,7 +219,7 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
             "",
             "",
             *("\n".join([helper, ""]) for helper in helpers),
-            "# What it starts from.",
+            "# Inputs.",
             *([] if path is None else ['data = np.load(__file__[:-3] + ".npz")']),
             *given,
             "",
@@ -239,8 +239,8 @@ def _assembled(trace: Trace, gradients: dict[str, Traced], path: str | Path | No
     if path is not None:
         path = Path(path)
         if path.suffix != ".py":
-            raise ValueError(f"path={str(path)!r} is to be a Python program: let it end in .py")
+            raise ValueError(f"path={str(path)!r}: the program is Python, so let the name end in .py")
         path.write_text(text, encoding="utf-8")
-        # The cast: the stubs take the constants for savez's options.
+        # The cast is for the type stubs, which take the constants for savez's options.
         np.savez(path.with_suffix(".npz"), **cast("dict[str, Any]", constants))
     return text

@@ -34,7 +34,7 @@ class Tape:
     def __init__(self, y: Tensor, model: Module | None = None):
         if not isinstance(y, Tensor):
             raise TypeError(
-                f"a Tensor was expected, with the tape that made it, not a {type(y).__name__}"
+                f"expected a Tensor and its tape, not a {type(y).__name__}"
                 + (": give its .loss" if hasattr(y, "loss") else "")
             )
         if model is not None and not isinstance(model, Module):

@@ -1,10 +1,10 @@
 """Compares a model with the one it was ported from, and names the first place where they diverge.
 
-Compared are the weights, the output of every module, the loss, every gradient, the weights after a few AdamW steps, and
-generated tokens.  Differences are given in units of rounding noise, which is measured: one unit is how far a number
-moves in the reference when each weight moves to the next floating point number, or the error of the reference in
-float32, whichever is larger.  Correct implementations differ by a few units; in float64, the smallest mistake that
-matters differs by thousands.
+It compares the weights, the output of every module, the loss, every gradient, the weights after a few AdamW steps, and
+generated tokens.  Differences are given in units of rounding noise, which is measured: one unit is the change of a
+number in the reference when each weight moves to the next floating point number; in a comparison in float32 it is also
+at least the error of the reference in float32.  Correct implementations differ by a few units; in float64, the smallest
+mistake that matters differs by thousands.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ class Parity:
     """The result of comparing two models; print it, or test `.ok`.
 
     `rows` holds all comparisons in order; `divergence` is the first that failed, or None.  `only` lists what could not
-    be
-    compared: weights, outputs and gradients that only one side has, modules whose outputs differ in shape, and results
-    without a finite number.  `nothing` is the reason if no output at all could be compared, and empty otherwise.
+    be compared: weights, outputs and gradients that only one side has, modules whose outputs differ in shape, and
+    results without a finite number.  `nothing` is the reason if no output at all could be compared, else empty.
     """
 
     title: str
@@ -76,7 +75,7 @@ class Parity:
                 for where in self.only
                 if where.endswith("(outputs)")
             ]
-            missing += ["gradients, for no parameter of one side is trained"] * any(
+            missing += ["gradients, since no parameter of one side is trained"] * any(
                 "(gradients)" in key for key in self.only
             )
             return "equal" + (f"; not compared: {'; '.join(missing)}" if missing else "")
@@ -108,8 +107,8 @@ class Parity:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.title}, {self.dtype}; 1 unit is what moving each weight by one ulp moves, "
-            f"equal is up to {EQUAL:.0f}"
+            f"{self.title}, {self.dtype}; 1 unit is the change when each weight moves by one ulp, "
+            f"up to {EQUAL:.0f} units are equal"
         ]
         for stage in STAGES:
             if row := self.worst(stage):
@@ -155,7 +154,7 @@ def parity(
         ImportError: the reference is not a minigrad model, and torch is not installed.
     """
     if not isinstance(ours, Module):
-        raise TypeError(f"ours is a {type(ours).__name__}: give a minigrad Module first, and then the reference")
+        raise TypeError(f"ours is a {type(ours).__name__}: give a minigrad Module first, then the reference")
     if dtype not in ("float64", "float32"):
         raise ValueError(f'dtype is {dtype!r}: type "float64", where equality is sharp, or "float32"')
     mine = side(ours, inputs, dtype)
@@ -187,8 +186,8 @@ def parity(
     rows = judge(mine.record, theirs.record)
     if not any(row.stage == "activations" for row in rows):
         raise ValueError(
-            f"no module of {type(ours).__name__} has the name, or the weights, and the shapes of one of "
-            f"{type(reference).__name__}: load the reference's weights into ours first"
+            f"no module of {type(ours).__name__} matches one of {type(reference).__name__} by name or weights, and by "
+            "the shape of its output: load the reference's weights into ours first"
         )
     found = Parity(title or type(ours).__name__, dtype, rows, only=lonely(mine, theirs), nothing=nothing(mine, theirs))
     first = next((row for row in rows if not row.equal), None)
@@ -288,18 +287,18 @@ def nothing(ours: Side, theirs: Side) -> str:
     pairs = [(a, b) for a, b in shared if fits(a, b)]
     if not pairs:
         return (
-            "nothing was compared, for no output has one name and one shape on both sides: "
+            "nothing was compared, since no output has the same name and shape on both sides: "
             f"ours returns {listed(ours)}, the reference {listed(theirs)}"
         )
     if all(not a.size and not b.size for a, b in pairs):
         return (
-            f"nothing was compared, for the outputs are empty ({listed(theirs)}): "
+            f"nothing was compared, since the outputs are empty ({listed(theirs)}): "
             "give a batch with at least one example"
         )
     if not any(numbers(a) or numbers(b) for a, b in pairs):
         return (
-            f"nothing was compared, for the outputs have no finite number on either side ({listed(theirs)}): "
-            "look for the NaN first, in `with mg.insight.debug():` say"
+            f"nothing was compared, since the outputs have no finite number on either side ({listed(theirs)}): "
+            "find the NaN first, for example in `with mg.insight.debug():`"
         )
     return ""
 

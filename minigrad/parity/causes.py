@@ -1,4 +1,4 @@
-"""Why two models diverge: reruns the module where they do with one change after another, until one closes the gap."""
+"""Why two models diverge: reruns the module where they do, trying one change after another until they agree."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cause(ours: Side, theirs: Side, first: Any, judge: Judge) -> Divergence:
 
 
 def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | None, str]:
-    """The innermost module around `name` whose inputs equal the reference's (or None), and where `name` is."""
+    """The innermost module around `name` whose inputs equal the reference's, or None; and where that is, in words."""
     mine, other = ({call.name: call for call in side.calls} for side in (ours, theirs))
     last = mine.get(name)
     if last is None:
@@ -56,13 +56,11 @@ def blame(ours: Side, theirs: Side, name: str, judge: Judge) -> tuple[Call | Non
         if same_inputs(
             call, other[call.name], lambda a, b: judge({("activations", name): a}, {("activations", name): b})
         ):
-            where = (
-                "which is given the same" if call is last else f"which is given something else inside {called(call)}"
-            )
+            where = "given the same inputs" if call is last else f"given other inputs inside {called(call)}"
             return call, f"{called(last)}, {where}"
         if leading(call.inputs) is None and call.inputs:
-            return call, f"{called(last)}, which is asked for other rows"
-    return None, f"{called(last)}, which is given something else"
+            return call, f"{called(last)}, which looks up other rows"
+    return None, f"{called(last)}, given other inputs"
 
 
 def called(call: Call) -> str:
@@ -88,10 +86,10 @@ def left_on(ours: Side, theirs: Side, first: Any, judge: Judge) -> str | None:
         return None
     closes = any(row.name == first.name and row.equal for row in judge(*records))
     who = " and ".join(told)
-    return f"dropout is left on in {who}, which gives something else each time" + (
+    return f"dropout is left on in {who}, so each run gives another result" + (
         f": call .eval() on it, and {agreeing(judge(*records))}"
         if closes
-        else "; it is not all, for in evaluation mode the difference remains: call .eval() and compare again"
+        else "; it is not the only cause, since in evaluation mode a difference remains: call .eval() and compare again"
     )
 
 
@@ -117,11 +115,11 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
             row = next((row for row in rows if row.name == first.name), first)
             nearest = min(nearest, (row.units, trial.told), key=lambda pair: pair[0])
             if not row.equal and scope is not ours.model:
-                break  # it does not help the module, so not the model
+                break  # a change that does not help the module does not help the model
             if row.equal:
                 left = sum(not row.equal for row in rows)
                 closing.append((left, max(10, *(row.units for row in rows)), trial.told, rows))
-        if closing and closing[-1][:2] == (0, 10):  # everything agrees: no other can be better
+        if closing and closing[-1][:2] == (0, 10):  # everything agrees, so no other change can be better
             break
     if closing:
         *_, told, rows = min(closing, key=lambda found: found[:2])
@@ -129,23 +127,20 @@ def in_module(ours: Side, theirs: Side, first: Any, call: Call | None, judge: Ju
     units, told = nearest
     if told is None:
         return scaled(ours, theirs, first.name, judge) or shifted(ours, theirs, first.name, judge)
-    return f"{told}; that brings it down to {units:.2g} units, so it is not all"
+    return f"{told}; that reduces the difference to {units:.2g} units, so it is not the only cause"
 
 
 def scaled(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     """Whether the input of a module, or else its output, is a multiple of the reference's."""
     mine, other = ({call.name: call for call in side.calls}.get(name) for side in (ours, theirs))
-    pairs = [("what it is given", leading(mine.inputs), leading(other.inputs))] if mine and other else []
-    for what, a, b in (
-        *pairs,
-        ("what it returns", ours.record["activations", name], theirs.record["activations", name]),
-    ):
+    pairs = [("its input", leading(mine.inputs), leading(other.inputs))] if mine and other else []
+    for what, a, b in (*pairs, ("its output", ours.record["activations", name], theirs.record["activations", name])):
         if a is not None and b is not None and a.shape == b.shape and (factor := proportion(a, b)):
             key = "activations", name
             if judge({key: a / factor}, {key: b})[0].equal:
                 return (
                     f"{what} is {factor:.6g} times the reference's{width_factor(factor, a.shape[-1])}: a scale "
-                    "is missing, or there once too often"
+                    "is missing, or applied twice"
                 )
     return None
 
@@ -170,7 +165,7 @@ def shifted(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
                         and np.allclose(sign * x, flat, rtol=1e-5, atol=1e-9)
                     ):
                         return f"{told}: {weight}"
-            return "a bias is missing in ours or one too many: the difference is the same vector everywhere"
+            return "ours lacks a bias or has one too many: the difference is the same vector at every position"
     return None
 
 
@@ -188,7 +183,7 @@ def agreeing(rows: list) -> str:
 
 
 def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Where the values of a wrong weight are found instead."""
+    """Where the values of a wrong weight come from."""
 
     def weights(record):
         return {of: x for (stage, of), x in record.items() if stage == "weights"}
@@ -202,7 +197,8 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     differing = [of for of in mine if of in wanted and not equal(mine[of], wanted[of])]
     if got.ndim == 2 and equal(got.T, want):
         return (
-            "it is transposed in ours, as when a Conv1D, stored (in, out), is loaded like a Linear, (out, in): turn it"
+            "it is transposed in ours, as when a Conv1D, stored (in, out), is loaded as a Linear, (out, in): "
+            "transpose it"
         )
     if twins := [
         of for of, x in wanted.items() if of != name and theirs.one_array(of, name) and equal(mine.get(of, want), want)
@@ -218,7 +214,7 @@ def in_weights(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
     ]:
         return f"ours has it tied to {twins[0]}, in the reference the head is untied: make it a Parameter of its own"
     if others := [of for of, x in wanted.items() if of != name and x.ndim > 1 and equal(got, x)]:
-        return f"ours holds there what the reference calls {others[0]}: the names are exchanged"
+        return f"ours holds the values that the reference calls {others[0]}: the names are exchanged"
     if len(matrices := [of for of in wanted if of in mine and want.ndim > 1]) > 1 and set(matrices) <= set(differing):
         return "every matrix differs: the reference's weights were not loaded into ours"
     return f"{len(differing)} of {len(wanted)} weights differ, the others are equal"
@@ -238,17 +234,17 @@ def in_loss(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
             (each[kept].mean(), "its mean over the labels that are not -100"),
             (each[kept].sum(), "its sum"),
             (each.mean(), "its mean, with -100 taken for class 0"),
-            ((each * kept).mean(), "its mean, with the loss of a label of -100 taken for 0"),
+            ((each * kept).mean(), "its mean, with a loss of 0 for labels of -100"),
         ):
             found = {(name, name): np.array(value)}
             if judge(found, {(name, name): theirs.record["loss", name]})[0].equal:
-                place = "one place ahead" if shifted else "in place"
-                return f"the reference's loss is the cross-entropy with the labels {place}, {told}; ours is another"
+                place = "shifted by one position" if shifted else "in place"
+                return f"the reference's loss is the cross-entropy with the labels {place}, {told}; ours is different"
     return None
 
 
 def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """What turns one gradient into the other: the sum over both uses of a tied weight, a row left out, a factor."""
+    """The relation of two gradients: a sum over both uses of a tied weight, a row without a gradient, or a factor."""
     key = "gradients", name
     got, want = ours.record[key], theirs.record[key]
 
@@ -268,12 +264,12 @@ def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | Non
                 and equal(a[key] + g, b)
             ):
                 return (
-                    f"the gradient of {of} is the sum of those of {name} and {other}, one array used twice there: "
+                    f"the gradient of {of} is the sum of those of {name} and {other}, which share one array there: "
                     f"in ours the head is {tied}"
                 )
     if not got.any() or not want.any():
         none, has = ("ours", "the reference") if not got.any() else ("the reference", "ours")
-        return f"no gradient reaches it in {none}, but in {has} one does: it is frozen, or cut off by a detach"
+        return f"no gradient reaches it in {none}, but one does in {has}: it is frozen, or cut off by a detach"
     rows = [i for i in range(len(got)) if not np.array_equal(got[i], want[i])]
     for row in rows[: len(rows) if got.ndim > 1 else 0]:
         for side, a, b in (("ours", got, want), ("the reference", want, got)):
@@ -286,12 +282,12 @@ def in_gradients(ours: Side, theirs: Side, name: str, judge: Judge) -> str | Non
 
 
 def in_tokens(ours: Side, theirs: Side, name: str, judge: Judge) -> str | None:
-    """Whether the cache is at fault: the scores of whole texts agree, or an earlier stage would have differed."""
+    """Whether the cache is at fault; the scores of whole texts agree, since otherwise an earlier stage had differed."""
     wanted = theirs.record["tokens", name]
     begun = 1 if getattr(theirs.model.config, "is_encoder_decoder", False) else ours.inputs["input_ids"].shape[1]
     uncached = ours.generate(wanted.shape[1] - begun, use_cache=False)
     return (
-        "the cache: with use_cache=False ours writes what the reference does"
+        "the cache: with use_cache=False ours generates the same tokens as the reference"
         if np.array_equal(uncached, wanted)
         else None
     )

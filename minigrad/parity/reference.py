@@ -26,7 +26,7 @@ except ImportError as error:
 
 
 class Exactly64(torch.overrides.TorchFunctionMode):
-    """Inside it, casts to float32, which many models apply in norms and rotary angles, become casts to float64."""
+    """Turns casts to float32, which many models apply in norms and rotary angles, into casts to float64."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         def longer(x: Any) -> Any:
@@ -64,11 +64,11 @@ class TorchSide(Side):
         try:
             return super().run()
         except Exception as error:
-            raise ValueError(f"the reference stops on these inputs with {type(error).__name__}: {error}") from error
+            raise ValueError(f"the reference fails on these inputs with {type(error).__name__}: {error}") from error
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Compute in float64 throughout if that is the dtype, and seed dropout, so that every run draws the same."""
+        """Compute in float64 throughout if that is the dtype, and seed dropout: every run draws the same masks."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             if self.dtype == "float64":
@@ -106,7 +106,7 @@ def made(prefix: str, head: str, entries: dict[str, Any], directory: str) -> tor
             kind, config = getattr(library, prefix + head, VGG), getattr(library, f"{prefix}Config", dict)
             model = kind(config(**entries))
         except Exception as error:
-            raise ValueError(f"the reference cannot be made a {prefix + head} of {entries}: {error}") from error
+            raise ValueError(f"transformers cannot make a {prefix + head} from {entries}: {error}") from error
         for tensor in model.parameters():
             tensor += torch.randn_like(tensor) * 0.05
         for name, tensor in model.named_buffers():

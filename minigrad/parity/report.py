@@ -34,8 +34,8 @@ PAGE = """<!doctype html>
 <title>minigrad parity</title>
 <style>{style}</style>
 <h1>Parity</h1>
-<p>Numbers are units of float noise: 1 is what moving each weight of the reference by one ulp moves.
-Up to {equal:.0f} is equal.</p>
+<p>Numbers are units of rounding noise: 1 is the change when each weight of the reference moves by one ulp.
+Up to {equal:.0f} units are equal.</p>
 <table>
 {table}</table>
 {sections}</html>
@@ -63,7 +63,7 @@ def command(
     files = {Path(file): write for file, write in ((json_file, to_json), (html_file, to_html)) if file}
     for path in files:
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"there is no directory {path.parent} to write {path.name} in: make it first")
+            raise FileNotFoundError(f"there is no directory {path.parent} to write {path.name} in: create it first")
     reports: list[Parity] = []
     for report in compare_models(model, size, dtype):
         print(*([] if reports else [header()]), line(cells(report)), sep="\n", flush=True)

@@ -23,7 +23,7 @@ ADAMW = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-5, "weight_decay": 0.1}
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module: its begin and end on a common clock, its input arrays, and its leading output."""
+    """One call of a module: its beginning and end on a common clock, its input arrays, and its leading output."""
 
     name: str
     module: Any
@@ -342,8 +342,8 @@ def named_outputs(result: Any) -> dict[str, Any]:
         result = {str(i): x for i, x in enumerate(result)}
     elif not isinstance(result, Mapping) and not is_dataclass(result):
         raise TypeError(
-            f"a model returned a {type(result).__name__}: what is compared is a Tensor, or a tuple, a dictionary or "
-            "a dataclass of Tensors"
+            f"a model returned a {type(result).__name__}: parity compares Tensors, and tuples, dictionaries and "
+            "dataclasses of Tensors"
         )
     elif not isinstance(result, Mapping):
         result = {f.name: getattr(result, f.name) for f in fields(result)}

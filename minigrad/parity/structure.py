@@ -301,7 +301,7 @@ def residuals(module: Any, call: Call | None) -> Iterator[Found]:
     for i, (first, begin) in enumerate(children):
         for last, end in children[i:]:
             yield (
-                f"ours lacks a residual inside: the input of {first} is not added to what {last} returns",
+                f"ours lacks a residual inside: the input of {first} is not added to the output of {last}",
                 bridged(begin, end),
                 False,
             )
@@ -312,7 +312,7 @@ def residuals(module: Any, call: Call | None) -> Iterator[Found]:
                 return forward(y + x, *args, **kwargs)
 
             yield (
-                f"ours lacks a residual inside: input {i + 1} of the module is not added to what {path} is given",
+                f"ours lacks a residual inside: input {i + 1} of the module is not added to the input of {path}",
                 changed(part, inside),
                 False,
             )
@@ -365,7 +365,7 @@ def head_orders() -> Iterator[tuple[str, Callable]]:
         ("(entry, head) in ours and as (head, entry)", back, turned),
     ):
         yield (
-            f"the heads are cut out of the width as {told} in the reference",
+            f"the width is split into heads as {told} in the reference",
             lambda original, q, k, v, *given, there=there, here=here: here(
                 original(there(q), there(k), there(v), *given)
             ),

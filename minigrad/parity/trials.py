@@ -1,4 +1,4 @@
-"""Mistakes a module may contain, as changes to try on it: another eps, activation, mask, scale or position."""
+"""Mistakes that a module may contain, as changes to try on it: another eps, activation, mask, scale or position."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def trials(ours: Side, theirs: Side, call: Call | None, other: Call | None, name
         yield Trial(told, during(replaced("scaled_dot_product_attention", compute)))
     for sign, told in (
         (1, "ours lacks the residual: the input is not added"),
-        (-1, "ours adds the input once too often"),
+        (-1, "ours adds the input once too often: the reference has no residual here"),
     ):
         yield Trial(
             told,
@@ -264,7 +264,7 @@ def same_with(ours: Side, module: Any, forward: Callable) -> bool:
     try:
         with attribute(module, "forward", forward):
             record = ours.observed()[0]
-    except Exception:  # it does not run, so it does not give the same
+    except Exception:  # a change that does not run does not give the same results
         return False
     return all(np.array_equal(record[key], x) for key, x in ours.observed()[0].items())
 
@@ -288,10 +288,10 @@ def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
             lambda T, S: given[:, None, None, :].astype(bool),
             f"the mask is ignored: attention_mask changes nothing {ignored}"
             if ignored
-            else "the mask value: what ours adds to the scores of padding does not close them",
+            else "the mask value: what ours adds to the scores of padding does not mask them",
         )
     yield Trial(
-        "the mask is inverted in ours: what it closes, the reference leaves open",
+        "the mask is inverted in ours: it masks the positions that the reference allows",
         attention(
             mask=lambda mask, q, k: (
                 mask
@@ -303,7 +303,7 @@ def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
         ),
     )
     yield Trial(
-        "the mask is inverted in ours: what it closes, the reference leaves open",
+        "the mask is inverted in ours: it masks the positions that the reference allows",
         lambda module: with_masks(module, np.logical_not),
     )
     for value in (float(np.finfo(np.float32).min), -1e9, -1e4, -1e3, -100.0, -10.0, -1.0):
@@ -316,7 +316,7 @@ def other_masks(ours: Side, call: Call | None) -> Iterator[Trial]:
             )
 
         yield Trial(
-            f"the mask value: the reference adds {value:g} to the scores that ours closes", attention(mask=weaker)
+            f"the mask value: the reference adds {value:g} to the scores that ours masks", attention(mask=weaker)
         )
 
 
@@ -351,7 +351,7 @@ def other_scales() -> Iterator[Trial]:
 
 
 def other_weights(module: Any) -> Iterator[Trial]:
-    """Each square matrix transposed: there, a missing transpose raises no error."""
+    """Each square matrix transposed, since a missing transpose of one raises no error."""
     for name, p in module.named_parameters():
         if p.ndim == 2 and p.shape[0] == p.shape[1]:
             yield Trial(f"{name} is used transposed in ours", during(partial(turned, p)))

@@ -108,7 +108,7 @@ def test_masks(pair, monkeypatch):
 
     for mask, told in (
         (lambda mask, shape: None, "mask is ignored: attention_mask changes nothing in ours"),
-        (weak, "the mask value: what ours adds to the scores of padding does not close them"),
+        (weak, "the mask value: what ours adds to the scores of padding does not mask them"),
     ):
         monkeypatch.setattr(bert, "padding_mask", mask)
         wrong(one, told)
@@ -175,7 +175,7 @@ def test_a_cache_that_forgets(pair):
             )
         },
     )
-    wrong(one, "^tokens: .*the cache: with use_cache=False ours writes what the reference does", ours)
+    wrong(one, "^tokens: .*the cache: with use_cache=False ours generates the same tokens as the reference", ours)
 
 
 def test_torch_models_are_left_as_they_are(pair):
@@ -226,9 +226,9 @@ def test_a_directory_of_a_family_nobody_has(tmp_path, capsys):
     [
         (
             "num_attention_heads=5",
-            "the reference cannot be made a BertModel of .* not a multiple of the number of attention heads",
+            "transformers cannot make a BertModel from .* not a multiple of the number of attention heads",
         ),
-        ("hidden_size=big", "the reference cannot be made a BertModel of .* expected int, got str"),
+        ("hidden_size=big", "transformers cannot make a BertModel from .* expected int, got str"),
     ],
 )
 def test_a_size_that_cannot_be(capsys, entry, told):
@@ -237,7 +237,7 @@ def test_a_size_that_cannot_be(capsys, entry, told):
 
 
 def test_a_reference_that_stops():
-    with pytest.raises(ValueError, match="the reference stops on these inputs with RuntimeError: mat1 and mat2 shapes"):
+    with pytest.raises(ValueError, match="the reference fails on these inputs with RuntimeError: mat1 and mat2 shapes"):
         parity(nn.Linear(2, 2, rng=0), torch.nn.Linear(3, 2), (np.ones((1, 2)),))
 
 

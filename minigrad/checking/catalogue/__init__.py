@@ -1,6 +1,6 @@
-"""The catalogue of ops: how each is called, on what, and what NumPy says the answer is.
+"""The catalogue of ops: for each, example calls, their inputs, and the result computed in NumPy.
 
-test_catalogue.py puts every row to every question, and fails when an op has no row.
+test_catalogue.py runs every test on every row, and fails if an op has no row.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def layer_norm(x, weight=1, bias=0, eps=1e-5):
 
 
 def attention(q, k, v, allowed: Any = True, added=0, scale=None):
-    """In whole numbers of queries: one that may attend to nothing finds nothing."""
+    """softmax(q kᵀ scale + added) v over the keys that are allowed; 0 for a query that may attend to no key."""
     scores = (
         np.exp(q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale) + added) * allowed
     )
@@ -74,7 +74,7 @@ def attention(q, k, v, allowed: Any = True, added=0, scale=None):
 
 
 def cross_entropy(x, labels, weight=None, ignore=-100, smoothing=0.0, reduction="mean"):
-    """One example at a time."""
+    """The formula, one example at a time."""
     weight, losses, total = np.ones(x.shape[1]) if weight is None else weight, [], 0.0
     for row, label in zip(np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]), labels.ravel(), strict=True):
         log_p = np.log(softmax(row))

@@ -1,4 +1,4 @@
-"""Rows of the catalogue for activations, each against its formula."""
+"""Rows of the catalogue for activations; the references are formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of what rearranges, chooses, scans or multiplies along axes: products, diagonals, pieces, quantiles."""
+"""Rows of ops that rearrange, select, scan or multiply along axes: products, diagonals, pieces, quantiles."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ ROWS = [
     Row("diagflat", lambda x: ops.diagflat(x), (R(2, 2),), lambda x: np.diagflat(x)),
     Row("trace", ops.trace, (R(3, 4),), np.trace),
     Row("block_diag", ops.block_diag, (R(2, 3), R(1, 2)), blocks, ()),
-    # rearranged
+    # rearranging
     Row(
         "moveaxis", lambda x: ops.moveaxis(x, (0, 1), (-1, 0)), (R(2, 3, 4),), lambda x: np.moveaxis(x, (0, 1), (-1, 0))
     ),
@@ -114,7 +114,7 @@ ROWS = [
         lambda a, b: np.stack([np.repeat(a, len(b)), np.tile(b, len(a))], -1),
     ),
     Row("unfold", lambda x: ops.unfold(x, 1, 2, 2), (R(2, 5),), lambda x: windows(x, 2, 2)),
-    # chosen
+    # selecting
     Row(
         "masked_fill",
         lambda x, m: ops.masked_fill(x, m, 7),

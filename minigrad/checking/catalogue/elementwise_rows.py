@@ -1,4 +1,4 @@
-"""Rows of what is done entry by entry: rounding, angles, powers and logarithms, special functions, questions."""
+"""Rows of elementwise ops: rounding, trigonometry, powers and logarithms, special functions, tests of values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ INSIDE = np.array([[-0.9, -0.3, 0.1], [0.4, 0.75, -0.6]])  # between -1 and 1
 
 
 def each(function):
-    """A function of Python's, on arrays."""
+    """A function of Python floats, applied to each entry of an array."""
     return np.vectorize(function, [float])
 
 
 def erfinv(p):
-    """Newton's method on erf, which from 0 approaches from below."""
+    """Newton's method for erf(x) = p, starting at 0; the iterates increase towards the root in absolute value."""
     x = 0.0
     for _ in range(60):
         x += (p - math.erf(x)) * math.sqrt(math.pi) / 2 * math.exp(x * x)
@@ -28,7 +28,7 @@ def erfinv(p):
 
 
 def polygamma(n, x):
-    """The series, summed term by term, and what remains as an integral (with half a term, and the slope's twelfth)."""
+    """The series summed term by term, and its tail by the Euler-Maclaurin formula; for n = 0, a central difference."""
     if n == 0:
         h = 1e-5
         return (each(math.lgamma)(x + h) - each(math.lgamma)(x - h)) / (2 * h)
@@ -63,7 +63,7 @@ ROWS = [
         lambda a, b: np.trunc(a / b),
         (0, 1),
     ),
-    # angles and hyperbolas
+    # trigonometric and hyperbolic functions
     *[
         Row(name, getattr(ops, name), (R(2, 3),), getattr(np, name))
         for name in ("tan", "arctan", "sinh", "cosh", "arcsinh", "deg2rad", "rad2deg", "sinc")
@@ -118,7 +118,7 @@ ROWS = [
         (1 + P(2, 3),),
         lambda x: math.log(math.pi) / 2 + each(math.lgamma)(x) + each(math.lgamma)(x - 0.5),
     ),
-    # questions
+    # tests of values
     *[
         Row(name, getattr(ops, name), (R(2, 3),), getattr(np, name))
         for name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf")

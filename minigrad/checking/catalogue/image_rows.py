@@ -1,4 +1,4 @@
-"""Rows of the catalogue for padding, rearranging and resampling, and for tables: NumPy goes entry by entry."""
+"""Rows of the catalogue for padding, rearranging, resampling and embeddings; the NumPy references loop over entries."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def bag_means(weight, ids):
 IDS = np.array([[0, 2, 2], [1, 1, 1], [3, 1, 0]])
 GRID = np.random.default_rng(3).uniform(-1.2, 1.2, (2, 2, 2, 2))
 
-pad: Any = np.pad  # whose stubs do not take the modes together
+pad: Any = np.pad  # whose type stubs do not accept a union of the modes
 ROWS = [
     Row(
         "pad",

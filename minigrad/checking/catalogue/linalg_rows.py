@@ -1,4 +1,4 @@
-"""Rows of linear algebra.  What needs a symmetric matrix is given the symmetric part of x."""
+"""Rows of linear algebra.  Ops that need a symmetric matrix are given the symmetric part of x."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R, _ = drawn_from(3)
 
 
 def even(x):
-    """The symmetric part of x, of arrays and of Tensors: an op that reads one triangle only sees both."""
+    """The symmetric part of an array or Tensor x, so that an op that reads one triangle depends on both."""
     return (x + x.swapaxes(-1, -2)) / 2
 
 
@@ -47,14 +47,14 @@ A = R(2, 3, 3) + 3 * np.eye(3)
 S = A @ A.swapaxes(1, 2)
 S = (S + S.swapaxes(1, 2)) / 2
 
-norm: Any = np.linalg.norm  # whose stubs do not take the orders together
+norm: Any = np.linalg.norm  # whose type stubs do not accept a union of the orders
 
 
 def of_matrices(p):
     return Row("matrix_norm", lambda x: linalg.matrix_norm(x, p), (R(2, 4, 3),), partial(norm, ord=p, axis=(1, 2)))
 
 
-SOLVED = [  # what needs LAPACK, or cuSOLVER on a GPU
+SOLVED = [  # ops that need LAPACK, or cuSOLVER on a GPU
     Row("solve", linalg.solve, (A, R(2, 3, 2)), np.linalg.solve, (0, 1)),
     Row("inv", linalg.inv, (A,), np.linalg.inv),
     Row("det", linalg.det, (A,), np.linalg.det),

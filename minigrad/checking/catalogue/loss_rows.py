@@ -1,4 +1,4 @@
-"""Rows of the catalogue for losses, each against its formula; for CTC, against all paths there are."""
+"""Rows of the catalogue for losses; the references are formulas and, for CTC, a sum over all paths."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def info_nce(query, key):
 
 
 def ctc(x, labels, input_lengths, target_lengths):
-    """Every path, one class for each step, is spelled out; those that spell the labels are added up."""
+    """The sum over every path (one class for each step) that spells the labels."""
     found = []
     for log_probs, label, T, S in zip(x, labels, input_lengths, target_lengths, strict=True):
         paths = [

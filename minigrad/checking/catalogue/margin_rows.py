@@ -1,4 +1,4 @@
-"""Rows of the catalogue for losses with a margin, losses of distributions and distances, each against its formula."""
+"""Rows of the catalogue for losses with a margin, losses of distributions, and distances; references are formulas."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def unit(x, p=2.0, axis=-1):
 
 
 def multi_margin(x, labels):
-    """One example, one class at a time."""
+    """The formula, one example and one class at a time."""
     found = np.zeros(labels.shape)
     for n, label in enumerate(labels):
         for c in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""Rows of the catalogue for recurrent layers: NumPy goes through the steps one by one."""
+"""Rows of the catalogue for recurrent layers; the NumPy references loop over the steps."""
 
 from __future__ import annotations
 

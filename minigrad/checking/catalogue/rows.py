@@ -1,4 +1,4 @@
-"""What a row of the catalogue is, and the random numbers in it."""
+"""The row of the catalogue, and the random inputs in it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 
 class Row(NamedTuple):
-    """One way to call an op, with example inputs and the right answer in NumPy."""
+    """One way to call an op, with example inputs and a reference in NumPy."""
 
-    op: str  # its name in primitive.OPS, or that of a function made of other ops
-    call: Callable  # the public function, on the inputs
-    inputs: tuple  # float64 arrays are to be Tensors; integers and booleans stay bare arrays
-    reference: Callable  # the same, in NumPy
-    batch: tuple[int, ...] = (0,)  # the inputs whose first axis may have any length, if all of these have the same
+    op: str  # its name in primitive.OPS, or the name of a function made of other ops
+    call: Callable  # calls the public function with the inputs
+    inputs: tuple  # float64 arrays become Tensors; integer and boolean arrays stay arrays
+    reference: Callable  # the same function in NumPy
+    batch: tuple[int, ...] = (0,)  # the inputs whose first axis is a batch axis, of any length that they share
 
     def floats(self) -> tuple[Callable, list[np.ndarray]]:
         """The call as a function of the floating inputs alone, and those inputs."""
@@ -32,14 +32,14 @@ def is_float(a) -> bool:
 
 
 def cut(row: Row, i: int, part) -> Row:
-    """The row with only a part of input i, which is then broadcast."""
+    """The row with input i reduced to a part of it, which is then broadcast."""
     return row._replace(inputs=tuple(np.asarray(a[part]) if i == j else a for j, a in enumerate(row.inputs)))
 
 
 def drawn_from(seed: int) -> tuple[Callable, Callable]:
-    """R and P, which draw normal numbers, and numbers from 0.5 to 1.5, of a given shape.
+    """R and P, which draw arrays of a given shape: standard normal numbers, and uniform numbers from 0.5 to 1.5.
 
-    Each file of rows has a seed of its own, so that a row more does not change the numbers of all others.
+    Each file of rows has its own seed, so that a new row changes no numbers in other files.
     """
     rng = np.random.default_rng(seed)
 

@@ -19,7 +19,7 @@ BACK = Window((2, 2, 1), (2, 1, 1), ((1, 1), (0, 0), (0, 0)), (1, 1, 1))
 
 
 def avg_pool(x, w):
-    """Zeros outside count."""
+    """Zeros of the padding count in the mean."""
     places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[2:], *w, strict=True)]
     y = np.zeros((*x.shape[:2], *places))
     for q, _, at in seen(x.shape[2:], w):

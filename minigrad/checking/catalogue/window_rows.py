@@ -1,4 +1,4 @@
-"""The catalogue's rows for convolution and pooling: in NumPy, a loop over the places and the entries of the kernel."""
+"""Rows of the catalogue for convolution and pooling; the NumPy references loop over outputs and kernel entries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINT = Window((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
 
 
 def seen(size, w):
-    """(place, entry of the kernel, where that is in the input), for all that lies inside the input."""
+    """(output index, kernel index, input index) of every product whose input index lies inside the input."""
     places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, *w, strict=True)]
     for q, k in product(np.ndindex(*places), np.ndindex(w.kernel)):
         at = tuple(s * i + d * j - p for i, j, s, (p, _), d in zip(q, k, w.stride, w.padding, w.dilation, strict=True))
@@ -33,7 +33,7 @@ def outputs(size, w):
 
 
 def channels(weight, groups):
-    """(output, its channel of the weight, that channel of the input)."""
+    """(output channel, channel of the weight, input channel) of every pair that a grouped convolution connects."""
     each = len(weight) // groups
     return [(o, c, o // each * weight.shape[1] + c) for o in range(len(weight)) for c in range(weight.shape[1])]
 
