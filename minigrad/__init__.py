@@ -41,6 +41,7 @@ _ROOMS = (
     "optim",
     "pretrained",
     "schedule",
+    "tasks",
     "train",
     "transforms",
 )

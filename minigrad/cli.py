@@ -22,15 +22,14 @@ from typing import Any, NoReturn
 from . import __version__
 from .data.readers import check_utf8, decode, read_examples
 from .pretrained.checkpoint.files import replacing
+from .tasks import TASKS, Task, task_class
 from .train import TextClassifier, TrainingArguments, finetune
-from .train.finetune import DEFAULTS
+from .train.finetune import defaults_of
 
 FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
+    ("--task", "task", "what to fine-tune for: " + ", ".join(TASKS)),
     ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
     ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
-    ("--text-column", "text_column", "where the texts are, if not in text or sentence"),
-    ("--label-column", "label_column", "where the labels are, if not in label"),
-    ("--max-length", "max_length", "tokens after which a text is cut"),
     ("--epochs", "num_train_epochs", "how often each text is seen"),
     ("--batch-size", "per_device_train_batch_size", "texts that go through the model at a time"),
     ("--gradient-accumulation-steps", "gradient_accumulation_steps", "batches to a step, to act as one large batch"),
@@ -43,11 +42,7 @@ FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
         "logging_steps",
         "steps to a record of loss and accuracy, their means; on a GPU more of them are faster",
     ),
-    (
-        "--metric-for-best-model",
-        "metric_for_best_model",
-        "which epoch is kept, by its evaluation: accuracy, macro_f1 or loss",
-    ),
+    ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation, such as loss"),
     ("--resume", "resume_from_checkpoint", "go on from a checkpoint: its directory, or true for the newest"),
     ("--save-strategy", "save_strategy", "when to keep a checkpoint to go on from: no, epoch, steps or best"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
@@ -58,6 +53,14 @@ FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
         "ignore_mismatched_sizes",
         "begin weights of another shape anew, such as another task's head",
     ),
+)
+
+
+TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, with their types
+    ("--text-column", "text_column", str, "where the texts are, if not in text or sentence"),
+    ("--label-column", "label_column", str, "where the labels are, if not in label"),
+    ("--max-length", "max_length", int, "tokens after which a text is cut (default: 128, or as in training)"),
+    ("--problem-type", "problem_type", str, "single_label_classification, multi_label_classification or regression"),
 )
 
 
@@ -119,11 +122,11 @@ def parser() -> ArgumentParser:
     whole.add_argument("--version", action="version", version=f"minigrad {__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("finetune", help="make a text classifier of a pretrained model")
+    command = commands.add_parser("finetune", help="fine-tune a pretrained model for a task")
     command.set_defaults(run=run_finetune)
     command.add_argument("model_dir", metavar="MODEL_DIR", help="a Hugging Face model directory")
     command.add_argument(
-        "--train", metavar="FILE", required=True, help=".csv, .tsv, .jsonl or .json with a text and a label column"
+        "--train", metavar="FILE", required=True, help="examples: .csv, .tsv, .jsonl or .json with a text and a label"
     )
     command.add_argument(
         "--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file"
@@ -138,11 +141,9 @@ def parser() -> ArgumentParser:
         default=[],
         help="what not to train, such as 'bert.embeddings.**'; may be given several times",
     )
-    defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
-    defaults |= {field.name: field.default for field in fields(TrainingArguments)} | DEFAULTS
+    defaults = finetune_defaults(task_class("text-classification"))
     for option, name, meaning in FINETUNE_OPTIONS:
-        default = defaults[name]
-        given: dict[str, Any]
+        default, given = defaults[name], {}
         if default is False:
             given = {"action": "store_true"}
         elif default is None:
@@ -150,10 +151,11 @@ def parser() -> ArgumentParser:
         else:
             given = {"metavar": "X", "type": type(default)}
             meaning += f" (default: {default})"
-        command.add_argument(option, dest=name, default=default, help=meaning, **given)
+        command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
         others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
         if others:  # what users of Hugging Face type
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
+    add_task_options(command)
 
     command = commands.add_parser("predict", help="predict the labels of texts")
     command.set_defaults(run=run_predict)
@@ -224,8 +226,34 @@ def parser() -> ArgumentParser:
     return whole
 
 
+def add_task_options(command: ArgumentParser) -> None:
+    """The options of all tasks; which of them a task has is looked up by `task_options`."""
+    for option, name, kind, meaning in TASK_OPTIONS:
+        command.add_argument(option, dest=name, metavar="X", type=kind, default=SUPPRESS, help=meaning)
+
+
+def task_options(kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a task among those that were typed.  Raises ValueError for those of other tasks."""
+    for option, name, _, _ in TASK_OPTIONS:
+        if name in given and name not in kind.options():
+            own = [option for option, name, _, _ in TASK_OPTIONS if name in kind.options()]
+            raise ValueError(f"{kind.name} has no {option}; expected one of {', '.join(own)}")
+    return {name: given[name] for name in kind.options() if name in given}
+
+
 def run_finetune(args: Namespace) -> None:
-    finetune(**{name: value for name, value in vars(args).items() if name != "run"})
+    given = {name: value for name, value in vars(args).items() if name != "run"}
+    kind = task_class(given.get("task", "text-classification"))
+    task_options(kind, given)
+    own = {name: default for name, default in kind.options().items() if default is not None}
+    usual = finetune_defaults(kind)
+    finetune(**{name: usual[name] for _, name, _ in FINETUNE_OPTIONS if name != "task"} | own | given)
+
+
+def finetune_defaults(kind: type[Task]) -> dict[str, Any]:
+    """What the options of finetune mean for a task where they are not given."""
+    defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
+    return defaults | {field.name: field.default for field in fields(TrainingArguments)} | defaults_of(kind)
 
 
 def run_predict(args: Namespace) -> None:
@@ -303,7 +331,7 @@ def as_typed(message: str) -> str:
     """A message with command-line options in place of the Python arguments that it names."""
     again = "type finetune(..., resume_from_checkpoint=True)", "add --resume true to the same command"
     message = message.replace(*again)
-    for option, name, _ in FINETUNE_OPTIONS:
+    for option, name in [row[:2] for row in (*FINETUNE_OPTIONS, *TASK_OPTIONS)]:
         message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
     return message
 

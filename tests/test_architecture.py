@@ -48,6 +48,7 @@ ROOMS = [
     "saving",
     "insight",
     "parity",
+    "tasks",
     "train",
     "doctor",
     "cli",

@@ -13,8 +13,8 @@ from minigrad import nn
 from minigrad.cli import main
 from minigrad.data import Example, TextDataset
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, RobertaConfig
+from minigrad.tasks.text_classification import check_classes
 from minigrad.train import TextClassifier, Trainer, TrainingArguments, finetune
-from minigrad.train.finetune import check_classes
 
 pytest.importorskip("tokenizers")
 QUICK = {"num_train_epochs": 2, "learning_rate": 1e-2, "per_device_train_batch_size": 8}

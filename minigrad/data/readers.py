@@ -3,9 +3,10 @@
 import csv
 import io
 import json
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +21,18 @@ Row = tuple[str, str, dict[str, Any]]  # where it stands, where its columns are 
 
 
 class Example(NamedTuple):
-    """A text and the name of its class, None if that is to be predicted."""
+    """A text and its label, None if that is to be predicted: the name of its class, those of several, or a number."""
 
     text: str
-    label: str | None
+    label: Any
 
 
 def read_examples(
-    path: str | Path, text_column: str | None = None, label_column: str | None = None, labelled: bool = True
+    path: str | Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    labelled: bool = True,
+    labels_as: Callable[[str, Any], Any] | None = None,
 ) -> list[Example]:
     """The examples of a file, in order.
 
@@ -36,40 +41,53 @@ def read_examples(
     file has one object per line, a .json file a list of objects, or also one per line.
 
     Without `text_column` the text is in `text` or `sentence`; without `label_column` the label is in `label`.  A label
-    is a string or an integer and is read as a string.  With `labelled=False`, as for prediction, labels are not looked
-    for.
+    is a string or an integer and is read as a string, by `label_name`, or by another function of where it stands and
+    what stands there, `labels_as`.  With `labelled=False`, as for prediction, labels are not looked for.
 
     Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line,
     for anything that cannot be read.
+    """
+    texts = (text_column,) if text_column else TEXT_COLUMNS
+    labels = (label_column,) if label_column else LABEL_COLUMNS
+    examples = []
+    for where, named, row in read_rows(path, [texts, *([labels] if labelled else [])]):
+        text = row[find_column(named, row, "text", texts)]
+        if not isinstance(text, str):
+            raise ValueError(f"{where}: the text is {shown(json.dumps(text))}; expected a string")
+        label = (
+            None if not labelled else (labels_as or label_name)(where, row[find_column(named, row, "label", labels)])
+        )
+        examples.append(Example(check_utf8(where, text), label))
+    return examples
+
+
+def read_rows(path: str | Path, wanted: Sequence[Sequence[str]], what: str = "a text and a label") -> list[Row]:
+    """The rows of a .csv, .tsv, .jsonl or .json file: where each stands, where its columns are named, and its fields.
+
+    `wanted` are the columns that are looked for, each under one of several names, by which the delimiter is found.
+
+    Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line,
+    for anything that cannot be read or holds no row.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; expected a .csv or .jsonl file: pass the name of one")
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a .csv or .jsonl file with a text and a label column")
-    texts = (text_column,) if text_column else TEXT_COLUMNS
-    labels = (label_column,) if label_column else LABEL_COLUMNS
+        raise FileNotFoundError(f"{path}: no such file; expected a .csv or .jsonl file with {what} column")
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv"):
-        rows = csv_rows(path, decode(path), [texts, *([labels] if labelled else [])])
+        rows = csv_rows(path, decode(path), wanted)
     elif ending in (".json", ".jsonl"):
         source = decode(path)
         rows = json_rows(path, source) if ending == ".json" and source.lstrip()[:1] == "[" else jsonl_rows(path, source)
     else:
         raise ValueError(f"{path}: cannot tell the format from the name; end it in .csv, .tsv, .jsonl or .json")
-    examples = []
-    for where, named, row in rows:
-        text = row[find_column(named, row, "text", texts)]
-        if not isinstance(text, str):
-            raise ValueError(f"{where}: the text is {shown(json.dumps(text))}; expected a string")
-        label = label_name(where, row[find_column(named, row, "label", labels)]) if labelled else None
-        examples.append(Example(check_utf8(where, text), label and check_utf8(where, label)))
-    if not examples:
+    if not (rows := list(rows)):
         raise ValueError(
-            f"{path}:1: the file holds no example; expected a text and a label on each line"
+            f"{path}:1: the file holds no example; expected {what} on each line"
             + (" after the column names" if ending in (".csv", ".tsv") else "")
         )
-    return examples
+    return rows
 
 
 def decode(path: Path) -> str:
@@ -235,13 +253,38 @@ def label_name(where: str, label: Any) -> str:
     if isinstance(label, int) and not isinstance(label, bool):
         return str(label)
     if isinstance(label, str) and label.strip():
-        return label.strip()
+        return check_utf8(where, label.strip())
     if label is None or isinstance(label, str):
         raise ValueError(f"{where}: the label is missing; give every text one, or remove the line")
-    regression = (
-        ": is it a regression? Then train a model with num_labels=1 with a Trainer" if isinstance(label, float) else ""
+    hint = (
+        ": is it a regression? Then pass problem_type='regression'"
+        if isinstance(label, float)
+        else ": does a text have several labels? Then pass problem_type='multi_label_classification'"
+        if isinstance(label, list)
+        else ""
     )
     raise ValueError(
-        f"{where}: the label is {shown(str(label) if regression else json.dumps(label, default=str))}; "
-        f"expected a string or an integer{regression}"
+        f"{where}: the label is {shown(str(label) if isinstance(label, float) else json.dumps(label, default=str))}; "
+        f"expected a string or an integer{hint}"
     )
+
+
+def label_names_of(where: str, label: Any, separator: str = ";") -> tuple[str, ...]:
+    """Several labels, from a list of strings or integers, or from a text in which `separator` stands between them."""
+    if label is None:
+        raise ValueError(f"{where}: the labels are missing; give an empty list or text for a text without a label")
+    names = [name for name in label.split(separator) if name.strip()] if isinstance(label, str) else label
+    if not isinstance(names, (list, tuple)):
+        raise ValueError(f"{where}: the labels are {shown(json.dumps(label, default=str))}; expected a list of strings")
+    return tuple(dict.fromkeys(label_name(where, name) for name in names))
+
+
+def label_value(where: str, label: Any) -> float:
+    """A finite number, from a number or a text."""
+    try:
+        if isinstance(label, bool) or not math.isfinite(value := float(label)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        told = shown(json.dumps(label, default=str))
+        raise ValueError(f"{where}: the label is {told}; expected a finite number, such as 3.5") from None
+    return value

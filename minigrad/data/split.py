@@ -1,7 +1,8 @@
 """Splits examples into a training and an evaluation part that share no text."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,7 @@ def split(
 
     Raises ValueError if the fraction is not between 0 and 1 or nothing could be held out.
     """
-    if not 0 < eval_fraction < 1:
-        raise ValueError(f"eval_fraction is {eval_fraction}; expected a number between 0 and 1, such as 0.2")
+    check_fraction(eval_fraction)
     copies = defaultdict(list)  # folded text -> indices of the examples that have it
     for i, example in enumerate(examples):
         copies[fold(example.text)].append(i)
@@ -53,3 +53,39 @@ def split(
         [example for i, example in enumerate(examples) if i not in held_out],
         [example for i, example in enumerate(examples) if i in held_out],
     )
+
+
+def random_split(
+    examples: Sequence[Any], eval_fraction: float, seed: int, key: Callable[[Any], str]
+) -> tuple[list[Any], list[Any]]:
+    """(training examples, evaluation examples) as `split` makes them of examples without a class.
+
+    Examples whose `key` is the same text stay together.
+
+    Raises ValueError if the fraction is not between 0 and 1 or all have the same key.
+    """
+    check_fraction(eval_fraction)
+    groups = defaultdict(list)
+    for i, example in enumerate(examples):
+        groups[fold(key(example))].append(i)
+    if len(groups) < 2:
+        raise ValueError(
+            f"none of {len(examples)} examples can be held out: all are one text; add examples, or give a file of "
+            "evaluation examples"
+        )
+    room, held_out = max(1, round(eval_fraction * len(examples))), set()
+    members = list(groups.values())
+    for i in np.random.default_rng(seed).permutation(len(members))[1:]:
+        if len(members[i]) <= room or not held_out:
+            held_out.update(members[i])
+            room -= len(members[i])
+    return (
+        [example for i, example in enumerate(examples) if i not in held_out],
+        [example for i, example in enumerate(examples) if i in held_out],
+    )
+
+
+def check_fraction(eval_fraction: float) -> None:
+    """Raises ValueError if the part to hold out is none."""
+    if not 0 < eval_fraction < 1:
+        raise ValueError(f"eval_fraction is {eval_fraction}; expected a number between 0 and 1, such as 0.2")

@@ -11,9 +11,8 @@ from .. import functional as F
 from ..data import DataCollatorWithPadding, DataLoader, TextDataset
 from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer, PretrainedModel
 from ..pretrained.values import check, found_in
+from ..tasks.texts import MAX_LENGTH, check_vocabulary
 from .evaluation import predict
-
-MAX_LENGTH = "text_max_length"  # the entry of config.json that says where training cut the texts
 
 
 class TextClassifier:
@@ -79,12 +78,3 @@ class TextClassifier:
         if self.is_regression:
             return logits
         return (F.sigmoid if self.model.config.problem_type == "multi_label_classification" else F.softmax)(logits)
-
-
-def check_vocabulary(model: PretrainedModel, tokenizer: AutoTokenizer) -> None:
-    """Raises ValueError if the tokenizer gives ids that the model has no vector for."""
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer in {tokenizer.directory} has {tokenizer.vocab_size} tokens, but config.json has "
-            f"vocab_size {model.config.vocab_size}: expected no more than that; copy the model's own tokenizer"
-        )

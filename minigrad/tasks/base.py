@@ -1,0 +1,169 @@
+"""What a task consists of: from a file to a dataset, and from a model's outputs to scores, a report and answers.
+
+A task runs no model.  `minigrad.train` does, and asks the task; `finetune` in this order:
+
+    task = TextClassification(max_length=64)          the fields of the dataclass are the task's options
+    examples = task.read("train.csv")                 and the same with the evaluation file, or else
+    train, eval = task.split(examples, 0.2, seed=0)
+    changes = task.study(train, eval, config)         labels and the like, for the model's configuration; warnings
+    model = task.model_class.from_pretrained(directory, **changes)
+    task.attach(model, task.load_processor(directory))
+    task.describe(train, eval)                        printed
+    datasets = task.encode(train), task.encode(eval)
+    task.collator(), task.loss(logits, labels)        in each step
+    task.outputs(model, batch, out)                   in each evaluation, for every batch, joined in dataset order, then
+    scores = task.scores(outputs, labels, dataset)
+    task.report(scores)                               printed, and kept as evaluation.txt
+
+`evaluate` begins with `attach`, reads a file, and ends with `report`.  `pipeline` and `minigrad predict` turn what they
+are called with into examples without labels, with `examples` or `read(file, labelled=False)`, and what the model makes
+of them into `answers`.
+
+To add a task, write a subclass of `Task` (of `TextTask` if its model reads tokens) in a file of its own, with the class
+attributes and the methods that raise NotImplementedError here, and name it in `minigrad.tasks.TASKS`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..data.split import fold, random_split
+from ..pretrained import PretrainedModel
+from ..pretrained.config import Config
+from ..tensor import Tensor
+
+
+@dataclass
+class Task:
+    """A task with its options; from `attach` on it has a `model` and a `processor`, its tokenizer say."""
+
+    name: ClassVar[str]
+    model_class: ClassVar[Any]  # an AutoModelFor…, whose families the task can use
+    metrics: ClassVar[tuple[str, ...]] = ("loss",)  # the scores that may choose the best epoch,
+    metric: ClassVar[str] = "loss"  # and the one that does unless another is asked for
+    columns: ClassVar[dict[str, str]] = {"train_loss": "train loss", "eval_loss": "eval loss"}  # of the epochs' table
+    defaults: ClassVar[dict[str, Any]] = {}  # training arguments that suit this task better than those of `finetune`
+
+    model: Any = None
+    processor: Any = None
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """The task's options with their defaults."""
+        return {field.name: field.default for field in fields(cls) if field.name not in ("model", "processor")}
+
+    # Files to examples.
+
+    def read(self, source: str | os.PathLike | Iterable[Any], labelled: bool = True) -> Sequence[Any]:
+        """The examples of a file, or of a list of what one consists of; at least one.
+
+        With `labelled=False` what is to be predicted need not be there, and is not looked at.  Raises OSError or
+        ValueError, in one line that names file and line, for anything that cannot be read.
+        """
+        if isinstance(source, (str, os.PathLike)):
+            return self.read_file(Path(source), labelled)
+        if not (examples := [self.read_item(f"example {i}", item) for i, item in enumerate(source, 1)]):
+            raise ValueError("the list of examples is empty: expected at least one")
+        return examples
+
+    def read_file(self, path: Path, labelled: bool) -> Sequence[Any]:
+        """The examples of a file or a directory."""
+        raise NotImplementedError
+
+    def read_item(self, where: str, item: Any) -> Any:
+        """An example of what a user puts in a list; `where` begins the ValueError for what is none."""
+        raise NotImplementedError
+
+    def examples(self, inputs: Any, **options: Any) -> Sequence[Any]:
+        """The examples, without labels, of what a pipeline is called with: one input, or a list of them."""
+        raise NotImplementedError
+
+    def key(self, example: Any) -> str:
+        """The text of an example by which copies of it are known, so that none is trained on and evaluated."""
+        raise NotImplementedError
+
+    def split(self, examples: Sequence[Any], eval_fraction: float, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Training and evaluation examples, without a copy of one among the other."""
+        return random_split(examples, eval_fraction, seed, self.key)
+
+    # Examples to a model and a dataset.
+
+    def study(self, train: Sequence[Any], eval: Sequence[Any], config: Config) -> dict[str, Any]:
+        """Look at all examples: entries of the model's configuration that follow from them, such as id2label.
+
+        `config` is that of the model as it is, whose labels keep their order if they are the same.  Raises ValueError
+        for what cannot be learnt from, and warns of what makes the scores mean less than they seem to.
+        """
+        return {}
+
+    def load_processor(self, source: str | os.PathLike) -> Any:
+        """The tokenizer, or what else makes numbers of examples, in a model directory."""
+        raise NotImplementedError
+
+    def attach(self, model: PretrainedModel, processor: Any) -> None:
+        """Take the model and its processor; raises ValueError if they or the options do not fit together."""
+        self.model, self.processor = model, processor
+
+    def encode(self, examples: Sequence[Any], labelled: bool = True) -> Any:
+        """A dataset: items that are dicts of the model's arguments, with `labels` or `label` if they are known.
+
+        It holds whatever `scores` and `answers` will ask of it, and `examples` if its items are not one for each.
+        """
+        raise NotImplementedError
+
+    def collator(self) -> Callable[[list], Any] | None:
+        """What makes a batch of a list of items; None for padding with the tokenizer's token."""
+        return None
+
+    def describe(self, train: Sequence[Any], eval: Sequence[Any]) -> str:
+        """What there is to learn from, for a person to check."""
+        return f"{len(train)} training examples, {len(eval)} evaluation examples"
+
+    def note(self, dataset: Any) -> str:
+        """What encoding did to the training examples, such as cutting them; "" for nothing."""
+        return ""
+
+    def loss(self, logits: Tensor, labels: Any) -> Tensor | None:
+        """The mean loss over the labels of a batch that count; None for the model's own."""
+        return None
+
+    # Outputs to scores and answers.
+
+    def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None) -> Tensor:
+        """What scores and answers are computed from, (items, …): by default the logits.
+
+        `out` is what the model returned for the batch, if it was called already.  Batches are joined in the order of
+        the dataset; where they differ along the second axis, they are filled with -100.
+        """
+        return (model(**batch) if out is None else out).logits
+
+    def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
+        """The scores by name, and what else `report` needs; numbers, strings, lists and dicts."""
+        raise NotImplementedError
+
+    def report(self, scores: Mapping[str, Any]) -> str:
+        """The scores of an evaluation, its `loss` among them, as text that ends without a line break."""
+        return "\n".join(f"{name:20} {value:.4f}" for name, value in scores.items() if isinstance(value, float))
+
+    def answers(self, outputs: np.ndarray, dataset: Any, **options: Any) -> list[Any]:
+        """For each example what transformers' pipeline of that name returns; `options` are those of its call."""
+        raise NotImplementedError
+
+    # What several tasks need.
+
+    def warn_of_overlap(self, train: Sequence[Any], eval: Sequence[Any], what: str = "texts") -> None:
+        """Warn of evaluation examples that are training examples, too."""
+        seen = {fold(self.key(example)) for example in train}
+        if shared := sum(fold(self.key(example)) in seen for example in eval):
+            warnings.warn(
+                f"{shared} of {len(eval)} evaluation {what} are training {what}, too: how well they are told says "
+                f"nothing about new {what}",
+                stacklevel=5,
+            )

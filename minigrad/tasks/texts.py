@@ -1,0 +1,57 @@
+"""What the tasks whose models read tokens share: a tokenizer, a length after which texts are cut, and padding."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..pretrained import AutoTokenizer, PretrainedModel
+from ..pretrained.values import check
+from .base import Task
+
+MAX_LENGTH = "text_max_length"  # the entry of config.json that says where training cut the texts
+
+
+@dataclass
+class TextTask(Task):
+    """A task with a tokenizer.
+
+    Its models read at most `max_length` tokens of a text, special tokens included; None means as many as in training,
+    or else as many as the model can.
+    """
+
+    max_length: int | None = 128
+
+    def load_processor(self, source: str | os.PathLike) -> AutoTokenizer:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        if tokenizer.pad_token is None:  # GPT-2's; its end token, which no text holds, will do
+            tokenizer = AutoTokenizer.from_pretrained(source, pad_token=tokenizer.eos_token)
+        return tokenizer
+
+    def attach(self, model: PretrainedModel, processor: Any) -> None:
+        super().attach(model, processor)
+        config = model.config
+        check_vocabulary(model, processor)
+        check(MAX_LENGTH, config.rest.get(MAX_LENGTH), "int | None")
+        if self.max_length is None:
+            self.max_length = config.rest.get(MAX_LENGTH) or config.longest
+        if self.max_length is not None and config.longest is not None and self.max_length > config.longest:
+            raise ValueError(f"max_length is {self.max_length}; this model reads at most {config.longest} tokens")
+        if self.max_length is not None:
+            config.rest[MAX_LENGTH] = self.max_length
+
+    def note(self, dataset: Any) -> str:
+        cut = np.mean([n == self.max_length for n in dataset.lengths])
+        return f"{cut:.0%} of the texts reach max_length={self.max_length} and may be cut"
+
+
+def check_vocabulary(model: PretrainedModel, tokenizer: AutoTokenizer) -> None:
+    """Raises ValueError if the tokenizer gives ids that the model has no vector for."""
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer in {tokenizer.directory} has {tokenizer.vocab_size} tokens, but config.json has "
+            f"vocab_size {model.config.vocab_size}: expected no more than that; copy the model's own tokenizer"
+        )

@@ -1,0 +1,52 @@
+"""A Trainer that asks its task for the loss, for what an evaluation keeps, and for the scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..pretrained import PretrainedModel
+from ..tasks import Task
+from .arguments import TrainingArguments
+from .batches import labels_of, loss_and_logits
+from .evaluation import EvalPrediction
+from .state import Record
+from .trainer import Trainer
+
+
+class TaskTrainer(Trainer):
+    """Trains the model of a task; datasets are what the task encodes (see `minigrad.tasks.base`)."""
+
+    model: PretrainedModel
+
+    def __init__(
+        self, task: Task, args: TrainingArguments, train_dataset: Any = None, eval_dataset: Any = None, **more
+    ):
+        self.task = task
+        super().__init__(
+            task.model,
+            args,
+            train_dataset,
+            eval_dataset,
+            data_collator=task.collator(),
+            processing_class=task.processor,
+            compute_metrics=self.scored,
+            **more,
+        )
+
+    def training_step(self, batch: Any) -> Any:
+        """The model's loss for a batch, or the task's; in an evaluation also what the task computes its scores from."""
+        out = super().training_step(batch)
+        loss, logits = loss_and_logits(out)
+        own = None if logits is None else self.task.loss(logits, labels_of(batch))
+        if not self.model.training:
+            logits = self.task.outputs(self.model, batch, out)
+        return {"loss": loss if own is None else own, "logits": logits}
+
+    def measured(self, dataset: Any, prefix: str) -> Record:
+        """The loss and the task's scores."""
+        self.dataset = dataset
+        return super().measured(dataset, prefix)
+
+    def scored(self, found: EvalPrediction) -> dict[str, Any]:
+        """The scores of what an evaluation of `dataset` kept."""
+        return self.task.scores(found.predictions, found.label_ids, self.dataset)
