@@ -2,6 +2,8 @@
 
 from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, random_split
 from .docstrings import stdlib_docstrings
+from .image_transforms import MixUp
+from .images import ImageDataset, read_images
 from .loader import DataLoader
 from .readers import Example, read_examples
 from .samplers import RandomSampler, Sampler, WeightedRandomSampler

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
+from ..data.pictures import picture_of
 from ..tensor import Tensor
 from .checkpoint.files import model_directory, output_directory, read_json, replacing
 from .values import check, found_in, shown
@@ -41,11 +42,7 @@ ENTRIES = {
     "image_mean": "float | list[float]",
     "image_std": "float | list[float]",
 }
-# no programs
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")
 MAX_EDGE, MAX_PIXELS = 1 << 14, 1 << 25  # of what comes out: 400 MB as floats
-# of a picture in a file: so many pixels, or more in a large file
-MAX_SIDE, MAX_READ, MAX_PER_BYTE = 1 << 17, 1 << 26, 32
 ALWAYS = {
     "do_resize": True,
     "do_center_crop": False,
@@ -160,7 +157,7 @@ class AutoImageProcessor:
         return {"pixel_values": np.stack(rows)}
 
     def _process(self, image):
-        s, picture = self.settings, _picture(image)
+        s, picture = self.settings, picture_of(image)
         if s["do_resize"]:
             picture = self._resize(picture)
         if s["do_center_crop"]:
@@ -231,70 +228,3 @@ def _listed(images: Any) -> Sequence:
     if not len(images):
         raise ValueError("no pictures: expected at least one")
     return images
-
-
-def _from_file(path):
-    """The picture in a file, turned as its EXIF entry says, in RGB."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        size = os.stat(path).st_size
-        with Image.open(path) as picture:
-            if picture.format not in FORMATS:
-                raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
-            width, height = picture.size
-            if max(width, height) > MAX_SIDE or width * height > max(MAX_READ, MAX_PER_BYTE * size):
-                raise ValueError(
-                    f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
-                    f"at most {MAX_SIDE} on a side and {MAX_READ} in all, or {MAX_PER_BYTE} for each "
-                    "byte; scale it down"
-                )
-            picture.load()
-            with suppress(Exception):  # of a damaged EXIF entry; the picture itself is whole
-                ImageOps.exif_transpose(picture, in_place=True)
-            return _rgb(picture)
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
-    except Exception as error:  # Pillow's readers raise whatever comes of damaged bytes
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} was not read as a picture: {told[:300]}; if it is damaged, copy it again") from None
-
-
-def _rgb(picture):
-    """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
-    from PIL import Image
-
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        kind = "whole numbers" if picture.mode == "I" else "floats"
-        raise ValueError(
-            f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of "
-            "uint8, 0 to 255"
-        )
-    return picture.convert("RGB")
-
-
-def _picture(image: Any) -> Any:
-    """A path, an array or a Pillow image as a Pillow image in RGB."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(f'pictures need Pillow ({error}): pip install "minigrad-learn[vision]"') from None
-    if isinstance(image, (str, os.PathLike)):
-        return _from_file(image)
-    if hasattr(image, "convert"):
-        return _rgb(image)
-    array = np.asarray(image.numpy() if isinstance(image, Tensor) else image)
-    if array.dtype != np.uint8:
-        raise TypeError(
-            f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 "
-            "pass (x * 255).round().astype('uint8')"
-        )
-    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
-        array = array.transpose(1, 2, 0)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
-        raise ValueError(f"a picture is (H, W), (H, W, 3) or (3, H, W), this array has shape {array.shape}")
-    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array).convert("RGB")

@@ -1,0 +1,541 @@
+"""Changes to pictures, by the names of torchvision.transforms and with its results on Pillow images, bit for bit.
+
+A picture is a Pillow image, or uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (3, H, W); the result is of the same
+kind, an array (H, W) or (H, W, channels).  `Rescale` makes floats (channels, H, W) of either, for `Normalize` and for
+models.
+
+What is random is drawn from the generator, or with the seed, that a call is given: `RandomCrop(32)(picture, 0)` is
+always the same.  An `ImageDataset` gives each picture a generator of its own in each epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from ..ops.random import generator
+from .datasets import Dataset, at_epoch
+from .pictures import from_array, pillow
+
+INTERPOLATIONS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}  # Pillow's numbers
+
+Size = int | Sequence[int]
+Range = float | Sequence[float]
+
+
+def on_pictures(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of a Pillow image take arrays, too, and give an array back for one."""
+
+    @wraps(function)
+    def wrapped(picture: Any, *args: Any, **options: Any) -> Any:
+        if hasattr(picture, "convert"):
+            return function(picture, *args, **options)
+        array = np.array(function(from_array(picture), *args, **options))
+        one = np.ndim(picture) == 3 and array.ndim == 2
+        return array[..., None] if one else array
+
+    return wrapped
+
+
+# With every number given.
+
+
+@on_pictures
+def resize(picture: Any, size: Size, interpolation: str = "bilinear") -> Any:
+    """The picture at another size: (height, width), or one number for its shorter edge."""
+    if isinstance(size, int):
+        short, long = sorted(picture.size)
+        other = int(size * long / short)
+        size = (other, size) if picture.width <= picture.height else (size, other)
+    height, width = _pair("size", size)
+    return picture.resize((width, height), _interpolation(interpolation))
+
+
+@on_pictures
+def crop(picture: Any, top: int, left: int, height: int, width: int) -> Any:
+    """The part of a picture that begins at a row and a column; black where it lies outside."""
+    return picture.crop((left, top, left + width, top + height))
+
+
+@on_pictures
+def center_crop(picture: Any, size: Size) -> Any:
+    """The middle of a picture, (height, width) or a square; what a smaller picture lacks is black."""
+    height, width = _pair("size", size)
+    top, left = _middle(picture.height, height), _middle(picture.width, width)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def resized_crop(
+    picture: Any, top: int, left: int, height: int, width: int, size: Size, interpolation: str = "bilinear"
+) -> Any:
+    """A part of a picture at another size."""
+    return resize(crop(picture, top, left, height, width), _pair("size", size), interpolation)
+
+
+@on_pictures
+def pad(picture: Any, padding: Size, fill: Any = 0) -> Any:
+    """The picture with a border of so many pixels: one number, (left and right, top and bottom), or four from left on.
+
+    `fill` is a grey value or a colour.
+    """
+    edges = (padding,) * 2 if isinstance(padding, int) else tuple(padding)
+    return pillow().ImageOps.expand(picture, edges if len(edges) == 4 else edges * 2, _fill(picture, fill))
+
+
+@on_pictures
+def hflip(picture: Any) -> Any:
+    """The picture, left and right exchanged."""
+    return pillow().ImageOps.mirror(picture)
+
+
+@on_pictures
+def vflip(picture: Any) -> Any:
+    """The picture, top and bottom exchanged."""
+    return pillow().ImageOps.flip(picture)
+
+
+@on_pictures
+def rotate(picture: Any, angle: float, interpolation: str = "nearest", expand: bool = False, fill: Any = 0) -> Any:
+    """The picture turned counterclockwise by degrees about its middle; with `expand` the result holds all of it."""
+    return picture.rotate(angle, _interpolation(interpolation), expand, fillcolor=_fill(picture, fill))
+
+
+@on_pictures
+def affine(
+    picture: Any,
+    angle: float = 0.0,
+    translate: Sequence[int] = (0, 0),
+    scale: float = 1.0,
+    shear: Range = 0.0,
+    interpolation: str = "nearest",
+    fill: Any = 0,
+) -> Any:
+    """The picture sheared, made larger, turned and moved, all about its middle.
+
+    Args:
+        angle: degrees, clockwise.
+        translate: pixels to the right and down.
+        scale: above 1 everything is larger.
+        shear: degrees along the rows, or along rows and columns.
+
+    Raises:
+        ValueError: the scale is not positive.
+    """
+    if scale <= 0:
+        raise ValueError(f"scale is {scale}; expected a number above 0, such as 1.2 for a fifth larger")
+    turn, (x, y) = math.radians(angle), map(math.radians, (shear, 0.0) if np.ndim(shear) == 0 else shear)  # type: ignore
+    # The matrix is R(turn) · [[1, 0], [-tan y, 1]] · [[1, -tan x], [0, 1]], whose determinant is 1; Pillow takes the
+    # inverse, which says for each pixel of the result where it comes from.
+    a, c = math.cos(turn - y) / math.cos(y), math.sin(turn - y) / math.cos(y)
+    b, d = -a * math.tan(x) - math.sin(turn), -c * math.tan(x) + math.cos(turn)
+    center_x, center_y = picture.width * 0.5, picture.height * 0.5
+    back_x, back_y = -center_x - translate[0], -center_y - translate[1]
+    inverse = [d / scale, -b / scale, 0.0, -c / scale, a / scale, 0.0]
+    inverse[2] = inverse[0] * back_x + inverse[1] * back_y + center_x
+    inverse[5] = inverse[3] * back_x + inverse[4] * back_y + center_y
+    AFFINE = pillow().Image.Transform.AFFINE
+    return picture.transform(
+        picture.size, AFFINE, inverse, _interpolation(interpolation), fillcolor=_fill(picture, fill)
+    )
+
+
+@on_pictures
+def adjust_brightness(picture: Any, factor: float) -> Any:
+    """The picture with its values times the factor: 0 is black, 1 changes nothing."""
+    return pillow().ImageEnhance.Brightness(picture).enhance(factor)
+
+
+@on_pictures
+def adjust_contrast(picture: Any, factor: float) -> Any:
+    """The picture with distances from its mean grey times the factor: 0 is grey, 1 changes nothing."""
+    return pillow().ImageEnhance.Contrast(picture).enhance(factor)
+
+
+@on_pictures
+def adjust_saturation(picture: Any, factor: float) -> Any:
+    """The picture with distances from its grey version times the factor: 0 is grey, 1 changes nothing."""
+    return pillow().ImageEnhance.Color(picture).enhance(factor)
+
+
+@on_pictures
+def adjust_hue(picture: Any, factor: float) -> Any:
+    """The picture with its hues moved around the colour circle by a part of it, -0.5 to 0.5; of a grey one, itself."""
+    if not -0.5 <= factor <= 0.5:
+        raise ValueError(f"the hue's factor is {factor}; expected -0.5 to 0.5, parts of the colour circle")
+    if picture.mode == "L":
+        return picture
+    hue, saturation, value = picture.convert("HSV").split()
+    moved = np.asarray(hue) + np.int32(factor * 255).astype(np.uint8)  # uint8, so that it goes round
+    hsv = pillow().Image.merge("HSV", (pillow().Image.fromarray(moved), saturation, value))
+    return hsv.convert(picture.mode)
+
+
+def mixup(first: Any, second: Any, lam: float) -> Any:
+    """lam · first + (1 - lam) · second, for pictures as floats and for labels as vectors."""
+    return np.float32(1.0 - lam) * second + np.float32(lam) * first
+
+
+# As objects, most of them random.
+
+
+class Transform:
+    """A change to a picture; `__call__(picture, rng=None)` makes it, with a generator or a seed for what is random.
+
+    Without either it draws from the generator of `mg.seed`, or, if that was not called, differently every time.
+    """
+
+    def __call__(self, picture: Any, rng: np.random.Generator | int | None = None) -> Any:
+        return self.transform(picture, generator(rng))
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The changed picture."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class Compose(Transform):
+    """One change after the other: transforms, which share the generator, or functions of a picture alone."""
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]):
+        self.transforms = list(transforms)
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture after all of them."""
+        for change in self.transforms:
+            picture = change(picture, rng) if isinstance(change, Transform) else change(picture)
+        return picture
+
+
+class Resize(Transform):
+    """`resize` to (height, width), or of the shorter edge to one number."""
+
+    def __init__(self, size: Size, interpolation: str = "bilinear"):
+        self.size, self.interpolation = size, interpolation
+        _interpolation(interpolation)
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture at that size."""
+        return resize(picture, self.size, self.interpolation)
+
+
+class CenterCrop(Transform):
+    """`center_crop` of (height, width), or of a square."""
+
+    def __init__(self, size: Size):
+        self.size = _pair("size", size)
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The middle of the picture."""
+        return center_crop(picture, self.size)
+
+
+class RandomCrop(Transform):
+    """A part of (height, width), or a square, at a random place, after a border of `padding` pixels was added.
+
+    Raises:
+        ValueError: from a picture that is smaller, unless `pad_if_needed`, which adds what it lacks on both sides.
+    """
+
+    def __init__(self, size: Size, padding: Size | None = None, pad_if_needed: bool = False, fill: Any = 0):
+        self.size, self.padding, self.pad_if_needed, self.fill = _pair("size", size), padding, pad_if_needed, fill
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """A part of the picture."""
+        if self.padding is not None:
+            picture = pad(picture, self.padding, self.fill)
+        height, width = self.size
+        if self.pad_if_needed:
+            for across, lacking in enumerate((width - _size(picture)[1], height - _size(picture)[0])):
+                if lacking > 0:
+                    picture = pad(picture, (0, lacking) if across else (lacking, 0), self.fill)
+        all_rows, all_columns = _size(picture)
+        if height > all_rows or width > all_columns:
+            raise ValueError(
+                f"a crop of {height} × {width} pixels from a picture of {all_rows} × {all_columns}: expected a larger "
+                "picture; put a Resize before it, or type pad_if_needed=True"
+            )
+        top, left = rng.integers(all_rows - height + 1), rng.integers(all_columns - width + 1)
+        return crop(picture, int(top), int(left), height, width)
+
+
+class RandomResizedCrop(Transform):
+    """A part with a random share of the area (`scale`) and of a random shape (`ratio`, width to height), resized.
+
+    This is the augmentation of ImageNet training (Szegedy et al., 2015).
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: str = "bilinear",
+    ):
+        self.size, self.scale, self.ratio = _pair("size", size), tuple(scale), tuple(ratio)
+        self.interpolation = interpolation
+        _interpolation(interpolation)
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} is {(low, high)}; expected (least, most), both above 0")
+
+    def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Where the part is: its first row and column, its height and width."""
+        log_ratio = np.log(self.ratio)
+        for _ in range(10):
+            area = height * width * rng.uniform(*self.scale)
+            shape = math.exp(rng.uniform(*log_ratio))
+            w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+            if 0 < w <= width and 0 < h <= height:
+                return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+        # A picture of such an extreme shape: as much of its middle as the shapes allow.
+        low, high = self.ratio
+        w, h = width, height
+        if width / height < low:
+            h = round(width / low)
+        elif width / height > high:
+            w = round(height * high)
+        return (height - h) // 2, (width - w) // 2, h, w
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """A part of the picture, resized."""
+        return resized_crop(picture, *self.box(*_size(picture), rng), self.size, self.interpolation)
+
+
+class _Flip(Transform):
+    def __init__(self, p: float = 0.5):
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is {p}; expected a probability, 0 to 1")
+        self.p = p
+
+
+class RandomHorizontalFlip(_Flip):
+    """`hflip` with probability `p`."""
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture or its mirror image."""
+        return hflip(picture) if rng.random() < self.p else picture
+
+
+class RandomVerticalFlip(_Flip):
+    """`vflip` with probability `p`."""
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture, upside down or not."""
+        return vflip(picture) if rng.random() < self.p else picture
+
+
+class RandomRotation(Transform):
+    """`rotate` by random degrees: from -degrees to degrees, or from one of two numbers to the other."""
+
+    def __init__(self, degrees: Range, interpolation: str = "nearest", expand: bool = False, fill: Any = 0):
+        self.degrees = _range("degrees", degrees)
+        self.interpolation, self.expand, self.fill = interpolation, expand, fill
+        _interpolation(interpolation)
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The turned picture."""
+        return rotate(picture, rng.uniform(*self.degrees), self.interpolation, self.expand, self.fill)
+
+
+class RandomAffine(Transform):
+    """`affine` with random numbers: a rotation, a shift, a zoom (`scale`) and a shear.
+
+    Args:
+        degrees: from -degrees to degrees, or from one of two numbers to the other.
+        translate: the largest shift across and down, as parts of width and height.
+        scale: the least and the largest, such as (0.8, 1.2).
+        shear: degrees along the rows, from -shear to shear or from one of two numbers to the other; of four numbers
+            the other two are for the columns.
+    """
+
+    def __init__(
+        self,
+        degrees: Range,
+        translate: Sequence[float] | None = None,
+        scale: Sequence[float] | None = None,
+        shear: Range | None = None,
+        interpolation: str = "nearest",
+        fill: Any = 0,
+    ):
+        self.degrees = _range("degrees", degrees)
+        self.translate = (0.0, 0.0) if translate is None else tuple(translate)
+        self.scale = (1.0, 1.0) if scale is None else tuple(scale)
+        self.shear = (0.0, 0.0) if shear is None else _range("shear", shear)
+        self.interpolation, self.fill = interpolation, fill
+        _interpolation(interpolation)
+        if len(self.translate) != 2 or not all(0 <= part <= 1 for part in self.translate):
+            raise ValueError(
+                f"translate is {translate!r}; expected two parts of the picture, 0 to 1, such as (0.1, 0.1)"
+            )
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale is {scale!r}; expected (least, most), both above 0, such as (0.8, 1.2)")
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture, turned, moved, zoomed and sheared."""
+        angle = rng.uniform(*self.degrees)
+        height, width = _size(picture)
+        shift = [round(rng.uniform(-part * n, part * n)) for part, n in zip(self.translate, (width, height))]
+        zoom = rng.uniform(*self.scale)
+        shear = [rng.uniform(*self.shear[i : i + 2]) for i in range(0, len(self.shear), 2)]
+        return affine(picture, angle, shift, zoom, (*shear, 0.0)[:2], self.interpolation, self.fill)
+
+
+class ColorJitter(Transform):
+    """Random factors of brightness, contrast, saturation and hue, applied in random order.
+
+    Each is a number, for factors from 1 - number (at least 0) to 1 + number, of the hue from -number to number; or the
+    least and the largest factor.
+    """
+
+    def __init__(self, brightness: Range = 0, contrast: Range = 0, saturation: Range = 0, hue: Range = 0):
+        self.brightness, self.contrast = _factors("brightness", brightness), _factors("contrast", contrast)
+        self.saturation, self.hue = _factors("saturation", saturation), _range("hue", hue, least=-0.5, most=0.5)
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture in other colours."""
+        changes = (
+            (adjust_brightness, self.brightness, 1),
+            (adjust_contrast, self.contrast, 1),
+            (adjust_saturation, self.saturation, 1),
+            (adjust_hue, self.hue, 0),
+        )
+        factors = [rng.uniform(low, high) for _, (low, high), _ in changes]
+        for i in rng.permutation(len(changes)):
+            change, (low, high), same = changes[i]
+            if not low == high == same:
+                picture = change(picture, factors[i])
+        return picture
+
+
+class Rescale(Transform):
+    """Floats of a picture: float32 (channels, H, W), its values times `factor`; by default from 0 to 1, as ToTensor."""
+
+    def __init__(self, factor: float = 1 / 255):
+        self.factor = factor
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The picture as floats."""
+        array = np.asarray(picture if hasattr(picture, "convert") else from_array(picture))
+        planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+        return np.multiply(planes, self.factor, dtype=np.float64).astype(np.float32, order="C")
+
+
+class Normalize(Transform):
+    """(x - mean) / std, of floats (channels, H, W); one number, or one for each channel."""
+
+    def __init__(self, mean: Range, std: Range):
+        self.mean, self.std = mean, std
+        if not np.all(np.asarray(std) > 0):
+            raise ValueError(f"std is {std}; expected numbers above 0")
+
+    def transform(self, picture: Any, rng: np.random.Generator) -> Any:
+        """The normalised floats."""
+        array = np.asarray(picture)
+        if array.ndim != 3 or array.dtype.kind != "f":
+            raise TypeError(
+                f"Normalize was given {array.dtype} of shape {array.shape}; expected floats (channels, H, W): put a "
+                "Rescale() before it"
+            )
+        mean, std = (np.asarray(value, array.dtype).reshape(-1, 1, 1) for value in (self.mean, self.std))
+        if not {len(mean), len(std)} <= {1, len(array)}:
+            raise ValueError(
+                f"mean has {len(mean)} and std {len(std)} entries for {len(array)} channels; expected 1 or {len(array)}"
+            )
+        return (array - mean) / std
+
+
+class MixUp:
+    """A dataset of pictures each mixed with another one, drawn at random, and their labels as vectors likewise.
+
+    Each item is a dict with `pixel_values` (floats) and `label`; a picture counts for a part drawn from the Beta
+    distribution of `alpha` and `alpha` (Zhang et al., 2018), of which 1 is uniform.  What is drawn is a function of
+    seed, epoch and index.  Only training data is to be mixed, and the model's problem_type is to be
+    "single_label_classification": float labels otherwise mean several labels at once.
+    """
+
+    def __init__(self, dataset: Dataset, num_classes: int, alpha: float = 1.0, seed: int = 0, epoch: int = 0):
+        if alpha <= 0:
+            raise ValueError(f"alpha is {alpha}; expected a number above 0, such as 0.2")
+        self.dataset, self.num_classes, self.alpha, self.seed, self.epoch = dataset, num_classes, alpha, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def at_epoch(self, epoch: int) -> MixUp:
+        """The dataset as it is mixed in that epoch."""
+        return MixUp(at_epoch(self.dataset, epoch), self.num_classes, self.alpha, self.seed, epoch)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        lam, other = rng.beta(self.alpha, self.alpha), int(rng.integers(len(self.dataset)))
+        first, second = self.dataset[index], self.dataset[other]
+        for item in (first, second):
+            if np.asarray(item["pixel_values"]).dtype.kind != "f":
+                raise TypeError(
+                    "MixUp mixes floats, and the pictures are not: give the dataset a transform that ends in Rescale()"
+                )
+            if not 0 <= item["label"] < self.num_classes:
+                raise ValueError(f"the label {item['label']} is not one of num_classes={self.num_classes}: 0 and up")
+        labels = np.eye(self.num_classes, dtype=np.float32)
+        return {
+            **first,
+            "pixel_values": mixup(first["pixel_values"], second["pixel_values"], lam),
+            "label": mixup(labels[first["label"]], labels[second["label"]], lam),
+        }
+
+
+def _size(picture: Any) -> tuple[int, int]:
+    """Height and width."""
+    if hasattr(picture, "convert"):
+        return picture.height, picture.width
+    shape = np.shape(picture)
+    planes = len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
+    return shape[1:] if planes else shape[:2]
+
+
+def _middle(size: int, part: int) -> int:
+    """Where the middle part begins, as torchvision rounds it."""
+    return round((size - part) / 2) if part <= size else -((part - size) // 2)
+
+
+def _interpolation(name: str) -> int:
+    if name not in INTERPOLATIONS:
+        raise ValueError(f"interpolation is {name!r}; expected one of {', '.join(INTERPOLATIONS)}")
+    return INTERPOLATIONS[name]
+
+
+def _fill(picture: Any, fill: Any) -> Any:
+    """A grey value or a colour as Pillow takes it for a picture."""
+    bands = len(picture.getbands())
+    return fill if bands == 1 or not np.isscalar(fill) else (fill,) * bands
+
+
+def _pair(name: str, size: Size) -> tuple[int, int]:
+    """(height, width) of both or of one number; raises ValueError."""
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair):
+        raise ValueError(f"{name} is {size!r}; expected (height, width) or one number, whole and above 0")
+    return pair
+
+
+def _range(name: str, value: Range, least: float = -math.inf, most: float = math.inf) -> tuple[float, ...]:
+    """(-value, value), or the pairs that were given; raises ValueError."""
+    pairs = (-value, value) if isinstance(value, (int, float)) else tuple(value)
+    if len(pairs) not in (2, 4) or not all(least <= low <= high <= most for low, high in zip(pairs[::2], pairs[1::2])):
+        within = "" if math.isinf(most) else f", from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or (least, most){within}")
+    return pairs
+
+
+def _factors(name: str, value: Range) -> tuple[float, ...]:
+    """(1 - value, 1 + value), at least 0, or the pair that was given; raises ValueError."""
+    if isinstance(value, (int, float)) and value < 0:
+        raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or (least, most)")
+    given = (max(0.0, 1 - value), 1 + value) if isinstance(value, (int, float)) else value
+    return _range(name, given, least=0)

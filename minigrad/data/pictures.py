@@ -1,0 +1,127 @@
+"""Pictures in files and in arrays, as Pillow images: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+# no programs
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")
+# of a picture in a file: so many pixels, or more in a large file
+MAX_SIDE, MAX_READ, MAX_PER_BYTE = 1 << 17, 1 << 26, 32
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";"}  # near the end of a whole file of these formats
+TAIL = 64  # bytes, among which that is looked for
+
+
+def pillow() -> Any:
+    """The package PIL with its modules of pictures; raises ImportError that says how to install it."""
+    try:
+        import PIL.Image
+        import PIL.ImageEnhance
+        import PIL.ImageOps
+    except ImportError as error:
+        raise ImportError(f'pictures need Pillow ({error}): pip install "minigrad-learn[vision]"') from None
+    return PIL
+
+
+def read_picture(path: str | os.PathLike) -> Any:
+    """The picture in a file, a Pillow image in RGB, turned as its EXIF entry says.
+
+    Raises:
+        OSError, ValueError: the file is missing, damaged, no picture, or says that it is very large.
+        ImportError: Pillow is not installed.
+    """
+    with opened(path) as picture:
+        picture.load()
+        with suppress(Exception):  # of a damaged EXIF entry; the picture itself is whole
+            pillow().ImageOps.exif_transpose(picture, in_place=True)
+        return rgb(picture)
+
+
+def check_picture(path: str | os.PathLike) -> None:
+    """Refuse a file that is no picture, says that it is very large, or ends too early, without reading all of it.
+
+    A file without the mark with which its format ends is read in full, since something may follow the picture.
+
+    Raises:
+        OSError, ValueError, ImportError: as `read_picture` does.
+    """
+    with opened(path) as picture:
+        mark = ENDS.get(picture.format)
+        if mark is not None:
+            with open(path, "rb") as file:
+                file.seek(max(0, os.stat(path).st_size - TAIL))
+                if mark in file.read():
+                    return
+        picture.load()
+
+
+@contextmanager
+def opened(path: str | os.PathLike) -> Iterator[Any]:
+    """The picture in a file, whose pixels are not read yet; what goes wrong in the block names the file."""
+    PIL = pillow()
+    try:
+        size = os.stat(path).st_size
+        with PIL.Image.open(path) as picture:
+            if picture.format not in FORMATS:
+                raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
+            width, height = picture.size
+            if max(width, height) > MAX_SIDE or width * height > max(MAX_READ, MAX_PER_BYTE * size):
+                raise ValueError(
+                    f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
+                    f"at most {MAX_SIDE} on a side and {MAX_READ} in all, or {MAX_PER_BYTE} for each "
+                    "byte; scale it down"
+                )
+            yield picture
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except PIL.UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
+    except Exception as error:  # Pillow's readers raise whatever comes of damaged bytes
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} was not read as a picture: {told[:300]}; if it is damaged, copy it again") from None
+
+
+def rgb(picture: Any) -> Any:
+    """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits
+        picture = pillow().Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        kind = "whole numbers" if picture.mode == "I" else "floats"
+        raise ValueError(
+            f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of "
+            "uint8, 0 to 255"
+        )
+    return picture.convert("RGB")
+
+
+def picture_of(image: Any) -> Any:
+    """A path, an array or a Pillow image as a Pillow image in RGB."""
+    pillow()
+    if isinstance(image, (str, os.PathLike)):
+        return read_picture(image)
+    return rgb(image if hasattr(image, "convert") else from_array(image))
+
+
+def from_array(image: Any) -> Any:
+    """uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (3, H, W) as a Pillow image, grey or RGB.
+
+    Raises:
+        TypeError: the array is not uint8.
+        ValueError: it has another shape.
+    """
+    array = np.asarray(image.numpy() if hasattr(image, "numpy") else image)
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"a picture's array must be uint8, 0 to 255, this one is {array.dtype}: for floats from 0 to 1 "
+            "pass (x * 255).round().astype('uint8')"
+        )
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+        raise ValueError(f"a picture is (H, W), (H, W, 3) or (3, H, W), this array has shape {array.shape}")
+    return pillow().Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
