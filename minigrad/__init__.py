@@ -32,6 +32,7 @@ _ROOMS = (
     "checking",
     "data",
     "derivatives",
+    "finetune",
     "functional",
     "insight",
     "linalg",

@@ -45,6 +45,7 @@ ROOMS = [
     "metrics",
     "data",
     "pretrained",
+    "finetune",
     "saving",
     "insight",
     "parity",

@@ -12,6 +12,7 @@ from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
+from ..tensor import Tensor
 from . import seen
 from .checkpoint.layout import Layout
 from .config import Config
@@ -180,11 +181,6 @@ class BertHead(PretrainedModel):
         """Make the head."""
         self.dropout, self.classifier = Dropout(c.head_dropout, rng=rng), linear(c.hidden_size, c.label_count)
 
-    @property
-    def base_model(self) -> BertModel:
-        """The encoder, under any name."""
-        return getattr(self, self.layout.base)
-
 
 class BertForSequenceClassification(BertHead):
     """BERT with a linear layer on the pooled vector that scores `config.num_labels` classes."""
@@ -270,12 +266,14 @@ class BertForMaskedLM(BertHead):
         labels: Any = None,
     ) -> ClassifierOutput:
         """Predict tokens; the arguments are BertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
-        x = self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
-        head = self.cls.predictions
-        logits = head.decoder(
-            head.transform.LayerNorm(activated(head.transform.dense, activation(self.config.hidden_act), x))
-        )
+        logits = self.token_logits(self.bert(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state)
         return ClassifierOutput(token_loss(logits, labels), logits)
+
+    def token_logits(self, x: Tensor) -> Tensor:
+        """The scores (…, vocabulary) of each token at places with the vectors x, (…, D)."""
+        head = self.cls.predictions
+        x = activated(head.transform.dense, activation(self.config.hidden_act), x)
+        return head.decoder(head.transform.LayerNorm(x))
 
 
 def vocabulary_scores(c: BertConfig, encoder: BertModel, **before: Module) -> Group:

@@ -119,7 +119,7 @@ class CausalLM(Generates):
 
     def new_cache(self, max_len: int) -> list[KVCache]:
         """An empty cache for each layer, with room for `max_len` tokens."""
-        return [KVCache(max_len) for _ in getattr(self, self.layout.base).stack]
+        return [KVCache(max_len) for _ in self.base_model.stack]
 
     def forward(
         self,
@@ -136,10 +136,13 @@ class CausalLM(Generates):
             labels: (B, T), the input ids themselves, or -100 where the loss ignores one; they are shifted here.
             logits_to_keep: score this many tokens, the last ones; 0 means all.
         """
-        decoder = getattr(self, self.layout.base)
-        x = decoder(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
-        logits = self.lm_head(x[:, -logits_to_keep:])
+        x = self.base_model(input_ids, attention_mask, past_key_values, position_ids).last_hidden_state
+        logits = self.token_logits(x[:, -logits_to_keep:])
         return CausalLMOutput(causal_loss(logits, labels), logits, past_key_values)
+
+    def token_logits(self, x: Tensor) -> Tensor:
+        """The scores (…, vocabulary) of each next token after tokens with the vectors x, (…, D)."""
+        return self.lm_head(x)
 
 
 class DecoderForSequenceClassification(PretrainedModel):
@@ -157,8 +160,7 @@ class DecoderForSequenceClassification(PretrainedModel):
         self, input_ids: Any, attention_mask: Any = None, labels: Any = None, position_ids: Any = None
     ) -> ClassifierOutput:
         """Score a batch; the arguments are the decoder's, and `labels` (B,), class numbers or floats for regression."""
-        decoder = getattr(self, self.layout.base)
-        x = decoder(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
+        x = self.base_model(input_ids, attention_mask, position_ids=position_ids).last_hidden_state
         logits = self.score(last_token(x, as_given(input_ids), self.config.pad_token_id))
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
 

@@ -12,6 +12,7 @@ from .. import functional as F
 from ..nn import Dropout, Group, LayerNorm, Module
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
+from ..tensor import Tensor
 from . import seen
 from .checkpoint.layout import Layout
 from .config import Config
@@ -210,7 +211,10 @@ class DistilBertForMaskedLM(DistilBertHead):
         self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, labels: Any = None
     ) -> ClassifierOutput:
         """Predict tokens; the arguments are DistilBertModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
-        x = self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state
-        x = activated(self.vocab_transform, activation(self.config.activation), x)
-        logits = self.vocab_projector(self.vocab_layer_norm(x))
+        logits = self.token_logits(self.distilbert(input_ids, attention_mask, position_ids).last_hidden_state)
         return ClassifierOutput(token_loss(logits, labels), logits)
+
+    def token_logits(self, x: Tensor) -> Tensor:
+        """The scores (…, vocabulary) of each token at places with the vectors x, (…, D)."""
+        x = activated(self.vocab_transform, activation(self.config.activation), x)
+        return self.vocab_projector(self.vocab_layer_norm(x))

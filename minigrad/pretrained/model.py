@@ -302,6 +302,11 @@ class PretrainedModel(Module):
                 "model.state_dict() by itself, with numpy.savez"
             )
 
+    @property
+    def base_model(self) -> Any:
+        """The model without its head, under any name; a model that has no head is its own."""
+        return getattr(self, self.layout.base, self) if self.layout.base else self
+
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
         """Give the model a vector for each of so many tokens, such as len(tokenizer) after tokenizer.add_tokens.
 

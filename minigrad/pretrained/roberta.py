@@ -12,6 +12,7 @@ from .. import ops
 from ..backend import Array
 from ..nn import Dropout, Group, LayerNorm
 from ..nn.layers import activated
+from ..tensor import Tensor
 from .bert import (
     BertConfig,
     BertForQuestionAnswering,
@@ -124,6 +125,12 @@ class RobertaForMaskedLM(BertHead):
         labels: Any = None,
     ) -> ClassifierOutput:
         """Predict tokens; the arguments are RobertaModel's, and `labels` (B, T) of token ids, -100 to ignore one."""
-        x, head = self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state, self.lm_head
-        logits = head.decoder(head.layer_norm(activated(head.dense, F.gelu, x)))  # GELU, whatever hidden_act says
+        logits = self.token_logits(
+            self.roberta(input_ids, attention_mask, token_type_ids, position_ids).last_hidden_state
+        )
         return ClassifierOutput(token_loss(logits, labels), logits)
+
+    def token_logits(self, x: Tensor) -> Tensor:
+        """The scores (…, vocabulary) of each token at places with the vectors x, (…, D)."""
+        head = self.lm_head
+        return head.decoder(head.layer_norm(activated(head.dense, F.gelu, x)))  # GELU, whatever hidden_act says

@@ -1,0 +1,28 @@
+"""What classifiers of texts answer: the classes of each text, the most probable first."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..data import Example
+
+
+def best_first(p: np.ndarray, classes: Sequence[str], top_k: int | None) -> list[dict[str, float]]:
+    """Of probabilities (texts, classes), for each text its `top_k` most probable classes, by default all."""
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}; expected 1 or more")
+    order = (-p).argsort(-1, kind="stable")[:, :top_k]
+    return [{classes[i]: row[i].item() for i in places.tolist()} for row, places in zip(p, order, strict=True)]
+
+
+def pairs(examples: Sequence[Example | tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """The texts and the labels of examples.  Raises ValueError if there are none, or one is no pair of texts."""
+    for i, item in enumerate(examples, 1):
+        if isinstance(item, str) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+            raise ValueError(
+                f"example {i} is {str(item)[:60]!r}; expected a pair (text, label), such as ('A fine day.', 'fair')"
+            )
+    if not examples:
+        raise ValueError("the list of examples is empty: expected at least one")
+    texts, labels = zip(*examples, strict=True)
+    return list(texts), list(labels)

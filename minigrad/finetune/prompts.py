@@ -1,0 +1,326 @@
+"""Prompts: a masked or causal language model classifies a text by the word it expects at a place in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from .. import backend, losses, ops
+from .. import functional as F
+from ..data import DataCollatorWithPadding, Example, TextDataset
+from ..mode import no_grad
+from ..nn import Buffer, Module
+from ..patterns import matches
+from ..pretrained import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PretrainedModel
+from ..pretrained.checkpoint.files import read_json, replacing
+from ..pretrained.decoder import CausalLM
+from ..pretrained.outputs import ClassifierOutput
+from ..tensor import Tensor
+from .answers import best_first, pairs
+from .templates import Template
+from .verbalizers import Verbalizer
+
+CONTENT_FREE = "N/A", "", "[MASK]"  # Zhao et al. 2021, section 5
+SETTINGS = "prompt.json"
+
+
+class PromptForClassification(Module):
+    """A language model that scores classes: the mean of the logits of each class's words at one place of the prompt.
+
+    It returns a loss and logits as a model for sequence classification does, so a `Trainer` fine-tunes the whole model
+    through the prompt (pattern-exploiting training, Schick & Schütze 2021, without its ensemble).
+
+    Args:
+        model: a masked or causal language model.
+        token_ids: for each class the ids of its words.
+
+    `calibration` (classes,) is added to the scores; it is zero until `PromptClassifier.calibrate` sets it.
+    """
+
+    def __init__(self, model: PretrainedModel, token_ids: Sequence[Sequence[int]]):
+        self.model = model
+        self.words = np.concatenate([np.asarray(ids, np.int64) for ids in token_ids])
+        self.sizes = [len(ids) for ids in token_ids]
+        self.calibration = Buffer(np.zeros(len(token_ids), np.float32))
+
+    def forward(
+        self,
+        input_ids: Any,
+        mask_positions: Any,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        labels: Any = None,
+    ) -> ClassifierOutput:
+        """Score a batch of prompts.
+
+        Args:
+            input_ids, attention_mask, token_type_ids: (B, T), as for the model.
+            mask_positions: (B,), the place of each prompt at which the words are scored: that of the mask, or of the
+                last token for a causal model.
+            labels: (B,) class numbers.
+        """
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        x = self.model.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state  # (B, T, D)
+        xp = backend.of(x.data).xp
+        logits = self.model.token_logits(x[xp.arange(len(x)), xp.asarray(mask_positions)])[:, self.words]  # (B, words)
+        ends = np.cumsum(self.sizes)
+        means = [logits[:, end - size : end].mean(1) for end, size in zip(ends, self.sizes, strict=True)]
+        scores = ops.stack(means, 1) + self.calibration
+        return ClassifierOutput(None if labels is None else losses.cross_entropy(scores, labels), scores)
+
+
+class PromptClassifier:
+    """A language model, a template and a verbaliser as one function of texts; it answers as `TextClassifier` does.
+
+    classifier = PromptClassifier(
+        AutoModelForMaskedLM.from_pretrained(directory), AutoTokenizer.from_pretrained(directory),
+        Template("{text} It is about {mask}."), Verbalizer({"http": ["web"], "email": ["mail"]}),
+    )
+    classifier("Open a socket.")       # [{"http": 0.83, "email": 0.17}]
+
+    Without `demonstrations` this is zero-shot.  With some, each is written in front of the prompt with the first word
+    of its class in place (in-context learning, Brown et al. 2020).  To fine-tune the model through its prompt, pass
+    `classifier.prompted` to a Trainer, with `classifier.dataset(examples)`.
+
+    Args:
+        model: a masked language model, or a causal one, which reads the prompt up to {mask}.
+        demonstrations: labelled examples, as (text, label).
+        separator: what stands after each demonstration.
+        max_length: the most tokens of a prompt, by default as many as the model reads.  Of a longer one the end of the
+            text is cut off, never the template.
+
+    Raises:
+        TypeError: the model is of another kind.
+        ValueError: a word is not one token, the template does not fit the model's kind or is longer than it reads, or
+            a demonstration's class has no word.
+
+    A warning tells of a language-modelling head that no checkpoint has: its answers are noise until it is trained.
+    """
+
+    def __init__(
+        self,
+        model: PretrainedModel,
+        tokenizer: AutoTokenizer,
+        template: Template | str,
+        verbalizer: Verbalizer,
+        *,
+        demonstrations: Sequence[Example | tuple[str, str]] = (),
+        separator: str = "\n",
+        max_length: int | None = None,
+    ):
+        if not hasattr(model, "token_logits"):
+            raise TypeError(
+                f"model is a {type(model).__name__}; expected a masked or causal language model: type "
+                "AutoModelForMaskedLM.from_pretrained(...) or AutoModelForCausalLM.from_pretrained(...)"
+            )
+        self.template = Template(template) if isinstance(template, str) else template
+        self.tokenizer, self.verbalizer, self.separator = tokenizer, verbalizer, separator
+        self.demonstrations = (
+            [Example(*pair) for pair in zip(*pairs(demonstrations), strict=True)] if demonstrations else []
+        )
+        self.is_causal = isinstance(model, CausalLM)
+        self._check_template()
+        self.prompted = PromptForClassification(model, verbalizer.token_ids(tokenizer, self.template))
+        numbers = self.label_ids([example.label for example in self.demonstrations])
+        words = [verbalizer.words[verbalizer.classes[i]][0] for i in numbers]
+        self.before = "".join(
+            self.template.fill(example.text, word).prompt + separator
+            for example, word in zip(self.demonstrations, words, strict=True)
+        )
+        limits = [n for n in (max_length, model.config.longest, tokenizer.model_max_length) if n is not None]
+        self.max_length = min(limits, default=None)
+        self.encode(["a"])  # refuses a template that is too long
+        report = model.load_report
+        if report is not None and (new := [name for name in report.newly_initialised if matches(model.heads, name)]):
+            warnings.warn(
+                f"the language-modelling head of this {type(model).__name__} is in no checkpoint ({new[0]} is new): "
+                "its answers are noise until it is trained",
+                stacklevel=2,
+            )
+
+    def _check_template(self):
+        if self.is_causal and not self.template.has_text_first:
+            raise ValueError(
+                f"the template {self.template.pattern!r} has {{mask}} before {{text}}, but a causal model reads from "
+                "left to right: put {mask} after {text}, as in '{text} Topic: {mask}'"
+            )
+        if not self.is_causal and self.tokenizer.mask_token is None:
+            raise ValueError(
+                f"the tokenizer in {self.tokenizer.directory} has no mask token, which a masked language model needs: "
+                "use the tokenizer of the model, or name it, as in AutoTokenizer.from_pretrained(..., "
+                "mask_token='[MASK]')"
+            )
+
+    @property
+    def model(self) -> PretrainedModel:
+        """The language model."""
+        return self.prompted.model
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes."""
+        return self.verbalizer.classes
+
+    def __call__(
+        self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64
+    ) -> list[dict[str, float]]:
+        """For each text its `top_k` most probable classes (default: all) with their probabilities, the best first."""
+        logits = self.logits([texts] if isinstance(texts, str) else texts, batch_size)
+        return best_first(probabilities(logits), self.classes, top_k)
+
+    def logits(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """The scores (texts, classes), calibrated if `calibrate` was called.  Dropout is off meanwhile."""
+        return in_batches(self.prompted, self.dataset(texts), batch_size)
+
+    def calibrate(self, content_free: Sequence[str] = CONTENT_FREE) -> Self:
+        """Divide the probabilities by those for texts that say nothing, so that these come out even; returns itself.
+
+        This is contextual calibration (Zhao et al. 2021).  With texts of the task's own kind, unlabelled, in place of
+        "N/A" it corrects by the mean prediction of those.  What was calibrated before is replaced.
+        """
+        zero = np.zeros(len(self.classes), np.float32)
+        self.prompted.calibration.copy_(zero)
+        prior = probabilities(self.logits(content_free)).mean(0)
+        self.prompted.calibration.copy_(-np.log(np.maximum(prior, np.finfo(np.float32).tiny)))
+        return self
+
+    def dataset(self, examples: Sequence[Example | tuple[str, str] | str]) -> TextDataset:
+        """The prompts of texts, or of labelled examples with their class numbers, as a `Trainer` takes them."""
+        if all(isinstance(example, str) for example in examples):
+            return TextDataset(self.encode(examples))
+        texts, labels = pairs(examples)
+        return TextDataset(self.encode(texts), self.label_ids(labels))
+
+    def label_ids(self, labels: Sequence[str]) -> np.ndarray:
+        """The class number of each label.  Raises ValueError for one that the verbaliser has no word for."""
+        for label in labels:
+            if label not in self.verbalizer.words:
+                raise ValueError(
+                    f"the class {label!r} has no word; the verbaliser has words for {', '.join(self.classes)}: add it, "
+                    f"as in Verbalizer({{..., {label!r}: ['a word']}})"
+                )
+        return np.array([self.classes.index(label) for label in labels], np.int64)
+
+    def prompt(self, text: str) -> str:
+        """What the model is given to read of a text, before it is cut."""
+        filled = self.template.fill(text, self.tokenizer.mask_token or "")
+        return self.before + (filled.prompt[: filled.mask].rstrip() if self.is_causal else filled.prompt)
+
+    def encode(self, texts: Sequence[str]) -> dict[str, list]:
+        """Columns of token lists, and `mask_positions`, with an entry for each text.
+
+        Raises ValueError if the template alone is longer than the model reads.
+        """
+        return self.read(texts)[0]
+
+    def read(self, texts: Sequence[str]) -> tuple[dict[str, list], list[list[int]]]:
+        """As `encode`, and for each text which tokens its triggers are."""
+        batch = self.tokenizer(
+            [self.prompt(text) for text in texts],
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        names = [name for name in ("input_ids", "token_type_ids") if name in batch]
+        columns: dict[str, list] = {name: [] for name in (*names, "mask_positions")}
+        triggers = []
+        for row, text in enumerate(texts):
+            filled = self.template.fill(text, self.tokenizer.mask_token or "")
+            start, end, mask, *others = (len(self.before) + at for at in (*filled.text, filled.mask, *filled.triggers))
+            tokens = [
+                (a, b) if not special else (0, 0)  # of which characters
+                for (a, b), special in zip(batch["offset_mapping"][row], batch["special_tokens_mask"][row], strict=True)
+            ]
+            if self.is_causal:
+                size = max(
+                    (i + 1 for i, special in enumerate(batch["special_tokens_mask"][row]) if not special), default=0
+                )
+                position = size - 1
+            else:
+                size, position = len(tokens), batch.char_to_token(row, mask)
+            kept = self._kept([i for i, (a, b) in enumerate(tokens[:size]) if start <= a < b <= end], size, row)
+            for name in names:
+                columns[name].append([batch[name][row][i] for i in kept])
+            columns["mask_positions"].append(kept.index(position))
+            triggers.append([kept.index(batch.char_to_token(row, at)) for at in others])
+        return columns, triggers
+
+    def _kept(self, own: list[int], size: int, row: int) -> list[int]:
+        """The tokens of a prompt of `size` tokens that the model is to read, `own` being those of the text."""
+        if not size:
+            raise ValueError(f"the prompt of text {row} is empty: expected words around {{text}} in the template")
+        if self.max_length is None or size <= self.max_length:
+            return list(range(size))
+        excess = size - self.max_length
+        if excess >= len(own):
+            raise ValueError(
+                f"the template{' with its demonstrations' * bool(self.before)} is {size - len(own)} tokens long, "
+                f"and the model reads {self.max_length}, so that no room is left for a text: "
+                + ("give fewer or shorter demonstrations" if self.before else "give a shorter template")
+            )
+        cut = set(own[-excess:])
+        return [i for i in range(size) if i not in cut]
+
+    def save_pretrained(self, directory: str | os.PathLike) -> None:
+        """Save the model, the tokenizer and, in prompt.json, the rest; `from_pretrained` reads it back."""
+        self.model.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+        settings = {
+            "template": self.template.written_out().pattern,
+            "verbalizer": {name: list(words) for name, words in self.verbalizer.words.items()},
+            "demonstrations": [list(example) for example in self.demonstrations],
+            "separator": self.separator,
+            "max_length": self.max_length,
+            "calibration": self.prompted.calibration.numpy().tolist(),
+        }
+        with replacing(Path(directory) / SETTINGS) as (part,):
+            part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, directory: str | os.PathLike) -> PromptClassifier:
+        """The classifier that `save_pretrained` wrote.  Raises FileNotFoundError or ValueError if there is none."""
+        settings = read_json(Path(directory) / SETTINGS)
+        calibration = settings.pop("calibration")
+        is_masked = AutoConfig.from_pretrained(directory).model_type in AutoModelForMaskedLM.families
+        auto = AutoModelForMaskedLM if is_masked else AutoModelForCausalLM
+        classifier = cls(
+            auto.from_pretrained(directory),
+            AutoTokenizer.from_pretrained(directory),
+            settings.pop("template"),
+            Verbalizer(settings.pop("verbalizer")),
+            **settings,
+        )
+        classifier.prompted.calibration.copy_(np.array(calibration, np.float32))
+        return classifier
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """The softmax of each row."""
+    with no_grad():
+        return F.softmax(Tensor(logits)).numpy()
+
+
+def in_batches(model: Module, dataset: TextDataset, batch_size: int = 64) -> np.ndarray:
+    """The logits of a model for each text, in order; texts of a length are read together, with dropout off."""
+    modes = {module: module.training for module in model.modules()}
+    order = np.argsort(dataset.lengths, kind="stable")
+    model.eval()
+    collate, found = DataCollatorWithPadding(), []
+    try:
+        with no_grad():
+            for start in range(0, len(order), batch_size):
+                batch = collate([dataset[i] for i in order[start : start + batch_size]])
+                found.append(model(**batch).logits.numpy())
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    logits = np.concatenate(found)
+    return logits[np.argsort(order)]

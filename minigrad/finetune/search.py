@@ -1,0 +1,65 @@
+"""Search over templates: which of several tells the classes of held-out examples best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data import Example
+from ..pretrained import AutoTokenizer, PretrainedModel
+from .prompts import PromptClassifier, probabilities
+from .templates import Template
+from .verbalizers import Verbalizer
+
+
+class TemplateScore(NamedTuple):
+    """A template, the share of examples it tells right, and their mean cross-entropy in nats."""
+
+    template: Template
+    accuracy: float
+    loss: float
+
+
+def rank_templates(
+    model: PretrainedModel,
+    tokenizer: AutoTokenizer,
+    templates: Iterable[Template | str],
+    verbalizer: Verbalizer,
+    examples: Sequence[Example | tuple[str, str]],
+    *,
+    calibrate: bool = False,
+    **options: Any,
+) -> list[TemplateScore]:
+    """The templates, the best on the examples first: by accuracy and, where that is the same, by cross-entropy.
+
+    The examples must be others than those that the result is judged by: the best of many templates looks better on
+    the examples that chose it than it is.
+
+    Args:
+        templates: written by hand, or made by `expand_templates`.
+        calibrate: calibrate each of them before it is scored.
+        options: those of `PromptClassifier`, such as demonstrations.
+
+    Raises:
+        ValueError: as `PromptClassifier` does, or there is no template.
+    """
+    found = []
+    for template in templates:
+        classifier = PromptClassifier(model, tokenizer, template, verbalizer, **options)
+        if calibrate:
+            classifier.calibrate()
+        found.append(TemplateScore(classifier.template, *score(classifier, examples)))
+    if not found:
+        raise ValueError("there is no template to score: give one or more, such as ['{text} It is about {mask}.']")
+    return sorted(found, key=lambda one: (-one.accuracy, one.loss))
+
+
+def score(classifier: PromptClassifier, examples: Sequence[Example | tuple[str, str]]) -> tuple[float, float]:
+    """The classifier's accuracy on labelled examples, and its mean cross-entropy."""
+    dataset = classifier.dataset(examples)
+    labels = dataset.columns["label"]
+    logits = classifier.logits([text for text, _ in examples])
+    p = np.maximum(probabilities(logits)[np.arange(len(labels)), labels], np.finfo(np.float32).tiny)
+    return float((logits.argmax(1) == labels).mean()), float(-np.log(p).mean())

@@ -1,0 +1,125 @@
+"""Templates: a text turned into a cloze sentence, whose missing word names the class of the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from string import Formatter
+from typing import NamedTuple
+
+PLACES = "text", "mask", "trigger"
+EXAMPLE = "{text} It is about {mask}."
+
+
+class Filled(NamedTuple):
+    """A template with a text in it, and where in the prompt its places are, as numbers of characters."""
+
+    prompt: str
+    text: tuple[int, int]  # from, to
+    mask: int  # where the mask begins
+    triggers: tuple[int, ...]  # where each trigger begins
+
+
+class Template:
+    """A sentence with the places {text}, for the text to classify, and {mask}, for the word that names its class.
+
+    Template("{text} It is about {mask}.").fill("Open a socket.", "[MASK]").prompt
+    # "Open a socket. It is about [MASK]."
+
+    A place {trigger}, of which there may be several, stands for a word that `search_triggers` finds, given in
+    `triggers`.  Braces that are meant as such are doubled.  A causal language model reads up to {mask}, which therefore
+    comes after {text}.
+
+    Raises ValueError for a pattern without {text} or {mask}, with two of either, or with another place.
+    """
+
+    def __init__(self, pattern: str, triggers: Sequence[str] = ()):
+        self.pattern, self.triggers = pattern, tuple(triggers)
+        try:
+            parts = list(Formatter().parse(pattern))
+        except ValueError as error:
+            raise ValueError(f"the template {pattern!r}: {error}; a brace that is meant as such is doubled") from None
+        self.parts: list[tuple[str, str | None]] = []  # (words, the place after them)
+        for words, place, spec, conversion in parts:
+            if place is not None and (place not in PLACES or spec or conversion):
+                raise ValueError(
+                    f"the template {pattern!r} has a place {{{place}}}; expected {{text}} and {{mask}}, "
+                    f"as in {EXAMPLE!r}"
+                )
+            self.parts.append((words, place))
+        for place, what in (("text", "the text"), ("mask", "the word that names the class")):
+            if (count := sum(place == found for _, found in self.parts)) != 1:
+                raise ValueError(
+                    f"the template {pattern!r} has {count or 'no'} {{{place}}}; expected one, where {what} goes: type "
+                    f"Template({EXAMPLE!r}), say"
+                )
+
+        places = [place for _, place in self.parts].count("trigger")
+        if self.triggers and len(self.triggers) != places:
+            raise ValueError(
+                f"the template {pattern!r} has {places} {{trigger}}, and {len(self.triggers)} words are given for them"
+            )
+        self.is_open = places > len(self.triggers)  # whether there are places without a word
+        self.trigger_count = places
+
+    def __repr__(self) -> str:
+        return f"Template({self.pattern!r}{f', {self.triggers}' if self.triggers else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Template) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.pattern, self.triggers))
+
+    @property
+    def has_text_first(self) -> bool:
+        """Whether {text} comes before {mask}."""
+        places = [place for _, place in self.parts]
+        return places.index("text") < places.index("mask")
+
+    def fill(self, text: str, mask: str) -> Filled:
+        """The template with a text, and a word or a mask token.  Raises ValueError if a {trigger} has no word."""
+        if self.is_open:
+            raise ValueError(
+                f"the template {self.pattern!r} has {self.trigger_count} {{trigger}} without a word: expected words in "
+                "their places; search_triggers(model, tokenizer, template, ...) finds some"
+            )
+        prompt, span, at, found, rest = "", (0, 0), 0, [], list(self.triggers)
+        for words, place in self.parts:
+            prompt += words
+            if place == "text":
+                span = len(prompt), len(prompt) + len(text)
+                prompt += text
+            elif place == "mask":
+                at = len(prompt)
+                prompt += mask
+            elif place == "trigger":
+                found.append(len(prompt))
+                prompt += rest.pop(0)
+        return Filled(prompt, span, at, tuple(found))
+
+    def written_out(self) -> Template:
+        """The same template, its triggers ordinary words."""
+        pattern, rest = "", list(self.triggers)
+        for words, place in self.parts:
+            written = rest.pop(0) if place == "trigger" else ""
+            pattern += doubled(words + written) + (f"{{{place}}}" if place in ("text", "mask") else "")
+        return Template(pattern)
+
+
+def doubled(words: str) -> str:
+    """Words as a pattern has them."""
+    return words.replace("{", "{{").replace("}", "}}")
+
+
+def expand_templates(rule: str) -> list[Template]:
+    """The templates that a rule stands for, in which (one|two|) means one, two or nothing.
+
+    expand_templates("{text} (It|This) is (|mainly )about {mask}.")     # four templates
+
+    Parentheses without a bar in them are ordinary ones; groups cannot be nested.  Raises ValueError as `Template` does.
+    """
+    parts = re.split(r"\(([^()]*\|[^()]*)\)", rule)  # every second one is a group
+    choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
+    return [Template("".join(chosen)) for chosen in product(*choices)]

@@ -1,0 +1,86 @@
+"""Verbalisers: the words by which a language model names each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from ..pretrained import AutoTokenizer
+from .templates import Template
+
+
+class Verbalizer:
+    """Words for each class, each of them one token of the model's vocabulary.
+
+    Verbalizer({"http": ["web", "internet"], "email": "mail"})
+
+    A class that several words name is scored by the mean of their logits.  `words` has the words of each class, and
+    `classes` the classes, in the order given.
+
+    Raises ValueError for fewer than two classes, a class without a word, and a word that stands for two classes.
+    """
+
+    def __init__(self, words: Mapping[str, str | Sequence[str]]):
+        self.words = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in words.items()}
+        if len(self.words) < 2:
+            raise ValueError(
+                f"the verbalizer has {len(self.words)} classes; expected two or more, each with its words: type "
+                'Verbalizer({"good": ["great"], "bad": ["terrible"]}), say'
+            )
+        owner: dict[str, str] = {}
+        for name, several in self.words.items():
+            if not several or not all(isinstance(word, str) and word.strip() for word in several):
+                raise ValueError(
+                    f"the class {name!r} has no word, but {list(several)}; expected one or more, as in "
+                    f"Verbalizer({{{name!r}: ['{str(name).lower()}'], ...}})"
+                )
+            for word in several:
+                if word in owner:
+                    raise ValueError(
+                        f"the word {word!r} stands for {owner[word]!r}"
+                        + (" twice" if owner[word] == name else f" and for {name!r}")
+                        + "; expected each word once: leave it out in one place"
+                    )
+                owner[word] = name
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes."""
+        return list(self.words)
+
+    def __repr__(self) -> str:
+        return f"Verbalizer({ {name: list(words) for name, words in self.words.items()} })"
+
+    def token_ids(self, tokenizer: AutoTokenizer, template: Template) -> list[list[int]]:
+        """For each class the ids of its words, as they are at the place {mask} of the template.
+
+        Raises ValueError for a word that is not in the vocabulary, or of several tokens.
+        """
+        filled = template.fill("a", "")
+        before = filled.prompt[: filled.mask]
+        return [[token_id(tokenizer, before, word, name) for word in several] for name, several in self.words.items()]
+
+
+def token_id(tokenizer: AutoTokenizer, before: str, word: str, name: str) -> int:
+    """The id of the word after the words `before`."""
+    pieces = pieces_after(tokenizer, before, word)
+    if len(pieces) == 1 and pieces[0] != tokenizer.unk_token_id:
+        return pieces[0]
+    near = get_close_matches(word.lower(), [token for token in tokenizer.get_vocab() if token.isalpha()], 5, 0.5)
+    near = [other for other in near if other != word and len(pieces_after(tokenizer, before, other)) == 1]
+    told = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(pieces)))
+    raise ValueError(
+        f"the word {word!r} of the class {name!r} is "
+        + (f"{len(pieces)} tokens ({told})" if len(pieces) > 1 else "not in the vocabulary")
+        + "; expected a word that is one token of this tokenizer"
+        + (f": type {near[0]!r} in its place, say" if near else ": type a more common one")
+    )
+
+
+def pieces_after(tokenizer: AutoTokenizer, before: str, word: str) -> list[int]:
+    """The tokens that the word adds to the words `before`, whose last space belongs to it."""
+    first, both = (
+        tokenizer.encode(text, add_special_tokens=False) if text else [] for text in (before.rstrip(), before + word)
+    )
+    same = next((i for i, (a, b) in enumerate(zip(first, both, strict=False)) if a != b), min(len(first), len(both)))
+    return both[same:]
