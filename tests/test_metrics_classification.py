@@ -129,3 +129,53 @@ def test_bad_options():
         metrics.f1(TRUE, PRED, average="mean")
     with pytest.raises(ValueError, match=r"2 names for a matrix of shape \(3, 3\)"):
         metrics.format_confusion_matrix(np.eye(3, dtype=int), ["a", "b"])
+
+
+@settings(max_examples=40)
+@given(pairs)
+def test_correlation_against_scikit_learn(cases):
+    reference = pytest.importorskip("sklearn.metrics")
+    true, pred = zip(*cases)
+    if len({*true, *pred}) > 1:
+        assert metrics.mcc(true, pred) == pytest.approx(reference.matthews_corrcoef(true, pred), abs=1e-12)
+
+
+def test_correlation_by_hand():
+    assert metrics.mcc([0, 1, 1], [0, 1, 1]) == 1 and metrics.mcc([0, 1], [1, 0]) == -1
+    assert metrics.mcc([0, 1], [0, 0]) == metrics.mcc([2, 2], [2, 2]) == 0
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_areas_against_scikit_learn(data):
+    reference = pytest.importorskip("sklearn.metrics")
+    scores = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 1.0])  # with ties
+    rows = data.draw(st.lists(st.tuples(scores, scores, scores), min_size=3, max_size=12))
+    true = data.draw(st.permutations([0, 1, 2, *([1] * (len(rows) - 3))]))
+    p = np.array(rows) + 1e-3
+    p /= p.sum(axis=1, keepdims=True)
+    for average in ("macro", "weighted", None):
+        theirs = reference.roc_auc_score(true, p, multi_class="ovr", average=average)
+        np.testing.assert_allclose(metrics.roc_auc(true, p, average), theirs, rtol=0, atol=1e-12)
+    yes = (np.array(true) == 1).astype(int)
+    assert metrics.roc_auc(yes, p[:, 1]) == pytest.approx(reference.roc_auc_score(yes, p[:, 1]), abs=1e-12)
+    labels = (np.array(true)[:, None] == np.arange(3)).astype(int)
+    for average in ("macro", "weighted", None):
+        theirs = reference.roc_auc_score(labels, p, average=average)
+        np.testing.assert_allclose(metrics.roc_auc(labels, p, average), theirs, rtol=0, atol=1e-12)
+
+
+def test_an_area_without_cases_is_not_a_number():
+    assert np.isnan(metrics.roc_auc([1, 1], [0.1, 0.2])) and np.isnan(metrics.roc_auc([0, 0], [0.1, 0.2]))
+    assert np.isnan(metrics.roc_auc([0, 1], np.eye(3)[:2], average=None)).tolist() == [False, False, True]
+    with pytest.raises(ValueError, match=r"y_true has shape \(2,\) and scores \(3,\); expected \(N,\)"):
+        metrics.roc_auc([0, 1], [0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="y_true holds 2 and the like; expected integers from 0 to 1"):
+        metrics.roc_auc([2, 1], [0.1, 0.2])
+
+
+def test_ten_thousand_classes_need_no_matrix():
+    """Which would have 10⁸ entries."""
+    true = np.arange(10_000)
+    assert metrics.f1(true, true) == metrics.precision(true, true, "weighted") == metrics.mcc(true, true) == 1
+    assert metrics.recall(true, true // 2 * 2, "micro") == 0.5

@@ -1,11 +1,19 @@
 """How good predictions are: one file for each kind, true values first.  Plain NumPy, no Tensors, no models."""
 
+from .answers import exact_match, normalize_answer, squad_f1
 from .classification import (
     accuracy,
     classification_report,
     confusion_matrix,
     f1,
     format_confusion_matrix,
+    mcc,
     precision,
     recall,
+    roc_auc,
 )
+from .entities import entities_of, entity_report, entity_scores
+from .language import bits_per_byte, perplexity
+from .multilabel import exact_labels, multilabel_f1, multilabel_precision, multilabel_recall
+from .regression import mae, pearson, rmse, spearman
+from .written import bleu, chrf, rouge

@@ -6,6 +6,7 @@ class that is never predicted) is 0.  Without `num_classes` the classes are thos
 0 … num_classes - 1, and a class that never occurs counts as 0 in the macro average.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -23,21 +24,7 @@ def accuracy(y_true: Any, y_pred: Any) -> float:
 
 def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -> np.ndarray:
     """Counts, int64 of (classes, classes): row = true class, column = predicted class."""
-    y_true, y_pred = pair(y_true, y_pred)
-    both = np.stack([y_true, y_pred])
-    classes, codes = np.unique(both, return_inverse=True)
-    if num_classes is not None:
-        if both.dtype.kind == "U":
-            raise ValueError(
-                f"num_classes={num_classes} is for classes from 0, and these have names such as "
-                f"{str(classes[0])!r}: leave it out, or give numbers"
-            )
-        if classes[-1] >= num_classes:
-            raise ValueError(
-                f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to {num_classes - 1}"
-            )
-        classes, codes = np.arange(num_classes), both
-    n, (row, column) = len(classes), codes.reshape(2, -1)
+    row, column, n = numbered(y_true, y_pred, num_classes)
     return np.bincount(row * n + column, minlength=n * n).reshape(n, n)
 
 
@@ -45,20 +32,82 @@ def precision(
     y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None
 ) -> float | np.ndarray:
     """Of the cases predicted to be of a class, the share that are."""
-    matrix = confusion_matrix(y_true, y_pred, num_classes)
-    return averaged(matrix, matrix.diagonal(), matrix.sum(axis=0), average)
+    right, true, predicted = counts(y_true, y_pred, num_classes)
+    return averaged(right, predicted, true, average)
 
 
 def recall(y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None) -> float | np.ndarray:
     """Of the cases of a class, the share predicted to be."""
-    matrix = confusion_matrix(y_true, y_pred, num_classes)
-    return averaged(matrix, matrix.diagonal(), matrix.sum(axis=1), average)
+    right, true, _ = counts(y_true, y_pred, num_classes)
+    return averaged(right, true, true, average)
 
 
 def f1(y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None) -> float | np.ndarray:
     """The harmonic mean of precision and recall: 2 right / (predicted + true)."""
-    matrix = confusion_matrix(y_true, y_pred, num_classes)
-    return averaged(matrix, 2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1), average)
+    right, true, predicted = counts(y_true, y_pred, num_classes)
+    return averaged(2 * right, predicted + true, true, average)
+
+
+def mcc(y_true: Any, y_pred: Any) -> float:
+    """Matthews' correlation coefficient of any number of classes (Gorodkin 2004), from -1 to 1.
+
+    0 is chance, and the value where all cases, true or predicted, are of one class.
+    """
+    right, true, predicted = (count.astype(np.float64) for count in counts(y_true, y_pred, None))
+    n = true.sum()
+    spread = (n * n - (true**2).sum()) * (n * n - (predicted**2).sum())
+    return float((n * right.sum() - true @ predicted) / math.sqrt(spread)) if spread > 0 else 0.0
+
+
+def roc_auc(y_true: Any, scores: Any, average: Literal["macro", "weighted"] | None = "macro") -> float | np.ndarray:
+    """The area under the ROC curve: how often a case of a class scores higher than one of another; ties count half.
+
+    Args:
+        y_true: classes (N,), or of several labels for each case zeros and ones (N, labels).
+        scores: of two classes those of class 1, (N,); else (N, classes), each class against the rest.
+        average: over the classes, or None for the area of each.
+
+    nan where a class has all cases or none, and so has the average.
+
+    Raises:
+        ValueError: the shapes do not fit, or a class is beyond the scores.
+    """
+    scores = np.asarray(scores.numpy() if hasattr(scores, "numpy") else scores, np.float64)
+    true = np.asarray(y_true.numpy() if hasattr(y_true, "numpy") else y_true)
+    if scores.ndim not in (1, 2) or true.shape not in (scores.shape, scores.shape[:1]) or not len(true):
+        raise ValueError(
+            f"y_true has shape {true.shape} and scores {scores.shape}; expected (N,) and (N,) or (N, classes), or "
+            "twice (N, labels)"
+        )
+    classes = scores.shape[1] if scores.ndim == 2 and true.ndim == 1 else 2
+    if true.dtype.kind not in "biuf" or not np.isin(true, np.arange(classes)).all():
+        raise ValueError(
+            f"y_true holds {true.ravel()[0].item()!r} and the like; expected integers from 0 to {classes - 1}"
+        )
+    is_class = (true[:, None] == np.arange(classes)) if true.ndim < scores.ndim else true.reshape(len(true), -1) == 1
+    columns = scores.reshape(len(scores), -1).T
+    area = np.array([area_under_curve(yes, score) for yes, score in zip(is_class.T, columns, strict=True)])
+    if scores.ndim == 1:
+        return float(area[0])
+    if average is None:
+        return area
+    if average not in ("macro", "weighted"):
+        raise ValueError(f"average is {average!r}; expected 'macro', 'weighted' or None for one area per class")
+    return float(np.average(area, weights=is_class.sum(0) if average == "weighted" and is_class.any() else None))
+
+
+def area_under_curve(yes: np.ndarray, scores: np.ndarray) -> float:
+    """The area of one class, from the ranks of the scores (Mann and Whitney's U)."""
+    n = int(yes.sum())
+    if n in (0, len(yes)):
+        return math.nan
+    return float((mean_ranks(scores)[yes].sum() - n * (n + 1) / 2) / (n * (len(yes) - n)))
+
+
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """The rank of each value from 1, equal ones the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (count.cumsum() - (count - 1) / 2)[place]
 
 
 def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str:
@@ -76,7 +125,7 @@ def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str
     def scores(average: Average) -> list[Any]:
         return [score(y_true, y_pred, average, len(names)) for score in (precision, recall, f1)]
 
-    support = confusion_matrix(y_true, y_pred, len(names)).sum(axis=1)
+    _, support, _ = counts(y_true, y_pred, len(names))
     rows = [
         *zip(names, *scores(None), support),
         *((f"{average} average", *scores(average), support.sum()) for average in ("macro", "weighted")),
@@ -139,8 +188,34 @@ def as_classes(y: Any) -> np.ndarray:
     return np.asarray(y, object) if array.dtype.kind == "U" and not isinstance(y, np.ndarray) else array
 
 
-def averaged(matrix: np.ndarray, right: np.ndarray, cases: np.ndarray, average: Average) -> float | np.ndarray:
-    """The ratio right / cases, two counts for each class, averaged."""
+def numbered(y_true: Any, y_pred: Any, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """True and predicted classes as numbers from 0, and how many classes there are."""
+    both = np.stack(pair(y_true, y_pred))
+    classes, codes = np.unique(both, return_inverse=True)
+    if num_classes is None:
+        true, predicted = codes.reshape(both.shape)
+        return true, predicted, len(classes)
+    if both.dtype.kind == "U":
+        raise ValueError(
+            f"num_classes={num_classes} is for classes from 0, and these have names such as "
+            f"{str(classes[0])!r}: leave it out, or give numbers"
+        )
+    if classes[-1] >= num_classes:
+        raise ValueError(
+            f"class {classes[-1]} occurs, but num_classes is {num_classes}; expected 0 to {num_classes - 1}"
+        )
+    return both[0], both[1], num_classes
+
+
+def counts(y_true: Any, y_pred: Any, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each class the cases predicted right, the true ones, and those predicted to be of it."""
+    true, predicted, classes = numbered(y_true, y_pred, num_classes)
+    right, true, predicted = (np.bincount(y, minlength=classes) for y in (true[true == predicted], true, predicted))
+    return right, true, predicted
+
+
+def averaged(right: np.ndarray, cases: np.ndarray, support: np.ndarray, average: Average) -> float | np.ndarray:
+    """The ratio right / cases, two counts for each class, averaged; `support` are its true cases."""
     if average == "micro":
         right, cases = right.sum(keepdims=True), cases.sum(keepdims=True)
     score = right / np.maximum(cases, 1)
@@ -150,4 +225,6 @@ def averaged(matrix: np.ndarray, right: np.ndarray, cases: np.ndarray, average: 
         raise ValueError(
             f"average is {average!r}; expected 'macro', 'micro', 'weighted' or None for one score per class"
         )
-    return float(np.average(score, weights=matrix.sum(axis=1) if average == "weighted" else None))
+    if average == "weighted" and not support.any():
+        return 0.0
+    return float(np.average(score, weights=support if average == "weighted" else None))

@@ -1,0 +1,98 @@
+"""How many entities are found in texts whose words carry tags, such as B-PER, I-PER and O, counted as seqeval does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .classification import averaged
+
+# (tag before, tag) between which an entity of one type ends, and between which another one begins
+ENDS = {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}
+BEGINS = {("E", "E"), ("E", "I"), ("S", "E"), ("S", "I"), ("O", "E"), ("O", "I")}
+
+Entity = tuple[str, int, int]  # its type, its first word and its last
+
+
+def entities_of(tags: Sequence[str]) -> list[Entity]:
+    """The entities of one text, in order, in BIO, BIOES or IO tags, read as generously as by CoNLL's script.
+
+    An I- after an O, or after another type, begins an entity.  "B" without a type has the type "_".
+    """
+    found: list[Entity] = []
+    before, kind_before, start = "O", "", 0
+    for i, tag in enumerate([*tags, "O"]):
+        mark, kind = tag[:1], tag[1:].split("-", 1)[-1] or "_"
+        changed = kind != kind_before
+        if before in "ES" or (before, mark) in ENDS or before not in "O." and changed:
+            found.append((kind_before, start, i - 1))
+        if mark in "BS" or (before, mark) in BEGINS or mark not in "O." and changed:
+            start = i
+        before, kind_before = mark, kind
+    return found
+
+
+def entity_counts(
+    y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str]]
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """The types that occur, sorted, and for each the entities found right, the true ones and the found ones.
+
+    Raises ValueError if the texts, or the words of one, are not as many on both sides.
+    """
+    if len(y_true) != len(y_pred):
+        raise ValueError(f"there are tags of {len(y_true)} texts and predictions for {len(y_pred)}; expected as many")
+    right, true, found = Counter(), Counter(), Counter()
+    for i, (tags, predicted) in enumerate(zip(y_true, y_pred, strict=True)):
+        if len(tags) != len(predicted):
+            raise ValueError(f"text {i} has {len(tags)} tags and {len(predicted)} predicted ones; expected as many")
+        own, others = set(entities_of(tags)), set(entities_of(predicted))
+        for counter, entities in ((right, own & others), (true, own), (found, others)):
+            counter.update(kind for kind, _, _ in entities)
+    kinds = sorted(true | found)
+    counted = (np.array([counter[kind] for kind in kinds], np.int64) for counter in (right, true, found))
+    return kinds, *counted
+
+
+def entity_scores(y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Precision, recall and F1 over all entities (micro), F1's means over the types, and the accuracy of the tags.
+
+    An entity is right if its type, its first and its last word are.  Without any entity the scores are 0.
+    """
+    kinds, right, true, found = entity_counts(y_true, y_pred)
+    words = [a == b for tags, predicted in zip(y_true, y_pred, strict=True) for a, b in zip(tags, predicted)]
+    if not words:
+        raise ValueError("there are no words to measure; expected at least one")
+    if not kinds:
+        right = true = found = np.zeros(1, np.int64)
+    return {
+        "precision": float(averaged(right, found, true, "micro")),
+        "recall": float(averaged(right, true, true, "micro")),
+        "f1": float(averaged(2 * right, true + found, true, "micro")),
+        "macro_f1": float(averaged(2 * right, true + found, true, "macro")),
+        "weighted_f1": float(averaged(2 * right, true + found, true, "weighted")),
+        "accuracy": float(np.mean(words)),
+    }
+
+
+def entity_report(y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str]]) -> str:
+    """A table of precision, recall, F1 and support (true entities) of each type, and of their averages."""
+    kinds, right, true, found = entity_counts(y_true, y_pred)
+    if not kinds:
+        return "There is no entity, true or predicted."
+    columns = [(right, found), (right, true), (2 * right, true + found)]
+    rows = [
+        *zip(kinds, *(averaged(above, below, true, None) for above, below in columns), true),
+        *(
+            (f"{average} average", *(averaged(*column, true, average) for column in columns), true.sum())
+            for average in ("micro", "macro", "weighted")
+        ),
+    ]
+    width = max(len(name) for name, *_ in rows)
+    return "\n".join(
+        [
+            f"{'':{width}}  precision  recall     f1  support",
+            *(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {n:7d}" for name, p, r, f, n in rows),
+        ]
+    )

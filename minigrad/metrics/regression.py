@@ -1,0 +1,49 @@
+"""How near predicted numbers are to the true ones, and whether they rise and fall with them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .classification import mean_ranks
+
+
+def mae(y_true: Any, y_pred: Any) -> float:
+    """The mean absolute error."""
+    true, predicted = number_pair(y_true, y_pred)
+    return float(np.abs(true - predicted).mean())
+
+
+def rmse(y_true: Any, y_pred: Any) -> float:
+    """The root of the mean squared error."""
+    true, predicted = number_pair(y_true, y_pred)
+    return math.sqrt(((true - predicted) ** 2).mean())
+
+
+def pearson(y_true: Any, y_pred: Any) -> float:
+    """Pearson's correlation coefficient, from -1 to 1; nan where either side is constant."""
+    true, predicted = (y - y.mean() for y in number_pair(y_true, y_pred))
+    lengths = np.linalg.norm(true), np.linalg.norm(predicted)
+    if not all(lengths):
+        return math.nan
+    return float(np.clip((true / lengths[0]) @ (predicted / lengths[1]), -1, 1))
+
+
+def spearman(y_true: Any, y_pred: Any) -> float:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values the mean of theirs; nan as there."""
+    true, predicted = number_pair(y_true, y_pred)
+    return pearson(mean_ranks(true), mean_ranks(predicted))
+
+
+def number_pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Both as flat float64 arrays.  Raises ValueError for other shapes, what is no finite number, or no case."""
+    arrays = [np.asarray(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred)]
+    if arrays[0].shape != arrays[1].shape or not arrays[0].size:
+        raise ValueError(
+            f"y_true has shape {arrays[0].shape} and y_pred {arrays[1].shape}; expected the same, one number or more"
+        )
+    for name, array in zip(("y_true", "y_pred"), arrays, strict=True):
+        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+            raise ValueError(f"{name} holds {array.dtype} values, not all finite numbers; expected finite numbers")
+    true, predicted = (array.ravel().astype(np.float64) for array in arrays)
+    return true, predicted

@@ -1,0 +1,56 @@
+"""How near written texts are to those asked for: BLEU and chrF by sacrebleu, ROUGE by rouge-score (extra `scores`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+References = Sequence[str] | Sequence[Sequence[str]]  # one for each text, or several
+
+
+def bleu(y_true: References, y_pred: Sequence[str]) -> float:
+    """The corpus's BLEU from 0 to 100, with sacrebleu's defaults.
+
+    Each text has one reference or a list of them, of all texts as many.  Raises ImportError without sacrebleu.
+    """
+    return library("sacrebleu").corpus_bleu(list(y_pred), streams(y_true, y_pred)).score
+
+
+def chrf(y_true: References, y_pred: Sequence[str]) -> float:
+    """The corpus's chrF from 0 to 100, with sacrebleu's defaults; see `bleu`."""
+    return library("sacrebleu").corpus_chrf(list(y_pred), streams(y_true, y_pred)).score
+
+
+def rouge(y_true: Sequence[str], y_pred: Sequence[str], use_stemmer: bool = False) -> dict[str, float]:
+    """The mean F of rouge1, rouge2, rougeL and rougeLsum over the texts, from 0 to 1.
+
+    `use_stemmer` compares English words by their stems.  Raises ImportError without rouge-score.
+    """
+    references = [one for (one,) in zip(*streams(y_true, y_pred)[:1], strict=True)]
+    scorer = library("rouge_score.rouge_scorer").RougeScorer(KINDS, use_stemmer=use_stemmer)
+    found = [scorer.score(true, text) for true, text in zip(references, y_pred, strict=True)]
+    return {kind: sum(one[kind].fmeasure for one in found) / len(found) for kind in KINDS}
+
+
+def streams(y_true: References, y_pred: Sequence[str]) -> list[list[str]]:
+    """The first references of all texts, the second ones, …, as sacrebleu takes them."""
+    references: list[list[str]] = [[one] if isinstance(one, str) else list(one) for one in y_true]
+    counts = {len(some) for some in references}
+    if len(references) != len(y_pred) or not references or len(counts) != 1 or 0 in counts:
+        raise ValueError(
+            f"there are {len(y_pred)} texts, and {len(references)} with {sorted(counts)} references each; expected as "
+            "many of each, at least one, and for every text the same number of references"
+        )
+    return [list(stream) for stream in zip(*references, strict=True)]
+
+
+def library(name: str) -> Any:
+    """An optional library.  Raises ImportError that says how to install it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        package = name.partition(".")[0].replace("_", "-")
+        raise ImportError(f"these scores need {package}: type pip install 'minigrad-learn[scores]'") from None
