@@ -1,5 +1,11 @@
-"""Fine-tuning with less: prompts that make a classifier of a language model."""
+"""Fine-tuning with less: adapters, which train a few numbers beside frozen ones, and prompts, which train none.
 
+Adapters begin with `get_peft_model`, prompts that make a classifier of a language model with `Template`.
+"""
+
+from .config import PeftConfig
+from .lora import LoraConfig
+from .peft_model import PeftModel, get_peft_model
 from .probe import LinearProbe
 from .prompts import PromptClassifier, PromptForClassification
 from .search import TemplateScore, rank_templates

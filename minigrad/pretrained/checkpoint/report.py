@@ -41,7 +41,7 @@ class LoadReport:
                 f"{len(self.unused)} in the file {'has' if len(self.unused) == 1 else 'have'} no place in the model"
             )
         if new:
-            told.append(f"{_listed(new)} {'is' if len(new) == 1 else 'are'} new: fine-tune before use")
+            told.append(f"{listed(new)} {'is' if len(new) == 1 else 'are'} new: fine-tune before use")
         return "; ".join(told)
 
     def __str__(self) -> str:
@@ -52,13 +52,13 @@ class LoadReport:
         rows = (
             ("loaded", self.loaded, []),
             ("without prefix", self.loaded if self.prefix else (), [f"{self.prefix} before every name in the file"]),
-            ("renamed", self.renamed, [f"such as {_listed([stored])} -> {name}" for name, stored in first]),
-            ("transposed", self.transposed, [_listed(self.transposed)]),
+            ("renamed", self.renamed, [f"such as {listed([stored])} -> {name}" for name, stored in first]),
+            ("transposed", self.transposed, [listed(self.transposed)]),
             ("tied", self.tied, [f"{name} is {own}" for name, own in self.tied.items()]),
-            ("newly initialised", self.newly_initialised, [_listed(self.newly_initialised)]),
-            ("not needed", self.not_needed, [f"{_listed(names)} ({why})" for why, names in spare.items()]),
-            ("unused", self.unused, [_listed(self.unused)]),
-            ("wrong shape", self.wrong_shape, [_listed(_shapes(self.wrong_shape))]),
+            ("newly initialised", self.newly_initialised, [listed(self.newly_initialised)]),
+            ("not needed", self.not_needed, [f"{listed(names)} ({why})" for why, names in spare.items()]),
+            ("unused", self.unused, [listed(self.unused)]),
+            ("wrong shape", self.wrong_shape, [listed(_shapes(self.wrong_shape))]),
         )
         table = [f"{title:<17} {len(names):>5}  {', '.join(shown)}".rstrip() for title, names, shown in rows if names]
         return "\n".join([*table, f"verdict: {self.verdict}"])
@@ -105,17 +105,17 @@ def fit(
 
     faults, lost = [], [name for name in missing if not matches(heads, name)]
     if strict and lost:
-        instead = f" (it has {_listed(unused)} instead)" if unused else ""
+        instead = f" (it has {listed(unused)} instead)" if unused else ""
         faults.append(
-            f"it lacks {_listed(lost, MOST)}{instead}: check that config.json and the model class are this file's"
+            f"it lacks {listed(lost, MOST)}{instead}: check that config.json and the model class are this file's"
         )
     elif strict and unused:
         faults.append(
-            f"it has {_listed(unused, MOST)}, for which the model has no place: check that config.json and "
+            f"it has {listed(unused, MOST)}, for which the model has no place: check that config.json and "
             "the model class are this file's, or pass strict=False to do without"
         )
     if wrong and not ignore_mismatched_sizes:
-        faults.append(f"{_listed(_shapes(wrong), MOST)}: to begin these anew, pass ignore_mismatched_sizes=True")
+        faults.append(f"{listed(_shapes(wrong), MOST)}: to begin these anew, pass ignore_mismatched_sizes=True")
     if faults:
         raise ValueError(f"{source} does not fit the model: {'; '.join(faults)}")
     transposed = [name for name, stored in loaded.items() if layout.transposed(stored)]
@@ -126,7 +126,7 @@ def _shapes(wrong):
     return [f"{name} is {theirs} in the file, {ours} in the model" for name, (theirs, ours) in wrong.items()]
 
 
-def _listed(names, limit=3):
+def listed(names, limit=3):
     """Names with those that differ in one number made one, `layer.{0..5}.bias`, and all beyond `limit` counted."""
     numbers = {}
     for name in names:

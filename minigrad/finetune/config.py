@@ -1,0 +1,139 @@
+"""The base of the configurations of adapters, as adapter_config.json holds them under the names of `peft`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+from ..nn import Module
+from ..pretrained.checkpoint.files import SMALL, model_directory, read_json, replacing
+
+CONFIG = "adapter_config.json"
+TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
+# Entries of files of `peft` that change nothing in an adapter that has been made.
+WITHOUT_EFFECT = {
+    "auto_mapping",
+    "peft_version",
+    "megatron_core",
+    "runtime_config",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "qalora_group_size",
+}
+
+
+class Hit(NamedTuple):
+    """A module that a pattern hit."""
+
+    pattern: str
+    path: str
+    module: Module
+
+
+@dataclass
+class PeftConfig:
+    """What all configurations have in common; a method adds its own options, and sets `peft_type`.
+
+    Args:
+        task_type: "SEQ_CLS", "TOKEN_CLS", "CAUSAL_LM" and others; of the first two the head of the model is trained and
+            saved with the adapter.
+        base_model_name_or_path: where the model is from, for whoever loads the adapter.
+        modules_to_save: names of modules that are trained as a whole, and saved with the adapter.
+        inference_mode: whether the adapter is not to be trained.
+        rest: entries of a file that have no effect here.
+    """
+
+    peft_type: ClassVar[str] = ""
+    kinds: ClassVar[dict[str, type[PeftConfig]]] = {}  # by peft_type
+
+    task_type: str | None = field(default=None, kw_only=True)
+    base_model_name_or_path: str | None = field(default=None, kw_only=True)
+    revision: str | None = field(default=None, kw_only=True)
+    modules_to_save: list[str] | None = field(default=None, kw_only=True)
+    inference_mode: bool = field(default=False, kw_only=True)
+    rest: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.kinds[cls.peft_type] = cls
+
+    def __post_init__(self) -> None:
+        self.task_type = None if self.task_type is None else str(getattr(self.task_type, "value", self.task_type))
+        if self.task_type not in (None, *TASKS):
+            raise ValueError(f"task_type is {self.task_type!r}; expected None or one of {', '.join(map(repr, TASKS))}")
+
+    def hits(self, model: Module, strict: bool) -> list[Hit]:
+        """The layers of a model that are adapted; `strict` refuses a pattern that hits nothing though others do."""
+        return []
+
+    def add(self, model: Module, hit: Hit, name: str, rng: Any) -> None:
+        """Give a layer of the model the adapter `name`, with values drawn from `rng` or, if that is LATER, none yet."""
+
+    def trains(self, path: str, hits: list[Hit]) -> bool:
+        """Whether the model's own parameter at a path is trained, beside those of `modules_to_save`."""
+        bias = getattr(self, "bias", "none")
+        if bias == "all":
+            return path.rpartition(".")[2] == "bias"
+        return bias.endswith("_only") and any(path == f"{hit.path}.bias" for hit in hits)
+
+    def saved(self, model: Module, hits: list[Hit]) -> Self:
+        """The configuration as it is written: what was left to the family of the model, or to us, is named."""
+        return copy.copy(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries of adapter_config.json."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rest"}
+        return {**self.rest, **own, "peft_type": self.peft_type}
+
+    @classmethod
+    def from_dict(cls, entries: dict[str, Any], source: Any = "the configuration") -> Self:
+        """The configuration with the entries of adapter_config.json, of the class that its peft_type names.
+
+        Raises:
+            ValueError: the peft_type is unknown or of another class, or an option is set that is not supported here.
+        """
+        known = {name: kind for name, kind in cls.kinds.items() if name and issubclass(kind, cls)}
+        kind = known.get(entries.get("peft_type", ""))
+        if kind is None:
+            raise ValueError(
+                f"{source} is of peft_type {entries.get('peft_type')!r}, which {cls.__name__} does not know: "
+                f"expected one of {', '.join(map(repr, sorted(known)))}"
+            )
+        names = {f.name for f in fields(kind)} - {"rest"}
+        own = {name: value for name, value in entries.items() if name in names}
+        rest = {name: value for name, value in entries.items() if name not in names | {"peft_type"}}
+        if unknown := [name for name, value in rest.items() if value and name not in WITHOUT_EFFECT]:
+            near = "".join(f"; did you mean {one}?" for one in get_close_matches(unknown[0], names, 1))
+            raise ValueError(
+                f"{source} has {unknown[0]} = {str(rest[unknown[0]])[:80]}, which minigrad's {kind.__name__} does not "
+                f"support{near}: it has {', '.join(sorted(names))}"
+            )
+        return kind(**own, rest=rest)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike) -> Self:
+        """The configuration in the adapter_config.json of a directory, or of a name on the Hub; errors as above."""
+        path = model_directory(source, SMALL) / CONFIG
+        return cls.from_dict(read_json(path), path)
+
+    def save_pretrained(self, directory: str | os.PathLike) -> None:
+        """Write adapter_config.json."""
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with replacing(Path(directory) / CONFIG) as [part]:
+            part.write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """The content of adapter_config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def names_in(value: Any) -> list[str]:
+    """The names in an option that is None, one name, or several."""
+    return [] if value is None else [value] if isinstance(value, str) else sorted(value)

@@ -1,0 +1,131 @@
+"""The base of layers with adapters: a layer of the model becomes one in place, and its weights keep their names."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import backend
+from ..nn import Module, Parameter
+from ..nn.tree import walk
+from ..tensor import Tensor
+
+
+@cache
+def joined(first: type, second: type) -> type:
+    """A class that is both: `first`, which adds something, and `second`, which a module was until now."""
+    if issubclass(first, second):
+        return first
+    name = second.__name__ if first.__name__.endswith(second.__name__) else first.__name__ + second.__name__
+    return type(name, (first, second), {"__doc__": first.__doc__})
+
+
+class AdapterLayer(Module):
+    """A layer with adapters, by name, beside its own weights; a method says what they compute.
+
+    `parts` names the attributes that hold an adapter's weights and numbers, each a dictionary by the name of the
+    adapter, so that a path in the state dict is `peft`'s: "query.lora_A.default.weight".
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ()
+    plain: type  # the class of the layer before it had adapters
+    active: tuple[str, ...] = ()  # the adapters that act, in this order
+    merged: tuple[str, ...] = ()  # those that are in the weights now
+    before_merge: tuple[Any, Any] | None = None  # weight and bias without them
+
+    @classmethod
+    def of(cls, layer: Any) -> Any:
+        """The layer itself, which is one with adapters from now on."""
+        if not isinstance(layer, AdapterLayer):
+            plain = type(layer)
+            layer.__class__ = joined(cls, plain)
+            layer.plain = plain
+            for part in cls.parts:
+                setattr(layer, part, {})
+        return layer
+
+    def unload(self) -> None:
+        """Make it the layer that it was, with the weights that it has."""
+        plain = self.plain
+        for name in (*self.parts, "plain", "active", "merged", "before_merge"):
+            vars(self).pop(name, None)
+        self.__class__ = plain
+
+    @property
+    def names(self) -> list[str]:
+        """The adapters here."""
+        return list(dict.fromkeys(name for part in self.parts for name in vars(self)[part]))
+
+    def has(self, name: str) -> bool:
+        """Whether there is an adapter of this name here."""
+        return any(name in vars(self)[part] for part in self.parts)
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The weights of an adapter by their names in a file, after that of the layer: "lora_A.weight"."""
+        return {
+            f"{part}.{path}" if path else part: t
+            for part in self.parts
+            for path, t in walk(vars(self)[part].get(name))
+            if isinstance(t, Tensor)
+        }
+
+    def delete(self, name: str) -> None:
+        """Forget an adapter."""
+        for part in self.parts:
+            vars(self)[part].pop(name, None)
+        self.active = tuple(one for one in self.active if one != name)
+
+    @property
+    def acting(self) -> tuple[str, ...]:
+        """The adapters that are computed beside the layer: none while some are merged."""
+        return () if self.merged else tuple(name for name in self.active if self.has(name))
+
+    def with_adapter(self, name: str, weight: Any, bias: Any) -> tuple[Any, Any]:
+        """Weight and bias of a layer that computes what this one does with the adapter; arrays or None."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be merged")
+
+    def merge(self, names: tuple[str, ...]) -> None:
+        """Put adapters into the weights, which are kept for `unmerge`; computed in float32 or better, then rounded.
+
+        Raises ValueError if a weight is then not finite; nothing is changed.
+        """
+        here = tuple(name for name in names if self.has(name))
+        if not here:
+            return
+        layer: Any = self
+        old = layer.weight.data, None if getattr(layer, "bias", None) is None else layer.bias.data
+        weight, bias = (None if array is None else at_least_single(array) for array in old)
+        for name in here:
+            weight, bias = self.with_adapter(name, weight, bias)
+        xp = backend.of(weight).xp
+        if not all(array is None or bool(xp.isfinite(array).all()) for array in (weight, bias)):
+            raise ValueError(f"the weights merged with {', '.join(here)} are not finite: nothing was merged")
+        self.before_merge, self.merged = old, here
+        layer.weight.hold(xp.ascontiguousarray(weight.astype(old[0].dtype, copy=False)))
+        if bias is not None:
+            if old[1] is None:
+                raise ValueError("an adapter has a bias and the layer has none: it cannot be merged")
+            layer.bias.hold(bias.astype(old[1].dtype, copy=False))
+
+    def unmerge(self) -> None:
+        """Take the weights that were there before `merge`, bit for bit."""
+        layer: Any = self
+        if self.before_merge is not None:
+            weight, bias = self.before_merge
+            layer.weight.hold(weight)
+            if bias is not None:
+                layer.bias.hold(bias)
+        self.before_merge, self.merged = None, ()
+
+
+def at_least_single(array: Any) -> Any:
+    """An array in float32, or in float64 if it is that."""
+    return array.astype(np.float32) if array.dtype.itemsize < 4 else array
+
+
+def like(layer: Any, array: Any) -> Parameter:
+    """New numbers as a Parameter on the device of a layer, of its dtype but float32 for 16 bits, as `peft` has it."""
+    dtype = np.float32 if layer.weight.dtype.itemsize < 4 else layer.weight.dtype
+    return Parameter(Tensor(np.asarray(array, dtype), device=layer.weight.device).data)

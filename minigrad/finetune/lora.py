@@ -1,0 +1,331 @@
+"""LoRA (Hu et al. 2021): beside a frozen weight W a product B A of low rank is trained, y = W x + s B (A x).
+
+With `use_dora` (Liu et al. 2024) each row of W + s B A is scaled to a trained length.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import backend, ops
+from .. import functional as F
+from ..nn import Conv1d, Conv2d, Conv3d, Dropout, Embedding, Linear, Module, Parameter, init
+from ..tensor import Tensor
+from .config import Hit, PeftConfig
+from .layer import AdapterLayer, at_least_single, like
+from .names import theirs
+from .targets import found, named
+
+# target_modules=None means these, by family.
+TARGETS: dict[str, Any] = {
+    **{family: ["query", "value"] for family in ("bert", "roberta", "xlm-roberta", "vit")},
+    "distilbert": ["q_lin", "v_lin"],
+    "gpt2": ["c_attn"],
+    "t5": ["q", "v"],
+    **{family: ["q_proj", "v_proj"] for family in ("llama", "qwen2", "qwen3")},
+}
+CHANGING = "pissa", "olora", "corda", "loftq", "lora_ga", "mica"  # which change the weights of the model itself
+
+
+@dataclass
+class LoraConfig(PeftConfig):
+    """Options of LoRA, under the names of `peft`.
+
+    Args:
+        r: the rank.
+        target_modules: which layers: the last steps of their paths, as in ["query", "value"], a regular expression that
+            matches whole paths, "all-linear" for every Linear but the head, or None for what is usual for the family.
+        exclude_modules: names, or an expression, of layers that are not.
+        lora_alpha: B A is multiplied by s = lora_alpha / r.
+        lora_dropout: the dropout of what A reads, in training.
+        fan_in_fan_out: whether the reference library stores the weights (in, out), as GPT-2's; set by itself.
+        bias: which biases of the model are trained: "none", "all", or "lora_only" for those of the targets.
+        use_rslora: s = lora_alpha / √r (Kalajdzievski 2023).
+        init_lora_weights: True draws A uniformly from ±1/√in and makes B zero; "gaussian" draws A from the normal
+            distribution of deviation 1/r; False draws B, too.
+        layers_to_transform: the numbers of the layers in which targets are looked for; `layers_pattern` names the list.
+        rank_pattern, alpha_pattern: other values of `r` and `lora_alpha` by regular expressions of the paths' ends.
+        use_dora: train the lengths of the rows, too.
+        lora_bias: whether B has a bias.
+    """
+
+    peft_type: ClassVar[str] = "LORA"
+
+    r: int = 8
+    target_modules: list[str] | str | None = None
+    exclude_modules: list[str] | str | None = None
+    lora_alpha: float = 8
+    lora_dropout: float = 0.0
+    fan_in_fan_out: bool = False
+    bias: str = "none"
+    use_rslora: bool = False
+    init_lora_weights: bool | str = True
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    use_dora: bool = False
+    lora_bias: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, rank in (("r", self.r), *(self.rank_pattern or {}).items()):
+            if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+                raise ValueError(f"the rank {name} is {rank!r}; expected a whole number, 1 or more, such as r=8")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout is {self.lora_dropout!r}; expected a probability below 1")
+        if self.bias not in ("none", "all", "lora_only"):
+            raise ValueError(f"bias is {self.bias!r}; expected 'none', 'all' or 'lora_only'")
+        first = self.init_lora_weights
+        if isinstance(first, str) and first.startswith(CHANGING):
+            raise ValueError(
+                f"init_lora_weights is {first!r}, which changes the weights of the model itself and is not supported: "
+                "save the adapter in peft with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+            )
+        if self.layers_pattern is not None and self.layers_to_transform is None:
+            raise ValueError("layers_pattern says where the layers are: give layers_to_transform, which says which")
+
+    def hits(self, model: Module, strict: bool) -> list[Hit]:
+        """The layers that are adapted.  Raises ValueError for a pattern that hits nothing; see `targets.found`."""
+        hits = found(model, self, TARGETS, tuple(LAYERS), strict)
+        for pattern in (*self.rank_pattern, *self.alpha_pattern) if strict else ():
+            if not any(self._at({pattern: True}, model, hit.path, False) for hit in hits):
+                raise ValueError(
+                    f"rank_pattern or alpha_pattern has {pattern!r}, which matches the end of no target: these are "
+                    f"{', '.join(hit.path for hit in hits[:3])}, …"
+                )
+        return hits
+
+    def saved(self, model: Module, hits: list[Hit]) -> LoraConfig:
+        """The configuration to write: see `PeftConfig.saved`."""
+        layout = getattr(model, "layout", None)
+        transposed = layout is not None and any(layout.transposed(f"{hit.path}.weight") for hit in hits)
+        config = replace(
+            self, target_modules=named(self, model, hits, TARGETS), fan_in_fan_out=self.fan_in_fan_out or transposed
+        )
+        if any(theirs(model, hit.path) != hit.path for hit in hits):
+            ends = {hit.path: re.escape(theirs(model, hit.path)) for hit in hits}
+            config.rank_pattern = {ends[path]: self._at(self.rank_pattern, model, path, self.r) for path in ends}
+            config.alpha_pattern = {
+                ends[path]: self._at(self.alpha_pattern, model, path, self.lora_alpha) for path in ends
+            }
+        return config
+
+    def add(self, model: Module, hit: Hit, name: str, rng: np.random.Generator) -> None:
+        """Give a layer the adapter `name`."""
+        r = self._at(self.rank_pattern, model, hit.path, self.r)
+        alpha = self._at(self.alpha_pattern, model, hit.path, self.lora_alpha)
+        kind = next(LAYERS[kind] for kind in LAYERS if isinstance(hit.module, kind))
+        kind.of(hit.module).add(name, self, r, alpha / (math.sqrt(r) if self.use_rslora else r), rng)
+
+    @staticmethod
+    def _at(patterns: dict[str, Any], model: Module, path: str, default: Any) -> Any:
+        """The value of the first pattern that matches the end of a path."""
+        for pattern, value in patterns.items():
+            if any(re.fullmatch(rf"(.*\.)?({pattern})", name) for name in (path, theirs(model, path))):
+                return value
+        return default
+
+
+class LoRALayer(AdapterLayer):
+    """A layer with products of low rank beside its weight."""
+
+    parts = "lora_A", "lora_B", "lora_magnitude_vector", "lora_dropout", "scaling"
+    lora_A: dict[str, Any]
+    lora_B: dict[str, Any]
+    lora_magnitude_vector: dict[str, Parameter]  # DoRA's lengths, of a shape that outputs can be multiplied with
+    lora_dropout: dict[str, Dropout]
+    scaling: dict[str, float]
+    weight: Parameter
+    bias: Parameter | None
+
+    def add(self, name: str, config: LoraConfig, r: int, scaling: float, rng: Any) -> None:
+        """Give it an adapter of rank r, whose product is multiplied by `scaling`."""
+        self.scaling[name] = scaling
+        if config.lora_dropout:
+            self.lora_dropout[name] = Dropout(config.lora_dropout, rng=None if rng is init.LATER else rng)
+        self.add_factors(name, r, config, rng)
+        if config.use_dora:
+            self.lora_magnitude_vector[name] = like(self, self.lengths(name))
+
+    def add_factors(self, name: str, r: int, config: LoraConfig, rng: Any) -> None:
+        """Make A and B, layers without a bias unless B has one, and draw their first values."""
+        a, b = self.new_factors(r, config.lora_bias)
+        for p in (a.weight, *b.parameters()):
+            p.hold(like(self, p.data).data)
+        self.lora_A[name], self.lora_B[name] = a, b
+        if rng is not init.LATER:
+            draw(a.weight, config.init_lora_weights, r, rng)
+            if config.init_lora_weights is False:
+                draw(b.weight, True, r, rng)
+            else:
+                init.zeros_(b.weight)
+            if b.bias is not None:
+                init.zeros_(b.bias)
+
+    def new_factors(self, r: int, bias: bool) -> tuple[Any, Any]:
+        """The layers A and B, with weights that are not set yet."""
+        raise NotImplementedError
+
+    def change(self, name: str) -> Any:
+        """s B A, as an array of the shape of the weight."""
+        a, b = (at_least_single(part[name].weight.data) for part in (self.lora_A, self.lora_B))
+        return (b.reshape(len(b), -1) @ a.reshape(len(a), -1)).reshape(self.weight.shape) * self.scaling[name]
+
+    def lengths(self, name: str) -> Any:
+        """The lengths of the rows of W + s B A, for DoRA, of a shape that outputs can be multiplied with."""
+        base = self.weight.data if self.before_merge is None else self.before_merge[0]
+        return self.row_lengths(at_least_single(base) + self.change(name))
+
+    def row_lengths(self, weight: Any) -> Any:
+        """The length of what of a weight belongs to one output."""
+        return backend.of(weight).xp.sqrt((weight * weight).sum(1))
+
+    def over_weight(self, lengths: Any) -> Any:
+        """A number for each output, of a shape that the weight can be multiplied with."""
+        return lengths[:, None]
+
+    def over_outputs(self, bias: Any) -> Any:
+        """The bias, of a shape that it can be added to outputs."""
+        return bias
+
+    def with_adapter(self, name, weight, bias):
+        weight = weight + self.change(name)
+        if (magnitude := self.lora_magnitude_vector.get(name)) is not None:
+            weight = weight * self.over_weight(at_least_single(magnitude.data) / self.lengths(name))
+        if (more := self.factor_bias(name)) is not None:
+            bias = (0 if bias is None else bias) + at_least_single(more.data) * self.scaling[name]
+        return weight, bias
+
+    def factor_bias(self, name: str) -> Parameter | None:
+        """The bias of B."""
+        return self.lora_B[name].bias
+
+    def forward(self, x: Any) -> Any:
+        y = super().forward(x)
+        dtype = y.dtype
+        for name in self.acting:
+            y = self.plus(name, x, y)
+        return y if y.dtype == dtype else ops.astype(y, dtype)
+
+    def plus(self, name: str, x: Any, y: Any) -> Any:
+        """The output y of the layer for x, with what the adapter adds."""
+        dropout = self.lora_dropout.get(name)
+        read = dropout(x) if dropout is not None and dropout.training else x
+        more = self.product(name, read)
+        if (magnitude := self.lora_magnitude_vector.get(name)) is None:
+            return y + more
+        scale = magnitude / Tensor(self.lengths(name))  # whose gradient is left out, as in section 4.3
+        straight = y if read is x else super().forward(read)
+        bias = getattr(self, "bias", None)
+        straight = straight if bias is None else straight - self.over_outputs(bias)
+        return y + (scale - 1) * straight + scale * more
+
+    def product(self, name: str, x: Any) -> Any:
+        """s B (A x)."""
+        a, b, s = self.lora_A[name], self.lora_B[name], self.scaling[name]
+        x = x if x.dtype == a.weight.dtype else ops.astype(x, a.weight.dtype)
+        return b(a(x) * s) if b.bias is None else b(a(x)) * s
+
+
+def draw(weight: Parameter, first: bool | str, r: int, rng: np.random.Generator) -> None:
+    """The first values of A: uniform from ±1/√in, or normal."""
+    if first == "gaussian":
+        init.normal_(weight, std=1 / r, rng=rng)
+    elif isinstance(first, bool):
+        bound = 1 / math.sqrt(math.prod(weight.shape[1:]))
+        init.uniform_(weight, -bound, bound, rng=rng)
+    else:
+        raise ValueError(f"init_lora_weights is {first!r}; expected True, False or 'gaussian'")
+
+
+class LoRALinear(LoRALayer, Linear):
+    """A Linear with adapters: `lora_A.<name>.weight` (r, in) and `lora_B.<name>.weight` (out, r)."""
+
+    def new_factors(self, r, bias):
+        outputs, inputs = self.weight.shape
+        return Linear(inputs, r, False, rng=init.LATER), Linear(r, outputs, bias, rng=init.LATER)
+
+
+class LoRAConv(LoRALayer):
+    """A convolution with adapters: A has its kernel, stride, padding and dilation, B is 1 wide and has its groups."""
+
+    def new_factors(self, r, bias):
+        layer: Any = self
+        kind, outputs, groups = self.plain, self.weight.shape[0], layer.groups
+        if r % groups:
+            raise ValueError(f"a convolution of {groups} groups takes a rank that is a multiple of them, not {r}")
+        options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+        mode = {"padding_mode": layer.padding_mode, "bias": False}
+        a = kind(layer.in_channels, r, self.weight.shape[2:], **options, **mode, rng=init.LATER)
+        return a, kind(r, outputs, 1, groups=groups, bias=bias, rng=init.LATER)
+
+    def change(self, name):
+        layer: Any = self
+        if layer.groups > 1:
+            raise ValueError(
+                f"an adapter of a convolution of {layer.groups} groups is no change of its weight: it cannot "
+                "be merged, nor trained with use_dora"
+            )
+        return super().change(name)
+
+    def row_lengths(self, weight):
+        lengths = backend.of(weight).xp.sqrt((weight * weight).reshape(len(weight), -1).sum(1))
+        return self.over_outputs(lengths)
+
+    def over_weight(self, lengths):
+        return lengths.reshape(-1, *[1] * (self.weight.ndim - 1))
+
+    def over_outputs(self, bias):
+        return bias.reshape(1, -1, *[1] * (self.weight.ndim - 2))
+
+
+class LoRAEmbedding(LoRALayer, Embedding):
+    """An Embedding with adapters: `lora_embedding_A.<name>` (r, ids) and `lora_embedding_B.<name>` (size, r)."""
+
+    parts = "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_dropout", "scaling"
+    lora_embedding_A: dict[str, Parameter]
+    lora_embedding_B: dict[str, Parameter]
+
+    def add(self, name, config, r, scaling, rng):
+        if config.lora_bias:
+            raise ValueError("lora_bias is for layers with a bias; an Embedding has none")
+        super().add(name, replace(config, lora_dropout=0.0), r, scaling, rng)  # no part of an id can be dropped
+
+    def add_factors(self, name, r, config, rng):
+        ids, size = self.weight.shape
+        a, b = like(self, np.zeros((r, ids))), like(self, np.zeros((size, r)))
+        self.lora_embedding_A[name], self.lora_embedding_B[name] = a, b
+        if rng is not init.LATER:
+            init.normal_(b, rng=rng)
+            if config.init_lora_weights is False:
+                init.normal_(a, rng=rng)
+
+    def change(self, name):
+        a, b = (at_least_single(part[name].data) for part in (self.lora_embedding_A, self.lora_embedding_B))
+        return (b @ a).T * self.scaling[name]
+
+    def row_lengths(self, weight):
+        return backend.of(weight).xp.sqrt((weight * weight).sum(0))
+
+    def over_weight(self, lengths):
+        return lengths
+
+    def factor_bias(self, name):
+        return None
+
+    def product(self, name, x):
+        a, b = self.lora_embedding_A[name], self.lora_embedding_B[name]
+        return F.linear(F.embedding(x, ops.transpose(a), self.padding_idx) * self.scaling[name], b)
+
+
+LAYERS: dict[type, type] = {
+    Linear: LoRALinear,
+    Embedding: LoRAEmbedding,
+    **dict.fromkeys((Conv1d, Conv2d, Conv3d), LoRAConv),
+}

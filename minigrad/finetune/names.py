@@ -1,0 +1,40 @@
+"""How `peft` calls the modules of a model in its files, where that is not our name.
+
+Its names are those of the modules in transformers, ours those of the checkpoints.  They are the same for most families;
+transformers 5 has other ones for ViT.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PREFIXES = "base_model.model.", "base_model."
+NEWER = {
+    "vit": (
+        ("encoder.layer.", "layers."),
+        (".attention.attention.query", ".attention.q_proj"),
+        (".attention.attention.key", ".attention.k_proj"),
+        (".attention.attention.value", ".attention.v_proj"),
+        (".attention.output.dense", ".attention.o_proj"),
+        (".intermediate.dense", ".mlp.fc1"),
+        (".output.dense", ".mlp.fc2"),
+    )
+}
+
+
+def theirs(model: Any, path: str) -> str:
+    """The name, in the files of `peft`, of the module or weight that we call `path`."""
+    for ours, new in NEWER.get(model_type(model), ()):
+        path = path.replace(ours, new)
+    return path
+
+
+def model_type(model: Any) -> str:
+    """The family of a model, as config.json names it; "" if it has no configuration."""
+    return getattr(getattr(model, "config", None), "model_type", "")
+
+
+def plain_name(stored: str) -> str:
+    """A name in a file without what the wrappers of `peft` add to it."""
+    stored = next((stored.removeprefix(prefix) for prefix in PREFIXES if stored.startswith(prefix)), stored)
+    return stored.replace(".base_layer.", ".").replace(".modules_to_save.", ".")

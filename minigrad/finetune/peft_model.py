@@ -1,0 +1,556 @@
+"""A model with adapters: `get_peft_model` makes a model one in place, so that no weight of it gets another name.
+
+    model = get_peft_model(model, LoraConfig(r=8, target_modules=["query", "value"], task_type="SEQ_CLS"))
+    model.print_trainable_parameters()
+
+Of a model with adapters only these are trained, with what the configuration names beside them: heads and other
+`modules_to_save`, biases.  Each adapter has its own values of those, which stand in the model while it is active.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import DEVICES
+from ..nn import Module, Parameter, init
+from ..nn.tree import check_name, walk
+from ..pretrained import PretrainedModel
+from ..pretrained.checkpoint.report import listed
+from ..tensor import Tensor
+from . import files
+from .config import Hit, PeftConfig, names_in
+from .layer import AdapterLayer, joined
+from .names import PREFIXES, plain_name, theirs
+from .targets import is_within, saved_modules
+
+HEADED = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",)}
+
+
+def get_peft_model(
+    model: Module, peft_config: PeftConfig, adapter_name: str = "default", *, rng: init.Rng = None
+) -> PeftModel:
+    """Freeze a model and give it an adapter to be trained instead; returns the model, which is a PeftModel now.
+
+    A head that is new, because the file the model was loaded from has none, is trained and saved with the adapter.
+
+    Args:
+        peft_config: a `LoraConfig`, say.
+        rng: the generator, or the seed, that the adapter's first values are drawn with.
+
+    Raises:
+        ValueError: a pattern of the configuration hits nothing, or the model has adapters already; it is unchanged.
+        TypeError: the model is no Module, or the configuration none of an adapter.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"get_peft_model takes a Module, such as a model of minigrad.pretrained, not {model!r:.80}")
+    if isinstance(model, PeftModel):
+        raise ValueError(
+            f"this model has the adapters {', '.join(model.peft_config)} already: model.add_adapter(name, config) adds "
+            "another, and model.unload() takes them away"
+        )
+    if isinstance(model, PretrainedModel):
+        model.update_config()
+    plan = _Plan(model, peft_config)
+    _with_adapters(model)
+    try:
+        model._put(adapter_name, plan, rng)
+        model.set_adapter(adapter_name)
+    except BaseException:
+        model.unload()
+        raise
+    return model
+
+
+def _with_adapters(model: Any) -> Any:
+    """The model, frozen, as a PeftModel without an adapter."""
+    plain = type(model)
+    model.__class__ = joined(PeftModel, plain)
+    model.peft = _State(plain, {id(p): p.requires_grad for p in model.parameters()})
+    model.requires_grad_(False)
+    model.peft.mark(model)
+    return model
+
+
+class _Plan:
+    """What a configuration means for a model, found before anything is changed.
+
+    Args:
+        strict: refuse names that hit nothing though others do, and look for the heads that are to be trained; not for
+            an adapter that is read from a file, which has what it has.
+    """
+
+    def __init__(self, model: Any, config: PeftConfig, strict: bool = True):
+        if not isinstance(config, PeftConfig):
+            raise TypeError(f"an adapter is described by a configuration, such as LoraConfig(r=8), not {config!r:.80}")
+        self.config = copy.deepcopy(config)
+        if strict:
+            self.config.modules_to_save = with_heads(model, self.config)
+        self.hits = self.config.hits(model, strict)
+        self.saved = saved_modules(model, names_in(self.config.modules_to_save), strict)
+        self.own = [
+            path for path in weights(model) if is_within(path, self.saved) or self.config.trains(path, self.hits)
+        ]
+
+
+def with_heads(model: Any, config: PeftConfig) -> list[str] | None:
+    """The modules to save, and the head that the task trains, or that no file had."""
+    names = names_in(config.modules_to_save)
+    wanted = [name for name in HEADED.get(config.task_type or "", ()) if name in vars(model)]
+    head, report = getattr(model, "label_layer", ""), getattr(model, "load_report", None)
+    if head and report and any(is_within(name, [head]) for name in report.newly_initialised):
+        wanted.append(head)
+    return [*names, *(name for name in dict.fromkeys(wanted) if name not in names)] or None
+
+
+class _State:
+    """What a PeftModel knows of its adapters.
+
+    It is no part of the tree of modules: of the model's own weights those that act stand in the model.
+    """
+
+    def __init__(self, plain: type, trainable: dict[int, bool]):
+        self.plain, self.trainable = plain, trainable  # by the id of a parameter, whether it was trained before
+        self.configs: dict[str, PeftConfig] = {}
+        self.hits: dict[str, list[Hit]] = {}
+        self.active: tuple[str, ...] = ()
+        self.own: dict[str, dict[str, Tensor]] = {}  # an adapter's values of the model's own weights, by path
+        self.base: dict[str, Tensor] = {}  # what stands there without an adapter
+        self.marks: dict[str, tuple[Tensor, Any, int]] = {}  # each weight of the model, its array, and its version
+
+    def mark(self, model: Module, but: Collection[str] = ()) -> None:
+        """Remember the weights as they are, `but` those that count as changed."""
+        self.marks = {path: (t, t.data, -1 if path in but else t.version) for path, t in weights(model).items()}
+
+    def changed(self, model: Module) -> dict[str, Tensor]:
+        """The model's own weights that are trained or were written into since `mark`, by path; no adapter's values."""
+        own = {id(t) for values in self.own.values() for t in values.values()}
+        return {
+            path: t
+            for path, t in weights(model).items()
+            if id(t) not in own and (t.requires_grad or self.marks.get(path) != (t, t.data, t.version))
+        }
+
+
+def layers(model: Module) -> list[AdapterLayer]:
+    """The layers with adapters, each once."""
+    return list({id(m): m for m in model.modules() if isinstance(m, AdapterLayer)}.values())
+
+
+def weights(model: Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a model but for those of adapters, by path."""
+    of_adapters = {id(t) for layer in layers(model) for name in layer.names for t in layer.tensors(name).values()}
+    return {path: t for path, t in walk(model) if isinstance(t, Tensor) and id(t) not in of_adapters}
+
+
+class PeftModel(Module):
+    """A model with adapters, made by `get_peft_model` or `PeftModel.from_pretrained`.
+
+    It is the model that it was, with all its methods, and the methods below.
+    """
+
+    peft: _State
+
+    # The adapters.
+
+    @property
+    def peft_config(self) -> dict[str, PeftConfig]:
+        """The configuration of each adapter by its name."""
+        return self.peft.configs
+
+    @property
+    def active_adapters(self) -> list[str]:
+        """The adapters that act."""
+        return list(self.peft.active)
+
+    @property
+    def active_adapter(self) -> str:
+        """The adapter that acts, or the first of several; "" if none does."""
+        return next(iter(self.peft.active), "")
+
+    def add_adapter(self, adapter_name: str, peft_config: PeftConfig, *, rng: init.Rng = None) -> None:
+        """Add another adapter, which does not act before `set_adapter`.
+
+        Raises:
+            ValueError: the name is taken, the configuration is of another method than the model's adapters, or one of
+                its patterns hits nothing.
+        """
+        self._put(adapter_name, _Plan(self, peft_config), rng)
+
+    def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
+        """Let this adapter act, or these together, and no other; those that act are trained.
+
+        Raises:
+            ValueError: there is none of that name, adapters are merged, or two have their own values of one weight.
+        """
+        names = (adapter_name,) if isinstance(adapter_name, str) else tuple(adapter_name)
+        for name in names:
+            self._check_known(name)
+        if self.merged_adapters:
+            raise ValueError(f"{', '.join(self.merged_adapters)} is merged: type model.unmerge_adapter() first")
+        for i, name in enumerate(names):
+            for other in names[:i]:
+                if both := sorted(self.peft.own[name].keys() & self.peft.own[other].keys()):
+                    raise ValueError(
+                        f"{other} and {name} both have their own {both[0]}, so they cannot act together: set one"
+                    )
+        self._act(names)
+        for name in self.peft.configs:
+            trained = name in names and not self.peft.configs[name].inference_mode
+            for t in self._tensors(name).values():
+                if isinstance(t, Parameter):
+                    t.requires_grad = trained
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter.  If it acted, the first of those left does.
+
+        Raises:
+            ValueError: there is none of that name, it is merged, or it is the only one.
+        """
+        self._check_known(adapter_name)
+        if len(self.peft.configs) == 1:
+            raise ValueError(f"{adapter_name} is the only adapter: model.unload() makes the model what it was")
+        left = [name for name in self.peft.configs if name != adapter_name]
+        active = [name for name in self.peft.active if name != adapter_name]
+        self.set_adapter(active or left[:1])
+        self._remove(adapter_name)
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """`with model.disable_adapter():` computes what the model did without adapters, its own heads included."""
+        active = self.peft.active
+        with self._unmerged():
+            self._act(())
+            try:
+                yield
+            finally:
+                self._act(active)
+
+    # Merging.
+
+    @property
+    def merged_adapters(self) -> list[str]:
+        """The adapters that are in the weights now."""
+        return list(dict.fromkeys(name for layer in layers(self) for name in layer.merged))
+
+    def merge_adapter(self, adapter_names: Sequence[str] | None = None, safe_merge: bool = False) -> None:
+        """Put the adapters that act, or these, into the weights, so that they cost no time; see `unmerge_adapter`.
+
+        Computed in float32 or better and rounded to the dtype of the weights; always checked, so that `safe_merge`
+        makes no difference.
+
+        Raises:
+            ValueError: a weight would not be finite, some are merged already, or the method cannot be merged.
+        """
+        if self.merged_adapters:
+            raise ValueError(f"{', '.join(self.merged_adapters)} is merged already: type model.unmerge_adapter() first")
+        names = self.peft.active if adapter_names is None else tuple(adapter_names)
+        for name in names:
+            self._check_known(name)
+        try:
+            for layer in layers(self):
+                layer.merge(names)
+        except BaseException:
+            self.unmerge_adapter()
+            raise
+
+    def unmerge_adapter(self) -> None:
+        """Take the adapters out of the weights again, which are then bit for bit what they were."""
+        for layer in layers(self):
+            layer.unmerge()
+
+    def merge_and_unload(
+        self, progressbar: bool = False, safe_merge: bool = False, adapter_names: Sequence[str] | None = None
+    ) -> Any:
+        """The model without adapters, but with those that act, or these, in its weights; errors as `merge_adapter`."""
+        if adapter_names is not None:
+            self.set_adapter(adapter_names)
+        if not self.merged_adapters:
+            self.merge_adapter()
+        return self._plain()
+
+    def unload(self) -> Any:
+        """The model as it was before it had adapters, its heads included."""
+        self.unmerge_adapter()
+        self._act(())
+        return self._plain()
+
+    def get_base_model(self) -> Any:
+        """The model, which this is."""
+        return self
+
+    # Reports.
+
+    def get_nb_trainable_parameters(self) -> tuple[int, int]:
+        """How many numbers are trained, and how many there are."""
+        return sum(p.size for p in self.parameters() if p.requires_grad), sum(p.size for p in self.parameters())
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many numbers are trained."""
+        trained, total = self.get_nb_trainable_parameters()
+        print(f"trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / total:.4f}")
+
+    @property
+    def targeted_module_names(self) -> list[str]:
+        """The paths of the layers that have adapters."""
+        return list(dict.fromkeys(hit.path for hits in self.peft.hits.values() for hit in hits))
+
+    def adapter_table(self) -> str:
+        """What each pattern of each configuration hit, and how many numbers that adds or trains, as a table."""
+        rows = [("adapter", "pattern", "modules", "numbers", "such as")]
+        for name, hits in self.peft.hits.items():
+            for pattern in dict.fromkeys(hit.pattern for hit in hits):
+                these: Any = [hit for hit in hits if hit.pattern == pattern]
+                size = sum(t.size for hit in these for t in hit.module.tensors(name).values())
+                rows.append((name, pattern, f"{len(these)}", f"{size:,}", listed([hit.path for hit in these])))
+            if own := self.peft.own[name]:
+                size = sum(t.size for t in {id(t): t for t in own.values()}.values())
+                rows.append((name, "(the model's own)", f"{len(own)}", f"{size:,}", listed(own)))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        return "\n".join(
+            f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}" for a, b, c, d, e in rows
+        )
+
+    # Files.
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: Any,
+        model_id: str | os.PathLike,
+        adapter_name: str = "default",
+        is_trainable: bool = False,
+        config: PeftConfig | None = None,
+    ) -> Any:
+        """Give a model the adapter in a directory that `peft` or `save_pretrained` wrote; returns the model.
+
+        Args:
+            model: the model that the adapter was trained for, with its weights.
+            model_id: a directory with adapter_config.json and adapter_model.safetensors or .bin, or a name on the Hub.
+            is_trainable: whether it is to be trained further.
+            config: used instead of adapter_config.json.
+
+        Raises:
+            FileNotFoundError: no such directory, or a file in it is missing.
+            ValueError: the adapter is of an unknown kind, or for another model, or the files are damaged.  The model is
+                unchanged.
+        """
+        if isinstance(model, PeftModel):
+            raise ValueError("this model has adapters already: model.load_adapter(directory, name) adds another")
+        if not isinstance(model, Module):
+            raise TypeError(f"PeftModel.from_pretrained takes a model and a directory, not {model!r:.80}")
+        plan, arrays = cls._read(model, model_id, is_trainable, config)
+        _with_adapters(model)._take(adapter_name, plan, arrays, model_id)
+        model.set_adapter(adapter_name)
+        return model.eval()
+
+    def load_adapter(
+        self,
+        model_id: str | os.PathLike,
+        adapter_name: str,
+        is_trainable: bool = False,
+        config: PeftConfig | None = None,
+    ) -> None:
+        """Add the adapter in a directory, which does not act before `set_adapter`; errors as for `from_pretrained`."""
+        self._take(adapter_name, *PeftModel._read(self, model_id, is_trainable, config), model_id)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, selected_adapters: Sequence[str] | None = None
+    ) -> None:
+        """Write adapter_config.json and adapter_model.safetensors, so that minigrad and `peft` load them.
+
+        All that was trained is written: the adapter, the model's own weights that it trains, and those that were
+        unfrozen or written into since.  The file is read again, and compared.  An adapter that is not called "default"
+        has a directory of its own, by its name, in this one.
+
+        Raises:
+            ValueError: there is no adapter of a name.
+            OSError: it cannot be written, or what was written is not what is read.
+        """
+        for name in self.peft.configs if selected_adapters is None else selected_adapters:
+            self._check_known(name)
+            directory = Path(save_directory) if name == "default" else Path(save_directory) / name
+            with self._unmerged():
+                files.write(directory, self._saved_config(name), self._arrays(name))
+
+    def update_config(self) -> None:
+        """Nothing: the configuration of the model is not what is saved."""
+
+    def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
+        """Refused: an adapter is for the model as it is."""
+        raise ValueError("a model with adapters keeps its vocabulary: resize it before get_peft_model")
+
+    def to(self, target: Any) -> Any:
+        """As for every module; what of the adapters does not act goes along."""
+        with self._unmerged():
+            state, here = self.peft, {id(t) for _, t in walk(self)}
+            changed = state.changed(self)
+            super().to(target)
+            hidden = [t for values in (state.base, *state.own.values()) for t in values.values() if id(t) not in here]
+            for t in {id(t): t for t in hidden}.values():
+                t.hold(t.detach().to(target).data if target in DEVICES or t.dtype.kind not in "iub" else t.data)
+            state.mark(self, changed)
+        return self
+
+    # What these are made of.
+
+    def _check_known(self, name: str) -> None:
+        if name not in self.peft.configs:
+            raise ValueError(f"there is no adapter {name!r}: there are {', '.join(map(repr, self.peft.configs))}")
+
+    def _put(self, name: str, plan: _Plan, rng: init.Rng) -> None:
+        """Add an adapter, with values drawn from `rng`; with LATER they are not set yet."""
+        state = self.peft
+        check_name("an adapter", name)
+        if name in state.configs:
+            raise ValueError(f"there is an adapter {name!r} already: give another name, or delete_adapter({name!r})")
+        for other in state.configs.values():
+            if type(other) is not type(plan.config):
+                raise ValueError(
+                    f"the model has a {type(other).__name__} and cannot have a {type(plan.config).__name__}, too: "
+                    "the adapters of a model are of one kind"
+                )
+        generator: Any = init.generator(rng)
+        state.configs[name], state.hits[name], state.own[name] = plan.config, plan.hits, {}
+        try:
+            for hit in plan.hits:
+                plan.config.add(self, hit, name, generator)
+            self._own(name, plan.own)
+        except BaseException:
+            self._remove(name)
+            raise
+
+    def _own(self, name: str, paths: Iterable[str]) -> None:
+        """Give an adapter values of its own of the model's weights at these paths; weights that are one stay one."""
+        state, here, copies = self.peft, weights(self), {}
+        for path in paths:
+            base = state.base.setdefault(path, here[path])
+            if id(base) not in copies:
+                copies[id(base)] = type(base)(base.data.copy())
+            state.own[name][path] = copies[id(base)]
+
+    def _act(self, names: tuple[str, ...]) -> None:
+        """Let these adapters act, with their values of the model's own weights."""
+        state = self.peft
+        for path, t in (state.base | {path: t for name in names for path, t in state.own[name].items()}).items():
+            self.replace(path, t)
+        for layer in layers(self):
+            layer.active = names
+        state.active = names
+
+    def _remove(self, name: str) -> None:
+        state = self.peft
+        for layer in layers(self):
+            layer.delete(name)
+            if not layer.names:
+                layer.unload()
+        del state.configs[name], state.hits[name], state.own[name]
+
+    def _plain(self) -> Any:
+        """The model as it was, with the weights that it has."""
+        for layer in layers(self):
+            layer.unload()
+        state = self.peft
+        for path, t in walk(self):
+            if isinstance(t, Parameter):
+                t.requires_grad = state.trainable.get(id(state.base.get(path, t)), t.requires_grad)
+        plain = vars(self).pop("peft").plain
+        self.__class__ = plain
+        return self
+
+    @contextmanager
+    def _unmerged(self) -> Iterator[None]:
+        """Without what is merged, which is merged again at the end."""
+        names = self.merged_adapters
+        self.unmerge_adapter()
+        try:
+            yield
+        finally:
+            if names:
+                self.merge_adapter(names)
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        """The weights of an adapter, and its values of the model's own weights, by their names in a file."""
+        state, tensors = self.peft, {}
+        for hit in state.hits[name]:
+            layer: Any = hit.module
+            tensors |= {f"{theirs(self, hit.path)}.{part}": t for part, t in layer.tensors(name).items()}
+        return tensors | {self._stored_name(name, path): t for path, t in state.own[name].items()}
+
+    def _stored_name(self, name: str, path: str) -> str:
+        return files.stored_name(self, path, {hit.path for hit in self.peft.hits[name]})
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        """What is written of an adapter: all that was trained, by the names in the file."""
+        arrays = {stored: t.numpy() for stored, t in self._tensors(name).items()}
+        for path, t in (self.peft.changed(self) | self.peft.own[name]).items():
+            array = t.numpy()
+            arrays[self._stored_name(name, path)] = array.T if files.is_transposed(self, path) else array
+        return {f"{PREFIXES[0]}{stored}": np.ascontiguousarray(array) for stored, array in arrays.items()}
+
+    def _saved_config(self, name: str) -> PeftConfig:
+        config = self.peft.configs[name].saved(self, self.peft.hits[name])
+        config.inference_mode = True
+        if config.base_model_name_or_path is None:
+            config.base_model_name_or_path = getattr(getattr(self, "config", None), "rest", {}).get("_name_or_path")
+        return config
+
+    @staticmethod
+    def _read(model: Any, source: Any, is_trainable: bool, config: PeftConfig | None) -> tuple[_Plan, dict]:
+        """What a directory holds, and what that means for the model.  Raises ValueError if it means nothing there."""
+        config = PeftConfig.from_pretrained(source) if config is None else config
+        try:
+            plan = _Plan(model, config, strict=False)
+        except ValueError as error:
+            raise ValueError(f"{source} holds an adapter of another model: {error}") from None
+        plan.config.inference_mode = not is_trainable
+        return plan, files.read(source)
+
+    def _take(self, name: str, plan: _Plan, arrays: Mapping[str, np.ndarray], source: Any) -> None:
+        """Add an adapter with the values of a file.  Raises ValueError if they do not fit; nothing is changed then."""
+        found = {plain_name(stored): array for stored, array in arrays.items() if ".original_module." not in stored}
+        ours = {theirs(self, path): path for path in weights(self)}
+        plan.own = list(dict.fromkeys([*plan.own, *(ours[stored] for stored in found if stored in ours)]))
+        fresh = not self.peft.configs
+        try:
+            self._put(name, plan, init.LATER)
+            own = {theirs(self, path): path for path in self.peft.own[name]}
+            wanted = {plain_name(stored): t for stored, t in self._tensors(name).items()}
+            found = {
+                stored: array.T if stored in own and files.is_transposed(self, own[stored]) else array
+                for stored, array in found.items()
+            }
+            check_fit(self, source, found, wanted)
+            for stored, t in wanted.items():
+                t.copy_(found[stored])
+        except BaseException:
+            if name in self.peft.configs and plan.config is self.peft.configs[name]:
+                self._remove(name)
+            if fresh:
+                self._plain()
+            raise
+
+
+def check_fit(model: Module, source: Any, found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
+    """Raises ValueError, in one line, if a file has other arrays than an adapter."""
+    missing = [name for name in wanted if name not in found]
+    unknown = [name for name in found if name not in wanted]
+    wrong = [
+        f"{name} is {tuple(array.shape)}, here {wanted[name].shape}"
+        for name, array in found.items()
+        if name in wanted and tuple(array.shape) != wanted[name].shape
+    ]
+    faults = [f"it lacks {listed(missing)}"] * bool(missing)
+    faults += [f"it has {listed(unknown)}, which have no place here"] * bool(unknown)
+    faults += [listed(wrong)] * bool(wrong)
+    if faults:
+        raise ValueError(
+            f"the adapter in {source} does not fit this {type(model).__name__}: {'; '.join(faults)}: load the model "
+            "that it was trained for"
+        )

@@ -1,0 +1,177 @@
+"""Which modules of a model a configuration means, and what each of its patterns hit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from ..nn import Linear, Module
+from ..nn.tree import Tree
+from .config import Hit, names_in
+from .names import model_type, theirs
+
+ALL_LINEAR = "all-linear"
+HEADS = "classifier", "score", "lm_head", "cls", "qa_outputs"
+NUMBERED = re.compile(r"\.(\d+)\.")
+
+
+def paths_of(model: Module) -> dict[str, Module]:
+    """Each module once, under the first of its paths, without lists and dictionaries of modules."""
+    found: dict[int, tuple[str, Module]] = {}
+    for path, module in model.named_modules():
+        if path and isinstance(module, Module):
+            found.setdefault(id(module), (path, module))
+    return dict(found.values())
+
+
+def is_named(path: str, name: str) -> bool:
+    """Whether a path is the name, or ends with it, step by step."""
+    return path == name or path.endswith(f".{name}")
+
+
+def is_within(path: str, names: Iterable[str]) -> bool:
+    """Whether a module is, or is part of, one of those named."""
+    return any(f".{name}." in f".{path}." for name in names)
+
+
+def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[type, ...], strict: bool) -> list[Hit]:
+    """The modules that `target_modules` and the options beside it mean, each with the pattern that hit it.
+
+    Args:
+        defaults: what is meant by target_modules=None, by the family of the model.
+        kinds: the layers that can be adapted.
+        strict: refuse a pattern that hits nothing even if others hit something.
+
+    Raises:
+        ValueError: nothing is hit, with the names that come nearest, or something that cannot be adapted.
+    """
+    targets = config.target_modules
+    if targets is None:
+        targets = defaults.get(model_type(model))
+        if targets is None:
+            raise ValueError(
+                f"there are no target_modules, and none are usual for {model_type(model) or type(model).__name__}: "
+                f'give some of the names {", ".join(endings(model, kinds))}, or "all-linear"'
+            )
+    paths = {path: module for path, module in paths_of(model).items() if not left_out(model, path, config)}
+    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
+        hits = [Hit(ALL_LINEAR, path, m) for path, m in paths.items() if is_inner_linear(model, path, m)]
+    else:
+        patterns = [targets] if isinstance(targets, str) else sorted(targets)
+        test = full_match(targets) if isinstance(targets, str) else is_named
+        hits = [
+            Hit(pattern, path, module)
+            for path, module in paths.items()
+            for pattern in patterns
+            if test(path, pattern) or test(theirs(model, path), pattern)
+        ]
+        missed = sorted(set(patterns) - {hit.pattern for hit in hits})
+        if missed and (strict or len(missed) == len(patterns)):
+            raise ValueError(no_match(missed[0], model, isinstance(targets, str), kinds))
+    hits = [hit for hit in {hit.path: hit for hit in hits}.values() if is_in_layer(hit.path, config)]
+    if not hits:
+        raise ValueError(
+            f"layers_to_transform is {getattr(config, 'layers_to_transform', None)}, and no target is in such a layer"
+        )
+    for hit in hits:
+        if not isinstance(hit.module, kinds):
+            raise ValueError(
+                f"{hit.pattern!r} hits {hit.path}, a {type(hit.module).__name__}, which cannot be adapted, only "
+                f"{', '.join(kind.__name__ for kind in kinds)}: give some of the names "
+                f"{', '.join(endings(model, kinds))}"
+            )
+    return hits
+
+
+def full_match(pattern: str) -> Callable[[str, str], Any]:
+    """Whether a path matches a regular expression from its first letter to its last.
+
+    Raises ValueError if the pattern is none.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f"target_modules is {pattern!r}, which is no regular expression ({error}): give a list of names, such as "
+            "['query', 'value'], or an expression such as '.*attention.*query'"
+        ) from None
+    return lambda path, _: compiled.fullmatch(path)
+
+
+def left_out(model: Module, path: str, config: Any) -> bool:
+    """Whether a module is excluded, or trained and saved as a whole."""
+    if is_within(path, names_in(config.modules_to_save)):
+        return True
+    excluded = getattr(config, "exclude_modules", None)
+    if isinstance(excluded, str):
+        return any(re.fullmatch(excluded, name) for name in (path, theirs(model, path)))
+    return any(is_named(name, one) for one in names_in(excluded) for name in (path, theirs(model, path)))
+
+
+def is_in_layer(path: str, config: Any) -> bool:
+    """Whether a module is in one of the `layers_to_transform`; the first number in its path says in which it is."""
+    wanted = getattr(config, "layers_to_transform", None)
+    if wanted is None or wanted == []:
+        return True
+    patterns = names_in(getattr(config, "layers_pattern", None))
+    numbers = (
+        [re.search(rf"(?:^|\.){pattern}\.(\d+)\.", path) for pattern in patterns]
+        if patterns
+        else [NUMBERED.search(path)]
+    )
+    number = next((int(found[1]) for found in numbers if found), None)
+    return number in ([wanted] if isinstance(wanted, int) else wanted)
+
+
+def is_inner_linear(model: Any, path: str, module: Module) -> bool:
+    """Whether a module is a Linear, and not the one that scores labels or words."""
+    if not isinstance(module, Linear) or path == getattr(model, "label_layer", ""):
+        return False
+    words = getattr(getattr(model, "config", None), "vocab_size", None)
+    return not (path.split(".")[0] in HEADS and module.weight.shape[0] == words)
+
+
+def endings(model: Module, kinds: tuple[type, ...]) -> list[str]:
+    """The last steps of the paths of all layers that can be adapted, each once."""
+    return list(dict.fromkeys(path.rpartition(".")[2] for path, m in paths_of(model).items() if isinstance(m, kinds)))
+
+
+def no_match(pattern: str, model: Module, is_expression: bool, kinds: tuple[type, ...]) -> str:
+    """What to say of a pattern that hits nothing."""
+    paths = [path for path, module in paths_of(model).items() if isinstance(module, kinds)]
+    if is_expression and any(is_named(path, pattern) for path in paths):
+        return (
+            f"target_modules is the text {pattern!r}, which as a regular expression matches no whole path of "
+            f"{type(model).__name__}: give a list for names, [{pattern!r}]"
+        )
+    near = get_close_matches(pattern, [*endings(model, kinds), *paths], 3, 0.4) or endings(model, kinds)[:6]
+    return f"{pattern!r} hits no module of {type(model).__name__}; the nearest names are {', '.join(near)}"
+
+
+def saved_modules(model: Module, names: Sequence[str], strict: bool) -> dict[str, Tree]:
+    """The modules that `modules_to_save` names, by path.
+
+    Raises ValueError for a name that hits nothing, with the nearest; unless `strict`, only if none does.
+    """
+    paths = {path: module for path, module in model.named_modules() if path}
+    hit: dict[str, Tree] = {}
+    for name in names:
+        these = {path: m for path, m in paths.items() if is_named(path, name) or is_named(theirs(model, path), name)}
+        if not these and (strict or not hit and name == names[-1]):
+            near = get_close_matches(name, [path.rpartition(".")[2] for path in paths] + list(paths), 3, 0.4)
+            raise ValueError(
+                f"modules_to_save has {name!r}, which hits no module of {type(model).__name__}; the nearest names are "
+                f"{', '.join(dict.fromkeys(near or list(paths)[:3]))}"
+            )
+        hit |= these
+    return hit
+
+
+def named(config: Any, model: Module, hits: list[Hit], defaults: dict[str, Any]) -> Any:
+    """The target_modules to write: those of the configuration if they mean the same in `peft`, or else whole paths."""
+    targets = defaults.get(model_type(model)) if config.target_modules is None else config.target_modules
+    if targets == ALL_LINEAR or any(theirs(model, hit.path) != hit.path for hit in hits):
+        return [theirs(model, hit.path) for hit in hits]
+    return targets if isinstance(targets, str) else sorted(targets)

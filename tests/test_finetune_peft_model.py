@@ -1,0 +1,281 @@
+"""A model with adapters, without the reference library: what is trained, acts, is saved, and is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minigrad import nn, optim
+from minigrad.finetune import LoraConfig, PeftModel, get_peft_model
+from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel
+
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 12,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+IDS = np.random.default_rng(0).integers(1, 40, (3, 7))
+LABELS = np.array([0, 1, 1])
+LORA = LoraConfig(r=4, target_modules=["query", "value"], task_type="SEQ_CLS")
+
+
+def bert(**changes):
+    return BertForSequenceClassification(BertConfig(**SIZES | changes), rng=0).eval()
+
+
+def scrambled(model, name="default", seed=1):
+    """Every weight of an adapter drawn anew, so that it changes the outputs."""
+    rng = np.random.default_rng(seed)
+    for t in model._tensors(name).values():
+        t.copy_(t.data + 0.3 * rng.standard_normal(t.shape))
+    return model
+
+
+def logits(model):
+    return model(IDS).logits.numpy()
+
+
+def test_no_weight_gets_another_name():
+    before = dict(bert().named_parameters())
+    model = get_peft_model(bert(), LORA, rng=0)
+    after = dict(model.named_parameters())
+    assert before.keys() <= after.keys()
+    added = "bert.encoder.layer.0.attention.self.query.lora_A.default.weight"
+    assert added in after and all(".lora_" in name for name in after.keys() - before.keys())
+    assert isinstance(model, BertForSequenceClassification) and isinstance(model, PeftModel)
+    assert isinstance(model.bert.encoder.layer[0].attention.self.query, nn.Linear)
+
+
+def test_a_new_adapter_changes_nothing_and_only_it_is_trained(capsys):
+    model = bert()
+    before = logits(model)
+    get_peft_model(model, LORA, rng=0)
+    np.testing.assert_array_equal(logits(model), before)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert all(".lora_" in name or name.startswith("classifier.") for name in trained) and len(trained) == 8 + 2
+    model.print_trainable_parameters()
+    total = sum(p.size for p in model.parameters())
+    many = 4 * 2 * 4 * 16 + 2 * 16 + 2
+    assert model.get_nb_trainable_parameters() == (many, total)
+    assert capsys.readouterr().out == (
+        f"trainable params: {many:,} || all params: {total:,} || trainable%: {100 * many / total:.4f}\n"
+    )
+
+
+def test_training_moves_the_adapter_alone():
+    model = get_peft_model(bert(), LORA, rng=0).train()
+    before = {name: p.numpy().copy() for name, p in model.named_parameters()}
+    optimizer = optim.AdamW(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(IDS, labels=LABELS).loss.backward()
+        optimizer.step()
+    moved = {name for name, p in model.named_parameters() if not np.array_equal(p.numpy(), before[name])}
+    assert moved == {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_two_adapters_are_switched_and_act_together():
+    model = bert()
+    plain = logits(model)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["query"], modules_to_save=["classifier"]), rng=0)
+    first = logits(scrambled(model))
+    model.add_adapter("other", LoraConfig(r=3, target_modules=["key", "query"], lora_alpha=6), rng=1)
+    np.testing.assert_array_equal(logits(model), first)
+    model.set_adapter("other")
+    second = logits(scrambled(model, "other"))
+    assert not np.allclose(first, second) and model.active_adapters == ["other"]
+    assert {name.split(".")[-2] for name, p in model.named_parameters() if p.requires_grad} == {"other"}
+    model.set_adapter(["default", "other"])
+    both = logits(model)
+    query = model.bert.encoder.layer[0].attention.self.query
+    x = np.random.default_rng(2).standard_normal((2, 16)).astype("f4")
+    wanted = x @ query.weight.numpy().T + query.bias.numpy()
+    for name in ("default", "other"):
+        a, b = query.lora_A[name].weight.numpy(), query.lora_B[name].weight.numpy()
+        wanted += query.scaling[name] * x @ a.T @ b.T
+    np.testing.assert_allclose(query(x).numpy(), wanted, atol=1e-5)
+    assert not np.allclose(both, first) and not np.allclose(both, second)
+    model.set_adapter("default")
+    np.testing.assert_array_equal(logits(model), first)
+    with model.disable_adapter():
+        np.testing.assert_array_equal(logits(model), plain)
+    model.delete_adapter("default")
+    assert model.active_adapters == ["other"]
+    np.testing.assert_array_equal(logits(model), second)
+    assert model.unload() is model and type(model) is BertForSequenceClassification
+    np.testing.assert_array_equal(logits(model), plain)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"bias": "all", "use_rslora": True}, {"lora_bias": True}])
+def test_merged_it_is_the_same_and_unmerged_bit_for_bit(options):
+    model = scrambled(get_peft_model(bert(), LoraConfig(target_modules="all-linear", **options), rng=0))
+    before, state = logits(model), {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    model.merge_adapter()
+    assert model.merged_adapters == ["default"]
+    np.testing.assert_allclose(logits(model), before, atol=2e-6)
+    model.unmerge_adapter()
+    assert all(np.array_equal(t.numpy(), state[name]) for name, t in model.state_dict().items())
+    plain = model.merge_and_unload()
+    assert type(plain) is BertForSequenceClassification and plain.state_dict().keys() == bert().state_dict().keys()
+    np.testing.assert_allclose(logits(plain), before, atol=2e-6)
+    assert all(p.requires_grad for p in plain.parameters())
+
+
+def test_unload_gives_back_the_model():
+    model = bert()
+    model.freeze("bert.embeddings.**")
+    state = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    scrambled(get_peft_model(model, LoraConfig(bias="all", modules_to_save=["pooler"]), rng=0)).unload()
+    assert {name: p.requires_grad for name, p in model.named_parameters()} == flags
+    assert all(np.array_equal(t.numpy(), state[name]) for name, t in model.state_dict().items())
+    assert "peft" not in vars(model) and type(model.bert.encoder.layer[0].attention.self.query) is nn.Linear
+
+
+def test_saved_and_loaded(tmp_path):
+    model = scrambled(get_peft_model(bert(), LORA, rng=0))
+    model.add_adapter("other", LoraConfig(target_modules=["key"]), rng=1)
+    scrambled(model, "other")
+    model.save_pretrained(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors", "other"]
+    again = PeftModel.from_pretrained(bert(), tmp_path)
+    np.testing.assert_array_equal(logits(again), logits(model))
+    assert not any(p.requires_grad for p in again.parameters())
+    again.load_adapter(tmp_path / "other", "key", is_trainable=True)
+    again.set_adapter("key")
+    model.set_adapter("other")
+    np.testing.assert_array_equal(logits(again), logits(model))
+    assert {name.split(".")[-2] for name, p in again.named_parameters() if p.requires_grad} == {"key"}
+
+
+def test_what_was_trained_beside_the_adapter_is_saved(tmp_path):
+    model = scrambled(get_peft_model(bert(), LORA, rng=0))
+    model.unfreeze("bert.pooler.**")
+    model.bert.encoder.layer[1].attention.self.query.weight.copy_(0.5)
+    model.bert.pooler.dense.weight.copy_(0.25)
+    model.freeze("bert.pooler.**")
+    model.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(logits(PeftModel.from_pretrained(bert(), tmp_path)), logits(model))
+
+
+def test_to_another_dtype_and_back_takes_all_along(tmp_path):
+    model = scrambled(get_peft_model(bert(), LoraConfig(bias="all", modules_to_save=["classifier"]), rng=0))
+    with model.disable_adapter():
+        plain = logits(model)
+    model.to("float64")
+    with model.disable_adapter():
+        assert logits(model).dtype == np.float64
+        np.testing.assert_allclose(logits(model), plain, atol=1e-6)
+    assert len(model._arrays("default")) == len(model._tensors("default"))  # nothing else counts as trained
+
+
+def test_the_table_tells_what_each_pattern_hit():
+    table = get_peft_model(bert(), LORA, rng=0).adapter_table().splitlines()
+    assert table[1].split() == ["default", "query", "2", "256", "bert.encoder.layer.{0..1}.attention.self.query"]
+    assert len(table) == 4 and "classifier.weight" in table[3]
+
+
+def test_a_head_that_no_file_had_is_trained(tmp_path):
+    BertModel(BertConfig(**SIZES), rng=0).save_pretrained(tmp_path)
+    model = get_peft_model(
+        BertForSequenceClassification.from_pretrained(tmp_path, rng=0), LoraConfig(target_modules=["query"]), rng=0
+    )
+    assert model.classifier.weight.requires_grad and model.peft_config["default"].modules_to_save == ["classifier"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"target_modules": ["querry"]}, "'querry' hits no module of Bert.*; the nearest names are query"),
+        ({"target_modules": ["query", "c_attn"]}, "'c_attn' hits no module"),
+        ({"target_modules": "query"}, r"give a list for names, \['query'\]"),
+        ({"target_modules": "**.query"}, "no regular expression .*give a list of names"),
+        ({"target_modules": ["attention"]}, "a Group, which cannot be adapted, only Linear, Embedding"),
+        ({"modules_to_save": ["clasifier"]}, "modules_to_save has 'clasifier'.*nearest names are classifier"),
+        ({"rank_pattern": {"key": 2}}, "has 'key', which matches the end of no target"),
+        ({"layers_to_transform": [7]}, "no target is in such a layer"),
+    ],
+)
+def test_a_pattern_that_hits_nothing_is_refused_and_the_model_unchanged(options, told):
+    model = bert()
+    with pytest.raises(ValueError, match=told):
+        get_peft_model(model, LoraConfig(**{"target_modules": ["query"], **options}))
+    assert type(model) is BertForSequenceClassification and all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"r": 0}, "r is 0; expected a whole number"),
+        ({"rank_pattern": {"query": 1.5}}, "the rank query is 1.5"),
+        ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
+        ({"bias": "some"}, "bias is 'some'; expected 'none', 'all' or 'lora_only'"),
+        ({"task_type": "CLS"}, "task_type is 'CLS'; expected None or one of 'SEQ_CLS'"),
+        ({"init_lora_weights": "pissa_niter_4"}, "changes the weights of the model itself"),
+        ({"layers_pattern": "layer"}, "give layers_to_transform"),
+    ],
+)
+def test_options_that_make_no_sense(options, told):
+    with pytest.raises(ValueError, match=told):
+        LoraConfig(**options)
+
+
+def test_files_of_another_model_or_version(tmp_path):
+    scrambled(get_peft_model(bert(), LORA, rng=0)).save_pretrained(tmp_path)
+    other = bert(hidden_size=32)
+    with pytest.raises(ValueError, match=r"lora_A.weight is \(4, 16\), here \(4, 32\).*load the model that it was"):
+        PeftModel.from_pretrained(other, tmp_path)
+    assert type(other) is BertForSequenceClassification and all(p.requires_grad for p in other.parameters())
+    with pytest.raises(ValueError, match="it has .*layer.1.* which have no place here"):
+        PeftModel.from_pretrained(bert(num_hidden_layers=1), tmp_path)
+    with pytest.raises(ValueError, match="it lacks .*layer.2"):
+        PeftModel.from_pretrained(bert(num_hidden_layers=3), tmp_path)
+    with pytest.raises(ValueError, match="an adapter of another model: 'query' hits no module of Sequential"):
+        PeftModel.from_pretrained(nn.Sequential(nn.Linear(3, 3)), tmp_path)
+    path = tmp_path / "adapter_config.json"
+    entries = json.loads(path.read_text())
+    for changes, told in (
+        ({"peft_type": "ADALORA"}, "is of peft_type 'ADALORA'.*expected one of 'LORA'|expected one of .*'LORA'"),
+        ({"use_qalora": True}, "has use_qalora = True, which minigrad's LoraConfig does not support"),
+    ):
+        path.write_text(json.dumps(entries | changes))
+        with pytest.raises(ValueError, match=told):
+            PeftModel.from_pretrained(bert(), tmp_path)
+    path.write_text(json.dumps(entries))
+    (tmp_path / "adapter_model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="holds no adapter: expected adapter_model.safetensors"):
+        PeftModel.from_pretrained(bert(), tmp_path)
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(TypeError, match="get_peft_model takes a Module"):
+        get_peft_model("bert", LORA)
+    with pytest.raises(TypeError, match=r"such as LoraConfig\(r=8\)"):
+        get_peft_model(bert(), {"r": 8})
+    model = get_peft_model(bert(), LORA, rng=0)
+    with pytest.raises(ValueError, match="has the adapters default already"):
+        get_peft_model(model, LORA)
+    with pytest.raises(ValueError, match="there is no adapter 'other': there are 'default'"):
+        model.set_adapter("other")
+    with pytest.raises(ValueError, match="there is an adapter 'default' already"):
+        model.add_adapter("default", LORA)
+    with pytest.raises(ValueError, match="the only adapter"):
+        model.delete_adapter("default")
+    model.add_adapter("other", LORA, rng=1)
+    with pytest.raises(ValueError, match="both have their own classifier.bias"):
+        model.set_adapter(["default", "other"])
+    model.merge_adapter()
+    with pytest.raises(ValueError, match=r"is merged: type model.unmerge_adapter\(\) first"):
+        model.set_adapter("other")
+    model.unmerge_adapter()
+    model.bert.encoder.layer[0].attention.self.query.lora_B["default"].weight.copy_(np.nan)
+    with pytest.raises(ValueError, match="not finite: nothing was merged"):
+        model.merge_adapter()
+    assert model.merged_adapters == []
+    with pytest.raises(ValueError, match="resize it before get_peft_model"):
+        model.resize_token_embeddings(50)
