@@ -292,7 +292,7 @@ TYPED = {  # what is typed in a place as it should be, and what is said
     ): "tarin.csv: no such file; expected a .csv or .jsonl file with a text and a label",
     FINETUNE.replace(
         "new", "base"
-    ): "base holds a model already.* left as it is: pass another directory, or --overwrite to",
+    ): "base already holds a model.* left unchanged: pass another directory, or --overwrite to",
     FINETUNE
     + "--eval eval.jsonl": "eval.jsonl: no such file; expected a .csv or .jsonl file with a text and a label column",
     FINETUNE
@@ -422,7 +422,7 @@ def test_an_interruption_tells_the_option_to_go_on_with(place, capsys, monkeypat
     monkeypatch.setattr(Trainer, "take_step", interrupted)
     assert main([*FINETUNE.split(), *QUICK]) == 130
     said = capsys.readouterr().err
-    assert "checkpoint-3: to go on, add --resume true to the same command" in said
+    assert "checkpoint-3: to resume, add --resume true to the same command" in said
     assert "finetune(" not in said and "resume_from" not in said
     assert main([*FINETUNE.split(), *QUICK, "--resume", "true"]) == 0
     assert steps == [*range(1, 11)]  # none was made twice
@@ -446,6 +446,6 @@ def test_an_interruption_leaves_the_best_model_and_says_so(place, capsys, monkey
     assert main(["predict", "new", "soup"]) == 0
     assert main([*FINETUNE.split(), *QUICK]) == 2
     assert (
-        "maybe of an interrupted run; it was left as it is: pass another directory, or --overwrite"
+        "maybe of an interrupted run; it was left unchanged: pass another directory, or --overwrite"
         in capsys.readouterr().err
     )

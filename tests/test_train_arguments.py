@@ -81,7 +81,7 @@ def test_numbers_are_converted(given, expected):
         ({"learning_rate": [1e-4]}, r"learning_rate is \[0.0001\]; expected a number"),
         ({"weight_decay": None}, "weight_decay is None; expected a number"),
         ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
-        ({"logging_steps": "2.5"}, "logging_steps is 2.5; expected a whole number, or below 1 a part of all steps"),
+        ({"logging_steps": "2.5"}, "logging_steps is 2.5; expected a whole number, or a fraction of all steps below 1"),
         (
             {"per_device_train_batch_size": float("nan")},
             "per_device_train_batch_size is nan; expected a finite number from 1",
@@ -139,7 +139,7 @@ def test_a_new_or_empty_output_directory_is_taken(tmp_path):
 def test_a_model_is_overwritten_on_request_only(tmp_path):
     tiny_bert.save_model(tmp_path)
     with pytest.raises(
-        FileExistsError, match="holds a model already.* left as it is: pass another directory, or overwrite=True"
+        FileExistsError, match="already holds a model.* left unchanged: pass another directory, or overwrite=True"
     ):
         TrainingArguments(tmp_path).check_output_dir()
     TrainingArguments(tmp_path, overwrite_output_dir=True).check_output_dir()

@@ -130,7 +130,7 @@ def test_a_loss_function_that_is_no_mean_is_refused_where_it_is_accumulated(tmp_
         lambda out, labels: losses.cross_entropy(out, labels, reduction="sum"),
     ):
         with pytest.raises(
-            ValueError, match="loss_fn is no mean over the labels: .* take an argument num_items_in_batch"
+            ValueError, match="loss_fn is not a mean over the labels: .* add an argument num_items_in_batch"
         ):
             step(wrong)
         step(wrong, 24, 1)  # the whole batch at once is what was asked for
@@ -380,5 +380,5 @@ def test_a_loss_that_is_not_reduced_is_named(tmp_path, entry):
     with pytest.raises(ValueError, match=r"Line's loss has shape \(8,\); expected one number.*reduction=.mean"):
         getattr(Trainer(Line("none"), args, items, items), entry)()
     trainer = Trainer(Line(), args, items, items, loss_fn=lambda out, y: F.cross_entropy(out, y, reduction="none"))
-    with pytest.raises(ValueError, match=r"what loss_fn returned has shape \(8,\)"):
+    with pytest.raises(ValueError, match=r"the result of loss_fn has shape \(8,\)"):
         getattr(trainer, entry)()

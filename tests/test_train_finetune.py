@@ -424,7 +424,7 @@ def test_an_interrupted_run_goes_on(base, tmp_path):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(
-        KeyboardInterrupt, match=r"step 3 of 10; no epoch .*; saved in .*checkpoint-3: to go on, type finetune"
+        KeyboardInterrupt, match=r"step 3 of 10; no epoch .*; saved in .*checkpoint-3: to resume, type finetune"
     ):
         finetune(base, tiny_bert.examples(), output=tmp_path / "parts", callbacks=[stop], **QUICK)
     trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "parts", resume_from_checkpoint=True, **QUICK)

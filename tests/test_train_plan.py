@@ -342,7 +342,7 @@ def test_a_plan_that_cannot_be_is_refused(plan, words):
 def test_a_plan_says_what_it_needs():
     with pytest.raises(ValueError, match="total_steps=3000"):
         of_net().state(7)
-    with pytest.raises(ValueError, match="bound to no model"):
+    with pytest.raises(ValueError, match="not bound to a model"):
         of_net().bind(40, 10).apply(of_net().state(0, 40, 10))
     with pytest.raises(ValueError, match="from 0 to 40"):
         of_net().bind(40, 10).state(41)

@@ -226,7 +226,7 @@ def test_a_run_with_other_generators_is_told_of_mg_seed_and_nothing_is_changed(t
         new(seeded).train()
         other = new(not seeded)
         before = weights(other.model)
-        with pytest.raises(ValueError, match="cannot go on from .* call mg.seed before the model is made if that run"):
+        with pytest.raises(ValueError, match="cannot resume from .* call mg.seed before the model is made if that run"):
             other.train(True)
         assert_same(weights(other.model), before)
         assert new(seeded).train(True).global_step == 2
@@ -347,23 +347,25 @@ def test_a_checkpoint_holds_no_pickle_and_is_a_model_by_itself(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "missing", "no manifest"])
-def test_a_torn_checkpoint_is_skipped_and_said(tmp_path, harm):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, harm):
     new_trainer(tmp_path, max_steps=3).train()
     file = tmp_path / "checkpoint-3" / ("manifest.json" if harm == "no manifest" else "optimizer.safetensors")
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     {"cut": lambda: file.write_bytes(data[:-1]), "changed": lambda: file.write_bytes(data)}.get(harm, file.unlink)()
-    with pytest.warns(UserWarning, match="checkpoint-3 is torn and was skipped: "):
+    with pytest.warns(UserWarning, match="checkpoint-3 is damaged and was skipped: "):
         assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
-    with pytest.raises(ValueError, match="checkpoint-3 is no whole checkpoint"):
+    with pytest.raises(ValueError, match="checkpoint-3 is not a complete checkpoint"):
         new_trainer(tmp_path, max_steps=3).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    with pytest.warns(UserWarning, match="torn"):
+    with pytest.warns(UserWarning, match="damaged"):
         assert new_trainer(tmp_path, max_steps=3).train(resume_from_checkpoint=True).global_step == 3
 
 
 def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path):
     assert latest_checkpoint(tmp_path / "none") is None
-    with pytest.raises(ValueError, match="there is no whole checkpoint in .* to go on from: to begin anew, leave"):
+    with pytest.raises(
+        ValueError, match="there is not a complete checkpoint in .* to go on from: to begin anew, leave"
+    ):
         new_trainer(tmp_path).train(resume_from_checkpoint=True)
 
 
@@ -371,7 +373,7 @@ def test_checkpoints_of_an_earlier_run_in_the_same_directory_are_not_taken(tmp_p
     new_trainer(tmp_path, max_steps=4).train()
     new_trainer(tmp_path, max_steps=2, save_steps=2, seed=4).train()
     with pytest.warns(
-        UserWarning, match="checkpoint-4 is of an earlier run and was skipped; to go on from it, name it"
+        UserWarning, match="checkpoint-4 is of an earlier run and was skipped; to resume from it, name it"
     ):
         assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
@@ -449,7 +451,7 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path, monkeypatch):
         patch.setattr(checkpoints.safetensors, "write", full)
         with pytest.raises(
             OSError,
-            match="checkpoint-3 could not be written in .*No space left.*checkpoint-2, the newest, is as it was",
+            match="checkpoint-3 could not be written in .*No space left.*checkpoint-2, the newest, is unchanged",
         ) as error:
             new_trainer(tmp_path / "parts", max_steps=5).train()
     assert "\n" not in str(error.value)
@@ -462,7 +464,9 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path, monkeypatch):
 def test_a_directory_that_cannot_be_written_in_is_said_before_any_step(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     trainer = new_trainer(tmp_path / "file")
-    with pytest.raises(OSError, match="cannot be written in, so no checkpoint could be .*: give another output_dir"):
+    with pytest.raises(
+        OSError, match="cannot be written to, so no checkpoint could be saved .*: give another output_dir"
+    ):
         trainer.train()
     assert trainer.step == 0
 
@@ -529,7 +533,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, uninte
         process.stdout.readline()
     process.send_signal(number)
     _, error = process.communicate()
-    assert "saved in" in error and "to go on, type trainer.train(resume_from_checkpoint=True)" in error
+    assert "saved in" in error and "to resume, type trainer.train(resume_from_checkpoint=True)" in error
     assert ("on the command line --resume true" in error) == (number == signal.SIGTERM)
     assert process.returncode == status if status else process.returncode in (1, -signal.SIGINT)
     assert program(tmp_path).wait() == 0

@@ -1,4 +1,4 @@
-"""Training: the loop, fine-tuning a pretrained model on labelled texts in one call, and putting the result to use."""
+"""Training: the Trainer, fine-tuning a pretrained model on labelled texts in one call, and using the result."""
 
 from .arguments import TrainingArguments
 from .callbacks import EarlyStoppingCallback, JSONLinesCallback, ProgressCallback, TrainerCallback

@@ -1,4 +1,4 @@
-"""How a run is to go, in one place, under the names and with the defaults of Hugging Face's TrainingArguments."""
+"""The arguments of a training run, with the names and defaults of Hugging Face's TrainingArguments."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import Any
 
 from ..pretrained.checkpoint.files import output_directory
 
-MOST = 2**31 - 1  # of what is counted
+MAX_COUNT = 2**31 - 1
 RANGES = {
     "num_train_epochs": (0, inf),
-    "per_device_train_batch_size": (1, MOST),
-    "per_device_eval_batch_size": (1, MOST),
-    "gradient_accumulation_steps": (1, MOST),
+    "per_device_train_batch_size": (1, MAX_COUNT),
+    "per_device_eval_batch_size": (1, MAX_COUNT),
+    "gradient_accumulation_steps": (1, MAX_COUNT),
     "learning_rate": (0, inf),
     "weight_decay": (0, inf),
     "warmup_ratio": (0, 1),
     "max_grad_norm": (0, inf),
-    "logging_steps": (0, MOST),
-    "save_steps": (0, MOST),
-    "eval_steps": (0, MOST),
-    "warmup_steps": (0, MOST),
-    "max_steps": (-1, MOST),
+    "logging_steps": (0, MAX_COUNT),
+    "save_steps": (0, MAX_COUNT),
+    "eval_steps": (0, MAX_COUNT),
+    "warmup_steps": (0, MAX_COUNT),
+    "max_steps": (-1, MAX_COUNT),
     "label_smoothing_factor": (0, 1),
     "adam_beta1": (0, 1),
     "adam_beta2": (0, 1),
     "adam_epsilon": (0, inf),
-    "dataloader_num_workers": (0, MOST),
+    "dataloader_num_workers": (0, MAX_COUNT),
     "eval_delay": (0, inf),
-    "save_total_limit": (1, MOST),
+    "save_total_limit": (1, MAX_COUNT),
     "seed": (0, inf),
     "data_seed": (0, inf),
     "ema_decay": (0, 1),
@@ -69,7 +69,7 @@ CHOICES = {
     ),
     "optim": tuple(OPTIMIZERS),
 }
-# what others call them
+# Names that other libraries use.
 MEANT = {
     "lr": "learning_rate",
     "epochs": "num_train_epochs",
@@ -88,33 +88,34 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "True or False"}
 
 @dataclass
 class TrainingArguments:
-    """How to train: Hugging Face's names and defaults.  Values may be strings, such as "2e-4" or "yes".
+    """The arguments of a training run, named as Hugging Face's.  Values may be strings, such as "2e-4" or "yes".
 
-    An optimiser step sees `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The run has
-    `max_steps` steps or, if that is not positive, `num_train_epochs` epochs, of which the last need not be whole.  What
-    a `*_strategy` of "steps" does every so many steps, "epoch" does after each epoch; `eval_steps`, `save_steps` and
-    `logging_steps` below 1 are parts of all steps, and so are `warmup_steps` below 1, for which `warmup_ratio` is the
-    older name.  `save_strategy="best"` saves when an evaluation was the best so far.
+    An optimiser step uses `per_device_train_batch_size` × `gradient_accumulation_steps` examples.  The run has
+    `max_steps` steps or, if that is not positive, `num_train_epochs` epochs, which need not be a whole number.  A
+    `*_strategy` is "steps" (every `*_steps` steps), "epoch" (after each epoch) or "no".  `eval_steps`, `save_steps`,
+    `logging_steps` and `warmup_steps` below 1 are fractions of all steps; `warmup_ratio` is an older name for such a
+    fraction.  `save_strategy="best"` saves whenever an evaluation is the best so far.
 
     `load_best_model_at_end` loads the checkpoint whose evaluation had the best `metric_for_best_model` ("loss" by
-    default); more of it is better unless its name ends in "loss", or as `greater_is_better` says.  `save_total_limit`
-    is how many checkpoints stay, the newest and the best among them.
+    default); greater is better unless its name ends in "loss" or `greater_is_better` says otherwise.  At most
+    `save_total_limit` checkpoints are kept, the newest and the best among them.
 
     `dataloader_num_workers` threads read the items of the next batches while the model computes (see
-    `minigrad.data.DataLoader`); batches are collated where it computes.
+    `minigrad.data.DataLoader`); batches are collated in the main thread.
 
-    `label_smoothing_factor` smooths cross-entropies; `max_grad_norm` limits the gradients' joint 2-norm, 0 means no
-    limit; `group_by_length` puts texts of similar length into a batch; `auto_find_batch_size` halves the micro-batches
+    `label_smoothing_factor` smooths cross-entropies; `max_grad_norm` limits the joint 2-norm of the gradients (0: no
+    limit); `group_by_length` puts texts of similar length into a batch; `auto_find_batch_size` halves the micro-batches
     when memory runs out; `gradient_checkpointing` computes the layers of a stack again in the backward pass instead of
-    keeping what is in them. `fp16` and `bf16` compute products in 16 bits (see `mg.autocast`), `fp16` with a loss
-    scale; the weights stay in float32. `optim_args` and `lr_scheduler_kwargs` are dicts or texts such as
+    keeping their activations.  `fp16` and `bf16` compute matrix products in 16 bits (see `mg.autocast`), `fp16` with
+    loss scaling; the weights stay in float32.  `optim_args` and `lr_scheduler_kwargs` are dicts or texts such as
     "momentum=0.9,nesterov=true".
 
-    Ours are `overwrite_output_dir`, which `finetune` uses, and `ema_decay`: evaluation and the model at the end use an
-    exponential moving average of the weights.
+    Not in Hugging Face's are `overwrite_output_dir`, which `finetune` uses, and `ema_decay`: evaluations and the final
+    model then use an exponential moving average of the weights.
 
-    Raises ValueError if a value is out of range, not finite, no number, or no known choice; TypeError, with the nearest
-    name, for an argument that does not exist, and for an output_dir that is no name.
+    Raises:
+        ValueError: a value is out of range, not finite, not a number, or not one of the choices.
+        TypeError: an argument does not exist (the message has the nearest name), or output_dir is not a path.
     """
 
     output_dir: str | os.PathLike = "trainer_output"
@@ -187,7 +188,7 @@ class TrainingArguments:
         for name in ("logging_steps", "save_steps", "eval_steps", "warmup_steps"):
             value = getattr(self, name)
             if value is not None and value > 1 and value != round(value):
-                raise ValueError(f"{name} is {value:g}; expected a whole number, or below 1 a part of all steps")
+                raise ValueError(f"{name} is {value:g}; expected a whole number, or a fraction of all steps below 1")
         for name, choices in CHOICES.items():
             setattr(self, name, chosen(name, getattr(self, name), choices))
         self.optim_args, self.lr_scheduler_kwargs = (
@@ -201,10 +202,10 @@ class TrainingArguments:
             raise ValueError("fp16=True and bf16=True: expected one of them, bf16 where the GPU can, or neither")
 
     def settle_best_model(self) -> None:
-        """The metric that chooses the best model and its direction, as Hugging Face settles them."""
+        """Set the metric that chooses the best model, and its direction, by Hugging Face's rules."""
         if (self.load_best_model_at_end or self.save_strategy == "best") and self.metric_for_best_model is None:
             self.metric_for_best_model = "loss"
-        if isinstance(self.metric_for_best_model, str):  # Hugging Face knows it under both names
+        if isinstance(self.metric_for_best_model, str):  # with or without "eval_", as in Hugging Face's
             self.metric_for_best_model = self.metric_for_best_model.removeprefix("eval_")
             if self.greater_is_better is None:
                 self.greater_is_better = not self.metric_for_best_model.endswith("loss")
@@ -222,19 +223,19 @@ class TrainingArguments:
                 )
 
     def every(self, what: str, total_steps: int) -> int:
-        """How many steps lie between two of what "logging", "eval" or "save" stands for."""
+        """The number of steps between two records, evaluations or checkpoints (`what`: "logging", "eval" or "save")."""
         steps = getattr(self, f"{what}_steps")
         steps = self.logging_steps if steps is None else steps
         return max(1, ceil(steps * total_steps) if steps < 1 else round(steps))
 
     def warmup(self, total_steps: int) -> int:
-        """The number of steps in which the rate rises; none if there is only one, which must train."""
+        """The number of steps in which the learning rate rises; 0 for a run of one step, which must train."""
         if self.warmup_steps >= 1:
             return round(self.warmup_steps)
         return ceil((self.warmup_steps or self.warmup_ratio) * total_steps) if total_steps > 1 else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold of it."""
+        """The arguments as values that JSON can hold."""
         return {
             name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in asdict(self).items()
         }
@@ -249,13 +250,13 @@ class TrainingArguments:
         holds = out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir())
         if holds and not self.overwrite_output_dir:
             raise FileExistsError(
-                f"{out} holds a model already, maybe of an interrupted run; it was left as it is: "
+                f"{out} already holds a model, maybe of an interrupted run; it was left unchanged: "
                 "pass another directory, or overwrite=True to replace it"
             )
 
 
 def check_range(name: str, value: Any, low: float, high: float) -> None:
-    """Raises ValueError for a number that is not finite or out of range.  None, where it may be given, is in range."""
+    """Raise ValueError for a number that is not finite or out of range; None is accepted."""
     if value is None:
         return
     if not (low <= value <= high and value < inf) or name in NOT_ZERO and value == 0:
@@ -268,16 +269,16 @@ def check_range(name: str, value: Any, low: float, high: float) -> None:
 
 
 def converted(name: str, value: Any, kind: str) -> int | float | bool:
-    """A number or a text as an argument's own kind.  Raises ValueError if it is not one, such as 2.5 for an int."""
+    """A number or a text, converted to an argument's type.  Raises ValueError if that fails, as for 2.5 as an int."""
     try:
         if kind == "bool":
             return TRUTHS[str(value).strip().lower()]
         if isinstance(value, bool):
             raise TypeError
         number = float(value)
-        if kind == "float" or not isfinite(number):  # the range will say what is wrong with the latter
+        if kind == "float" or not isfinite(number):  # check_range refuses a number that is not finite
             return number
-        whole = int(value)  # of a text such as "2.5" a ValueError
+        whole = int(value)  # raises ValueError for a text such as "2.5"
         if not isinstance(value, str) and whole != value:
             raise ValueError
         return whole
@@ -286,7 +287,7 @@ def converted(name: str, value: Any, kind: str) -> int | float | bool:
 
 
 def chosen(name: str, value: Any, choices: Iterable[str]) -> str:
-    """One of several words.  Raises ValueError with the nearest."""
+    """The word, if it is one of the choices.  Raises ValueError, with the nearest choice, if it is not."""
     word = str(getattr(value, "value", value)).lower() if value is not False else "no"
     if word not in choices:
         near = get_close_matches(word, choices, 1, 0.5)
@@ -317,7 +318,7 @@ def pairs(name: str, value: Any) -> dict[str, Any]:
 
 
 def listed(report_to: Any) -> list[str]:
-    """The names in `report_to`: none for None or "none"."""
+    """The names in `report_to`; empty for None and "none"."""
     names = report_to.replace(" ", "").split(",") if isinstance(report_to, str) else list(report_to or ())
     known = ("tensorboard", "wandb", "jsonl", "statistics")
     if names == ["all"]:
@@ -326,7 +327,7 @@ def listed(report_to: Any) -> list[str]:
 
 
 def check_names(what: str, given: Iterable[str], known: list[str], meant: dict[str, str] = MEANT) -> None:
-    """Raises TypeError for a name that is not known, with the one that is probably meant."""
+    """Raise TypeError for an unknown name; the message has the one that is probably meant."""
     for name in given:
         if name not in known:
             near = [meant[name]] if name in meant else get_close_matches(name, known, 1, 0.6)

@@ -1,4 +1,4 @@
-"""What the parts of a Trainer share: what they were given, the state of the run, its records and its callbacks."""
+"""What the parts of a Trainer share: its arguments, the state of the run, its records and its callbacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .state import Record, TrainerControl, TrainerState
 
 
 class TrainerBase:
-    """The attributes of a Trainer, and how its parts tell callbacks and the history what happens."""
+    """The attributes of a Trainer, and the methods that inform callbacks and keep the history."""
 
     model: Module
     args: TrainingArguments
@@ -38,14 +38,15 @@ class TrainerBase:
     progress: Progress
     scaler: GradScaler
     is_training: bool
-    optimizer: Any = None  # from `train` on an Optimizer,
-    lr_scheduler: Any = None  # an LRScheduler,
-    loader: Any = None  # a DataLoader,
+    # These are set when `train` begins.
+    optimizer: Any = None  # an Optimizer
+    lr_scheduler: Any = None  # an LRScheduler
+    loader: Any = None  # a DataLoader
     ema: EMA | None = None
-    bound: BoundPlan | None = None  # and the plan for this run
+    bound: BoundPlan | None = None  # the plan, bound to this run
 
     def event(self, name: str, **more: Any) -> None:
-        """Tell the callbacks of an event."""
+        """Call the callbacks' methods for an event."""
         self.control = self.handler.call(
             name,
             self.args,
@@ -61,7 +62,7 @@ class TrainerBase:
         )
 
     def log(self, told: Record, start_time: float | None = None) -> None:
-        """Add a record to the history, with epoch and step, and give it to the callbacks."""
+        """Add epoch and step to a record, append it to the history, and pass it to the callbacks."""
         told.update(epoch=self.state.epoch, step=self.state.global_step)
         self.history.append(told)
         self.event("on_log", logs=told)
@@ -72,9 +73,9 @@ class TrainerBase:
         return self.state.log_history
 
     def autocast(self) -> AbstractContextManager:
-        """In which precision the model computes, by the arguments."""
+        """A context in which the model computes in the precision that the arguments ask for."""
         return autocast("float16" if self.args.fp16 else "bfloat16", enabled=self.args.fp16 or self.args.bf16)
 
     def averaged(self) -> AbstractContextManager:
-        """In which the model holds the averages of its weights, if there are any."""
+        """A context in which the model holds the averages of its weights, if there are any."""
         return self.ema.applied() if self.ema is not None and self.ema.n_averaged else nullcontext()

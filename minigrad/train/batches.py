@@ -1,6 +1,6 @@
-"""Batches and what a model makes of them: how items are collated, which labels count, and which classes are predicted.
+"""Batches and model outputs: how items are collated, which labels count, and which classes are predicted.
 
-A batch is a dict, which a model is called with by name; a tuple, by position; or one array.
+A batch is a dict, which is passed to the model by name, a tuple, which is passed by position, or one array.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LABELS = ("label", "labels", "label_ids", "start_positions", "end_positions")
 
 
 def stacked(items: Sequence[Any]) -> Any:
-    """Items that are tuples as a tuple of arrays, and arrays as one array."""
+    """Stack items: tuples into a tuple of arrays, arrays into one array."""
     if isinstance(items[0], (tuple, list)):
         return tuple(map(stacked, zip(*items, strict=True)))
     return np.stack([host_array(item) for item in items])
@@ -45,7 +45,7 @@ class Collator:
 def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[Any]:
     """A batch of each part.
 
-    Where the loss looks at padding, as that of a span of tokens does, all are padded to one length.
+    If the loss depends on padding, as that of a span of tokens does, all parts are padded to the same length.
     """
     if len(parts) == 1 or not (isinstance(parts[0][0], Mapping) and "start_positions" in parts[0][0]):
         return [collator(part) for part in parts]
@@ -54,9 +54,9 @@ def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[An
 
 
 def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], Any] | None) -> Callable[[list], Any]:
-    """The given collator, or one that pads as the tokenizer does, whose padding token the model adopts.
+    """The given collator, or one that pads as the tokenizer does; the model adopts the tokenizer's padding token.
 
-    Raises ValueError if a given one pads with another token than the model's, by which models find where a text ends.
+    Raises ValueError if the given collator pads with another token than the model's, which marks the end of a text.
     """
     config: Any = getattr(model, "config", None)
     own = getattr(config, "pad_token_id", None)
@@ -76,7 +76,7 @@ def agreed_collator(model: Module, tokenizer: Any, collator: Callable[[list], An
 
 
 def check_items(name: str, dataset: Any) -> None:
-    """Refuse a dataset that is given as columns, each with an entry per item; raises ValueError."""
+    """Raise ValueError for a dataset that is given as columns, each with an entry per item."""
     if isinstance(dataset, Mapping) and 0 not in dataset:
         columns = ", ".join(map(repr, dataset))
         told, rows = f"a dict of columns ({columns})", "[dict(zip(data, row)) for row in zip(*data.values())]"
@@ -86,11 +86,11 @@ def check_items(name: str, dataset: Any) -> None:
         told, rows = f"a {type(dataset).__name__} of {len(dataset)} columns", "list(zip(*data))"
     else:
         return
-    raise ValueError(f"{name} is {told}; expected one item after the other, such as {rows}")
+    raise ValueError(f"{name} is {told}; expected a sequence of items, such as {rows}")
 
 
 def are_columns(arrays: Sequence[Any]) -> bool:
-    """Whether arrays are columns of as many entries each, which cannot be items, since their shapes differ."""
+    """Whether arrays are columns with the same number of entries; items would have the same number of axes."""
     shapes: list[tuple[int, ...]] = [
         getattr(one, "shape", (len(one),) if isinstance(one, list) else ()) for one in arrays[:4]
     ]
@@ -110,7 +110,7 @@ def used_columns(model: Module, item: Any) -> set[str] | None:
 
 
 def check_arguments(model: Module, batch: Any, name: str, without_labels: bool = False) -> None:
-    """Raises ValueError if the model's forward cannot be called with a batch."""
+    """Raise ValueError if the model's forward cannot be called with a batch."""
     told = batch if isinstance(batch, Mapping) else "arrays by position"
     try:
         by_position, by_name = arguments_of(without(batch)[0] if without_labels else batch)
@@ -119,18 +119,18 @@ def check_arguments(model: Module, batch: Any, name: str, without_labels: bool =
         raise ValueError(
             f"{type(model).__name__}.forward{signature(model.forward)} cannot be called with "
             f"{', '.join(told) if isinstance(told, Mapping) else told}, which the items of {name} have: {error}; "
-            "write a forward that takes them and returns loss and logits, or pass a data_collator that renames "
+            "write a forward that accepts them and returns loss and logits, or pass a data_collator that renames "
             "them"
         ) from None
 
 
 def arguments_of(batch: Any) -> tuple[tuple, Mapping[str, Any]]:
-    """What a model is called with, by position and by name."""
+    """The arguments for a model, by position and by name."""
     return ((), batch) if isinstance(batch, Mapping) else (batch, {}) if isinstance(batch, tuple) else ((batch,), {})
 
 
 def called(model: Module, batch: Any) -> Any:
-    """What the model makes of a batch."""
+    """The model's output for a batch."""
     by_position, by_name = arguments_of(batch)
     return model(*by_position, **by_name)
 
@@ -143,7 +143,7 @@ def labels_of(batch: Any) -> Any:
 
 
 def without(batch: Any) -> tuple[Any, Any]:
-    """A batch without its labels, and these."""
+    """A batch without its labels, and the labels."""
     if isinstance(batch, Mapping):
         return {name: value for name, value in batch.items() if name != "labels"}, batch.get("labels")
     return (batch[:-1], batch[-1]) if isinstance(batch, tuple) and len(batch) > 1 else (batch, batch)
@@ -159,17 +159,17 @@ def loss_and_logits(out: Any) -> tuple[Any, Any]:
 
 
 def shifts(model: Module) -> bool:
-    """Whether the model guesses the next token, so that its labels count from the second on."""
+    """Whether the model predicts the next token, so that its labels count from the second on."""
     return not NEXT_TOKEN.isdisjoint(kind.__name__ for kind in type(model).__mro__)
 
 
 def compared(model: Module, labels: Any) -> Any:
-    """The labels that scores are held to: of a model that guesses the next token, those from the second on."""
+    """The labels that scores are compared with: for a model that predicts the next token, those from the second on."""
     return labels[:, 1:] if shifts(model) else labels
 
 
 def count_labels(model: Module, batch: Any) -> int:
-    """How many labels of a batch count, over which its loss is the mean; without labels, how many items it has."""
+    """The number of labels that count in a batch, over which its loss is a mean; without labels, that of its items."""
     labels = labels_of(batch)
     if labels is not None:
         labels = compared(model, host_array(labels))
@@ -182,9 +182,10 @@ def count_labels(model: Module, batch: Any) -> int:
 
 
 def count_answers(batch: Mapping[str, Any]) -> int:
-    """How many answers lie within the tokens.
+    """The number of answers that lie within the tokens.
 
-    Raises ValueError if not as many begin as end there: their means differ then.
+    Raises ValueError if the numbers of beginnings and ends there differ, since the two losses would then be means over
+    different numbers.
     """
     tokens = batch["input_ids"].shape[1] if "input_ids" in batch else np.inf
     starts, ends = (
@@ -193,14 +194,14 @@ def count_answers(batch: Mapping[str, Any]) -> int:
     )
     if starts != ends:
         raise ValueError(
-            f"{starts} answers of a batch begin within its {tokens} tokens and {ends} end there; expected as many: "
-            "put both positions of an answer that was cut beyond the last token"
+            f"{starts} answers of a batch begin within its {tokens} tokens and {ends} end there; expected the same "
+            "number: for an answer that was cut off, put both positions beyond the last token"
         )
     return starts
 
 
 def predicted_classes(model: Module, logits: Tensor | None, batch: Any) -> tuple[Any, Any] | None:
-    """The predicted classes and the true ones, where the model is; None if labels are not classes."""
+    """The predicted and the true classes, on the model's device; None if labels are not classes."""
     labels = labels_of(batch)
     if logits is None or labels is None or not isinstance(logits, Tensor):
         return None
@@ -214,7 +215,7 @@ def predicted_classes(model: Module, logits: Tensor | None, batch: Any) -> tuple
 
 
 def smoothed(out: Any, labels: Any, factor: float, shift: bool) -> dict[str, Tensor]:
-    """The output with a smoothed cross-entropy in place of its loss; `shift` if scores are held to the next label."""
+    """The output with a smoothed cross-entropy in place of its loss; `shift` compares scores with the next label."""
     logits = loss_and_logits(out)[1]
     labels = as_given(labels)
     if logits is None or labels.dtype.kind not in "iu" or logits.ndim != labels.ndim + 1:

@@ -1,4 +1,4 @@
-"""Callbacks: what watches a training run and steers it, at Hugging Face's events and by its control flags."""
+"""Callbacks, which watch and steer a training run, with the events and control flags of Hugging Face's."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class TrainerCallback:
 
     Each is called as event(args, state, control, **more); `more` holds `model`, `optimizer`, `lr_scheduler`,
     `train_dataloader`, `processing_class`, and `metrics` (on_evaluate, on_predict) or `logs` (on_log).  A callback sets
-    the flags of `control`, which may also be a new one that it returns.  What `state_dict` returns, which JSON must be
-    able to hold, is kept in checkpoints and given to `load_state_dict` when the run goes on.
+    flags of `control`, or returns a new `TrainerControl`.  The value of `state_dict`, which must be JSON, is saved in
+    checkpoints and passed to `load_state_dict` when the run is resumed.
     """
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs of this callback."""
+        """The state of this callback that a resumed run needs."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         vars(self).update(state_dict)
 
 
@@ -62,7 +62,7 @@ for _event in EVENTS:
 
 
 class CallbackHandler(TrainerCallback):
-    """Calls the callbacks of a run one after the other.  An event that none of them overrides costs nothing."""
+    """Calls the callbacks of a run in order.  An event that none of them overrides costs nothing."""
 
     def __init__(self, callbacks: Iterable[Any]):
         self.callbacks: list[TrainerCallback] = []
@@ -70,7 +70,7 @@ class CallbackHandler(TrainerCallback):
             self.add(callback)
 
     def add(self, callback: Any) -> None:
-        """Add a callback, a class of them, or a function of a record.  Raises TypeError for anything else."""
+        """Add a callback, a callback class, or a function of a record.  Raises TypeError for anything else."""
         callback = callback() if isclass(callback) else callback
         if not hasattr(callback, "on_step_end"):
             if not callable(callback):
@@ -79,14 +79,14 @@ class CallbackHandler(TrainerCallback):
         self.callbacks.append(callback)
 
     def listening(self, event: str) -> list[Callable]:
-        """The methods that do something at that event."""
+        """The callbacks' methods that override that event."""
         methods = (getattr(callback, event, None) for callback in self.callbacks)
         return [method for method in methods if method and getattr(method, "__func__", None) is not _nothing]
 
     def call(
         self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> TrainerControl:
-        """Tell all callbacks of an event, and return the flags that they leave."""
+        """Call all callbacks for an event, and return the flags as they leave them."""
         for method in self.listening(event):
             control = method(args, state, control, **more) or control
         return control
@@ -103,7 +103,7 @@ class RecordCallback(TrainerCallback):
 
 
 class DefaultFlowCallback(TrainerCallback):
-    """Sets the flags as the strategies of the arguments say: when to log, evaluate, save and stop."""
+    """Sets the flags according to the strategies in the arguments: when to log, evaluate, save and stop."""
 
     def on_step_end(self, args, state, control, **more):
         step = state.global_step
@@ -129,7 +129,7 @@ class DefaultFlowCallback(TrainerCallback):
 
 
 class PlanCallback(TrainerCallback):
-    """Makes the state that the plan has for a step that of the run, notes what changes, and asks for what is due."""
+    """Applies the plan's state at each step, logs what it changes, and requests the actions that are due."""
 
     def on_step_begin(self, args, state, control, trainer, **more):
         plan, step = trainer.bound, state.global_step
@@ -139,7 +139,7 @@ class PlanCallback(TrainerCallback):
             trainer.log({"plan": changed})
 
     def on_train_begin(self, args, state, control, trainer, **more):
-        size = trainer.bound.state(state.global_step).batch_size  # of the batch that comes next
+        size = trainer.bound.state(state.global_step).batch_size  # of the next batch
         trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
 
     def on_step_end(self, args, state, control, trainer, **more):
@@ -154,7 +154,7 @@ class PlanCallback(TrainerCallback):
 
 
 class ProgressCallback(TrainerCallback):
-    """A bar of steps with the newest loss; in a log file, where lines are not rewritten, a sparse one."""
+    """A progress bar with the newest loss; it is updated rarely in a log file, where each update adds a line."""
 
     bar = None
 
@@ -182,9 +182,9 @@ class ProgressCallback(TrainerCallback):
 
 
 class EarlyStoppingCallback(TrainerCallback):
-    """Stop when `metric_for_best_model` has not become better for `early_stopping_patience` evaluations in a row.
+    """Stop when `metric_for_best_model` has not improved for `early_stopping_patience` evaluations in a row.
 
-    It is better if it is so by more than `early_stopping_threshold` against the best so far.
+    An improvement is a change of more than `early_stopping_threshold` from the best value so far.
 
     Raises ValueError when training begins, if the arguments name no metric or no evaluation.
     """
@@ -197,13 +197,13 @@ class EarlyStoppingCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, **more):
         if args.metric_for_best_model is None or args.eval_strategy == "no":
             raise ValueError(
-                'EarlyStoppingCallback needs something to watch: give TrainingArguments eval_strategy="epoch" and '
-                'metric_for_best_model="loss", say'
+                'EarlyStoppingCallback needs a metric to watch: give TrainingArguments eval_strategy="epoch" and '
+                'metric_for_best_model="loss", for example'
             )
         if state.global_step == 0:
             self.best, self.early_stopping_patience_counter = None, 0
         elif self.early_stopping_patience_counter:
-            self.stop(control)  # a run that goes on from the checkpoint after which it stopped
+            self.stop(control)  # the run is resumed from the checkpoint at which it stopped
 
     def on_evaluate(self, args, state, control, metrics, **more):
         name = f"eval_{args.metric_for_best_model}"
@@ -220,7 +220,7 @@ class EarlyStoppingCallback(TrainerCallback):
         self.stop(control)
 
     def stop(self, control: TrainerControl) -> None:
-        """End the run if there was no improvement for so many evaluations."""
+        """End the run if there was no improvement for `early_stopping_patience` evaluations."""
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
 
@@ -229,13 +229,13 @@ class EarlyStoppingCallback(TrainerCallback):
 
 
 class JSONLinesCallback(TrainerCallback):
-    """Keeps `metrics.jsonl` in the output directory: every record of the run, one a line, also after it was resumed."""
+    """Writes `metrics.jsonl` in the output directory: all records of the run, one per line, also of a resumed run."""
 
     def __init__(self, name: str = "metrics.jsonl"):
         self.name = name
 
     def write(self, args, state, control, **more):
-        """Write all records so far, in place of the file's earlier content."""
+        """Write all records so far, replacing the file."""
         lines = [json.dumps(record) + "\n" for record in state.log_history]
         with replacing(Path(args.output_dir) / self.name) as (part,):
             part.write_text("".join(lines), encoding="utf-8")
@@ -247,7 +247,7 @@ class JSONLinesCallback(TrainerCallback):
 
 
 def progress(total: int, title: str, unit: str = "items") -> Any:
-    """A bar that counts; in a log file, where lines are not rewritten, a sparse one."""
+    """A progress bar; it is updated rarely in a log file, where each update adds a line."""
     from tqdm import tqdm
 
     live = sys.stderr.isatty()

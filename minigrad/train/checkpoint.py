@@ -1,8 +1,8 @@
-"""Checkpoints of a training run: directories from which it goes on, bit for bit, as if it had never stopped.
+"""Checkpoints of a training run: directories from which a run resumes, bit for bit, as if it had never stopped.
 
-`checkpoint-<step>/` holds the model as `from_pretrained` reads it, and as safetensors and JSON what else a run consists
-of.  It is written beside and moved in when it is whole, which `manifest.json`, written last, says: each file's size and
-CRC-32.
+`checkpoint-<step>/` holds the model as `from_pretrained` reads it, and the rest of the run as safetensors and JSON.  It
+is written under a temporary name and renamed when it is complete.  `manifest.json`, written last, lists the size and
+the CRC-32 of each file.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ NAME = re.compile(r"\.?checkpoint-(\d+)(\.old|\.new)?")
 
 
 def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None]) -> Path:
-    """Make `checkpoint-<step>` in a directory of what `fill` writes into the empty directory it is given.
+    """Make `checkpoint-<step>` in a directory; `fill` writes its files into the empty directory it is called with.
 
-    Whenever this is interrupted, what was there is there: an older checkpoint of that step goes when the new one is in
-    its place.
+    An interruption loses nothing: an older checkpoint of the same step is removed only when the new one has replaced
+    it.
 
-    Raises OSError, in one line, if it cannot be written; the checkpoints that were there stay.
+    Raises OSError, with a message of one line, if it cannot be written; earlier checkpoints are kept.
     """
     target = Path(directory) / f"checkpoint-{step}"
     new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
@@ -65,18 +65,18 @@ def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None])
             old.rename(target)
         shutil.rmtree(new, ignore_errors=True)
         whole = [path.name for path in candidates(directory) if is_whole(path)]
-        told = f"{whole[0]}, the newest, is as it was" if whole else "there is no earlier one"
+        told = f"{whole[0]}, the newest, is unchanged" if whole else "there is no earlier one"
         raise OSError(
             f"checkpoint-{step} could not be written in {directory} ({error}); {told}: make room or give another "
-            "output_dir, then go on from the newest"
+            "output_dir, then resume from the newest"
         ) from None
     return target
 
 
 def seal(directory: Path) -> None:
-    """Put all files of a directory on the disk, then write the manifest that says that it is whole."""
+    """Flush all files of a directory to disk, then write the manifest, which marks it as complete."""
     paths = sorted(directory.iterdir())
-    with ThreadPoolExecutor(2) as pool:  # one file is checked while another one goes to the disk
+    with ThreadPoolExecutor(2) as pool:  # compute the CRC of one file while another is flushed
         entries = {path.name: entry for path, entry in zip(paths, pool.map(sealed, paths))}
     with open(directory / MANIFEST, "w", encoding="utf-8") as file:
         file.write(json.dumps({"files": entries, "time": time.time()}, indent=2) + "\n")
@@ -86,14 +86,14 @@ def seal(directory: Path) -> None:
 
 
 def sealed(path: Path) -> dict[str, int]:
-    """Put a file on the disk; returns its size and its check."""
+    """Flush a file to disk; return its size and its CRC-32."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
     return {"size": path.stat().st_size, "crc32": crc(path)}
 
 
 def synced(directory: Path) -> None:
-    """Put on the disk which files a directory has, where the system can."""
+    """Flush a directory's list of files to disk, where the system supports that."""
     if os.name == "posix":
         handle = os.open(directory, os.O_RDONLY)
         try:
@@ -103,7 +103,7 @@ def synced(directory: Path) -> None:
 
 
 def fault(directory: Path, thorough: bool = False) -> str | None:
-    """What is wrong with a checkpoint: None if it is whole.  `thorough` reads the bytes of every file."""
+    """What is wrong with a checkpoint; None if it is complete.  `thorough` also verifies the CRC-32 of every file."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         entries = manifest["files"].items()
@@ -136,7 +136,7 @@ def is_whole(directory: Path) -> bool:
 
 
 def candidates(directory: str | os.PathLike) -> list[Path]:
-    """The checkpoints of a directory, the newest step first, whole or not; one that is being replaced is among them."""
+    """The checkpoints in a directory, the newest step first, complete or not, including one that is being replaced."""
     found = (
         [path for path in Path(directory).iterdir() if NAME.fullmatch(path.name)] if Path(directory).is_dir() else []
     )
@@ -148,32 +148,32 @@ def step_of(path: Path) -> int:
 
 
 def run_of(path: Path) -> str | None:
-    """The id of the run that a whole checkpoint is of."""
+    """The id of the run that a complete checkpoint belongs to."""
     state = path / "trainer_state.json"
     return json.loads(state.read_text(encoding="utf-8")).get("run_id") if state.is_file() else None
 
 
 def latest_checkpoint(directory: str | os.PathLike) -> Path | None:
-    """The newest whole checkpoint of the run whose output directory this is; None if there is none.
+    """The newest complete checkpoint of the run with this output directory; None if there is none.
 
-    A torn one, as a full disk or another program may leave it, is skipped with a warning, and so is one of an earlier
-    run.
+    A damaged one, as a full disk or another program may leave it, is skipped with a warning, and so is one of an
+    earlier run.
     """
     run = Path(directory) / "run.json"
     current = json.loads(run.read_text(encoding="utf-8")).get("run_id") if run.is_file() else None
     for path in candidates(directory):
         if wrong := fault(path, thorough=True):
             if not path.name.startswith("."):
-                warnings.warn(f"{path} is torn and was skipped: {wrong}", stacklevel=2)
+                warnings.warn(f"{path} is damaged and was skipped: {wrong}", stacklevel=2)
         elif current and (other := run_of(path)) and other != current:
-            warnings.warn(f"{path} is of an earlier run and was skipped; to go on from it, name it", stacklevel=2)
+            warnings.warn(f"{path} is of an earlier run and was skipped; to resume from it, name it", stacklevel=2)
         else:
             return path
     return None
 
 
 def rotate(directory: str | os.PathLike, limit: int | None, keep: tuple[str | None, ...], run_id: str) -> list[Path]:
-    """Remove a run's oldest checkpoints until `limit` are left, those in `keep` among them; returns those removed."""
+    """Remove a run's oldest checkpoints until `limit` are left, keeping those in `keep`; return those removed."""
     if limit is None:
         return []
     mine = [
@@ -185,9 +185,10 @@ def rotate(directory: str | os.PathLike, limit: int | None, keep: tuple[str | No
     room = max(limit - sum(path.name in kept for path in mine[1:]), 1)
     gone = [path for path in mine if path.name not in kept or path == mine[0]][room:]
     for path in gone:
-        path.rename(torn := path.with_name(f".{path.name}.old"))  # no interrupted removal leaves half of a checkpoint
-        (torn / MANIFEST).unlink()
-        shutil.rmtree(torn, ignore_errors=True)
+        # Renamed first, so that an interrupted removal leaves no checkpoint that looks complete.
+        path.rename(old := path.with_name(f".{path.name}.old"))
+        (old / MANIFEST).unlink()
+        shutil.rmtree(old, ignore_errors=True)
     return gone
 
 
@@ -201,7 +202,7 @@ def write_model(model: Module, directory: Path) -> None:
 
 
 def read_model(model: Module, directory: Path) -> dict[str, Any]:
-    """The weights that `write_model` wrote, by the names they have in the model.
+    """The weights that `write_model` wrote, by their names in the model.
 
     Raises ValueError, naming the directory, if they do not fit the model.
     """
@@ -236,13 +237,13 @@ def read_json(path: Path) -> Any:
 
 
 def jsonable(value: Any) -> Any:
-    """An array or a number of NumPy as JSON can hold it."""
+    """A NumPy array or scalar as a value that JSON can hold."""
     if isinstance(value, np.ndarray):
         return {"__array__": str(value.dtype), "values": value.tolist()}
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(
-        f"a checkpoint cannot hold a {type(value).__name__}: state_dict() is to return numbers, texts and arrays"
+        f"a checkpoint cannot hold a {type(value).__name__}: state_dict() must return numbers, texts and arrays"
     )
 
 
@@ -250,13 +251,13 @@ def from_jsonable(entries: dict) -> Any:
     return np.array(entries["values"], entries["__array__"]) if "__array__" in entries else entries
 
 
-def chance(*roots: Any) -> list[list[Any]]:
-    """Where every generator of random numbers is that these objects can reach, the global ones included."""
+def random_states(*roots: Any) -> list[list[Any]]:
+    """The state of every random number generator that these objects can reach, including the global ones."""
     return [[type(g).__name__, generator_state(g)] for g in generators(*roots)]
 
 
-def check_chance(saved: list[list[Any]], *roots: Any) -> None:
-    """Raises ValueError if there are other generators now than those that were saved."""
+def check_random_states(saved: list[list[Any]], *roots: Any) -> None:
+    """Raise ValueError if the generators differ in number or kind from those that were saved."""
     kinds, here = [kind for kind, _ in saved], [type(g).__name__ for g in generators(*roots)]
     if kinds != here:
         raise ValueError(
@@ -267,19 +268,19 @@ def check_chance(saved: list[list[Any]], *roots: Any) -> None:
         )
 
 
-def restore_chance(saved: list[list[Any]], *roots: Any) -> None:
-    """Put every generator where it was."""
+def restore_random_states(saved: list[list[Any]], *roots: Any) -> None:
+    """Restore the state of every generator."""
     for (_, state), generator in zip(saved, generators(*roots), strict=True):
         set_generator_state(generator, tuple_deep(state))
 
 
 def tuple_deep(state: Any) -> Any:
-    """Lists, which JSON makes of tuples, as the tuples that Python's own generator wants."""
+    """Lists, which JSON makes of tuples, turned back into tuples, which Python's own generator needs."""
     return tuple(map(tuple_deep, state)) if isinstance(state, list) else state
 
 
 def environment() -> dict[str, Any]:
-    """What the numbers of a run may depend on beside its arguments."""
+    """The versions and hardware that the numbers of a run may depend on besides its arguments."""
     from .. import __version__
 
     return {

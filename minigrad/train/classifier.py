@@ -1,4 +1,4 @@
-"""A fine-tuned model put to use: texts in, labels and their probabilities out; of a regression, values."""
+"""A fine-tuned classifier in use: texts in, labels with their probabilities out, or values for a regression."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .evaluation import predict
 
 
 class TextClassifier:
-    """A classifier and its tokenizer as one function of texts, which reads them as they were read in training.
+    """A classifier and its tokenizer as one function of texts, which it tokenises as in training.
 
     classifier = TextClassifier.from_pretrained("outputs/mine")
     classifier(["Open a socket."])          # [{"asyncio": 0.91, "http": 0.05, ...}]
@@ -50,15 +50,17 @@ class TextClassifier:
     ) -> list[dict[str, float]]:
         """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first.
 
-        Probabilities add up to 1, but for problem_type "multi_label_classification" in the model's configuration: then
-        each is that of a yes.  Of a "regression", or of a single label, they are the values that the model predicts.
+        Probabilities add up to 1, unless problem_type in the model's configuration is "multi_label_classification":
+        then each label has its own probability.  For a "regression", or a single label, they are the predicted values.
+
+        Raises ValueError if `top_k` is less than 1.
         """
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}; expected 1 or more")
         config = self.model.config
         longest = config.rest.get(MAX_LENGTH) or config.longest
         dataset = TextDataset(self.tokenizer(texts, padding=False, max_length=longest))
-        pad = config.pad_token_id  # the model's own, by which it knows where a text ends; without it, one by one
+        pad = config.pad_token_id  # marks the end of a text for the model; without one, texts are read one by one
         loader = DataLoader(dataset, 1 if pad is None else batch_size, lengths=dataset.lengths)
         p = self.scores(predict(self.model, loader, DataCollatorWithPadding(pad or 0), "predict"))
         best_first = (-p).argsort(-1, kind="stable")[:, :top_k]
@@ -69,12 +71,12 @@ class TextClassifier:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the scores are values, not probabilities."""
+        """Whether the scores are values instead of probabilities."""
         config = self.model.config
         return config.problem_type == "regression" or config.problem_type is None and config.num_labels == 1
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
-        """What the model's scores (texts, labels) mean: values, or the probability of each label."""
+        """The model's logits (texts, labels) as values or as the probability of each label."""
         if self.is_regression:
             return logits
         return (F.sigmoid if self.model.config.problem_type == "multi_label_classification" else F.softmax)(logits)

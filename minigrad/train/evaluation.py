@@ -1,4 +1,4 @@
-"""How good a model is on items it is not trained on: mean loss, scores, and predictions in the order of the dataset."""
+"""Evaluation of a model: mean loss, scores, and predictions in the order of the dataset."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .callbacks import progress
 
 
 class EvalPrediction(NamedTuple):
-    """What `compute_metrics` is given: logits, or what `preprocess_logits_for_metrics` made of them, and labels."""
+    """The argument of `compute_metrics`: logits, or the result of `preprocess_logits_for_metrics`, and labels."""
 
     predictions: Any
     label_ids: Any
 
 
 class PredictionOutput(NamedTuple):
-    """What `Trainer.predict` returns, as Hugging Face's does."""
+    """The result of `Trainer.predict`, as in Hugging Face's."""
 
     predictions: np.ndarray
     label_ids: np.ndarray | None
@@ -35,7 +35,7 @@ class PredictionOutput(NamedTuple):
 
 
 class Found:
-    """What one pass over a dataset found, batch by batch."""
+    """The results of one pass over a dataset, collected batch by batch."""
 
     def __init__(self):
         self.loss, self.counted, self.classes = 0.0, 0, None
@@ -72,7 +72,7 @@ def measure(
     preprocess: Callable | None = None,
     bar: bool = True,
 ) -> Found:
-    """One pass over labelled items: `step` makes of a batch its loss and its logits.  `keep` keeps these, too."""
+    """One pass over labelled items: `step` returns the loss and the logits of a batch; `keep` keeps the logits."""
     model.eval()
     found = Found()
     with no_grad(), progress(len(loader.dataset), title) if bar else nullcontext() as shown:
@@ -101,11 +101,11 @@ def measure(
 def joined(parts: Sequence[Any], order: np.ndarray | None = None) -> Any:
     """The arrays of all batches as one, in the order of the dataset; None if there are none.
 
-    Of tokens, those of shorter batches are filled with -100.
+    If batches of tokens differ in length, shorter ones are padded with -100.
     """
     if not parts or parts[0] is None:
         return None
-    if len({part.shape[1:] for part in parts}) > 1:  # of each token, in batches of different lengths
+    if len({part.shape[1:] for part in parts}) > 1:  # an entry for each token, in batches of different lengths
         longest = max(part.shape[1] for part in parts)
         parts = [
             np.pad(part, [(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)], constant_values=IGNORED)
@@ -138,12 +138,12 @@ def predict(
 
 
 def prefixed(told: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Metrics under names that begin with the prefix."""
+    """The metrics, with the prefix added to names that lack it."""
     return {name if name.startswith(f"{prefix}_") else f"{prefix}_{name}": value for name, value in told.items()}
 
 
 def speeds(seconds: float, items: int, batches: int, prefix: str) -> dict[str, float]:
-    """How long a pass took, under Hugging Face's names."""
+    """The duration and speed of a pass, under Hugging Face's names."""
     seconds = max(seconds, 1e-9)
     return {
         f"{prefix}_runtime": round(seconds, 4),
@@ -153,7 +153,7 @@ def speeds(seconds: float, items: int, batches: int, prefix: str) -> dict[str, f
 
 
 def plain(told: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Numbers of NumPy as Python's, so that JSON can hold them."""
+    """NumPy numbers as Python numbers, so that JSON can hold them."""
     return {
         name: value.item()
         if isinstance(value, (np.generic, np.ndarray, Tensor)) and np.size(value) == 1

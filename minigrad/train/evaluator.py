@@ -1,4 +1,4 @@
-"""What a Trainer asks of its datasets and its model between steps: do they fit together, and how good is the model?"""
+"""Evaluation and prediction in a Trainer, and the checks that its datasets and its model fit together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Evaluator(Gradients):
     """The part of a Trainer that evaluates and predicts."""
 
     def check_datasets(self) -> None:
-        """Refuse datasets that the model cannot read, and a metric that their labels do not have."""
+        """Raise ValueError for datasets that the model cannot read, or a metric that does not suit their labels."""
         if isinstance(self.eval_dataset, dict) and not set(LABELS).isdisjoint(self.eval_dataset):
             check_items("eval_dataset", self.eval_dataset)
         parts = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
@@ -47,7 +47,7 @@ class Evaluator(Gradients):
             )
 
     def first_batch(self, name: str, dataset: Any) -> Any:
-        """The batch of the first item.  Refuses what the model could not read."""
+        """The batch of the first item.  Raises ValueError if there is none, or the model cannot be called with it."""
         if not hasattr(dataset, "__len__") or not len(dataset):
             given = "None" if dataset is None else "empty" if hasattr(dataset, "__len__") else "without a length"
             raise ValueError(
@@ -65,11 +65,12 @@ class Evaluator(Gradients):
         return batch
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Record:
-        """How good the model is on a labelled dataset, by default `eval_dataset`; the record is logged.
+        """Evaluate the model on a labelled dataset, by default `eval_dataset`; log and return the record.
 
-        It is `eval_loss`, the mean over the labels that count, and what `compute_metrics` returns or, without that,
-        where labels are classes, `eval_accuracy`; and unless the classes are a vocabulary, `eval_macro_f1` and
-        `eval_confusion_matrix` (row = true class).  Of a dict of datasets, each one's names begin with eval_<its name>.
+        It contains `eval_loss`, the mean over the labels that count, and the scores from `compute_metrics`.  Without
+        `compute_metrics`, if labels are classes, it contains `eval_accuracy` and, unless the classes are a vocabulary,
+        `eval_macro_f1` and `eval_confusion_matrix` (row = true class).  For a dict of datasets, the names begin with
+        eval_<name of the dataset>.
         """
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(dataset, dict):
@@ -87,7 +88,7 @@ class Evaluator(Gradients):
         return told
 
     def measured(self, dataset: Any, prefix: str) -> Record:
-        """What an evaluation tells of one dataset."""
+        """The metrics of one dataset."""
         self.first_batch("the dataset", dataset)
         start, loader = time.perf_counter(), self.eval_loader(dataset)
         metrics = None if self.args.prediction_loss_only else self.compute_metrics
@@ -116,16 +117,17 @@ class Evaluator(Gradients):
         }
 
     def evaluated(self, batch: Any) -> tuple[Any, Any]:
-        """Loss and logits of a batch that is only looked at."""
+        """Loss and logits of a batch, in an evaluation."""
         self.total = count_labels(self.model, batch)
         return self.outputs(batch)
 
     def predict(
         self, test_dataset: Dataset, ignore_keys: Any = None, metric_key_prefix: str = "test"
     ) -> PredictionOutput:
-        """The logits (items, classes), or (items, tokens, classes) filled with -100, in the dataset's order.
+        """The logits (items, classes), or (items, tokens, classes) padded with -100, in the order of the dataset.
 
-        If the items have labels, so has the result, and the metrics of `evaluate`, their names beginning with test_.
+        If the items have labels, the result also has these, and the metrics of `evaluate` under names that begin with
+        test_.
         """
         batch = self.first_batch("the dataset", test_dataset)
         start, loader = time.perf_counter(), self.eval_loader(test_dataset)

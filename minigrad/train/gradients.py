@@ -30,21 +30,21 @@ from .batches import (
     without,
 )
 
-CHECKED = 3  # steps in which a loss function is held to what accumulation makes of it
+CHECKED = 3  # the number of first steps in which a loss function is checked to suit gradient accumulation
 
 
 class Gradients(TrainerBase):
-    """What a Trainer computes in a step, whatever the optimiser makes of it."""
+    """The part of a Trainer that computes the loss and the gradients of a step."""
 
-    total: int  # the labels that count in the batch of a step
-    parts: list[tuple[Tensor, Any]] | None = None  # scores and labels of a step's micro-batches, while they are checked
+    total: int  # the number of labels that count in the batch of a step
+    parts: list[tuple[Tensor, Any]] | None = None  # scores and labels of a step's micro-batches, for check_mean
 
     def gradients(self, items: list) -> list[Any]:
-        """Leave the gradients of the mean loss over `items` in `.grad`; returns loss, accuracy and label count.
+        """Accumulate the gradients of the mean loss over `items` in `.grad`; return loss, accuracy and label count.
 
-        The items go through the model in micro-batches.  Each one's mean loss is weighted by its share of all labels,
-        so however they are cut, the sum is the gradient of the one big batch.  Loss and accuracy stay where the model
-        is.
+        The items go through the model in micro-batches.  The mean loss of each is weighted by its share of all labels,
+        so for any division the sum is the gradient of the one large batch.  Loss and accuracy stay on the model's
+        device.
         """
         while True:
             size = self.state.train_batch_size or self.args.per_device_train_batch_size
@@ -57,7 +57,7 @@ class Gradients(TrainerBase):
             self.state.train_batch_size = size // 2
 
     def gradients_of(self, parts: list[list]) -> list[Any]:
-        """The gradients of micro-batches, added up."""
+        """Accumulate the gradients of all micro-batches."""
         batches = micro_batches(self.collator, parts)
         counts = [count_labels(self.model, batch) for batch in batches]
         if not (total := sum(counts)):
@@ -73,13 +73,13 @@ class Gradients(TrainerBase):
         return [*(reduce(add, part) for part in zip(*found, strict=True)), total]
 
     def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:
-        """What one micro-batch adds to the gradients, the loss and the accuracy of a batch with `total` labels."""
+        """Accumulate the gradients of one micro-batch; return its part of the loss and accuracy over `total` labels."""
         self.total = total
         with self.autocast():
             loss, logits = self.outputs(batch)
             if not run.takes_total(self.loss_fn):
                 loss = loss * (count / total)
-        # the scaler will see it
+        # With fp16 an overflow is no error: the scaler finds it and skips the step.
         overflowing = np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()
         with overflowing:
             self.scaler.scale(loss).backward()
@@ -91,9 +91,9 @@ class Gradients(TrainerBase):
         return loss.data.astype(np.float64), right
 
     def check_mean(self, loss_fn: Callable, parts: list[tuple[Tensor, Any]], found: float) -> None:
-        """Refuse a loss function that is no mean over the labels, for which accumulation is not the big batch.
+        """Raise ValueError for a loss function that is not a mean over the labels, since accumulation would be wrong.
 
-        In the first steps it is given the scores and labels of all micro-batches at once, if they can be joined.
+        In the first steps it is called with the scores and labels of all micro-batches at once, if they can be joined.
         """
         scores, labels = zip(*parts)
         if len({out.shape[1:] for out in scores}) > 1 or len({host_array(part).shape[1:] for part in labels}) > 1:
@@ -103,10 +103,10 @@ class Gradients(TrainerBase):
         whole, tolerance = float(loss.numpy()), 1e-5 if loss.dtype.itemsize > 2 else 0.02
         if math.isfinite(whole) and not math.isclose(whole, found, rel_tol=tolerance):
             raise ValueError(
-                f"loss_fn is no mean over the labels: of all items of a step it is {whole:.6g}, but the parts' "
-                f"losses, weighted by their numbers of labels, make {found:.6g}, so accumulated gradients would not be "
-                "those of the big batch; take an argument num_items_in_batch, the number of labels of the step, and "
-                "return a sum divided by it, or set gradient_accumulation_steps=1"
+                f"loss_fn is not a mean over the labels: for all items of a step it is {whole:.6g}, but the losses of "
+                f"the micro-batches, weighted by their numbers of labels, add up to {found:.6g}, so accumulated "
+                "gradients would not be those of the large batch; add an argument num_items_in_batch, the number of "
+                "labels of the step, and return a sum divided by it, or set gradient_accumulation_steps=1"
             )
 
     def outputs(self, batch: Any) -> tuple[Tensor, Any]:
@@ -114,7 +114,7 @@ class Gradients(TrainerBase):
         out = self.training_step(batch)
         loss, logits = (out, None) if isinstance(out, Tensor) and out.ndim == 0 else loss_and_logits(out)
         if isinstance(loss, Tensor) and loss.size != 1:
-            whose = f"{type(self.model).__name__}'s loss" if self.loss_fn is None else "what loss_fn returned"
+            whose = f"{type(self.model).__name__}'s loss" if self.loss_fn is None else "the result of loss_fn"
             raise ValueError(
                 f"{whose} has shape {loss.shape}; expected one number, the mean over the labels that count: give it "
                 'reduction="mean", or type loss.mean()'
@@ -135,8 +135,8 @@ class Gradients(TrainerBase):
     def training_step(self, batch: Any) -> Any:
         """The model's loss for one batch, or an output with loss and logits: the one method to override.
 
-        The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are outside
-        of it; an evaluation asks it, too, with `self.model.training` False and no gradients recorded.
+        The loss is a mean over the labels that count.  Mixed precision, gradients, accumulation and records are handled
+        by the caller.  Evaluations call it as well, with `self.model.training` False and no gradients recorded.
         """
         if self.loss_fn is not None:
             inputs, labels = without(batch)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a training run: the step under way is finished and saved, and it is said how to go on."""
+"""Ctrl-C and SIGTERM in a training run: the current step is finished and saved, and a message says how to resume."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 class Interruption:
-    """In the block, the first Ctrl-C or SIGTERM is only noted in `signal`; a second one acts as it does elsewhere.
+    """In the block, the first Ctrl-C or SIGTERM is only recorded in `signal`; a second one acts as usual.
 
-    Signals reach the main thread alone, so that in another one nothing is changed.
+    Python delivers signals to the main thread only, so in another thread nothing is changed.
     """
 
     def __init__(self):
@@ -28,7 +28,7 @@ class Interruption:
     def note(self, number: int, frame: Any) -> None:
         self.signal = number
         self.restore()
-        print("\nThe step is finished and saved first; once more stops at once", file=sys.stderr, flush=True)
+        print("\nThe step is finished and saved first; interrupt again to stop at once", file=sys.stderr, flush=True)
 
     def restore(self) -> None:
         for number, handler in self.before.items():
@@ -39,7 +39,7 @@ class Interruption:
         self.restore()
 
     def stop(self, told: str) -> None:
-        """End the run, saying what is kept: KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM."""
+        """End the run with a message: KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM."""
         if self.signal == signal.SIGTERM:
             print(f"{told}, or on the command line --resume true", file=sys.stderr, flush=True)
             raise SystemExit(128 + signal.SIGTERM)

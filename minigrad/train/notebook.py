@@ -29,13 +29,13 @@ UNTOLD = (
 
 
 def in_notebook() -> bool:
-    """Whether this runs in the kernel of a notebook, which a shell of IPython in a terminal does not."""
+    """Whether this runs in the kernel of a notebook, as opposed to IPython in a terminal."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
 
 
 class Page:
-    """What the cell shows: HTML, and one line where that cannot be shown."""
+    """The content of the cell: HTML, or one line where HTML cannot be displayed."""
 
     def __init__(self, content: str, line: str):
         self.content, self.line = content, line
@@ -48,7 +48,7 @@ class Page:
 
 
 class NotebookProgressCallback(TrainerCallback):
-    """A live table and curve in one cell: losses and scores as they are recorded, and how far the run is."""
+    """A live table and curve in one cell: losses and scores as they are recorded, and the progress of the run."""
 
     handle: Any = None
     shown = began = 0.0
@@ -74,19 +74,19 @@ class NotebookProgressCallback(TrainerCallback):
         self.handle = None
 
     def close(self) -> None:
-        """The cell stays as it is."""
+        """Stop updating the cell."""
         self.handle = None
 
     def state_dict(self):
         return {}
 
     def show(self, state: Any, running: bool = True) -> None:
-        """Bring the cell up to date."""
+        """Update the cell."""
         self.shown = time.monotonic()
         self.handle.update(self.page(state, running))
 
     def page(self, state: Any, running: bool) -> Page:
-        """The page of a run's records; while it is running, with the time that is left."""
+        """The page of a run's records, with the remaining time while it is running."""
         step, steps = state.global_step, state.max_steps
         line = f"step {step} of {steps}, epoch {state.epoch:.2f} of {state.num_train_epochs}"
         if running and step > self.first:
@@ -98,7 +98,7 @@ class NotebookProgressCallback(TrainerCallback):
 
 
 def merged(history: list[Record]) -> dict[int, Record]:
-    """The records by their step: what training and an evaluation tell of one step in one row."""
+    """The records by step: those of training and evaluation at the same step are merged into one row."""
     rows: dict[int, Record] = {}
     for record in history:
         told = {k: v for k, v in record.items() if isinstance(v, (int, float)) and not k.endswith(UNTOLD)}
@@ -108,7 +108,7 @@ def merged(history: list[Record]) -> dict[int, Record]:
 
 
 def table(history: list[Record]) -> str:
-    """The newest rows; those of evaluations, if there are any."""
+    """The newest rows as an HTML table; only those of evaluations, if there are any."""
     rows = merged(history)
     if evaluated := {step: row for step, row in rows.items() if any(name.startswith("eval_") for name in row)}:
         rows = evaluated
@@ -125,12 +125,12 @@ def table(history: list[Record]) -> str:
 
 
 def short(value: float | None) -> str:
-    """A number in a cell of the table; nothing where there is none."""
+    """A number as text for a cell of the table; empty for None."""
     return "" if value is None else f"{value:.4g}"
 
 
 def curve(history: list[Record]) -> str:
-    """The losses over the steps as an SVG picture; "" before there are two of one kind."""
+    """The losses over the steps as an SVG picture; "" as long as no kind has two values."""
     lines = {}
     for name in COLOURS:
         points = [(r["step"], r[name]) for r in history if isinstance(r.get(name), float) and math.isfinite(r[name])]

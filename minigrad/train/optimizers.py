@@ -1,4 +1,4 @@
-"""The optimiser and schedule that training arguments name, and an optimiser's state by the parameters' names."""
+"""Makes the optimiser and schedule that training arguments name, and saves an optimiser's state by parameter names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .arguments import OPTIMIZERS, TrainingArguments
 
 
 def trained_parameters(model: Module) -> list[Parameter]:
-    """Those that are not frozen.  Raises ValueError if there are none."""
+    """The parameters that are not frozen.  Raises ValueError if there are none."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ValueError("no parameter is left to train: freeze fewer, such as 'bert.**', which leaves the classifier")
@@ -22,9 +22,9 @@ def trained_parameters(model: Module) -> list[Parameter]:
 
 
 def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for an optimiser: decay for matrices; none for vectors, which are biases and LayerNorm's scales.
+    """Parameter groups for an optimiser: matrices decay, vectors (biases and the scales of LayerNorm) do not.
 
-    Frozen parameters are in them, too: an optimiser passes over them, and they may be unfrozen during the run.
+    Frozen parameters are included: an optimiser skips them, and they may be unfrozen during the run.
     """
     trained_parameters(model)
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) is many] for many in (True, False))
@@ -35,9 +35,9 @@ def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def new_optimizer(model: Module, args: TrainingArguments, plan: Any = None) -> Optimizer:
-    """The optimiser named in `args.optim`, for all parameters, in groups as a bound plan needs them.
+    """The optimiser named in `args.optim`, for all parameters, in the groups that a bound plan needs.
 
-    Raises TypeError for an option it does not have.
+    Raises TypeError for an option that the optimiser does not have.
     """
     options: Any = args.optim_args
     groups = decay_groups(model, args.weight_decay)
@@ -49,7 +49,7 @@ def new_optimizer(model: Module, args: TrainingArguments, plan: Any = None) -> O
 
 
 def new_schedule(optimizer: Optimizer, args: TrainingArguments, steps: int) -> schedule.LRScheduler:
-    """The schedule named in `args.lr_scheduler_type` over so many steps, with its warm-up."""
+    """The schedule named in `args.lr_scheduler_type`, with its warm-up, for a run of `steps` steps."""
     kind, warmup = args.lr_scheduler_type, args.warmup(steps)
     more: Any = args.lr_scheduler_kwargs
     if kind == "linear":
@@ -78,7 +78,7 @@ def decay(
     min_lr: float | None = None,
     min_lr_rate: float | None = None,
 ) -> Any:
-    """The factor of a step for the schedules that Hugging Face has beside those of `minigrad.schedule`."""
+    """The function from a step to the factor of the rate, for Hugging Face's schedules not in `minigrad.schedule`."""
     least = min_lr_rate if min_lr_rate is not None else min_lr / rate if min_lr is not None else 0.0
     if kind == "cosine_with_min_lr" and min_lr is min_lr_rate is None:
         raise ValueError(
@@ -105,7 +105,7 @@ def decay(
 
 
 def named_state(optimizer: Optimizer, model: Module) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """An optimiser's state: arrays as "exp_avg/<name of the parameter>"; counts by name and groups apart."""
+    """An optimiser's state: arrays by names such as "exp_avg/<name of the parameter>", counts and groups as JSON."""
     names = {id(p): name for name, p in model.named_parameters()}
     arrays, counts = {}, {}
     for p, memory in optimizer.state.items():
@@ -121,7 +121,7 @@ def named_state(optimizer: Optimizer, model: Module) -> tuple[dict[str, np.ndarr
 
 
 def check_named_state(optimizer: Optimizer, model: Module, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
-    """Raises ValueError if the state is of another optimiser or of parameters of other shapes."""
+    """Raise ValueError if the state belongs to another optimiser or to parameters of other shapes."""
     if rest["kind"] != type(optimizer).__name__:
         raise ValueError(f"its optimiser is {rest['kind']}, here it is {type(optimizer).__name__}")
     if len(rest["param_groups"]) != len(optimizer.param_groups):
@@ -137,7 +137,7 @@ def check_named_state(optimizer: Optimizer, model: Module, arrays: dict[str, np.
 
 
 def load_named_state(optimizer: Optimizer, model: Module, arrays: dict[str, np.ndarray], rest: dict[str, Any]) -> None:
-    """Go on from what `named_state` gave: every parameter, frozen by now or not, has its own memory back."""
+    """Restore the state that `named_state` returned, for every parameter, whether it is frozen now or not."""
     own = dict(model.named_parameters())
     optimizer.state.clear()
     for name, counts in rest["counts"].items():

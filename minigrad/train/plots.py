@@ -1,4 +1,4 @@
-"""Pictures of a training run: how loss and scores moved, and which classes are taken for which.
+"""Pictures of a training run: loss and scores over the steps, and the confusion matrix of a classifier.
 
 Each function returns a matplotlib Figure: show it in a notebook, or write it to a file with `.savefig("name.png")`.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-MARKS = 40  # points of a curve that get a marker
-LONGEST = 32  # letters of a class name that are shown
-CLASSES = 60  # as many have their names and counts in the picture; of more, every so many
+MAX_MARKERS = 40  # on a curve
+MAX_LETTERS = 32  # of a class name
+MAX_NAMES = 60  # of classes at an axis; with more classes, only every second or third, and so on, has its name
 CJK = (
     "Noto Sans CJK",
     "Noto Sans SC",
@@ -31,12 +31,12 @@ CJK = (
 
 
 def plot_history(history: Sequence[dict[str, Any]]) -> Any:
-    """Loss and scores, if there are any, over the steps, from `Trainer.history`.
+    """Loss and, if there are any, scores over the steps, from `Trainer.history`.
 
-    Where a value is NaN or infinite, a curve has a gap, and a mark at the lower edge.
+    Where a value is NaN or infinite, the curve has a gap, with a mark at the lower edge.
 
     Raises:
-        TypeError, ValueError: history is no list of records, or one has no "step".
+        TypeError, ValueError: history is not a list of records, or one has no "step".
         ImportError: matplotlib is not installed.
     """
     if isinstance(history, (Mapping, str)) or not isinstance(history, Iterable):
@@ -92,7 +92,7 @@ def plot_history(history: Sequence[dict[str, Any]]) -> Any:
         finite = [y for _, points, *_ in curves for _, y in points if math.isfinite(y)]
         if title == "scores":
             axes.set_ylim(0, 1)
-        elif not finite or min(finite) >= 0:  # a loss of a likelihood may well be negative
+        elif not finite or min(finite) >= 0:  # the negative logarithm of a density may be negative
             axes.set_ylim(0, None)
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -101,7 +101,7 @@ def plot_history(history: Sequence[dict[str, Any]]) -> Any:
 
 
 def _draw(axes: Any, label: str, points: list[tuple[float, float]], style: str, colour: str) -> None:
-    """A curve, with a gap where it is not a number, and markers that do not run together."""
+    """Draw a curve, with gaps where values are not finite, and at most MAX_MARKERS markers."""
     if not points:
         return
     x, y = np.array(points, float).T
@@ -114,7 +114,7 @@ def _draw(axes: Any, label: str, points: list[tuple[float, float]], style: str, 
         style,
         color=colour,
         label=label,
-        markevery=max(1, math.ceil(len(x) / MARKS)),
+        markevery=max(1, math.ceil(len(x) / MAX_MARKERS)),
         **faint,
     )
 
@@ -122,12 +122,12 @@ def _draw(axes: Any, label: str, points: list[tuple[float, float]], style: str, 
 def plot_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> Any:
     """Counts by true and predicted class, coloured by their share of the true class.
 
-    Names in letters that the usual font lacks, such as Chinese, are set in an installed font that has them.  If there
-    is none, a warning says how to get one, and the classes go by their numbers.
+    Names in letters that the default font lacks, such as Chinese, are set in an installed font that has them.  If there
+    is none, a warning says how to get one, and the classes are labelled with their numbers.
 
     Args:
         matrix: (classes, classes), a row for each true class.
-        names: of the classes, in order.
+        names: the names of the classes, in order.
 
     Raises:
         ValueError: the matrix is not square, or there is not one name for each class.
@@ -142,10 +142,10 @@ def plot_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> Any:
     if matrix.dtype.kind not in "biuf":
         raise ValueError(f"the matrix holds {matrix.dtype}: give numbers, as minigrad.metrics.confusion_matrix does")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    every = math.ceil(len(names) / CLASSES)
+    every = math.ceil(len(names) / MAX_NAMES)
     families, shown = _legible(names)
     ticks, shown = range(0, len(names), every), [_short(name) for name in shown[::every]]
-    side = 3 + 0.4 * min(len(names), CLASSES) + 0.08 * max(map(len, shown))  # inches, with room for the longest name
+    side = 3 + 0.4 * min(len(names), MAX_NAMES) + 0.08 * max(map(len, shown))  # inches, with room for the longest name
     figure = new_figure(side, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -163,13 +163,13 @@ def plot_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> Any:
 
 
 def _short(name: str) -> str:
-    """A name on one line that leaves room for the picture: of a long one the beginning and the end."""
+    """A name on one line; a long one is shortened to its beginning and its end."""
     name = " ".join(name.split())
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 10].rstrip()} … {name[-7:].lstrip()}"
+    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 10].rstrip()} … {name[-7:].lstrip()}"
 
 
 def _legible(names: list[str]) -> tuple[list[str], list[str]]:
-    """Font families that can write all names, if the usual one cannot, and what is written."""
+    """Font families that have all letters of the names, if the default one lacks some, and the names to show."""
     from matplotlib import font_manager, rcParams
 
     usual = font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap()
@@ -188,8 +188,8 @@ def _legible(names: list[str]) -> tuple[list[str], list[str]]:
     changed = [f"{now} is {name}" for now, name in zip(shown, names) if now != name]
     listed = "; ".join(changed[:10]) + (f"; and {len(changed) - 10} more" if len(changed) > 10 else "")
     warnings.warn(
-        f"no installed font has all letters of the class names, so the picture shows numbers ({listed}).  Noto brings "
-        "one: on Debian or Ubuntu, sudo apt install fonts-noto-cjk (fonts-noto for other scripts); on Fedora, "
+        f"no installed font has all letters of the class names, so the picture shows numbers ({listed}).  Noto has "
+        "them: on Debian or Ubuntu, sudo apt install fonts-noto-cjk (fonts-noto for other scripts); on Fedora, "
         "sudo dnf install google-noto-sans-cjk-fonts; or download it from https://fonts.google.com/noto",
         stacklevel=3,
     )
@@ -212,7 +212,7 @@ def _family_with(letters: frozenset[int]) -> str | None:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty Figure of that many inches.  Made without pyplot, it needs no screen and leaves no global state."""
+    """An empty Figure, its size in inches.  Made without pyplot, it needs no screen and leaves no global state."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What the steps of a run report, with its means since the last record, over the epoch and over the run."""
+"""The numbers that the steps of a run report, and their means since the last record, over the epoch and the run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .state import Record
 
 
 class Progress:
-    """A row for each step: loss, accuracy, gradient norm, are all gradients finite?  Kept on the device until read.
+    """A row for each step: loss, accuracy, gradient norm, and whether all gradients are finite.
 
-    `rate`, `scale` and `taken` are those of the last step: its learning rate and loss scale, and whether the weights
-    moved.
+    Rows stay on the device until they are read.  `rate`, `scale` and `taken` describe the last step: its learning rate
+    and loss scale, and whether the weights were updated.
     """
 
     def __init__(self, home: backend.Backend = backend.host, most: int = 1):
         self.home, self.rows, self.written = home, home.xp.empty((most, 4), np.float64), 0
         self.counts: list[int] = []
-        self.made, self.run_loss = 0, 0.0  # steps, and the sum of their losses
+        self.made, self.run_loss = 0, 0.0  # the number of steps, and the sum of their losses
         self.unlogged: list[list[float]] = []  # loss and accuracy of the steps since the last record
-        self.sums, self.seen = [0.0, 0.0], 0  # of the epoch: loss and accuracy times labels, and labels
+        self.sums, self.seen = [0.0, 0.0], 0  # over the epoch: loss and accuracy times labels, and labels
         self.norm = self.rate = self.scale = 0.0
         self.taken = True
 
@@ -33,7 +33,7 @@ class Progress:
         self.sums, self.seen = [0.0, 0.0], 0
 
     def write(self, count: int, *numbers: Any) -> None:
-        """Note what a step over `count` labels reports."""
+        """Store the numbers that a step over `count` labels reports."""
         for column, number in enumerate(numbers):
             self.rows[self.written, column] = number.data if isinstance(number, Tensor) else number
         self.written += 1
@@ -44,9 +44,10 @@ class Progress:
         return self.written == len(self.rows)
 
     def read(self, scaled: bool) -> bool:
-        """Read the rows since the last call, in one copy from the device; tells if the last gradients are finite.
+        """Read the rows since the last call, in one copy from the device; return whether the last gradients are finite.
 
-        Raises NonFiniteError if any gradients are not, unless they are `scaled`, so that the scale may be why.
+        Raises NonFiniteError if any gradients are not finite, unless they are `scaled`, since the loss scale may then
+        be the cause.
         """
         rows, self.written = self.home.to_numpy(self.rows[: self.written]).tolist(), 0
         counts, self.counts = self.counts, []
@@ -65,7 +66,7 @@ class Progress:
         return bool(rows[-1][3]) if rows else self.taken
 
     def record(self, scaled: bool) -> Record | None:
-        """The means over the steps since the last record, and the rest of the last one; None if there was no step."""
+        """The means over the steps since the last record, with the norm and rate of the last step; None if none."""
         if not self.unlogged:
             return None
         means = np.mean(self.unlogged, axis=0).tolist()
@@ -78,7 +79,7 @@ class Progress:
         }
 
     def epoch_means(self) -> Record:
-        """train_loss and train_accuracy, the means over the epoch so far, measured as the model changed."""
+        """train_loss and train_accuracy: means over the epoch so far, measured while the model changed."""
         if not self.seen:
             return {}
         return {f"train_{name}": mean for name, mean in named(*(value / self.seen for value in self.sums)).items()}
@@ -88,17 +89,17 @@ class Progress:
         return self.run_loss / max(self.made, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """The state that a resumed run needs."""
         return {
             name: getattr(self, name)
             for name in ("made", "run_loss", "unlogged", "sums", "seen", "norm", "rate", "scale", "taken")
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         vars(self).update(state_dict)
 
 
 def named(loss: float, accuracy: float) -> dict[str, float]:
-    """Both by name; without the accuracy where there is none."""
+    """Both by name, without the accuracy if it is NaN."""
     return {"loss": loss} if math.isnan(accuracy) else {"loss": loss, "accuracy": accuracy}

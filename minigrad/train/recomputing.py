@@ -14,7 +14,7 @@ from ..transforms import checkpoint
 
 
 def stacks(model: Module) -> list[Module]:
-    """The layers of the model's stacks: lists of two Modules or more of one kind, each of several parts."""
+    """The layers of the model's stacks: lists of two or more Modules of one class, each with submodules."""
     found = []
     for _, module in walk(model):
         if isinstance(module, Module):
@@ -33,15 +33,15 @@ def stacks(model: Module) -> list[Module]:
 
 @contextmanager
 def recompute_layers(model: Module, on: bool = True) -> Iterator[None]:
-    """In the block, what lies within a layer of a stack is not kept for the backward pass, but computed again.
+    """In the block, activations inside a layer of a stack are recomputed in the backward pass instead of kept.
 
     Raises ValueError if the model has no stack of layers.
     """
     layers = stacks(model) if on else []
     if on and not layers:
         raise ValueError(
-            f"gradient_checkpointing=True, but {type(model).__name__} has no list of two layers or more of one "
-            "kind: leave it out, or call mg.checkpoint in its forward"
+            f"gradient_checkpointing=True, but {type(model).__name__} has no list of two or more layers of one "
+            "class: leave it out, or call mg.checkpoint in its forward"
         )
     try:
         for layer in layers:
@@ -53,7 +53,7 @@ def recompute_layers(model: Module, on: bool = True) -> Iterator[None]:
 
 
 def recomputed(layer: Module, forward: Any, *args: Any, **named: Any) -> Any:
-    """What the layer makes of its input, keeping none of what lies between while it is trained."""
+    """The output of a layer; while it is trained, its intermediate values are not kept."""
     tensors = any(isinstance(one, Tensor) and one.requires_grad for one in (*args, *named.values()))
     if not layer.training or not tensors:
         return forward(*args, **named)

@@ -1,4 +1,4 @@
-"""A run from its beginning to its checkpoints: what is begun anew, what is saved, and what is read back to go on."""
+"""The state of a run: how it is created anew, saved in checkpoints, and restored to resume."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .state import Record, TrainerState
 
 
 def source(trainer: Any, given: Any) -> Path | None:
-    """The checkpoint to go on from, if any.  Raises ValueError if there is none or it is torn."""
+    """The checkpoint to resume from; None to begin anew.  Raises ValueError if it is missing or damaged."""
     given = trainer.args.resume_from_checkpoint if given is None else given
     out = Path(trainer.args.output_dir)
     if given is None or given is False:
@@ -47,18 +47,23 @@ def source(trainer: Any, given: Any) -> Path | None:
     if given is True:
         if (found := checkpoint.latest_checkpoint(out)) is None:
             raise ValueError(
-                f"there is no whole checkpoint in {out} to go on from: to begin anew, leave resume_from_checkpoint out"
+                f"there is no complete checkpoint in {out} to resume from: to begin anew, leave out "
+                "resume_from_checkpoint"
             )
         return found
     if wrong := checkpoint.fault(Path(given), thorough=True):
         raise ValueError(
-            f"{given} is no whole checkpoint ({wrong}): give another one, or True for the newest whole one in {out}"
+            f"{given} is not a complete checkpoint ({wrong}): give another one, or True for the newest complete one in "
+            f"{out}"
         )
     return Path(given)
 
 
 def begin(trainer: Any, source: Path | None) -> None:
-    """Make all that a run consists of, anew or as a checkpoint has it.  Nothing is changed if that does not fit."""
+    """Create the state of a run, anew or from a checkpoint.  If the checkpoint does not fit, nothing is changed.
+
+    Raises ValueError if no step can be made, or the checkpoint or the plan does not fit.
+    """
     args = trainer.args
     parameters = trained_parameters(trainer.model)
     loader = trainer.train_loader()
@@ -84,7 +89,7 @@ def begin(trainer: Any, source: Path | None) -> None:
     state.train_batch_size = state.train_batch_size or args.per_device_train_batch_size
     trainer.state, trainer.control = state, type(trainer.control)()
     trainer.progress = Progress(backend.get(parameters[0].device), min(state.logging_steps, len(loader)))
-    trainer.model.zero_grad()  # what an earlier backward pass left, which the first step would add to
+    trainer.model.zero_grad()  # else the first step would add to the gradients of an earlier backward pass
     seed_generators(trainer.model, args.seed)
     if content is not None:
         content.restore(trainer)
@@ -92,9 +97,9 @@ def begin(trainer: Any, source: Path | None) -> None:
 
 
 def mark(out: Path, run_id: str) -> None:
-    """Note in the output directory which run it is of.
+    """Write the id of the run into the output directory.
 
-    Raises OSError, before any work is done, if it cannot be written.
+    Raises OSError, before any work is done, if the directory cannot be written to.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -102,14 +107,14 @@ def mark(out: Path, run_id: str) -> None:
             part.write_text(json.dumps({"run_id": run_id}) + "\n", encoding="utf-8")
     except OSError as error:
         raise type(error)(
-            f"{out} cannot be written in, so no checkpoint could be ({error}): give another output_dir"
+            f"{out} cannot be written to, so no checkpoint could be saved ({error}): give another output_dir"
         ) from None
 
 
 class Content:
-    """A whole checkpoint, read and found to fit before anything is changed.
+    """The content of a checkpoint, read and checked before anything is changed.
 
-    Raises ValueError, in one line, if it does not.
+    Raises ValueError, with a message of one line, if it does not fit the model, the data or the arguments.
     """
 
     def __init__(self, directory: Path, trainer: Any, optimizer: Any, loader: Any):
@@ -124,25 +129,25 @@ class Content:
             self.averages = safetensors.read(averages) if averages.is_file() else None
             check_named_state(optimizer, model, self.arrays, self.optimizer)
             loader.load_state_dict(self.rest["position"])
-            checkpoint.check_chance(self.rest["chance"], *roots(trainer))
+            checkpoint.check_random_states(self.rest["chance"], *roots(trainer))
         except FileNotFoundError as error:
             raise ValueError(
                 f"{directory} has no {Path(error.filename).name}, as after save_only_model=True: give another "
-                "checkpoint to go on from"
+                "checkpoint to resume from"
             ) from None
         except ValueError as error:
-            raise ValueError(f"the run cannot go on from {directory}: {error}; nothing was changed") from None
+            raise ValueError(f"the run cannot resume from {directory}: {error}; nothing was changed") from None
 
     def restore(self, trainer: Any) -> None:
-        """Make the trainer what it was."""
+        """Restore the state of the trainer."""
         rest, model = self.rest, trainer.model
         model.load_state_dict(self.weights)
         for name, p in model.named_parameters():
             p.requires_grad = name not in rest["frozen"]
         if rest["plan"] != plan_of(trainer):
             warnings.warn(
-                f"{self.directory} was made with another plan, or for a run of another length; from here on this one "
-                "holds",
+                f"{self.directory} was made with another plan, or for a run of another length; from here on the plan "
+                "given now is followed",
                 stacklevel=4,
             )
         trainer.lr_scheduler.load_state_dict(rest["schedule"])
@@ -155,7 +160,7 @@ class Content:
             )
         trainer.progress.load_state_dict(rest["progress"])
         trainer.control.should_epoch_stop = rest["should_epoch_stop"]
-        checkpoint.restore_chance(rest["chance"], *roots(trainer))
+        checkpoint.restore_random_states(rest["chance"], *roots(trainer))
         saved = list(rest["callbacks"])
         for callback in trainer.handler.callbacks:
             found = next((entry for entry in saved if entry[0] == type(callback).__name__), None)
@@ -165,17 +170,17 @@ class Content:
 
 
 def plan_of(trainer: Any) -> str | None:
-    """What the plan says of this run."""
+    """The plan of this run as text; None if it has no plan."""
     return None if trainer.bound is None else trainer.bound.table()
 
 
 def roots(trainer: Any) -> list[Any]:
-    """What a run draws random numbers from."""
+    """The objects that hold the random number generators of a run."""
     return [trainer.model, *drawing(trainer.data_collator, trainer.train_dataset)]
 
 
 def save(trainer: Any) -> Path:
-    """Save all of a run in `checkpoint-<step>`, and remove the checkpoints that are too many."""
+    """Save the run in `checkpoint-<step>`, and remove checkpoints beyond `save_total_limit`."""
     args, state = trainer.args, trainer.state
     name = f"checkpoint-{state.global_step}"
     if state.best_global_step == state.global_step:
@@ -219,7 +224,7 @@ def fill(trainer: Any, directory: Path) -> None:
             "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
             "plan": plan_of(trainer),
             "progress": trainer.progress.state_dict(),
-            "chance": checkpoint.chance(*roots(trainer)),
+            "chance": checkpoint.random_states(*roots(trainer)),
             "should_epoch_stop": trainer.control.should_epoch_stop,
             "callbacks": [
                 [type(callback).__name__, getattr(callback, "state_dict", dict)()]
@@ -230,7 +235,7 @@ def fill(trainer: Any, directory: Path) -> None:
 
 
 def interrupted(trainer: Any) -> str:
-    """What to tell after an interruption that did not wait for the step's end."""
+    """The message after an interruption that did not wait for the end of the step."""
     newest = next(
         (
             path
@@ -242,15 +247,15 @@ def interrupted(trainer: Any) -> str:
     kept = (
         "no checkpoint was saved"
         if newest is None
-        else (f"the newest checkpoint is {newest}: to go on, type trainer.train(resume_from_checkpoint=True)")
+        else (f"the newest checkpoint is {newest}: to resume, type trainer.train(resume_from_checkpoint=True)")
     )
     return f"interrupted at step {trainer.step} of {trainer.steps}; {kept}"
 
 
 def note_best(args: TrainingArguments, state: TrainerState, told: Record) -> bool:
-    """Whether an evaluation is the best so far, which is noted in the state.
+    """Whether an evaluation is the best so far; if so, the state records it.
 
-    Raises ValueError if it does not have the metric that decides.
+    Raises ValueError if the evaluation lacks `metric_for_best_model`.
     """
     metric = args.metric_for_best_model
     if metric is None:
@@ -271,7 +276,7 @@ def note_best(args: TrainingArguments, state: TrainerState, told: Record) -> boo
 
 
 def save_model(model: Module, tokenizer: Any, out: Path) -> None:
-    """Save model and tokenizer in a directory: written in full first, then moved in."""
+    """Save model and tokenizer in a directory; the files are written completely before they replace older ones."""
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".saving-", dir=out) as beside:
         if tokenizer is not None:
@@ -283,27 +288,28 @@ def save_model(model: Module, tokenizer: Any, out: Path) -> None:
         written = os.listdir(beside)
         for name in written:
             os.replace(Path(beside) / name, out / name)
-    for path in out.iterdir():  # shards and tokenizers of an earlier run would win over ours
-        is_shard = SHARDS.fullmatch(path.name) and not isinstance(model, PretrainedModel)  # whose save removes them
+    for path in out.iterdir():  # shards and tokenizers of an earlier run would take precedence over ours
+        # save_pretrained has removed them already.
+        is_shard = SHARDS.fullmatch(path.name) and not isinstance(model, PretrainedModel)
         if path.name not in written and (is_shard or path.name in TOKENIZER_FILES):
             path.unlink()
 
 
 def load_weights(trainer: Any, directory: Path) -> None:
-    """Load the weights of a checkpoint or a saved model, or the averages it has of them."""
+    """Load the weights of a checkpoint or a saved model, or their averages if it has any."""
     trainer.model.load_state_dict(checkpoint.read_model(trainer.model, directory))
     if (directory / "ema.safetensors").is_file():
         trainer.model.load_state_dict(safetensors.read(directory / "ema.safetensors"), strict=False)
 
 
 def hold_averages(trainer: Any) -> None:
-    """Let the model hold the averages of its weights from now on."""
+    """Replace the weights of the model by their averages."""
     for p, average in zip(trainer.ema.params, trainer.ema.averages, strict=True):
         p.copy_(backend.of(average).to_numpy(average))
 
 
 def takes_total(loss_fn: Callable | None) -> bool:
-    """Whether a loss function divides by the number of all labels of the step itself."""
+    """Whether a loss function itself divides by the number of all labels of the step."""
     return loss_fn is not None and "num_items_in_batch" in signature(loss_fn).parameters
 
 
@@ -322,9 +328,9 @@ def lengths_of(dataset: Any) -> list[int]:
 
 
 def seed_generators(model: Module, seed: int) -> None:
-    """Give the model's modules new generators in place of those they draw dropout from; who shared one still does.
+    """Replace the generators that the model's modules draw dropout from; modules that shared one still share one.
 
-    As Hugging Face's Trainer does, this seeds the global generators of Python and NumPy, too, which a collator may draw
+    As Hugging Face's Trainer does, this also seeds the global generators of Python and NumPy, which a collator may draw
     from.
     """
     random.seed(seed)

@@ -25,7 +25,7 @@ from .trackers import REPORTS
 
 
 class BestRun(NamedTuple):
-    """What `Trainer.hyperparameter_search` returns, as Hugging Face's does; `run_summary` is the `Search`."""
+    """The result of `Trainer.hyperparameter_search`, as in Hugging Face's; `run_summary` is the `Search`."""
 
     run_id: str
     objective: float
@@ -40,7 +40,7 @@ class Search:
         self.study = study
 
     def rows(self) -> list[tuple[int, str, float | None, dict[str, Any]]]:
-        """Of each trial: its number, how it ended, its objective, and its hyper-parameters."""
+        """For each trial its number, how it ended, its objective, and its hyper-parameters."""
         return [
             (trial.number, trial.state.name.lower(), trial.value, trial.user_attrs.get("hyperparameters", trial.params))
             for trial in self.study.trials
@@ -61,10 +61,10 @@ class Search:
             )
         widths = [max(map(len, column)) for column in zip(*cells)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
-        return "\n".join([*lines, f"* the best: the objective is to be {self.study.direction.name.lower()}d"])
+        return "\n".join([*lines, f"* the best; the objective is {self.study.direction.name.lower()}d"])
 
     def plot(self) -> Any:
-        """A matplotlib Figure: the objective of each trial with the best so far, then against each hyper-parameter."""
+        """A matplotlib Figure: the objective of each trial and the best so far, and against each hyper-parameter."""
         done = [(n, value, values) for n, _, value, values in self.rows() if value is not None and math.isfinite(value)]
         pick = min if self.study.direction.name == "MINIMIZE" else max
         names = self.names()
@@ -88,7 +88,7 @@ class Search:
 
 
 def short(value: Any) -> str:
-    """A hyper-parameter in a table."""
+    """A hyper-parameter as text for a table."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -103,7 +103,7 @@ def default_hp_space(trial: Any) -> dict[str, Any]:
 
 
 class Reporting(TrainerCallback):
-    """Tells Optuna of each evaluation of a trial, which may end it early."""
+    """Reports each evaluation of a trial to Optuna, which may prune the trial."""
 
     def __init__(self, trial: Any, objective: Callable[[dict], float], pruned: type[Exception]):
         self.trial, self.objective, self.pruned = trial, objective, pruned
@@ -176,7 +176,7 @@ def search(
         best: Any = study.best_trial
     except ValueError:
         raise ValueError(
-            f"none of the {len(study.trials)} trials came to its end; lower the rates in hp_space"
+            f"none of the {len(study.trials)} trials was completed: lower the learning rates in hp_space"
         ) from None
     return BestRun(str(best.number), best.value, best.user_attrs.get("hyperparameters", best.params), Search(study))
 
@@ -197,33 +197,33 @@ def open_study(
     )
     if study.direction.name.lower() != direction:
         raise ValueError(
-            f"the study {name!r} is there already, and its direction is {study.direction.name.lower()}, not "
+            f"the study {name!r} already exists, and its direction is {study.direction.name.lower()}, not "
             f"{direction}: give another study_name"
         )
     if done := finished(study):
         warnings.warn(
-            f"the study {name!r} has {done} trials already, which count: to begin anew, give another study_name",
+            f"the study {name!r} already has {done} trials, which count: to begin anew, give another study_name",
             stacklevel=4,
         )
-    if sampler is None:  # one that was resumed is not to draw the same trials again
+    if sampler is None:  # a resumed study must not draw the same trials again
         study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(study.trials))
     return study
 
 
 def check_space(study: Any, space: Callable[[Any], dict[str, Any]]) -> None:
-    """Refuse a space other than that of the trials a study has, whose answers would not be of this search.
+    """Raise ValueError if the study's trials were made with another space, and so answer another question.
 
-    The space is asked for each trial again, with the numbers drawn then.  Raises ValueError if it suggests others.
+    The space is called again for each trial, with the numbers drawn then, and must return the same values.
     """
     from optuna.trial import FixedTrial
 
     for trial in study.trials:
-        if "arguments" not in trial.user_attrs:  # it ended before it had any
+        if "arguments" not in trial.user_attrs:  # it ended before they were set
             continue
         again, told = FixedTrial(trial.params, trial.number), ""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of a number out of the new range
+                warnings.simplefilter("ignore")  # Optuna warns of a number outside the new range
                 values = dict(space(again))
         except (ValueError, KeyError) as error:  # it asks for a number that was not drawn
             told = str(error)
@@ -245,14 +245,14 @@ def check_space(study: Any, space: Callable[[Any], dict[str, Any]]) -> None:
 
 
 def finished(study: Any) -> int:
-    """How many trials of a study came to their end."""
+    """The number of finished trials of a study."""
     return sum(trial.state.is_finished() for trial in study.trials)
 
 
 def default_objective(args: TrainingArguments, direction: str) -> Callable[[dict[str, Any]], float]:
-    """The metric that decides which model is best or, where a loss would be maximised, Hugging Face's sum of scores.
+    """`metric_for_best_model` or, where a loss would be maximised, the sum of scores as in Hugging Face's.
 
-    Raises ValueError if the direction is not that in which the metric gets better.
+    Raises ValueError if the direction is not the one in which the metric improves.
     """
     metric = args.metric_for_best_model or "loss"
     if metric == "loss" and direction == "maximize" and not args.greater_is_better:
@@ -284,7 +284,7 @@ def sum_of_scores(metrics: dict[str, Any]) -> float:
 
 
 def metric_of(name: str, metrics: dict[str, Any]) -> float:
-    """The metric that is searched by.  Raises ValueError if an evaluation does not have it."""
+    """The metric of that name.  Raises ValueError if the evaluation lacks it."""
     if name not in metrics:
         raise ValueError(
             f"a search compares {name}, but an evaluation has {', '.join(metrics)}: give compute_objective"
@@ -293,13 +293,13 @@ def metric_of(name: str, metrics: dict[str, Any]) -> float:
 
 
 def new_model(model_init: Callable[..., Any], trial: Any = None) -> Any:
-    """The model of a trial, which `model_init` is given if it takes one."""
+    """The model of a trial; the trial is passed to `model_init` if that has a parameter for it."""
     asked = [p.name for p in signature(model_init).parameters.values() if p.default is p.empty or p.name == "trial"]
     return model_init(trial) if asked else model_init()
 
 
 def trial_of(trainer: Any, trial: Any, values: dict[str, Any], hp_name: Callable[[Any], str] | None) -> Any:
-    """A trainer like the given one, with other arguments, a state of its own, and its own output directory."""
+    """A copy of the trainer with other arguments, its own state, and its own output directory."""
     one = copy.copy(trainer)
     name = {} if hp_name is None else {"run_name": hp_name(trial)}
     out = Path(trainer.args.output_dir) / f"run-{trial.number}"

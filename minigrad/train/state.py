@@ -1,7 +1,4 @@
-"""Where a training run is: the numbers that callbacks read, and the flags by which they steer it.
-
-Names are Hugging Face's.
-"""
+"""The progress of a training run, which callbacks read, and the flags by which they steer it; Hugging Face's names."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ Record = dict[str, Any]
 
 @dataclass
 class TrainerState:
-    """How far a run is and what it has told.
+    """The progress of a run and its records.
 
-    `log_history` lists every record: one dict per log, each with epoch and step.
+    `log_history` lists all records, dicts with epoch and step, in order.
     """
 
     epoch: float = 0.0
@@ -42,7 +39,7 @@ class TrainerState:
 
     @classmethod
     def from_dict(cls, entries: dict[str, Any]) -> TrainerState:
-        """Of what `to_dict` gave; entries that are not known are left out."""
+        """The state that `to_dict` returned; unknown entries are ignored."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in entries.items() if name in known})
 
@@ -58,7 +55,7 @@ class TrainerState:
 
 @dataclass
 class TrainerControl:
-    """What the Trainer is to do next.  A callback sets a flag; the Trainer acts on it and takes it back."""
+    """What the Trainer does next.  A callback sets a flag; the Trainer acts on it and clears it."""
 
     should_training_stop: bool = False
     should_epoch_stop: bool = False

@@ -1,9 +1,9 @@
 """Event files for TensorBoard, written without TensorFlow or torch.
 
-A file is a row of records: the length (uint64), its masked CRC-32C, the bytes of an Event, and their masked CRC-32C,
-little endian.  An Event is a protocol buffer: wall_time = 1 (double), step = 2 (int64), file_version = 3 (string),
-summary = 5, which holds values = 1 of tag = 1 (string) and simple_value = 2 (float).  (tensorflow: event.proto,
-core/lib/io/record_writer.h)
+A file is a sequence of records: the length (uint64), its masked CRC-32C, the bytes of an Event, and their masked
+CRC-32C, all little-endian.  An Event is a protocol buffer: wall_time = 1 (double), step = 2 (int64), file_version = 3
+(string), and summary = 5, which holds values = 1 of tag = 1 (string) and simple_value = 2 (float).  (TensorFlow,
+event.proto and core/lib/io/record_writer.h.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from .callbacks import TrainerCallback
 
-POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
+POLYNOMIAL = 0x82F63B78  # Castagnoli's polynomial, its bits reversed
 
 
 def _table() -> list[int]:
@@ -42,13 +42,13 @@ def crc32c(data: bytes) -> int:
 
 
 def masked(data: bytes) -> bytes:
-    """The check as records store it: rotated and shifted, so that a check of data that holds checks is still one."""
+    """The checksum as records store it: rotated and offset, since a CRC of data that contains CRCs is a weak check."""
     check = crc32c(data)
     return struct.pack("<I", ((check >> 15 | check << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def varint(number: int) -> bytes:
-    """A whole number, 0 or more, seven bits to a byte, the lowest first."""
+    """A non-negative integer, seven bits to a byte, the lowest first."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -62,7 +62,7 @@ def message(field: int, content: bytes) -> bytes:
 
 
 def event(wall_time: float, step: int = 0, values: dict[str, float] | None = None, version: str | None = None) -> bytes:
-    """The bytes of an Event: the version, with which a file begins, or numbers by their tags."""
+    """The bytes of an Event: the version, which begins a file, or numbers by their tags."""
     out = b"\x09" + struct.pack("<d", wall_time) + b"\x10" + varint(step)
     if version is not None:
         return out + message(3, version.encode())
@@ -74,7 +74,7 @@ def event(wall_time: float, step: int = 0, values: dict[str, float] | None = Non
 
 
 class EventFile:
-    """A file `events.out.tfevents.<time>.<host>.<process>.<number>` in a directory, to which events are added."""
+    """A file `events.out.tfevents.<time>.<host>.<process>.<number>` in a directory, to which events are appended."""
 
     count = 0
 
@@ -83,7 +83,7 @@ class EventFile:
         EventFile.count += 1
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{EventFile.count}"
         self.path = Path(directory) / name
-        self.file = open(self.path, "ab")  # noqa: SIM115  it stays open until close()
+        self.file = open(self.path, "ab")  # noqa: SIM115 (stays open until close())
         self.write(event(time.time(), version="brain.Event:2"))
 
     def write(self, content: bytes) -> None:
@@ -100,9 +100,9 @@ class EventFile:
 
 
 def read(path: str | os.PathLike) -> Iterator[tuple[int, dict[str, float]]]:
-    """The (step, numbers by tag) of a file, whose checks are held to what it holds.
+    """The (step, numbers by tag) of each record of a file, with its checksums verified.
 
-    Raises ValueError if it is damaged.
+    Raises ValueError if the file is damaged.
     """
     data, at = Path(path).read_bytes(), 0
     while at < len(data):
@@ -177,7 +177,7 @@ def numbers(record: dict[str, Any]) -> dict[str, float]:
 
 
 def tag(name: str) -> str:
-    """The name of a number of a record as TensorBoard groups it."""
+    """The tag of a number of a record, such as eval/loss, by which TensorBoard groups it."""
     for prefix in ("eval", "test"):
         if name.startswith(f"{prefix}_"):
             return f"{prefix}/{name.removeprefix(f'{prefix}_')}"

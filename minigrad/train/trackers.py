@@ -16,9 +16,9 @@ from .tensorboard import TensorBoardCallback, numbers
 
 
 class WandbCallback(TrainerCallback):
-    """Sends every record to Weights & Biases, under the tags that TensorBoard gets; WANDB_MODE=offline keeps it here.
+    """Sends every record to Weights & Biases, with the same tags as for TensorBoard; WANDB_MODE=offline keeps it local.
 
-    Raises ImportError, with the extra to install, if the library is not there.
+    Raises ImportError, naming the extra to install, if the library is missing.
     """
 
     run: Any = None
@@ -41,7 +41,7 @@ class WandbCallback(TrainerCallback):
             self.run.log({**numbers(logs), "train/global_step": state.global_step})
 
     def close(self) -> None:
-        """End the run there."""
+        """Finish the run at Weights & Biases."""
         if self.run is not None:
             self.run.finish()
         self.run = None
@@ -53,8 +53,8 @@ class WandbCallback(TrainerCallback):
 class StatisticsCallback(TrainerCallback):
     """Norms of each parameter and its gradient, measured in the steps that are logged, as a page `statistics.html`.
 
-    `rows` lists (step, name, norm of the gradient, norm of the weight, largest entry of the gradient).  A gradient that
-    is 0 throughout, or is much smaller than its weight, is seen at once.
+    `rows` lists (step, name, norm of the gradient, norm of the weight, largest entry of the gradient).  The page shows
+    at once a gradient that is 0 throughout, or much smaller than its weight.
     """
 
     def __init__(self):
@@ -79,7 +79,7 @@ class StatisticsCallback(TrainerCallback):
     on_save = on_train_end
 
     def page(self) -> str:
-        """The newest numbers of each parameter, and its gradient's norm over the steps as a line."""
+        """The HTML page: the newest numbers of each parameter, and the norm of its gradient over the steps."""
         by_name: dict[str, list] = {}
         for row in self.rows:
             by_name.setdefault(row[1], []).append(row)
@@ -112,7 +112,7 @@ class StatisticsCallback(TrainerCallback):
 
 
 def line(rows: list[list[Any]]) -> str:
-    """The norms of a gradient as a line of 160 × 24 pixels."""
+    """The norms of a gradient as an SVG line of 160 × 24 pixels, on a logarithmic scale."""
     values = [math.log10(max(row[2], 1e-30)) if math.isfinite(row[2]) else 0.0 for row in rows]
     low, high = min(values), max(values)
     points = " ".join(

@@ -1,4 +1,4 @@
-"""The training loop: loss, gradients and step, and in between the records, evaluations and checkpoints asked for."""
+"""The training loop: loss, gradients and optimiser step, and the records, evaluations and checkpoints in between."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .trackers import trackers
 
 
 class TrainOutput(NamedTuple):
-    """What `Trainer.train` returns, as Hugging Face's does."""
+    """The result of `Trainer.train`, as in Hugging Face's."""
 
     global_step: int
     training_loss: float
@@ -42,29 +42,30 @@ class TrainOutput(NamedTuple):
 
 
 class Trainer(Evaluator):
-    """Trains any Module that returns a loss, keeps checkpoints, and goes on from them as if it had never stopped.
+    """Trains any Module that returns a loss, saves checkpoints, and resumes from them as if it had never stopped.
 
     Args:
-        model: called with the entries of a batch by name (of a tuple, by position), it returns `loss`, the mean over
-            the labels that count, and `logits`, as attributes, as a dict, or as a tuple in that order.
+        model: called with the entries of a batch by name (those of a tuple by position), it returns `loss`, the mean
+            over the labels that count, and `logits`, as attributes, as a dict, or as a tuple in that order.
         args: how to train; by default `TrainingArguments()`.
-        train_dataset, eval_dataset: items that are dicts with a `label` (a class number, a float, a vector, or a class
-            number for each token), tuples of arrays whose last is the label, or arrays; `eval_dataset` may be a dict of
-            datasets.
-        data_collator: makes of a list of items a batch; by default dicts are padded by a `DataCollatorWithPadding` with
-            the tokenizer's padding token and side, or else with the model's own token, and tuples and arrays are
+        train_dataset, eval_dataset: datasets of dicts with a `label` (a class number, a float, a vector, or a class
+            number for each token), of tuples of arrays, the last of which is the label, or of arrays; `eval_dataset`
+            may be a dict of datasets.
+        data_collator: makes a batch from a list of items; by default dicts are padded by a `DataCollatorWithPadding`
+            with the tokenizer's padding token and side, or else with the model's own token, and tuples and arrays are
             stacked.
-        processing_class (or tokenizer): saved beside the model, so that the directory can be used by itself.
-        compute_metrics: makes of an `EvalPrediction` (predictions, label_ids) a dict of scores.  Without it, where
-            labels are classes, there are accuracy, macro-F1 and the confusion matrix.
+        processing_class (or tokenizer): saved with the model, so that the directory is complete.
+        compute_metrics: makes a dict of scores from an `EvalPrediction` (predictions, label_ids).  Without it, if
+            labels are classes, the scores are accuracy, macro-F1 and the confusion matrix.
         callbacks: `TrainerCallback`s, classes of them, or functions that are called with every record as it is made.
         optimizers: (optimizer, schedule) to use instead of those that `args` name; either may be None.
-        preprocess_logits_for_metrics: what to keep of (logits, labels) for `compute_metrics`.
-        loss_fn: for a model that returns no loss: loss_fn(what the model returned for a batch without its labels,
-            labels), a mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that.
-        model_init: makes the model, if none is given, and that of each trial of a `hyperparameter_search`:
-            model_init(), or model_init(trial), with None at first.
-        plan: a `Plan` of the run: at which steps the learning rate, what is trained and the model's settings change.
+        preprocess_logits_for_metrics: a function of (logits, labels) that returns what to keep for `compute_metrics`.
+        loss_fn: for a model that returns no loss: loss_fn(the model's output for a batch without its labels, labels),
+            a mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that number.
+        model_init: makes the model, if none is given, and the model of each trial of a `hyperparameter_search`:
+            model_init(), or model_init(trial), where trial is None for the first model.
+        plan: a `Plan` of the run: at which steps the learning rate, the frozen parameters and the model's settings
+            change.
 
     `state.log_history`, or `history` for short, lists the records, and `best` is that of the best evaluation.  A record
     of steps has loss, accuracy (where labels are classes), learning_rate, grad_norm, epoch and step: loss and accuracy
@@ -72,11 +73,11 @@ class Trainer(Evaluator):
     was too large and the step was left out.  An evaluation during training also tells `train_loss` and
     `train_accuracy`, the means over the epoch so far.
 
-    On a GPU what steps report stays there until a step is logged or an epoch ends, and comes to the host in one copy;
-    in the steps between nothing waits.  (With fp16 there is one copy in every step: see `GradScaler.step`.)
+    On a GPU the numbers that steps report stay there until a step is logged or an epoch ends, and are then copied to
+    the host at once; no other step waits for the GPU.  (With fp16 every step copies once: see `GradScaler.step`.)
 
     Raises:
-        TypeError: the model is no Module.
+        TypeError: the model is not a Module.
         ValueError: a dataset is empty, or its items and the model do not fit together.
     """
 
@@ -105,7 +106,7 @@ class Trainer(Evaluator):
                 f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained"
             )
         if isinstance(model, PretrainedModel):
-            model.update_config()  # of a head replaced by hand; refuses what could not be loaded again
+            model.update_config()  # for a head replaced by hand; refuses a model that could not be loaded again
         self.args = args = TrainingArguments() if args is None else args
         self.model, self.train_dataset, self.eval_dataset = model, train_dataset, eval_dataset
         self.processing_class = tokenizer if processing_class is None else processing_class
@@ -113,7 +114,7 @@ class Trainer(Evaluator):
         if loss_fn is not None and args.label_smoothing_factor:
             raise ValueError(
                 f"label_smoothing_factor is {args.label_smoothing_factor:g}, which is for a model's own loss, not for "
-                "loss_fn: set it to 0, and smooth in loss_fn, with cross_entropy(..., label_smoothing=0.1) say"
+                "loss_fn: set it to 0, and smooth in loss_fn, for example with cross_entropy(..., label_smoothing=0.1)"
             )
         self.loss_fn, self.plan, self.given, self.model_init = loss_fn, plan, optimizers, model_init
         self.data_collator = self.collator = agreed_collator(model, self.processing_class, data_collator)
@@ -144,7 +145,7 @@ class Trainer(Evaluator):
 
     @property
     def best(self) -> Record | None:
-        """The record of the best evaluation, if `metric_for_best_model` says which that is."""
+        """The record of the best evaluation by `metric_for_best_model`; None if there is none."""
         return next(
             (record for record in self.history if record.get("best") and record["step"] == self.state.best_global_step),
             None,
@@ -161,28 +162,31 @@ class Trainer(Evaluator):
         return self.state.max_steps
 
     def add_callback(self, callback: Any) -> None:
-        """Add a callback, a class of them, or a function of a record."""
+        """Add a callback, a callback class, or a function of a record."""
         self.handler.add(callback)
 
     # The run.
 
     def train(self, resume_from_checkpoint: bool | str | os.PathLike | None = None) -> TrainOutput:
-        """Train, from the beginning or from where a checkpoint was made, and say how it went.
+        """Train, from the beginning or from a checkpoint.
 
-        What depends on chance, dropout included, is drawn from `args.seed`.  Ctrl-C and SIGTERM finish the step, save a
-        checkpoint, and end the run with KeyboardInterrupt or SystemExit, whose message says how to go on.
+        All random numbers, those of dropout included, depend on `args.seed`.  Ctrl-C and SIGTERM finish the step, save
+        a checkpoint, and end the run with KeyboardInterrupt or SystemExit, whose message says how to resume.
 
         Args:
-            resume_from_checkpoint: the directory of a checkpoint, or True for the newest whole one in
+            resume_from_checkpoint: the directory of a checkpoint, or True for the newest complete one in
                 `args.output_dir`.
 
-        Raises:
-            ValueError: no parameter is left to train, the gradients are not finite, there is no checkpoint to go on
-                from, or it is of another model or other arguments; nothing was changed then.
-            OSError: a checkpoint cannot be written.  Those there are stay as they were.
+        Returns:
+            The number of steps, the mean training loss, and the metrics of the run.
 
-        Gradients that are not finite never reach the weights, except on a GPU in a step that is not logged: there it is
-        said when the next one is, or the epoch ends, and still before a model is saved.
+        Raises:
+            ValueError: no parameter is left to train, the gradients are not finite, there is no checkpoint to resume
+                from, or it belongs to another model or other arguments; nothing has been changed then.
+            OSError: a checkpoint cannot be written.  Earlier ones are kept.
+
+        Gradients that are not finite never reach the weights, except on a GPU in a step that is not logged: there the
+        error is raised at the next step that is logged, or at the end of the epoch, but before a model is saved.
         """
         self.first_batch("train_dataset", self.train_dataset)
         source = run.source(self, resume_from_checkpoint)
@@ -202,7 +206,7 @@ class Trainer(Evaluator):
                 getattr(callback, "close", lambda: None)()
 
     def run_epochs(self, interruption: Interruption) -> None:
-        """All steps that are left."""
+        """Make all remaining steps."""
         self.event("on_train_begin")
         if self.args.eval_on_start and not self.state.global_step:
             self.evaluate()
@@ -217,12 +221,12 @@ class Trainer(Evaluator):
         self.event("on_train_end")
 
     def interrupted_in(self, interruption: Interruption) -> bool:
-        """Whether a signal has come: then a checkpoint is saved, and the run ends."""
+        """Whether a signal was received; if so, save a checkpoint and end the run."""
         if interruption.signal is None:
             return False
         where = self.save_checkpoint()
         interruption.stop(
-            f"interrupted at step {self.step} of {self.steps}; saved in {where}: to go on, type "
+            f"interrupted at step {self.step} of {self.steps}; saved in {where}: to resume, type "
             "trainer.train(resume_from_checkpoint=True)"
         )
         return True
@@ -236,7 +240,7 @@ class Trainer(Evaluator):
                 self.act()
                 self.model.train()
                 if interruption.signal is not None:
-                    return  # in the middle of the epoch: the position is kept
+                    return  # in the middle of the epoch, whose position the checkpoint keeps
                 if self.control.should_epoch_stop or self.is_over():
                     break
         self.loader.end_pass()
@@ -244,11 +248,11 @@ class Trainer(Evaluator):
         self.act()
 
     def is_over(self) -> bool:
-        """Whether no step is to be made any more."""
+        """Whether no more steps are to be made."""
         return self.state.global_step >= self.state.max_steps or self.control.should_training_stop
 
     def take_step(self, items: list) -> None:
-        """One optimiser step on so many items, and what it reports."""
+        """Make one optimiser step on these items, and store the numbers that it reports."""
         args, state, fp16 = self.args, self.state, self.args.fp16
         self.event("on_step_begin")
         home = self.progress.home
@@ -278,7 +282,7 @@ class Trainer(Evaluator):
         self.event("on_step_end")
 
     def must_read(self) -> bool:
-        """Whether reports are read before the weights move: at steps that are logged, and at the last of an epoch."""
+        """Whether to read the reported numbers before the update: at logged steps, and at the last one of an epoch."""
         step, args = self.state.global_step + 1, self.args
         logged = args.logging_strategy == "steps" and step % self.state.logging_steps == 0
         logged |= args.logging_first_step and step == 1
@@ -290,14 +294,14 @@ class Trainer(Evaluator):
         )
 
     def act(self) -> None:
-        """Do what the flags say, in this order: a record, an evaluation, a checkpoint."""
+        """Act on the flags, in this order: a record, an evaluation, a checkpoint."""
         control = self.control
         if control.should_log or control.should_evaluate or control.should_save:
             self.progress.read(self.args.fp16)
         if control.should_log and (told := self.progress.record(self.args.fp16)):
             self.log(told)
         if control.should_evaluate:
-            self.loader.settle()  # what is evaluated may draw from the same generators
+            self.loader.settle()  # the evaluation may draw from the same generators
             told = self.evaluate()
             if isinstance(self.lr_scheduler, ReduceLROnPlateau):
                 self.lr_scheduler.step(told[f"eval_{self.args.metric_for_best_model or 'loss'}"])
@@ -312,16 +316,16 @@ class Trainer(Evaluator):
         control.should_log = control.should_evaluate = control.should_save = False
 
     def save_model(self, output_dir: str | os.PathLike | None = None) -> None:
-        """Save model and tokenizer: written in full first, then moved in, so that no interruption can spoil it."""
+        """Save model and tokenizer; files are written completely before they replace older ones."""
         with self.averaged():
             run.save_model(self.model, self.processing_class, Path(output_dir or self.args.output_dir))
 
     def save_checkpoint(self) -> Path:
-        """Save in `checkpoint-<step>` all that the run needs to go on; returns its path."""
+        """Save the state of the run in `checkpoint-<step>`; return its path."""
         return run.save(self)
 
     def finish(self, seconds: float, steps: int) -> TrainOutput:
-        """Load the best model, if asked for, and tell how the run went."""
+        """Load the best model, if asked for, and log the metrics of the run."""
         self.model.eval()
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
             best = Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name
@@ -349,38 +353,38 @@ class Trainer(Evaluator):
         pruner: Any = None,
         timeout: float | None = None,
     ) -> BestRun:
-        """Train with other arguments, again and again from the weights as they are now, and tell which were best.
+        """Train repeatedly with other arguments, each time from the present weights, and return the best trial.
 
-        The trials are kept in `search.db` in the output directory, so that a search that was interrupted goes on when
-        it is asked for again with the same `hp_space`; each trial trains in `run-<number>` beside it.  The model is
-        left as it was: to use what was found, train with `dataclasses.replace(args, **best.hyperparameters)`.
+        The trials are kept in `search.db` in the output directory, so an interrupted search is resumed by the same
+        call with the same `hp_space`; each trial trains in `run-<number>` beside it.  The model is left unchanged: to
+        use the result, train with `dataclasses.replace(args, **best.hyperparameters)`.
 
         Args:
-            hp_space: makes of an Optuna trial a dict of `TrainingArguments`, such as lambda trial: {"learning_rate":
-                trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)}; by default Hugging Face's space of learning
-                rate, epochs, seed and batch size.
-            compute_objective: makes of the metrics of an evaluation the number to compare; by default it is that of
+            hp_space: a function from an Optuna trial to a dict of `TrainingArguments`, such as lambda trial:
+                {"learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)}; by default Hugging
+                Face's space of learning rate, epochs, seed and batch size.
+            compute_objective: a function from the metrics of an evaluation to the number to compare; by default
                 `metric_for_best_model`, or else `eval_loss`, or with direction="maximize" the sum of the scores.
-            n_trials: the number of trials, those that are kept included.
-            direction: "minimize" or "maximize"; by default what suits the default objective, and otherwise "minimize".
-                It must not be the opposite of that in which `metric_for_best_model` gets better.
+            n_trials: the number of trials, including those of earlier calls.
+            direction: "minimize" or "maximize"; by default the one that suits the default objective, otherwise
+                "minimize".  It must not be the opposite of the direction in which `metric_for_best_model` improves.
             backend: "optuna", the only one.
-            hp_name: makes of a trial the `run_name`.
-            storage, study_name, sampler, pruner: as `optuna.create_study` has them; by default an SQLite file, the
-                run's name, and a TPE sampler with the seed of the arguments.  A trial whose evaluations during training
-                are worse than others' is ended early by the pruner, by default the median of the trials before.
-            timeout: seconds after which no trial is begun any more.
+            hp_name: a function from a trial to its `run_name`.
+            storage, study_name, sampler, pruner: as in `optuna.create_study`; by default an SQLite file, the run's
+                name, and a TPE sampler seeded by the arguments.  The pruner ends a trial early if its evaluations
+                during training are worse than those of others, by default than the median of earlier trials.
+            timeout: seconds after which no new trial begins.
 
         Returns:
-            run_id, objective and hyperparameters of the best trial, which are the arguments that `hp_space` returned
-            and, with `model_init`, what it suggested; `run_summary` has all trials as a `table()` and as a picture,
-            `plot()`.
+            run_id, objective and hyperparameters of the best trial.  The hyperparameters are the arguments that
+            `hp_space` returned and, with `model_init`, the values it suggested; `run_summary` has all trials as a
+            `table()` and as a picture, `plot()`.
 
         Raises:
             ImportError: optuna is not installed.
-            ValueError: there is no eval_dataset, the direction is not that of the metric or of the study of that name,
-                the study has trials of another hp_space, or no trial came to its end.  A trial whose gradients are not
-                finite counts as failed.
+            ValueError: there is no eval_dataset, the direction differs from that of the metric or of the study of that
+                name, the study has trials of another hp_space, or no trial was completed.  A trial whose gradients are
+                not finite counts as failed.
             TypeError: hp_space names an argument that does not exist.
         """
         if backend not in (None, "optuna"):
@@ -415,7 +419,7 @@ class Trainer(Evaluator):
         )
 
     def workers_for(self, dataset: Any) -> int:
-        """How many threads read the items: none if they draw from a generator that the model or the collator uses."""
+        """The number of threads that read items: 0 if items draw from a generator that the model or collator uses."""
         used = {id(generator) for generator in own_generators(self.model, self.data_collator)}
         shared = any(id(generator) in used for generator in own_generators(dataset))
         return 0 if shared else self.args.dataloader_num_workers

@@ -1,4 +1,4 @@
-"""Proves for a user's run that it can be interrupted and killed: k steps and k more are 2k steps, bit for bit."""
+"""Checks for a user's run that it resumes exactly: k steps and k more equal 2k steps, bit for bit, even when killed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from . import checkpoint
 from .callbacks import TrainerCallback
 from .trainer import Trainer
 
-CLOCKS = ("_runtime", "_per_second", "seconds")  # what records say of time differs from run to run
+CLOCKS = ("_runtime", "_per_second", "seconds")  # entries of records that differ from run to run
 SPEC = "finetune.json"
 
 
 class Stop(TrainerCallback):
-    """Saves at some steps, and stops at the last of them."""
+    """Saves at the given steps, and stops at the last of them."""
 
     def __init__(self, *steps: int):
         self.steps = steps
@@ -39,9 +39,11 @@ class Stop(TrainerCallback):
 
 
 def verify_resume(make: Callable[[str], Trainer], steps: int = 3) -> list[str]:
-    """What differs between 2 · `steps` steps of a run and the same made in two halves; [] if nothing does.
+    """The differences between 2 · `steps` steps of a run and the same steps made in two halves; [] if there are none.
 
-    `make(output_dir)` returns a new Trainer for the run, with its data and its model as they are before it.
+    `make(output_dir)` returns a new Trainer for the run, with its data and its untrained model.
+
+    Raises ValueError if the run ends before step 2 · `steps`.
     """
     with TemporaryDirectory(prefix="verify-resume-") as folder:
         whole, parts = Path(folder) / "whole", Path(folder) / "parts"
@@ -57,7 +59,7 @@ def verify_resume(make: Callable[[str], Trainer], steps: int = 3) -> list[str]:
 
 
 def differences(found: Path, expected: Path) -> list[str]:
-    """What differs between two checkpoints, but for clocks and the name of the run."""
+    """The differences between two checkpoints, ignoring times and the id of the run."""
     told = [f"{path.name} is missing" for path in expected.iterdir() if not (found / path.name).exists()]
     for path in sorted(expected.glob("*.safetensors")):
         ours, theirs = safetensors.read(found / path.name), safetensors.read(path)
@@ -77,7 +79,7 @@ def differences(found: Path, expected: Path) -> list[str]:
 
 
 def without_clocks(entries: Any) -> Any:
-    """The entries of a JSON file that must be the same in both runs."""
+    """The entries of a JSON file that must be equal in both runs."""
     if isinstance(entries, dict):
         return {
             key: without_clocks(value)
@@ -88,9 +90,9 @@ def without_clocks(entries: Any) -> Any:
 
 
 def trainer_of(directory: str | os.PathLike, factory: str | None) -> Callable[[str], Trainer]:
-    """What makes the Trainer of a run again: `module:function` of an output directory, or what `finetune` noted there.
+    """The function that makes the Trainer of a run: the given `module:function`, or the one `finetune` recorded.
 
-    Raises ValueError if neither is there.
+    Raises ValueError if there is neither.
     """
     if factory is not None:
         module, _, name = factory.partition(":")
@@ -99,8 +101,8 @@ def trainer_of(directory: str | os.PathLike, factory: str | None) -> Callable[[s
     spec = Path(directory) / SPEC
     if not spec.is_file():
         raise ValueError(
-            f"{directory} has no {SPEC}, as finetune writes it for files: for a Trainer of your own, give --trainer "
-            "MODULE:FUNCTION, a function that returns it for an output directory"
+            f"{directory} has no {SPEC}, which finetune writes if its data are files: for a Trainer of your own, give "
+            "--trainer MODULE:FUNCTION, a function that returns it for an output directory"
         )
     from .finetune import trainer_for
 
@@ -109,7 +111,7 @@ def trainer_of(directory: str | os.PathLike, factory: str | None) -> Callable[[s
 
 
 def command(directory: str, factory: str | None, steps: int, kills: int) -> int:
-    """`minigrad verify-resume DIR`: says what it found; 0 if nothing differs, 1 otherwise."""
+    """`minigrad verify-resume DIR`: print the differences; return 0 if there are none, else 1."""
     make = trainer_of(directory, factory)
     told = verify_resume(make, steps)
     print(
@@ -135,7 +137,7 @@ trainer.train(resume_from_checkpoint=latest_checkpoint(out))
 
 
 def verify_kills(directory: str, factory: str | None, steps: int, kills: int) -> list[str]:
-    """What differs between a run and one that was killed `kills` times at random moments, each time to go on."""
+    """The differences between a run and one that was killed `kills` times at random moments and resumed each time."""
     with TemporaryDirectory(prefix="verify-kills-") as folder:
 
         def begin(out: Path) -> subprocess.Popen:
@@ -165,19 +167,19 @@ def verify_kills(directory: str, factory: str | None, steps: int, kills: int) ->
                 process.kill()
                 done += 1
             elif not (parts / f"checkpoint-{total}").is_dir():
-                raise ValueError(f"the run could not go on: {process.communicate()[1].strip().splitlines()[-1:]}")
+                raise ValueError(f"the run could not resume: {process.communicate()[1].strip().splitlines()[-1:]}")
             process.communicate()
             if (newest := checkpoint.latest_checkpoint(parts)) and newest.name == f"checkpoint-{total}":
                 if differing := differences(newest, whole / newest.name):
                     return differing
                 runs += 1
-                parts = parts.with_name(f"parts-{runs}")  # the run is at its end: the next one is killed
+                parts = parts.with_name(f"parts-{runs}")  # this run has ended, so the next kill is in a new one
         begin(parts).communicate()
         told = differences(parts / f"checkpoint-{total}", whole / f"checkpoint-{total}")
         print(
             f"killed {done} times in {time.perf_counter() - began:.0f} s, "
-            "each time the newest whole checkpoint was loaded; "
-            f"the run ended {'with other bits' if told else 'with the bits of the uninterrupted one'}",
+            "each time the newest complete checkpoint was loaded; "
+            f"the result {'differs from' if told else 'is, bit for bit,'} that of the uninterrupted run",
             *told,
             sep="\n",
         )

@@ -1,4 +1,4 @@
-"""A plan of a training run: at which of its steps the learning rate, what is trained, and the model's settings change.
+"""A plan of a training run: the steps at which the learning rate, the frozen parameters and module settings change.
 
     plan = (Plan()
             .phase("warm-up", until=0.1, freeze="bert.**", lr=linear(0, 2e-4))
@@ -7,8 +7,8 @@
             .every(500, "evaluate", "save"))
     print(plan.table(total_steps=3000))
 
-The state of the run is a function of the number of its steps alone.  Nothing is accumulated, so a plan can be printed,
-drawn and tested before the run, and a run that is resumed at any step goes on in the state in which it was.
+The planned state is a function of the step number alone.  Nothing is accumulated, so a plan can be printed, drawn and
+tested before the run, and a run that is resumed at any step is in the same state as before.
 """
 
 from .bound import BoundPlan

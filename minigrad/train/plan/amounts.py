@@ -1,4 +1,4 @@
-"""Points and durations of a run as a plan names them: steps, parts of the whole run, or epochs."""
+"""Points and durations of a run in a plan: steps, fractions of the whole run, or epochs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 from numbers import Integral, Real
 from typing import Any
 
-When = int | float | str  # a step; a part of the whole run; "3 epochs"
+When = int | float | str  # a step; a fraction of the whole run; "3 epochs"
 
 
 def amount_of(when: When, title: str) -> tuple[float, str]:
-    """A point or a duration as a number of "steps", "epochs" or "parts" of the run.
+    """A point or a duration as a number and its unit: "steps", "epochs" or "parts" of the run.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: `when` is neither a point nor a duration.
     """
-    wanted = "expected steps such as 500, a part of the run from 0.0 to 1.0, or text such as '3 epochs'"
+    wanted = "expected steps such as 500, a fraction of the run from 0.0 to 1.0, or text such as '3 epochs'"
     if isinstance(when, str) and (text := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?|%)\s*", when)):
         amount, unit = float(text[1]), {"e": "epochs", "s": "steps", "%": "parts"}[text[2][0]]
         amount = amount / 100 if unit == "parts" else amount
@@ -30,7 +30,7 @@ def amount_of(when: When, title: str) -> tuple[float, str]:
 
 
 def rounded_up(exact: float) -> int:
-    """The first whole step not before `exact`; a millionth of a step is taken for rounding error."""
+    """The first whole step not before `exact`; a millionth of a step is considered a rounding error."""
     return math.ceil(round(exact, 6))
 
 

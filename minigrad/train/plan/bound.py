@@ -1,4 +1,4 @@
-"""A plan for a run of a model: its patterns resolved to names, and its state made that of model and optimiser."""
+"""A plan for a run of a model: resolves patterns to names, and applies states to the model and the optimiser."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class BoundPlan(Timeline):
-    """A plan for a run and, if one is given, for a model; `Plan.bind` makes it, and says which errors it raises.
+    """A plan for a run and, if one is given, for a model; `Plan.bind` makes it, and lists the errors it raises.
 
-    What is trained and what the settings of the model are at this moment is what the plan starts from; if the plan was
-    applied to this model before, then what they were before that, so that the same plan is the same run.
+    The plan starts from the model's present frozen parameters and settings; if it was applied to this model before,
+    from those before that, so that the same plan gives the same run.
     """
 
     def __init__(self, plan: Plan, total_steps: int, steps_per_epoch: int | None = None, model: Module | None = None):
@@ -50,7 +50,7 @@ class BoundPlan(Timeline):
                     raise ValueError(
                         f"the lr_factors of {tick.title} overlap: {found[0]!r} and {found[1]!r} both match {name}"
                     )
-        self._modules: dict[tuple[str, str], tuple[Module, frozenset[str]]] = {}  # which patterns are about it
+        self._modules: dict[tuple[str, str], tuple[Module, frozenset[str]]] = {}  # with the patterns that match it
         for change in self.changes_of_settings:
             self._find_settings(model, change)
         self._check_settings()
@@ -61,7 +61,7 @@ class BoundPlan(Timeline):
                 )
 
     def _find_settings(self, model: Module, change: Change) -> None:
-        """Note the modules that a change is about."""
+        """Record the modules that a change applies to."""
         called = {path: [path, f"{path}.{type(m).__name__}".lstrip(".")] for path, m in model.named_modules()}
         all_names = [name for names in called.values() for name in names]
         check_matched([change.pattern], all_names, f"module of {type(model).__name__}")
@@ -86,7 +86,7 @@ class BoundPlan(Timeline):
             self._modules[key] = m, self._modules.get(key, (m, frozenset()))[1] | {change.pattern}
 
     def _check_settings(self) -> None:
-        """Refuse changes that overlap; warn of one that changes nothing."""
+        """Raise ValueError for changes that overlap; warn of one that changes nothing."""
         idle = dict.fromkeys(self.changes_of_settings, True)
         for (path, name), own in self.own_settings.items():
             changes = [
@@ -107,31 +107,31 @@ class BoundPlan(Timeline):
                 )
 
     def param_groups(self, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Groups for an optimiser, each split so that its parameters have the same learning rate throughout."""
+        """Groups for an optimiser, split so that the parameters of each have the same learning rate in every phase."""
         split: list[dict[str, Any]] = []
         every = dict.fromkeys(dict(tick.options).get("lr_factors", ()) for _, tick in self.ticks)
         for group in groups:
             alike: dict[tuple, list[Parameter]] = {}
             for p in group["params"]:
                 alike.setdefault(tuple(_factor(of, self.names[id(p)]) for of in every), []).append(p)
-            # the rate itself first
+            # The group with the rate itself comes first.
             ordered = sorted(alike.items(), key=lambda pair: any(factor != 1 for factor in pair[0]))
             split += [{**group, "params": params} for _, params in ordered] or [group]
         return split
 
     def apply(self, state: State, optimizer: Optimizer | None = None) -> dict[str, Any]:
-        """Make a state that of the model and the optimiser; returns what this changed.
+        """Apply a state to the model and the optimiser; return the changes.
 
-        The entries are "trained" and "frozen", names of parameters that are so from now on; "settings", values by the
-        names of the modules' attributes; and of the optimiser "lr" and "weight_decay".  What an optimiser keeps for a
-        parameter while it is frozen is left alone.
+        The entries are "trained" and "frozen", the names of parameters that are so from now on; "settings", values by
+        the names of the modules' attributes; and "lr" and "weight_decay" of the optimiser.  The optimiser's state for a
+        parameter is kept while the parameter is frozen.
 
         Raises:
             ValueError: the plan is not bound to a model, or parameters of one group need different rates: see
                 `param_groups`.
         """
         if self.model is None:
-            raise ValueError("this plan is bound to no model: type plan.bind(total_steps, steps_per_epoch, model)")
+            raise ValueError("this plan is not bound to a model: type plan.bind(total_steps, steps_per_epoch, model)")
         self.plan._before.setdefault(self.model, {"trained": self.own_trained, "settings": self.own_settings})
         changed: dict[str, Any] = {"trained": [], "frozen": [], "settings": {}}
         for name, on in self._trained(state).items():
@@ -178,7 +178,7 @@ class BoundPlan(Timeline):
         return known
 
     def _trained(self, state: State) -> dict[str, bool]:
-        """Of each parameter, whether it is trained in a state."""
+        """For each parameter whether it is trained in a state."""
         if (known := self._known_trained.get(state.frozen)) is None:
             known = dict(self.own_trained)
             for pattern, on in state.frozen:
@@ -187,7 +187,7 @@ class BoundPlan(Timeline):
         return known
 
     def _settings(self, state: State) -> dict[tuple[str, str], Any]:
-        """Of each setting that the plan is about, its value in a state."""
+        """For each setting that the plan changes its value in a state."""
         values = {}
         for (path, name), value in self.own_settings.items():
             for setting in state.settings:
@@ -197,11 +197,11 @@ class BoundPlan(Timeline):
         return values
 
     def changes(self, step: int) -> dict[str, Any]:
-        """What the plan changes at a step, with all names, as the log of a run notes it; {} where it changes nothing.
+        """The changes that the plan makes at a step, with all names, as the run logs them; {} if there are none.
 
         The entries are those of `apply`, with "phase" and "batch_size" where they change, but without the learning
-        rate, which each step's record has.  Of a setting on its way, the beginning is noted under "moving", and the
-        end.
+        rate, which each record has.  A setting that moves over several steps is listed under "moving" at its first
+        step, and under "settings" at its last.
         """
         if step not in self.points:
             return {}
@@ -236,14 +236,14 @@ class BoundPlan(Timeline):
 
 
 def _check_kind(title: str, change: Change, own: Any) -> None:
-    """Refuse a value that a setting cannot have: of another kind than its own, or a probability out of range."""
+    """Raise TypeError or ValueError for a value of another type than the setting's, or a probability out of range."""
     ends: list[Any] = [change.value(0.0), change.value(1.0)] if callable(change.value) else [change.value]
     for value in ends:
         kinds: list[type] = [kind for kind in (bool, Integral, Real, str) if isinstance(own, kind)][:1] or [object]
         wanted = Real if kinds == [Integral] and change.over else kinds[0]
         if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(own, bool):
             raise TypeError(
-                f"{title} has {change.name}={own!r}, and cannot have {value!r}: give a value of the same kind"
+                f"{title} has {change.name}={own!r}, and cannot have {value!r}: give a value of the same type"
             )
         if (change.name == "p" or "dropout" in change.name) and not 0 <= value < 1:
             raise ValueError(

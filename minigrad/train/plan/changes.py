@@ -1,4 +1,4 @@
-"""What a plan is made of: values that move, settings of modules, and what begins at a point of the run."""
+"""The parts of a plan: curves of values, settings of modules, phases, and the changes at a point of the run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTIONS = ("evaluate", "save", "log")
 
 @dataclass(frozen=True)
 class Curve:
-    """A value on its way from `start` to `end`, as a function of the progress, 0 to 1."""
+    """A value that moves from `start` to `end`, as a function of the progress, 0 to 1."""
 
     kind: str
     start: float
@@ -44,7 +44,7 @@ def cosine(start: float, end: float) -> Curve:
 
 @dataclass(frozen=True)
 class Set:
-    """New values of settings of the modules that match; see `set`."""
+    """New values for settings of the modules that match a pattern; see `set`."""
 
     pattern: str
     values: tuple[tuple[str, Any], ...]
@@ -58,12 +58,15 @@ class Set:
 def set(pattern: str, *, over: When = 0, **values: Any) -> Set:
     """Give settings of modules new values, such as the `blend` of a LayerNorm or the `p` of a Dropout.
 
-    A module goes by its path in the model, and also by that path with its class behind it: "**.LayerNorm" matches every
-    module that is named so and every LayerNorm.  Of the modules that match, those that have the setting get it.
+    The pattern is compared with the path of a module, and with the path followed by its class: "**.LayerNorm" matches
+    every module of that name and every LayerNorm.  Matching modules without the setting are skipped.
 
     Args:
-        over: for how long the value moves, in a straight line from what it was; 0, the default, is at once.  With a
-            curve, such as blend=linear(0, 1), it moves along the curve instead.
+        over: the duration in which the value moves linearly from its present value; 0, the default, means at once.
+            A curve as the value, such as blend=linear(0, 1), is followed instead.
+
+    Raises:
+        TypeError, ValueError: the pattern is not text, there is no value, or a curve comes without `over`.
     """
     if not isinstance(pattern, str):
         raise TypeError(f"set: the pattern is {pattern!r}; expected text such as '**.LayerNorm'")
@@ -82,7 +85,7 @@ def set(pattern: str, *, over: When = 0, **values: Any) -> Set:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting on its way: it is `done` (0 to 1) of the way to `value`, or at that point of the curve `value`."""
+    """A setting that is `done` (0 to 1) of the way to `value`, or at that point of the curve `value`."""
 
     pattern: str
     name: str
@@ -90,7 +93,7 @@ class Setting:
     done: float
 
     def after(self, before: Any) -> Any:
-        """The value of a module for which it was `before`."""
+        """The value for a module whose value was `before`."""
         if callable(self.value):
             return self.value(self.done)
         return self.value if self.done >= 1 else curves.line(before, self.value, self.done)
@@ -98,16 +101,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class State:
-    """The state of a run of which `step` steps are done: what holds in the next step, and what is due before it.
+    """The state of a run after `step` steps: the values for the next step, and the actions that are due before it.
 
     Attributes:
-        lr: the learning rate; None where the plan says nothing of it.  Parameters that match a pattern of `lr_factors`
-            have it times the factor.
-        frozen: pairs of a pattern and whether it is frozen; of those that match a parameter the last one holds.
-        settings: of modules, in the order in which they hold, the last one that matches over those before.
-        weight_decay, batch_size: None where the plan says nothing of it.  `batch_size` counts the examples of an
+        lr: the learning rate; None if the plan does not set it.  For parameters that match a pattern of `lr_factors` it
+            is multiplied by the factor.
+        frozen: pairs of a pattern and whether it is frozen; the last one that matches a parameter applies.
+        settings: the settings of modules; the last one that matches a module applies.
+        weight_decay, batch_size: None if the plan does not set them.  `batch_size` is the number of examples of an
             optimiser step.
-        due: actions, of "evaluate", "save" and "log".
+        due: actions among "evaluate", "save" and "log".
     """
 
     step: int
@@ -123,7 +126,7 @@ class State:
 
 @dataclass(frozen=True)
 class Tick:
-    """What begins at one point of the run, and how the plan calls it."""
+    """The changes and actions at one point of the run, with a title for messages."""
 
     title: str
     frozen: tuple[tuple[str, bool], ...] = ()
@@ -132,7 +135,7 @@ class Tick:
     options: tuple[tuple[str, Any], ...] = ()  # lr_factors, weight_decay, batch_size
 
     def told(self) -> list[str]:
-        """What begins here, in a few words each."""
+        """A short description of each change and action."""
         options = dict(self.options)
         factors = [f"lr × {factor:g} for {pattern}" for pattern, factor in options.pop("lr_factors", ())]
         return [
@@ -145,7 +148,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the run, up to `until`, and the learning rate in it."""
+    """A part of the run, up to `until`, and the learning rate in it."""
 
     name: str
     until: When
@@ -155,7 +158,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Change:
-    """A setting's way in a run: from the step `start` over so many steps to `value`."""
+    """A change of a setting in a run: it reaches `value` in `over` steps from the step `start`."""
 
     start: int
     over: int
@@ -174,13 +177,13 @@ class Change:
         return Setting(self.pattern, self.name, self.value, done)
 
     def told(self) -> str:
-        """The change in a few words, as tables and records have it."""
+        """A short description of the change, for tables and records."""
         over = f" over {self.over} steps" if self.over else ""
         return f"{self.pattern}: {self.name} {'along' if callable(self.value) else '→'} {short(self.value)}{over}"
 
 
 def new_tick(title: str, what: Sequence[Set | str], freeze: Patterns, unfreeze: Patterns, **options: Any) -> Tick:
-    """A tick of what `at` and `phase` are given."""
+    """A tick of the arguments of `at` and `phase`, which are checked."""
     frozen = [
         (pattern, on) for given, on in ((freeze, True), (unfreeze, False)) for pattern in checked_patterns(title, given)
     ]
@@ -205,29 +208,29 @@ def new_tick(title: str, what: Sequence[Set | str], freeze: Patterns, unfreeze: 
 
 
 def checked_patterns(title: str, given: Patterns) -> list[str]:
-    """Patterns, one or several, as a list.  Raises TypeError or ValueError for what is no pattern."""
+    """One or several patterns as a list.  Raises TypeError or ValueError if one is not a pattern."""
     patterns = [given] if isinstance(given, str) else list(given)
     for pattern in patterns:
         if not isinstance(pattern, str) or not pattern:
             raise TypeError(f"{title}: a pattern is {pattern!r}; expected text such as 'bert.embeddings.**'")
-        matches([pattern], "")  # refuses one that cannot be read
+        matches([pattern], "")  # raises ValueError if the pattern cannot be parsed
     return patterns
 
 
 def checked_actions(title: str, given: Sequence[str]) -> tuple[str, ...]:
-    """Actions.  Raises ValueError, with the nearest, for one that does not exist."""
+    """The actions as a tuple.  Raises ValueError, with the nearest name, for one that does not exist."""
     for action in given:
         if action not in ACTIONS:
             near = get_close_matches(str(action), ACTIONS, 1)
             raise ValueError(
-                f"{title}: {action!r} is no action; expected "
+                f"{title}: {action!r} is not an action; expected "
                 + (f"{near[0]!r}" if near else (f"one of {', '.join(ACTIONS)}, or a set(...)"))
             )
     return tuple(given)
 
 
 def short(value: Any) -> str:
-    """A value in a table."""
+    """A value as text for a table."""
     if callable(value) and not isinstance(value, Curve):
         return getattr(value, "__name__", type(value).__name__)
     return f"{value:g}" if isinstance(value, Real) and not isinstance(value, bool) else str(value)

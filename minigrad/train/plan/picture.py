@@ -1,4 +1,4 @@
-"""The picture of a plan: learning rates, what is frozen, settings and actions over the steps of a run."""
+"""The picture of a plan: learning rates, frozen parameters, settings and actions over the steps of a run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SHADES = ("#eef3f8", "#fdf3e7")  # of the phases, in turn
 def plot_plan(plan: BoundPlan) -> Any:
     """A plan for a run as a matplotlib Figure of panels, one above the other.
 
-    The panels are the learning rate; one line for each pattern that is frozen or trained; what the plan sets of
-    modules, with weight decay and batch size; and the actions.  Those about which the plan says nothing are left out.
+    The panels are the learning rate; a row for each pattern that is frozen or trained; the settings of modules, weight
+    decay and batch size; and the actions.  Panels without content are omitted.
 
     Raises ImportError if matplotlib is not installed.
     """
@@ -70,7 +70,7 @@ def plot_plan(plan: BoundPlan) -> Any:
 
 
 def _settings(plan: BoundPlan, states: list) -> dict[str, list]:
-    """The numbers that a plan sets, by what they are of; NaN where it says nothing."""
+    """The numbers that a plan sets, by label; NaN where it does not set them."""
     curves: dict[str, list] = {}
     for change in plan.changes_of_settings:
         if not (callable(change.value) or isinstance(change.value, Real)):
@@ -146,7 +146,7 @@ def _draw_frozen(axes: Any, states: list, patterns: list[str]) -> None:
 
 
 def _is_frozen(state: Any, pattern: str) -> bool:
-    """Whether what a pattern stands for is frozen, judged by one name that it matches."""
+    """Whether the parameters that match a pattern are frozen, judged by one name that it matches."""
     name = _example(pattern)
     return next((on for known, on in reversed(state.frozen) if known == pattern or match(known, name)), False)
 
@@ -162,7 +162,7 @@ def _example(pattern: str) -> str:
 
 
 def _draw_curve(axes: Any, states: list, label: str, values: list, plan: BoundPlan) -> None:
-    """A value over the steps; grey where it moves from one of the model's own, which is not known without the model."""
+    """A value over the steps; grey where it moves from the model's own value, which may be unknown."""
     for change in plan.changes_of_settings:
         if label == f"{change.name}\n{change.pattern}" and change.over:
             axes.axvspan(change.start, change.end, color="grey", alpha=0.2, zorder=1)

@@ -15,18 +15,18 @@ from .changes import ACTIONS, Patterns, Phase, Rate, Set, State, Tick, checked_a
 class Plan:
     """A plan of a training run, made of phases, of changes at a point, and of actions every so many steps.
 
-    Points and durations are steps if they are whole numbers, parts of the whole run if they are floats, and epochs if
-    they are text such as "3 epochs", each of as many steps as the arguments' batch size makes.  What is not said stays
-    as it was: in the model and the arguments of the run, then in the phase before.  `phase`, `at` and `every` return a
-    new plan, this one with an addition.
+    Points and durations are steps if they are whole numbers, fractions of the whole run if they are floats, and epochs
+    if they are text such as "3 epochs".  Whatever a plan does not mention keeps its value: that of the model and the
+    arguments, or that of the phase before.  `phase`, `at` and `every` return a new plan with the addition; this one
+    stays unchanged.
     """
 
     def __init__(self) -> None:
         self.phases: tuple[Phase, ...] = ()
         self.ticks: tuple[tuple[When, Tick], ...] = ()
         self.regular: tuple[tuple[When, tuple[str, ...]], ...] = ()
-        self._before: WeakKeyDictionary[Module, dict[str, dict]] = WeakKeyDictionary()  # models before it was applied
-        self._bound: BoundPlan | None = None  # for the run that was named last, that of `table(total_steps=3000)` say
+        self._before: WeakKeyDictionary[Module, dict[str, dict]] = WeakKeyDictionary()  # state before the first apply
+        self._bound: BoundPlan | None = None  # for the last run given, for example by `table(total_steps=3000)`
 
     def phase(
         self,
@@ -44,15 +44,15 @@ class Plan:
 
         Args:
             lr: the learning rate: a number, or a function of the progress in this phase (0 to 1) such as linear(0,
-                2e-4). Without it, the phase goes on with the rate at which the one before it ended.
-            freeze, unfreeze: patterns of parameters, such as "bert.embeddings.**"; in a phase with both, unfreeze wins.
-            lr_factors: what to multiply the rate by, for patterns of parameters; other parameters have the rate itself.
-            weight_decay: of the optimiser's groups, but not of one named "no_decay".
+                2e-4). Without it, the phase keeps the rate at the end of the phase before.
+            freeze, unfreeze: patterns of parameters, such as "bert.embeddings.**"; unfreeze takes precedence.
+            lr_factors: factors of the rate, by patterns of parameters; other parameters have the rate itself.
+            weight_decay: that of the optimiser's groups, except one named "no_decay".
             batch_size: the number of examples of an optimiser step.
 
         Raises:
-            TypeError, ValueError: a value is of another kind or out of range, two phases have one name, or a rate was
-                not said from the first phase on.
+            TypeError, ValueError: a value has the wrong type or is out of range, two phases have the same name, or a
+                later phase has a rate but the first has none.
         """
         if not isinstance(name, str) or not name:
             raise TypeError(f"the name of a phase is {name!r}; expected text such as 'warm-up'")
@@ -83,7 +83,11 @@ class Plan:
         weight_decay: float | None = None,
         batch_size: int | None = None,
     ) -> Plan:
-        """Once `when` is reached, change options with set(...) or as a phase does, or "evaluate", "save" or "log"."""
+        """When `when` is reached, change settings with set(...) or as a phase does, or "evaluate", "save" or "log".
+
+        Raises:
+            TypeError, ValueError: a value has the wrong type or is out of range, or nothing is to change.
+        """
         title = f"at({when!r})"
         amount_of(when, title)
         tick = new_tick(title, what, freeze, unfreeze, weight_decay=weight_decay, batch_size=batch_size)
@@ -95,7 +99,11 @@ class Plan:
         return self._with(ticks=(*self.ticks, (when, tick)))
 
     def every(self, period: When, *actions: str) -> Plan:
-        """Add actions, "evaluate", "save" or "log", every so often, the first after one period."""
+        """Add regular actions, "evaluate", "save" or "log", the first after one period.
+
+        Raises:
+            TypeError, ValueError: the period is invalid or 0, or there is no action, or an unknown one.
+        """
         title = f"every({period!r})"
         if not amount_of(period, title)[0]:
             raise ValueError(f"{title} has no length: give a period of one step or more, such as 500 or '1 epoch'")
@@ -117,7 +125,7 @@ class Plan:
         return bound
 
     def state(self, step: int, total_steps: int | None = None, steps_per_epoch: int | None = None) -> State:
-        """The state after `step` steps of a run of `total_steps`; by default of the run that was named last."""
+        """The state after `step` steps of a run of `total_steps`, by default of the run that was given last."""
         return self._for(total_steps, steps_per_epoch).state(step)
 
     def table(self, total_steps: int | None = None, steps_per_epoch: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A plan as a table: each point of the run at which something changes, and what."""
+"""A plan as a table: each point of the run at which something changes, and the changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def rows(plan: Timeline) -> list[tuple[int, str, str, list[str]]]:
-    """The points at which something changes: step, phase and rate if one begins there, and what changes."""
+    """The points at which something changes: step, name and rate of a phase that begins there, and the changes."""
     told: dict[int, tuple[str, str, list[str]]] = {}
     for start, tick in plan.ticks:
         phase = next((phase for begin, _, phase in plan.phases if phase.begin is tick and begin == start), None)

@@ -1,4 +1,4 @@
-"""A plan for a run of a known length: every point resolved to a step, and the state at each step."""
+"""A plan for a run of known length: every point resolved to a step, and the state at each step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPOCHS = 3  # assumed where steps_per_epoch is not given: TrainingArguments' def
 
 
 class Timeline:
-    """A plan for a run of `total_steps` steps, `steps_per_epoch` of them an epoch, whatever its model is."""
+    """A plan for a run of `total_steps` steps, `steps_per_epoch` of them an epoch, independent of the model."""
 
     def __init__(self, plan: Plan, total_steps: int, steps_per_epoch: int | None = None):
         for name, steps in (("total_steps", total_steps), ("steps_per_epoch", steps_per_epoch)):
@@ -47,7 +47,7 @@ class Timeline:
         self._check_ticks()
 
     def state(self, step: int) -> State:
-        """The state when `step` steps are done: what holds in the next step, and what is due before it."""
+        """The state after `step` steps: the values for the next step, and the actions that are due before it."""
         if not isinstance(step, Integral) or not 0 <= step <= self.total_steps:
             raise ValueError(
                 f"step is {step!r}; expected a whole number from 0 to {self.total_steps}, where the run ends"
@@ -102,7 +102,7 @@ class Timeline:
         return step
 
     def run_in_words(self) -> str:
-        """How long the run is."""
+        """The length of the run in words."""
         epochs = f"{self.total_steps / self.steps_per_epoch:.3g}"
         return f"a run of {self.total_steps} steps, {epochs} epochs of {self.steps_per_epoch} steps" + (
             " (assumed: steps_per_epoch was not given)" if self.assumed else ""
@@ -127,7 +127,7 @@ class Timeline:
             )
 
     def _check_ticks(self) -> None:
-        """Refuse changes after the last step, and two at once of the same thing."""
+        """Raise ValueError for changes after the last step, and for two simultaneous changes of the same thing."""
         said: dict[tuple[int, str], str] = {}
         for start, tick in self.ticks:
             if start == self.total_steps and (tick.frozen or tick.sets or tick.options):
@@ -152,7 +152,7 @@ class Timeline:
             )
 
     def _check_frozen(self, names: Mapping[str, Sequence[str]]) -> None:
-        """Refuse two ticks at one step that freeze and unfreeze the same name; `names` holds each pattern's names."""
+        """Raise ValueError if ticks at one step freeze and unfreeze the same name; `names`: pattern to its names."""
         said: dict[tuple[int, str], tuple[Tick, bool]] = {}
         for start, tick in self.ticks:
             for pattern, on in tick.frozen:
@@ -166,7 +166,7 @@ class Timeline:
                     said[start, name] = tick, on
 
     def _check_apart(self, changes: Sequence[Change], name: str) -> None:
-        """Refuse changes of one setting that begin together, or of which one begins on the other's way."""
+        """Raise ValueError for changes of one setting that begin together, or of which one begins during the other."""
         for first, second in pairwise(changes):
             if second.start < first.end or second.start == first.start:
                 way = f"over={first.over}, up to step {first.end}" if first.over else "at once"
@@ -175,8 +175,6 @@ class Timeline:
                     f"set({second.pattern!r}, {second.name}=...) at step {second.start} overlap: both change "
                     f"{second.name} of {name}"
                 )
-
-    # The plan and a model
 
     def table(self) -> str:
         """The plan as a table: each point of the run at which something changes, and what."""
