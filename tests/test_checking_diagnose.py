@@ -164,6 +164,26 @@ def test_near_a_kink_is_not_at_a_kink(distance):
 
 
 @pytest.mark.parametrize(
+    "f",
+    [
+        mg.linalg.eigvalsh,
+        lambda x: mg.linalg.eigvalsh(x, "U"),
+        lambda x: mg.linalg.eigh(x).eigenvectors ** 2,
+        mg.linalg.cholesky,
+        lambda x: mg.linalg.cholesky(x, upper=True),
+    ],
+)
+@pytest.mark.parametrize("stack", [(), (2,)])
+def test_a_function_of_symmetric_matrices_asks_for_symmetric_ones(f, stack):
+    rows = np.random.default_rng(0).standard_normal((*stack, 3, 3))
+    x = rows @ rows.swapaxes(-1, -2) + np.diag([1.0, 2, 3])
+    assert wrong(f, x).cause == "symmetric"
+    with pytest.raises(GradientError, match=r"symmetrise the input, lambda x: f\(\(x \+ x.swapaxes\(-1, -2\)\) / 2\)"):
+        gradcheck(f, x)
+    assert gradcheck(lambda x: f((x + x.swapaxes(-1, -2)) / 2), x, order=2)
+
+
+@pytest.mark.parametrize(
     ("rule", "cause", "said"),
     [
         (lambda g, x: np.ones(5), "shape", r"its gradient has shape \(5,\), and the input \(2, 3\)"),

@@ -89,3 +89,70 @@ def test_a_jvp_of_singular_vectors_is_not_lost():
     _, found = mg.jvp(lambda x: linalg.svd(x).U, [x], [t])
     ahead, behind = (np.linalg.svd(x + s * h * t)[0] for s in (1, -1))
     np.testing.assert_allclose(found.numpy(), (ahead - behind) / (2 * h), atol=1e-7)
+
+
+FACTORS = {  # what has no answer for a NaN or an infinity
+    "eigh": lambda x: linalg.eigh(x),
+    "eigh of the upper triangle": lambda x: linalg.eigh(x.mT, "U"),
+    "eigvalsh": linalg.eigvalsh,
+    "svd": linalg.svd,
+    "svd, reduced": lambda x: linalg.svd(x, full_matrices=False),
+    "svdvals": linalg.svdvals,
+    "cholesky": linalg.cholesky,
+    "qr": linalg.qr,
+    "qr, complete": lambda x: linalg.qr(x, "complete"),
+    "qr of a wide matrix": lambda x: linalg.qr(x[..., :2, :]),
+    "qr, complete, of a tall matrix": lambda x: linalg.qr(x[..., :2], "complete"),
+    "pinv": linalg.pinv,
+    "pinv of a symmetric matrix": lambda x: linalg.pinv(x, hermitian=True),
+    "lstsq": lambda x: linalg.lstsq(x, x[..., :1]),
+    "matrix_rank": linalg.matrix_rank,
+    "cond": linalg.cond,
+    "norm": lambda x: linalg.norm(x, 2, (-2, -1)),
+    "nuclear norm": lambda x: linalg.matrix_norm(x, "nuc"),
+    "gradient of det": lambda x: mg.value_and_grad(lambda x: linalg.det(x).sum())(x),
+}
+BROKEN = pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+PLACES = pytest.mark.parametrize("place", [(0, 0), (1, 0), (1, 1)])
+
+
+def broken(bad, place, stack=(), dtype="float64"):
+    x = np.broadcast_to(np.diag([3.0, 2.0, 4.0]) + 0.1, (*stack, 3, 3)).astype(dtype)
+    x[(*[-1] * len(stack), *place)] = bad
+    return Tensor(x, dtype != "int64")
+
+
+@BROKEN
+@PLACES
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("stack", [(), (2,)])
+@pytest.mark.parametrize("f", FACTORS.values(), ids=FACTORS)
+def test_a_matrix_that_is_not_finite_has_no_factors(f, stack, place, bad):
+    """NumPy gives numbers for some of these, and never returns from the svd of an infinity."""
+    for dtype in ("float64", "float32", "float16"):
+        with pytest.raises(ValueError, match=r"of \d+ entries [12] are not finite, so there are no"):
+            f(broken(bad, place, stack, dtype).detach())
+
+
+def test_the_triangle_that_is_not_read_may_hold_anything():
+    x = broken(np.nan, (0, 1)).detach()
+    clean = Tensor(np.diag([3.0, 2.0, 4.0]) + 0.1)
+    for f in (linalg.eigvalsh, linalg.cholesky, lambda x: linalg.eigvalsh(x.mT, "U")):
+        np.testing.assert_array_equal(f(x).numpy(), f(clean).numpy())
+
+
+@BROKEN
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("place", [(0, 0), (1, 0), (0, 1), (2, 1)])
+def test_the_inverse_of_what_is_not_finite_is_nan(place, bad):
+    """NumPy gives numbers in some rows.  The other matrices of a stack keep theirs."""
+    x, single = broken(bad, place, (2,)), broken(bad, place)
+    for f in (linalg.inv, lambda x: linalg.solve(x, x[..., :1].detach() * 0 + 1), lambda x: linalg.matrix_power(x, -1)):
+        assert np.isnan(f(single).detach().numpy()).all()
+        y = f(x).detach().numpy()
+        assert np.isnan(y[1]).all()
+        np.testing.assert_allclose(y[0], f(x[:1]).detach().numpy()[0], rtol=1e-14)
+        assert np.isnan(mg.grad(f(x).sum(), x).numpy()[1]).any()
+    if np.isnan(bad):
+        assert all(np.isnan(part.detach().numpy()).all() for part in (linalg.det(single), *linalg.slogdet(single)))
+        assert np.isnan(linalg.logdet(single).item())

@@ -55,8 +55,9 @@ def test_powers_at_and_below_zero(exponent, gradients):
             exponent * (exponent - 1) * v ** max(exponent - 2, 0) for v in (-2, 0, 3)
         ]
         e = Tensor(np.full(3, float(exponent)), requires_grad=True)
-        gx, ge = grad(mg.sum(ops.power(x, e)), [x, e])
-        assert gx.tolist() == gradients and ge.tolist() == [0, 0, pytest.approx(3.0**exponent * np.log(3))]
+        assert grad(mg.sum(ops.power(x, e.detach())), x).tolist() == gradients
+        ge = grad(mg.sum(ops.power(leaf(1, 0, 3), e)), e)
+        assert ge.tolist() == [0, 0, pytest.approx(3.0**exponent * np.log(3))]
 
 
 def test_a_number_or_numpy_scalar_as_the_base_or_the_exponent():

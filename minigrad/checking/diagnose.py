@@ -31,6 +31,7 @@ KINDS = {
     "factor": "a constant factor",
     "mean": "a constant factor that is a count of entries: the 1/n of a mean",
     "transposed": "the entries of the transpose",
+    "symmetric": "right for a symmetric input only",
     "neighbour": "the gradient of another input",
     "shifted": "the entries of other positions: a wrong slice",
     "broadcast": "the sum over a broadcast axis was forgotten",
@@ -229,6 +230,14 @@ def _ratio(found: Finding, leaf: Leaf, g: np.ndarray, n: np.ndarray, estimate: n
 def _moved(found: Finding, leaf: Leaf, k: int) -> Iterator[Cause]:
     """The right numbers in the wrong positions."""
     n, many = leaf.n.reshape(leaf.shape), len(leaf.shape)
+    if many > 1 and leaf.shape[-1] == leaf.shape[-2] and leaf.is_like(((n + n.swapaxes(-1, -2)) / 2).ravel()):
+        yield Cause(
+            "symmetric",
+            "this is the symmetric part of the gradient, which is right for a function of symmetric matrices, as eigh "
+            "and cholesky are, that reads one triangle: symmetrise the input, "
+            "lambda x: f((x + x.swapaxes(-1, -2)) / 2)",
+        )
+        return
     for perm in permutations(range(many)) if 1 < many < 5 else ():
         if perm != tuple(range(many)) and leaf.is_like(n.transpose(perm).ravel()):
             yield Cause(

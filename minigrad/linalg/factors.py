@@ -2,7 +2,7 @@
 
 An op has one result, so the factors of a matrix lie in one array, below one another, and are cut apart.  The rules are
 those of Giles (2008, "An extended collection of matrix derivative results") and Townsend (2016, "Differentiating the
-singular value decomposition").
+singular value decomposition").  A matrix with a NaN or an infinity has no factors, and a ValueError says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..ops.linalg import matmul
 from ..ops.shape import check_flags, concatenate, expand_dims, tril
 from ..primitive import primitive
 from ..tensor import Tensor, as_array, shaped
-from .solving import _solve, square, transposed
+from .solving import _solve, check_finite, square, transposed
 
 
 def matrices(op: str, x: Any) -> Any:
@@ -87,6 +87,7 @@ def cholesky(x: Any, *, upper: bool = False) -> Any:
 @builtin(name="cholesky", in_float32="halves and integers", autocast="float32")
 @primitive
 def _cholesky(xp, x, /):
+    check_finite(xp.tril(x), "factors")
     try:
         with backend.of(x).refusing():
             return xp.linalg.cholesky(x)
@@ -128,6 +129,7 @@ def qr(x: Any, mode: str = "reduced") -> QR:
     if mode == "complete" and m > n:
         if isinstance(x, Tensor) and x.requires_grad:
             raise ValueError(f'qr: with more rows than columns, {tuple(x.shape)}, only mode="reduced" has a gradient')
+        check_finite(as_array(x), "factors")
         parts = backend.of(as_array(x)).xp.linalg.qr(as_array(x), "complete")
         return QR(*(Tensor(part) if isinstance(x, Tensor) else part for part in parts))
     if m < n:
@@ -141,6 +143,7 @@ def qr(x: Any, mode: str = "reduced") -> QR:
 @primitive
 def _qr(xp, x, /):
     """Q, and below it Rᵀ, of at least as many rows as columns."""
+    check_finite(x, "factors")
     q, r = xp.linalg.qr(x)
     return xp.concatenate([q, xp.swapaxes(r, -1, -2)], axis=-2)
 
@@ -192,6 +195,7 @@ def svd(x: Any, full_matrices: bool = True) -> SVD:
 @primitive
 def _svd(xp, x, /):
     """U, below it S, and below that V."""
+    check_finite(x, "singular values")
     with backend.of(x).refusing():
         u, s, v = xp.linalg.svd(x, full_matrices=False)
     return xp.concatenate([u, s[..., None, :], xp.swapaxes(v, -1, -2)], axis=-2)
@@ -257,6 +261,7 @@ def eigh(x: Any, UPLO: str = "L") -> Eigh:
 @primitive
 def _eigh(xp, x, /, UPLO):
     """The eigenvalues, and below them the eigenvectors."""
+    check_finite(xp.tril(x) if UPLO == "L" else xp.triu(x), "eigenvalues")
     with backend.of(x).refusing():
         w, v = xp.linalg.eigh(x, UPLO)
     return xp.concatenate([w[..., None, :], v], axis=-2)

@@ -21,7 +21,7 @@ from ..primitive import primitive
 from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array, shaped
 from .factors import matrices, svdvals
-from .solving import inv, solve, square, transposed
+from .solving import check_finite, inv, solve, square, transposed
 
 
 def _eye_like(x):
@@ -93,6 +93,7 @@ def _symmetric(op, x):
 @builtin(name="pinv", in_float32="halves and integers", autocast="float32")
 @primitive
 def _pinv(xp, x, /, rtol, atol):
+    check_finite(x, "singular values")
     with backend.of(x).refusing():
         u, s, v = xp.linalg.svd(x, full_matrices=False)
     there = s > _cutoff("pinv", s, x.shape, rtol, atol, xp)

@@ -24,6 +24,20 @@ def square(op: str, x: Any) -> Any:
     return x
 
 
+def check_finite(x: Any, parts: str) -> None:
+    """Refuse matrices with a NaN or an infinity: LAPACK gives numbers for some of them, and for others never returns.
+
+    Raises:
+        ValueError: it has some, so there are no such `parts`.
+    """
+    finite = backend.of(x).xp.isfinite(x)
+    if not finite.all():
+        raise ValueError(
+            f"of {x.size} entries {x.size - int(finite.sum())} are not finite, so there are no {parts}: "
+            "`with mg.debug():` around the computation of x names the op that made them"
+        )
+
+
 def transposed(x: Any) -> Any:
     """The last two axes swapped."""
     return swapaxes(x, -1, -2)
@@ -54,7 +68,7 @@ def solve(a: Any, b: Any, *, left: bool = True) -> Any:
 def _solve(xp, a, b, /):
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (xp.broadcast_to(x, stack + x.shape[-2:]) for x in (a, b))
-    return _unless_singular(xp.linalg.solve, a, b)
+    return _unless_singular(xp, xp.linalg.solve, a, b)
 
 
 _solve.defvjp(
@@ -75,17 +89,19 @@ def inv(x: Any) -> Any:
 @builtin(name="inv", in_float32="halves and integers", autocast="float32")
 @primitive
 def _inv(xp, x, /):
-    return _unless_singular(xp.linalg.inv, x)
+    return _unless_singular(xp, xp.linalg.inv, x)
 
 
 _inv.defvjp(x=lambda g, y: -matmul(matmul(transposed(y), g), transposed(y)))
 _inv.in_symbols(x="-yᵀ g yᵀ")
 
 
-def _unless_singular(compute, *arrays):
+def _unless_singular(xp, compute, a, *b):
+    """What is computed of the inverse of a: NaN where a has a NaN or an infinity, refused where a is singular."""
+    finite = xp.isfinite(a).all((-2, -1), keepdims=True)
     try:
-        with backend.of(*arrays).refusing():
-            return compute(*arrays)
+        with backend.of(a).refusing():
+            return xp.where(finite, compute(xp.where(finite, a, xp.eye(a.shape[-1], dtype=a.dtype)), *b), xp.nan)
     except np.linalg.LinAlgError:
         raise ValueError(
             "a matrix is singular, so there is no inverse: mg.linalg.pinv and mg.linalg.lstsq have the next best"
@@ -111,6 +127,7 @@ _det.in_symbols(x="g · y · x⁻ᵀ")
 @primitive
 def _cofactors(xp, x, /):
     """det(x) x⁻ᵀ, by the singular values, of which each entry has the product of all others: none is divided by."""
+    check_finite(x, "singular values, by which the gradient is computed")
     with backend.of(x).refusing():
         u, s, v = xp.linalg.svd(x)
     n = s.shape[-1]
@@ -151,8 +168,8 @@ def slogdet(x: Any) -> Slogdet:
 @builtin(name="sign_of_determinant", in_float32="halves and integers", autocast="float32")
 @primitive
 def _sign_of_determinant(xp, x, /):
-    sign, _ = xp.linalg.slogdet(x)
-    return sign
+    sign, size = xp.linalg.slogdet(x)
+    return xp.where(xp.isnan(size), size, sign)
 
 
 _sign_of_determinant.defvjp()

@@ -192,9 +192,10 @@ def logsigmoid(x: Any) -> Any:
 
 
 def power(x: Any, exponent: Any) -> Any:
-    """x ** exponent, either of them a Tensor.  Where x <= 0 the exponent's gradient, which has log(x) in it, is 0.
+    """x ** exponent, either of them a Tensor.
 
-    (Not a number only where the power is none, as of a negative x with an exponent that is not whole.)
+    The exponent's gradient has log(x) in it: where x is negative it is NaN, and where x is 0 it is 0 for an exponent of
+    at least 0, as in torch.
     """
     if isinstance(exponent, (int, float, np.generic)):
         return power_of(x, exponent if isinstance(exponent, (int, float)) else exponent.item())
@@ -227,6 +228,6 @@ def power_by(xp, x, exponent, /):
 
 power_by.defvjp(
     x=lambda g, x, exponent: g * exponent * x ** (exponent - 1 + ((x == 0) & (exponent == 0))),
-    exponent=lambda g, x, y: g * where(x == 0, 0, y) * log(where(x <= 0, 1, x)),
+    exponent=lambda g, x, exponent, y: g * (y * log(where((x == 0) & (exponent >= 0), 1, x))),
 )
-power_by.in_symbols(x="g · n xⁿ⁻¹", exponent="g · y log x")
+power_by.in_symbols(x="g · n xⁿ⁻¹", exponent="g · y log x, and 0 where x is 0 and n is not negative")
