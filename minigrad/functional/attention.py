@@ -95,8 +95,7 @@ def scaled_dot_product_attention(
             raise ValueError(
                 f"attention: a mask of shape {tuple(attn_mask.shape)} does not broadcast to the scores' {scores}"
             )
-    keep = ops.keep_mask(query, (*query.shape[:-2], *scores[:-3:-1]), dropout_p, rng)
-    keep = keep if keep is None else keep.swapaxes(-1, -2)  # drawn as (keys, queries), the layout of the CPU's kernel
+    keep = ops.keep_mask(query, scores, dropout_p, rng)
     scale = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     return _scaled_dot_product_attention(query, key, value, attn_mask, keep, dropout_p, scale, is_causal)
 

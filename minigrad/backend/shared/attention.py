@@ -9,11 +9,14 @@ from .layers import dropout_forward
 from .losses import log_sum_exp
 
 
-def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
-    """softmax(q kᵀ · scale + mask) v: the result lies in memory as q does, so that merging the heads is free."""
+def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal, first=0):
+    """softmax(q kᵀ · scale + mask) v: the result lies in memory as q does, so that merging the heads is free.
+
+    `first` is the position of the first query.
+    """
     weights = xp.matmul(q, k.swapaxes(-1, -2))
     weights *= scale
-    bias = attention_bias(xp, mask, is_causal, weights.shape, weights.dtype)
+    bias = attention_bias(xp, mask, is_causal, weights.shape, weights.dtype, first)
     if bias is not None:
         weights += bias
     top, log_sum = log_sum_exp(xp, weights)
@@ -47,10 +50,10 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     )
 
 
-def attention_bias(xp, mask, is_causal, shape, dtype):
+def attention_bias(xp, mask, is_causal, shape, dtype, first=0):
     """What the masks add to scores of this shape: -inf where attending is not allowed; None where there is no mask."""
     if is_causal:
-        causal = xp.tri(*shape[-2:], dtype=bool)
+        causal = xp.tri(*shape[-2:], first, dtype=bool)
         mask = causal if mask is None else mask & causal if mask.dtype == bool else xp.where(causal, mask, -math.inf)
     if mask is None:
         return None

@@ -35,6 +35,12 @@ def is_recurrent(gates: np.ndarray, weight: np.ndarray, *rest: Any) -> bool:
     return is_plain(gates) and weight.dtype == np.float32 and bool(blas.address())
 
 
+def has_plain_queries(q: np.ndarray, k: np.ndarray, v: np.ndarray, *rest: Any) -> bool:
+    """Float32, and not a single query, as a model has that writes a token at a time."""
+    plain = is_plain(q) and k.dtype == v.dtype == np.float32 and q.shape[-2] > 1
+    return plain and min(k.size, v.size) > 0 and bool(blas.address())
+
+
 KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
     "layers": {
         "gelu": is_plain,
@@ -43,6 +49,7 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
         "layer_norm": is_plain,
         "dropout": is_plain,
     },
+    "attention": {"scaled_dot_product_attention": has_plain_queries},
     "losses": {"cross_entropy": is_plain_matrix},
     "recurrent": {"lstm": is_recurrent, "gru": is_recurrent, "rnn": is_recurrent},
 }

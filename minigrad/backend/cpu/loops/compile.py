@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending, njit, types
+from numba import carray, extending, njit, types
 from numba.core import event
 
-from ..blas import PLAIN, ROW_MAJOR
+from ..blas import PLAIN, ROW_MAJOR, TRANSPOSED
 
 intrinsic: Any = extending.intrinsic  # a function for loops, which do not pass the `context`
 MAX_SILENCE = 1.0  # seconds of compiling after which the user is told what takes so long
 f4, i4 = np.float32, np.int32
 
 
-def compiled(function: Callable, relaxed: set[str]) -> Callable:
+def compiled(function: Callable, relaxed: set[str], **more: Any) -> Callable:
     """The function compiled when first called for each set of argument types, and kept on disk if there is a place."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": relaxed}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": relaxed, **more}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no directory may be written into
@@ -40,8 +40,11 @@ def loop(function: Callable) -> Any:
 
 
 def formula(function: Callable) -> Any:
-    """Compile a function of numbers that loops call, whose operations keep their order."""
-    return compiled(function, {"contract", "nsz"})
+    """Compile a function of numbers that loops call, whose operations keep their order.
+
+    It is inlined wherever it is called, since a loop with a call in it is not vectorised.
+    """
+    return compiled(function, {"contract", "nsz"}, forceinline=True)
 
 
 class Teller(event.Listener):
@@ -179,12 +182,12 @@ def tanh(x):
     return p * s * x + x if abs(x) < f4(0.625) else f4(1) - f4(2) / (f4(1) + exp(f4(2) * x))
 
 
-@intrinsic
-def sgemm(context, address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows):
+def product_of(lies: int) -> Any:
     """BLAS's product of an m × k and a k × n matrix, by the address of `cblas_sgemm`, without the interpreter.
 
-    `a`, `b` and `out` are addresses; `…_rows` says how many entries lie between two rows; `add` is 1 to add to `out`.
-    Whole numbers are handed over as 64 bits, of which a BLAS with 32 reads the lower half.
+    The first matrix `lies` PLAIN in memory, or TRANSPOSED.  `a`, `b` and `out` are addresses; `…_rows` says how many
+    entries lie between two rows; `add` is 1 to add to `out`.  Whole numbers are handed over as 64 bits, of which a BLAS
+    with 32 reads the lower half.
     """
     size = types.int64
     signature = types.void(*[size] * 6, *[size] * 2, types.float32, *[size] * 2)
@@ -194,8 +197,24 @@ def sgemm(context, address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows):
         whole, wide, real = ir.IntType(32), ir.IntType(64), ir.FloatType()
         kinds = [whole] * 3 + [wide] * 3 + [real] + [wide] * 4 + [real] + [wide] * 2
         function = builder.inttoptr(address, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        row_major, plain = whole(ROW_MAJOR), whole(PLAIN)
-        builder.call(function, [row_major, plain, plain, m, n, k, real(1), a, a_rows, b, b_rows, add, out, out_rows])
+        how = whole(ROW_MAJOR), whole(lies), whole(PLAIN)
+        builder.call(function, [*how, m, n, k, real(1), a, a_rows, b, b_rows, add, out, out_rows])
         return context.get_dummy_value()
 
-    return signature, generate
+    return intrinsic(lambda context, address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows: (signature, generate))
+
+
+sgemm, sgemm_turned = product_of(PLAIN), product_of(TRANSPOSED)
+
+
+@intrinsic
+def pointer(context, address):
+    """Where float32 numbers lie, given the address as a whole number."""
+    make = lambda context, builder, signature, args: builder.inttoptr(args[0], ir.FloatType().as_pointer())  # noqa: E731
+    return types.CPointer(types.float32)(types.int64), make
+
+
+@formula
+def numbers(address, count):
+    """An array of as many float32 numbers as lie in a row at the address."""
+    return carray(pointer(address), count)

@@ -82,6 +82,7 @@ def exp_row_below(x, top, y):
     total = f4(0)
     for j in range(x.shape[0]):
         y[j] = exp(x[j] - top)
+    for j in range(x.shape[0]):  # (in one loop with the sum, rows shorter than some vectors would not be vectorised)
         total += y[j]
     return total
 
