@@ -121,6 +121,24 @@ def test_a_family(name, where):
                 out.loss.backward()
 
 
+def test_a_prompt_and_a_probe(tmp_path):
+    pytest.importorskip("tokenizers")
+    from tiny_prompts import TEMPLATE, VERBALIZER, bert
+
+    from minigrad.finetune import LinearProbe, PromptClassifier
+
+    found, texts = [], ["the drum", "oven"]
+    for device in ("cpu", "cuda"):
+        model, tokenizer = bert(tmp_path)
+        with only("cuda", SHARED):
+            classifier = PromptClassifier(model.to(device), tokenizer, TEMPLATE, VERBALIZER).calibrate()
+            probe = LinearProbe(model, tokenizer).fit([("the drum", "music"), ("oven", "cooking")])
+            answers = [probe(texts)[0][name] for name in probe.classes]
+            found.append((classifier.logits(texts), probe.features(texts), np.array(answers)))
+    for ours, numpys in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, numpys, rtol=1e-4, atol=1e-5)
+
+
 # The stand-in is strict
 
 A, V = xp.asarray(np.arange(6, dtype="f4").reshape(2, 3)), xp.asarray(np.array([3, 1, 2], "f4"))

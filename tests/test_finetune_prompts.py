@@ -173,6 +173,10 @@ def test_what_does_not_fit_together_is_refused_in_a_line(masked, causal):
     classifier = PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER)
     with pytest.raises(ValueError, match=r"add it, as in Verbalizer\(\{..., 'golf': \['a word'\]\}\)"):
         classifier.dataset([("a", "golf")])
+    with pytest.raises(TypeError, match="text 2 is '5', a int; expected a str"):
+        classifier(["a", 5])
+    with pytest.raises(TypeError, match="the template is a int; expected a str, such as"):
+        PromptClassifier(model, tokenizer, 5, VERBALIZER)
     with pytest.raises(ValueError, match=r"example 2 is .*; expected a pair \(text, label\), such as"):
         classifier.dataset([("a", "music"), ("a",)])
 
@@ -191,7 +195,7 @@ def test_calibration_divides_by_the_probabilities_of_texts_that_say_nothing(mask
     after = np.array([[answer[name] for name in WORDS] for answer in classifier(TEXTS)])
     expected = before / prior
     assert np.allclose(after, expected / expected.sum(1, keepdims=True), atol=1e-6) and not np.allclose(after, before)
-    classifier.calibrate(["the"])
+    classifier.calibrate("the")
     assert list(classifier("the")[0].values()) == pytest.approx([1 / 3] * 3, abs=1e-6)
 
 

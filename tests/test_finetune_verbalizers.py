@@ -23,6 +23,7 @@ def test_words_and_classes():
         ({"a": "one", "Bee": []}, r"the class 'Bee' has no word, but \[\]; expected one or more, as in Verbalizer"),
         ({"a": "one", "b": [" "]}, "the class 'b' has no word"),
         ({"a": "one", "b": [3]}, "the class 'b' has no word"),
+        ({"a": "one", "b": 3}, "the class 'b' has no word"),
         ({"a": "one", "b": ["one"]}, "the word 'one' stands for 'a' and for 'b'; expected each word once"),
         ({"a": ["one", "one"], "b": "two"}, "the word 'one' stands for 'a' twice"),
     ],
@@ -31,6 +32,11 @@ def test_what_is_no_verbaliser_is_refused(words, told):
     with pytest.raises(ValueError, match=told) as caught:
         Verbalizer(words)
     assert "\n" not in str(caught.value)
+
+
+def test_a_list_is_no_verbaliser():
+    with pytest.raises(TypeError, match="words is a list; expected a dict, such as"):
+        Verbalizer(["a", "b"])
 
 
 def test_ids_of_words(tmp_path):

@@ -68,12 +68,12 @@ class LinearProbe:
         self.classes = sorted(set(labels))
         if len(self.classes) < 2:
             raise ValueError(f"all {len(labels)} examples have the label {labels[0]!r}: expected two labels or more")
-        x = Tensor(self.features(texts))
+        x = Tensor(self.features(texts).astype(np.float64))
         targets = np.array([self.classes.index(label) for label in labels])
-        self.head = Linear(x.shape[1], len(self.classes), rng=0)
+        self.head = Linear(x.shape[1], len(self.classes), rng=0).to("float64")
         for p in self.head.parameters():
             init.zeros_(p)
-        optimizer = LBFGS(self.head.parameters(), max_iter=500, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+        optimizer = LBFGS(self.head.parameters(), max_iter=500, tolerance_change=0, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from ..patterns import matches
 from ..pretrained import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PretrainedModel
 from ..pretrained.checkpoint.files import read_json, replacing
 from ..pretrained.decoder import CausalLM
+from ..pretrained.inputs import as_given
 from ..pretrained.outputs import ClassifierOutput
 from ..tensor import Tensor
 from .answers import best_first, pairs
@@ -47,7 +48,8 @@ class PromptForClassification(Module):
         self.model = model
         self.words = np.concatenate([np.asarray(ids, np.int64) for ids in token_ids])
         self.sizes = [len(ids) for ids in token_ids]
-        self.calibration = Buffer(np.zeros(len(token_ids), np.float32))
+        device = next(iter(model.parameters())).device
+        self.calibration = Buffer(np.zeros(len(token_ids), np.float32), device=device)
 
     def forward(
         self,
@@ -68,7 +70,9 @@ class PromptForClassification(Module):
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         x = self.model.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state  # (B, T, D)
         xp = backend.of(x.data).xp
-        logits = self.model.token_logits(x[xp.arange(len(x)), xp.asarray(mask_positions)])[:, self.words]  # (B, words)
+        logits = self.model.token_logits(x[xp.arange(len(x)), xp.asarray(as_given(mask_positions))])[
+            :, self.words
+        ]  # (B, words)
         ends = np.cumsum(self.sizes)
         means = [logits[:, end - size : end].mean(1) for end, size in zip(ends, self.sizes, strict=True)]
         scores = ops.stack(means, 1) + self.calibration
@@ -108,7 +112,7 @@ class PromptClassifier:
         model: PretrainedModel,
         tokenizer: AutoTokenizer,
         template: Template | str,
-        verbalizer: Verbalizer,
+        verbalizer: Verbalizer | Mapping[str, str | Sequence[str]],
         *,
         demonstrations: Sequence[Example | tuple[str, str]] = (),
         separator: str = "\n",
@@ -119,16 +123,17 @@ class PromptClassifier:
                 f"model is a {type(model).__name__}; expected a masked or causal language model: type "
                 "AutoModelForMaskedLM.from_pretrained(...) or AutoModelForCausalLM.from_pretrained(...)"
             )
-        self.template = Template(template) if isinstance(template, str) else template
-        self.tokenizer, self.verbalizer, self.separator = tokenizer, verbalizer, separator
+        self.template = template if isinstance(template, Template) else Template(template)
+        self.verbalizer = verbalizer if isinstance(verbalizer, Verbalizer) else Verbalizer(verbalizer)
+        self.tokenizer, self.separator = tokenizer, separator
         self.demonstrations = (
             [Example(*pair) for pair in zip(*pairs(demonstrations), strict=True)] if demonstrations else []
         )
         self.is_causal = isinstance(model, CausalLM)
         self._check_template()
-        self.prompted = PromptForClassification(model, verbalizer.token_ids(tokenizer, self.template))
+        self.prompted = PromptForClassification(model, self.verbalizer.token_ids(tokenizer, self.template))
         numbers = self.label_ids([example.label for example in self.demonstrations])
-        words = [verbalizer.words[verbalizer.classes[i]][0] for i in numbers]
+        words = [self.verbalizer.words[self.classes[i]][0] for i in numbers]
         self.before = "".join(
             self.template.fill(example.text, word).prompt + separator
             for example, word in zip(self.demonstrations, words, strict=True)
@@ -176,17 +181,19 @@ class PromptClassifier:
 
     def logits(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """The scores (texts, classes), calibrated if `calibrate` was called.  Dropout is off meanwhile."""
-        return in_batches(self.prompted, self.dataset(texts), batch_size)
+        return in_batches(self.prompted, TextDataset(self.encode(texts)), batch_size)
 
-    def calibrate(self, content_free: Sequence[str] = CONTENT_FREE) -> Self:
-        """Divide the probabilities by those for texts that say nothing, so that these come out even; returns itself.
+    def calibrate(self, content_free: str | Sequence[str] = CONTENT_FREE) -> Self:
+        """Divide each probability by its mean over texts that say nothing, and scale to a sum of 1; returns itself.
 
-        This is contextual calibration (Zhao et al. 2021).  With texts of the task's own kind, unlabelled, in place of
-        "N/A" it corrects by the mean prediction of those.  What was calibrated before is replaced.
+        So a class is not preferred because its words are common ones.  This is contextual calibration (Zhao et al.
+        2021).  With texts of the task's own kind, unlabelled, in place of "N/A" it corrects by the mean prediction of
+        those.  What was calibrated before is replaced.
         """
         zero = np.zeros(len(self.classes), np.float32)
         self.prompted.calibration.copy_(zero)
-        prior = probabilities(self.logits(content_free)).mean(0)
+        texts = [content_free] if isinstance(content_free, str) else content_free
+        prior = probabilities(self.logits(texts)).mean(0)
         self.prompted.calibration.copy_(-np.log(np.maximum(prior, np.finfo(np.float32).tiny)))
         return self
 
@@ -221,6 +228,9 @@ class PromptClassifier:
 
     def read(self, texts: Sequence[str]) -> tuple[dict[str, list], list[list[int]]]:
         """As `encode`, and for each text which tokens its triggers are."""
+        for i, text in enumerate(texts, 1):
+            if not isinstance(text, str):
+                raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected a str")
         batch = self.tokenizer(
             [self.prompt(text) for text in texts],
             padding=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ def rank_templates(
     model: PretrainedModel,
     tokenizer: AutoTokenizer,
     templates: Iterable[Template | str],
-    verbalizer: Verbalizer,
+    verbalizer: Verbalizer | Mapping[str, str | Sequence[str]],
     examples: Sequence[Example | tuple[str, str]],
     *,
     calibrate: bool = False,

@@ -35,6 +35,8 @@ class Template:
     """
 
     def __init__(self, pattern: str, triggers: Sequence[str] = ()):
+        if not isinstance(pattern, str):
+            raise TypeError(f"the template is a {type(pattern).__name__}; expected a str, such as {EXAMPLE!r}")
         self.pattern, self.triggers = pattern, tuple(triggers)
         try:
             parts = list(Formatter().parse(pattern))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ def search_triggers(
     model: PretrainedModel,
     tokenizer: AutoTokenizer,
     template: Template | str,
-    verbalizer: Verbalizer,
+    verbalizer: Verbalizer | Mapping[str, str | Sequence[str]],
     examples: Sequence[Example | tuple[str, str]],
     *,
     steps: int = 20,
@@ -57,12 +57,14 @@ def search_triggers(
 
     Only words of letters that are one token are tried, and no word of the verbaliser.
     """
-    template = Template(template) if isinstance(template, str) else template
+    template = template if isinstance(template, Template) else Template(template)
     if not template.trigger_count:
         raise ValueError(
             f"the template {template.pattern!r} has no {{trigger}}: expected one or more, as in "
             "'{text} {trigger} {trigger} {mask}.'"
         )
+    if steps < 0 or candidates < 1:
+        raise ValueError(f"steps is {steps} and candidates {candidates}; expected 0 or more, and 1 or more")
     words = [initial] * template.trigger_count
     classifier = PromptClassifier(model, tokenizer, Template(template.pattern, words), verbalizer, **options)
     prompted, generator = classifier.prompted, init.generator(rng)
@@ -73,7 +75,7 @@ def search_triggers(
     positions, ids = np.array(places), batch["input_ids"]
     filled = classifier.template.fill("a", "")
     contexts = ["a " if at or classifier.before else "" for at in filled.triggers]
-    tried = {context: candidate_words(tokenizer, context, verbalizer) for context in set(contexts)}
+    tried = {context: candidate_words(tokenizer, context, classifier.verbalizer) for context in set(contexts)}
     for slot, context in enumerate(contexts):
         number = ids[0, positions[0, slot]]
         if pieces_after(tokenizer, context, initial) != [number] or number == tokenizer.unk_token_id:

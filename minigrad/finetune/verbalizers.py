@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from ..pretrained import AutoTokenizer
 from .templates import Template
 
+EXAMPLE = "{'good': ['great'], 'bad': ['terrible']}"
+
 
 class Verbalizer:
     """Words for each class, each of them one token of the model's vocabulary.
@@ -21,11 +23,15 @@ class Verbalizer:
     """
 
     def __init__(self, words: Mapping[str, str | Sequence[str]]):
-        self.words = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in words.items()}
+        if not isinstance(words, Mapping):
+            raise TypeError(f"words is a {type(words).__name__}; expected a dict, such as {EXAMPLE}")
+        self.words = {
+            name: tuple(given) if isinstance(given, (list, tuple)) else (given,) for name, given in words.items()
+        }
         if len(self.words) < 2:
             raise ValueError(
                 f"the verbalizer has {len(self.words)} classes; expected two or more, each with its words: type "
-                'Verbalizer({"good": ["great"], "bad": ["terrible"]}), say'
+                f"Verbalizer({EXAMPLE}), say"
             )
         owner: dict[str, str] = {}
         for name, several in self.words.items():
