@@ -30,7 +30,7 @@ import numpy as np
 from minigrad import losses, optim, schedule
 from minigrad.data import Example, TextDataset, label_ids, stdlib_docstrings
 from minigrad.data.split import fold
-from minigrad.finetune import LinearProbe, PromptClassifier, Template, Verbalizer
+from minigrad.finetune import LinearProbe, LoraConfig, PromptClassifier, Template, Verbalizer, get_peft_model
 from minigrad.pretrained import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 from minigrad.train import TextClassifier, Trainer, TrainingArguments
 
@@ -80,13 +80,16 @@ def prose() -> list[str]:
     return [text for text in [*paragraphs, *others] if len(text.split()) >= 8 and fold(text) not in task]
 
 
-def masked(ids: np.ndarray, tokenizer: AutoTokenizer, rng: np.random.Generator) -> tuple[np.ndarray, tuple]:
-    """Ids (B, T) with a SHARE of their tokens chosen, and which those are: 80 % are masked, 10 % are others."""
+def masked(ids: np.ndarray, tokenizer: AutoTokenizer, rng: np.random.Generator, others: int = 1000) -> tuple:
+    """Ids (B, T) with a SHARE of their tokens chosen, and where: 80 % of these are masked, 10 % are random words.
+
+    Random words have ids from `others` on.
+    """
     special = np.isin(ids, tokenizer.all_special_ids)
     chosen = (rng.random(ids.shape) < SHARE) & ~special
     how, out = rng.random(ids.shape), ids.copy()
     out[chosen & (how < 0.8)] = tokenizer.mask_token_id
-    out[chosen & (how >= 0.9)] = rng.integers(1000, tokenizer.vocab_size, (chosen & (how >= 0.9)).sum())
+    out[chosen & (how >= 0.9)] = rng.integers(others, tokenizer.vocab_size, (chosen & (how >= 0.9)).sum())
     return out, np.nonzero(chosen)
 
 
@@ -185,21 +188,17 @@ def prompt_and_fine_tuning(directory: Path, train: Sequence[Example], seed: int)
 
 
 def fine_tuning(directory: Path, train: Sequence[Example], seed: int, method: str = "full fine-tuning") -> Callable:
-    """The whole model trained with a new head, or with LoRA its attention and the head."""
+    """The whole model trained with a new head, or with LoRA only products of low rank and the head."""
     tokenizer, names = AutoTokenizer.from_pretrained(directory), list(WORDS)
     model = AutoModelForSequenceClassification.from_pretrained(directory, id2label=dict(enumerate(names)), rng=seed)
     model.config.rest["text_max_length"] = LENGTH
-    trained: Any = model
     if method == "LoRA":
-        from minigrad.finetune import LoraConfig, get_peft_model
-
-        targets = ["query", "key", "value", "attention.output.dense"]
-        trained = get_peft_model(
-            model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["classifier"])
+        get_peft_model(
+            model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="SEQ_CLS"), rng=seed
         )
     dataset = TextDataset(tokenizer([e.text for e in train], padding=False, max_length=LENGTH), label_ids(train, names))
     with tempfile.TemporaryDirectory() as out:
-        Trainer(trained, arguments(out, method, len(train), seed), dataset, tokenizer=tokenizer).train()
+        Trainer(model, arguments(out, method, len(train), seed), dataset, tokenizer=tokenizer).train()
     return TextClassifier(model, tokenizer)
 
 
@@ -213,12 +212,6 @@ class Probe(LinearProbe):
 
     def features(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         return np.stack([self.known[text] for text in texts])
-
-
-def has_lora() -> bool:
-    import minigrad.finetune
-
-    return hasattr(minigrad.finetune, "LoraConfig")
 
 
 def table(found: dict[tuple[str, int], list[float]], methods: Sequence[str]) -> str:
@@ -276,7 +269,7 @@ def main() -> None:
         "head": lambda train, seed: probes[0].fit(train),
         "head of the model trained on masked words": lambda train, seed: probes[1].fit(train),
         "prompt + fine-tuning": lambda *given: prompt_and_fine_tuning(own, *given),
-        **({"LoRA": lambda *given: fine_tuning(minilm, *given, "LoRA")} if has_lora() else {}),
+        "LoRA": lambda *given: fine_tuning(minilm, *given, "LoRA"),
         "full fine-tuning": lambda *given: fine_tuning(minilm, *given),
     }
     for seed in range(asked.seeds):

@@ -5,6 +5,7 @@ from functools import cache
 from importlib import import_module
 from math import isnan, nan
 
+import numpy as np
 import pytest
 import tiny_bert
 
@@ -26,6 +27,7 @@ from benchmarks import (
     peers,
     resnet,
     scaling,
+    shots,
     sizes,
     trainer,
     training,
@@ -410,3 +412,22 @@ def test_the_gpu_script_s_parts(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu.shutil, "which", lambda name: name)
     monkeypatch.setattr(gpu, "outcome", lambda command, seconds: " ".join(command[:3]))
     assert gpu.sanitizer(None).splitlines()[1] == "- racecheck: compute-sanitizer --tool racecheck"
+
+
+def test_shots_are_drawn_in_order_and_masked_words_are_marked(tmp_path):
+    """Fewer shots are part of more; the masked places are those that differ; a cell has mean and spread."""
+    pytest.importorskip("tokenizers")
+    from minigrad.data import Example
+    from minigrad.pretrained import AutoTokenizer
+
+    pool = [Example(f"{name} {i}", name) for name in shots.WORDS for i in range(9)]
+    few, more = (shots.drawn(pool, n, seed=3) for n in (2, 5))
+    assert set(few) < set(more) and [example.label for example in few] == [name for name in shots.WORDS for _ in "ab"]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert.save_model(tmp_path))
+    ids = tokenizer([" ".join(["oven", "drum"] * 20)] * 40)["input_ids"]
+    masked, places = shots.masked(ids, tokenizer, np.random.default_rng(0), others=5)
+    changed = np.nonzero(masked != ids)
+    assert set(zip(*changed, strict=True)) <= set(zip(*places, strict=True))
+    assert 0.25 < len(places[0]) / ids.size < 0.35 and 0.75 < (masked[places] == tokenizer.mask_token_id).mean() < 0.85
+    assert not np.isin(ids[places], tokenizer.all_special_ids).any()
+    assert shots.cell([]) == "–" and shots.cell([0.5]) == "0.500" and shots.cell([0.4, 0.6]) == "0.500 ± 0.141"
