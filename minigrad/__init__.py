@@ -19,7 +19,7 @@ from . import methods as _methods  # gives the Tensor its operators
 from . import ops
 from .backend import BackendUnavailable
 from .elsewhere import missing
-from .mode import enable_grad, no_grad
+from .execution import enable_grad, is_grad_enabled, no_grad
 from .ops import *  # noqa: F403  the ops are the vocabulary
 from .ops.random import manual_seed, seed
 from .primitive import definition, primitive

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import ops
 from .backend import is_float, of
-from .mode import Mode, record, writing
+from .execution import Mode, record, writing
 from .optim import Optimizer
 from .tensor import Tensor, as_array
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .backend import cast, is_float, is_half
 from .errors import NO_NUMBERS
-from .mode import Mode, record, recording
+from .execution import Mode, record, recording
 from .tensor import Tensor, shaped
 
 F4 = np.dtype("float32")

@@ -24,7 +24,7 @@ import numpy as np
 
 from .backend import Value, is_half, known, of
 from .errors import FAILURES, explained
-from .mode import recording
+from .execution import recording
 from .precision import F4, rounded, settled, uncast, widened
 from .spelling import OpFunction, PrimitiveFunction, front_of, parameters
 from .tape import Node, Step, new_node

@@ -11,7 +11,7 @@ import numpy as np
 from . import backend, writes
 from .backend import Array, is_half
 from .errors import NO_NUMBERS, check_requires_grad
-from .mode import recording, set_mode, switch_back, writing
+from .execution import recording, set_mode, switch_back, writing
 from .tape import FREED, Node, new_node
 from .values import Values, as_array, fitting
 

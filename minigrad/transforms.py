@@ -16,7 +16,7 @@ import numpy as np
 from . import backend, ops
 from .backend import is_half
 from .derivatives import hessian, jacobian, jvp, value_and_grad, vjp, vmap  # noqa: F401
-from .mode import Mode, mode, record, recording
+from .execution import Mode, mode, record, recording
 from .nn.module import Module
 from .ops.random import global_generators
 from .pytree import flatten

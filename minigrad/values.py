@@ -13,7 +13,7 @@ import numpy as np
 from . import backend
 from .backend import Array
 from .errors import NO_NUMBERS
-from .mode import recording
+from .execution import recording
 from .tape import Node
 
 

@@ -14,8 +14,8 @@ from minigrad import functional as F
 from minigrad import nn, optim
 from minigrad.builtin import FUNCTIONS
 from minigrad.data import TextDataset
+from minigrad.execution import mode
 from minigrad.insight.recording import NOTES, recording
-from minigrad.mode import mode
 from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
 from minigrad.primitive import OPS, definition
 from minigrad.train import Trainer, TrainingArguments

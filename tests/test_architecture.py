@@ -22,7 +22,7 @@ ROOMS = [
     "backend",
     "tape",
     "writes",
-    "mode",
+    "execution",
     "values",
     "tensor",
     "precision",

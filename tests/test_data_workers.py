@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.data import DataLoader, Subset
-from minigrad.mode import recording
+from minigrad.execution import recording
 
 ROOT = Path(__file__).parent.parent
 

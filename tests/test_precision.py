@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.mode import recording
+from minigrad.execution import recording
 from minigrad.precision import rounded, settled, uncast, widened
 from minigrad.tensor import Tensor, grad
 

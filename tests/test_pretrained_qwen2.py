@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigrad.mode import no_grad
+from minigrad.execution import no_grad
 from minigrad.pretrained import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 TINY = {

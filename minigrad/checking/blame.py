@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import places
-from ..mode import Mode, record
+from ..execution import Mode, record
 from ..tape import Node, new_node
 from ..tensor import Tensor, wrap
 from .compare import MAX_ENTRIES, Finding, compare

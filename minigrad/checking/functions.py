@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import ops
 from ..backend import is_float
-from ..mode import no_grad
+from ..execution import no_grad
 from ..tape import Node, new_node
 from ..tensor import Tensor, grad, wrap
 from .tree import is_number, leaves, rebuilt

@@ -214,7 +214,6 @@ PLACES = {
         "inf": "np.inf",
         "inference_mode": "mg.no_grad()",
         "is_floating_point": "x.is_floating_point()",
-        "is_grad_enabled": "mg.mode.recording()",
         "is_tensor": "isinstance(x, mg.Tensor)",
         "jit": "mg.exp",
         "kaiser_window": "np.kaiser(n + 1, 12.0)[:-1]",

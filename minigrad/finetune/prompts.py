@@ -14,7 +14,7 @@ import numpy as np
 from .. import backend, losses, ops
 from .. import functional as F
 from ..data import DataCollatorWithPadding, Example, TextDataset
-from ..mode import no_grad
+from ..execution import no_grad
 from ..nn import Buffer, Module
 from ..patterns import matches
 from ..pretrained import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PretrainedModel

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data import DataCollatorWithPadding, Example, TextDataset
-from ..mode import no_grad
+from ..execution import no_grad
 from ..nn import Module, init
 from ..pretrained import AutoTokenizer, PretrainedModel
 from ..pytree import grad

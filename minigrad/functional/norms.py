@@ -12,7 +12,7 @@ import numpy as np
 from .. import backend, ops
 from ..backend import is_float, spacing
 from ..builtin import builtin
-from ..mode import no_grad
+from ..execution import no_grad
 from ..ops.shape import check_flags, whole_number
 from ..primitive import definition
 from ..tensor import as_array, shape_of, shaped

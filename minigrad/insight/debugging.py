@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import backend
 from ..backend import is_float
-from ..mode import Mode, record
+from ..execution import Mode, record
 from ..tape import Node
 from ..tensor import Tensor
 from ..writes import kept_arrays

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
-from ..mode import no_grad
+from ..execution import no_grad
 from ..nn import Module
 from ..places import Line
 from ..tape import FREED, Node

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .. import places
-from ..mode import Mode, mode, record
+from ..execution import Mode, mode, record
 from ..nn import Module
 from ..tape import Node, Step
 

@@ -13,7 +13,7 @@ import numpy as np
 from .. import ops
 from ..backend import host
 from ..backend.shared.layers import normal_cdf
-from ..mode import enable_grad
+from ..execution import enable_grad
 from ..nn import Module
 from ..tape import Node, Step
 from ..tensor import Tensor, as_array, carry_back

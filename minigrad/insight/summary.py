@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ..mode import no_grad
+from ..execution import no_grad
 from ..nn.module import Buffer, Module, Parameter, children, walk
 from ..tensor import Tensor
 from .formulas import formula

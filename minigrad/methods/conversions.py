@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
-from ..mode import recording
+from ..execution import recording
 from ..tensor import Tensor
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops, writes
-from ..mode import no_grad, recording
+from ..execution import no_grad, recording
 from ..tensor import Tensor, as_array
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import backend, ops
 from .. import functional as F
-from ..mode import recording
+from ..execution import recording
 from ..tensor import Tensor, as_array, wrap
 from . import init
 from .arguments import checked

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops, places
-from ..mode import recording
+from ..execution import recording
 from ..tensor import Tensor
 from .tree import Tree, walk
 

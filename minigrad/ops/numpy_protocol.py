@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..mode import recording
+from ..execution import recording
 from ..tensor import Tensor
 from . import arithmetic, elementwise, linalg
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Array, of
 from ..builtin import builtin
-from ..mode import mode
+from ..execution import mode
 from ..primitive import primitive
 from ..tensor import Tensor
 

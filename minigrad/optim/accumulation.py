@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..backend import of
-from ..mode import writing
+from ..execution import writing
 from ..tensor import Tensor
 from .clip import clip_grad_norm_
 from .optimizer import Optimizer, check_option, is_number, is_whole

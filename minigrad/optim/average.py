@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..backend import host, of
-from ..mode import writing
+from ..execution import writing
 from ..tensor import Tensor
 from .optimizer import copied, is_number, listed
 

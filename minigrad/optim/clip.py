@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, of
-from ..mode import writing
+from ..execution import writing
 from ..tensor import Tensor
 from .optimizer import check_option, is_number, listed
 

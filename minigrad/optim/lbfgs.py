@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import of
-from ..mode import enable_grad, writing
+from ..execution import enable_grad, writing
 from .optimizer import Optimizer, Parameters, checked_gradient, is_whole
 
 Evaluate = Callable[[float], tuple[float, Any, float]]  # a step's size -> (loss, gradient, slope along the direction)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, host, of
-from ..mode import enable_grad, writing
+from ..execution import enable_grad, writing
 from ..tensor import Tensor
 from ..writes import check_own_places
 

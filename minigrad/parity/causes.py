@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..mode import no_grad
+from ..execution import no_grad
 from .sides import Call, Record, Side, attribute, leading
 from .structure import width_factor
 from .trials import trials

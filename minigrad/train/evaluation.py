@@ -11,7 +11,7 @@ import numpy as np
 from .. import backend, metrics
 from ..data import DataLoader
 from ..data.text import IGNORED
-from ..mode import no_grad
+from ..execution import no_grad
 from ..nn import Module
 from ..pretrained.inputs import host_array
 from ..tensor import Tensor

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data.text import IGNORED
-from ..mode import no_grad
+from ..execution import no_grad
 from ..ops import concatenate
 from ..pretrained.inputs import host_array
 from ..tensor import Tensor

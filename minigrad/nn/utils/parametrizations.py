@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import ops
-from ...mode import no_grad
+from ...execution import no_grad
 from ...ops.shape import axis_of, whole_number
 from ...tensor import Tensor, as_array
 from .. import init

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mode import no_grad
+from ...execution import no_grad
 from ...tensor import Tensor
 from ..container import Group
 from ..module import Module, Parameter

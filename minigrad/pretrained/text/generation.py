@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...mode import no_grad
+from ...execution import no_grad
 from ...nn import KVCache
 from ...ops import generator
 from ..checkpoint.files import SMALL, model_directory, read_json, replacing

@@ -13,6 +13,14 @@ def leaf(shape=(4, 3), dtype=np.float32, seed=0):
     return Tensor(np.random.default_rng(seed).uniform(0.5, 1.5, shape).astype(dtype), requires_grad=True)
 
 
+def test_whether_gradients_are_possible_is_told():
+    assert mg.is_grad_enabled() is True
+    with mg.no_grad():
+        assert mg.is_grad_enabled() is False
+        with mg.enable_grad(), mg.autocast("bfloat16"):
+            assert mg.is_grad_enabled() is True
+
+
 def test_a_generator_records_as_it_was_told_and_its_caller_as_it_likes():
     x = leaf()
 

@@ -134,6 +134,11 @@ class _Steps:
             self.steps.close()
 
 
+def is_grad_enabled() -> bool:
+    """Whether ops are recorded here, so that gradients are possible."""
+    return bool(recording())
+
+
 def no_grad() -> record:
     """Compute without recording: `with mg.no_grad(): ...`, or `@mg.no_grad()` above a function."""
     return record(False)
