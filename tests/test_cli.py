@@ -283,7 +283,7 @@ SPOILT = {  # what is done to the place, and what `finetune` then says
         write("new/thesis.tex", "Chapter 1"),
         "new holds something other than a model .thesis.tex.: pass a new or an empty directory",
     ),
-    "output is a file": (write("new", "Chapter 1"), "new is a file: expected a directory to save in; pass a new name"),
+    "output is a file": (write("new", "Chapter 1"), "new is a file: expected a directory to save to; pass a new name"),
 }
 TYPED = {  # what is typed in a place as it should be, and what is said
     FINETUNE.replace("base", "bose"): "there is no directory bose",
@@ -313,7 +313,7 @@ TYPED = {  # what is typed in a place as it should be, and what is said
     "predict base": "expected either texts in quotes or --file FILE",
     "predict base soup": "base was not fine-tuned, it has no classifier.weight.* "
     "type: minigrad finetune base --train FILE",
-    "predict bose soup": "there is no directory bose, and the Hugging Face Hub gave no model of that name",
+    "predict bose soup": "there is no directory bose, and no model of that name could be read",
     "predict base/nope soup": "there is no directory base/nope: expected one with config.json and model.safetensors",
     "predict base soup caf\udce9": r"text 2: '.udce9' at character 4 is not UTF-8: expected whole characters",
     "predict base soup --top-k 0": "--top-k is 0; expected 1 or more",

@@ -192,7 +192,7 @@ def test_bad_input_is_refused(batch, error, told):
         ({"vocab_size": True}, "vocab_size is True in the configuration; expected a whole number"),
         ({"pad_token_id": -2}, "pad_token_id is -2 in the configuration; expected a whole number, 0 or more"),
         ({"classifier_dropout": "0.1"}, "classifier_dropout is '0.1' in the configuration; expected a number"),
-        ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
+        ({"num_attention_heads": 3}, "hidden_size 8 is not a multiple of num_attention_heads 3"),
         (
             {"rest": {"position_embedding_type": "relative_key"}},
             "position_embedding_type 'relative_key' is not supported",

@@ -387,7 +387,7 @@ def test_what_an_interrupted_save_cannot_have_left_is_not_put_in_place(tmp_path,
             (written / name).touch()
         before = tree(tmp_path)
         told = refusal(ValueError, save, written.parent, CONFIG, NEW)
-        assert f"holds '{name}', which no interrupted save leaves: remove" in told
+        assert f"holds '{name}', which is not from an interrupted save: remove" in told
         assert tree(tmp_path) == before
 
 

@@ -105,7 +105,7 @@ def test_the_environment_is_respected(cache):
 def test_what_is_not_there_is_told_in_one_line(offline, name, options):
     for load in (BertModel, AutoModel, AutoConfig):
         with pytest.raises(
-            FileNotFoundError, match=f"^there is no directory {name}, and the Hugging Face Hub gave no"
+            FileNotFoundError, match=f"^there is no directory {name}, and no model of that name could be read from"
         ) as error:
             load.from_pretrained(name, **options)
         assert "\n" not in str(error.value)

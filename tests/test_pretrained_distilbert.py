@@ -95,7 +95,7 @@ def test_bad_input_is_refused(batch, error, told):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"n_heads": 3}, "dim 8 is no multiple of n_heads 3"),
+        ({"n_heads": 3}, "dim 8 is not a multiple of n_heads 3"),
         ({"activation": "gelu2"}, "activation 'gelu2' is not known"),
         ({"n_layers": 0}, "n_layers is 0 in the configuration; expected a whole number, 1 or more"),
     ],

@@ -121,7 +121,7 @@ def test_logits_to_keep():
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"n_head": 3}, "n_embd 16 is no multiple of n_head 3"),
+        ({"n_head": 3}, "n_embd 16 is not a multiple of n_head 3"),
         ({"activation_function": "jump"}, "activation_function 'jump'"),
         ({"n_layer": 0}, "n_layer is 0"),
         ({"rest": {"add_cross_attention": True}}, "add_cross_attention"),

@@ -91,7 +91,7 @@ def test_there_and_back(tmp_path, config):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"num_key_value_heads": 3}, "no multiple of num_key_value_heads 3"),
+        ({"num_key_value_heads": 3}, "not a multiple of num_key_value_heads 3"),
         ({"hidden_size": 18}, "give a head_dim"),
         ({"hidden_act": "jump"}, "hidden_act 'jump'"),
         ({"rope_scaling": 4}, "rope_scaling is 4"),

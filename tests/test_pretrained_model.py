@@ -229,7 +229,9 @@ def test_a_file_by_itself_with_its_configuration_beside_it_or_given(saved, tmp_p
     model, directory = saved
     assert same(model, BertForSequenceClassification.from_pretrained(directory / "model.safetensors"))
     lone = (directory / "model.safetensors").rename(tmp_path / "weights.safetensors")
-    with pytest.raises(FileNotFoundError, match="weights.safetensors has no config.json beside it: .* or pass config="):
+    with pytest.raises(
+        FileNotFoundError, match="there is no config.json beside .*weights.safetensors: .* or pass config="
+    ):
         BertForSequenceClassification.from_pretrained(lone)
     for config in (model.config, model.config.to_dict()):
         assert same(model, BertForSequenceClassification.from_pretrained(lone, config=config))

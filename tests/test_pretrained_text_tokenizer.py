@@ -285,7 +285,7 @@ def test_return_tensors(bert):
     ):
         bert("hello", return_tensors="pt")
     with pytest.raises(
-        ValueError, match="return_tensors='mg' needs rows of one length, and these are not: pass padding=True"
+        ValueError, match="return_tensors='mg' needs rows of equal length, which these are not: pass padding=True"
     ):
         bert(["hello", "hello a"], return_tensors="mg", padding=False)
 
@@ -321,7 +321,7 @@ def test_what_is_cut_off_comes_in_rows_of_its_own(bert):
         (
             lambda t: t("a", "b a b a b", truncation="only_first", max_length=5),
             ValueError,
-            "cannot cut a row to max_length=5, ",
+            "cannot shorten a row to max_length=5, ",
         ),
         (
             lambda t: t("a", truncation="first"),
@@ -337,7 +337,7 @@ def test_what_is_cut_off_comes_in_rows_of_its_own(bert):
         (
             lambda t: t("a", pad_to_multiple_of=8, max_length=12),
             ValueError,
-            "no multiple of pad_to_multiple_of=8: pass a max_length",
+            "not a multiple of pad_to_multiple_of=8: pass a max_length",
         ),
         (
             lambda t: t("a", pad_to_multiple_of=8, padding=False),
@@ -355,9 +355,9 @@ def test_what_is_cut_off_comes_in_rows_of_its_own(bert):
         (
             lambda t: t.decode([2, -100]),
             ValueError,
-            r"the id -100 is no token's; labels have -100 .* np.where\(labels < 0",
+            r"the id -100 is not that of a token; labels are -100 .* np.where\(labels < 0",
         ),
-        (lambda t: t.decode(-100), ValueError, "the id -100 is no token's"),
+        (lambda t: t.decode(-100), ValueError, "the id -100 is not that of a token"),
         (lambda t: t.decode([1.5]), TypeError, "ids are float64"),
         (lambda t: t.encode(["a", "b"]), ValueError, "encode takes one text, and this is 2 rows"),
         (lambda t: t.add_special_tokens({"pad_tokn": "x"}), TypeError, "called 'pad_tokn'.*did you mean 'pad_token'"),

@@ -90,7 +90,7 @@ def test_bad_pictures_are_refused(pictures, error, told):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"num_attention_heads": 3}, "hidden_size 8 is no multiple of num_attention_heads 3"),
+        ({"num_attention_heads": 3}, "hidden_size 8 is not a multiple of num_attention_heads 3"),
         ({"patch_size": 13}, "image_size 12 is less than patch_size 13"),
         ({"hidden_act": "maxout"}, "hidden_act 'maxout' is not known"),
         ({"pooler_act": "maxout"}, "pooler_act 'maxout' is not known"),

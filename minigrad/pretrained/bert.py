@@ -49,7 +49,7 @@ class BertConfig(Config):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         activation(self.hidden_act)
         for name, only in (("position_embedding_type", "absolute"), ("is_decoder", False)):

@@ -48,7 +48,7 @@ class DistilBertConfig(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.dim % self.n_heads:
-            raise ValueError(f"dim {self.dim} is no multiple of n_heads {self.n_heads}")
+            raise ValueError(f"dim {self.dim} is not a multiple of n_heads {self.n_heads}")
         activation(self.activation, "activation")
 
     @property

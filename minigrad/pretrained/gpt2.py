@@ -47,7 +47,7 @@ class GPT2Config(Config):
     def __post_init__(self):
         super().__post_init__()
         if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd {self.n_embd} is no multiple of n_head {self.n_head}")
+            raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
         activation(self.activation_function, "activation_function")
         if self.rest.get("add_cross_attention"):
             raise ValueError("add_cross_attention is not supported: this GPT-2 reads one text only")

@@ -51,10 +51,10 @@ class LlamaConfig(Config):
         heads = self.num_attention_heads
         if self.head_dim is None and self.hidden_size % heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}: give a head_dim"
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {heads}: give a head_dim"
             )
         if heads % self.kv_heads:
-            raise ValueError(f"num_attention_heads {heads} is no multiple of num_key_value_heads {self.kv_heads}")
+            raise ValueError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {self.kv_heads}")
         activation(self.hidden_act)
 
     @property

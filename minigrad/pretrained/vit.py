@@ -47,7 +47,7 @@ class ViTConfig(Config):
         super().__post_init__()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}"
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         for name in ("image_size", "patch_size"):
             if isinstance(getattr(self, name), (list, tuple)) and len(getattr(self, name)) != 2:

@@ -1,8 +1,8 @@
 """A Hugging Face model directory on disk: config.json as a dict, weights as arrays.  None of it is ever executed.
 
-Reading changes nothing.  A file may be a symbolic link, as those in the Hub's cache are, and is read where it points;
-links to directories inside a model directory are not followed.  Only `save` moves or removes files, only in the
-directory it was told, and it replaces a link instead of writing through it.
+Reading changes nothing.  A file may be a symbolic link, as in the Hub's cache, and is then read from its target; links
+to directories inside a model directory are not followed.  Only `save` moves or removes files, only in the directory it
+is given, and it replaces a link instead of writing through it.
 """
 
 import json
@@ -23,19 +23,19 @@ CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.in
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja")  # the files of a model on the Hub that are not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
-WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and its name once all of it is on the disk
+WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and the new name of that when all files are flushed
 
 
 def read_config(source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False) -> dict:
-    """config.json of a model directory, of the directory that a file of weights is in, or of a model on the Hub.
+    """config.json of a model directory, of the directory of a file of weights, or of a model on the Hub.
 
-    Raises FileNotFoundError if there is none, ValueError if it is not JSON or names no model_type.
+    Raises FileNotFoundError if there is none, ValueError if it is not JSON or lacks model_type.
     """
     if Path(source).is_file():
         path = Path(source).parent / "config.json"
         if not path.is_file():
             raise FileNotFoundError(
-                f"{source} has no config.json beside it: put it there, or pass config=, such as "
+                f"there is no config.json beside {source}: put it there, or pass config=, such as "
                 "config=AutoConfig.from_pretrained(...) or "
                 'config=ResNetConfig.torchvision("resnet50")'
             )
@@ -44,8 +44,8 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
     config = read_json(path)
     if not isinstance(config.get("model_type"), str):
         raise ValueError(
-            f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the one '
-            "these weights were made with, or pass another directory"
+            f'{path} has no "model_type": expected an entry such as "model_type": "bert"; add the type of these '
+            "weights, or pass another directory"
         )
     return config
 
@@ -53,12 +53,12 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
 def read_weights(
     source: str | os.PathLike, revision: str | None = None, local_files_only: bool = False
 ) -> dict[str, np.ndarray]:
-    """The arrays of a model by their names in its files, memory-mapped: writes to them stay in this process.
+    """The arrays of a model by their names in its files, memory-mapped copy-on-write.
 
-    From a directory or a model on the Hub these are model.safetensors, or the shards its index lists;
-    pytorch_model.bin, whole or in shards, if there are none; or else a file by itself, .safetensors, .bin, .pt or .pth.
+    `source` is a directory or a name on the Hub, with model.safetensors or the shards that its index lists, or else
+    pytorch_model.bin, whole or in shards; or a single file, .safetensors, .bin, .pt or .pth.
 
-    Raises FileNotFoundError if there are none, ValueError if a file is damaged or holds more than weights.
+    Raises FileNotFoundError if there are no weights, ValueError if a file is damaged or holds more than weights.
     """
     if Path(source).is_file():
         return _read(Path(source))
@@ -113,7 +113,7 @@ def _read_shards(index, directory):
 
 
 def read_json(path: Path) -> dict:
-    """The object in a JSON file.  Raises FileNotFoundError, or ValueError if it holds anything else."""
+    """The object in a JSON file.  Raises FileNotFoundError, or ValueError if the file holds anything else."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: expected a Hugging Face model directory, found {_listing(path.parent)}"
@@ -133,9 +133,9 @@ def model_directory(
     revision: str | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The directory `source`, or the one that the files matching the patterns are downloaded to from the Hub.
+    """The directory `source`, or the one into which files that match the patterns are downloaded from the Hub.
 
-    Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if a Hub name needs a library.
+    Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if downloading needs a library.
     """
     path = Path(source)
     if path.is_dir():
@@ -155,10 +155,10 @@ def save(
 ) -> None:
     """Write config.json and model.safetensors, or shards of at most `max_shard_size` bytes ("5GB") and their index.
 
-    All is written aside, then put in place.  Whenever this is interrupted, the directory reads as it was or as it is to
-    be.
+    All files are written to a temporary directory, then moved into place.  Whenever this is interrupted, the directory
+    reads as either the old model or the new one, complete.
 
-    Raises ValueError if the directory holds something other than a model, OSError if it cannot be written.
+    Raises ValueError if the directory holds something other than a model, OSError if it cannot be written to.
     """
     shards = _split(arrays, _bytes(max_shard_size))
     names = (
@@ -195,7 +195,8 @@ def save(
 def _head(written):
     """The file of weights, or their index, that a finished save left in `.written`; None if there is none.
 
-    It leaves `.written` last, so while it is there, the files there are the current ones.  A link is never followed.
+    It is the last file to be moved out of `.written`; as long as it is there, the files there are the current ones.  A
+    link is never followed.
     """
     if written.is_symlink() or not written.is_dir():
         return None
@@ -219,8 +220,8 @@ def _settle(directory):
         if path.is_symlink() or not path.is_file() or (path.name != CONFIG and not SHARDS.fullmatch(path.name))
     ]:
         raise ValueError(
-            f"{written} holds {strange[0]!r}, which no interrupted save leaves: remove {written}, or save "
-            "in a new directory"
+            f"{written} holds {strange[0]!r}, which is not from an interrupted save: remove {written}, or save "
+            "to a new directory"
         )
     head = _head(written)
     if head is None:  # no finished save
@@ -237,15 +238,15 @@ def _settle(directory):
 
 
 def _remove(path):
-    """Remove our directory with its content, or whatever has its name; the target of a link stays."""
+    """Remove a directory with its content, or a file or link of that name; the target of a link is kept."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)  # a link, a file, or a pipe, on which rmtree would wait for ever
+        path.unlink(missing_ok=True)  # a link, a file, or a pipe, on which rmtree would block forever
 
 
 def _split(arrays, limit):
-    """The arrays in order, in few dicts of at most `limit` bytes; a larger array has a dict of its own."""
+    """The arrays in order, in dicts of at most `limit` bytes; a larger array gets a dict of its own."""
     shards, size = [{}], 0
     for name, array in arrays.items():
         if shards[-1] and size + array.nbytes > limit:
@@ -276,10 +277,10 @@ def _sync(path):
 
 @contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
-    """Temporary names beside `paths` to write to: they replace `paths` if the block succeeds, else they are removed."""
+    """Temporary files to write to, which replace `paths` if the block succeeds and are removed otherwise."""
     parts = [path.with_name(f".{path.name}.part") for path in paths]
     for part in parts:
-        part.unlink(missing_ok=True)  # left by a killed run; or a link, which must not be followed
+        part.unlink(missing_ok=True)  # a file left by a killed run, or a link, which must not be followed
     try:
         yield parts
         for part in parts:
@@ -292,12 +293,15 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
 
 
 def output_directory(directory: str | os.PathLike) -> Path:
-    """`directory`, created if missing.  Raises if it is a file, or holds something other than a model or its parts."""
+    """`directory`, created if missing.
+
+    Raises NotADirectoryError if it is a file, ValueError if it holds something other than a model or its parts.
+    """
     path = Path(directory)
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path} is a file: expected a directory to save in; pass a new name")
+        raise NotADirectoryError(f"{path} is a file: expected a directory to save to; pass a new name")
     held = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} if path.exists() else set()
-    # the last one is a Trainer's
+    # Files of ours that may be in a directory without config.json; run.json is a Trainer's.
     alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json", "run.json"}
     ours = "model_type" in read_json(path / CONFIG) if CONFIG in held else held & alone
     if held and not ours:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def is_name(source: str) -> bool:
-    """Whether it looks like "bert-base-uncased" or "google/vit-base-patch16-224", and not like a path on this disk."""
+    """Whether the text looks like "bert-base-uncased" or "google/vit-base-patch16-224", and not like a local path."""
     return bool(re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)) and not (
         "/" in source and Path(source).parent.is_dir()
     )
@@ -34,8 +34,8 @@ def download(name: str, patterns: Sequence[str], revision: str | None = None, lo
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError as error:
         raise ImportError(
-            f"there is no directory {name}; if that is a name on the Hugging Face Hub, it needs the "
-            f'huggingface_hub library ({error}): pip install "minigrad-learn[hub]"'
+            f"there is no directory {name}; to download a model of that name from the Hugging Face Hub, the "
+            f'huggingface_hub library is needed ({error}): pip install "minigrad-learn[hub]"'
         ) from None
     try:
         return Path(
@@ -44,6 +44,6 @@ def download(name: str, patterns: Sequence[str], revision: str | None = None, lo
     except (HfHubHTTPError, HFValidationError, OSError) as error:  # OSError: not in the cache, offline, no connection
         told = str(error).strip().partition("\n")[0]
         raise FileNotFoundError(
-            f"there is no directory {name}, and the Hugging Face Hub gave no model of that name "
+            f"there is no directory {name}, and no model of that name could be read from the Hugging Face Hub "
             f"({told}): check the name, the connection, and HF_TOKEN if it is not public"
         ) from None

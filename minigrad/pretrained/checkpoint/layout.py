@@ -1,4 +1,4 @@
-"""How a file names and orients its weights, where that differs from our model; each family gives it as data.
+"""The differences in name and orientation between a file's weights and our model's, which each family gives as data.
 
 Modules have the names of their checkpoints, so most names need no rule.  The others are given as dotted patterns.
 """
@@ -14,15 +14,14 @@ from ...patterns import match, matches
 
 @dataclass(frozen=True)
 class Layout:
-    """The differences of one model family, as patterns of the names in the file (and, right of `rename`, of ours)."""
+    """The differences of one model family, as patterns of names in the file, or of our names where it says so."""
 
-    rename: Mapping[str, str] = field(default_factory=dict)  # the file's -> ours, in this order; undone when saving
-    # spellings of old files -> the file's; read, never written
-    legacy: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()  # stored, but none of our weights: masks, position ids
+    rename: Mapping[str, str] = field(default_factory=dict)  # the file's -> ours, in this order; reversed when saving
+    legacy: Mapping[str, str] = field(default_factory=dict)  # spellings of old files -> the file's; only for reading
+    drop: tuple[str, ...] = ()  # stored, but not weights of our model: masks, position ids
     transpose: tuple[str, ...] = ()  # stored (in, out)
-    base: str = ""  # where a model with a head keeps its base model: "bert"
-    optional: tuple[str, ...] = ()  # of ours: kept as first made, where an old file lacks them
+    base: str = ""  # the attribute in which a model with a head keeps its base model: "bert"
+    optional: tuple[str, ...] = ()  # our names; they keep their initial values if an old file lacks them
 
     def __post_init__(self):
         for old, new in (*self.rename.items(), *self.legacy.items()):
@@ -32,8 +31,8 @@ class Layout:
     def translate(self, names: Iterable[str], wanted: Container[str]) -> dict[str, str]:
         """{our name: the file's name} for every weight in the file; `wanted` are the names in our model.
 
-        A base model's file fits a model with a head, and the other way round: `base` is added or stripped when that
-        makes a name fit.  Raises ValueError if two names in the file mean the same weight.
+        A base model's file fits a model with a head, and the other way round: `base` is added or removed if that makes
+        a name fit.  Raises ValueError if two names in the file mean the same weight.
         """
         found = {}
         for stored in names:
@@ -50,7 +49,7 @@ class Layout:
         return found
 
     def spare(self, unplaced: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-        """{the file's name: why it is not needed} for those of the `unplaced` for which a reason is known."""
+        """{the file's name: why the model does not need it} for those of the `unplaced` that have a known reason."""
         inside = f"{self.base}."
         has_base, why = any(self._ours(stored).startswith(inside) for stored in names), {}
         for stored in unplaced:
@@ -66,18 +65,18 @@ class Layout:
         return rewritten(rewritten(stored, self.legacy.items()), self.rename.items())
 
     def transposed(self, stored: str) -> bool:
-        """Whether the weight that the file calls `stored` is there as (in, out), where ours is (out, in)."""
+        """Whether the file has the weight `stored` as (in, out), while ours is (out, in)."""
         return matches(self.transpose, stored)
 
     def stored(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{our name: array} as the file has it: its names, its orientation."""
+        """{our name: array} converted to the names and the orientation of the file."""
         back = [(new, old) for old, new in reversed([*self.rename.items()])]
         renamed = {rewritten(name, back): array for name, array in arrays.items()}
         return {name: array.T if self.transposed(name) else array for name, array in renamed.items()}
 
 
 def rewritten(name: str, rules: Iterable[tuple[str, str]]) -> str:
-    """`name` after each rule (pattern, pattern) that matches it, in order; what the stars stood for is carried over."""
+    """`name` rewritten by each rule (pattern, pattern) that matches, in order; the text matched by stars is kept."""
     for old, new in rules:
         if found := match(old, name):
             stars = iter(found.groups())

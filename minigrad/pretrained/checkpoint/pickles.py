@@ -1,10 +1,10 @@
 """PyTorch's .bin, .pt and .pth files: weights read from pickles, without executing them.
 
-A pickle is a program for a small stack machine, and Python's own machine imports and calls whatever the program names.
-The one here knows about half of the instructions, imports nothing, and calls only the few functions of this file that
-stand in its table; anything else in a file is refused by name.  Of what checkpoints hold beside the weights, such as a
-set or a torch.device, only the name is kept.  The work is bounded by the length of the program, and the arrays by the
-size of the file.  Arrays are mapped into memory, as those of safetensors are.
+A pickle is a program for a small stack machine.  Python's own machine imports and calls whatever the program names; the
+one here implements about half of the instructions, imports nothing, and calls only the few functions in a table of this
+file.  Anything else in a file is refused by name.  Of other values in a checkpoint, such as a set or a torch.device,
+only the name of the class is kept.  The work is bounded by the length of the program, and the arrays by the size of the
+file.  Arrays are mapped into memory, as for safetensors.
 """
 
 import pickletools
@@ -19,10 +19,10 @@ import numpy as np
 from ...backend import dtype_named
 from .safetensors import mapped
 
-MAX_PROGRAM = 1 << 23  # bytes; it describes arrays, whose numbers lie elsewhere
-# the arrays may add up to this many bytes, or to this many times the size of the file
+MAX_PROGRAM = 1 << 23  # bytes; the program describes arrays, whose numbers are stored elsewhere
+# The arrays may add up to MAX_CLAIMED bytes, or to MAX_REPEATS times the size of the file.
 MAX_CLAIMED, MAX_REPEATS = 1 << 26, 64
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # how files of PyTorch before 1.6 begin
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the beginning of files of PyTorch before 1.6
 STORAGES = {
     f"{module} {kind}Storage": dtype
     for module in ("torch", "torch.cuda")
@@ -60,7 +60,7 @@ DTYPES = {
 
 
 class Name(NamedTuple):
-    """A name that the program asks to import; it is only looked up in the tables of this file."""
+    """A name that the program imports; here it is only looked up in the tables of this file."""
 
     text: str
 
@@ -81,7 +81,7 @@ class Storage(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A tensor: numbers of a storage, in steps."""
+    """A tensor: a strided view of a storage."""
 
     storage: Storage
     dtype: str
@@ -93,12 +93,12 @@ class Stored(NamedTuple):
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a state dict by name; those that shared memory when they were saved share it again.
 
-    A checkpoint that keeps its state dict under "state_dict", "model_state_dict" or "model" beside other plain values
-    will do. A tensor that repeats its numbers (stride 0) is read as such a view; together the arrays may be up to 64
-    times as large as the file, or 64 MB.
+    The file may also hold a state dict under "state_dict", "model_state_dict" or "model" beside other plain values.  A
+    tensor that repeats its numbers (stride 0) is read as such a view; together the arrays may be up to 64 times as
+    large as the file, or 64 MB.
 
-    Raises ValueError if the file holds anything but tensors and plain containers (none of it was executed), or is
-    damaged.
+    Raises ValueError if the file is damaged, or holds anything but tensors and plain containers; none of it is
+    executed.
     """
     raw = mapped(path)
     try:
@@ -125,11 +125,11 @@ def _state_dict(value):
                 value = value[name]
         if tensors := {name: item for name, item in value.items() if type(name) is str and type(item) is Stored}:
             return tensors
-    raise ValueError("it holds no state dict, tensors by name")
+    raise ValueError("it holds no state dict, a dict of tensors by name")
 
 
 def _array(raw, runs, stored):
-    """The array that a tensor describes, if it lies inside its storage."""
+    """The array that a tensor describes.  Raises ValueError if it reaches beyond its storage."""
     dtype, step = dtype_named(stored.dtype), dtype_named(stored.storage.dtype).itemsize
     at, size = runs[stored.storage.key]
     first, room = stored.storage.start * step, stored.storage.numel * step
@@ -151,8 +151,7 @@ def _array(raw, runs, stored):
     )
 
 
-# The two kinds of file: each gives what the program made, and where the run of each storage key lies, as (start,
-# bytes).
+# The two kinds of file.  Each function returns the value of the program, and (start, size in bytes) of each storage.
 
 
 def _zip(path, raw):
@@ -182,7 +181,7 @@ def _run(raw, entry):
     head = raw[begin : begin + 30].tobytes()
     start = begin + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size != entry.compress_size:
-        raise ValueError(f"its entry {entry.filename[:80]!r} is compressed or encrypted, as PyTorch writes none")
+        raise ValueError(f"its entry {entry.filename[:80]!r} is compressed or encrypted, which PyTorch never does")
     if head[:4] != b"PK\3\4" or start + entry.file_size > raw.size:
         raise ValueError(f"it is truncated or corrupt at {entry.filename[:80]!r}")
     return start, entry.file_size
@@ -192,7 +191,7 @@ def _legacy(raw):
     """Before 1.6: pickles of a magic number, a version, the system, the value and the keys; then a run for each key."""
     stream = BytesIO(raw[:MAX_PROGRAM].tobytes())
     if (run(stream), run(stream)) != (MAGIC, PROTOCOL):
-        raise ValueError("it is no file of PyTorch's")
+        raise ValueError("it is not a file of PyTorch")
     system = run(stream)
     if type(system) is not dict or system.get("little_endian") is not True:
         raise ValueError("its numbers are not little-endian")
@@ -208,7 +207,7 @@ def _legacy(raw):
     return value, runs
 
 
-# The stack machine: a table of instructions, each a method of the state that it changes.
+# The stack machine: a table of instructions, each of which calls a method of the machine's state.
 
 VALUES = (
     "NONE",
@@ -250,7 +249,7 @@ def run(stream: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
 
 
 class _Machine:
-    """The stack, the marks in it, and the memo; the length of the program bounds how often it may copy a list."""
+    """The state: the stack, the marks in it, and the memo.  The length of the program bounds the entries it copies."""
 
     def __init__(self, length: int, storages: dict[str, Storage]):
         self.length, self.storages, self.copied = length, storages, 0
@@ -287,7 +286,7 @@ class _Machine:
             _top(self.stack, list).extend(items)
 
     def add_to_set(self) -> None:
-        """Drop the items of a set, of which only the name is kept."""
+        """Discard the items of a set, of which only the name is kept."""
         self.above_mark()
         _top(self.stack, Beside)
 
@@ -318,11 +317,11 @@ class _Machine:
         else:
             raise ValueError(f"it calls {function.text}")
         self.copied += len(self.stack[-1]) if type(self.stack[-1]) is dict else 0
-        if self.copied > self.length:  # a dict made of a list, which the program may name repeatedly
+        if self.copied > self.length:  # a dict is a copy of a list, which the program may use repeatedly
             raise ValueError("it copies a list again and again")
 
     def build(self) -> None:
-        """Drop the attributes of an OrderedDict: `_metadata`, which says nothing about the weights."""
+        """Discard the attributes of an OrderedDict: `_metadata`, which is not about the weights."""
         state = self.stack.pop()
         if type(self.stack[-1]) is not Beside:
             _top([state], dict)
@@ -361,13 +360,13 @@ INSTRUCTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
 
 def _top(stack, kind):
     if type(stack[-1]) is not kind:
-        raise ValueError(f"a {kind.__name__} was expected where there is a {type(stack[-1]).__name__}")
+        raise ValueError(f"expected a {kind.__name__}, found a {type(stack[-1]).__name__}")
     return stack[-1]
 
 
 def _name(text):
     if "_rebuild_qtensor" in text or text.startswith("torch Q"):
-        raise ValueError("its tensors are quantised, which minigrad does not read: load the model they were made from")
+        raise ValueError("its tensors are quantised, which is not supported: load the model before quantisation")
     if not any(text in known for known in (CALLS, STORAGES, NEW_DTYPES, DTYPES, BESIDE)):
         raise ValueError(f"it asks for {text[:80]!r}, which is neither a tensor nor a plain container")
     return Name(text)
@@ -378,7 +377,7 @@ def _pairs(pairs):
     for key, value in pairs:
         flat = type(key) is tuple and len(key) < 9 and all(type(item) in (str, int) for item in key)
         if type(key) not in KEYS and not flat:  # hashing deeply nested tuples can take exponential time
-            raise ValueError(f"a dict has a {type(key).__name__} for a key")
+            raise ValueError(f"a dict has a {type(key).__name__} as a key")
         items[key] = value
     return items
 
@@ -394,7 +393,7 @@ def _storage(described):
     raise ValueError("it has a storage that is not described as PyTorch does")
 
 
-# The functions that a program may call, by the names it would import.
+# The functions that a program may call; CALLS has them by the names that it imports.
 
 
 def _tensor(storage, offset, shape, strides, *_):
@@ -415,17 +414,17 @@ def _stored(storage, dtype, offset, shape, strides):
 
 def _parameter(data, *_):
     if type(data) is not Stored:
-        raise ValueError("it has a parameter that is no tensor")
+        raise ValueError("it has a parameter that is not a tensor")
     return data
 
 
-def _ordered_dict(pairs=()):  # Python 2 gave it a list of pairs
+def _ordered_dict(pairs=()):  # Python 2 passed a list of pairs
     return _pairs(pairs)
 
 
 def _size(shape):
     if type(shape) is not tuple:
-        raise ValueError("it has a torch.Size that is no tuple")
+        raise ValueError("it has a torch.Size that is not a tuple")
     return shape
 
 

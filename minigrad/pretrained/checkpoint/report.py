@@ -1,4 +1,4 @@
-"""The match of a checkpoint's weights with a model's, made before any is read, as a table with a verdict."""
+"""Matches a checkpoint's weights with a model's before any is read, and reports the result as a table."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,23 +8,22 @@ from ...patterns import matches
 from .layout import Layout
 
 Shapes = Mapping[str, tuple[int, ...]]
-MOST = 6  # names in a list of what is wrong; of the others it says how many
-LONGEST = 160  # characters of a name that are shown
+MAX_NAMES = 6  # listed in an error message; further names are counted
+MAX_LETTERS = 160  # shown of a name
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of each weight of the model, by our name, and which of the file's found no place."""
+    """How each weight of the model was loaded, by our name, and the weights of the file that were not used."""
 
     loaded: dict[str, str]  # our name -> the file's
     newly_initialised: list[str]  # not in the file
     unused: list[str]  # only in the file, for no known reason
-    # the file's shape, ours: initialised anew, too
-    wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    wrong_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # (the file's, ours); newly initialised as well
     transposed: list[str] = field(default_factory=list)  # stored (in, out)
-    tied: dict[str, str] = field(default_factory=dict)  # another name -> of which weight
-    not_needed: dict[str, str] = field(default_factory=dict)  # only in the file -> why that is no loss
-    prefix: str = ""  # stood before every name in the file: left out here
+    tied: dict[str, str] = field(default_factory=dict)  # second name -> name of the weight
+    not_needed: dict[str, str] = field(default_factory=dict)  # only in the file -> why the model does not need it
+    prefix: str = ""  # of every name in the file, removed here
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -74,12 +73,18 @@ def fit(
     strict: bool = True,
     source: str = "the checkpoint",
 ) -> LoadReport:
-    """Match the weights of a file to those of a model by name and shape.
+    """Match the weights of a file with those of a model by name and shape.
 
-    The shapes are {name: shape}; `heads` are patterns of our names that may be absent from the file, and `tied` are the
-    model's second names, {name: which weight it is}, for which the file may have either or both.  Raises one ValueError
-    that tells which weights are missing or have no place, unless `strict` is False, and which shapes are wrong, unless
-    `ignore_mismatched_sizes`.
+    Args:
+        model_shapes, file_shapes: {name: shape}.
+        heads: patterns of our names that may be absent from the file.
+        tied: {second name: name of the weight} in the model; the file may have either or both.
+        ignore_mismatched_sizes: initialise weights of another shape anew.
+        strict: refuse a file that lacks weights, or has weights without a place in the model.
+        source: the name of the file, for messages.
+
+    Raises:
+        ValueError: weights are missing or without a place, or differ in shape; the message names all of them.
     """
     tied = tied or {}
     found = layout.translate(file_shapes, model_shapes)
@@ -107,15 +112,15 @@ def fit(
     if strict and lost:
         instead = f" (it has {listed(unused)} instead)" if unused else ""
         faults.append(
-            f"it lacks {listed(lost, MOST)}{instead}: check that config.json and the model class are this file's"
+            f"it lacks {listed(lost, MAX_NAMES)}{instead}: check that config.json and the model class are this file's"
         )
     elif strict and unused:
         faults.append(
-            f"it has {listed(unused, MOST)}, for which the model has no place: check that config.json and "
+            f"it has {listed(unused, MAX_NAMES)}, for which the model has no place: check that config.json and "
             "the model class are this file's, or pass strict=False to do without"
         )
     if wrong and not ignore_mismatched_sizes:
-        faults.append(f"{listed(_shapes(wrong), MOST)}: to begin these anew, pass ignore_mismatched_sizes=True")
+        faults.append(f"{listed(_shapes(wrong), MAX_NAMES)}: to begin these anew, pass ignore_mismatched_sizes=True")
     if faults:
         raise ValueError(f"{source} does not fit the model: {'; '.join(faults)}")
     transposed = [name for name, stored in loaded.items() if layout.transposed(stored)]
@@ -127,14 +132,14 @@ def _shapes(wrong):
 
 
 def listed(names, limit=3):
-    """Names with those that differ in one number made one, `layer.{0..5}.bias`, and all beyond `limit` counted."""
+    """The names as text, those that differ in one number merged, `layer.{0..5}.bias`, those over `limit` counted."""
     numbers = {}
     for name in names:
         before, number, after = (*re.split(r"\b(\d{1,9})\b", name, maxsplit=1), "", "")[:3]
         numbers.setdefault((before, after), []).append(number)
     grouped = [before + _span(found) + after for (before, after), found in numbers.items()]
     rest = f", … and {len(grouped) - limit} more" if len(grouped) > limit else ""
-    return ", ".join(name if len(name) <= LONGEST else f"{name[:LONGEST]}…" for name in grouped[:limit]) + rest
+    return ", ".join(name if len(name) <= MAX_LETTERS else f"{name[:MAX_LETTERS]}…" for name in grouped[:limit]) + rest
 
 
 def _span(found):

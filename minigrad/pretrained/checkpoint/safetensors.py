@@ -1,8 +1,7 @@
 """The safetensors file format: the length of a JSON header, the header, and the arrays one after another.
 
-Reading maps the file into memory: an array's pages are fetched when they are first looked at, and one is copied when it
-is first written to.  So nothing is read twice, and the file is never changed.  The format:
-https://github.com/safetensors/safetensors
+Reading maps the file into memory: the pages of an array are loaded on first access and copied on first write, so
+nothing is read twice and the file is never changed.  The format: https://github.com/safetensors/safetensors
 """
 
 import json
@@ -36,19 +35,19 @@ MAX_HEADER = 100_000_000  # bytes; the format's own limit
 
 
 class Unsupported(ValueError):
-    """The file is well formed, but holds what minigrad does not read."""
+    """The file is well formed, but its content is not supported."""
 
 
 def mapped(path: Path) -> np.ndarray:
-    """The bytes of a file, (n,) uint8, copied on write.  In use, the file may be replaced but must not be truncated."""
+    """The bytes of a file, (n,) uint8, copy-on-write.  While in use, it may be replaced but must not be truncated."""
     return np.memmap(path, np.uint8, "c") if path.stat().st_size else np.empty(0, np.uint8)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name, in the order and with the dtypes in which they are stored, mapped into memory.
+    """The arrays of a file by name, with their stored order and dtypes, mapped into memory.
 
-    Raises ValueError if the file is truncated, if anything in its header does not hold, or if a dtype is one of
-    quantised models.
+    Raises ValueError if the file is truncated, if its header is inconsistent, or if a dtype is that of a quantised
+    model.
     """
     raw = mapped(path)
     try:
@@ -64,9 +63,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], **metadata: str) -> None:
-    """Write arrays to a file, the widest dtypes first, so that each is aligned; `metadata` are texts by name.
+    """Write arrays to a file, the widest dtypes first, so that all are aligned; `metadata` are texts by name.
 
-    Raises TypeError for a dtype that the format does not have.
+    Raises TypeError for a dtype that the format lacks.
     """
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
     header: dict = {"__metadata__": {"format": "pt", **metadata}}  # transformers 4 refuses a file that does not say so
@@ -74,7 +73,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], **metadata: str) -> None
     for name, array in ordered:
         if str(array.dtype) not in NAMES:
             raise TypeError(
-                f"{name} has dtype {array.dtype}, which safetensors cannot hold: convert it to float32, say"
+                f"{name} has dtype {array.dtype}, which safetensors cannot hold: convert it, for example to float32"
             )
         header[name] = {"dtype": NAMES[str(array.dtype)], "shape": array.shape, "data_offsets": (at, at + array.nbytes)}
         at += array.nbytes
@@ -87,7 +86,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], **metadata: str) -> None
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """The texts by name in the header of a file that `read` has found whole."""
+    """The texts by name in the header of a file that `read` has accepted."""
     with open(path, "rb") as file:
         header = from_json(file.read(int.from_bytes(file.read(8), "little")))
     return header.get("__metadata__", {})
@@ -109,7 +108,7 @@ def _arrays(raw):
         raise ValueError(f"found {raw.size} bytes, expected a safetensors header")
     header = from_json(raw[8:start].tobytes(), object_pairs_hook=_without_doubles)
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     entries = sorted(_entry(name, entry) for name, entry in header.items() if name != "__metadata__")
     size = start + max((end for _, end, *_ in entries), default=0)
     if raw.size != size:
@@ -133,13 +132,13 @@ def _entry(name, entry):
             return begin, end, name, dtype, shape
         case {"dtype": str(dtype)} if dtype in QUANTISED:
             raise Unsupported(
-                f"{name[:80]!r} has dtype {dtype}, as quantised models do; expected F32, F16 or BF16: "
-                "load the model that it was made from"
+                f"{name[:80]!r} has dtype {dtype}, as in quantised models; expected F32, F16 or BF16: "
+                "load the model before quantisation"
             )
     raise ValueError(f"{name[:80]!r} is described by {str(entry)[:80]}")
 
 
 def _without_doubles(pairs):
     if len(unique := dict(pairs)) != len(pairs):
-        raise ValueError("a name comes twice in its header")
+        raise ValueError("a name occurs twice in its header")
     return unique

@@ -1,1 +1,1 @@
-"""Text into token ids and back, and models that write it."""
+"""Tokenizers, which turn text into token ids and back, and text generation."""

@@ -1,4 +1,4 @@
-"""Text generation: a model writes one token after another, greedily, by sampling, or by beam search."""
+"""Text generation, one token after another: greedily, by sampling, or by beam search."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SETTINGS = "generation_config.json"
 
 @dataclass
 class GenerateOutput:
-    """The written texts, `sequences` (B, T), and the scores they were chosen by."""
+    """The generated texts, `sequences` (B, T), and the scores by which they were chosen."""
 
     sequences: np.ndarray
-    # of beams, (B,): the sum of log-probabilities, divided by a power of the length
+    # (B,), with beams only: the sum of log-probabilities, divided by a power of the length
     sequences_scores: np.ndarray | None = None
     scores: tuple[np.ndarray, ...] | None = None  # for each new token (B, vocabulary), after processing
     logits: tuple[np.ndarray, ...] | None = None  # the same, as the model returned them
 
 
 class Generates(PretrainedModel):
-    """A model that scores the next token, and therefore can write."""
+    """A model that scores the next token, and can therefore generate text."""
 
     is_encoder_decoder = False
-    new_cache: Callable[[int], list[KVCache]]  # makes empty caches, as `forward` takes them, for so many tokens
+    new_cache: Callable[[int], list[KVCache]]  # makes empty caches for `forward`, for that many tokens
     generation_config: Mapping[str, Any] = {}  # the entries of generation_config.json: the defaults of `generate`
 
     @classmethod
@@ -75,14 +75,14 @@ class Generates(PretrainedModel):
         rng: np.random.Generator | int | None = None,
         **options: Any,
     ) -> np.ndarray | GenerateOutput:
-        """Continue each text of a batch; without options, always with the likeliest token.  Dropout is off meanwhile.
+        """Continue each text of a batch; without options, always with the likeliest token.  Dropout is switched off.
 
         Args:
             input_ids: (B, T) prompts.
             attention_mask: (B, T), 1 for a token and 0 for padding, on either side.
-            tokenizer: the model's, which `stop_strings` need.
+            tokenizer: the model's tokenizer, which `stop_strings` need.
             streamer: called with the new tokens (B,) after each step.
-            rng: the generator that tokens are drawn with, a seed, or None.
+            rng: the generator from which tokens are drawn, a seed, or None.
             options: those of `GenerationOptions`, such as max_new_tokens=50, do_sample=True, top_p=0.9 or num_beams=4;
                 their defaults are in the model's generation_config.json.
 
@@ -94,14 +94,16 @@ class Generates(PretrainedModel):
         Raises:
             TypeError: an option is unknown, or not a number.
             ValueError: an option, or an entry of the model's files, is out of range or needs another; or prompt and new
-                tokens are more than the model reads.
+                tokens together exceed the model's maximum length.
         """
         o = GenerationOptions.of(options, self._options_from_files(), self.is_encoder_decoder)
         o.check_vocabulary(self.config.vocab_size)
         if o.stops and tokenizer is None:
-            raise ValueError("generate: stop_strings are looked for in text: give the tokenizer as well")
+            raise ValueError("generate: stop_strings are searched for in the text: give the tokenizer as well")
         if streamer is not None and o.num_beams > 1:
-            raise ValueError("generate: of beams one is chosen at the end, so nothing can be streamed: use num_beams=1")
+            raise ValueError(
+                "generate: with beams the text is chosen at the end, so nothing can be streamed: use num_beams=1"
+            )
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
@@ -161,7 +163,7 @@ class _Steps:
         self.text, self.o, self.eos, self.tokenizer = text, o, eos, tokenizer
         self.criteria: Any = o.stopping_criteria  # a list, since GenerationOptions.of
         vocabulary = text.model.config.vocab_size
-        # no score ends a text with a token that does not exist
+        # Tokens beyond the vocabulary have no score that could be changed.
         possible = [token for token in eos if token < vocabulary]
         self.processes = processes(o, possible, text.start, text.ids.shape[1], text.read)
         self.scores: list[np.ndarray] = []
@@ -193,7 +195,7 @@ class _Steps:
         return ended
 
     def write(self, pad: int, rng: np.random.Generator, streamer: Callable[[np.ndarray], Any] | None) -> np.ndarray:
-        """Write each text on, token by token, until all have ended."""
+        """Continue each text, token by token, until all have ended."""
         done = np.zeros(len(self.text.ids), bool)
         for _ in range(self.text.room):
             scores = self.process(self.next_scores())
@@ -208,16 +210,16 @@ class _Steps:
 
 
 class _Text:
-    """The ids read and written so far, in an array with room for those to come, and how the model scores the next."""
+    """The ids of the prompts and of the tokens generated so far, in one preallocated array, and the model's cache."""
 
     def __init__(self, model: Any, input_ids: Any, attention_mask: Any, o: GenerationOptions, copies: int):
         ids = host_array(input_ids)
         if not ids.size:
             raise ValueError(
-                f"generate: input_ids of shape {ids.shape} hold no token to begin from: give each text one or more"
+                f"generate: input_ids of shape {ids.shape} contain no token to begin with: give each text one or more"
             )
         ids = token_ids(ids, model.config.longest)
-        padding_mask(attention_mask, ids.shape)  # refuses another shape
+        padding_mask(attention_mask, ids.shape)  # raises ValueError for another shape
         mask = np.ones(ids.shape, bool) if attention_mask is None else host_array(attention_mask).astype(bool)
         if not mask.any(1).all():
             raise ValueError(f"generate: text {mask.any(1).argmin()} is nothing but padding: give it one token or more")
@@ -233,7 +235,7 @@ class _Text:
                 )
             ids = np.full((len(ids), 1), start)
             mask = np.ones(ids.shape, bool)
-        order = np.argsort(mask, axis=1, kind="stable")  # padding goes to the left, so that all texts end together
+        order = np.argsort(mask, axis=1, kind="stable")  # moves padding to the left, so that all texts end together
         self.start = self.length = ids.shape[1]
         total = _total_length(self.start, o, model.config.longest)
         self.ids, self.mask = np.zeros((len(ids), total), np.int64), np.ones((len(ids), total), bool)
@@ -242,7 +244,7 @@ class _Text:
 
     @property
     def room(self) -> int:
-        """How many tokens may be written in all."""
+        """The largest number of new tokens."""
         return self.ids.shape[1] - self.start
 
     @property
@@ -274,12 +276,12 @@ class _Text:
         return out.logits[:, -1].numpy().astype(np.float32, copy=False)
 
     def append(self, tokens: np.ndarray) -> None:
-        """Write a token (B,) after each text."""
+        """Append a token (B,) to each text."""
         self.ids[:, self.length] = tokens
         self.length += 1
 
     def select(self, rows: np.ndarray) -> None:
-        """Replace row i by row `rows[i]`, in the ids and in the caches."""
+        """Replace row i by row `rows[i]`, in the ids and the caches."""
         if np.array_equal(rows, np.arange(len(self.ids))):
             return
         self.ids, self.mask = self.ids[rows], self.mask[rows]
@@ -290,12 +292,12 @@ class _Text:
 
 
 def _total_length(start: int, o: GenerationOptions, longest: int | None) -> int:
-    """The length of prompt and new tokens.  Raises ValueError if it leaves no room, or the model reads fewer."""
+    """The length of prompt and new tokens.  Raises ValueError if it leaves no room, or exceeds the model's maximum."""
     total = start + o.max_new_tokens if o.max_new_tokens is not None else o.max_length or 0
     if total <= start:
         raise ValueError(
-            f"generate: max_length={total} leaves no room beside a prompt of {start} tokens: give "
-            f"max_length={start + 50}, say, or max_new_tokens"
+            f"generate: max_length={total} leaves no room after a prompt of {start} tokens: give max_new_tokens, or "
+            f"for example max_length={start + 50}"
         )
     if longest is not None and total > longest:
         fits = f", or give max_new_tokens={longest - start}" if start < longest else ""

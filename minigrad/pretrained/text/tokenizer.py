@@ -1,4 +1,4 @@
-"""Text to token ids and back, by the tokenizer in a Hugging Face model directory."""
+"""Converts text to token ids and back with the tokenizer in a Hugging Face model directory."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ ELSEWHERE = {"pt": "torch", "tf": "TensorFlow", "jax": "JAX", "mlx": "MLX"}
 
 
 class BatchEncoding(dict):
-    """What a tokenizer returns: columns of numbers by name, with a row for each text.
+    """The result of a tokenizer: columns of numbers by name, with a row for each text.
 
-    `encodings[row]` is what the `tokenizers` library found out about a row.  A column is an attribute, too:
+    `encodings[row]` is the `Encoding` of the `tokenizers` library for a row.  Columns are also attributes:
     batch.input_ids.
     """
 
@@ -83,25 +83,25 @@ class BatchEncoding(dict):
         return self.encodings[row].tokens
 
     def word_ids(self, row: int = 0) -> list[int | None]:
-        """For each token of a row which of the text's words it is of, None for special tokens."""
+        """For each token of a row the index of its word in the text, None for special tokens."""
         return self.encodings[row].word_ids
 
     def sequence_ids(self, row: int = 0) -> list[int | None]:
-        """For each token of a row whether it is of the first (0) or the second (1) text, None for special tokens."""
+        """For each token of a row whether it belongs to the first (0) or second (1) text, None for special tokens."""
         return self.encodings[row].sequence_ids
 
     def char_to_token(self, row: int, char_index: int, sequence_index: int = 0) -> int | None:
-        """The token of a row that a character of its text is in, None if it is in none."""
+        """The index of the token of a row that contains a character of its text, None if none does."""
         return self.encodings[row].char_to_token(char_index, sequence_index)
 
 
 class AutoTokenizer:
     """The tokenizer in a model directory, run by the `tokenizers` library.
 
-    The directory has a `tokenizer.json` (of whatever kind), BERT's `vocab.txt`, or GPT-2's and RoBERTa's `vocab.json`
-    and `merges.txt`.  `vocab_size`, also its length, counts all ids it can give; `model_max_length` is where rows are
-    cut when a call does not say; `pad_token` and `pad_token_id` fill short rows, and there are the same for unk, cls,
-    sep, mask, bos and eos. What the directory does not name is None.
+    The directory has a `tokenizer.json` (of any kind), BERT's `vocab.txt`, or GPT-2's and RoBERTa's `vocab.json` and
+    `merges.txt`.  `vocab_size`, which is also the length, is the number of ids; `model_max_length` is the length to
+    which rows are truncated by default; `pad_token` and `pad_token_id` fill short rows, and there are the same
+    attributes for unk, cls, sep, mask, bos and eos.  A token that the directory does not name is None.
     """
 
     pad_token: str | None
@@ -111,11 +111,11 @@ class AutoTokenizer:
 
     def __init__(self, rules: Any, settings: dict[str, Any], directory: Path, kind: str, changed: bool = False):
         self.rules, self.settings, self.directory, self.changed = rules, settings, directory, changed
-        self.grown = False  # whether tokens were added since the files were read
+        self.grown = False  # whether tokens were added after the files were read
         self._name_tokens()
         types = ["token_type_ids"] if kind.startswith("bert") else []
         self.model_input_names = settings.get("model_input_names") or ["input_ids", "attention_mask", *types]
-        longest = settings.get("model_max_length") or 1e30  # what Hugging Face writes for "no limit"
+        longest = settings.get("model_max_length") or 1e30  # which Hugging Face writes for "no limit"
         self.model_max_length = int(longest) if longest < 1e9 else None
         self.chat_template = (
             chat.read_template(directory, settings)
@@ -129,11 +129,11 @@ class AutoTokenizer:
     ) -> AutoTokenizer:
         """Read the tokenizer of a model directory, or of a model on the Hub.
 
-        `changes` win over what its files say: padding_side="left", pad_token="<|endoftext|>", model_max_length=128,
-        do_lower_case=False, add_prefix_space=True, add_bos_token=False.
+        `changes` override the settings in its files: padding_side="left", pad_token="<|endoftext|>",
+        model_max_length=128, do_lower_case=False, add_prefix_space=True, add_bos_token=False.
 
         Raises FileNotFoundError if there is none, ValueError if it cannot be read, lacks a token that is asked for or
-        has no use for a change, TypeError for an unknown change, ImportError without the `tokenizers` library.
+        does not support a change, TypeError for an unknown change, ImportError without the `tokenizers` library.
         """
         _refuse_unknown(changes, CHANGES, "AutoTokenizer has no setting {!r}: it has {}")
         directory = model_directory(source, revision=revision, local_files_only=local_files_only)
@@ -163,30 +163,30 @@ class AutoTokenizer:
         return_length: bool = False,
         **unknown: Any,
     ) -> BatchEncoding:
-        """What a model takes: int64 arrays of shape (texts, tokens), or lists of lists if nothing is padded.
+        """The inputs of a model: int64 arrays of shape (texts, tokens), or lists of lists if nothing is padded.
 
         They are `input_ids`, `attention_mask` and, for a BERT, `token_type_ids`: those that `model_input_names` lists,
-        or that `return_token_type_ids` and `return_attention_mask` say.  One text is a batch of one.
+        or that `return_token_type_ids` and `return_attention_mask` ask for.  One text is a batch of one.
 
         Args:
             text: a text or several; with is_split_into_words, a list of words or several such lists.
             text_pair: a second segment for each text.
-            max_length: the most tokens of a row, special tokens included; by default as many as the model reads.
-            truncation: cut longer rows: the longer of the two texts token by token (True or "longest_first"), the first
-                alone ("only_first") or the second ("only_second"); or not at all (False or "do_not_truncate").
+            max_length: the largest number of tokens in a row, special tokens included; by default `model_max_length`.
+            truncation: truncate longer rows: the longer of the two texts token by token (True or "longest_first"), only
+                the first ("only_first") or the second ("only_second"); or not at all (False or "do_not_truncate").
             padding: fill all rows to the longest (True or "longest"), to max_length ("max_length"), or not at all
-                (False or "do_not_pad"); further up to a multiple of `pad_to_multiple_of`; on the `padding_side`, "left"
-                or "right".
+                (False or "do_not_pad"); then up to a multiple of `pad_to_multiple_of`; on the `padding_side`, "left" or
+                "right".
             return_tensors: "np" for arrays, "mg" for Tensors.
-            add_special_tokens: put [CLS] and [SEP], or what the model has, around each text.
-            return_overflowing_tokens: give what was cut off in rows of its own, which begin with the last `stride`
-                tokens of the row before; `overflow_to_sample_mapping` (rows,) says of which text each is.
-            return_special_tokens_mask: `special_tokens_mask`, 1 where a token is none of the text's.
-            return_offsets_mapping: `offset_mapping` (texts, tokens, 2), from which to which character of its text each
-                token is.
-            return_length: `length` (texts,), the tokens of each row.
+            add_special_tokens: add [CLS] and [SEP], or the model's equivalents, around each text.
+            return_overflowing_tokens: return the tokens that were cut off in additional rows, which begin with the last
+                `stride` tokens of the row before; `overflow_to_sample_mapping` (rows,) has the text of each row.
+            return_special_tokens_mask: add `special_tokens_mask`, 1 for special tokens.
+            return_offsets_mapping: add `offset_mapping` (texts, tokens, 2), the first character of each token in its
+                text and the one after its last.
+            return_length: add `length` (texts,), the number of tokens of each row.
 
-        Raises TypeError if a text is none, ValueError if an option makes no sense or needs another.
+        Raises TypeError if a text is not a str, ValueError if an option is invalid or needs another.
         """
         _refuse_unknown(
             unknown, [*signature(type(self).__call__).parameters][1:-1], "a tokenizer takes no {!r}: it takes {}"
@@ -198,7 +198,7 @@ class AutoTokenizer:
         _check_tensors(return_tensors)
         if stride and (truncation == "do_not_truncate" or not return_overflowing_tokens):
             raise ValueError(
-                f"stride={stride} is how many tokens a row of overflowing tokens repeats: add "
+                f"stride={stride} is the number of tokens that a row of overflowing tokens repeats: add "
                 "return_overflowing_tokens=True and leave truncation on"
             )
         with nullcontext() if max_length is not None else found_in(self.directory):
@@ -216,7 +216,7 @@ class AutoTokenizer:
                     f"pad_token={self.eos_token or '<pad>'!r})"
                 )
             raise ValueError(
-                f"return_tensors={return_tensors!r} needs rows of one length, and these are not: pass padding=True"
+                f"return_tensors={return_tensors!r} needs rows of equal length, which these are not: pass padding=True"
             )
         asked = {"input_ids": True, "attention_mask": return_attention_mask, "token_type_ids": return_token_type_ids}
         columns = {
@@ -251,7 +251,7 @@ class AutoTokenizer:
         max_length: int | None = None,
         **options: Any,
     ) -> list[int]:
-        """The ids of one text or pair; options as for a call, but only a `max_length` truncates by default."""
+        """The ids of one text or pair; options as for a call, but it is truncated only if `max_length` is given."""
         truncation = (max_length is not None) if truncation is None else truncation
         options = {"padding": False} | options
         ids = self(text, text_pair, truncation=truncation, max_length=max_length, **options)["input_ids"]
@@ -268,7 +268,7 @@ class AutoTokenizer:
     def decode(
         self, ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> str | list[str]:
-        """The text of an id or of a row of ids, or the list of texts of a batch of rows."""
+        """The text of an id or of a row of ids; a list of texts for a batch of rows."""
         rows = _id_rows(ids)
         if isinstance(rows, list) and rows and isinstance(rows[0], list):
             texts: list[Any] = [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in rows]
@@ -277,7 +277,7 @@ class AutoTokenizer:
             text = self.rules.decode([rows] if isinstance(rows, int) else rows, skip_special_tokens=skip_special_tokens)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.settings.get("clean_up_tokenization_spaces", False)
-        # byte pairs keep their own spaces
+        # Tokens of byte pair encoding contain their spaces.
         if clean_up_tokenization_spaces and type(self.rules.model).__name__ != "BPE":
             text = re.sub(r" ([.?!,]|n't|'m|'s|'ve|'re)", r"\1", text.replace(" ' ", "'"))
         return text
@@ -292,7 +292,7 @@ class AutoTokenizer:
         return texts
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> str | list[str]:
-        """What each id of a row, or a single one, stands for, in the vocabulary's own spelling."""
+        """The token of each id of a row, or of a single id, in the vocabulary's own spelling."""
         ids = _id_rows(ids)
         if isinstance(ids, int):
             return self.rules.id_to_token(ids)
@@ -300,7 +300,7 @@ class AutoTokenizer:
         return [self.rules.id_to_token(i) for i in ids if i not in skipped]
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int | None] | None:
-        """The id of a token, or of each of several; that of unk_token for one that is not in the vocabulary."""
+        """The id of a token, or of each of several; the id of unk_token for a token that is not in the vocabulary."""
         if not isinstance(tokens, str):
             ids: list[Any] = [self.convert_tokens_to_ids(token) for token in tokens]
             return ids
@@ -319,18 +319,18 @@ class AutoTokenizer:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The special tokens that have a name, and those that have none."""
+        """All special tokens, those with a name, such as cls_token, first."""
         named = [getattr(self, name) for name in SPECIAL]
         others = [*map(content, named_tokens(self.settings).values()), *map(content, extra_tokens(self.settings))]
         return list(dict.fromkeys(token for token in (*named, *others) if token))
 
     @property
     def all_special_ids(self) -> list[int]:
-        """Their ids."""
+        """The ids of all special tokens."""
         return [self.rules.token_to_id(token) for token in self.all_special_tokens]
 
     def add_tokens(self, new_tokens: str | Any | Sequence[str | Any], special_tokens: bool = False) -> int:
-        """Give tokens (texts, or each a `tokenizers.AddedToken`) ids after all others; returns how many were new.
+        """Add tokens (texts or `tokenizers.AddedToken`s) to the vocabulary; return the number of new ones.
 
         A model has no vectors for them until model.resize_token_embeddings(len(tokenizer)).
         """
@@ -342,9 +342,10 @@ class AutoTokenizer:
         return new
 
     def add_special_tokens(self, special_tokens_dict: Mapping[str, Any]) -> int:
-        """Name special tokens and add new ones: {"pad_token": "[PAD]", "additional_special_tokens": ["<a>"]}.
+        """Set special tokens and add new ones: {"pad_token": "[PAD]", "additional_special_tokens": ["<a>"]}.
 
-        Returns how many were new.  A model has no vectors for them until model.resize_token_embeddings(len(tokenizer)).
+        Returns the number of new ones.  A model has no vectors for them until
+        model.resize_token_embeddings(len(tokenizer)).
         """
         lists = ("additional_special_tokens", "extra_special_tokens")
         _refuse_unknown(special_tokens_dict, (*SPECIAL, *lists), "there is no special token called {!r}: there are {}")
@@ -376,17 +377,17 @@ class AutoTokenizer:
         return_tensors: str | None = None,
         **template_variables: Any,
     ) -> Any:
-        """A chat, or several, as the model was trained to read it: its ids, or the text if `tokenize` is False.
+        """A chat, or several, in the format the model was trained on: its ids, or the text if `tokenize` is False.
 
         Args:
             conversation: messages such as {"role": "user", "content": "Hello"}, or a list of such lists.
-            tools, documents: what the template may offer to the model, as dicts.
-            chat_template: another template than the tokenizer's own, or the name of one, if it has several.
+            tools, documents: dicts that the template may present to the model.
+            chat_template: a template other than the tokenizer's own, or the name of one, if it has several.
             add_generation_prompt: begin the answer, so that `generate` writes it.
-            continue_final_message: leave the last message open, so that `generate` goes on with it.
+            continue_final_message: leave the last message open, so that `generate` continues it.
             padding, truncation, max_length, return_tensors: as for a call.
-            return_dict: return all that a call returns, not only the ids.
-            template_variables: what else the template asks for, such as enable_thinking=False.
+            return_dict: return the whole result of a call instead of only the ids.
+            template_variables: other variables of the template, such as enable_thinking=False.
 
         Raises ValueError if there is no template, or it refuses the chat; ImportError without jinja2 (the extra
         "chat").
@@ -396,7 +397,7 @@ class AutoTokenizer:
         template, batched = self._template(chat_template, tools), not isinstance(conversation[0], Mapping)
         if add_generation_prompt and continue_final_message:
             raise ValueError(
-                "add_generation_prompt begins a new message, continue_final_message goes on with the last: give one"
+                "add_generation_prompt begins a new message, continue_final_message continues the last: give one"
             )
         if missing := template_variables.keys() & {
             "return_assistant_tokens_mask",
@@ -426,7 +427,7 @@ class AutoTokenizer:
         return batch["input_ids"] if batched or return_tensors else [int(i) for i in batch["input_ids"][0]]
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
-        """Copy the tokenizer's files into a model directory, unchanged but for what was changed since."""
+        """Save the tokenizer's files to a model directory: copies, except for settings and tokens that were changed."""
         target = output_directory(directory)
         sources: dict[str, Any] = {name: self.directory / name for name in FILES if (self.directory / name).is_file()}
         if self.changed:
@@ -449,7 +450,7 @@ class AutoTokenizer:
             setattr(self, f"{name}_id", token and self.rules.token_to_id(token))
 
     def _template(self, asked: str | None, tools: Any) -> Any:
-        """The template that is asked for, or the tokenizer's own."""
+        """The requested template, or the tokenizer's own."""
         own = self.chat_template
         if isinstance(own, Mapping):
             if asked in own or (asked is None and ((tools and "tool_use" in own) or "default" in own)):
@@ -470,7 +471,7 @@ class AutoTokenizer:
         texts = _texts(text, "text", is_split)
         if is_split and "ByteLevel(add_prefix_space=False" in repr(self.rules.pre_tokenizer):
             raise ValueError(
-                "is_split_into_words=True, but this tokenizer takes a word's space for a part of it: type "
+                "is_split_into_words=True, but this tokenizer treats the space before a word as a part of it: type "
                 "AutoTokenizer.from_pretrained(..., add_prefix_space=True)"
             )
         if text_pair is None:
@@ -488,12 +489,12 @@ class AutoTokenizer:
             if not truncation.startswith("only"):
                 raise ValueError(f"a text cannot be tokenized ({error}): check that all are valid Unicode") from None
             raise ValueError(
-                f"truncation={truncation!r} cannot cut a row to max_length={length}, because the text to "
-                f"be cut is shorter than what must go ({error}): pass a larger max_length, or "
+                f"truncation={truncation!r} cannot shorten a row to max_length={length}, because the text to "
+                f"be shortened has fewer tokens than must be removed ({error}): pass a larger max_length, or "
                 "truncation=True"
             ) from None
 
-    # A tokenizer.json carries settings of its own (MiniLM's cuts and fills every row to 128), so both are set at every
+    # A tokenizer.json has settings of its own (MiniLM's truncates and pads every row to 128), so both are set in every
     # call.
 
     def _set_truncation(self, truncation, length, special, stride, is_pair):
@@ -508,7 +509,7 @@ class AutoTokenizer:
             raise ValueError(
                 "truncation='only_second', but there is no text_pair to be cut: pass one, or truncation=True"
             )
-        if length <= special:  # the library would cut nothing, silently
+        if length <= special:  # the library would silently truncate nothing
             raise ValueError(
                 f"max_length={length} leaves no room beside {special} special tokens: pass {special + 1} or more"
             )
@@ -544,7 +545,7 @@ class AutoTokenizer:
             )
         if multiple and length is not None and length % multiple and truncation != "do_not_truncate":
             raise ValueError(
-                f"rows are cut to max_length={length}, which is no multiple of "
+                f"rows are truncated to max_length={length}, which is not a multiple of "
                 f"pad_to_multiple_of={multiple}: pass a max_length such as "
                 f"{length // multiple * multiple or multiple}"
             )
@@ -581,7 +582,7 @@ def _refuse_unknown(given, known, told):
 
 
 def _described(token):
-    """A token as a file keeps it."""
+    """A token in the form in which files store it."""
     if isinstance(token, (str, Mapping)):
         return token
     return {
@@ -590,7 +591,7 @@ def _described(token):
 
 
 def _id_rows(ids):
-    """An id, a row of them or rows, of whatever sort, as int or lists of ints."""
+    """An id, a row of ids or several rows, in any container, as an int or lists of ints."""
     if isinstance(ids, Mapping):
         ids = ids["input_ids"]
     if isinstance(ids, (list, tuple)) and any(isinstance(row, (list, tuple, np.ndarray, Tensor)) for row in ids):
@@ -600,14 +601,14 @@ def _id_rows(ids):
         raise TypeError(f"ids are {array.dtype}: expected whole numbers, such as those in tokenizer(text)['input_ids']")
     if (array < 0).any():
         raise ValueError(
-            f"the id {array.min()} is no token's; labels have -100 where none counts: "
-            "np.where(labels < 0, tokenizer.pad_token_id, labels) can be decoded"
+            f"the id {array.min()} is not that of a token; labels are -100 where they are ignored: decode "
+            "np.where(labels < 0, tokenizer.pad_token_id, labels)"
         )
     return array.astype(np.int64).tolist()
 
 
 def _texts(given, name, is_split):
-    """Texts, or lists of words, as a list of as many as there are."""
+    """One or several texts, or lists of words, as a list."""
     if is_split and isinstance(given, str):
         raise TypeError(
             f"{name} is a str, but with is_split_into_words=True it is a list of words: type {name}.split()"
