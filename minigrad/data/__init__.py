@@ -1,5 +1,8 @@
 """Examples and the batches made of them: reading files, splitting, shuffling, padding.  Plain NumPy, no Tensors."""
 
+from .blocks import TextBlocks, pack_texts, read_pieces
+from .cleaning import Vocabulary, normalize_unicode, remove_stop_words, stop_words, strip_html
+from .collators import DataCollatorForLanguageModeling, DataCollatorForSeq2Seq, DataCollatorForT5MLM, MaskedDataset
 from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, random_split
 from .docstrings import stdlib_docstrings
 from .image_transforms import MixUp

@@ -16,6 +16,7 @@ from .auto import (
 from .checkpoint.report import LoadReport
 from .model import PretrainedModel
 from .text.tokenizer import AutoTokenizer
+from .text.training import train_tokenizer
 
 # the public names of each family's file, which is imported when it is first needed
 _FAMILIES = {

@@ -1,0 +1,209 @@
+"""Text files of any size as blocks of token ids: tokenised piece by piece into a file, read from it block by block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .readers import likely_encoding
+
+PIECE = 1 << 13  # bytes that are tokenised at a time, since long texts take longer by the byte,
+TOGETHER = 64  # and how many such pieces in one call of the tokenizer, on all cores
+NEWLINE = b"\n"
+HEADER = 128  # bytes of an .npy file before its numbers
+
+
+class TextSpan(NamedTuple):
+    """The text in a file from one byte to another; None is the end."""
+
+    path: Path
+    start: int = 0
+    end: int | None = None
+
+
+def read_pieces(source: str | os.PathLike | TextSpan, size: int = PIECE) -> Iterator[str]:
+    """The text of a UTF-8 file, in pieces of about `size` bytes that end with a line where lines are shorter.
+
+    A byte order mark at the beginning is left out, and line breaks of Windows are read as others are.
+
+    Raises FileNotFoundError or ValueError, naming file and line, if the file is missing or not UTF-8.
+    """
+    span = source if isinstance(source, TextSpan) else TextSpan(Path(source))
+    if not span.path.is_file():
+        raise FileNotFoundError(f"{span.path}: no such file; expected a text file")
+    left, line, rest = (span.path.stat().st_size if span.end is None else span.end) - span.start, 1, b""
+    with open(span.path, "rb") as file:
+        file.seek(span.start)
+        while left > 0 or rest:
+            more = file.read(min(size, max(left, 0)))
+            left = left - len(more) if more else 0
+            raw = rest + more
+            cut = len(raw) if not left else _cut(raw)
+            piece, rest = raw[:cut], raw[cut:]
+            yield _decoded(span, piece, line, file.tell() - len(rest) - len(piece))
+            line += piece.count(b"\n")
+
+
+def _cut(raw: bytes) -> int:
+    """Where to cut bytes: after the last line break, or else before the last space, or else between characters."""
+    if (at := raw.rfind(NEWLINE) + 1 or raw.rfind(b" ")) > 0:
+        return at
+    for back in range(1, min(4, len(raw)) + 1):  # to where the last character begins
+        if (lead := raw[-back]) >= 0xC0:
+            whole = back >= 2 + (lead >= 0xE0) + (lead >= 0xF0)
+            return len(raw) if whole else len(raw) - back
+        if lead < 0x80:
+            break
+    return len(raw) - raw.endswith(b"\r")
+
+
+def _decoded(span: TextSpan, raw: bytes, line: int, offset: int) -> str:
+    at = raw.find(0)  # UTF-16 without a mark may pass for UTF-8 with zero bytes
+    if at < 0:
+        try:
+            text = raw.decode("utf-8")
+            return (text.removeprefix("\ufeff") if not offset else text).replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            at = error.start
+    likely, path = likely_encoding(raw), span.path
+    with open(path, "rb") as file:
+        line += sum(file.read(min(PIECE, span.start - i)).count(b"\n") for i in range(0, span.start, PIECE))
+    raise ValueError(
+        f"{path}:{line + raw[:at].count(NEWLINE)}: not UTF-8: byte 0x{raw[at]:02x} at offset {offset + at}; "
+        f"if it is {likely}, type: iconv -f {likely} -t utf-8 {path} > {path.stem}-utf8{path.suffix}"
+    )
+
+
+def split_spans(files: Iterable[str | os.PathLike], eval_fraction: float) -> tuple[list[TextSpan], list[TextSpan]]:
+    """Of each file the beginning and, after a line break, the last part, of about that fraction, to hold out."""
+    train, held_out = [], []
+    for path in map(Path, files):
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            file.seek(round(size * (1 - eval_fraction)))
+            file.readline()
+            at = file.tell()
+        if 0 < at < size:
+            train.append(TextSpan(path, 0, at))
+            held_out.append(TextSpan(path, at, None))
+        else:
+            train.append(TextSpan(path))
+    return train, held_out
+
+
+def pack_texts(
+    files: Iterable[str | os.PathLike | TextSpan], tokenizer: Any, output: str | os.PathLike
+) -> dict[str, int]:
+    """Tokenise text files into one .npy file of ids, which `TextBlocks` reads; memory does not grow with the files.
+
+    A file is tokenised in pieces of about 8 KB that end with a line, without special tokens, and followed by the
+    tokenizer's end token, if it has one.  The ids are uint16, or uint32 of a vocabulary of 65,536 tokens or more.
+
+    Returns {"tokens": the ids written, "bytes": the text's bytes in UTF-8, "texts": the files}.
+
+    Raises FileNotFoundError or ValueError, naming file and line, if a file is missing, empty of text or not UTF-8;
+    nothing is left at `output` then.
+    """
+    return pack((read_pieces(file) for file in files), tokenizer, output)
+
+
+def pack(texts: Iterable[Iterable[str]], tokenizer: Any, output: str | os.PathLike) -> dict[str, int]:
+    """What `pack_texts` does, of texts that are given as pieces."""
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+    output, told = Path(output), {"tokens": 0, "bytes": 0, "texts": 0}
+    part = output.with_name(output.name + ".part")
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    try:
+        with open(part, "wb") as file:
+            file.write(bytes(HEADER))
+            for pieces in texts:
+                for group in groups(filter(None, pieces), TOGETHER):
+                    rows = tokenizer(group, padding=False, truncation=False, add_special_tokens=False)["input_ids"]
+                    for piece, row in zip(group, rows, strict=True):
+                        file.write(np.array(row, dtype).tobytes())
+                        told["tokens"] += len(row)
+                        told["bytes"] += len(piece.encode())
+                file.write(np.array(end, dtype).tobytes())
+                told["tokens"] += len(end)
+                told["texts"] += 1
+            file.seek(0)
+            file.write(_header(told["tokens"], dtype))
+        if not told["bytes"]:
+            raise ValueError("there is no text in what was given; expected at least a line")
+        os.replace(part, output)
+    finally:
+        part.unlink(missing_ok=True)
+    return told
+
+
+def groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Items in lists of that size, the last of which may be shorter."""
+    left = iter(items)
+    while group := list(islice(left, size)):
+        yield group
+
+
+def _header(tokens: int, dtype: np.dtype) -> bytes:
+    """The beginning of an .npy file of so many ids (numpy.lib.format, version 1.0)."""
+    told = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({tokens},), }}".encode()
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + told.ljust(HEADER - 11) + b"\n"
+
+
+class TextBlocks:
+    """Blocks of `block_size` token ids from a file that `pack_texts` wrote, one item each: {"input_ids": int64}.
+
+    Each item is mapped into memory when it is asked for and let go at once, so the file may be larger than memory.  The
+    last block has what is left, if that is two tokens or more.
+
+    Args:
+        before, after: ids to put around each block, such as [CLS] and [SEP]; they count to its size.
+        labels: give each item its ids as `labels`, too, as a causal language model takes them.
+
+    Raises ValueError if the file is none of `pack_texts`, or a block has no room.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        block_size: int,
+        before: Sequence[int] = (),
+        after: Sequence[int] = (),
+        labels: bool = False,
+    ):
+        self.path, self.block_size, self.labels = Path(path), block_size, labels
+        self.before, self.after = np.array(before, np.int64), np.array(after, np.int64)
+        self.own = block_size - len(self.before) - len(self.after)
+        if self.own < 2:
+            raise ValueError(
+                f"block_size is {block_size}; expected at least {block_size - self.own + 2}, two tokens and the "
+                "special ones"
+            )
+        try:
+            ids = np.load(self.path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{self.path}: not a file of token ids ({error}); make it with pack_texts") from None
+        if ids.ndim != 1 or ids.dtype.kind != "u":
+            raise ValueError(f"{self.path}: {ids.dtype} of shape {ids.shape}; expected ids that pack_texts wrote")
+        self.tokens, self.dtype, self.offset = len(ids), ids.dtype, ids.offset
+        full, rest = divmod(self.tokens, self.own)
+        self.size = full + (rest >= 2)
+        if not self.size:
+            raise ValueError(f"{self.path}: {self.tokens} tokens; expected at least 2")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        index = int(index) + (self.size if index < 0 else 0)
+        if not 0 <= index < self.size:
+            raise IndexError(f"index {index} is out of range: there are {self.size} blocks")
+        start = index * self.own
+        shape = min(self.own, self.tokens - start)
+        mapped = np.memmap(self.path, self.dtype, "r", self.offset + start * self.dtype.itemsize, (shape,))
+        ids = np.concatenate([self.before, mapped.astype(np.int64), self.after])
+        return {"input_ids": ids, **({"labels": ids.copy()} if self.labels else {})}

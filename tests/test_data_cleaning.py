@@ -1,0 +1,56 @@
+"""Text without what models need not see: Unicode's variants, HTML, stop words; and a vocabulary of the rest."""
+
+import numpy as np
+import pytest
+
+from minigrad.data import Vocabulary, normalize_unicode, remove_stop_words, stop_words, strip_html
+
+
+def test_normal_forms():
+    assert normalize_unicode("e\u0301 Ａﬁ①") == "é Afi1"
+    assert normalize_unicode("e\u0301Ａ", "NFC") == "éＡ" and normalize_unicode("é", "NFD") == "e\u0301"
+    assert normalize_unicode("a\x00b\tc\r\nd\x1f") == "ab\tc\r\nd"
+    with pytest.raises(ValueError, match="form is 'nfc'; expected one of NFC"):
+        normalize_unicode("a", "nfc")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("page", "seen"),
+    [
+        ("<p>Fish &amp; <b>chips</b>&nbsp;for\n2&lt;3</p>", "Fish & chips for 2<3"),
+        ("<h1>A</h1><p>b<br>c</p><ul><li>d<li>e</ul>", "A\nb\nc\nd\ne"),
+        (
+            "<html><head><title>t</title></head><style>p{}</style>x<script>if (a < b) {}</script>y<!-- z --></html>",
+            "xy",
+        ),
+        ("no tags at all: 1 < 2", "no tags at all: 1 < 2"),
+        ("un<b>clo<i>sed", "unclosed"),
+        ("&#233;&eacute;", "éé"),
+        ("", ""),
+    ],
+)
+def test_what_a_reader_sees_of_html(page, seen):
+    assert strip_html(page) == seen
+
+
+def test_stop_words():
+    assert {"the", "and", "don't"} <= stop_words("en") and {"的", "我们", "因为"} <= stop_words("zh")
+    assert remove_stop_words("The cat sat on a mat".split(), "en") == ["cat", "sat", "mat"]
+    assert remove_stop_words(["我们", "喜欢", "的", "猫"], "zh") == ["喜欢", "猫"]
+    with pytest.raises(ValueError, match="language is 'de'; expected one of 'en', 'zh'"):
+        stop_words("de")
+
+
+def test_vocabulary():
+    words = Vocabulary.build([["b", "a", "b"], ["c", "a", "b"]])
+    assert words.all == ["<pad>", "<unk>", "b", "a", "c"] and len(words) == 5 and "a" in words and "z" not in words
+    ids = words.ids(["a", "z", "b"])
+    assert ids.dtype == np.int64 and ids.tolist() == [3, 1, 2] and words.tokens(ids) == ["a", "<unk>", "b"]
+    assert Vocabulary.build([["b", "a", "b"]], max_size=3).all == ["<pad>", "<unk>", "b"]
+    assert Vocabulary.build([["b", "a", "b"]], min_frequency=2, special_tokens=()).all == ["b"]
+    with pytest.raises(KeyError, match="'z' is not in the vocabulary of 1 tokens"):
+        Vocabulary(["a"], unk_token=None).ids("z")
+    with pytest.raises(ValueError, match="'a' occurs twice"):
+        Vocabulary(["a", "<unk>", "a"])
+    with pytest.raises(ValueError, match="unk_token is '<unk>', which is no token"):
+        Vocabulary(["a"])
