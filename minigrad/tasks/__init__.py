@@ -10,12 +10,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint.files import read_config
 from ..pretrained.values import shown
 from .base import Task
 
 # name -> file.Class; a task's file is imported when it is first needed
 TASKS = {"text-classification": "text_classification.TextClassification"}
+DEFAULT = "text-classification"
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
 
@@ -29,17 +31,26 @@ def task_class(name: str) -> type[Task]:
     return getattr(import_module(f".{file}", __name__), kind)
 
 
-def task_of(source: str | os.PathLike) -> type[Task]:
-    """The class of the task that a model directory was fine-tuned for, by the `architectures` in its config.json.
+def task_of(source: str | os.PathLike | PretrainedModel) -> type[Task]:
+    """The class of the task that a model, or that in a directory, was fine-tuned for, by its architecture.
+
+    A model without a head counts as a text classification without one, if it can be that.
 
     Raises FileNotFoundError or ValueError if there is no such directory, or it is for no task.
     """
-    named: Any = read_config(source).get("architectures") or []
-    for one in TASKS:
-        kinds = {path.partition(".")[2] for path in task_class(one).model_class.families.values()}
-        if isinstance(named, list) and not kinds.isdisjoint(map(str, named)):
-            return task_class(one)
+    if isinstance(source, PretrainedModel):
+        family, named = source.config.model_type, [type(source).__name__]
+    else:
+        entries: Any = read_config(source)
+        family, named = entries.get("model_type"), entries.get("architectures") or []
+    kinds = [task_class(name) for name in TASKS]
+    for kind in kinds:
+        classes = {path.partition(".")[2] for path in kind.model_class.families.values()}
+        if isinstance(named, list) and not classes.isdisjoint(map(str, named)):
+            return kind
+    if isinstance(family, str) and family in task_class(DEFAULT).model_class.families:
+        return task_class(DEFAULT)
     raise ValueError(
-        f"{source} holds a model of the kind {shown(named)}, which is for no task; expected a model that was "
-        f"fine-tuned for one of {', '.join(TASKS)}: type minigrad finetune {source} --train FILE --output DIR"
+        f"a model of the kind {shown(named or family)} is for no task; expected one that was fine-tuned for "
+        f"{', '.join(TASKS)}: type minigrad finetune MODEL_DIR --train FILE --output DIR"
     )

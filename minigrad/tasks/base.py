@@ -17,7 +17,7 @@ A task runs no model.  `minigrad.train` does, and asks the task; `finetune` in t
 
 `evaluate` begins with `attach`, reads a file, and ends with `report`.  `pipeline` and `minigrad predict` turn what they
 are called with into examples without labels, with `examples` or `read(file, labelled=False)`, and what the model makes
-of them into `answers`.
+of them into `answers`, which the command line prints as `told` and writes as `record`.
 
 To add a task, write a subclass of `Task` (of `TextTask` if its model reads tokens) in a file of its own, with the class
 attributes and the methods that raise NotImplementedError here, and name it in `minigrad.tasks.TASKS`.
@@ -25,6 +25,7 @@ attributes and the methods that raise NotImplementedError here, and name it in `
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,7 @@ class Task:
     metrics: ClassVar[tuple[str, ...]] = ("loss",)  # the scores that may choose the best epoch,
     metric: ClassVar[str] = "loss"  # and the one that does unless another is asked for
     columns: ClassVar[dict[str, str]] = {"train_loss": "train loss", "eval_loss": "eval loss"}  # of the epochs' table
+    answer_options: ClassVar[tuple[str, ...]] = ()  # the options of a pipeline's call that `minigrad predict` takes, too
     defaults: ClassVar[dict[str, Any]] = {}  # training arguments that suit this task better than those of `finetune`
 
     model: Any = None
@@ -136,11 +138,12 @@ class Task:
 
     # Outputs to scores and answers.
 
-    def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None) -> Tensor:
+    def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
         """What scores and answers are computed from, (items, …): by default the logits.
 
-        `out` is what the model returned for the batch, if it was called already.  Batches are joined in the order of
-        the dataset; where they differ along the second axis, they are filled with -100.
+        `out` is what the model returned for the batch, if it was called already; `options` are those of a pipeline's
+        call.  Batches are joined in the order of the dataset; where they differ along the second axis, they are filled
+        with -100.
         """
         return (model(**batch) if out is None else out).logits
 
@@ -154,6 +157,18 @@ class Task:
 
     def answers(self, outputs: np.ndarray, dataset: Any, **options: Any) -> list[Any]:
         """For each example what transformers' pipeline of that name returns; `options` are those of its call."""
+        raise NotImplementedError
+
+    def returned(self, answers: list[Any], inputs: Any, **options: Any) -> Any:
+        """What a pipeline returns for what it was called with: all answers, or of a single input its own."""
+        return answers if isinstance(inputs, (list, tuple)) else answers[0]
+
+    def told(self, example: Any, answer: Any) -> str:
+        """An example and its answer, for a person to read on the screen."""
+        return json.dumps(self.record(example, answer), ensure_ascii=False)
+
+    def record(self, example: Any, answer: Any) -> dict[str, Any]:
+        """An example and its answer as a line of a .jsonl file."""
         raise NotImplementedError
 
     # What several tasks need.

@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
-from .. import functional as F
-from ..data import DataCollatorWithPadding, DataLoader, TextDataset
-from ..pretrained import AutoModelForSequenceClassification, AutoTokenizer, PretrainedModel
-from ..pretrained.values import check, found_in
-from ..tasks.texts import MAX_LENGTH, check_vocabulary
-from .evaluation import predict
+from ..pretrained import AutoTokenizer, PretrainedModel
+from ..tasks.text_classification import TextClassification
+from .pipeline import Pipeline, pipeline
 
 
 class TextClassifier:
@@ -23,9 +18,8 @@ class TextClassifier:
     """
 
     def __init__(self, model: PretrainedModel, tokenizer: AutoTokenizer):
-        model.update_config()
-        check(MAX_LENGTH, model.config.rest.get(MAX_LENGTH), "int | None")
         self.model, self.tokenizer = model, tokenizer
+        self.pipeline()
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike) -> TextClassifier:
@@ -34,16 +28,8 @@ class TextClassifier:
         Raises FileNotFoundError or ValueError as the model and the tokenizer do, and ValueError if the classifier is
         untrained.
         """
-        model = AutoModelForSequenceClassification.from_pretrained(directory)
-        if model.load_report is not None and (new := model.load_report.newly_initialised):
-            raise ValueError(
-                f"the model in {directory} was not fine-tuned, it has no {new[0]}: expected a trained classifier; "
-                f"type: minigrad finetune {directory} --train FILE --output DIR"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(directory)
-        check_vocabulary(model, tokenizer)
-        with found_in(directory):
-            return cls(model, tokenizer)
+        task = pipeline(TextClassification.name, directory).task
+        return cls(task.model, task.processor)
 
     def __call__(
         self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64
@@ -55,28 +41,12 @@ class TextClassifier:
 
         Raises ValueError if `top_k` is less than 1.
         """
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k is {top_k}; expected 1 or more")
-        config = self.model.config
-        longest = config.rest.get(MAX_LENGTH) or config.longest
-        dataset = TextDataset(self.tokenizer(texts, padding=False, max_length=longest))
-        pad = config.pad_token_id  # marks the end of a text for the model; without one, texts are read one by one
-        loader = DataLoader(dataset, 1 if pad is None else batch_size, lengths=dataset.lengths)
-        p = self.scores(predict(self.model, loader, DataCollatorWithPadding(pad or 0), "predict"))
-        best_first = (-p).argsort(-1, kind="stable")[:, :top_k]
-        return [
-            {config.id2label[i]: row[i].item() for i in order.tolist()}
-            for row, order in zip(p, best_first, strict=True)
-        ]
+        pipe = self.pipeline()
+        answers = pipe.answers(pipe.task.examples(texts), batch_size, top_k=top_k)
+        return [{one["label"]: one["score"] for one in answer} for answer in answers]
 
-    @property
-    def is_regression(self) -> bool:
-        """Whether the scores are values instead of probabilities."""
-        config = self.model.config
-        return config.problem_type == "regression" or config.problem_type is None and config.num_labels == 1
-
-    def scores(self, logits: np.ndarray) -> np.ndarray:
-        """The model's logits (texts, labels) as values or as the probability of each label."""
-        if self.is_regression:
-            return logits
-        return (F.sigmoid if self.model.config.problem_type == "multi_label_classification" else F.softmax)(logits)
+    def pipeline(self) -> Pipeline:
+        """A pipeline of the model as it is."""
+        task = TextClassification(max_length=None)
+        task.attach(self.model, self.tokenizer)
+        return Pipeline(task)

@@ -1,0 +1,110 @@
+"""A fine-tuned model put to use: a pipeline answers what it is called with, and says how good it is on a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..data import DataLoader
+from ..pretrained import PretrainedModel
+from ..pretrained.values import found_in
+from ..tasks import DEFAULT, Task, task_class, task_of
+from .arguments import TrainingArguments, check_names
+from .batches import agreed_collator, used_columns
+from .evaluation import predict
+from .task_trainer import TaskTrainer
+
+CLOCKS = ("runtime", "samples_per_second", "steps_per_second")
+
+
+class Pipeline:
+    """A task with a trained model, as a function of inputs; `pipeline` makes one."""
+
+    def __init__(self, task: Task):
+        task.model.update_config()  # of a head replaced by hand
+        self.task = task
+
+    def __call__(self, inputs: Any = None, *, batch_size: int = 64, **options: Any) -> Any:
+        """What transformers' pipeline of the same name returns; `options` are those of its call."""
+        examples = self.task.examples(inputs, **options)
+        return self.task.returned(self.answers(examples, batch_size, **options), inputs, **options)
+
+    def answers(self, examples: Sequence[Any], batch_size: int = 64, **options: Any) -> list[Any]:
+        """The answer to each of the task's examples."""
+        task, model = self.task, self.task.model
+        dataset = task.encode(examples, labelled=False)
+        collate = agreed_collator(model, task.processor, task.collator())
+        used = used_columns(model, dataset[0])
+        unpadded = getattr(model.config, "pad_token_id", 0) is None  # then one by one
+        lengths = getattr(dataset, "lengths", None)
+        outputs = predict(
+            model,
+            DataLoader(dataset, 1 if unpadded else batch_size, lengths=lengths),
+            lambda items: collate([{name: item[name] for name in used} for item in items] if used else items),
+            "predict",
+            lambda model, batch: task.outputs(model, batch, **options),
+        )
+        return task.answers(outputs, dataset, **options)
+
+    def evaluate(self, source: str | os.PathLike | Iterable[Any], batch_size: int = 64) -> dict[str, Any]:
+        """The loss and the task's scores on a file of labelled examples, or a list of them."""
+        dataset = self.task.encode(self.task.read(source))
+        args = TrainingArguments(per_device_eval_batch_size=batch_size)
+        told = TaskTrainer(self.task, args, eval_dataset=dataset).measured(dataset, "eval")
+        scores = {name.removeprefix("eval_"): value for name, value in told.items()}
+        return {name: value for name, value in scores.items() if name not in CLOCKS}
+
+
+def pipeline(
+    task: str | None = None,
+    model: str | os.PathLike | PretrainedModel | None = None,
+    tokenizer: Any = None,
+    **options: Any,
+) -> Pipeline:
+    """A fine-tuned model as a function of inputs, as transformers has it.
+
+        classify = pipeline("text-classification", "outputs/mine")
+        classify("Open a socket.")              # [{"label": "asyncio", "score": 0.91}]
+        classify.evaluate("test.csv")           # {"loss": 0.31, "accuracy": 0.88, ...}
+
+    Args:
+        task: one of `minigrad.tasks.TASKS`; None for what the model was fine-tuned for.
+        model: a model directory or the name of one on the Hub, or a model.
+        tokenizer: that of a model; or its processor.
+        options: those of the task, such as max_length=64.
+
+    Raises:
+        FileNotFoundError, ValueError: as the model and its tokenizer do; the model is not for this task, or was never
+            trained for it.
+        TypeError: there is no model, or an option is none of the task's.
+    """
+    if model is None or isinstance(model, PretrainedModel) and tokenizer is None:
+        raise TypeError("a pipeline needs a model: type pipeline(task, directory), or pipeline(task, model, tokenizer)")
+    kind = task_class(task) if task else task_of(model)
+    check_names("pipeline", options, list(kind.options()), {})
+    if isinstance(model, PretrainedModel):
+        return attached(kind, model, tokenizer, options)
+    loaded = kind.model_class.from_pretrained(model)
+    if loaded.load_report is not None and (new := loaded.load_report.newly_initialised):
+        named = "" if kind.name == DEFAULT else f" --task {kind.name}"
+        raise ValueError(
+            f"the model in {model} was not fine-tuned, it has no {new[0]}: expected one that was trained for "
+            f"{kind.name}; type: minigrad finetune {model}{named} --train FILE --output DIR"
+        )
+    with found_in(model):
+        return attached(kind, loaded, kind(**usual(kind, options)).load_processor(model), options)
+
+
+def attached(kind: type[Task], model: PretrainedModel, processor: Any, options: dict[str, Any]) -> Pipeline:
+    """A pipeline of a model and its processor."""
+    task = kind(**usual(kind, options))
+    task.attach(model, processor)
+    return Pipeline(task)
+
+
+def usual(kind: type[Task], options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a task whose model is trained: texts are cut where they were in training."""
+    return {"max_length": None} | options if "max_length" in kind.options() else options
