@@ -53,6 +53,7 @@ _BORROWED = (
     | dict.fromkeys(("cholesky", "cholesky_solve", "logdet", "matrix_exp", "matrix_power", "slogdet"), "linalg")
     | dict.fromkeys(("autocast", "GradScaler"), "amp")
     | dict.fromkeys(("save", "load"), "saving")
+    | {"pipeline": "train"}
     | dict.fromkeys(("debug", "explain", "graph", "summary", "to_numpy_source"), "insight")
 )
 

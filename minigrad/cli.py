@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .data.readers import check_utf8, decode, read_examples
+from .data.readers import check_utf8
 from .pretrained.checkpoint.files import replacing
-from .tasks import TASKS, Task, task_class
-from .train import TextClassifier, TrainingArguments, finetune
+from .tasks import DEFAULT, TASKS, Task, task_class, task_of
+from .train import Pipeline, TrainingArguments, finetune, pipeline
 from .train.finetune import defaults_of
 
 FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
@@ -61,6 +61,8 @@ TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, 
     ("--label-column", "label_column", str, "where the labels are, if not in label"),
     ("--max-length", "max_length", int, "tokens after which a text is cut (default: 128, or as in training)"),
     ("--problem-type", "problem_type", str, "single_label_classification, multi_label_classification or regression"),
+    ("--class-weights", "class_weights", str, "balanced, to weigh rare classes more"),
+    ("--balanced-sampling", "balanced_sampling", bool, "draw each class equally often"),
 )
 
 
@@ -141,7 +143,7 @@ def parser() -> ArgumentParser:
         default=[],
         help="what not to train, such as 'bert.embeddings.**'; may be given several times",
     )
-    defaults = finetune_defaults(task_class("text-classification"))
+    defaults = finetune_defaults(task_class(DEFAULT)())
     for option, name, meaning in FINETUNE_OPTIONS:
         default, given = defaults[name], {}
         if default is False:
@@ -157,7 +159,7 @@ def parser() -> ArgumentParser:
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
     add_task_options(command)
 
-    command = commands.add_parser("predict", help="predict the labels of texts")
+    command = commands.add_parser("predict", help="answer with a fine-tuned model")
     command.set_defaults(run=run_predict)
     command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
@@ -167,8 +169,22 @@ def parser() -> ArgumentParser:
         help=".csv, .tsv, .jsonl or .json with a text column, or .txt with a text on each line",
     )
     command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
-    command.add_argument("--text-column", metavar="X", help="where the texts are, if not in text or sentence")
     command.add_argument("--top-k", metavar="N", type=int, default=3, help="labels to show for each text (default: 3)")
+    command.add_argument(
+        "--task", metavar="X", help="what the model was fine-tuned for, if its config.json does not say"
+    )
+    add_task_options(command)
+
+    command = commands.add_parser("evaluate", help="score a fine-tuned model on a file of labelled examples")
+    command.set_defaults(run=run_evaluate)
+    command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
+    command.add_argument("--file", metavar="FILE", required=True, help="examples, as for finetune --eval")
+    command.add_argument("--output", metavar="FILE", help="a new .json file for the scores, too")
+    command.add_argument("--batch-size", metavar="N", type=int, default=64, help="examples at a time (default: 64)")
+    command.add_argument(
+        "--task", metavar="X", help="what the model was fine-tuned for, if its config.json does not say"
+    )
+    add_task_options(command)
 
     command = commands.add_parser("parity", help="compare models with those of transformers, number by number")
     command.set_defaults(run=run_parity)
@@ -229,7 +245,8 @@ def parser() -> ArgumentParser:
 def add_task_options(command: ArgumentParser) -> None:
     """The options of all tasks; which of them a task has is looked up by `task_options`."""
     for option, name, kind, meaning in TASK_OPTIONS:
-        command.add_argument(option, dest=name, metavar="X", type=kind, default=SUPPRESS, help=meaning)
+        given = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
+        command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
 
 
 def task_options(kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:
@@ -243,17 +260,16 @@ def task_options(kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:
 
 def run_finetune(args: Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name != "run"}
-    kind = task_class(given.get("task", "text-classification"))
-    task_options(kind, given)
-    own = {name: default for name, default in kind.options().items() if default is not None}
-    usual = finetune_defaults(kind)
+    kind = task_class(given.get("task", DEFAULT))
+    usual = finetune_defaults(kind(**task_options(kind, given)))
+    own = {name: default for name, default in kind.options().items() if default}
     finetune(**{name: usual[name] for _, name, _ in FINETUNE_OPTIONS if name != "task"} | own | given)
 
 
-def finetune_defaults(kind: type[Task]) -> dict[str, Any]:
+def finetune_defaults(task: Task) -> dict[str, Any]:
     """What the options of finetune mean for a task where they are not given."""
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
-    return defaults | {field.name: field.default for field in fields(TrainingArguments)} | defaults_of(kind)
+    return defaults | {field.name: field.default for field in fields(TrainingArguments)} | defaults_of(task)
 
 
 def run_predict(args: Namespace) -> None:
@@ -264,17 +280,17 @@ def run_predict(args: Namespace) -> None:
         raise ValueError(f"--top-k is {args.top_k}; expected 1 or more")
     for i, text in enumerate(args.texts, 1):
         check_utf8(f"text {i}", text)
-    if output and output.exists():
-        raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
-    if output and not output.parent.is_dir():
-        raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it first")
-    texts = args.texts or read_texts(Path(args.file), args.text_column)
-    classifier = TextClassifier.from_pretrained(args.model_dir)
-    answers = classifier(texts, args.top_k)
+    check_new(output)
+    given, kind = vars(args), kind_of(args)
+    task = kind(**task_options(kind, given))
+    options = {name: given[name] for name in kind.answer_options if given.get(name) is not None}
+    examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts), **options)
+    pipe = pipeline_for(args)
+    answers = pipe.answers(examples, **options)
     if args.file or output:
         lines = [
-            json.dumps({"text": text, "label": next(iter(scores)), "scores": scores}, ensure_ascii=False)
-            for text, scores in zip(texts, answers, strict=True)
+            json.dumps(pipe.task.record(example, answer), ensure_ascii=False)
+            for example, answer in zip(examples, answers, strict=True)
         ]
         if output:
             with replacing(output) as [part]:
@@ -283,9 +299,40 @@ def run_predict(args: Namespace) -> None:
         else:
             print("\n".join(lines))
     else:
-        form = "10.6g" if classifier.is_regression else "6.1%"
-        for text, scores in zip(texts, answers, strict=True):
-            print(text, *(f"  {p:{form}}  {label}" for label, p in scores.items()), sep="\n")
+        for example, answer in zip(examples, answers, strict=True):
+            print(pipe.task.told(example, answer))
+
+
+def run_evaluate(args: Namespace) -> None:
+    output = args.output and Path(args.output)
+    check_new(output)
+    pipe = pipeline_for(args)
+    scores = pipe.evaluate(args.file, args.batch_size)
+    line = "  ".join(f"{name} {value:.4f}" for name, value in scores.items() if isinstance(value, float))
+    print(f"{pipe.task.name}  {line}\n\n{pipe.task.report(scores)}")
+    if output:
+        with replacing(output) as [part]:
+            part.write_text(json.dumps(scores, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        print(f"\nThe scores were written to {output}")
+
+
+def check_new(output: Path | None) -> None:
+    """Refuse an output file that exists, or whose directory does not."""
+    if output and output.exists():
+        raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
+    if output and not output.parent.is_dir():
+        raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it first")
+
+
+def kind_of(args: Namespace) -> type[Task]:
+    """The task that is named, or that the model of a command was fine-tuned for."""
+    return task_class(args.task) if args.task else task_of(args.model_dir)
+
+
+def pipeline_for(args: Namespace) -> Pipeline:
+    """The pipeline of the model of a command, with the options of its task."""
+    kind = kind_of(args)
+    return pipeline(kind.name, args.model_dir, **task_options(kind, vars(args)))
 
 
 def run_parity(args: Namespace) -> int:
@@ -312,19 +359,6 @@ def run_doctor(args: Namespace) -> None:
     from . import doctor
 
     print(doctor.report())
-
-
-def read_texts(path: Path, text_column: str | None) -> list[str]:
-    if path.suffix.lower() != ".txt":
-        return [example.text for example in read_examples(path, text_column, labelled=False)]
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; expected a file with a text on each line")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a text on each line")
-    texts = [line for line in decode(path).splitlines() if line.strip()]
-    if not texts:
-        raise ValueError(f"{path} is empty: expected a text on each line")
-    return texts
 
 
 def as_typed(message: str) -> str:

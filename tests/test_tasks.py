@@ -5,6 +5,7 @@ import json
 import pytest
 import tiny_bert
 
+from minigrad.pretrained import BertConfig, BertForSequenceClassification
 from minigrad.tasks import ALIASES, TASKS, task_class, task_of
 
 
@@ -23,10 +24,12 @@ def test_a_name_that_is_none_is_told_the_nearest():
         task_class("text-clasification")
 
 
-def test_a_model_without_a_head_is_for_no_task(tmp_path):
+def test_the_architecture_tells_the_task(tmp_path):
     base = tiny_bert.save_model(tmp_path)
-    with pytest.raises(ValueError, match=r"holds a model of the kind \[.BertModel.\], which is for no task; expected"):
-        task_of(base)
+    assert task_of(base).name == "text-classification"  # though it has no head, which loading it will tell
+    config = BertConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
+    assert task_of(BertForSequenceClassification(config, rng=0)).name == "text-classification"
     entries = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(entries | {"architectures": ["BertForSequenceClassification"]}))
-    assert task_of(base).name == "text-classification"
+    (base / "config.json").write_text(json.dumps(entries | {"architectures": ["X"], "model_type": "marvin"}))
+    with pytest.raises(ValueError, match=r"a model of the kind \[.X.\] is for no task; expected one"):
+        task_of(base)

@@ -90,6 +90,18 @@ def read_rows(path: str | Path, wanted: Sequence[Sequence[str]], what: str = "a 
     return rows
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty.  Raises OSError or ValueError if there is none."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; expected a file with a text on each line")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a text on each line")
+    texts = [line for line in decode(path).splitlines() if line.strip()]
+    if not texts:
+        raise ValueError(f"{path} is empty: expected a text on each line")
+    return texts
+
+
 def decode(path: Path) -> str:
     """The file's text; a byte order mark, which spreadsheets write, is dropped."""
     raw = path.read_bytes()

@@ -55,7 +55,7 @@ def split(
     )
 
 
-def random_split(
+def split_by_key(
     examples: Sequence[Any], eval_fraction: float, seed: int, key: Callable[[Any], str]
 ) -> tuple[list[Any], list[Any]]:
     """(training examples, evaluation examples) as `split` makes them of examples without a class.

@@ -1,7 +1,7 @@
 """Turns labelled texts into what a model takes: class numbers, token ids, and batches padded to their longest text."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
@@ -20,13 +20,18 @@ def label_names(examples: Sequence[Example]) -> list[str]:
 
     A warning names labels that differ only by case or white space, which are probably meant to be one.
     """
-    names = sorted({example.label for example in examples if example.label is not None})
+    return sorted_labels(example.label for example in examples if example.label is not None)
+
+
+def sorted_labels(labels: Iterable[str]) -> list[str]:
+    """The labels, each once, in the order of `label_names` and with its warning."""
+    names = sorted(set(labels))
     for name, other in pairwise(sorted(names, key=fold)):
         if fold(name) == fold(other):
             warnings.warn(
                 f"the labels {name!r} and {other!r} differ only by case or white space, and count as two classes: "
                 "spell them alike if they are one",
-                stacklevel=2,
+                stacklevel=3,
             )
     return sorted(names, key=len) if all(name.isdecimal() for name in names) else names
 

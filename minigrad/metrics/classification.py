@@ -122,20 +122,41 @@ def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str
         number = {name: i for i, name in enumerate(names)}
         y_true, y_pred = (np.array([number[name] for name in y.tolist()]) for y in (y_true, y_pred))
 
-    def scores(average: Average) -> list[Any]:
-        return [score(y_true, y_pred, average, len(names)) for score in (precision, recall, f1)]
+    right, true, predicted = counts(y_true, y_pred, len(names))
+    table = score_table(names, right, true, predicted, averages=("macro", "weighted"))
+    width = len(table.partition("  precision")[0])
+    return f"{table}\n{'accuracy':{width}}  {accuracy(y_true, y_pred):24.3f}  {true.sum():7d}"
 
-    _, support, _ = counts(y_true, y_pred, len(names))
+
+def score_table(
+    names: Sequence[str],
+    right: np.ndarray,
+    true: np.ndarray,
+    predicted: np.ndarray,
+    averages: Sequence[Average],
+    most: int | None = None,
+) -> str:
+    """Precision, recall, F1 and support of each class from its counts, and averages of them.
+
+    Of more than `most` classes only those with the most true cases are listed.
+    """
+    columns = [(right, predicted), (right, true), (2 * right, true + predicted)]
+    order = range(len(names)) if most is None or len(names) <= most else np.argsort(-true, kind="stable")[:most]
+    each = [averaged(*column, true, None) for column in columns]
     rows = [
-        *zip(names, *scores(None), support),
-        *((f"{average} average", *scores(average), support.sum()) for average in ("macro", "weighted")),
+        *((names[i], *(score[i] for score in each), true[i]) for i in order),
+        *(
+            (f"{average} average", *(averaged(*column, true, average) for column in columns), true.sum())
+            for average in averages
+        ),
     ]
     width = max(len(name) for name, *_ in rows)
     lines = [
         f"{'':{width}}  precision  recall     f1  support",
         *(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {n:7d}" for name, p, r, f, n in rows),
-        f"{'accuracy':{width}}  {accuracy(y_true, y_pred):24.3f}  {support.sum():7d}",
     ]
+    if left_out := len(names) - len(order):
+        lines.insert(len(order) + 1, f"... and {left_out:,} more classes")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .classification import averaged
+from .classification import averaged, score_table
 
 # (tag before, tag) between which an entity of one type ends, and between which another one begins
 ENDS = {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}
@@ -81,18 +81,4 @@ def entity_report(y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str
     kinds, right, true, found = entity_counts(y_true, y_pred)
     if not kinds:
         return "There is no entity, true or predicted."
-    columns = [(right, found), (right, true), (2 * right, true + found)]
-    rows = [
-        *zip(kinds, *(averaged(above, below, true, None) for above, below in columns), true),
-        *(
-            (f"{average} average", *(averaged(*column, true, average) for column in columns), true.sum())
-            for average in ("micro", "macro", "weighted")
-        ),
-    ]
-    width = max(len(name) for name, *_ in rows)
-    return "\n".join(
-        [
-            f"{'':{width}}  precision  recall     f1  support",
-            *(f"{name:{width}}  {p:9.3f}  {r:6.3f}  {f:5.3f}  {n:7d}" for name, p, r, f, n in rows),
-        ]
-    )
+    return score_table(kinds, right, true, found, averages=("micro", "macro", "weighted"))

@@ -10,7 +10,7 @@ A task runs no model.  `minigrad.train` does, and asks the task; `finetune` in t
     task.attach(model, task.load_processor(directory))
     task.describe(train, eval)                        printed
     datasets = task.encode(train), task.encode(eval)
-    task.collator(), task.loss(logits, labels)        in each step
+    task.sampler(train), task.collator(), task.loss(logits, labels)        in each epoch and step
     task.outputs(model, batch, out)                   in each evaluation, for every batch, joined in dataset order, then
     scores = task.scores(outputs, labels, dataset)
     task.report(scores)                               printed, and kept as evaluation.txt
@@ -35,7 +35,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..data.split import fold, random_split
+from ..data.samplers import Sampler
+from ..data.split import fold, split_by_key
 from ..pretrained import PretrainedModel
 from ..pretrained.config import Config
 from ..tensor import Tensor
@@ -47,10 +48,9 @@ class Task:
 
     name: ClassVar[str]
     model_class: ClassVar[Any]  # an AutoModelFor…, whose families the task can use
-    metrics: ClassVar[tuple[str, ...]] = ("loss",)  # the scores that may choose the best epoch,
-    metric: ClassVar[str] = "loss"  # and the one that does unless another is asked for
-    columns: ClassVar[dict[str, str]] = {"train_loss": "train loss", "eval_loss": "eval loss"}  # of the epochs' table
-    answer_options: ClassVar[tuple[str, ...]] = ()  # the options of a pipeline's call that `minigrad predict` takes, too
+    answer_options: ClassVar[
+        tuple[str, ...]
+    ] = ()  # the options of a pipeline's call that `minigrad predict` takes, too
     defaults: ClassVar[dict[str, Any]] = {}  # training arguments that suit this task better than those of `finetune`
 
     model: Any = None
@@ -60,6 +60,16 @@ class Task:
     def options(cls) -> dict[str, Any]:
         """The task's options with their defaults."""
         return {field.name: field.default for field in fields(cls) if field.name not in ("model", "processor")}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The scores that may choose the best epoch; the first one does unless another is asked for."""
+        return ("loss",)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of the table of epochs: entries of its records, and their titles."""
+        return {"train_loss": "train loss", "eval_loss": "eval loss"}
 
     # Files to examples.
 
@@ -93,7 +103,7 @@ class Task:
 
     def split(self, examples: Sequence[Any], eval_fraction: float, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
         """Training and evaluation examples, without a copy of one among the other."""
-        return random_split(examples, eval_fraction, seed, self.key)
+        return split_by_key(examples, eval_fraction, seed, self.key)
 
     # Examples to a model and a dataset.
 
@@ -124,6 +134,10 @@ class Task:
         """What makes a batch of a list of items; None for padding with the tokenizer's token."""
         return None
 
+    def sampler(self, dataset: Any) -> Sampler | None:
+        """Which items an epoch trains on, if not each of them once."""
+        return None
+
     def describe(self, train: Sequence[Any], eval: Sequence[Any]) -> str:
         """What there is to learn from, for a person to check."""
         return f"{len(train)} training examples, {len(eval)} evaluation examples"
@@ -132,7 +146,7 @@ class Task:
         """What encoding did to the training examples, such as cutting them; "" for nothing."""
         return ""
 
-    def loss(self, logits: Tensor, labels: Any) -> Tensor | None:
+    def loss(self, logits: Tensor, labels: Any, label_smoothing: float = 0.0) -> Tensor | None:
         """The mean loss over the labels of a batch that count; None for the model's own."""
         return None
 

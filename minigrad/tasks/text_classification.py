@@ -6,138 +6,339 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from difflib import get_close_matches
+from functools import partial
+from math import isfinite, isnan
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from .. import functional as F
-from .. import metrics
-from ..data import Example, TextDataset, label_ids, label_names, read_examples, split
-from ..data.readers import check_utf8, label_name
+from .. import losses, metrics
+from ..data import Example, Sampler, TextDataset, WeightedRandomSampler, label_ids, read_examples, split
+from ..data.readers import check_utf8, label_name, label_names_of, label_value, read_lines
+from ..data.text import sorted_labels
+from ..metrics.classification import score_table
 from ..pretrained import AutoModelForSequenceClassification
 from ..pretrained.config import PROBLEMS, Config
+from ..tensor import Tensor
 from .texts import TextTask
 
 SINGLE, MULTI, REGRESSION = PROBLEMS
+METRICS = {  # those that may choose the best epoch, the usual one first
+    SINGLE: ("macro_f1", "accuracy", "loss"),
+    MULTI: ("macro_f1", "micro_f1", "accuracy", "loss"),
+    REGRESSION: ("loss", "pearson", "spearman"),
+}
+COLUMNS = {  # of the table of epochs
+    SINGLE: {
+        "train_loss": "train loss",
+        "train_accuracy": "accuracy",
+        "eval_loss": "eval loss",
+        "eval_accuracy": "accuracy",
+        "eval_macro_f1": "macro-F1",
+    },
+    MULTI: {
+        "train_loss": "train loss",
+        "eval_loss": "eval loss",
+        "eval_accuracy": "accuracy",
+        "eval_micro_f1": "micro-F1",
+        "eval_macro_f1": "macro-F1",
+    },
+    REGRESSION: {
+        "train_loss": "train loss",
+        "eval_loss": "eval loss",
+        "eval_mae": "     MAE",
+        "eval_rmse": "    RMSE",
+        "eval_pearson": " Pearson",
+        "eval_spearman": "Spearman",
+    },
+}
+MOST_CLASSES = 100  # whose confusion matrix is kept and printed
+MOST_SCORES = 10_000_000  # of which ROC-AUC is computed
 
 
 @dataclass
 class TextClassification(TextTask):
     """Texts with labels, from .csv, .tsv, .jsonl or .json files with a text and a label column.
 
-    `problem_type` is "single_label_classification", "multi_label_classification" (a label column holds a list, or in
-    a CSV labels divided by semicolons) or "regression" (a number); None means the first when training, and what the
-    model was trained for when using it.
+    Options:
+        text_column, label_column: where they are, if not in "text" or "sentence", and "label".
+        problem_type: "single_label_classification", "multi_label_classification" (the label column holds a list, or
+            labels with semicolons between them) or "regression" (it holds a number).  None means the first in
+            training, and what the model was trained for when it is used.
+        class_weights: "balanced" or a weight for each label by name; the loss of an example counts as much.
+            "balanced" weighs a label by examples / (labels × its examples).  The loss is the sum of the weighted ones
+            divided by the number of examples, so that it does not depend on which examples share a batch.
+        balanced_sampling: draw each label equally often in training, with replacement.
     """
 
     text_column: str | None = None
     label_column: str | None = None
     problem_type: str | None = None
+    class_weights: str | Mapping[str, float] | None = None
+    balanced_sampling: bool = False
 
     name = "text-classification"
     model_class = AutoModelForSequenceClassification
-    metrics, metric = ("accuracy", "macro_f1", "loss"), "macro_f1"
-    columns: ClassVar[dict[str, str]] = {
-        "train_loss": "train loss",
-        "train_accuracy": "accuracy",
-        "eval_loss": "eval loss",
-        "eval_accuracy": "accuracy",
-        "eval_macro_f1": "macro-F1",
-    }
+    answer_options = ("top_k",)
 
-    def read_file(self, path: Path, labelled: bool) -> list[Example]:
-        return read_examples(path, self.text_column, self.label_column, labelled)
-
-    def read_item(self, where: str, item: Any) -> Example:
-        if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str):
+    def __post_init__(self):
+        if self.problem_type not in (None, *PROBLEMS):
+            near = "".join(f": type {one!r}" for one in get_close_matches(str(self.problem_type), PROBLEMS, 1, 0.3))
+            raise ValueError(f"problem_type is {self.problem_type!r}; expected one of {', '.join(PROBLEMS)}{near}")
+        for option in ("class_weights", "balanced_sampling"):
+            if getattr(self, option) and self.problem_type not in (None, SINGLE):
+                raise ValueError(f"{option} is for {SINGLE}, and problem_type is {self.problem_type!r}: leave it out")
+        if not (self.class_weights is None or self.class_weights == "balanced" or isinstance(self.class_weights, dict)):
             raise ValueError(
-                f"{where} is {str(item)[:60]!r}; expected a pair (text, label), such as ('A fine day.', 'fair')"
+                f"class_weights is {self.class_weights!r}; expected 'balanced', or weights such as {{'spam': 2.0}}"
             )
-        return Example(check_utf8(where, item[0]), label_name(where, item[1]))
+        self.weights: np.ndarray | None = None  # of the classes, in their order
 
-    def examples(self, inputs: str | Sequence[str], **options: Any) -> list[Example]:
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        return [Example(check_utf8(f"text {i}", text), None) for i, text in enumerate(texts, 1)]
+    @property
+    def problem(self) -> str:
+        """What kind of labels the texts have."""
+        if self.problem_type is not None or self.model is None:
+            return self.problem_type or SINGLE
+        config = self.model.config
+        return config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE)
 
-    def key(self, example: Example) -> str:
-        return example.text
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return METRICS[self.problem]
 
-    def split(self, examples: Sequence[Example], eval_fraction: float, seed: int) -> tuple[list, list]:
-        check_classes(examples)
-        return split(examples, eval_fraction, seed)
-
-    def study(self, train: Sequence[Example], eval: Sequence[Example], config: Config) -> dict[str, Any]:
-        check_classes(train)
-        names, own = label_names(train), list((config.id2label or {}).values())
-        if len(names) < 2:
-            raise ValueError(
-                f"all {len(train)} training texts have the label {names[0]!r}: expected two labels or more"
-            )
-        if sorted(names) == sorted(own):  # then the rows of the model's head are in the order of its names
-            names = own
-        for part in (train, eval):
-            label_ids(part, names)
-        self.warn_of_overlap(train, eval)
-        warn_of_unjudged(eval, names)
-        return {"id2label": dict(enumerate(names)), "problem_type": SINGLE}
+    @property
+    def columns(self) -> dict[str, str]:
+        return COLUMNS[self.problem]
 
     @property
     def names(self) -> list[str]:
         """The labels in the order of the model's scores."""
         return list(self.model.config.id2label.values())
 
+    # Files to examples.
+
+    def label(self, where: str, label: Any) -> Any:
+        """A label as it stands in a file, as the problem has it."""
+        return {SINGLE: label_name, MULTI: label_names_of, REGRESSION: label_value}[self.problem](where, label)
+
+    def read_file(self, path: Path, labelled: bool) -> list[Example]:
+        if not labelled and path.suffix.lower() == ".txt":
+            return self.examples(read_lines(path))
+        return read_examples(path, self.text_column, self.label_column, labelled, self.label)
+
+    def read_item(self, where: str, item: Any) -> Example:
+        if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str):
+            raise ValueError(
+                f"{where} is {str(item)[:60]!r}; expected a pair (text, label), such as ('A fine day.', 'fair')"
+            )
+        return Example(check_utf8(where, item[0]), self.label(where, item[1]))
+
+    def examples(self, inputs: str | Sequence[str], **options: Any) -> list[Example]:
+        texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
+        if not texts:
+            raise ValueError("there is no text; expected one or more")
+        for i, text in enumerate(texts, 1):
+            if not isinstance(text, str):
+                raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected a str")
+        return [Example(check_utf8(f"text {i}", text), None) for i, text in enumerate(texts, 1)]
+
+    def key(self, example: Example) -> str:
+        return example.text
+
+    def split(self, examples: Sequence[Example], eval_fraction: float, seed: int) -> tuple[Sequence, Sequence]:
+        if self.problem != SINGLE:
+            return super().split(examples, eval_fraction, seed)
+        check_classes(examples)
+        return split(examples, eval_fraction, seed)
+
+    # Examples to a model and a dataset.
+
+    def study(self, train: Sequence[Example], eval: Sequence[Example], config: Config) -> dict[str, Any]:
+        self.warn_of_overlap(train, eval)
+        if self.problem == REGRESSION:
+            return {"num_labels": 1, "problem_type": REGRESSION}
+        if self.problem == SINGLE:
+            check_classes(train)
+        names, own = sorted_labels(name for example in train for name in labels_of(example)), config.id2label or {}
+        if len(names) < 2 - (self.problem == MULTI):
+            told = f"have the label {names[0]!r}: expected two labels or more" if names else "have no label"
+            raise ValueError(f"all {len(train)} training texts {told}")
+        if sorted(names) == sorted(own.values()):  # then the rows of the model's head are in the order of its names
+            names = list(own.values())
+        for part in (train, eval):
+            self.numbered(part, names)
+        warn_of_unjudged(eval, names)
+        self.weights = self.weights_of(train, names)
+        return {"id2label": dict(enumerate(names)), "problem_type": self.problem}
+
+    def weights_of(self, train: Sequence[Example], names: Sequence[str]) -> np.ndarray | None:
+        """The weight of each class.  Raises ValueError for weights of labels that are none, or not positive."""
+        if self.class_weights is None:
+            return None
+        if isinstance(self.class_weights, str):
+            counts = np.bincount(label_ids(train, names), minlength=len(names))
+            return (len(train) / (len(names) * np.maximum(counts, 1))).astype(np.float32)
+        for name, weight in self.class_weights.items():
+            if name not in names:
+                raise ValueError(f"class_weights has {name!r}, which is no label: there are {', '.join(names)}")
+            if not isinstance(weight, (int, float)) or not (isfinite(weight) and weight > 0):
+                raise ValueError(f"the weight of {name!r} is {weight!r}; expected a number above 0")
+        return np.array([self.class_weights.get(name, 1.0) for name in names], np.float32)
+
+    def numbered(self, examples: Sequence[Example], names: Sequence[str]) -> Any:
+        """The labels of examples as numbers: classes, zeros and ones (examples, labels), or values."""
+        if self.problem == SINGLE:
+            return label_ids(examples, names)
+        if self.problem == REGRESSION:
+            return np.array([example.label for example in examples], np.float32)
+        rows = [(i, Example(e.text, name)) for i, e in enumerate(examples) for name in e.label]
+        found = np.zeros((len(examples), len(names)), np.float32)
+        if rows:
+            found[[i for i, _ in rows], label_ids([example for _, example in rows], names)] = 1
+        return found
+
     def encode(self, examples: Sequence[Example], labelled: bool = True) -> TextDataset:
         encodings = self.processor([example.text for example in examples], padding=False, max_length=self.max_length)
-        return TextDataset(encodings, label_ids(examples, self.names) if labelled else None)
+        return TextDataset(encodings, self.numbered(examples, self.names) if labelled else None)
+
+    def sampler(self, dataset: TextDataset) -> Sampler | None:
+        return WeightedRandomSampler.balanced(dataset.columns["label"]) if self.balanced_sampling else None
 
     def describe(self, train: Sequence[Example], eval: Sequence[Example]) -> str:
-        """How many examples each class has, and one of them."""
-        counts = [Counter(example.label for example in part) for part in (train, eval)]
+        """How many examples each class has, or between which values the labels are; and one example."""
+        told = str(train[0].label) if self.problem != MULTI else ", ".join(train[0].label) or "no label"
+        text = " ".join(train[0].text.split())
+        example = f"such as {told}: {text[:90]}{'...' * (len(text) > 90)}"
+        if self.problem == REGRESSION:
+            rows = [
+                f"{part}  {len(some):7d} texts, labels {min(values):g} to {max(values):g}, mean {np.mean(values):g}"
+                for part, some in (("train", train), ("eval ", eval))
+                for values in [[example.label for example in some]]
+            ]
+            return "\n".join([*rows, example])
+        counts = [Counter(name for example in part for name in labels_of(example)) for part in (train, eval)]
+        shown_names = self.names[:MOST_CLASSES]
         rows = [
             ("class", "train", "eval"),
-            *((name, *(count[name] for count in counts)) for name in self.names),
+            *((name, *(count[name] for count in counts)) for name in shown_names),
             ("all", len(train), len(eval)),
         ]
         width = max(len(row[0]) for row in rows)
-        text = " ".join(train[0].text.split())
-        return "\n".join(
-            [
-                *(f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows),
-                f"such as {train[0].label}: {text[:90]}{'...' * (len(text) > 90)}",
-            ]
-        )
+        table = [f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows]
+        if more := len(self.names) - len(shown_names):
+            table.insert(-1, f"... and {more:,} more classes")
+        return "\n".join([*table, example])
+
+    def loss(self, logits: Tensor, labels: Any, label_smoothing: float = 0.0) -> Tensor | None:
+        if self.weights is None:
+            return None
+        total = losses.cross_entropy(logits, labels, self.weights, reduction="sum", label_smoothing=label_smoothing)
+        return total / len(labels)
+
+    # Outputs to scores and answers.
 
     def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
+        if labels is None:
+            raise ValueError("there are no labels to compare with; expected a label for each text")
+        if self.problem == REGRESSION:
+            kinds = (metrics.mae, metrics.rmse, metrics.pearson, metrics.spearman)
+            found = {kind.__name__: kind(labels.reshape(-1), outputs.reshape(-1)) for kind in kinds}
+        elif self.problem == MULTI:
+            found = self.scores_of_labels(outputs, labels)
+        else:
+            found = self.scores_of_classes(outputs, labels)
+        return {name: value for name, value in found.items() if not (isinstance(value, float) and isnan(value))}
+
+    def scores_of_classes(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Scores where each text has one label; ROC-AUC only where it is defined and quickly computed."""
         predicted, classes = outputs.argmax(-1), len(self.names)
-        return {
+        score = partial(metrics.f1, labels, predicted, num_classes=classes)
+        found: dict[str, Any] = {
             "accuracy": metrics.accuracy(labels, predicted),
-            "macro_f1": metrics.f1(labels, predicted, num_classes=classes),
-            "confusion_matrix": metrics.confusion_matrix(labels, predicted, classes).tolist(),
+            "macro_f1": score(),
+            "micro_f1": score(average="micro"),
+            "weighted_f1": score(average="weighted"),
+            "precision": metrics.precision(labels, predicted, num_classes=classes),
+            "recall": metrics.recall(labels, predicted, num_classes=classes),
+            "mcc": metrics.mcc(labels, predicted),
         }
+        if outputs.size <= MOST_SCORES and np.isfinite(outputs).all():
+            p = F.softmax(outputs)
+            found["roc_auc"] = metrics.roc_auc(labels, p[:, 1] if classes == 2 else p)
+        if classes <= MOST_CLASSES:
+            found["confusion_matrix"] = metrics.confusion_matrix(labels, predicted, classes).tolist()
+        else:
+            counts = metrics.classification.counts(labels, predicted, classes)
+            found["counts"] = np.stack(counts, axis=1).tolist()
+        return found
+
+    def scores_of_labels(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Scores where a text may have several labels: it has those whose probability is above ½."""
+        predicted = outputs > 0
+        found: dict[str, Any] = {
+            "accuracy": metrics.exact_labels(labels, predicted),
+            "macro_f1": metrics.multilabel_f1(labels, predicted),
+            "micro_f1": metrics.multilabel_f1(labels, predicted, "micro"),
+            "weighted_f1": metrics.multilabel_f1(labels, predicted, "weighted"),
+            "precision": metrics.multilabel_precision(labels, predicted),
+            "recall": metrics.multilabel_recall(labels, predicted),
+        }
+        if outputs.size <= MOST_SCORES and np.isfinite(outputs).all():
+            found["roc_auc"] = metrics.roc_auc(labels, outputs)
+        found["counts"] = np.stack(metrics.multilabel.label_counts(labels, predicted), axis=1).tolist()
+        return found
 
     def report(self, scores: Mapping[str, Any]) -> str:
-        """A table of the classes' scores and the confusion matrix, which tells all of them."""
-        matrix = np.array(scores["confusion_matrix"])
-        true, predicted = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.ravel(), axis=1)
-        return (
-            f"{metrics.classification_report(true, predicted, self.names)}\n\n"
-            f"{metrics.format_confusion_matrix(matrix, self.names)}"
-        )
+        """A table of the classes' scores, the scores over all of them, and the confusion matrix; or of the errors."""
+        if self.problem == REGRESSION:
+            return super().report(scores)
+        over_all = [("accuracy", "accuracy"), ("mcc", "Matthews' correlation"), ("roc_auc", "ROC-AUC")]
+        rest = "\n".join(f"{title:21}  {scores[name]:.3f}" for name, title in over_all[1:] if name in scores)
+        if (matrix := scores.get("confusion_matrix")) is not None:
+            cells = np.array(matrix)
+            true, predicted = np.repeat(np.indices(cells.shape).reshape(2, -1), cells.ravel(), axis=1)
+            table = metrics.classification_report(true, predicted, self.names)
+            return "\n\n".join(filter(None, [table, rest, metrics.format_confusion_matrix(cells, self.names)]))
+        averages = ("micro", "macro", "weighted")
+        table = score_table(self.names, *np.array(scores["counts"]).T, averages=averages, most=MOST_CLASSES)
+        exact = f"{'all labels right' if self.problem == MULTI else 'accuracy':21}  {scores['accuracy']:.3f}"
+        return "\n\n".join([table, "\n".join(filter(None, [exact, rest]))])
 
     def answers(
-        self, outputs: np.ndarray, dataset: Any, top_k: int | None = None, **options: Any
+        self, outputs: np.ndarray, dataset: Any, top_k: int | None = 1, **options: Any
     ) -> list[list[dict[str, Any]]]:
-        """For each text its `top_k` best labels (default: all), each {"label": name, "score": probability}."""
-        config = self.model.config
-        problem = config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE)
-        p = outputs if problem == REGRESSION else (F.sigmoid if problem == MULTI else F.softmax)(outputs)
+        """For each text its `top_k` best labels (None: all), each {"label": name, "score": probability or value}."""
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k is {top_k}; expected 1 or more")
+        squash = {SINGLE: F.softmax, MULTI: F.sigmoid, REGRESSION: np.asarray}[self.problem]
+        p, names = np.asarray(squash(outputs)), self.names
         best = (-p).argsort(-1, kind="stable")[:, :top_k]
         return [
-            [{"label": config.id2label[i], "score": row[i].item()} for i in order.tolist()]
+            [{"label": names[i], "score": row[i].item()} for i in order.tolist()]
             for row, order in zip(p, best, strict=True)
         ]
+
+    def returned(self, answers: list[Any], inputs: Any, **options: Any) -> Any:
+        """Without `top_k` the best label of each text, also of a single one in a list; as transformers has it."""
+        if "top_k" not in options:
+            return [best for (best,) in answers]
+        return super().returned(answers, inputs)
+
+    def record(self, example: Example, answer: list[dict[str, Any]]) -> dict[str, Any]:
+        scores = {one["label"]: one["score"] for one in answer}
+        return {"text": example.text, "label": next(iter(scores)), "scores": scores}
+
+    def told(self, example: Example, answer: list[dict[str, Any]]) -> str:
+        form = "10.6g" if self.problem == REGRESSION else "6.1%"
+        return "\n".join([example.text, *(f"  {one['score']:{form}}  {one['label']}" for one in answer)])
+
+
+def labels_of(example: Example) -> tuple[str, ...]:
+    """The names of an example's labels."""
+    return (example.label,) if isinstance(example.label, str) else example.label
 
 
 def check_classes(train: Sequence[Example]) -> None:
@@ -160,7 +361,7 @@ def check_classes(train: Sequence[Example]) -> None:
 
 def warn_of_unjudged(eval: Sequence[Example], names: Sequence[str]) -> None:
     """Warn of classes that no evaluation example has."""
-    judged = {example.label for example in eval}
+    judged = {name for example in eval for name in labels_of(example)}
     if unjudged := [name for name in names if name not in judged]:
         listed = ", ".join(unjudged[:5]) + f" and {len(unjudged) - 5} more" * (len(unjudged) > 5)
         warnings.warn(

@@ -6,6 +6,7 @@ from .checkpoint import latest_checkpoint
 from .classifier import TextClassifier
 from .evaluation import EvalPrediction, PredictionOutput
 from .finetune import finetune
+from .pipeline import Pipeline, pipeline
 from .plan import Plan
 from .search import BestRun
 from .state import TrainerControl, TrainerState

@@ -147,11 +147,10 @@ def trainer_for(
     meant = MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"}
     check_names("finetune", arguments, [*taken, *kind.options(), *named], meant)
     this = kind(**{name: arguments.pop(name) for name in kind.options() if name in arguments})
-    args = TrainingArguments(output, overwrite, **{**defaults_of(kind), **arguments})
+    args = TrainingArguments(output, overwrite, **{**defaults_of(this), **arguments})
     if args.metric_for_best_model not in this.metrics:
-        raise ValueError(
-            f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {', '.join(this.metrics)}"
-        )
+        known = ", ".join(sorted(this.metrics, key=lambda name: (name == "loss", name)))
+        raise ValueError(f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {known}")
     if args.eval_strategy != "epoch":
         raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
     if not args.resume_from_checkpoint:
@@ -168,7 +167,7 @@ def trainer_for(
     names = list(changes.get("id2label", {}).values())
     if names and names != own and (new := model.reset_head(args.seed)):
         print(
-            f"The head of this model was trained for {', '.join(own)}, not for {', '.join(names)}: "
+            f"The head of this model was trained for {listed(own)}, not for {listed(names)}: "
             f"{' and '.join(new)} begin anew"
         )
     this.attach(model, this.load_processor(model_dir))
@@ -181,6 +180,11 @@ def trainer_for(
     print("; ".join(filter(None, [f"{trained:,} parameters to train", this.note(datasets[0])])) + "\n")
     callbacks = [KeepBest(), EpochTable(this), *callbacks, JSONLinesCallback]
     return TaskTrainer(this, args, *datasets, callbacks=callbacks)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names, and how many more there are than twenty."""
+    return ", ".join(names[:20]) + f" and {len(names) - 20:,} more" * (len(names) > 20)
 
 
 def note_arguments(given: dict[str, Any]) -> None:
@@ -229,15 +233,14 @@ class KeepBest(TrainerCallback):
         return {}
 
 
-def defaults_of(task: type[Task]) -> dict[str, Any]:
+def defaults_of(task: Task) -> dict[str, Any]:
     """The training arguments that finetune chooses for a task."""
-    return DEFAULTS | {"metric_for_best_model": task.metric} | task.defaults
+    return DEFAULTS | {"metric_for_best_model": task.metrics[0]} | task.defaults
 
 
 def chosen_by_finetune(task: Task, arguments: dict[str, Any]) -> str:
     """Which arguments finetune chooses otherwise than Hugging Face, but for those that were given."""
-    chosen = defaults_of(type(task))
-    listed = ", ".join(f"{name}={value!r}" for name, value in chosen.items() if name not in arguments)
+    listed = ", ".join(f"{name}={value!r}" for name, value in defaults_of(task).items() if name not in arguments)
     return f"Chosen here, otherwise than Hugging Face's defaults: {listed}\n" if listed else ""
 
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..data import DataLoader
 from ..pretrained import PretrainedModel
 from ..pretrained.values import found_in

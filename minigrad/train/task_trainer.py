@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data import Sampler
 from ..pretrained import PretrainedModel
 from ..tasks import Task
 from .arguments import TrainingArguments
@@ -37,10 +38,14 @@ class TaskTrainer(Trainer):
         """The model's loss for a batch, or the task's; in an evaluation also what the task computes its scores from."""
         out = super().training_step(batch)
         loss, logits = loss_and_logits(out)
-        own = None if logits is None else self.task.loss(logits, labels_of(batch))
+        smoothing = self.args.label_smoothing_factor if self.model.training else 0.0
+        own = None if logits is None else self.task.loss(logits, labels_of(batch), smoothing)
         if not self.model.training:
             logits = self.task.outputs(self.model, batch, out)
         return {"loss": loss if own is None else own, "logits": logits}
+
+    def train_sampler(self) -> Sampler | None:
+        return self.task.sampler(self.train_dataset)
 
     def measured(self, dataset: Any, prefix: str) -> Record:
         """The loss and the task's scores."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..amp import GradScaler
-from ..data import DataLoader, Dataset
+from ..data import DataLoader, Dataset, Sampler
 from ..data.passes import own_generators
 from ..nn import Module
 from ..optim import Optimizer, clip_grad_norm_
@@ -407,16 +407,22 @@ class Trainer(Evaluator):
         """The training examples, in batches of a whole step."""
         args = self.args
         seed = args.seed if args.data_seed is None else args.data_seed
-        lengths = run.lengths_of(self.train_dataset) if args.group_by_length else None
+        sampler = self.train_sampler()
+        lengths = run.lengths_of(self.train_dataset) if args.group_by_length and sampler is None else None
         return DataLoader(
             self.train_dataset,
             args.per_device_train_batch_size * args.gradient_accumulation_steps,
-            True,
+            sampler is None,
             seed,
             drop_last=args.dataloader_drop_last,
             lengths=lengths,
             num_workers=self.workers_for(self.train_dataset),
+            sampler=sampler,
         )
+
+    def train_sampler(self) -> Sampler | None:
+        """Which items an epoch trains on; None for each of them once, at random.  A method to override."""
+        return None
 
     def workers_for(self, dataset: Any) -> int:
         """The number of threads that read items: 0 if items draw from a generator that the model or collator uses."""
