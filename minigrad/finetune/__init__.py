@@ -3,7 +3,10 @@
 Adapters begin with `get_peft_model`, prompts that make a classifier of a language model with `Template`.
 """
 
+from .bitfit import BitFitConfig
+from .bottleneck import BottleneckConfig
 from .config import PeftConfig
+from .ia3 import IA3Config
 from .lora import LoraConfig
 from .peft_model import PeftModel, get_peft_model
 from .probe import LinearProbe

@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from .config import Hit, PeftConfig
 from .layer import AdapterLayer, at_least_single, like
 from .names import theirs
-from .targets import found, named
+from .targets import found, named, stored_transposed
 
 # target_modules=None means these, by family.
 TARGETS: dict[str, Any] = {
@@ -103,10 +103,10 @@ class LoraConfig(PeftConfig):
 
     def saved(self, model: Module, hits: list[Hit]) -> LoraConfig:
         """The configuration to write: see `PeftConfig.saved`."""
-        layout = getattr(model, "layout", None)
-        transposed = layout is not None and any(layout.transposed(f"{hit.path}.weight") for hit in hits)
         config = replace(
-            self, target_modules=named(self, model, hits, TARGETS), fan_in_fan_out=self.fan_in_fan_out or transposed
+            self,
+            target_modules=named(self, model, hits, TARGETS),
+            fan_in_fan_out=self.fan_in_fan_out or stored_transposed(model, hits),
         )
         if any(theirs(model, hit.path) != hit.path for hit in hits):
             ends = {hit.path: re.escape(theirs(model, hit.path)) for hit in hits}

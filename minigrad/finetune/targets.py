@@ -175,3 +175,9 @@ def named(config: Any, model: Module, hits: list[Hit], defaults: dict[str, Any])
     if targets == ALL_LINEAR or any(theirs(model, hit.path) != hit.path for hit in hits):
         return [theirs(model, hit.path) for hit in hits]
     return targets if isinstance(targets, str) else sorted(targets)
+
+
+def stored_transposed(model: Module, hits: list[Hit]) -> bool:
+    """Whether the reference library stores weights of targets (in, out)."""
+    layout = getattr(model, "layout", None)
+    return layout is not None and any(layout.transposed(f"{hit.path}.weight") for hit in hits)

@@ -1,0 +1,35 @@
+"""BitFit (Ben Zaken et al. 2022): of a frozen model the biases alone are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..nn import Module
+from .config import Hit, PeftConfig
+from .targets import is_in_layer
+
+
+@dataclass
+class BitFitConfig(PeftConfig):
+    """Train every bias, those of norms included; files are read by minigrad only (`peft`: LoraConfig(bias="all")).
+
+    Args:
+        layers_to_transform: the numbers of the layers whose biases are trained; None for all biases of the model.
+    """
+
+    peft_type: ClassVar[str] = "BITFIT"
+
+    layers_to_transform: list[int] | int | None = None
+
+    def hits(self, model: Module, strict: bool) -> list[Hit]:
+        """Nothing: no layer is adapted.  Raises ValueError if there is no bias to train."""
+        if not any(self.trains(path, []) for path, _ in model.named_parameters()):
+            raise ValueError(
+                f"{type(model).__name__} has no bias to train{' in such a layer' * (self.layers_to_transform is not None)}"
+                ": LoraConfig, or IA3Config, suits models without biases"
+            )
+        return []
+
+    def trains(self, path: str, hits: list[Hit]) -> bool:
+        return path.rpartition(".")[2] == "bias" and is_in_layer(path, self)

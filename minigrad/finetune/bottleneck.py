@@ -1,0 +1,119 @@
+"""Bottleneck adapters (Houlsby et al. 2019; Pfeiffer et al. 2021): small networks behind the layers of a frozen model.
+
+The output y of a layer becomes y + s · up(activation(down(y))), with few features between `down` and `up`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .. import ops
+from ..nn import Dropout, Linear, Module, init
+from ..pretrained.layers import activation
+from .config import Hit, PeftConfig
+from .layer import AdapterLayer, like
+from .targets import found
+
+ENCODER = r".*layer\.\d+\.output\.dense"
+# target_modules=None means these, by style and family: what leaves a sublayer, before it is added to what it read.
+TARGETS: dict[str, dict[str, Any]] = {
+    "houlsby": {
+        **{family: ["output.dense"] for family in ("bert", "roberta", "xlm-roberta", "vit")},
+        "distilbert": ["out_lin", "lin2"],
+        "gpt2": ["c_proj"],
+        "t5": ["o", "wo"],
+        **{family: ["o_proj", "down_proj"] for family in ("llama", "qwen2", "qwen3")},
+    },
+    "pfeiffer": {
+        **{family: ENCODER for family in ("bert", "roberta", "xlm-roberta", "vit")},
+        "distilbert": ["lin2"],
+        "gpt2": ["mlp.c_proj"],
+        "t5": ["wo"],
+        **{family: ["down_proj"] for family in ("llama", "qwen2", "qwen3")},
+    },
+}
+
+
+@dataclass
+class BottleneckConfig(PeftConfig):
+    """Options of bottleneck adapters, which `peft` does not have: their files are read by minigrad only.
+
+    Args:
+        style: "houlsby" adapts both sublayers of each layer, attention and feed-forward; "pfeiffer" the second only.
+        target_modules: which Linears instead, as for `LoraConfig`.
+        exclude_modules: names, or an expression, of layers that are not.
+        reduction_factor: how many times fewer features there are in the bottleneck; `bottleneck_size` wins.
+        non_linearity: an activation by its published name.
+        scaling: s.
+        dropout: of the features in the bottleneck, in training.
+    """
+
+    peft_type: ClassVar[str] = "BOTTLENECK"
+
+    style: str = "houlsby"
+    target_modules: list[str] | str | None = None
+    exclude_modules: list[str] | str | None = None
+    reduction_factor: float = 16
+    bottleneck_size: int | None = None
+    non_linearity: str = "relu"
+    scaling: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.style not in TARGETS:
+            raise ValueError(f"style is {self.style!r}; expected 'houlsby' or 'pfeiffer'")
+        if not self.reduction_factor > 0 or self.bottleneck_size is not None and self.bottleneck_size < 1:
+            raise ValueError(
+                f"reduction_factor is {self.reduction_factor!r} and bottleneck_size {self.bottleneck_size!r}; expected "
+                "numbers above 0, such as reduction_factor=16"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout!r}; expected a probability below 1")
+        activation(self.non_linearity, "non_linearity")
+
+    def hits(self, model: Module, strict: bool) -> list[Hit]:
+        """The layers that are adapted.  Raises ValueError for a pattern that hits nothing; see `targets.found`."""
+        return found(model, self, TARGETS[self.style], (Linear,), strict)
+
+    def add(self, model: Module, hit: Hit, name: str, rng: Any) -> None:
+        """Give a layer the adapter `name`, which changes nothing at first: `up` begins with zeros."""
+        layer = BottleneckLinear.of(hit.module)
+        features = layer.weight.shape[0]
+        size = self.bottleneck_size or max(1, round(features / self.reduction_factor))
+        down, up = Linear(features, size, rng=rng), Linear(size, features, rng=init.LATER)
+        for p in (*down.parameters(), *up.parameters()):
+            p.hold(like(layer, p.data).data)
+        if rng is not init.LATER:
+            init.zeros_(up.weight)
+            init.zeros_(up.bias)
+        layer.adapter_down[name], layer.adapter_up[name] = down, up
+        layer.between[name] = activation(self.non_linearity), self.scaling
+        if self.dropout:
+            layer.adapter_dropout[name] = Dropout(self.dropout, rng=None if rng is init.LATER else rng)
+
+
+class BottleneckLinear(AdapterLayer, Linear):
+    """A Linear with small networks behind it: `adapter_down.<name>` and `adapter_up.<name>`, two Linears each."""
+
+    parts = "adapter_down", "adapter_up", "adapter_dropout", "between"
+    adapter_down: dict[str, Linear]
+    adapter_up: dict[str, Linear]
+    adapter_dropout: dict[str, Dropout]
+    between: dict[str, tuple[Any, float]]  # the activation and s
+
+    def forward(self, x: Any) -> Any:
+        y = super().forward(x)
+        dtype = y.dtype
+        for name in self.acting:
+            (act, scaling), down = self.between[name], self.adapter_down[name]
+            read = y if y.dtype == down.weight.dtype else ops.astype(y, down.weight.dtype)
+            inner = act(down(read))
+            inner = self.adapter_dropout[name](inner) if name in self.adapter_dropout else inner
+            more = self.adapter_up[name](inner)
+            y = y + (more if scaling == 1 else more * scaling)
+        return y if y.dtype == dtype else ops.astype(y, dtype)
+
+    def with_adapter(self, name, weight, bias):
+        raise ValueError("a bottleneck adapter is not linear, so no weight can hold it: it cannot be merged")
