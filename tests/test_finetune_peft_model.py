@@ -8,6 +8,7 @@ import pytest
 from minigrad import nn, optim
 from minigrad.finetune import LoraConfig, PeftModel, get_peft_model
 from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel
+from minigrad.train import Plan, Trainer, TrainingArguments
 
 SIZES = {
     "vocab_size": 40,
@@ -279,3 +280,69 @@ def test_refusals(tmp_path):
     assert model.merged_adapters == []
     with pytest.raises(ValueError, match="resize it before get_peft_model"):
         model.resize_token_embeddings(50)
+
+
+def new_trainer(directory, **options):
+    """A run of 8 steps of a model with LoRA and dropout, whose plan unfreezes a weight of the model in its middle."""
+    rng = np.random.default_rng(5)
+    items = [{"input_ids": rng.integers(1, 40, rng.integers(3, 9)), "label": i % 2} for i in range(16)]
+    model = get_peft_model(
+        bert(hidden_dropout_prob=0.1),
+        LoraConfig(r=2, lora_dropout=0.1, target_modules=["query", "value"], task_type="SEQ_CLS"),
+        rng=0,
+    )
+    model.add_adapter("other", LoraConfig(r=2, target_modules=["key"], modules_to_save=["pooler"]), rng=1)
+    plan = Plan().phase("a", until=4, lr=0.02).phase("b", unfreeze="bert.encoder.layer.1.output.dense.*")
+    args = TrainingArguments(
+        directory,
+        per_device_train_batch_size=4,
+        num_train_epochs=2,
+        save_steps=3,
+        save_strategy="steps",
+        logging_steps=1,
+        disable_tqdm=True,
+        **options,
+    )
+    return Trainer(model, args, items, plan=plan)
+
+
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9}])
+def test_a_resumed_run_is_bit_for_bit_the_whole_one(tmp_path, options):
+    whole = new_trainer(tmp_path / "whole", **options)
+    whole.train()
+    assert whole.step == 8
+    files = {
+        str(path.relative_to(tmp_path / "whole" / "checkpoint-6"))
+        for path in (tmp_path / "whole" / "checkpoint-6").rglob("*")
+    }
+    assert {
+        "adapter_model.safetensors",
+        "other/adapter_model.safetensors",
+    } <= files and "model.safetensors" not in files
+    for step in (3, 6):
+        parts = new_trainer(tmp_path / f"parts-{step}", **options)
+        parts.train(resume_from_checkpoint=tmp_path / "whole" / f"checkpoint-{step}")
+        for (name, t), (_, wanted) in zip(parts.model.state_dict().items(), whole.model.state_dict().items()):
+            np.testing.assert_array_equal(t.numpy(), wanted.numpy(), err_msg=name)
+        losses = [[record["loss"] for record in one.history if "loss" in record] for one in (parts, whole)]
+        assert losses[0] == losses[1] and len(losses[0]) == 8
+    plain = bert()
+    moved = whole.model.bert.encoder.layer[1].output.dense.weight.numpy()
+    assert not np.array_equal(moved, plain.bert.encoder.layer[1].output.dense.weight.numpy())
+
+
+def test_a_checkpoint_of_other_adapters_is_refused(tmp_path):
+    new_trainer(tmp_path / "a").train()
+    other = new_trainer(tmp_path / "b")
+    other.model.delete_adapter("other")
+    other.model.add_adapter("third", LoraConfig(target_modules=["query"]))
+    with pytest.raises(ValueError, match="is a checkpoint of another model"):
+        other.train(resume_from_checkpoint=tmp_path / "a" / "checkpoint-6")
+
+
+def test_the_trainer_saves_adapters(tmp_path):
+    trainer = new_trainer(tmp_path)
+    trainer.train()
+    trainer.save_model(tmp_path / "final")
+    again = PeftModel.from_pretrained(bert(), tmp_path / "final")
+    np.testing.assert_array_equal(logits(again), logits(trainer.model.eval()))

@@ -25,10 +25,8 @@ class BitFitConfig(PeftConfig):
     def hits(self, model: Module, strict: bool) -> list[Hit]:
         """Nothing: no layer is adapted.  Raises ValueError if there is no bias to train."""
         if not any(self.trains(path, []) for path, _ in model.named_parameters()):
-            raise ValueError(
-                f"{type(model).__name__} has no bias to train{' in such a layer' * (self.layers_to_transform is not None)}"
-                ": LoraConfig, or IA3Config, suits models without biases"
-            )
+            where = "" if self.layers_to_transform is None else f" in layers {self.layers_to_transform}"
+            raise ValueError(f"{type(model).__name__} has no bias to train{where}: LoraConfig and IA3Config need none")
         return []
 
     def trains(self, path: str, hits: list[Hit]) -> bool:

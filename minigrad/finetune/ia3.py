@@ -65,7 +65,9 @@ class IA3Config(PeftConfig):
             feedforward = [
                 name
                 for name in targets
-                if any(self._reads(model, hit.path, feedforward) for hit in hits if is_named(theirs(model, hit.path), name))
+                if any(
+                    self._reads(model, hit.path, feedforward) for hit in hits if is_named(theirs(model, hit.path), name)
+                )
             ]
         elif isinstance(self.feedforward_modules, str):
             feedforward = self.feedforward_modules

@@ -172,6 +172,10 @@ class LoRALayer(AdapterLayer):
         """The layers A and B, with weights that are not set yet."""
         raise NotImplementedError
 
+    def factors(self, name: str) -> tuple[Parameter, Parameter]:
+        """The weights of A and B."""
+        return self.lora_A[name].weight, self.lora_B[name].weight
+
     def change(self, name: str) -> Any:
         """s B A, as an array of the shape of the weight."""
         a, b = (at_least_single(part[name].weight.data) for part in (self.lora_A, self.lora_B))
@@ -306,6 +310,9 @@ class LoRAEmbedding(LoRALayer, Embedding):
             if config.init_lora_weights is False:
                 init.normal_(a, rng=rng)
 
+    def factors(self, name):
+        return self.lora_embedding_A[name], self.lora_embedding_B[name]
+
     def change(self, name):
         a, b = (at_least_single(part[name].data) for part in (self.lora_embedding_A, self.lora_embedding_B))
         return (b @ a).T * self.scaling[name]
@@ -324,6 +331,63 @@ class LoRAEmbedding(LoRALayer, Embedding):
         return F.linear(F.embedding(x, ops.transpose(a), self.padding_idx) * self.scaling[name], b)
 
 
+def weighted(
+    model: Module, configs: list[Any], names: list[str], weights: list[float], kind: str, svd_rank: int | None
+) -> tuple[tuple[LoraConfig, list[Hit]], list[tuple[Any, Any, Any]]]:
+    """The configuration and the targets of a weighted sum of adapters; of each layer the arrays A and B."""
+    if len(names) != len(weights) or not names:
+        raise ValueError(f"there are {len(names)} adapters and {len(weights)} weights: give each adapter one")
+    if kind not in ("svd", "linear", "cat"):
+        raise ValueError(f"combination_type is {kind!r}; expected 'svd', 'linear' or 'cat'")
+    if not all(isinstance(config, LoraConfig) and not config.use_dora and not config.lora_bias for config in configs):
+        raise ValueError("only adapters of LoRA, without use_dora and lora_bias, can be added to each other")
+    layers = {hit.path: hit for name in names for hit in model.peft.hits[name]}
+    ranks = [max(len(hit.module.factors(name)[0]) for hit in model.peft.hits[name]) for name in names]
+    if kind == "linear" and len(set(ranks)) > 1:
+        raise ValueError(f"the ranks of {', '.join(names)} are {ranks}, which 'linear' cannot add: type 'svd' or 'cat'")
+    r = sum(ranks) if kind == "cat" else svd_rank or max(ranks) if kind == "svd" else ranks[0]
+    found = []
+    for hit in layers.values():
+        layer: Any = hit.module
+        terms = [
+            (*(at_least_single(p.data).reshape(len(p), -1) for p in layer.factors(name)), weight * layer.scaling[name])
+            for name, weight in zip(names, weights)
+            if layer.has(name)
+        ]
+        found.append((layer, *padded(*COMBINED[kind](backend.of(layer.weight.data).xp, terms), r)))
+    hits = [Hit("weighted sum", path, hit.module) for path, hit in layers.items()]
+    more = {"rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False, "bias": "none"}
+    config = replace(configs[0], r=r, lora_alpha=r, target_modules=sorted(layers), exclude_modules=None, **more)
+    return (replace(config, layers_to_transform=None, layers_pattern=None), hits), found
+
+
+def padded(a: Any, b: Any, r: int) -> tuple[Any, Any]:
+    """A (r, in) and B (out, r) with zeros where they have a lower rank."""
+    xp = backend.of(a).xp
+    return xp.pad(a[:r], ((0, r - len(a[:r])), (0, 0))), xp.pad(b[:, :r], ((0, 0), (0, r - len(a[:r]))))
+
+
+def concatenated(xp: Any, terms: list) -> tuple[Any, Any]:
+    """The exact sum of w B A: the factors beside each other."""
+    return xp.concatenate([a * w for a, _, w in terms]), xp.concatenate([b for _, b, _ in terms], 1)
+
+
+def decomposed(xp: Any, terms: list) -> tuple[Any, Any]:
+    """The sum of w B A by its singular vectors, the largest first."""
+    u, s, v = xp.linalg.svd(sum(b @ a * w for a, b, w in terms), full_matrices=False)
+    return v, u * s
+
+
+def added(xp: Any, terms: list) -> tuple[Any, Any]:
+    """The sum of √|w| A, and that of √|w| B, as `peft` adds them."""
+    signs = [(math.sqrt(abs(w)) * (1 if w >= 0 else -1), math.sqrt(abs(w))) for _, _, w in terms]
+    return (
+        sum(a * one for (a, _, _), (one, _) in zip(terms, signs)),
+        sum(b * two for (_, b, _), (_, two) in zip(terms, signs)),
+    )
+
+
+COMBINED = {"cat": concatenated, "svd": decomposed, "linear": added}
 LAYERS: dict[type, type] = {
     Linear: LoRALinear,
     Embedding: LoRAEmbedding,

@@ -24,7 +24,7 @@ from ..nn.tree import check_name, walk
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint.report import listed
 from ..tensor import Tensor
-from . import files
+from . import files, lora
 from .config import Hit, PeftConfig, names_in
 from .layer import AdapterLayer, joined
 from .names import PREFIXES, plain_name, theirs
@@ -93,10 +93,15 @@ class _Plan:
         if strict:
             self.config.modules_to_save = with_heads(model, self.config)
         self.hits = self.config.hits(model, strict)
-        self.saved = saved_modules(model, names_in(self.config.modules_to_save), strict)
-        self.own = [
-            path for path in weights(model) if is_within(path, self.saved) or self.config.trains(path, self.hits)
-        ]
+        saved = saved_modules(model, names_in(self.config.modules_to_save), strict)
+        self.own = [path for path in weights(model) if is_within(path, saved) or self.config.trains(path, self.hits)]
+
+    @classmethod
+    def of(cls, config: PeftConfig, hits: list[Hit], own: list[str]) -> _Plan:
+        """A plan of which all is known."""
+        plan = cls.__new__(cls)
+        plan.config, plan.hits, plan.own = config, hits, own
+        return plan
 
 
 def with_heads(model: Any, config: PeftConfig) -> list[str] | None:
@@ -182,6 +187,47 @@ class PeftModel(Module):
                 its patterns hits nothing.
         """
         self._put(adapter_name, _Plan(self, peft_config), rng)
+
+    def add_weighted_adapter(
+        self,
+        adapters: Sequence[str],
+        weights: Sequence[float],
+        adapter_name: str,
+        combination_type: str = "svd",
+        svd_rank: int | None = None,
+    ) -> None:
+        """Add an adapter that is a weighted sum of others of LoRA.
+
+        Args:
+            combination_type: "cat" is the exact sum, of the sum of their ranks; "svd" the nearest to it of rank
+                `svd_rank`, or of the largest of theirs; "linear" adds A to A and B to B, which is but a rough sum.
+
+        Raises:
+            ValueError: there is no such adapter or combination, or they cannot be added: not LoRA, use_dora or
+                lora_bias, ranks that differ for "linear", or more than one with weights of the model of its own.
+        """
+        for name in adapters:
+            self._check_known(name)
+        plan, factors = lora.weighted(
+            self,
+            [self.peft.configs[name] for name in adapters],
+            list(adapters),
+            list(weights),
+            combination_type,
+            svd_rank,
+        )
+        holders = [name for name in adapters if self.peft.own[name]]
+        if len(holders) > 1:
+            raise ValueError(
+                f"{' and '.join(holders)} have weights of the model of their own, which cannot be added: keep one"
+            )
+        self._put(adapter_name, _Plan.of(*plan, [path for name in holders for path in self.peft.own[name]]), init.LATER)
+        for name in holders:
+            for path, t in self.peft.own[adapter_name].items():
+                t.copy_(self.peft.own[name][path])
+        for layer, a, b in factors:
+            for p, array in zip(layer.factors(adapter_name), (a, b)):
+                p.copy_(array.reshape(p.shape))
 
     def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
         """Let this adapter act, or these together, and no other; those that act are trained.
@@ -375,9 +421,31 @@ class PeftModel(Module):
         """
         for name in self.peft.configs if selected_adapters is None else selected_adapters:
             self._check_known(name)
-            directory = Path(save_directory) if name == "default" else Path(save_directory) / name
             with self._unmerged():
-                files.write(directory, self._saved_config(name), self._arrays(name))
+                files.write(self._place(save_directory, name), self._saved_config(name), self._arrays(name))
+
+    def saved_state(self, directory: str | os.PathLike) -> dict[str, np.ndarray]:
+        """What `save_pretrained` wrote in a directory, by the names that the weights have in this model's state dict.
+
+        Raises:
+            FileNotFoundError: an adapter is missing there.
+            ValueError: the files are damaged, or of other adapters.
+        """
+        state, paths = {}, {id(t): path for path, t in walk(self) if isinstance(t, Tensor)}
+        ours = {theirs(self, path): path for path in weights(self)}
+        for name in self.peft.configs:
+            wanted = {plain_name(stored): t for stored, t in self._tensors(name).items()}
+            found = self._plainly(files.read(self._place(directory, name)))
+            check_fit(
+                self,
+                directory,
+                {stored: a for stored, a in found.items() if stored not in ours},
+                {stored: t for stored, t in wanted.items() if stored not in ours},
+            )
+            for stored, array in found.items():
+                if (path := paths.get(id(wanted[stored])) if stored in wanted else ours[stored]) is not None:
+                    state[path] = array
+        return state
 
     def update_config(self) -> None:
         """Nothing: the configuration of the model is not what is saved."""
@@ -412,9 +480,9 @@ class PeftModel(Module):
             raise ValueError(f"there is an adapter {name!r} already: give another name, or delete_adapter({name!r})")
         for other in state.configs.values():
             if type(other) is not type(plan.config):
+                here, given = type(other).__name__, type(plan.config).__name__
                 raise ValueError(
-                    f"the model has a {type(other).__name__} and cannot have a {type(plan.config).__name__}, too: "
-                    "the adapters of a model are of one kind"
+                    f"the model has adapters of {here} and cannot have one of {given}: those of a model are of one kind"
                 )
         generator: Any = init.generator(rng)
         state.configs[name], state.hits[name], state.own[name] = plan.config, plan.hits, {}
@@ -494,6 +562,20 @@ class PeftModel(Module):
             arrays[self._stored_name(name, path)] = array.T if files.is_transposed(self, path) else array
         return {f"{PREFIXES[0]}{stored}": np.ascontiguousarray(array) for stored, array in arrays.items()}
 
+    @staticmethod
+    def _place(directory: str | os.PathLike, name: str) -> Path:
+        """Where an adapter is saved."""
+        return Path(directory) if name == "default" else Path(directory) / name
+
+    def _plainly(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of a file by their plain names, each the way round that it has here."""
+        own = {theirs(self, path): path for path in weights(self)}
+        found = {plain_name(stored): array for stored, array in arrays.items() if ".original_module." not in stored}
+        return {
+            stored: array.T if stored in own and files.is_transposed(self, own[stored]) else array
+            for stored, array in found.items()
+        }
+
     def _saved_config(self, name: str) -> PeftConfig:
         config = self.peft.configs[name].saved(self, self.peft.hits[name])
         config.inference_mode = True
@@ -514,18 +596,12 @@ class PeftModel(Module):
 
     def _take(self, name: str, plan: _Plan, arrays: Mapping[str, np.ndarray], source: Any) -> None:
         """Add an adapter with the values of a file.  Raises ValueError if they do not fit; nothing is changed then."""
-        found = {plain_name(stored): array for stored, array in arrays.items() if ".original_module." not in stored}
-        ours = {theirs(self, path): path for path in weights(self)}
+        found, ours = self._plainly(arrays), {theirs(self, path): path for path in weights(self)}
         plan.own = list(dict.fromkeys([*plan.own, *(ours[stored] for stored in found if stored in ours)]))
         fresh = not self.peft.configs
         try:
             self._put(name, plan, init.LATER)
-            own = {theirs(self, path): path for path in self.peft.own[name]}
             wanted = {plain_name(stored): t for stored, t in self._tensors(name).items()}
-            found = {
-                stored: array.T if stored in own and files.is_transposed(self, own[stored]) else array
-                for stored, array in found.items()
-            }
             check_fit(self, source, found, wanted)
             for stored, t in wanted.items():
                 t.copy_(found[stored])

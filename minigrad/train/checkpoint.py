@@ -24,6 +24,7 @@ from zlib import crc32
 import numpy as np
 
 from .. import backend
+from ..finetune import PeftModel
 from ..nn import Module
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint import safetensors
@@ -75,14 +76,16 @@ def write(directory: str | os.PathLike, step: int, fill: Callable[[Path], None])
 
 def seal(directory: Path) -> None:
     """Flush all files of a directory to disk, then write the manifest, which marks it as complete."""
-    paths = sorted(directory.iterdir())
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
     with ThreadPoolExecutor(2) as pool:  # compute the CRC of one file while another is flushed
-        entries = {path.name: entry for path, entry in zip(paths, pool.map(sealed, paths))}
+        names = [path.relative_to(directory).as_posix() for path in paths]
+        entries = dict(zip(names, pool.map(sealed, paths)))
     with open(directory / MANIFEST, "w", encoding="utf-8") as file:
         file.write(json.dumps({"files": entries, "time": time.time()}, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    synced(directory)
+    for path in {directory, *(path.parent for path in paths)}:
+        synced(path)
 
 
 def sealed(path: Path) -> dict[str, int]:
@@ -193,8 +196,8 @@ def rotate(directory: str | os.PathLike, limit: int | None, keep: tuple[str | No
 
 
 def write_model(model: Module, directory: Path) -> None:
-    """Write a model's weights as `model.safetensors`, and the configuration of a pretrained one."""
-    if isinstance(model, PretrainedModel):
+    """Write a model's weights as `model.safetensors`, with the configuration of a pretrained one; or its adapters."""
+    if isinstance(model, (PretrainedModel, PeftModel)):
         model.save_pretrained(directory)
     else:
         arrays = {name: contiguous(t.numpy()) for name, t in model.state_dict().items()}
@@ -207,6 +210,8 @@ def read_model(model: Module, directory: Path) -> dict[str, Any]:
     Raises ValueError, naming the directory, if they do not fit the model.
     """
     try:
+        if isinstance(model, PeftModel):  # whose other weights are frozen, and not saved
+            return model.saved_state(directory)
         if isinstance(model, PretrainedModel):
             floating = next((str(p.dtype) for p in model.parameters() if p.dtype.kind not in "iub"), "float32")
             state = type(model).from_pretrained(directory, dtype=floating).state_dict()
@@ -226,6 +231,11 @@ def read_model(model: Module, directory: Path) -> dict[str, Any]:
             f"{directory} is a checkpoint of another model ({told}); nothing was loaded: give the model it was made "
             "with, or another output_dir"
         ) from None
+
+
+def load(model: Module, state: dict[str, Any]) -> None:
+    """Load what `read_model` returned."""
+    model.load_state_dict(state, strict=not isinstance(model, PeftModel))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import backend
 from ..data.passes import drawing
+from ..finetune import PeftModel
 from ..nn import Module
 from ..optim import EMA
 from ..pretrained import PretrainedModel
@@ -81,7 +82,7 @@ def begin(trainer: Any, source: Path | None) -> None:
     schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
     content = None if source is None else Content(source, trainer, optimizer, loader)
     trainer.optimizer, trainer.lr_scheduler, trainer.loader, trainer.bound = optimizer, schedule, loader, plan
-    trainer.ema = None if args.ema_decay is None else EMA(trainer.model.parameters(), args.ema_decay)
+    trainer.ema = None if args.ema_decay is None else EMA(averaged(trainer.model), args.ema_decay)
     state = TrainerState(run_id=uuid.uuid4().hex) if content is None else content.state
     state.max_steps, state.num_train_epochs = steps, math.ceil(steps / len(loader))
     for what in ("logging", "eval", "save"):
@@ -141,7 +142,7 @@ class Content:
     def restore(self, trainer: Any) -> None:
         """Restore the state of the trainer."""
         rest, model = self.rest, trainer.model
-        model.load_state_dict(self.weights)
+        checkpoint.load(model, self.weights)
         for name, p in model.named_parameters():
             p.requires_grad = name not in rest["frozen"]
         if rest["plan"] != plan_of(trainer):
@@ -154,9 +155,11 @@ class Content:
         load_named_state(trainer.optimizer, model, self.arrays, self.optimizer)
         trainer.scaler.load_state_dict(rest["scaler"])
         if trainer.ema is not None and self.averages is not None:
-            names = [name for name, _ in model.named_parameters()]
             trainer.ema.load_state_dict(
-                {"n_averaged": rest["n_averaged"], "averages": [self.averages[name] for name in names]}
+                {
+                    "n_averaged": rest["n_averaged"],
+                    "averages": [self.averages[name] for name in named_averages(trainer)],
+                }
             )
         trainer.progress.load_state_dict(rest["progress"])
         trainer.control.should_epoch_stop = rest["should_epoch_stop"]
@@ -167,6 +170,18 @@ class Content:
             if found:
                 saved.remove(found)
                 getattr(callback, "load_state_dict", lambda state: None)(found[1])
+
+
+def averaged(model: Module) -> list[Any]:
+    """The parameters that an average is kept of: all, but for the frozen ones of a model with adapters."""
+    return [p for p in model.parameters() if p.requires_grad or not isinstance(model, PeftModel)]
+
+
+def named_averages(trainer: Any) -> dict[str, np.ndarray]:
+    """The averages by the names of their parameters."""
+    names = {id(p): name for name, p in trainer.model.named_parameters()}
+    pairs = zip(trainer.ema.params, trainer.ema.averages, strict=True)
+    return {names[id(p)]: backend.of(average).to_numpy(average) for p, average in pairs}
 
 
 def plan_of(trainer: Any) -> str | None:
@@ -199,14 +214,7 @@ def fill(trainer: Any, directory: Path) -> None:
     checkpoint.write_json(directory / "trainer_state.json", trainer.state.to_dict())
     checkpoint.write_json(directory / "training_args.json", args.to_dict())
     checkpoint.write_json(directory / "environment.json", checkpoint.environment())
-    averages = (
-        {}
-        if trainer.ema is None
-        else {
-            name: backend.of(average).to_numpy(average)
-            for (name, _), average in zip(model.named_parameters(), trainer.ema.averages, strict=True)
-        }
-    )
+    averages = {} if trainer.ema is None else named_averages(trainer)
     if averages:
         safetensors.write(directory / "ema.safetensors", averages)
     if args.save_only_model:
@@ -281,7 +289,8 @@ def save_model(model: Module, tokenizer: Any, out: Path) -> None:
     with TemporaryDirectory(prefix=".saving-", dir=out) as beside:
         if tokenizer is not None:
             tokenizer.save_pretrained(beside)
-        if isinstance(model, PretrainedModel):  # config.json and weights change together, even if this is killed
+        # config.json and weights change together, even if this is killed
+        if isinstance(model, (PretrainedModel, PeftModel)):
             model.save_pretrained(out)
         else:  # a model of the user's own: its weights by name
             checkpoint.write_model(model, Path(beside))
@@ -297,7 +306,7 @@ def save_model(model: Module, tokenizer: Any, out: Path) -> None:
 
 def load_weights(trainer: Any, directory: Path) -> None:
     """Load the weights of a checkpoint or a saved model, or their averages if it has any."""
-    trainer.model.load_state_dict(checkpoint.read_model(trainer.model, directory))
+    checkpoint.load(trainer.model, checkpoint.read_model(trainer.model, directory))
     if (directory / "ema.safetensors").is_file():
         trainer.model.load_state_dict(safetensors.read(directory / "ema.safetensors"), strict=False)
 
