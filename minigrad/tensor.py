@@ -13,7 +13,7 @@ from .backend import Array, is_half
 from .errors import NO_NUMBERS, check_requires_grad
 from .execution import recording, set_mode, switch_back, writing
 from .tape import FREED, Node, new_node
-from .values import Values, as_array, fitting
+from .values import Values, as_array, fitting, size_of
 
 if TYPE_CHECKING:
     from .methods import Methods  # the operators, and what is an op by another name: see methods/
@@ -50,7 +50,7 @@ class Tensor(Values, Methods):
 
     shape = property(lambda self: self.data.shape, doc="The sizes of the axes, a tuple.")
     ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
-    size = property(lambda self: self.data.size, doc="The number of entries.")
+    size = property(lambda self: size_of(self.data), doc="The number of entries; x.size(0) is torch's, of an axis.")
     dtype = property(lambda self: self.data.dtype, doc="The NumPy dtype.")
     device = property(lambda self: backend.of(self.data).name, doc='"cpu" or "cuda".')
     version = property(lambda self: writes.version(self.data), doc="How often its memory was written into.")
@@ -410,7 +410,7 @@ def _own(g: Any, node: Node) -> Tensor:
 def _seed(y: Tensor, gradient: Any) -> Tensor:
     """The gradient a backward pass starts from."""
     if gradient is None:
-        if y.size != 1:
+        if y.data.size != 1:
             raise RuntimeError(
                 f"backward from a Tensor of shape {y.shape} needs a gradient of that shape: "
                 "reduce it to one number first (.sum(), .mean()), or give backward(gradient)"

@@ -17,6 +17,26 @@ from .execution import recording
 from .tape import Node
 
 
+class Size(int):
+    """A number of entries, NumPy's `x.size`; called, as torch's `x.size()` is, the sizes of the axes, or of one."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, dim: int | None = None) -> Any:
+        if dim is None:
+            return self.shape
+        if not isinstance(dim, (int, np.integer)) or not -len(self.shape) <= dim < len(self.shape):
+            raise ValueError(f"x.size({dim!r}): there is no such axis of shape {self.shape}")
+        return self.shape[dim]
+
+
+def size_of(array: Array) -> Size:
+    """The number of entries of an array."""
+    size = Size(array.size)
+    size.shape = array.shape
+    return size
+
+
 class Values:
     """The part of a Tensor that is about its values alone, and knows of the tape only when they would leave it."""
 

@@ -89,7 +89,6 @@ def test_nothing_in_the_tables_is_there():
         (lambda: losses.CrossEntropyLoss, "type mg.nn.CrossEntropyLoss"),
         (lambda: mg.jit, "the function itself: nothing is compiled here"),
         (lambda: mg.Tensor(1.0).det(), r"Tensor has no attribute 'det': type mg.linalg.det\(A\)"),
-        (lambda: mg.Tensor(1.0).mode(), r"type mg.unique\(v, return_counts=True\)"),
         (lambda: mg.Tensor(1.0).frexp(), r"np.frexp\(x.numpy\(\)\), on the values alone"),
     ],
 )

@@ -83,7 +83,10 @@ def test_concatenating_promotes():
         (lambda: mg.split(T, [1, 1], 1), r"sizes \[1, 1\] add up to 2, but axis 1 is 3 long"),
         (lambda: mg.reshape(T, (5, -1)), r"reshape\(\(2, 3, 4\), shape=\(5, -1\)\)"),
         (lambda: mg.broadcast_to(T, (2, 3)), r"broadcast_to\(\(2, 3, 4\), shape=\(2, 3\)\)"),
-        (lambda: mg.transpose(T, (0, 1)), r"transpose\(\(2, 3, 4\), axes=\(0, 1\)\): give all 3 axes .* x.swapaxes"),
+        (
+            lambda: mg.transpose(T, (0, 1)),
+            r"transpose\(\(2, 3, 4\), axes=\(0, 1\)\): give all 3 axes .* mg.transpose\(x, 0, 1\)",
+        ),
         (lambda: mg.stack([T, X[0]]), r"stack: all are to have one shape, these have \(2, 3, 4\), \(3, 4\)"),
         (lambda: mg.split(T, 0), "split: pieces of 0 entries were asked for"),
         (lambda: mg.flatten(T, 3), r"flatten: axis 3 of shape \(2, 3, 4\): give -3 to 2"),
@@ -220,3 +223,14 @@ def test_tile_gives_memory_of_its_own(shape, repeats):
     y += 1
     np.testing.assert_array_equal(y.numpy(), np.tile(np.zeros(shape), repeats) + 1)
     assert not x.numpy().any()
+
+
+def test_two_axes_change_places_as_in_torch():
+    x = Tensor(np.arange(24.0).reshape(2, 3, 4), requires_grad=True)
+    for y in (mg.transpose(x, 0, 2), x.transpose(0, 2), mg.transpose(x, -1, 0)):
+        np.testing.assert_array_equal(y.detach().numpy(), x.detach().numpy().swapaxes(0, 2))
+    np.testing.assert_array_equal(mg.transpose(x, (1, 2, 0)).detach().numpy(), x.detach().numpy().transpose(1, 2, 0))
+    assert mg.transpose(x).shape == (4, 3, 2)
+    assert mg.grad(mg.transpose(x, 0, 2)[0, 0, 1], x).numpy()[1, 0, 0] == 1
+    with pytest.raises(TypeError, match=r"two axes change places: mg.transpose\(x, 0, 1\)"):
+        mg.transpose(x, 1)

@@ -82,3 +82,24 @@ def test_covariances_with_weights():
     ):
         with pytest.raises((TypeError, ValueError), match=f"cov: .*{text}"):
             mg.cov(Tensor(X), **wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int8", "bool"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_the_mode_is_torchs(dtype, axis, keepdims):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(axis + 1).integers(0, 4, (4, 7, 5)).astype(dtype)
+    ours, theirs = mg.mode(Tensor(x), axis, keepdims), torch.mode(torch.tensor(x), axis, keepdims)
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    assert ours[0].dtype == x.dtype and ours[1].dtype == np.int64
+
+
+def test_the_mode_of_one_of_nan_and_of_nothing():
+    assert [part.item() for part in mg.mode(Tensor(4.0))] == [4, 0]
+    assert [part.tolist() for part in Tensor([[1.0, np.nan, np.nan], [5, 4, 4]]).mode(dim=1)] == [[1, 4], [0, 2]]
+    x = Tensor([3.0, 1, 3, 2], True)
+    assert mg.grad(mg.mode(x)[0], x).tolist() == [0, 0, 1, 0]
+    with pytest.raises(ValueError, match=r"mode: axis 0 of \(0, 3\) has no entries"):
+        mg.mode(mg.zeros((0, 3)), 0)

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 import pickle
 import weakref
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from work import work
 
 import minigrad as mg
-from minigrad import optim
+from minigrad import nn, optim
 from minigrad.tensor import Node, Tensor, grad
 
 
@@ -545,3 +546,15 @@ def test_requires_grad_is_true_or_false(given):
     with pytest.raises(TypeError, match=r"requires_grad is True or False, not .*Tensor\(\[2, 3\]\)"):
         Tensor(2.0, given)
     assert Tensor(2.0, np.True_).requires_grad is True
+
+
+def test_size_is_numpys_number_and_torchs_method():
+    x = mg.zeros((2, 3))
+    assert x.size == 6 and isinstance(x.size, int) and f"{x.size} {x.size:03}" == "6 006" and x.size // 4 == 1
+    assert x.size() == (2, 3) and x.size(0) == 2 and x.size(-1) == 3 and x.size(dim=1) == 3
+    assert mg.zeros(x.size).shape == (6,) and mg.arange(x.size).shape == (6,) and x.reshape(x.size).shape == (6,)
+    assert pickle.loads(pickle.dumps(x.size)) == copy.copy(x.size) == 6 and json.dumps(x.size) == "6"
+    assert mg.tensor(1.0).size() == () and mg.tensor(1.0).size == 1 and nn.Linear(2, 3).weight.size(0) == 3
+    for axis in (2, -3, "a", 1.0):
+        with pytest.raises(ValueError, match=r"there is no such axis of shape \(2, 3\)"):
+            x.size(axis)

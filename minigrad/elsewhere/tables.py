@@ -111,7 +111,6 @@ METHODS = {  # of a Tensor alone
     "is_cuda": "x.device == 'cuda'",
     "is_sparse": "False",
     "mH": "x.mT",
-    "mode": "mg.unique(v, return_counts=True)",
     "mul_": "x * y",
     "new_empty_strided": "x.new_zeros(2, 3)",
     "normal_": "nn.init.normal_(x)",

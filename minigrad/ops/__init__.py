@@ -185,7 +185,9 @@ LATER = {
             take_along_axis unique
             """,
         "special": "digamma erfc erfinv lgamma mvlgamma polygamma",
-        "statistics": "aminmax argmin corrcoef cov kthvalue median nanmean nanmedian nanquantile nansum quantile",
+        "statistics": """
+            aminmax argmin corrcoef cov kthvalue median mode nanmean nanmedian nanquantile nansum quantile
+            """,
         "trigonometry": """
             arccos arccosh arcsin arcsinh arctan arctan2 arctanh cosh deg2rad hypot rad2deg sinc sinh tan
             """,

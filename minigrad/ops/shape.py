@@ -30,21 +30,27 @@ swapaxes.defvjp(x=lambda g, a, b: swapaxes(g, a, b))
 swapaxes.in_symbols(x="g, the axes swapped back")
 
 
-@builtin()
+def transpose(x: Any, axes: Any = None, other: int | None = None) -> Any:
+    """Axes in the given order, all reversed by default; or two of them change places: mg.transpose(x, 0, 2)."""
+    return _transpose(x, axes) if other is None else swapaxes(x, axes, other)
+
+
+@builtin(name="transpose")
 @primitive
-def transpose(xp, x, /, axes=None):
+def _transpose(xp, x, /, axes=None):
     """Axes in the given order; all reversed by default."""
     if axes is not None and not isinstance(axes, (tuple, list)):
         raise TypeError(
-            f"axes are a tuple of all {x.ndim} in their new order, not {axes!r}; x.swapaxes(a, b) swaps two"
+            f"axes are a tuple of all {x.ndim} in their new order, not {axes!r}; two axes change places: "
+            "mg.transpose(x, 0, 1)"
         )
     if axes is not None and len(axes) != x.ndim:
-        raise ValueError(f"give all {x.ndim} axes in their new order; two change places with x.swapaxes(a, b)")
+        raise ValueError(f"give all {x.ndim} axes in their new order; two change places: mg.transpose(x, 0, 1)")
     return xp.transpose(x, axes)
 
 
-transpose.defvjp(x=lambda g, axes: transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
-transpose.in_symbols(x="gᵀ: the axes put back")
+_transpose.defvjp(x=lambda g, axes: _transpose(g, axes and sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))))
+_transpose.in_symbols(x="gᵀ: the axes put back")
 
 
 def whole_number(op: str, name: str, value: Any, least: int | None = None) -> int:

@@ -18,7 +18,9 @@ from .index import gather
 from .linalg import matmul
 from .logic import isnan
 from .order import sort
+from .rearrange import moveaxis
 from .reduce import Axes, max, min
+from .scans import cummax
 from .shape import axis_of, check_flags, expand_dims, numbers, squeeze, stack, transpose, whole_number
 
 
@@ -154,6 +156,33 @@ def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> tuple[An
         raise ValueError(f"kthvalue: k={k} of axis {axis}, which is {line.shape[axis]} long: give 1 <= k <= that")
     found = (part[(slice(None),) * axis + (slice(k - 1, k),)] for part in sort(line, axis))
     return tuple(reshape(part, ()) if not x.shape else part if keepdims else squeeze(part, axis) for part in found)
+
+
+@torch_spelling
+def mode(x: Any, axis: int = -1, keepdims: bool = False) -> tuple[Any, Any]:
+    """(the most frequent entry along `axis`, of equally frequent ones the smallest; the last of its indices).
+
+    Raises:
+        ValueError: the axis has no entries.
+    """
+    check_flags("mode", keepdims=keepdims)
+    x = shaped(x, "mode")
+    line = x if x.shape else reshape(x, (1,))
+    axis = axis_of("mode", line, axis)
+    line = moveaxis(line, axis, -1)
+    if not line.shape[-1]:
+        raise ValueError(f"mode: axis {axis} of {tuple(x.shape)} has no entries")
+    ordered, ids = sort(line, -1)
+    bare = as_array(ordered)
+    xp = backend.of(bare).xp
+    starts, places = xp.ones(bare.shape, bool), xp.arange(bare.shape[-1])
+    starts[..., 1:] = bare[..., 1:] != bare[..., :-1]
+    runs = places - cummax(xp.where(starts, places, 0), -1)[0]  # how many equal entries stand before each
+    index = gather(ids, -1, xp.argmax(runs, -1, keepdims=True))
+    found = gather(line, -1, index), index
+    if keepdims and x.shape:
+        return tuple(moveaxis(part, -1, axis) for part in found)
+    return tuple(squeeze(part, -1) for part in found)
 
 
 @builtin(in_float32="halves and integers", autocast="float32")

@@ -170,7 +170,7 @@ DIFFERENCES: list[tuple[str, str, str]] = [
         "gradient",
         "by log_probs itself; torch's is right only behind a log_softmax",
     ),
-    ("topk sort kthvalue median", "value of result 1", ORDER),
+    ("topk sort kthvalue median mode", "value of result 1", ORDER),
     ("trapz trapezoid cumulative_trapezoid", "value", "torch adds numbers of 8 bits in 8 bits, where they wrap"),
     (
         "cholesky_solve linalg.pinv.hermitian",

@@ -170,6 +170,7 @@ ROWS = [
     Row("nanquantile", lambda x: ops.nanquantile(x, 0.3, 1), (R(2, 5),), lambda x: np.nanquantile(x, 0.3, 1)),
     Row("median", lambda x: ops.median(x, 1), (R(2, 4),), lambda x: np.median(x, 1)),
     Row("nanmedian", lambda x: ops.nanmedian(x, 1), (R(2, 4),), lambda x: np.median(x, 1)),
+    Row("mode", lambda x: ops.mode(x, 1)[0], (R(2, 4),), lambda x: x.min(1)),
     Row("kthvalue", lambda x: ops.kthvalue(x, 2, 1)[0], (R(2, 4),), lambda x: np.sort(x, 1)[:, 1]),
     Row("cov", ops.cov, (R(2, 4),), np.cov, ()),
     Row("corrcoef", ops.corrcoef, (R(2, 4),), np.corrcoef, ()),
