@@ -128,4 +128,4 @@ def at_least_single(array: Any) -> Any:
 def like(layer: Any, array: Any) -> Parameter:
     """New numbers as a Parameter on the device of a layer, of its dtype but float32 for 16 bits, as `peft` has it."""
     dtype = np.float32 if layer.weight.dtype.itemsize < 4 else layer.weight.dtype
-    return Parameter(Tensor(np.asarray(array, dtype), device=layer.weight.device).data)
+    return Parameter(Tensor(array, dtype=dtype, device=layer.weight.device).data)

@@ -151,7 +151,9 @@ class LoRALayer(AdapterLayer):
             self.lora_dropout[name] = Dropout(config.lora_dropout, rng=None if rng is init.LATER else rng)
         self.add_factors(name, r, config, rng)
         if config.use_dora:
-            self.lora_magnitude_vector[name] = like(self, self.lengths(name))
+            change = 0 if rng is init.LATER else self.change(name)
+            lengths = self.row_lengths(at_least_single(self.weight.data) + change)
+            self.lora_magnitude_vector[name] = like(self, lengths)
 
     def add_factors(self, name: str, r: int, config: LoraConfig, rng: Any) -> None:
         """Make A and B, layers without a bias unless B has one, and draw their first values."""
