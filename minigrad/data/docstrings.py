@@ -26,10 +26,9 @@ def stdlib_docstrings(
 ) -> list[Example]:
     """The docstrings of `classes`, by default every public package or module that has at least `min_per_class` of them.
 
-    No text occurs twice: copies within a package count once, and a text found in several packages belongs to none.
+    No text occurs twice: copies within a package count once, and a text found in several packages is left out.
     White space is folded; nothing else is changed.  With `max_per_class`, that many are sampled, always the same ones.
-    Python 3.11 in full gives about 4,000 examples of 14 classes; later versions, and systems that leave packages out,
-    fewer.
+    A full Python 3.11 gives about 4,000 examples of 14 classes; later versions, and systems that omit packages, fewer.
 
     Raises ValueError if a class is unknown or none is large enough.
     """
@@ -53,9 +52,9 @@ def sample(texts: list[str], most: int | None) -> list[str]:
 
 
 def read_docstrings(root: Path) -> dict[str, list[str]]:
-    """Label -> its docstrings, of all the public packages and modules in `root`, tests left out.
+    """{label: docstrings} of all public packages and modules in `root` except tests.
 
-    The files are parsed, never imported: importing opens windows, prints poems and fails where a C library is missing.
+    The files are parsed, never imported, since importing some of them has side effects or needs a C library.
     """
     found = defaultdict(dict)  # label -> folded text -> text
     for file in sorted(root.rglob("*.py")):

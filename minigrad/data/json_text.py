@@ -11,15 +11,15 @@ def from_json(text: str | bytes, object_pairs_hook: Callable[[list], Any] | None
     """Parse a JSON text; `object_pairs_hook` is that of `json.loads`.
 
     Raises:
-        ValueError: with a short reason, if the text is not JSON (a JSONDecodeError) or not UTF-8, is nested more than
-            100 deep, or has an integer of thousands of digits.
+        ValueError: the text is not JSON (a JSONDecodeError) or not UTF-8, is nested more than 100 deep, or has an
+            integer of thousands of digits; the message is short.
     """
     try:
         value = json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep") from None
     except ValueError as error:
-        if "int_max_str_digits" in str(error):  # whose advice is to allow more digits
+        if "int_max_str_digits" in str(error):  # Python's message advises to allow more digits
             raise ValueError("it has a whole number of thousands of digits") from None
         raise
     level = [value]

@@ -1,4 +1,4 @@
-"""Cuts a dataset into batches, in an order that is a function of the seed and the epoch and nothing else."""
+"""Divides a dataset into batches, in an order that depends only on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .passes import Items, Made, Stream, Watch, own_generators, reads_a_file, st
 from .samplers import Sampler
 from .workers import Ahead, Processes, Threads
 
-BLOCK = 50  # batches among which items are sorted by length
-INSTEAD = {  # of torch's arguments that are not here
+BLOCK = 50  # the number of batches among which items are sorted by length
+INSTEAD = {  # what to type instead of torch's arguments that are not here
     "collate_fn": "type collate=, a function of a list of items",
     "batch_sampler": "give DataLoader(Subset(dataset, indices), batch_size) the items in the order wanted",
     "generator": "type seed=0, of which the order is a function",
@@ -32,32 +32,32 @@ INSTEAD = {  # of torch's arguments that are not here
 class DataLoader:
     """Batches of `batch_size` items, each made by `collate` from a list of items (by default, the list itself).
 
-    With `lengths`, one number per item, a batch holds items of similar length, so that little of it is padding: items
-    are sorted within blocks of 50 batches, and with `shuffle` the blocks' contents and the order of the batches stay
-    random. A `sampler` says which items a pass takes, and how often: a `RandomSampler`, a `WeightedRandomSampler`,
-    another object with a length and `indices(rng)`, or a list of indices for every pass.  With `drop_last` a remainder
-    smaller than a batch is left out, a different one each epoch if shuffled.
-    The items of an `IterableDataset` come in its own order.
+    With `lengths`, one number per item, a batch holds items of similar length and so needs little padding: items are
+    sorted within blocks of 50 batches, and with `shuffle` the contents of the blocks and the order of the batches are
+    random.  A `sampler` determines which items a pass takes, and how often: a `RandomSampler`, a
+    `WeightedRandomSampler`, another object with a length and `indices(rng)`, or a list of indices for every pass.  With
+    `drop_last` a remainder smaller than a batch is left out, a different one in each epoch if shuffled.  The items of
+    an `IterableDataset` come in its own order.
 
     `epoch` counts the passes begun, and may be set: `loader.epoch = 3` makes the next pass that of the fourth epoch.
-    `position` counts the items that the pass under way has given; `state_dict` and `load_state_dict` save and restore
-    both, so that the next pass is the rest of the one that was under way.  `batch_size` may be set during a pass: the
-    order of the items stays the same, and the batches that follow have the new size.
+    `position` counts the items that the current pass has yielded.  `state_dict` and `load_state_dict` save and restore
+    both, so that the next pass is the rest of the interrupted one.  `batch_size` may be set during a pass: the order of
+    the items stays the same, and later batches have the new size.
 
-    The order is a function of `seed` and the epoch.  Without a seed it is drawn from the generator of `mg.seed` if the
-    items are shuffled, and 0 where that is not set.
+    The order depends on `seed` and the epoch.  Without a seed, a shuffling loader draws one from the generator of
+    `mg.seed`, and uses 0 if that was not called.
 
-    With `num_workers`, batches are made in so many threads while the loop works, up to `prefetch_factor` ahead for each
-    of them; the batches and their order are the same.  So that they are, one thread makes them all if an item is read
-    from an open file, if the dataset is iterable, or if the dataset or `collate` draws from a random generator of its
-    own; and none does if they draw from the global ones of Python and NumPy, which the loop may use meanwhile.
-    Otherwise `dataset[i]` is called from several threads at a time, and must not change the dataset.
-    `multiprocessing_context="spawn"` makes them in processes, for code that computes in Python.
+    With `num_workers`, batches are made in that many threads while the loop works, up to `prefetch_factor` ahead for
+    each of them; the batches and their order are the same.  To ensure this, a single thread makes all batches if items
+    are read from an open file, if the dataset is iterable, or if the dataset or `collate` draws from its own random
+    generator; and workers are not used if they draw from the global generators of Python and NumPy, which the loop may
+    use at the same time.  Otherwise `dataset[i]` is called from several threads at a time, and must not change the
+    dataset.  `multiprocessing_context="spawn"` uses processes instead, for items computed in Python code.
 
     Raises:
-        ValueError, TypeError: an argument is out of range or does not fit the dataset; a process cannot be given the
-            dataset.
-        Exception: whatever an item raises, with a note of its index.
+        ValueError, TypeError: an argument is out of range or does not fit the dataset, or the dataset cannot be sent to
+            a process.
+        Exception: any error of an item, with a note of its index.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class DataLoader:
         if self.is_iterable and (not hasattr(dataset, "__iter__") or iter(dataset) is dataset):
             raise TypeError(
                 f"the dataset is a {type(dataset).__name__}; expected one with a length and items by index, or an "
-                "object whose __iter__ begins anew in each pass: give a list, say"
+                "object whose __iter__ begins anew in each pass, such as a list"
             )
         items: Any = dataset
         if lengths is not None and len(lengths) != len(items):
@@ -116,11 +116,11 @@ class DataLoader:
         self.num_workers, self.prefetch_factor = num_workers, prefetch_factor
         self.multiprocessing_context = multiprocessing_context
         self.epoch = self.position = 0
-        self.given = 0 if self.is_iterable else self.taken  # of a pass; with drop_last it may be fewer
-        self._start = 0  # the items that the next pass leaves out, since they were given
-        self._first_size = batch_size  # by which items of similar length are brought together
-        self._begun: list[Any] | None = None  # generators at the beginning of the pass of an iterable dataset
-        self._ahead: Ahead | None = None  # what is made for the pass under way
+        self.given = 0 if self.is_iterable else self.taken  # items in a pass; with drop_last it may be fewer
+        self._start = 0  # the number of items that the next pass skips, since they were yielded before
+        self._first_size = batch_size  # the size with which items are grouped by length
+        self._begun: list[Any] | None = None  # generator states at the beginning of a pass of an iterable dataset
+        self._ahead: Ahead | None = None  # the batches of the current pass that were made ahead
 
     @property
     def taken(self) -> int:
@@ -174,7 +174,7 @@ class DataLoader:
                 first = False
                 self.position = at = at + result.size
                 yield result.batch
-                source.size = self.batch_size  # which may have been set to another number meanwhile
+                source.size = self.batch_size  # which the loop may have changed
         finally:
             ahead.close()
             if self._ahead is ahead:
@@ -196,7 +196,7 @@ class DataLoader:
         return Stream((dataset, self.collate), self.batch_size, self.drop_last, at, drawn, self._begun)
 
     def _first(self, ahead: Ahead, at: int) -> Made:
-        """The first batch, made here to see what it draws from, which decides who makes the next ones."""
+        """The first batch, made in this thread to see what it draws from, which decides how the next ones are made."""
         with Watch() as watch:
             result = ahead.take(at)
         if watch.drew:
@@ -213,8 +213,8 @@ class DataLoader:
         return result
 
     def _pool(self, source: Items | Stream) -> Threads | Processes | None:
-        """The workers: as many as were asked for, or one if batches must be made one after the other."""
-        if isinstance(source, Stream):  # what draws while it is read ahead could not be put back
+        """The workers: the number asked for, or one if batches must be made one after the other."""
+        if isinstance(source, Stream):  # an iterator that draws random numbers cannot be rewound
             return None if self._begun else Threads(1)
         if self.multiprocessing_context is not None:
             if source.drawn:
@@ -227,31 +227,31 @@ class DataLoader:
         return Threads(1 if source.drawn or reads_a_file(self.dataset) else self.num_workers)
 
     def settle(self) -> None:
-        """Forget the batches that were made ahead, so that all generators are where they are without workers."""
+        """Discard the batches that were made ahead, so that all generators are in the same state as without workers."""
         if self._ahead is not None:
             self._ahead.discard()
 
     def done(self) -> float:
-        """How much of the pass under way is done, 0 to 1, counted in batches of the size it began with."""
+        """The fraction of the current pass that is done, 0 to 1, counted in batches of the size it began with."""
         return 1.0 if self.position == self.given else -(-self.position // self._first_size) / len(self)
 
     def end_pass(self) -> None:
-        """Leave out the rest of the pass under way: the next one is new."""
+        """Skip the rest of the current pass; the next pass is a new one."""
         self.epoch += self._start > 0
         self.position = self._start = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the pass under way has come to, and what its order depends on."""
+        """The position in the current pass, and the values that the order depends on."""
         self.settle()
         begun = self.position > 0 and not self._start
         generators = {"generators": self._begun} if self._begun else {}
         return {"epoch": self.epoch - begun, "position": self.position, **self._order(), **generators}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the batch at which `state_dict()` was called: the next pass is the rest of that one.
+        """Restore the position at which `state_dict()` was called: the next pass is the rest of that one.
 
         Raises:
-            ValueError: it was saved for other data or other batches, so that the order would be another one.
+            ValueError: it was saved with other data or other batches, in another order.
         """
         if not self.seed_given:
             self.seed = state_dict["seed"]
@@ -265,7 +265,7 @@ class DataLoader:
         self._begun = state_dict.get("generators")
 
     def _order(self) -> dict[str, Any]:
-        """What the order of the items is a function of, beside the epoch."""
+        """The values, besides the epoch, that the order of the items depends on."""
         lengths = None if self.lengths is None else crc32(np.asarray(self.lengths, np.int64).tobytes())
         return {
             "items": None if self.is_iterable else len(self.dataset),
@@ -283,7 +283,7 @@ class DataLoader:
 
 
 def check_sampler(sampler: Any, shuffle: bool) -> None:
-    """Refuse what is no sampler, or comes with `shuffle`; raises TypeError or ValueError."""
+    """Raise TypeError for anything but a sampler or indices, and ValueError if `shuffle` is set as well."""
     if shuffle:
         raise ValueError("shuffle=True with a sampler, which sets the order: leave one of them out")
     drawn = isinstance(sampler, Sampler)

@@ -1,4 +1,4 @@
-"""One pass over a dataset: which items each batch has, how it is made, and what it takes to make it again."""
+"""One pass over a dataset: the items of each batch, how it is made, and the random states needed to make it again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from ..ops.random import global_generators
 from ..transforms import generator_state, generators, set_generator_state
 
-Shared = tuple[Any, Callable[[list], Any]]  # a dataset, and what makes a batch of a list of its items
+Shared = tuple[Any, Callable[[list], Any]]  # a dataset, and the function that makes a batch from a list of its items
 METHODS = "__getitem__", "__iter__", "__call__"
 
 
 class Made(NamedTuple):
-    """A batch of so many items, and what is needed to go on after it as if none had been made since."""
+    """A batch, its number of items, and what is needed to continue after it if later batches are discarded."""
 
     batch: Any
     size: int
@@ -26,28 +26,28 @@ class Made(NamedTuple):
 
 
 def drawing(*roots: Any) -> list[Any]:
-    """What datasets and collators draw random numbers from: they themselves, and the functions that make items."""
+    """The objects in which to search for random generators: datasets, collators, and their methods that make items."""
     return [*roots, *(getattr(type(root), name, None) for root in roots for name in METHODS)]
 
 
 def own_generators(*roots: Any) -> list[Any]:
-    """The random generators that datasets and collators may draw from, but for the global ones."""
+    """The random generators that datasets and collators may draw from, except the global ones."""
     return generators(*drawing(*roots))[len(global_generators()) :]
 
 
 def states(drawn: Iterable[Any]) -> list[Any]:
-    """Where random generators are."""
+    """The states of random generators."""
     return [generator_state(generator) for generator in drawn]
 
 
 def set_states(drawn: Iterable[Any], to: Iterable[Any]) -> None:
-    """Put random generators where they were."""
+    """Restore the states of random generators."""
     for generator, state in zip(drawn, to, strict=True):
         set_generator_state(generator, state)
 
 
 class Watch:
-    """Whether something draws from the global random generators: `drew` after the block."""
+    """Detects draws from the global random generators in the block: `drew` is set after it."""
 
     def __enter__(self) -> Watch:
         self.drawn = generators()
@@ -59,7 +59,7 @@ class Watch:
 
 
 def reads_a_file(dataset: Any) -> bool:
-    """Whether items come from an open file, whose position is one for all threads."""
+    """Whether items come from an open file, whose position all threads share."""
     while dataset is not None:
         if any(isinstance(value, io.IOBase) for value in getattr(dataset, "__dict__", {}).values()):
             return True
@@ -68,7 +68,7 @@ def reads_a_file(dataset: Any) -> bool:
 
 
 def made(shared: Shared, indices: Sequence[int], drawn: Sequence[Any] = ()) -> Made:
-    """The batch of the items at some indices; with it, where the generators that it may draw from are then."""
+    """The batch of the items at some indices, with the states of its generators afterwards."""
     dataset, collate = shared
     items = []
     for i in indices:
@@ -88,19 +88,19 @@ def made(shared: Shared, indices: Sequence[int], drawn: Sequence[Any] = ()) -> M
 class Items:
     """A pass over the items of a dataset by their indices.
 
-    `batches` are the indices of each batch; where the loader's `batch_size` is changed, those that follow are cut anew.
-    With `drawn`, batches are made one after the other, since they draw from these generators.
+    `batches` are the indices of each batch; when the loader's `batch_size` is changed, the remaining indices are
+    divided anew.  With `drawn`, batches are made one after the other, since they draw from these generators.
     """
 
     def __init__(self, shared: Shared, batches: Sequence[np.ndarray], size: int, drawn: Sequence[Any]):
         self.shared, self.first_size, self.size, self.drawn = shared, size, size, drawn
         self.ends = np.cumsum([len(batch) for batch in batches])
         self.order = np.concatenate(batches) if batches else np.empty(0, int)
-        self.is_sent = False  # to processes, which have `shared`
+        self.is_sent = False  # whether jobs are sent to processes, which have their own `shared`
         self.after = states(drawn)
 
     def end(self, at: int) -> int:
-        """Where the batch ends that begins with the item at a position; there, if there are no more items."""
+        """The end of the batch that begins at a position; the position itself if there are no more items."""
         end = min(at + self.size, len(self.order))
         if self.size == self.first_size and at < end:
             end = min(end, self.ends[np.searchsorted(self.ends, at, "right")])
@@ -112,17 +112,17 @@ class Items:
         return (made, indices) if self.is_sent else (made, self.shared, indices, self.drawn)
 
     def given(self, result: Made) -> None:
-        """Note that a batch was taken."""
+        """Record that a batch was taken."""
         self.after = result.after
 
     def undo(self, results: list[Made], error: BaseException | None) -> None:
-        """Batches were made in vain: put the generators where they were after the last one that was taken."""
+        """Discard batches: restore the generators to their states after the last batch that was taken."""
         if self.drawn:
             set_states(self.drawn, self.after)
 
 
 def read(items: Iterator[Any], collate: Callable[[list], Any], size: int, whole: bool, at: int) -> Made:
-    """The batch of the next items, `after` being these; of size 0 after the last, or if it must be whole and is not."""
+    """The batch of the next items, which are its `after`; its size is 0 at the end, or if a full one is required."""
     found: list[Any] = []
     try:
         while len(found) < size:
@@ -138,13 +138,13 @@ def read(items: Iterator[Any], collate: Callable[[list], Any], size: int, whole:
 
 
 class Stream:
-    """A pass over a dataset that gives its items one after the other, beginning after `skip` of them."""
+    """A pass over an iterable dataset, beginning after `skip` items."""
 
     def __init__(self, shared: Shared, size: int, whole: bool, skip: int, drawn: Sequence[Any], begun: list[Any]):
         self.collate, self.size, self.whole = shared[1], size, whole
         everywhere = generators()
         before = states(everywhere)
-        set_states(drawn, begun)  # so that the items that are left out draw what they drew
+        set_states(drawn, begun)  # so that the skipped items draw the same numbers again
         self.items = iter(shared[0])
         for _ in range(skip):
             next(self.items, None)
@@ -152,7 +152,7 @@ class Stream:
             set_states(everywhere, before)
 
     def end(self, at: int) -> int:
-        """Where the batch ends that begins with the item at a position, if there are so many."""
+        """The end of the batch that begins at a position, if there are enough items."""
         return at + self.size
 
     def job(self, at: int, end: int) -> tuple:
@@ -160,10 +160,10 @@ class Stream:
         return read, self.items, self.collate, end - at, self.whole, at
 
     def given(self, result: Made) -> None:
-        """Note that a batch was taken."""
+        """Record that a batch was taken."""
 
     def undo(self, results: list[Made], error: BaseException | None) -> None:
-        """Batches were made in vain: give their items again, and the error that came after them."""
+        """Discard batches: their items, and the error that came after them, come again."""
         self.items = chain(*(result.after for result in results), self.items if error is None else raising(error))
 
 

@@ -17,7 +17,7 @@ LABEL_COLUMNS = ("label",)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 AN_OBJECT = '{"text": "...", "label": "..."}'
 
-Row = tuple[str, str, dict[str, Any]]  # where it stands, where its columns are named, its fields by column
+Row = tuple[str, str, dict[str, Any]]  # its position in the file, that of the column names, its fields by column
 
 
 class Example(NamedTuple):
@@ -36,13 +36,13 @@ def read_examples(
 ) -> list[Example]:
     """The examples of a file, in order.
 
-    A .csv or .tsv file names its columns in the first line.  Fields are divided by commas (tabs in a .tsv); if the
-    columns are only found with semicolons, tabs or vertical bars, these are taken, and a warning says so.  A .jsonl
-    file has one object per line, a .json file a list of objects, or also one per line.
+    A .csv or .tsv file names its columns in the first line.  Fields are separated by commas (tabs in a .tsv); if the
+    columns are only found with semicolons, tabs or vertical bars, these are used, with a warning.  A .jsonl file has
+    one object per line, a .json file a list of objects, or also one per line.
 
     Without `text_column` the text is in `text` or `sentence`; without `label_column` the label is in `label`.  A label
-    is a string or an integer and is read as a string, by `label_name`, or by another function of where it stands and
-    what stands there, `labels_as`.  With `labelled=False`, as for prediction, labels are not looked for.
+    is a string or an integer and is read as a string, by `label_name`; `labels_as` is another function to read it,
+    called with its position in the file and its value.  With `labelled=False`, as for prediction, labels are ignored.
 
     Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line,
     for anything that cannot be read.
@@ -62,9 +62,9 @@ def read_examples(
 
 
 def read_rows(path: str | Path, wanted: Sequence[Sequence[str]], what: str = "a text and a label") -> list[Row]:
-    """The rows of a .csv, .tsv, .jsonl or .json file: where each stands, where its columns are named, and its fields.
+    """The rows of a .csv, .tsv, .jsonl or .json file: position, position of the column names, and fields by column.
 
-    `wanted` are the columns that are looked for, each under one of several names, by which the delimiter is found.
+    `wanted` are the columns to find, each under one of several names; the delimiter is the one with which they are.
 
     Raises FileNotFoundError for a missing file, IsADirectoryError for a directory and ValueError, naming file and line,
     for anything that cannot be read or holds no row.
@@ -105,7 +105,7 @@ def read_lines(path: Path) -> list[str]:
 def decode(path: Path) -> str:
     """The file's text; a byte order mark, which spreadsheets write, is dropped."""
     raw = path.read_bytes()
-    at = raw.partition(b"\n")[0].find(0)  # UTF-16 without a mark may pass for UTF-8 with zero bytes
+    at = raw.partition(b"\n")[0].find(0)  # UTF-16 without a byte order mark may look like UTF-8 with zero bytes
     if at < 0:
         try:
             return raw.decode("utf-8").removeprefix("\ufeff")
@@ -128,14 +128,14 @@ def likely_encoding(raw: bytes) -> str:
     if b"\0" in raw:
         return "utf-16le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16be"
     try:
-        raw.decode("gb2312")  # in which every byte of a Chinese character is a high one
+        raw.decode("gb2312")  # in which every byte of a Chinese character is 0x80 or more
         return "gb18030"
     except UnicodeDecodeError:  # 0x80 ... 0x9f are control characters in latin1, and quotes and € in cp1252
         return "cp1252" if any(0x80 <= byte < 0xA0 for byte in raw) else "latin1"
 
 
 def check_utf8(where: str, text: str) -> str:
-    """The text; ValueError if it holds half a character, from a JSON escape or an argument in another encoding."""
+    """The text.  Raises ValueError for half a character, from a JSON escape or an argument in another encoding."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -149,7 +149,7 @@ def check_utf8(where: str, text: str) -> str:
 def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[Row]:
     """The rows below the first line; the `wanted` columns, each under one of several names, determine the delimiter."""
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
-    limit = csv.field_size_limit(2**31 - 1)  # else a long text is refused
+    limit = csv.field_size_limit(2**31 - 1)  # Python's default limit refuses long texts
     try:
         delimiter = find_delimiter(source, usual, wanted)
         rows = list(delimited(path, source, delimiter))
@@ -191,11 +191,11 @@ def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
             if fields and not columns:
                 columns, named = [name.strip() for name in fields], f"{path}:{line}"
                 check_names(named, columns, "columns")
-            elif fields and len(fields) != len(columns):  # else an unquoted comma would silently cut a text short
+            elif fields and len(fields) != len(columns):  # an unquoted comma must not silently truncate a text
                 raise csv.Error(f"expected {len(columns)} fields, as the first line has, got {len(fields)}")
             elif fields:
                 yield f"{path}:{line}", named, dict(zip(columns, fields))
-            line = reader.line_num + 1  # a quoted field may span lines: a row is named by its first
+            line = reader.line_num + 1  # a quoted field may span lines; messages name the first line of a row
     except csv.Error as error:
         one = DELIMITERS[delimiter].removesuffix("s")
         raise ValueError(
@@ -205,7 +205,7 @@ def delimited(path: Path, source: str, delimiter: str) -> Iterator[Row]:
 
 
 def jsonl_rows(path: Path, source: str) -> Iterator[Row]:
-    # (splitlines would also cut at separators inside strings.)
+    # splitlines would also split at separators inside strings.
     for line, record in enumerate(source.split("\n"), 1):
         if record.strip():
             where = f"{path}:{line}"
@@ -239,12 +239,12 @@ def an_object(where: str, row: Any) -> dict[str, Any]:
 
 
 def shown(text: str) -> str:
-    """A text from a file as part of a message: its first 300 characters."""
+    """The first 300 characters of a text from a file, for a message."""
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def check_names(where: str, names: Sequence[str], what: str) -> None:
-    """Refuse a column name that occurs twice; columns without a name, which spreadsheets leave, are ignored."""
+    """Raise ValueError if a column name occurs twice; columns without a name, as spreadsheets write, are ignored."""
     if twice := [name for name, count in Counter(names).items() if count > 1 and name]:
         raise ValueError(
             f"{where}: two {what} are called {shown(repr(twice[0]))}: expected each name once; rename or remove one"

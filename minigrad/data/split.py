@@ -19,9 +19,9 @@ def split(
 ) -> tuple[list[Example], list[Example]]:
     """(training examples, evaluation examples), both in their original order, no text on both sides.
 
-    Of each label, `eval_fraction` of the examples is held out (rounded, at least one, less where copies of a text do
-    not fit), but never all, so that no label is seen only in evaluation.  A text that carries several labels cannot be
-    judged and stays in training.  The split depends on the examples and `seed` alone.
+    Of each label, `eval_fraction` of the examples is held out (rounded, at least one, fewer if copies of a text do not
+    fit), but never all, so that no label occurs only in evaluation.  A text with several labels cannot be evaluated and
+    stays in training.  The split depends on the examples and `seed` alone.
 
     Raises ValueError if the fraction is not between 0 and 1 or nothing could be held out.
     """

@@ -1,4 +1,4 @@
-"""Turns labelled texts into what a model takes: class numbers, token ids, and batches padded to their longest text."""
+"""Turns labelled texts into the inputs of a model: class numbers, token ids, and batches padded to the longest text."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +12,13 @@ import numpy as np
 from .readers import Example
 from .split import fold
 
-IGNORED = -100  # a label that counts for nothing, as in cross-entropy
+IGNORED = -100  # the label that losses ignore
 
 
 def label_names(examples: Sequence[Example]) -> list[str]:
-    """The labels that occur, each once, sorted (2 before 10 if all are numbers): a label's place is its class number.
+    """The labels that occur, each once, sorted (2 before 10 if all are numbers); a label's index is its class number.
 
-    A warning names labels that differ only by case or white space, which are probably meant to be one.
+    A warning names labels that differ only in case or white space, which are probably meant to be the same.
     """
     return sorted_labels(example.label for example in examples if example.label is not None)
 
@@ -51,7 +51,7 @@ def label_ids(examples: Sequence[Example], names: Sequence[str]) -> np.ndarray:
 class TextDataset:
     """Tokenised texts, one item each: a dict of its token lists by name and, if labels are given, its `label`.
 
-    `encodings` is what a tokenizer returns without padding: {"input_ids": [[101, ...], ...], "token_type_ids": ...}.
+    `encodings` is the result of a tokenizer without padding: {"input_ids": [[101, ...], ...], "token_type_ids": ...}.
     `labels` has one entry per text: a class number, a float, a vector of either, or a class number for each of its
     tokens.
     """

@@ -20,8 +20,7 @@ CONTEXTS = ("spawn", "forkserver")
 class Threads:
     """Runs jobs in up to `number` threads, in order of submission.
 
-    A thread ends when no job is left, so that none outlives the batches it was asked for, whatever becomes of the loop
-    that asked.
+    A thread ends when no job is left, so none outlives the loop that it serves, even if the loop is abandoned.
     """
 
     def __init__(self, number: int):
@@ -29,11 +28,11 @@ class Threads:
         self.threads: set[Thread] = set()
 
     def submit(self, function: Callable, *args: Any) -> Future:
-        """Have function(*args) called; the result comes in the Future."""
+        """Schedule function(*args), and return a Future for the result."""
         future = Future()
         with self.lock:
             self.jobs.append((future, function, args))
-            if len(self.threads) < self.number:  # in the context of the loop, its no_grad() included
+            if len(self.threads) < self.number:  # a thread runs in a copy of the loop's context, including no_grad()
                 thread = Thread(target=copy_context().run, args=(self.work,), name="minigrad data worker")
                 self.threads.add(thread)
                 thread.start()
@@ -49,12 +48,12 @@ class Threads:
                 future, function, args = self.jobs.popleft()
             try:
                 future.set_result(function(*args))
-            except BaseException as error:  # the loop that takes the result will raise it
+            except BaseException as error:  # raised in the loop when it takes the result
                 future.set_exception(error)
-            del future, function, args  # which would keep a batch alive until the next one is made
+            del future, function, args  # they would keep a batch alive until the next one is made
 
     def stop(self) -> None:
-        """Leave out the jobs that were not begun, and wait for those that were."""
+        """Cancel the jobs that have not begun, and wait for those that have."""
         with self.lock:
             for future, *_ in self.jobs:
                 future.cancel()
@@ -86,7 +85,7 @@ class Processes:
         self.pool = ProcessPoolExecutor(number, multiprocessing.get_context(context), _begin, (content,))
 
     def submit(self, function: Callable, *args: Any) -> Future:
-        """Have function(shared, *args) called; the result comes in the Future."""
+        """Schedule function(shared, *args), and return a Future for the result."""
         try:
             return self.pool.submit(_run, function, *args)
         except BrokenProcessPool as error:
@@ -95,7 +94,7 @@ class Processes:
             return future
 
     def stop(self) -> None:
-        """Leave out the jobs that were not begun, and end the processes."""
+        """Cancel the jobs that have not begun, and end the processes."""
         self.pool.shutdown(cancel_futures=True)
 
 
@@ -104,7 +103,7 @@ _shared: list[Any] = []
 
 
 def _begin(content: bytes) -> None:
-    """Begin a process: Ctrl-C is for the one that asked, and when that ends so does this one."""
+    """Initialise a worker process: it ignores Ctrl-C, which its parent handles, and ends when its parent ends."""
     global _content
     _content = content
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -116,7 +115,7 @@ def _begin(content: bytes) -> None:
 def _run(function: Callable, *args: Any) -> Any:
     if not _shared:
         try:
-            _shared.append(pickle.loads(_content))  # here, where an error reaches the one that asked
+            _shared.append(pickle.loads(_content))  # in a job, so that an error is raised in the parent
         except Exception as error:
             error.add_note(
                 "in a process that makes batches, which imports the dataset's classes and functions: define them in a "
@@ -127,11 +126,11 @@ def _run(function: Callable, *args: Any) -> Any:
 
 
 class Ahead:
-    """The results of jobs, some of them made before they are asked for.
+    """The results of jobs, some of them computed ahead of time.
 
-    `source` says what there is to make: `end(at)` where the batch that begins at an item ends (at itself if there is
-    none), `job(at, end)` the arguments that make it, `given(result)` notes that it was taken, and
-    `undo(results, error)` that results were made in vain.  With a pool, `most` jobs are under way at a time.
+    `source` defines the batches: `end(at)` is where the batch that begins at an item ends (`at` itself if there is
+    none), `job(at, end)` returns the function that makes it and its arguments, `given(result)` is called when it is
+    taken, and `undo(results, error)` when results are discarded.  With a pool, up to `most` jobs run at a time.
     """
 
     def __init__(self, source: Any, pool: Threads | Processes | None, most: int):
@@ -148,7 +147,7 @@ class Ahead:
         else:
             self.submit(self.pool, at)
             end, future = self.jobs.popleft()
-            self.submit(self.pool, end)  # so that as many are under way while this one is worked with
+            self.submit(self.pool, end)  # keeps the pool busy while this batch is used
             try:
                 result = future.result()
             except BrokenProcessPool as error:
@@ -160,14 +159,14 @@ class Ahead:
         return result
 
     def submit(self, pool: Threads | Processes, at: int) -> None:
-        """Ask for the batches from an item on, as many as may be under way."""
+        """Submit jobs for the batches from an item on, up to the limit."""
         at = self.jobs[-1][0] if self.jobs else at
         while len(self.jobs) < self.most and (end := self.source.end(at)) > at:
             self.jobs.append((end, pool.submit(*self.source.job(at, end))))
             at = end
 
     def discard(self) -> None:
-        """Forget what was made ahead, so that all is as if it had not been."""
+        """Discard the batches that were made ahead, and restore the state before them."""
         if self.pool is None or not self.jobs:
             return
         futures, self.jobs = [future for _, future in self.jobs], deque()
@@ -180,7 +179,7 @@ class Ahead:
         )
 
     def close(self) -> None:
-        """End what is under way."""
+        """Discard the batches made ahead, and stop the pool."""
         if self.pool is not None:
             self.discard()
             self.pool.stop()
