@@ -42,6 +42,7 @@ ROOMS = [
     "optim",
     "amp",
     "schedule",
+    "distributed",
     "metrics",
     "data",
     "pretrained",

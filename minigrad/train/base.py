@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..amp import GradScaler, autocast
 from ..data import Dataset
+from ..distributed import Communicator, GradientReducer
 from ..nn import Module
 from ..optim import EMA
 from ..tensor import Tensor
@@ -38,6 +39,9 @@ class TrainerBase:
     progress: Progress
     scaler: GradScaler
     is_training: bool
+    world: Communicator  # the ranks that train together
+    reducer: GradientReducer | None = None  # sums the gradients of all ranks; None if there is one rank
+    drawn: Sequence[Any] = ()  # the random generators of the model and the collator
     # These are set when `train` begins.
     optimizer: Any = None  # an Optimizer
     lr_scheduler: Any = None  # an LRScheduler
@@ -66,6 +70,12 @@ class TrainerBase:
         told.update(epoch=self.state.epoch, step=self.state.global_step)
         self.history.append(told)
         self.event("on_log", logs=told)
+
+    @property
+    def step_size(self) -> int:
+        """The number of items of a step, on all ranks."""
+        args = self.args
+        return args.per_device_train_batch_size * args.gradient_accumulation_steps * self.world.size
 
     @property
     def history(self) -> list[Record]:

@@ -42,13 +42,13 @@ class Collator:
         return self.pad(items) if isinstance(items[0], (Mapping, str, bytes)) else stacked(items)
 
 
-def micro_batches(collator: Callable[[list], Any], parts: list[list]) -> list[Any]:
-    """A batch of each part.
+def looks_at_padding(item: Any) -> bool:
+    """Whether the loss of an item depends on how far its batch is padded, as that of a span of tokens does."""
+    return isinstance(item, Mapping) and "start_positions" in item
 
-    If the loss depends on padding, as that of a span of tokens does, all parts are padded to the same length.
-    """
-    if len(parts) == 1 or not (isinstance(parts[0][0], Mapping) and "start_positions" in parts[0][0]):
-        return [collator(part) for part in parts]
+
+def padded_together(collator: Callable[[list], Any], parts: list[list]) -> list[Any]:
+    """A batch of each part, all padded to the same length."""
     whole, size = collator([item for part in parts for item in part]), len(parts[0])
     return [{name: column[i * size : (i + 1) * size] for name, column in whole.items()} for i in range(len(parts))]
 

@@ -40,7 +40,11 @@ class TrainerCallback:
     `train_dataloader`, `processing_class`, and `metrics` (on_evaluate, on_predict) or `logs` (on_log).  A callback sets
     flags of `control`, or returns a new `TrainerControl`.  The value of `state_dict`, which must be JSON, is saved in
     checkpoints and passed to `load_state_dict` when the run is resumed.
+
+    A callback that only reports the run, on the screen or in a file, has `reports = True` and runs on rank 0 alone.
     """
+
+    reports = False
 
     def state_dict(self) -> dict[str, Any]:
         """The state of this callback that a resumed run needs."""
@@ -62,10 +66,14 @@ for _event in EVENTS:
 
 
 class CallbackHandler(TrainerCallback):
-    """Calls the callbacks of a run in order.  An event that none of them overrides costs nothing."""
+    """Calls the callbacks of a run in order.  An event that none of them overrides costs nothing.
 
-    def __init__(self, callbacks: Iterable[Any]):
+    Where `reports` is False, as on all ranks but one, those that tell of the run are left out.
+    """
+
+    def __init__(self, callbacks: Iterable[Any], reports: bool = True):
         self.callbacks: list[TrainerCallback] = []
+        self.reports = reports
         for callback in callbacks:
             self.add(callback)
 
@@ -76,7 +84,8 @@ class CallbackHandler(TrainerCallback):
             if not callable(callback):
                 raise TypeError(f"a callback is a {type(callback).__name__}; expected a TrainerCallback or a function")
             callback = RecordCallback(callback)
-        self.callbacks.append(callback)
+        if self.reports or not getattr(callback, "reports", False):
+            self.callbacks.append(callback)
 
     def listening(self, event: str) -> list[Callable]:
         """The callbacks' methods that override that event."""
@@ -94,6 +103,8 @@ class CallbackHandler(TrainerCallback):
 
 class RecordCallback(TrainerCallback):
     """Calls a function with every record as it is made."""
+
+    reports = True
 
     def __init__(self, function: Callable[[Record], Any]):
         self.function = function
@@ -140,7 +151,7 @@ class PlanCallback(TrainerCallback):
 
     def on_train_begin(self, args, state, control, trainer, **more):
         size = trainer.bound.state(state.global_step).batch_size  # of the next batch
-        trainer.loader.batch_size = size or args.per_device_train_batch_size * args.gradient_accumulation_steps
+        trainer.loader.batch_size = size or trainer.step_size
 
     def on_step_end(self, args, state, control, trainer, **more):
         self.on_train_begin(args, state, control, trainer)
@@ -156,6 +167,7 @@ class PlanCallback(TrainerCallback):
 class ProgressCallback(TrainerCallback):
     """A progress bar with the newest loss; it is updated rarely in a log file, where each update adds a line."""
 
+    reports = True
     bar = None
 
     def on_train_begin(self, args, state, control, **more):
@@ -230,6 +242,8 @@ class EarlyStoppingCallback(TrainerCallback):
 
 class JSONLinesCallback(TrainerCallback):
     """Writes `metrics.jsonl` in the output directory: all records of the run, one per line, also of a resumed run."""
+
+    reports = True
 
     def __init__(self, name: str = "metrics.jsonl"):
         self.name = name

@@ -11,6 +11,7 @@ import numpy as np
 from .. import backend, metrics
 from ..data import DataLoader
 from ..data.text import IGNORED
+from ..distributed import Communicator
 from ..execution import no_grad
 from ..nn import Module
 from ..pretrained.inputs import host_array
@@ -34,31 +35,39 @@ class PredictionOutput(NamedTuple):
     metrics: dict[str, float]
 
 
+class Seen(NamedTuple):
+    """What was seen of one batch: its loss and the labels that count, its classes, and what is kept of it."""
+
+    loss: float
+    count: int
+    has_loss: bool
+    classes: tuple[np.ndarray, np.ndarray] | None  # the true ones, and the predicted ones
+    num_classes: int | None  # None if they are a vocabulary
+    scores: Any
+    labels: Any
+
+
 class Found:
     """The results of one pass over a dataset, collected batch by batch."""
 
-    def __init__(self):
-        self.loss, self.counted, self.classes = 0.0, 0, None
-        self.true: list[np.ndarray] = []
-        self.predicted: list[np.ndarray] = []
-        self.scores: list[Any] = []
-        self.labels: list[np.ndarray | None] = []
-
-    def note_classes(self, compared: tuple[Any, Any]) -> None:
-        home = backend.of(compared[0])
-        predicted, true = (home.to_numpy(array) for array in compared)
-        self.true.append(true[true != IGNORED])
-        self.predicted.append(predicted[true != IGNORED])
+    def __init__(self, found: dict[int, Seen]):
+        batches = list(found.values())
+        self.numbers = list(found)  # of the batches with a label that counts
+        self.loss = sum(seen.loss for seen in batches)
+        self.counted = sum(seen.count for seen in batches if seen.has_loss)
+        self.num_classes = batches[-1].num_classes if batches else None
+        self.classes = [seen.classes for seen in batches if seen.classes is not None]
+        self.scores, self.labels = [seen.scores for seen in batches], [seen.labels for seen in batches]
 
     def scored(self) -> dict[str, Any]:
         """Accuracy and, unless the classes are a vocabulary, macro-F1 and the confusion matrix (row = true class)."""
-        if not self.true:
+        if not self.classes:
             return {}
-        true, predicted = np.concatenate(self.true), np.concatenate(self.predicted)
+        true, predicted = map(np.concatenate, zip(*self.classes))
         told: dict[str, Any] = {"accuracy": metrics.accuracy(true, predicted)}
-        if self.classes:
-            told["macro_f1"] = metrics.f1(true, predicted, num_classes=self.classes)
-            told["confusion_matrix"] = metrics.confusion_matrix(true, predicted, self.classes).tolist()
+        if self.num_classes:
+            told["macro_f1"] = metrics.f1(true, predicted, num_classes=self.num_classes)
+            told["confusion_matrix"] = metrics.confusion_matrix(true, predicted, self.num_classes).tolist()
         return told
 
 
@@ -71,31 +80,49 @@ def measure(
     title: str,
     preprocess: Callable | None = None,
     bar: bool = True,
+    world: Communicator | None = None,
 ) -> Found:
-    """One pass over labelled items: `step` returns the loss and the logits of a batch; `keep` keeps the logits."""
+    """One pass over labelled items: `step` returns the loss and the logits of a batch; `keep` keeps the logits.
+
+    Rank r of n has the batches r, r + n, … in its loader; every rank returns the results of all batches.
+    """
     model.eval()
-    found = Found()
+    world = Communicator() if world is None else world
+    seen: dict[int, Seen] = {}
     with no_grad(), progress(len(loader.dataset), title) if bar else nullcontext() as shown:
-        for items in loader:
+        for number, items in enumerate(loader):
             batch = collator(items)
             if count := count_labels(model, batch):
-                mean, logits = step(batch)
-                if mean is not None:
-                    found.loss, found.counted = found.loss + float(mean.numpy()) * count, found.counted + count
-                if (compared := predicted_classes(model, logits, batch)) is not None:
-                    found.note_classes(compared)
-                    few = logits.ndim == 2 or logits.shape[-1] == getattr(
-                        getattr(model, "config", None), "num_labels", None
-                    )
-                    found.classes = logits.shape[-1] if few else None
-                if keep:
-                    labels = labels_of(batch)
-                    made = logits if preprocess is None else preprocess(logits, labels)
-                    found.scores.append(host_array(made) if made is not None else None)
-                    found.labels.append(host_array(labels) if labels is not None else None)
+                seen[number * world.size + world.rank] = looked_at(model, batch, count, *step(batch), keep, preprocess)
             if shown is not None:
                 shown.update(len(items))
-    return found
+    return Found(in_order(world, seen))
+
+
+def looked_at(
+    model: Module, batch: Any, count: int, mean: Any, logits: Any, keep: bool, preprocess: Callable | None
+) -> Seen:
+    """What is seen of a batch, whose mean loss and logits these are."""
+    loss = 0.0 if mean is None else float(mean.numpy()) * count
+    classes = num_classes = scores = labels = None
+    if (compared := predicted_classes(model, logits, batch)) is not None:
+        home = backend.of(compared[0])
+        predicted, true = (home.to_numpy(array) for array in compared)
+        classes = true[true != IGNORED], predicted[true != IGNORED]
+        few = logits.ndim == 2 or logits.shape[-1] == getattr(getattr(model, "config", None), "num_labels", None)
+        num_classes = logits.shape[-1] if few else None
+    if keep:
+        labels = labels_of(batch)
+        made = logits if preprocess is None else preprocess(logits, labels)
+        scores = host_array(made) if made is not None else None
+        labels = host_array(labels) if labels is not None else None
+    return Seen(loss, count, mean is not None, classes, num_classes, scores, labels)
+
+
+def in_order(world: Communicator, found: dict[int, Any]) -> dict[int, Any]:
+    """What all ranks have found, by the numbers of the batches, in their order."""
+    everything = {number: one for part in world.all_gather_object(found) for number, one in part.items()}
+    return dict(sorted(everything.items()))
 
 
 def joined(parts: Sequence[Any], order: np.ndarray | None = None) -> Any:
@@ -121,20 +148,21 @@ def predict(
     data_collator: Callable[[list], Any],
     title: str,
     call: Callable[[Module, Any], Any] = called,
-) -> np.ndarray:
-    """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset."""
+    world: Communicator | None = None,
+) -> list[np.ndarray]:
+    """The model's logits (items, classes) for each batch of the loader, and of those that other ranks have, in order."""
     model.eval()
-    order = np.concatenate(loader.batches(loader.epoch))
-    logits = []
-    with no_grad(), progress(len(order), title) as bar:
-        for items in loader:
+    world = Communicator() if world is None else world
+    logits = {}
+    with no_grad(), progress(len(loader.dataset), title) as bar:
+        for number, items in enumerate(loader):
             out = call(model, data_collator(items))
             scores = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
             if scores is None:
                 raise ValueError(f"{type(model).__name__} returned no logits, but a {type(out).__name__}")
-            logits.append(scores.numpy())
+            logits[number * world.size + world.rank] = scores.numpy()
             bar.update(len(items))
-    return joined(logits, order)
+    return list(in_order(world, logits).values())
 
 
 def prefixed(told: dict[str, Any], prefix: str) -> dict[str, Any]:

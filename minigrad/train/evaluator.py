@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataLoader, Dataset
+from ..data import DataLoader, Dataset, Subset
 from ..data.text import IGNORED
 from ..pretrained.inputs import as_given
-from . import run
+from . import ranks, run
 from .batches import LABELS, called, check_arguments, check_items, count_labels, labels_of, used_columns, without
 from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
 from .gradients import Gradients
@@ -90,30 +90,32 @@ class Evaluator(Gradients):
     def measured(self, dataset: Any, prefix: str) -> Record:
         """The metrics of one dataset."""
         self.first_batch("the dataset", dataset)
-        start, loader = time.perf_counter(), self.eval_loader(dataset)
+        start, batches = time.perf_counter(), self.eval_batches(dataset)
         metrics = None if self.args.prediction_loss_only else self.compute_metrics
+        world = ranks.sharing(dataset, self.world)
         with self.autocast(), self.averaged():
             found = measure(
                 self.model,
-                loader,
+                self.loader_of(dataset, batches[world.rank :: world.size]),
                 self.collator,
                 self.evaluated,
                 metrics is not None,
                 "evaluate",
                 self.preprocess_logits,
                 not (self.args.disable_tqdm or in_notebook()),
+                world,
             )
         if not found.counted:
             raise ValueError(f"no label of the {len(dataset)} items of the dataset counts: all are {IGNORED}")
         told = {"loss": found.loss / found.counted}
         if metrics is not None:
-            order = np.concatenate(loader.batches(0))
+            order = np.concatenate([batches[number] for number in found.numbers])
             told |= metrics(EvalPrediction(*(joined(parts, order) for parts in (found.scores, found.labels))))
         elif not self.args.prediction_loss_only:
             told |= found.scored()
         return {
             **plain(prefixed(told, prefix).items()),
-            **speeds(time.perf_counter() - start, len(dataset), len(loader), prefix),
+            **speeds(time.perf_counter() - start, len(dataset), len(batches), prefix),
         }
 
     def evaluated(self, batch: Any) -> tuple[Any, Any]:
@@ -130,24 +132,30 @@ class Evaluator(Gradients):
         test_.
         """
         batch = self.first_batch("the dataset", test_dataset)
-        start, loader = time.perf_counter(), self.eval_loader(test_dataset)
+        start, batches = time.perf_counter(), self.eval_batches(test_dataset)
+        order = np.concatenate(batches)
         call = (lambda model, batch: called(model, without(batch)[0])) if self.loss_fn else called
         with self.autocast(), self.averaged():
-            logits = predict(self.model, loader, self.collator, "predict", call)
+            world = ranks.sharing(test_dataset, self.world)
+            loader = self.loader_of(test_dataset, batches[world.rank :: world.size])
+            logits: Any = joined(predict(self.model, loader, self.collator, "predict", call, world), order)
         logits = logits.astype(np.result_type(logits.dtype, np.float32), copy=False)
-        labels, told = None, speeds(time.perf_counter() - start, len(test_dataset), len(loader), metric_key_prefix)
+        labels, told = None, speeds(time.perf_counter() - start, len(test_dataset), len(batches), metric_key_prefix)
         if labels_of(batch) is not None:
             labels = joined(
-                [
-                    np.asarray(as_given(labels_of(self.collator([test_dataset[i] for i in part]))))
-                    for part in loader.batches(0)
-                ],
-                np.concatenate(loader.batches(0)),
+                [np.asarray(as_given(labels_of(self.collator([test_dataset[i] for i in part])))) for part in batches],
+                order,
             )
             told = self.measured(test_dataset, metric_key_prefix)
         self.event("on_predict", metrics=told)
         return PredictionOutput(logits, labels, told)
 
-    def eval_loader(self, dataset: Dataset) -> DataLoader:
-        lengths, workers = getattr(dataset, "lengths", None), self.args.dataloader_num_workers
-        return DataLoader(dataset, self.args.per_device_eval_batch_size, lengths=lengths, num_workers=workers)
+    def eval_batches(self, dataset: Dataset) -> list[np.ndarray]:
+        """The indices of the items of each batch; those of similar length are together."""
+        size, lengths = self.args.per_device_eval_batch_size, getattr(dataset, "lengths", None)
+        return DataLoader(dataset, size, lengths=lengths).batches(0)
+
+    def loader_of(self, dataset: Dataset, batches: list[np.ndarray]) -> DataLoader:
+        """Gives some of the batches of a dataset."""
+        items = Subset(dataset, [index for batch in batches for index in batch.tolist()])
+        return DataLoader(items, self.args.per_device_eval_batch_size, num_workers=self.args.dataloader_num_workers)

@@ -22,8 +22,9 @@ from .batches import (
     called,
     count_labels,
     labels_of,
+    looks_at_padding,
     loss_and_logits,
-    micro_batches,
+    padded_together,
     predicted_classes,
     shifts,
     smoothed,
@@ -42,9 +43,10 @@ class Gradients(TrainerBase):
     def gradients(self, items: list) -> list[Any]:
         """Accumulate the gradients of the mean loss over `items` in `.grad`; return loss, accuracy and label count.
 
-        The items go through the model in micro-batches.  The mean loss of each is weighted by its share of all labels,
-        so for any division the sum is the gradient of the one large batch.  Loss and accuracy stay on the model's
-        device.
+        The items go through the model in micro-batches, which are shared out among the ranks.  The mean loss of each is
+        weighted by its share of all labels, so for any division the sum is the gradient of the one large batch.  Random
+        numbers are a function of the seed, the step and the place of the micro-batch, not of the rank that computes it.
+        With one rank, loss and accuracy stay on the model's device.
         """
         while True:
             size = self.state.train_batch_size or self.args.per_device_train_batch_size
@@ -58,19 +60,56 @@ class Gradients(TrainerBase):
 
     def gradients_of(self, parts: list[list]) -> list[Any]:
         """Accumulate the gradients of all micro-batches."""
-        batches = micro_batches(self.collator, parts)
-        counts = [count_labels(self.model, batch) for batch in batches]
-        if not (total := sum(counts)):
+        batches = self.own_batches(parts)
+        counts = {place: count_labels(self.model, batch) for place, batch in batches.items()}
+        total = self.total_of(sum(counts.values()))
+        if not total:
             raise ValueError(
                 f"no label of these {sum(map(len, parts))} items counts, all are {IGNORED}: leave such items out, "
                 "or make batches larger"
             )
-        checked = self.loss_fn if self.state.global_step < CHECKED and len(batches) > 1 else None
+        checked = self.loss_fn if self.state.global_step < CHECKED and len(parts) > 1 else None
         self.parts = [] if checked is not None and not run.takes_total(checked) else None
-        found = [self.backward(batch, count, total) for batch, count in zip(batches, counts, strict=True) if count]
-        if checked is not None and self.parts:
-            self.check_mean(checked, self.parts, sum(float(loss) for loss, _ in found))
-        return [*(reduce(add, part) for part in zip(*found, strict=True)), total]
+        found = []
+        counted = [place for place in batches if counts[place]]
+        for place in counted:
+            self.draw_for(place, 1)
+            if self.reducer is not None and place == counted[-1]:
+                self.reducer.expect()
+            found.append(self.backward(batches[place], counts[place], total))
+        means = self.means_of(found)
+        if checked is not None and self.parts is not None:
+            self.check_mean(checked, self.world.all_gather_object(self.parts), float(means[0]))
+        return [*means, total]
+
+    def own_batches(self, parts: list[list]) -> dict[int, Any]:
+        """The batches of this rank's micro-batches, by their places among all of the step."""
+        places = range(self.world.rank, len(parts), self.world.size)
+        if len(parts) > 1 and looks_at_padding(parts[0][0]):
+            self.draw_for(0, 0)
+            whole = padded_together(self.collator, parts)
+            return {place: whole[place] for place in places}
+        batches = {}
+        for place in places:
+            self.draw_for(place, 0)
+            batches[place] = self.collator(parts[place])
+        return batches
+
+    def draw_for(self, place: int, what: int) -> None:
+        """Let the generators of model and collator begin anew for a micro-batch: 0 for its batch, 1 for its model."""
+        run.seed_generators(self.drawn, [self.args.seed, self.state.global_step, place, what])
+
+    def total_of(self, count: int) -> int:
+        """The labels that count on all ranks."""
+        return count if self.world.size == 1 else int(self.world.all_reduce(np.array([count]))[0])
+
+    def means_of(self, found: list[tuple[Any, Any]]) -> list[Any]:
+        """Loss and accuracy of the step, with the gradients of all ranks summed."""
+        if self.reducer is None:
+            return [reduce(add, part) for part in zip(*found, strict=True)]
+        self.reducer.finish()
+        own = [[float(host_array(part)) for part in pair] for pair in found]
+        return self.world.all_reduce(np.sum([[0.0, 0.0], *own], axis=0)).tolist()
 
     def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:
         """Accumulate the gradients of one micro-batch; return its part of the loss and accuracy over `total` labels."""
@@ -90,12 +129,12 @@ class Gradients(TrainerBase):
             right = (predicted == labels).sum() / total
         return loss.data.astype(np.float64), right
 
-    def check_mean(self, loss_fn: Callable, parts: list[tuple[Tensor, Any]], found: float) -> None:
+    def check_mean(self, loss_fn: Callable, ranks: list[list[tuple[Tensor, Any]]], found: float) -> None:
         """Raise ValueError for a loss function that is not a mean over the labels, since accumulation would be wrong.
 
         In the first steps it is called with the scores and labels of all micro-batches at once, if they can be joined.
         """
-        scores, labels = zip(*parts)
+        scores, labels = zip(*(part for parts in ranks for part in parts))
         if len({out.shape[1:] for out in scores}) > 1 or len({host_array(part).shape[1:] for part in labels}) > 1:
             return
         with no_grad(), self.autocast():

@@ -50,6 +50,8 @@ class Page:
 class NotebookProgressCallback(TrainerCallback):
     """A live table and curve in one cell: losses and scores as they are recorded, and the progress of the run."""
 
+    reports = True
+
     handle: Any = None
     shown = began = 0.0
     first = 0

@@ -8,7 +8,7 @@ import os
 import random
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,8 @@ from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint import safetensors
 from ..pretrained.checkpoint.files import SHARDS, replacing
 from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
-from . import checkpoint
+from ..transforms import generators
+from . import checkpoint, ranks
 from .arguments import TrainingArguments
 from .optimizers import (
     check_named_state,
@@ -63,10 +64,17 @@ def source(trainer: Any, given: Any) -> Path | None:
 def begin(trainer: Any, source: Path | None) -> None:
     """Create the state of a run, anew or from a checkpoint.  If the checkpoint does not fit, nothing is changed.
 
-    Raises ValueError if no step can be made, or the checkpoint or the plan does not fit.
+    Raises ValueError if no step can be made, or the checkpoint or the plan does not fit, and RankError if the ranks do
+    not have the same model, data and arguments.
     """
-    args = trainer.args
+    args, world = trainer.args, trainer.world
+    if world.size > 1 and args.auto_find_batch_size:
+        raise ValueError(
+            f"auto_find_batch_size=True with {world.size} ranks: each would find another size; leave it out, and set "
+            "per_device_train_batch_size"
+        )
     parameters = trained_parameters(trainer.model)
+    ranks.begin_together(world, trainer.model, arguments=args.to_dict(), train_dataset=trainer.train_dataset)
     loader = trainer.train_loader()
     if not len(loader):
         raise ValueError(
@@ -84,6 +92,7 @@ def begin(trainer: Any, source: Path | None) -> None:
     trainer.optimizer, trainer.lr_scheduler, trainer.loader, trainer.bound = optimizer, schedule, loader, plan
     trainer.ema = None if args.ema_decay is None else EMA(averaged(trainer.model), args.ema_decay)
     state = TrainerState(run_id=uuid.uuid4().hex) if content is None else content.state
+    state.is_world_process_zero = state.is_local_process_zero = world.rank == 0
     state.max_steps, state.num_train_epochs = steps, math.ceil(steps / len(loader))
     for what in ("logging", "eval", "save"):
         setattr(state, f"{what}_steps", args.every(what, steps))
@@ -91,10 +100,16 @@ def begin(trainer: Any, source: Path | None) -> None:
     trainer.state, trainer.control = state, type(trainer.control)()
     trainer.progress = Progress(backend.get(parameters[0].device), min(state.logging_steps, len(loader)))
     trainer.model.zero_grad()  # else the first step would add to the gradients of an earlier backward pass
-    seed_generators(trainer.model, args.seed)
+    new_generators(trainer.model, args.seed)
+    everywhere = [np.random.mtrand._rand, random._inst]  # type: ignore[attr-defined]  # of NumPy and Python
+    reached = generators(trainer.model, *drawing(trainer.data_collator))
+    trainer.drawn = [one for one in reached if not any(one is other for other in everywhere)]
     if content is not None:
         content.restore(trainer)
-    mark(Path(args.output_dir), state.run_id)
+    trainer.reducer = None
+    if world.rank == 0:
+        mark(Path(args.output_dir), state.run_id)
+    world.barrier()
 
 
 def mark(out: Path, run_id: str) -> None:
@@ -200,9 +215,11 @@ def save(trainer: Any) -> Path:
     name = f"checkpoint-{state.global_step}"
     if state.best_global_step == state.global_step:
         state.best_model_checkpoint = os.fspath(Path(args.output_dir) / name)
-    where = checkpoint.write(args.output_dir, state.global_step, lambda directory: fill(trainer, directory))
-    checkpoint.rotate(args.output_dir, args.save_total_limit, (state.best_model_checkpoint,), state.run_id)
-    return where
+    if trainer.world.rank == 0:
+        checkpoint.write(args.output_dir, state.global_step, lambda directory: fill(trainer, directory))
+        checkpoint.rotate(args.output_dir, args.save_total_limit, (state.best_model_checkpoint,), state.run_id)
+    trainer.world.barrier()
+    return Path(args.output_dir) / name
 
 
 def fill(trainer: Any, directory: Path) -> None:
@@ -336,7 +353,7 @@ def lengths_of(dataset: Any) -> list[int]:
         ) from None
 
 
-def seed_generators(model: Module, seed: int) -> None:
+def new_generators(model: Module, seed: int) -> None:
     """Replace the generators that the model's modules draw dropout from; modules that shared one still share one.
 
     As Hugging Face's Trainer does, this also seeds the global generators of Python and NumPy, which a collator may draw
@@ -349,3 +366,15 @@ def seed_generators(model: Module, seed: int) -> None:
         for name, value in vars(module).items():
             if isinstance(value, np.random.Generator):
                 setattr(module, name, new.setdefault(id(value), np.random.default_rng([seed, len(new)])))
+
+
+def seed_generators(drawn: Sequence[Any], key: list[int]) -> None:
+    """Put generators at the beginning of streams that are functions of a key and of their places in the list."""
+    for i, generator in enumerate(drawn):
+        if isinstance(generator, random.Random):
+            generator.seed(repr([*key, i]))
+        elif isinstance(generator, np.random.RandomState):
+            generator.seed([number % 2**32 for number in (*key, i)])
+        else:
+            bits = getattr(generator, "bit_generator", generator)
+            bits.state = type(bits)([*key, i]).state

@@ -149,6 +149,8 @@ class TensorBoardCallback(TrainerCallback):
     The files are in `log_dir`, by default runs/<run_name> in the output directory: `tensorboard --logdir` shows them.
     """
 
+    reports = True
+
     def __init__(self, log_dir: str | os.PathLike | None = None):
         self.log_dir, self.file = log_dir, None
 

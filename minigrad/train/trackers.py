@@ -21,6 +21,8 @@ class WandbCallback(TrainerCallback):
     Raises ImportError, naming the extra to install, if the library is missing.
     """
 
+    reports = True
+
     run: Any = None
 
     def __init__(self):
@@ -56,6 +58,8 @@ class StatisticsCallback(TrainerCallback):
     `rows` lists (step, name, norm of the gradient, norm of the weight, largest entry of the gradient).  The page shows
     at once a gradient that is 0 throughout, or much smaller than its weight.
     """
+
+    reports = True
 
     def __init__(self):
         self.rows: list[list[Any]] = []

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from ..amp import GradScaler
 from ..data import DataLoader, Dataset, Sampler
 from ..data.passes import own_generators
+from ..distributed import GradientReducer, world
 from ..nn import Module
 from ..optim import Optimizer, clip_grad_norm_
 from ..pretrained import PretrainedModel
 from ..schedule import LRScheduler, ReduceLROnPlateau
 from ..tensor import Tensor
-from . import run
+from . import ranks, run
 from .arguments import TrainingArguments
 from .batches import agreed_collator
 from .callbacks import CallbackHandler, DefaultFlowCallback, PlanCallback, ProgressCallback
@@ -121,14 +122,15 @@ class Trainer(Evaluator):
         self.optimizer, self.lr_scheduler = optimizers
         self.scaler = GradScaler(enabled=args.fp16)
         self.state, self.control = TrainerState(), TrainerControl()
-        self.progress = Progress()
+        self.progress, self.world = Progress(), world()
         self.handler = CallbackHandler(
             [
                 DefaultFlowCallback,
                 *([] if args.disable_tqdm else [NotebookProgressCallback if in_notebook() else ProgressCallback]),
                 *trackers(args),
                 *(callbacks or ()),
-            ]
+            ],
+            reports=self.world.rank == 0,
         )
         self.is_training = False
         if plan is not None:
@@ -208,6 +210,7 @@ class Trainer(Evaluator):
     def run_epochs(self, interruption: Interruption) -> None:
         """Make all remaining steps."""
         self.event("on_train_begin")
+        interruption.signal = ranks.agree(self.world, self.control, interruption.signal)
         if self.args.eval_on_start and not self.state.global_step:
             self.evaluate()
         while self.loader.position or not self.is_over():
@@ -237,6 +240,7 @@ class Trainer(Evaluator):
         if not self.is_over() and not self.control.should_epoch_stop:
             for items in self.loader:
                 self.take_step(items)
+                interruption.signal = ranks.agree(self.world, self.control, interruption.signal)
                 self.act()
                 self.model.train()
                 if interruption.signal is not None:
@@ -245,6 +249,7 @@ class Trainer(Evaluator):
                     break
         self.loader.end_pass()
         self.event("on_epoch_end")
+        interruption.signal = ranks.agree(self.world, self.control, interruption.signal)
         self.act()
 
     def is_over(self) -> bool:
@@ -256,6 +261,7 @@ class Trainer(Evaluator):
         args, state, fp16 = self.args, self.state, self.args.fp16
         self.event("on_step_begin")
         home = self.progress.home
+        self.reduce_trained()
         *means, count = self.gradients(items)
         self.event("on_pre_optimizer_step")
         finite = self.scaler.unscale_(self.optimizer)
@@ -280,6 +286,16 @@ class Trainer(Evaluator):
         state.global_step += 1
         state.epoch = self.loader.epoch - 1 + self.loader.done()
         self.event("on_step_end")
+
+    def reduce_trained(self) -> None:
+        """Have the gradients of what is trained now summed over all ranks."""
+        if self.world.size == 1:
+            return
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if self.reducer is None or [id(p) for p in trained] != [id(p) for p in self.reducer.params]:
+            if self.reducer is not None:
+                self.reducer.close()
+            self.reducer = GradientReducer(trained, self.world)
 
     def must_read(self) -> bool:
         """Whether to read the reported numbers before the update: at logged steps, and at the last one of an epoch."""
@@ -317,8 +333,10 @@ class Trainer(Evaluator):
 
     def save_model(self, output_dir: str | os.PathLike | None = None) -> None:
         """Save model and tokenizer; files are written completely before they replace older ones."""
-        with self.averaged():
-            run.save_model(self.model, self.processing_class, Path(output_dir or self.args.output_dir))
+        if self.world.rank == 0:
+            with self.averaged():
+                run.save_model(self.model, self.processing_class, Path(output_dir or self.args.output_dir))
+        self.world.barrier()
 
     def save_checkpoint(self) -> Path:
         """Save the state of the run in `checkpoint-<step>`; return its path."""
@@ -333,8 +351,7 @@ class Trainer(Evaluator):
         elif self.ema is not None:
             run.hold_averages(self)
         loss = self.progress.training_loss()
-        items = steps * self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        told = {**speeds(seconds, items, steps, "train"), "train_loss": loss}
+        told = {**speeds(seconds, steps * self.step_size, steps, "train"), "train_loss": loss}
         self.log(told)
         return TrainOutput(self.state.global_step, loss, told)
 
@@ -410,14 +427,14 @@ class Trainer(Evaluator):
         sampler = self.train_sampler()
         lengths = run.lengths_of(self.train_dataset) if args.group_by_length and sampler is None else None
         return DataLoader(
-            self.train_dataset,
-            args.per_device_train_batch_size * args.gradient_accumulation_steps,
-            sampler is None,
-            seed,
+            batch_size=self.step_size,
+            shuffle=sampler is None,
+            seed=seed,
             drop_last=args.dataloader_drop_last,
             lengths=lengths,
             num_workers=self.workers_for(self.train_dataset),
             sampler=sampler,
+            **ranks.shared(self.train_dataset, args.per_device_train_batch_size, self.world),
         )
 
     def train_sampler(self) -> Sampler | None:

@@ -1,0 +1,207 @@
+"""What ranks say to each other: sums over all of them, broadcasts, and objects gathered, by torch's names.
+
+The engine is MPI (the extra `mpi`).  Every rank must make the same calls in the same order, or they would wait for each
+other for ever; a call that waits too long ends every rank, with a line that names the one that did not come.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any, NoReturn
+
+import numpy as np
+
+LAUNCHED = {"PMI_SIZE": "PMI_RANK", "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK", "PMIX_RANK": "PMIX_RANK"}
+TIMEOUT = 1800.0  # seconds, as in Hugging Face's ddp_timeout
+LOOK_EVERY = 0.25  # seconds between two looks at whether the other ranks are alive
+
+
+class RankError(RuntimeError):
+    """What went wrong on some rank, or between ranks that were given different things."""
+
+
+class Communicator:
+    """All ranks, as one of them sees them; this one is of a process by itself, whose sums are what it gives.
+
+    `rank` counts from 0 to `size` - 1.  Arrays are NumPy's, contiguous, and changed in place.
+    """
+
+    rank, size = 0, 1
+
+    def all_reduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
+        """Put the sum over all ranks, or their "max", in place of the array; returns it."""
+        return array
+
+    def start_all_reduce(self, array: np.ndarray) -> Future:
+        """Begin a sum over all ranks in the background; the array must be left alone until `wait` returns."""
+        done: Future = Future()
+        done.set_result(None)
+        return done
+
+    def wait(self, work: Future) -> None:
+        """Return when a sum that was begun is complete."""
+
+    def broadcast(self, array: np.ndarray, src: int = 0) -> np.ndarray:
+        """Put the array of rank `src` in place of every rank's; returns it."""
+        return array
+
+    def all_gather_object(self, item: Any) -> list[Any]:
+        """The objects of all ranks, in their order.  Whoever can start a rank can have it run code: they are pickled."""
+        return [item]
+
+    def barrier(self) -> None:
+        """Return when every rank has come here."""
+
+    def end(self, told: str, status: int = 1) -> None:
+        """Say what went wrong and end every rank; of a process by itself nothing, for its own exit is enough."""
+
+    def agree(self, what: str, item: Any) -> None:
+        """Check that every rank has the same, so that a difference is found before it spoils the run.
+
+        Raises:
+            RankError: on every rank, naming the first that differs from rank 0.
+        """
+        items = self.all_gather_object(item)
+        for rank, other in enumerate(items):
+            if other != items[0]:
+                raise RankError(
+                    f"rank {rank} has another {what} than rank 0: {_short(other)}, not {_short(items[0])}; give all "
+                    "ranks the same program, files and arguments"
+                )
+
+
+class MPICommunicator(Communicator):
+    """The processes that `mpiexec` started, through mpi4py.
+
+    Sums run in a thread of their own, which lets the interpreter work meanwhile, so that the gradients of the last
+    layers travel while those of the first are computed.
+    """
+
+    def __init__(self, timeout: float = TIMEOUT):
+        try:
+            from mpi4py import MPI
+        except ImportError:
+            raise ImportError(
+                'mpiexec started this program, and ranks need mpi4py: type pip install "minigrad-learn[mpi]", or from '
+                'a clone pip install -e ".[mpi]"'
+            ) from None
+        self.mpi, self.timeout = MPI, float(os.environ.get("MINIGRAD_RANK_TIMEOUT", timeout))
+        self.comm = MPI.COMM_WORLD.Dup()
+        self.rank, self.size = self.comm.rank, self.comm.size
+        self.thread = ThreadPoolExecutor(1, "mpi")
+        self.near = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine, which share memory:
+        self.near_ranks = self.near.allgather(self.rank)
+        window = MPI.Win.Allocate_shared(3 * 8, 8, comm=self.near)
+        self.told = [np.frombuffer(window.Shared_query(i)[0], np.int64) for i in range(self.near.size)]
+        self.mine = self.told[self.near.rank]  # its process, how many calls it has made, and whether it has ended
+        self.mine[:] = os.getpid(), 0, False
+        self.comm.Barrier()
+        sys.excepthook = self.uncaught
+        atexit.register(self.leave)
+
+    def all_reduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
+        self.wait(self._submit(self._reduce, array, {"sum": self.mpi.SUM, "max": self.mpi.MAX}[op]))
+        return array
+
+    def start_all_reduce(self, array: np.ndarray) -> Future:
+        return self._submit(self._reduce, array, self.mpi.SUM)
+
+    def broadcast(self, array: np.ndarray, src: int = 0) -> np.ndarray:
+        self.wait(self._submit(self.comm.Bcast, array.view(np.uint8) if array.dtype.kind == "V" else array, src))
+        return array
+
+    def all_gather_object(self, item: Any) -> list[Any]:
+        return self.wait(self._submit(self.comm.allgather, item))
+
+    def barrier(self) -> None:
+        self.wait(self._submit(self.comm.Barrier))
+
+    def wait(self, work: Future) -> Any:
+        """What a call returns, when every rank has made it.  Ends all ranks if one has ended, or does not come."""
+        begun = time.monotonic()
+        while True:
+            try:
+                return work.result(LOOK_EVERY)
+            except NotYet:
+                if gone := self._missing():
+                    self._abort(f"{gone}; the others, which wait for it, end, too")
+                if time.monotonic() - begun > self.timeout:
+                    behind = [rank for rank, told in zip(self.near_ranks, self.told) if told[1] < self.mine[1]]
+                    who = f"rank {behind[0]}" if behind else "a rank of another machine"
+                    self._abort(
+                        f"{who} of {self.size} has not come for {self.timeout:g} s to where the others wait, so all "
+                        "end: it hangs, or it computes something else; set MINIGRAD_RANK_TIMEOUT to wait for longer"
+                    )
+
+    def end(self, told: str, status: int = 1) -> None:
+        if self.rank:
+            time.sleep(1.0)  # what all ranks have to say, rank 0 says, which ends this one meanwhile
+        self._abort(told if self.rank == 0 else f"rank {self.rank} of {self.size}: {told}", status)
+
+    def uncaught(self, kind: type[BaseException], error: BaseException, where: Any) -> None:
+        """End all ranks because of an error that nothing has caught: the others would wait for ever."""
+        if self.rank:
+            time.sleep(1.0)
+        traceback.print_exception(kind, error, where)
+        self._abort(f"rank {self.rank} of {self.size} ended all: {kind.__name__}: {' '.join(str(error).split())}")
+
+    def leave(self) -> None:
+        """Note that this rank ends, for MPI ends a process only with all others."""
+        self.thread.shutdown(wait=False, cancel_futures=True)
+        self.mine[2] = True
+
+    def _missing(self) -> str | None:
+        """Which rank of this machine can no longer come, if any."""
+        for rank, (process, _, ended) in zip(self.near_ranks, self.told):
+            if ended or not _is_alive(int(process)):
+                return f"rank {rank} of {self.size} {'has ended before them' if ended else 'has died'}"
+        return None
+
+    def _submit(self, call: Any, *arguments: Any) -> Future:
+        self.mine[1] += 1
+        return self.thread.submit(call, *arguments)
+
+    def _reduce(self, array: np.ndarray, op: Any) -> None:
+        self.comm.Allreduce(self.mpi.IN_PLACE, array, op)
+
+    def _abort(self, told: str, status: int = 1) -> NoReturn:
+        print(f"minigrad: {told}", file=sys.stderr, flush=True)
+        self.mpi.COMM_WORLD.Abort(status)
+        raise SystemExit(status)
+
+
+@functools.cache
+def world() -> Communicator:
+    """The communicator of all ranks: those that mpiexec started, or this process alone.
+
+    Raises:
+        ImportError: mpiexec started several processes, and mpi4py is not installed.
+    """
+    started = any(name in os.environ for name in LAUNCHED)
+    alone = os.environ.get("PMI_SIZE", os.environ.get("OMPI_COMM_WORLD_SIZE")) == "1"
+    return MPICommunicator() if started and not alone else Communicator()
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process runs; one that has ended but was not yet waited for does not."""
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:  # not Linux
+        return True
+
+
+def _short(item: Any) -> str:
+    text = repr(item)
+    return text if len(text) <= 80 else f"{text[:77]}..."

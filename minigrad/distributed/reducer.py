@@ -1,0 +1,107 @@
+"""Sums the gradients of all ranks while the backward pass is still computing others (Li et al. 2020, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+
+import numpy as np
+
+from .. import backend
+from ..tensor import Tensor
+from .communicator import Communicator
+
+BUCKET_BYTES = 8 << 20  # of one sum: large enough for MPI's full speed, small enough to stay in the cache
+
+
+class Bucket:
+    """A flat array for the gradients of some parameters; at its end a flag for each: how many ranks have a gradient."""
+
+    def __init__(self, params: list[Tensor], dtype: np.dtype):
+        sizes = [p.size for p in params]
+        self.params, self.missing = params, len(params)
+        self.flat = np.zeros(sum(sizes) + len(params), dtype)
+        self.parts = np.split(self.flat[: -len(params)], np.cumsum(sizes)[:-1])
+        self.has = self.flat[-len(params) :]
+        self.work: Future | None = None
+
+
+class GradientReducer:
+    """Leaves in `.grad` of every rank the sum of the ranks' gradients.
+
+    Parameters are put together in buckets, the last first, as their gradients come.  `expect` is called before the last
+    backward pass of a step: from then on each gradient goes into its bucket as it is complete, and a bucket that is
+    full is summed in the background, in the same order on every rank.  `finish` sums the rest and waits.
+
+    Gradients of 16 bits are summed in float32.
+    """
+
+    def __init__(self, params: Iterable[Tensor], world: Communicator):
+        self.world, self.params = world, list(params)
+        self.buckets: list[Bucket] = []
+        self.place: dict[int, tuple[Bucket, int]] = {}
+        self.remove: list[Callable[[], None]] = []
+        self.expected, self.next = False, 0
+        group: list[Tensor] = []
+        for p in reversed(self.params):
+            if group and (wide(p) != wide(group[0]) or sum(q.size for q in group) * wide(p).itemsize >= BUCKET_BYTES):
+                self._close(group)
+                group = []
+            group.append(p)
+        if group:
+            self._close(group)
+        for p in self.params:
+            self.remove.append(p.register_hook(partial(self._arrived, p)))
+
+    def close(self) -> None:
+        """Take the hooks off the parameters again."""
+        for remove in self.remove:
+            remove()
+
+    def expect(self) -> None:
+        """The next backward pass is the last before `finish`."""
+        self.expected = True
+
+    def finish(self) -> None:
+        """Sum what is left, wait for all sums, and put them in `.grad`: None where no rank has a gradient."""
+        for bucket in self.buckets[self.next :]:
+            for i, p in enumerate(bucket.params):
+                if not bucket.has[i] and p.grad is not None:  # of earlier micro-batches, or of no backward pass here
+                    put(p.grad.data, bucket, i)
+            bucket.work = self.world.start_all_reduce(bucket.flat)
+        for bucket in self.buckets:
+            if bucket.work is not None:
+                self.world.wait(bucket.work)
+            for p, part, has in zip(bucket.params, bucket.parts, bucket.has):
+                p.grad = Tensor(backend.of(p.data).xp.asarray(part.reshape(p.shape).astype(p.dtype))) if has else None
+            bucket.flat[:] = 0
+            bucket.missing, bucket.work = len(bucket.params), None
+        self.expected, self.next = False, 0
+
+    def _close(self, params: list[Tensor]) -> None:
+        bucket = Bucket(params, wide(params[0]))
+        self.buckets.append(bucket)
+        self.place.update({id(p): (bucket, i) for i, p in enumerate(params)})
+
+    def _arrived(self, p: Tensor, g: Tensor) -> None:
+        """A gradient is complete: with what earlier micro-batches left it goes into its bucket."""
+        if not self.expected:
+            return
+        bucket, i = self.place[id(p)]
+        put(g.data if p.grad is None else p.grad.data + g.data, bucket, i)
+        bucket.missing -= 1
+        while self.next < len(self.buckets) and not self.buckets[self.next].missing:
+            bucket = self.buckets[self.next]
+            bucket.work, self.next = self.world.start_all_reduce(bucket.flat), self.next + 1
+
+
+def wide(p: Tensor) -> np.dtype:
+    """The dtype that gradients are summed in."""
+    return np.dtype(np.float64 if p.dtype == np.float64 else np.float32)
+
+
+def put(g, bucket: Bucket, i: int) -> None:
+    """Put a gradient in its place."""
+    bucket.parts[i][:] = backend.of(g).to_numpy(g).reshape(-1)
+    bucket.has[i] = 1

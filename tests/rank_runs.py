@@ -1,0 +1,181 @@
+"""Training runs for tests of several ranks: `mpiexec -n 2 python tests/rank_runs.py DIR CASE ...` makes them.
+
+Each case trains a small model with a micro-batch of 3 items, six of them to a step, however many ranks there are, and
+saves in DIR what it found.  So the file of two ranks is held to that of one.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.data import TextDataset
+from minigrad.data.text import IGNORED
+from minigrad.distributed import world
+from minigrad.pretrained import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+from minigrad.train import Plan, Trainer, TrainingArguments
+
+MICRO, TO_A_STEP, ITEMS = 3, 6, 39  # the last step of an epoch has one micro-batch
+BERT = BertConfig(
+    vocab_size=20,
+    hidden_size=8,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=16,
+    max_position_embeddings=16,
+    initializer_range=0.3,
+    hidden_dropout_prob=0.2,
+    attention_probs_dropout_prob=0.2,
+    num_labels=3,
+)
+GPT = GPT2Config(vocab_size=20, n_embd=8, n_layer=2, n_head=2, n_positions=16, pad_token_id=0)
+T5 = T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+
+
+def texts(n, seed):
+    rng = np.random.default_rng(seed)
+    return [[1, *rng.integers(2, 20, m).tolist()] for m in rng.integers(1, 12, n)]
+
+
+def classified(n, seed):
+    return TextDataset({"input_ids": texts(n, seed)}, np.arange(n) % 3)
+
+
+def token_labels(n, seed):
+    return [{"input_ids": ids, "labels": [IGNORED, *(i % 3 for i in ids[1:])]} for ids in texts(n, seed)]
+
+
+def masked(n, seed):
+    rng = np.random.default_rng(seed)
+    return [
+        {"input_ids": ids, "labels": [i if rng.random() < 0.5 or j == 1 else IGNORED for j, i in enumerate(ids)]}
+        for ids in texts(n, seed)
+    ]
+
+
+def questions(n, seed):
+    return [{"input_ids": ids, "start_positions": 0, "end_positions": len(ids) - 1} for ids in texts(n, seed)]
+
+
+def continued(n, seed):
+    return [{"input_ids": ids, "labels": ids} for ids in texts(n, seed)]
+
+
+def translated(n, seed):
+    return [{"input_ids": ids, "labels": ids[::-1]} for ids in texts(n, seed)]
+
+
+def pictures(n, seed):
+    rng = np.random.default_rng(seed)
+    return [(rng.standard_normal((1, 6, 6)), i % 3) for i in range(n)]
+
+
+class Noisy:
+    """A dataset that draws from a generator of its own."""
+
+    def __init__(self, items):
+        self.items, self.rng = items, np.random.default_rng(5)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        x, label = self.items[i]
+        return x + self.rng.standard_normal(x.shape), label
+
+
+class Net(nn.Module):
+    """A convolution, and a layer that is only used for pictures with a bright corner, so that some ranks do not."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.conv, self.extra = nn.Conv2d(1, 4, 3, rng=rng), nn.Linear(4, 3, rng=rng)
+        self.head, self.dropout = nn.Linear(4, 3, rng=rng), nn.Dropout(0.3)
+        self.unused = nn.Linear(2, 2, rng=rng)
+
+    def forward(self, x, labels=None):
+        hidden = self.dropout(mg.relu(self.conv(x)).mean((2, 3)))
+        logits = self.head(hidden)
+        if x[:, 0, 0, 0].max() > 1:
+            logits = logits + self.extra(hidden)
+        return logits if labels is None else (mg.losses.cross_entropy(logits, labels), logits)
+
+
+def pretrained(kind, config):
+    return lambda: kind(config, rng=np.random.default_rng(0))
+
+
+CASES = {  # the model, its data, further arguments and the plan
+    "classes": (pretrained(BertForSequenceClassification, BERT), classified, {"group_by_length": True}, None),
+    "averages": (pretrained(BertForSequenceClassification, BERT), classified, {"ema_decay": 0.9}, None),
+    "frozen": (
+        pretrained(BertForSequenceClassification, BERT),
+        classified,
+        {},
+        lambda: Plan().at(2, freeze="bert.embeddings.**").at(4, unfreeze="bert.embeddings.**"),
+    ),
+    "tokens": (pretrained(BertForTokenClassification, BERT), token_labels, {"dataloader_num_workers": 2}, None),
+    "masked": (pretrained(BertForMaskedLM, BERT), masked, {}, None),
+    "questions": (pretrained(BertForQuestionAnswering, BERT), questions, {}, None),
+    "causal": (pretrained(GPT2LMHeadModel, GPT), continued, {"max_grad_norm": 0.1}, None),
+    "pairs": (pretrained(T5ForConditionalGeneration, T5), translated, {"label_smoothing_factor": 0.1}, None),
+    "pictures": (Net, pictures, {"optim": "sgd", "optim_args": "momentum=0.9"}, None),
+    "noisy": (Net, lambda n, seed: Noisy(pictures(n, seed)), {}, None),
+}
+
+
+def trainer_for(case, out, ranks, **more):
+    make, data, arguments, plan = CASES[case]
+    model = make()
+    model.double()
+    arguments = TrainingArguments(
+        output_dir=out,
+        per_device_train_batch_size=MICRO,
+        gradient_accumulation_steps=TO_A_STEP // ranks,
+        num_train_epochs=2,
+        learning_rate=0.01,
+        adam_epsilon=1e-4,  # a smaller one makes of rounding, where a gradient is 0, as that of keys' biases, far more
+        logging_steps=1,
+        save_strategy="no",
+        eval_strategy="epoch",
+        disable_tqdm=True,
+        **{**arguments, **more},
+    )
+    return Trainer(model, arguments, data(ITEMS, 1), data(20, 2), plan=None if plan is None else plan())
+
+
+def found(trainer):
+    """What a run left: weights, the numbers of its records, and predictions."""
+    told = {f"weights/{name}": t.numpy() for name, t in trainer.model.state_dict().items()}
+    for i, record in enumerate(trainer.history):
+        for name, value in record.items():
+            if isinstance(value, float) and "second" not in name and "runtime" not in name:
+                told[f"record {i}/{name}"] = np.array(value)
+    if not isinstance(trainer.model, BertForQuestionAnswering):  # whose answer is no array
+        told["predictions"] = trainer.predict(trainer.eval_dataset).predictions
+    return told
+
+
+def main(directory, ranks, *cases):
+    for case in cases:
+        trainer = trainer_for(case, Path(directory) / f"{case}-{ranks}", int(ranks))
+        trainer.train()
+        told = found(trainer)
+        if world().rank == 0:
+            np.savez(Path(directory) / f"{case}-{ranks}.npz", **told)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
