@@ -4,7 +4,9 @@ Each case trains a small model with a micro-batch of 3 items, six of them to a s
 saves in DIR what it found.  So the file of two ranks is held to that of one.
 """
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from minigrad.pretrained import (
     T5Config,
     T5ForConditionalGeneration,
 )
-from minigrad.train import Plan, Trainer, TrainingArguments
+from minigrad.train import JSONLinesCallback, Plan, Trainer, TrainerCallback, TrainingArguments
 
 MICRO, TO_A_STEP, ITEMS = 3, 6, 39  # the last step of an epoch has one micro-batch
 BERT = BertConfig(
@@ -136,24 +138,32 @@ CASES = {  # the model, its data, further arguments and the plan
 }
 
 
-def trainer_for(case, out, ranks, **more):
+def trainer_for(case, out, ranks):
     make, data, arguments, plan = CASES[case]
-    model = make()
+    other = os.environ.get("OTHER") if world().rank else None
+    model = make() if other != "model" else pretrained(BertForSequenceClassification, replace(BERT, vocab_size=21))()
     model.double()
+    more = {"learning_rate": 0.02} if other == "rate" else {"auto_find_batch_size": os.environ.get("OTHER") == "auto"}
     arguments = TrainingArguments(
         output_dir=out,
         per_device_train_batch_size=MICRO,
         gradient_accumulation_steps=TO_A_STEP // ranks,
         num_train_epochs=2,
-        learning_rate=0.01,
         adam_epsilon=1e-4,  # a smaller one makes of rounding, where a gradient is 0, as that of keys' biases, far more
         logging_steps=1,
         save_strategy="no",
         eval_strategy="epoch",
         disable_tqdm=True,
-        **{**arguments, **more},
+        **{"learning_rate": 0.01, **arguments, **more},
     )
-    return Trainer(model, arguments, data(ITEMS, 1), data(20, 2), plan=None if plan is None else plan())
+    return Trainer(
+        model,
+        arguments,
+        data(ITEMS, 1 if other != "data" else 9),
+        data(20, 2),
+        callbacks=[JSONLinesCallback],
+        plan=None if plan is None else plan(),
+    )
 
 
 def found(trainer):
@@ -168,10 +178,21 @@ def found(trainer):
     return told
 
 
+class Stop(TrainerCallback):
+    """Ends the run in the middle of its second epoch, with a checkpoint."""
+
+    def on_step_end(self, args, state, control, **more):
+        if state.global_step == 4:
+            control.should_save = control.should_training_stop = True
+
+
 def main(directory, ranks, *cases):
+    cut = os.environ.get("CUT")
     for case in cases:
-        trainer = trainer_for(case, Path(directory) / f"{case}-{ranks}", int(ranks))
-        trainer.train()
+        trainer = trainer_for(case, Path(directory) / (f"{case}-{ranks}" if cut is None else "cut"), int(ranks))
+        if cut == "no":
+            trainer.add_callback(Stop())
+        trainer.train(resume_from_checkpoint=True if cut == "resume" else None)
         told = found(trainer)
         if world().rank == 0:
             np.savez(Path(directory) / f"{case}-{ranks}.npz", **told)

@@ -63,7 +63,7 @@ class Communicator:
         """Say what went wrong and end every rank; of a process by itself nothing, for its own exit is enough."""
 
     def agree(self, what: str, item: Any) -> None:
-        """Check that every rank has the same, so that a difference is found before it spoils the run.
+        """Check that every rank has the same dict or value, so that a difference is found before it spoils the run.
 
         Raises:
             RankError: on every rank, naming the first that differs from rank 0.
@@ -71,9 +71,10 @@ class Communicator:
         items = self.all_gather_object(item)
         for rank, other in enumerate(items):
             if other != items[0]:
+                here, there = _first_difference(items[0], other)
                 raise RankError(
-                    f"rank {rank} has another {what} than rank 0: {_short(other)}, not {_short(items[0])}; give all "
-                    "ranks the same program, files and arguments"
+                    f"rank {rank} has another {what} than rank 0: {there}, not {here}; give all ranks the same "
+                    "program, files and arguments"
                 )
 
 
@@ -202,6 +203,9 @@ def _is_alive(process: int) -> bool:
         return True
 
 
-def _short(item: Any) -> str:
-    text = repr(item)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _first_difference(one: Any, other: Any) -> tuple[str, str]:
+    """Both in short; of dicts, the first entry in which they differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        name = next(name for name in {**one, **other} if one.get(name) != other.get(name))
+        return f"{name} {one.get(name, 'missing')}", f"{name} {other.get(name, 'missing')}"
+    return f"{one!r:.80}", f"{other!r:.80}"

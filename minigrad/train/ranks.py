@@ -63,7 +63,7 @@ def begin_together(world: Communicator, model: Module, arguments: dict[str, Any]
     if world.size == 1:
         return
     held = model.state_dict()
-    world.agree("model", [(name, str(t.dtype), t.shape) for name, t in held.items()])
+    world.agree("model", {name: (str(t.dtype), *t.shape) for name, t in held.items()})
     world.agree("choice of parameters to train", [name for name, p in model.named_parameters() if p.requires_grad])
     world.agree("set of arguments", arguments)
     world.agree("train_dataset", fingerprint(train_dataset))

@@ -1,0 +1,62 @@
+"""N ranks are one rank: the same weights, records and predictions, for every task and wherever the run was cut."""
+
+import numpy as np
+import pytest
+import rank_runs
+from mpi import needs_mpi, ranks
+
+from minigrad.train import TrainingArguments
+
+pytestmark = [pytest.mark.slow, needs_mpi]
+PROGRAM = rank_runs.__file__
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The directory with what one, two and three ranks made of every case."""
+    directory = tmp_path_factory.mktemp("ranks")
+    for n in (1, 2, 3):
+        done = ranks(n, PROGRAM, directory, n, *rank_runs.CASES)
+        assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("case", rank_runs.CASES)
+def test_ranks_are_one_rank(runs, case, n):
+    one, many = (np.load(runs / f"{case}-{count}.npz") for count in (1, n))
+    assert set(one) == set(many) and len(one) > 20
+    for name in one:
+        np.testing.assert_allclose(many[name], one[name], rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_ranks(runs, tmp_path, before, after):
+    for n, resume in ((before, "no"), (after, "resume")):
+        done = ranks(n, PROGRAM, tmp_path, n, "classes", CUT=resume)
+        assert done.returncode == 0, done.stderr
+    whole, cut = np.load(runs / "classes-1.npz"), np.load(tmp_path / f"classes-{after}.npz")
+    for name in whole:
+        np.testing.assert_allclose(cut[name], whole[name], rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+def test_one_rank_alone_writes_and_reports(runs):
+    assert sorted(path.name for path in (runs / "classes-3").iterdir()) == ["metrics.jsonl", "run.json"]
+
+
+def test_a_rank_with_other_data_or_arguments_is_named(tmp_path):
+    for what in ("data", "rate", "model"):
+        done = ranks(2, PROGRAM, tmp_path, 2, "classes", OTHER=what)
+        expected = {
+            "data": "train_dataset than rank 0",
+            "rate": "set of arguments than rank 0: learning_rate 0.02, not learning_rate 0.01",
+            "model": "model than rank 0: bert.embeddings.word_embeddings.weight ('float64', 21, 8), not bert.",
+        }
+        assert done.returncode != 0 and f"rank 1 has another {expected[what]}" in done.stderr, done.stderr
+        assert done.stderr.count("Traceback") == 1
+
+
+def test_a_batch_size_that_each_rank_would_find_for_itself_is_refused(tmp_path):
+    done = ranks(2, PROGRAM, tmp_path, 2, "classes", OTHER="auto")
+    assert "auto_find_batch_size=True with 2 ranks" in done.stderr
+    assert TrainingArguments(output_dir=tmp_path).auto_find_batch_size is False
