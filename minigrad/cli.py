@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .data.readers import check_utf8
+from .distributed import world
 from .pretrained.checkpoint.files import replacing
 from .tasks import DEFAULT, TASKS, Task, task_class, task_of
 from .train import Pipeline, TrainingArguments, finetune, pipeline
@@ -76,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = lambda message, *_, **__: print(
-                f"minigrad: warning: {as_typed(' '.join(str(message).split()))}", file=sys.stderr
+            warnings.showwarning = lambda message, *_, **__: (
+                world().rank or print(f"minigrad: warning: {as_typed(' '.join(str(message).split()))}", file=sys.stderr)
             )
             return args.run(args) or 0
     except BrokenPipeError:  # the reader has stopped: minigrad doctor | head -1
@@ -85,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, ImportError) as error:
         told = " ".join([str(error), *getattr(error, "__notes__", ())]).split()  # a note names the item it was about
+        world().end(f"error: {as_typed(' '.join(told))}", 2)
         print(f"minigrad: error: {as_typed(' '.join(told))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\nminigrad: {as_typed(str(stop)) or 'interrupted'}", file=sys.stderr)
+        if world().rank == 0:
+            print(f"\nminigrad: {as_typed(str(stop)) or 'interrupted'}", file=sys.stderr)
         return 130
 
 

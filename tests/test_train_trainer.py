@@ -297,7 +297,7 @@ def test_a_diverging_run_stops_with_its_cause(tmp_path):
 def test_an_interruption_in_a_callback_says_what_there_is_to_go_on_from(tmp_path):
     trainer = new_trainer(tmp_path, callbacks=[lambda record: record.get("step") == 8 and interrupt()])
     with pytest.raises(
-        KeyboardInterrupt, match=f"step 8 of 12; the newest checkpoint is {tmp_path}/checkpoint-6: to go"
+        KeyboardInterrupt, match=f"step 8 of 12; the newest checkpoint is {tmp_path}/checkpoint-6: to resume"
     ):
         trainer.train()
     unsaved = new_trainer(tmp_path / "new", callbacks=[interrupt])

@@ -4,7 +4,7 @@
 `world()` is what they talk through: the communicator of all ranks, and of one process alone the rank 0 of 1.
 """
 
-from .communicator import Communicator, RankError, world
+from .communicator import Communicator, RankError, printing_once, world
 from .reducer import GradientReducer
 
-__all__ = ["Communicator", "GradientReducer", "RankError", "world"]
+__all__ = ["Communicator", "GradientReducer", "RankError", "printing_once", "world"]

@@ -7,11 +7,13 @@ other for ever; a call that waits too long ends every rank, with a line that nam
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, NoReturn
@@ -53,7 +55,7 @@ class Communicator:
         return array
 
     def all_gather_object(self, item: Any) -> list[Any]:
-        """The objects of all ranks, in their order.  Whoever can start a rank can have it run code: they are pickled."""
+        """The objects of all ranks, in the order of the ranks.  They travel as pickles: only ranks can send them."""
         return [item]
 
     def barrier(self) -> None:
@@ -174,6 +176,7 @@ class MPICommunicator(Communicator):
 
     def _abort(self, told: str, status: int = 1) -> NoReturn:
         print(f"minigrad: {told}", file=sys.stderr, flush=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add a line of its own
         self.mpi.COMM_WORLD.Abort(status)
         raise SystemExit(status)
 
@@ -188,6 +191,17 @@ def world() -> Communicator:
     started = any(name in os.environ for name in LAUNCHED)
     alone = os.environ.get("PMI_SIZE", os.environ.get("OMPI_COMM_WORLD_SIZE")) == "1"
     return MPICommunicator() if started and not alone else Communicator()
+
+
+def printing_once(function: Callable) -> Callable:
+    """The function, with what it prints shown by rank 0 alone."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with contextlib.redirect_stdout(None) if world().rank else contextlib.nullcontext():
+            return function(*arguments, **options)
+
+    return run
 
 
 def _is_alive(process: int) -> bool:

@@ -150,7 +150,7 @@ def predict(
     call: Callable[[Module, Any], Any] = called,
     world: Communicator | None = None,
 ) -> list[np.ndarray]:
-    """The model's logits (items, classes) for each batch of the loader, and of those that other ranks have, in order."""
+    """The model's logits (items, classes) for each batch of the loaders of all ranks, in order."""
     model.eval()
     world = Communicator() if world is None else world
     logits = {}

@@ -93,6 +93,7 @@ class Evaluator(Gradients):
         start, batches = time.perf_counter(), self.eval_batches(dataset)
         metrics = None if self.args.prediction_loss_only else self.compute_metrics
         world = ranks.sharing(dataset, self.world)
+        ranks.broadcast(self.world, dict(self.model.named_buffers()))
         with self.autocast(), self.averaged():
             found = measure(
                 self.model,
@@ -137,6 +138,7 @@ class Evaluator(Gradients):
         call = (lambda model, batch: called(model, without(batch)[0])) if self.loss_fn else called
         with self.autocast(), self.averaged():
             world = ranks.sharing(test_dataset, self.world)
+            ranks.broadcast(self.world, dict(self.model.named_buffers()))
             loader = self.loader_of(test_dataset, batches[world.rank :: world.size])
             logits: Any = joined(predict(self.model, loader, self.collator, "predict", call, world), order)
         logits = logits.astype(np.result_type(logits.dtype, np.float32), copy=False)

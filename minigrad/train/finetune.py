@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..distributed import printing_once, world
 from ..pretrained import AutoConfig
 from ..pretrained.checkpoint.files import replacing
 from ..tasks import Task, task_class
@@ -44,6 +45,7 @@ NOTES = "run.json", "finetune.json"  # what the Trainer and `minigrad verify-res
 Source = str | os.PathLike | Iterable[Any]
 
 
+@printing_once
 def finetune(
     model_dir: str | os.PathLike,
     train: Source,
@@ -104,7 +106,9 @@ def finetune(
     trainer = trainer_for(**given, callbacks=callbacks)
     print(chosen_by_finetune(trainer.task, arguments))
     print(EpochTable(trainer.task).head(), flush=True)
-    note_arguments(given)
+    world().barrier()  # all have seen that `output` is free
+    if world().rank == 0:
+        note_arguments(given)
     try:
         trainer.train()
     except KeyboardInterrupt as stop:
@@ -118,7 +122,8 @@ def finetune(
         how = f"; {saved.replace('trainer.train(resume', 'finetune(..., resume')}" if "checkpoint-" in saved else ""
         raise KeyboardInterrupt(f"{told}; {kept}{how}") from None
     load_weights(trainer, Path(output))
-    report_best(trainer)
+    if world().rank == 0:
+        report_best(trainer)
     written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name not in NOTES)
     print(
         f"\nSaved in {output}: {', '.join(written)}\n"

@@ -32,7 +32,7 @@ class Indices:
 
 
 class Share:
-    """Reads of a list of indices the items of a rank: of runs of `size` items every `world.size`-th; None is others'."""
+    """Reads the items of a rank's micro-batches, of `size` items each; None stands for the items of other ranks."""
 
     def __init__(self, dataset: Any, size: int, world: Communicator):
         self.dataset, self.size, self.rank, self.ranks = dataset, size, world.rank, world.size
@@ -72,7 +72,7 @@ def begin_together(world: Communicator, model: Module, arguments: dict[str, Any]
 
 def broadcast(world: Communicator, tensors: dict[str, Any]) -> None:
     """Let Tensors hold on every rank what they hold on rank 0."""
-    for tensor in tensors.values():
+    for tensor in tensors.values() if world.size > 1 else ():
         home = backend.of(tensor.data)
         there = np.ascontiguousarray(home.to_numpy(tensor.data))
         received = world.broadcast(there.copy().reshape(-1).view(np.uint8)).view(there.dtype)
