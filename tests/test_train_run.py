@@ -364,7 +364,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, harm):
 def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path):
     assert latest_checkpoint(tmp_path / "none") is None
     with pytest.raises(
-        ValueError, match="there is not a complete checkpoint in .* to go on from: to begin anew, leave"
+        ValueError, match="there is no complete checkpoint in .* to resume from: to begin anew, leave out"
     ):
         new_trainer(tmp_path).train(resume_from_checkpoint=True)
 

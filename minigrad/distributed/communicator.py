@@ -99,9 +99,9 @@ class MPICommunicator(Communicator):
         self.comm = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         self.thread = ThreadPoolExecutor(1, "mpi")
-        self.near = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine, which share memory:
+        self.near: Any = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine, which share memory:
         self.near_ranks = self.near.allgather(self.rank)
-        window = MPI.Win.Allocate_shared(3 * 8, 8, comm=self.near)
+        window: Any = MPI.Win.Allocate_shared(3 * 8, 8, comm=self.near)
         self.told = [np.frombuffer(window.Shared_query(i)[0], np.int64) for i in range(self.near.size)]
         self.mine = self.told[self.near.rank]  # its process, how many calls it has made, and whether it has ended
         self.mine[:] = os.getpid(), 0, False

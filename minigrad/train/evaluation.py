@@ -93,7 +93,9 @@ def measure(
         for number, items in enumerate(loader):
             batch = collator(items)
             if count := count_labels(model, batch):
-                seen[number * world.size + world.rank] = looked_at(model, batch, count, *step(batch), keep, preprocess)
+                mean, logits = step(batch)
+                place = number * world.size + world.rank
+                seen[place] = looked_at(model, batch, count, mean, logits, keep, preprocess)
             if shown is not None:
                 shown.update(len(items))
     return Found(in_order(world, seen))
@@ -143,6 +145,18 @@ def joined(parts: Sequence[Any], order: np.ndarray | None = None) -> Any:
 
 
 def predict(
+    model: Module,
+    loader: DataLoader,
+    data_collator: Callable[[list], Any],
+    title: str,
+    call: Callable[[Module, Any], Any] = called,
+) -> np.ndarray:
+    """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset."""
+    order = np.concatenate(loader.batches(loader.epoch))
+    return joined(logits_of(model, loader, data_collator, title, call), order)
+
+
+def logits_of(
     model: Module,
     loader: DataLoader,
     data_collator: Callable[[list], Any],

@@ -12,7 +12,7 @@ from ..data.text import IGNORED
 from ..pretrained.inputs import as_given
 from . import ranks, run
 from .batches import LABELS, called, check_arguments, check_items, count_labels, labels_of, used_columns, without
-from .evaluation import EvalPrediction, PredictionOutput, joined, measure, plain, predict, prefixed, speeds
+from .evaluation import EvalPrediction, PredictionOutput, joined, logits_of, measure, plain, prefixed, speeds
 from .gradients import Gradients
 from .notebook import in_notebook
 from .state import Record
@@ -140,7 +140,7 @@ class Evaluator(Gradients):
             world = ranks.sharing(test_dataset, self.world)
             ranks.broadcast(self.world, dict(self.model.named_buffers()))
             loader = self.loader_of(test_dataset, batches[world.rank :: world.size])
-            logits: Any = joined(predict(self.model, loader, self.collator, "predict", call, world), order)
+            logits: Any = joined(logits_of(self.model, loader, self.collator, "predict", call, world), order)
         logits = logits.astype(np.result_type(logits.dtype, np.float32), copy=False)
         labels, told = None, speeds(time.perf_counter() - start, len(test_dataset), len(batches), metric_key_prefix)
         if labels_of(batch) is not None:
