@@ -9,7 +9,7 @@ arrays and it computes, a recorded one gives it Tensors and it is recorded.  (So
 ops, and of the methods only with those that arrays and Tensors share.)
 
 The ops of this package state some facts more, with the decorator of builtin.py.  A backend may offer a fused Kernel
-under such an op's name.  The kernel then carries the first-order path; the rules or the
+under such an op's name, which then carries the first-order path, or another way to compute its Value.  The rules or the
 definition remain what the op *means*, and answer whenever a gradient is itself to be differentiated.
 """
 
@@ -89,12 +89,13 @@ class _Op:
                 return self._of_numbers(inputs, options, arrays)
             backend = known.get(type(arrays[0])) if len(arrays) < 3 and type(arrays[-1]) is type(arrays[0]) else None
             backend = backend or of(*arrays)  # (the usual case, one array or two of a type, needs no call)
-            function = self.function
+            function, on_arrays = self.function, self.on_arrays
             kernel: Any = None  # 2. the kernel, if the backend has one for this dtype and size
             if self.builtin and (mode is None or mode.kernels):
                 kernel = backend.kernel_float32(self.name) if dtype is F4 else backend.kernel(self.name, dtype)
                 if kernel is not None and type(kernel) is Value:
-                    function = kernel.compute if getattr(arrays[0], "size", 0) >= kernel.least else function
+                    if getattr(arrays[0], "size", 0) >= kernel.least and kernel.serves(arrays, on_arrays or not wanted):
+                        function, on_arrays = kernel.compute, True
                     kernel = None
             if dtype is not F4 and self.in_float32 and kernel is None:
                 wide = widened(self, [x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])
@@ -105,7 +106,7 @@ class _Op:
                 forward = kernel.forward if wanted or kernel.alone is None else kernel.alone
                 y = forward(backend.xp, *arrays, *options)
                 y, fused = y if forward is kernel.forward else (y, None)
-            elif self.on_arrays:
+            elif on_arrays:
                 y = function(backend.xp, *arrays, *options)
             else:
                 y = function(*inputs, *options)

@@ -1,15 +1,18 @@
 """Compiled loops: the same numbers as the forms in shared/, whatever the input, its layout and the number of cores."""
 
+import importlib
 import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_backend_shared_recurrent import CASES, inputs
+from test_ops_window import problems
 
 from minigrad.backend import host, shared
 from minigrad.backend.cpu import cores, loops, select
+from minigrad.ops.window import Window
 
 pytest.importorskip("numba")
 rng = np.random.default_rng(0)
@@ -111,3 +114,105 @@ def test_without_numba_the_other_form_answers(monkeypatch):
     monkeypatch.setattr(loops, "available", lambda: False)
     saved = loops.instead_of(shared.table)["softmax"].forward(np, np.ones((2, 3), np.float32), -1)[1]
     assert saved[0] is shared.table["softmax"]
+
+
+def larger(problem):
+    """The problem with up to 40 more places along each axis and up to 12 times as many outputs, in float32."""
+    x, weight, w, groups = problem
+    size = [n + int(rng.integers(0, 40)) for n in x.shape[2:]]
+    x = rng.standard_normal((*x.shape[:2], *size)).astype(np.float32)
+    outputs = len(weight) * int(rng.integers(1, 12))
+    return x, rng.standard_normal((outputs, *weight.shape[1:])).astype(np.float32), w, groups
+
+
+def convolution_and_gradients(x, weight, g, w, groups):
+    """y, or with a `g` the gradients of x and the weight, as sums over the entries of the kernel, in float64."""
+    x, weight = wide(x), wide(weight)
+    k, q = "ab"[: len(w.kernel)], "ij"[: len(w.kernel)]
+    padded = w.pad(np, x)
+    seen = w.over(np, padded)
+    seen = seen.reshape(len(x), groups, -1, *seen.shape[2:])
+    filters = weight.reshape(groups, -1, *weight.shape[1:])
+    if g is None:
+        y = np.einsum(f"ngc{k}{q},goc{k}->ngo{q}", seen, filters)
+        return y.reshape(len(x), -1, *y.shape[3:])
+    g = wide(g).reshape(len(g), groups, -1, *g.shape[2:])
+    gx, by_entry = np.zeros_like(padded), np.einsum(f"ngo{q},goc{k}->ngc{k}{q}", g, filters)
+    by_entry = by_entry.reshape(*x.shape[:2], *by_entry.shape[3:])
+    for at in w.entries():
+        w.over(np, gx)[at] += by_entry[at]
+    return w.crop(gx), np.einsum(f"ngc{k}{q},ngo{q}->goc{k}", seen, g).reshape(weight.shape)
+
+
+def check_convolution(x, weight, w, groups, is_relu=False):
+    ops, y = loops_table("convolution"), convolution_and_gradients(x, weight, None, w, groups)
+    scale, shift, more, g = (rng.standard_normal(n).astype("f4") for n in (len(weight), len(weight), y.shape, y.shape))
+    column, terms = (-1, *(1,) * len(w.kernel)), weight[0].size
+
+    def near(found, expected, terms=terms):
+        assert found.dtype == np.float32
+        slack = 4e-7 * (4 + terms**0.5) * max(1, np.abs(expected).max(initial=0))  # of so many rounded terms
+        np.testing.assert_allclose(found, expected, rtol=0, atol=slack)
+
+    for_x, for_weight = convolution_and_gradients(x, weight, g, w, groups)
+    near(ops["conv"].compute(np, x, weight, shift, w, groups), y + shift.reshape(column))
+    near(ops["conv_input_grad"].compute(np, g, weight, x.shape[2:], w, groups), for_x)
+    near(ops["conv_weight_grad"].compute(np, x, g, w, groups), for_weight, g.size // len(weight))
+    y = y * scale.reshape(column) + shift.reshape(column) + more
+    found = ops["conv_norm"].compute(np, x, weight, scale, shift, more, w, groups, is_relu)
+    near(found, np.maximum(y, 0) if is_relu else y)
+
+
+def loops_table(file):
+    return importlib.import_module(f"minigrad.backend.cpu.loops.{file}").table
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(problems(), st.booleans())
+def test_convolution_is_its_definition(on_cores, problem, is_relu):
+    assume(problem[0].size)
+    x, weight, w, groups = larger(problem)
+    check_convolution(x, weight, w, groups, is_relu)
+
+
+@pytest.mark.parametrize(
+    "samples, channels, outputs, side, kernel, stride, groups",
+    [
+        (2, 80, 20, 14, 3, 1, 1),  # filters that are multiplied in parts
+        (3, 16, 70, 7, 7, 2, 1),
+        (1, 600, 24, 7, 1, 1, 1),
+        (2, 6, 64, 56, 3, 1, 1),  # columns that are multiplied where they lie
+        (2, 1, 9, 28, 3, 1, 1),
+        (5, 24, 24, 7, 3, 1, 24),  # depthwise
+        (2, 8, 16, 15, 5, 2, 8),
+        (2, 64, 64, 9, 3, 1, 4),
+        (3, 5, 7, 1, 1, 1, 1),  # a place in each image
+    ],
+)
+def test_convolution_of_every_kind(on_cores, samples, channels, outputs, side, kernel, stride, groups):
+    w = Window((kernel,) * 2, (stride,) * 2, ((kernel // 2,) * 2,) * 2, (1, 1))
+    x = rng.standard_normal((samples, channels, side, side)).astype(np.float32)
+    check_convolution(x, rng.standard_normal((outputs, channels // groups, kernel, kernel)).astype("f4"), w, groups)
+
+
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e15])
+@pytest.mark.parametrize("groups", [1, 6])
+def test_what_is_not_finite_is_seen_where_a_filter_lies_on_it(groups, special):
+    """A large entry, likewise, leaves no rounding where no filter lies on it."""
+    w = Window((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+    x, weight = rng.standard_normal((2, 6, 9, 20)).astype("f4"), rng.random((6, 6 // groups, 3, 3)).astype("f4") + 1
+    x[1, 2, 4, 7] = special
+    ops, g = loops_table("convolution"), rng.standard_normal(x.shape).astype("f4")
+    with np.errstate(all="ignore"):
+        y, gx, gw = (
+            convolution_and_gradients(x, weight, None, w, groups),
+            convolution_and_gradients(g, weight, x, w, groups)[0],
+            convolution_and_gradients(x, weight, g, w, groups)[1],
+        )
+    np.testing.assert_allclose(ops["conv"].compute(np, x, weight, None, w, groups), y, rtol=2e-6, atol=2e-5)
+    found = ops["conv_norm"].compute(np, x, weight, np.ones(6, "f4"), np.zeros(6, "f4"), None, w, groups, True)
+    np.testing.assert_allclose(found, np.maximum(y, 0), rtol=2e-6, atol=2e-5)
+    found = ops["conv_input_grad"].compute(np, x, weight, x.shape[2:], w, groups)
+    np.testing.assert_allclose(found, gx, rtol=2e-6, atol=2e-5)
+    found = ops["conv_weight_grad"].compute(np, x, g, w, groups)
+    np.testing.assert_allclose(found, gw, rtol=2e-5, atol=2e-4)

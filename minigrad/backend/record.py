@@ -32,11 +32,17 @@ class Kernel(NamedTuple):
 class Value(NamedTuple):
     """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own.
 
-    It is used if the first input has `least` entries or more.
+    It is used if the first input has `least` entries or more, and if the inputs fit; for a definition, where no input
+    wants a gradient.
     """
 
     compute: Callable
     least: int = 0
+    fits: Callable[..., bool] | None = None
+
+    def serves(self, arrays: list, is_value: bool) -> bool:
+        """Whether it computes the op of these inputs, which only a value is asked of."""
+        return is_value and (self.fits is None or self.fits(*arrays))
 
 
 def dtype_named(name: Any) -> np.dtype:

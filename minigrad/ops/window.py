@@ -2,14 +2,16 @@
 
 Lay down what the kernel sees at each place as a column, and multiply.  Three primitives are closed under
 differentiation: the convolution is linear in x and in the weight, its gradient with respect to either is linear in what
-remains, and the rules of each are the other two.  (On a CPU, backend/cpu/convolution.py does the same faster.)  Torch's
-names, arguments and weight layouts.
+remains, and the rules of each are the other two.  (On a CPU, backend/cpu/loops/convolution.py does the same faster.)
+Torch's names, arguments and weight layouts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import reduce
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ from .elementwise import relu
 from .reduce import sum
 from .shape import expand_dims, pad, reshape, squeeze, whole_number
 
+PARTS = 4  # in which a weight's gradient is added up, each by one core
 Sizes = int | tuple[int, ...]  # one number for every axis, or one for each
 
 
@@ -85,14 +88,17 @@ def conv(xp, x, weight, bias, /, window, groups):
     places = view.shape[2 + len(window.kernel) :]
     y = xp.empty((len(x), len(weight), *places), xp.result_type(x, weight))
     rows = y.reshape(len(x), groups, len(weight) // groups, math.prod(places))
-    filters, space = weight.reshape(groups, rows.shape[2], -1), None  # (G, O/G, C/G · kernel)
-    for n, q, seen in _pieces(view, len(places)):
-        space = _laid_down(xp, seen, space)
-        columns = space.reshape(len(seen), groups, filters.shape[2], -1)
+    filters = weight.reshape(groups, rows.shape[2], math.prod(weight.shape[1:]))  # (G, O/G, C/G · kernel)
+
+    def work(piece):
+        n, q, seen = piece
         out = rows[n, :, :, q]
+        columns = xp.ascontiguousarray(seen).reshape(len(seen), groups, filters.shape[2], out.shape[3])
         xp.matmul(filters, columns, out=out)
         if bias is not None:
             out += bias.reshape(groups, -1, 1)
+
+    backend.of(x).share(work, list(_pieces(view, len(places))))
     return y
 
 
@@ -120,13 +126,18 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
     """The gradient of `conv` with respect to an x (N, C, *size); also known as transposed convolution."""
     x = window.pad(xp, xp.zeros((len(g), weight.shape[1] * groups, *size), xp.result_type(g, weight)))
     g = g.reshape(len(g), groups, len(weight) // groups, math.prod(g.shape[2:]))
-    filters = weight.reshape(groups, g.shape[2], -1).swapaxes(1, 2)  # (G, C/G · kernel, O/G)
+    filters = weight.reshape(groups, g.shape[2], math.prod(weight.shape[1:])).swapaxes(1, 2)  # (G, C/G · kernel, O/G)
     multiply = xp.matmul if g.shape[2] > 1 else xp.multiply  # BLAS is slow at a column times a row
-    for n, q, seen in _pieces(window.over(xp, x), len(size)):
-        columns = multiply(filters, g[n, :, :, q]).reshape(seen.shape)
-        for k in window.entries():  # at one entry of the kernel no two places meet, so nothing needs to be atomic
-            part = seen[k]
-            part += columns[k]
+
+    def work(pieces):
+        for n, q, seen in pieces:
+            columns = multiply(filters, g[n, :, :, q]).reshape(seen.shape)
+            for k in window.entries():  # at one entry of the kernel no two places meet, so nothing needs to be atomic
+                part = seen[k]
+                part += columns[k]
+
+    by_samples = groupby(_pieces(window.over(xp, x), len(size)), lambda piece: piece[0].start)
+    backend.of(g).share(work, [list(pieces) for _, pieces in by_samples])
     return xp.ascontiguousarray(window.crop(x))
 
 
@@ -135,15 +146,22 @@ def conv_input_grad(xp, g, weight, /, size, window, groups):
 def conv_weight_grad(xp, x, g, /, window, groups):
     """The gradient of `conv` with respect to its weight."""
     outputs, many = g.shape[1], len(window.kernel)
-    weight = xp.zeros(
-        (groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups), xp.result_type(x, g)
-    )
-    g, space = g.reshape(len(g), groups, weight.shape[2], math.prod(g.shape[2:])), None
-    for n, q, seen in _pieces(window.over(xp, window.pad(xp, x)), many):
-        space = _laid_down(xp, xp.moveaxis(seen, 0, 1 + many), space)  # all samples side by side
-        columns = space.reshape(groups, weight.shape[1], -1)
-        weight += columns @ xp.moveaxis(g[n, :, :, q], (1, 2), (0, 3)).reshape(groups, -1, weight.shape[2])
-    return weight.swapaxes(1, 2).reshape(outputs, -1, *window.kernel)
+    shape = groups, x.shape[1] // groups * math.prod(window.kernel), outputs // groups
+    g = g.reshape(len(g), groups, shape[2], math.prod(g.shape[2:]))
+
+    def work(pieces):
+        weight = xp.zeros(shape, xp.result_type(x, g))
+        for n, q, seen in pieces:
+            columns = xp.ascontiguousarray(xp.moveaxis(seen, 0, 1 + many))  # all samples side by side
+            came = xp.moveaxis(g[n, :, :, q], (1, 2), (0, 3))  # (G, samples, places, O/G)
+            many_places = came.shape[1] * came.shape[2]
+            weight += columns.reshape(*shape[:2], many_places) @ came.reshape(groups, many_places, shape[2])
+        return weight
+
+    pieces = list(_pieces(window.over(xp, window.pad(xp, x)), many))
+    parts = [pieces[i::PARTS] for i in range(min(PARTS, len(pieces) or 1))]
+    total = reduce(xp.add, backend.of(x, g).share(work, parts))
+    return total.swapaxes(1, 2).reshape(outputs, x.shape[1] // groups, *window.kernel)
 
 
 conv.defvjp(
@@ -168,21 +186,11 @@ conv_weight_grad.defvjp(
 conv_weight_grad.in_symbols(x="the input, slid back over g", g="conv(x, g)")
 
 
-def _laid_down(xp: Any, seen: Any, space: Any) -> Any:
-    """A contiguous `seen`: itself, or a copy in `space` if that has its shape, so that it is reused for each piece."""
-    if seen.flags.c_contiguous:  # as under a 1 × 1 kernel
-        return seen
-    if space is None or space.shape != seen.shape:
-        space = xp.empty(seen.shape, seen.dtype)
-    space[...] = seen
-    return space
-
-
 def _pieces(view: Any, many: int) -> Iterator[tuple[slice, slice, Any]]:
     """Cut a view (N, C, *kernel, *places) into small pieces: yields (samples, places in a row, the piece)."""
     limit, width = backend.of(view).max_unfolded, math.prod(view.shape[view.ndim + 1 - many :])
     row = max(1, math.prod(view.shape[1:-many]) * width)  # entries seen at one place of the first axis
-    for n in _slices(len(view), limit // (row * view.shape[-many])):
+    for n in _slices(len(view), limit // max(1, row * view.shape[-many])):
         for rows in _slices(view.shape[-many], limit // row):
             yield n, slice(rows.start * width, rows.stop * width), view[(n, ..., rows, *(slice(None),) * (many - 1))]
 
@@ -323,6 +331,10 @@ def transposed_convolution(
     x, weight, bias = shaped(x, op), shaped(weight, op), None if bias is None else shaped(bias, op)
     kernel = tuple(weight.shape[2:])
     _check_filters(op, many, x, weight, bias, groups, transposed=True)
+    if min(kernel) < 1:
+        raise ValueError(
+            f"{op}: the weight {tuple(weight.shape)} has a kernel {kernel}: give it 1 or more along each axis"
+        )
     if len(x.shape) == many + 1:
         batch = expand_dims(x, 0)
         return squeeze(

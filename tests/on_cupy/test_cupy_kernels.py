@@ -15,18 +15,40 @@ import test_backend_shared_recurrent
 from minigrad import backend, nn, optim
 from minigrad import functional as F
 from minigrad.backend import Kernel
-from minigrad.backend.cpu import convolution, norm_pool
+from minigrad.backend.cpu import norm_pool
 from minigrad.backend.cuda import attention as cuda_attention
 from minigrad.backend.cuda import optimizers
 from minigrad.backend.cuda import table as cuda_table
 from minigrad.backend.shared import optimizers as shared_optimizers
 from minigrad.backend.shared import table as shared_table
+from minigrad.ops import window as window_ops
 from minigrad.ops.window import Window
 from minigrad.tensor import Tensor
 
 xp = backend.get("cuda").xp
 rng = np.random.default_rng(0)
-TWINS = {**shared_table, **convolution.table, "max_pool": norm_pool.table["max_pool"]}
+
+
+def ruled(op, many):
+    """An op of so many inputs, computed and differentiated by its own function and rules, as a kernel."""
+
+    def forward(xp, *given):
+        return op(*given), given[:many]
+
+    def backward(xp, g, inputs, wanted, *options):
+        asked = [Tensor(x, requires_grad=True) if want else x for x, want in zip(inputs, wanted, strict=True)]
+        op(*asked, *options).backward(Tensor(g))
+        return [x.grad.data if want else None for x, want in zip(asked, wanted, strict=True)]
+
+    return Kernel(forward, backward)
+
+
+TWINS = {
+    **shared_table,
+    "conv": ruled(window_ops.conv, 3),
+    "conv_input_grad": ruled(window_ops.conv_input_grad, 2),
+    "max_pool": norm_pool.table["max_pool"],
+}
 DTYPES = [np.dtype(t) for t in ("f4", "f2", ml_dtypes.bfloat16)]
 SIMULATED = not os.environ.get("MINIGRAD_GPU")
 

@@ -12,21 +12,7 @@ import numpy
 
 from .. import shared
 from ..record import Backend
-from . import (
-    arithmetic,
-    attention,
-    convolution,
-    cores,
-    half,
-    index,
-    layers,
-    loops,
-    losses,
-    memory,
-    norm_pool,
-    optimizers,
-    products,
-)
+from . import arithmetic, attention, cores, half, index, layers, loops, losses, memory, norm_pool, optimizers, products
 
 
 def keep_freed_memory() -> None:
@@ -51,7 +37,6 @@ table = (
     | attention.table
     | losses.table
     | index.table
-    | convolution.table
     | norm_pool.table
     | optimizers.table
     | arithmetic.table
@@ -67,6 +52,6 @@ host = Backend(
     share=cores.share,
     kernels=table,
     synchronous=True,
-    max_unfolded=1 << 20,  # about what a core's cache holds
+    max_unfolded=1 << 18,  # what a core's cache holds
     half_kernels=half.made_from(table),
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...record import Kernel
+from ...record import Kernel, Value
 from .. import blas, cores
 from ..select import choose, has_plain_rows, is_plain, is_plain_matrix
 
@@ -41,6 +41,11 @@ def has_plain_queries(q: np.ndarray, k: np.ndarray, v: np.ndarray, *rest: Any) -
     return plain and min(k.size, v.size) > 0 and bool(blas.address())
 
 
+def is_convolution(x: np.ndarray, *rest: Any) -> bool:
+    """Signals or images, all in float32, and something to multiply."""
+    return is_plain(x) and x.ndim in (3, 4) and all(a is None or a.dtype == np.float32 and a.size > 0 for a in rest)
+
+
 KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
     "layers": {
         "gelu": is_plain,
@@ -55,9 +60,15 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
 }
 
 
-def instead_of(table: dict[str, Any]) -> dict[str, Kernel]:
+VALUES = {  # instead of the ops' own functions
+    "convolution": dict.fromkeys(("conv", "conv_norm", "conv_input_grad", "conv_weight_grad"), is_convolution)
+}
+
+
+def instead_of(table: dict[str, Any]) -> dict[str, Kernel | Value]:
     """The kernels here; each leaves what does not fit it, or everything without numba, to the one in the table."""
-    return {
+    values = {name: value_later(file, name, fits) for file, some in VALUES.items() for name, fits in some.items()}
+    return values | {
         name: choose(lambda *given, fits=fits: fits(*given) and available(), later(file, name), table[name])
         for file, kernels in KERNELS.items()
         for name, fits in kernels.items()
@@ -66,12 +77,14 @@ def instead_of(table: dict[str, Any]) -> dict[str, Kernel]:
 
 def later(file: str, name: str) -> Kernel:
     """The kernel `name` of a file here, which is imported when the kernel first runs."""
-
-    @functools.cache
-    def kernel() -> Kernel:
-        return import_module(f".{file}", __name__).table[name]
-
+    kernel = functools.cache(lambda: import_module(f".{file}", __name__).table[name])
     return Kernel(lambda *given: kernel().forward(*given), lambda *given: kernel().backward(*given))
+
+
+def value_later(file: str, name: str, fits: Callable[..., bool]) -> Value:
+    """The same for the value of an op."""
+    value = functools.cache(lambda: import_module(f".{file}", __name__).table[name])
+    return Value(lambda *given: value().compute(*given), fits=lambda *given: fits(*given) and available())
 
 
 STEPS = {"adam_step", "amsgrad_step", "sgd_step"}  # of optimizers.py
