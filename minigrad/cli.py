@@ -64,6 +64,16 @@ TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, 
     ("--problem-type", "problem_type", str, "single_label_classification, multi_label_classification or regression"),
     ("--class-weights", "class_weights", str, "balanced, to weigh rare classes more"),
     ("--balanced-sampling", "balanced_sampling", bool, "draw each class equally often"),
+    ("--image-column", "image_column", str, "where the names of pictures are, if not in image, path or file_name"),
+    ("--augmentation", "augmentation", str, "what training pictures go through, such as crop,flip,color, or none"),
+    ("--mlm-probability", "mlm_probability", float, "the part of the tokens that are masked (default: 0.15)"),
+    ("--whole-word-mask", "whole_word_mask", bool, "mask all pieces of a word together"),
+)
+ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict, for tasks that write text
+    ("--max-new-tokens", "max_new_tokens", int, "the most tokens to write"),
+    ("--do-sample", "do_sample", bool, "draw each token, instead of taking the likeliest"),
+    ("--temperature", "temperature", float, "with --do-sample: below 1 likelier tokens, above 1 more surprising ones"),
+    ("--seed", "seed", int, "with --do-sample: the same seed writes the same text"),
 )
 
 
@@ -148,7 +158,7 @@ def parser() -> ArgumentParser:
     )
     defaults = finetune_defaults(task_class(DEFAULT)())
     for option, name, meaning in FINETUNE_OPTIONS:
-        default, given = defaults[name], {}
+        default, given = defaults[name], dict[str, Any]()
         if default is False:
             given = {"action": "store_true"}
         elif default is None:
@@ -162,7 +172,7 @@ def parser() -> ArgumentParser:
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
     add_task_options(command)
 
-    command = commands.add_parser("predict", help="answer with a fine-tuned model")
+    command = commands.add_parser("predict", aliases=["generate"], help="answer with a fine-tuned model")
     command.set_defaults(run=run_predict)
     command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
@@ -176,6 +186,9 @@ def parser() -> ArgumentParser:
     command.add_argument(
         "--task", metavar="X", help="what the model was fine-tuned for, if its config.json does not say"
     )
+    for option, name, kind, meaning in ANSWER_OPTIONS:
+        given: dict[str, Any] = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
+        command.add_argument(option, dest=name, default=None, help=meaning, **given)
     add_task_options(command)
 
     command = commands.add_parser("evaluate", help="score a fine-tuned model on a file of labelled examples")
@@ -248,7 +261,7 @@ def parser() -> ArgumentParser:
 def add_task_options(command: ArgumentParser) -> None:
     """The options of all tasks; which of them a task has is looked up by `task_options`."""
     for option, name, kind, meaning in TASK_OPTIONS:
-        given = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
+        given: dict[str, Any] = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
         command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
 
 

@@ -197,7 +197,7 @@ def damage(root, what):
         return root / "a.csv", "a.csv:2: the label is missing"
     if what == "an empty table":
         (root / "a.csv").write_text("path,label\n")
-        return root / "a.csv", "a.csv:1: the file names no picture"
+        return root / "a.csv", "a.csv:1: the file holds no example; expected the name of a picture"
     if what == "a table of another format":
         (root / "a.xlsx").write_text("")
         return root / "a.xlsx", "a.xlsx: cannot tell the format"

@@ -286,10 +286,10 @@ class RandomResizedCrop(Transform):
 
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Where the part is: its first row and column, its height and width."""
-        log_ratio = np.log(self.ratio)
+        log_ratio = [math.log(shape) for shape in self.ratio]
         for _ in range(10):
-            area = height * width * rng.uniform(*self.scale)
-            shape = math.exp(rng.uniform(*log_ratio))
+            area = height * width * _drawn(rng, self.scale)
+            shape = math.exp(_drawn(rng, log_ratio))
             w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
             if 0 < w <= width and 0 < h <= height:
                 return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
@@ -340,7 +340,7 @@ class RandomRotation(Transform):
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
         """The turned picture."""
-        return rotate(picture, rng.uniform(*self.degrees), self.interpolation, self.expand, self.fill)
+        return rotate(picture, _drawn(rng, self.degrees), self.interpolation, self.expand, self.fill)
 
 
 class RandomAffine(Transform):
@@ -378,11 +378,11 @@ class RandomAffine(Transform):
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
         """The picture, turned, moved, zoomed and sheared."""
-        angle = rng.uniform(*self.degrees)
+        angle = _drawn(rng, self.degrees)
         height, width = _size(picture)
         shift = [round(rng.uniform(-part * n, part * n)) for part, n in zip(self.translate, (width, height))]
-        zoom = rng.uniform(*self.scale)
-        shear = [rng.uniform(*self.shear[i : i + 2]) for i in range(0, len(self.shear), 2)]
+        zoom = _drawn(rng, self.scale)
+        shear = [_drawn(rng, self.shear[i : i + 2]) for i in range(0, len(self.shear), 2)]
         return affine(picture, angle, shift, zoom, (*shear, 0.0)[:2], self.interpolation, self.fill)
 
 
@@ -488,6 +488,11 @@ class MixUp:
             "pixel_values": mixup(first["pixel_values"], second["pixel_values"], lam),
             "label": mixup(labels[first["label"]], labels[second["label"]], lam),
         }
+
+
+def _drawn(rng: np.random.Generator, between: Sequence[float]) -> float:
+    """A number from the first to the second."""
+    return rng.uniform(between[0], between[1])
 
 
 def _size(picture: Any) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .image_transforms import Transform
 from .pictures import check_picture, read_picture
-from .readers import Example, csv_rows, decode, find_column, json_rows, jsonl_rows, label_name
+from .readers import Example, find_column, label_name, read_rows
 from .text import label_ids, label_names
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2", ".avif", ".tga"}
@@ -25,7 +25,7 @@ SPLITS = {"train": ("train", "training"), "test": ("test", "val", "valid", "vali
 IDX = {"train": "train", "test": "t10k"}  # with which the names of MNIST's files begin
 IDX_KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CIFAR = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
-CIFAR_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR_CLASSES = list[str]("airplane automobile bird cat deer dog frog horse ship truck".split())
 MOST_BYTES = 1 << 34  # of an idx file
 
 
@@ -205,17 +205,21 @@ def pictures_in(folder: Path) -> Iterator[Path]:
 
 def from_table(path: Path, image_column: str | None, label_column: str | None) -> tuple[list, np.ndarray, list[str]]:
     """Paths, class numbers and class names by the rows of a file; raises FileNotFoundError or ValueError."""
-    images = (image_column,) if image_column else IMAGE_COLUMNS
     labels = (label_column,) if label_column else LABEL_COLUMNS
-    source, ending = decode(path), path.suffix.lower()
-    if ending in (".csv", ".tsv"):
-        rows: Any = csv_rows(path, source, [images, labels])
-    elif ending in (".json", ".jsonl"):
-        rows = json_rows(path, source) if ending == ".json" and source.lstrip()[:1] == "[" else jsonl_rows(path, source)
-    else:
-        raise ValueError(f"{path}: cannot tell the format from the name; end it in .csv, .tsv, .jsonl or .json")
     paths, examples = [], []
-    for where, named, row in rows:
+    for where, named, row, file in table_rows(path, image_column, labels):
+        paths.append(file)
+        examples.append(Example(str(file), label_name(where, row[find_column(named, row, "label", labels)])))
+    names = label_names(examples)
+    return paths, label_ids(examples, names), names
+
+
+def table_rows(
+    path: Path, image_column: str | None, labels: Sequence[str] = ()
+) -> Iterator[tuple[str, str, dict[str, Any], Path]]:
+    """Of each row of a file where it stands, where its columns are named, its fields, and the picture it names."""
+    images = (image_column,) if image_column else IMAGE_COLUMNS
+    for where, named, row in read_rows(path, [images, *([labels] if labels else [])], "the name of a picture"):
         name = row[find_column(named, row, "image", images)]
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"{where}: the name of the picture is {str(name)[:60]!r}; expected that of a file")
@@ -224,12 +228,25 @@ def from_table(path: Path, image_column: str | None, label_column: str | None) -
             raise FileNotFoundError(
                 f"{where}: {file} is not there; expected a picture, named from {path.parent or '.'} or from the root"
             )
-        paths.append(file)
-        examples.append(Example(name, label_name(where, row[find_column(named, row, "label", labels)])))
-    if not paths:
-        raise ValueError(f"{path}:1: the file names no picture; expected one and its class on each line")
-    names = label_names(examples)
-    return paths, label_ids(examples, names), names
+        yield where, named, row, file
+
+
+def unlabelled_images(path: str | os.PathLike, image_column: str | None = None) -> list[Path]:
+    """The pictures of a directory, at any depth, or those that the rows of a file name; checked as by `read_images`."""
+    path = Path(path)
+    if path.is_dir():
+        found = sorted(pictures_in(path))
+        if not found:
+            raise ValueError(f"{path}: no picture in it (a .jpg, a .png or the like)")
+    elif not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file or directory; expected pictures, or a file that names them")
+    elif path.suffix.lower() in ENDINGS:
+        found = [path]
+    else:
+        found = [file for *_, file in table_rows(path, image_column)]
+    for file in found:
+        check_picture(file)
+    return found
 
 
 # MNIST's format.

@@ -16,7 +16,12 @@ from ..pretrained.values import shown
 from .base import Task
 
 # name -> file.Class; a task's file is imported when it is first needed
-TASKS = {"text-classification": "text_classification.TextClassification"}
+TASKS = {
+    "text-classification": "text_classification.TextClassification",
+    "text-generation": "language_modeling.CausalLanguageModeling",
+    "fill-mask": "language_modeling.MaskedLanguageModeling",
+    "image-classification": "image_classification.ImageClassification",
+}
 DEFAULT = "text-classification"
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 

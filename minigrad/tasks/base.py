@@ -51,6 +51,7 @@ class Task:
     answer_options: ClassVar[
         tuple[str, ...]
     ] = ()  # the options of a pipeline's call that `minigrad predict` takes, too
+    to_type: ClassVar[str] = '"a sentence of your own"'  # what `minigrad predict` is called with
     defaults: ClassVar[dict[str, Any]] = {}  # training arguments that suit this task better than those of `finetune`
 
     model: Any = None

@@ -127,7 +127,7 @@ def finetune(
     written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name not in NOTES)
     print(
         f"\nSaved in {output}: {', '.join(written)}\n"
-        f'To use it, type: minigrad predict {shlex.quote(str(output))} "a sentence of your own"'
+        f"To use it, type: minigrad predict {shlex.quote(str(output))} {trainer.task.to_type}"
     )
     return trainer
 
@@ -271,12 +271,13 @@ class EpochTable:
 def report_best(trainer: TaskTrainer) -> None:
     """Print and save the scores of the best epoch, and draw the pictures."""
     best: Any = trainer.best
+    dataset: Any = trainer.eval_dataset
     out, task = Path(trainer.args.output_dir), trainer.task
     scores = {name.removeprefix("eval_"): value for name, value in best.items() if name.startswith("eval_")}
     report = task.report(scores)
     with replacing(out / "evaluation.txt") as (part,):
         part.write_text(report + "\n", encoding="utf-8")
-    n = len(getattr(trainer.eval_dataset, "examples", trainer.eval_dataset))
+    n = len(getattr(dataset, "examples", dataset))
     print(f"\nThe model of epoch {best['epoch']:g} on the {n} evaluation examples:\n\n{report}")
     pictures = {"training_curves.png": lambda: plot_history(trainer.history)}
     if (matrix := scores.get("confusion_matrix")) is not None:

@@ -1,0 +1,321 @@
+"""Language models: the next token of a text (GPT-2, LLaMA), or masked tokens (BERT), learnt from plain text."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import functional as F
+from .. import losses, metrics
+from ..data import DataCollatorForLanguageModeling, MaskedDataset, TextBlocks, TextDataset, read_examples, read_pieces
+from ..data.blocks import TextSpan, pack, split_spans
+from ..data.readers import check_utf8, read_lines
+from ..data.text import IGNORED
+from ..pretrained import AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedModel
+from ..tensor import Tensor
+from .texts import TextTask
+
+TABLES = (".csv", ".tsv", ".json", ".jsonl")
+ENDINGS = (".txt", ".md", ".rst", ".text")  # of the text files in a directory
+
+Text = str | TextSpan
+
+
+@dataclass
+class LanguageModeling(TextTask):
+    """What both kinds share: texts of any size become blocks of `max_length` tokens, without a file in memory.
+
+    A text file is a text, as is each row of a .csv, .tsv, .jsonl or .json file with a text column; of a directory all
+    text files are read.  Without a file for evaluation the last part of each text file is held out, or some of the
+    rows.  The tokens are kept in a temporary file.
+
+    Options:
+        text_column: where the texts are, if not in "text" or "sentence".
+    """
+
+    text_column: str | None = None
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "group_by_length": False,
+        "per_device_train_batch_size": 8,
+        "per_device_eval_batch_size": 8,
+    }
+
+    # Files to examples.
+
+    def read_file(self, path: Path, labelled: bool) -> list[Any]:
+        if path.suffix.lower() in TABLES:
+            return [example.text for example in read_examples(path, self.text_column, labelled=False)]
+        if not labelled:
+            return self.examples(read_lines(path))
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+            if not files:
+                raise FileNotFoundError(f"{path}: no text file in it; expected one that ends in {', '.join(ENDINGS)}")
+            return [TextSpan(file) for file in files]
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected a text file, or a directory of them")
+        return [TextSpan(path)]
+
+    def read_item(self, where: str, item: Any) -> str:
+        if not isinstance(item, str) or not item.strip():
+            raise ValueError(f"{where} is {str(item)[:60]!r}; expected a text")
+        return check_utf8(where, item)
+
+    def examples(self, inputs: Any, **options: Any) -> list[str]:
+        texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
+        if not texts:
+            raise ValueError("there is no text; expected one or more")
+        return [self.read_item(f"text {i}", text) for i, text in enumerate(texts, 1)]
+
+    def key(self, example: Text) -> str:
+        return example if isinstance(example, str) else str(example)
+
+    def split(self, examples: Sequence[Text], eval_fraction: float, seed: int) -> tuple[Sequence[Text], Sequence[Text]]:
+        spans = [example.path for example in examples if isinstance(example, TextSpan)]
+        if not spans:
+            return super().split(examples, eval_fraction, seed)
+        train, held_out = split_spans(spans, eval_fraction)
+        if not held_out:
+            raise ValueError(
+                f"{spans[0]} has no line break after which its last {eval_fraction:.0%} could be held out; give a file "
+                "for evaluation"
+            )
+        return train, held_out
+
+    # Examples to a dataset.
+
+    def study(self, train: Sequence[Text], eval: Sequence[Text], config: Any) -> dict[str, Any]:
+        self.warn_of_overlap(train, eval)
+        return {}
+
+    def describe(self, train: Sequence[Text], eval: Sequence[Text]) -> str:
+        begin = " ".join(next(filter(str.strip, pieces_of(train[0])), "").split())[:90]
+        return f"{len(train)} training texts, {len(eval)} evaluation texts, the first of which begins: {begin}..."
+
+    def packed(self, examples: Sequence[Text], **options: Any) -> TextBlocks:
+        """The texts as blocks, in a file that goes when nothing refers to them any more."""
+        directory = tempfile.TemporaryDirectory(prefix="minigrad-")
+        path = Path(directory.name, "ids.npy")
+        told = pack(map(pieces_of, examples), self.processor, path)
+        blocks: Any = TextBlocks(path, self.max_length or 1024, **options)
+        blocks.directory, blocks.bytes = directory, told["bytes"]
+        return blocks
+
+    def note(self, dataset: Any) -> str:
+        blocks = getattr(dataset, "dataset", dataset)
+        return f"{blocks.tokens:,} tokens in {len(blocks):,} blocks of {blocks.block_size}"
+
+    # Outputs to scores.
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {"train_loss": "train loss", "eval_loss": "eval loss", "eval_perplexity": "perplexity"}
+
+    def compared(self, logits: Tensor, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """The scores (B, T, vocabulary), and the labels (B, T) that they are held to."""
+        return logits, labels
+
+    def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
+        """Of each block (B, 3): the sum of the losses of its labels, their number, and how many were foretold."""
+        if "labels" not in batch:
+            return self.written(model, batch, **options)
+        logits, labels = self.compared((model(**batch) if out is None else out).logits, np.asarray(batch["labels"]))
+        flat = logits.reshape(-1, logits.shape[-1])
+        each = losses.cross_entropy(flat, labels.reshape(-1), reduction="none").numpy().reshape(labels.shape)
+        right = flat.numpy().argmax(-1).reshape(labels.shape) == labels
+        counts = (labels != IGNORED).sum(-1)
+        return Tensor(np.stack([each.sum(-1, dtype=np.float64), counts, right.sum(-1)], -1))
+
+    def written(self, model: PretrainedModel, batch: Mapping[str, Any], **options: Any) -> Tensor:
+        """What the model answers to texts without labels."""
+        raise NotImplementedError
+
+    def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
+        total, count, right = outputs.sum(0)
+        return {"perplexity": metrics.perplexity(total / count), "accuracy": float(right / count)}
+
+
+@dataclass
+class CausalLanguageModeling(LanguageModeling):
+    """A causal language model: it learns each next token, and writes on from a text."""
+
+    name = "text-generation"
+    model_class = AutoModelForCausalLM
+    answer_options = ("max_new_tokens", "do_sample", "temperature", "seed")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {**super().columns, "eval_bits_per_byte": "bits per byte"}
+
+    def encode(self, examples: Sequence[Text], labelled: bool = True) -> Any:
+        if labelled:
+            return self.packed(examples, labels=True)
+        return TextDataset(self.processor(list(examples), padding=False, truncation=False))
+
+    def compared(self, logits: Tensor, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        return logits[:, :-1], labels[:, 1:]
+
+    def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
+        found, (total, count, _) = super().scores(outputs, labels, dataset), outputs.sum(0)
+        return {**found, "bits_per_byte": metrics.bits_per_byte(total / count, dataset.tokens, dataset.bytes)}
+
+    def written(
+        self,
+        model: PretrainedModel,
+        batch: Mapping[str, Any],
+        max_new_tokens: int = 50,
+        return_full_text: bool = True,
+        seed: int | None = None,
+        **options: Any,
+    ) -> Tensor:
+        ids = batch["input_ids"]
+        made = model.generate(  # type: ignore[operator]
+            ids, batch["attention_mask"], max_new_tokens=max_new_tokens, rng=seed, tokenizer=self.processor, **options
+        )
+        return Tensor(made[:, ids.shape[1] :])
+
+    def answers(
+        self, outputs: np.ndarray, dataset: Any, return_full_text: bool = True, **options: Any
+    ) -> list[list[dict[str, Any]]]:
+        """For each text [{"generated_text": the text and what follows, or what follows alone}]."""
+        found = []
+        for prompt, row in zip(dataset.columns["input_ids"], outputs.astype(np.int64), strict=True):
+            given = self.processor.decode(prompt, skip_special_tokens=True)
+            text = self.processor.decode([*prompt, *row[row >= 0].tolist()], skip_special_tokens=True)
+            found.append([{"generated_text": text if return_full_text else text[len(given) :]}])
+        return found
+
+    def record(self, example: str, answer: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"text": example, **answer[0]}
+
+    def told(self, example: str, answer: list[dict[str, Any]]) -> str:
+        return answer[0]["generated_text"]
+
+
+@dataclass
+class MaskedLanguageModeling(LanguageModeling):
+    """A masked language model: it learns tokens from those around them, and fills gaps in a text.
+
+    Options:
+        mlm_probability: the part of the tokens that are masked, anew in each epoch; in evaluation always the same.
+        whole_word_mask: mask all pieces of a word together, where a piece begins with ## (BERT's).
+    """
+
+    mlm_probability: float = 0.15
+    whole_word_mask: bool = False
+
+    name = "fill-mask"
+    model_class = AutoModelForMaskedLM
+    answer_options = ("top_k",)
+    to_type = '"a sentence with a [MASK]"'
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {**super().columns, "eval_accuracy": "accuracy"}
+
+    def collate(self) -> DataCollatorForLanguageModeling:
+        """What masks tokens."""
+        return DataCollatorForLanguageModeling(
+            self.processor, whole_word_mask=self.whole_word_mask, mlm_probability=self.mlm_probability
+        )
+
+    def encode(self, examples: Sequence[Text], labelled: bool = True) -> Any:
+        if labelled:
+            before, after = self.around()
+            blocks = self.packed(examples, before=before, after=after)
+            masked: Any = MaskedDataset(
+                Pieces(blocks, self.processor) if self.whole_word_mask else blocks, self.collate()
+            )
+            return masked
+        for i, text in enumerate(examples, 1):
+            if self.processor.mask_token not in text:
+                raise ValueError(
+                    f"text {i} has no {self.processor.mask_token}: expected one where a word is to be found, such as "
+                    f"'A fine {self.processor.mask_token}.'"
+                )
+        return TextDataset(self.processor(list(examples), padding=False, max_length=self.max_length))
+
+    def around(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and after a text."""
+        row = self.processor("a", padding=False, return_special_tokens_mask=True)
+        ids, special = row["input_ids"][0], row["special_tokens_mask"][0]
+        first = special.index(0)
+        last = len(special) - special[::-1].index(0)
+        return ids[:first], ids[last:]
+
+    def written(self, model: PretrainedModel, batch: Mapping[str, Any], top_k: int = 5, **options: Any) -> Tensor:
+        """Of each mask of a text the scores of all tokens, (B, masks, vocabulary)."""
+        logits, masks = model(**batch).logits.numpy(), batch["input_ids"] == self.processor.mask_token_id
+        found = np.full((len(masks), masks.sum(-1).max(), logits.shape[-1]), IGNORED, np.float32)
+        for row, scores, at in zip(found, logits, masks, strict=True):
+            row[: at.sum()] = scores[at]
+        return Tensor(found)
+
+    def answers(self, outputs: np.ndarray, dataset: Any, top_k: int | None = 5, **options: Any) -> list[list[Any]]:
+        """For each text its `top_k` likeliest fillings, {"score", "token", "token_str", "sequence"}.
+
+        Of a text with several masks a list of such lists, in each of which the others stay.
+        """
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k is {top_k}; expected 1 or more")
+        found = []
+        for ids, scores in zip(dataset.columns["input_ids"], outputs, strict=True):
+            ids, lists = np.asarray(ids), []
+            for at, row in zip(np.flatnonzero(ids == self.processor.mask_token_id), scores):
+                p = np.asarray(F.softmax(row))
+                lists.append(
+                    [self.filled(ids, at, token, p[token].item()) for token in (-p).argsort(kind="stable")[:top_k]]
+                )
+            found.append(lists[0] if len(lists) == 1 else lists)
+        return found
+
+    def filled(self, ids: np.ndarray, at: Any, token: Any, score: float) -> dict[str, Any]:
+        """A filling as transformers writes it."""
+        whole = ids.copy()
+        whole[at] = token
+        tokenizer, only = self.processor, len(self.processor.all_special_ids)
+        skipped = np.isin(whole, [i for i in tokenizer.all_special_ids if only and i != tokenizer.mask_token_id])
+        return {
+            "score": score,
+            "token": int(token),
+            "token_str": tokenizer.decode([int(token)]),
+            "sequence": tokenizer.decode(whole[~skipped]),
+        }
+
+    def record(self, example: str, answer: list[Any]) -> dict[str, Any]:
+        return {"text": example, "fillings": answer}
+
+    def told(self, example: str, answer: list[Any]) -> str:
+        lists = answer if isinstance(answer[0], list) else [answer]
+        return "\n".join([example, *(f"  {one['score']:6.1%}  {one['token_str']}" for some in lists for one in some)])
+
+
+class Pieces:
+    """Blocks with the offsets by which whole words are told: a piece that begins with ## goes on without a gap."""
+
+    def __init__(self, blocks: TextBlocks, tokenizer: Any):
+        self.blocks = blocks
+        self.tokens, self.block_size = blocks.tokens, blocks.block_size
+        self.goes_on = np.array(
+            [token.startswith("##") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+        )
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.blocks[index]
+        begins = ~self.goes_on[item["input_ids"]]
+        at = np.arange(len(begins)) + np.cumsum(begins)  # a gap before each word
+        return {**item, "offset_mapping": np.stack([at, at + 1], -1)}
+
+
+def pieces_of(example: Text) -> Iterator[str]:
+    """The text of an example, piece by piece."""
+    return iter([example]) if isinstance(example, str) else read_pieces(example)
