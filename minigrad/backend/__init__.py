@@ -1,7 +1,7 @@
 """Which array library holds this array?  The array itself is the answer; there is no "current backend".
 
-A Backend is a small record: the array module, the few questions on which NumPy and CuPy disagree, and a table of
-fused kernels.  `of` is the only place in the package that looks at an array's type.
+A Backend is a small record: the array module, the few functions in which NumPy and CuPy differ, and a table of fused
+kernels.  `of` is the only place in the package that looks at an array's type.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def machine() -> dict[str, Any]:
-    """What the last digits of a result may depend on: the array library, the processors, limits on threads."""
+    """Facts that the last digits of a result may depend on: the array library, the processors, limits on threads."""
     limits = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
     return {
         "numpy": np.__version__,
@@ -64,7 +64,7 @@ def from_dlpack(other: Any) -> Array:
     return get("cpu" if on_cpu else "cuda").xp.from_dlpack(other)
 
 
-DEVICES = "cpu", "cuda"  # what users type
+DEVICES = "cpu", "cuda"  # the names that users type
 known: dict[type, Backend] = {}  # by the type of its arrays
 
 
@@ -78,11 +78,11 @@ def register(backend: Backend) -> Backend:
 
 
 def get(device: str) -> Backend:
-    """The backend of a device.  CuPy is imported here and nowhere else, when "cuda" is first asked for.
+    """The backend of a device.  CuPy is imported only here, when "cuda" is first requested.
 
     Raises:
         ValueError: the device is neither "cpu" nor "cuda".
-        BackendUnavailable: "cuda" was asked for and CuPy, its driver, its device or its libraries are missing.
+        BackendUnavailable: "cuda" was requested, but CuPy, its driver, its device or its libraries are missing.
     """
     if device == "cpu":
         return host
@@ -97,12 +97,16 @@ def get(device: str) -> Backend:
 
 
 def of(*arrays: Array) -> Backend:
-    """The one backend all `arrays` live on.  Python and NumPy scalars, and None, are at home on every backend."""
+    """The backend of all `arrays`.  Python and NumPy scalars, and None, belong to every backend.
+
+    Raises:
+        TypeError: the arrays are on different backends, or one is not an array of a known library.
+    """
     return _by_types[tuple(map(type, arrays))]
 
 
 class _ByTypes(dict):
-    """The backend of arrays by the tuple of their types, each found when first asked for: see `of`."""
+    """A cache from tuples of types to the backend of such arrays, filled on demand: see `of`."""
 
     def __missing__(self, kinds: tuple[type, ...]) -> Backend:
         found: Backend | None = None
@@ -121,7 +125,7 @@ _by_types = _ByTypes()
 
 
 def _unfamiliar(kind: type) -> Backend | None:
-    """Arrays of a library not yet loaded, and subclasses; scalars belong nowhere in particular."""
+    """The backend of a type that is not registered: a subclass, or an array of CuPy; None for scalars."""
     if issubclass(kind, (bool, int, float, np.generic, type(None))):
         return None
     if kind.__module__.partition(".")[0] == "cupy":

@@ -1,4 +1,4 @@
-"""What a backend is: the record of an array library, its kernels, and what is asked of dtypes everywhere."""
+"""The record of an array library, its kernels, and functions of dtypes that are used everywhere."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Kernel(NamedTuple):
 
 
 class Value(NamedTuple):
-    """Another way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the rules remain the op's own.
+    """A faster way to compute an op's value, `compute(xp, *inputs, *options) -> y`; the op's rules stay in force.
 
-    It is used if the first input has `least` entries or more, and if the inputs fit; for a definition, where no input
-    wants a gradient.
+    It is used if the first input has at least `least` entries and the inputs fit; for a definition, only if no input
+    needs a gradient.
     """
 
     compute: Callable
@@ -49,10 +49,10 @@ def dtype_named(name: Any) -> np.dtype:
     """The dtype of that name, bfloat16 included.
 
     Raises:
-        TypeError: there is none, or not one of numbers, or it is another library's.
+        TypeError: there is no such dtype, or it is not a dtype of numbers, or it belongs to another library.
     """
     if isinstance(name, str) and name == "bfloat16":
-        import ml_dtypes  # noqa: F401          teaches NumPy the name
+        import ml_dtypes  # noqa: F401 (registers bfloat16 with NumPy)
     try:
         dtype = np.dtype(name) if name is not None else None
     except TypeError:
@@ -65,24 +65,24 @@ def dtype_named(name: Any) -> np.dtype:
 
 
 def is_float(dtype: np.dtype) -> bool:
-    """Whether gradients can flow in this dtype (ml_dtypes' bfloat16 is not of NumPy's floating kind)."""
+    """Whether this is a floating dtype, which can carry gradients; NumPy does not count bfloat16 as one."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def is_half(dtype: np.dtype) -> bool:
-    """Whether these are floats of 16 bits.  Whatever is added up of them is added up in float32, and rounded once."""
+    """Whether this is a floating dtype of 16 bits.  Sums of such numbers accumulate in float32 and are rounded once."""
     return dtype.itemsize == 2 and is_float(dtype)
 
 
 def spacing(dtype: np.dtype) -> float:
-    """The distance from 1 to the next number; bfloat16, which NumPy does not know, has seven bits after the point."""
+    """The distance from 1 to the next number; bfloat16, which np.finfo does not know, has seven fraction bits."""
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
 def cast(array: Array, dtype: np.dtype) -> Array:
     """The array in another dtype.  Overflow becomes inf without a warning: float16 ends at 65504.
 
-    Raises TypeError for what are no numbers, or are complex ones, which would lose a part.
+    Raises TypeError for arrays that do not hold numbers, and for complex ones, which would lose their imaginary part.
     """
     if array.dtype.kind in NO_NUMBERS:
         raise TypeError(f"an array of {NO_NUMBERS[array.dtype.kind]} is not made one of {dtype}")
@@ -93,26 +93,26 @@ def cast(array: Array, dtype: np.dtype) -> Array:
 def check_now(array: Array, low: float, high: float, refuse: Callable[[], None]) -> None:
     """Call `refuse`, which raises, unless all entries are from `low` to `high`.
 
-    A GPU's backend may do so later, when the host next waits for the device: to look at once would be to wait.
+    The backend of a GPU checks asynchronously, and calls it later, when the host next waits for the device.
     """
     if array.size and not (array.min() >= low and array.max() <= high):
         refuse()
 
 
 class Backend:
-    """One array library, with its own answers to what NumPy and CuPy spell differently.
+    """One array library, with its own versions of the functions in which NumPy and CuPy differ.
 
     Args:
-        name: the device users type, "cpu" or "cuda".
+        name: the device that users type, "cpu" or "cuda".
         xp, array: the library, and the type of its arrays.
         to_numpy, erf, normal_cdf: functions of an array.
         share: [work(piece) for piece in pieces], on all cores if the library is on the CPU.
         kernels: by the name of the op; and a few plain functions for optimisers, dropout and arithmetic: see `call`.
-        synchronous: whether results are there when a call returns, so that looking at a value waits for nothing.
-        max_unfolded: entries that a convolution copies out of its input at a time.
-        check: that all entries are in a range.
-        half_kernels: instead, for floats of 16 bits.
-        refusing: a context in which xp.linalg raises a LinAlgError where there is no answer; NumPy's always does.
+        synchronous: whether results are ready when a call returns, so that reading a value does not wait.
+        max_unfolded: the number of entries that a convolution copies out of its input at a time.
+        check: raises an error, possibly later, unless all entries are in a range: see `check_now`.
+        half_kernels: the kernels for floats of 16 bits, if they differ.
+        refusing: a context in which xp.linalg raises LinAlgError if there is no solution, as NumPy's always does.
     """
 
     __slots__ = (
@@ -154,19 +154,16 @@ class Backend:
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
         self.synchronous, self.max_unfolded, self.refusing = synchronous, max_unfolded, refusing
         self.functions = {name: part for name, part in kernels.items() if not isinstance(part, (Kernel, Value))}
-        self.kernel_float32 = kernels.get  # (name): the commonest question, answered without a call of ours
+        self.kernel_float32 = kernels.get  # (name); the most frequent case, without a Python call
 
     def kernel(self, name: str, dtype: np.dtype | None) -> Kernel | Value | None:
-        """The fused kernel of an op, if there is one.
-
-        Not for whole numbers, since kernels work in the dtype of their input.
-        """
+        """The fused kernel of an op, if there is one; None for integers, since kernels compute in the inputs' dtype."""
         if dtype is None or not is_float(dtype):
             return None
         return (self.kernels if dtype.itemsize > 2 or self.half_kernels is None else self.half_kernels).get(name)
 
     def call(self, name: str, *args: Any, **options: Any) -> Any:
-        """Call the plain function of that name, such as the step of an optimiser: the library's own, or the shared."""
+        """Call the plain function of that name, such as an optimiser's step: the library's own, or the shared one."""
         return self.functions[name](self.xp, *args, **options)
 
     @contextmanager
@@ -183,9 +180,9 @@ class Backend:
 
 
 def gibibytes(size: int) -> str:
-    """A number of bytes as people read it."""
+    """A number of bytes as text, such as "1.5 GiB"."""
     return f"{size / 2**30:.1f} GiB"
 
 
 class BackendUnavailable(RuntimeError):
-    """A device was asked for that this machine cannot give; the text says why and what to type."""
+    """A device was requested that is not available; the message says why and what to type."""

@@ -1,7 +1,7 @@
-"""The CPU backend, which is always present: its kernels, and what it changes in the process.
+"""The CPU backend, which is always present: its kernels, and the settings that it changes in the process.
 
-When it is imported, the C library is told to keep the memory of freed arrays.  (`import minigrad` also has the threads
-of NumPy's BLAS go to sleep sooner.)  MINIGRAD_KEEP_PROCESS=1 in the environment leaves both as they are.
+On import, the C library is told to keep the memory of freed arrays.  (`import minigrad` also makes the threads of
+NumPy's BLAS go to sleep sooner.)  MINIGRAD_KEEP_PROCESS=1 in the environment leaves both unchanged.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from . import arithmetic, attention, cores, half, index, layers, loops, losses, 
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep the memory of freed arrays, up to 2 GB, for the next ones.
+    """Make the C library keep the memory of freed arrays, up to 2 GB, for new ones.
 
     Otherwise every large array is returned to the system when it is freed, and the pages of the next one are mapped and
     cleared again, which takes a tenth of a training step.
@@ -52,6 +52,6 @@ host = Backend(
     share=cores.share,
     kernels=table,
     synchronous=True,
-    max_unfolded=1 << 18,  # what a core's cache holds
+    max_unfolded=1 << 18,  # about the size of a core's cache
     half_kernels=half.made_from(table),
 )

@@ -1,4 +1,4 @@
-"""Arithmetic on large arrays, shared out over the cores of a CPU."""
+"""Arithmetic on large arrays, divided among the cores of a CPU."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Attention on a CPU without a compiled loop: the shared form on some queries of some heads at a time.
+"""Attention on a CPU without a compiled loop: the shared form, applied to some queries of some heads at a time.
 
-All scores together, which grow with the square of the length, never exist.
+The full matrix of scores, which grows with the square of the length, is never stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..shared import attention
 from . import cores
 from .select import choose
 
-QUERIES = 64  # in a block: four times as many where all see the same keys
+QUERIES = 64  # the number of queries in a block; four times as many if all may see the same keys
 
 
 def is_large(q, k, *rest):
@@ -37,7 +37,7 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 
 
 def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
-    """A few queries at a time; but the gradient of a mask is as large as all scores."""
+    """A few queries at a time; but a gradient of the mask is as large as the matrix of scores."""
     q, k, v, y, mask, sums = saved
     if wanted[3]:
         mask = attention.attention_bias(np, mask, is_causal, mask.shape, q.dtype)
@@ -67,7 +67,7 @@ def some_heads(q, k):
 
 
 def blocks(heads, q, k, is_causal):
-    """(the first query, where a block of queries is, where the keys they may see are, where its scores are)."""
+    """(first query, index of the queries, of the keys they may see, and of the scores) for each block of queries."""
     step = QUERIES if is_causal else 4 * QUERIES
     for i in range(0, q.shape[-2], step):
         queries, keys = slice(i, i + step), slice(i + step if is_causal else None)

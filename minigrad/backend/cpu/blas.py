@@ -1,6 +1,6 @@
-"""The matrix product on a CPU, C = A B or C += A B, by the BLAS that NumPy brought, or by MKL (mkl.py).
+"""The matrix product on a CPU, C = A B or C += A B, by the BLAS of NumPy, or by MKL (mkl.py).
 
-NumPy's own functions know only the first of the two.  BLAS is called as the C library it is: nothing is compiled.
+NumPy itself offers only the first.  BLAS is called directly as a C library, so nothing is compiled.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 
 from . import mkl
 
-ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # CBLAS's names for how matrices lie
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # CBLAS's constants for the layout of matrices
 F4 = np.dtype(np.float32)
 MAX_UNCOPIED = 10**6  # multiplications up to which OpenBLAS does not copy b first
-# Beyond that (bᵀ aᵀ)ᵀ is quicker, for at most this many rows of a and a transposed b with more rows and columns than
-# this.
+# Beyond that (bᵀ aᵀ)ᵀ is faster, if b is transposed, a has at most MAX_TURNED_ROWS rows, and b has more than
+# MIN_TURNED_WIDTH rows and columns.
 MAX_TURNED_ROWS, MIN_TURNED_WIDTH = 48, 96
 
 
 def _openblas() -> tuple[Callable | None, type, Callable[[], int], Callable[[int], None]]:
     """OpenBLAS's product in float32, its type of integers, and the functions that get and set its number of threads.
 
-    Where NumPy has another BLAS: no product, and two functions that do nothing.
+    If NumPy has another BLAS: no product, and two functions without effect.
     """
     extension = importlib.import_module("numpy._core._multiarray_umath")
-    library = ctypes.CDLL(extension.__file__)  # its symbols include those of the libraries it is linked to
+    library = ctypes.CDLL(extension.__file__)  # its symbols include those of the libraries linked to it
     for start, end, integer in (("scipy_", "64_", ctypes.c_int64), ("", "64_", ctypes.c_int64), ("", "", ctypes.c_int)):
         if hasattr(library, f"{start}openblas_set_num_threads{end}"):
             product, *threads = (
@@ -51,7 +51,7 @@ def _arguments(size: type) -> list[type]:
 
 @functools.cache
 def _product(threads: int = 1) -> Callable | None:
-    """CBLAS's sgemm, on so many threads if MKL has it; None if there is none to be had."""
+    """CBLAS's sgemm, on this number of threads if it is MKL's; None if there is none."""
     if _numpys_product is None:
         return None
     _numpys_product.argtypes, _numpys_product.restype = _arguments(_integer), None
@@ -59,20 +59,20 @@ def _product(threads: int = 1) -> Callable | None:
 
 
 def address() -> int:
-    """Where OpenBLAS's `cblas_sgemm` lies in memory, for compiled loops; 0 where NumPy has another BLAS."""
+    """The address of OpenBLAS's `cblas_sgemm`, for compiled loops; 0 if NumPy has another BLAS."""
     product: Any = _numpys_product
     return 0 if product is None else ctypes.cast(product, ctypes.c_void_p).value or 0
 
 
 def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threads: int = 1) -> None:
-    """The product of two matrices into `out`, or added to what is there.
+    """Write the product of two matrices into `out`, or add it to `out`.
 
-    On more threads than one only by MKL, if it can.
+    More than one thread is used only if MKL computes the product.
     """
     product, one, other = _product(threads), _layout(a), _layout(b)
     fits = a.shape[1] == b.shape[0] and out.shape == (a.shape[0], b.shape[1])  # a C library would not notice
     lies = out.strides[1] == 4 and out.strides[0] >= 4 * out.shape[1] and not out.strides[0] & 3
-    # One column NumPy multiplies quicker, by gemv; one row quicker than OpenBLAS, which would copy all of b.
+    # NumPy is faster for one column, by gemv, and for one row, for which OpenBLAS would copy all of b.
     pays = out.shape[1] > 1 and (len(a) > 1 or product is not _numpys_product)
     if not (product and one and other and fits and lies and pays and out.dtype is F4):
         if add:
@@ -109,14 +109,14 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
 
 
 def _layout(a: np.ndarray) -> tuple[int, int, int] | None:
-    """How a matrix in float32 lies, where, and how far apart its rows are (or its columns).
+    """The layout of a float32 matrix, its address, and the distance between its rows (or columns) in entries.
 
     None if BLAS cannot read it.
     """
     (m, n), (rows, columns) = a.shape, a.strides
-    if a.dtype is not F4 or not a.size or (rows | columns) & 3:  # (a field of records may lie at any byte)
+    if a.dtype is not F4 or not a.size or (rows | columns) & 3:  # a field of a record array may have any stride
         return None
-    # An axis of one may have any stride, as that which NumPy gives a new axis; it is told as if there were no gap.
+    # An axis of length one may have any stride; BLAS is given that of a contiguous matrix.
     rows, columns = 4 * n if m == 1 else rows, 4 * m if n == 1 else columns
     if (columns == 4 or n == 1) and rows >= 4 * n:
         return PLAIN, a.ctypes.data, rows >> 2

@@ -1,4 +1,4 @@
-"""Work shared out over the cores of a CPU, in pieces that stay in a core's cache."""
+"""Divides work among the cores of a CPU, in pieces that fit in a core's cache."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MIN_SHARED = 1 << 18  # entries from which another core saves more than waking i
 
 
 def _cores() -> int:
-    """How many threads to use: one for each core this process may run on, or as many as BLAS was told to use."""
+    """The number of threads to use: one for each core this process may run on, or the limit set for BLAS."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
     return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
 
 
 CORES = _cores()
-_sharing: list = []  # the calls that share out work; the first one has the cores
-_blas_threads = 1  # how many BLAS had before that
+_sharing: list = []  # the calls of `share` in progress; the first one uses the cores
+_blas_threads = 1  # the number of BLAS's threads before that
 
 
 class Helper:
-    """A thread that does what it is given (an executor's takes half as long again to begin)."""
+    """A thread that runs jobs; a ThreadPoolExecutor takes half as long again to start one."""
 
     def __init__(self):
         self.jobs: SimpleQueue[Job] = SimpleQueue()
@@ -40,13 +40,13 @@ class Helper:
 
     def serve(self) -> None:
         while True:
-            self.jobs.get().run()  # no name for it here: it would keep the arrays
+            self.jobs.get().run()  # a local variable for the job would keep its arrays alive
 
 
 class Job:
     """Work for a helper.
 
-    Each job has its own lock, so that one that is no longer waited for (Ctrl-C) disturbs no other.
+    Each job has its own lock, so that a job that is abandoned (after Ctrl-C) does not affect others.
     """
 
     def __init__(self, helper: Helper, work: Callable[[], None]):
@@ -62,9 +62,9 @@ class Job:
         self.done.release()
 
     def wait(self) -> BaseException | None:
-        """Until it is done; the error, if there was one."""
+        """Wait until the job is done; return its error, if there was one."""
         try:
-            self.helper.jobs.get_nowait()  # it has not begun, and nothing is left to do
+            self.helper.jobs.get_nowait()  # the job has not begun, and no work is left for it
         except Empty:
             self.done.acquire()
         return self.error
@@ -87,10 +87,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def share(work: Callable[[Any], Any], pieces: Any) -> list:
-    """[work(piece) for piece in pieces] on all cores, for NumPy lets go of the interpreter while it computes.
+    """[work(piece) for piece in pieces] on all cores, since NumPy releases the interpreter lock while it computes.
 
-    BLAS keeps to the calling thread meanwhile.  Its own threads wait for each other by spinning: that takes the cores
-    from ours, and as soon as any other program wants one, it takes many times as long as the work itself.
+    During the call BLAS uses only the calling thread.  Its own threads wait for each other by spinning, which occupies
+    the cores, and takes many times as long as the work itself as soon as another program needs a core.
     """
     results: list = [None] * len(pieces)
     queue = iter(enumerate(pieces))
@@ -102,10 +102,10 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
 
     global _blas_threads
     me, mine = object(), False
-    try:  # Ctrl-C may come at any line, and must leave all as it was
+    try:  # Ctrl-C may come at any line, and must leave the state restored
         _sharing.append(me)
         if _sharing[0] is not me:  # the cores are busy with the pieces of another thread
-            copy_context().run(drain)  # (so that what `drain` tells NumPy to ignore ends with it, interrupted or not)
+            copy_context().run(drain)  # in a copy, so that drain's errstate ends with it even if it is interrupted
             return results
         _blas_threads, mine = get_blas_threads(), True
         set_blas_threads(1)
@@ -113,7 +113,7 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
         try:
             copy_context().run(drain)
         finally:
-            errors = [job.wait() for job in jobs]  # all of them, before anybody hears of one
+            errors = [job.wait() for job in jobs]  # wait for all jobs before raising an error
         for error in filter(None, errors):
             raise error
     finally:
@@ -126,9 +126,9 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
 
 
 def evenly(count: int, most: int, among: int) -> list[slice]:
-    """Cut `count` things into parts of at most `most`.
+    """Divide `count` things into slices of at most `most`.
 
-    The parts are of nearly equal size, their number a multiple of `among` where possible.
+    The slices are of nearly equal size, and their number is a multiple of `among` where possible.
     """
     parts = -(-count // max(1, most))
     parts = min(count, parts + -parts % among)
@@ -136,14 +136,14 @@ def evenly(count: int, most: int, among: int) -> list[slice]:
 
 
 def cuts(count: int, size: int) -> list[slice]:
-    """Cut `count` things with `size` entries in all into pieces of about MAX_PIECE, equally many for each core."""
+    """Divide `count` things of `size` entries in all into slices of about MAX_PIECE, the same number for each core."""
     pieces = -(-size // MAX_PIECE) if size >= MIN_SHARED else 1
     step = max(1, -(-count // (pieces + -pieces % CORES if size >= MIN_SHARED else 1)))
     return [slice(i, i + step) for i in range(0, count, step)]
 
 
 def each_piece(work: Callable, *arrays: np.ndarray) -> list:
-    """[work(a[i:j], b[i:j], …) for each i:j]: arrays cut along their first axis, by the size of the first one."""
+    """[work(a[i:j], b[i:j], …) for each slice i:j]: arrays divided along their first axis, by the first one's size."""
     return share(lambda part: work(*(array[part] for array in arrays)), cuts(len(arrays[0]), arrays[0].size))
 
 
@@ -151,7 +151,7 @@ _own = threading.local()
 
 
 def scratch(*shape: int) -> np.ndarray:
-    """This thread's working space, allocated once; the next call gives the same space again."""
+    """This thread's working space, allocated once; the next call returns the same space."""
     size = math.prod(shape)
     if getattr(_own, "space", np.empty(0)).size < size:
         _own.space = np.empty(size, np.float32)

@@ -1,4 +1,4 @@
-"""Kernels for 16-bit floats on a CPU, which cannot multiply them: computed in float32 and rounded once, at the end."""
+"""Kernels for 16-bit floats on a CPU, which cannot multiply them: they compute in float32 and round once, last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations, softmax, layer normalisation and dropout on a CPU, in pieces that stay in a core's cache.
+"""Activations, softmax, layer normalisation and dropout on a CPU, in pieces that fit in a core's cache.
 
 These kernels are for float32 arrays; other inputs go to the kernels in shared/.
 """
@@ -69,7 +69,7 @@ def _density(x, out, high, low):
     high *= high
     np.add(high, low, out=out)
     high -= out
-    high += low  # what rounding took from `out`
+    high += low  # the rounding error of `out`
     high *= -0.5
     high += 1
     out *= -0.5
@@ -114,7 +114,7 @@ def _normal_cdf(x, out, density, work, more):
 def gelu_forward(xp, x, bias, approximate):
     """x Φ(x).  MKL, where it is installed, computes Φ in less time.
 
-    The approximation is x / (1 + Φ(-x) / Φ(x)); its result is kept, to read Φ off on the way back.
+    The approximation is x / (1 + Φ(-x) / Φ(x)); its result is saved, since the backward pass computes Φ from it.
     """
     y, normal = (
         np.empty_like(x, order="K" if bias is None else "C"),
@@ -145,7 +145,7 @@ def gelu_forward(xp, x, bias, approximate):
 
 
 def gelu_backward(xp, g, saved, wanted, approximate):
-    """g (Φ(x) + x Φ'(x)); the approximate Φ(x) is read off as y / x, which the two tiny numbers make 1/2 at x = 0."""
+    """g (Φ(x) + x Φ'(x)); the approximate Φ(x) is y / x, to which two tiny numbers are added so that it is 1/2 at 0."""
     x, bias, y, normal = saved
     as_lines = rows if wanted[1] or bias is not None else flat
     gx = np.empty_like(x, order="C" if as_lines is rows else "K")
@@ -195,7 +195,7 @@ def exp_sums(x, out, limit, axis=-1):
 
 
 def _sum(x, axis):
-    """The sums along the last axis, or the last but one, each in the way that is quickest."""
+    """The sums along the last axis, or the last but one, each computed in the fastest way."""
     return np.einsum("...i->...", x) if axis == -1 else np.matmul(np.ones((1, x.shape[-2]), np.float32), x)[..., 0, :]
 
 
@@ -224,7 +224,7 @@ def log_softmax_forward(xp, x, axis):
     y = np.empty(x.shape, x.dtype)
 
     def work(x, y):
-        total, top = exp_sums(x, y, 1e6)  # a tighter limit: of a large log(total), fewer digits are behind the point
+        total, top = exp_sums(x, y, 1e6)  # a tighter limit, since a large log(total) has fewer digits after the point
         if not isinstance(top, int):
             x = x - top[:, None]
         np.subtract(x, np.log(total)[:, None], out=y)
@@ -284,7 +284,7 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
     def work(g, x, gx, mean, rest, inverse_std):
         product, centred = scratch(2, *x.shape)
         middle = mean + rest
-        if (abs(middle) * inverse_std > 4).any():  # to take it away from the sums only would cost digits
+        if (abs(middle) * inverse_std > 4).any():  # subtracting it only from the sums would lose digits
             x, middle = np.subtract(x, mean, out=centred), rest
         np.multiply(g, x, out=product)
         across, down = inverse_std[:, 0], np.ones(len(g), np.float32)

@@ -1,9 +1,8 @@
-"""How a batch of images (N, C, H, W), or of signals (N, C, L), lies in memory on a CPU.
+"""The memory layout of a batch of images (N, C, H, W), or of signals (N, C, L), on a CPU.
 
-Rows of images are short, and NumPy takes longer to begin a short loop than to run it.  So where there are many samples,
-the result of a network's first convolution has the memory order of (C, H, W, N), all samples of a pixel side by side,
-and later results keep it.  The shape is the same: code that reads the numbers need not know, and code that reads the
-memory asks for `as_usual`.
+Rows of images are short, and NumPy takes longer to start a short loop than to run it.  So for large batches the result
+of a network's first convolution has the memory order of (C, H, W, N), in which all samples of a pixel are adjacent, and
+later results keep it.  The shape is the same, so most code is not affected; code that reads memory calls `as_usual`.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ MIN_WIDENING = 4  # outputs per input channel from which a convolution counts as
 
 
 def new(shape: tuple[int, ...], dtype: np.dtype, beside: bool) -> np.ndarray:
-    """Images or signals that are yet to be written, the samples of a pixel beside each other or not."""
+    """An empty array of images or signals; with `beside` the samples of a pixel are adjacent in memory."""
     if not beside:
         return np.empty(shape, dtype)
-    # (A view would have another owner.)
+    # `empty_like` keeps the order of axes; a transposed view would not own its memory.
     return np.empty_like(by_sample(np.empty((2,) * len(shape), dtype)), shape=shape)
 
 
@@ -37,19 +36,19 @@ def by_sample(x: np.ndarray) -> np.ndarray:
 
 
 def beside(x: np.ndarray) -> bool:
-    """Whether many samples of each pixel lie beside each other, as in a whole array or in a part of one."""
+    """Whether the batch is large and the samples of each pixel are adjacent in memory, also in a part of an array."""
     return x.strides[0] == x.itemsize and len(x) >= MIN_SAMPLES
 
 
 def lies_by_pixel(x: np.ndarray) -> bool:
-    """Whether x lies as (C, …, N) would, in order and without gaps."""
+    """Whether x has the memory layout of a contiguous (C, …, N)."""
     return not x.flags.c_contiguous and by_pixel(x).flags.c_contiguous
 
 
 def planes(x: np.ndarray, *others: np.ndarray, dtype: np.dtype | None = None) -> list[np.ndarray]:
-    """Each (N, C, …) as (N, C, entries), or as (1, C, entries) if in x all samples of a channel lie together.
+    """Each (N, C, …) as (N, C, entries), or as (1, C, entries) if x has the layout of (C, …, N).
 
-    They are in order, views if they were.
+    The results are contiguous: views where possible, else copies.
     """
     together = lies_by_pixel(x)
     arrays = [by_pixel(a)[None] if together else a for a in (x, *others)]
@@ -58,20 +57,21 @@ def planes(x: np.ndarray, *others: np.ndarray, dtype: np.dtype | None = None) ->
 
 
 def from_planes(planes: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """What `planes` made of x, or an array like it, in the shape of x and lying as x does: a view."""
+    """The reverse of `planes`: a view of its result, or of an array like it, with the shape and layout of x."""
     return by_sample(planes.reshape(by_pixel(x).shape)) if lies_by_pixel(x) else planes.reshape(x.shape)
 
 
 def as_usual(x: np.ndarray) -> np.ndarray:
-    """The array itself, but channels-last images in C order; a matrix may stay transposed."""
+    """The array itself, or a C-ordered copy of images whose samples are adjacent; a matrix may stay transposed."""
     return in_order(x) if x.ndim > 2 and beside(x) and lies_by_pixel(x) else x
 
 
 def in_order(x: np.ndarray) -> np.ndarray:
-    """np.ascontiguousarray(x), several times as quick where x is one of the two layouts seen as the other.
+    """np.ascontiguousarray(x), several times faster if x is one of the two layouts seen as the other.
 
-    Such an array is a transposed matrix, whose longer axis is copied in pieces that fit in a core's cache.  Other
-    arrays are copied in pieces along axis 1 (images with channels last: rows).  Row-strided arrays are left to NumPy.
+    Such an array is a transposed matrix, which is copied along its longer axis in pieces that fit in a core's cache.
+    Other arrays are copied in pieces along axis 1 (rows, for images with channels last).  Row-strided arrays are left
+    to NumPy.
     """
     if x.flags.c_contiguous or x.size < cores.MIN_SHARED or x.strides[-1] == x.itemsize:
         return np.ascontiguousarray(x)

@@ -1,7 +1,7 @@
-"""Intel's MKL, if it is installed (the extra `mkl`): faster matrix products than NumPy's on many processors, and Φ.
+"""Intel's MKL, if it is installed (the extra `mkl`): matrix products, faster than NumPy's on many processors, and Φ.
 
-It is called as a C library and computes on the calling thread, except for products too short for our own threads.
-MINIGRAD_BLAS=numpy keeps it from being used.
+It is called as a C library and computes on the calling thread, except for products too small for our own threads.
+MINIGRAD_BLAS=numpy disables it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEQUENTIAL, BY_TBB = 1, 4  # MKL's numbers for its threading layers: none, or TB
 
 
 def path() -> Path | None:
-    """The library, where pip puts it; None if it is not to be used, or if NumPy uses it itself (conda's does)."""
+    """The library, as pip installs it; None if it is disabled, or if NumPy uses it itself (as conda's does)."""
     linux, windows = (
         Path(sys.prefix, "lib").glob("libmkl_rt.so.*"),
         Path(sys.prefix, "Library/bin").glob("mkl_rt.*.dll"),
@@ -32,10 +32,10 @@ def path() -> Path | None:
 
 @functools.cache
 def tbb() -> ctypes.CDLL | None:
-    """TBB, MKL's threading layer, whose threads stay awake for a while; pip installs it where MKL does not look for it.
+    """TBB, MKL's threading layer, whose threads stay awake for a while; MKL does not find it where pip installs it.
 
-    (MKL's other way, OpenMP, gives wrong products now and then in a process in which torch has brought an OpenMP of its
-    own.)
+    (MKL's other layer, OpenMP, occasionally gives wrong products in a process in which torch has loaded an OpenMP of
+    its own.)
     """
     file = Path(sys.prefix, "lib/libtbb.so.12")
     try:
@@ -65,9 +65,9 @@ def function(name: str, *argtypes: type, result: type | None = None) -> Callable
 
 @functools.cache
 def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] | None:
-    """A function of the library that computes on `threads` threads, the calling one included, and returns nothing.
+    """A function of the library that computes on `threads` threads, including the calling one, and returns nothing.
 
-    (How many the process has for MKL is torch's to say as well.)
+    The number is set for each call, since torch also sets MKL's number of threads for the process.
     """
     found, use = function(name, *argtypes), function("MKL_Set_Num_Threads_Local", ctypes.c_int, result=ctypes.c_int)
     if found is None or use is None:
@@ -84,5 +84,5 @@ def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] 
 
 
 def of_array(name: str) -> Callable[..., None] | None:
-    """A function of an array (MKL's vector mathematics): f(how many, where they are, where to put the results)."""
+    """A function of MKL's vector mathematics: f(number of entries, address of the array, address of the results)."""
     return on_threads(1, name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)

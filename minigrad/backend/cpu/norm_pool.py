@@ -1,6 +1,6 @@
-"""What stands between convolutions, on a CPU: normalisation over a batch, ReLU and max pooling.
+"""The layers between convolutions, on a CPU: batch normalisation, ReLU and max pooling.
 
-Some channels or some planes at a time, so that each array is fetched from memory once, and shared out over the cores.
+They process some channels or planes at a time, so that each array is read from memory once, on all cores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from . import cores, memory
 from .cores import cuts, each_piece, share
 from .memory import flat
 
-MAX_RUN = 4096  # numbers einsum adds up in a row: more would cost digits in float32
+MAX_RUN = 4096  # numbers that einsum accumulates in one run: more would lose digits in float32
 
 
 def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
@@ -25,7 +25,7 @@ def by_channel(work: Callable[[slice], Any], x: np.ndarray) -> list:
 
 
 def wide_planes(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Each array as `memory.planes` makes it, in float32 if it was in less."""
+    """The planes of each array (see `memory.planes`), in at least float32."""
     return memory.planes(*arrays, dtype=np.dtype(np.float32) if arrays[0].dtype.itemsize < 4 else arrays[0].dtype)
 
 
@@ -46,7 +46,7 @@ def _sums(*factors: np.ndarray) -> np.ndarray:
 
 
 def gradients(x, g, gx, gw, gb, wanted):
-    """Those that are wanted, in the dtype of g, the first lying as x does."""
+    """The gradients that are wanted, in the dtype of g; the first has the layout of x."""
     gx, gw, gb = (a.astype(g.dtype, copy=False) if want else None for a, want in zip((gx, gw, gb), wanted))
     return None if gx is None else memory.from_planes(gx, x), gw, gb
 
@@ -148,7 +148,7 @@ def relu_backward(xp, g, y, wanted):
 
 
 def _where(passes, g, gx):
-    """g or 0 into gx: a product with numbers, which takes less time than one with booleans, or than to choose."""
+    """Write g or 0 into gx, by a product with numbers, which is faster than with booleans, and than a selection."""
     gx[...] = passes.view(np.int8)
     gx *= g
 
@@ -166,9 +166,9 @@ def relu6_backward(xp, g, y, wanted):
 
 
 class Slide:
-    """The largest entry under a window (see `ops.window`), found along one axis after the other.
+    """The largest entry in a window (see `ops.window`), found along one axis after the other.
 
-    Samples that lie side by side are one axis more of a plane, along which the window is 1 wide.
+    If the samples of a pixel are adjacent in memory, they are one more axis of a plane, along which the window is 1.
     """
 
     def __init__(self, x: np.ndarray, window: Any):
@@ -182,17 +182,17 @@ class Slide:
         self.places = [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(self.size, *window)]
 
     def planes(self, x: np.ndarray) -> np.ndarray:
-        """x as (n, *size), in order: a view, if it was."""
+        """x as a contiguous (n, *size): a view if possible."""
         x = memory.by_pixel(x) if self.by_pixel else x
         return memory.in_order(x).reshape(-1, *x.shape[len(self.lead) :])
 
     def whole(self, planes: np.ndarray) -> np.ndarray:
-        """The other way round."""
+        """The reverse of `planes`."""
         x = planes.reshape(*self.lead, *planes.shape[1:])
         return memory.by_sample(x) if self.by_pixel else x
 
     def seen(self, planes: np.ndarray, axis: int) -> list[np.ndarray]:
-        """What each entry of the kernel's `axis` sees of padded planes (n, *size): views, one entry for each place."""
+        """For each entry of the kernel along `axis`, a view of padded planes (n, *size), with an entry per output."""
         w, before = self.window, (slice(None),) * (axis + 1)
         last = w.stride[axis] * (self.places[axis] - 1) + 1
         return [
@@ -201,10 +201,7 @@ class Slide:
         ]
 
     def down(self, planes: np.ndarray, out: np.ndarray, remember: bool) -> list[list[np.ndarray]]:
-        """The largest entries into `out`, along the last axis first.
-
-        And, to `remember`, which they were at each level.
-        """
+        """Write the largest entries into `out`, along the last axis first; with `remember`, return where they were."""
         found, y = [], self.window.pad(np, planes, -math.inf)
         for axis in reversed(self.axes):
             *others, last = self.seen(y, axis)

@@ -20,13 +20,13 @@ MAX_SINGLE_THREADED = 1 << 18  # multiplications up to which OpenBLAS uses one t
 MIN_SHARED_PRODUCT = 1 << 23  # multiplications from which our threads save more than waking them costs
 # Multiplications: MKL's threads pay from MIN_MKL_PRODUCT on; from MAX_MKL_PRODUCT on ours are as good.
 MIN_MKL_PRODUCT, MAX_MKL_PRODUCT = 1 << 19, 1 << 26
-MAX_TOKENS = 4  # texts generated together, up to which OpenBLAS's threads beat one
+MAX_TOKENS = 4  # rows of a product, in text generation, up to which OpenBLAS's threads are faster than one
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> list[Callable[[], None]]:
-    """The tasks that compute a @ b + bias into `out`, one per core: an equal part of a's rows or of b's columns each.
+    """The tasks that compute a @ b + bias into `out`, one per core: each for an equal part of a's rows or b's columns.
 
-    A short product is one task, which MKL, where it is installed, runs on threads of its own: they wake sooner than
+    A small product is a single task, which MKL, if it is installed, runs on its own threads: they wake faster than
     ours.
     """
     if bias is None and out.flags.f_contiguous and not out.flags.c_contiguous:
@@ -39,14 +39,14 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
     def work(i):
         rows, columns = (slice(None), slice(i, i + step)) if across else (slice(i, i + step), slice(None))
         if bias is not None:
-            out[rows, columns] = bias[columns]  # BLAS adds to what is there in as much time as it takes to clear it
+            out[rows, columns] = bias[columns]  # for BLAS, adding to `out` is as fast as overwriting it
         gemm(a[rows], b[:, columns], out[rows, columns], add=bias is not None, threads=cores.CORES if by_mkl else 1)
 
     return [functools.partial(work, i) for i in range(0, count, step)]
 
 
 def do(*works: list[Callable[[], Any]]) -> None:
-    """Run all tasks: on all cores, if one of the products was cut up for them."""
+    """Run all tasks, on all cores if one of the products was divided among them."""
     parts = [part for work in works for part in work]
     if any(len(work) > 1 for work in works):
         share(lambda part: part(), parts)
@@ -57,7 +57,7 @@ def do(*works: list[Callable[[], Any]]) -> None:
 def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The matrix products of two stacks, (…, m, k) and (…, k, n), on all cores; large ones do not report overflow.
 
-    OpenBLAS's own threads, once woken, go on spinning for a while, and take the cores from all that comes next.
+    OpenBLAS's own threads, once awake, keep spinning for a while and occupy the cores that the next op needs.
     """
     if (
         a.size * b.shape[-1] < MAX_SINGLE_THREADED
@@ -65,7 +65,7 @@ def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         or a.dtype.kind != "f"
         or a.shape[-1] != b.shape[-2]
     ):
-        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)  # the first is quicker to begin
+        return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)  # dot has less overhead
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
     if b.ndim == 2:
@@ -85,7 +85,7 @@ def products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The product of two vectors, on one core: of long ones OpenBLAS would wake its threads (see `products`)."""
+    """The product of two vectors, on one core: for long ones OpenBLAS would wake its threads (see `products`)."""
     return a.dot(b) if a.size <= 10_000 else share(lambda pair: pair[0].dot(pair[1]), [(a, b)])[0]
 
 
@@ -105,10 +105,9 @@ def linear_forward(xp, x, weight, bias):
     y = np.empty((*x.shape[:-1], len(weight)), x.dtype if x.dtype is weight.dtype else np.result_type(x, weight))
     (into,), x_rows = rows(y), matrix(x)
     if x.ndim > 2 and len(x_rows) <= (MAX_TOKENS if mkl.tbb() is None else 1):
-        # A model writes, a token at a time: all its products are so short that OpenBLAS's threads, spinning in between,
-        # are the quickest.  (Woken for one row of a classifier, they would take the cores from what comes after it: see
-        # `products`.) Several rows and a large weight `gemm` multiplies sooner; at what is small, NumPy is quicker to
-        # begin.
+        # This is text generation, one token at a time.  All its products are so small that OpenBLAS's threads, which
+        # spin in between, are the fastest.  (For a single row of a classifier they would occupy the cores afterwards:
+        # see `products`.)  For several rows and a large weight `gemm` is faster; else NumPy has less overhead.
         (gemm if len(x_rows) > 1 and len(x_rows) * weight.size > MAX_UNCOPIED else np.matmul)(
             x_rows, weight.T, out=into
         )

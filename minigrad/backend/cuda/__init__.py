@@ -1,4 +1,4 @@
-"""The GPU backend, on CuPy: imported only when "cuda" is asked for, with a clear error for each missing part."""
+"""The GPU backend, on CuPy, imported only when "cuda" is requested, with a clear error for each missing part."""
 
 from __future__ import annotations
 
@@ -51,10 +51,7 @@ def load() -> Backend:
 
 
 def missing() -> str | None:
-    """What keeps CuPy from running, in words.
-
-    None when it runs.  Allocates nothing before a device is known to exist.
-    """
+    """The reason why CuPy cannot run, in words; None if it can.  Allocates nothing before a device is found."""
     try:
         import cupy
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """Attention on a GPU without a matrix of scores (src/flash_attention.cu): memory linear in the length of the sequence.
 
-For heads of up to 128 numbers, of 16 or 32 bits; others go the way that is written for both libraries.  Dropout of the
-weights does keep something for each score until the way back, the byte that says whether it was dropped.
+It is for heads of up to 128 numbers of 16 or 32 bits; others use the kernel for both libraries.  With dropout of the
+weights, one byte per score, which says whether it was dropped, is kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SIZES = 32, 64, 128  # of a head, each compiled by itself
 
 
 def tile(size: int) -> int:
-    """Queries, and keys, that a block has at a time: as many as its shared memory holds."""
+    """The number of queries, and of keys, that a block processes at a time: as many as its shared memory holds."""
     return 64 if size <= 64 else 32
 
 
 def shared_memory(size: int, tiles: int, squares: int) -> int:
-    """Bytes of a block that has so many tiles, and squares of scores, for heads of this size."""
+    """The bytes of shared memory of a block with these numbers of tiles and squares of scores, for this head size."""
     return 4 * tile(size) * (tiles * (size + 1) + squares * (tile(size) + 1))
 
 
@@ -123,7 +123,7 @@ def _steps(x: Array) -> tuple:
 
 
 def _call(q, k, v, y, mask, keep, sums, p, scale, is_causal):
-    """All that a kernel is told; of the gradients nothing yet."""
+    """The arguments of a kernel, without those for the gradients."""
     call = np.zeros((), CALL)
     for name, x in (("q", q), ("k", k), ("v", v), ("y", y)):
         call[name] = _steps(x)
@@ -150,10 +150,7 @@ def _call(q, k, v, y, mask, keep, sums, p, scale, is_causal):
 def _run(
     name: str, call: np.ndarray, q: Array, v: Array, rows: int, per_block: int = 0, tiles: int = 0, squares: int = 0
 ) -> None:
-    """A block for every tile of `rows`, of each head of each batch.
-
-    It has so many tiles and squares of scores in its memory.
-    """
+    """Launch a block for every tile of `rows`, of each head of each batch, with memory for these tiles and squares."""
     size = _rounded(q, v)
     shared = shared_memory(size, tiles, squares)
     call["tiles"], call["heads"] = -(-rows // (per_block or tile(size))), q.shape[1]

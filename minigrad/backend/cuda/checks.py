@@ -32,7 +32,7 @@ class Watch:
         self.refusals: list[Callable[[], None]] = []  # those whose flags were not looked at yet
 
     def settle(self) -> None:
-        """Now that the host has waited: raise what the first check that failed has to say."""
+        """Raise the error of the first failed check, if any; called after the host has waited."""
         refusals, self.refusals = self.refusals, []
         if refusals and self.flags.any():
             first = int(self.flags.argmax())
@@ -60,7 +60,7 @@ def _watch(stream: int) -> Watch:
 
 
 def check(array: Array, low: float, high: float, refuse: Callable[[], None]) -> None:
-    """Have `refuse` called, when the host next waits, unless all entries are from `low` to `high`."""
+    """Unless all entries are from `low` to `high`, `refuse` is called when the host next waits."""
     import cupy
 
     stream = cupy.cuda.get_current_stream()
@@ -75,7 +75,7 @@ def check(array: Array, low: float, high: float, refuse: Callable[[], None]) -> 
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """A copy on the host, for which it waits; raises what a check before it found."""
+    """A copy on the host, for which it waits; raises the error of an earlier check that failed."""
     import cupy
 
     host = cupy.asnumpy(array)

@@ -1,8 +1,8 @@
-"""Compile every kernel for GPUs that need not be there, and print what each would take of one.
+"""Compiles every kernel for several GPUs, without needing one, and prints the resources that each uses.
 
 `make nvrtc`, or `python -m minigrad.backend.cuda.compile`.  NVIDIA's compiler (pip install nvidia-cuda-nvrtc
-nvidia-cuda-runtime) runs without a GPU and without a driver, as far as machine code.  A kernel for which the registers
-do not suffice would spill them to memory, at each step of a loop: that is an error here.
+nvidia-cuda-runtime) generates machine code without a GPU and without a driver.  A kernel that needs more registers than
+there are would spill them to memory in each step of a loop, which is an error here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ARCHITECTURES = "80", "90", "100"  # A100, H100, B200
 
 
 class Cost(NamedTuple):
-    """What one kernel takes: registers of each thread, bytes of each block's shared memory, bytes spilled."""
+    """The resources of one kernel: registers of each thread, bytes of each block's shared memory, bytes spilled."""
 
     kernel: str
     dtype: str

@@ -15,7 +15,7 @@ from .source import THREADS, kernel
 
 SIZES = "height", "width", "kh", "kw", "sh", "sw", "dh", "dw", "top", "left", "H", "W"  # of a Geometry
 WINDOW = np.dtype([(name, np.int32) for name in SIZES])
-MAX_COLUMNS = 1 << 28  # entries laid down at a time, to bound the memory
+MAX_COLUMNS = 1 << 28  # entries of the columns built at a time, to bound the memory
 
 
 def conv_forward(xp, x, weight, bias, window, groups):
@@ -85,7 +85,7 @@ def _input_grad(xp, g, weight, size, window, groups):
 
 
 def _weight_grad(xp, x, g, window, groups):
-    """All samples side by side, so that one product adds up over them."""
+    """The gradient of the weight; the columns of all samples are adjacent, so that one product sums over them."""
     at, C, outputs = Geometry(x.shape[2:], window), x.shape[1], g.shape[1] // groups
     x = xp.ascontiguousarray(x)
     total = xp.zeros((groups, outputs, C // groups * at.kh * at.kw), x.dtype)
@@ -102,13 +102,13 @@ def _filters(xp: Any, weight: Array, groups: int) -> Array:
 
 
 def _samples(count: int, channels: int, at: Geometry) -> Iterator[slice]:
-    """As many samples at a time as can be laid down."""
+    """Slices of samples whose columns fit in MAX_COLUMNS."""
     step = max(1, MAX_COLUMNS // max(1, channels * at.kh * at.kw * at.H * at.W))
     return (slice(n, min(n + step, count)) for n in range(0, count, step))
 
 
 def _laid_down(xp: Any, x: Array, at: Geometry, side_by_side: bool = False) -> Array:
-    """What the kernel sees of x (N, C, *size): (N, C · kernel, places); or, side by side, (C · kernel, N, places)."""
+    """The columns of x (N, C, *size): (N, C · kernel, places), or with all samples adjacent (C · kernel, N, places)."""
     samples, C, places = *x.shape[:2], at.H * at.W
     rows = C * at.kh * at.kw
     if (at.kh, at.kw, at.sh, at.sw) == (1, 1, 1, 1) and (at.height, at.width) == (at.H, at.W) and not side_by_side:
@@ -120,7 +120,7 @@ def _laid_down(xp: Any, x: Array, at: Geometry, side_by_side: bool = False) -> A
 
 
 def _run(name: str, planes: int, count: int, at: Geometry, *arrays: Array, more: tuple = ()) -> None:
-    """Run a kernel that has a thread for each of `count` entries of so many planes (or samples)."""
+    """Run a kernel with a thread for each of `count` entries of each plane (or sample)."""
     threads = min(THREADS, 32 * -(-count // 32))
     if planes and count:
         window = np.array(tuple(getattr(at, name) for name in SIZES), WINDOW)[()]

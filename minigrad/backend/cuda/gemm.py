@@ -1,8 +1,7 @@
-"""Products of matrices on a GPU: one function, `gemm`, by which all of them are done, and cuBLAS below it.
+"""Matrix products on a GPU, all by one function, `gemm`, on top of cuBLAS.
 
-CuPy has a `matmul`, but that copies the transposed matrices of a stack, multiplies float16 as float32 and stacks of
-bfloat16 not at all, and refuses to be recorded into a CUDA graph.  One function of cuBLAS can do all this, and is
-called here.
+CuPy's `matmul` copies the transposed matrices of a stack, multiplies float16 as float32 and does not support stacks of
+bfloat16, and cannot be captured in a CUDA graph.  A single function of cuBLAS can do all this, and is called here.
 """
 
 from __future__ import annotations
@@ -29,11 +28,12 @@ tf32 = os.environ.get("CUPY_TF32") == "1"
 def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float = 0.0) -> Array:
     """alpha · a b + beta · out, into `out` or a new array: (…, m, k) and (…, k, n), whose leading axes broadcast.
 
-    All of one dtype, of 16, 32 or 64 bits; those of 16 are added up in float32.  A matrix may lie transposed in memory,
-    and a stack of matrices anywhere, if at even distances: nothing is copied.  In `out` the rows must be in order.
+    All have the same dtype, of 16, 32 or 64 bits; products of 16 bits are accumulated in float32.  Matrices may be
+    transposed in memory, and those of a stack at any constant distance; nothing is copied.  The rows of `out` must be
+    contiguous.
 
     Raises:
-        ValueError: the shapes or dtypes do not fit together, or `out` does not lie as it must.
+        ValueError: the shapes or dtypes do not fit together, or `out` has an unsuitable layout.
     """
     import cupy
 
@@ -49,7 +49,7 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
         )
     if out is None:
         out = cupy.empty((*lead, m, n), a.dtype)
-    if not out.size or not k:  # a sum of nothing
+    if not out.size or not k:  # an empty result, or empty sums
         out[...] = beta * out if beta else 0
         return out
     if b.ndim == 2 < a.ndim and a.flags.c_contiguous and out.flags.c_contiguous:  # a stack of rows, times one matrix
@@ -96,7 +96,7 @@ def gemm(a: Array, b: Array, out: Array = None, alpha: float = 1.0, beta: float 
 
 
 def _laid_out(x: Array, lead: tuple) -> tuple[Array, int, int, int]:
-    """How x lies in memory: (x, is it transposed, row stride, matrix stride); x is copied if its strides are uneven."""
+    """The layout of x: (x, whether it is transposed, row stride, matrix stride); x is copied if strides are uneven."""
     layout, apart = _rows(x), _apart(x, lead)
     if layout is None or apart is None:
         import cupy
@@ -107,7 +107,7 @@ def _laid_out(x: Array, lead: tuple) -> tuple[Array, int, int, int]:
 
 
 def _rows(x: Array) -> tuple[int, int] | None:
-    """(0, entries from row to row) or, if the columns are in order instead, (1, entries from column to column)."""
+    """(0, row stride in entries) or, if the columns are contiguous instead, (1, column stride)."""
     rows, columns = x.shape[-2:]
     down, right = (stride // x.itemsize for stride in x.strides[-2:])
     if (right == 1 or columns == 1) and (down >= columns or rows == 1):
@@ -118,7 +118,7 @@ def _rows(x: Array) -> tuple[int, int] | None:
 
 
 def _apart(x: Array, lead: tuple) -> int | None:
-    """How many entries from each matrix of the stack to the next, 0 if it is one and the same; None if not evenly."""
+    """The stride from each matrix of a stack to the next, in entries: 0 if all are the same, None if it varies."""
     apart, reach = 0, 0  # so far; and where a further axis must go on
     missing = len(lead) + 2 - x.ndim
     for i in reversed(range(len(lead))):
@@ -137,7 +137,7 @@ def _apart(x: Array, lead: tuple) -> int | None:
 
 @functools.cache
 def _cublas() -> ctypes.CDLL:
-    """The library, which CuPy has loaded."""
+    """The cuBLAS library, which CuPy has loaded."""
     import cupy
     from cupy_backends.cuda.libs import cublas  # noqa: F401  this loads it
 
@@ -160,14 +160,11 @@ def _cublas() -> ctypes.CDLL:
 
 
 def _handle() -> int:
-    """CuPy's cuBLAS handle, set to the current stream and to our own workspace.
-
-    So it allocates none while a graph is captured.
-    """
+    """CuPy's cuBLAS handle, set to the current stream and our own workspace, so that graph capture allocates none."""
     import cupy
 
     handle, stream = cupy.cuda.device.get_cublas_handle(), cupy.cuda.get_current_stream()
-    _cublas().cublasSetStream_v2(handle, stream.ptr)  # it forgets its memory at that
+    _cublas().cublasSetStream_v2(handle, stream.ptr)  # this resets the workspace
     _cublas().cublasSetWorkspace_v2(handle, _workspace(cupy.cuda.runtime.getDevice(), stream.ptr).ptr, WORKSPACE)
     return handle
 
@@ -193,7 +190,7 @@ def _with_gemm() -> SimpleNamespace:
 
 
 def _alike(a: Array, b: Array) -> tuple[Array, Array]:
-    """Both in the wider of their dtypes."""
+    """Both arrays in the wider of their dtypes."""
     dtype = np.promote_types(a.dtype, b.dtype)
     return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
 
@@ -214,7 +211,7 @@ def matmul_backward(xp, g, saved, wanted):
 
 
 def linear_forward(xp, x, weight, bias):
-    """x Wᵀ + b: the bias is laid down first, and the product added to it."""
+    """x Wᵀ + b: the bias is written first, and the product added to it."""
     x, weight = _alike(x, weight)
     y = xp.empty((*x.shape[:-1], len(weight)), x.dtype)
     if bias is not None:

@@ -1,4 +1,4 @@
-"""The gradient of an embedding on a GPU, added up by src/embedding_rows.cu."""
+"""The gradient of an embedding on a GPU, accumulated by src/embedding_rows.cu."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .source import THREADS, kernel, wide
 
 
 def embedding_backward(xp, g, shape, wanted, ids):
-    """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
+    """The gradients of each row are grouped by sorting, then added in order, so that the bits are reproducible."""
     gw, ids = xp.zeros(shape, g.dtype), ids.reshape(-1).astype(np.int64, copy=False)
     if ids.size and gw.size:
         order, width, each = xp.argsort(ids), gw[0].size, 32  # CuPy's sorting is stable

@@ -1,4 +1,4 @@
-"""Softmax, layer normalisation, GELU and dropout on a GPU: what is done before and after the kernels in src/."""
+"""Softmax, layer normalisation, GELU and dropout on a GPU: the code around the kernels in src/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .source import for_each, for_rows, kernel, wide
 
 
 def softmax_forward(xp, x, axis, name):
-    x = xp.asarray(x, order="C")  # (ascontiguousarray would give a number without axes one)
+    x = xp.asarray(x, order="C")  # ascontiguousarray would add an axis to a 0-d array
     y = xp.empty_like(x)
     _along(name, axis, y, x)
     return y, y

@@ -1,4 +1,4 @@
-"""Steps of optimisers on a GPU, of many parameters by one kernel (cuda/src/optimizer_steps.cu)."""
+"""Steps of optimisers on a GPU, for many parameters in one launch (cuda/src/optimizer_steps.cu)."""
 
 from __future__ import annotations
 
@@ -61,10 +61,7 @@ def sgd_steps(xp, rows, *, lr, momentum, dampening, weight_decay, nesterov, firs
 
 
 def _at_once(xp: Any, name: str, rows: list[tuple], numbers: tuple, *flags: np.bool_) -> list[tuple]:
-    """Run a kernel on the arrays of each row, which it writes into.
-
-    What is left are the rows not in order in memory.
-    """
+    """Run a kernel on the arrays of each row, which it writes into; return the rows that are not contiguous."""
     alike: dict[np.dtype, list[tuple]] = {}
     left = []
     for row in rows:
@@ -91,7 +88,7 @@ def _run(xp: Any, name: str, dtype: np.dtype, rows: list[tuple], numbers: tuple)
 def square_sums(xp, arrays):
     """Σ array² of each, in at least float32.
 
-    Not as products of vectors, which CuPy refuses to record into a CUDA graph.
+    Products of vectors are avoided, since CuPy cannot capture them in a CUDA graph.
     """
     return [xp.square(array.astype(wide(array.dtype), copy=False)).sum() for array in arrays]
 

@@ -1,8 +1,8 @@
 """Dropout masks drawn on the GPU, bit for bit NumPy's default generator's, so that a seed means the same run.
 
 That generator, PCG64 (O'Neill 2014), steps s ← a·s + c modulo 2¹²⁸ and scrambles each s into 64 bits.  n steps at once
-are again such a step, s ← aⁿ·s + c·(aⁿ-1)/(a-1): so every thread jumps to where it begins, and the generator on the
-host is moved past what was drawn.  Nothing is copied but a few numbers, and nothing waits.
+are again such a step, s ← aⁿ·s + c·(aⁿ-1)/(a-1), so every thread can jump to its first state, and the generator on the
+host is advanced by the numbers drawn.  Only a few numbers are copied, and the host does not wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..record import Array
 from ..shared import random
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # a, of PCG64
-WORDS_PER_THREAD = 16  # of 64 bits: enough to be worth the jump
+WORDS_PER_THREAD = 16  # of 64 bits: enough to amortise the jump
 BLOCK = 256
 
 SOURCE = r"""

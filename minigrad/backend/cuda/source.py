@@ -1,6 +1,7 @@
-"""The kernels in cuda/src/, made ready: which file, for which dtype, compiled when it is first called.
+"""Compiles the kernels in cuda/src/ on demand, for the dtype of their arrays.
 
-They are CUDA C++ in which T is the type of the arrays, and `wide` the type to compute and add up in, at least float32.
+They are CUDA C++ in which T is the type of the arrays, and `wide` the type to compute and accumulate in, at least
+float32.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import numpy as np
 
 FOLDER = Path(__file__).parent / "src"
 TYPES = {"float32": "float", "float64": "double", "float16": "__half", "bfloat16": "__nv_bfloat16"}
-THREADS = 256  # in a block, where a thread has one entry
+THREADS = 256  # in a block of a kernel with one thread per entry
 
 
 def wide(dtype: Any) -> type:
-    """The type in which numbers of this dtype are computed with."""
+    """The C++ type for computing with numbers of this dtype."""
     return np.float64 if dtype == np.float64 else np.float32
 
 
 @functools.cache
 def source(file: str, dtype: str, **sizes: int) -> str:
-    """All of src/`file`.cu, for arrays of this dtype, with what it leaves to be defined."""
+    """The source of src/`file`.cu for arrays of this dtype, with the definitions that it needs."""
     text = re.sub(
         r'#include "(.+)"\n',
         lambda found: (FOLDER / found[1]).read_text("utf-8"),
@@ -55,6 +56,6 @@ def for_each(file: str, name: str, dtype: np.dtype, size: int, *arguments: Any) 
 
 
 def for_rows(file: str, name: str, dtype: np.dtype, rows: int, n: int, *arguments: Any) -> None:
-    """Run a kernel that has one block for each of `rows` rows of n entries, a thread for every four of them or so."""
+    """Run a kernel with one block for each of `rows` rows of n entries, and about a thread for every four of these."""
     if rows and n:
         kernel(file, name, dtype)((rows,), (min(512, 32 * -(-n // 128)),), arguments)

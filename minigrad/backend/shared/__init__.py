@@ -1,8 +1,8 @@
 """Fused forms of ops, written once for NumPy and CuPy: bare arrays in, bare arrays out, no Tensors anywhere.
 
-Each op has a forward, which returns its result and what it saves, and a backward, which returns one gradient per input,
-or None where none is wanted.  What is saved is small (a number per row): the rest is computed a second time.  Nothing
-is ever written into an input or into `g`.  `xp` is numpy or cupy.  The wings cpu/ and cuda/ replace some of these
+Each op has a forward, which returns its result and the values it saves, and a backward, which returns one gradient per
+input, or None if it is not wanted.  The saved values are small (a number per row); the rest is recomputed.  Kernels
+never write into an input or into `g`.  `xp` is numpy or cupy.  The packages cpu/ and cuda/ replace some of these
 kernels by faster ones; a file there has the name of the file here whose kernels it replaces.
 """
 

@@ -1,4 +1,4 @@
-"""Attention with all its scores in memory, as it reads on both libraries."""
+"""Attention with all its scores in memory, for both libraries."""
 
 from __future__ import annotations
 

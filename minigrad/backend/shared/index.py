@@ -12,7 +12,7 @@ def embedding_forward(xp, weight, ids):
 
 
 def embedding_backward(xp, g, shape, wanted, ids):
-    """Gradients of one row are brought together by sorting, then added up in their order: the same bits every time."""
+    """The gradients of each row are grouped by sorting, then added in order, so that the bits are reproducible."""
     gw = xp.zeros(shape, g.dtype)
     order = xp.argsort(ids.reshape(-1), kind="stable")
     ids = ids.reshape(-1)[order]
@@ -34,7 +34,7 @@ def take_backward(xp, g, shape, wanted, index):
 
 
 def take_add(xp, total, g, shape, index):
-    """What was taken is added back where it was; entries taken twice add up."""
+    """The gradient of `take`: each entry is added where it was taken from; repeated indices accumulate."""
     if _may_meet(index):
         xp.add.at(total, index, g.astype(total.dtype, copy=False))
     else:
@@ -42,7 +42,7 @@ def take_add(xp, total, g, shape, index):
 
 
 def _may_meet(index):
-    """Whether an index may name a place twice; slices, numbers and masks do not."""
+    """Whether an index may contain an entry twice; slices, numbers and masks do not."""
     return any(
         hasattr(part, "dtype") and part.dtype.kind != "b" for part in (index if isinstance(index, tuple) else (index,))
     )

@@ -1,4 +1,4 @@
-"""Activations, softmax, layer normalisation and dropout, as they read on both libraries."""
+"""Activations, softmax, layer normalisation and dropout, for both libraries."""
 
 from __future__ import annotations
 
