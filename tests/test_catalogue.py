@@ -218,7 +218,7 @@ STAY_WHOLE = set(
     floor floor_divide fmax fmin fmod frac heaviside hstack index_add index_copy index_fill index_select inner kron
     kthvalue lerp masked_fill masked_select meshgrid moveaxis nan_to_num nansum outer remainder repeat roll rot90 round
     square take_along_axis tensor_split tensordot trace trunc trunc_divide unbind unflatten unfold vdot vecdot vstack
-    matrix_power multi_dot vander add_multiple mode subtract_multiple
+    matrix_power multi_dot vander mode
     adaptive_max_pool3d conv3d conv_transpose3d max_pool3d bilinear channel_shuffle fold image_unfold
     interpolate_nearest pixel_shuffle pixel_unshuffle
     """.split()

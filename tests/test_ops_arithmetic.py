@@ -96,26 +96,3 @@ def test_to_the_same_device():
         2,
         2,
     ]
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64"])
-@pytest.mark.parametrize("name", ["add", "sub", "subtract"])
-@pytest.mark.parametrize("alpha", [1, 2, -3, 0])
-def test_alpha_is_torchs(dtype, name, alpha):
-    torch = pytest.importorskip("torch")
-    a, b = (np.random.default_rng(i).integers(-9, 9, shape).astype(dtype) for i, shape in enumerate([(2, 3), 3]))
-    expected = getattr(torch, name)(torch.tensor(a), torch.tensor(b), alpha=alpha).numpy()
-    for y in (getattr(mg, name)(Tensor(a), Tensor(b), alpha=alpha), getattr(Tensor(a), name)(b, alpha=alpha)):
-        np.testing.assert_array_equal(y.numpy(), expected)
-        assert y.dtype == dtype
-    assert getattr(mg, name)(a, 2, alpha=alpha).tolist() == (a + 2 * alpha * (1 if name == "add" else -1)).tolist()
-
-
-def test_alpha_in_half_precision_is_rounded_once():
-    a, b = (np.random.default_rng(i).standard_normal(1000).astype("f2") for i in range(2))
-    expected = (a.astype("f4") + np.float32(0.1) * b.astype("f4")).astype("f2")
-    np.testing.assert_array_equal(mg.add(Tensor(a), Tensor(b), alpha=0.1).numpy(), expected)
-    x, y = Tensor(a, True), Tensor(b, True)
-    assert [g.tolist()[0] for g in grad(mg.sum(mg.subtract(x, y, alpha=0.5)), [x, y])] == [1, -0.5]
-    with pytest.raises(TypeError, match="add: alpha is a number, not Tensor"):
-        mg.add(x, y, alpha=x)

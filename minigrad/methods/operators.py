@@ -92,14 +92,11 @@ def _rank(dtype: np.dtype) -> int:
     return 2 if backend.is_float(dtype) else int(dtype.kind != "b")
 
 
-_add, _subtract = ops.add.op.front, ops.subtract.op.front  # which take no alpha, and so cost a call less
-
-
 class Operators:
     """The operators, and what Python's own functions such as `round` call."""
 
-    __add__, __radd__, __iadd__ = _add, _swapped(_add), _in_place(_add, "+")
-    __sub__, __rsub__, __isub__ = _subtract, _swapped(_subtract), _in_place(_subtract, "-")
+    __add__, __radd__, __iadd__ = ops.add, _swapped(ops.add), _in_place(ops.add, "+")
+    __sub__, __rsub__, __isub__ = ops.subtract, _swapped(ops.subtract), _in_place(ops.subtract, "-")
     __mul__, __rmul__, __imul__ = ops.multiply, _swapped(ops.multiply), _in_place(ops.multiply, "*")
     __truediv__, __rtruediv__, __itruediv__ = ops.divide, _swapped(ops.divide), _in_place(ops.divide, "/")
     __pow__, __rpow__, __ipow__ = ops.power, _swapped(ops.power), _in_place(ops.power, "**")

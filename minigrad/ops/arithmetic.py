@@ -6,10 +6,7 @@ done and undone, `broadcast_to` and `sum`, each of which is the other's gradient
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import Any
-
-import numpy as np
 
 from .. import backend
 from ..builtin import builtin
@@ -38,35 +35,6 @@ def subtract(xp, a, b, /):
 
 subtract.defvjp(a=lambda g: g, b=lambda g: -g)
 subtract.in_symbols(a="g", b="-g")
-
-
-@builtin(in_float32="halves")
-def add_multiple(a: Any, b: Any, alpha: float) -> Any:
-    """a + alpha b."""
-    return add(a, multiply(alpha, b))
-
-
-@builtin(in_float32="halves")
-def subtract_multiple(a: Any, b: Any, alpha: float) -> Any:
-    """a - alpha b."""
-    return subtract(a, multiply(alpha, b))
-
-
-def _with_alpha(op, multiple):
-    """The op, also with torch's `alpha`, of which the operators + and - know nothing."""
-
-    @wraps(op)
-    def front(a: Any, b: Any, /, *, alpha: float = 1) -> Any:
-        if not isinstance(alpha, (int, float, np.number)):
-            raise TypeError(f"{op.__name__}: alpha is a number, not {alpha!r:.60}: type a + alpha * b for another")
-        return op(a, b) if alpha == 1 else multiple(a, b, alpha)
-
-    del front.__wrapped__  # or help() would show no alpha
-    front.__doc__ = op.__doc__.replace("b.", "b; with torch's `alpha` b counts so many times.")
-    return front
-
-
-add, subtract = _with_alpha(add, add_multiple), _with_alpha(subtract, subtract_multiple)
 
 
 @builtin(in_float32="halves beside numbers")

@@ -118,14 +118,6 @@ ROWS = [
     # arithmetic
     Row("add", ops.add, (R(2, 3), R(2, 3)), np.add, (0, 1)),
     Row("add", lambda x: ops.add(x, 2), (R(2, 3),), lambda x: x + 2),
-    Row("add_multiple", lambda x, y: ops.add(x, y, alpha=3), (R(2, 3), R(2, 3)), lambda x, y: x + 3 * y, (0, 1)),
-    Row(
-        "subtract_multiple",
-        lambda x, y: ops.subtract(x, y, alpha=3),
-        (R(2, 3), R(2, 3)),
-        lambda x, y: x - 3 * y,
-        (0, 1),
-    ),
     Row("add", lambda x: ops.add(np.float64(2), x), (R(2, 3),), lambda x: 2 + x),
     Row("subtract", ops.subtract, (R(2, 3), R(2, 3)), np.subtract, (0, 1)),
     Row("subtract", lambda x: ops.subtract(2, x), (R(2, 3),), lambda x: 2 - x),
