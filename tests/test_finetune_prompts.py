@@ -1,5 +1,7 @@
 """A prompt's scores are the model's own at the mask; texts are cut and templates never; training goes through both."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tiny_bert
@@ -181,10 +183,16 @@ def test_what_does_not_fit_together_is_refused_in_a_line(masked, causal):
         classifier.dataset([("a", "music"), ("a",)])
 
 
-def test_a_head_that_no_checkpoint_has_is_warned_of(tmp_path):
+def test_a_head_that_no_checkpoint_has_is_warned_of_until_it_is_trained(tmp_path):
     _, tokenizer = bert(tmp_path)
+    model = BertForMaskedLM.from_pretrained(tmp_path, rng=0)
     with pytest.warns(UserWarning, match="head of this BertForMaskedLM is in no checkpoint.*noise until it is trained"):
-        PromptClassifier(BertForMaskedLM.from_pretrained(tmp_path, rng=0), tokenizer, TEMPLATE, VERBALIZER)
+        classifier = PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER)
+    args = TrainingArguments(str(tmp_path), max_steps=1, save_strategy="no", report_to="none", disable_tqdm=True)
+    Trainer(classifier.prompted, args, classifier.dataset(EXAMPLES)).train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER)
 
 
 def test_calibration_divides_by_the_probabilities_of_texts_that_say_nothing(masked):

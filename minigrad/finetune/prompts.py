@@ -141,8 +141,7 @@ class PromptClassifier:
         limits = [n for n in (max_length, model.config.longest, tokenizer.model_max_length) if n is not None]
         self.max_length = min(limits, default=None)
         self.encode(["a"])  # refuses a template that is too long
-        report = model.load_report
-        if report is not None and (new := [name for name in report.newly_initialised if matches(model.heads, name)]):
+        if new := untrained(model):
             warnings.warn(
                 f"the language-modelling head of this {type(model).__name__} is in no checkpoint ({new[0]} is new): "
                 "its answers are noise until it is trained",
@@ -310,6 +309,14 @@ class PromptClassifier:
         )
         classifier.prompted.calibration.copy_(np.array(calibration, np.float32))
         return classifier
+
+
+def untrained(model: PretrainedModel) -> list[str]:
+    """The weights of the head that no file had, if the vectors among them are as they were begun: of equal numbers."""
+    new = [] if model.load_report is None else model.load_report.newly_initialised
+    own, new = model.state_dict(), [name for name in new if matches(model.heads, name)]
+    is_as_begun = all(own[name].ndim > 1 or np.ptp(own[name].numpy()) == 0 for name in new)
+    return new if is_as_begun else []
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
