@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .data.readers import check_utf8
+from .data.readers import check_utf8, decode
 from .distributed import world
 from .pretrained.checkpoint.files import replacing
 from .tasks import DEFAULT, TASKS, Task, task_class, task_of
@@ -62,6 +62,9 @@ TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, 
     ("--label-column", "label_column", str, "where the labels are, if not in label"),
     ("--max-length", "max_length", int, "tokens after which a text is cut (default: 128, or as in training)"),
     ("--problem-type", "problem_type", str, "single_label_classification, multi_label_classification or regression"),
+    ("--scheme", "scheme", str, "the tags of entities that are given as spans: BIO (default) or BIOES"),
+    ("--doc-stride", "doc_stride", int, "tokens of a long context that its next window repeats (default: 128)"),
+    ("--max-answer-length", "max_answer_length", int, "the most tokens of an answer (default: 30)"),
     ("--class-weights", "class_weights", str, "balanced, to weigh rare classes more"),
     ("--balanced-sampling", "balanced_sampling", bool, "draw each class equally often"),
     ("--image-column", "image_column", str, "where the names of pictures are, if not in image, path or file_name"),
@@ -182,7 +185,8 @@ def parser() -> ArgumentParser:
         help=".csv, .tsv, .jsonl or .json with a text column, or .txt with a text on each line",
     )
     command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
-    command.add_argument("--top-k", metavar="N", type=int, default=3, help="labels to show for each text (default: 3)")
+    command.add_argument("--top-k", metavar="N", type=int, help="answers to show for each (default: 3 labels, or 1)")
+    command.add_argument("--context", metavar="TEXT", help="what questions are about, or a file with it")
     command.add_argument(
         "--task", metavar="X", help="what the model was fine-tuned for, if its config.json does not say"
     )
@@ -292,14 +296,17 @@ def run_predict(args: Namespace) -> None:
     output = args.output and Path(args.output)
     if bool(args.texts) == bool(args.file):
         raise ValueError("expected either texts in quotes or --file FILE")
-    if args.top_k < 1:
+    if args.top_k is not None and args.top_k < 1:
         raise ValueError(f"--top-k is {args.top_k}; expected 1 or more")
     for i, text in enumerate(args.texts, 1):
         check_utf8(f"text {i}", text)
     check_new(output)
     given, kind = vars(args), kind_of(args)
     task = kind(**task_options(kind, given))
-    options = {name: given[name] for name in kind.answer_options if given.get(name) is not None}
+    options = kind.answer_options | {name: given[name] for name in kind.answer_options if given.get(name) is not None}
+    options = {name: value for name, value in options.items() if value is not None}
+    if args.context and Path(args.context).is_file():
+        options["context"] = decode(Path(args.context))
     examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts), **options)
     pipe = pipeline_for(args)
     answers = pipe.answers(examples, **options)

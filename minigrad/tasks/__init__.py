@@ -18,6 +18,8 @@ from .base import Task
 # name -> file.Class; a task's file is imported when it is first needed
 TASKS = {
     "text-classification": "text_classification.TextClassification",
+    "token-classification": "token_classification.TokenClassification",
+    "question-answering": "question_answering.QuestionAnswering",
     "text-generation": "language_modeling.CausalLanguageModeling",
     "fill-mask": "language_modeling.MaskedLanguageModeling",
     "image-classification": "image_classification.ImageClassification",

@@ -48,10 +48,9 @@ class Task:
 
     name: ClassVar[str]
     model_class: ClassVar[Any]  # an AutoModelFor…, whose families the task can use
-    answer_options: ClassVar[
-        tuple[str, ...]
-    ] = ()  # the options of a pipeline's call that `minigrad predict` takes, too
     to_type: ClassVar[str] = '"a sentence of your own"'  # what `minigrad predict` is called with
+    # Options of a pipeline's call that `minigrad predict` takes, too, and what it chooses; None leaves it to the call.
+    answer_options: ClassVar[dict[str, Any]] = {}
     defaults: ClassVar[dict[str, Any]] = {}  # training arguments that suit this task better than those of `finetune`
 
     model: Any = None
@@ -188,10 +187,13 @@ class Task:
 
     # What several tasks need.
 
-    def warn_of_overlap(self, train: Sequence[Any], eval: Sequence[Any], what: str = "texts") -> None:
-        """Warn of evaluation examples that are training examples, too."""
-        seen = {fold(self.key(example)) for example in train}
-        if shared := sum(fold(self.key(example)) in seen for example in eval):
+    def warn_of_overlap(
+        self, train: Sequence[Any], eval: Sequence[Any], what: str = "texts", key: Callable[[Any], str] | None = None
+    ) -> None:
+        """Warn of evaluation examples that are training examples, too, by their `key`."""
+        key = self.key if key is None else key
+        seen = {fold(key(example)) for example in train}
+        if shared := sum(fold(key(example)) in seen for example in eval):
             warnings.warn(
                 f"{shared} of {len(eval)} evaluation {what} are training {what}, too: how well they are told says "
                 f"nothing about new {what}",

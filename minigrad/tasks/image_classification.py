@@ -69,7 +69,7 @@ class ImageClassification(Task):
 
     name = "image-classification"
     model_class = AutoModelForImageClassification
-    answer_options = ("top_k",)
+    answer_options: ClassVar[dict[str, Any]] = {"top_k": 3}
     to_type = "picture.jpg"
     defaults: ClassVar[dict[str, Any]] = {"group_by_length": False, "per_device_eval_batch_size": 32}
 

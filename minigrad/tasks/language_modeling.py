@@ -147,7 +147,7 @@ class CausalLanguageModeling(LanguageModeling):
 
     name = "text-generation"
     model_class = AutoModelForCausalLM
-    answer_options = ("max_new_tokens", "do_sample", "temperature", "seed")
+    answer_options: ClassVar[dict[str, Any]] = dict.fromkeys(("max_new_tokens", "do_sample", "temperature", "seed"))
 
     @property
     def columns(self) -> dict[str, str]:
@@ -212,7 +212,7 @@ class MaskedLanguageModeling(LanguageModeling):
 
     name = "fill-mask"
     model_class = AutoModelForMaskedLM
-    answer_options = ("top_k",)
+    answer_options: ClassVar[dict[str, Any]] = {"top_k": 3}
     to_type = '"a sentence with a [MASK]"'
 
     @property

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import partial
 from math import isfinite, isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class TextClassification(TextTask):
 
     name = "text-classification"
     model_class = AutoModelForSequenceClassification
-    answer_options = ("top_k",)
+    answer_options: ClassVar[dict[str, Any]] = {"top_k": 3}
 
     def __post_init__(self):
         if self.problem_type not in (None, *PROBLEMS):

@@ -25,7 +25,7 @@ from .optimizers import trained_parameters
 from .plots import plot_confusion_matrix, plot_history
 from .run import load_weights
 from .state import Record
-from .task_trainer import TaskTrainer
+from .task_trainer import TaskTrainer, scores_of
 from .trainer import Trainer
 
 DEFAULTS: dict[str, Any] = {  # better ones than Hugging Face's for a few thousand texts
@@ -273,7 +273,7 @@ def report_best(trainer: TaskTrainer) -> None:
     best: Any = trainer.best
     dataset: Any = trainer.eval_dataset
     out, task = Path(trainer.args.output_dir), trainer.task
-    scores = {name.removeprefix("eval_"): value for name, value in best.items() if name.startswith("eval_")}
+    scores = scores_of(best)
     report = task.report(scores)
     with replacing(out / "evaluation.txt") as (part,):
         part.write_text(report + "\n", encoding="utf-8")

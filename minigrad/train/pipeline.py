@@ -13,9 +13,7 @@ from ..tasks import DEFAULT, Task, task_class, task_of
 from .arguments import TrainingArguments, check_names
 from .batches import agreed_collator, used_columns
 from .evaluation import predict
-from .task_trainer import TaskTrainer
-
-CLOCKS = ("runtime", "samples_per_second", "steps_per_second")
+from .task_trainer import TaskTrainer, scores_of
 
 
 class Pipeline:
@@ -51,9 +49,7 @@ class Pipeline:
         """The loss and the task's scores on a file of labelled examples, or a list of them."""
         dataset = self.task.encode(self.task.read(source))
         args = TrainingArguments(per_device_eval_batch_size=batch_size)
-        told = TaskTrainer(self.task, args, eval_dataset=dataset).measured(dataset, "eval")
-        scores = {name.removeprefix("eval_"): value for name, value in told.items()}
-        return {name: value for name, value in scores.items() if name not in CLOCKS}
+        return scores_of(TaskTrainer(self.task, args, eval_dataset=dataset).measured(dataset, "eval"))
 
 
 def pipeline(

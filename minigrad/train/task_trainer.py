@@ -13,6 +13,8 @@ from .evaluation import EvalPrediction
 from .state import Record
 from .trainer import Trainer
 
+CLOCKS = ("runtime", "_per_second")
+
 
 class TaskTrainer(Trainer):
     """Trains the model of a task; datasets are what the task encodes (see `minigrad.tasks.base`)."""
@@ -55,3 +57,9 @@ class TaskTrainer(Trainer):
     def scored(self, found: EvalPrediction) -> dict[str, Any]:
         """The scores of what an evaluation of `dataset` kept."""
         return self.task.scores(found.predictions, found.label_ids, self.dataset)
+
+
+def scores_of(record: Record) -> dict[str, Any]:
+    """The scores of an evaluation, without the prefix of their names and without how long it took."""
+    found = {name.removeprefix("eval_"): value for name, value in record.items() if name.startswith("eval_")}
+    return {name: value for name, value in found.items() if not name.endswith(CLOCKS)}

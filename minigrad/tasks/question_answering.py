@@ -1,0 +1,268 @@
+"""Question answering: where in a text the answer to a question stands, if it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import metrics, ops
+from ..data import DataCollatorWithPadding, TextDataset
+from ..data.questions import Question, question_of, read_questions
+from ..pretrained import AutoModelForQuestionAnswering
+from ..pretrained.config import Config
+from ..tensor import Tensor
+from .texts import TextTask
+
+
+class QuestionDataset(TextDataset):
+    """Rows of tokens: for each question one or more windows of its context; `of` numbers the question of each row."""
+
+    def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Question]):
+        super().__init__(encodings)
+        self.rows, self.of, self.examples = rows, of, examples
+
+
+@dataclass
+class QuestionAnswering(TextTask):
+    """Questions about texts, from SQuAD's JSON or JSONL files (see `minigrad.data.questions`).
+
+    Options:
+        max_length: the tokens of a question and the part of its context that the model reads at once.
+        doc_stride: how many tokens the next part of a longer context repeats, fewer where questions leave less room.
+        max_answer_length: the most tokens of an answer.
+
+    The first answer of a question is trained on, and any of them is right.  Where a file has questions without an
+    answer, so may the model: it answers "" where the first token, which stands for none, scores higher.
+    """
+
+    max_length: int | None = 384
+    doc_stride: int = 128
+    max_answer_length: int = 30
+
+    name = "question-answering"
+    to_type = '"a question" --context FILE'
+    model_class = AutoModelForQuestionAnswering
+    answer_options: ClassVar[dict[str, Any]] = {"top_k": 1, "context": None, "handle_impossible_answer": False}
+
+    def __post_init__(self):
+        for option, least in (("doc_stride", 0), ("max_answer_length", 1)):
+            if getattr(self, option) < least:
+                raise ValueError(f"{option} is {getattr(self, option)}; expected {least} or more")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("f1", "exact_match", "loss")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {
+            "train_loss": "train loss",
+            "eval_loss": "eval loss",
+            "eval_exact_match": "exact match",
+            "eval_f1": "   F1",
+        }
+
+    # Files to examples.
+
+    def read_file(self, path: Path, labelled: bool) -> list[Question]:
+        return read_questions(path, labelled)
+
+    def read_item(self, where: str, item: Any) -> Question:
+        if isinstance(item, Question):
+            return item
+        if not isinstance(item, Mapping):
+            raise ValueError(f"{where} is {str(item)[:60]!r}; expected a dict with question, context and answers")
+        return question_of(where, dict(item), labelled=True)
+
+    def examples(self, inputs: Any = None, question: Any = None, context: Any = None, **options: Any) -> list[Question]:
+        """Questions with their contexts: question=, context= (each a text or a list), or dicts with both."""
+        given = question if inputs is None else inputs
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        contexts = context if isinstance(context, (list, tuple)) else [context] * len(given)
+        if not given or len(given) != len(contexts):
+            raise ValueError(f"there are {len(given)} questions and {len(contexts)} contexts; expected one for each")
+        rows = [
+            dict(one) if isinstance(one, Mapping) else {"question": one, "context": text}
+            for one, text in zip(given, contexts, strict=True)
+        ]
+        return [question_of(f"question {i}", row, labelled=False) for i, row in enumerate(rows, 1)]
+
+    def key(self, example: Question) -> str:
+        return example.context
+
+    # Examples to a model and a dataset.
+
+    def study(self, train: Sequence[Question], eval: Sequence[Question], config: Config) -> dict[str, Any]:
+        self.warn_of_overlap(train, eval, "questions", lambda example: f"{example.question} {example.context}")
+        if not any(example.answers for example in train):
+            raise ValueError(f"none of the {len(train)} training questions has an answer; expected some that have")
+        return {}
+
+    def encode(self, examples: Sequence[Question], labelled: bool = True) -> QuestionDataset:
+        questions = [example.question.strip() for example in examples]
+        special = self.processor.rules.num_special_tokens_to_add(True)
+        lengths = [
+            len(ids)
+            for ids in self.processor(questions, padding=False, truncation=False, add_special_tokens=False)["input_ids"]
+        ]
+        length = self.max_length or self.processor.model_max_length
+        room = None if length is None else length - special - max(lengths)
+        if room is not None and room < 2:
+            longest = examples[int(np.argmax(lengths))]
+            raise ValueError(
+                f"the question {longest.question[:60]!r} has {max(lengths)} tokens, which leaves no room for its "
+                f"context in max_length={length}: shorten it, or pass a larger max_length"
+            )
+        found = self.processor(
+            questions,
+            [example.context for example in examples],
+            padding=False,
+            truncation="only_second",
+            max_length=length,
+            stride=0 if room is None else min(self.doc_stride, room // 2),
+            return_overflowing_tokens=True,
+        )
+        of = found.pop("overflow_to_sample_mapping")
+        dataset = QuestionDataset(found, found.encodings, of, examples)
+        if labelled:
+            spans = [
+                answer_tokens(row, examples[text].answers or []) for row, text in zip(dataset.rows, of, strict=True)
+            ]
+            for name, column in zip(("start_positions", "end_positions"), zip(*spans, strict=True), strict=True):
+                dataset.columns[name] = list(column)
+        return dataset
+
+    def collator(self) -> DataCollatorWithPadding:
+        return DataCollatorWithPadding(self.processor.pad_token_id)  # on the right: answers are numbers of tokens
+
+    def describe(self, train: Sequence[Question], eval: Sequence[Question]) -> str:
+        """How many questions there are, how many without an answer, and one of them."""
+        parts = (train, eval)
+        rows = [
+            ("questions", *map(len, parts)),
+            ("without an answer", *(sum(not example.answers for example in part) for part in parts)),
+            ("contexts", *(len({example.context for example in part}) for part in parts)),
+        ]
+        example = next(example for example in train if example.answers)
+        answer, _ = (example.answers or [("", 0)])[0]
+        lines = [f"{'':17}  {'train':>7}  {'eval':>7}", *(f"{name:17}  {a:>7}  {b:>7}" for name, a, b in rows)]
+        return "\n".join([*lines, f"such as {example.question[:90]} {answer[:60]}"])
+
+    def note(self, dataset: QuestionDataset) -> str:
+        long = sum(count > 1 for count in Counter(dataset.of).values()) / len(dataset.examples)
+        return f"{long:.0%} of the contexts are longer than max_length={self.max_length} and are read in windows"
+
+    # Outputs to scores and answers.
+
+    def outputs(self, model: Any, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
+        """Two scores for each token, (B, T, 2): that the answer starts there, and that it ends there."""
+        out = model(**batch) if out is None else out
+        return ops.stack([out.start_logits, out.end_logits], -1)
+
+    def scores(self, outputs: np.ndarray, labels: Any, dataset: QuestionDataset) -> dict[str, Any]:
+        true = [[text for text, _ in example.answers or ()] for example in dataset.examples]
+        found = self.best_answers(outputs, dataset, 1, self.max_answer_length, not all(true))
+        predicted = [best[0]["answer"] for best in found]
+        return {"exact_match": metrics.exact_match(true, predicted), "f1": metrics.squad_f1(true, predicted)}
+
+    def best_answers(
+        self, outputs: np.ndarray, dataset: QuestionDataset, top_k: int, longest: int, maybe_none: bool
+    ) -> list[list[dict[str, Any]]]:
+        """The best answers to each question, by the sum of both scores, over all windows of its context."""
+        found: list[list[tuple[float, dict[str, Any]]]] = [[] for _ in dataset.examples]
+        none: list[list[tuple[float, float]]] = [[] for _ in dataset.examples]
+        for row, (encoding, text) in enumerate(zip(dataset.rows, dataset.of, strict=True)):
+            context = dataset.examples[text].context
+            inside = np.array([i for i, part in enumerate(encoding.sequence_ids) if part == 1], int)
+            start, end = outputs[row, : len(encoding.ids)].astype(np.float64).T
+            among = np.concatenate([[0], inside])  # of the context, or of none
+            p_start, p_end = (np.exp(scores - logsumexp(scores[among])) for scores in (start, end))
+            none[text].append((start[0] + end[0], p_start[0] * p_end[0]))
+            if not len(inside):
+                continue
+            first = inside[0]
+            width = np.arange(min(longest, len(inside)))
+            last = np.minimum(inside[:, None] + width, inside[-1])  # (starts, lengths)
+            total = np.where(inside[:, None] + width <= inside[-1], start[inside][:, None] + end[last], -np.inf)
+            for place in np.argsort(-total, axis=None, kind="stable")[:top_k]:
+                i, j = np.unravel_index(place, total.shape)
+                if np.isfinite(total[i, j]):
+                    a, b = first + i, first + i + j
+                    span = words_span(encoding, a, b)
+                    told = {"score": float(p_start[a] * p_end[b]), "start": span[0], "end": span[1]}
+                    found[text].append((total[i, j], told | {"answer": context[span[0] : span[1]]}))
+        answers = []
+        for some, nothing in zip(found, none, strict=True):
+            if maybe_none or not some:
+                total, p = min(nothing)
+                some.append((total, {"score": float(p), "start": 0, "end": 0, "answer": ""}))
+            ordered = sorted(some, key=lambda one: -one[0])
+            kept = {one["answer"]: one for _, one in reversed(ordered)}  # of an answer in two windows the better one
+            answers.append([one for _, one in ordered if kept[one["answer"]] is one][:top_k])
+        return answers
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        dataset: QuestionDataset,
+        top_k: int = 1,
+        handle_impossible_answer: bool = False,
+        max_answer_len: int | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        """For each question {"score": probability, "start", "end", "answer"}, or of top_k > 1 a list of them.
+
+        "start" and "end" are characters of the context; with handle_impossible_answer the answer may be "".
+        """
+        if top_k < 1:
+            raise ValueError(f"top_k is {top_k}; expected 1 or more")
+        longest = self.max_answer_length if max_answer_len is None else max_answer_len
+        found = self.best_answers(outputs, dataset, top_k, longest, handle_impossible_answer)
+        return [best[0] if top_k == 1 else best for best in found]
+
+    def returned(self, answers: list[Any], inputs: Any, question: Any = None, **options: Any) -> Any:
+        return super().returned(answers, question if inputs is None else inputs)
+
+    def record(self, example: Question, answer: Any) -> dict[str, Any]:
+        best = answer if isinstance(answer, dict) else answer[0]
+        more = {} if isinstance(answer, dict) else {"answers": answer}
+        return {"id": example.id, "question": example.question, **best, **more}
+
+    def told(self, example: Question, answer: Any) -> str:
+        rows = [answer] if isinstance(answer, dict) else answer
+        return "\n".join(
+            [example.question, *(f"  {one['score']:6.1%}  {one['answer'] or 'no answer'}" for one in rows)]
+        )
+
+
+def answer_tokens(encoding: Any, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
+    """The first and last token of the first answer in a window; 0, 0 if it is not, or not wholly, there."""
+    if not answers:
+        return 0, 0
+    text, begin = answers[0]
+    finish = begin + len(text.rstrip())
+    begin += len(text) - len(text.lstrip())
+    inside = [i for i, part in enumerate(encoding.sequence_ids) if part == 1]
+    offsets = encoding.offsets
+    starts = [i for i in inside if offsets[i][0] <= begin < offsets[i][1]]
+    ends = [i for i in inside if offsets[i][0] < finish <= offsets[i][1]]
+    return (starts[0], ends[-1]) if starts and ends else (0, 0)
+
+
+def words_span(encoding: Any, first: int, last: int) -> tuple[int, int]:
+    """From which to which character of the context the words of two tokens are."""
+    words = encoding.token_to_word(int(first)), encoding.token_to_word(int(last))
+    if None in words:
+        return encoding.offsets[first][0], encoding.offsets[last][1]
+    return encoding.word_to_chars(words[0], 1)[0], encoding.word_to_chars(words[1], 1)[1]
+
+
+def logsumexp(x: np.ndarray) -> float:
+    """log Σ exp(x)."""
+    top = x.max()
+    return top + np.log(np.exp(x - top).sum())
