@@ -316,10 +316,6 @@ class TokenClassification(TextTask):
         decoder = self.processor.rules.decoder
         return " ".join(tokens) if decoder is None else decoder.decode(tokens)
 
-    def returned(self, answers: list[Any], inputs: Any, is_split_into_words: bool = False, **options: Any) -> Any:
-        single = is_split_into_words and all(isinstance(word, str) for word in inputs)
-        return answers[0] if single else super().returned(answers, inputs)
-
     def record(self, example: Sentence, answer: list[dict[str, Any]]) -> dict[str, Any]:
         return {"text": example.text, "entities": answer}
 
