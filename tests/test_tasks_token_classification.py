@@ -42,7 +42,7 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tuned(base, tmp_path_factory):
     out = tmp_path_factory.mktemp("tuned") / "out"
-    finetune(base, sentences(), output=out, num_train_epochs=6, **QUICK)
+    finetune(base, sentences(), output=out, num_train_epochs=14, **QUICK)
     return out
 
 
@@ -95,7 +95,7 @@ def test_strategies(tuned):
 
 
 def test_bioes(base, tmp_path):
-    trainer = finetune(base, sentences("BIES"), output=tmp_path / "out", num_train_epochs=6, **QUICK)
+    trainer = finetune(base, sentences("BIES"), output=tmp_path / "out", num_train_epochs=14, **QUICK)
     assert trainer.best["eval_f1"] > 0.5
     words, tags = sentences("BIES")[6]
     found = pipeline(model=tmp_path / "out")(" ".join(words), aggregation_strategy="first")
