@@ -68,10 +68,9 @@ class _Op:
 
     def run(self, inputs: tuple, options: tuple) -> Any:  # noqa: C901  a call costs more than a stage
         """Compute the op; write it on the tape if an input wants a gradient."""
-        on, asked = recording(), inputs
+        on, asked, function, on_arrays = recording(), inputs, self.function, self.on_arrays
         mode = None if on is True or on is False else on  # a Mode casts the inputs, or notes the steps
-        if mode is not None:
-            inputs = mode.given(self, inputs)
+        inputs = inputs if mode is None else mode.given(self, inputs)
         arrays, parents, wanted, bit, tensors = [], [], 0, 1, False
         try:
             for x in inputs:  # 1. the arrays, and the nodes of the inputs that want a gradient
@@ -89,13 +88,14 @@ class _Op:
                 return self._of_numbers(inputs, options, arrays)
             backend = known.get(type(arrays[0])) if len(arrays) < 3 and type(arrays[-1]) is type(arrays[0]) else None
             backend = backend or of(*arrays)  # (the usual case, one array or two of a type, needs no call)
-            function, on_arrays = self.function, self.on_arrays
-            kernel: Any = None  # 2. the kernel, if the backend has one for this dtype and size
+            kernel: Any = None  # 2. the kernel, if the backend has one for these inputs
             if self.builtin and (mode is None or mode.kernels):
                 kernel = backend.kernel_float32(self.name) if dtype is F4 else backend.kernel(self.name, dtype)
                 if kernel is not None and type(kernel) is Value:
                     if getattr(arrays[0], "size", 0) >= kernel.least and kernel.serves(arrays, on_arrays or not wanted):
                         function, on_arrays = kernel.compute, True
+                    kernel = None
+                elif kernel is not None and kernel.fits is not None and not kernel.fits(*arrays, *options):
                     kernel = None
             if dtype is not F4 and self.in_float32 and kernel is None:
                 wide = widened(self, [x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays)])

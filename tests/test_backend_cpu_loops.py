@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from test_backend_shared_recurrent import CASES, inputs
 from test_ops_window import problems
 
+from minigrad import functional as F
 from minigrad.backend import host, shared
-from minigrad.backend.cpu import cores, loops, select
+from minigrad.backend.cpu import cores, loops, memory, select
+from minigrad.ops.pool import collect, max_pool
 from minigrad.ops.window import Window
+from minigrad.tensor import Tensor, grad
 
 pytest.importorskip("numba")
 rng = np.random.default_rng(0)
@@ -108,6 +111,94 @@ def test_a_recurrent_layer_takes_all_its_steps_in_one_loop(name, B, H, masked, m
     for a, b in zip(ours, theirs, strict=True):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, atol=3e-6 * max(1, np.abs(b).max(initial=0)))
+
+
+def with_and_without(call, *inputs):
+    """Value and gradients of the inputs, by a loop, and in float64 by what the op means."""
+    found = []
+    for dtype in (np.float32, np.float64):
+        xs = [Tensor(x.astype(dtype), requires_grad=True) for x in inputs]
+        y = call(*xs)
+        g = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
+        found.append([y.numpy(), *(a.numpy() for a in grad(y, xs, Tensor(g)))])
+    return zip(*found, strict=True)
+
+
+def images(*shape, beside=False):
+    x = memory.new(shape, np.dtype(np.float32), beside)
+    x[...] = rng.standard_normal(shape)
+    return x
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 2), (4, 5, 3), (20, 5, 3, 3), (2, 5, 1, 1), (2, 5, 2, 3, 4)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_normalisation_of_some_channels_on_each_core(shape, beside, on_cores):
+    x, (weight, bias, mean, variance) = images(*shape, beside=beside) + 3, np.abs(images(4, 5)) + 0.1
+    for call, *operands_ in (
+        (lambda x, weight, bias: F.batch_norm(x, None, None, weight, bias, training=True), x, weight[::-1], bias),
+        (lambda x: F.batch_norm(x, training=True), x),
+        (lambda x, weight, bias: F.batch_norm(x, mean, variance, weight, bias), x, weight, bias),
+        (lambda x: F.batch_norm(x, mean, variance), x[..., ::-1]),
+        (lambda x, weight: F.group_norm(x, 5, weight), x, weight),
+    ):
+        for ours, meant in with_and_without(call, *operands_):
+            np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=2e-5 * max(1, np.abs(meant).max()))
+
+
+def test_running_statistics_by_a_loop():
+    x, found = images(16, 5, 6, 7) * 3 + 2, []
+    for dtype in (np.float32, np.float64):
+        mean, variance = Tensor(np.zeros(5, dtype)), Tensor(np.ones(5, dtype))
+        F.batch_norm(Tensor(x.astype(dtype)), mean, variance, training=True)
+        found.append((mean.numpy(), variance.numpy()))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def test_a_precise_variance_far_from_zero():
+    x = (rng.standard_normal((8, 2, 50, 50)) + 1000).astype(np.float32)
+    y = F.batch_norm(Tensor(x), training=True).numpy()
+    wide = x.astype(np.float64)
+    exact = (wide - wide.mean((0, 2, 3), keepdims=True)) / np.sqrt(wide.var((0, 2, 3), keepdims=True) + 1e-5)
+    assert np.abs(y - exact).max() < 1e-3
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_many_entries_of_a_channel_are_summed_up_well(beside):
+    """147 456 of them, in float32, one after the other, would leave 2e-4 of the variance to chance."""
+    x, g = images(64, 4, 48, 48, beside=beside), images(64, 4, 48, 48, beside=beside)
+    np.maximum(x, 0, out=x)
+    statistics, kernel = np.empty((2, 4), np.float32), host.kernels["batch_norm"]
+    assert kernel.fits(x)
+    y, saved = kernel.forward(np, x, None, None, statistics, 1e-5)
+    wide = x.astype(np.float64)
+    mean, variance = wide.mean((0, 2, 3)), wide.var((0, 2, 3))
+    np.testing.assert_allclose(statistics, [mean, variance], rtol=1e-5)
+    _, gw, gb = kernel.backward(np, g, saved, (True,) * 3, statistics, 1e-5)
+    unit = (wide - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None]
+    for found, exact in ((gw, (unit * g).sum((0, 2, 3))), (gb, g.astype(np.float64).sum((0, 2, 3)))):
+        np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-2)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 3), st.sampled_from([False, True]), st.data())
+def test_pooling(axes, beside, data):
+    kernel, stride, dilation = (tuple(data.draw(st.integers(1, most)) for _ in range(axes)) for most in (3, 3, 2))
+    padding = tuple((data.draw(st.integers(0, k // 2)), data.draw(st.integers(0, k // 2))) for k in kernel)
+    window = Window(kernel, stride, padding, dilation)
+    size = [data.draw(st.integers(span, span + 4)) for span in window.spans()]
+    x = np.round(images(17 if beside else 2, 3, *size, beside=beside))  # many are equal: the first takes the gradient
+    for op in (lambda x: max_pool(x, window), lambda x: collect(x, None, window)):
+        for ours, meant in with_and_without(op, x):
+            np.testing.assert_allclose(ours, meant, atol=1e-5)
+
+
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d])
+def test_pooling_of_what_is_not_finite(pool, special):
+    x = images(1, 2, 40, 40)
+    x[0, 0, 7, 9] = special
+    (ours, meant), _ = with_and_without(lambda x: pool(x, 3, 2, 1), x)
+    np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=1e-6)
 
 
 def test_without_numba_the_other_form_answers(monkeypatch):

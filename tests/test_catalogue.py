@@ -1,5 +1,6 @@
 """Every row of the catalogue is put to every question that can be asked of any op."""
 
+import math
 import re
 import warnings
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 import minigrad as mg
 from minigrad import backend
 from minigrad.backend import Kernel
+from minigrad.backend.cpu import loops, select
 from minigrad.checking import gradcheck
 from minigrad.checking.catalogue import BROADCASTING, NO_GRADIENT, ROWS
 from minigrad.checking.catalogue.rows import cut, is_float
@@ -103,7 +105,7 @@ TABLES = {
     for wing in ("shared", "cpu")
     for file in sorted((BACKEND / wing).glob("[a-z]*.py"))
     if hasattr(module := import_module(f"minigrad.backend.{wing}.{file.stem}"), "table")
-}
+} | {"cpu.loops": loops.instead_of({})}
 
 
 @pytest.fixture(autouse=True)
@@ -490,15 +492,29 @@ KERNEL_ROWS = [
 
 @pytest.mark.parametrize(("row", "table", "n"), KERNEL_ROWS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5), ("float16", 1e-2)])
-def test_a_kernel_is_what_the_op_means(row, table, n, dtype, tolerance):
+def test_a_kernel_is_what_the_op_means(row, table, n, dtype, tolerance, monkeypatch):
     """Forward and backward, on the row's inputs, on no example, on one, and on enough of them to be worked on in
     blocks.
     """
+    monkeypatch.setattr(select, "MIN_SIZE", 0)
     inputs = cast(row.inputs if n is None else longer(row, n), dtype)
     with kernels(fused(table)):
         found = run(row, inputs)
     with kernels({}):
         assert_same(found, run(row, inputs), tolerance)
+
+
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("row", [p for p in NAMED if p.values[0].op in loops.instead_of({})])
+def test_a_loop_passes_on_what_is_not_finite(row, special, monkeypatch):
+    monkeypatch.setattr(select, "MIN_SIZE", 0)
+    inputs = [a.copy() for a in cast(row.inputs, "float32")]
+    inputs[0].reshape(-1)[inputs[0].size // 2] = special
+    with np.errstate(all="ignore"):
+        with kernels(loops.instead_of({})):
+            found = run(row, inputs)[0]
+        with kernels({}):
+            np.testing.assert_allclose(found, run(row, inputs)[0], rtol=1e-5, atol=1e-6)
 
 
 BAD = """

@@ -155,6 +155,17 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros_and_a_finite_gradient(dty
         assert all(np.isfinite(g.numpy()).all() for g in gradients)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_query_that_is_no_number_is_not_taken_for_one_that_may_attend_to_nothing(dtype):
+    q, k, mask = np.ones((2, 40, 16), dtype), np.ones((2, 40, 16), dtype), np.tri(40, dtype=bool)
+    q[0, 7, 3], mask[9] = np.nan, False
+    for added in (mask, np.where(mask, 0, -np.inf).astype(dtype)):
+        y = F.scaled_dot_product_attention(q, k, k, added)
+        assert np.isnan(y[0, 7]).all() and (y[:, 9] == 0).all() and np.isfinite(np.delete(y, 7, 1)).all()
+    q[0, 7] = -np.inf  # all its scores are -inf
+    assert np.isnan(F.scaled_dot_product_attention(q, k, k, is_causal=True)[0, 7]).all()
+
+
 def test_attention_to_the_second_order_with_dropout():
     xs = [rng.standard_normal((2, 3)) for _ in range(3)]
     gradcheck(

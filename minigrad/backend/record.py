@@ -20,13 +20,15 @@ class Kernel(NamedTuple):
     `forward(xp, *inputs, *options) -> (y, saved)`;
     `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`;
     `alone(xp, *inputs, *options) -> y` is an optional cheaper forward for inference;
-    `add(xp, total, g, saved, *options)`, also optional, adds the gradient of the only input to `total`, in place.
+    `add(xp, total, g, saved, *options)`, also optional, adds the gradient of the only input to `total`, in place;
+    `fits(*inputs, *options)`, if given, says whether it takes these; the op's meaning answers for others.
     """
 
     forward: Callable
     backward: Callable
     alone: Callable | None = None
     add: Callable | None = None
+    fits: Callable | None = None
 
 
 class Value(NamedTuple):

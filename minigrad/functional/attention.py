@@ -110,7 +110,7 @@ def _scaled_dot_product_attention(q, k, v, mask, /, keep, p, scale, is_causal):
     if is_causal:
         scores = ops.where(backend.of(as_array(q)).xp.tri(*scores.shape[-2:], dtype=bool), scores, -math.inf)
     if mask is not None:  # a row where nothing is allowed becomes uniform, then 0
-        possible = ops.any(scores > -math.inf, -1, True)
+        possible = ops.any(scores != -math.inf, -1, True)
         scores = ops.where(possible, scores, 0)
     weights = ops.softmax(scores)
     if mask is not None:

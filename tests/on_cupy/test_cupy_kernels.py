@@ -15,12 +15,12 @@ import test_backend_shared_recurrent
 from minigrad import backend, nn, optim
 from minigrad import functional as F
 from minigrad.backend import Kernel
-from minigrad.backend.cpu import norm_pool
 from minigrad.backend.cuda import attention as cuda_attention
 from minigrad.backend.cuda import optimizers
 from minigrad.backend.cuda import table as cuda_table
 from minigrad.backend.shared import optimizers as shared_optimizers
 from minigrad.backend.shared import table as shared_table
+from minigrad.ops import pool as pool_ops
 from minigrad.ops import window as window_ops
 from minigrad.ops.window import Window
 from minigrad.tensor import Tensor
@@ -47,7 +47,7 @@ TWINS = {
     **shared_table,
     "conv": ruled(window_ops.conv, 3),
     "conv_input_grad": ruled(window_ops.conv_input_grad, 2),
-    "max_pool": norm_pool.table["max_pool"],
+    "max_pool": ruled(pool_ops.max_pool, 1),
 }
 DTYPES = [np.dtype(t) for t in ("f4", "f2", ml_dtypes.bfloat16)]
 SIMULATED = not os.environ.get("MINIGRAD_GPU")

@@ -12,7 +12,20 @@ import numpy
 
 from .. import shared
 from ..record import Backend
-from . import arithmetic, attention, cores, half, index, layers, loops, losses, memory, norm_pool, optimizers, products
+from . import (
+    activations,
+    arithmetic,
+    attention,
+    cores,
+    half,
+    index,
+    layers,
+    loops,
+    losses,
+    memory,
+    optimizers,
+    products,
+)
 
 
 def keep_freed_memory() -> None:
@@ -37,7 +50,7 @@ table = (
     | attention.table
     | losses.table
     | index.table
-    | norm_pool.table
+    | activations.table
     | optimizers.table
     | arithmetic.table
 )

@@ -12,9 +12,11 @@ from ..record import Kernel, is_float
 def made_from(table: dict[str, Any]) -> dict[str, Kernel]:
     """A twin in 16 bits of each kernel in the table.
 
-    What only moves numbers on the way there adds up on the way back.
+    What only moves numbers on the way there adds up on the way back.  (A kernel that fits some inputs only is one for
+    float32, in which its op asks for it.)
     """
-    twins = {name: in_float32(kernel) for name, kernel in table.items() if isinstance(kernel, Kernel)}
+    kernels = {name: kernel for name, kernel in table.items() if isinstance(kernel, Kernel) and kernel.fits is None}
+    twins = {name: in_float32(kernel) for name, kernel in kernels.items()}
     for name in ("embedding", "take"):
         twins[name] = table[name]._replace(backward=twins[name].backward)
     return twins

@@ -20,6 +20,8 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal, first=0):
     if bias is not None:
         weights += bias
     top, log_sum = log_sum_exp(xp, weights)
+    if mask is None and k.size:  # nothing is forbidden: where all scores are -inf, the result is no number
+        log_sum = xp.where(log_sum == math.inf, math.nan, log_sum)
     weights = xp.exp(weights - top - log_sum)
     y = xp.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))
     y[...] = xp.matmul(weights if keep is None else dropout_forward(xp, weights, keep, p)[0], v)

@@ -46,6 +46,21 @@ def is_convolution(x: np.ndarray, *rest: Any) -> bool:
     return is_plain(x) and x.ndim in (3, 4) and all(a is None or a.dtype == np.float32 and a.size > 0 for a in rest)
 
 
+def has_places(x: np.ndarray, *rest: Any) -> bool:
+    """Images or signals: each channel has a row of numbers, not one alone."""
+    return is_plain(x) and x.ndim > 2
+
+
+def is_scaled(x: np.ndarray, weight: Any, bias: Any) -> bool:
+    """Whether there is something to be done to each channel."""
+    return has_places(x) and not (weight is None and bias is None)
+
+
+def is_sum(x: np.ndarray, *options: Any) -> bool:
+    """Whether a window's entries are all added up, and none of them is chosen."""
+    return is_plain(x) and options[-2] is None
+
+
 KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
     "layers": {
         "gelu": is_plain,
@@ -56,6 +71,8 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
     },
     "attention": {"scaled_dot_product_attention": has_plain_queries},
     "losses": {"cross_entropy": is_plain_matrix},
+    "norms": {"batch_norm": has_places, "per_channel": is_scaled},
+    "pool": {"max_pool": is_plain, "collect": is_sum, "spread": is_sum},
     "recurrent": {"lstm": is_recurrent, "gru": is_recurrent, "rnn": is_recurrent},
 }
 
@@ -66,13 +83,16 @@ VALUES = {  # instead of the ops' own functions
 
 
 def instead_of(table: dict[str, Any]) -> dict[str, Kernel | Value]:
-    """The kernels here; each leaves what does not fit it, or everything without numba, to the one in the table."""
-    values = {name: value_later(file, name, fits) for file, some in VALUES.items() for name, fits in some.items()}
-    return values | {
-        name: choose(lambda *given, fits=fits: fits(*given) and available(), later(file, name), table[name])
-        for file, kernels in KERNELS.items()
-        for name, fits in kernels.items()
-    }
+    """The kernels here; each leaves what does not fit it, or everything without numba, to the one in the table.
+
+    Where there is none, the op's meaning answers.
+    """
+    found = {name: value_later(file, name, fits) for file, some in VALUES.items() for name, fits in some.items()}
+    for file, kernels in KERNELS.items():
+        for name, fits in kernels.items():
+            ours, suits = later(file, name), lambda *given, fits=fits: fits(*given) and available()
+            found[name] = choose(suits, ours, table[name]) if name in table else ours._replace(fits=suits)
+    return found
 
 
 def later(file: str, name: str) -> Kernel:

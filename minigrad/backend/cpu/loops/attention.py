@@ -119,7 +119,8 @@ def attend(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_c
                 value = v + 4 * v_row * s
                 sgemm(address, m, e, n, weights.ctypes.data, wide, value, v_row, f4(1), found.ctypes.data, e)
             for i in range(m):
-                total[i] = total[i] if total[i] != f4(0) else f4(np.inf)  # nothing may be attended to: the result is 0
+                if bias.size and total[i] == f4(0):  # nothing may be attended to: the result is 0
+                    total[i] = f4(np.inf)
                 log_sums[h, t + i], total[i] = np.log(total[i]), f4(1) / total[i]
             scale_rows(found[:m], total, y + 4 * y_row * t, y_row)
 

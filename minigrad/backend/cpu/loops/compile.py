@@ -23,6 +23,7 @@ from ..blas import PLAIN, ROW_MAJOR, TRANSPOSED
 intrinsic: Any = extending.intrinsic  # a function for loops, which do not pass the `context`
 MAX_SILENCE = 1.0  # seconds of compiling after which the user is told what takes so long
 f4, i4 = np.float32, np.int32
+u8 = np.uint64  # an index without a sign does not count from the end of an axis: only then is a loop vectorised
 
 
 def compiled(function: Callable, relaxed: set[str], **more: Any) -> Callable:

@@ -1,0 +1,146 @@
+"""Normalisation over a batch, and a scale and a shift for each channel; functional/norms.py says what they mean.
+
+Of x, (n, C, places), each core takes some of the channels, lo..hi.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...record import Kernel
+from .. import cores, memory
+from .compile import f4, less, loop, u8
+
+RUN = 4096  # numbers added up in float32 in a row: more would cost digits
+
+
+@loop
+def sums(x, c, a, b):
+    """Σ d and Σ d² over channel c, where d = x - a - b; runs are added up in float64."""
+    first, second = 0.0, 0.0
+    for r in range(x.shape[0]):
+        for start in range(0, x.shape[2], RUN):
+            once, twice, s = f4(0), f4(0), u8(start)
+            for j in range(u8(min(RUN, x.shape[2] - start))):
+                d = less(x[r, c, s + j], a, b)
+                once += d
+                twice += d * d
+            first += once
+            second += twice
+    return first, second
+
+
+@loop
+def products(g, x, c, a, b):
+    """Σ g and Σ g · (x - a - b) over channel c; runs are added up in float64."""
+    alone, both = 0.0, 0.0
+    for r in range(x.shape[0]):
+        for start in range(0, x.shape[2], RUN):
+            once, twice, s = f4(0), f4(0), u8(start)
+            for j in range(u8(min(RUN, x.shape[2] - start))):
+                once += g[r, c, s + j]
+                twice += g[r, c, s + j] * less(x[r, c, s + j], a, b)
+            alone += once
+            both += twice
+    return alone, both
+
+
+@loop
+def shift_and_scale(x, c, a, b, scale, shift, y):
+    """y = (x - a - b) · scale + shift in channel c."""
+    for r in range(x.shape[0]):
+        for j in range(x.shape[2]):
+            y[r, c, j] = less(x[r, c, j], a, b) * scale + shift
+
+
+@loop
+def batch_norm(x, weight, bias, eps, y, moments, lo, hi):
+    """Into `moments`: the mean, the mean of what was centred (what rounding left), the variance and 1 / deviation."""
+    n = max(1, x.shape[0] * x.shape[2])
+    for c in range(lo, hi):
+        mean = f4(sums(x, c, f4(0), f4(0))[0] / n)
+        left, square = sums(x, c, mean, f4(0))
+        rest = f4(left / n)
+        variance = square / n - np.float64(rest) * np.float64(rest)
+        inverse = f4(1 / np.sqrt(variance + eps))
+        moments[0, c], moments[1, c], moments[2, c], moments[3, c] = mean, rest, f4(variance), inverse
+        shift_and_scale(x, c, mean, rest, weight[c] * inverse, bias[c], y)
+
+
+@loop
+def batch_norm_back(g, x, weight, moments, gx, gw, gb, lo, hi):
+    """gx = scale · (g - mean(g) - unit · mean(g · unit)), where unit is the normalised x."""
+    n = max(1, x.shape[0] * x.shape[2])
+    for c in range(lo, hi):
+        mean, rest, inverse = moments[0, c], moments[1, c], moments[3, c]
+        alone, both = products(g, x, c, mean, rest)
+        gw[c], gb[c] = f4(both * inverse), f4(alone)
+        level, slope, scale = f4(alone / n), f4(both * inverse / n) * inverse, weight[c] * inverse
+        for r in range(x.shape[0]):
+            for j in range(x.shape[2]):
+                gx[r, c, j] = scale * (g[r, c, j] - level - less(x[r, c, j], mean, rest) * slope)
+
+
+@loop
+def per_channel(x, weight, bias, y, lo, hi):
+    for c in range(lo, hi):
+        shift_and_scale(x, c, f4(0), f4(0), weight[c], bias[c], y)
+
+
+@loop
+def per_channel_back(g, x, weight, wanted, gx, gw, gb, lo, hi):
+    """`wanted` says whether the sums are, too."""
+    for c in range(lo, hi):
+        if wanted:
+            alone, both = products(g, x, c, f4(0), f4(0))
+            gw[c], gb[c] = f4(both), f4(alone)
+        shift_and_scale(g, c, f4(0), f4(0), weight[c], f4(0), gx)
+
+
+def by_channel(work, x, *arguments):
+    """Call a loop for some of the channels of x (n, C, places) on each core."""
+    parts = cores.evenly(x.shape[1], x.shape[1], cores.CORES) if x.size >= cores.MIN_SHARED else [slice(0, x.shape[1])]
+    cores.share(lambda part: work(x, *arguments, part.start, part.stop), parts)
+
+
+def vector(given, x, instead):
+    """A vector (C,), in order; if there is none, of a number."""
+    return np.full(x.shape[1], instead, np.float32) if given is None else np.ascontiguousarray(given)
+
+
+def batch_norm_forward(xp, x, weight, bias, statistics, eps):
+    (rows,) = memory.planes(x)
+    y, moments = np.empty_like(rows), np.empty((4, x.shape[1]), np.float32)
+    by_channel(batch_norm, rows, vector(weight, x, 1), vector(bias, x, 0), eps, y, moments)
+    statistics[...] = moments[0] + moments[1], moments[2]
+    return memory.from_planes(y, x), (x, weight, moments)
+
+
+def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
+    x, weight, moments = saved
+    return back(batch_norm_back, g, x, vector(weight, x, 1), wanted, moments)
+
+
+def per_channel_forward(xp, x, weight, bias):
+    (rows,) = memory.planes(x)
+    y = np.empty_like(rows)
+    by_channel(per_channel, rows, vector(weight, x, 1), vector(bias, x, 0), y)
+    return memory.from_planes(y, x), (x, weight)
+
+
+def per_channel_backward(xp, g, saved, wanted):
+    x, weight = saved
+    return back(per_channel_back, g, x, vector(weight, x, 1), wanted, wanted[1] or wanted[2])
+
+
+def back(work, g, x, weight, wanted, *more):
+    rows, given = memory.planes(x, g)
+    gx, gw, gb = np.empty_like(rows), *np.empty((2, x.shape[1]), np.float32)
+    by_channel(work, given, rows, weight, *more, gx, gw, gb)
+    return tuple(a if want else None for a, want in zip((memory.from_planes(gx, x), gw, gb), wanted))
+
+
+table = {
+    "batch_norm": Kernel(batch_norm_forward, batch_norm_backward),
+    "per_channel": Kernel(per_channel_forward, per_channel_backward),
+}
