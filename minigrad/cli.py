@@ -71,6 +71,11 @@ TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, 
     ("--augmentation", "augmentation", str, "what training pictures go through, such as crop,flip,color, or none"),
     ("--mlm-probability", "mlm_probability", float, "the part of the tokens that are masked (default: 0.15)"),
     ("--whole-word-mask", "whole_word_mask", bool, "mask all pieces of a word together"),
+    ("--source-column", "source_column", str, "where the source texts are, if not in source"),
+    ("--target-column", "target_column", str, "where the target texts are, if not in target"),
+    ("--source-prefix", "source_prefix", str, "what to put before each source text"),
+    ("--max-target-length", "max_target_length", int, "the most tokens of a target text (default: 128)"),
+    ("--num-beams", "num_beams", int, "beams of the search for a target text (default: 1)"),
 )
 ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict, for tasks that write text
     ("--max-new-tokens", "max_new_tokens", int, "the most tokens to write"),

@@ -22,6 +22,7 @@ TASKS = {
     "question-answering": "question_answering.QuestionAnswering",
     "text-generation": "language_modeling.CausalLanguageModeling",
     "fill-mask": "language_modeling.MaskedLanguageModeling",
+    "text2text-generation": "text_to_text.TextToText",
     "image-classification": "image_classification.ImageClassification",
 }
 DEFAULT = "text-classification"

@@ -167,7 +167,11 @@ class Task:
 
     def report(self, scores: Mapping[str, Any]) -> str:
         """The scores of an evaluation, its `loss` among them, as text that ends without a line break."""
-        return "\n".join(f"{name:20} {value:.4f}" for name, value in scores.items() if isinstance(value, float))
+        clocks = ("runtime", "_per_second")
+        found = {
+            name: value for name, value in scores.items() if isinstance(value, float) and not name.endswith(clocks)
+        }
+        return "\n".join(f"{name:20} {value:.4f}" for name, value in found.items())
 
     def answers(self, outputs: np.ndarray, dataset: Any, **options: Any) -> list[Any]:
         """For each example what transformers' pipeline of that name returns; `options` are those of its call."""

@@ -175,8 +175,9 @@ class CausalLanguageModeling(LanguageModeling):
         **options: Any,
     ) -> Tensor:
         ids = batch["input_ids"]
-        made = model.generate(  # type: ignore[operator]
-            ids, batch["attention_mask"], max_new_tokens=max_new_tokens, rng=seed, tokenizer=self.processor, **options
+        options = {"max_new_tokens": max_new_tokens, **self.where_it_ends(model), **options}
+        made: Any = model.generate(  # type: ignore[operator]
+            ids, batch["attention_mask"], rng=seed, tokenizer=self.processor, **options
         )
         return Tensor(made[:, ids.shape[1] :])
 

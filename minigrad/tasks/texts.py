@@ -43,6 +43,11 @@ class TextTask(Task):
         if self.max_length is not None:
             config.rest[MAX_LENGTH] = self.max_length
 
+    def where_it_ends(self, model: Any) -> dict[str, Any]:
+        """The token after which `generate` stops: the tokenizer's, unless a generation_config.json names others."""
+        end = self.processor.eos_token_id
+        return {} if end is None or model.generation_config else {"eos_token_id": end}
+
     def note(self, dataset: Any) -> str:
         cut = np.mean([n == self.max_length for n in dataset.lengths])
         return f"{cut:.0%} of the texts reach max_length={self.max_length} and may be cut"

@@ -1,0 +1,182 @@
+"""Text to text: an encoder–decoder (T5) learns to write a target text for a source text."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .. import metrics
+from ..data import DataCollatorForSeq2Seq, TextDataset
+from ..data.readers import check_utf8, find_column, read_lines, read_rows
+from ..pretrained import AutoModelForSeq2SeqLM, PretrainedModel
+from ..pretrained.values import check
+from ..tensor import Tensor
+from .texts import TextTask
+
+MAX_TARGET_LENGTH = "text_max_target_length"  # the entry of config.json that says where targets were cut
+SOURCES, TARGETS = ("source", "text", "input"), ("target", "summary", "output")
+OF_LIBRARIES = ("bleu", "chrf", "rouge")
+
+
+class Pair(NamedTuple):
+    """A text and the text to be written for it, None if that is to be predicted."""
+
+    source: str
+    target: str | None
+
+
+@dataclass
+class TextToText(TextTask):
+    """Pairs of texts, from .jsonl, .json, .csv or .tsv files with a source and a target column.
+
+    Scores are computed from what the model writes: exact match, BLEU and chrF (sacrebleu), ROUGE (rouge-score); the
+    last three where these libraries are installed (the extra "scores").
+
+    Options:
+        source_column, target_column: where they are, if not in "source" and "target".
+        source_prefix: what to put before each source text, such as "translate English to German: ".
+        max_target_length: the most tokens of a target text, and of what is written; None is 128, or as in training.
+        num_beams: the beams of the search; 1 takes the likeliest token each time.
+    """
+
+    source_column: str | None = None
+    target_column: str | None = None
+    source_prefix: str = ""
+    max_target_length: int | None = None
+    num_beams: int = 1
+
+    name = "text2text-generation"
+    model_class = AutoModelForSeq2SeqLM
+    answer_options = ("max_new_tokens", "do_sample", "temperature", "seed")
+    defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "per_device_eval_batch_size": 32}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return "loss", "exact_match"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return {"train_loss": "train loss", "eval_loss": "eval loss", "eval_exact_match": "exact match"}
+
+    # Files to examples.
+
+    def read_file(self, path: Path, labelled: bool) -> list[Pair]:
+        if not labelled and path.suffix.lower() == ".txt":
+            return self.examples(read_lines(path))
+        sources = (self.source_column,) if self.source_column else SOURCES
+        targets = (self.target_column,) if self.target_column else TARGETS
+        found = []
+        wanted = [sources, *([targets] if labelled else [])]
+        for where, named, row in read_rows(path, wanted, "a source and a target"):
+            source = self.checked(where, "source", row[find_column(named, row, "source", sources)])
+            target = row[find_column(named, row, "target", targets)] if labelled else None
+            found.append(Pair(source, self.checked(where, "target", target) if labelled else None))
+        return found
+
+    def checked(self, where: str, what: str, text: Any) -> str:
+        """A text; raises ValueError for what is none, or empty."""
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{where}: the {what} is {str(text)[:60]!r}; expected a text")
+        return check_utf8(where, text)
+
+    def read_item(self, where: str, item: Any) -> Pair:
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise ValueError(f"{where} is {str(item)[:60]!r}; expected a pair (source, target) of texts")
+        return Pair(self.checked(where, "source", item[0]), self.checked(where, "target", item[1]))
+
+    def examples(self, inputs: Any, **options: Any) -> list[Pair]:
+        texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
+        if not texts:
+            raise ValueError("there is no text; expected one or more")
+        return [Pair(self.checked(f"text {i}", "source", text), None) for i, text in enumerate(texts, 1)]
+
+    def key(self, example: Pair) -> str:
+        return example.source
+
+    # Examples to a dataset.
+
+    def attach(self, model: PretrainedModel, processor: Any) -> None:
+        super().attach(model, processor)
+        rest = model.config.rest
+        check(MAX_TARGET_LENGTH, rest.get(MAX_TARGET_LENGTH), "int | None")
+        self.longest = self.max_target_length or rest.get(MAX_TARGET_LENGTH) or 128
+        rest[MAX_TARGET_LENGTH] = self.longest
+
+    def study(self, train: Sequence[Pair], eval: Sequence[Pair], config: Any) -> dict[str, Any]:
+        self.warn_of_overlap(train, eval)
+        return {}
+
+    def encode(self, examples: Sequence[Pair], labelled: bool = True) -> TextDataset:
+        sources = [self.source_prefix + example.source for example in examples]
+        columns = dict(self.processor(sources, padding=False, max_length=self.max_length))
+        if labelled:
+            targets = [str(example.target) for example in examples]
+            ids = self.processor(targets, padding=False, max_length=self.longest)["input_ids"]
+            end = [] if self.processor.eos_token_id is None else [self.processor.eos_token_id]
+            # A text that is not cut ends, so that the model learns to.
+            ended = [row if row[-1:] == end or len(row) >= self.longest else [*row, *end] for row in ids]
+            columns["labels"] = ended
+        dataset: Any = TextDataset(columns)
+        dataset.targets = [example.target for example in examples]
+        return dataset
+
+    def collator(self) -> Callable[[list], Any] | None:
+        return _Collator(self.processor)
+
+    def describe(self, train: Sequence[Pair], eval: Sequence[Pair]) -> str:
+        first = train[0]
+        pair = " → ".join(" ".join(str(text).split())[:60] for text in first)
+        return f"{len(train)} training pairs, {len(eval)} evaluation pairs\nsuch as {pair}"
+
+    # Outputs to scores and answers.
+
+    def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
+        """The ids that the model writes, (B, tokens)."""
+        chosen = {"max_new_tokens": self.longest, "num_beams": self.num_beams}
+        chosen |= self.where_it_ends(model) | options
+        seed = chosen.pop("seed", None)
+        made = model.generate(batch["input_ids"], batch["attention_mask"], rng=seed, **chosen)  # type: ignore[operator]
+        return Tensor(made)
+
+    def texts(self, outputs: np.ndarray) -> list[str]:
+        """What was written."""
+        return [self.processor.decode(row[row >= 0].tolist(), skip_special_tokens=True).strip() for row in outputs]
+
+    def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
+        written, targets = self.texts(outputs.astype(np.int64)), [str(target) for target in dataset.targets]
+        same = sum(a == b.strip() for a, b in zip(written, targets, strict=True))
+        found: dict[str, Any] = {"exact_match": same / len(targets)}
+        for name in OF_LIBRARIES:
+            try:
+                score = getattr(metrics, name)(targets, written)
+            except ImportError as error:
+                warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+                continue
+            found |= score if isinstance(score, dict) else {name: score}
+        return found
+
+    def answers(self, outputs: np.ndarray, dataset: Any, **options: Any) -> list[dict[str, str]]:
+        """For each text {"generated_text": what the model writes}."""
+        return [{"generated_text": text} for text in self.texts(outputs.astype(np.int64))]
+
+    def returned(self, answers: list[Any], inputs: Any, **options: Any) -> list[Any]:
+        """A list, of a single text, too, as transformers has it."""
+        return answers
+
+    def record(self, example: Pair, answer: dict[str, str]) -> dict[str, Any]:
+        return {"source": example.source, **answer}
+
+    def told(self, example: Pair, answer: dict[str, str]) -> str:
+        return f"{example.source}\n  {answer['generated_text']}"
+
+
+class _Collator(DataCollatorForSeq2Seq):
+    """Pads pairs, or sources alone."""
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        return super().__call__(items) if "labels" in items[0] else self.pad(items)
