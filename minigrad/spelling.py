@@ -152,7 +152,12 @@ def whole(op: str, axis: Any) -> int:
     """An axis as a plain int.  Raises TypeError if it is none; True and False are none either."""
     if isinstance(axis, (int, np.integer)) and not isinstance(axis, bool):
         return int(axis)
-    raise TypeError(f"{op}: an axis is one whole number, not {axis!r}")
+    both = (
+        f": of two Tensors, entry by entry, it is mg.{op}imum"
+        if op in ("max", "min") and hasattr(axis, "shape")
+        else ""
+    )
+    raise TypeError(f"{op}: an axis is one whole number, not {axis!r:.60}{both}")
 
 
 def given_twice(name: str, ours: str, one: Any, theirs: str, two: Any) -> TypeError:

@@ -90,6 +90,14 @@ def test_nothing_in_the_tables_is_there():
         (lambda: losses.CrossEntropyLoss, "type mg.nn.CrossEntropyLoss"),
         (lambda: mg.jit, "the function itself: nothing is compiled here"),
         (lambda: mg.Tensor(1.0).det(), r"Tensor has no attribute 'det': type mg.linalg.det\(A\)"),
+        (lambda: mg.Tensor(1.0).masked_fill_, r"type x = x.masked_fill\(…\)"),
+        (lambda: mg.Tensor(1.0).clamp_, r"type x = x.clamp\(…\)"),
+        (lambda: mg.Tensor(1.0).add_, r"type x \+= y inside mg.no_grad\(\), or x = x \+ y"),
+        (lambda: mg.relu_, "type mg.relu"),
+        (lambda: mg.max(mg.ones((2, 3)), 1).values, r"type mg.max\(x, 1\), which along an axis gives the values alone"),
+        (lambda: mg.float, "type 'float32'"),
+        (lambda: mg.long, "type 'int64'"),
+        (lambda: mg.svd, "of which torch's V is Vh.mT"),
         (lambda: mg.Tensor(1.0).frexp(), r"np.frexp\(x.numpy\(\)\), on the values alone"),
     ],
 )
@@ -152,3 +160,10 @@ def test_every_absent_name_of_torchs_catalogue_is_answered():
 def test_what_is_not_here_is_said(name, text):
     with pytest.raises(AttributeError, match=text):
         getattr(mg, name)
+
+
+def test_the_larger_of_two_tensors_is_maximum():
+    with pytest.raises(TypeError, match="max: an axis is .*: of two Tensors, entry by entry, it is mg.maximum"):
+        mg.max(mg.ones(3), mg.zeros(3))
+    with pytest.raises(TypeError, match="min: .* it is mg.minimum"):
+        mg.ones(3).min(mg.zeros(3))

@@ -30,3 +30,12 @@ def test_topk_of_too_many(k):
 
 def test_cumsum_keeps_its_dtype():
     assert mg.cumsum(x.astype("f4"), 1).dtype == mg.cumsum(x.astype("f2"), 0).astype("f4").dtype == np.float32
+
+
+def test_values_and_indices_have_torchs_names():
+    x = mg.tensor([[3.0, 1, 2], [5, 6, 4]])
+    for found in (mg.sort(x), x.sort(0), x.topk(2), x.kthvalue(2), x.mode(), x.cummax(1), x.cummin(1)):
+        values, indices = found
+        assert found.values is values and found.indices is indices and indices.dtype == np.int64
+        assert type(found).__name__ == "Ordered"
+    assert mg.tensor(2.0).topk(1).values.item() == 2

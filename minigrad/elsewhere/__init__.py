@@ -48,14 +48,14 @@ def instead(place: str, name: str) -> str | None:
             return told(name, table[name])
     if name in ABSENT:
         return ABSENT[name]
-    tensor = import_module("minigrad.tensor").Tensor
+    tensor, absent = import_module("minigrad.tensor").Tensor, import_module("minigrad.methods").Absent
     for asked in dict.fromkeys((name, name.removesuffix("_copy").removesuffix("_ex").rstrip("_"))):
         for room in ROOMS:
             if (room, asked) != (place, name) and asked in _names(room):
                 return f"mg{room[8:]}.{asked}"
         if asked in METHODS:
             return told(asked, METHODS[asked])
-        if hasattr(tensor, asked):
+        if hasattr(tensor, asked) and not isinstance(getattr(tensor, asked), absent):
             return f"x.{asked}" + "(…)" * callable(getattr(tensor, asked))
     from difflib import get_close_matches  # takes a millisecond to import, which errors alone can spare
 

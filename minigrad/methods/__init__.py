@@ -27,13 +27,16 @@ class _Later:
         return op if x is None else op.__get__(x, kind)
 
 
-def _elsewhere(name: str, there: str) -> property:
+class Absent(property):
     """An attribute that does not exist, and says what to type instead."""
+
+
+def _elsewhere(name: str, there: str) -> Absent:
 
     def refuse(self: Tensor) -> None:
         raise AttributeError(f"Tensor has no attribute {name!r}: type {there}", name=name, obj=self)
 
-    return property(refuse, doc=f"Not here: type {there}.")
+    return Absent(refuse, doc=f"Not here: type {there}.")
 
 
 class Methods(Operators, Conversions):
@@ -64,3 +67,6 @@ for _name in (*ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
 for _name, _line in (ANYWHERE | METHODS).items():  # (with a __getattr__ it would take longer to find what there is)
     if not hasattr(Tensor, _name):
         setattr(Tensor, _name, _elsewhere(_name, told(_name, _line)))
+for _name in ("clamp", *ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
+    if _name not in NO_METHODS and not hasattr(Tensor, _name + "_"):
+        setattr(Tensor, _name + "_", _elsewhere(_name + "_", f"x = x.{_name}(…)"))

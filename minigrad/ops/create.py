@@ -21,9 +21,6 @@ def made(op: str, shape: Any, dtype: Any, device: str, make: Callable) -> Any:
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
     if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in sizes):
         raise TypeError(f"{op}: a shape is one size or a tuple of sizes, whole numbers of at least 0, not {shape!r}")
-    if isinstance(dtype, (int, np.integer)):
-        whole = ", ".join(map(str, (*sizes, dtype)))
-        raise TypeError(f"{op}: {dtype} is no dtype; sizes are given as one tuple: mg.{op}(({whole}))")
     return make(backend.get(device).xp, tuple(map(int, sizes)), dtype_of(op, dtype))
 
 
@@ -66,14 +63,27 @@ def full(
     )
 
 
-def zeros(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
-    """A Tensor of zeros."""
+def zeros(
+    shape: int | tuple, *more: Any, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """A Tensor of zeros: `zeros(2, 3)`, `zeros((2, 3))`, or with a dtype `zeros((2, 3), "int64")`."""
+    shape, dtype = _shape_and_dtype(shape, more, dtype)
     return Tensor(made("zeros", shape, dtype, device, lambda xp, shape, dtype: xp.zeros(shape, dtype)), requires_grad)
 
 
-def ones(shape: int | tuple, dtype: Any = "float32", *, device: str = "cpu", requires_grad: bool = False) -> Tensor:
-    """A Tensor of ones."""
+def ones(
+    shape: int | tuple, *more: Any, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """A Tensor of ones: `ones(2, 3)`, `ones((2, 3))`, or with a dtype `ones((2, 3), "int64")`."""
+    shape, dtype = _shape_and_dtype(shape, more, dtype)
     return Tensor(made("ones", shape, dtype, device, lambda xp, shape, dtype: xp.ones(shape, dtype)), requires_grad)
+
+
+def _shape_and_dtype(shape: Any, more: tuple, dtype: Any) -> tuple[Any, Any]:
+    """What follows the shape by position: further sizes, as in torch, or the dtype, as in NumPy."""
+    if len(more) == 1 and not isinstance(more[0], (int, np.integer)):
+        return shape, more[0]
+    return (shape, *more) if more else shape, dtype
 
 
 def arange(

@@ -5,7 +5,7 @@ Sorting moves entries, so its gradient only moves them back.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..builtin import builtin
 from ..precision import sum_dtype
@@ -14,6 +14,13 @@ from ..spelling import torch_spelling, whole
 from ..tensor import shaped
 from .index import gather
 from .shape import axis_of, check_flags, flip, reshape, whole_number
+
+
+class Ordered(NamedTuple):
+    """Entries, and where along the axis they stood."""
+
+    values: Any
+    indices: Any
 
 
 @builtin()
@@ -31,18 +38,18 @@ argsort.defvjp()
 
 
 @torch_spelling
-def sort(x: Any, axis: int | None = -1, descending: bool = False) -> tuple[Any, Any]:
+def sort(x: Any, axis: int | None = -1, descending: bool = False) -> Ordered:
     """(x sorted along `axis`, the indices that sort it); with axis None of all entries, as one vector."""
     check_flags("sort", descending=descending)
     x = shaped(x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     ids = argsort(x, whole("sort", axis), descending)
-    return gather(x, axis, ids), ids
+    return Ordered(gather(x, axis, ids), ids)
 
 
 @torch_spelling
-def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
+def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> Ordered:
     """(the k largest entries along `axis`, the largest first, their indices); or the smallest.
 
     Raises:
@@ -53,12 +60,12 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
     if not x.shape:
         axis_of("topk", x, axis, 1)
         values, ids = topk(reshape(x, (1,)), k, 0, largest)
-        return (reshape(values, ()), reshape(ids, ())) if k else (values, ids)
+        return Ordered(reshape(values, ()), reshape(ids, ())) if k else Ordered(values, ids)
     axis = axis_of("topk", x, axis)
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"topk: k={k} of axis {axis}, which is {x.shape[axis]} long: give 0 <= k <= {x.shape[axis]}")
     ids = argsort(x, axis, largest)[(slice(None),) * axis + (slice(k),)]
-    return gather(x, axis, ids), ids
+    return Ordered(gather(x, axis, ids), ids)
 
 
 @torch_spelling

@@ -17,7 +17,7 @@ from ..tensor import Tensor, as_array, shaped
 from .arithmetic import add, astype, divide, greater_equal, less_equal, multiply, not_equal, reshape, subtract, where
 from .index import gather
 from .logic import isnan
-from .order import cumsum
+from .order import Ordered, cumsum
 from .powers import logaddexp
 from .reduce import sum, sum_dtype
 from .shape import axis_of, concatenate, whole_number
@@ -55,13 +55,13 @@ def logcumsumexp(x: Any, axis: int) -> Any:
 
 
 @torch_spelling
-def cummax(x: Any, axis: int) -> tuple[Any, Any]:
+def cummax(x: Any, axis: int) -> Ordered:
     """(the largest of each entry and all before it along `axis`, its index, of equal ones the last), NaN above all."""
     return _extremes("cummax", x, axis, greater_equal)
 
 
 @torch_spelling
-def cummin(x: Any, axis: int) -> tuple[Any, Any]:
+def cummin(x: Any, axis: int) -> Ordered:
     """(the smallest of each entry and all before it along `axis`, its index, of equal ones the last), NaN below all."""
     return _extremes("cummin", x, axis, less_equal)
 
@@ -81,7 +81,7 @@ def _extremes(op, x, axis, wins):
 
     ids = _scan(op, ids, axis, later)
     found = gather(line, axis, ids)
-    return reshape(found, x.shape), reshape(Tensor(ids) if isinstance(x, Tensor) else ids, x.shape)
+    return Ordered(reshape(found, x.shape), reshape(Tensor(ids) if isinstance(x, Tensor) else ids, x.shape))
 
 
 @builtin(in_float32="halves")

@@ -17,7 +17,7 @@ from .elementwise import sqrt
 from .index import gather
 from .linalg import matmul
 from .logic import isnan
-from .order import sort
+from .order import Ordered, sort
 from .rearrange import moveaxis
 from .reduce import Axes, max, min
 from .scans import cummax
@@ -142,7 +142,7 @@ def _quantile(op, x, q, axis, keepdims, interpolation, skip):
 
 
 @torch_spelling
-def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> tuple[Any, Any]:
+def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> Ordered:
     """(the k-th smallest entry along `axis`, counted from 1, its index).
 
     Raises:
@@ -155,11 +155,11 @@ def kthvalue(x: Any, k: int, axis: int = -1, keepdims: bool = False) -> tuple[An
     if not 1 <= k <= line.shape[axis]:
         raise ValueError(f"kthvalue: k={k} of axis {axis}, which is {line.shape[axis]} long: give 1 <= k <= that")
     found = (part[(slice(None),) * axis + (slice(k - 1, k),)] for part in sort(line, axis))
-    return tuple(reshape(part, ()) if not x.shape else part if keepdims else squeeze(part, axis) for part in found)
+    return Ordered(*(reshape(part, ()) if not x.shape else part if keepdims else squeeze(part, axis) for part in found))
 
 
 @torch_spelling
-def mode(x: Any, axis: int = -1, keepdims: bool = False) -> tuple[Any, Any]:
+def mode(x: Any, axis: int = -1, keepdims: bool = False) -> Ordered:
     """(the most frequent entry along `axis`, of equally frequent ones the smallest; the last of its indices).
 
     Raises:
@@ -181,8 +181,8 @@ def mode(x: Any, axis: int = -1, keepdims: bool = False) -> tuple[Any, Any]:
     index = gather(ids, -1, xp.argmax(runs, -1, keepdims=True))
     found = gather(line, -1, index), index
     if keepdims and x.shape:
-        return tuple(moveaxis(part, -1, axis) for part in found)
-    return tuple(squeeze(part, -1) for part in found)
+        return Ordered(*(moveaxis(part, -1, axis) for part in found))
+    return Ordered(*(squeeze(part, -1) for part in found))
 
 
 @builtin(in_float32="halves and integers", autocast="float32")

@@ -239,7 +239,8 @@ THEIRS = {  # by the last word of the name: what their function gives, of torch 
         }.items()
     },
     **{name: lambda t, s, name=name: getattr(np, name) for name in ("e", "inf", "nan", "pi")},
-    **{name: lambda t, s: s["x"].detach() for name in ("detach_", "from_numpy", "numpy", "stop_gradient")},
+    **{name: lambda t, s: s["x"].detach() for name in ("detach_", "numpy", "stop_gradient")},
+    "from_numpy": lambda t, s: t.from_numpy(np.ones(3)),
     **{name: lambda t, s: t.zeros(2, 3) for name in ("empty", "empty_permuted", "empty_strided")},
     **{name: lambda t, s: t.zeros(2, 3) for name in ("new_empty", "new_empty_strided")},
     "empty_like": lambda t, s: t.zeros_like(s["x"]),
@@ -254,12 +255,12 @@ DRAWN = {  # the line, of the ranks of the numbers drawn: the distribution of to
 NOT_COMPARED = {  # what is not a number, is drawn at random, or is another's way to the same end
     "minigrad": """
         Generator Module Size Variable array backends device dtype finfo float32 float64 float16 bfloat16 int64 int32
-        get_default_dtype func iinfo inference_mode jit compile lax layers models poisson randint_like random
-        set_grad_enabled set_printoptions tree_util utils
+        int16 int8 uint8 long int short float double half bool get_default_dtype func iinfo inference_mode jit compile
+        lax layers models poisson randint_like random set_grad_enabled set_printoptions tree_util utils
         """,
     "minigrad.functional": "gumbel_softmax multi_head_attention_forward",
     "anywhere": "geometric",
-    "x": "data_ptr get_device grad_fn normal_ type uniform_ values",
+    "x": "data_ptr get_device grad_fn indices normal_ type uniform_ values",
 }
 
 

@@ -86,7 +86,7 @@ ON_PURPOSE = {
     **dict.fromkeys(
         ("tensor", "zeros", "ones", "full"), "has NumPy's dtype in the next place, where torch has nothing"
     ),
-    "transpose": "takes all axes, as NumPy does, or two to swap",
+    **dict.fromkeys(("transpose", "permute"), "takes all axes, as NumPy does, or two to swap"),
     "take": "has NumPy's axis after torch's arguments",
     "where": "has torch's order, its operands under other names",
     "swapdims": "has torch's order, its axes under other names",
