@@ -18,6 +18,7 @@ WORKLOADS = (
     "cnn",
     "gpt",
     "minilm_step",
+    "lora_step",
     "trainer",
     "bert_base",
     "resnet",

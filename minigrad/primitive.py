@@ -122,6 +122,7 @@ class _Op:
         if wanted and (y.dtype is F4 or y.dtype.kind not in "iub"):  # (whole numbers do not move by small amounts)
             plan = self.plans.get(wanted) or self.plan(wanted)
             if kernel is not None:
+                fused = fused if kernel.needed is None else kernel.needed(fused, plan.wanted)
                 saved = plan.keep(arrays, options, y), kernel, backend.xp, fused, options
                 node = new_node(y.shape, y.dtype, parents, plan.fused, saved)
             elif plan.rules:
@@ -358,8 +359,7 @@ def _nothing(g: Any) -> None:
 
 def _picker(places: list[int]) -> Callable[[Any], Any]:
     """A function that picks these places out of a list; in C, since it runs for every op and every rule."""
-    start = places[0] if places else 0
-    return itemgetter(*places) if len(places) > 1 else itemgetter(slice(start, start + len(places)))
+    return itemgetter(*places) if places[1:] else itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
 
 
 def _bare(x: Any) -> Any:

@@ -21,7 +21,8 @@ class Kernel(NamedTuple):
     `backward(xp, g, saved, wanted, *options) -> one array, or None where it is not wanted, per input`;
     `alone(xp, *inputs, *options) -> y` is an optional cheaper forward for inference;
     `add(xp, total, g, saved, *options)`, also optional, adds the gradient of the only input to `total`, in place;
-    `fits(*inputs, *options)`, if given, says whether it takes these; the op's meaning answers for others.
+    `fits(*inputs, *options)`, if given, says whether it takes these; the op's meaning answers for others;
+    `needed(saved, wanted)`, also optional, is what of `saved` the backward needs where so much is wanted.
     """
 
     forward: Callable
@@ -29,6 +30,7 @@ class Kernel(NamedTuple):
     alone: Callable | None = None
     add: Callable | None = None
     fits: Callable | None = None
+    needed: Callable | None = None
 
 
 class Value(NamedTuple):

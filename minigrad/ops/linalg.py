@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import backend
 from ..builtin import builtin
-from ..primitive import definition, primitive
+from ..primitive import primitive
 from ..tensor import as_array, shape_of, shaped
 from .index import pick
 from .reduce import sum
@@ -67,13 +67,22 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 @builtin(name="linear", in_float32="halves", in_int64=True, autocast="half")
-@definition
-def _linear(x, weight, bias, /):
+@primitive
+def _linear(xp, x, weight, bias, /):
     """linear, with a bias or None."""
-    y = matmul(x, transpose(weight))
+    y = x @ weight.T
     return y if bias is None else y + bias
 
 
+def _as_rows(x):
+    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+_linear.defvjp(  # where the weight is frozen, nothing keeps x
+    x=lambda g, weight: matmul(g, weight),
+    weight=lambda g, x: matmul(transpose(_as_rows(g)), _as_rows(x)),
+    bias=lambda g: g,
+)
 _linear.in_symbols(x="g W", weight="gᵀ x", bias="Σ g over all but the last axis")
 
 

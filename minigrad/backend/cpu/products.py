@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..record import Kernel
-from ..shared.products import with_vectors
+from ..shared.products import linear_needed, with_vectors
 from . import cores, mkl
 from .blas import MAX_UNCOPIED, gemm
 from .cores import evenly, share
@@ -115,21 +115,19 @@ def linear_forward(xp, x, weight, bias):
             into += bias
     else:
         do(product(x_rows, weight.T, into, bias))
-    return y, (x, weight)
+    return y, (x.shape, x, weight)
 
 
 def linear_backward(xp, g, saved, wanted):
-    x, weight = saved
-    gx, gw = (
-        np.empty_like(a, g.dtype, order="A" if a.ndim == 2 else "C") if want else None
-        for a, want in zip((x, weight), wanted)
-    )
-    g, x = matrix(g), matrix(x)
+    shape, x, weight = saved
+    gx = np.empty(shape, g.dtype) if wanted[0] else None
+    gw = np.empty_like(weight, g.dtype, order="A") if wanted[1] else None
+    g = matrix(g)
     ones = np.ones((1, len(g)), g.dtype)
     gb = np.empty((1, len(weight)), g.dtype) if wanted[2] else None
     do(
         [] if gx is None else product(g, weight, matrix(gx)),
-        [] if gw is None else product(g.T, x, gw),
+        [] if gw is None else product(g.T, matrix(x), gw),
         [] if gb is None else product(ones, g, gb),
     )
     return gx, gw, gb if gb is None else gb[0]
@@ -137,5 +135,5 @@ def linear_backward(xp, g, saved, wanted):
 
 table = {
     "matmul": with_vectors(Kernel(matmul_forward, matmul_backward), dot),
-    "linear": Kernel(linear_forward, linear_backward),
+    "linear": Kernel(linear_forward, linear_backward, needed=linear_needed),
 }

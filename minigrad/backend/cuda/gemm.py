@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..record import Array, Kernel
-from ..shared.products import as_matrix, with_vectors
+from ..shared.products import as_matrix, linear_needed, with_vectors
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 SUM_IN_32, SUM_IN_64, SUM_IN_TF32 = 68, 70, 77  # cublasComputeType_t
@@ -217,14 +217,14 @@ def linear_forward(xp, x, weight, bias):
     if bias is not None:
         y[...] = bias
     gemm(as_matrix(xp, x), weight.astype(x.dtype, copy=False).T, as_matrix(xp, y), beta=bias is not None)
-    return y, (x, weight)
+    return y, (x.shape, x, weight)
 
 
 def linear_backward(xp, g, saved, wanted):
-    x, weight = saved
+    shape, x, weight = saved
     rows = as_matrix(xp, g)
     return (
-        gemm(rows, weight.astype(g.dtype, copy=False)).reshape(x.shape) if wanted[0] else None,
+        gemm(rows, weight.astype(g.dtype, copy=False)).reshape(shape) if wanted[0] else None,
         gemm(rows.T, as_matrix(xp, x).astype(g.dtype, copy=False)) if wanted[1] else None,
         rows.sum(0) if wanted[2] else None,
     )
@@ -232,5 +232,5 @@ def linear_backward(xp, g, saved, wanted):
 
 table = {
     "matmul": with_vectors(Kernel(matmul_forward, matmul_backward)),
-    "linear": Kernel(linear_forward, linear_backward),
+    "linear": Kernel(linear_forward, linear_backward, needed=linear_needed),
 }

@@ -48,16 +48,22 @@ def linear_forward(xp, x, weight, bias):
     xp.matmul(as_matrix(xp, x), weight.T, out=as_matrix(xp, y))
     if bias is not None:
         y += bias
-    return y, (x, weight)
+    return y, (x.shape, x, weight)
 
 
 def linear_backward(xp, g, saved, wanted):
-    x, weight = saved
+    shape, x, weight = saved
     g, gx = as_matrix(xp, g), None
     if wanted[0]:
-        gx = xp.empty(x.shape, g.dtype)
+        gx = xp.empty(shape, g.dtype)
         xp.matmul(g, weight, out=as_matrix(xp, gx))
     return gx, g.T @ as_matrix(xp, x) if wanted[1] else None, g.sum(0) if wanted[2] else None
+
+
+def linear_needed(saved, wanted):
+    """The input is needed for the gradient of the weight alone: where that is frozen, it is let go."""
+    shape, x, weight = saved
+    return shape, x if wanted[1] else None, weight
 
 
 def as_matrix(xp, x):
@@ -65,4 +71,4 @@ def as_matrix(xp, x):
     return xp.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-table = {"linear": Kernel(linear_forward, linear_backward)}
+table = {"linear": Kernel(linear_forward, linear_backward, needed=linear_needed)}
