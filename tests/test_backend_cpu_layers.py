@@ -15,6 +15,13 @@ rng = np.random.default_rng(1)
 CASES = cases(80, np.float32)
 
 
+@pytest.fixture(autouse=True, params=["loops", "without"])
+def form(request, monkeypatch):
+    """The compiled loops, where numba is installed, and what answers without them."""
+    if request.param == "without":
+        monkeypatch.setattr(loops, "available", lambda: False)
+
+
 def agrees(op, inputs, options, g=None, atol=2e-5):
     y, g, gradients = run(host.kernels[op], inputs, options, g)
     wide = [x if x is None or x.dtype == bool else x.astype(np.float64) for x in inputs]

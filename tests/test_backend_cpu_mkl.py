@@ -1,6 +1,5 @@
 """MKL: found where pip puts it, left alone where it is not wanted, and right."""
 
-import math
 import os
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from minigrad.backend.cpu import blas, layers, mkl
+from minigrad.backend.cpu import blas, mkl
 
 here = pytest.mark.skipif(mkl.path() is None, reason="MKL is not installed: pip install 'minigrad-learn[mkl]'")
 
@@ -37,9 +36,8 @@ def test_it_is_found_where_pip_puts_it(tmp_path, monkeypatch):
 
 def test_without_it_numpy_answers(monkeypatch, fresh):
     monkeypatch.setenv("MINIGRAD_BLAS", "numpy")
-    assert mkl.of_array("vsCdfNorm") is None and blas._product() is blas._numpys_product
+    assert mkl.function("cblas_sgemm") is None and blas._product() is blas._numpys_product
     assert mkl.tbb() is None
-    gelu_is_right(atol=3e-8)
 
 
 def test_what_is_damaged_counts_as_not_installed(tmp_path, monkeypatch, fresh):
@@ -59,13 +57,12 @@ def test_it_is_left_alone_where_numpy_uses_it(tmp_path, monkeypatch):
 
 
 @here
-def test_with_it_products_and_gelu_are_right(monkeypatch, fresh):
+def test_with_it_products_are_right(monkeypatch, fresh):
     monkeypatch.delenv("MINIGRAD_BLAS", raising=False)
     assert blas._product() is not blas._numpys_product
     a, b, out = np.arange(6, dtype="f4").reshape(2, 3), np.ones((3, 2), "f4"), np.ones((2, 2), "f4")
     blas.gemm(a, b, out, add=True)
     assert out.tolist() == [[4, 4], [13, 13]]
-    gelu_is_right(atol=1e-9)
 
 
 @here
@@ -80,16 +77,3 @@ def test_torch_that_comes_later_keeps_its_threads():
         name: value for name, value in os.environ.items() if name not in ("MINIGRAD_BLAS", "OMP_NUM_THREADS")
     }
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
-
-
-def gelu_is_right(atol):
-    """Of a sum with a bias, there and back."""
-    x, bias, g = np.linspace(-9, 9, 5000, dtype="f4").reshape(1000, 5), np.arange(-2, 3, dtype="f4") / 4, np.float32(2)
-    y, saved = layers.gelu_forward(np, x, bias, "none")
-    gx, gb = layers.gelu_backward(np, np.full_like(x, g), saved, (True, True), "none")
-    h = (x + bias).astype(float)
-    phi = np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2)(h)
-    slope = 2 * (phi + h * np.exp(-h * h / 2) / math.sqrt(2 * math.pi))
-    np.testing.assert_allclose(y, h * phi, rtol=1e-6, atol=atol)
-    np.testing.assert_allclose(gx, slope, rtol=1e-5, atol=2e-6)
-    np.testing.assert_allclose(gb, slope.sum(0), rtol=1e-5)

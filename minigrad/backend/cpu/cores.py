@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import threading
 from collections.abc import Callable
@@ -145,14 +144,3 @@ def cuts(count: int, size: int) -> list[slice]:
 def each_piece(work: Callable, *arrays: np.ndarray) -> list:
     """[work(a[i:j], b[i:j], …) for each slice i:j]: arrays divided along their first axis, by the first one's size."""
     return share(lambda part: work(*(array[part] for array in arrays)), cuts(len(arrays[0]), arrays[0].size))
-
-
-_own = threading.local()
-
-
-def scratch(*shape: int) -> np.ndarray:
-    """This thread's working space, allocated once; the next call returns the same space."""
-    size = math.prod(shape)
-    if getattr(_own, "space", np.empty(0)).size < size:
-        _own.space = np.empty(size, np.float32)
-    return _own.space[:size].reshape(shape)

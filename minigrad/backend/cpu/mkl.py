@@ -1,4 +1,4 @@
-"""Intel's MKL, if it is installed (the extra `mkl`): matrix products, faster than NumPy's on many processors, and Φ.
+"""Intel's MKL, if it is installed (the extra `mkl`): matrix products, faster than NumPy's on many processors.
 
 It is called as a C library and computes on the calling thread, except for products too small for our own threads.
 MINIGRAD_BLAS=numpy disables it.
@@ -81,8 +81,3 @@ def on_threads(threads: int, name: str, *argtypes: type) -> Callable[..., None] 
             use(before)
 
     return call
-
-
-def of_array(name: str) -> Callable[..., None] | None:
-    """A function of MKL's vector mathematics: f(number of entries, address of the array, address of the results)."""
-    return on_threads(1, name, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)

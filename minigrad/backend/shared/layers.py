@@ -10,11 +10,13 @@ from .products import as_matrix
 
 def gelu_forward(xp, x, bias, approximate):
     """x Φ(x), or that of x + bias; "tanh" approximates the normal distribution function Φ (Hendrycks & Gimpel 2016)."""
+    h = x if bias is None else x + bias
+    return h * _phi(xp, h, approximate), (x, bias)
+
+
+def gelu_backward(xp, g, saved, wanted, approximate):
+    x, bias = saved
     x = x if bias is None else x + bias
-    return x * _phi(xp, x, approximate), x
-
-
-def gelu_backward(xp, g, x, wanted, approximate):
     phi = _phi(xp, x, approximate)
     if approximate == "tanh":
         gx = phi * (1 - phi) * (GELU_TANH[0] + 3 * GELU_TANH[1] * (x * x))
@@ -38,13 +40,23 @@ def _phi(xp, x, approximate):
 def normal_cdf(xp, x):
     """The normal distribution function Φ, accurate to the last digits of x's dtype also where Φ(x) is tiny.
 
-    Φ(-t) is normal_pdf(t) · M(t), where M is Mills' ratio.  M is computed as a rational function of degree 9 over 10,
-    whose largest relative error on 0 <= t <= 40 is 3e-15 (it interpolates M at the Chebyshev points of t / (t + 2));
-    from t = 39 on Φ(-t) underflows in float64.  Everything is computed in float64, because rounding t² to float32 would
-    lose digits.
+    Φ(-t) is normal_pdf(t) · M(t), where M is Mills' ratio, a rational function of t in float64; t² is computed in
+    float64, for rounding it to float32 would lose digits.  From t = 39 on Φ(-t) underflows in float64.
     """
     t = xp.minimum(xp.abs(x).astype("float64"), 40)
-    numerator, denominator = xp.ones_like(t), xp.ones_like(t)
+    tail = xp.exp(-0.5 * t * t)
+    tail *= _mills_ratio(t) if x.dtype.itemsize == 8 else _mills_ratio_single(t.astype("float32"))
+    tail /= math.sqrt(2 * math.pi)
+    return xp.where(x < 0, tail, 1 - tail).astype(x.dtype)
+
+
+def _mills_ratio(t):
+    """Φ(-t) / normal_pdf(t), a rational function of degree 9 over 10.
+
+    Its largest relative error on 0 <= t <= 40 is 3e-15 (it interpolates the ratio at the Chebyshev points of
+    t / (t + 2)).
+    """
+    numerator, denominator = 1, 1
     for coefficient in (
         28.2126897720969,
         385.7611818695606,
@@ -70,8 +82,30 @@ def normal_cdf(xp, x):
         370777.3686981641,
     ):
         denominator = denominator * t + coefficient
-    tail = xp.exp(-0.5 * t * t) * numerator / denominator / math.sqrt(2 * math.pi)
-    return xp.where(x < 0, tail, 1 - tail).astype(x.dtype)
+    return numerator / denominator
+
+
+def _mills_ratio_single(t):
+    """The same in float32: a polynomial in u = 1 / (1 + 0.35 t), whose largest relative error on t <= 14.5 is 3e-8.
+
+    (Least squares at 400 Chebyshev points, the points with large errors given more and more weight.)
+    """
+    u = 1 / (1 + 0.35 * t)
+    ratio = -0.02915788569 * u
+    for coefficient in (
+        0.1440309191,
+        -0.2558390027,
+        0.1593196935,
+        -0.02321235183,
+        0.1055525014,
+        0.119821288,
+        0.1398635154,
+        0.1396213068,
+    ):
+        ratio += coefficient
+        ratio *= u
+    ratio *= math.sqrt(2 * math.pi)
+    return ratio
 
 
 def normal_pdf(xp, x):
