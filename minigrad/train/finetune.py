@@ -25,7 +25,7 @@ from .optimizers import trained_parameters
 from .plots import plot_confusion_matrix, plot_history
 from .run import load_weights
 from .state import Record
-from .task_trainer import TaskTrainer, scores_of
+from .task_trainer import TaskTrainer, naming, scores_of
 from .trainer import Trainer
 
 DEFAULTS: dict[str, Any] = {  # better ones than Hugging Face's for a few thousand texts
@@ -162,10 +162,11 @@ def trainer_for(
         args.check_output_dir()
     learnt = this.read(train)
     given = None if eval is None else this.read(eval)
-    learnt, judged = this.split(learnt, eval_fraction, args.seed) if given is None else (learnt, given)
     config: Any = AutoConfig.from_pretrained(model_dir)
     own = list((config.id2label or {}).values())
-    changes = this.study(learnt, judged, config)
+    with naming(train, eval):
+        learnt, judged = this.split(learnt, eval_fraction, args.seed) if given is None else (learnt, given)
+        changes = this.study(learnt, judged, config)
     model: Any = this.model_class.from_pretrained(
         model_dir, ignore_mismatched_sizes=ignore_mismatched_sizes, rng=args.seed, **changes
     )
@@ -179,7 +180,8 @@ def trainer_for(
     if freeze:
         model.freeze(*([freeze] if isinstance(freeze, str) else freeze))
     trained = sum(p.size for p in trained_parameters(model))
-    datasets = [this.encode(part) for part in (learnt, judged)]
+    with naming(train, eval):
+        datasets = [this.encode(part) for part in (learnt, judged)]
     print(f"{model_dir}\n{model.load_report}\n")
     print(this.describe(learnt, judged))
     print("; ".join(filter(None, [f"{trained:,} parameters to train", this.note(datasets[0])])) + "\n")

@@ -13,7 +13,7 @@ from ..tasks import DEFAULT, Task, task_class, task_of
 from .arguments import TrainingArguments, check_names
 from .batches import agreed_collator, used_columns
 from .evaluation import predict
-from .task_trainer import TaskTrainer, scores_of
+from .task_trainer import TaskTrainer, naming, scores_of
 
 
 class Pipeline:
@@ -47,7 +47,9 @@ class Pipeline:
 
     def evaluate(self, source: str | os.PathLike | Iterable[Any], batch_size: int = 64) -> dict[str, Any]:
         """The loss and the task's scores on a file of labelled examples, or a list of them."""
-        dataset = self.task.encode(self.task.read(source))
+        examples = self.task.read(source)
+        with naming(source):
+            dataset = self.task.encode(examples)
         args = TrainingArguments(per_device_eval_batch_size=batch_size)
         return scores_of(TaskTrainer(self.task, args, eval_dataset=dataset).measured(dataset, "eval"))
 

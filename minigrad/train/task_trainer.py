@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..data import Sampler
@@ -63,3 +66,15 @@ def scores_of(record: Record) -> dict[str, Any]:
     """The scores of an evaluation, without the prefix of their names and without how long it took."""
     found = {name.removeprefix("eval_"): value for name, value in record.items() if name.startswith("eval_")}
     return {name: value for name, value in found.items() if not name.endswith(CLOCKS)}
+
+
+@contextmanager
+def naming(*sources: Any) -> Iterator[None]:
+    """Let a ValueError about all examples of files begin with their names, unless it has one already."""
+    try:
+        yield
+    except ValueError as error:
+        files = [os.fspath(source) for source in sources if isinstance(source, (str, os.PathLike))]
+        if not files or any(file in str(error) for file in files):
+            raise
+        raise ValueError(f"{' and '.join(files)}: {error}") from None

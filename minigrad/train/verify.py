@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..pretrained.checkpoint import safetensors
+from ..tasks import DEFAULT
 from . import checkpoint
 from .callbacks import TrainerCallback
 from .trainer import Trainer
@@ -107,7 +108,7 @@ def trainer_of(directory: str | os.PathLike, factory: str | None) -> Callable[[s
     from .finetune import trainer_for
 
     arguments = json.loads(spec.read_text(encoding="utf-8"))
-    return lambda out: trainer_for(**{**arguments, "output": out})
+    return lambda out: trainer_for(**{"task": DEFAULT, **arguments, "output": out})
 
 
 def command(directory: str, factory: str | None, steps: int, kills: int) -> int:
