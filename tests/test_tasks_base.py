@@ -1,0 +1,101 @@
+"""Damaged and odd files of every task: one line that names the file and the place, and nothing is written."""
+
+import json
+import re
+
+import pytest
+import tiny_bert
+
+from minigrad.cli import main
+from minigrad.tasks import TASKS, task_class
+
+pytest.importorskip("tokenizers")
+ROW = {"question": "Who?", "context": "Ada came.", "answers": [{"text": "Ada", "answer_start": 0}]}
+TEXT, TOKENS, QUESTIONS = "text-classification", "token-classification", "question-answering"
+MULTI, VALUE = ["--problem-type", "multi_label_classification"], ["--problem-type", "regression"]
+GOOD = "text,label\noven,a\nsalt,a\nmast,b\nwind,b\n"
+
+CASES = [  # task, file, its content, what is typed besides, what is told
+    (TEXT, "a.csv", "", [], "a.csv:1: the file holds no example; expected a text and a label on each line"),
+    (TEXT, "a.csv", "text,label\n", [], "a.csv:1: the file holds no example"),
+    (TEXT, "a.csv", "text,label\noven\n", [], "a.csv:2: expected 2 fields, as the first line has, got 1"),
+    (TEXT, "a.csv", "text,label\noven,a,b\n", [], "a.csv:2: expected 2 fields, as the first line has, got 3"),
+    (TEXT, "a.csv", 'text,label\n"oven,a\n', [], "a.csv:2: unexpected end of data"),
+    (TEXT, "a.csv", "text;label\noven;a\nmast\n", [], "a.csv:3: expected 2 fields"),
+    (TEXT, "a.csv", "text|label\noven|\n", [], "a.csv:2: the label is missing; give every text one"),
+    (TEXT, "a.csv", "text,text,label\na,b,c\n", [], "a.csv:1: two columns are called 'text'"),
+    (TEXT, "a.csv", "body,label\na,b\n", [], "a.csv:1: no text column 'text' or 'sentence'"),
+    (TEXT, "a.csv", b"text,label\nM\xfcller,a\n", [], "a.csv:2: not UTF-8: byte 0xfc"),
+    (TEXT, "a.csv", GOOD.encode("utf-16"), [], "a.csv:1: not UTF-8.*if it is utf-16"),
+    (TEXT, "a.csv", "text,label\noven,a\nsalt,a\n", [], "a.csv: all 1 training texts have the label 'a': expected"),
+    (TEXT, "a.csv", "text,label\noven,a\noven,b\n", [], "a.csv: none of 2 examples can be held out"),
+    (TEXT, "a.tsv", "text\tlabel\noven\n", [], "a.tsv:2: expected 2 fields"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": "a"}\n{"text": "oven"\n', [], "a.jsonl:2: not JSON"),
+    (TEXT, "a.jsonl", '{"text": 3, "label": "a"}', [], "a.jsonl:1: the text is 3; expected a string"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": true}', [], "a.jsonl:1: the label is true; expected a string"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": ["a"]}', [], "several labels. Then pass --problem-type"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": 0.5}', [], "is it a regression. Then pass --problem-type"),
+    (TEXT, "a.json", '[{"text": "oven", "label": "a"}, 3]', [], "a.json: object 2: expected an object"),
+    (TEXT, "a.xlsx", "PK", [], "a.xlsx: cannot tell the format from the name"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": 3}', MULTI, "a.jsonl:1: the labels are 3; expected a list"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": [""]}', MULTI, "a.jsonl:1: the label is missing"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": null}', MULTI, "a.jsonl:1: the labels are missing; give an"),
+    (TEXT, "a.csv", "text,label\noven,1\nsalt,one\n", VALUE, 'a.csv:3: the label is "one"; expected a finite number'),
+    (TEXT, "a.csv", "text,label\noven,inf\n", VALUE, 'a.csv:2: the label is "inf"; expected a finite number'),
+    (TOKENS, "a.conll", "Ada B-PER\ncame\n", [], "a.conll:2: 'came' has no tag"),
+    (TOKENS, "a.conll", "Ada PER\n", [], 'a.conll:1: the tag is "PER"; expected O, or B-'),
+    (TOKENS, "a.conll", "Ada O\n\nEve O\n", [], "a.conll: none of the 1 training texts has an entity"),
+    (TOKENS, "a.conll", b"M\xfcller B-PER\n", [], "a.conll:1: not UTF-8"),
+    (TOKENS, "a.jsonl", '{"text": "Ada", "entities": [[0, 9, "PER"]]}', [], "a.jsonl:1: an entity is from 0 to 9 of a"),
+    (
+        TOKENS,
+        "a.jsonl",
+        '{"text": "Ada B.", "entities": [[0, 5, "PER"], [4, 6, "X"]]}',
+        [],
+        "a.jsonl:1: the entities PER and X overlap at character 4",
+    ),
+    (TOKENS, "a.jsonl", '{"words": ["Ada"], "tags": []}', [], "a.jsonl:1: there are 1 words and 0 tags"),
+    (TOKENS, "a.csv", "word,tag\nAda,O\n", [], "a.csv: cannot tell the format from the name; end it in .conll"),
+    (QUESTIONS, "a.json", '{"data": [{"paragraphs": [{"context": "Ada"}]}]}', [], "a.json: article 1, paragraph 1: "),
+    (QUESTIONS, "a.json", '{"data": [', [], "a.json: not JSON"),
+    (QUESTIONS, "a.jsonl", json.dumps(ROW | {"context": ""}), [], 'a.jsonl:1: the context is ""'),
+    (QUESTIONS, "a.jsonl", json.dumps(ROW | {"context": "Eve came."}), [], "a.jsonl:1: the answer 'Ada' does not"),
+    (QUESTIONS, "a.jsonl", json.dumps(ROW | {"answers": "Ada"}), [], 'a.jsonl:1: the answers are "Ada"; expected'),
+    (QUESTIONS, "a.jsonl", json.dumps(ROW), [], "a.jsonl: none of 1 examples can be held out"),
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_bert.save_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.mark.parametrize(
+    "task, name, content, typed, told", CASES, ids=[f"{t}-{n}-{w[:30]}" for t, n, _, _, w in CASES]
+)
+def test_damaged_and_odd_files(base, tmp_path, monkeypatch, capsys, task, name, content, typed, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["finetune", str(base), "--task", task, "--train", name, "--output", "out", *typed]) == 2
+    out, errors = capsys.readouterr()
+    lines = [line for line in errors.splitlines() if not line.startswith("minigrad: warning: ")]
+    assert len(lines) == 1 and lines[0].startswith("minigrad: error: ") and not out
+    assert re.search(told, lines[0]), lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_folder_without_anything_and_a_file_that_is_not_there(base, tmp_path, monkeypatch, capsys, task):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "none.json"):
+        assert main(["finetune", str(base), "--task", task, "--train", name, "--output", "out"]) == 2
+        out, errors = capsys.readouterr()
+        assert errors.count("\n") == 1 and errors.startswith("minigrad: error: ") and name in errors and not out
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_says_what_it_is(task):
+    kind = task_class(task)
+    assert kind().metrics and kind().columns["train_loss"] == "train loss" and kind.to_type
