@@ -9,7 +9,7 @@ import tiny_tokenizers
 
 from minigrad.cli import main
 from minigrad.metrics import entities_of, entity_scores
-from minigrad.pretrained import AutoConfig, AutoModel, RobertaConfig
+from minigrad.pretrained import AutoConfig, AutoModel, BertConfig, BertModel, RobertaConfig
 from minigrad.tasks.token_classification import TokenClassification
 from minigrad.train import finetune, pipeline
 
@@ -78,6 +78,30 @@ def test_texts_longer_than_the_model_are_read_in_windows(tuned):
     assert short.evaluate(sentences())["f1"] > 0.9
     tokens = short(long, ignore_labels=[])
     assert [one["word"] for one in tokens] == long.split()
+
+
+def test_a_word_longer_than_the_model_counts_once(tmp_path):
+    """The windows within it have no label that counts, and the rows of the others stay theirs."""
+    base = tiny_tokenizers.word_pieces(tmp_path)
+    config = BertConfig(
+        vocab_size=len(tiny_tokenizers.WORDS),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+    )
+    BertModel(config, rng=0).save_pretrained(base)
+    rows = [(["hello", "b" * 60, "world"], ["B-A", "O", "B-B"]), (["world", "hello"], ["O", "B-A"])]
+    trainer = finetune(base, rows, rows[::-1], output=tmp_path / "out", num_train_epochs=1, max_length=8, **QUICK)
+    task, dataset = trainer.task, trainer.eval_dataset
+    assert all(any(label != -100 for label in labels) for labels in dataset.columns["label"])
+    assert len(dataset) < len(task.encode(dataset.examples, labelled=False)) > 8
+    pipe = pipeline(model=tmp_path / "out", max_length=8)
+    scores = [pipe.evaluate(rows, batch_size=size) for size in (1, 2, 64)]
+    for one in scores[1:]:
+        assert {name: one[name] for name in ("f1", "accuracy", "counts")} == {
+            name: scores[0][name] for name in ("f1", "accuracy", "counts")
+        }
 
 
 def test_strategies(tuned):

@@ -15,9 +15,9 @@ A task runs no model.  `minigrad.train` does, and asks the task; `finetune` in t
     scores = task.scores(outputs, labels, dataset)
     task.report(scores)                               printed, and kept as evaluation.txt
 
-`evaluate` begins with `attach`, reads a file, and ends with `report`.  `pipeline` and `minigrad predict` turn what they
-are called with into examples without labels, with `examples` or `read(file, labelled=False)`, and what the model makes
-of them into `answers`, which the command line prints as `told` and writes as `record`.
+`evaluate` begins with `attach`, reads a file, calls `warn_of_gaps`, and ends with `report`.  `pipeline` and `minigrad
+predict` turn what they are called with into examples without labels, with `examples` or `read(file, labelled=False)`,
+and what the model makes of them into `answers`, which the command line prints as `told` and writes as `record`.
 
 To add a task, write a subclass of `Task` (of `TextTask` if its model reads tokens) in a file of its own, with the class
 attributes and the methods that raise NotImplementedError here, and name it in `minigrad.tasks.TASKS`.
@@ -114,6 +114,9 @@ class Task:
         for what cannot be learnt from, and warns of what makes the scores mean less than they seem to.
         """
         return {}
+
+    def warn_of_gaps(self, eval: Sequence[Any]) -> None:
+        """Warn of what makes scores on these examples mean less, such as labels that none of them has."""
 
     def load_processor(self, source: str | os.PathLike) -> Any:
         """The tokenizer, or what else makes numbers of examples, in a model directory."""

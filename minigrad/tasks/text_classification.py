@@ -174,6 +174,10 @@ class TextClassification(TextTask):
         self.weights = self.weights_of(train, names)
         return {"id2label": dict(enumerate(names)), "problem_type": self.problem}
 
+    def warn_of_gaps(self, eval: Sequence[Example]) -> None:
+        if self.problem != REGRESSION:
+            warn_of_unjudged(eval, self.names)
+
     def weights_of(self, train: Sequence[Example], names: Sequence[str]) -> np.ndarray | None:
         """The weight of each class.  Raises ValueError for weights of labels that are none, or not positive."""
         if self.class_weights is None:

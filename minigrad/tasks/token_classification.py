@@ -166,8 +166,12 @@ class TokenClassification(TextTask):
             stride=0 if self.max_length is None else self.max_length // 4,
             return_overflowing_tokens=True,
         )
-        of = found.pop("overflow_to_sample_mapping")
-        dataset = TokenDataset(found, found.encodings, of, examples)
+        of, rows = found.pop("overflow_to_sample_mapping"), found.encodings
+        if labelled:  # a window within a long word has no label that counts: it is left out
+            begun = {row for places in places_of(rows, of, len(examples)) for row, _ in places.values()}
+            of, rows, *columns = ([column[i] for i in sorted(begun)] for column in (of, rows, *found.values()))
+            found = dict(zip(found, columns, strict=True))
+        dataset = TokenDataset(found, rows, of, examples)
         if labelled:
             number = {name: i for i, name in enumerate(self.names)}
             labels = [[IGNORED] * length for length in dataset.lengths]

@@ -48,6 +48,7 @@ class Pipeline:
     def evaluate(self, source: str | os.PathLike | Iterable[Any], batch_size: int = 64) -> dict[str, Any]:
         """The loss and the task's scores on a file of labelled examples, or a list of them."""
         examples = self.task.read(source)
+        self.task.warn_of_gaps(examples)
         with naming(source):
             dataset = self.task.encode(examples)
         args = TrainingArguments(per_device_eval_batch_size=batch_size)
