@@ -52,7 +52,7 @@ class TextToText(TextTask):
 
     name = "text2text-generation"
     model_class = AutoModelForSeq2SeqLM
-    answer_options = ("max_new_tokens", "do_sample", "temperature", "seed")
+    answer_options: ClassVar[dict[str, Any]] = dict.fromkeys(("max_new_tokens", "do_sample", "temperature", "seed"))
     defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "per_device_eval_batch_size": 32}
 
     @property
