@@ -1,4 +1,4 @@
-"""`minigrad doctor`: what is installed on this machine for minigrad to use, and what to type to install the rest."""
+"""`minigrad doctor`: what minigrad can use on this machine, and what to type to install the rest."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cpu() -> str:
 
 
 def memory() -> str:
-    """How much there is, where the system says."""
+    """The memory of the machine and how much of it is free, if the system provides that."""
     try:
         page = os.sysconf("SC_PAGE_SIZE")
         total, free = (gibibytes(page * os.sysconf(f"SC_{kind}_PAGES")) for kind in ("PHYS", "AVPHYS"))

@@ -1,6 +1,7 @@
 """Finds the line of the user's program that is running, and the names that its values have there.
 
-It is asked only for an error, or for a step of the tape that is noted.  Until then it costs nothing.
+It is used only for errors, and for steps of the tape that are recorded with `insight.recording`; otherwise it costs
+nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-LAYERS = ("nn", "pretrained")  # the rooms in which a line of ours tells a user something,
-SHELLS = ("IPython", "ipykernel")  # programs whose functions, too, hold the user's values, under names of their own
-MEANINGS = (*LAYERS, "functional", "losses")  # and those whose names for values may be worth having
+LAYERS = ("nn", "pretrained")  # packages of ours whose lines are worth showing to a user
+SHELLS = ("IPython", "ipykernel")  # programs whose functions hold the user's values under names of their own
+MEANINGS = (*LAYERS, "functional", "losses")  # packages whose names for values are worth showing
 
 
 class Line(NamedTuple):
@@ -25,7 +26,7 @@ class Line(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What stands there; empty if the source is not to be had."""
+        """The source of the line; empty if it is not available."""
         return linecache.getline(self.file, self.number).strip()
 
     def __str__(self) -> str:
@@ -42,13 +43,13 @@ def frames(frame: FrameType | None = None) -> Iterator[FrameType]:
 
 
 def room(frame: FrameType) -> str | None:
-    """Which of minigrad's rooms a function stands in; None for a user's."""
+    """The package or module of minigrad that a function belongs to, such as "nn"; None for a user's function."""
     package, _, rest = frame.f_globals.get("__name__", "").partition(".")
     return rest.partition(".")[0] if package == "minigrad" else None
 
 
 def telling(frame: FrameType, rooms: Sequence[str] = LAYERS) -> Iterator[FrameType]:
-    """The frames that tell a user something, the innermost first: those in `rooms`, and finally the user's own."""
+    """The frames worth showing to a user, the innermost first: those in `rooms`, and finally the user's own."""
     for f in frames(frame):
         here = room(f)
         if here is None or here in rooms:
@@ -80,9 +81,9 @@ def line(frame: FrameType) -> Line:
 
 
 def names(values: Sequence[Any], frame: FrameType, rooms: Sequence[str] = LAYERS) -> list[str | None]:
-    """What the user's function, or one in `rooms`, calls each value: a variable, or `self.name`."""
+    """The name of each value in the user's function, or in one in `rooms`: a variable, or `self.name`."""
     found: dict[int, str] = {}
-    wanted = {id(value) for value in values if hasattr(value, "shape")}  # one 2 is like another, an array is not
+    wanted = {id(value) for value in values if hasattr(value, "shape")}  # equal numbers may be one object
     for f in telling(frame, rooms):
         owner = getattr(f.f_locals.get("self"), "__dict__", {})
         called = {
@@ -97,9 +98,9 @@ def names(values: Sequence[Any], frame: FrameType, rooms: Sequence[str] = LAYERS
 
 
 def told(error: Exception, labels: Sequence[str] = (), values: Sequence[Any] = ()) -> None:
-    """Note on an error of ours, once, the user's line that led to it, and what is called how there.
+    """Add a note to an error of ours, once, with the user's line that led to it and the names of the values there.
 
-    `labels` are the names that the message has for the `values`.
+    `labels` are the names of the `values` in the message.
     """
     if hasattr(error, "line"):
         return
@@ -107,7 +108,7 @@ def told(error: Exception, labels: Sequence[str] = (), values: Sequence[Any] = (
     while trace is not None:
         inner.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
-    if inner and room(inner[-1][0]) is None:  # the user's own code has failed: it speaks for itself
+    if inner and room(inner[-1][0]) is None:  # the user's own code failed, and its traceback says where
         return
     outer = ((f, f.f_lineno) for f in frames(sys._getframe(1)))
     frame, number = next(((f, n) for f, n in [*reversed(inner), *outer] if room(f) is None), (None, 0))

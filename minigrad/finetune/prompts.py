@@ -82,11 +82,11 @@ class PromptForClassification(Module):
 class PromptClassifier:
     """A language model, a template and a verbaliser as one function of texts; it answers as `TextClassifier` does.
 
-    classifier = PromptClassifier(
-        AutoModelForMaskedLM.from_pretrained(directory), AutoTokenizer.from_pretrained(directory),
-        Template("{text} It is about {mask}."), Verbalizer({"http": ["web"], "email": ["mail"]}),
-    )
-    classifier("Open a socket.")       # [{"http": 0.83, "email": 0.17}]
+        classifier = PromptClassifier(
+            AutoModelForMaskedLM.from_pretrained(directory), AutoTokenizer.from_pretrained(directory),
+            Template("{text} It is about {mask}."), Verbalizer({"http": ["web"], "email": ["mail"]}),
+        )
+        classifier("Open a socket.")       # [{"http": 0.83, "email": 0.17}]
 
     Without `demonstrations` this is zero-shot.  With some, each is written in front of the prompt with the first word
     of its class in place (in-context learning, Brown et al. 2020).  To fine-tune the model through its prompt, pass
