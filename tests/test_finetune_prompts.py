@@ -9,7 +9,7 @@ import tiny_tokenizers
 from tiny_prompts import TEMPLATE, VERBALIZER, WORDS, bert, gpt2
 
 from minigrad.data import DataCollatorWithPadding
-from minigrad.finetune import PromptClassifier, Template, Verbalizer
+from minigrad.finetune import LoraConfig, PromptClassifier, Template, Verbalizer, get_peft_model
 from minigrad.pretrained import (
     AutoTokenizer,
     BertForMaskedLM,
@@ -233,6 +233,37 @@ def test_a_causal_classifier_is_saved_with_its_demonstrations(causal, tmp_path):
     again = PromptClassifier.from_pretrained(tmp_path)
     assert np.array_equal(again.logits(["or", "ld"]), classifier.logits(["or", "ld"]))
     assert again.demonstrations == [("he", "all")] and again.max_length == 40
+
+
+@pytest.mark.parametrize("make", ["masked", "causal"])
+def test_prompts_padded_on_the_left(make, request):
+    """Whichever side a collator pads, as a Trainer does by the tokenizer's settings, scores are those of each alone."""
+    model, tokenizer = request.getfixturevalue(make)
+    words = VERBALIZER if make == "masked" else Verbalizer({"a": "world", "b": "hello"})
+    classifier = PromptClassifier(model, tokenizer, "{text} of {mask}", words)
+    texts = ["drum", "the old drum and the new drum", "a oven"]
+    dataset = classifier.dataset(texts)
+    for side in ("left", "right"):
+        batch = DataCollatorWithPadding(0, side)([dataset[i] for i in range(3)])
+        found = classifier.prompted(**batch).logits.numpy()
+        assert np.allclose(found, [classifier.logits([text])[0] for text in texts], atol=1e-5)
+
+
+def test_adapters_are_trained_through_the_prompt(tmp_path):
+    model, tokenizer = bert(tmp_path)
+    get_peft_model(model, LoraConfig(r=4, target_modules=["query", "value"]), rng=0)
+    before = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    classifier = PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER)
+    args = TrainingArguments(str(tmp_path), max_steps=3, save_strategy="no", report_to="none", disable_tqdm=True)
+    Trainer(classifier.prompted, args, classifier.dataset(EXAMPLES)).train()
+    moved = [name for name, t in model.state_dict().items() if not np.array_equal(t.numpy(), before[name])]
+    assert moved and all("lora_" in name for name in moved)
+    with pytest.raises(ValueError, match=r"type classifier.model.merge_and_unload\(\) first"):
+        classifier.save_pretrained(tmp_path / "saved")
+    scores = classifier.logits(TEXTS)
+    classifier.model.merge_and_unload()
+    classifier.save_pretrained(tmp_path / "saved")
+    assert np.allclose(PromptClassifier.from_pretrained(tmp_path / "saved").logits(TEXTS), scores, atol=1e-5)
 
 
 def test_gradients_of_a_batch_are_those_of_the_cross_entropy(masked):

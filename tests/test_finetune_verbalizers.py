@@ -75,3 +75,11 @@ def test_a_word_of_several_tokens_and_an_unknown_one(tmp_path):
     )
     with pytest.raises(ValueError, match="the word 'zzz' of the class 'one' is not in the vocabulary; expected a word"):
         Verbalizer({"one": "zzz", "two": "hello"}).token_ids(tokenizer, Template("{text} {mask}"))
+
+
+def test_two_words_that_are_one_token(tmp_path):
+    _, tokenizer = bert(tmp_path)  # which lower-cases
+    with pytest.raises(
+        ValueError, match="the words 'drum' and 'Drum' are one token of this tokenizer, 'drum'; expected"
+    ):
+        Verbalizer({"one": "drum", "two": "Drum"}).token_ids(tokenizer, Template("{text} {mask}"))

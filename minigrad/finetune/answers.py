@@ -1,13 +1,12 @@
 """What classifiers of texts answer: the classes of each text, the most probable first."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..data import Example
 
-
-def best_first(p: np.ndarray, classes: Sequence[str], top_k: int | None) -> list[dict[str, float]]:
+def best_first(p: np.ndarray, classes: list[str], top_k: int | None) -> list[dict[str, float]]:
     """Of probabilities (texts, classes), for each text its `top_k` most probable classes, by default all."""
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k is {top_k}; expected 1 or more")
@@ -15,8 +14,8 @@ def best_first(p: np.ndarray, classes: Sequence[str], top_k: int | None) -> list
     return [{classes[i]: row[i].item() for i in places.tolist()} for row, places in zip(p, order, strict=True)]
 
 
-def pairs(examples: Sequence[Example | tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """The texts and the labels of examples.  Raises ValueError if there are none, or one is no pair of texts."""
+def pairs(examples: Sequence[Any]) -> tuple[list[str], list[str]]:
+    """The texts and labels of examples, which are pairs.  Raises ValueError if one is no pair, or there are none."""
     for i, item in enumerate(examples, 1):
         if isinstance(item, str) or len(item) != 2 or not all(isinstance(part, str) for part in item):
             raise ValueError(

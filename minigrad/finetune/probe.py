@@ -54,7 +54,7 @@ class LinearProbe:
         self.model, self.tokenizer, self.C = model, tokenizer, C
         self.max_length = max_length or model.config.longest
         self.classes: list[str] = []
-        self.head: Linear | None = None
+        self.head: Any = None  # a Linear, once fitted
 
     def features(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """The vectors (texts, D)."""

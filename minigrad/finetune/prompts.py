@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import backend, losses, ops
 from .. import functional as F
+from ..backend import Array
 from ..data import DataCollatorWithPadding, Example, TextDataset
 from ..execution import no_grad
 from ..nn import Buffer, Module
@@ -24,6 +25,7 @@ from ..pretrained.inputs import as_given
 from ..pretrained.outputs import ClassifierOutput
 from ..tensor import Tensor
 from .answers import best_first, pairs
+from .peft_model import PeftModel
 from .templates import Template
 from .verbalizers import Verbalizer
 
@@ -45,7 +47,7 @@ class PromptForClassification(Module):
     """
 
     def __init__(self, model: PretrainedModel, token_ids: Sequence[Sequence[int]]):
-        self.model = model
+        self.model: Any = model
         self.words = np.concatenate([np.asarray(ids, np.int64) for ids in token_ids])
         self.sizes = [len(ids) for ids in token_ids]
         device = next(iter(model.parameters())).device
@@ -62,13 +64,16 @@ class PromptForClassification(Module):
         """Score a batch of prompts.
 
         Args:
-            input_ids, attention_mask, token_type_ids: (B, T), as for the model.
-            mask_positions: (B,), the place of each prompt at which the words are scored: that of the mask, or of the
-                last token for a causal model.
+            input_ids, attention_mask, token_type_ids: (B, T), as for the model, padded on either side.
+            mask_positions: (B,), at which token of each prompt, padding not counted, the words are scored: at the mask,
+                or at the last token for a causal model.
             labels: (B,) class numbers.
         """
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        x = self.model.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state  # (B, T, D)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        inputs = {name: as_given(given) for name, given in inputs.items() if given is not None}
+        if attention_mask is not None:
+            inputs = padded_right(inputs)
+        x = self.model.base_model(**inputs).last_hidden_state  # (B, T, D)
         xp = backend.of(x.data).xp
         logits = self.model.token_logits(x[xp.arange(len(x)), xp.asarray(as_given(mask_positions))])[
             :, self.words
@@ -77,6 +82,14 @@ class PromptForClassification(Module):
         means = [logits[:, end - size : end].mean(1) for end, size in zip(ends, self.sizes, strict=True)]
         scores = ops.stack(means, 1) + self.calibration
         return ClassifierOutput(None if labels is None else losses.cross_entropy(scores, labels), scores)
+
+
+def padded_right(inputs: dict[str, Array]) -> dict[str, Array]:
+    """The columns (B, T) with each row turned so that its padding, by the attention mask, is at its end."""
+    mask = inputs["attention_mask"]
+    xp = backend.of(mask).xp
+    order = (xp.arange(mask.shape[1]) + mask.argmax(1)[:, None]) % mask.shape[1]
+    return {name: xp.take_along_axis(xp.asarray(column), order, 1) for name, column in inputs.items()}
 
 
 class PromptClassifier:
@@ -198,8 +211,9 @@ class PromptClassifier:
 
     def dataset(self, examples: Sequence[Example | tuple[str, str] | str]) -> TextDataset:
         """The prompts of texts, or of labelled examples with their class numbers, as a `Trainer` takes them."""
-        if all(isinstance(example, str) for example in examples):
-            return TextDataset(self.encode(examples))
+        texts = [example for example in examples if isinstance(example, str)]
+        if len(texts) == len(examples):
+            return TextDataset(self.encode(texts))
         texts, labels = pairs(examples)
         return TextDataset(self.encode(texts), self.label_ids(labels))
 
@@ -240,7 +254,7 @@ class PromptClassifier:
         )
         names = [name for name in ("input_ids", "token_type_ids") if name in batch]
         columns: dict[str, list] = {name: [] for name in (*names, "mask_positions")}
-        triggers = []
+        triggers: list[list[int]] = []
         for row, text in enumerate(texts):
             filled = self.template.fill(text, self.tokenizer.mask_token or "")
             start, end, mask, *others = (len(self.before) + at for at in (*filled.text, filled.mask, *filled.triggers))
@@ -258,8 +272,9 @@ class PromptClassifier:
             kept = self._kept([i for i, (a, b) in enumerate(tokens[:size]) if start <= a < b <= end], size, row)
             for name in names:
                 columns[name].append([batch[name][row][i] for i in kept])
-            columns["mask_positions"].append(kept.index(position))
-            triggers.append([kept.index(batch.char_to_token(row, at)) for at in others])
+            place: dict[int | None, int] = {i: new for new, i in enumerate(kept)}
+            columns["mask_positions"].append(place[position])
+            triggers.append([place[batch.char_to_token(row, at)] for at in others])
         return columns, triggers
 
     def _kept(self, own: list[int], size: int, row: int) -> list[int]:
@@ -279,7 +294,15 @@ class PromptClassifier:
         return [i for i in range(size) if i not in cut]
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
-        """Save the model, the tokenizer and, in prompt.json, the rest; `from_pretrained` reads it back."""
+        """Save the model, the tokenizer and, in prompt.json, the rest; `from_pretrained` reads it back.
+
+        Raises ValueError for a model with adapters, which would be saved without the model.
+        """
+        if isinstance(self.model, PeftModel):
+            raise ValueError(
+                "the model has adapters, which are saved without the model they belong to: expected a whole model; "
+                "type classifier.model.merge_and_unload() first"
+            )
         self.model.save_pretrained(directory)
         self.tokenizer.save_pretrained(directory)
         settings = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from ..pretrained import AutoTokenizer
 from .templates import Template
@@ -25,8 +26,10 @@ class Verbalizer:
     def __init__(self, words: Mapping[str, str | Sequence[str]]):
         if not isinstance(words, Mapping):
             raise TypeError(f"words is a {type(words).__name__}; expected a dict, such as {EXAMPLE}")
-        self.words = {
-            name: tuple(given) if isinstance(given, (list, tuple)) else (given,) for name, given in words.items()
+        given: Mapping[str, Any] = words
+        self.words: dict[str, tuple[str, ...]] = {
+            name: tuple(several) if isinstance(several, (list, tuple)) else (several,)
+            for name, several in given.items()
         }
         if len(self.words) < 2:
             raise ValueError(
@@ -60,11 +63,20 @@ class Verbalizer:
     def token_ids(self, tokenizer: AutoTokenizer, template: Template) -> list[list[int]]:
         """For each class the ids of its words, as they are at the place {mask} of the template.
 
-        Raises ValueError for a word that is not in the vocabulary, or of several tokens.
+        Raises ValueError for a word that is not in the vocabulary, of several tokens, or the same token as another.
         """
         filled = template.fill("a", "")
         before = filled.prompt[: filled.mask]
-        return [[token_id(tokenizer, before, word, name) for word in several] for name, several in self.words.items()]
+        found, owner = [], {}
+        for name, several in self.words.items():
+            found.append([token_id(tokenizer, before, word, name) for word in several])
+            for i, word in zip(found[-1], several, strict=True):
+                if owner.setdefault(i, word) != word:
+                    raise ValueError(
+                        f"the words {owner[i]!r} and {word!r} are one token of this tokenizer, "
+                        f"{tokenizer.convert_ids_to_tokens(i)!r}; expected each token once: leave one of them out"
+                    )
+        return found
 
 
 def token_id(tokenizer: AutoTokenizer, before: str, word: str, name: str) -> int:

@@ -106,6 +106,7 @@ class AutoTokenizer:
 
     pad_token: str | None
     pad_token_id: int | None
+    mask_token: str | None
     eos_token: str | None
     unk_token_id: int | None
 
