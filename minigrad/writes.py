@@ -130,6 +130,12 @@ def is_view(array: Any) -> bool:
     return isinstance(array.base, type(array)) and getrefcount(array.base) > 2  # held by `array`, and for the call
 
 
+def is_held(x: Any) -> bool:
+    """Whether anything but the Tensor x and the step that made it holds its array: a view, another Tensor, an op."""
+    kept = sum(array is x.data for array in kept_arrays(x.node.saved)) if x.node is not None else 0
+    return getrefcount(x.data) > 2 + kept  # held by x, and for the call
+
+
 def kept_arrays(saved: Any) -> Iterator[Any]:
     """The arrays in what a node kept, in tuples and lists of any depth."""
     stack = [saved]

@@ -134,6 +134,49 @@ def test_in_place_on_a_view_on_the_tape_is_refused(view):
     assert z.requires_grad
 
 
+HOLDERS = {  # what goes on with the old values, which torch would show the new ones, or refuse in the backward pass
+    "slice": lambda h: h[:2],
+    "slice of a slice": lambda h: h[1:][:2],
+    "reshape": lambda h: h.reshape(2, 2),
+    "transpose": lambda h: h.T,
+    "new axis": lambda h: h[None],
+    "broadcast": lambda h: h.expand(3, 4),
+    "split": lambda h: mg.split(h, 2),
+    "detach": lambda h: h.detach(),
+    "slice of a detached Tensor": lambda h: h.detach()[::2],
+    "NumPy array": lambda h: h.numpy(),
+    "slice of a NumPy array": lambda h: h.numpy()[1:],
+    "product": lambda h: h * h,
+    "matrix product": lambda h: h @ leaf(1, 2, 3, 4),
+}
+
+
+@pytest.mark.parametrize("symbol", [iadd, isub, imul, itruediv, ipow], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+def test_in_place_on_the_tape_is_refused_while_others_hold_the_old_values(hold, symbol):
+    x = leaf(1, 2, 3, 4)
+    h = x * 2
+    holder = hold(h)
+    with pytest.raises(RuntimeError, match=r"holds the old values of x.*type x = x . y|holds the old values.*\*\* y"):
+        symbol(h, 2)
+    assert h.tolist() == [2, 4, 6, 8]
+    del holder  # nobody else is left to see it
+    symbol(h, 2)
+    assert h.tolist() == symbol(2 * np.arange(1.0, 5), 2).tolist() and h.requires_grad
+
+
+def test_in_place_on_the_tape_beside_a_view_of_what_had_no_gradient():
+    array = np.zeros(2)
+    h = Tensor(array)
+    with pytest.raises(RuntimeError, match="holds the old values"):
+        h += leaf(1, 2)
+    h += 1
+    assert array.tolist() == [1, 1]  # off the tape it is written into the memory of both
+    del array
+    h += leaf(1, 2)
+    assert h.tolist() == [2, 3]
+
+
 def test_in_place_on_the_tape_keeps_the_dtype():
     h = leaf(1, 2, dtype=np.float32) * 1
     h += leaf(1, 2)

@@ -130,6 +130,7 @@ _LU = "scipy.linalg.lu_factor(A.numpy()), whose pivots count from 0, or mg.linal
 _V = ", of which torch's V is Vh.mT"
 SAYS = {  # where more is to be said than one line that runs
     "add_": "x += y inside mg.no_grad(), or x = x + y",
+    "autograd": "mg.grad(loss, x), mg.jacobian(f)(x) or mg.hessian(f)(x); for a Function, @mg.primitive and defvjp",
     "apply_": "the op itself, mg.exp(x) say, or np.vectorize(f)(x.numpy()) for a function of one number",
     "bitwise_and": "mask & mask for booleans, np.bitwise_and(ids.numpy(), 6) for integers",
     "bitwise_invert": "~mask for booleans, -ids - 1 for integers",

@@ -34,12 +34,12 @@ def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
     """The operator `x ⊕= y`, which changes the Tensor x, so that every name of it sees the result, as in torch.
 
     What is not recorded is written into x's memory.  What is recorded is computed into new memory, which x then holds
-    with the new place on the tape: what the tape kept stays as it was.
+    with the new place on the tape.
 
     Raises:
         RuntimeError: a gradient would be lost: x is a leaf that requires one, or a Buffer, and the tape runs; or x is
-            the result of an op, and it does not.  Or it is recorded, and x is a view of memory that others hold, who
-            would not see it.
+            the result of an op, and it does not.  Or it is recorded, and something else holds the memory of x, which
+            would not see it: what x is a view of, a view of x, an op.
         ValueError: the result has another shape than x, or several entries of x lie in one place.
         TypeError: the result is floating and x holds whole numbers, or it holds whole numbers and x booleans.
     """
@@ -61,6 +61,11 @@ def _in_place(op: Callable, symbol: str) -> Callable[[Any, Any], Tensor]:
             raise RuntimeError(
                 f"x {symbol}= y: x is a view, and the Tensor or array whose memory it shows would not see the result: "
                 f"type x = x {symbol} y for a new Tensor"
+            )
+        if recorded and writes.is_held(self):
+            raise RuntimeError(
+                f"x {symbol}= y: something else holds the old values of x and would not see the result, a view of x, "
+                f"x.detach(), x.numpy(), or an op that needs them for its gradient: type x = x {symbol} y"
             )
         if recorded:
             writes.check_own_places(self.data)
