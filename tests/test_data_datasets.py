@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.data import ConcatDataset, Subset, random_split
+from minigrad.data import ConcatDataset, DataCollatorWithPadding, DataLoader, Subset, random_split
 
 
 def test_concat_dataset():
@@ -62,3 +62,21 @@ def test_a_stratified_split_has_every_class_in_proportion():
 def test_lengths_that_do_not_fit_are_refused(lengths, stratify, text):
     with pytest.raises(ValueError, match=text):
         random_split(range(10), lengths, stratify=stratify)
+
+
+def test_datasets_of_hugging_face_are_taken_as_they_are():
+    theirs = pytest.importorskip("datasets")
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"x": [[float(i), 1.0] for i in range(20)], "label": [i % 2 for i in range(20)]}
+    data = theirs.Dataset(theirs.table.InMemoryTable(pyarrow.table(columns)), fingerprint="none")
+    for one in (data, data.with_format("numpy")):
+        loader = DataLoader(one, 4, shuffle=True, seed=0, collate=DataCollatorWithPadding(), num_workers=2)
+        batches = list(loader)
+        assert batches[0]["x"].dtype == np.float32 and batches[0]["labels"].dtype == np.int64
+        assert sorted(x for batch in batches for x in batch["x"][:, 0]) == list(range(20))
+    train, held_out = random_split(data, [0.8, 0.2], stratify=data["label"])
+    assert len(held_out) == 4 and sum(held_out[i]["label"] for i in range(4)) == 2
+    assert ConcatDataset([data, train])[25]["x"] == train[5]["x"]
+    rows = [{"x": i} for i in range(9)]
+    stream = theirs.IterableDataset(theirs.iterable_dataset.ExamplesIterable(lambda: enumerate(rows), {}))
+    assert [item for batch in DataLoader(stream, 4) for item in batch] == rows

