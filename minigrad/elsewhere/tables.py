@@ -195,6 +195,30 @@ ABSENT = {  # what is not here, nor anything in its place
     "set_rng_state": _STATE,
 }
 PLACES = {
+    "minigrad.data": {
+        "BatchSampler": "mg.data.DataLoader([1, 2, 3], batch_size=2)",
+        "CIFAR10": "mg.data.read_images",
+        **{
+            name: f"mg.data.image_transforms.{name}"
+            for name in (
+                *("CenterCrop", "ColorJitter", "Compose", "Normalize", "RandomAffine", "RandomCrop", "Resize"),
+                *("RandomHorizontalFlip", "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip"),
+            )
+        },
+        "ToTensor": "mg.data.image_transforms.Rescale()",
+        "DataCollatorForTokenClassification": "mg.data.DataCollatorWithPadding()",
+        "DataCollatorForWholeWordMask": "mg.data.DataCollatorForLanguageModeling",
+        "DefaultDataCollator": "mg.data.DataCollatorWithPadding()",
+        "FashionMNIST": "mg.data.read_images",
+        "ImageFolder": "mg.data.read_images",
+        "MNIST": "mg.data.read_images",
+        "SequentialSampler": "mg.data.DataLoader([1, 2, 3])",
+        "SubsetRandomSampler": "mg.data.DataLoader([1, 2, 3], sampler=[2, 0])",
+        "TensorDataset": "list(zip(x.numpy(), v.numpy()))",
+        "default_data_collator": "mg.data.DataCollatorWithPadding()",
+        "train_test_split": "mg.data.random_split([1, 2, 3, 4, 5], [0.8, 0.2])",
+        "transforms": "mg.data.image_transforms",
+    },
     "minigrad": {
         "Generator": "np.random.default_rng(0)",
         "Module": "nn.Module()",
