@@ -85,7 +85,7 @@ def test_the_last_part_of_each_file_is_held_out(tmp_path):
         (b"fine\ncaf\xe9 latin\n", r"a.txt:2: not UTF-8: byte 0xe9 at offset 8; if it is latin1, type: iconv"),
         ("fine".encode("utf-16"), r"a.txt:1: not UTF-8: .* if it is utf-16, type"),
         ("\u4e2d\u6587\u6587\u672c".encode("gb18030"), r"a.txt:1: not UTF-8: .* if it is gb18030"),
-        (b"", "there is no text in what was given"),
+        (b"", "a.txt: 0 bytes of text in all; expected at least two tokens"),
         (b"x" * 40000 + b"\nab\xff\n", r"a.txt:2: not UTF-8: byte 0xff at offset 40003"),
     ],
 )

@@ -17,7 +17,7 @@ from minigrad.pretrained import (
     GPT2LMHeadModel,
     train_tokenizer,
 )
-from minigrad.tasks.language_modeling import CausalLanguageModeling, MaskedLanguageModeling
+from minigrad.tasks.language_modeling import CausalLanguageModeling, MaskedLanguageModeling, Pieces
 from minigrad.train import finetune, pipeline
 
 pytest.importorskip("tokenizers")
@@ -156,6 +156,26 @@ def test_special_tokens_stand_around_each_block_of_a_masked_model(bert):
     item = task.encode(PROSE[:2]).dataset[1]["input_ids"]
     tokens = task.processor.convert_ids_to_tokens(item)
     assert len(item) == 16 and tokens[0] == "[CLS]" and tokens[-1] == "[SEP]" and "[CLS]" not in tokens[1:]
+
+
+def test_whole_words_by_the_marks_of_a_vocabulary(bert, gpt, tmp_path):
+    def words(directory):
+        task = CausalLanguageModeling(max_length=64)
+        task.processor = task.load_processor(directory)
+        blocks = task.packed(["unusual statements are unusual"])
+        offsets = Pieces(blocks, task.processor)[0]["offset_mapping"]
+        tokens = task.processor.convert_ids_to_tokens(blocks[0]["input_ids"])
+        begins = [True, *(offsets[1:, 0] != offsets[:-1, 1])]
+        found = []
+        for token, new in zip(tokens, begins):
+            found += [token] if new else []
+            found[-1] += "" if new else token
+        return [word.replace("##", "").replace("Ġ", "").replace("<|endoftext|>", "") for word in found]
+
+    assert words(bert) == words(gpt) == ["unusual", "statements", "are", "unusual"]
+    train_tokenizer(PROSE, tmp_path, "char", 200)
+    with pytest.raises(ValueError, match="no token of the vocabulary begins with ##"):
+        words(tmp_path)
 
 
 @pytest.mark.parametrize(

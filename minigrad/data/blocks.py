@@ -109,11 +109,13 @@ def pack_texts(
     Raises FileNotFoundError or ValueError, naming file and line, if a file is missing, empty of text or not UTF-8;
     nothing is left at `output` then.
     """
-    return pack((read_pieces(file) for file in files), tokenizer, output)
+    files = list(files)
+    named = ", ".join(str(file.path if isinstance(file, TextSpan) else file) for file in files[:3])
+    return pack((read_pieces(file) for file in files), tokenizer, output, named)
 
 
-def pack(texts: Iterable[Iterable[str]], tokenizer: Any, output: str | os.PathLike) -> dict[str, int]:
-    """What `pack_texts` does, of texts that are given as pieces."""
+def pack(texts: Iterable[Iterable[str]], tokenizer: Any, output: str | os.PathLike, named: str) -> dict[str, int]:
+    """What `pack_texts` does, of texts that are given as pieces; `named` are their names for errors."""
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
     output, told = Path(output), {"tokens": 0, "bytes": 0, "texts": 0}
     part = output.with_name(output.name + ".part")
@@ -133,8 +135,8 @@ def pack(texts: Iterable[Iterable[str]], tokenizer: Any, output: str | os.PathLi
                 told["texts"] += 1
             file.seek(0)
             file.write(_header(told["tokens"], dtype))
-        if not told["bytes"]:
-            raise ValueError("there is no text in what was given; expected at least a line")
+        if told["tokens"] - told["texts"] * len(end) < 2:
+            raise ValueError(f"{named}: {told['bytes']} bytes of text in all; expected at least two tokens")
         os.replace(part, output)
     finally:
         part.unlink(missing_ok=True)

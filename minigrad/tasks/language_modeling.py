@@ -18,10 +18,13 @@ from ..data.readers import check_utf8, read_lines
 from ..data.text import IGNORED
 from ..pretrained import AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedModel
 from ..tensor import Tensor
-from .texts import TextTask
+from .texts import MAX_LENGTH, TextTask
 
+MARKS = ("##", "Ġ", "▁")  # of a piece that goes on, or that begins a word
 TABLES = (".csv", ".tsv", ".json", ".jsonl")
 ENDINGS = (".txt", ".md", ".rst", ".text")  # of the text files in a directory
+
+MAX_BLOCK = 1024  # tokens of a block where neither the user nor the training said, and a model can read more
 
 Text = str | TextSpan
 
@@ -94,6 +97,12 @@ class LanguageModeling(TextTask):
         self.warn_of_overlap(train, eval)
         return {}
 
+    def attach(self, model: PretrainedModel, processor: Any) -> None:
+        said = self.max_length or model.config.rest.get(MAX_LENGTH)
+        super().attach(model, processor)
+        if not said:
+            self.max_length = model.config.rest[MAX_LENGTH] = min(self.max_length or MAX_BLOCK, MAX_BLOCK)
+
     def describe(self, train: Sequence[Text], eval: Sequence[Text]) -> str:
         begin = " ".join(next(filter(str.strip, pieces_of(train[0])), "").split())[:90]
         return f"{len(train)} training texts, {len(eval)} evaluation texts, the first of which begins: {begin}..."
@@ -102,8 +111,9 @@ class LanguageModeling(TextTask):
         """The texts as blocks, in a file that goes when nothing refers to them any more."""
         directory = tempfile.TemporaryDirectory(prefix="minigrad-")
         path = Path(directory.name, "ids.npy")
-        told = pack(map(pieces_of, examples), self.processor, path)
-        blocks: Any = TextBlocks(path, self.max_length or 1024, **options)
+        named = ", ".join(str(one.path) if isinstance(one, TextSpan) else repr(one[:30]) for one in examples[:3])
+        told = pack(map(pieces_of, examples), self.processor, path, named)
+        blocks: Any = TextBlocks(path, self.max_length or MAX_BLOCK, **options)
         blocks.directory, blocks.bytes = directory, told["bytes"]
         return blocks
 
@@ -205,7 +215,8 @@ class MaskedLanguageModeling(LanguageModeling):
 
     Options:
         mlm_probability: the part of the tokens that are masked, anew in each epoch; in evaluation always the same.
-        whole_word_mask: mask all pieces of a word together, where a piece begins with ## (BERT's).
+        whole_word_mask: mask all pieces of a word together, as the vocabulary marks them: with ## before a piece that
+            goes on (BERT), or Ġ or ▁ before one that begins a word (RoBERTa).
     """
 
     mlm_probability: float = 0.15
@@ -298,14 +309,22 @@ class MaskedLanguageModeling(LanguageModeling):
 
 
 class Pieces:
-    """Blocks with the offsets by which whole words are told: a piece that begins with ## goes on without a gap."""
+    """Blocks with the offsets by which whole words are told: a piece that goes on has no gap before it.
+
+    Raises ValueError if the vocabulary does not mark where words begin.
+    """
 
     def __init__(self, blocks: TextBlocks, tokenizer: Any):
         self.blocks = blocks
         self.tokens, self.block_size = blocks.tokens, blocks.block_size
-        self.goes_on = np.array(
-            [token.startswith("##") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-        )
+        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        mark = next((mark for mark in MARKS if any(token.startswith(mark) for token in tokens)), None)
+        if mark is None:
+            raise ValueError(
+                f"whole_word_mask=True, but no token of the vocabulary begins with {', '.join(MARKS)}, by which words "
+                "are told: leave it out"
+            )
+        self.goes_on = np.array([token.startswith(mark) == (mark == MARKS[0]) for token in tokens])
 
     def __len__(self) -> int:
         return len(self.blocks)
