@@ -164,7 +164,7 @@ class _Op:
         g is the gradient that arrives, y the output; the tape undoes broadcasting, so no rule mentions it.
 
         Raises:
-            TypeError: a rule is for something that is no input.
+            TypeError: a rule is for something that is not an input.
         """
         if unknown := [name for name in rules if name not in self.inputs]:
             raise TypeError(f"{self.name} has no input {unknown[0]!r}: its inputs are {self.inputs}")
@@ -197,7 +197,7 @@ class Primitive(_Op):
         into; in this package a new one, `g`, or a view of `g`.
 
         Raises:
-            TypeError: a rule is for something that is no input, or asks for what is neither an input nor an option.
+            TypeError: a rule is for something that is not an input, or asks for what is neither an input nor an option.
         """
         known = {"y", *self.inputs, *self.options, *(f"{name}_shape" for name in self.inputs)}
         found = {}

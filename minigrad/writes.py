@@ -148,7 +148,7 @@ def kept_arrays(saved: Any) -> Iterator[Any]:
 
 
 def _owner(array: Any) -> Any:
-    """The array that owns this one's memory, itself if it is no view; None where the memory is not an array's."""
+    """The array that owns the memory of this one, itself if it is not a view; None if no array owns it."""
     while (base := getattr(array, "base", None)) is not None:
         if not isinstance(base, type(array)):
             return None

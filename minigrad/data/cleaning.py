@@ -97,7 +97,7 @@ def stop_words(language: str) -> frozenset[str]:
 
 
 def remove_stop_words(words: Iterable[str], language: str) -> list[str]:
-    """The words that are no stop words, whatever their case.  Chinese must have been cut into words."""
+    """The words that are not stop words, in any case.  Chinese must have been cut into words."""
     left_out = stop_words(language)
     return [word for word in words if word.casefold() not in left_out]
 

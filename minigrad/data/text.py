@@ -88,8 +88,8 @@ class DataCollatorWithPadding:
     size), and lists with an entry for each token (texts, longest text), filled with -100, which counts for nothing in a
     loss.
 
-    Raises ValueError if the items differ in their keys or in their shapes, if labels are no numbers, or if texts must
-    be padded and `pad_token_id` is None; TypeError for items that are no dicts.
+    Raises ValueError if the items differ in their keys or in their shapes, if labels are not numbers, or if texts must
+    be padded and `pad_token_id` is None; TypeError for items that are not dicts.
     """
 
     pad_token_id: int | None = 0

@@ -13,7 +13,7 @@ from ..tensor import Tensor, as_array
 
 
 def _swapped(op: Callable) -> Callable[[Any, Any], Tensor]:
-    """The operator for `other ⊕ x`, where `other` is no Tensor."""
+    """The operator for `other ⊕ x`, where `other` is not a Tensor."""
     return lambda self, other: op(other, self)
 
 

@@ -147,7 +147,7 @@ class _Dict(dict, Tree):
         """Put in, or replace, what is given by name.
 
         Raises:
-            TypeError: a name is no text, or a value is none of the kind.
+            TypeError: a name is not text, or a value has the wrong type.
             KeyError: a name is empty or has a dot in it.
         """
         for name, value in dict(entries).items():

@@ -36,7 +36,7 @@ class Embedding(Module):
         """An Embedding whose rows are given, (num_embeddings, embedding_dim), and with `freeze` not trained.
 
         Raises:
-            ValueError: they are no matrix.
+            ValueError: they are not a matrix.
         """
         layer = cls(*_table_shape(cls, embeddings), padding_idx, rng=init.LATER)
         layer.weight = Parameter(as_array(embeddings), requires_grad=not freeze)

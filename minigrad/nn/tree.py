@@ -55,7 +55,7 @@ def walk(item: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_name(owner: str, name: Any) -> None:
-    """Refuse what cannot be one step of a path: TypeError if it is no text, KeyError if it is empty or has a dot."""
+    """Refuse a name that cannot be a step of a path: TypeError if it is not text, KeyError if empty or with a dot."""
     if not isinstance(name, str) or not name or "." in name:
         error = KeyError if isinstance(name, str) else TypeError
         raise error(f"{owner}: a name is text without a dot, not {name!r}")
@@ -215,7 +215,7 @@ class Tree:
             (missing_keys, unexpected_keys), which are empty if strict.
 
         Raises:
-            TypeError: `state` is no dictionary.
+            TypeError: `state` is not a dictionary.
             ValueError: one message with all that is missing, unexpected or of the wrong shape; nothing was loaded.
         """
         if not isinstance(state, Mapping):

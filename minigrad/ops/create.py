@@ -93,7 +93,7 @@ def arange(
 
     Raises:
         ValueError: the dtype is one of whole numbers, and start, stop or step is not whole or beyond it.
-        TypeError: they are no numbers, or step is 0.
+        TypeError: they are not numbers, or step is 0.
     """
     if stop is None:
         start, stop = 0, start
@@ -121,7 +121,7 @@ def linspace(
 
     Raises:
         ValueError: num is negative, or the dtype is one of whole numbers, and start or stop is not whole or beyond it.
-        TypeError: start or stop is no number.
+        TypeError: start or stop is not a number.
     """
     return _line("linspace", np.linspace, start, stop, num, dtype, device, requires_grad)
 
@@ -140,7 +140,7 @@ def logspace(
 
     Raises:
         ValueError: as `linspace`, or a power is beyond a dtype of whole numbers.
-        TypeError: start, stop or base is no number.
+        TypeError: start, stop or base is not a number.
     """
     check_numbers("logspace", base=base)
     return _line("logspace", partial(np.logspace, base=base), start, stop, num, dtype, device, requires_grad)

@@ -141,7 +141,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     The row `padding_idx` is read like any other, but gets no gradient, as in torch.
 
     Raises:
-        IndexError: an id is negative or too large, and the message says which and where; or padding_idx is no row.
+        IndexError: an id is negative or too large, and the message says which and where; or padding_idx is not a row.
     """
     table, given = as_array(shaped(weight, "embedding")), as_array(shaped(input, "embedding"))
     if table.ndim != 2:

@@ -55,7 +55,7 @@ def outer(a: Any, b: Any) -> Any:
     """aᵢ bⱼ of two vectors: (len(a), len(b)).
 
     Raises:
-        ValueError: one of them is no vector; `mg.multiply(a[..., None], b)` is for more axes.
+        ValueError: one of them is not a vector; `mg.multiply(a[..., None], b)` is for more axes.
     """
     a, b = shaped(a, "outer"), shaped(b, "outer")
     if len(a.shape) != 1 or len(b.shape) != 1:

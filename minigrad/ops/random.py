@@ -26,7 +26,7 @@ def seed(seed: int | None) -> None:
     no `rng` draws other numbers every time.
 
     Raises:
-        TypeError: the seed is no whole number of at least 0.
+        TypeError: the seed is not a non-negative integer.
     """
     global _shared
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):

@@ -94,7 +94,7 @@ def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) 
     torch.
 
     Raises:
-        ValueError: p is no number, such as "nuc".
+        ValueError: p is not a number, but for example "nuc".
     """
     x = _over("norm", x, axis)
     if p in ("fro", 2):

@@ -163,7 +163,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     The weights have a gradient.
 
     Raises:
-        TypeError, ValueError: x is no vector of whole numbers of at least 0, or the weights have another length.
+        TypeError, ValueError: x is not a vector of non-negative integers, or the weights have another length.
     """
     ids, minlength = as_array(shaped(x, "bincount")), whole_number("bincount", "minlength", minlength, 0)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":

@@ -182,7 +182,7 @@ def lp_pool2d(
     as in torch.  Otherwise as `avg_pool2d`.
 
     Raises:
-        ValueError: p is no number other than 0, or the shapes do not fit.
+        ValueError: p is not a number, or is 0, or the shapes do not fit.
     """
     return _lp_pool(2, avg_pool2d, x, norm_type, kernel_size, stride, ceil_mode)
 

@@ -21,7 +21,7 @@ class GradientAccumulation:
     where batches are of several sizes.  The gradients are clipped to `max_norm` before each step, and cleared after it.
 
     Raises:
-        ValueError: `steps` is no whole number of at least 1, or a weight is not above 0.
+        ValueError: `steps` is not an integer of at least 1, or a weight is not above 0.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, max_norm: float | None = None):

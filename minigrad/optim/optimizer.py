@@ -34,7 +34,7 @@ class Optimizer:
     """
 
     checks: dict[str, Check] = {}  # an option that only this optimiser has: is it good, and what is needed?
-    numbers: dict[str, type] = {"step": int}  # of the memory of a parameter, what is no array
+    numbers: dict[str, type] = {"step": int}  # the entries of a parameter's state that are not arrays
 
     def __init__(self, params: Parameters, **defaults: Any):
         self.defaults = defaults

@@ -57,7 +57,7 @@ def cross_entropy_backward(
 ):
     wide, top, log_sum, counted, label, share = saved
     each = g
-    if reduction == "mean":  # where nothing counts the loss is no number, but nothing would change it
+    if reduction == "mean":  # if no label counts, the loss is nan, but no gradient flows
         total = share.sum()
         each = xp.where(total == 0, 0, g) / xp.where(total == 0, 1, total)
     hit = (1 - label_smoothing) * each * share

@@ -59,7 +59,7 @@ def gelu_tanh_back(g, x, bias, gx, total):
 
 @formula
 def largest(x):
-    """The largest number of a row, nan if there is one; 0 where all are -inf, so that x - largest is no nan."""
+    """The largest number of a row, nan if there is one; 0 where all are -inf, so that x - largest is not nan."""
     top = x[0]
     for j in range(x.shape[0]):
         top = x[j] if x[j] > top or x[j] != x[j] else top
