@@ -122,6 +122,8 @@ def pretrained(kind, config):
 CASES = {  # the model, its data, further arguments and the plan
     "classes": (pretrained(BertForSequenceClassification, BERT), classified, {"group_by_length": True}, None),
     "averages": (pretrained(BertForSequenceClassification, BERT), classified, {"ema_decay": 0.9}, None),
+    "sharded": (pretrained(BertForSequenceClassification, BERT), classified, {"zero_stage": 1}, None),
+    "whole": (pretrained(BertForSequenceClassification, BERT), classified, {}, None),
     "frozen": (
         pretrained(BertForSequenceClassification, BERT),
         classified,
@@ -194,6 +196,13 @@ def main(directory, ranks, *cases):
             trainer.add_callback(Stop())
         trainer.train(resume_from_checkpoint=True if cut == "resume" else None)
         told = found(trainer)
+        held = sum(
+            array.nbytes
+            for kept in trainer.optimizer.state.values()
+            for array in kept.values()
+            if hasattr(array, "nbytes")
+        )
+        np.savez(Path(directory) / f"{case}-{ranks}-held-{world().rank}.npz", bytes=held)
         if world().rank == 0:
             np.savez(Path(directory) / f"{case}-{ranks}.npz", **told)
 

@@ -30,12 +30,24 @@ def test_ranks_are_one_rank(runs, case, n):
         np.testing.assert_allclose(many[name], one[name], rtol=1e-11, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 3), (2, 1)])
-def test_a_run_goes_on_with_another_number_of_ranks(runs, tmp_path, before, after):
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_shared_out_optimiser_state_changes_no_bit_and_takes_its_share(runs, n):
+    sharded, whole = (np.load(runs / f"{case}-{n}.npz") for case in ("sharded", "whole"))
+    for name in whole:
+        np.testing.assert_array_equal(sharded[name], whole[name], err_msg=name)
+    held, all_of_it = (
+        [int(np.load(runs / f"{case}-{n}-held-{rank}.npz")["bytes"]) for rank in range(n)]
+        for case in ("sharded", "whole")
+    )
+    assert sum(held) == all_of_it[0] and max(held) < 1.05 * all_of_it[0] / n
+
+
+@pytest.mark.parametrize(("case", "before", "after"), [("classes", 1, 3), ("classes", 2, 1), ("sharded", 3, 2)])
+def test_a_run_goes_on_with_another_number_of_ranks(runs, tmp_path, case, before, after):
     for n, resume in ((before, "no"), (after, "resume")):
-        done = ranks(n, PROGRAM, tmp_path, n, "classes", CUT=resume)
+        done = ranks(n, PROGRAM, tmp_path, n, case, CUT=resume)
         assert done.returncode == 0, done.stderr
-    whole, cut = np.load(runs / "classes-1.npz"), np.load(tmp_path / f"classes-{after}.npz")
+    whole, cut = np.load(runs / f"{case}-1.npz"), np.load(tmp_path / f"{case}-{after}.npz")
     for name in whole:
         np.testing.assert_allclose(cut[name], whole[name], rtol=1e-11, atol=1e-12, err_msg=name)
 

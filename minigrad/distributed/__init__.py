@@ -6,5 +6,6 @@
 
 from .communicator import Communicator, RankError, printing_once, world
 from .reducer import GradientReducer
+from .shards import Shards
 
-__all__ = ["Communicator", "GradientReducer", "RankError", "printing_once", "world"]
+__all__ = ["Communicator", "GradientReducer", "RankError", "Shards", "printing_once", "world"]

@@ -58,6 +58,10 @@ class Communicator:
         """The objects of all ranks, in the order of the ranks.  They travel as pickles: only ranks can send them."""
         return [item]
 
+    def gather_object(self, item: Any) -> list[Any] | None:
+        """The objects of all ranks on rank 0, and None on the others."""
+        return [item]
+
     def barrier(self) -> None:
         """Return when every rank has come here."""
 
@@ -122,6 +126,9 @@ class MPICommunicator(Communicator):
 
     def all_gather_object(self, item: Any) -> list[Any]:
         return self.wait(self._submit(self.comm.allgather, item))
+
+    def gather_object(self, item: Any) -> list[Any] | None:
+        return self.wait(self._submit(self.comm.gather, item))
 
     def barrier(self) -> None:
         self.wait(self._submit(self.comm.Barrier))

@@ -38,6 +38,7 @@ RANGES = {
     "seed": (0, inf),
     "data_seed": (0, inf),
     "ema_decay": (0, 1),
+    "zero_stage": (0, 1),
 }
 NOT_ZERO = {"num_train_epochs", "logging_steps", "save_steps", "eval_steps"}
 STRATEGIES = ("no", "steps", "epoch")
@@ -110,8 +111,9 @@ class TrainingArguments:
     loss scaling; the weights stay in float32.  `optim_args` and `lr_scheduler_kwargs` are dicts or texts such as
     "momentum=0.9,nesterov=true".
 
-    Not in Hugging Face's are `overwrite_output_dir`, which `finetune` uses, and `ema_decay`: evaluations and the final
-    model then use an exponential moving average of the weights.
+    Not in Hugging Face's are `overwrite_output_dir`, which `finetune` uses, `ema_decay`, with which evaluations and the
+    final model use an exponential moving average of the weights, and `zero_stage`: 1 shares the state of the optimiser
+    out among the ranks (see `minigrad.distributed.Shards`).
 
     Raises:
         ValueError: a value is out of range, not finite, not a number, or not one of the choices.
@@ -142,6 +144,7 @@ class TrainingArguments:
     bf16: bool = False
     fp16: bool = False
     ema_decay: float | None = None
+    zero_stage: int = 0
     auto_find_batch_size: bool = False
     group_by_length: bool = False
     dataloader_drop_last: bool = False

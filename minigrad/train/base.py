@@ -8,7 +8,7 @@ from typing import Any
 
 from ..amp import GradScaler, autocast
 from ..data import Dataset
-from ..distributed import Communicator, GradientReducer
+from ..distributed import Communicator, GradientReducer, Shards
 from ..nn import Module
 from ..optim import EMA
 from ..tensor import Tensor
@@ -41,6 +41,7 @@ class TrainerBase:
     is_training: bool
     world: Communicator  # the ranks that train together
     reducer: GradientReducer | None = None  # sums the gradients of all ranks; None if there is one rank
+    shards: Shards | None = None  # which rank updates which parameter; None if each updates all
     drawn: Sequence[Any] = ()  # the random generators of the model and the collator
     # These are set when `train` begins.
     optimizer: Any = None  # an Optimizer

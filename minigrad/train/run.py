@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import backend
 from ..data.passes import drawing
+from ..distributed import Shards
 from ..finetune import PeftModel
 from ..nn import Module
 from ..optim import EMA
@@ -106,7 +107,10 @@ def begin(trainer: Any, source: Path | None) -> None:
     trainer.drawn = [one for one in reached if not any(one is other for other in everywhere)]
     if content is not None:
         content.restore(trainer)
-    trainer.reducer = None
+    trainer.reducer, trainer.shards = None, None
+    if world.size > 1 and args.zero_stage:
+        trainer.shards = Shards(trainer.model.parameters(), world)
+        trainer.shards.drop_state(optimizer.state)
     if world.rank == 0:
         mark(Path(args.output_dir), state.run_id)
     world.barrier()
@@ -215,15 +219,28 @@ def save(trainer: Any) -> Path:
     name = f"checkpoint-{state.global_step}"
     if state.best_global_step == state.global_step:
         state.best_model_checkpoint = os.fspath(Path(args.output_dir) / name)
+    optimizer = None if args.save_only_model else optimizer_state(trainer)
     if trainer.world.rank == 0:
-        checkpoint.write(args.output_dir, state.global_step, lambda directory: fill(trainer, directory))
+        checkpoint.write(args.output_dir, state.global_step, lambda directory: fill(trainer, directory, optimizer))
         checkpoint.rotate(args.output_dir, args.save_total_limit, (state.best_model_checkpoint,), state.run_id)
     trainer.world.barrier()
     return Path(args.output_dir) / name
 
 
-def fill(trainer: Any, directory: Path) -> None:
-    """Write the files of a checkpoint into an empty directory."""
+def optimizer_state(trainer: Any) -> Any:
+    """The optimiser's state by names, on rank 0 that of all ranks: with `zero_stage` each has a part of it."""
+    own = named_state(trainer.optimizer, trainer.model)
+    if trainer.shards is None:
+        return own
+    arrays, counts = {}, {}
+    for other_arrays, other in trainer.world.gather_object(own) or ():
+        arrays |= other_arrays
+        counts |= other["counts"]
+    return arrays, {**own[1], "counts": counts}
+
+
+def fill(trainer: Any, directory: Path, optimizer: Any) -> None:
+    """Write the files of a checkpoint into an empty directory; `optimizer` is the state that `optimizer_state` gave."""
     model, args = trainer.model, trainer.args
     checkpoint.write_model(model, directory)
     if trainer.processing_class is not None:
@@ -234,9 +251,9 @@ def fill(trainer: Any, directory: Path) -> None:
     averages = {} if trainer.ema is None else named_averages(trainer)
     if averages:
         safetensors.write(directory / "ema.safetensors", averages)
-    if args.save_only_model:
+    if optimizer is None:
         return
-    arrays, rest = named_state(trainer.optimizer, model)
+    arrays, rest = optimizer
     safetensors.write(directory / "optimizer.safetensors", arrays)
     checkpoint.write_json(directory / "optimizer.json", rest)
     checkpoint.write_json(

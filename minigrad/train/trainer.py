@@ -274,7 +274,11 @@ class Trainer(Evaluator):
             taken = bool(self.progress.read(fp16)) or not fp16
         self.progress.rate, self.progress.scale = self.optimizer.param_groups[0]["lr"], self.scaler.get_scale()
         self.progress.taken = taken
+        if self.shards is not None:
+            self.shards.drop_gradients()
         self.scaler.step(self.optimizer, taken)
+        if self.shards is not None:
+            self.shards.share_parameters()
         self.event("on_optimizer_step")
         self.optimizer.zero_grad()  # before the next forward pass, so that the two never coexist
         self.scaler.update()

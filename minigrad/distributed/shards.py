@@ -1,0 +1,72 @@
+"""Shares the state of an optimiser out among ranks, each of which updates its own parameters (ZeRO stage 1).
+
+Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", section 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..tensor import Tensor
+from .communicator import Communicator
+from .reducer import BUCKET_BYTES
+
+
+class Shards:
+    """Which rank updates which parameter: the largest first, each to the rank that has least so far.
+
+    An optimiser makes the state of a parameter in its first step and skips parameters without a gradient.  So it is
+    enough that each rank drops the gradients of the others' parameters: the others' state is never made there.
+    """
+
+    def __init__(self, params: Iterable[Tensor], world: Communicator):
+        self.world, held = world, [0] * world.size
+        self.owned: list[list[Tensor]] = [[] for _ in held]
+        for p in sorted(params, key=lambda p: -p.data.nbytes):
+            rank = held.index(min(held))
+            self.owned[rank].append(p)
+            held[rank] += p.data.nbytes
+        self.mine = set(map(id, self.owned[world.rank]))
+
+    def drop_gradients(self) -> None:
+        """Before a step of the optimiser: keep the gradients of this rank's parameters alone."""
+        for p in self._others():
+            p.grad = None
+
+    def drop_state(self, state: dict[Tensor, Any]) -> None:
+        """Keep an optimiser's state of this rank's parameters alone, after all of it was read from a file."""
+        for p in self._others():
+            state.pop(p, None)
+
+    def share_parameters(self) -> None:
+        """After a step: send this rank's parameters to the others, and receive theirs."""
+        for rank, params in enumerate(self.owned):
+            for group in batches(params):
+                self._send(group, rank)
+
+    def _others(self) -> Iterable[Tensor]:
+        return (p for params in self.owned for p in params if id(p) not in self.mine)
+
+    def _send(self, params: list[Tensor], rank: int) -> None:
+        bytes_of = [backend.of(p.data).to_numpy(p.data).reshape(-1).view(np.uint8) for p in params]
+        flat = self.world.broadcast(np.concatenate(bytes_of), rank)
+        if rank == self.world.rank:
+            return
+        for p, part in zip(params, np.split(flat, np.cumsum([len(part) for part in bytes_of])[:-1])):
+            p.copy_(part.view(p.dtype).reshape(p.shape))
+
+
+def batches(params: list[Tensor]) -> Iterable[list[Tensor]]:
+    """Parameters in groups of some BUCKET_BYTES, each of which is sent at a time."""
+    group: list[Tensor] = []
+    for p in params:
+        group.append(p)
+        if sum(q.data.nbytes for q in group) >= BUCKET_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
