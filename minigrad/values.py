@@ -46,10 +46,7 @@ class Values:
     node: Node | None
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: on the CPU the array itself, from the GPU a copy.
-
-        Images with another memory order (see backend/cpu/memory.py) are copied in C order, which some libraries assume.
-        """
+        """The values as a NumPy array: on the CPU the array itself, from the GPU a copy."""
         return backend.of(self.data).to_numpy(self.data)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

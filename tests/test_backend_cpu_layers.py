@@ -173,6 +173,25 @@ def test_embedding_gradients_have_the_same_bits_every_time():
     np.testing.assert_array_equal(host.kernels["embedding"].backward(np, g, (7, 8), (True,), ids)[0], expected)
 
 
+@pytest.mark.parametrize("shape", [(7, 300), (7, 3, 100), (7,)])
+@pytest.mark.parametrize("ids_shape", [(20,), (4, 5), (0,)])
+def test_rows_taken_several_times_add_up(shape, ids_shape):
+    for op in ("embedding", "take"):
+        if op == "take" or len(shape) == 2:
+            ids, x = (
+                rng.integers(-7 if op == "take" else 0, 7, ids_shape),
+                rng.standard_normal(shape).astype(np.float32),
+            )
+            kernel, g = host.kernels[op], rng.standard_normal((*ids_shape, *shape[1:])).astype(np.float32)
+            y, saved = kernel.forward(np, x, ids)
+            total, expected = x.copy(), np.zeros(shape)
+            np.add.at(expected, ids, g)
+            np.testing.assert_array_equal(y, x[ids])
+            np.testing.assert_allclose(kernel.backward(np, g, saved, (True,), ids)[0], expected, rtol=1e-5, atol=1e-5)
+            kernel.add(np, total, g, saved, ids)
+            np.testing.assert_allclose(total, x + expected, rtol=1e-5, atol=1e-5)
+
+
 def test_layer_norm_far_from_zero():
     x = (rng.standard_normal((40, 64)) + 1000).astype(np.float32)
     y = host.kernels["layer_norm"].forward(np, x, None, None, 0.0)[0]

@@ -12,7 +12,7 @@ from test_ops_window import problems
 
 from minigrad import functional as F
 from minigrad.backend import host, shared
-from minigrad.backend.cpu import cores, loops, memory, select
+from minigrad.backend.cpu import cores, loops, select
 from minigrad.ops.pool import collect, max_pool
 from minigrad.ops.window import Window
 from minigrad.tensor import Tensor, grad
@@ -125,9 +125,9 @@ def with_and_without(call, *inputs):
 
 
 def images(*shape, beside=False):
-    x = memory.new(shape, np.dtype(np.float32), beside)
-    x[...] = rng.standard_normal(shape)
-    return x
+    """Drawn images, or signals; `beside`, their samples are adjacent in memory."""
+    x = rng.standard_normal(shape).astype(np.float32)
+    return np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0) if beside else x
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4, 2), (4, 5, 3), (20, 5, 3, 3), (2, 5, 1, 1), (2, 5, 2, 3, 4)])

@@ -7,9 +7,9 @@ import operator
 import numpy as np
 
 from ..record import Value
-from . import cores, memory
+from . import cores
 from .cores import share
-from .memory import flat
+from .memory import flat, in_order
 
 
 def in_parts(function, a, b):
@@ -18,12 +18,10 @@ def in_parts(function, a, b):
     The result has a's memory order.  NumPy warns, or raises, as it would on the calling thread.
     """
     b = np.broadcast_to(np.asarray(b, a.dtype), a.shape)
-    if memory.lies_by_pixel(a):
-        return memory.by_sample(in_parts(function, memory.by_pixel(a), memory.by_pixel(b)))
     if not a.flags.c_contiguous:
-        return function(a, b)
+        return in_parts(function, a.T, b.T).T if a.flags.f_contiguous else function(a, b)
     if all(b.strides):  # not broadcast
-        b = memory.in_order(b)
+        b = in_order(b)
     y, errors = np.empty(a.shape, a.dtype), np.geterr()
     out = y
     if b.flags.c_contiguous or not any(b.strides):  # however few there are along the first axis

@@ -18,7 +18,7 @@ def at_once(step, name=""):
     """
 
     def run(xp, parameters, **options):
-        pieces, loop = [], loops.step(name) if any(is_plain(arrays[0]) for arrays in parameters) else None
+        pieces, loop = [], loops.function(name) if any(is_plain(arrays[0]) for arrays in parameters) else None
 
         def work(arrays):
             fits = all(x is None or x.ndim == 1 and x.dtype == np.float32 for x in arrays)

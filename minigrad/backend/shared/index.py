@@ -27,9 +27,9 @@ def take_forward(xp, x, index):
     return x[index], x.shape
 
 
-def take_backward(xp, g, shape, wanted, index):
+def take_backward(xp, g, shape, wanted, index, add=None):
     gx = xp.zeros(shape, xp.result_type(g.dtype, xp.float32) if _may_meet(index) else g.dtype)
-    take_add(xp, gx, g, shape, index)
+    (add or take_add)(xp, gx, g, shape, index)
     return (gx,)
 
 

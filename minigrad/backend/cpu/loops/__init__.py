@@ -107,12 +107,12 @@ def value_later(file: str, name: str, fits: Callable[..., bool]) -> Value:
     return Value(lambda *given: value().compute(*given), fits=lambda *given: fits(*given) and available())
 
 
-STEPS = {"adam_step", "amsgrad_step", "sgd_step"}  # of optimizers.py
+FUNCTIONS = {"adam_step": "optimizers", "amsgrad_step": "optimizers", "sgd_step": "optimizers", "add_rows": "index"}
 
 
-def step(name: str) -> Callable | None:
-    """The step of an optimiser as a loop, if there is one."""
-    return import_module(".optimizers", __name__).table[name] if name in STEPS and available() else None
+def function(name: str) -> Callable | None:
+    """A plain function as a loop, such as the step of an optimiser, if there is one."""
+    return import_module(f".{FUNCTIONS[name]}", __name__).table[name] if name in FUNCTIONS and available() else None
 
 
 def by_core(work: Callable, *arrays: np.ndarray) -> list:

@@ -5,10 +5,13 @@ Of x, (n, C, places), each core takes some of the channels, lo..hi.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...record import Kernel
-from .. import cores, memory
+from .. import cores
+from ..memory import in_order
 from .compile import f4, less, loop, u8
 
 RUN = 4096  # numbers added up in float32 in a row: more would cost digits
@@ -103,17 +106,22 @@ def by_channel(work, x, *arguments):
     cores.share(lambda part: work(x, *arguments, part.start, part.stop), parts)
 
 
+def planes(x):
+    """x (n, C, …) as (n, C, places)."""
+    return in_order(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
+
+
 def vector(given, x, instead):
     """A vector (C,), in order; if there is none, of a number."""
     return np.full(x.shape[1], instead, np.float32) if given is None else np.ascontiguousarray(given)
 
 
 def batch_norm_forward(xp, x, weight, bias, statistics, eps):
-    (rows,) = memory.planes(x)
+    rows = planes(x)
     y, moments = np.empty_like(rows), np.empty((4, x.shape[1]), np.float32)
     by_channel(batch_norm, rows, vector(weight, x, 1), vector(bias, x, 0), eps, y, moments)
     statistics[...] = moments[0] + moments[1], moments[2]
-    return memory.from_planes(y, x), (x, weight, moments)
+    return y.reshape(x.shape), (x, weight, moments)
 
 
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
@@ -122,10 +130,10 @@ def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
 
 
 def per_channel_forward(xp, x, weight, bias):
-    (rows,) = memory.planes(x)
+    rows = planes(x)
     y = np.empty_like(rows)
     by_channel(per_channel, rows, vector(weight, x, 1), vector(bias, x, 0), y)
-    return memory.from_planes(y, x), (x, weight)
+    return y.reshape(x.shape), (x, weight)
 
 
 def per_channel_backward(xp, g, saved, wanted):
@@ -134,10 +142,10 @@ def per_channel_backward(xp, g, saved, wanted):
 
 
 def back(work, g, x, weight, wanted, *more):
-    rows, given = memory.planes(x, g)
+    rows, given = planes(x), planes(g)
     gx, gw, gb = np.empty_like(rows), *np.empty((2, x.shape[1]), np.float32)
     by_channel(work, given, rows, weight, *more, gx, gw, gb)
-    return tuple(a if want else None for a, want in zip((memory.from_planes(gx, x), gw, gb), wanted))
+    return tuple(a if want else None for a, want in zip((gx.reshape(x.shape), gw, gb), wanted))
 
 
 table = {

@@ -1,7 +1,6 @@
 """Pooling: the largest entry of every window, or the sum, there and back; ops/pool.py says what they mean.
 
-Planes are (P, depth, height, width · N), where N samples may lie side by side; windows have three axes, 1 where x has
-fewer.
+Planes are (P, depth, height, width), and windows have three axes, 1 where x has fewer.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import numpy as np
 
 from ...record import Kernel
-from .. import memory
+from ..memory import in_order
 from . import by_core
 from .compile import formula, i4, loop, u8
 
@@ -30,13 +29,13 @@ def seen(place, entry, window, axis):
 
 
 @loop
-def pool(x, window, N, y, chosen, back):
+def pool(x, window, y, chosen, back):
     """Into y the largest entry of each window, and into `chosen` where in its plane the first one that is lies, or -1.
 
     Where nothing is `chosen`, add to y all that each window sees; or `back`, to x what each place gives to its window.
     """
     kernel, stride, _, _ = window
-    width, places = x.shape[3] // N, y.shape[3] // N
+    step = u8(stride[2])
     for p in range(y.shape[0]):
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
@@ -46,21 +45,19 @@ def pool(x, window, N, y, chosen, back):
                     if not (0 <= z < x.shape[1] and 0 <= r < x.shape[2]):
                         continue
                     row = i4((z * x.shape[2] + r) * x.shape[3])
-                    first, last = inside(shift, stride[2], width, places)
-                    runs, run, step = (last - first, u8(N), u8(1)) if N > 1 else (1, u8(last - first), u8(stride[2]))
-                    for s in range(runs):
-                        there, here = u8(((first + s) * stride[2] + shift) * N), u8((first + s) * N)
-                        for n in range(run):
-                            at, to = there + n * step, here + n
-                            if chosen is not None:
-                                v, best, where = x[p, z, r, at], y[p, i, j, to], chosen[p, i, j, to]
-                                better = v > best or v != v or where < 0
-                                y[p, i, j, to] = v if better else best
-                                chosen[p, i, j, to] = row + i4(at) if better else where
-                            elif back:
-                                x[p, z, r, at] += y[p, i, j, to]
-                            else:
-                                y[p, i, j, to] += x[p, z, r, at]
+                    first, last = inside(shift, stride[2], x.shape[3], y.shape[3])
+                    there, here = u8(first * stride[2] + shift), u8(first)
+                    for n in range(u8(last - first)):
+                        at, to = there + n * step, here + n
+                        if chosen is not None:
+                            v, best, where = x[p, z, r, at], y[p, i, j, to], chosen[p, i, j, to]
+                            better = v > best or v != v or where < 0
+                            y[p, i, j, to] = v if better else best
+                            chosen[p, i, j, to] = row + i4(at) if better else where
+                        elif back:
+                            x[p, z, r, at] += y[p, i, j, to]
+                        else:
+                            y[p, i, j, to] += x[p, z, r, at]
 
 
 @loop
@@ -72,67 +69,53 @@ def give_back(g, chosen, gx):
                 gx[p, chosen[p, j]] += g[p, j]
 
 
-class Planes:
-    """How arrays (…, *size) are planes (P, depth, height, width · N) for loops, and how they become arrays again."""
-
-    def __init__(self, x, window):
-        many = len(window.kernel)
-        self.by_pixel = x.ndim == many + 2 and memory.lies_by_pixel(x)
-        self.N = len(x) if self.by_pixel else 1
-        self.lead, self.more, self.many = x.shape[: x.ndim - many], (1,) * (3 - many), many
-        before = tuple(before for before, _ in window.padding)
-        alone = (1, 1, 0, 1)  # the window along an axis that x does not have
-        self.window = tuple(
-            (one,) * len(self.more) + tuple(axis)
-            for one, axis in zip(alone, (window.kernel, window.stride, before, window.dilation))
-        )
-
-    def of(self, x):
-        x = memory.in_order(memory.by_pixel(x) if self.by_pixel else x)
-        *size, last = x.shape[1:-1] if self.by_pixel else x.shape[x.ndim - self.many :]
-        return x.reshape(-1, *self.more, *size, last * self.N)
-
-    def new(self, size, dtype, value):
-        """Planes for an array (…, *size), and that array, both full of a value."""
-        shape = (*self.lead[1:], *size, *self.lead[:1]) if self.by_pixel else (*self.lead, *size)
-        whole = np.full(shape, value, dtype)
-        planes = whole.reshape(-1, *self.more, *size[:-1], size[-1] * self.N)
-        return planes, memory.by_sample(whole) if self.by_pixel else whole
+def planes(x, axes):
+    """x (…, *size), with so many axes in the size, as (P, depth, height, width)."""
+    size = x.shape[x.ndim - axes :]
+    return in_order(x).reshape(-1, *(1,) * (3 - axes), *size)
 
 
-def places(size, window):
-    return [(n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, *window)]
+def along_three_axes(window):
+    """A window as loops read it: its kernel, stride, padding before and dilation, along three axes."""
+    more = (1,) * (3 - len(window.kernel))
+    before = (0,) * len(more) + tuple(before for before, _ in window.padding)
+    return *(more + tuple(part) for part in (window.kernel, window.stride)), before, more + tuple(window.dilation)
+
+
+def places(x, window):
+    """The shape of a result: (…, *places)."""
+    axes = len(window.kernel)
+    sizes = zip(x.shape[x.ndim - axes :], *window)
+    return *x.shape[: x.ndim - axes], *((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
 
 
 def max_pool_forward(xp, x, window):
-    way = Planes(x, window)
-    size = x.shape[x.ndim - way.many :]
-    y, result = way.new(places(size, window), x.dtype, -math.inf)
-    chosen = np.full(y.shape, -1, np.int32)
-    by_core(lambda x, y, chosen: pool(x, way.window, way.N, y, chosen, False), way.of(x), y, chosen)
-    return result, (way, size, chosen)
+    y, chosen = np.full(places(x, window), -np.inf, x.dtype), np.full(places(x, window), -1, np.int32)
+    seen = along_three_axes(window)
+    work = lambda x, y, chosen: pool(x, seen, y, chosen, False)  # noqa: E731
+    by_core(work, *(planes(a, len(window.kernel)) for a in (x, y, chosen)))
+    return y, (x.shape, chosen)
 
 
 def max_pool_backward(xp, g, saved, wanted, window):
-    way, size, chosen = saved
-    gx, result = way.new(size, g.dtype, 0)
-    flat = (a.reshape(len(a), math.prod(a.shape[1:])) for a in (way.of(g), chosen, gx))
+    shape, chosen = saved
+    gx, axes = np.zeros(shape, g.dtype), len(window.kernel)
+    flat = (in_order(a).reshape(-1, math.prod(a.shape[a.ndim - axes :])) for a in (g, chosen, gx))
     by_core(give_back, *flat)
-    return (result,)
+    return (gx,)
 
 
 def collect_forward(xp, x, chosen, window):
-    way = Planes(x, window)
-    y, result = way.new(places(x.shape[x.ndim - way.many :], window), x.dtype, 0)
-    by_core(lambda x, y: pool(x, way.window, way.N, y, None, False), way.of(x), y)
-    return result, x.shape
+    y, seen = np.zeros(places(x, window), x.dtype), along_three_axes(window)
+    by_core(lambda x, y: pool(x, seen, y, None, False), *(planes(a, len(window.kernel)) for a in (x, y)))
+    return y, x.shape
 
 
 def spread_forward(xp, g, size, chosen, window):
-    way = Planes(g, window)
-    x, result = way.new(size, g.dtype, 0)
-    by_core(lambda x, g: pool(x, way.window, way.N, g, None, True), x, way.of(g))
-    return result, None
+    axes, seen = len(window.kernel), along_three_axes(window)
+    x = np.zeros((*g.shape[: g.ndim - axes], *size), g.dtype)
+    by_core(lambda x, g: pool(x, seen, g, None, True), *(planes(a, axes) for a in (x, g)))
+    return x, None
 
 
 def collect_backward(xp, g, shape, wanted, chosen, window):

@@ -1,0 +1,17 @@
+"""Rows added to rows: the gradient of an embedding.  shared/index.py says the same in whole arrays."""
+
+from __future__ import annotations
+
+from .compile import loop
+
+
+@loop
+def add_rows(total, ids, g):
+    """total[id] += row, for each id and row of g in their order, which gives the same bits every time."""
+    for i in range(ids.shape[0]):
+        row = ids[i]
+        for j in range(total.shape[1]):
+            total[row, j] += g[i, j]
+
+
+table = {"add_rows": add_rows}
