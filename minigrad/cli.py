@@ -78,7 +78,9 @@ TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, 
     ("--max-target-length", "max_target_length", int, "the most tokens of a target text (default: 128)"),
     ("--num-beams", "num_beams", int, "beams of the search for a target text (default: 1)"),
 )
-ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict, for tasks that write text
+ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict
+    ("--aggregation-strategy", "aggregation_strategy", str, "of entities: first (default), simple, average, max"),
+    ("--handle-impossible-answer", "handle_impossible_answer", bool, "let the answer be none"),
     ("--max-new-tokens", "max_new_tokens", int, "the most tokens to write"),
     ("--do-sample", "do_sample", bool, "draw each token, instead of taking the likeliest"),
     ("--temperature", "temperature", float, "with --do-sample: below 1 likelier tokens, above 1 more surprising ones"),
@@ -309,6 +311,9 @@ def run_predict(args: Namespace) -> None:
     check_new(output)
     given, kind = vars(args), kind_of(args)
     task = kind(**task_options(kind, given))
+    for name in ("top_k", "context", *(name for _, name, _, _ in ANSWER_OPTIONS)):
+        if given.get(name) is not None and name not in kind.answer_options:
+            raise ValueError(f"{kind.name} has no --{name.replace('_', '-')}: leave it out")
     options = kind.answer_options | {name: given[name] for name in kind.answer_options if given.get(name) is not None}
     options = {name: value for name, value in options.items() if value is not None}
     if args.context and Path(args.context).is_file():

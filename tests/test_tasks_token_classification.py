@@ -214,6 +214,8 @@ def test_the_command_line(base, tmp_path, capsys, monkeypatch):
     assert main("predict out --file train.conll --output answers.jsonl".split()) == 0
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert len(rows) == 48 and set(rows[-1]["entities"][0]) == {"entity_group", "score", "word", "start", "end"}
+    assert main(["predict", "out", "oven", "--context", "x"]) == 2
+    assert "token-classification has no --context: leave it out" in capsys.readouterr().err
     assert main([*typed.split(), "--text-column", "x"]) == 2
     assert (
         "token-classification has no --text-column; expected one of --max-length, --scheme" in capsys.readouterr().err
