@@ -20,6 +20,7 @@ TORCH_SPELLING = {  # both are taken wherever an op has the option
     "end_dim": "end_axis",
     "keepdim": "keepdims",
 }
+OF_FUNCTIONS = ("dims", "axes"), ("size", "shape"), ("steps", "num"), ("fill_value", "value")
 F = TypeVar("F", bound=Callable)
 P = ParamSpec("P")
 
@@ -130,7 +131,7 @@ def examined(op: Any, inputs: tuple, options: tuple, also: dict[str, Any]) -> An
 def torch_spelling(function: Callable[P, Any]) -> TorchSpelling[P]:
     """Let a function of ops take `dim` and `keepdim` as well, torch's names for NumPy's `axis` and `keepdims`."""
     op, names = function.__name__, function.__code__.co_varnames
-    spelling = {theirs: ours for theirs, ours in [("dims", "axes"), *TORCH_SPELLING.items()] if ours in names}
+    spelling = {theirs: ours for theirs, ours in [*OF_FUNCTIONS, *TORCH_SPELLING.items()] if ours in names}
 
     @wraps(function)
     def front(*inputs: Any, **options: Any) -> Any:

@@ -94,6 +94,8 @@ def test_nothing_in_the_tables_is_there():
         (lambda: mg.Tensor(1.0).clamp_, r"type x = x.clamp\(…\)"),
         (lambda: mg.Tensor(1.0).add_, r"type x \+= y inside mg.no_grad\(\), or x = x \+ y"),
         (lambda: mg.relu_, "type mg.relu"),
+        (lambda: mg.Tensor(1.0).exponential_, r"type -mg.log\(mg.rand\(3\)\)"),
+        (lambda: mg.Tensor(1.0).t_, r"type x = x.t\(…\)"),
         (lambda: mg.max(mg.ones((2, 3)), 1).values, r"type mg.max\(x, 1\), which along an axis gives the values alone"),
         (lambda: mg.float, "type 'float32'"),
         (lambda: mg.long, "type 'int64'"),

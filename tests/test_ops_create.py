@@ -136,3 +136,18 @@ def test_sizes_one_by_one_or_a_dtype_after_the_shape(make):
         assert make(sizes, "float64").dtype == make(sizes, np.float64).dtype == np.float64
     assert make(shape=(2, 3)).shape == (2, 3) and make(np.int64(2), 3).shape == (2, 3) and make([2, 3]).shape == (2, 3)
     assert make(2, 3, requires_grad=True).requires_grad
+
+
+def test_torchs_names_of_the_arguments():
+    assert mg.zeros(size=(2, 3)).shape == mg.ones(size=(2, 3)).shape == (2, 3)
+    assert mg.full(size=(2,), fill_value=3.0).tolist() == mg.full_like(mg.ones(2), fill_value=3.0).tolist() == [3, 3]
+    assert mg.linspace(0, 1, steps=3).tolist() == [0, 0.5, 1] and mg.logspace(0, 2, steps=3).tolist() == [1, 10, 100]
+    with pytest.raises(TypeError, match="two names of one option"):
+        mg.zeros((2, 3), size=(2, 3))
+    for x in (mg.ones((2, 3)), np.ones((2, 3), "f4")):
+        for like, value in ((mg.zeros_like, 0), (mg.ones_like, 1), (lambda x, *a, **k: mg.full_like(x, 2, *a, **k), 2)):
+            y = like(x, dtype="int64")
+            assert type(y) is type(x) and y.dtype == np.int64 and y.tolist() == [[value] * 3] * 2
+            assert like(x).dtype == like(x, None).dtype == np.float32 and like(x, requires_grad=True).requires_grad
+    with pytest.raises(ValueError, match="full_like: -1 is no uint8"):
+        mg.full_like(mg.ones(2), -1, "uint8")

@@ -67,6 +67,7 @@ for _name in (*ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
 for _name, _line in (ANYWHERE | METHODS).items():  # (with a __getattr__ it would take longer to find what there is)
     if not hasattr(Tensor, _name):
         setattr(Tensor, _name, _elsewhere(_name, told(_name, _line)))
-for _name in ("clamp", *ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
+for _name in ("clamp", "t", *ANYWHERE, *ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
     if _name not in NO_METHODS and not hasattr(Tensor, _name + "_"):
-        setattr(Tensor, _name + "_", _elsewhere(_name + "_", f"x = x.{_name}(…)"))
+        _line = told(_name, ANYWHERE[_name]) if _name in ANYWHERE else f"x = x.{_name}(…)"
+        setattr(Tensor, _name + "_", _elsewhere(_name + "_", _line))

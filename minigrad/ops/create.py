@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..spelling import torch_spelling
 from ..tensor import Tensor, as_array
 from .shape import check_numbers
 
@@ -48,6 +49,7 @@ def _all_whole(op: str, dtype: np.dtype, *values: Any) -> None:
         )
 
 
+@torch_spelling
 def full(
     shape: int | tuple, value: float, dtype: Any = None, *, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -63,6 +65,7 @@ def full(
     )
 
 
+@torch_spelling
 def zeros(
     shape: int | tuple, *more: Any, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -71,6 +74,7 @@ def zeros(
     return Tensor(made("zeros", shape, dtype, device, lambda xp, shape, dtype: xp.zeros(shape, dtype)), requires_grad)
 
 
+@torch_spelling
 def ones(
     shape: int | tuple, *more: Any, dtype: Any = "float32", device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -108,6 +112,7 @@ def arange(
     return Tensor(backend.cast(xp.arange(start, stop, step, dtype=None if dtype.name == "bfloat16" else dtype), dtype))
 
 
+@torch_spelling
 def linspace(
     start: float,
     stop: float,
@@ -126,6 +131,7 @@ def linspace(
     return _line("linspace", np.linspace, start, stop, num, dtype, device, requires_grad)
 
 
+@torch_spelling
 def logspace(
     start: float,
     stop: float,
@@ -167,20 +173,22 @@ def eye(n: int, m: int | None = None, *, dtype: Any = "float32", device: str = "
     return Tensor(made("eye", shape, dtype, device, lambda xp, shape, dtype: xp.eye(*shape, dtype=dtype)))
 
 
-def full_like(x: Any, value: float | np.generic) -> Any:
-    """A Tensor (or array, if x is one) of x's shape, dtype and device with `value` everywhere."""
+@torch_spelling
+def full_like(x: Any, value: float | np.generic, dtype: Any = None, *, requires_grad: bool = False) -> Any:
+    """A Tensor (or array, if x is one) of x's shape, device and, unless given, dtype with `value` everywhere."""
     array = as_array(x)
+    dtype = array.dtype if dtype is None else dtype_of("full_like", dtype)
     if not isinstance(value, (bool, int, float, np.generic)):
         raise TypeError(f"full_like: the value is to be one number, not {value!r:.40}")
-    filled = backend.of(array).xp.full_like(array, _held("full_like", value, array.dtype))
-    return Tensor(filled) if isinstance(x, Tensor) else filled
+    filled = backend.of(array).xp.full_like(array, _held("full_like", value, dtype), dtype=dtype)
+    return Tensor(filled, requires_grad) if isinstance(x, Tensor) or requires_grad else filled
 
 
-def zeros_like(x: Any) -> Any:
+def zeros_like(x: Any, dtype: Any = None, *, requires_grad: bool = False) -> Any:
     """`full_like(x, 0)`."""
-    return full_like(x, 0)
+    return full_like(x, 0, dtype, requires_grad=requires_grad)
 
 
-def ones_like(x: Any) -> Any:
+def ones_like(x: Any, dtype: Any = None, *, requires_grad: bool = False) -> Any:
     """`full_like(x, 1)`."""
-    return full_like(x, 1)
+    return full_like(x, 1, dtype, requires_grad=requires_grad)

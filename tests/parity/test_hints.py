@@ -239,7 +239,10 @@ THEIRS = {  # by the last word of the name: what their function gives, of torch 
         }.items()
     },
     **{name: lambda t, s, name=name: getattr(np, name) for name in ("e", "inf", "nan", "pi")},
-    **{name: lambda t, s: s["x"].detach() for name in ("detach_", "numpy", "stop_gradient")},
+    **{
+        name: lambda t, s: s["x"].detach()
+        for name in ("detach_", "numpy", "pin_memory", "share_memory_", "stop_gradient")
+    },
     "from_numpy": lambda t, s: t.from_numpy(np.ones(3)),
     **{name: lambda t, s: t.zeros(2, 3) for name in ("empty", "empty_permuted", "empty_strided")},
     **{name: lambda t, s: t.zeros(2, 3) for name in ("new_empty", "new_empty_strided")},
@@ -256,7 +259,8 @@ NOT_COMPARED = {  # what is not a number, is drawn at random, or is another's wa
     "minigrad": """
         Generator Module Size Variable array backends device dtype finfo float32 float64 float16 bfloat16 int64 int32
         int16 int8 uint8 long int short float double half bool get_default_dtype func iinfo inference_mode jit compile
-        lax layers models poisson randint_like random set_grad_enabled set_printoptions tree_util utils
+        lax layers models poisson promote_types randint_like random result_type set_grad_enabled set_printoptions
+        tree_util utils
         """,
     "minigrad.functional": "gumbel_softmax multi_head_attention_forward",
     "anywhere": "geometric",

@@ -84,7 +84,8 @@ ON_PURPOSE = {
     "GradScaler": "needs no device: a string in its place is refused",
     "autocast": "needs no device: a string that is no dtype is refused",
     **dict.fromkeys(
-        ("tensor", "zeros", "ones", "full"), "has NumPy's dtype in the next place, where torch has nothing"
+        ("tensor", "zeros", "ones", "full", "zeros_like", "ones_like", "full_like"),
+        "has NumPy's dtype in the next place, where torch has nothing",
     ),
     **dict.fromkeys(("transpose", "permute"), "takes all axes, as NumPy does, or two to swap"),
     "take": "has NumPy's axis after torch's arguments",
