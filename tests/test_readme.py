@@ -42,6 +42,17 @@ def test_code_runs(language, environment):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
+def test_the_code_on_the_page_of_models_runs(environment):
+    code = "\n".join(
+        re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "models.md").read_text("utf-8"), re.S | re.M)
+    )
+    done = subprocess.run(
+        [sys.executable, "-"], input=code, env=environment, capture_output=True, encoding="utf-8", timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_its_examples_are_enough_to_train_and_evaluate(tmp_path):
     (tmp_path / "train.csv").write_text(*blocks("csv"))
     parts = split(read_examples(tmp_path / "train.csv"))
