@@ -10,7 +10,7 @@ import numpy as np
 
 from . import __version__
 from .backend import cuda, gibibytes
-from .backend.cpu import loops, mkl
+from .backend.cpu import blas, loops, mkl
 from .backend.cpu.cores import CORES
 
 # The purpose of each extra, and its packages by their names on PyPI.
@@ -47,9 +47,10 @@ def report() -> str:
 
 def cpu() -> str:
     """One line on the CPU backend."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{blas['name']} {blas['version']}"
+    numpys = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{numpys['name']} {numpys['version']}"
     kernels = "compiled kernels" if loops.available() else "NumPy's kernels"
+    kernels += ", which multiply large matrices" if blas.own() else ""
     limits = [
         f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ
     ]

@@ -2,6 +2,10 @@
 
 import importlib
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -266,24 +270,28 @@ def test_convolution_is_its_definition(on_cores, problem, is_relu):
     check_convolution(x, weight, w, groups, is_relu)
 
 
-@pytest.mark.parametrize(
-    "samples, channels, outputs, side, kernel, stride, groups",
-    [
-        (2, 80, 20, 14, 3, 1, 1),  # filters that are multiplied in parts
-        (3, 16, 70, 7, 7, 2, 1),
-        (1, 600, 24, 7, 1, 1, 1),
-        (2, 6, 64, 56, 3, 1, 1),  # columns that are multiplied where they lie
-        (2, 1, 9, 28, 3, 1, 1),
-        (5, 24, 24, 7, 3, 1, 24),  # depthwise
-        (2, 8, 16, 15, 5, 2, 8),
-        (2, 64, 64, 9, 3, 1, 4),
-        (3, 5, 7, 1, 1, 1, 1),  # a place in each image
-    ],
-)
-def test_convolution_of_every_kind(on_cores, samples, channels, outputs, side, kernel, stride, groups):
+KINDS = [  # samples, channels, outputs, side, kernel, stride, groups
+    (2, 80, 20, 14, 3, 1, 1),  # filters that are multiplied in parts
+    (3, 16, 70, 7, 7, 2, 1),
+    (1, 600, 24, 7, 1, 1, 1),
+    (2, 6, 64, 56, 3, 1, 1),  # columns that are multiplied where they lie
+    (2, 1, 9, 28, 3, 1, 1),
+    (5, 24, 24, 7, 3, 1, 24),  # depthwise
+    (2, 8, 16, 15, 5, 2, 8),
+    (2, 64, 64, 9, 3, 1, 4),
+    (3, 5, 7, 1, 1, 1, 1),  # a place in each image
+]
+
+
+def check_kind(samples, channels, outputs, side, kernel, stride, groups):
     w = Window((kernel,) * 2, (stride,) * 2, ((kernel // 2,) * 2,) * 2, (1, 1))
     x = rng.standard_normal((samples, channels, side, side)).astype(np.float32)
     check_convolution(x, rng.standard_normal((outputs, channels // groups, kernel, kernel)).astype("f4"), w, groups)
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_convolution_of_every_kind(on_cores, case):
+    check_kind(*case)
 
 
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e15])
@@ -307,3 +315,56 @@ def test_what_is_not_finite_is_seen_where_a_filter_lies_on_it(groups, special):
     np.testing.assert_allclose(found, gx, rtol=2e-6, atol=2e-5)
     found = ops["conv_weight_grad"].compute(np, x, g, w, groups)
     np.testing.assert_allclose(found, gw, rtol=2e-5, atol=2e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(1, 100) | st.integers(250, 450)] * 3), st.tuples(*[st.booleans()] * 3))
+def test_a_product_of_matrices_that_lie_either_way(sizes, ways):
+    check_product(*sizes, *ways)
+
+
+def check_product(m, n, k, a_turned, b_turned, add):
+    """Into a part of an array, of which the rest stays as it was."""
+    a, b = (
+        (rng.standard_normal(size[::-1] if t else size, "f4"), t)
+        for size, t in (((m, k), a_turned), ((k, n), b_turned))
+    )
+    whole = rng.standard_normal((m, n + 5), "f4")
+    before, out = whole.copy(), whole[:, 2:-3]
+    (a, *a_at), (b, *b_at) = ((x.T if t else x, 1 if t else x.shape[1], x.shape[1] if t else 1) for x, t in (a, b))
+    into = out.ctypes.data, n + 5, int(add)
+    loops_products().product(m, n, k, a.ctypes.data, *a_at, b.ctypes.data, *b_at, *into)
+    expected = wide(a) @ wide(b) + (before[:, 2:-3] if add else 0)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=4e-7 * (4 + k**0.5) * max(1, np.abs(expected).max()))
+    out[...] = before[:, 2:-3]
+    np.testing.assert_array_equal(whole, before)
+
+
+def loops_products():
+    return importlib.import_module("minigrad.backend.cpu.loops.products")
+
+
+def test_a_product_keeps_what_is_not_finite_where_it_is():
+    a, b = rng.standard_normal((40, 50), "f4"), rng.standard_normal((50, 60), "f4")
+    a[3, 7], b[9, 11], b[10, 12] = math.nan, math.inf, -math.inf
+    out = np.empty((40, 60), "f4")
+    loops_products().product(40, 60, 50, a.ctypes.data, 50, 1, b.ctypes.data, 60, 1, out.ctypes.data, 60, 0)
+    np.testing.assert_allclose(out, wide(a) @ wide(b), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features", [{"avx2": True}, {}])
+def test_with_the_vectors_of_other_processors(features, tmp_path):
+    """Of 256 and of 128 bits, with half as many registers."""
+    code = f"""if True:
+        from llvmlite import binding
+        binding.get_host_cpu_features = lambda: binding.targets.FeatureMap({features})
+        import test_backend_cpu_loops as here
+        from minigrad.backend.cpu.loops import registers
+        assert registers.LANES == {8 if features else 4}
+        for k in range(8):
+            here.check_product(30, 51, 400, k & 1, k & 2, k & 4)
+        for case in here.KINDS:
+            here.check_kind(*case)"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, env=environment)

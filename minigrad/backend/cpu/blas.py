@@ -9,7 +9,7 @@ import ctypes
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from . import mkl
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # CBLAS's constants for the layout of matrices
 F4 = np.dtype(np.float32)
+MIN_OWN, MIN_OWN_SIDE = 1 << 20, 32  # multiplications, and rows and columns, from which our own product pays
 MAX_UNCOPIED = 10**6  # multiplications up to which OpenBLAS does not copy b first
 # Beyond that (bᵀ aᵀ)ᵀ is faster, if b is transposed, a has at most MAX_TURNED_ROWS rows, and b has more than
 # MIN_TURNED_WIDTH rows and columns.
@@ -58,6 +59,22 @@ def _product(threads: int = 1) -> Callable | None:
     return mkl.on_threads(threads, "cblas_sgemm", *_arguments(ctypes.c_int)) or _numpys_product
 
 
+@functools.cache
+def own() -> Callable | None:
+    """The product as a compiled loop, on processors where it is faster than BLAS."""
+    from . import loops  # which imports this file
+
+    if not loops.available():
+        return None
+    products = importlib.import_module(".loops.products", __package__)
+    return products.product if products.PAYS else None
+
+
+def is_own(m: int, n: int, k: int) -> bool:
+    """Whether a product is large enough for `own`, and there is one."""
+    return min(m, n) >= MIN_OWN_SIDE and m * n * k >= MIN_OWN and own() is not None
+
+
 def address() -> int:
     """The address of OpenBLAS's `cblas_sgemm`, for compiled loops; 0 if NumPy has another BLAS."""
     product: Any = _numpys_product
@@ -79,6 +96,10 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
             out += np.matmul(a, b)
         else:
             np.matmul(a, b, out=out)
+    elif is_own(*out.shape, a.shape[1]):
+        (a_row, a_step), (b_row, b_step) = ((row, 1) if way == PLAIN else (1, row) for way, _, row in (one, other))
+        into, size = (out.ctypes.data, out.strides[0] >> 2), (*out.shape, a.shape[1])
+        cast(Callable, own())(*size, one[1], a_row, a_step, other[1], b_row, b_step, *into, int(add))
     elif (
         product is _numpys_product
         and other[0] == TRANSPOSED

@@ -17,7 +17,7 @@ from ...shared.geometry import Geometry, phases
 from .. import cores
 from ..memory import in_order
 from .compile import f4, loop
-from .registers import LANES, PANEL, ROWS, clear, fetch, move, move_some, multiply, settle, settle_some, turn_square
+from .registers import LANES, PANEL, ROWS, clear, copy, fetch, move, move_some, multiply, settle, settle_some, turn
 
 MAX_COLUMNS = 1 << 17  # numbers laid down at a time for the weight's gradient, which stay in a core's cache
 MAX_PLACES = 512
@@ -94,16 +94,6 @@ def spread(x, first_plane, last_plane, top, left, sh, sw, space):
                         zeros(to + 4 * last, space.shape[4] - last)
                     else:
                         zeros(to, space.shape[4])
-
-
-@loop
-def copy(source, target, count):
-    """Copy so many numbers from one address to another."""
-    for i in range(0, count - LANES + 1, LANES):
-        move(source + 4 * i, target + 4 * i)
-    i = count // LANES * LANES
-    if i < count:
-        move_some(source + 4 * i, target + 4 * i, count - i)
 
 
 @loop
@@ -296,7 +286,7 @@ def sum_columns(seen, g, first, last, width, total):
         for group in range(groups):
             inside = runs[2, :count].max() + offsets[group].max() + LANES <= seen.space.size
             lay_down(seen, offsets[group], runs, count, inside, columns)
-            turn(g, start, stop, group * outputs, outputs, seen.places, turned)
+            turn_places(g, start, stop, group * outputs, outputs, seen.places, turned)
             for k in range(0, entries, ROWS):
                 for o in range(0, outputs, PANEL):
                     into = total.ctypes.data + 4 * ((group * entries + k) * padded + o)
@@ -315,22 +305,14 @@ def sum_columns(seen, g, first, last, width, total):
 
 
 @loop
-def turn(g, first, last, start, outputs, places, turned):
+def turn_places(g, first, last, start, outputs, places, turned):
     """turned[q, o] = g[n, start + o, q], for places first..last of all images."""
     q, row = first, turned.shape[1]
     while q < last:
         n, r = divmod(q, places)
         length = min(places - r, last - q)
-        for i in range(0, length, LANES):
-            for o in range(0, outputs, LANES):
-                source = g.ctypes.data + 4 * (((n * g.shape[1]) + start + o) * places + r + i)
-                target = turned.ctypes.data + 4 * ((q - first + i) * row + o)
-                if i + LANES <= length and o + LANES <= outputs:
-                    turn_square(source, places, target, row)
-                else:
-                    for j in range(min(LANES, length - i)):
-                        for v in range(min(LANES, outputs - o)):
-                            move_some(source + 4 * (v * places + j), target + 4 * (j * row + v), 1)
+        source = g.ctypes.data + 4 * ((n * g.shape[1] + start) * places + r)
+        turn(source, places, outputs, length, turned.ctypes.data + 4 * (q - first) * row, row)
         q += length
 
 

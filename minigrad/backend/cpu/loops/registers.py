@@ -46,11 +46,8 @@ def sums(rows: int, vectors: int) -> Any:
         def places(address, row):
             return [at(builder, builder.add(address, size(4 * LANES * v)), row, r, vector) for r, v in block]
 
-        start, before, again, end = builder.block, *(builder.append_basic_block() for _ in range(3))
+        start, again, last, plain, adding, end = builder.block, *(builder.append_basic_block() for _ in range(5))
         into = places(out, out_row)
-        builder.cbranch(builder.icmp_signed("!=", add, size(0)), before, again)
-        builder.position_at_end(before)
-        old = [builder.load(place, align=4) for place in into]
         builder.branch(again)
 
         builder.position_at_end(again)  # for i in range(k): total[r, v] += a[r, i] · b[i, v]
@@ -71,19 +68,23 @@ def sums(rows: int, vectors: int) -> Any:
             term = builder.fmul(factor, columns[v], flags=("contract",))
             new.append(builder.fadd(totals[len(new)], term, flags=("contract",)))
         following = [builder.add(i, size(1)), builder.add(a_now, size(4))]
-        builder.cbranch(builder.icmp_signed("<", following[0], k), again, end)
-        for total, value, sum_ in zip(totals, old, new):
+        builder.cbranch(builder.icmp_signed("<", following[0], k), again, last)
+        for total, sum_ in zip(totals, new):
             total.add_incoming(ir.Constant(vector, [0.0] * LANES), start)
-            total.add_incoming(value, before)
             total.add_incoming(sum_, again)
         for count, first, after in zip(counts, (size(0), a), following):
             count.add_incoming(first, start)
-            count.add_incoming(first, before)
             count.add_incoming(after, again)
 
+        builder.position_at_end(last)
+        builder.cbranch(builder.icmp_signed("!=", add, size(0)), adding, plain)
+        for block_, values in ((plain, new), (adding, None)):
+            builder.position_at_end(block_)
+            values = values or [builder.fadd(builder.load(place, align=4), value) for place, value in zip(into, new)]
+            for value, place in zip(values, into):
+                builder.store(value, place, align=4)
+            builder.branch(end)
         builder.position_at_end(end)
-        for value, place in zip(new, into):
-            builder.store(value, place, align=4)
         return context.get_dummy_value()
 
     def function(context, a, a_row, b, rows_of_b, k, out, out_row, add):
@@ -259,3 +260,27 @@ def turn_square(context, source, row, target, target_row):
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate
+
+
+@loop
+def copy(source, target, count):
+    """Copy so many numbers from one address to another."""
+    for i in range(0, count - LANES + 1, LANES):
+        move(source + 4 * i, target + 4 * i)
+    i = count // LANES * LANES
+    if i < count:
+        move_some(source + 4 * i, target + 4 * i, count - i)
+
+
+@loop
+def turn(source, row, rows, columns, target, target_row):
+    """target[j, i] = source[i, j], from one address to another."""
+    for i in range(0, rows, LANES):
+        for j in range(0, columns, LANES):
+            block, into = source + 4 * (i * row + j), target + 4 * (j * target_row + i)
+            if i + LANES <= rows and j + LANES <= columns:
+                turn_square(block, row, into, target_row)
+            else:
+                for u in range(min(LANES, rows - i)):
+                    for v in range(min(LANES, columns - j)):
+                        move_some(block + 4 * (u * row + v), into + 4 * (v * target_row + u), 1)
