@@ -138,7 +138,7 @@ class LanguageModeling(TextTask):
         logits, labels = self.compared((model(**batch) if out is None else out).logits, np.asarray(batch["labels"]))
         flat = logits.reshape(-1, logits.shape[-1])
         each = losses.cross_entropy(flat, labels.reshape(-1), reduction="none").numpy().reshape(labels.shape)
-        right = flat.numpy().argmax(-1).reshape(labels.shape) == labels
+        right = flat.argmax(-1).numpy().reshape(labels.shape) == labels
         counts = (labels != IGNORED).sum(-1)
         return Tensor(np.stack([each.sum(-1, dtype=np.float64), counts, right.sum(-1)], -1))
 
@@ -278,26 +278,24 @@ class MaskedLanguageModeling(LanguageModeling):
             raise ValueError(f"top_k is {top_k}; expected 1 or more")
         found = []
         for ids, scores in zip(dataset.columns["input_ids"], outputs, strict=True):
-            ids, lists = np.asarray(ids), []
-            for at, row in zip(np.flatnonzero(ids == self.processor.mask_token_id), scores):
-                p = np.asarray(F.softmax(row))
-                lists.append(
-                    [self.filled(ids, at, token, p[token].item()) for token in (-p).argsort(kind="stable")[:top_k]]
-                )
+            masks = np.flatnonzero(np.asarray(ids) == self.processor.mask_token_id)
+            lists = [
+                [self.filled(ids, at, token, p[token].item(), len(masks) == 1) for token in best[:top_k]]
+                for at, p in zip(masks, np.asarray(F.softmax(scores)))
+                for best in [(-p).argsort(kind="stable")]
+            ]
             found.append(lists[0] if len(lists) == 1 else lists)
         return found
 
-    def filled(self, ids: np.ndarray, at: Any, token: Any, score: float) -> dict[str, Any]:
-        """A filling as transformers writes it."""
-        whole = ids.copy()
+    def filled(self, ids: Sequence[int], at: Any, token: Any, score: float, alone: bool) -> dict[str, Any]:
+        """A filling as transformers writes it: of a text with several masks, special tokens stay in the text."""
+        whole = np.array(ids)
         whole[at] = token
-        tokenizer, only = self.processor, len(self.processor.all_special_ids)
-        skipped = np.isin(whole, [i for i in tokenizer.all_special_ids if only and i != tokenizer.mask_token_id])
         return {
             "score": score,
             "token": int(token),
-            "token_str": tokenizer.decode([int(token)]),
-            "sequence": tokenizer.decode(whole[~skipped]),
+            "token_str": self.processor.decode([int(token)]),
+            "sequence": self.processor.decode(whole, skip_special_tokens=alone),
         }
 
     def record(self, example: str, answer: list[Any]) -> dict[str, Any]:
