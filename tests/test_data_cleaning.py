@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minigrad.data import Vocabulary, normalize_unicode, remove_stop_words, stop_words, strip_html
 
@@ -26,11 +28,21 @@ def test_normal_forms():
         ("no tags at all: 1 < 2", "no tags at all: 1 < 2"),
         ("un<b>clo<i>sed", "unclosed"),
         ("&#233;&eacute;", "éé"),
+        ("a<![if IE]>b<![endif]>c<![foo>d<![CDATA[x]]>e", "abcde"),
+        ("a<![", "a<!["),
         ("", ""),
     ],
 )
 def test_what_a_reader_sees_of_html(page, seen):
     assert strip_html(page) == seen
+
+
+MARKUP = ["<", "![", "!", "--", ">", "]", "CDATA[", "a", "/", "&", "#3", ";", "?", '"', "= "]
+
+
+@given(st.lists(st.sampled_from(MARKUP)).map("".join))
+def test_any_text_is_read(text):
+    assert isinstance(strip_html(text), str)
 
 
 def test_stop_words():

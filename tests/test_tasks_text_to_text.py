@@ -91,11 +91,16 @@ def test_the_command_line(trained, tmp_path, capsys):
 
 def test_targets_end_and_sources_have_their_prefix(model):
     task = TextToText(source_prefix="1 ", max_length=24, max_target_length=6)
-    task.attach(T5ForConditionalGeneration.from_pretrained(model), task.load_processor(model))
+    t5 = T5ForConditionalGeneration.from_pretrained(model)
+    task.attach(t5, task.load_processor(model))
     data = task.encode([Pair("7 May 1950", "1950"), Pair("8 May 1950", "1950-05-08")])
     end = task.processor.eos_token_id
     assert data[0]["labels"][-1] == end and data[0]["labels"].count(end) == 1 and len(data[1]["labels"]) == 6
     assert task.processor.decode(data[0]["input_ids"]) == "1 7 May 1950"
+    later = TextToText(max_length=24)  # remembered by the model
+    later.attach(t5, task.processor)
+    assert later.encode([Pair("7 May 1950", None)], labelled=False)[0]["input_ids"] == data[0]["input_ids"]
+    assert later.longest == 6
     batch = task.collator()([data[0], data[1]])
     assert batch["labels"].shape == (2, 6) and batch["labels"][0, -1] == -100
 

@@ -110,6 +110,8 @@ def pack_texts(
     nothing is left at `output` then.
     """
     files = list(files)
+    if not files:
+        raise ValueError("no files were given; expected at least one")
     named = ", ".join(str(file.path if isinstance(file, TextSpan) else file) for file in files[:3])
     return pack((read_pieces(file) for file in files), tokenizer, output, named)
 

@@ -84,6 +84,13 @@ class _Seen(HTMLParser):
         self.unseen -= tag in UNSEEN and self.unseen > 0
         self.parts += ["\n"] * (tag in BLOCKS)
 
+    def parse_html_declaration(self, i: int) -> int:
+        """Where a declaration ends.  Those that begin with <![ are comments to browsers, and errors to HTMLParser."""
+        if self.rawdata.startswith("<![", i):
+            end = self.rawdata.find(">", i)
+            return end + 1 if end >= 0 else -1
+        return super().parse_html_declaration(i)
+
     def handle_data(self, data: str) -> None:
         if not self.unseen:
             self.parts.append(data.replace("\n", " "))

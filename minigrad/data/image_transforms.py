@@ -47,7 +47,7 @@ def on_pictures(function: Callable[..., Any]) -> Callable[..., Any]:
 @on_pictures
 def resize(picture: Any, size: Size, interpolation: str = "bilinear") -> Any:
     """The picture at another size: (height, width), or one number for its shorter edge."""
-    if isinstance(size, int):
+    if isinstance(size, (int, np.integer)):
         short, long = sorted(picture.size)
         other = int(size * long / short)
         size = (other, size) if picture.width <= picture.height else (size, other)
@@ -523,7 +523,7 @@ def _fill(picture: Any, fill: Any) -> Any:
 
 def _pair(name: str, size: Size) -> tuple[int, int]:
     """(height, width) of both or of one number; raises ValueError."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
     if len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair):
         raise ValueError(f"{name} is {size!r}; expected (height, width) or one number, whole and above 0")
     return pair

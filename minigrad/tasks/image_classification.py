@@ -101,7 +101,10 @@ class ImageClassification(Task):
     # Files to examples.
 
     def read_file(self, path: Path, labelled: bool) -> list[Picture]:
-        return self.read_split(path, "train") if labelled else self.examples(unlabelled_images(path, self.image_column))
+        if not labelled:
+            return self.examples(unlabelled_images(path, self.image_column))
+        is_evaluation = self.model is not None or self.source is not None  # what is read first is trained on
+        return self.read_split(path, "test" if is_evaluation and has_test_split(path) else "train")
 
     def read_split(self, path: Path, part: str) -> list[Picture]:
         """The pictures of a part of a directory, or of a file, with the names of their classes."""

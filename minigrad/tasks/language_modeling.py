@@ -251,7 +251,13 @@ class MaskedLanguageModeling(LanguageModeling):
                     f"text {i} has no {self.processor.mask_token}: expected one where a word is to be found, such as "
                     f"'A fine {self.processor.mask_token}.'"
                 )
-        return TextDataset(self.processor(list(examples), padding=False, max_length=self.max_length))
+        dataset = TextDataset(self.processor(list(examples), padding=False, max_length=self.max_length))
+        for i, ids in enumerate(dataset.columns["input_ids"], 1):
+            if self.processor.mask_token_id not in ids:
+                raise ValueError(
+                    f"the {self.processor.mask_token} of text {i} is not among its first {self.max_length} tokens"
+                )
+        return dataset
 
     def around(self) -> tuple[list[int], list[int]]:
         """The special tokens before and after a text."""

@@ -19,6 +19,7 @@ from ..tensor import Tensor
 from .texts import TextTask
 
 MAX_TARGET_LENGTH = "text_max_target_length"  # the entry of config.json that says where targets were cut
+PREFIX = "text_source_prefix"  # and what stood before each source
 SOURCES, TARGETS = ("source", "text", "input"), ("target", "summary", "output")
 OF_LIBRARIES = ("bleu", "chrf", "rouge")
 
@@ -39,14 +40,15 @@ class TextToText(TextTask):
 
     Options:
         source_column, target_column: where they are, if not in "source" and "target".
-        source_prefix: what to put before each source text, such as "translate English to German: ".
+        source_prefix: what to put before each source text, such as "translate English to German: "; None is nothing,
+            or as in training.
         max_target_length: the most tokens of a target text, and of what is written; None is 128, or as in training.
         num_beams: the beams of the search; 1 takes the likeliest token each time.
     """
 
     source_column: str | None = None
     target_column: str | None = None
-    source_prefix: str = ""
+    source_prefix: str | None = None
     max_target_length: int | None = None
     num_beams: int = 1
 
@@ -104,6 +106,9 @@ class TextToText(TextTask):
         super().attach(model, processor)
         rest = model.config.rest
         check(MAX_TARGET_LENGTH, rest.get(MAX_TARGET_LENGTH), "int | None")
+        check(PREFIX, rest.get(PREFIX), "str | None")
+        self.prefix = rest.get(PREFIX) or "" if self.source_prefix is None else self.source_prefix
+        rest[PREFIX] = self.prefix
         self.longest = self.max_target_length or rest.get(MAX_TARGET_LENGTH) or 128
         rest[MAX_TARGET_LENGTH] = self.longest
 
@@ -112,7 +117,7 @@ class TextToText(TextTask):
         return {}
 
     def encode(self, examples: Sequence[Pair], labelled: bool = True) -> TextDataset:
-        sources = [self.source_prefix + example.source for example in examples]
+        sources = [self.prefix + example.source for example in examples]
         columns = dict(self.processor(sources, padding=False, max_length=self.max_length))
         if labelled:
             targets = [str(example.target) for example in examples]
