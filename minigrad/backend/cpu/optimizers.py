@@ -11,10 +11,10 @@ from .select import is_plain
 
 
 def at_once(step, name=""):
-    """An optimiser's step for many parameters, in pieces that are shared out together: one wait for all of them.
+    """An optimiser's step for many parameters, divided into pieces that all cores share, with a single wait.
 
-    What does not lie in order is a piece as it is, for all but the gradient are written into.  `name` is that of the
-    compiled loop for pieces in order of float32, if there is one.
+    A parameter that is not contiguous is one piece, since all arrays but the gradient are written into.  `name` is the
+    compiled loop for contiguous pieces of float32, if there is one.
     """
 
     def run(xp, parameters, **options):
@@ -38,7 +38,7 @@ def at_once(step, name=""):
 
 
 def _share_all(work, pieces):
-    """[work(piece) for piece in pieces], tuples of arrays; where these are few entries in all, on this thread."""
+    """[work(piece) for piece in pieces], tuples of arrays; on this thread only if they have few entries in all."""
     if sum(piece[0].size for piece in pieces) < cores.MIN_SHARED:
         return [work(piece) for piece in pieces]
     return share(work, pieces)

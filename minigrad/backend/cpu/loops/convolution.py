@@ -1,8 +1,8 @@
-"""Convolution: what the filters see of some places is laid down as columns, and multiplied in registers.
+"""Convolution: the input windows of some output places are copied to columns, and multiplied in registers.
 
-y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q], as `ops.window.conv` says it in whole arrays,
-and cuda/convolution.py for a GPU.  A core takes a PANEL of places at a time, or a part of the outputs: columns stay in
-its cache, and the sums of a few outputs in its registers, until they are scaled, shifted and written.
+y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q].  `ops.window.conv` computes the same on whole
+arrays, cuda/convolution.py on a GPU.  A core processes a PANEL of places at a time, or a part of the outputs: columns
+stay in its cache, and the sums of a few outputs in its registers, until they are scaled, shifted and written.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from ..memory import in_order
 from .compile import f4, loop
 from .registers import LANES, PANEL, ROWS, clear, copy, fetch, move, move_some, multiply, settle, settle_some, turn
 
-MAX_COLUMNS = 1 << 17  # numbers laid down at a time for the weight's gradient, which stay in a core's cache
+MAX_COLUMNS = 1 << 17  # entries of the columns built at a time for the weight's gradient, which fit in a core's cache
 MAX_PLACES = 512
 MIN_SHARED = 1 << 22  # multiplications from which another core saves more than waking it costs
-MAX_ENTRIES = 512  # of a filter, that are multiplied at a time
-MIN_LAID = 9  # what laying down a column costs, in products of it with a filter
+MAX_ENTRIES = 512  # entries of a filter that are multiplied at a time
+MIN_LAID = 9  # the cost of building a column, in products of it with one filter
 
 
 class Seen(NamedTuple):
-    """Images as the kernel walks over them: zeros around them, and what a stride keeps apart in planes of its own.
+    """Padded images, in which each phase of the stride is a plane of its own.
 
-    Entry k of a filter sees of place (i, j), in channel c, space[n · sample + offsets[c, k] + i · width + j].
+    At place (i, j) of image n, entry k of a filter covers, in channel c,
+    space[n · sample + offsets[c, k] + i · width + j].
     """
 
     space: np.ndarray
     offsets: np.ndarray  # (C, kh · kw)
     sample: int
     width: int
-    line: int  # so many places lie beside each other
+    line: int  # the number of places that are contiguous
     W: int
-    places: int  # of an image
+    places: int  # the number of places of an image
 
 
 def see(x: np.ndarray, at: Geometry) -> Seen:
-    """What windows see of images (N, C, height, width), or of signals."""
+    """Images (N, C, height, width), or signals, prepared for windows."""
     N, C = x.shape[:2]
     down, across = at.dh * np.arange(at.kh), at.dw * np.arange(at.kw)
     inside = at.top == at.left == 0 and (at.height, at.width) == (at.H + down[-1], at.W + across[-1])
@@ -104,9 +105,10 @@ def zeros(target, count):
 
 @loop
 def cut(first, last, seen, runs):
-    """Cut places into runs of at most LANES that lie beside each other in `seen.space`; returns how many there are.
+    """Divide places into runs of at most LANES that are contiguous in `seen.space`; return the number of runs.
 
-    Of each: where its places are among these, how many, and where the first entry of the first channel sees the first.
+    `runs` has for each its position among these places, its length, and the index in `space` of its first place for
+    the first entry of the first channel.
     """
     count, q = 0, first
     while q < last:
@@ -121,7 +123,7 @@ def cut(first, last, seen, runs):
 
 @loop
 def lay_down(seen, offsets, runs, count, inside, columns):
-    """columns[k, q] = what entry k sees of the q-th place of all runs.
+    """columns[k, q] = the input of entry k at the q-th place of all runs.
 
     Where it lies `inside` of what is seen, whole vectors are copied: what follows a run is overwritten by the next.
     """
@@ -139,7 +141,7 @@ def lay_down(seen, offsets, runs, count, inside, columns):
 def finish(sums, count, runs, o, scale, shift, more, floor, y):
     """y = max(scale · sum + shift + more, floor), for some places of an output.
 
-    Each run: where its sums begin, how many they are, and where they go in channel 0.
+    Each run has the index of its first sum, its length, and its index in channel 0 of the result.
     """
     w, b = scale[o], shift[o]
     for u in range(count):
@@ -234,9 +236,9 @@ def convolve(seen, filters, direct, first, last, o_first, o_last, scale, shift, 
 
 @loop
 def convolve_channels(seen, filters, first, last, scale, shift, more, floor, y):
-    """Depthwise: filters (outputs, entries), each over one channel; of the outputs of all images first..last.
+    """Depthwise: filters (outputs, entries), each over one channel; computes first..last of the outputs of all images.
 
-    An image is one long row, of which each entry sees a shift; what runs on past the edge of the image is not used.
+    An image is one long row, and each entry multiplies a shift of it; results past the edge of the image are not used.
     """
     outputs, entries = filters.shape
     C, length = seen.offsets.shape[0], (seen.places // seen.W - 1) * seen.width + seen.W

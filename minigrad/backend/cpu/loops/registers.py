@@ -1,4 +1,4 @@
-"""Products of small matrices in a processor's registers, of which loops over blocks of large ones are made.
+"""Products of small matrices in a processor's registers, from which loops over blocks of large ones are built.
 
 The compiler does not find the best order of a product by itself: ROWS × VECTORS vectors of sums stay in registers while
 the loop over `k` runs, and each step of it multiplies VECTORS vectors of b with ROWS numbers of a.  So what is
@@ -25,7 +25,7 @@ number, size, vector = ir.FloatType(), ir.IntType(64), ir.VectorType(ir.FloatTyp
 
 
 def at(builder: Any, address: Any, step: Any, count: int, kind: ir.Type) -> Any:
-    """A pointer to what lies `count` steps (in floats) after an address."""
+    """A pointer to the number `count` steps (in floats) after an address."""
     offset = builder.mul(step, size(4 * count))
     return builder.inttoptr(builder.add(address, offset), kind.as_pointer())
 
@@ -228,7 +228,7 @@ settle, settle_some = settling(False), settling(True)
 
 @intrinsic
 def fetch(context, address):
-    """Have the processor fetch what lies at an address that will soon be written."""
+    """Prefetch the cache line at an address that will soon be written."""
 
     def generate(context, builder, signature, args):
         byte, whole = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -242,7 +242,7 @@ def fetch(context, address):
 
 @intrinsic
 def turn_square(context, source, row, target, target_row):
-    """Transpose a square of LANES × LANES numbers, whose rows are so many floats apart."""
+    """Transpose a square of LANES × LANES numbers, given the distance of its rows in floats."""
 
     def generate(context, builder, signature, args):
         source, row, target, target_row = args
