@@ -15,3 +15,4 @@ from .search import TemplateScore, rank_templates
 from .templates import Template, expand_templates
 from .triggers import TriggerSearch, search_triggers
 from .verbalizers import Verbalizer
+from .virtual_tokens import PrefixTuningConfig, PromptTuningConfig

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from ..nn import Module
 from ..pretrained.checkpoint.files import SMALL, model_directory, read_json, replacing
+from .names import PREFIXES
 
 CONFIG = "adapter_config.json"
 TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
@@ -86,6 +87,14 @@ class PeftConfig:
     def saved(self, model: Module, hits: list[Hit]) -> Self:
         """The configuration as it is written: what was left to the family of the model, or to us, is named."""
         return copy.copy(self)
+
+    def stored(self, path: str, part: str) -> str:
+        """The name, in a file, of a part of an adapter of the layer at a path."""
+        return f"{path}.{part}"
+
+    def in_file(self, name: str) -> str:
+        """A name with what `peft` puts before it in files."""
+        return f"{PREFIXES[0]}{name}"
 
     def to_dict(self) -> dict[str, Any]:
         """The entries of adapter_config.json."""

@@ -27,7 +27,7 @@ from ..tensor import Tensor
 from . import files, lora
 from .config import Hit, PeftConfig, names_in
 from .layer import AdapterLayer, joined
-from .names import PREFIXES, plain_name, theirs
+from .names import plain_name, theirs
 from .targets import is_within, saved_modules
 
 HEADED = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",)}
@@ -548,7 +548,8 @@ class PeftModel(Module):
         state, tensors = self.peft, {}
         for hit in state.hits[name]:
             layer: Any = hit.module
-            tensors |= {f"{theirs(self, hit.path)}.{part}": t for part, t in layer.tensors(name).items()}
+            path = theirs(self, hit.path)
+            tensors |= {state.configs[name].stored(path, part): t for part, t in layer.tensors(name).items()}
         return tensors | {self._stored_name(name, path): t for path, t in state.own[name].items()}
 
     def _stored_name(self, name: str, path: str) -> str:
@@ -560,7 +561,8 @@ class PeftModel(Module):
         for path, t in (self.peft.changed(self) | self.peft.own[name]).items():
             array = t.numpy()
             arrays[self._stored_name(name, path)] = array.T if files.is_transposed(self, path) else array
-        return {f"{PREFIXES[0]}{stored}": np.ascontiguousarray(array) for stored, array in arrays.items()}
+        in_file = self.peft.configs[name].in_file
+        return {in_file(stored): np.ascontiguousarray(array) for stored, array in arrays.items()}
 
     @staticmethod
     def _place(directory: str | os.PathLike, name: str) -> Path:

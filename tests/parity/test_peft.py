@@ -250,3 +250,44 @@ def test_trained_here_it_is_loaded_there(tmp_path):
     here.save_pretrained(tmp_path / "ours")
     there = peft.PeftModel.from_pretrained(model, tmp_path / "ours")
     np.testing.assert_allclose(theirs(there, batch), ours(here, "vit"), atol=BOUND)
+
+
+@pytest.mark.parametrize(
+    ("family", "method", "task"),
+    [
+        ("bert", "prompt", "SEQ_CLS"),
+        ("roberta", "prompt", "SEQ_CLS"),
+        ("gpt2", "prompt", "CAUSAL_LM"),
+        ("llama", "prompt", "CAUSAL_LM"),
+        ("t5", "prompt", "SEQ_2_SEQ_LM"),
+        ("gpt2", "prefix", "CAUSAL_LM"),
+        ("llama", "prefix", "CAUSAL_LM"),
+        ("t5", "prefix", "SEQ_2_SEQ_LM"),
+    ],
+)
+def test_prompts_and_prefixes(family, method, task, tmp_path):
+    config = {"prompt": peft.PromptTuningConfig, "prefix": peft.PrefixTuningConfig}[method]
+    model, batch = reference(family)
+    plain = theirs(model, batch)
+    model = randomised(peft.get_peft_model(model, config(task_type=task, num_virtual_tokens=3)), 1.0)
+    model.save_pretrained(tmp_path / "theirs")
+    tokens = slice(3 if method == "prompt" and task == "CAUSAL_LM" else 0, None)  # ours are of the tokens given
+    wanted = theirs(model, batch)[:, tokens] if task == "CAUSAL_LM" else theirs(model, batch)
+    here = PeftModel.from_pretrained(base(family), tmp_path / "theirs")
+    found, seen = ours(here, family), MASK == 1 if task == "CAUSAL_LM" else slice(None)
+    np.testing.assert_allclose(found[seen], wanted[seen], atol=BOUND)
+    assert not np.allclose(found[seen], plain[seen], atol=1e-3)
+    here.save_pretrained(tmp_path / "ours")
+    there = type(model).from_pretrained(reference(family)[0], tmp_path / "ours")
+    again = theirs(there, batch)
+    np.testing.assert_allclose((again[:, tokens] if task == "CAUSAL_LM" else again)[seen], wanted[seen], atol=1e-6)
+
+
+def test_a_prefix_made_by_a_projection_is_used(tmp_path):
+    model, batch = reference("gpt2")
+    config = {"num_virtual_tokens": 3, "prefix_projection": True, "encoder_hidden_size": 8}
+    model = randomised(peft.get_peft_model(model, peft.PrefixTuningConfig(task_type="CAUSAL_LM", **config)), 1.0)
+    model.save_pretrained(tmp_path)
+    here = PeftModel.from_pretrained(base("gpt2"), tmp_path)
+    seen = MASK == 1
+    np.testing.assert_allclose(ours(here, "gpt2")[seen], theirs(model, batch)[seen], atol=BOUND)
