@@ -31,6 +31,7 @@ FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
     ("--task", "task", "what to fine-tune for: " + ", ".join(TASKS)),
     ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
     ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
+    ("--lora", "lora", "train adapters of this rank, such as 8, and the head, not the model; 0 trains the model"),
     ("--epochs", "num_train_epochs", "how often each text is seen"),
     ("--batch-size", "per_device_train_batch_size", "texts that go through the model at a time"),
     ("--gradient-accumulation-steps", "gradient_accumulation_steps", "batches to a step, to act as one large batch"),

@@ -54,6 +54,13 @@ def test_finetune_then_predict(place, capsys):
     assert re.fullmatch(r"the old violin\n( +[\d.]+%  \w+\n){2}salt\n( +[\d.]+%  \w+\n){2}", capsys.readouterr().out)
 
 
+def test_adapters_and_then_predict(place, capsys):
+    assert main(["finetune", "base", "--train", "train.csv", "--output", "out", *QUICK, "--lora", "2"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"default +query +1 +64 ", told) and "classifier.weight" in told
+    assert main(["predict", "out", "the old violin", "--top-k", "1"]) == 0
+
+
 def test_every_option_reaches_its_argument(place, monkeypatch):
     got = {}
     monkeypatch.setattr("minigrad.cli.finetune", wraps(finetune)(lambda **arguments: got.update(arguments)))
@@ -62,7 +69,7 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
         "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
         "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --logging-steps 3 --metric-for-best-model loss "
         "--seed 7 --fp16 --bf16 --zero-stage 1 --resume true --save-strategy epoch "
-        "--ignore-mismatched-sizes --freeze x --freeze y"
+        "--ignore-mismatched-sizes --freeze x --freeze y --lora 4"
     )
     assert main(typed.split()) == 0
     assert got == {
@@ -92,6 +99,7 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
         "save_strategy": "epoch",
         "ignore_mismatched_sizes": True,
         "freeze": ["x", "y"],
+        "lora": 4,
     }
 
 

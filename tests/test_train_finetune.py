@@ -432,3 +432,19 @@ def test_an_interrupted_run_goes_on(base, tmp_path):
     assert (tmp_path / "parts" / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
     ).read_bytes()
+
+
+def test_adapters_instead_of_the_model(base, tmp_path, capsys):
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", lora=2, **QUICK | {"num_train_epochs": 12})
+    told, names = capsys.readouterr().out, {path.name for path in (tmp_path / "out").iterdir()}
+    assert "bert.encoder.layer.0.attention.self.query" in told and "parameters to train" in told
+    trained = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
+    assert all(".lora_" in name or name.startswith(("classifier.", "bert.pooler.")) for name in trained)
+    assert {"adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json"} <= names
+    assert trainer.best["eval_accuracy"] > 0.8
+    classifier = TextClassifier.from_pretrained(tmp_path / "out")  # which needs to know of no adapter
+    texts = [example.text for example in tiny_bert.examples(6)]
+    trained_here = TextClassifier(trainer.model.eval(), classifier.tokenizer)
+    for one, two in zip(classifier(texts), trained_here(texts)):
+        assert list(one) == list(two)
+        np.testing.assert_allclose(list(one.values()), list(two.values()), atol=1e-5)

@@ -38,7 +38,7 @@ def get_peft_model(
 ) -> PeftModel:
     """Freeze a model and give it an adapter to be trained instead; returns the model, which is a PeftModel now.
 
-    A head that is new, because the file the model was loaded from has none, is trained and saved with the adapter.
+    What is new in the model, such as a head that its file does not have, is trained and saved with the adapter.
 
     Args:
         peft_config: a `LoraConfig`, say.
@@ -105,12 +105,12 @@ class _Plan:
 
 
 def with_heads(model: Any, config: PeftConfig) -> list[str] | None:
-    """The modules to save, and the head that the task trains, or that no file had."""
-    names = names_in(config.modules_to_save)
+    """The modules to save, with the head that the task trains, and those whose weights no file had."""
+    names, report = names_in(config.modules_to_save), getattr(model, "load_report", None)
     wanted = [name for name in HEADED.get(config.task_type or "", ()) if name in vars(model)]
-    head, report = getattr(model, "label_layer", ""), getattr(model, "load_report", None)
-    if head and report and any(is_within(name, [head]) for name in report.newly_initialised):
-        wanted.append(head)
+    for weight in report.newly_initialised if report else ():
+        module = weight.rpartition(".")[0]
+        wanted += [module] * (module != "" and not is_within(module, [*names, *wanted]))
     return [*names, *(name for name in dict.fromkeys(wanted) if name not in names)] or None
 
 

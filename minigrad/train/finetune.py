@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..distributed import printing_once, world
+from ..finetune import LoraConfig, PeftModel, get_peft_model
 from ..pretrained import AutoConfig
 from ..pretrained.checkpoint.files import replacing
 from ..tasks import Task, task_class
@@ -56,6 +58,7 @@ def finetune(
     overwrite: bool = False,
     eval_fraction: float = 0.2,
     freeze: str | Sequence[str] = (),
+    lora: int = 0,
     ignore_mismatched_sizes: bool = False,
     callbacks: Sequence[Callable[[Record], None] | TrainerCallback] = (),
     **arguments: Any,
@@ -72,6 +75,8 @@ def finetune(
         task: one of `minigrad.tasks.TASKS`.
         overwrite: replace the model that an earlier run left in `output`.
         freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
+        lora: train adapters of this rank, such as 8, and the head, instead of the model: less memory, less time.  The
+            model is saved with them in its weights, and they beside it.
         ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other
             labels.
         callbacks: each is a `TrainerCallback`, or is called with every record of the run as it is made.
@@ -100,6 +105,7 @@ def finetune(
         "overwrite": overwrite,
         "eval_fraction": eval_fraction,
         "freeze": freeze,
+        "lora": lora,
         "ignore_mismatched_sizes": ignore_mismatched_sizes,
         **arguments,
     }
@@ -141,6 +147,7 @@ def trainer_for(
     overwrite: bool,
     eval_fraction: float,
     freeze: str | Sequence[str],
+    lora: int,
     ignore_mismatched_sizes: bool,
     callbacks: Sequence[Any] = (),
     **arguments: Any,
@@ -177,6 +184,10 @@ def trainer_for(
             f"{' and '.join(new)} begin anew"
         )
     this.attach(model, this.load_processor(model_dir))
+    if lora:
+        heads = [model.label_layer.split(".")[0]] if model.label_layer else None
+        get_peft_model(model, LoraConfig(lora, lora_alpha=2 * lora, modules_to_save=heads), rng=args.seed)
+        print(f"{model.adapter_table()}\n")
     if freeze:
         model.freeze(*([freeze] if isinstance(freeze, str) else freeze))
     trained = sum(p.size for p in trained_parameters(model))
@@ -230,6 +241,11 @@ class KeepBest(TrainerCallback):
         logs["seconds"] = time.perf_counter() - self.start
         if logs.setdefault("best", False):
             trainer.save_model()
+            if isinstance(trainer.model, PeftModel):  # so that whoever loads the directory needs no adapter
+                with trainer.averaged():
+                    merged = copy.deepcopy(trainer.model).merge_and_unload()
+                if trainer.world.rank == 0:
+                    merged.save_pretrained(args.output_dir)
         elif state.best_global_step is None:
             raise ValueError(
                 f"the evaluation loss of epoch {logs['epoch']:g} is {logs['eval_loss']}, so no model was saved: "
