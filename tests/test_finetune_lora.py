@@ -100,6 +100,9 @@ def test_only_what_is_trained_gets_a_gradient():
 
 def test_dropout_acts_in_training_alone():
     x = np.ones((500, 8), "f4")
+    config = LoraConfig(r=2, target_modules=["layer"], lora_dropout=0.5)
+    model = scrambled(get_peft_model(Net(nn.Linear(8, 3, rng=0)).eval(), config, rng=0))  # in evaluation it stays so
+    assert np.ptp(model(x).numpy(), 0).max() < 1e-6
     for use_dora in (False, True):
         config = LoraConfig(r=2, target_modules=["layer"], lora_dropout=0.5, use_dora=use_dora)
         model = scrambled(get_peft_model(Net(nn.Linear(8, 3, rng=0)), config, rng=0))

@@ -154,6 +154,15 @@ def test_saved_and_loaded(tmp_path):
     assert {name.split(".")[-2] for name, p in again.named_parameters() if p.requires_grad} == {"key"}
 
 
+def test_adapters_are_no_targets_of_other_adapters(tmp_path):
+    model = scrambled(get_peft_model(bert(), LORA, rng=0))
+    targets = get_peft_model(bert(), LoraConfig(target_modules="all-linear"), rng=0).targeted_module_names
+    model.add_adapter("other", LoraConfig(target_modules="all-linear"), rng=1)
+    assert [hit.path for hit in model.peft.hits["other"]] == targets
+    model.save_pretrained(tmp_path, ["default"])
+    np.testing.assert_array_equal(logits(PeftModel.from_pretrained(bert(), tmp_path)), logits(model))
+
+
 def test_what_was_trained_beside_the_adapter_is_saved(tmp_path):
     model = scrambled(get_peft_model(bert(), LORA, rng=0))
     model.unfreeze("bert.pooler.**")

@@ -12,7 +12,7 @@ from .. import ops
 from ..nn import Dropout, Linear, Module, init
 from ..pretrained.layers import activation
 from .config import Hit, PeftConfig
-from .layer import AdapterLayer, like
+from .layer import AdapterLayer, dropout, like
 from .targets import found
 
 ENCODER = r".*layer\.\d+\.output\.dense"
@@ -91,7 +91,7 @@ class BottleneckConfig(PeftConfig):
         layer.adapter_down[name], layer.adapter_up[name] = down, up
         layer.between[name] = activation(self.non_linearity), self.scaling
         if self.dropout:
-            layer.adapter_dropout[name] = Dropout(self.dropout, rng=None if rng is init.LATER else rng)
+            layer.adapter_dropout[name] = dropout(layer, self.dropout, rng)
 
 
 class BottleneckLinear(AdapterLayer, Linear):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import backend
-from ..nn import Module, Parameter
+from ..nn import Dropout, Module, Parameter, init
 from ..nn.tree import walk
 from ..tensor import Tensor
 
@@ -57,6 +57,10 @@ class AdapterLayer(Module):
     def names(self) -> list[str]:
         """The adapters here."""
         return list(dict.fromkeys(name for part in self.parts for name in vars(self)[part]))
+
+    def own_modules(self) -> list[Module]:
+        """The modules that the adapters here are made of."""
+        return [m for part in self.parts for _, m in walk(vars(self)[part]) if isinstance(m, Module)]
 
     def has(self, name: str) -> bool:
         """Whether there is an adapter of this name here."""
@@ -129,3 +133,10 @@ def like(layer: Any, array: Any) -> Parameter:
     """New numbers as a Parameter on the device of a layer, of its dtype but float32 for 16 bits, as `peft` has it."""
     dtype = np.float32 if layer.weight.dtype.itemsize < 4 else layer.weight.dtype
     return Parameter(Tensor(array, dtype=dtype, device=layer.weight.device).data)
+
+
+def dropout(layer: Any, p: float, rng: Any) -> Dropout:
+    """The dropout of an adapter of a layer, in training if the layer is."""
+    made = Dropout(p, rng=None if rng is init.LATER else rng)
+    made.training = layer.training
+    return made

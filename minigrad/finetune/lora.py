@@ -17,7 +17,7 @@ from .. import functional as F
 from ..nn import Conv1d, Conv2d, Conv3d, Dropout, Embedding, Linear, Module, Parameter, init
 from ..tensor import Tensor
 from .config import Hit, PeftConfig
-from .layer import AdapterLayer, at_least_single, like
+from .layer import AdapterLayer, at_least_single, dropout, like
 from .names import theirs
 from .targets import found, named, stored_transposed
 
@@ -148,7 +148,7 @@ class LoRALayer(AdapterLayer):
         """Give it an adapter of rank r, whose product is multiplied by `scaling`."""
         self.scaling[name] = scaling
         if config.lora_dropout:
-            self.lora_dropout[name] = Dropout(config.lora_dropout, rng=None if rng is init.LATER else rng)
+            self.lora_dropout[name] = dropout(self, config.lora_dropout, rng)
         self.add_factors(name, r, config, rng)
         if config.use_dora:
             change = 0 if rng is init.LATER else self.change(name)
@@ -221,8 +221,8 @@ class LoRALayer(AdapterLayer):
 
     def plus(self, name: str, x: Any, y: Any) -> Any:
         """The output y of the layer for x, with what the adapter adds."""
-        dropout = self.lora_dropout.get(name)
-        read = dropout(x) if dropout is not None and dropout.training else x
+        drop = self.lora_dropout.get(name)
+        read = drop(x) if drop is not None and drop.training else x
         more = self.product(name, read)
         if (magnitude := self.lora_magnitude_vector.get(name)) is None:
             return y + more

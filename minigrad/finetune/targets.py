@@ -10,6 +10,7 @@ from typing import Any
 from ..nn import Linear, Module
 from ..nn.tree import Tree
 from .config import Hit, names_in
+from .layer import AdapterLayer
 from .names import model_type, theirs
 
 ALL_LINEAR = "all-linear"
@@ -18,10 +19,11 @@ NUMBERED = re.compile(r"\.(\d+)\.")
 
 
 def paths_of(model: Module) -> dict[str, Module]:
-    """Each module once, under the first of its paths, without lists and dictionaries of modules."""
+    """Each module once, under the first of its paths, without lists and dictionaries, and without adapters' modules."""
     found: dict[int, tuple[str, Module]] = {}
+    of_adapters = {id(m) for layer in model.modules() if isinstance(layer, AdapterLayer) for m in layer.own_modules()}
     for path, module in model.named_modules():
-        if path and isinstance(module, Module):
+        if path and isinstance(module, Module) and id(module) not in of_adapters:
             found.setdefault(id(module), (path, module))
     return dict(found.values())
 
