@@ -18,7 +18,16 @@ def code_of(page):
 @pytest.mark.parametrize(
     "page",
     [
-        *("insight.md", "gradient-checking.md", "plan.md", "training.md", "ops.md", "devices.md", "data.md"),
+        *(
+            "insight.md",
+            "gradient-checking.md",
+            "plan.md",
+            "training.md",
+            "ops.md",
+            "devices.md",
+            "data.md",
+            "adapters.md",
+        ),
         pytest.param("prompts.md", marks=pytest.mark.slow),
     ],
 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import backend, ops
 from ..nn import KVCache, Module, Parameter, init
-from ..pretrained.inputs import as_given, token_ids
+from ..pretrained.inputs import as_given, host_array, token_ids
 from ..tensor import Tensor
 from .config import Hit, PeftConfig
 from .layer import AdapterLayer, like
@@ -145,7 +145,7 @@ class PromptTuningConfig(PromptLearningConfig):
 
             tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_name_or_path)
             ids = np.resize(tokenizer(self.prompt_tuning_init_text, add_special_tokens=False)["input_ids"], len(p))
-        p.copy_(words.data[ids])
+        p.copy_(words.data[backend.of(words.data).xp.asarray(ids)])
 
 
 @dataclass
@@ -237,7 +237,7 @@ def later(n: int, positions: Any, is_first: bool) -> Any:
     """Positions (B, T) after n others, and with those before them if they are read, too; None stays None."""
     if positions is None:
         return None
-    positions = np.asarray(as_given(positions)) + n
+    positions = host_array(positions) + n
     if not is_first:
         return positions
     return np.concatenate([np.broadcast_to(np.arange(n), (len(positions), n)), positions], 1)
