@@ -292,6 +292,25 @@ class Augmented:
         return Augmented(epoch)
 
 
+class Doubled:
+    """A user's own dataset around another."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        return 2 * self.dataset[index]
+
+
+def test_a_wrapped_dataset_differs_from_epoch_to_epoch_too():
+    data = Doubled(Subset(Augmented(), [1, 2]))
+    loader = DataLoader(data, 2)
+    assert list(loader) == [[2, 4]] and list(loader) == [[202, 204]] and data[0] == 2
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_items_may_be_functions_of_the_epoch(workers):
     loader = DataLoader(Subset(mg.data.ConcatDataset([Augmented(), Augmented()]), [1, 7, 5]), 2, num_workers=workers)

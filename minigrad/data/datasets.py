@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from itertools import accumulate
 from numbers import Integral
 from typing import Any, Protocol
@@ -15,7 +16,8 @@ class Dataset(Protocol):
     """Anything with a length and an item for each index, a list included.
 
     If it has a method `at_epoch(epoch)`, a loader takes the items of each pass from what that returns, so that items
-    may differ from one epoch to the next, as augmented pictures do, and still be functions of the epoch.
+    may differ from one epoch to the next, as augmented pictures do, and still be functions of the epoch.  A dataset
+    that wraps such a one as its attribute `dataset` need not have the method.
     """
 
     def __len__(self) -> int: ...
@@ -30,8 +32,14 @@ class IterableDataset(Protocol):
 
 
 def at_epoch(dataset: Any, epoch: int) -> Any:
-    """The dataset as it is in an epoch."""
-    return dataset.at_epoch(epoch) if hasattr(dataset, "at_epoch") else dataset
+    """The dataset as it is in an epoch; of one that wraps another, its `dataset`, a copy around it as it is then."""
+    if hasattr(dataset, "at_epoch"):
+        return dataset.at_epoch(epoch)
+    wrapped = getattr(dataset, "dataset", None)
+    if wrapped is not None and (then := at_epoch(wrapped, epoch)) is not wrapped:
+        dataset = copy(dataset)
+        dataset.dataset = then
+    return dataset
 
 
 class Subset:
@@ -45,10 +53,6 @@ class Subset:
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[self.indices[index]]
-
-    def at_epoch(self, epoch: int) -> Subset:
-        """The same items of the dataset as it is in that epoch."""
-        return Subset(at_epoch(self.dataset, epoch), self.indices)
 
 
 class ConcatDataset:

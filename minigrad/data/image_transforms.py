@@ -509,7 +509,11 @@ def _middle(size: int, part: int) -> int:
     return round((size - part) / 2) if part <= size else -((part - size) // 2)
 
 
-def _interpolation(name: str) -> int:
+def _interpolation(name: Any) -> int:
+    """Pillow's number of a kind of interpolation, given by its name, by that number, or as an enum of either."""
+    name = getattr(name, "value", name)
+    if name in INTERPOLATIONS.values():
+        return int(name)
     if name not in INTERPOLATIONS:
         raise ValueError(f"interpolation is {name!r}; expected one of {', '.join(INTERPOLATIONS)}")
     return INTERPOLATIONS[name]
