@@ -9,9 +9,10 @@ import tiny_bert
 import tiny_tokenizers
 
 from minigrad.cli import main
+from minigrad.data.entities import WORD
 from minigrad.metrics import exact_match, squad_f1
 from minigrad.pretrained import AutoTokenizer
-from minigrad.tasks.question_answering import QuestionAnswering, answer_tokens, words_span
+from minigrad.tasks.question_answering import QuestionAnswering, answer_tokens, whole_words
 from minigrad.train import finetune, pipeline
 
 pytest.importorskip("tokenizers")
@@ -119,7 +120,24 @@ def test_answers_are_found_in_their_tokens(tmp_path, answer):
     (encoding,) = tokenizer(["a b"], [context], padding=False).encodings
     start = context.lower().index(answer.lower())
     first, last = answer_tokens(encoding, [(answer, start)])
-    assert words_span(encoding, first, last) == (start, start + len(answer))
+    assert (encoding.offsets[first][0], encoding.offsets[last][1]) == (start, start + len(answer))
+
+
+@pytest.mark.parametrize(
+    "text, piece, whole",
+    [
+        ("an unhappy end", "happ", "unhappy"),
+        ("Smith-Jones came", "Smith", "Smith"),
+        ("in 1843.", "84", "1843"),
+        ("他在東京住", "東京", "東京"),
+        ("a well-known man, he", "known man", "known man"),
+        ("a, b", ", ", ", "),
+    ],
+)
+def test_answers_consist_of_whole_words(text, piece, whole):
+    start = text.index(piece)
+    a, b = whole_words([match.span() for match in WORD.finditer(text)], start, start + len(piece))
+    assert text[a:b] == whole
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import metrics, ops
 from ..data import DataCollatorWithPadding, TextDataset
+from ..data.entities import WORD
 from ..data.questions import Question, question_of, read_questions
 from ..pretrained import AutoModelForQuestionAnswering
 from ..pretrained.config import Config
@@ -176,6 +177,7 @@ class QuestionAnswering(TextTask):
         """The best answers to each question, by the sum of both scores, over all windows of its context."""
         found: list[list[tuple[float, dict[str, Any]]]] = [[] for _ in dataset.examples]
         none: list[list[tuple[float, float]]] = [[] for _ in dataset.examples]
+        words = [[match.span() for match in WORD.finditer(example.context)] for example in dataset.examples]
         for row, (encoding, text) in enumerate(zip(dataset.rows, dataset.of, strict=True)):
             context = dataset.examples[text].context
             inside = np.array([i for i, part in enumerate(encoding.sequence_ids) if part == 1], int)
@@ -189,11 +191,12 @@ class QuestionAnswering(TextTask):
             width = np.arange(min(longest, len(inside)))
             last = np.minimum(inside[:, None] + width, inside[-1])  # (starts, lengths)
             total = np.where(inside[:, None] + width <= inside[-1], start[inside][:, None] + end[last], -np.inf)
-            for place in np.argsort(-total, axis=None, kind="stable")[:top_k]:
+            best = [total.argmax()] if top_k == 1 else np.argsort(-total, axis=None, kind="stable")[:top_k]
+            for place in best:
                 i, j = np.unravel_index(place, total.shape)
                 if np.isfinite(total[i, j]):
                     a, b = first + i, first + i + j
-                    span = words_span(encoding, a, b)
+                    span = whole_words(words[text], encoding.offsets[a][0], encoding.offsets[b][1])
                     told = {"score": float(p_start[a] * p_end[b]), "start": span[0], "end": span[1]}
                     found[text].append((total[i, j], told | {"answer": context[span[0] : span[1]]}))
         answers = []
@@ -254,12 +257,10 @@ def answer_tokens(encoding: Any, answers: Sequence[tuple[str, int]]) -> tuple[in
     return (starts[0], ends[-1]) if starts and ends else (0, 0)
 
 
-def words_span(encoding: Any, first: int, last: int) -> tuple[int, int]:
-    """From which to which character of the context the words of two tokens are."""
-    words = encoding.token_to_word(int(first)), encoding.token_to_word(int(last))
-    if None in words:
-        return encoding.offsets[first][0], encoding.offsets[last][1]
-    return encoding.word_to_chars(words[0], 1)[0], encoding.word_to_chars(words[1], 1)[1]
+def whole_words(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """A stretch of a text made longer, so that it cuts none of the words, which are from … to … characters of it."""
+    held = [word for word in words if word[0] < end and start < word[1]]
+    return (min(start, held[0][0]), max(end, held[-1][1])) if held else (start, end)
 
 
 def logsumexp(x: np.ndarray) -> float:

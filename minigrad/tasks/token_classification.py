@@ -38,10 +38,11 @@ class TokenDataset(TextDataset):
 def places_of(rows: list[Any], of: list[int], count: int) -> list[dict[int, tuple[int, int]]]:
     """Where each word of each text first occurs, in the rows of tokens that `of` numbers the texts of."""
     places: list[dict[int, tuple[int, int]]] = [{} for _ in range(count)]
-    for row, (encoding, text) in enumerate(zip(rows, of, strict=True)):
-        for column, word in enumerate(encoding.word_ids):
-            if word is not None:
-                places[text].setdefault(word, (row, column))
+    for begins in (True, False):  # a window may begin within a word: tokens with which a word begins come first
+        for row, (encoding, text) in enumerate(zip(rows, of, strict=True)):
+            for column, (word, (start, _)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+                if word is not None and begins == (start == 0):
+                    places[text].setdefault(word, (row, column))
     return places
 
 
