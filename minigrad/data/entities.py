@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .readers import Row, check_utf8, decode, read_lines, read_rows, shown
+from .readers import check_utf8, decode, read_lines, read_rows, shown
 
 CONLL = (".conll", ".conll2003", ".bio", ".bioes", ".iob", ".iob2", ".txt", ".tsv")
 WORD_COLUMNS, TAG_COLUMNS = ("words", "tokens"), ("tags", "ner_tags", "labels")
@@ -93,9 +93,10 @@ def conll_sentences(path: Path, source: str, labelled: bool) -> Iterator[Sentenc
         tags += [checked_tag(where, fields[-1])] if labelled else []
 
 
-def sentence_of(where: str, row: Row | dict[str, Any], labelled: bool, scheme: str) -> Sentence:
+def sentence_of(where: str, row: dict[str, Any], labelled: bool, scheme: str) -> Sentence:
     """A text from an object of a JSON file."""
-    row = dict(row)
+    words: Any
+    tags: Any
     words, tags, spans = (
         next((row[name] for name in names if name in row), None) for names in (WORD_COLUMNS, TAG_COLUMNS, SPAN_COLUMNS)
     )
@@ -169,7 +170,7 @@ def as_list(where: str, spans: Any) -> list[Any]:
 
 def checked_span(where: str, span: Any, text: str) -> tuple[int, int, str]:
     """(start, end, label) of an object with these, or of a list of them."""
-    given = [span.get(name) for name in ("start", "end", "label")] if isinstance(span, dict) else span
+    given: Any = [span.get(name) for name in ("start", "end", "label")] if isinstance(span, dict) else span
     if not isinstance(given, list) or len(given) != 3:
         raise ValueError(
             f'{where}: the entity is {shown(json.dumps(span))}; expected {{"start": 0, "end": 3, "label": "PER"}}'

@@ -81,7 +81,7 @@ def question_of(where: str, row: dict[str, Any], labelled: bool) -> Question:
         return Question(key, question, context, None)
     answers = row.get("answers")
     if isinstance(answers, dict):  # the columns of Hugging Face's datasets
-        columns = [answers.get("text"), answers.get("answer_start")]
+        columns: Any = [answers.get("text"), answers.get("answer_start")]
         if not all(isinstance(column, list) for column in columns) or len(columns[0]) != len(columns[1]):
             raise ValueError(f"{where}: the answers are {shown(json.dumps(answers))}; expected {EXPECTED}")
         answers = [{"text": text, "answer_start": start} for text, start in zip(*columns, strict=True)]

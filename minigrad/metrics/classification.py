@@ -142,7 +142,7 @@ def score_table(
     """
     columns = [(right, predicted), (right, true), (2 * right, true + predicted)]
     order = range(len(names)) if most is None or len(names) <= most else np.argsort(-true, kind="stable")[:most]
-    each = [averaged(*column, true, None) for column in columns]
+    each: list[Any] = [averaged(*column, true, None) for column in columns]
     rows = [
         *((names[i], *(score[i] for score in each), true[i]) for i in order),
         *(

@@ -51,8 +51,8 @@ def entity_counts(
         for counter, entities in ((right, own & others), (true, own), (found, others)):
             counter.update(kind for kind, _, _ in entities)
     kinds = sorted(true | found)
-    counted = (np.array([counter[kind] for kind in kinds], np.int64) for counter in (right, true, found))
-    return kinds, *counted
+    right, true, found = (np.array([counter[kind] for kind in kinds], np.int64) for counter in (right, true, found))
+    return kinds, right, true, found
 
 
 def entity_scores(y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str]]) -> dict[str, float]:

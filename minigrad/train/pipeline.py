@@ -41,7 +41,7 @@ class Pipeline:
             DataLoader(dataset, 1 if unpadded else batch_size, lengths=lengths),
             lambda items: collate([{name: item[name] for name in used} for item in items] if used else items),
             "predict",
-            lambda model, batch: task.outputs(model, batch, **options),
+            lambda _, batch: task.outputs(model, batch, **options),
         )
         return task.answers(outputs, dataset, **options)
 
