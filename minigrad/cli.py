@@ -400,7 +400,7 @@ def as_typed(message: str) -> str:
     """A message with command-line options in place of the Python arguments that it names."""
     again = "type finetune(..., resume_from_checkpoint=True)", "add --resume true to the same command"
     message = message.replace(*again)
-    for option, name in [row[:2] for row in (*FINETUNE_OPTIONS, *TASK_OPTIONS)]:
+    for option, name in [row[:2] for row in (*FINETUNE_OPTIONS, *TASK_OPTIONS, *ANSWER_OPTIONS)]:
         message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
     return message
 
