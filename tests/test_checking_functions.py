@@ -186,7 +186,7 @@ class Foreign:
             lambda: gradcheck(lambda x, w: x @ w, [X, W], vjp=lambda g, x, w: g @ w.T),
             "returned 1 arrays for 2 floating inputs",
         ),
-        (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "returned one of type Tensor"),
+        (lambda: gradcheck(lambda x: mg.Tensor(x), X, vjp=lambda g, x: g), "and returned a Tensor"),
         (lambda: gradcheck(mg.sin, X, order=0), "the gradient itself is order 1"),
         (lambda: gradcheck(np.sin, X, vjp=lambda g, x: g, gradient=np.cos), "not both"),
         (lambda: gradcheck(np.sin, X), "mg.sin, not np.sin"),

@@ -256,7 +256,7 @@ PLANTED = {  # what is done to ours, to the reference, and what is then said
     "names exchanged": (
         exchanged,
         None,
-        "^weights: .*query.weight.* what the reference calls .*key.weight: the names are exch",
+        "^weights: .*query.weight.* holds the values that the reference calls .*key.weight: the names are exch",
     ),
     "not loaded": (fresh, None, "^weights: .*every matrix differs: the reference's weights were not loaded"),
     "frozen": (
