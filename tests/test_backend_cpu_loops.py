@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_backend_shared_recurrent import CASES, inputs
 from test_ops_window import problems
 
+import minigrad as mg
 from minigrad import functional as F
 from minigrad.backend import host, shared
 from minigrad.backend.cpu import cores, loops, select
@@ -368,3 +369,49 @@ def test_with_the_vectors_of_other_processors(features, tmp_path):
             here.check_kind(*case)"""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, env=environment)
+
+
+FUNCTIONS = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "sigmoid": F.sigmoid,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "softplus, steep": lambda x: F.softplus(x, 3.0, 5.0),
+    "logsigmoid": F.logsigmoid,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_one_number(name, on_cores):
+    """The values and slopes of its meaning in float64, also where they are very small, and where x is not finite."""
+    special = [0, 6, -6, 1e-30, 89, -89, 1e4, -1e4, math.inf, -math.inf, math.nan]
+    x = np.concatenate([special, np.linspace(-20, 20, 2990), np.linspace(-87, 87, 99)]).astype("f4").reshape(31, 100)
+    for lies in (x, np.asfortranarray(x), x[:, ::3]):
+        g, found = rng.standard_normal(lies.shape).astype("f4"), []
+        for dtype in (np.float32, np.float64):
+            given = mg.Tensor(lies.astype(dtype), requires_grad=True)
+            y = FUNCTIONS[name](given)
+            y.backward(mg.Tensor(g.astype(dtype)))
+            assert y.dtype == dtype and given.grad.dtype == dtype
+            found += [y.numpy(), given.grad.numpy()]
+        value, slope, expected, expected_slope = found
+        steep = 3 if "steep" in name else 1  # the exponent is rounded
+        np.testing.assert_allclose(value, expected, rtol=steep * 2e-6, atol=1e-37)
+        np.testing.assert_allclose(slope, expected_slope, rtol=steep * 4e-6, atol=2e-7 if name == "silu" else 1e-37)
+    if "relu" not in name:  # of which the second derivative is 0
+        again = mg.Tensor(x[2:9], requires_grad=True)
+        (second,) = mg.grad((mg.grad(FUNCTIONS[name](again).sum(), [again], create_graph=True)[0] ** 2).sum(), [again])
+        assert np.isfinite(second.numpy()).all() and second.dtype == np.float32
+
+
+def test_an_infinite_gradient_reaches_relu_as_the_rule_has_it():
+    x = mg.Tensor(np.repeat([-1, 0, 1, 7], 600).astype("f4"), requires_grad=True)
+    for f, expected in (
+        (F.relu, [math.nan, math.nan, math.inf, math.inf]),
+        (F.relu6, [math.nan, math.nan, math.inf, 0]),
+    ):
+        x.grad = None
+        with np.errstate(all="ignore"):
+            f(x).backward(mg.Tensor(np.full(2400, math.inf, "f4")))
+        np.testing.assert_array_equal(x.grad.numpy(), np.repeat(expected, 600))

@@ -17,7 +17,8 @@ def test_what_is_there():
     assert lines["minigrad"].startswith(f"{__version__}, Python 3.")
     assert re.match(
         rf"NumPy {re.escape(np.__version__)}, "
-        r"products by \S+ \d\S*, (compiled|NumPy.s) kernels(, which multiply large matrices)?, \d+ threads on \d+ cores.*(GiB free|unknown)$",
+        r"products by \S+ \d\S*, (compiled|NumPy.s) kernels(, which multiply large matrices)?, "
+        r"\d+ threads on \d+ cores.*(GiB free|unknown)$",
         lines["cpu"],
     )
     assert lines["[testing]"].endswith(f"pytest {doctor.installed('pytest')}")

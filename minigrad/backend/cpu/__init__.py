@@ -12,20 +12,7 @@ import numpy
 
 from .. import shared
 from ..record import Backend
-from . import (
-    activations,
-    arithmetic,
-    attention,
-    cores,
-    half,
-    index,
-    layers,
-    loops,
-    losses,
-    memory,
-    optimizers,
-    products,
-)
+from . import arithmetic, attention, cores, half, index, layers, loops, losses, memory, optimizers, products
 
 
 def keep_freed_memory() -> None:
@@ -50,7 +37,6 @@ table = (
     | attention.table
     | losses.table
     | index.table
-    | activations.table
     | optimizers.table
     | arithmetic.table
 )
