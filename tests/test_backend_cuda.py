@@ -15,7 +15,7 @@ from strict_cupy import MANIFEST, xp
 from two_backends import NAMED, NO_GRADIENT, assert_same, kernel_rows, only, run
 
 import minigrad
-from minigrad import backend, pretrained
+from minigrad import backend, finetune, optim, pretrained
 from minigrad.backend import Backend
 from minigrad.backend.shared import layers
 from minigrad.backend.shared import table as SHARED
@@ -288,3 +288,49 @@ def test_only_what_both_libraries_have_is_used():
 def test_the_lint_finds_what_is_absent(source, lacking, tmp_path):
     (tmp_path / "source.py").write_text(source, encoding="utf-8")
     assert [absent(path, keywords) for path, keywords, _ in uses_of_xp(tmp_path / "source.py")] == [lacking]
+
+
+ADAPTERS = {
+    "lora": finetune.LoraConfig(r=2, target_modules="all-linear", lora_dropout=0.1, bias="all"),
+    "dora": finetune.LoraConfig(r=2, target_modules=["c_attn", "wte"], use_dora=True),
+    "ia3": finetune.IA3Config(),
+    "bottleneck": finetune.BottleneckConfig(dropout=0.1),
+    "bitfit": finetune.BitFitConfig(),
+    "prompt": finetune.PromptTuningConfig(num_virtual_tokens=2, prompt_tuning_init="SAMPLE_VOCAB"),
+    "prefix": finetune.PrefixTuningConfig(num_virtual_tokens=2),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapters_on_the_device(name, tmp_path):
+    ids, found = np.arange(1, 11).reshape(2, 5), []
+    for device in ("cpu", "cuda"):
+        model = pretrained.GPT2LMHeadModel(
+            pretrained.GPT2Config(n_embd=8, n_head=2, n_layer=2, vocab_size=20, n_positions=12), rng=0
+        ).eval()
+        model.to(device)
+        finetune.get_peft_model(model, ADAPTERS[name], rng=1)
+        optimizer = optim.AdamW(model.parameters(), lr=0.1)
+        model(ids, labels=ids).loss.backward()
+        optimizer.step()
+        found.append(model(ids).logits.numpy())
+        assert {p.device for p in model.parameters()} == {device}
+        if name in ("lora", "dora", "ia3"):
+            model.merge_adapter()
+            np.testing.assert_allclose(model(ids).logits.numpy(), found[-1], atol=1e-5)
+            model.unmerge_adapter()
+        if name == "lora":
+            model.add_adapter("two", finetune.LoraConfig(r=2, target_modules=["c_attn"]), rng=2)
+            for kind in ("svd", "cat"):
+                model.add_weighted_adapter(["two"], [0.5], kind, kind)
+        model.save_pretrained(tmp_path / device)
+        again = pretrained.GPT2LMHeadModel(
+            pretrained.GPT2Config(n_embd=8, n_head=2, n_layer=2, vocab_size=20, n_positions=12), rng=0
+        ).eval()
+        again = finetune.PeftModel.from_pretrained(again.to(device), tmp_path / device)
+        np.testing.assert_allclose(again(ids).logits.numpy(), found[-1], atol=1e-6)
+        again.to("cpu" if device == "cuda" else "cuda")
+        np.testing.assert_allclose(again(ids).logits.numpy(), found[-1], atol=1e-5)
+        if name in ("prompt", "prefix"):
+            model.generate(ids, max_new_tokens=3, pad_token_id=0, eos_token_id=None, num_beams=2)
+    np.testing.assert_allclose(*found, atol=1e-4)

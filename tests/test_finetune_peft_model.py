@@ -7,7 +7,14 @@ import pytest
 
 from minigrad import nn, optim
 from minigrad.finetune import LoraConfig, PeftModel, get_peft_model
-from minigrad.pretrained import BertConfig, BertForSequenceClassification, BertModel
+from minigrad.pretrained import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 from minigrad.train import Plan, Trainer, TrainingArguments
 
 SIZES = {
@@ -125,6 +132,27 @@ def test_merged_it_is_the_same_and_unmerged_bit_for_bit(options):
     assert type(plain) is BertForSequenceClassification and plain.state_dict().keys() == bert().state_dict().keys()
     np.testing.assert_allclose(logits(plain), before, atol=2e-6)
     assert all(p.requires_grad for p in plain.parameters())
+
+
+@pytest.mark.parametrize("kind", [BertForMaskedLM, GPT2LMHeadModel])
+def test_a_weight_that_is_one_with_another_becomes_its_own_when_merged(kind, tmp_path):
+    """The table of words is the last layer's weight as well, which the adapter of the table is not to change."""
+    config = (
+        BertConfig(**SIZES) if kind is BertForMaskedLM else GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2)
+    )
+    name = "word_embeddings" if kind is BertForMaskedLM else "wte"
+    model = scrambled(get_peft_model(kind(config, rng=0).eval(), LoraConfig(target_modules=[name]), rng=0))
+    before = logits(model)
+    model.merge_adapter()
+    np.testing.assert_allclose(logits(model), before, atol=1e-5)
+    model.unmerge_adapter()
+    np.testing.assert_array_equal(logits(model), before)
+    merged = model.merge_and_unload()
+    np.testing.assert_allclose(logits(merged), before, atol=1e-5)
+    merged.save_pretrained(tmp_path)
+    again = kind.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(logits(again), logits(merged))
+    assert not again.config.tie_word_embeddings and all(p.requires_grad for p in merged.parameters())
 
 
 def test_unload_gives_back_the_model():

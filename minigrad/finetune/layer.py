@@ -33,7 +33,7 @@ class AdapterLayer(Module):
     plain: type  # the class of the layer before it had adapters
     active: tuple[str, ...] = ()  # the adapters that act, in this order
     merged: tuple[str, ...] = ()  # those that are in the weights now
-    before_merge: tuple[Any, Any] | None = None  # weight and bias without them
+    before_merge: Unmerged | None = None  # the parameters without them
 
     @classmethod
     def of(cls, layer: Any) -> Any:
@@ -99,29 +99,34 @@ class AdapterLayer(Module):
         if not here:
             return
         layer: Any = self
-        old = layer.weight.data, None if getattr(layer, "bias", None) is None else layer.bias.data
-        weight, bias = (None if array is None else at_least_single(array) for array in old)
+        old = layer.weight, getattr(layer, "bias", None)
+        weight, bias = (None if p is None else at_least_single(p.data) for p in old)
         for name in here:
             weight, bias = self.with_adapter(name, weight, bias)
         xp = backend.of(weight).xp
         if not all(array is None or bool(xp.isfinite(array).all()) for array in (weight, bias)):
             raise ValueError(f"the weights merged with {', '.join(here)} are not finite: nothing was merged")
-        self.before_merge, self.merged = old, here
-        layer.weight.hold(xp.ascontiguousarray(weight.astype(old[0].dtype, copy=False)))
-        if bias is not None:
-            if old[1] is None:
-                raise ValueError("an adapter has a bias and the layer has none: it cannot be merged")
-            layer.bias.hold(bias.astype(old[1].dtype, copy=False))
+        if bias is not None and old[1] is None:
+            raise ValueError("an adapter has a bias and the layer has none: it cannot be merged")
+        self.before_merge, self.merged = Unmerged(*old), here
+        for part, array, p in zip(("weight", "bias"), (weight, bias), old):
+            if p is not None:  # a new Parameter, so that another layer that has the same weight keeps it
+                new = Parameter(xp.ascontiguousarray(array.astype(p.dtype, copy=False)), p.requires_grad)
+                setattr(layer, part, new)
 
     def unmerge(self) -> None:
         """Take the weights that were there before `merge`, bit for bit."""
-        layer: Any = self
-        if self.before_merge is not None:
-            weight, bias = self.before_merge
-            layer.weight.hold(weight)
-            if bias is not None:
-                layer.bias.hold(bias)
+        for part, p in ({} if self.before_merge is None else vars(self.before_merge)).items():
+            if p is not None:
+                setattr(self, part, p)
         self.before_merge, self.merged = None, ()
+
+
+class Unmerged:
+    """The parameters of a layer without what is merged; no part of the tree of modules."""
+
+    def __init__(self, weight: Parameter, bias: Parameter | None):
+        self.weight, self.bias = weight, bias
 
 
 def at_least_single(array: Any) -> Any:

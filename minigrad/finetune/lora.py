@@ -185,8 +185,8 @@ class LoRALayer(AdapterLayer):
 
     def lengths(self, name: str) -> Any:
         """The lengths of the rows of W + s B A, for DoRA, of a shape that outputs can be multiplied with."""
-        base = self.weight.data if self.before_merge is None else self.before_merge[0]
-        return self.row_lengths(at_least_single(base) + self.change(name))
+        base = self.weight if self.before_merge is None else self.before_merge.weight
+        return self.row_lengths(at_least_single(base.data) + self.change(name))
 
     def row_lengths(self, weight: Any) -> Any:
         """The length of what of a weight belongs to one output."""

@@ -72,7 +72,7 @@ def _with_adapters(model: Any) -> Any:
     """The model, frozen, as a PeftModel without an adapter."""
     plain = type(model)
     model.__class__ = joined(PeftModel, plain)
-    model.peft = _State(plain, {id(p): p.requires_grad for p in model.parameters()})
+    model.peft = _State(plain, {path: t.requires_grad for path, t in walk(model) if isinstance(t, Parameter)})
     model.requires_grad_(False)
     model.peft.mark(model)
     return model
@@ -120,8 +120,8 @@ class _State:
     It is no part of the tree of modules: of the model's own weights those that act stand in the model.
     """
 
-    def __init__(self, plain: type, trainable: dict[int, bool]):
-        self.plain, self.trainable = plain, trainable  # by the id of a parameter, whether it was trained before
+    def __init__(self, plain: type, trainable: dict[str, bool]):
+        self.plain, self.trainable = plain, trainable  # by path, whether a parameter was trained before
         self.configs: dict[str, PeftConfig] = {}
         self.hits: dict[str, list[Hit]] = {}
         self.active: tuple[str, ...] = ()
@@ -317,9 +317,17 @@ class PeftModel(Module):
         """The model without adapters, but with those that act, or these, in its weights; errors as `merge_adapter`."""
         if adapter_names is not None:
             self.set_adapter(adapter_names)
+        with self._unmerged():
+            ties = self._ties() if isinstance(self, PretrainedModel) else {}
         if not self.merged_adapters:
             self.merge_adapter()
-        return self._plain()
+        model: Any = self._plain()
+        own = model.state_dict()
+        if any(own[name] is not own[one] for name, one in ties.items()):  # one of two that were one has changed
+            for name in [name for name, one in ties.items() if own[name] is own[one]]:
+                model.replace(name, Parameter(own[name].data.copy(), own[name].requires_grad))
+            model.config.tie_word_embeddings = False
+        return model
 
     def unload(self) -> Any:
         """The model as it was before it had adapters, its heads included."""
@@ -524,10 +532,9 @@ class PeftModel(Module):
         """The model as it was, with the weights that it has."""
         for layer in layers(self):
             layer.unload()
-        state = self.peft
         for path, t in walk(self):
             if isinstance(t, Parameter):
-                t.requires_grad = state.trainable.get(id(state.base.get(path, t)), t.requires_grad)
+                t.requires_grad = self.peft.trainable.get(path, True)
         plain = vars(self).pop("peft").plain
         self.__class__ = plain
         return self

@@ -113,11 +113,11 @@ def randomised(model, scale=0.3):
     return model
 
 
-def same_both_ways(family, config, tmp_path, merges=True):
+def same_both_ways(family, config, tmp_path, merges=True, tied=False):
     """An adapter of the reference's is read and computes the same, merged too; written here, it is the same there."""
     model, batch = reference(family)
     plain = theirs(model, batch)
-    model = randomised(peft.get_peft_model(model, config))
+    model = randomised(peft.get_peft_model(model, config), 0.1 if family == "t5" else 0.3)  # T5 multiplies noise
     model.save_pretrained(tmp_path / "theirs")
     wanted = theirs(model, batch)
     assert np.abs(wanted - plain).max() > 1e-4
@@ -130,8 +130,13 @@ def same_both_ways(family, config, tmp_path, merges=True):
     there = type(model).from_pretrained(reference(family)[0], tmp_path / "ours")
     np.testing.assert_array_equal(theirs(there, batch), wanted)
     if merges:
-        merged = theirs(model.merge_and_unload(), batch)
-        np.testing.assert_allclose(ours(here.merge_and_unload(), family), merged, atol=BOUND)
+        if not tied:  # else `peft` changes both of the weights that are one, and its merged model is another
+            wanted = theirs(model.merge_and_unload(), batch)
+        merged = here.merge_and_unload()
+        np.testing.assert_allclose(ours(merged, family), wanted, atol=BOUND)
+        merged.save_pretrained(tmp_path / "merged")
+        again = type(merged).from_pretrained(tmp_path / "merged")
+        np.testing.assert_array_equal(ours(again, family), ours(merged, family))
     return np.abs(found - wanted).max()
 
 
@@ -147,7 +152,9 @@ def test_lora(family, case, tmp_path):
 @pytest.mark.parametrize("use_dora", [False, True])
 @pytest.mark.parametrize(("family", "name"), [("bert", "word_embeddings"), ("gpt2", "wte"), ("llama", "embed_tokens")])
 def test_lora_of_embeddings(family, name, use_dora, tmp_path):
-    same_both_ways(family, peft.LoraConfig(r=2, target_modules=[name], use_dora=use_dora), tmp_path)
+    same_both_ways(
+        family, peft.LoraConfig(r=2, target_modules=[name], use_dora=use_dora), tmp_path, tied=family == "gpt2"
+    )
 
 
 @pytest.mark.parametrize("use_dora", [False, True])
