@@ -9,9 +9,11 @@ from .cleaning import Vocabulary, normalize_unicode, remove_stop_words, stop_wor
 from .collators import DataCollatorForLanguageModeling, DataCollatorForSeq2Seq, DataCollatorForT5MLM, MaskedDataset
 from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, random_split
 from .docstrings import stdlib_docstrings
+from .entities import read_sentences
 from .image_transforms import MixUp
 from .images import ImageDataset, read_images
 from .loader import DataLoader
+from .questions import read_questions
 from .readers import Example, read_examples
 from .samplers import RandomSampler, Sampler, WeightedRandomSampler
 from .split import split

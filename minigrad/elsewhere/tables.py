@@ -393,6 +393,16 @@ PLACES = {
         "lr_scheduler": "mg.schedule.StepLR(optim.SGD([p]), 5)",
         "swa_utils": "optim.EMA([p])",
     },
+    "minigrad.metrics": {  # scikit-learn's
+        "accuracy_score": "mg.metrics.accuracy([0, 1], [0, 1])",
+        "f1_score": "mg.metrics.f1([0, 1], [0, 1])",
+        "matthews_corrcoef": "mg.metrics.mcc([0, 1], [0, 1])",
+        "mean_absolute_error": "mg.metrics.mae([0.5], [1.0])",
+        "precision_score": "mg.metrics.precision([0, 1], [0, 1])",
+        "recall_score": "mg.metrics.recall([0, 1], [0, 1])",
+        "roc_auc_score": "mg.metrics.roc_auc([0, 1], [0.2, 0.9])",
+        "root_mean_squared_error": "mg.metrics.rmse([0.5], [1.0])",
+    },
     "minigrad.schedule": {
         "get_constant_schedule": "schedule.ConstantLR(optim.SGD([p], lr=0.1), 1.0)",
         "get_constant_schedule_with_warmup": "schedule.constant_schedule_with_warmup(optim.SGD([p], lr=0.1), 5)",

@@ -1,5 +1,8 @@
 """How good predictions are: one file for each kind, true values first.  Plain NumPy, no Tensors, no models."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..elsewhere import missing as _missing
 from .answers import exact_match, normalize_answer, squad_f1
 from .classification import (
     accuracy,
@@ -17,3 +20,8 @@ from .language import bits_per_byte, perplexity
 from .multilabel import exact_labels, multilabel_f1, multilabel_precision, multilabel_recall
 from .regression import mae, pearson, rmse, spearman
 from .written import bleu, chrf, rouge
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(__name__, name)
