@@ -26,6 +26,8 @@ WORKLOADS = (
     "one_op",
     "import_time",
     "layers",
+    "kernels",
+    "first_step",
     "loading",
     "generation",
     "demo",
@@ -46,18 +48,19 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, help="how many pairs to measure; each workload has its own default")
     parser.add_argument("--threads", type=int, default=cores(), help="for each side; all cores by default")
+    parser.add_argument(
+        "--loops",
+        choices=("with", "without", "both"),
+        default="with",
+        help="with compiled kernels (the extra fast) or without them, or first the one and then the other",
+    )
     parser.add_argument("--save", action="store_true", help="write the tables to benchmarks/results/DATE.md as well")
     asked = parser.parse_args()
     if unknown := set(asked.workloads) - set(WORKLOADS):
         parser.error(f"no workload {min(unknown)!r}; there are {', '.join(WORKLOADS)}")
     fix_threads(asked.threads)
-    machine, tables = description(asked.threads), {}
-    for name in asked.workloads or [name for name in WORKLOADS if name not in ON_REQUEST]:
-        print(f"{name} …", flush=True)
-        module = import_module(f".{name}", __package__)
-        rows = module.run(**({"rounds": asked.rounds} if asked.rounds else {}))
-        tables.setdefault(getattr(module, "HEADING", "Workloads"), []).extend(rows)  # some have a table of their own
-    text = "\n\n".join([machine, *(f"## {heading}\n\n{table(rows)}" for heading, rows in tables.items())])
+    ways = ("with", "without") if asked.loops == "both" else (asked.loops,)
+    text = "\n\n".join(measured(asked, way == "with") for way in ways)
     print(text)
     if asked.save:
         file = Path(__file__).parent / "results" / f"{datetime.date.today()}.md"
@@ -66,28 +69,35 @@ def main() -> None:
         file.write_text(f"{before}\n{text}\n")
 
 
+def measured(asked: argparse.Namespace, with_loops: bool) -> str:
+    """The tables of the workloads, with compiled kernels or without, below what describes the machine."""
+    from minigrad.backend.cpu import loops  # (not above: torch's process imports this file too)
+
+    if not with_loops:
+        os.environ["MINIGRAD_LOOPS"] = "0"  # the processes that are started read it
+    loops.available.cache_clear()
+    machine, tables = description(asked.threads), {}
+    for name in asked.workloads or [name for name in WORKLOADS if name not in ON_REQUEST]:
+        print(f"{name} …", flush=True)
+        module = import_module(f".{name}", __package__)
+        rows = module.run(**({"rounds": asked.rounds} if asked.rounds else {}))
+        tables.setdefault(getattr(module, "HEADING", "Workloads"), []).extend(rows)  # some have a table of their own
+    return "\n\n".join([machine, *(f"## {heading}\n\n{table(rows)}" for heading, rows in tables.items())])
+
+
 def description(threads: int) -> str:
-    """The machine, what else it was doing, and the versions."""
+    """The machine, what else it was doing, the versions, and which BLAS and which kernels answer."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    from minigrad.backend.cpu import loops, mkl  # (not above: torch's process imports this file too)
+    from minigrad import doctor
 
-    names = (
-        "numpy",
-        *(["mkl"] if mkl.path() else []),
-        *(["numba"] if loops.available() else []),
-        "torch",
-        "transformers",
-        "jax",
-        "autograd",
-        "tinygrad",
-    )
+    names = "numba", "torch", "transformers", "jax", "autograd", "tinygrad"
     packages = ", ".join(filter(None, map(installed, names)))
     load = os.getloadavg()[0]
     busy = f"\n\nThe machine was busy with other work (load {load:.1f} at the start): these figures are provisional."
     return (
         f"{found[1] if found else platform.processor()}, {os.cpu_count()} cores, {threads} threads for each side; "
-        f"{platform.system()}, Python {platform.python_version()}, {packages}; "
+        f"{platform.system()}, Python {platform.python_version()}, {doctor.libraries()}, {packages}; "
         f"{datetime.datetime.now():%Y-%m-%d %H:%M}." + busy * (load > BUSY)
     )
 

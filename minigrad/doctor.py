@@ -45,17 +45,22 @@ def report() -> str:
     return "\n".join(f"{name:10} {text}" for name, text in rows)
 
 
-def cpu() -> str:
-    """One line on the CPU backend."""
+def libraries() -> str:
+    """Who computes on the CPU: NumPy, the BLAS, and which kernels."""
     numpys = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     products = f"MKL {installed('mkl') or ''}".strip() if mkl.path() else f"{numpys['name']} {numpys['version']}"
     kernels = "compiled kernels" if loops.available() else "NumPy's kernels"
     kernels += ", which multiply large matrices" if blas.own() else ""
+    return f"NumPy {np.__version__}, products by {products}, {kernels}"
+
+
+def cpu() -> str:
+    """One line on the CPU backend."""
     limits = [
         f"{name}={os.environ[name]}" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if name in os.environ
     ]
     return (
-        f"NumPy {np.__version__}, products by {products}, {kernels}, {CORES} threads on {os.cpu_count()} cores"
+        f"{libraries()}, {CORES} threads on {os.cpu_count()} cores"
         f"{' because of ' + ' and '.join(limits) if limits else ''}, {memory()}"
     )
 

@@ -13,10 +13,12 @@ from benchmarks import __main__ as command
 from benchmarks import (
     bert_base,
     cnn,
+    first_step,
     generation,
     gpt,
     gpu,
     gpu_steps,
+    kernels,
     layers,
     loading,
     lstm,
@@ -32,6 +34,7 @@ from benchmarks import (
     trainer,
     training,
 )
+from minigrad.backend.cpu import loops
 
 
 def test_a_row_judges_by_the_middle_half_of_its_ratios():
@@ -289,6 +292,38 @@ def test_a_layer(case, monkeypatch):
     ours, theirs = layers.with_minigrad(case), layers.with_torch(case)
     next(ours), next(theirs)  # set up
     pairing.agree(next(ours), next(theirs), 1e-3)
+
+
+@pytest.mark.parametrize("case", [*kernels.CASES, *kernels.LABELLED, *kernels.STEPS])
+def test_a_kernel_alone(case, monkeypatch):
+    pytest.importorskip("torch")
+    few = lambda shape: tuple(min(n, 16) for n in shape)  # noqa: E731
+    small = {name: (op, tuple(map(few, shapes))) for name, (op, shapes) in kernels.CASES.items()}
+    labelled = {name: (op, few(shape), few(ids), 16) for name, (op, shape, ids, _) in kernels.LABELLED.items()}
+    for name, value in (("CASES", small), ("LABELLED", labelled), ("WEIGHTS", 10_000)):
+        monkeypatch.setattr(kernels, name, value)
+    ours, theirs = kernels.with_minigrad(case), kernels.with_torch(case)
+    next(ours), next(theirs)  # set up
+    pairing.agree(next(ours), next(theirs), 1e-4)
+    assert next(ours) is next(theirs) is None
+
+
+def test_first_steps_are_compared_by_what_they_take_more():
+    assert first_step.Difference("w", [5.0, 5.0], [4.0, 4.0], 1.5).verdict == "met"
+    assert first_step.Difference("w", [6.0, 6.0], [4.0, 4.0], 1.5).verdict == "not met"
+    code = "import os; assert os.environ['MINIGRAD_LOOPS'] == '0'"
+    assert 0 < first_step.seconds(code, False, "") < 60
+
+
+def test_the_suite_runs_with_and_without_compiled_kernels(monkeypatch, capsys):
+    monkeypatch.setenv("MINIGRAD_LOOPS", "1")
+    monkeypatch.setattr(command, "fix_threads", lambda count: None)
+    monkeypatch.setattr(mlp, "run", lambda: [pairing.Row("a step", [1.0], [2.0])])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "mlp", "--loops", "both"])
+    command.main()
+    told = capsys.readouterr().out
+    assert told.count("| a step") == 2 and "NumPy's kernels" in told and "products by" in told
+    loops.available.cache_clear()
 
 
 def test_minilm_step(tmp_path):

@@ -54,13 +54,9 @@ def spread(xp, g, /, size, chosen, window):
     """The gradient of `collect` with respect to x (…, *size): each g goes to its whole window or the chosen entry."""
     x = window.pad(xp, xp.zeros_like(g, shape=(*g.shape[: -len(size)], *size)))
     seen = window.over(xp, x)
-    given = g if chosen is None else xp.empty_like(g)
     for i, k in enumerate(window.entries()):
-        if chosen is not None:
-            given[...] = 0
-            xp.copyto(given, g, where=chosen == i)
         part = seen[k]
-        part += given
+        part += g if chosen is None else xp.where(chosen == i, g, xp.zeros((), g.dtype))
     return window.crop(x).copy(order="K") if any(map(any, window.padding)) else x
 
 
@@ -69,10 +65,11 @@ def _first_largest(x, y, window):
     x, y = as_array(x), as_array(y)
     xp = backend.of(x).xp
     seen = window.over(xp, window.pad(xp, x, -math.inf))
-    number, waiting = xp.zeros_like(y, dtype=xp.int16), xp.ones_like(y, dtype=bool)  # in the memory order of y
+    small = xp.int8 if math.prod(window.kernel) < 128 else xp.int16
+    number, waiting = xp.zeros(y.shape, small), xp.ones(y.shape, bool)
     for k in window.entries():
         waiting &= seen[k] != y
-        number += waiting  # one for every entry before the first that equals y
+        number += waiting.view(xp.int8)  # one for every entry before the first that equals y
     return number
 
 
