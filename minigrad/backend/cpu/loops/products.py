@@ -23,29 +23,25 @@ def product(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add):
     a, b and out are addresses, `…_row` the floats from one row to the next, `…_step` from one column to the next.
     """
     few, low = min(k, DEPTH), min(m, HEIGHT)
-    block, panel, rest = (
-        np.empty(low * few, np.float32),
-        np.empty(few * PANEL, np.float32),
-        np.empty(ROWS * PANEL, np.float32),
-    )
-    part, columns, edge = block.ctypes.data, panel.ctypes.data, rest.ctypes.data
-    starts = np.empty(few, np.int64)
+    block, panel = np.empty(low * few, np.float32), np.empty(few * PANEL, np.float32)
+    rest, starts = np.empty(ROWS * PANEL, np.float32), np.empty(few, np.int64)
     for p in range(few):
         starts[p] = p * PANEL
     for top in range(0, m, low):
         rows = min(low, m - top)
         for first in range(0, k, few):
             deep, more = min(few, k - first), 1 if first or add else 0
-            lay(a + 4 * (top * a_row + first * a_step), a_row, a_step, rows, deep, part, few)
+            # (The addresses are asked for where they are used: an array is freed after its last mention.)
+            lay(a + 4 * (top * a_row + first * a_step), a_row, a_step, rows, deep, block.ctypes.data, few)
             for j in range(0, n, PANEL):
-                width = min(PANEL, n - j)
+                width, part, columns = min(PANEL, n - j), block.ctypes.data, panel.ctypes.data
                 lay(b + 4 * (first * b_row + j * b_step), b_row, b_step, deep, width, columns, PANEL)
                 into, whole = out + 4 * (top * out_row + j), width % LANES == 0
                 if whole:
                     multiply(part, few, rows, columns, starts.ctypes.data, width, deep, into, out_row, more)
                     continue
                 for i in range(0, rows, ROWS):  # whole vectors would be written beyond the last column
-                    some = min(ROWS, rows - i)
+                    some, edge = min(ROWS, rows - i), rest.ctypes.data
                     multiply(part + 4 * i * few, few, some, columns, starts.ctypes.data, width, deep, edge, PANEL, 0)
                     for r in range(some):
                         for c in range(0, width, LANES):
