@@ -95,6 +95,15 @@ def test_scores_are_those_of_the_predictions(base, tmp_path):
     assert scores["loss"] == pytest.approx(-np.mean(logs), rel=1e-4)
 
 
+def test_sure_answers_are_still_ranked(several):
+    """Probabilities in float32 would all be 1."""
+    task = pipeline(model=several).task
+    task.problem_type = "single_label_classification"
+    logits = np.array([[0, 20, 0], [0, 30, 0], [25, 0, 0], [0, 0, 9]], np.float32)
+    scores = task.scores_of_classes(logits, np.array([0, 1, 0, 2]))
+    assert scores["accuracy"] == 0.75 and scores["roc_auc"] == pytest.approx((0.75 + 1 + 1) / 3)
+
+
 def test_what_a_pipeline_returns(several):
     pipe = pipeline("sentiment-analysis", several)
     one, two = pipe("the oven"), pipe(["the oven", "the mast"])

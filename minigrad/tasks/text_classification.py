@@ -270,7 +270,7 @@ class TextClassification(TextTask):
             "mcc": metrics.mcc(labels, predicted),
         }
         if outputs.size <= MOST_SCORES and np.isfinite(outputs).all():
-            p = F.softmax(outputs)
+            p = F.softmax(outputs.astype(np.float64))  # in float32 sure answers would all be 1
             found["roc_auc"] = metrics.roc_auc(labels, p[:, 1] if classes == 2 else p)
         if classes <= MOST_CLASSES:
             found["confusion_matrix"] = metrics.confusion_matrix(labels, predicted, classes).tolist()
