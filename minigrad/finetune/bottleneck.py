@@ -86,8 +86,8 @@ class BottleneckConfig(PeftConfig):
         for p in (*down.parameters(), *up.parameters()):
             p.hold(like(layer, p.data).data)
         if rng is not init.LATER:
-            init.zeros_(up.weight)
-            init.zeros_(up.bias)
+            for p in up.parameters():
+                init.zeros_(p)
         layer.adapter_down[name], layer.adapter_up[name] = down, up
         layer.between[name] = activation(self.non_linearity), self.scaling
         if self.dropout:

@@ -99,7 +99,7 @@ class AdapterLayer(Module):
         if not here:
             return
         layer: Any = self
-        old = layer.weight, getattr(layer, "bias", None)
+        old: tuple[Any, Any] = layer.weight, getattr(layer, "bias", None)
         weight, bias = (None if p is None else at_least_single(p.data) for p in old)
         for name in here:
             weight, bias = self.with_adapter(name, weight, bias)
@@ -110,7 +110,7 @@ class AdapterLayer(Module):
             raise ValueError("an adapter has a bias and the layer has none: it cannot be merged")
         self.before_merge, self.merged = Unmerged(*old), here
         for part, array, p in zip(("weight", "bias"), (weight, bias), old):
-            if p is not None:  # a new Parameter, so that another layer that has the same weight keeps it
+            if array is not None:  # a new Parameter, so that another layer that has the same weight keeps it
                 new = Parameter(xp.ascontiguousarray(array.astype(p.dtype, copy=False)), p.requires_grad)
                 setattr(layer, part, new)
 

@@ -334,7 +334,7 @@ class LoRAEmbedding(LoRALayer, Embedding):
 
 
 def weighted(
-    model: Module, configs: list[Any], names: list[str], weights: list[float], kind: str, svd_rank: int | None
+    model: Any, configs: list[Any], names: list[str], weights: list[float], kind: str, svd_rank: int | None
 ) -> tuple[tuple[LoraConfig, list[Hit]], list[tuple[Any, Any, Any]]]:
     """The configuration and the targets of a weighted sum of adapters; of each layer the arrays A and B."""
     if len(names) != len(weights) or not names:

@@ -58,17 +58,17 @@ def get_peft_model(
     if isinstance(model, PretrainedModel):
         model.update_config()
     plan = _Plan(model, peft_config)
-    _with_adapters(model)
+    adapted = _with_adapters(model)
     try:
-        model._put(adapter_name, plan, rng)
-        model.set_adapter(adapter_name)
+        adapted._put(adapter_name, plan, rng)
+        adapted.set_adapter(adapter_name)
     except BaseException:
-        model.unload()
+        adapted.unload()
         raise
-    return model
+    return adapted
 
 
-def _with_adapters(model: Any) -> Any:
+def _with_adapters(model: Any) -> PeftModel:
     """The model, frozen, as a PeftModel without an adapter."""
     plain = type(model)
     model.__class__ = joined(PeftModel, plain)
@@ -400,9 +400,10 @@ class PeftModel(Module):
         if not isinstance(model, Module):
             raise TypeError(f"PeftModel.from_pretrained takes a model and a directory, not {model!r:.80}")
         plan, arrays = cls._read(model, model_id, is_trainable, config)
-        _with_adapters(model)._take(adapter_name, plan, arrays, model_id)
-        model.set_adapter(adapter_name)
-        return model.eval()
+        adapted = _with_adapters(model)
+        adapted._take(adapter_name, plan, arrays, model_id)
+        adapted.set_adapter(adapter_name)
+        return adapted.eval()
 
     def load_adapter(
         self,

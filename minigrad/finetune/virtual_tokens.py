@@ -143,8 +143,9 @@ class PromptTuningConfig(PromptLearningConfig):
         else:
             from ..pretrained import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(self.tokenizer_name_or_path)
-            ids = np.resize(tokenizer(self.prompt_tuning_init_text, add_special_tokens=False)["input_ids"], len(p))
+            source: Any = self.tokenizer_name_or_path
+            text: Any = self.prompt_tuning_init_text
+            ids = np.resize(AutoTokenizer.from_pretrained(source)(text, add_special_tokens=False)["input_ids"], len(p))
         p.copy_(words.data[backend.of(words.data).xp.asarray(ids)])
 
 

@@ -26,10 +26,8 @@ def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
 
     def work(heads):
         for first, here, seen, tile in blocks(heads, q, k, is_causal):
-            masks = (None if x is None else x[tile] for x in (mask, keep))
-            y[here], saved = attention.attention_forward(
-                np, q[here], k[seen], v[seen], *masks, p, scale, is_causal, first
-            )
+            parts = q[here], k[seen], v[seen], part_of(mask, tile), part_of(keep, tile)
+            y[here], saved = attention.attention_forward(np, *parts, p, scale, is_causal, first)
             sums[:, *here] = saved[-2:]
 
     cores.share(work, some_heads(q, k))
@@ -47,16 +45,20 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
     def work(heads):
         for first, here, seen, tile in blocks(heads, q, k, is_causal):
             scores = (*q[here].shape[:-1], k[seen].shape[-2])
-            bias = attention.attention_bias(np, None if mask is None else mask[tile], is_causal, scores, q.dtype, first)
+            bias = attention.attention_bias(np, part_of(mask, tile), is_causal, scores, q.dtype, first)
             parts = q[here], k[seen], v[seen], y[here], bias, *sums[:, *here]
-            kept = None if keep is None else keep[tile]
-            found = attention.attention_backward(np, g[here], parts, wanted, kept, p, scale, is_causal)
+            found = attention.attention_backward(np, g[here], parts, wanted, part_of(keep, tile), p, scale, is_causal)
             for total, part, rows in zip((gq, gk, gv), found, (here, seen, seen)):
                 if total is not None:
                     total[rows] += part
 
     cores.share(work, some_heads(q, k))
     return *gradients, None
+
+
+def part_of(array, index):
+    """The entries of a mask at an index, if there is a mask."""
+    return None if array is None else array[index]
 
 
 def some_heads(q, k):

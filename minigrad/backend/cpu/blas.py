@@ -70,9 +70,9 @@ def own() -> Callable | None:
     return products.product if products.PAYS else None
 
 
-def is_own(m: int, n: int, k: int) -> bool:
-    """Whether a product is large enough for `own`, and there is one."""
-    return min(m, n) >= MIN_OWN_SIDE and m * n * k >= MIN_OWN and own() is not None
+def is_own(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether the product of two matrices is large enough for `own`, and there is one."""
+    return min(len(a), b.shape[1]) >= MIN_OWN_SIDE and len(a) * b.size >= MIN_OWN and own() is not None
 
 
 def address() -> int:
@@ -96,7 +96,7 @@ def gemm(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False, threa
             out += np.matmul(a, b)
         else:
             np.matmul(a, b, out=out)
-    elif is_own(*out.shape, a.shape[1]):
+    elif is_own(a, b):
         (a_row, a_step), (b_row, b_step) = ((row, 1) if way == PLAIN else (1, row) for way, _, row in (one, other))
         into, size = (out.ctypes.data, out.strides[0] >> 2), (*out.shape, a.shape[1])
         cast(Callable, own())(*size, one[1], a_row, a_step, other[1], b_row, b_step, *into, int(add))

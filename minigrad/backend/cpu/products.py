@@ -34,7 +34,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | No
     across, size = b.shape[1] > len(a), a.size * b.shape[1]
     count = b.shape[1] if across else len(a)
     by_mkl = MIN_MKL_PRODUCT <= size < MAX_MKL_PRODUCT and out.dtype == np.float32 and mkl.tbb() is not None
-    if size >= MIN_SHARED_PRODUCT and is_own(*out.shape, a.shape[1]):
+    if size >= MIN_SHARED_PRODUCT and is_own(a, b):
         by_mkl = False
     step = max(1, -(-count // (cores.CORES if size >= MIN_SHARED_PRODUCT and not by_mkl else 1)))
 

@@ -88,7 +88,8 @@ def instead_of(table: dict[str, Any]) -> dict[str, Kernel | Value]:
 
     Where there is none, the op's meaning answers.
     """
-    found = {name: value_later(file, name, fits) for file, some in VALUES.items() for name, fits in some.items()}
+    found: dict[str, Kernel | Value] = {}
+    found |= {name: value_later(file, name, fits) for file, some in VALUES.items() for name, fits in some.items()}
     for file, kernels in KERNELS.items():
         for name, fits in kernels.items():
             ours, suits = later(file, name), lambda *given, fits=fits: fits(*given) and available()

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, extending, njit, types
+from numba import extending, njit, types
 from numba.core import event
+from numba.np.numpy_support import carray
 
 from ..blas import PLAIN, ROW_MAJOR, TRANSPOSED
 
