@@ -233,6 +233,7 @@ def test_a_head_that_no_file_had_is_trained(tmp_path):
         ({"target_modules": ["query", "c_attn"]}, "'c_attn' hits no module"),
         ({"target_modules": "query"}, r"give a list for names, \['query'\]"),
         ({"target_modules": "**.query"}, "no regular expression .*give a list of names"),
+        ({"exclude_modules": "**.query"}, "exclude_modules is .*, which is no regular expression"),
         ({"target_modules": ["attention"]}, "a Group, which cannot be adapted, only Linear, Embedding"),
         ({"modules_to_save": ["clasifier"]}, "modules_to_save has 'clasifier'.*nearest names are classifier"),
         ({"rank_pattern": {"key": 2}}, "has 'key', which matches the end of no target"),

@@ -58,7 +58,7 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
                 f'give some of the names {", ".join(endings(model, kinds))}, or "all-linear"'
             )
     paths = {path: module for path, module in paths_of(model).items() if not left_out(model, path, config)}
-    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
+    if is_all_linear(targets):
         hits = [Hit(ALL_LINEAR, path, m) for path, m in paths.items() if is_inner_linear(model, path, m)]
     else:
         patterns = [targets] if isinstance(targets, str) else sorted(targets)
@@ -87,16 +87,21 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
     return hits
 
 
-def full_match(pattern: str) -> Callable[[str, str], Any]:
-    """Whether a path matches a regular expression from its first letter to its last.
+def is_all_linear(targets: Any) -> bool:
+    """Whether all Linears are meant, however it is capitalised."""
+    return isinstance(targets, str) and targets.lower() == ALL_LINEAR
 
-    Raises ValueError if the pattern is none.
+
+def full_match(pattern: str, option: str = "target_modules") -> Callable[[str, str], Any]:
+    """Whether a path matches the regular expression in an option from its first letter to its last.
+
+    Raises ValueError if the expression is none.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(
-            f"target_modules is {pattern!r}, which is no regular expression ({error}): give a list of names, such as "
+            f"{option} is {pattern!r}, which is no regular expression ({error}): give a list of names, such as "
             "['query', 'value'], or an expression such as '.*attention.*query'"
         ) from None
     return lambda path, _: compiled.fullmatch(path)
@@ -108,7 +113,8 @@ def left_out(model: Module, path: str, config: Any) -> bool:
         return True
     excluded = getattr(config, "exclude_modules", None)
     if isinstance(excluded, str):
-        return any(re.fullmatch(excluded, name) for name in (path, theirs(model, path)))
+        test = full_match(excluded, "exclude_modules")
+        return any(test(name, excluded) for name in (path, theirs(model, path)))
     return any(is_named(name, one) for one in names_in(excluded) for name in (path, theirs(model, path)))
 
 
@@ -173,8 +179,8 @@ def saved_modules(model: Module, names: Sequence[str], strict: bool) -> dict[str
 
 def named(config: Any, model: Module, hits: list[Hit], defaults: dict[str, Any]) -> Any:
     """The target_modules to write: those of the configuration if they mean the same in `peft`, or else whole paths."""
-    targets = defaults.get(model_type(model)) if config.target_modules is None else config.target_modules
-    if targets == ALL_LINEAR or any(theirs(model, hit.path) != hit.path for hit in hits):
+    targets = defaults[model_type(model)] if config.target_modules is None else config.target_modules
+    if is_all_linear(targets) or any(theirs(model, hit.path) != hit.path for hit in hits):
         return [theirs(model, hit.path) for hit in hits]
     return targets if isinstance(targets, str) else sorted(targets)
 
