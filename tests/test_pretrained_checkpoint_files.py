@@ -208,6 +208,8 @@ def test_a_missing_directory(tmp_path):
         "with config.json and model.safetensors"
     )
     assert "expected the directory" in refusal(NotADirectoryError, model_directory, __file__)
+    for read in (read_config, read_weights, model_directory):
+        assert "as text, not 1.5" in refusal(TypeError, read, 1.5)
 
 
 def test_a_missing_or_broken_config(model):

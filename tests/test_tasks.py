@@ -22,6 +22,8 @@ def test_a_name_that_is_none_is_told_the_nearest():
         ValueError, match="task is 'text-clasification'; expected one of 'text-classification'.* did you"
     ):
         task_class("text-clasification")
+    with pytest.raises(ValueError, match=r"task is \['ner'\]; expected one of"):
+        task_class(["ner"])
 
 
 def test_the_architecture_tells_the_task(tmp_path):

@@ -31,8 +31,8 @@ ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classifica
 
 def task_class(name: str) -> type[Task]:
     """The class of a task.  Raises ValueError for a name that is none, with the nearest one."""
-    name = ALIASES.get(name, name)
-    if name not in TASKS:
+    name = ALIASES.get(name, name) if isinstance(name, str) else name
+    if not isinstance(name, str) or name not in TASKS:
         near = "".join(f"; did you mean {one!r}?" for one in get_close_matches(str(name), [*TASKS, *ALIASES], 1))
         raise ValueError(f"task is {name!r}; expected one of {', '.join(map(repr, TASKS))}{near}")
     file, _, kind = TASKS[name].partition(".")

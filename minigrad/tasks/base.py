@@ -81,6 +81,8 @@ class Task:
         """
         if isinstance(source, (str, os.PathLike)):
             return self.read_file(Path(source), labelled)
+        if not isinstance(source, Iterable):
+            raise TypeError(f"examples come from a file or in a list, not in {source!r:.80}")
         if not (examples := [self.read_item(f"example {i}", item) for i, item in enumerate(source, 1)]):
             raise ValueError("the list of examples is empty: expected at least one")
         return examples

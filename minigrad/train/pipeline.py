@@ -80,7 +80,7 @@ def pipeline(
     """
     if model is None or isinstance(model, PretrainedModel) and tokenizer is None:
         raise TypeError("a pipeline needs a model: type pipeline(task, directory), or pipeline(task, model, tokenizer)")
-    kind = task_class(task) if task else task_of(model)
+    kind = task_of(model) if task is None else task_class(task)
     check_names("pipeline", options, list(kind.options()), {})
     if isinstance(model, PretrainedModel):
         return attached(kind, model, tokenizer, options)

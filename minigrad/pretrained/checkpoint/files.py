@@ -31,8 +31,8 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
 
     Raises FileNotFoundError if there is none, ValueError if it is not JSON or lacks model_type.
     """
-    if Path(source).is_file():
-        path = Path(source).parent / "config.json"
+    if path_of(source).is_file():
+        path = path_of(source).parent / "config.json"
         if not path.is_file():
             raise FileNotFoundError(
                 f"there is no config.json beside {source}: put it there, or pass config=, such as "
@@ -60,8 +60,8 @@ def read_weights(
 
     Raises FileNotFoundError if there are no weights, ValueError if a file is damaged or holds more than weights.
     """
-    if Path(source).is_file():
-        return _read(Path(source))
+    if path_of(source).is_file():
+        return _read(path_of(source))
     directory = model_directory(source, (WHOLE, INDEX, "model-*-of-*.safetensors"), revision, local_files_only)
     if head := _head(directory / WRITTEN):  # a save was interrupted before it moved its files into place
         path = directory / WRITTEN / head
@@ -127,6 +127,13 @@ def read_json(path: Path) -> dict:
     return content
 
 
+def path_of(source: str | os.PathLike) -> Path:
+    """The path of a model.  Raises TypeError for what is neither text nor a path."""
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"expected the directory of a model, or its name on the Hub, as text, not {source!r:.80}")
+    return Path(source)
+
+
 def model_directory(
     source: str | os.PathLike,
     patterns: tuple[str, ...] = SMALL,
@@ -135,9 +142,10 @@ def model_directory(
 ) -> Path:
     """The directory `source`, or the one into which files that match the patterns are downloaded from the Hub.
 
-    Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if downloading needs a library.
+    Raises FileNotFoundError or NotADirectoryError if there is none, ImportError if downloading needs a library,
+    TypeError if `source` is neither text nor a path.
     """
-    path = Path(source)
+    path = path_of(source)
     if path.is_dir():
         return path
     if path.exists():

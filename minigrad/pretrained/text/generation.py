@@ -14,7 +14,7 @@ import numpy as np
 from ...execution import no_grad
 from ...nn import KVCache
 from ...ops import generator
-from ..checkpoint.files import SMALL, model_directory, read_json, replacing
+from ..checkpoint.files import SMALL, model_directory, path_of, read_json, replacing
 from ..generation_options import GenerationOptions, checked
 from ..inputs import host_array, padding_mask, token_ids
 from ..logits import draw, processes
@@ -49,8 +49,8 @@ class Generates(PretrainedModel):
         """As for every pretrained model; generation_config.json is read as well, if there is one."""
         model = super().from_pretrained(source, revision=revision, local_files_only=local_files_only, **options)
         path = (
-            Path(source).parent
-            if Path(source).is_file()
+            path_of(source).parent
+            if path_of(source).is_file()
             else model_directory(source, SMALL, revision, local_files_only)
         ) / SETTINGS
         if path.is_file():
