@@ -131,12 +131,13 @@ def test_answers_are_found_in_their_tokens(tmp_path, answer):
         ("in 1843.", "84", "1843"),
         ("他在東京住", "東京", "東京"),
         ("a well-known man, he", "known man", "known man"),
-        ("a, b", ", ", ", "),
+        ("a, b", ", ", ","),
+        ("a new word", " new ", "new"),
     ],
 )
 def test_answers_consist_of_whole_words(text, piece, whole):
     start = text.index(piece)
-    a, b = whole_words([match.span() for match in WORD.finditer(text)], start, start + len(piece))
+    a, b = whole_words(text, [match.span() for match in WORD.finditer(text)], start, start + len(piece))
     assert text[a:b] == whole
 
 

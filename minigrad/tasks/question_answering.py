@@ -196,7 +196,7 @@ class QuestionAnswering(TextTask):
                 i, j = np.unravel_index(place, total.shape)
                 if np.isfinite(total[i, j]):
                     a, b = first + i, first + i + j
-                    span = whole_words(words[text], encoding.offsets[a][0], encoding.offsets[b][1])
+                    span = whole_words(context, words[text], encoding.offsets[a][0], encoding.offsets[b][1])
                     told = {"score": float(p_start[a] * p_end[b]), "start": span[0], "end": span[1]}
                     found[text].append((total[i, j], told | {"answer": context[span[0] : span[1]]}))
         answers = []
@@ -257,8 +257,13 @@ def answer_tokens(encoding: Any, answers: Sequence[tuple[str, int]]) -> tuple[in
     return (starts[0], ends[-1]) if starts and ends else (0, 0)
 
 
-def whole_words(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """A stretch of a text made longer, so that it cuts none of the words, which are from … to … characters of it."""
+def whole_words(text: str, words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """A stretch of a text made longer, so that it cuts none of the words, which are from … to … characters of it.
+
+    White space at its ends, which some tokenizers count as part of a token, is left out.
+    """
+    piece = text[start:end]
+    start, end = start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
     held = [word for word in words if word[0] < end and start < word[1]]
     return (min(start, held[0][0]), max(end, held[-1][1])) if held else (start, end)
 
