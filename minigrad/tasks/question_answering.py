@@ -263,7 +263,8 @@ def whole_words(text: str, words: Sequence[tuple[int, int]], start: int, end: in
     White space at its ends, which some tokenizers count as part of a token, is left out.
     """
     piece = text[start:end]
-    start, end = start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
+    if piece.strip():
+        start, end = start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
     held = [word for word in words if word[0] < end and start < word[1]]
     return (min(start, held[0][0]), max(end, held[-1][1])) if held else (start, end)
 
