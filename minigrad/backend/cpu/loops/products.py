@@ -32,10 +32,15 @@ def product(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add):
         for first in range(0, k, few):
             deep, more = min(few, k - first), 1 if first or add else 0
             # (The addresses are asked for where they are used: an array is freed after its last mention.)
-            lay(a + 4 * (top * a_row + first * a_step), a_row, a_step, rows, deep, block.ctypes.data, few)
-            for j in range(0, n, PANEL):
+            for j in range(-PANEL, n, PANEL):
                 width, part, columns = min(PANEL, n - j), block.ctypes.data, panel.ctypes.data
-                lay(b + 4 * (first * b_row + j * b_step), b_row, b_step, deep, width, columns, PANEL)
+                if j < 0:  # the block of a comes first; that one call copies both saves a second of compiling
+                    copied = a + 4 * (top * a_row + first * a_step), a_row, a_step, rows, deep, part, few
+                else:
+                    copied = b + 4 * (first * b_row + j * b_step), b_row, b_step, deep, width, columns, PANEL
+                lay(*copied)
+                if j < 0:
+                    continue
                 into, whole = out + 4 * (top * out_row + j), width % LANES == 0
                 if whole:
                     multiply(part, few, rows, columns, starts.ctypes.data, width, deep, into, out_row, more)
