@@ -48,3 +48,12 @@ def test_what_does_not_fit():
         metrics.exact_match([["a"]], ["a", "b"])
     with pytest.raises(ValueError, match="the true answers to question 0 are a text, 'a'; expected a list of them"):
         metrics.squad_f1(["a"], ["a"])
+
+
+@pytest.mark.parametrize("score", ["exact_match", "squad_f1", "bleu", "chrf", "rouge"])
+def test_one_text_is_no_list_of_texts(score):
+    true = [["a"], ["b"]] if score in ("exact_match", "squad_f1") else ["a", "b"]
+    with pytest.raises(ValueError, match="the predictions are one text, 'ab'; expected a list"):
+        getattr(metrics, score)(true, "ab")
+    with pytest.raises(ValueError, match="prediction 1 is None, a NoneType; expected a text"):
+        getattr(metrics, score)(true, ["a", None])

@@ -179,3 +179,10 @@ def test_ten_thousand_classes_need_no_matrix():
     true = np.arange(10_000)
     assert metrics.f1(true, true) == metrics.precision(true, true, "weighted") == metrics.mcc(true, true) == 1
     assert metrics.recall(true, true // 2 * 2, "micro") == 0.5
+
+
+def test_scores_that_are_no_numbers_have_no_order():
+    for true, scores in (([0, 1], [np.nan, 0.1]), ([0, 1, 2], np.full((3, 3), np.nan)), ([[0, 1]], [[np.nan, 1]])):
+        with pytest.raises(ValueError, match="scores holds nan"):
+            metrics.roc_auc(true, scores)
+    assert metrics.roc_auc([0, 1], [-np.inf, np.inf]) == 1.0

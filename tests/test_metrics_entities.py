@@ -69,3 +69,10 @@ def test_texts_of_other_lengths_are_refused():
         metrics.entity_scores([["O"]], [["O"], ["O"]])
     with pytest.raises(ValueError, match="there are no words to measure"):
         metrics.entity_scores([], [])
+
+
+@pytest.mark.parametrize("tags", [["B-A"], [[0]], [["O", None]]])
+@pytest.mark.parametrize("measure", ["entity_scores", "entity_report"])
+def test_tags_are_lists_of_texts(measure, tags):
+    with pytest.raises(ValueError, match="the tags of text 0 are .*; expected a list of tags"):
+        getattr(metrics, measure)(tags, tags)

@@ -43,3 +43,18 @@ def test_against_scikit_learn_and_scipy(cases):
 def test_what_is_no_number(true, pred, told):
     with pytest.raises(ValueError, match=told):
         metrics.rmse(true, pred)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-200, 1.0, 1e200, 1.7e308 / 5])
+def test_correlations_of_numbers_of_any_size(scale):
+    true, predicted = [1.0, 2.0, 3.0, 5.0], [2.0, 1.0, 4.0, 5.0]
+    expected = np.corrcoef(true, predicted)[0, 1]
+    assert metrics.pearson(np.multiply(true, scale), predicted) == pytest.approx(expected, abs=1e-12)
+    assert metrics.pearson(predicted, np.multiply(true, -scale)) == pytest.approx(-expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.1, 1.1, 1e-300, 1e308, -3.3])
+@pytest.mark.parametrize("n", [2, 3, 7, 10])
+def test_a_constant_side_has_no_correlation_whatever_its_mean_rounds_to(value, n):
+    for other in (range(n), [value] * n):
+        assert math.isnan(metrics.pearson([value] * n, other)) and math.isnan(metrics.spearman(other, [value] * n))

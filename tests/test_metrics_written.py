@@ -31,3 +31,9 @@ def test_errors(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(ImportError, match="these scores need sacrebleu: type pip install 'minigrad-learn.scores.'"):
         metrics.chrf(TRUE, TEXTS)
+
+
+@pytest.mark.parametrize("score", ["bleu", "chrf", "rouge"])
+def test_one_true_text_is_no_list_of_texts(score):
+    with pytest.raises(ValueError, match="the true texts are one text, 'ab'; expected a list"):
+        getattr(metrics, score)("ab", ["a", "b"])

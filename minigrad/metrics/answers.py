@@ -40,6 +40,7 @@ def words_f1(true: str, answer: str) -> float:
 
 def mean_of_best(score, y_true: Sequence[Sequence[str]], y_pred: Sequence[str]) -> float:
     """The mean over the questions of the best score among the true answers."""
+    check_texts(y_pred)
     if len(y_true) != len(y_pred) or not len(y_true):
         raise ValueError(
             f"there are {len(y_true)} questions and {len(y_pred)} predicted answers; expected as many, at least one"
@@ -49,3 +50,12 @@ def mean_of_best(score, y_true: Sequence[Sequence[str]], y_pred: Sequence[str]) 
             raise ValueError(f"the true answers to question {i} are a text, {true[:40]!r}; expected a list of them")
     best = [max(score(true, answer) for true in (y or [""])) for y, answer in zip(y_true, y_pred, strict=True)]
     return sum(best) / len(best)
+
+
+def check_texts(y_pred: Sequence[str]) -> None:
+    """Raise ValueError if the predictions are one text, which is a sequence of texts, too, or one of them is none."""
+    if isinstance(y_pred, str):
+        raise ValueError(f"the predictions are one text, {y_pred[:40]!r}; expected a list of them")
+    for i, text in enumerate(y_pred):
+        if not isinstance(text, str):
+            raise ValueError(f"prediction {i} is {text!r}, a {type(text).__name__}; expected a text")

@@ -70,7 +70,7 @@ def roc_auc(y_true: Any, scores: Any, average: Literal["macro", "weighted"] | No
     nan where a class has all cases or none, and so has the average.
 
     Raises:
-        ValueError: the shapes do not fit, or a class is beyond the scores.
+        ValueError: the shapes do not fit, a class is beyond the scores, or a score is nan.
     """
     scores = np.asarray(scores.numpy() if hasattr(scores, "numpy") else scores, np.float64)
     true = np.asarray(y_true.numpy() if hasattr(y_true, "numpy") else y_true)
@@ -79,6 +79,8 @@ def roc_auc(y_true: Any, scores: Any, average: Literal["macro", "weighted"] | No
             f"y_true has shape {true.shape} and scores {scores.shape}; expected (N,) and (N,) or (N, classes), or "
             "twice (N, labels)"
         )
+    if np.isnan(scores).any():
+        raise ValueError("scores holds nan, which has no place in an order; expected numbers")
     classes = scores.shape[1] if scores.ndim == 2 and true.ndim == 1 else 2
     if true.dtype.kind not in "biuf" or not np.isin(true, np.arange(classes)).all():
         raise ValueError(

@@ -39,7 +39,7 @@ def entity_counts(
 ) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """The types that occur, sorted, and for each the entities found right, the true ones and the found ones.
 
-    Raises ValueError if the texts, or the words of one, are not as many on both sides.
+    Raises ValueError if the texts, or the words of one, are not as many on both sides, or are not lists of tags.
     """
     if len(y_true) != len(y_pred):
         raise ValueError(f"there are tags of {len(y_true)} texts and predictions for {len(y_pred)}; expected as many")
@@ -47,6 +47,9 @@ def entity_counts(
     for i, (tags, predicted) in enumerate(zip(y_true, y_pred, strict=True)):
         if len(tags) != len(predicted):
             raise ValueError(f"text {i} has {len(tags)} tags and {len(predicted)} predicted ones; expected as many")
+        for some in (tags, predicted):
+            if isinstance(some, str) or not all(isinstance(tag, str) for tag in some):
+                raise ValueError(f"the tags of text {i} are {some!r}; expected a list of tags, such as ['B-PER', 'O']")
         own, others = set(entities_of(tags)), set(entities_of(predicted))
         for counter, entities in ((right, own & others), (true, own), (found, others)):
             counter.update(kind for kind, _, _ in entities)

@@ -5,7 +5,10 @@ import math
 
 def perplexity(loss: float) -> float:
     """The exponential of the mean cross-entropy of the tokens, in nats: as if it chose among so many equally often."""
-    return math.exp(loss) if loss < 700 else math.inf
+    try:
+        return math.exp(loss)  # nan of nan: a model that has diverged
+    except OverflowError:
+        return math.inf
 
 
 def bits_per_byte(loss: float, tokens: int, bytes: int) -> float:

@@ -22,11 +22,13 @@ def rmse(y_true: Any, y_pred: Any) -> float:
 
 def pearson(y_true: Any, y_pred: Any) -> float:
     """Pearson's correlation coefficient, from -1 to 1; nan where either side is constant."""
-    true, predicted = (y - y.mean() for y in number_pair(y_true, y_pred))
-    lengths = np.linalg.norm(true), np.linalg.norm(predicted)
-    if not all(lengths):
+    sides = number_pair(y_true, y_pred)
+    if any((y == y[0]).all() for y in sides):  # exactly: the differences from a rounded mean need not be 0
         return math.nan
-    return float(np.clip((true / lengths[0]) @ (predicted / lengths[1]), -1, 1))
+    # A power of two brings the largest near 1 without rounding, so that no square overflows or vanishes.
+    sides = [np.ldexp(y, -np.frexp(np.abs(y).max())[1] - len(y).bit_length()) for y in sides]
+    true, predicted = (y - y.mean() for y in sides)
+    return float(np.clip((true / np.linalg.norm(true)) @ (predicted / np.linalg.norm(predicted)), -1, 1))
 
 
 def spearman(y_true: Any, y_pred: Any) -> float:

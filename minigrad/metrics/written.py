@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from .answers import check_texts
+
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 References = Sequence[str] | Sequence[Sequence[str]]  # one for each text, or several
@@ -37,6 +39,9 @@ def rouge(y_true: Sequence[str], y_pred: Sequence[str], use_stemmer: bool = Fals
 
 def streams(y_true: References, y_pred: Sequence[str]) -> list[list[str]]:
     """The first references of all texts, the second ones, …, as sacrebleu takes them."""
+    check_texts(y_pred)
+    if isinstance(y_true, str):
+        raise ValueError(f"the true texts are one text, {y_true[:40]!r}; expected a list of them")
     references: list[list[str]] = [[one] if isinstance(one, str) else list(one) for one in y_true]
     counts = {len(some) for some in references}
     if len(references) != len(y_pred) or not references or len(counts) != 1 or 0 in counts:
