@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import rank_runs
-from mpi import needs_mpi, ranks
+from mpi import needs_mpi, program, ranks
 
+from minigrad.pretrained.checkpoint import safetensors
 from minigrad.train import TrainingArguments
 
 pytestmark = [pytest.mark.slow, needs_mpi]
@@ -72,3 +73,28 @@ def test_a_batch_size_that_each_rank_would_find_for_itself_is_refused(tmp_path):
     done = ranks(2, PROGRAM, tmp_path, 2, "classes", OTHER="auto")
     assert "auto_find_batch_size=True with 2 ranks" in done.stderr
     assert TrainingArguments(output_dir=tmp_path).auto_find_batch_size is False
+
+
+ADAPTERS = """
+import sys
+import numpy as np
+from minigrad.finetune import LoraConfig, get_peft_model
+from minigrad.pretrained import BertConfig, BertForSequenceClassification
+from minigrad.train import Trainer, TrainingArguments
+
+sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+model = get_peft_model(BertForSequenceClassification(BertConfig(**sizes), rng=0), LoraConfig(r=2), rng=0)
+data = [{"input_ids": np.array([1, 2 + i % 3]), "labels": i % 2} for i in range(8)]
+arguments = TrainingArguments(sys.argv[1], max_steps=1, per_device_train_batch_size=2, save_strategy="no", report_to=[])
+trainer = Trainer(model, arguments, data)
+trainer.train()
+trainer.save_model(sys.argv[1])
+"""
+
+
+def test_ranks_write_no_frozen_weight_into_the_file_of_an_adapter(tmp_path):
+    """What every rank has already is not written into, or it would count as trained."""
+    done = program(2, ADAPTERS, tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = safetensors.read(tmp_path / "adapter_model.safetensors")
+    assert len(names) == 4 and all(".lora_" in name for name in names), names

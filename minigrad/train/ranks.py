@@ -71,12 +71,14 @@ def begin_together(world: Communicator, model: Module, arguments: dict[str, Any]
 
 
 def broadcast(world: Communicator, tensors: dict[str, Any]) -> None:
-    """Let Tensors hold on every rank what they hold on rank 0."""
+    """Let Tensors hold on every rank what they hold on rank 0; what holds it already is not written into."""
     for tensor in tensors.values() if world.size > 1 else ():
         home = backend.of(tensor.data)
-        there = np.ascontiguousarray(home.to_numpy(tensor.data))
-        received = world.broadcast(there.copy().reshape(-1).view(np.uint8)).view(there.dtype)
-        tensor.copy_(received.reshape(tensor.shape))
+        held = np.ascontiguousarray(home.to_numpy(tensor.data))
+        there = held.reshape(-1).view(np.uint8)
+        received = world.broadcast(there.copy())
+        if not np.array_equal(received, there):  # a weight that is written into counts as trained, and is saved
+            tensor.copy_(received.view(held.dtype).reshape(tensor.shape))
 
 
 def fingerprint(dataset: Any) -> tuple[int, ...]:
