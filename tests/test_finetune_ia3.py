@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigrad import nn
-from minigrad.finetune import IA3Config, get_peft_model
+from minigrad.finetune import IA3Config, PeftModel, get_peft_model
 from minigrad.pretrained import BertConfig, BertModel
 
 rng = np.random.default_rng(0)
@@ -57,6 +57,19 @@ def test_what_is_usual_for_a_family():
     assert shapes[f"{layer}.attention.self.key.ia3_l.default"] == (8, 1)
     assert shapes[f"{layer}.output.dense.ia3_l.default"] == (1, 12)
     assert shapes[f"{layer}.attention.output.dense.ia3_l.default"] == (1, 8) and len(shapes) == 8
+
+
+def test_targets_named_by_hand_are_multiplied_where_it_is_usual_for_the_family(tmp_path):
+    """The name "dense" hits layers of both kinds, so the file names them one by one."""
+    model = get_peft_model(BertModel(BertConfig(**SIZES), rng=0), IA3Config(target_modules=["key", "dense"]), rng=0)
+    layer = model.encoder.layer[0]
+    shapes = [part.ia3_l["default"].shape for part in (layer.output.dense, layer.intermediate.dense)]
+    assert shapes == [(1, 12), (12, 1)]
+    model.save_pretrained(tmp_path)
+    saved = IA3Config.from_pretrained(tmp_path)
+    assert set(saved.feedforward_modules) < set(saved.target_modules) and len(saved.feedforward_modules) == 4
+    again = PeftModel.from_pretrained(BertModel(BertConfig(**SIZES), rng=0), tmp_path)
+    assert again.encoder.layer[0].output.dense.ia3_l["default"].shape == (1, 12)
 
 
 def test_feedforward_modules_that_hit_no_target_are_refused():

@@ -62,13 +62,11 @@ class IA3Config(PeftConfig):
         """The configuration to write: see `PeftConfig.saved`."""
         targets, feedforward = named(self, model, hits, TARGETS), self._feedforward(model)
         if isinstance(targets, list):  # the others are to be among them
-            feedforward = [
-                name
-                for name in targets
-                if any(
-                    self._reads(model, hit.path, feedforward) for hit in hits if is_named(theirs(model, hit.path), name)
-                )
-            ]
+            reads = {theirs(model, hit.path): self._reads(model, hit.path, feedforward) for hit in hits}
+            of_name = {name: {reads[path] for path in reads if is_named(path, name)} for name in targets}
+            if any(len(both) > 1 for both in of_name.values()):  # a name that hits layers of both kinds
+                targets, of_name = [*reads], {path: {one} for path, one in reads.items()}
+            feedforward = [name for name in targets if True in of_name[name]]
         elif isinstance(self.feedforward_modules, str):
             feedforward = self.feedforward_modules
         return replace(
@@ -91,8 +89,7 @@ class IA3Config(PeftConfig):
     def _feedforward(self, model: Module) -> list[str]:
         names = self.feedforward_modules
         if names is None:
-            usual = TARGETS.get(model_type(model), ()) if self.target_modules is None else ()
-            return [name for name in usual if name in FEEDFORWARD]
+            return [name for name in TARGETS.get(model_type(model), ()) if name in FEEDFORWARD]
         return [names] if isinstance(names, str) else sorted(names)
 
     def _reads(self, model: Module, path: str, names: list[str]) -> bool:

@@ -172,6 +172,8 @@ def test_lora_of_a_convolution(use_dora, tmp_path):
         ("t5", {}),
         ("bert", {"task_type": "SEQ_CLS"}),
         ("gpt2", {"target_modules": ["c_attn", "c_fc"], "feedforward_modules": ["c_fc"]}),
+        ("bert", {"target_modules": ["key", "dense"]}),
+        ("t5", {"target_modules": ["k", "wo"]}),
         ("vit", {"target_modules": ["k_proj", "projection", "fc2"], "feedforward_modules": ["fc2"]}),
         ("vit", {"target_modules": ["projection"], "feedforward_modules": ["projection"]}),
         ("t5", {"target_modules": r".*\.(k|wo)", "feedforward_modules": r".*\.wo"}),
