@@ -94,7 +94,10 @@ def test_saved_and_loaded(tmp_path):
     ("options", "told"),
     [
         ({"style": "haulsby"}, "style is 'haulsby'; expected 'houlsby' or 'pfeiffer'"),
-        ({"reduction_factor": 0}, "expected numbers above 0"),
+        ({"reduction_factor": 0}, "reduction_factor is 0; expected a number above 0"),
+        ({"reduction_factor": "16"}, "reduction_factor is '16'; expected a number above 0"),
+        ({"bottleneck_size": 2.5}, "bottleneck_size is 2.5; expected None or a number above 0"),
+        ({"scaling": "a"}, "scaling is 'a'; expected a number"),
         ({"dropout": 1}, "dropout is 1; expected a probability below 1"),
         ({"non_linearity": "rellu"}, "non_linearity 'rellu' is not known.*did you mean 'relu'"),
     ],

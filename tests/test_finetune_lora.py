@@ -213,9 +213,18 @@ def test_weighted_sums_that_cannot_be():
         ((["default"], [1.0, 2.0], "x"), "1 adapters and 2 weights"),
         ((["default"], [1.0], "x", "ties"), "combination_type is 'ties'; expected 'svd', 'linear' or 'cat'"),
         ((["default", "nobody"], [1.0, 2.0], "x"), "no adapter 'nobody'"),
+        ((["default"], ["1"], "x"), "a weight is '1'; expected a number"),
+        ((["default"], [1.0], "x", "svd", -1), "svd_rank is -1; expected a whole number"),
     ):
         with pytest.raises(ValueError, match=told):
             model.add_weighted_adapter(*arguments)
     model.add_adapter("third", LoraConfig(r=3, target_modules=["0"]))
     with pytest.raises(ValueError, match="type 'svd' or 'cat'"):
         model.add_weighted_adapter(["default", "third"], [1, 1], "x", "linear")
+    model.add_adapter("narrow", LoraConfig(r=2, rank_pattern={"0": 1}, target_modules=["0", "1"]))
+    with pytest.raises(ValueError, match=r"the ranks of default, narrow at 0 are \[2, 1\]"):  # not broadcast
+        model.add_weighted_adapter(["default", "narrow"], [1, 1], "x", "linear")
+    grouped = get_peft_model(Net(nn.Conv2d(4, 4, 3, groups=2, rng=0)), LoraConfig(r=2, target_modules=["layer"]))
+    with pytest.raises(ValueError, match="layer is a convolution of 2 groups, of which adapters cannot be added"):
+        grouped.add_weighted_adapter(["default"], [1.0], "x", "cat")
+    assert "x" not in model.peft_config and "x" not in grouped.peft_config

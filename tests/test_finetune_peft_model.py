@@ -237,7 +237,14 @@ def test_a_head_that_no_file_had_is_trained(tmp_path):
         ({"target_modules": ["attention"]}, "a Group, which cannot be adapted, only Linear, Embedding"),
         ({"modules_to_save": ["clasifier"]}, "modules_to_save has 'clasifier'.*nearest names are classifier"),
         ({"rank_pattern": {"key": 2}}, "has 'key', which matches the end of no target"),
-        ({"layers_to_transform": [7]}, "no target is in such a layer"),
+        ({"layers_to_transform": [7]}, "no target is in layer 7: they are in 0, 1"),
+        ({"layers_to_transform": [0, 7]}, "no target is in layer 7: they are in 0, 1"),
+        ({"layers_to_transform": [0], "layers_pattern": "layr"}, "they are in no layer, by layers_pattern"),
+        ({"exclude_modules": ["kay"]}, "exclude_modules: 'kay' hits no module of .*nearest names are key"),
+        ({"exclude_modules": ".*kay"}, "exclude_modules: '.*kay' hits no module"),
+        ({"exclude_modules": ".*query"}, "'query' hits .*query, which is left out, for exclude_modules is .*query"),
+        ({"target_modules": ["query", "classifier"], "task_type": "SEQ_CLS"}, "'classifier' hits .*is left out"),
+        ({"target_modules": []}, 'target_modules is empty: give some of the names .*, or "all-linear"'),
     ],
 )
 def test_a_pattern_that_hits_nothing_is_refused_and_the_model_unchanged(options, told):
@@ -252,7 +259,17 @@ def test_a_pattern_that_hits_nothing_is_refused_and_the_model_unchanged(options,
     [
         ({"r": 0}, "r is 0; expected a whole number"),
         ({"rank_pattern": {"query": 1.5}}, "the rank query is 1.5"),
+        ({"r": "8"}, "the rank r is '8'; expected a whole number"),
         ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
+        ({"lora_dropout": "0.1"}, "lora_dropout is '0.1'"),
+        ({"lora_alpha": "16"}, "lora_alpha is '16'; expected a number"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
+        ({"alpha_pattern": {"query": "3"}}, "lora_alpha of query is '3'"),
+        ({"rank_pattern": {"(": 3}}, "rank_pattern has '.', which is no regular expression"),
+        ({"layers_to_transform": 0, "layers_pattern": "("}, "layers_pattern has '.', which is no regular expression"),
+        ({"layers_to_transform": "0"}, "layers_to_transform is '0'; expected numbers of layers"),
+        ({"layers_to_transform": [-1]}, "layers_to_transform is -1; expected numbers of layers"),
+        ({"use_dora": True, "lora_bias": True}, "do not go together"),
         ({"bias": "some"}, "bias is 'some'; expected 'none', 'all' or 'lora_only'"),
         ({"task_type": "CLS"}, "task_type is 'CLS'; expected None or one of 'SEQ_CLS'"),
         ({"init_lora_weights": "pissa_niter_4"}, "changes the weights of the model itself"),
@@ -262,6 +279,62 @@ def test_a_pattern_that_hits_nothing_is_refused_and_the_model_unchanged(options,
 def test_options_that_make_no_sense(options, told):
     with pytest.raises(ValueError, match=told):
         LoraConfig(**options)
+
+
+@pytest.mark.parametrize("options", [{"target_modules": 7}, {"modules_to_save": [1]}, {"rank_pattern": ["query"]}])
+def test_options_of_another_type(options):
+    with pytest.raises(TypeError, match=f"{next(iter(options))} is .*; expected "):
+        LoraConfig(**options)
+
+
+def test_options_may_be_numbers_of_numpy(tmp_path):
+    config = LoraConfig(r=np.int64(2), lora_alpha=np.float32(4), layers_to_transform=np.array([0]))
+    get_peft_model(bert(), config, rng=0).save_pretrained(tmp_path)
+    entries = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (entries["r"], entries["lora_alpha"], entries["layers_to_transform"]) == (2, 4, [0])
+
+
+def two_with_heads(**options):
+    """Two adapters with heads of their own, the first of which acts, and what the model says with each."""
+    model = get_peft_model(bert(), LoraConfig(**{"task_type": "SEQ_CLS", "bias": "all"} | options), rng=0)
+    model.add_adapter(
+        "other", LoraConfig(**{"r": 2, "target_modules": ["key"], "task_type": "SEQ_CLS"} | options), rng=1
+    )
+    scrambled(scrambled(model), "other", 2)
+    model.set_adapter("other")
+    other = logits(model)
+    model.set_adapter("default")
+    return model, logits(model), other
+
+
+def test_merging_another_adapter_than_acts_takes_its_head_along(tmp_path):
+    model, first, other = two_with_heads()
+    for names, wanted in (["other"], other), (["default"], first):
+        model.merge_adapter(names)
+        assert model.merged_adapters == names
+        np.testing.assert_allclose(logits(model), wanted, atol=2e-6)
+        with model.disable_adapter():
+            np.testing.assert_array_equal(logits(model), logits(bert()))
+        model.save_pretrained(tmp_path)
+        np.testing.assert_allclose(logits(model), wanted, atol=2e-6)
+        model.unmerge_adapter()
+        np.testing.assert_array_equal(logits(model), first)
+    with pytest.raises(ValueError, match="default and other both have their own "):
+        model.merge_adapter(["default", "other"])
+    model.merge_adapter(["other"])
+    np.testing.assert_allclose(logits(model.merge_and_unload()), other, atol=2e-6)
+
+
+@pytest.mark.parametrize("options", [{"use_dora": True}, {"bias": "all"}, {"lora_bias": True, "bias": "all"}])
+def test_an_adapter_added_while_another_is_merged_is_for_the_weights_without_it(options):
+    model = get_peft_model(bert(), LoraConfig(target_modules="all-linear", **options), rng=0)
+    scrambled(model).merge_adapter()
+    merged = logits(model)
+    model.add_adapter("other", LoraConfig(target_modules="all-linear", **options), rng=1)
+    np.testing.assert_array_equal(logits(model), merged)
+    model.unmerge_adapter()
+    model.set_adapter("other")
+    np.testing.assert_allclose(logits(model), logits(bert()), atol=1e-6)
 
 
 def test_files_of_another_model_or_version(tmp_path):

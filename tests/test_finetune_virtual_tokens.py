@@ -196,7 +196,9 @@ def test_what_cannot_be():
             get_peft_model(model, config)
         assert not isinstance(model, PeftModel)
     for options, told in (
-        ({}, "num_virtual_tokens is 0; expected 1 or more"),
+        ({}, "num_virtual_tokens is 0; expected a whole number, 1 or more"),
+        ({"num_virtual_tokens": "20"}, "num_virtual_tokens is '20'; expected a whole number"),
+        ({"num_virtual_tokens": 2.5}, "num_virtual_tokens is 2.5; expected a whole number"),
         ({"num_virtual_tokens": 2, "prompt_tuning_init": "WORDS"}, "expected one of 'RANDOM'"),
         ({"num_virtual_tokens": 2, "prompt_tuning_init": "TEXT"}, "needs prompt_tuning_init_text"),
     ):

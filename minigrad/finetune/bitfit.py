@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..nn import Module
-from .config import Hit, PeftConfig
-from .targets import is_in_layer
+from .config import Hit, PeftConfig, layer_numbers
+from .targets import check_layers, is_in_layer
 
 
 @dataclass
@@ -22,11 +22,16 @@ class BitFitConfig(PeftConfig):
 
     layers_to_transform: list[int] | int | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.layers_to_transform = layer_numbers(self.layers_to_transform)
+
     def hits(self, model: Module, strict: bool) -> list[Hit]:
         """Nothing: no layer is adapted.  Raises ValueError if there is no bias to train."""
         if not any(self.trains(path, []) for path, _ in model.named_parameters()):
             where = "" if self.layers_to_transform is None else f" in layers {self.layers_to_transform}"
             raise ValueError(f"{type(model).__name__} has no bias to train{where}: LoraConfig and IA3Config need none")
+        check_layers(self, [path for path, _ in model.named_parameters() if path.rpartition(".")[2] == "bias"])
         return []
 
     def trains(self, path: str, hits: list[Hit]) -> bool:

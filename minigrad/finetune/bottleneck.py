@@ -6,12 +6,14 @@ The output y of a layer becomes y + s · up(activation(down(y))), with few featu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, isfinite
+from numbers import Integral
 from typing import Any, ClassVar
 
 from .. import ops
 from ..nn import Dropout, Linear, Module, init
 from ..pretrained.layers import activation
-from .config import Hit, PeftConfig
+from .config import Hit, PeftConfig, number
 from .layer import AdapterLayer, dropout, like
 from .targets import found
 
@@ -64,13 +66,13 @@ class BottleneckConfig(PeftConfig):
         super().__post_init__()
         if self.style not in TARGETS:
             raise ValueError(f"style is {self.style!r}; expected 'houlsby' or 'pfeiffer'")
-        if not self.reduction_factor > 0 or self.bottleneck_size is not None and self.bottleneck_size < 1:
-            raise ValueError(
-                f"reduction_factor is {self.reduction_factor!r} and bottleneck_size {self.bottleneck_size!r}; expected "
-                "numbers above 0, such as reduction_factor=16"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout!r}; expected a probability below 1")
+        above = "a number above 0, such as 16"
+        self.reduction_factor = number("reduction_factor", self.reduction_factor, above, lambda n: 0 < n < inf)
+        if self.bottleneck_size is not None:
+            size = number("bottleneck_size", self.bottleneck_size, f"None or {above}", lambda n: n > 0, Integral)
+            self.bottleneck_size = size
+        self.scaling = number("scaling", self.scaling, "a number, such as 1.0", isfinite)
+        self.dropout = number("dropout", self.dropout, "a probability below 1", lambda p: 0 <= p < 1)
         activation(self.non_linearity, "non_linearity")
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -15,6 +18,7 @@ from ..pretrained.checkpoint.files import SMALL, model_directory, read_json, rep
 from .names import PREFIXES
 
 CONFIG = "adapter_config.json"
+NAMES = "target_modules", "exclude_modules", "feedforward_modules", "modules_to_save", "layers_pattern"
 TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
 # Entries of files of `peft` that change nothing in an adapter that has been made.
 WITHOUT_EFFECT = {
@@ -69,6 +73,17 @@ class PeftConfig:
         self.task_type = None if self.task_type is None else str(getattr(self.task_type, "value", self.task_type))
         if self.task_type not in (None, *TASKS):
             raise ValueError(f"task_type is {self.task_type!r}; expected None or one of {', '.join(map(repr, TASKS))}")
+
+        for option in NAMES:
+            value = getattr(self, option, None)
+            if not (value is None or isinstance(value, str)) and (
+                isinstance(value, dict)
+                or not isinstance(value, Iterable)
+                or not all(isinstance(name, str) for name in value)
+            ):
+                raise TypeError(f"{option} is {value!r:.80}; expected names, such as ['query', 'value']")
+        for pattern in names_in(getattr(self, "layers_pattern", None)):
+            check_expression("layers_pattern", pattern)
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
         """The layers of a model that are adapted; `strict` refuses a pattern that hits nothing though others do."""
@@ -141,6 +156,33 @@ class PeftConfig:
     def text(self) -> str:
         """The content of adapter_config.json."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def check_expression(option: str, pattern: Any) -> None:
+    """Raises ValueError if a pattern is no regular expression."""
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{option} has {pattern!r}, which is no regular expression: {error}") from None
+
+
+def number(option: str, value: Any, expected: str, fits: Callable[[Any], bool], kind: type = Real) -> Any:
+    """A number, as Python's own, for JSON.  Raises ValueError if it is none, or if it does not fit."""
+    if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+        raise ValueError(f"{option} is {value!r}; expected {expected}")
+    return value if isinstance(value, (int, float)) else value.item()
+
+
+def layer_numbers(value: Any) -> list[int] | int | None:
+    """`layers_to_transform` in Python's own numbers.  Raises ValueError if something in it is no number of a layer."""
+    if value is None:
+        return None
+    many = isinstance(value, Iterable) and not isinstance(value, str)
+    numbers = [
+        number("layers_to_transform", one, "numbers of layers, such as [0, 1]", lambda n: n >= 0, Integral)
+        for one in (value if many else [value])
+    ]
+    return numbers if many else numbers[0]
 
 
 def names_in(value: Any) -> list[str]:

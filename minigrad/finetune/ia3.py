@@ -94,7 +94,7 @@ class IA3Config(PeftConfig):
 
     def _reads(self, model: Module, path: str, names: list[str]) -> bool:
         """Whether the input of the layer at a path is multiplied."""
-        test = full_match(names[0]) if isinstance(self.feedforward_modules, str) else is_named
+        test = full_match(names[0], "feedforward_modules") if isinstance(self.feedforward_modules, str) else is_named
         return any(test(spelt, name) for name in names for spelt in (path, theirs(model, path)))
 
 

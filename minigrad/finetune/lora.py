@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from .. import backend, ops
 from .. import functional as F
 from ..nn import Conv1d, Conv2d, Conv3d, Dropout, Embedding, Linear, Module, Parameter, init
 from ..tensor import Tensor
-from .config import Hit, PeftConfig
+from .config import Hit, PeftConfig, check_expression, layer_numbers, number
 from .layer import AdapterLayer, at_least_single, dropout, like
 from .names import theirs
 from .targets import found, named, stored_transposed
@@ -74,11 +75,28 @@ class LoraConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, rank in (("r", self.r), *(self.rank_pattern or {}).items()):
-            if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-                raise ValueError(f"the rank {name} is {rank!r}; expected a whole number, 1 or more, such as r=8")
-        if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"lora_dropout is {self.lora_dropout!r}; expected a probability below 1")
+        for option in ("rank_pattern", "alpha_pattern"):
+            patterns = getattr(self, option) or {}
+            if not isinstance(patterns, dict):
+                raise TypeError(f"{option} is {patterns!r:.80}; expected a dictionary, such as {{'query': 4}}")
+            for pattern in patterns:
+                check_expression(option, pattern)
+            setattr(self, option, dict(patterns))
+        whole, finite = "a whole number, 1 or more, such as r=8", "a number, such as 16"
+        self.r = number("the rank r", self.r, whole, lambda r: r >= 1, Integral)
+        self.rank_pattern = {
+            name: number(f"the rank {name}", r, whole, lambda r: r >= 1, Integral)
+            for name, r in self.rank_pattern.items()
+        }
+        self.lora_alpha = number("lora_alpha", self.lora_alpha, finite, math.isfinite)
+        self.alpha_pattern = {
+            name: number(f"lora_alpha of {name}", alpha, finite, math.isfinite)
+            for name, alpha in self.alpha_pattern.items()
+        }
+        self.lora_dropout = number("lora_dropout", self.lora_dropout, "a probability below 1", lambda p: 0 <= p < 1)
+        self.layers_to_transform = layer_numbers(self.layers_to_transform)
+        if self.use_dora and self.lora_bias:
+            raise ValueError("use_dora=True and lora_bias=True do not go together: leave out one of them")
         if self.bias not in ("none", "all", "lora_only"):
             raise ValueError(f"bias is {self.bias!r}; expected 'none', 'all' or 'lora_only'")
         first = self.init_lora_weights
@@ -345,9 +363,11 @@ def weighted(
         raise ValueError("only adapters of LoRA, without use_dora and lora_bias, can be added to each other")
     layers = {hit.path: hit for name in names for hit in model.peft.hits[name]}
     ranks = [max(len(hit.module.factors(name)[0]) for hit in model.peft.hits[name]) for name in names]
-    if kind == "linear" and len(set(ranks)) > 1:
-        raise ValueError(f"the ranks of {', '.join(names)} are {ranks}, which 'linear' cannot add: type 'svd' or 'cat'")
-    r = sum(ranks) if kind == "cat" else svd_rank or max(ranks) if kind == "svd" else ranks[0]
+    for weight in weights:
+        number("a weight", weight, "a number, such as 0.5", math.isfinite)
+    if svd_rank is not None:
+        number("svd_rank", svd_rank, "a whole number, 1 or more", lambda r: r >= 1, Integral)
+    r = sum(ranks) if kind == "cat" else svd_rank or max(ranks) if kind == "svd" else max(ranks)
     found = []
     for hit in layers.values():
         layer: Any = hit.module
@@ -356,6 +376,13 @@ def weighted(
             for name, weight in zip(names, weights)
             if layer.has(name)
         ]
+        if getattr(layer, "groups", 1) > 1:
+            raise ValueError(f"{hit.path} is a convolution of {layer.groups} groups, of which adapters cannot be added")
+        if kind == "linear" and len({len(a) for a, _, _ in terms}) > 1:
+            raise ValueError(
+                f"the ranks of {', '.join(names)} at {hit.path} are {[len(a) for a, _, _ in terms]}, which 'linear' "
+                "cannot add: type 'svd' or 'cat'"
+            )
         found.append((layer, *padded(*COMBINED[kind](backend.of(layer.weight.data).xp, terms), r)))
     hits = [Hit("weighted sum", path, hit.module) for path, hit in layers.items()]
     more = {"rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False, "bias": "none"}

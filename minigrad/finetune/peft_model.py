@@ -125,6 +125,7 @@ class _State:
         self.configs: dict[str, PeftConfig] = {}
         self.hits: dict[str, list[Hit]] = {}
         self.active: tuple[str, ...] = ()
+        self.merged: tuple[str, ...] = ()
         self.own: dict[str, dict[str, Tensor]] = {}  # an adapter's values of the model's own weights, by path
         self.base: dict[str, Tensor] = {}  # what stands there without an adapter
         self.marks: dict[str, tuple[Tensor, Any, int]] = {}  # each weight of the model, its array, and its version
@@ -238,14 +239,9 @@ class PeftModel(Module):
         names = (adapter_name,) if isinstance(adapter_name, str) else tuple(adapter_name)
         for name in names:
             self._check_known(name)
+        self._check_apart(names)
         if self.merged_adapters:
             raise ValueError(f"{', '.join(self.merged_adapters)} is merged: type model.unmerge_adapter() first")
-        for i, name in enumerate(names):
-            for other in names[:i]:
-                if both := sorted(self.peft.own[name].keys() & self.peft.own[other].keys()):
-                    raise ValueError(
-                        f"{other} and {name} both have their own {both[0]}, so they cannot act together: set one"
-                    )
         self._act(names)
         for name in self.peft.configs:
             trained = name in names and not self.peft.configs[name].inference_mode
@@ -283,10 +279,12 @@ class PeftModel(Module):
     @property
     def merged_adapters(self) -> list[str]:
         """The adapters that are in the weights now."""
-        return list(dict.fromkeys(name for layer in layers(self) for name in layer.merged))
+        return list(self.peft.merged)
 
     def merge_adapter(self, adapter_names: Sequence[str] | None = None, safe_merge: bool = False) -> None:
         """Put the adapters that act, or these, into the weights, so that they cost no time; see `unmerge_adapter`.
+
+        The model computes what it does with these and no others, and has their heads.
 
         Computed in float32 or better and rounded to the dtype of the weights; always checked, so that `safe_merge`
         makes no difference.
@@ -299,9 +297,12 @@ class PeftModel(Module):
         names = self.peft.active if adapter_names is None else tuple(adapter_names)
         for name in names:
             self._check_known(name)
+        self._check_apart(names)
         try:
+            self._stand(names)
             for layer in layers(self):
                 layer.merge(names)
+            self.peft.merged = names
         except BaseException:
             self.unmerge_adapter()
             raise
@@ -310,6 +311,8 @@ class PeftModel(Module):
         """Take the adapters out of the weights again, which are then bit for bit what they were."""
         for layer in layers(self):
             layer.unmerge()
+        self.peft.merged = ()
+        self._stand(self.peft.active)
 
     def merge_and_unload(
         self, progressbar: bool = False, safe_merge: bool = False, adapter_names: Sequence[str] | None = None
@@ -481,6 +484,14 @@ class PeftModel(Module):
         if name not in self.peft.configs:
             raise ValueError(f"there is no adapter {name!r}: there are {', '.join(map(repr, self.peft.configs))}")
 
+    def _check_apart(self, names: Sequence[str]) -> None:
+        for i, name in enumerate(names):
+            for other in names[:i]:
+                if both := sorted(self.peft.own[name].keys() & self.peft.own[other].keys()):
+                    raise ValueError(
+                        f"{other} and {name} both have their own {both[0]}, so they cannot act together: set one"
+                    )
+
     def _put(self, name: str, plan: _Plan, rng: init.Rng) -> None:
         """Add an adapter, with values drawn from `rng`; with LATER they are not set yet."""
         state = self.peft
@@ -496,9 +507,10 @@ class PeftModel(Module):
         generator: Any = init.generator(rng)
         state.configs[name], state.hits[name], state.own[name] = plan.config, plan.hits, {}
         try:
-            for hit in plan.hits:
-                plan.config.add(self, hit, name, generator)
-            self._own(name, plan.own)
+            with self._unmerged():  # the new one is for the model's own weights
+                for hit in plan.hits:
+                    plan.config.add(self, hit, name, generator)
+                self._own(name, plan.own)
         except BaseException:
             self._remove(name)
             raise
@@ -514,12 +526,16 @@ class PeftModel(Module):
 
     def _act(self, names: tuple[str, ...]) -> None:
         """Let these adapters act, with their values of the model's own weights."""
-        state = self.peft
-        for path, t in (state.base | {path: t for name in names for path, t in state.own[name].items()}).items():
-            self.replace(path, t)
+        self._stand(names)
+        self.peft.active = names
+
+    def _stand(self, names: tuple[str, ...]) -> None:
+        """Compute with these adapters for now."""
         for layer in layers(self):
             layer.active = names
-        state.active = names
+        own = {path: t for name in names for path, t in self.peft.own[name].items()}
+        for path, t in (self.peft.base | own).items():
+            self.replace(path, t)
 
     def _remove(self, name: str) -> None:
         state = self.peft

@@ -57,7 +57,14 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
                 f"there are no target_modules, and none are usual for {model_type(model) or type(model).__name__}: "
                 f'give some of the names {", ".join(endings(model, kinds))}, or "all-linear"'
             )
-    paths = {path: module for path, module in paths_of(model).items() if not left_out(model, path, config)}
+    if isinstance(targets, (list, tuple, set)) and not targets:
+        raise ValueError(
+            f'target_modules is empty: give some of the names {", ".join(endings(model, kinds))}, or "all-linear"'
+        )
+    every = paths_of(model)
+    paths = {path: module for path, module in every.items() if not left_out(model, path, config)}
+    if strict:
+        check_exclusions(model, every, config, kinds)
     if is_all_linear(targets):
         hits = [Hit(ALL_LINEAR, path, m) for path, m in paths.items() if is_inner_linear(model, path, m)]
     else:
@@ -71,12 +78,18 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
         ]
         missed = sorted(set(patterns) - {hit.pattern for hit in hits})
         if missed and (strict or len(missed) == len(patterns)):
+            for path in every.keys() - paths.keys():
+                if test(path, missed[0]) or test(theirs(model, path), missed[0]):
+                    raise ValueError(
+                        f"{missed[0]!r} hits {path}, which is left out, for exclude_modules is "
+                        f"{getattr(config, 'exclude_modules', None)} and modules_to_save, with the head of the "
+                        f"task_type, {config.modules_to_save}: name it in one of them"
+                    )
             raise ValueError(no_match(missed[0], model, isinstance(targets, str), kinds))
-    hits = [hit for hit in {hit.path: hit for hit in hits}.values() if is_in_layer(hit.path, config)]
-    if not hits:
-        raise ValueError(
-            f"layers_to_transform is {getattr(config, 'layers_to_transform', None)}, and no target is in such a layer"
-        )
+    targeted = list({hit.path: hit for hit in hits}.values())
+    hits = [hit for hit in targeted if is_in_layer(hit.path, config)]
+    if strict or not hits:
+        check_layers(config, [hit.path for hit in targeted])
     for hit in hits:
         if not isinstance(hit.module, kinds):
             raise ValueError(
@@ -118,19 +131,50 @@ def left_out(model: Module, path: str, config: Any) -> bool:
     return any(is_named(name, one) for one in names_in(excluded) for name in (path, theirs(model, path)))
 
 
-def is_in_layer(path: str, config: Any) -> bool:
-    """Whether a module is in one of the `layers_to_transform`; the first number in its path says in which it is."""
+def check_exclusions(model: Module, paths: dict[str, Module], config: Any, kinds: tuple[type, ...]) -> None:
+    """Raises ValueError if one of `exclude_modules` hits nothing, with the names that come nearest."""
+    excluded = getattr(config, "exclude_modules", None)
+    test = full_match(excluded, "exclude_modules") if isinstance(excluded, str) else is_named
+    for one in names_in(excluded):
+        if not any(test(path, one) or test(theirs(model, path), one) for path in paths):
+            raise ValueError(f"exclude_modules: {no_match(one, model, isinstance(excluded, str), kinds)}")
+
+
+def check_layers(config: Any, paths: list[str]) -> None:
+    """Raises ValueError if one of the `layers_to_transform` has none of these modules."""
+    there = sorted({n for path in paths if (n := layer_of(path, config)) is not None})
+    wanted = wanted_layers(config)
+    if missed := [n for n in wanted or [] if n not in there]:
+        where = ", ".join(map(str, there)) or "no layer"
+        pattern = names_in(getattr(config, "layers_pattern", None))
+        more = f", by layers_pattern={pattern}" if pattern else ""
+        raise ValueError(
+            f"layers_to_transform is {config.layers_to_transform}, and no target is in layer {missed[0]}: they are in "
+            f"{where}{more}"
+        )
+
+
+def wanted_layers(config: Any) -> list[int] | None:
+    """The `layers_to_transform`; None means all."""
     wanted = getattr(config, "layers_to_transform", None)
-    if wanted is None or wanted == []:
-        return True
+    return [wanted] if isinstance(wanted, int) else wanted or None
+
+
+def is_in_layer(path: str, config: Any) -> bool:
+    """Whether a module is in one of the `layers_to_transform`."""
+    wanted = wanted_layers(config)
+    return wanted is None or layer_of(path, config) in wanted
+
+
+def layer_of(path: str, config: Any) -> int | None:
+    """The number of the layer that a module is in: the first number in its path, or that behind `layers_pattern`."""
     patterns = names_in(getattr(config, "layers_pattern", None))
     numbers = (
         [re.search(rf"(?:^|\.){pattern}\.(\d+)\.", path) for pattern in patterns]
         if patterns
         else [NUMBERED.search(path)]
     )
-    number = next((int(found[1]) for found in numbers if found), None)
-    return number in ([wanted] if isinstance(wanted, int) else wanted)
+    return next((int(found[1]) for found in numbers if found), None)
 
 
 def is_inner_linear(model: Any, path: str, module: Module) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from .. import backend, ops
 from ..nn import KVCache, Module, Parameter, init
 from ..pretrained.inputs import as_given, host_array, token_ids
 from ..tensor import Tensor
-from .config import Hit, PeftConfig
+from .config import Hit, PeftConfig, number
 from .layer import AdapterLayer, like
 from .names import PREFIXES
 from .targets import paths_of
@@ -42,8 +43,8 @@ class PromptLearningConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.num_virtual_tokens, bool) or not self.num_virtual_tokens or self.num_virtual_tokens < 1:
-            raise ValueError(f"num_virtual_tokens is {self.num_virtual_tokens!r}; expected 1 or more, such as 20")
+        n, expected = self.num_virtual_tokens, "a whole number, 1 or more, such as 20"
+        self.num_virtual_tokens = number("num_virtual_tokens", n, expected, lambda n: n >= 1, Integral)
 
     def stored(self, path: str, part: str) -> str:
         return part
