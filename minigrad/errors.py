@@ -6,6 +6,7 @@ import linecache
 import math
 import re
 from itertools import combinations
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ NO_NUMBERS = {
     "c": "complex numbers",
 }  # by the dtype's kind
 FAILURES = (ValueError, TypeError, IndexError, OverflowError, AttributeError)  # what bad input leads to in an op
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a real number of Python or NumPy; a boolean is none."""
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def is_whole(value: Any, least: float = -math.inf) -> bool:
+    """Whether this is a whole number, and at least that; a boolean is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: tuple) -> Exception:

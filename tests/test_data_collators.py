@@ -117,6 +117,10 @@ def test_what_makes_no_sense_is_refused(bert, t5):
         DataCollatorForLanguageModeling(t5)
     with pytest.raises(ValueError, match="mlm_probability is 2"):
         DataCollatorForLanguageModeling(bert, mlm_probability=2)
+    with pytest.raises(ValueError, match="mask_replace_prob is 'a'; expected a probability"):
+        DataCollatorForLanguageModeling(bert, mask_replace_prob="a")
+    with pytest.raises(ValueError, match="mean_noise_span_length is None; expected at least 1 token"):
+        DataCollatorForT5MLM(t5, mean_noise_span_length=None)
     with pytest.raises(ValueError, match="random_replace_prob is 0.5; expected 0 to 0.2"):
         DataCollatorForLanguageModeling(bert, random_replace_prob=0.5)
     with pytest.raises(ValueError, match="whole_word_mask=True is for mlm=True"):

@@ -35,7 +35,8 @@ def test_balanced_sampler_draws_every_class_equally_often():
     ("make", "text"),
     [
         (lambda: RandomSampler([]), "there are no items to draw from"),
-        (lambda: RandomSampler("abc", num_samples=0), "num_samples is 0; expected at least 1"),
+        (lambda: RandomSampler("abc", num_samples=0), "num_samples is 0; expected a whole number of at least 1"),
+        (lambda: WeightedRandomSampler([1, 1], 1.5), "num_samples is 1.5; expected a whole number"),
         (lambda: WeightedRandomSampler([1, -1], 2), "none negative"),
         (lambda: WeightedRandomSampler([0, 0], 2), "not all zero"),
         (lambda: WeightedRandomSampler([1, np.nan], 2), "one finite number per item"),

@@ -125,6 +125,8 @@ def test_names_that_do_not_fit():
 def test_bad_options():
     with pytest.raises(ValueError, match="class 2 occurs, but num_classes is 2; expected 0 to 1"):
         metrics.f1(TRUE, PRED, num_classes=2)
+    with pytest.raises(ValueError, match="num_classes is 3.5; expected a whole number"):
+        metrics.f1(TRUE, PRED, num_classes=3.5)
     with pytest.raises(ValueError, match="average is 'mean'; expected 'macro', 'micro', 'weighted' or None"):
         metrics.f1(TRUE, PRED, average="mean")
     with pytest.raises(ValueError, match=r"2 names for a matrix of shape \(3, 3\)"):
@@ -170,6 +172,9 @@ def test_an_area_without_cases_is_not_a_number():
     assert np.isnan(metrics.roc_auc([0, 1], np.eye(3)[:2], average=None)).tolist() == [False, False, True]
     with pytest.raises(ValueError, match=r"y_true has shape \(2,\) and scores \(3,\); expected \(N,\)"):
         metrics.roc_auc([0, 1], [0.1, 0.2, 0.3])
+    for scores in ([0.1, np.nan], ["a", "b"]):
+        with pytest.raises(ValueError, match="expected numbers without nan"):
+            metrics.roc_auc([0, 1], scores)
     with pytest.raises(ValueError, match="y_true holds 2 and the like; expected integers from 0 to 1"):
         metrics.roc_auc([2, 1], [0.1, 0.2])
 

@@ -163,10 +163,12 @@ def test_what_cannot_be_learnt_from(base, tmp_path, rows, told):
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="doc_stride is -1; expected 0 or more"):
+    with pytest.raises(ValueError, match="doc_stride is -1; expected a whole number, 0 or more"):
         QuestionAnswering(doc_stride=-1)
-    with pytest.raises(ValueError, match="max_answer_length is 0; expected 1 or more"):
+    with pytest.raises(ValueError, match="max_answer_length is 0; expected a whole number, 1 or more"):
         QuestionAnswering(max_answer_length=0)
+    with pytest.raises(ValueError, match="doc_stride is '8'; expected a whole number"):
+        QuestionAnswering(doc_stride="8")
 
 
 def test_the_command_line(base, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import is_number
 from .datasets import Dataset, at_epoch
 from .text import IGNORED, DataCollatorWithPadding
 
@@ -49,11 +50,11 @@ class DataCollatorForLanguageModeling:
         if whole_word_mask and not mlm:
             raise ValueError("whole_word_mask=True is for mlm=True: leave one of them out")
         for name, p in (("mlm_probability", mlm_probability), ("mask_replace_prob", mask_replace_prob)):
-            if not 0 <= p <= 1:
-                raise ValueError(f"{name} is {p}; expected a probability, 0 to 1")
-        if not 0 <= random_replace_prob <= 1 - mask_replace_prob + 1e-12:
+            if not (is_number(p) and 0 <= p <= 1):
+                raise ValueError(f"{name} is {p!r}; expected a probability, 0 to 1")
+        if not (is_number(random_replace_prob) and 0 <= random_replace_prob <= 1 - mask_replace_prob + 1e-12):
             raise ValueError(
-                f"random_replace_prob is {random_replace_prob}; expected 0 to {1 - mask_replace_prob:g}, what "
+                f"random_replace_prob is {random_replace_prob!r}; expected 0 to {1 - mask_replace_prob:g}, what "
                 "mask_replace_prob leaves"
             )
         self.tokenizer, self.mlm, self.whole_word_mask = tokenizer, mlm, whole_word_mask
@@ -191,11 +192,10 @@ class DataCollatorForT5MLM:
     def __init__(
         self, tokenizer: Any, noise_density: float = 0.15, mean_noise_span_length: float = 3.0, seed: int | None = None
     ):
-        if not 0 < noise_density < 1 or mean_noise_span_length < 1:
-            raise ValueError(
-                f"noise_density is {noise_density} and mean_noise_span_length {mean_noise_span_length}; expected a "
-                "part between 0 and 1, and at least 1 token"
-            )
+        if not (is_number(noise_density) and 0 < noise_density < 1):
+            raise ValueError(f"noise_density is {noise_density!r}; expected a part between 0 and 1")
+        if not (is_number(mean_noise_span_length) and mean_noise_span_length >= 1):
+            raise ValueError(f"mean_noise_span_length is {mean_noise_span_length!r}; expected at least 1 token")
         self.sentinels: list[int] = []
         while (found := tokenizer.convert_tokens_to_ids(f"<extra_id_{len(self.sentinels)}>")) is not None:
             if found == tokenizer.unk_token_id:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import is_number, is_whole
 from ..ops.random import generator
 from .datasets import Dataset, at_epoch
 from .pictures import from_array, pillow
@@ -277,12 +278,9 @@ class RandomResizedCrop(Transform):
         ratio: Sequence[float] = (3 / 4, 4 / 3),
         interpolation: str = "bilinear",
     ):
-        self.size, self.scale, self.ratio = _pair("size", size), tuple(scale), tuple(ratio)
+        self.size, self.scale, self.ratio = _pair("size", size), _between("scale", scale), _between("ratio", ratio)
         self.interpolation = interpolation
         _interpolation(interpolation)
-        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
-            if not 0 < low <= high:
-                raise ValueError(f"{name} is {(low, high)}; expected (least, most), both above 0")
 
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Where the part is: its first row and column, its height and width."""
@@ -309,8 +307,8 @@ class RandomResizedCrop(Transform):
 
 class _Flip(Transform):
     def __init__(self, p: float = 0.5):
-        if not 0 <= p <= 1:
-            raise ValueError(f"p is {p}; expected a probability, 0 to 1")
+        if not (is_number(p) and 0 <= p <= 1):
+            raise ValueError(f"p is {p!r}; expected a probability, 0 to 1")
         self.p = p
 
 
@@ -364,8 +362,8 @@ class RandomAffine(Transform):
         fill: Any = 0,
     ):
         self.degrees = _range("degrees", degrees)
-        self.translate = (0.0, 0.0) if translate is None else tuple(translate)
-        self.scale = (1.0, 1.0) if scale is None else tuple(scale)
+        self.translate = (0.0, 0.0) if translate is None else _numbers(translate)
+        self.scale = (1.0, 1.0) if scale is None else _between("scale", scale)
         self.shear = (0.0, 0.0) if shear is None else _range("shear", shear)
         self.interpolation, self.fill = interpolation, fill
         _interpolation(interpolation)
@@ -373,8 +371,6 @@ class RandomAffine(Transform):
             raise ValueError(
                 f"translate is {translate!r}; expected two parts of the picture, 0 to 1, such as (0.1, 0.1)"
             )
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale is {scale!r}; expected (least, most), both above 0, such as (0.8, 1.2)")
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
         """The picture, turned, moved, zoomed and sheared."""
@@ -417,6 +413,8 @@ class Rescale(Transform):
     """Floats of a picture: float32 (channels, H, W), its values times `factor`; by default from 0 to 1, as ToTensor."""
 
     def __init__(self, factor: float = 1 / 255):
+        if not is_number(factor):
+            raise TypeError(f"factor is {factor!r}; expected a number, such as 1 / 255")
         self.factor = factor
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
@@ -431,8 +429,10 @@ class Normalize(Transform):
 
     def __init__(self, mean: Range, std: Range):
         self.mean, self.std = mean, std
-        if not np.all(np.asarray(std) > 0):
-            raise ValueError(f"std is {std}; expected numbers above 0")
+        for name, value, least in (("mean", mean, -math.inf), ("std", std, 0)):
+            array = np.asarray(value)
+            if array.dtype.kind not in "iuf" or not ((least < array) & (array < math.inf)).all():
+                raise ValueError(f"{name} is {value!r}; expected {'numbers' if name == 'mean' else 'numbers above 0'}")
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
         """The normalised floats."""
@@ -512,9 +512,9 @@ def _middle(size: int, part: int) -> int:
 def _interpolation(name: Any) -> int:
     """Pillow's number of a kind of interpolation, given by its name, by that number, or as an enum of either."""
     name = getattr(name, "value", name)
-    if name in INTERPOLATIONS.values():
+    if is_whole(name) and name in INTERPOLATIONS.values():
         return int(name)
-    if name not in INTERPOLATIONS:
+    if not isinstance(name, str) or name not in INTERPOLATIONS:
         raise ValueError(f"interpolation is {name!r}; expected one of {', '.join(INTERPOLATIONS)}")
     return INTERPOLATIONS[name]
 
@@ -527,15 +527,28 @@ def _fill(picture: Any, fill: Any) -> Any:
 
 def _pair(name: str, size: Size) -> tuple[int, int]:
     """(height, width) of both or of one number; raises ValueError."""
-    pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair):
+    pair: Any = tuple(size) if np.iterable(size) else (size, size)
+    if len(pair) != 2 or not all(is_whole(n, 1) for n in pair):
         raise ValueError(f"{name} is {size!r}; expected (height, width) or one number, whole and above 0")
+    return pair
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """A list of numbers as a tuple; () of anything else."""
+    return tuple(values) if np.iterable(values) and all(map(is_number, values)) else ()
+
+
+def _between(name: str, values: Any) -> tuple[float, ...]:
+    """(least, most), both above 0; raises ValueError."""
+    pair = _numbers(values)
+    if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+        raise ValueError(f"{name} is {values!r}; expected (least, most), both above 0, such as (0.8, 1.2)")
     return pair
 
 
 def _range(name: str, value: Range, least: float = -math.inf, most: float = math.inf) -> tuple[float, ...]:
     """(-value, value), or the pairs that were given; raises ValueError."""
-    pairs = (-value, value) if isinstance(value, (int, float)) else tuple(value)
+    pairs = (-value, value) if is_number(value) else _numbers(value)
     if len(pairs) not in (2, 4) or not all(least <= low <= high <= most for low, high in zip(pairs[::2], pairs[1::2])):
         within = "" if math.isinf(most) else f", from {least} to {most}"
         raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or (least, most){within}")
@@ -544,7 +557,8 @@ def _range(name: str, value: Range, least: float = -math.inf, most: float = math
 
 def _factors(name: str, value: Range) -> tuple[float, ...]:
     """(1 - value, 1 + value), at least 0, or the pair that was given; raises ValueError."""
-    if isinstance(value, (int, float)) and value < 0:
-        raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or (least, most)")
-    given = (max(0.0, 1 - value), 1 + value) if isinstance(value, (int, float)) else value
-    return _range(name, given, least=0)
+    if not np.iterable(value):
+        if not is_number(value) or value < 0:
+            raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or (least, most)")
+        value = max(0.0, 1 - value), 1 + value
+    return _range(name, value, least=0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
-from numbers import Integral
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from ..errors import is_whole
 from ..ops.random import drawn_seed
 from .datasets import Dataset, IterableDataset, at_epoch
 from .passes import Items, Made, Stream, Watch, own_generators, reads_a_file, states
@@ -86,7 +86,7 @@ class DataLoader:
             ("prefetch_factor", prefetch_factor, 1),
             ("seed", 0 if seed is None else seed, 0),
         ):
-            if isinstance(value, bool) or not isinstance(value, Integral):
+            if not is_whole(value):
                 raise TypeError(f"{name} is {value!r}; expected a whole number of at least {least}")
             if value < least:
                 raise ValueError(f"{name} is {value}; expected at least {least}")

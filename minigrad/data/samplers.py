@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..errors import is_whole
+
 
 @runtime_checkable
 class Sampler(Protocol):
@@ -87,5 +89,5 @@ class WeightedRandomSampler:
 def _check(size: int, num_samples: int) -> None:
     if not size:
         raise ValueError("there are no items to draw from; expected at least one")
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}; expected at least 1")
+    if not is_whole(num_samples, 1):
+        raise ValueError(f"num_samples is {num_samples!r}; expected a whole number of at least 1")

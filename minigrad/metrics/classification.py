@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..errors import is_whole
+
 # mean over classes, over cases, over classes by support, per class
 Average = Literal["macro", "micro", "weighted"] | None
 
@@ -72,8 +74,10 @@ def roc_auc(y_true: Any, scores: Any, average: Literal["macro", "weighted"] | No
     Raises:
         ValueError: the shapes do not fit, a class is beyond the scores, or a score is nan.
     """
-    scores = np.asarray(scores.numpy() if hasattr(scores, "numpy") else scores, np.float64)
-    true = np.asarray(y_true.numpy() if hasattr(y_true, "numpy") else y_true)
+    true, scores = array_of(y_true), array_of(scores)
+    if scores.dtype.kind not in "biuf" or np.isnan(scores).any():
+        raise ValueError(f"the scores are {scores.dtype} values, not all numbers; expected numbers without nan")
+    scores = scores.astype(np.float64)
     if scores.ndim not in (1, 2) or true.shape not in (scores.shape, scores.shape[:1]) or not len(true):
         raise ValueError(
             f"y_true has shape {true.shape} and scores {scores.shape}; expected (N,) and (N,) or (N, classes), or "
@@ -183,7 +187,7 @@ def format_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
     """Both as flat arrays of the same size, int64 or of names."""
-    y_true, y_pred = (as_classes(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred))
+    y_true, y_pred = as_classes(y_true), as_classes(y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(
             f"y_true has shape {y_true.shape} and y_pred {y_pred.shape}; expected the same"
@@ -204,10 +208,15 @@ def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
     return y_true.ravel().astype(np.int64), y_pred.ravel().astype(np.int64)
 
 
+def array_of(y: Any) -> np.ndarray:
+    """A NumPy array of a Tensor, of another library's, or of lists; bfloat16, which NumPy has not, as float32."""
+    array = np.asarray(y.numpy() if hasattr(y, "numpy") else y)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
 def as_classes(y: Any) -> np.ndarray:
     """An array; of a list with names in it, one that keeps the rest as it is."""
-    y = y.numpy() if hasattr(y, "numpy") else y
-    array = np.asarray(y)
+    array = array_of(y)
     return np.asarray(y, object) if array.dtype.kind == "U" and not isinstance(y, np.ndarray) else array
 
 
@@ -218,6 +227,8 @@ def numbered(y_true: Any, y_pred: Any, num_classes: int | None) -> tuple[np.ndar
     if num_classes is None:
         true, predicted = codes.reshape(both.shape)
         return true, predicted, len(classes)
+    if not is_whole(num_classes, 1):
+        raise ValueError(f"num_classes is {num_classes!r}; expected a whole number of at least 1")
     if both.dtype.kind == "U":
         raise ValueError(
             f"num_classes={num_classes} is for classes from 0, and these have names such as "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .classification import Average, averaged
+from .classification import Average, array_of, averaged
 
 
 def multilabel_precision(y_true: Any, y_pred: Any, average: Average = "macro") -> float | np.ndarray:
@@ -42,7 +42,7 @@ def label_counts(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.n
 
 def label_arrays(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
     """Both as booleans (N, labels).  Raises ValueError for other shapes or values, or no case."""
-    arrays = [np.asarray(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred)]
+    arrays = [array_of(y) for y in (y_true, y_pred)]
     for name, array in zip(("y_true", "y_pred"), arrays, strict=True):
         if array.ndim != 2 or not array.size or array.shape != arrays[0].shape:
             raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .classification import mean_ranks
+from .classification import array_of, mean_ranks
 
 
 def mae(y_true: Any, y_pred: Any) -> float:
@@ -39,7 +39,7 @@ def spearman(y_true: Any, y_pred: Any) -> float:
 
 def number_pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
     """Both as flat float64 arrays.  Raises ValueError for other shapes, what is no finite number, or no case."""
-    arrays = [np.asarray(y.numpy() if hasattr(y, "numpy") else y) for y in (y_true, y_pred)]
+    arrays = [array_of(y) for y in (y_true, y_pred)]
     if arrays[0].shape != arrays[1].shape or not arrays[0].size:
         raise ValueError(
             f"y_true has shape {arrays[0].shape} and y_pred {arrays[1].shape}; expected the same, one number or more"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ..backend import of
+from ..errors import is_number, is_whole
 from ..execution import writing
 from ..tensor import Tensor
 from .clip import clip_grad_norm_
-from .optimizer import Optimizer, check_option, is_number, is_whole
+from .optimizer import Optimizer, check_option
 
 
 class GradientAccumulation:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import spacing
-from .optimizer import Optimizer, Parameters, is_number
+from ..errors import is_number
+from .optimizer import Optimizer, Parameters
 
 
 class RMSprop(Optimizer):

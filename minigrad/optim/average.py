@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..backend import host, of
+from ..errors import is_number
 from ..execution import writing
 from ..tensor import Tensor
-from .optimizer import copied, is_number, listed
+from .optimizer import copied, listed
 
 
 class EMA:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, of
+from ..errors import is_number
 from ..execution import writing
 from ..tensor import Tensor
-from .optimizer import check_option, is_number, listed
+from .optimizer import check_option, listed
 
 ABOVE_0 = lambda value: is_number(value) and value > 0, "norm_type to be a number above 0, or math.inf"
 

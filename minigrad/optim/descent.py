@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .optimizer import Check, Optimizer, Parameters, is_whole, several
+from ..errors import is_whole
+from .optimizer import Check, Optimizer, Parameters, several
 
 
 class SGD(Optimizer):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import of
+from ..errors import is_whole
 from ..execution import enable_grad, writing
-from .optimizer import Optimizer, Parameters, checked_gradient, is_whole
+from .optimizer import Optimizer, Parameters, checked_gradient
 
 Evaluate = Callable[[float], tuple[float, Any, float]]  # a step's size -> (loss, gradient, slope along the direction)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from ..backend import Backend, host, of
+from ..errors import is_number
 from ..execution import enable_grad, writing
 from ..tensor import Tensor
 from ..writes import check_own_places
@@ -198,14 +198,6 @@ def listed(params: Any) -> list[Any]:
             f"parameters come in a list or a generator, not as a {type(params).__name__}: type model.parameters()"
         )
     return list(params)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-
-
-def is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def several(count: int, good: Callable[..., bool]) -> Callable[[Any], bool]:

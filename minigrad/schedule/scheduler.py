@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import is_whole
 from ..optim import Optimizer
-from ..optim.optimizer import is_whole
 
 Rate = Callable[[float, int], float]
 

@@ -81,7 +81,7 @@ class ImageClassification(Task):
     def __post_init__(self):
         self.source: Path | None = None  # the directory that was read last
         self.training: Sequence[Picture] = ()  # the pictures that are augmented
-        named = [] if self.augmentation == "none" else self.augmentation.replace(" ", "").split(",")
+        named = [] if self.augmentation == "none" else str(self.augmentation).replace(" ", "").split(",")
         for name in named:
             if name not in AUGMENTATIONS:
                 raise ValueError(

@@ -14,6 +14,7 @@ from .. import metrics, ops
 from ..data import DataCollatorWithPadding, TextDataset
 from ..data.entities import WORD
 from ..data.questions import Question, question_of, read_questions
+from ..errors import is_whole
 from ..pretrained import AutoModelForQuestionAnswering
 from ..pretrained.config import Config
 from ..tensor import Tensor
@@ -52,8 +53,8 @@ class QuestionAnswering(TextTask):
 
     def __post_init__(self):
         for option, least in (("doc_stride", 0), ("max_answer_length", 1)):
-            if getattr(self, option) < least:
-                raise ValueError(f"{option} is {getattr(self, option)}; expected {least} or more")
+            if not is_whole(given := getattr(self, option), least):
+                raise ValueError(f"{option} is {given!r}; expected a whole number, {least} or more")
 
     @property
     def metrics(self) -> tuple[str, ...]:
