@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 
@@ -43,14 +43,10 @@ class GradientReducer:
         self.place: dict[int, tuple[Bucket, int]] = {}
         self.remove: list[Callable[[], None]] = []
         self.expected, self.next = False, 0
-        group: list[Tensor] = []
-        for p in reversed(self.params):
-            if group and (wide(p) != wide(group[0]) or sum(q.size for q in group) * wide(p).itemsize >= BUCKET_BYTES):
-                self._close(group)
-                group = []
-            group.append(p)
-        if group:
-            self._close(group)
+        for group in batches(reversed(self.params), wide):
+            bucket = Bucket(group, wide(group[0]))
+            self.buckets.append(bucket)
+            self.place.update({id(p): (bucket, i) for i, p in enumerate(group)})
         for p in self.params:
             self.remove.append(p.register_hook(partial(self._arrived, p)))
 
@@ -79,11 +75,6 @@ class GradientReducer:
             bucket.missing, bucket.work = len(bucket.params), None
         self.expected, self.next = False, 0
 
-    def _close(self, params: list[Tensor]) -> None:
-        bucket = Bucket(params, wide(params[0]))
-        self.buckets.append(bucket)
-        self.place.update({id(p): (bucket, i) for i, p in enumerate(params)})
-
     def _arrived(self, p: Tensor, g: Tensor) -> None:
         """A gradient is complete: with what earlier micro-batches left it goes into its bucket."""
         if not self.expected:
@@ -94,6 +85,20 @@ class GradientReducer:
         while self.next < len(self.buckets) and not self.buckets[self.next].missing:
             bucket = self.buckets[self.next]
             bucket.work, self.next = self.world.start_all_reduce(bucket.flat), self.next + 1
+
+
+def batches(params: Iterable[Tensor], dtype_of: Callable[[Tensor], np.dtype]) -> Iterator[list[Tensor]]:
+    """Parameters in groups of one dtype each, in which they are sent: each group ends where it has BUCKET_BYTES."""
+    group: list[Tensor] = []
+    size = 0
+    for p in params:
+        if group and (size >= BUCKET_BYTES or dtype_of(p) != dtype_of(group[0])):
+            yield group
+            group, size = [], 0
+        group.append(p)
+        size += p.size * dtype_of(p).itemsize
+    if group:
+        yield group
 
 
 def wide(p: Tensor) -> np.dtype:

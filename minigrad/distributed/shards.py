@@ -13,7 +13,7 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor
 from .communicator import Communicator
-from .reducer import BUCKET_BYTES
+from .reducer import batches
 
 
 class Shards:
@@ -45,7 +45,7 @@ class Shards:
     def share_parameters(self) -> None:
         """After a step: send this rank's parameters to the others, and receive theirs."""
         for rank, params in enumerate(self.owned):
-            for group in batches(params):
+            for group in batches(params, lambda p: p.dtype):
                 self._send(group, rank)
 
     def _others(self) -> Iterable[Tensor]:
@@ -58,15 +58,3 @@ class Shards:
             return
         for p, part in zip(params, np.split(flat, np.cumsum([len(part) for part in bytes_of])[:-1])):
             p.copy_(part.view(p.dtype).reshape(p.shape))
-
-
-def batches(params: list[Tensor]) -> Iterable[list[Tensor]]:
-    """Parameters in groups of some BUCKET_BYTES, each of which is sent at a time."""
-    group: list[Tensor] = []
-    for p in params:
-        group.append(p)
-        if sum(q.data.nbytes for q in group) >= BUCKET_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
