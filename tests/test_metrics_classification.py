@@ -172,9 +172,8 @@ def test_an_area_without_cases_is_not_a_number():
     assert np.isnan(metrics.roc_auc([0, 1], np.eye(3)[:2], average=None)).tolist() == [False, False, True]
     with pytest.raises(ValueError, match=r"y_true has shape \(2,\) and scores \(3,\); expected \(N,\)"):
         metrics.roc_auc([0, 1], [0.1, 0.2, 0.3])
-    for scores in ([0.1, np.nan], ["a", "b"]):
-        with pytest.raises(ValueError, match="expected numbers without nan"):
-            metrics.roc_auc([0, 1], scores)
+    with pytest.raises(ValueError, match="scores holds <U1 values; expected numbers"):
+        metrics.roc_auc([0, 1], ["a", "b"])
     with pytest.raises(ValueError, match="y_true holds 2 and the like; expected integers from 0 to 1"):
         metrics.roc_auc([2, 1], [0.1, 0.2])
 

@@ -76,3 +76,9 @@ def test_texts_of_other_lengths_are_refused():
 def test_tags_are_lists_of_texts(measure, tags):
     with pytest.raises(ValueError, match="the tags of text 0 are .*; expected a list of tags"):
         getattr(metrics, measure)(tags, tags)
+
+
+@pytest.mark.parametrize("tag", ["", "PER", "I_PER", "X-PER"])
+def test_what_is_no_tag_is_refused(tag):
+    with pytest.raises(ValueError, match=f"the tag is {tag!r}; expected O, or B-"):
+        metrics.entity_scores([["O", tag]], [["O", "O"]])

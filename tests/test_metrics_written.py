@@ -22,6 +22,7 @@ def test_against_rouge_score():
     pytest.importorskip("rouge_score")
     found = metrics.rouge(["the cat"], ["the dog"])
     assert found["rouge1"] == 0.5 and found["rouge2"] == 0
+    assert metrics.rouge([["a pig", "the dog"]], ["the dog"])["rouge2"] == 1  # the best of several references
     assert metrics.rouge(TRUE, TRUE) == dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), 1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from .classification import averaged, score_table
 ENDS = {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}
 BEGINS = {("E", "E"), ("E", "I"), ("S", "E"), ("S", "I"), ("O", "E"), ("O", "I")}
 
+TAG = re.compile(r"[O.]|[BIES](-.*)?", re.DOTALL)
+
 Entity = tuple[str, int, int]  # its type, its first word and its last
 
 
@@ -20,7 +23,14 @@ def entities_of(tags: Sequence[str]) -> list[Entity]:
     """The entities of one text, in order, in BIO, BIOES or IO tags, read as generously as by CoNLL's script.
 
     An I- after an O, or after another type, begins an entity.  "B" without a type has the type "_".
+
+    Raises ValueError for a tag that is none of these.
     """
+    for tag in tags:
+        if not TAG.fullmatch(tag):
+            raise ValueError(
+                f"the tag is {tag!r}; expected O, or B-, I-, E- or S- with the entity's type, such as B-PER"
+            )
     found: list[Entity] = []
     before, kind_before, start = "O", "", 0
     for i, tag in enumerate([*tags, "O"]):

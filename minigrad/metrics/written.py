@@ -26,14 +26,14 @@ def chrf(y_true: References, y_pred: Sequence[str]) -> float:
     return library("sacrebleu").corpus_chrf(list(y_pred), streams(y_true, y_pred)).score
 
 
-def rouge(y_true: Sequence[str], y_pred: Sequence[str], use_stemmer: bool = False) -> dict[str, float]:
-    """The mean F of rouge1, rouge2, rougeL and rougeLsum over the texts, from 0 to 1.
+def rouge(y_true: References, y_pred: Sequence[str], use_stemmer: bool = False) -> dict[str, float]:
+    """The mean F of rouge1, rouge2, rougeL and rougeLsum over the texts, from 0 to 1; of several references the best.
 
     `use_stemmer` compares English words by their stems.  Raises ImportError without rouge-score.
     """
-    references = [one for (one,) in zip(*streams(y_true, y_pred)[:1], strict=True)]
+    references = zip(*streams(y_true, y_pred), strict=True)
     scorer = library("rouge_score.rouge_scorer").RougeScorer(KINDS, use_stemmer=use_stemmer)
-    found = [scorer.score(true, text) for true, text in zip(references, y_pred, strict=True)]
+    found = [scorer.score_multi(some, text) for some, text in zip(references, y_pred, strict=True)]
     return {kind: sum(one[kind].fmeasure for one in found) / len(found) for kind in KINDS}
 
 
