@@ -7,7 +7,7 @@ import math
 import re
 from itertools import combinations
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -24,12 +24,12 @@ NO_NUMBERS = {
 FAILURES = (ValueError, TypeError, IndexError, OverflowError, AttributeError)  # what bad input leads to in an op
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether this is a real number of Python or NumPy; a boolean is none."""
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
-def is_whole(value: Any, least: float = -math.inf) -> bool:
+def is_whole(value: Any, least: float = -math.inf) -> TypeGuard[int]:
     """Whether this is a whole number, and at least that; a boolean is none."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
