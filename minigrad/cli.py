@@ -50,6 +50,7 @@ FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
     ("--fp16", "fp16", "compute products in float16, with a loss scale: for GPUs"),
     ("--bf16", "bf16", "compute products in bfloat16: for GPUs since 2020"),
+    ("--find-lr", "find_lr", "try learning rates first, and use the one at which the loss falls fastest"),
     ("--zero-stage", "zero_stage", "1: of the ranks of mpiexec each keeps a share of the optimiser's state"),
     (
         "--ignore-mismatched-sizes",

@@ -68,7 +68,7 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
         "finetune base --train a.csv --eval b.csv --output out --eval-fraction 0.3 --overwrite --text-column t "
         "--label-column l --max-length 9 --epochs 4 --batch-size 5 --gradient-accumulation-steps 6 --lr 0.7 "
         "--warmup-ratio 0.8 --weight-decay 0.9 --max-grad-norm 2 --logging-steps 3 --metric-for-best-model loss "
-        "--seed 7 --fp16 --bf16 --zero-stage 1 --resume true --save-strategy epoch "
+        "--seed 7 --fp16 --bf16 --find-lr --zero-stage 1 --resume true --save-strategy epoch "
         "--ignore-mismatched-sizes --freeze x --freeze y --lora 4"
     )
     assert main(typed.split()) == 0
@@ -94,6 +94,7 @@ def test_every_option_reaches_its_argument(place, monkeypatch):
         "seed": 7,
         "fp16": True,
         "bf16": True,
+        "find_lr": True,
         "zero_stage": 1,
         "resume_from_checkpoint": "true",
         "save_strategy": "epoch",

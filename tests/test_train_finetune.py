@@ -448,3 +448,12 @@ def test_adapters_instead_of_the_model(base, tmp_path, capsys):
     for one, two in zip(classifier(texts), trained_here(texts)):
         assert list(one) == list(two)
         np.testing.assert_allclose(list(one.values()), list(two.values()), atol=1e-5)
+
+
+def test_find_lr_trains_with_the_rate_that_it_found(base, tmp_path):
+    pytest.importorskip("matplotlib")
+    found = finetune(base, tiny_bert.examples(), output=tmp_path / "out", find_lr=True, **QUICK)
+    assert (tmp_path / "out" / "learning_rates.png").stat().st_size > 1000
+    rate = {"learning_rate": found.args.learning_rate}
+    again = finetune(base, tiny_bert.examples(), output=tmp_path / "again", **QUICK | rate)
+    assert found.history[0]["loss"] == again.history[0]["loss"] and found.best["eval_loss"] == again.best["eval_loss"]

@@ -8,6 +8,7 @@ from .evaluation import EvalPrediction, PredictionOutput
 from .finetune import finetune
 from .pipeline import Pipeline, pipeline
 from .plan import Plan
+from .rates import LearningRates
 from .search import BestRun
 from .state import TrainerControl, TrainerState
 from .tensorboard import TensorBoardCallback

@@ -59,6 +59,7 @@ def finetune(
     eval_fraction: float = 0.2,
     freeze: str | Sequence[str] = (),
     lora: int = 0,
+    find_lr: bool = False,
     ignore_mismatched_sizes: bool = False,
     callbacks: Sequence[Callable[[Record], None] | TrainerCallback] = (),
     **arguments: Any,
@@ -77,6 +78,8 @@ def finetune(
         freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
         lora: train adapters of this rank, such as 8, and the head, instead of the model: less memory, less time.  The
             model is saved with them in its weights, and they beside it.
+        find_lr: try rates from 1e-7 to 1 in 100 steps first, and train with that at which the loss fell fastest (see
+            `Trainer.lr_find`); `learning_rates.png` shows it.
         ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other
             labels.
         callbacks: each is a `TrainerCallback`, or is called with every record of the run as it is made.
@@ -110,6 +113,8 @@ def finetune(
         **arguments,
     }
     trainer = trainer_for(**given, callbacks=callbacks)
+    if find_lr:
+        given["learning_rate"] = arguments["learning_rate"] = found_rate(trainer)
     print(chosen_by_finetune(trainer.task, arguments))
     print(EpochTable(trainer.task).head(), flush=True)
     world().barrier()  # all have seen that `output` is free
@@ -136,6 +141,25 @@ def finetune(
         f"To use it, type: minigrad predict {shlex.quote(str(output))} {trainer.task.to_type}"
     )
     return trainer
+
+
+def found_rate(trainer: TaskTrainer) -> float:
+    """The learning rate of a range test, which the trainer uses from now on; with a picture of the test."""
+    found = trainer.lr_find()
+    if found.suggestion is None:
+        raise ValueError(
+            f"the loss fell at none of {len(found.rates)} learning rates from {found.rates[0]:.0e} to "
+            f"{found.rates[-1]:.0e}: are there too few examples, or is everything frozen? leave find_lr out"
+        )
+    trainer.args.learning_rate = found.suggestion
+    print(f"Learning rate {found.suggestion:.2g}, at which the loss fell fastest in a test of {len(found.rates)} steps")
+    if trainer.world.rank == 0:
+        try:
+            with replacing(Path(trainer.args.output_dir) / "learning_rates.png") as (part,):
+                found.plot().savefig(part, format="png")
+        except ImportError as error:
+            print(f"No picture of it was drawn: {error}")
+    return found.suggestion
 
 
 def trainer_for(

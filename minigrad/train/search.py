@@ -6,7 +6,8 @@ import copy
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -150,13 +151,6 @@ def search(
     space = hp_space or default_hp_space
     study = open_study(args, direction, storage, study_name, sampler, pruner)
     check_space(study, space)
-    before = {name: t.numpy().copy() for name, t in trainer.model.state_dict().items()}
-    trained = {name: p.requires_grad for name, p in trainer.model.named_parameters()}
-
-    def back() -> None:
-        trainer.model.load_state_dict(before)
-        for name, p in trainer.model.named_parameters():
-            p.requires_grad = trained[name]
 
     def run(trial: Any) -> float:
         back()
@@ -168,10 +162,8 @@ def search(
         one.train()
         return float(objective(dict(one.evaluate())))
 
-    try:
+    with restoring(trainer.model) as back:
         study.optimize(run, max(n_trials - finished(study), 0), timeout, catch=(NonFiniteError,))
-    finally:
-        back()
     try:
         best: Any = study.best_trial
     except ValueError:
@@ -298,15 +290,37 @@ def new_model(model_init: Callable[..., Any], trial: Any = None) -> Any:
     return model_init(trial) if asked else model_init()
 
 
+@contextmanager
+def restoring(model: Any) -> Iterator[Callable[[], None]]:
+    """After the block, the model has the weights, and trains the parameters, that it had before; and at each call."""
+    before = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    trained = {name: p.requires_grad for name, p in model.named_parameters()}
+
+    def back() -> None:
+        model.load_state_dict(before)
+        for name, p in model.named_parameters():
+            p.requires_grad = trained[name]
+
+    try:
+        yield back
+    finally:
+        back()
+
+
 def trial_of(trainer: Any, trial: Any, values: dict[str, Any], hp_name: Callable[[Any], str] | None) -> Any:
-    """A copy of the trainer with other arguments, its own state, and its own output directory."""
-    one = copy.copy(trainer)
+    """A copy of the trainer for a trial, with its own output directory."""
     name = {} if hp_name is None else {"run_name": hp_name(trial)}
     out = Path(trainer.args.output_dir) / f"run-{trial.number}"
-    changed = {"output_dir": out, "resume_from_checkpoint": None, **name, **values}
+    model = None if trainer.model_init is None else new_model(trainer.model_init, trial)
+    return copy_of(trainer, {"output_dir": out, "resume_from_checkpoint": None, **name, **values}, model)
+
+
+def copy_of(trainer: Any, changed: dict[str, Any], model: Any = None) -> Any:
+    """A copy of the trainer with other arguments, its own state and, if one is given, its own model."""
+    one = copy.copy(trainer)
     one.args = replace(trainer.args, **changed)
-    if trainer.model_init is not None:
-        one.model = new_model(trainer.model_init, trial)
+    if model is not None:
+        one.model = model
     one.state, one.control, one.progress = TrainerState(), TrainerControl(), Progress()
     one.scaler = GradScaler(enabled=one.args.fp16)
     one.optimizer = one.lr_scheduler = one.loader = one.ema = one.bound = None

@@ -28,6 +28,7 @@ from .interruption import Interruption
 from .notebook import NotebookProgressCallback, in_notebook
 from .plan import Plan
 from .progress import Progress
+from .rates import LearningRates, find
 from .recomputing import recompute_layers
 from .search import BestRun, new_model, search
 from .state import Record, TrainerControl, TrainerState
@@ -423,6 +424,23 @@ class Trainer(Evaluator):
             pruner,
             timeout,
         )
+
+    def lr_find(
+        self, min_lr: float = 1e-7, max_lr: float = 1.0, num_training: int = 100, early_stop_threshold: float = 4.0
+    ) -> LearningRates:
+        """Train for `num_training` steps at rates that rise from `min_lr` to `max_lr`, and leave the model as it was.
+
+        The suggestion is the rate at which the smoothed loss falls fastest (Smith 2017, section 3.3); use it as the
+        highest rate of a schedule: trainer.args.learning_rate = trainer.lr_find().suggestion.  The steps end early when
+        the smoothed loss is `early_stop_threshold` times its lowest.
+
+        Returns:
+            `rates`, `losses`, `suggestion` (None if the loss falls nowhere) and `plot()`.
+
+        Raises:
+            ValueError: the rates or the number of steps are out of range, or an optimiser was given.
+        """
+        return find(self, min_lr, max_lr, num_training, early_stop_threshold)
 
     def train_loader(self) -> DataLoader:
         """The training examples, in batches of a whole step."""
