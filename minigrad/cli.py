@@ -134,7 +134,10 @@ class Parser(ArgumentParser):
                 self.error(f"there is no option {option}" + _nearest(f"--{option.lstrip('-')}", known))
         if commands and args and not args[0].startswith("-") and args[0] not in commands:
             self.error(f"there is no command {args[0]}" + _nearest(args[0], commands))
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        if texts := [arg for arg in rest if not arg.startswith("-")] if "texts" in found else []:  # after an option
+            found.texts, rest = [*found.texts, *texts], [arg for arg in rest if arg not in texts]
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; type {self.prog} --help\n")
@@ -318,8 +321,10 @@ def run_predict(args: Namespace) -> None:
             raise ValueError(f"{kind.name} has no --{name.replace('_', '-')}: leave it out")
     options = kind.answer_options | {name: given[name] for name in kind.answer_options if given.get(name) is not None}
     options = {name: value for name, value in options.items() if value is not None}
-    if args.context and Path(args.context).is_file():
-        options["context"] = decode(Path(args.context))
+    if args.context and args.file:
+        raise ValueError("--context is for questions that are typed, and --file has its own: leave out one of them")
+    if "context" in kind.answer_options and args.texts:
+        options["context"] = context_of(args.context)
     examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts), **options)
     pipe = pipeline_for(args)
     answers = pipe.answers(examples, **options)
@@ -339,7 +344,29 @@ def run_predict(args: Namespace) -> None:
             print(pipe.task.told(example, answer))
 
 
+def context_of(given: str | None) -> str:
+    """What questions are about: a text as it was typed, or that of a file.
+
+    What looks like the name of a file, one word with a slash or the ending of a text file, is not taken for a text.
+    """
+    if not given or not given.strip():
+        raise ValueError("there is no context; expected what the question is about: add --context TEXT or FILE")
+    from .tasks.language_modeling import ENDINGS
+
+    path = Path(given)
+    named = len(given.split()) == 1 and ("/" in given or path.suffix.lower() in ENDINGS)
+    if len(given) > 255 or not named and not path.exists():
+        return given
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"--context {given}: no such file; expected a text, or the name of a file that holds it"
+        )
+    return decode(path)
+
+
 def run_evaluate(args: Namespace) -> None:
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size is {args.batch_size}; expected 1 or more")
     output = args.output and Path(args.output)
     check_new(output)
     pipe = pipeline_for(args)

@@ -14,7 +14,7 @@ import pytest
 import tiny_bert
 
 import minigrad
-from minigrad.cli import main
+from minigrad.cli import context_of, main
 from minigrad.train import Trainer, finetune
 
 pytest.importorskip("tokenizers")
@@ -164,6 +164,26 @@ def test_predict_a_file(tuned, capsys):
     assert [answer["text"] for answer in answers] == texts
     assert all(answer["label"] == max(answer["scores"], key=answer["scores"].get) for answer in answers)
     assert sum(answers[0]["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "typed", ["predict --top-k 1 out soup mast", "predict out --top-k 1 soup mast", "predict out soup --top-k 1 mast"]
+)
+def test_texts_may_stand_before_and_after_options(tuned, capsys, typed):
+    assert main(typed.split()) == 0
+    assert re.fullmatch(r"soup\n +[\d.]+%  \w+\nmast\n +[\d.]+%  \w+\n", capsys.readouterr().out)
+
+
+def test_what_questions_are_about_is_a_text_or_a_file_that_is_there(tmp_path):
+    (tmp_path / "page.txt").write_text("Ada came.")
+    assert context_of("Ada, and/or Eve") == "Ada, and/or Eve" and context_of("Ada") == "Ada"
+    assert context_of(str(tmp_path / "page.txt")) == "Ada came." and context_of("Ada " * 999) == "Ada " * 999
+    for name in (str(tmp_path), "no.txt", "no/page", str(tmp_path / "nothing")):
+        with pytest.raises(FileNotFoundError, match=f"--context {name}: no such file; expected a text, or the name"):
+            context_of(name)
+    for nothing in (None, "", " "):
+        with pytest.raises(ValueError, match="there is no context; .* add --context TEXT or FILE"):
+            context_of(nothing)
 
 
 def test_version_and_help(capsys):
@@ -328,6 +348,7 @@ TYPED = {  # what is typed in a place as it should be, and what is said
     "predict base/nope soup": "there is no directory base/nope: expected one with config.json and model.safetensors",
     "predict base soup caf\udce9": r"text 2: '.udce9' at character 4 is not UTF-8: expected whole characters",
     "predict base soup --top-k 0": "--top-k is 0; expected 1 or more",
+    "evaluate base --file train.csv --batch-size 0": "--batch-size is 0; expected 1 or more",
     "predict base --file .": ". is a directory; expected a",
     "predict base --file texts.txt": "texts.txt: no such file; expected a text on each line",
     "predict base --file empty.txt": "empty.txt is empty: expected a text on each line",

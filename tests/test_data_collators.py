@@ -80,6 +80,22 @@ def test_a_masked_dataset_is_masked_anew_in_each_epoch(bert, workers):
     assert second[7] == data.at_epoch(1)[7]["labels"].tolist() and len(data) == 40
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_every_item_of_a_masked_dataset_has_a_loss(bert, whole):
+    """However short, and however improbable: a text without a masked token would have no label to learn from."""
+    items = items_of(bert, ["a", "in a list", "unbelievable things"] * 20, return_offsets_mapping=True)
+    collator = DataCollatorForLanguageModeling(bert, whole_word_mask=whole, mlm_probability=1e-6)
+    for epoch in range(2):
+        data = MaskedDataset(items, collator).at_epoch(epoch)
+        for i, item in enumerate(items):
+            ids, labels = np.array(item["input_ids"]), data[i]["labels"]
+            chosen = labels != -100
+            assert chosen.any() and not (chosen & np.isin(ids, bert.all_special_ids)).any()
+            assert (labels[chosen] == ids[chosen]).all() and (whole or chosen.sum() == 1)
+    none = DataCollatorForLanguageModeling(bert, mlm_probability=0.0)
+    assert (MaskedDataset(items, none)[0]["labels"] == -100).all()
+
+
 def test_target_texts(t5):
     items = [
         {"input_ids": [5, 6, 7], "attention_mask": [1, 1, 1], "labels": [8, 1]},

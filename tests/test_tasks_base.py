@@ -7,6 +7,7 @@ import pytest
 import tiny_bert
 
 from minigrad.cli import main
+from minigrad.pretrained import BertConfig, BertModel
 from minigrad.tasks import TASKS, task_class
 
 pytest.importorskip("tokenizers")
@@ -61,6 +62,13 @@ CASES = [  # task, file, its content, what is typed besides, what is told
     (QUESTIONS, "a.jsonl", json.dumps(ROW | {"context": ""}), [], 'a.jsonl:1: the context is ""'),
     (QUESTIONS, "a.jsonl", json.dumps(ROW | {"context": "Eve came."}), [], "a.jsonl:1: the answer 'Ada' does not"),
     (QUESTIONS, "a.jsonl", json.dumps(ROW | {"answers": "Ada"}), [], 'a.jsonl:1: the answers are "Ada"; expected'),
+    (
+        QUESTIONS,
+        "a.jsonl",
+        json.dumps(ROW | {"is_impossible": "false"}),
+        [],
+        'a.jsonl:1: is_impossible is "false"; exp',
+    ),
     (QUESTIONS, "a.jsonl", json.dumps(ROW), [], "a.jsonl: none of 1 examples can be held out"),
 ]
 
@@ -99,3 +107,40 @@ def test_a_folder_without_anything_and_a_file_that_is_not_there(base, tmp_path, 
 def test_every_task_says_what_it_is(task):
     kind = task_class(task)
     assert kind().metrics and kind().columns["train_loss"] == "train loss" and kind.to_type
+
+
+@pytest.mark.parametrize(
+    "task, option, wrong",
+    [
+        (QUESTIONS, "doc_stride", (-1, 2.5, True, "3")),
+        (QUESTIONS, "max_answer_length", (0, None)),
+        ("text2text-generation", "num_beams", (0, -2, "2")),
+        ("text2text-generation", "max_target_length", (0, -1, 1.5)),
+        ("fill-mask", "mlm_probability", (0, -0.1, 1.5, float("nan"))),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_read(task, option, wrong):
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"{option} is {value!r}; expected "):
+            task_class(task)(**{option: value})
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "text-generation", QUESTIONS, TOKENS, TEXT])
+def test_a_length_of_nothing_is_not_taken_for_the_default(base, tmp_path, task):
+    """max_length=0 is refused by every task before it writes, and a default fits a model that reads fewer tokens."""
+    kind = task_class(task)
+    data = {TOKENS: [(["Ada"], ["B-PER"])], QUESTIONS: [ROW], TEXT: [("oven", "a")]}.get(task, ["the oven and soup"])
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 20}
+    model, small, other = (BertModel(BertConfig(vocab_size=40, hidden_size=8, **sizes), rng=0) for _ in range(3))
+    task = kind(max_length=0)
+    task.attach(model, task.load_processor(base))
+    with pytest.raises(ValueError, match="max_length=0|block_size is 0"):
+        task.encode(task.read(data))
+    usual = kind()
+    usual.attach(small, task.processor)
+    assert usual.max_length == 20
+    for wrong in ("8", 8.5, True):
+        with pytest.raises(ValueError, match=f"max_length is {wrong!r}; expected a whole number of tokens"):
+            kind(max_length=wrong).attach(other, task.processor)
+    with pytest.raises(ValueError, match="max_length is 21; this model reads at most 20 tokens"):
+        kind(max_length=21).attach(other, task.processor)

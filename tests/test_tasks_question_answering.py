@@ -71,7 +71,7 @@ def test_what_a_pipeline_returns(tuned):
     assert sorted((a["score"] for a in best), reverse=True) == [a["score"] for a in best]
     longest = pipe(question="the oven", context="old flour of the", top_k=99, max_answer_len=2)
     assert {len(a["answer"].split()) for a in longest} == {1, 2} and len(longest) == 4 + 3
-    with pytest.raises(ValueError, match="question 1: the context is null; expected a text"):
+    with pytest.raises(ValueError, match="question 1 has no context: expected the text that it is about, as context="):
         pipe(question="the oven")
     with pytest.raises(ValueError, match="there are 1 questions and 2 contexts; expected one for each"):
         pipe(question=["a"], context=["b", "c"])
@@ -187,7 +187,7 @@ def test_the_command_line(base, tmp_path, capsys, monkeypatch):
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert len(rows) == 60 and set(rows[0]) == {"id", "question", "score", "start", "end", "answer"}
     assert main(["predict", "out", "the oven"]) == 2
-    assert "question 1: the context is null" in capsys.readouterr().err
+    assert "there is no context; expected what the question is about: add --context" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_targets_end_and_sources_have_their_prefix(model):
     [
         ("a.jsonl", '{"source": "a"}\n', "a.jsonl:1: no target column"),
         ("a.jsonl", '{"source": "a", "target": "b"}\n{"source": "", "target": "b"}\n', "a.jsonl:2: the source is ''"),
-        ("a.jsonl", '{"source": "a", "target": 5}\n', "a.jsonl:1: the target is '5'; expected a text"),
+        ("a.jsonl", '{"source": "a", "target": 5}\n', "a.jsonl:1: the target is 5; expected a text"),
         ("a.csv", "source,target\na,b,c\n", "a.csv:2: expected 2 fields"),
         ("a.csv", "source,target\n", "a.csv:1: the file holds no example; expected a source and a target"),
         ("a.docx", "", "a.docx: cannot tell the format from the name"),

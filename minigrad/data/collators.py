@@ -83,9 +83,17 @@ class DataCollatorForLanguageModeling:
         return np.isin(ids, self.tokenizer.all_special_ids)
 
     def mask(
-        self, ids: np.ndarray, special: np.ndarray, rng: np.random.Generator, offsets: np.ndarray | None = None
+        self,
+        ids: np.ndarray,
+        special: np.ndarray,
+        rng: np.random.Generator,
+        offsets: np.ndarray | None = None,
+        at_least_one: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids (texts, tokens) with some of them masked, and their labels, -100 for those that are not."""
+        """The ids (texts, tokens) with some of them masked, and their labels, -100 for those that are not.
+
+        With `at_least_one` a token, or a word, is chosen even where the probability chose none.
+        """
         p = np.full(ids.shape, self.mlm_probability)
         words = None
         if self.whole_word_mask:
@@ -98,6 +106,8 @@ class DataCollatorForLanguageModeling:
             p[~begins] = 0
         p[special] = 0
         chosen = rng.binomial(1, p).astype(bool)
+        if at_least_one and not chosen.any() and p.any():
+            chosen.flat[rng.choice(np.flatnonzero(p))] = True
         if words is not None:
             same = (words[:, :, None] == words[:, None, :]) & (words >= 0)[:, None, :]
             chosen = (same & chosen[:, None, :]).any(-1) & (words >= 0)
@@ -128,8 +138,10 @@ class MaskedDataset:
     """A dataset of texts that are masked anew in each epoch, by what a `DataCollatorForLanguageModeling` would do.
 
     What is drawn is a function of seed, epoch and index, so that an evaluation, which is always of epoch 0, masks the
-    same tokens every time.  Items are dicts with `input_ids`; they keep their other entries but for the two that
-    masking alone needs, and get `labels`.
+    same tokens every time.  At least one token of each item is masked, because without any it would have no loss.
+
+    Items are dicts with `input_ids`; they keep their other entries but for the two that masking alone needs, and get
+    `labels`.
     """
 
     def __init__(self, dataset: Dataset, collator: DataCollatorForLanguageModeling, seed: int = 0, epoch: int = 0):
@@ -148,7 +160,8 @@ class MaskedDataset:
         ids = np.asarray(item["input_ids"])[None]
         special = self.collator.special(ids) if special is None else np.asarray(special, bool)[None]
         rng = np.random.default_rng([self.seed, self.epoch, int(index)])
-        ids, labels = self.collator.mask(ids, special, rng, None if offsets is None else np.asarray(offsets)[None])
+        offsets = None if offsets is None else np.asarray(offsets)[None]
+        ids, labels = self.collator.mask(ids, special, rng, offsets, at_least_one=True)
         return {**item, "input_ids": ids[0], "labels": labels[0]}
 
 

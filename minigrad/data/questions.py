@@ -85,7 +85,9 @@ def question_of(where: str, row: dict[str, Any], labelled: bool) -> Question:
         if not all(isinstance(column, list) for column in columns) or len(columns[0]) != len(columns[1]):
             raise ValueError(f"{where}: the answers are {shown(json.dumps(answers))}; expected {EXPECTED}")
         answers = [{"text": text, "answer_start": start} for text, start in zip(*columns, strict=True)]
-    if row.get("is_impossible"):
+    if not isinstance(impossible := row.get("is_impossible", False), bool):
+        raise ValueError(f"{where}: is_impossible is {shown(json.dumps(impossible))}; expected true or false")
+    if impossible:
         answers = []
     if not isinstance(answers, list):
         raise ValueError(f"{where}: the answers are {shown(json.dumps(answers))}; expected a list, such as {EXPECTED}")

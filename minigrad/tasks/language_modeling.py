@@ -98,9 +98,9 @@ class LanguageModeling(TextTask):
         return {}
 
     def attach(self, model: PretrainedModel, processor: Any) -> None:
-        said = self.max_length or model.config.rest.get(MAX_LENGTH)
+        chosen = self.max_length is not None or model.config.rest.get(MAX_LENGTH) is not None
         super().attach(model, processor)
-        if not said:
+        if not chosen:
             self.max_length = model.config.rest[MAX_LENGTH] = min(self.max_length or MAX_BLOCK, MAX_BLOCK)
 
     def describe(self, train: Sequence[Text], eval: Sequence[Text]) -> str:
@@ -113,7 +113,8 @@ class LanguageModeling(TextTask):
         path = Path(directory.name, "ids.npy")
         named = ", ".join(str(one.path) if isinstance(one, TextSpan) else repr(one[:30]) for one in examples[:3])
         told = pack(map(pieces_of, examples), self.processor, path, named)
-        blocks: Any = TextBlocks(path, self.max_length or MAX_BLOCK, **options)
+        length = MAX_BLOCK if self.max_length is None else self.max_length
+        blocks: Any = TextBlocks(path, length, **options)
         blocks.directory, blocks.bytes = directory, told["bytes"]
         return blocks
 
@@ -230,6 +231,12 @@ class MaskedLanguageModeling(LanguageModeling):
     @property
     def columns(self) -> dict[str, str]:
         return {**super().columns, "eval_accuracy": "accuracy"}
+
+    def __post_init__(self):
+        if not 0 < self.mlm_probability <= 1:
+            raise ValueError(
+                f"mlm_probability is {self.mlm_probability}; expected more than 0, at most 1, such as 0.15"
+            )
 
     def collate(self) -> DataCollatorForLanguageModeling:
         """What masks tokens."""

@@ -88,6 +88,9 @@ class QuestionAnswering(TextTask):
         contexts = context if isinstance(context, (list, tuple)) else [context] * len(given)
         if not given or len(given) != len(contexts):
             raise ValueError(f"there are {len(given)} questions and {len(contexts)} contexts; expected one for each")
+        for i, (one, text) in enumerate(zip(given, contexts, strict=True), 1):
+            if text is None and not isinstance(one, Mapping):
+                raise ValueError(f"question {i} has no context: expected the text that it is about, as context=...")
         rows = [
             dict(one) if isinstance(one, Mapping) else {"question": one, "context": text}
             for one, text in zip(given, contexts, strict=True)
@@ -112,7 +115,7 @@ class QuestionAnswering(TextTask):
             len(ids)
             for ids in self.processor(questions, padding=False, truncation=False, add_special_tokens=False)["input_ids"]
         ]
-        length = self.max_length or self.processor.model_max_length
+        length = self.processor.model_max_length if self.max_length is None else self.max_length
         room = None if length is None else length - special - max(lengths)
         if room is not None and room < 2:
             longest = examples[int(np.argmax(lengths))]

@@ -13,6 +13,7 @@ import numpy as np
 from .. import metrics
 from ..data import DataCollatorForSeq2Seq, TextDataset
 from ..data.readers import check_utf8, find_column, read_lines, read_rows
+from ..errors import is_whole
 from ..pretrained import AutoModelForSeq2SeqLM, PretrainedModel
 from ..pretrained.values import check
 from ..tensor import Tensor
@@ -57,6 +58,11 @@ class TextToText(TextTask):
     answer_options: ClassVar[dict[str, Any]] = dict.fromkeys(("max_new_tokens", "do_sample", "temperature", "seed"))
     defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "per_device_eval_batch_size": 32}
 
+    def __post_init__(self):
+        for option, given in (("num_beams", self.num_beams), ("max_target_length", self.max_target_length)):
+            if not is_whole(given, 1) and not (given is None and option == "max_target_length"):
+                raise ValueError(f"{option} is {given!r}; expected a whole number, 1 or more")
+
     @property
     def metrics(self) -> tuple[str, ...]:
         return "loss", "exact_match"
@@ -83,7 +89,7 @@ class TextToText(TextTask):
     def checked(self, where: str, what: str, text: Any) -> str:
         """A text; raises ValueError for what is none, or empty."""
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{where}: the {what} is {str(text)[:60]!r}; expected a text")
+            raise ValueError(f"{where}: the {what} is {text!r:.60}; expected a text")
         return check_utf8(where, text)
 
     def read_item(self, where: str, item: Any) -> Pair:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import is_whole
 from ..pretrained import AutoTokenizer, PretrainedModel
 from ..pretrained.values import check
 from .base import Task
@@ -20,7 +21,7 @@ class TextTask(Task):
     """A task with a tokenizer.
 
     Its models read at most `max_length` tokens of a text, special tokens included; None means as many as in training,
-    or else as many as the model can.
+    or else as many as the model can.  The default is less for a model that can read no more.
     """
 
     max_length: int | None = 128
@@ -36,8 +37,12 @@ class TextTask(Task):
         config = model.config
         check_vocabulary(model, processor)
         check(MAX_LENGTH, config.rest.get(MAX_LENGTH), "int | None")
+        if self.max_length is not None and not is_whole(self.max_length):
+            raise ValueError(f"max_length is {self.max_length!r}; expected a whole number of tokens, or None")
         if self.max_length is None:
             self.max_length = config.rest.get(MAX_LENGTH) or config.longest
+        elif self.max_length == type(self).max_length and config.longest is not None:
+            self.max_length = min(self.max_length, config.longest)
         if self.max_length is not None and config.longest is not None and self.max_length > config.longest:
             raise ValueError(f"max_length is {self.max_length}; this model reads at most {config.longest} tokens")
         if self.max_length is not None:

@@ -116,9 +116,11 @@ class TokenClassification(TextTask):
             texts = [texts]
         kind = list if is_split_into_words else str
         for i, text in enumerate(texts, 1):
-            if not isinstance(text, (kind, tuple) if is_split_into_words else kind) or not text:
-                expected = "a list of words" if is_split_into_words else "a str that is not empty"
+            expected = "a list of words" if is_split_into_words else "a str that is not empty"
+            if not isinstance(text, (kind, tuple) if is_split_into_words else kind):
                 raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected {expected}")
+            if not text:
+                raise ValueError(f"text {i} is {text!r}; expected {expected}")
         if not texts:
             raise ValueError("there is no text; expected one or more")
         make = (lambda where, words: joined_words(words)) if is_split_into_words else plain_sentence
