@@ -37,6 +37,7 @@ import numpy as np
 
 from ..data.samplers import Sampler
 from ..data.split import fold, split_by_key
+from ..errors import is_whole
 from ..pretrained import PretrainedModel
 from ..pretrained.config import Config
 from ..tensor import Tensor
@@ -208,3 +209,26 @@ class Task:
                 f"nothing about new {what}",
                 stacklevel=5,
             )
+
+
+def counts_table(rows: Sequence[tuple[str, int, int]], title: str = "") -> list[str]:
+    """The lines of a table of what there is in training and in evaluation, with a line of titles first."""
+    whole = [(title, "train", "eval"), *rows]
+    width = max(len(name) for name, _, _ in whole)
+    return [f"{name:{width}}  {train:>7}  {eval:>7}" for name, train, eval in whole]
+
+
+def check_top_k(top_k: Any) -> None:
+    """Raise ValueError unless so many answers can be given; None means all."""
+    if top_k is not None and not is_whole(top_k, 1):
+        raise ValueError(f"top_k is {top_k!r}; expected 1 or more")
+
+
+def best_labels(p: np.ndarray, names: Sequence[str], top_k: int | None) -> list[list[dict[str, Any]]]:
+    """Of each row of scores (examples, labels) the `top_k` highest (None: all): {"label": name, "score": score}."""
+    check_top_k(top_k)
+    best = (-p).argsort(-1, kind="stable")[:, :top_k]
+    return [
+        [{"label": names[i], "score": row[i].item()} for i in order.tolist()]
+        for row, order in zip(p, best, strict=True)
+    ]

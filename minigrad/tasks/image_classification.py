@@ -21,8 +21,8 @@ from ..pretrained import AutoModelForImageClassification, PretrainedModel
 from ..pretrained.config import PROBLEMS, Config
 from ..pretrained.image import AutoImageProcessor
 from ..tensor import Tensor
-from .base import Task
-from .text_classification import COLUMNS, METRICS, TextClassification, warn_of_unjudged
+from .base import Task, best_labels, counts_table
+from .text_classification import COLUMNS, METRICS, MOST_CLASSES, TextClassification, warn_of_unjudged
 
 SINGLE = PROBLEMS[0]
 AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Any]] = {  # of a picture that is to have a size
@@ -192,10 +192,11 @@ class ImageClassification(Task):
 
     def describe(self, train: Sequence[Picture], eval: Sequence[Picture]) -> str:
         counts = [np.bincount(label_ids(part, self.names), minlength=len(self.names)) for part in (train, eval)]  # type: ignore[arg-type]
-        rows = [("class", "train", "eval"), *zip(self.names, *(count.tolist() for count in counts))]
-        shown = [*rows[:101], *([(f"... and {len(rows) - 101:,} more", "", "")] if len(rows) > 101 else [])]
-        width = max(len(row[0]) for row in shown)
-        return "\n".join(f"{a:{width}}  {b:>7}  {c:>7}" for a, b, c in [*shown, ("all", len(train), len(eval))])
+        rows = list(zip(self.names, *(count.tolist() for count in counts)))[:MOST_CLASSES]
+        table = counts_table([*rows, ("all", len(train), len(eval))], "class")
+        if more := len(self.names) - len(rows):
+            table.insert(-1, f"... and {more:,} more classes")
+        return "\n".join(table)
 
     # Outputs to scores and answers.
 
@@ -211,14 +212,7 @@ class ImageClassification(Task):
         self, outputs: np.ndarray, dataset: Any, top_k: int | None = 5, **options: Any
     ) -> list[list[dict[str, Any]]]:
         """For each picture its `top_k` best labels (None: all), each {"label": name, "score": probability}."""
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k is {top_k}; expected 1 or more")
-        p = np.asarray(F.softmax(outputs))
-        best = (-p).argsort(-1, kind="stable")[:, :top_k]
-        return [
-            [{"label": self.names[i], "score": row[i].item()} for i in order.tolist()]
-            for row, order in zip(p, best, strict=True)
-        ]
+        return best_labels(np.asarray(F.softmax(outputs)), self.names, top_k)
 
     def record(self, example: Picture, answer: list[dict[str, Any]]) -> dict[str, Any]:
         scores = {one["label"]: one["score"] for one in answer}

@@ -18,7 +18,8 @@ from ..data.readers import check_utf8, read_lines
 from ..data.text import IGNORED
 from ..pretrained import AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedModel
 from ..tensor import Tensor
-from .texts import MAX_LENGTH, TextTask
+from .base import check_top_k
+from .texts import MAX_LENGTH, TextTask, texts_of
 
 MARKS = ("##", "Ġ", "▁")  # of a piece that goes on, or that begins a word
 TABLES = (".csv", ".tsv", ".json", ".jsonl")
@@ -71,10 +72,7 @@ class LanguageModeling(TextTask):
         return check_utf8(where, item)
 
     def examples(self, inputs: Any, **options: Any) -> list[str]:
-        texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
-        if not texts:
-            raise ValueError("there is no text; expected one or more")
-        return [self.read_item(f"text {i}", text) for i, text in enumerate(texts, 1)]
+        return [self.read_item(f"text {i}", text) for i, text in enumerate(texts_of(inputs), 1)]
 
     def key(self, example: Text) -> str:
         return example if isinstance(example, str) else str(example)
@@ -287,8 +285,7 @@ class MaskedLanguageModeling(LanguageModeling):
 
         Of a text with several masks a list of such lists, in each of which the others stay.
         """
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k is {top_k}; expected 1 or more")
+        check_top_k(top_k)
         found = []
         for ids, scores in zip(dataset.columns["input_ids"], outputs, strict=True):
             masks = np.flatnonzero(np.asarray(ids) == self.processor.mask_token_id)

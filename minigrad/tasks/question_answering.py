@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,22 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import metrics, ops
-from ..data import DataCollatorWithPadding, TextDataset
+from ..data import DataCollatorWithPadding
 from ..data.entities import WORD
 from ..data.questions import Question, question_of, read_questions
 from ..errors import is_whole
 from ..pretrained import AutoModelForQuestionAnswering
 from ..pretrained.config import Config
 from ..tensor import Tensor
-from .texts import TextTask
-
-
-class QuestionDataset(TextDataset):
-    """Rows of tokens: for each question one or more windows of its context; `of` numbers the question of each row."""
-
-    def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Question]):
-        super().__init__(encodings)
-        self.rows, self.of, self.examples = rows, of, examples
+from .base import check_top_k, counts_table
+from .texts import TextTask, WindowDataset
 
 
 @dataclass
@@ -108,7 +100,7 @@ class QuestionAnswering(TextTask):
             raise ValueError(f"none of the {len(train)} training questions has an answer; expected some that have")
         return {}
 
-    def encode(self, examples: Sequence[Question], labelled: bool = True) -> QuestionDataset:
+    def encode(self, examples: Sequence[Question], labelled: bool = True) -> WindowDataset:
         questions = [example.question.strip() for example in examples]
         special = self.processor.rules.num_special_tokens_to_add(True)
         lengths = [
@@ -133,7 +125,7 @@ class QuestionAnswering(TextTask):
             return_overflowing_tokens=True,
         )
         of = found.pop("overflow_to_sample_mapping")
-        dataset = QuestionDataset(found, found.encodings, of, examples)
+        dataset = WindowDataset(found, found.encodings, of, examples)
         if labelled:
             spans = [
                 answer_tokens(row, examples[text].answers or []) for row, text in zip(dataset.rows, of, strict=True)
@@ -147,20 +139,18 @@ class QuestionAnswering(TextTask):
 
     def describe(self, train: Sequence[Question], eval: Sequence[Question]) -> str:
         """How many questions there are, how many without an answer, and one of them."""
-        parts = (train, eval)
-        rows = [
-            ("questions", *map(len, parts)),
-            ("without an answer", *(sum(not example.answers for example in part) for part in parts)),
-            ("contexts", *(len({example.context for example in part}) for part in parts)),
-        ]
+        counts: dict[str, Callable[[Sequence[Question]], int]] = {
+            "questions": len,
+            "without an answer": lambda part: sum(not example.answers for example in part),
+            "contexts": lambda part: len({example.context for example in part}),
+        }
+        rows = [(name, count(train), count(eval)) for name, count in counts.items()]
         example = next(example for example in train if example.answers)
         answer, _ = (example.answers or [("", 0)])[0]
-        lines = [f"{'':17}  {'train':>7}  {'eval':>7}", *(f"{name:17}  {a:>7}  {b:>7}" for name, a, b in rows)]
-        return "\n".join([*lines, f"such as {example.question[:90]} {answer[:60]}"])
+        return "\n".join([*counts_table(rows), f"such as {example.question[:90]} {answer[:60]}"])
 
-    def note(self, dataset: QuestionDataset) -> str:
-        long = sum(count > 1 for count in Counter(dataset.of).values()) / len(dataset.examples)
-        return f"{long:.0%} of the contexts are longer than max_length={self.max_length} and are read in windows"
+    def note(self, dataset: WindowDataset) -> str:
+        return dataset.note("contexts", self.max_length)
 
     # Outputs to scores and answers.
 
@@ -169,14 +159,14 @@ class QuestionAnswering(TextTask):
         out = model(**batch) if out is None else out
         return ops.stack([out.start_logits, out.end_logits], -1)
 
-    def scores(self, outputs: np.ndarray, labels: Any, dataset: QuestionDataset) -> dict[str, Any]:
+    def scores(self, outputs: np.ndarray, labels: Any, dataset: WindowDataset) -> dict[str, Any]:
         true = [[text for text, _ in example.answers or ()] for example in dataset.examples]
         found = self.best_answers(outputs, dataset, 1, self.max_answer_length, not all(true))
         predicted = [best[0]["answer"] for best in found]
         return {"exact_match": metrics.exact_match(true, predicted), "f1": metrics.squad_f1(true, predicted)}
 
     def best_answers(
-        self, outputs: np.ndarray, dataset: QuestionDataset, top_k: int, longest: int, maybe_none: bool
+        self, outputs: np.ndarray, dataset: WindowDataset, top_k: int, longest: int, maybe_none: bool
     ) -> list[list[dict[str, Any]]]:
         """The best answers to each question, by the sum of both scores, over all windows of its context."""
         found: list[list[tuple[float, dict[str, Any]]]] = [[] for _ in dataset.examples]
@@ -216,7 +206,7 @@ class QuestionAnswering(TextTask):
     def answers(
         self,
         outputs: np.ndarray,
-        dataset: QuestionDataset,
+        dataset: WindowDataset,
         top_k: int = 1,
         handle_impossible_answer: bool = False,
         max_answer_len: int | None = None,
@@ -226,8 +216,7 @@ class QuestionAnswering(TextTask):
 
         "start" and "end" are characters of the context; with handle_impossible_answer the answer may be "".
         """
-        if top_k < 1:
-            raise ValueError(f"top_k is {top_k}; expected 1 or more")
+        check_top_k(top_k)
         longest = self.max_answer_length if max_answer_len is None else max_answer_len
         found = self.best_answers(outputs, dataset, top_k, longest, handle_impossible_answer)
         return [best[0] if top_k == 1 else best for best in found]

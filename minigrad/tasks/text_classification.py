@@ -23,7 +23,8 @@ from ..metrics.classification import score_table
 from ..pretrained import AutoModelForSequenceClassification
 from ..pretrained.config import PROBLEMS, Config
 from ..tensor import Tensor
-from .texts import TextTask
+from .base import best_labels, counts_table
+from .texts import TextTask, texts_of
 
 SINGLE, MULTI, REGRESSION = PROBLEMS
 METRICS = {  # those that may choose the best epoch, the usual one first
@@ -137,9 +138,7 @@ class TextClassification(TextTask):
         return Example(check_utf8(where, item[0]), self.label(where, item[1]))
 
     def examples(self, inputs: str | Sequence[str], **options: Any) -> list[Example]:
-        texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
-        if not texts:
-            raise ValueError("there is no text; expected one or more")
+        texts = texts_of(inputs)
         for i, text in enumerate(texts, 1):
             if not isinstance(text, str):
                 raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected a str")
@@ -225,13 +224,8 @@ class TextClassification(TextTask):
             return "\n".join([*rows, example])
         counts = [Counter(name for example in part for name in labels_of(example)) for part in (train, eval)]
         shown_names = self.names[:MOST_CLASSES]
-        rows = [
-            ("class", "train", "eval"),
-            *((name, *(count[name] for count in counts)) for name in shown_names),
-            ("all", len(train), len(eval)),
-        ]
-        width = max(len(row[0]) for row in rows)
-        table = [f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows]
+        rows = [(name, counts[0][name], counts[1][name]) for name in shown_names]
+        table = counts_table([*rows, ("all", len(train), len(eval))], "class")
         if more := len(self.names) - len(shown_names):
             table.insert(-1, f"... and {more:,} more classes")
         return "\n".join([*table, example])
@@ -315,15 +309,8 @@ class TextClassification(TextTask):
         self, outputs: np.ndarray, dataset: Any, top_k: int | None = 1, **options: Any
     ) -> list[list[dict[str, Any]]]:
         """For each text its `top_k` best labels (None: all), each {"label": name, "score": probability or value}."""
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k is {top_k}; expected 1 or more")
         squash = {SINGLE: F.softmax, MULTI: F.sigmoid, REGRESSION: np.asarray}[self.problem]
-        p, names = np.asarray(squash(outputs)), self.names
-        best = (-p).argsort(-1, kind="stable")[:, :top_k]
-        return [
-            [{"label": names[i], "score": row[i].item()} for i in order.tolist()]
-            for row, order in zip(p, best, strict=True)
-        ]
+        return best_labels(np.asarray(squash(outputs)), self.names, top_k)
 
     def returned(self, answers: list[Any], inputs: Any, **options: Any) -> Any:
         """Without `top_k` the best label of each text, also of a single one in a list; as transformers has it."""

@@ -17,7 +17,7 @@ from ..errors import is_whole
 from ..pretrained import AutoModelForSeq2SeqLM, PretrainedModel
 from ..pretrained.values import check
 from ..tensor import Tensor
-from .texts import TextTask
+from .texts import TextTask, texts_of
 
 MAX_TARGET_LENGTH = "text_max_target_length"  # the entry of config.json that says where targets were cut
 PREFIX = "text_source_prefix"  # and what stood before each source
@@ -98,10 +98,7 @@ class TextToText(TextTask):
         return Pair(self.checked(where, "source", item[0]), self.checked(where, "target", item[1]))
 
     def examples(self, inputs: Any, **options: Any) -> list[Pair]:
-        texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
-        if not texts:
-            raise ValueError("there is no text; expected one or more")
-        return [Pair(self.checked(f"text {i}", "source", text), None) for i, text in enumerate(texts, 1)]
+        return [Pair(self.checked(f"text {i}", "source", text), None) for i, text in enumerate(texts_of(inputs), 1)]
 
     def key(self, example: Pair) -> str:
         return example.source

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..data import TextDataset
 from ..errors import is_whole
 from ..pretrained import AutoTokenizer, PretrainedModel
 from ..pretrained.values import check
@@ -56,6 +59,29 @@ class TextTask(Task):
     def note(self, dataset: Any) -> str:
         cut = np.mean([n == self.max_length for n in dataset.lengths])
         return f"{cut:.0%} of the texts reach max_length={self.max_length} and may be cut"
+
+
+class WindowDataset(TextDataset):
+    """Rows of tokens, one or more windows of each example; `of` numbers the example of each row."""
+
+    def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Any], labels: Any = None):
+        super().__init__(encodings, labels)
+        self.rows, self.of, self.examples = rows, of, examples
+
+    def note(self, what: str, max_length: int | None) -> str:
+        """How many of the examples, or of `what` they have, needed several windows."""
+        long = sum(count > 1 for count in Counter(self.of).values()) / len(self.examples)
+        return f"{long:.0%} of the {what} are longer than max_length={max_length} and are read in windows"
+
+
+def texts_of(inputs: Any) -> list[Any]:
+    """What a pipeline is called with, one text or several, as a list; ValueError if there is none."""
+    if inputs is not None and not isinstance(inputs, Iterable):
+        raise TypeError(f"the texts are {inputs!r:.60}; expected a text or a list of them")
+    texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
+    if not texts:
+        raise ValueError("there is no text; expected one or more")
+    return texts
 
 
 def check_vocabulary(model: PretrainedModel, tokenizer: AutoTokenizer) -> None:

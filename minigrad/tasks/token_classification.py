@@ -12,27 +12,26 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import functional as F
-from ..data import DataCollatorWithPadding, TextDataset
+from ..data import DataCollatorWithPadding
 from ..data.entities import Sentence, checked_tag, joined_words, plain_sentence, read_sentences
 from ..data.text import IGNORED, sorted_labels
 from ..metrics.classification import score_table
 from ..metrics.entities import entities_of, entity_counts, entity_scores
 from ..pretrained import AutoModelForTokenClassification, AutoTokenizer
 from ..pretrained.config import Config
-from .texts import TextTask
+from .base import counts_table
+from .texts import TextTask, WindowDataset
 
 SCHEMES = ("BIO", "BIOES")
 STRATEGIES = ("none", "simple", "first", "average", "max")
 
 
-class TokenDataset(TextDataset):
-    """Rows of tokens: one or more for each text.  `places[i][word]` is the row and column of a word's first token."""
+class TokenDataset(WindowDataset):
+    """Windows of texts; `places[i][word]` is the row and column of the first token of a word of text i."""
 
-    def __init__(
-        self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Sentence], labels: Any = None
-    ):
-        super().__init__(encodings, labels)
-        self.rows, self.of, self.examples, self.places = rows, of, examples, places_of(rows, of, len(examples))
+    def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Sentence]):
+        super().__init__(encodings, rows, of, examples)
+        self.places = places_of(rows, of, len(examples))
 
 
 def places_of(rows: list[Any], of: list[int], count: int) -> list[dict[int, tuple[int, int]]]:
@@ -197,18 +196,16 @@ class TokenClassification(TextTask):
         """How many entities of each type there are, and one of them."""
         found = [[entity for text in part for entity in entities_of(text.tags or ())] for part in (train, eval)]
         counts = [Counter(kind for kind, _, _ in some) for some in found]
-        rows = [("entity", "train", "eval"), *((kind, *(c[kind] for c in counts)) for kind in sorted(counts[0]))]
-        rows += [("words", *(sum(len(text.words) for text in part) for part in (train, eval)))]
-        rows += [("texts", len(train), len(eval))]
-        width = max(len(row[0]) for row in rows)
+        words = [sum(len(text.words) for text in part) for part in (train, eval)]
+        rows = [(kind, counts[0][kind], counts[1][kind]) for kind in sorted(counts[0])]
+        rows += [("words", *words), ("texts", len(train), len(eval))]
         text, (kind, first, last) = next((text, e) for text in train for e in entities_of(text.tags or ()))
         shown = f"{text.text[:90]}{'...' * (len(text.text) > 90)}"
         told = f"such as {kind}: {' '.join(text.words[first : last + 1])}, in {shown}"
-        return "\n".join([*(f"{name:{width}}  {a:>7}  {b:>7}" for name, a, b in rows), told])
+        return "\n".join([*counts_table(rows, "entity"), told])
 
     def note(self, dataset: TokenDataset) -> str:
-        long = sum(count > 1 for count in Counter(dataset.of).values()) / len(dataset.examples)
-        return f"{long:.0%} of the texts are longer than max_length={self.max_length} and are read in windows"
+        return dataset.note("texts", self.max_length)
 
     # Outputs to scores and answers.
 
