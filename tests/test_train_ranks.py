@@ -85,16 +85,18 @@ from minigrad.train import Trainer, TrainingArguments
 sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 model = get_peft_model(BertForSequenceClassification(BertConfig(**sizes), rng=0), LoraConfig(r=2), rng=0)
 data = [{"input_ids": np.array([1, 2 + i % 3]), "labels": i % 2} for i in range(8)]
-arguments = TrainingArguments(sys.argv[1], max_steps=1, per_device_train_batch_size=2, save_strategy="no", report_to=[])
+options = {"max_steps": 1, "per_device_train_batch_size": 2, "save_strategy": "no", "zero_stage": int(sys.argv[2])}
+arguments = TrainingArguments(sys.argv[1], report_to=[], **options)
 trainer = Trainer(model, arguments, data)
 trainer.train()
 trainer.save_model(sys.argv[1])
 """
 
 
-def test_ranks_write_no_frozen_weight_into_the_file_of_an_adapter(tmp_path):
+@pytest.mark.parametrize("zero_stage", [0, 1])
+def test_ranks_write_no_frozen_weight_into_the_file_of_an_adapter(zero_stage, tmp_path):
     """What every rank has already is not written into, or it would count as trained."""
-    done = program(2, ADAPTERS, tmp_path)
+    done = program(2, ADAPTERS, tmp_path, zero_stage)
     assert done.returncode == 0, done.stderr
     names = safetensors.read(tmp_path / "adapter_model.safetensors")
     assert len(names) == 4 and all(".lora_" in name for name in names), names

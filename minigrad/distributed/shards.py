@@ -17,7 +17,7 @@ from .reducer import batches
 
 
 class Shards:
-    """Which rank updates which parameter: the largest first, each to the rank that has least so far.
+    """Which rank updates which parameter: the largest first, each to the rank that has least so far, frozen ones last.
 
     An optimiser makes the state of a parameter in its first step and skips parameters without a gradient.  So it is
     enough that each rank drops the gradients of the others' parameters: the others' state is never made there.
@@ -26,7 +26,7 @@ class Shards:
     def __init__(self, params: Iterable[Tensor], world: Communicator):
         self.world, held = world, [0] * world.size
         self.owned: list[list[Tensor]] = [[] for _ in held]
-        for p in sorted(params, key=lambda p: -p.data.nbytes):
+        for p in sorted(params, key=lambda p: (not p.requires_grad, -p.data.nbytes)):
             rank = held.index(min(held))
             self.owned[rank].append(p)
             held[rank] += p.data.nbytes
@@ -43,9 +43,9 @@ class Shards:
             state.pop(p, None)
 
     def share_parameters(self) -> None:
-        """After a step: send this rank's parameters to the others, and receive theirs."""
+        """After a step: send this rank's parameters to the others, and receive theirs; frozen ones are not sent."""
         for rank, params in enumerate(self.owned):
-            for group in batches(params, lambda p: p.dtype):
+            for group in batches([p for p in params if p.requires_grad], lambda p: p.dtype):
                 self._send(group, rank)
 
     def _others(self) -> Iterable[Tensor]:
