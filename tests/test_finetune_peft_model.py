@@ -349,9 +349,17 @@ def test_files_of_another_model_or_version(tmp_path):
         PeftModel.from_pretrained(bert(num_hidden_layers=3), tmp_path)
     with pytest.raises(ValueError, match="an adapter of another model: 'query' hits no module of Sequential"):
         PeftModel.from_pretrained(nn.Sequential(nn.Linear(3, 3)), tmp_path)
+    bert().save_pretrained(tmp_path / "model")
+    with pytest.raises(FileNotFoundError, match="adapter_config.json is missing: expected the directory of an adapter"):
+        PeftModel.from_pretrained(bert(), tmp_path / "model")
+    with pytest.raises(
+        FileNotFoundError, match=r"load the model .* type PeftModel.from_pretrained\(model, directory\)"
+    ):
+        BertForSequenceClassification.from_pretrained(tmp_path)
     path = tmp_path / "adapter_config.json"
     entries = json.loads(path.read_text())
     for changes, told in (
+        ({"peft_type": ["LORA"]}, "is of peft_type .'LORA'.*expected one of"),
         ({"peft_type": "ADALORA"}, "is of peft_type 'ADALORA'.*expected one of 'LORA'|expected one of .*'LORA'"),
         ({"use_qalora": True}, "has use_qalora = True, which minigrad's LoraConfig does not support"),
     ):
@@ -384,7 +392,16 @@ def test_refusals(tmp_path):
     model.merge_adapter()
     with pytest.raises(ValueError, match=r"is merged: type model.unmerge_adapter\(\) first"):
         model.set_adapter("other")
-    model.unmerge_adapter()
+    with pytest.warns(UserWarning, match=r"default is merged and is not trained: type model.unmerge_adapter\(\) first"):
+        model.train()
+    model.eval().unmerge_adapter()
+    with pytest.raises(ValueError, match="nothing to merge: give some of default, other"):
+        model.merge_adapter([])
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is a file: expected a directory to save to"):
+        model.save_pretrained(tmp_path / "file")
+    with pytest.raises(OSError, match="below could not be made: "):
+        model.save_pretrained(tmp_path / "file" / "below")
     model.bert.encoder.layer[0].attention.self.query.lora_B["default"].weight.copy_(np.nan)
     with pytest.raises(ValueError, match="not finite: nothing was merged"):
         model.merge_adapter()
@@ -440,6 +457,41 @@ def test_a_resumed_run_is_bit_for_bit_the_whole_one(tmp_path, options):
     plain = bert()
     moved = whole.model.bert.encoder.layer[1].output.dense.weight.numpy()
     assert not np.array_equal(moved, plain.bert.encoder.layer[1].output.dense.weight.numpy())
+
+
+def test_one_name_may_be_given_as_text(tmp_path):
+    model, _, other = two_with_heads()
+    model.merge_adapter("other")
+    assert model.merged_adapters == ["other"]
+    model.unmerge_adapter()
+    model.set_adapter(["other", "other"])
+    np.testing.assert_array_equal(logits(model), other)
+    model.save_pretrained(tmp_path, "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("options", [{"lora_alpha": 99}, {"use_rslora": True}, {"lora_dropout": 0.5}])
+def test_a_checkpoint_of_an_adapter_with_other_options_is_refused(options, tmp_path):
+    """Its weights fit, but mean another model."""
+    items = [{"input_ids": IDS[i % 3], "labels": i % 2} for i in range(4)]
+    more = {"max_steps": 1, "save_strategy": "steps", "save_steps": 1, "disable_tqdm": True}
+    args = TrainingArguments(tmp_path, per_device_train_batch_size=2, **more)
+    Trainer(get_peft_model(bert(), LORA, rng=0), args, items).train()
+    config = LoraConfig(**{"r": 4, "target_modules": ["query", "value"], "task_type": "SEQ_CLS"} | options)
+    name, value = next(iter(options.items()))
+    with pytest.raises(
+        ValueError, match=rf"made with {name}={getattr(LORA, name)}, not {value}: give the configuration"
+    ):
+        Trainer(get_peft_model(bert(), config, rng=0), args, items).train(resume_from_checkpoint=True)
+
+
+def test_an_adapter_of_a_file_is_trained_only_if_that_was_asked_for(tmp_path):
+    get_peft_model(bert(), LORA, rng=0).save_pretrained(tmp_path)
+    args = TrainingArguments(tmp_path / "out", max_steps=1, save_strategy="no", disable_tqdm=True)
+    with pytest.raises(
+        ValueError, match=r"no parameter is left .*from_pretrained\(model, directory, is_trainable=True\)"
+    ):
+        Trainer(PeftModel.from_pretrained(bert(), tmp_path), args, [{"input_ids": IDS[0], "labels": 0}]).train()
 
 
 def test_a_checkpoint_of_other_adapters_is_refused(tmp_path):

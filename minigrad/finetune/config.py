@@ -124,7 +124,7 @@ class PeftConfig:
             ValueError: the peft_type is unknown or of another class, or an option is set that is not supported here.
         """
         known = {name: kind for name, kind in cls.kinds.items() if name and issubclass(kind, cls)}
-        kind = known.get(entries.get("peft_type", ""))
+        kind = known.get(str(entries.get("peft_type", "")))
         if kind is None:
             raise ValueError(
                 f"{source} is of peft_type {entries.get('peft_type')!r}, which {cls.__name__} does not know: "

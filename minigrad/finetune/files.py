@@ -36,7 +36,12 @@ def write(directory: Path, config: PeftConfig, arrays: Mapping[str, np.ndarray])
 
     Raises OSError if it cannot be written, or if something else is read than was written.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"{directory} is a file: expected a directory to save to; pass a new name") from None
+    except OSError as error:
+        raise OSError(f"the directory {directory} could not be made: {error}") from None
     with replacing(directory / WEIGHTS, directory / CONFIG) as [weights, text]:
         safetensors.write(weights, arrays)
         text.write_text(config.text(), encoding="utf-8")

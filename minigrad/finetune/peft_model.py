@@ -10,7 +10,9 @@ Of a model with adapters only these are trained, with what the configuration nam
 from __future__ import annotations
 
 import copy
+import json
 import os
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +27,12 @@ from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint.report import listed
 from ..tensor import Tensor
 from . import files, lora
-from .config import Hit, PeftConfig, names_in
+from .config import WITHOUT_EFFECT, Hit, PeftConfig, names_in
 from .layer import AdapterLayer, joined
 from .names import plain_name, theirs
 from .targets import is_within, saved_modules
 
+WITHOUT_MEANING = {*WITHOUT_EFFECT, "inference_mode", "base_model_name_or_path", "revision", "init_lora_weights"}
 HEADED = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",)}
 
 
@@ -207,8 +210,7 @@ class PeftModel(Module):
             ValueError: there is no such adapter or combination, or they cannot be added: not LoRA, use_dora or
                 lora_bias, ranks that differ for "linear", or more than one with weights of the model of its own.
         """
-        for name in adapters:
-            self._check_known(name)
+        adapters = self._known(adapters)
         plan, factors = lora.weighted(
             self,
             [self.peft.configs[name] for name in adapters],
@@ -236,9 +238,7 @@ class PeftModel(Module):
         Raises:
             ValueError: there is none of that name, adapters are merged, or two have their own values of one weight.
         """
-        names = (adapter_name,) if isinstance(adapter_name, str) else tuple(adapter_name)
-        for name in names:
-            self._check_known(name)
+        names = self._known(adapter_name)
         self._check_apart(names)
         if self.merged_adapters:
             raise ValueError(f"{', '.join(self.merged_adapters)} is merged: type model.unmerge_adapter() first")
@@ -294,9 +294,9 @@ class PeftModel(Module):
         """
         if self.merged_adapters:
             raise ValueError(f"{', '.join(self.merged_adapters)} is merged already: type model.unmerge_adapter() first")
-        names = self.peft.active if adapter_names is None else tuple(adapter_names)
-        for name in names:
-            self._check_known(name)
+        names = self.peft.active if adapter_names is None else self._known(adapter_names)
+        if not names:
+            raise ValueError(f"there is nothing to merge: give some of {', '.join(self.peft.configs)}")
         self._check_apart(names)
         try:
             self._stand(names)
@@ -431,8 +431,7 @@ class PeftModel(Module):
             ValueError: there is no adapter of a name.
             OSError: it cannot be written, or what was written is not what is read.
         """
-        for name in self.peft.configs if selected_adapters is None else selected_adapters:
-            self._check_known(name)
+        for name in self._known(self.peft.configs if selected_adapters is None else selected_adapters):
             with self._unmerged():
                 files.write(self._place(save_directory, name), self._saved_config(name), self._arrays(name))
 
@@ -447,6 +446,7 @@ class PeftModel(Module):
         ours = {theirs(self, path): path for path in weights(self)}
         for name in self.peft.configs:
             wanted = {plain_name(stored): t for stored, t in self._tensors(name).items()}
+            self._check_same(name, self._place(directory, name))
             found = self._plainly(files.read(self._place(directory, name)))
             check_fit(
                 self,
@@ -459,12 +459,33 @@ class PeftModel(Module):
                     state[path] = array
         return state
 
+    def _check_same(self, name: str, directory: Path) -> None:
+        """Raises ValueError if the adapter in a directory has other options, so that its weights mean another model."""
+        there, here = (
+            json.loads(config.text()) for config in (PeftConfig.from_pretrained(directory), self._saved_config(name))
+        )
+        for option, value in here.items():
+            if option not in WITHOUT_MEANING and there.get(option) != value:
+                raise ValueError(
+                    f"the adapter in {directory} was made with {option}={there.get(option)!r}, not {value!r}: give the "
+                    f"configuration that it was made with, PeftConfig.from_pretrained({str(directory)!r})"
+                )
+
     def update_config(self) -> None:
         """Nothing: the configuration of the model is not what is saved."""
 
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
         """Refused: an adapter is for the model as it is."""
         raise ValueError("a model with adapters keeps its vocabulary: resize it before get_peft_model")
+
+    def train(self, mode: bool = True) -> Any:
+        """As for every module; warns of adapters that are merged, which are not trained."""
+        if mode and self.merged_adapters:
+            warnings.warn(
+                f"{', '.join(self.merged_adapters)} is merged and is not trained: type model.unmerge_adapter() first",
+                stacklevel=2,
+            )
+        return super().train(mode)
 
     def to(self, target: Any) -> Any:
         """As for every module; what of the adapters does not act goes along."""
@@ -483,6 +504,13 @@ class PeftModel(Module):
     def _check_known(self, name: str) -> None:
         if name not in self.peft.configs:
             raise ValueError(f"there is no adapter {name!r}: there are {', '.join(map(repr, self.peft.configs))}")
+
+    def _known(self, names: str | Iterable[str]) -> tuple[str, ...]:
+        """The names of adapters, each once.  Raises ValueError if there is none of a name."""
+        names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+        for name in names:
+            self._check_known(name)
+        return names
 
     def _check_apart(self, names: Sequence[str]) -> None:
         for i, name in enumerate(names):

@@ -115,8 +115,12 @@ def _read_shards(index, directory):
 def read_json(path: Path) -> dict:
     """The object in a JSON file.  Raises FileNotFoundError, or ValueError if the file holds anything else."""
     if not path.is_file():
+        adapter = "adapter_config.json"
+        wanted = "the directory of an adapter" if path.name == adapter else "a Hugging Face model directory"
+        more = "; load the model of this adapter, then type PeftModel.from_pretrained(model, directory)"
         raise FileNotFoundError(
-            f"{path} is missing: expected a Hugging Face model directory, found {_listing(path.parent)}"
+            f"{path} is missing: expected {wanted}, found {_listing(path.parent)}"
+            + more * (path.name == "config.json" and (path.parent / adapter).is_file())
         )
     try:
         content = from_json(path.read_text(encoding="utf-8"))
