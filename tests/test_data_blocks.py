@@ -138,3 +138,16 @@ def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer):
     seen, first, last = map(int, run.stdout.split())
     assert size > 2e6 and seen > size / 4 and last < 300_000  # kilobytes
     assert last - first < 20_000
+
+
+def test_one_file_is_no_list_of_files(tmp_path):
+    (tmp_path / "a.txt").write_text("some text")
+    for one in (tmp_path / "a.txt", str(tmp_path / "a.txt"), TextSpan(tmp_path / "a.txt")):
+        with pytest.raises(TypeError, match="files is one file, .*a.txt.*; expected a list of them"):
+            pack_texts(one, None, tmp_path / "ids.npy")
+
+
+def test_a_file_of_something_else_is_named_and_nothing_unsafe_is_proposed(tmp_path):
+    (tmp_path / "a.npy").write_text("some text")
+    with pytest.raises(ValueError, match="a.npy: not a file of token ids; make it with pack_texts$"):
+        TextBlocks(tmp_path / "a.npy", 8)

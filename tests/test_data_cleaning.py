@@ -61,8 +61,29 @@ def test_vocabulary():
     assert Vocabulary.build([["b", "a", "b"]], max_size=3).all == ["<pad>", "<unk>", "b"]
     assert Vocabulary.build([["b", "a", "b"]], min_frequency=2, special_tokens=()).all == ["b"]
     with pytest.raises(KeyError, match="'z' is not in the vocabulary of 1 tokens"):
-        Vocabulary(["a"], unk_token=None).ids("z")
+        Vocabulary(["a"], unk_token=None).ids(["z"])
     with pytest.raises(ValueError, match="'a' occurs twice"):
         Vocabulary(["a", "<unk>", "a"])
     with pytest.raises(ValueError, match="unk_token is '<unk>', which is no token"):
         Vocabulary(["a"])
+
+
+def test_a_text_in_one_piece_is_no_list_of_tokens():
+    """Its characters would pass for tokens."""
+    words = Vocabulary.build([["a", "b"]])
+    for call in (
+        lambda: remove_stop_words("the cat", "en"),
+        lambda: Vocabulary.build("abc"),
+        lambda: Vocabulary.build(["abc"]),
+        lambda: words.ids("ab"),
+    ):
+        with pytest.raises(TypeError, match="a text in one piece was given, '.*'; expected its tokens"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [-1, 4, 99])
+def test_ids_that_are_no_tokens(wrong):
+    words = Vocabulary.build([["a", "b"]])
+    assert words.tokens(np.arange(4)) == ["<pad>", "<unk>", "a", "b"]
+    with pytest.raises(IndexError, match=f"there is no token {wrong}; expected ids from 0 to 3"):
+        words.tokens([0, wrong])

@@ -199,3 +199,9 @@ def test_mixup():
 def test_what_makes_no_sense_is_refused(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("wrong", [3, "x", [T.Rescale(), "x"], {T.Rescale()}])
+def test_compose_takes_a_list_of_functions(wrong):
+    with pytest.raises(TypeError, match="transforms are .*; expected a list of transforms or functions"):
+        T.Compose(wrong)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from minigrad.data.blocks import split_spans
 from minigrad.data.readers import Example
-from minigrad.data.split import fold, split
+from minigrad.data.split import fold, split, split_by_key
 
 examples = st.lists(st.builds(Example, st.text("aB \n", max_size=4), st.sampled_from("xyz")), max_size=40)
 
@@ -50,3 +51,13 @@ def test_what_cannot_be_split_is_refused():
         split([Example("a", "x"), Example("b", "x")], 20)
     with pytest.raises(ValueError, match="none of 3 examples can be held out: each label needs two different texts"):
         split([Example("a", "x"), Example("A", "x"), Example("b", "y")])
+
+
+@pytest.mark.parametrize("fraction", ["0.2", None, True, 0, 1, 2, float("nan")])
+def test_a_part_to_hold_out_that_is_none(fraction, tmp_path):
+    (tmp_path / "a.txt").write_text("a\nb\nc\n")
+    told = "eval_fraction is .*; expected a number between 0 and 1"
+    with pytest.raises(ValueError, match=told):
+        split_by_key(["a", "b"], fraction, 0, str)
+    with pytest.raises(ValueError, match=told):
+        split_spans([tmp_path / "a.txt"], fraction)

@@ -171,3 +171,20 @@ def test_labels_that_differ_only_by_case_are_named():
     for names in (["spam", "Spam"], ["très bon", "ham", "TRÈS  bon"]):
         with pytest.warns(UserWarning, match="differ only by case or white space, and count as two classes"):
             assert label_names([Example("", name) for name in names]) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "labels"])
+def test_a_text_without_tokens_leaves_whole_numbers_whole(name):
+    for rows in ([[], [1, 2]], [[1, 2], []], [[], []], [(), (3,)]):
+        batch = DataCollatorWithPadding(0)([{"input_ids": list(row), name: row} for row in rows])
+        assert {column.dtype for column in batch.values()} == {np.dtype(np.int64)}
+        longest = max(map(len, rows))
+        assert batch["attention_mask"].tolist() == [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
+
+
+def test_no_items_and_an_item_without_ids():
+    with pytest.raises(ValueError, match="there are no items to make a batch of"):
+        DataCollatorWithPadding(0)([])
+    for items in ([{"input_ids": [1]}, {"x": [1]}], [{"x": [1]}, {"input_ids": [1]}]):
+        with pytest.raises(ValueError, match="item 1 of a batch has .*, item 0 has .*; expected the same in each"):
+            DataCollatorWithPadding(0)(items)

@@ -2,18 +2,24 @@
 
 import json
 import re
+import shutil
 
+import numpy as np
 import pytest
 import tiny_bert
 
+from minigrad import pretrained
 from minigrad.cli import main
 from minigrad.pretrained import BertConfig, BertModel
 from minigrad.tasks import TASKS, task_class
+from minigrad.train import pipeline
 
 pytest.importorskip("tokenizers")
 ROW = {"question": "Who?", "context": "Ada came.", "answers": [{"text": "Ada", "answer_start": 0}]}
 TEXT, TOKENS, QUESTIONS = "text-classification", "token-classification", "question-answering"
 MULTI, VALUE = ["--problem-type", "multi_label_classification"], ["--problem-type", "regression"]
+TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+SMALL = {name: TINY for name in ("Bert",)} | {"DistilBert": {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8}}
 GOOD = "text,label\noven,a\nsalt,a\nmast,b\nwind,b\n"
 
 CASES = [  # task, file, its content, what is typed besides, what is told
@@ -144,3 +150,41 @@ def test_a_length_of_nothing_is_not_taken_for_the_default(base, tmp_path, task):
             kind(max_length=wrong).attach(other, task.processor)
     with pytest.raises(ValueError, match="max_length is 21; this model reads at most 20 tokens"):
         kind(max_length=21).attach(other, task.processor)
+
+
+@pytest.mark.parametrize("task", [TEXT, "text-generation", "fill-mask", "text2text-generation"])
+def test_what_is_no_text_for_a_pipeline(task):
+    """Neither the keys of a dict nor the numbers of bytes pass for texts; an array of texts is several."""
+    examples = task_class(task)().examples
+    assert len(examples("a")) == 1 and len(examples(np.array(["a", "b"]))) == len(examples(t for t in "ab")) == 2
+    for wrong in (3, b"ab", {"text": "a"}):
+        with pytest.raises(TypeError, match="the texts are .*; expected a text or a list of them"):
+            examples(wrong)
+    with pytest.raises(TypeError, match="text 2 is '3', a int; expected a str"):
+        examples(["a", 3])
+    for nothing in (None, [], ()):
+        with pytest.raises(ValueError, match="there is no text; expected one or more"):
+            examples(nothing)
+
+
+@pytest.mark.parametrize("family", ["Bert", "DistilBert"])
+def test_a_head_of_another_task_is_refused_though_its_weights_fit(base, tmp_path, family):
+    sizes = {"vocab_size": 25, "pad_token_id": 0}
+    config = getattr(pretrained, f"{family}Config")(num_labels=2, **sizes, **SMALL[family])
+    for task, other, head in ((TEXT, TOKENS, "Sequence"), (TOKENS, TEXT, "Token")):
+        model = getattr(pretrained, f"{family}For{head}Classification")(config, rng=0)
+        shutil.copytree(base, tmp_path / head)
+        model.save_pretrained(tmp_path / head)
+        assert pipeline(task, tmp_path / head).task.name == pipeline(None, tmp_path / head).task.name == task
+        with pytest.raises(ValueError, match=f"was trained for {task}, not for {other}|was not fine-tuned"):
+            pipeline(other, tmp_path / head)
+
+
+@pytest.mark.parametrize("task", [TEXT, "image-classification"])
+def test_whole_numbers_of_numpy_are_labels(task):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    data = [("a" if task == TEXT else picture, label) for label in (3, np.int64(3), np.uint8(3), "3")]
+    assert [example.label for example in task_class(task)().read(data)] == ["3"] * 4
+    for wrong in (True, np.bool_(True), 1.5, None, [1]):
+        with pytest.raises(ValueError, match="example 1: the label is "):
+            task_class(task)().read([(data[0][0], wrong)])

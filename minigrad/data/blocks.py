@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .readers import likely_encoding
+from .split import check_fraction
 
 PIECE = 1 << 13  # bytes that are tokenised at a time, since long texts take longer by the byte,
 TOGETHER = 64  # and how many such pieces in one call of the tokenizer, on all cores
@@ -81,6 +82,7 @@ def _decoded(span: TextSpan, raw: bytes, line: int, offset: int) -> str:
 
 def split_spans(files: Iterable[str | os.PathLike], eval_fraction: float) -> tuple[list[TextSpan], list[TextSpan]]:
     """Of each file the beginning and, after a line break, the last part, of about that fraction, to hold out."""
+    check_fraction(eval_fraction)
     train, held_out = [], []
     for path in map(Path, files):
         size = path.stat().st_size
@@ -109,6 +111,8 @@ def pack_texts(
     Raises FileNotFoundError or ValueError, naming file and line, if a file is missing, empty of text or not UTF-8;
     nothing is left at `output` then.
     """
+    if isinstance(files, (str, os.PathLike, TextSpan)):
+        raise TypeError(f"files is one file, {str(files)!r}; expected a list of them: type pack_texts([file], ...)")
     files = list(files)
     if not files:
         raise ValueError("no files were given; expected at least one")
@@ -189,8 +193,8 @@ class TextBlocks:
             )
         try:
             ids = np.load(self.path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{self.path}: not a file of token ids ({error}); make it with pack_texts") from None
+        except (ValueError, EOFError):
+            raise ValueError(f"{self.path}: not a file of token ids; make it with pack_texts") from None
         if ids.ndim != 1 or ids.dtype.kind != "u":
             raise ValueError(f"{self.path}: {ids.dtype} of shape {ids.shape}; expected ids that pack_texts wrote")
         self.tokens, self.dtype, self.offset = len(ids), ids.dtype, ids.offset

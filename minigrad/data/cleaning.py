@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -105,8 +106,15 @@ def stop_words(language: str) -> frozenset[str]:
 
 def remove_stop_words(words: Iterable[str], language: str) -> list[str]:
     """The words that are not stop words, in any case.  Chinese must have been cut into words."""
-    left_out = stop_words(language)
+    left_out, words = stop_words(language), check_tokens(words)
     return [word for word in words if word.casefold() not in left_out]
+
+
+def check_tokens(tokens: Iterable[str]) -> Iterable[str]:
+    """The tokens of a text; raises TypeError for a text in one piece, whose characters would pass for tokens."""
+    if isinstance(tokens, (str, bytes)):
+        raise TypeError(f"a text in one piece was given, {tokens[:40]!r}; expected its tokens, such as text.split()")
+    return tokens
 
 
 class Vocabulary:
@@ -141,7 +149,7 @@ class Vocabulary:
 
         Without "<unk>" among the special tokens, `ids` refuses unknown ones.
         """
-        counts = Counter(token for text in texts for token in text)
+        counts = Counter(token for text in check_tokens(texts) for token in check_tokens(text))
         ranked = sorted((token for token in counts if token not in special_tokens), key=lambda token: -counts[token])
         frequent = [token for token in ranked if counts[token] >= min_frequency]
         unk = "<unk>" if "<unk>" in special_tokens else None
@@ -161,8 +169,11 @@ class Vocabulary:
 
     def ids(self, tokens: Iterable[str]) -> np.ndarray:
         """The ids of tokens, int64.  Raises KeyError for an unknown one, if there is no token for these."""
-        return np.array([self[token] for token in tokens], np.int64)
+        return np.array([self[token] for token in check_tokens(tokens)], np.int64)
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The tokens of ids."""
+        """The tokens of ids.  Raises IndexError for an id that is none."""
+        ids = [operator.index(i) for i in ids]
+        if wrong := [i for i in ids if not 0 <= i < len(self)]:
+            raise IndexError(f"there is no token {wrong[0]}; expected ids from 0 to {len(self) - 1}")
         return [self.all[i] for i in ids]

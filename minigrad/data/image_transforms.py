@@ -204,6 +204,8 @@ class Compose(Transform):
     """One change after the other: transforms, which share the generator, or functions of a picture alone."""
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]):
+        if not isinstance(transforms, Sequence) or not all(map(callable, transforms)):
+            raise TypeError(f"transforms are {transforms!r:.80}; expected a list of transforms or functions")
         self.transforms = list(transforms)
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:

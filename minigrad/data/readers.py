@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import is_whole
 from . import json_text
 
 TEXT_COLUMNS = ("text", "sentence")
@@ -262,8 +263,8 @@ def find_column(where: str, row: dict[str, Any], what: str, choices: Sequence[st
 
 
 def label_name(where: str, label: Any) -> str:
-    if isinstance(label, int) and not isinstance(label, bool):
-        return str(label)
+    if is_whole(label):
+        return str(int(label))
     if isinstance(label, str) and label.strip():
         return check_utf8(where, label.strip())
     if label is None or isinstance(label, str):

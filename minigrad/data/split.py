@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import is_number
 from .readers import Example
 
 
@@ -87,5 +88,5 @@ def split_by_key(
 
 def check_fraction(eval_fraction: float) -> None:
     """Raises ValueError if the part to hold out is none."""
-    if not 0 < eval_fraction < 1:
-        raise ValueError(f"eval_fraction is {eval_fraction}; expected a number between 0 and 1, such as 0.2")
+    if not is_number(eval_fraction) or not 0 < eval_fraction < 1:
+        raise ValueError(f"eval_fraction is {eval_fraction!r}; expected a number between 0 and 1, such as 0.2")

@@ -105,6 +105,8 @@ class DataCollatorWithPadding:
             raise ValueError(f'padding_side is {self.padding_side!r}; expected "right" or "left"')
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        if not items:
+            raise ValueError("there are no items to make a batch of; expected at least one")
         for i, item in enumerate(items):
             if not isinstance(item, Mapping):
                 raise TypeError(
@@ -114,7 +116,10 @@ class DataCollatorWithPadding:
                 )
         if "input_ids" in items[0]:
             items = [
-                {**item, "attention_mask": item.get("attention_mask", [1] * len(item["input_ids"]))} for item in items
+                {**item, "attention_mask": item.get("attention_mask", [1] * len(item["input_ids"]))}
+                if "input_ids" in item
+                else item
+                for item in items
             ]
         for i, item in enumerate(items):
             if item.keys() != items[0].keys():
@@ -172,6 +177,8 @@ def numbers(name: str, entry: Any) -> np.ndarray:
             f"{name!r} holds {str(entry)[:40]!r}, which is no array of numbers: leave it out of the dataset, "
             "or pass a data_collator of your own"
         )
+    if not array.size and isinstance(given, Sequence):  # no ids, of which NumPy makes floats
+        return array.astype(np.int64)
     if isinstance(given, np.ndarray) and (array.dtype.kind == "f" or not labels and name != "input_ids"):
         return array
     if array.dtype.kind == "f":

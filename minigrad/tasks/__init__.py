@@ -39,6 +39,23 @@ def task_class(name: str) -> type[Task]:
     return getattr(import_module(f".{file}", __name__), kind)
 
 
+def kind_of_model(source: str | os.PathLike | PretrainedModel) -> tuple[Any, Any]:
+    """The family and the architectures of a model, or as the config.json of its directory names them."""
+    if isinstance(source, PretrainedModel):
+        return source.config.model_type, [type(source).__name__]
+    entries: Any = read_config(source)
+    return entries.get("model_type"), entries.get("architectures") or []
+
+
+def task_named(architectures: Any) -> type[Task] | None:
+    """The class of the task that models of these architectures are for; None if for none, such as BertModel."""
+    for kind in map(task_class, TASKS):
+        classes = {path.partition(".")[2] for path in kind.model_class.families.values()}
+        if isinstance(architectures, list) and not classes.isdisjoint(map(str, architectures)):
+            return kind
+    return None
+
+
 def task_of(source: str | os.PathLike | PretrainedModel) -> type[Task]:
     """The class of the task that a model, or that in a directory, was fine-tuned for, by its architecture.
 
@@ -46,16 +63,9 @@ def task_of(source: str | os.PathLike | PretrainedModel) -> type[Task]:
 
     Raises FileNotFoundError or ValueError if there is no such directory, or it is for no task.
     """
-    if isinstance(source, PretrainedModel):
-        family, named = source.config.model_type, [type(source).__name__]
-    else:
-        entries: Any = read_config(source)
-        family, named = entries.get("model_type"), entries.get("architectures") or []
-    kinds = [task_class(name) for name in TASKS]
-    for kind in kinds:
-        classes = {path.partition(".")[2] for path in kind.model_class.families.values()}
-        if isinstance(named, list) and not classes.isdisjoint(map(str, named)):
-            return kind
+    family, named = kind_of_model(source)
+    if (kind := task_named(named)) is not None:
+        return kind
     if isinstance(family, str) and family in task_class(DEFAULT).model_class.families:
         return task_class(DEFAULT)
     raise ValueError(

@@ -15,6 +15,7 @@ from .. import functional as F
 from ..data import ImageDataset, WeightedRandomSampler, image_transforms, label_ids, read_images, split
 from ..data.images import has_test_split, unlabelled_images
 from ..data.pictures import picture_of
+from ..data.readers import label_name
 from ..data.samplers import Sampler
 from ..data.text import sorted_labels
 from ..pretrained import AutoModelForImageClassification, PretrainedModel
@@ -117,9 +118,7 @@ class ImageClassification(Task):
             raise ValueError(
                 f"{where} is {str(item)[:60]!r}; expected a pair (picture, label), such as ('a.png', 'cat')"
             )
-        if not isinstance(item[1], (str, int)):
-            raise ValueError(f"{where}: the label is {str(item[1])[:60]!r}; expected a str or an int")
-        return Picture(self.checked(where, item[0]), str(item[1]))
+        return Picture(self.checked(where, item[0]), label_name(where, item[1]))
 
     def examples(self, inputs: Any, **options: Any) -> list[Picture]:
         several = isinstance(inputs, (list, tuple))

@@ -138,11 +138,7 @@ class TextClassification(TextTask):
         return Example(check_utf8(where, item[0]), self.label(where, item[1]))
 
     def examples(self, inputs: str | Sequence[str], **options: Any) -> list[Example]:
-        texts = texts_of(inputs)
-        for i, text in enumerate(texts, 1):
-            if not isinstance(text, str):
-                raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected a str")
-        return [Example(check_utf8(f"text {i}", text), None) for i, text in enumerate(texts, 1)]
+        return [Example(check_utf8(f"text {i}", text), None) for i, text in enumerate(texts_of(inputs), 1)]
 
     def key(self, example: Example) -> str:
         return example.text

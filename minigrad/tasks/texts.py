@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +74,19 @@ class WindowDataset(TextDataset):
         return f"{long:.0%} of the {what} are longer than max_length={max_length} and are read in windows"
 
 
-def texts_of(inputs: Any) -> list[Any]:
-    """What a pipeline is called with, one text or several, as a list; ValueError if there is none."""
-    if inputs is not None and not isinstance(inputs, Iterable):
+def texts_of(inputs: Any) -> list[str]:
+    """What a pipeline is called with, one text or several, as a list.
+
+    Raises TypeError for what holds no texts, a dict say, whose keys would pass for them; ValueError if there is none.
+    """
+    if inputs is not None and (isinstance(inputs, (bytes, Mapping)) or not isinstance(inputs, Iterable)):
         raise TypeError(f"the texts are {inputs!r:.60}; expected a text or a list of them")
-    texts = [inputs] if isinstance(inputs, str) else list(inputs or ())
+    texts = [inputs] if isinstance(inputs, str) else list(() if inputs is None else inputs)
     if not texts:
         raise ValueError("there is no text; expected one or more")
+    for i, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected a str")
     return texts
 
 

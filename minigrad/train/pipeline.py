@@ -9,7 +9,7 @@ from typing import Any
 from ..data import DataLoader
 from ..pretrained import PretrainedModel
 from ..pretrained.values import found_in
-from ..tasks import DEFAULT, Task, task_class, task_of
+from ..tasks import DEFAULT, Task, kind_of_model, task_class, task_named, task_of
 from .arguments import TrainingArguments, check_names
 from .batches import agreed_collator, used_columns
 from .evaluation import predict
@@ -91,6 +91,9 @@ def pipeline(
             f"the model in {model} was not fine-tuned, it has no {new[0]}: expected one that was trained for "
             f"{kind.name}; type: minigrad finetune {model}{named} --train FILE --output DIR"
         )
+    other = task_named(kind_of_model(model)[1])
+    if other not in (None, kind):  # one whose head has weights of the same names and shapes
+        raise ValueError(f"the model in {model} was trained for {other.name}, not for {kind.name}: name the former")
     with found_in(model):
         return attached(kind, loaded, kind(**usual(kind, options)).load_processor(model), options)
 
