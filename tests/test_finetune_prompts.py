@@ -61,7 +61,7 @@ def test_a_masked_model_s_scores_are_those_of_its_words_at_the_mask(masked):
             assert list(answer.values()) == sorted(answer.values(), reverse=True)
     (best,) = classifier(TEXTS[0], top_k=1)
     assert best == dict([next(iter(classifier(TEXTS[:1])[0].items()))])
-    with pytest.raises(ValueError, match="top_k is 0; expected 1 or more"):
+    with pytest.raises(ValueError, match="top_k is 0; expected a whole number, 1 or more"):
         classifier(TEXTS, top_k=0)
 
 
@@ -181,6 +181,39 @@ def test_what_does_not_fit_together_is_refused_in_a_line(masked, causal):
         PromptClassifier(model, tokenizer, 5, VERBALIZER)
     with pytest.raises(ValueError, match=r"example 2 is .*; expected a pair \(text, label\), such as"):
         classifier.dataset([("a", "music"), ("a",)])
+
+
+def test_a_causal_model_is_given_no_kinds_of_tokens(causal):
+    """GPT-2 and its like know none, whatever their tokenizer says."""
+    model, tokenizer = causal
+    classifier = PromptClassifier(model, tokenizer, "{text} is {mask}", Verbalizer({"a": "world", "b": "hello"}))
+    before = classifier.logits(TEXTS[:2])
+    names, tokenizer.model_input_names = tokenizer.model_input_names, ["input_ids", "token_type_ids", "attention_mask"]
+    try:
+        assert "token_type_ids" in tokenizer(TEXTS[0])
+        np.testing.assert_array_equal(classifier.logits(TEXTS[:2]), before)
+    finally:
+        tokenizer.model_input_names = names
+
+
+def test_what_is_of_another_type_is_refused_in_a_line(masked, tmp_path):
+    model, tokenizer = masked
+    classifier = PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER)
+    for call, kind, told in (
+        (lambda: classifier(TEXTS[0], top_k="1"), ValueError, "top_k is '1'; expected a whole number"),
+        (lambda: classifier(None), TypeError, "texts is a NoneType; expected a str, or several in a list"),
+        (lambda: classifier.dataset([("a", "sport"), 5]), ValueError, "example 2 is '5'; expected a pair"),
+        (
+            lambda: PromptClassifier(model, "dir", TEMPLATE, VERBALIZER),
+            TypeError,
+            "tokenizer is a str; expected a token",
+        ),
+        (lambda: PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER, max_length="8"), ValueError, "length is '8'"),
+        (lambda: PromptClassifier.from_pretrained(tmp_path), FileNotFoundError, "holds no prompt.json: expected a dir"),
+        (lambda: PromptClassifier.from_pretrained(tmp_path / "no"), FileNotFoundError, "no holds no prompt.json"),
+    ):
+        with pytest.raises(kind, match=told):
+            call()
 
 
 def test_a_head_that_no_checkpoint_has_is_warned_of_until_it_is_trained(tmp_path):

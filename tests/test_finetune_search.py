@@ -25,6 +25,8 @@ def test_the_best_template_is_first(tmp_path):
     losses = [-np.log(answer[example.label]) for answer, example in zip(answers, examples, strict=True)]
     assert ranked[0].loss == pytest.approx(np.mean(losses), abs=1e-5)
     calibrated = rank_templates(model, tokenizer, templates[:1], VERBALIZER, examples, calibrate=True)
+    (alone,) = rank_templates(model, tokenizer, templates[0].pattern, VERBALIZER, examples)  # not letter by letter
+    assert alone == next(one for one in ranked if one.template == templates[0])
     assert calibrated[0].loss != pytest.approx(next(one for one in ranked if one.template == templates[0]).loss)
 
 

@@ -54,6 +54,15 @@ def test_a_rule_stands_for_templates():
         expand_templates("{text} ({mask}|it)")
 
 
+@pytest.mark.parametrize("rule", ["{text} ((a|b)|c) {mask}", "{text} (a|b {mask}", "{text} a|b) {mask}"])
+def test_a_group_that_is_nested_or_open_is_refused(rule):
+    with pytest.raises(ValueError, match="a group that is nested or not closed"):
+        expand_templates(rule)
+    assert len(expand_templates("{text} :) {mask} (so|)")) == 2
+    with pytest.raises(TypeError, match="the rule is a list; expected a str"):
+        expand_templates([rule])
+
+
 def test_templates_are_equal_by_what_they_say():
     assert Template("{text} {mask}") == Template("{text} {mask}") != Template("{text} {mask}.")
     assert len({Template("{text} {mask}"), Template("{text} {mask}")}) == 1

@@ -112,6 +112,28 @@ def test_with_a_cache_it_writes_what_it_writes_without(make, config):
     )
 
 
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (gpt2, PROMPT),
+        (gpt2, PREFIX),
+        (llama, PREFIX),
+        (lambda: BertForSequenceClassification(BertConfig(**BERT), rng=0), PROMPT),
+    ],
+    ids=["gpt2-prompt", "gpt2-prefix", "llama-prefix", "bert-prompt"],
+)
+def test_virtual_tokens_take_places_of_the_model(make, config):
+    model = get_peft_model(make(), config, rng=0)
+    n, longest = config.num_virtual_tokens, model.config.longest
+    assert model(np.ones((1, longest - n), int)).logits.shape[0] == 1
+    told = f"{n} virtual ones before them are {longest + 1}, but .* at most {longest}: .*max_length={longest - n}"
+    with pytest.raises(ValueError, match=told):
+        model(np.ones((1, longest - n + 1), int))
+    if make is gpt2:
+        with pytest.raises(ValueError, match=told):
+            model.generate(np.ones((1, 2), int), max_new_tokens=longest - 2, eos_token_id=None, pad_token_id=0)
+
+
 @pytest.mark.parametrize("config", [PROMPT, PREFIX], ids=["prompt", "prefix"])
 def test_gradients_of_prompts_and_prefixes(config):
     model = prompted(llama(), config).to("float64")

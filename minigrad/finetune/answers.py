@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import is_whole
+
 
 def best_first(p: np.ndarray, classes: list[str], top_k: int | None) -> list[dict[str, float]]:
     """Of probabilities (texts, classes), for each text its `top_k` most probable classes, by default all."""
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}; expected 1 or more")
+    if top_k is not None and not is_whole(top_k, 1):
+        raise ValueError(f"top_k is {top_k!r}; expected a whole number, 1 or more, or None for all")
     order = (-p).argsort(-1, kind="stable")[:, :top_k]
     return [{classes[i]: row[i].item() for i in places.tolist()} for row, places in zip(p, order, strict=True)]
 
@@ -17,7 +19,12 @@ def best_first(p: np.ndarray, classes: list[str], top_k: int | None) -> list[dic
 def pairs(examples: Sequence[Any]) -> tuple[list[str], list[str]]:
     """The texts and labels of examples, which are pairs.  Raises ValueError if one is no pair, or there are none."""
     for i, item in enumerate(examples, 1):
-        if isinstance(item, str) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+        if (
+            isinstance(item, str)
+            or not isinstance(item, Sequence)
+            or len(item) != 2
+            or not all(isinstance(part, str) for part in item)
+        ):
             raise ValueError(
                 f"example {i} is {str(item)[:60]!r}; expected a pair (text, label), such as ('A fine day.', 'fair')"
             )

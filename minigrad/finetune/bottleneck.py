@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite
-from numbers import Integral
 from typing import Any, ClassVar
 
 from .. import ops
+from ..errors import is_whole
 from ..nn import Dropout, Linear, Module, init
 from ..pretrained.layers import activation
 from .config import Hit, PeftConfig, number
@@ -69,7 +69,7 @@ class BottleneckConfig(PeftConfig):
         above = "a number above 0, such as 16"
         self.reduction_factor = number("reduction_factor", self.reduction_factor, above, lambda n: 0 < n < inf)
         if self.bottleneck_size is not None:
-            size = number("bottleneck_size", self.bottleneck_size, f"None or {above}", lambda n: n > 0, Integral)
+            size = number("bottleneck_size", self.bottleneck_size, f"None or {above}", lambda n: n > 0, is_whole)
             self.bottleneck_size = size
         self.scaling = number("scaling", self.scaling, "a number, such as 1.0", isfinite)
         self.dropout = number("dropout", self.dropout, "a probability below 1", lambda p: 0 <= p < 1)

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
+from ..errors import is_number, is_whole
 from ..nn import Module
 from ..pretrained.checkpoint.files import SMALL, model_directory, read_json, replacing
 from .names import PREFIXES
@@ -166,9 +166,9 @@ def check_expression(option: str, pattern: Any) -> None:
         raise ValueError(f"{option} has {pattern!r}, which is no regular expression: {error}") from None
 
 
-def number(option: str, value: Any, expected: str, fits: Callable[[Any], bool], kind: type = Real) -> Any:
+def number(option: str, value: Any, expected: str, fits: Callable[[Any], bool], kind: Callable = is_number) -> Any:
     """A number, as Python's own, for JSON.  Raises ValueError if it is none, or if it does not fit."""
-    if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+    if not kind(value) or not fits(value):
         raise ValueError(f"{option} is {value!r}; expected {expected}")
     return value if isinstance(value, (int, float)) else value.item()
 
@@ -179,7 +179,7 @@ def layer_numbers(value: Any) -> list[int] | int | None:
         return None
     many = isinstance(value, Iterable) and not isinstance(value, str)
     numbers = [
-        number("layers_to_transform", one, "numbers of layers, such as [0, 1]", lambda n: n >= 0, Integral)
+        number("layers_to_transform", one, "numbers of layers, such as [0, 1]", lambda n: n >= 0, is_whole)
         for one in (value if many else [value])
     ]
     return numbers if many else numbers[0]

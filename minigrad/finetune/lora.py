@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import backend, ops
 from .. import functional as F
+from ..errors import is_whole
 from ..nn import Conv1d, Conv2d, Conv3d, Dropout, Embedding, Linear, Module, Parameter, init
 from ..tensor import Tensor
 from .config import Hit, PeftConfig, check_expression, layer_numbers, number
@@ -83,9 +83,9 @@ class LoraConfig(PeftConfig):
                 check_expression(option, pattern)
             setattr(self, option, dict(patterns))
         whole, finite = "a whole number, 1 or more, such as r=8", "a number, such as 16"
-        self.r = number("the rank r", self.r, whole, lambda r: r >= 1, Integral)
+        self.r = number("the rank r", self.r, whole, lambda r: r >= 1, is_whole)
         self.rank_pattern = {
-            name: number(f"the rank {name}", r, whole, lambda r: r >= 1, Integral)
+            name: number(f"the rank {name}", r, whole, lambda r: r >= 1, is_whole)
             for name, r in self.rank_pattern.items()
         }
         self.lora_alpha = number("lora_alpha", self.lora_alpha, finite, math.isfinite)
@@ -366,7 +366,7 @@ def weighted(
     for weight in weights:
         number("a weight", weight, "a number, such as 0.5", math.isfinite)
     if svd_rank is not None:
-        number("svd_rank", svd_rank, "a whole number, 1 or more", lambda r: r >= 1, Integral)
+        number("svd_rank", svd_rank, "a whole number, 1 or more", lambda r: r >= 1, is_whole)
     r = sum(ranks) if kind == "cat" else svd_rank or max(ranks) if kind == "svd" else max(ranks)
     found = []
     for hit in layers.values():

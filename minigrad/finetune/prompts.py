@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from .. import backend, losses, ops
 from .. import functional as F
 from ..backend import Array
 from ..data import DataCollatorWithPadding, Example, TextDataset
+from ..errors import is_whole
 from ..execution import no_grad
 from ..nn import Buffer, Module
 from ..patterns import matches
@@ -136,6 +137,13 @@ class PromptClassifier:
                 f"model is a {type(model).__name__}; expected a masked or causal language model: type "
                 "AutoModelForMaskedLM.from_pretrained(...) or AutoModelForCausalLM.from_pretrained(...)"
             )
+        if not hasattr(tokenizer, "mask_token"):
+            raise TypeError(
+                f"tokenizer is a {type(tokenizer).__name__}; expected a tokenizer: type "
+                "AutoTokenizer.from_pretrained(...)"
+            )
+        if max_length is not None and not is_whole(max_length, 1):
+            raise ValueError(f"max_length is {max_length!r}; expected a whole number of tokens, or None")
         self.template = template if isinstance(template, Template) else Template(template)
         self.verbalizer = verbalizer if isinstance(verbalizer, Verbalizer) else Verbalizer(verbalizer)
         self.tokenizer, self.separator = tokenizer, separator
@@ -241,6 +249,8 @@ class PromptClassifier:
 
     def read(self, texts: Sequence[str]) -> tuple[dict[str, list], list[list[int]]]:
         """As `encode`, and for each text which tokens its triggers are."""
+        if not isinstance(texts, Iterable):
+            raise TypeError(f"texts is a {type(texts).__name__}; expected a str, or several in a list")
         for i, text in enumerate(texts, 1):
             if not isinstance(text, str):
                 raise TypeError(f"text {i} is {str(text)[:60]!r}, a {type(text).__name__}; expected a str")
@@ -252,7 +262,7 @@ class PromptClassifier:
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
         )
-        names = [name for name in ("input_ids", "token_type_ids") if name in batch]
+        names = [name for name in ("input_ids", "token_type_ids")[: 1 if self.is_causal else 2] if name in batch]
         columns: dict[str, list] = {name: [] for name in (*names, "mask_positions")}
         triggers: list[list[int]] = []
         for row, text in enumerate(texts):
@@ -319,6 +329,11 @@ class PromptClassifier:
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike) -> PromptClassifier:
         """The classifier that `save_pretrained` wrote.  Raises FileNotFoundError or ValueError if there is none."""
+        if not (Path(directory) / SETTINGS).is_file():
+            raise FileNotFoundError(
+                f"{directory} holds no {SETTINGS}: expected a directory that PromptClassifier.save_pretrained wrote; "
+                "with a model alone, type PromptClassifier(model, tokenizer, template, verbalizer)"
+            )
         settings = read_json(Path(directory) / SETTINGS)
         calibration = settings.pop("calibration")
         is_masked = AutoConfig.from_pretrained(directory).model_type in AutoModelForMaskedLM.families

@@ -46,7 +46,7 @@ def rank_templates(
         ValueError: as `PromptClassifier` does, or there is no template.
     """
     found = []
-    for template in templates:
+    for template in [templates] if isinstance(templates, (str, Template)) else templates:
         classifier = PromptClassifier(model, tokenizer, template, verbalizer, **options)
         if calibrate:
             classifier.calibrate()

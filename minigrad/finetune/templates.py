@@ -120,8 +120,16 @@ def expand_templates(rule: str) -> list[Template]:
 
     expand_templates("{text} (It|This) is (|mainly )about {mask}.")     # four templates
 
-    Parentheses without a bar in them are ordinary ones; groups cannot be nested.  Raises ValueError as `Template` does.
+    Parentheses without a bar in them are ordinary ones; groups cannot be nested.  Raises ValueError as `Template` does,
+    and for a group that is nested or not closed; TypeError if the rule is no text.
     """
+    if not isinstance(rule, str):
+        raise TypeError(
+            f"the rule is a {type(rule).__name__}; expected a str, such as '{{text}} (It|This) is {{mask}}.'"
+        )
     parts = re.split(r"\(([^()]*\|[^()]*)\)", rule)  # every second one is a group
+    for part in parts[::2]:
+        if "|" in part and part.count("(") != part.count(")"):
+            raise ValueError(f"the rule {rule!r} has a group that is nested or not closed: write (one|two|three)")
     choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
     return [Template("".join(chosen)) for chosen in product(*choices)]

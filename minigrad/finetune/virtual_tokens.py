@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import backend, ops
+from ..errors import is_whole
 from ..nn import KVCache, Module, Parameter, init
 from ..pretrained.inputs import as_given, host_array, token_ids
 from ..tensor import Tensor
@@ -44,7 +44,7 @@ class PromptLearningConfig(PeftConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         n, expected = self.num_virtual_tokens, "a whole number, 1 or more, such as 20"
-        self.num_virtual_tokens = number("num_virtual_tokens", n, expected, lambda n: n >= 1, Integral)
+        self.num_virtual_tokens = number("num_virtual_tokens", n, expected, lambda n: n >= 1, is_whole)
 
     def stored(self, path: str, part: str) -> str:
         return part
@@ -226,6 +226,17 @@ class Prompted(AdapterLayer):
         return words_of(self).register_forward_hook(put)
 
 
+def check_room(host: Any, n: int, ids: Any, caches: Any = None) -> None:
+    """Raises ValueError if the tokens, those in caches, and n virtual ones are more than the model reads."""
+    cached = caches[0].length if caches else 0
+    given, longest = as_given(ids).shape[1] + cached, getattr(host.config, "longest", None)
+    if longest is not None and given + n > longest:
+        raise ValueError(
+            f"{given} tokens with {n} virtual ones before them are {given + n}, but this model reads at most "
+            f"{longest}: call the tokenizer with max_length={longest - n}, or write fewer tokens"
+        )
+
+
 def longer(n: int, given: Any, value: int) -> Any:
     """(B, T) as (B, n + T), with a value in the new places; None stays None."""
     if given is None:
@@ -263,6 +274,7 @@ class PromptedEncoder(Prompted):
         if (prompts := self.prompts) is None:
             return super().forward(input_ids, attention_mask, *more, **named)
         n = len(prompts)
+        check_room(self, n, token_ids(input_ids))
         named |= dict(zip([*inspect.signature(self.plain.forward).parameters][3:], more))
         if named.get("token_type_ids") is not None:
             named["token_type_ids"] = longer(n, named["token_type_ids"], 0)
@@ -285,6 +297,7 @@ class PromptedDecoder(Prompted):
         if (prompts := self.prompts) is None:
             return super().forward(input_ids, attention_mask, past_key_values, position_ids)
         n, ids, mask = len(prompts), token_ids(input_ids), longer(len(prompts), attention_mask, 1)
+        check_room(self, n, ids, past_key_values)
         if past_key_values and past_key_values[0].length:
             caches = [After(cache, *cache.before) for cache in past_key_values]
             out = super().forward(ids, mask, caches, later(n, position_ids, False))
@@ -340,6 +353,7 @@ class PrefixedDecoder(Prefixed):
             return super().forward(input_ids, attention_mask, past_key_values, position_ids)
         host: Any = self
         n, layers, c = len(prompts), len(host.stack), host.config
+        check_room(host, n, token_ids(input_ids), past_key_values)
         heads = getattr(c, "kv_heads", None) or first_of(c, "num_attention_heads", "n_head")
         pairs = self.keys_and_values(prompts, layers, heads, 2)
         caches = [After(cache, *pair) for cache, pair in zip(past_key_values or [None] * layers, pairs)]
