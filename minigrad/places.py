@@ -1,13 +1,14 @@
 """Finds the line of the user's program that is running, and the names that its values have there.
 
-It is used only for errors, and for steps of the tape that are recorded with `insight.recording`; otherwise it costs
-nothing.
+It is used only for errors, warnings, and steps of the tape that are recorded with `insight.recording`; otherwise it
+costs nothing.
 """
 
 from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -46,6 +47,12 @@ def room(frame: FrameType) -> str | None:
     """The package or module of minigrad that a function belongs to, such as "nn"; None for a user's function."""
     package, _, rest = frame.f_globals.get("__name__", "").partition(".")
     return rest.partition(".")[0] if package == "minigrad" else None
+
+
+def warn(message: str) -> None:
+    """Warn of something at the line of the user's program, wherever in the package it is found."""
+    level = next((i for i, f in enumerate(frames(sys._getframe()), 1) if room(f) is None), 1)
+    warnings.warn(message, stacklevel=level)
 
 
 def telling(frame: FrameType, rooms: Sequence[str] = LAYERS) -> Iterator[FrameType]:

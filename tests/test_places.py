@@ -85,3 +85,11 @@ def test_names_prefer_the_users():
     assert places.names([image, mg.ones(3), 3], frame) == ["image", None, None]
     assert places.room(frame) is None
     assert places.line(frame).text.startswith("assert places.line(frame).text")
+
+
+def test_a_warning_is_of_the_users_line():
+    space = {"__name__": "minigrad.data.made_up", "warn": places.warn}
+    exec("def inner():\n    warn('beware')\ndef outer():\n    inner()\n", space)
+    with pytest.warns(UserWarning, match="beware") as told:
+        space["outer"]()
+    assert told[0].filename == __file__

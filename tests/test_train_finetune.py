@@ -234,8 +234,9 @@ def test_labels_that_differ_only_by_case_are_said(base, tmp_path):
     examples = [
         Example(text, label.upper() if i % 2 else label) for i, (text, label) in enumerate(tiny_bert.examples())
     ]
-    with pytest.warns(UserWarning, match="the labels 'COOKING' and 'cooking' differ only by case or white space"):
+    with pytest.warns(UserWarning, match="the labels 'COOKING' and 'cooking' differ only by case") as told:
         trainer = finetune(base, examples, output=tmp_path / "out", **QUICK)
+    assert {warning.filename for warning in told} == {__file__}  # the line of the user's program
     assert len(trainer.model.config.id2label) == 6
 
 

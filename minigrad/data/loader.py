@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..errors import is_whole
 from ..ops.random import drawn_seed
+from ..places import warn
 from .datasets import Dataset, IterableDataset, at_epoch
 from .passes import Items, Made, Stream, Watch, own_generators, reads_a_file, states
 from .samplers import Sampler
@@ -200,11 +200,10 @@ class DataLoader:
         with Watch() as watch:
             result = ahead.take(at)
         if watch.drew:
-            warnings.warn(
+            warn(
                 "an item or a batch draws from the global random generators of Python or NumPy, so batches are made "
                 "without workers: for the same numbers with any number of workers, give the dataset a generator of its "
-                "own, such as self.rng = np.random.default_rng(0)",
-                stacklevel=3,
+                "own, such as self.rng = np.random.default_rng(0)"
             )
         else:
             ahead.pool = self._pool(ahead.source)

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import is_whole
+from ..places import warn
 from . import json_text
 
 TEXT_COLUMNS = ("text", "sentence")
@@ -157,10 +157,7 @@ def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[R
     finally:
         csv.field_size_limit(limit)
     if delimiter != usual:
-        warnings.warn(
-            f"{path}: the fields are divided by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}, and were read so",
-            stacklevel=3,
-        )
+        warn(f"{path}: the fields are divided by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}, and were read so")
     return rows
 
 

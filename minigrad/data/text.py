@@ -1,6 +1,5 @@
 """Turns labelled texts into the inputs of a model: class numbers, token ids, and batches padded to the longest text."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..places import warn
 from .readers import Example
 from .split import fold
 
@@ -28,10 +28,9 @@ def sorted_labels(labels: Iterable[str]) -> list[str]:
     names = sorted(set(labels))
     for name, other in pairwise(sorted(names, key=fold)):
         if fold(name) == fold(other):
-            warnings.warn(
+            warn(
                 f"the labels {name!r} and {other!r} differ only by case or white space, and count as two classes: "
-                "spell them alike if they are one",
-                stacklevel=3,
+                "spell them alike if they are one"
             )
     return sorted(names, key=len) if all(name.isdecimal() for name in names) else names
 

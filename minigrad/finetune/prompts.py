@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +18,7 @@ from ..errors import is_whole
 from ..execution import no_grad
 from ..nn import Buffer, Module
 from ..patterns import matches
+from ..places import warn
 from ..pretrained import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PretrainedModel
 from ..pretrained.checkpoint.files import read_json, replacing
 from ..pretrained.decoder import CausalLM
@@ -163,10 +163,9 @@ class PromptClassifier:
         self.max_length = min(limits, default=None)
         self.encode(["a"])  # refuses a template that is too long
         if new := untrained(model):
-            warnings.warn(
+            warn(
                 f"the language-modelling head of this {type(model).__name__} is in no checkpoint ({new[0]} is new): "
-                "its answers are noise until it is trained",
-                stacklevel=2,
+                "its answers are noise until it is trained"
             )
 
     def _check_template(self):

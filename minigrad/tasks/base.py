@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,6 +37,7 @@ import numpy as np
 from ..data.samplers import Sampler
 from ..data.split import fold, split_by_key
 from ..errors import is_whole
+from ..places import warn
 from ..pretrained import PretrainedModel
 from ..pretrained.config import Config
 from ..tensor import Tensor
@@ -204,10 +204,9 @@ class Task:
         key = self.key if key is None else key
         seen = {fold(key(example)) for example in train}
         if shared := sum(fold(key(example)) in seen for example in eval):
-            warnings.warn(
+            warn(
                 f"{shared} of {len(eval)} evaluation {what} are training {what}, too: how well they are told says "
-                f"nothing about new {what}",
-                stacklevel=5,
+                f"nothing about new {what}"
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..data import Example, Sampler, TextDataset, WeightedRandomSampler, label_i
 from ..data.readers import check_utf8, label_name, label_names_of, label_value, read_lines
 from ..data.text import sorted_labels
 from ..metrics.classification import score_table
+from ..places import warn
 from ..pretrained import AutoModelForSequenceClassification
 from ..pretrained.config import PROBLEMS, Config
 from ..tensor import Tensor
@@ -351,6 +351,4 @@ def warn_of_unjudged(eval: Sequence[Example], names: Sequence[str]) -> None:
     judged = {name for example in eval for name in labels_of(example)}
     if unjudged := [name for name in names if name not in judged]:
         listed = ", ".join(unjudged[:5]) + f" and {len(unjudged) - 5} more" * (len(unjudged) > 5)
-        warnings.warn(
-            f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1", stacklevel=4
-        )
+        warn(f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from .. import metrics
 from ..data import DataCollatorForSeq2Seq, TextDataset
 from ..data.readers import check_utf8, find_column, read_lines, read_rows
 from ..errors import is_whole
+from ..places import warn
 from ..pretrained import AutoModelForSeq2SeqLM, PretrainedModel
 from ..pretrained.values import check
 from ..tensor import Tensor
@@ -163,7 +163,7 @@ class TextToText(TextTask):
             try:
                 score = getattr(metrics, name)(targets, written)
             except ImportError as error:
-                warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+                warn(f"{name} is left out: {error}")
                 continue
             found |= score if isinstance(score, dict) else {name: score}
         return found

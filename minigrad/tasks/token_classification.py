@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..data.entities import Sentence, checked_tag, joined_words, plain_sentence,
 from ..data.text import IGNORED, sorted_labels
 from ..metrics.classification import score_table
 from ..metrics.entities import entities_of, entity_counts, entity_scores
+from ..places import warn
 from ..pretrained import AutoModelForTokenClassification, AutoTokenizer
 from ..pretrained.config import Config
 from .base import counts_table
@@ -150,7 +150,7 @@ class TokenClassification(TextTask):
                     )
         judged = {kind for sentence in eval for kind, _, _ in entities_of(sentence.tags or ())}
         if unjudged := [kind for kind in kinds if kind not in judged]:
-            warnings.warn(f"there is no evaluation example of {', '.join(unjudged)}", stacklevel=4)
+            warn(f"there is no evaluation example of {', '.join(unjudged)}")
         return {"id2label": dict(enumerate(names))}
 
     def load_processor(self, source: Any) -> AutoTokenizer:

@@ -14,7 +14,6 @@ import re
 import shutil
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from .. import backend
 from ..finetune import PeftModel
 from ..nn import Module
+from ..places import warn
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint import safetensors
 from ..pretrained.checkpoint.files import WHOLE
@@ -167,9 +167,9 @@ def latest_checkpoint(directory: str | os.PathLike) -> Path | None:
     for path in candidates(directory):
         if wrong := fault(path, thorough=True):
             if not path.name.startswith("."):
-                warnings.warn(f"{path} is damaged and was skipped: {wrong}", stacklevel=2)
+                warn(f"{path} is damaged and was skipped: {wrong}")
         elif current and (other := run_of(path)) and other != current:
-            warnings.warn(f"{path} is of an earlier run and was skipped; to resume from it, name it", stacklevel=2)
+            warn(f"{path} is of an earlier run and was skipped; to resume from it, name it")
         else:
             return path
     return None

@@ -6,12 +6,13 @@ Each function returns a matplotlib Figure: show it in a notebook, or write it to
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
+
+from ..places import warn
 
 MAX_MARKERS = 40  # on a curve
 MAX_LETTERS = 32  # of a class name
@@ -187,11 +188,10 @@ def _legible(names: list[str]) -> tuple[list[str], list[str]]:
         shown.append(name if whole else f"{i}: {kept}" if any(letter.isalnum() for letter in kept) else f"class {i}")
     changed = [f"{now} is {name}" for now, name in zip(shown, names) if now != name]
     listed = "; ".join(changed[:10]) + (f"; and {len(changed) - 10} more" if len(changed) > 10 else "")
-    warnings.warn(
+    warn(
         f"no installed font has all letters of the class names, so the picture shows numbers ({listed}).  Noto has "
         "them: on Debian or Ubuntu, sudo apt install fonts-noto-cjk (fonts-noto for other scripts); on Fedora, "
-        "sudo dnf install google-noto-sans-cjk-fonts; or download it from https://fonts.google.com/noto",
-        stacklevel=3,
+        "sudo dnf install google-noto-sans-cjk-fonts; or download it from https://fonts.google.com/noto"
     )
     return [], shown
 

@@ -7,7 +7,6 @@ import math
 import os
 import random
 import uuid
-import warnings
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..distributed import Shards
 from ..finetune import PeftModel
 from ..nn import Module
 from ..optim import EMA
+from ..places import warn
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint import safetensors
 from ..pretrained.checkpoint.files import SHARDS, replacing
@@ -165,10 +165,9 @@ class Content:
         for name, p in model.named_parameters():
             p.requires_grad = name not in rest["frozen"]
         if rest["plan"] != plan_of(trainer):
-            warnings.warn(
+            warn(
                 f"{self.directory} was made with another plan, or for a run of another length; from here on the plan "
-                "given now is followed",
-                stacklevel=4,
+                "given now is followed"
             )
         trainer.lr_scheduler.load_state_dict(rest["schedule"])
         load_named_state(trainer.optimizer, model, self.arrays, self.optimizer)

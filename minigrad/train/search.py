@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..amp import GradScaler
 from ..optim.clip import NonFiniteError
+from ..places import warn
 from .arguments import TrainingArguments
 from .callbacks import CallbackHandler, TrainerCallback
 from .plots import new_figure
@@ -193,10 +194,7 @@ def open_study(
             f"{direction}: give another study_name"
         )
     if done := finished(study):
-        warnings.warn(
-            f"the study {name!r} already has {done} trials, which count: to begin anew, give another study_name",
-            stacklevel=4,
-        )
+        warn(f"the study {name!r} already has {done} trials, which count: to begin anew, give another study_name")
     if sampler is None:  # a resumed study must not draw the same trials again
         study.sampler = optuna.samplers.TPESampler(seed=args.seed + len(study.trials))
     return study

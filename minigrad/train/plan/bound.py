@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...nn import Module, Parameter
 from ...optim import Optimizer
 from ...patterns import check_matched, match
+from ...places import warn
 from .changes import Change, State
 from .timeline import Timeline
 
@@ -100,10 +100,9 @@ class BoundPlan(Timeline):
         for change in idle:
             if idle[change]:
                 hint = f"; to move from another value, begin with .at(0, set({change.pattern!r}, {change.name}=...))"
-                warnings.warn(
+                warn(
                     f"{change.told()}, at step {change.start}, changes nothing: it has that value already"
-                    + hint * bool(change.over),
-                    stacklevel=5,
+                    + hint * bool(change.over)
                 )
 
     def param_groups(self, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
