@@ -281,7 +281,7 @@ def test_a_frozen_model_stays_frozen_where_the_plan_says_nothing_of_it():
         (lambda: Plan().at(1, set("**.LayerNorm", blnd=1.0)), "has blend"),
         (lambda: Plan().at(1, set("**.Dropout", p=1.5)), "probability"),
         (lambda: Plan().at(1, set("**.Dropout", p=linear(0.5, 1), over=3)), "probability"),
-        (lambda: Plan().at(1, set("**.Dropout", p="high")), "same kind"),
+        (lambda: Plan().at(1, set("**.Dropout", p="high")), "same type"),
         (lambda: Plan().phase("a", freeze="**"), "every parameter is frozen"),
         (
             lambda: Plan().phase("a", lr=1, lr_factors={"bert.**": 0.1, "bert.pooler.**": 0.2}),
@@ -322,7 +322,7 @@ def test_a_plan_that_does_not_fit_the_model_is_refused_with_the_nearest_names(pl
         (lambda: Plan().phase("a", lr="fast"), "expected a number"),
         (lambda: Plan().phase("a", batch_size=0), "whole number"),
         (lambda: Plan().phase("a", lr_factors={"x": 1.0}), "give lr, too"),
-        (lambda: Plan().phase("a", until=1.5), "part of the run"),
+        (lambda: Plan().phase("a", until=1.5), "fraction of the run"),
         (lambda: Plan().phase("a", until="soon"), "'3 epochs'"),
         (lambda: Plan().at(True, "save"), "steps such as 500"),
         (lambda: Plan().at(-1, "save"), "steps such as 500"),
