@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from ..backend import DEVICES
 from ..nn import Module, Parameter, init
 from ..nn.tree import check_name, walk
+from ..places import warn
 from ..pretrained import PretrainedModel
 from ..pretrained.checkpoint.report import listed
 from ..tensor import Tensor
@@ -481,10 +481,7 @@ class PeftModel(Module):
     def train(self, mode: bool = True) -> Any:
         """As for every module; warns of adapters that are merged, which are not trained."""
         if mode and self.merged_adapters:
-            warnings.warn(
-                f"{', '.join(self.merged_adapters)} is merged and is not trained: type model.unmerge_adapter() first",
-                stacklevel=2,
-            )
+            warn(f"{', '.join(self.merged_adapters)} is merged and is not trained: type model.unmerge_adapter() first")
         return super().train(mode)
 
     def to(self, target: Any) -> Any:

@@ -64,8 +64,8 @@ class TextTask(Task):
 class WindowDataset(TextDataset):
     """Rows of tokens, one or more windows of each example; `of` numbers the example of each row."""
 
-    def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Any], labels: Any = None):
-        super().__init__(encodings, labels)
+    def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Any]):
+        super().__init__(encodings)
         self.rows, self.of, self.examples = rows, of, examples
 
     def note(self, what: str, max_length: int | None) -> str:
@@ -81,7 +81,7 @@ def texts_of(inputs: Any) -> list[str]:
     """
     if inputs is not None and (isinstance(inputs, (bytes, Mapping)) or not isinstance(inputs, Iterable)):
         raise TypeError(f"the texts are {inputs!r:.60}; expected a text or a list of them")
-    texts = [inputs] if isinstance(inputs, str) else list(() if inputs is None else inputs)
+    texts: list[Any] = [inputs] if isinstance(inputs, str) else list(() if inputs is None else inputs)
     if not texts:
         raise ValueError("there is no text; expected one or more")
     for i, text in enumerate(texts, 1):
