@@ -124,3 +124,15 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "latin.conll").write_bytes("Müller B-PER\n".encode("latin1"))
     with pytest.raises(ValueError, match="latin.conll:1: not UTF-8: byte 0xfc .* if it is latin1, type: iconv"):
         read_sentences(tmp_path / "latin.conll")
+
+
+@pytest.mark.parametrize(
+    "text", ["हिन्दी में लिखा", "cafe\u0301 Mu\u0308ller", "مُحَمَّد كَتَبَ", "שָׁלוֹם רב", "นี่ คือ", "می\u200cخواهم رفت", "naïve 2nd"]
+)
+def test_accents_and_vowel_signs_stand_inside_words(text):
+    assert [match.group() for match in WORD.finditer(text)] == text.split()
+    assert plain_sentence("here", text).words == text.split()
+
+
+def test_signs_are_words_of_their_own():
+    assert [match.group() for match in WORD.finditer("a_b (c), 東京e\u0301-x!")] == [*"a_b(c),東京", "e\u0301", *"-x!"]

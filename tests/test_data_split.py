@@ -61,3 +61,8 @@ def test_a_part_to_hold_out_that_is_none(fraction, tmp_path):
         split_by_key(["a", "b"], fraction, 0, str)
     with pytest.raises(ValueError, match=told):
         split_spans([tmp_path / "a.txt"], fraction)
+
+
+def test_texts_that_differ_only_by_unicodes_form_are_the_same():
+    """On a Mac the accents of names are characters of their own."""
+    assert fold("Cafe\u0301  Mu\u0308ller") == fold("café müller") != fold("cafe muller")

@@ -188,3 +188,22 @@ def test_whole_numbers_of_numpy_are_labels(task):
     for wrong in (True, np.bool_(True), 1.5, None, [1]):
         with pytest.raises(ValueError, match="example 1: the label is "):
             task_class(task)().read([(data[0][0], wrong)])
+
+
+@pytest.mark.parametrize(
+    "task, inputs, good, wrong",
+    [
+        (TEXT, "oven", {"top_k": 1}, {"function_to_apply": "none"}),
+        (TOKENS, "oven", {"aggregation_strategy": "first", "ignore_labels": []}, {"agregation_strategy": "first"}),
+        (QUESTIONS, ROW, {"top_k": 1, "max_answer_len": 3}, {"max_seq_len": 32}),
+        ("fill-mask", "the [MASK]", {"top_k": 1}, {"targets": ["oven"]}),
+    ],
+)
+def test_an_option_that_a_call_does_not_have_is_refused(base, task, inputs, good, wrong):
+    kind = task_class(task)
+    model = kind.model_class.from_pretrained(base, rng=0)
+    pipe = pipeline(task, model, kind().load_processor(base))
+    assert pipe(inputs, **good)
+    (name,) = wrong
+    with pytest.raises(TypeError, match=f"a call of {task} has no argument '{name}': (it has|type) "):
+        pipe(inputs, **wrong)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +20,11 @@ CONLL = (".conll", ".conll2003", ".bio", ".bioes", ".iob", ".iob2", ".txt", ".ts
 WORD_COLUMNS, TAG_COLUMNS = ("words", "tokens"), ("tags", "ner_tags", "labels")
 SPAN_COLUMNS = ("entities", "spans")
 IDEOGRAPH = r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff]"
-# A word of a plain text: an ideograph, a run of other letters and digits, or any other single sign.
-WORD = re.compile(rf"{IDEOGRAPH}|(?:(?!{IDEOGRAPH})[^\W_])+|[^\w\s]|_")
+# Accents and vowel signs of their own, as in Hindi, Arabic and decomposed Latin, and joiners, which stand inside words.
+MARKS = "".join(chr(i) for i in range(0x300, 0x1E950) if unicodedata.category(chr(i))[0] == "M") + "\u200c\u200d"
+# A word of a plain text: an ideograph, a run of other letters and digits, or any other sign; each with its marks.
+LETTERS = rf"(?:(?!{IDEOGRAPH})[^\W_])"
+WORD = re.compile(rf"{LETTERS}+(?:[{MARKS}]+{LETTERS}*)*|(?:{IDEOGRAPH}|[^\w\s]|_)[{MARKS}]*")
 EXPECTED = (
     '{"words": ["Ada", "came"], "tags": ["B-PER", "O"]} or '
     '{"text": "Ada came", "entities": [{"start": 0, "end": 3, "label": "PER"}]}'

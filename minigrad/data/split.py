@@ -1,5 +1,6 @@
 """Splits examples into a training and an evaluation part that share no text."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,8 @@ from .readers import Example
 
 
 def fold(text: str) -> str:
-    """The text without differences of white space and case: two texts that fold alike count as identical."""
-    return " ".join(text.split()).casefold()
+    """The text without differences of white space, case and Unicode's form: what folds alike counts as identical."""
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
 def split(

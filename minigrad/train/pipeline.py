@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from typing import Any
 
 from ..data import DataLoader
@@ -24,9 +25,20 @@ class Pipeline:
         self.task = task
 
     def __call__(self, inputs: Any = None, *, batch_size: int = 64, **options: Any) -> Any:
-        """What transformers' pipeline of the same name returns; `options` are those of its call."""
+        """What transformers' pipeline of the same name returns; `options` are those of its call.
+
+        Raises TypeError for an option that the task does not have.
+        """
+        if "max_new_tokens" not in self.task.answer_options:  # else they are those of `generate`, which checks them
+            check_names(f"a call of {self.task.name}", options, self.call_options(), {})
         examples = self.task.examples(inputs, **options)
         return self.task.returned(self.answers(examples, batch_size, **options), inputs, **options)
+
+    def call_options(self) -> list[str]:
+        """The names of the options of a call, by the methods of the task that take them."""
+        methods = (self.task.examples, self.task.answers, self.task.returned)
+        names = dict.fromkeys(name for method in methods for name in signature(method).parameters)
+        return [name for name in names if name not in ("inputs", "outputs", "dataset", "answers", "options")]
 
     def answers(self, examples: Sequence[Any], batch_size: int = 64, **options: Any) -> list[Any]:
         """The answer to each of the task's examples."""
