@@ -459,6 +459,25 @@ def test_a_resumed_run_is_bit_for_bit_the_whole_one(tmp_path, options):
     assert not np.array_equal(moved, plain.bert.encoder.layer[1].output.dense.weight.numpy())
 
 
+@pytest.mark.parametrize("options", [{}, {"use_dora": True}])
+def test_what_is_written_into_merged_weights_is_kept(options, tmp_path):
+    model = get_peft_model(bert(), LoraConfig(target_modules=["query"], **options), rng=0)
+    scrambled(model).merge_adapter()
+    layer = model.bert.encoder.layer[0].attention.self.query
+    model.unfreeze("bert.encoder.layer.0.attention.self.query.*")
+    layer.weight.copy_(layer.weight.data + 0.3 * np.random.default_rng(2).standard_normal(layer.weight.shape))
+    layer.bias.hold(layer.bias.data + np.float32(0.2))
+    written = logits(model)
+    model.save_pretrained(tmp_path)
+    np.testing.assert_allclose(logits(model), written, atol=1e-6 if not options else 0.1)
+    model.unmerge_adapter()
+    assert layer.weight.requires_grad and layer.bias.requires_grad
+    unmerged = logits(model)
+    np.testing.assert_array_equal(logits(PeftModel.from_pretrained(bert(), tmp_path)), unmerged)
+    if not options:  # the lengths of DoRA's rows are those of other weights now
+        np.testing.assert_allclose(unmerged, written, atol=1e-6)
+
+
 def test_one_name_may_be_given_as_text(tmp_path):
     model, _, other = two_with_heads()
     model.merge_adapter("other")

@@ -435,6 +435,12 @@ def test_an_interrupted_run_goes_on(base, tmp_path):
     ).read_bytes()
 
 
+@pytest.mark.parametrize("lora", [-1, "8", 2.5, True])
+def test_a_rank_that_is_none_is_refused(lora, base, tmp_path):
+    with pytest.raises(ValueError, match=f"lora is {lora!r}; expected the rank of the adapters, such as 8, or 0"):
+        finetune(base, tiny_bert.examples(), output=tmp_path / "out", lora=lora)
+
+
 def test_adapters_instead_of_the_model(base, tmp_path, capsys):
     trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", lora=2, **QUICK | {"num_train_epochs": 12})
     told, names = capsys.readouterr().out, {path.name for path in (tmp_path / "out").iterdir()}

@@ -100,9 +100,7 @@ class AdapterLayer(Module):
             return
         layer: Any = self
         old: tuple[Any, Any] = layer.weight, getattr(layer, "bias", None)
-        weight, bias = (None if p is None else at_least_single(p.data) for p in old)
-        for name in here:
-            weight, bias = self.with_adapter(name, weight, bias)
+        weight, bias = self.with_adapters(here, old)
         xp = backend.of(weight).xp
         if not all(array is None or bool(xp.isfinite(array).all()) for array in (weight, bias)):
             raise ValueError(f"the weights merged with {', '.join(here)} are not finite: nothing was merged")
@@ -113,12 +111,31 @@ class AdapterLayer(Module):
             if array is not None:  # a new Parameter, so that another layer that has the same weight keeps it
                 new = Parameter(xp.ascontiguousarray(array.astype(p.dtype, copy=False)), p.requires_grad)
                 setattr(layer, part, new)
+                self.before_merge.merged[part] = new.data, new.version
+
+    def with_adapters(self, names: tuple[str, ...], parameters: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The arrays of weight and bias with these adapters, in float32 or better."""
+        weight, bias = (None if p is None else at_least_single(p.data) for p in parameters)
+        for name in names:
+            weight, bias = self.with_adapter(name, weight, bias)
+        return weight, bias
 
     def unmerge(self) -> None:
-        """Take the weights that were there before `merge`, bit for bit."""
-        for part, p in ({} if self.before_merge is None else vars(self.before_merge)).items():
-            if p is not None:
-                setattr(self, part, p)
+        """Take the weights that were there before `merge`, bit for bit, with what was written into them since."""
+        if (before := self.before_merge) is not None:
+            old, now = (before.weight, before.bias), {part: getattr(self, part) for part in before.merged}
+            if any(
+                p.data is not before.merged[part][0] or p.version != before.merged[part][1] for part, p in now.items()
+            ):
+                merged = dict(zip(("weight", "bias"), self.with_adapters(self.merged, old)))
+                for part, p in now.items():
+                    change = at_least_single(p.data) - at_least_single(merged[part].astype(p.dtype, copy=False))
+                    kept = getattr(before, part)
+                    kept.copy_(at_least_single(kept.data) + change)
+            for part, p in now.items():
+                kept = getattr(before, part)
+                kept.requires_grad = p.requires_grad
+                setattr(self, part, kept)
         self.before_merge, self.merged = None, ()
 
 
@@ -127,6 +144,7 @@ class Unmerged:
 
     def __init__(self, weight: Parameter, bias: Parameter | None):
         self.weight, self.bias = weight, bias
+        self.merged: dict[str, tuple[Any, int]] = {}  # the array of each when it was merged, and its version
 
 
 def at_least_single(array: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..distributed import printing_once, world
+from ..errors import is_whole
 from ..finetune import LoraConfig, PeftModel, get_peft_model
 from ..pretrained import AutoConfig
 from ..pretrained.checkpoint.files import replacing
@@ -189,6 +190,8 @@ def trainer_for(
         raise ValueError(f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {known}")
     if args.eval_strategy != "epoch":
         raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
+    if not is_whole(lora, 0):
+        raise ValueError(f"lora is {lora!r}; expected the rank of the adapters, such as 8, or 0 to train the model")
     if not args.resume_from_checkpoint:
         args.check_output_dir()
     learnt = this.read(train)
