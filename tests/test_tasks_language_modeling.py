@@ -183,7 +183,7 @@ def test_whole_words_by_the_marks_of_a_vocabulary(bert, gpt, tmp_path):
     [
         ("a.txt", b"fine\ncaf\xe9\n" * 30, "a.txt:2: not UTF-8"),
         ("a.txt", b"one single line", "has no line break after which its last 20% could be held out"),
-        ("a.txt", b"", "has no line break"),
+        ("a.txt", b"", "a.txt is empty: expected text"),
         ("b.txt", None, "b.txt: no such file"),
         ("a.jsonl", b'{"txt": "a"}\n', "a.jsonl:1: no text column"),
     ],

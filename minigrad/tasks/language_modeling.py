@@ -82,6 +82,8 @@ class LanguageModeling(TextTask):
         if not spans:
             return super().split(examples, eval_fraction, seed)
         train, held_out = split_spans(spans, eval_fraction)
+        if not any(path.stat().st_size for path in spans):
+            raise ValueError(f"{spans[0]} is empty: expected text")
         if not held_out:
             raise ValueError(
                 f"{spans[0]} has no line break after which its last {eval_fraction:.0%} could be held out; give a file "
