@@ -62,6 +62,9 @@ def test_vocabulary():
     assert Vocabulary.build([["b", "a", "b"]], min_frequency=2, special_tokens=()).all == ["b"]
     with pytest.raises(KeyError, match="'z' is not in the vocabulary of 1 tokens"):
         Vocabulary(["a"], unk_token=None).ids(["z"])
+    for size in (-1, 1, 2.5):
+        with pytest.raises(ValueError, match=f"max_size is {size}; expected None or a whole number, 2 or more"):
+            Vocabulary.build([["a"]], max_size=size)
     with pytest.raises(ValueError, match="'a' occurs twice"):
         Vocabulary(["a", "<unk>", "a"])
     with pytest.raises(ValueError, match="unk_token is '<unk>', which is no token"):

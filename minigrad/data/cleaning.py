@@ -7,10 +7,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html.parser import HTMLParser
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from ..errors import is_whole
+
+T = TypeVar("T")
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 UNSEEN = {"script", "style", "head", "template", "noscript"}  # elements whose text no reader sees
 BLOCKS = set(
@@ -110,7 +113,7 @@ def remove_stop_words(words: Iterable[str], language: str) -> list[str]:
     return [word for word in words if word.casefold() not in left_out]
 
 
-def check_tokens(tokens: Iterable[str]) -> Iterable[str]:
+def check_tokens(tokens: Iterable[T]) -> Iterable[T]:
     """The tokens of a text; raises TypeError for a text in one piece, whose characters would pass for tokens."""
     if isinstance(tokens, (str, bytes)):
         raise TypeError(f"a text in one piece was given, {tokens[:40]!r}; expected its tokens, such as text.split()")
@@ -149,6 +152,11 @@ class Vocabulary:
 
         Without "<unk>" among the special tokens, `ids` refuses unknown ones.
         """
+        if max_size is not None and not is_whole(max_size, len(special_tokens)):
+            raise ValueError(
+                f"max_size is {max_size!r}; expected None or a whole number, {len(special_tokens)} or more, for the "
+                "special tokens are among them"
+            )
         counts = Counter(token for text in check_tokens(texts) for token in check_tokens(text))
         ranked = sorted((token for token in counts if token not in special_tokens), key=lambda token: -counts[token])
         frequent = [token for token in ranked if counts[token] >= min_frequency]
