@@ -143,6 +143,9 @@ def test_a_processor_is_a_transform():
 def test_labels_that_do_not_fit():
     with pytest.raises(ValueError, match="12 pictures and 2 labels"):
         ImageDataset(PIXELS, [0, 1], ["a", "b"])
+    for label in (0.5, "1", None):
+        with pytest.raises(ValueError, match=f"the labels are {label!r} and the like; expected class numbers"):
+            ImageDataset(PIXELS, [label] * 12, ["a", "b"])
     with pytest.raises(ValueError, match="labels are from 0 to 2; expected 0 to 1"):
         ImageDataset(PIXELS, [0, 1, 2] * 4, ["a", "b"])
 

@@ -53,6 +53,8 @@ class ImageDataset:
     ):
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} pictures and {len(labels)} labels; expected one label for each")
+        if len(labels) and np.asarray(labels).dtype.kind not in "iu":
+            raise ValueError(f"the labels are {labels[0]!r} and the like; expected class numbers, whole, from 0")
         self.images, self.labels, self.classes = images, np.asarray(labels, np.int64), list(classes)
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
