@@ -127,7 +127,7 @@ class AdapterLayer(Module):
             if any(
                 p.data is not before.merged[part][0] or p.version != before.merged[part][1] for part, p in now.items()
             ):
-                merged = dict(zip(("weight", "bias"), self.with_adapters(self.merged, old)))
+                merged: dict[str, Any] = dict(zip(("weight", "bias"), self.with_adapters(self.merged, old)))
                 for part, p in now.items():
                     change = at_least_single(p.data) - at_least_single(merged[part].astype(p.dtype, copy=False))
                     kept = getattr(before, part)
