@@ -183,6 +183,7 @@ class MPICommunicator(Communicator):
 
     def _abort(self, told: str, status: int = 1) -> NoReturn:
         print(f"minigrad: {told}", file=sys.stderr, flush=True)
+        time.sleep(0.5)  # until mpiexec has passed that on, for it ends all at once
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add a line of its own
         self.mpi.COMM_WORLD.Abort(status)
         raise SystemExit(status)

@@ -18,12 +18,14 @@ def bleu(y_true: References, y_pred: Sequence[str]) -> float:
 
     Each text has one reference or a list of them, of all texts as many.  Raises ImportError without sacrebleu.
     """
-    return library("sacrebleu").corpus_bleu(list(y_pred), streams(y_true, y_pred)).score
+    references = streams(y_true, y_pred)
+    return library("sacrebleu").corpus_bleu(list(y_pred), references).score
 
 
 def chrf(y_true: References, y_pred: Sequence[str]) -> float:
     """The corpus's chrF from 0 to 100, with sacrebleu's defaults; see `bleu`."""
-    return library("sacrebleu").corpus_chrf(list(y_pred), streams(y_true, y_pred)).score
+    references = streams(y_true, y_pred)
+    return library("sacrebleu").corpus_chrf(list(y_pred), references).score
 
 
 def rouge(y_true: References, y_pred: Sequence[str], use_stemmer: bool = False) -> dict[str, float]:
