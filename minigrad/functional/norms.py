@@ -199,8 +199,10 @@ def _batch_norm(x, weight, bias, /, statistics, eps):
     axes = (0, *range(2, len(x.shape)))
     mean = ops.mean(x, axes, True)
     centred = x - mean
+    rest = ops.mean(centred, axes, True)  # of a large mean, what its rounding left
+    centred = centred - rest
     variance = ops.mean(centred * centred, axes, True)
-    statistics[0], statistics[1] = (as_array(moment).reshape(-1) for moment in (mean, variance))
+    statistics[0], statistics[1] = (as_array(moment).reshape(-1) for moment in (mean + rest, variance))
     return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
 
 

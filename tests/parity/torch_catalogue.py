@@ -36,6 +36,7 @@ import torch
 if "expecttest" not in sys.modules:  # torch's test helpers derive from its TestCase, which nothing here uses
     sys.modules["expecttest"] = types.ModuleType("expecttest")
     sys.modules["expecttest"].TestCase = unittest.TestCase
+from torch.testing._internal import common_utils  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 from torch.testing._internal.common_modules import module_db  # noqa: E402
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db  # noqa: E402
@@ -45,6 +46,9 @@ from minigrad import functional, nn, optim, schedule  # noqa: E402
 
 # Torch's own tests forbid settings such as torch.backends.cudnn.allow_tf32 for the whole process: allow them again.
 torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
+
+# Torch looks for its own test among all frames of the stack and reads their sources, which takes most of the time.
+common_utils.extract_test_fn = lambda: None
 
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)  # of ours: any other error is a fault
 # dtypes to test, and how far a result may be from torch's
