@@ -16,7 +16,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing"]  # links to files: tests/test_readme.py
 autodoc_member_order, autodoc_typehints = "bysource", "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "Any"}
 autodoc_mock_imports = ["cupy", "cupyx", "torch", "transformers"]
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 
