@@ -118,15 +118,16 @@ class _Op:
             y = np.asarray(y) if isinstance(y, np.generic) and self.on_arrays else self._as_result(y, kernel)
         if (y.dtype is not F4 or dtype is not F4) and self.keeps_dtype:
             y = settled(self.name, y, arrays)
+        y_dtype = y.dtype
         node = None  # 4. the step, if there is something to carry back
-        if wanted and (y.dtype is F4 or y.dtype.kind not in "iub"):  # (whole numbers do not move by small amounts)
+        if wanted and (y_dtype is F4 or y_dtype.kind not in "iub"):  # (whole numbers do not move by small amounts)
             plan = self.plans.get(wanted) or self.plan(wanted)
             if kernel is not None:
                 fused = fused if kernel.needed is None else kernel.needed(fused, plan.wanted)
                 saved = plan.keep(arrays, options, y), kernel, backend.xp, fused, options
-                node = new_node(y.shape, y.dtype, parents, plan.fused, saved)
+                node = new_node(y.shape, y_dtype, parents, plan.fused, saved)
             elif plan.rules:
-                node = new_node(y.shape, y.dtype, parents, plan, plan.keep(arrays, options, y))
+                node = new_node(y.shape, y_dtype, parents, plan, plan.keep(arrays, options, y))
         if mode is not None:
             mode.note(node, self, inputs, options, y)
         return wrap(y, node) if tensors else y
@@ -253,16 +254,13 @@ class _Plan(Step):
         self.keep = _keeper(self.kept, len(op.inputs), len(op.options))
         self.rules = [(rule, _picker([self.kept.index(known.index(ask)) for ask in asks])) for rule, asks in asked]
 
+    fused = cached_property(lambda plan: _Fused(plan))  # the step of the same op, where a kernel computes it
+
     def pull(self, node: Node, saved: tuple, g: Any, again: bool) -> list:
         """One gradient per parent; `again` when they will be differentiated in their turn."""
         if again:
             saved = self.recorded(node, saved)
         return [rule(g, *asks(saved)) for rule, asks in self.rules]
-
-    @cached_property
-    def fused(self) -> _Fused:
-        """The step of the same op, where a kernel computes it."""
-        return _Fused(self)
 
     def check(self, node: Node, pulled: list) -> None:
         names = [name for name, want in zip(self.op.inputs, self.wanted, strict=True) if want]

@@ -15,15 +15,14 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
     """
 
     def forward(xp, a, b):
-        m, n = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
-        if not m or not n:
+        if type(a) is float or type(b) is float or not a.ndim or not b.ndim:
             raise ValueError("a number has no axes")
-        row, column = m == 1, n == 1
+        row, column = a.ndim == 1, b.ndim == 1
+        if row and column and dot is not None:
+            return dot(a, b), (None, a, b)
         if not row and not column:
             y, saved = products.forward(xp, a, b)
             return y, (saved, a, b)
-        if row and column and dot is not None:
-            return dot(a, b), (None, a, b)
         y, saved = products.forward(xp, a[None] if row else a, b[:, None] if column else b)
         y = y[..., 0, :] if row else y
         return y[..., 0] if column else y, (saved, a, b)
