@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import tensor
 from .tensor import Tensor
+from .tensor import grad as grad_of_tensors
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
@@ -41,8 +41,8 @@ def grad(
         raise TypeError("grad: a Tensor is differentiated, not a function: mg.value_and_grad(f)(x) has its gradient")
     if isinstance(xs, dict) or hasattr(xs, "_fields") or not isinstance(xs, Tensor) and any(map(_is_node, xs)):
         leaves, rebuild = flatten(xs)
-        return rebuild(tensor.grad(y, leaves, gradient, retain_graph, create_graph))
-    return tensor.grad(y, xs, gradient, retain_graph, create_graph)
+        return rebuild(grad_of_tensors(y, leaves, gradient, retain_graph, create_graph))
+    return grad_of_tensors(y, xs, gradient, retain_graph, create_graph)
 
 
 def _is_node(tree: Any) -> bool:

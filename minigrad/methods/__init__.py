@@ -27,16 +27,16 @@ class _Later:
         return op if x is None else op.__get__(x, kind)
 
 
-class Absent(property):
+class Absent:
     """An attribute that does not exist, and says what to type instead."""
 
+    def __init__(self, name: str, there: str):
+        self.name, self.there = name, there
 
-def _elsewhere(name: str, there: str) -> Absent:
-
-    def refuse(self: Tensor) -> None:
-        raise AttributeError(f"Tensor has no attribute {name!r}: type {there}", name=name, obj=self)
-
-    return Absent(refuse, doc=f"Not here: type {there}.")
+    def __get__(self, x: Any, kind: Any = None) -> Any:
+        if x is None:
+            return self
+        raise AttributeError(f"Tensor has no attribute {self.name!r}: type {self.there}", name=self.name, obj=x)
 
 
 class Methods(Operators, Conversions):
@@ -60,14 +60,16 @@ for _kind in (Conversions, Operators):
     for _name, _method in vars(_kind).items():
         if _name not in ("__module__", "__doc__", "__dict__", "__weakref__"):
             setattr(Tensor, _name, _method)
-for _name in (*ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
-    if _name not in NO_METHODS and not hasattr(Tensor, _name):
+_ops = (*ops.__all__, *ops.LATER, *ops.TORCH_NAMES)
+_known = {*dir(Tensor), *NO_METHODS}
+for _name in _ops:
+    if _name not in _known:
         _op = ops.TORCH_NAMES.get(_name, _name)
         setattr(Tensor, _name, _Later(_name, _op) if _op in ops.LATER else getattr(ops, _op))
-for _name, _line in (ANYWHERE | METHODS).items():  # (with a __getattr__ it would take longer to find what there is)
-    if not hasattr(Tensor, _name):
-        setattr(Tensor, _name, _elsewhere(_name, told(_name, _line)))
-for _name in ("clamp", "t", *ANYWHERE, *ops.__all__, *ops.LATER, *ops.TORCH_NAMES):
-    if _name not in NO_METHODS and not hasattr(Tensor, _name + "_"):
-        _line = told(_name, ANYWHERE[_name]) if _name in ANYWHERE else f"x = x.{_name}(…)"
-        setattr(Tensor, _name + "_", _elsewhere(_name + "_", _line))
+_known = set(dir(Tensor))
+_absent = {f"{_name}_": f"x = x.{_name}(…)" for _name in ("clamp", "t", *_ops) if _name not in NO_METHODS}
+_absent |= {f"{_name}_": told(_name, _line) for _name, _line in ANYWHERE.items() if _name not in NO_METHODS}
+_absent |= {_name: told(_name, _line) for _name, _line in (ANYWHERE | METHODS).items()}
+for _name, _there in _absent.items():  # (with a __getattr__ it would take longer to find what there is)
+    if _name not in _known:
+        setattr(Tensor, _name, Absent(_name, _there))

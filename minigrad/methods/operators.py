@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,18 @@ def _booleans(operator: str, x: Any) -> Any:
     if kind.kind != "b":
         raise TypeError(f"{operator} is for booleans, such as x > 0, not for {kind}")
     return x
+
+
+def _protocol() -> Any:
+    """What NumPy's functions do with Tensors, a file that is imported when it is first used."""
+    return import_module("minigrad.ops.numpy_protocol")
+
+
+class _ForNumPy:
+    """Tensor.__array_ufunc__: NumPy reads it from the class; on a Tensor CuPy gets None, so that operators are ours."""
+
+    def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
+        return _protocol().ufunc if tensor is None else None
 
 
 def _later(op: str) -> Callable[[Any, Any], Any]:
@@ -167,7 +180,7 @@ class Operators:
             )
         return int(self.item())
 
-    __array_ufunc__ = ops.numpy_protocol.ForNumPy()
+    __array_ufunc__ = _ForNumPy()
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
-        return ops.numpy_protocol.function(function, args, kwargs)
+        return _protocol().function(function, args, kwargs)

@@ -7,7 +7,6 @@ tape.  To add an op, write it here and give it a row in checking/catalogue: see 
 from importlib import import_module
 from typing import Any
 
-from . import numpy_protocol
 from .arithmetic import (
     abs,
     add,
@@ -52,7 +51,6 @@ from .elementwise import (
 )
 from .index import add_at, check_indices, embedding, gather, pick, put_along, scatter, scatter_add, take
 from .linalg import einsum, linear, matmul
-from .order import argsort, cumsum, sort, topk
 from .random import dropout, generator, keep_mask
 from .reduce import all, any, argmax, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, var
 from .shape import (
@@ -78,13 +76,11 @@ __all__ = [
     "any",
     "arange",
     "argmax",
-    "argsort",
     "astype",
     "broadcast_to",
     "clip",
     "concatenate",
     "cos",
-    "cumsum",
     "divide",
     "einsum",
     "equal",
@@ -133,7 +129,6 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
-    "sort",
     "split",
     "sqrt",
     "squeeze",
@@ -145,7 +140,6 @@ __all__ = [
     "take",
     "tanh",
     "tile",
-    "topk",
     "transpose",
     "tril",
     "triu",
@@ -165,6 +159,7 @@ LATER = {
             allclose argwhere array_equal count_nonzero fmax fmin isclose isfinite isin isinf isnan isneginf isposinf
             logical_and logical_not logical_or logical_xor nan_to_num nonzero signbit
             """,
+        "order": "argsort cumsum sort topk",
         "pieces": """
             atleast_1d atleast_2d atleast_3d chunk column_stack dsplit dstack hsplit hstack tensor_split unbind vsplit
             vstack

@@ -75,13 +75,6 @@ def ufunc(self: Tensor, function: np.ufunc, method: str, *inputs: Any, **options
     return _on_values(getattr(function, method), name, inputs, options)
 
 
-class ForNumPy:
-    """Tensor.__array_ufunc__: NumPy reads it from the class; on a Tensor CuPy gets None, so that operators are ours."""
-
-    def __get__(self, tensor: Tensor | None, kind: type) -> Callable | None:
-        return ufunc if tensor is None else None
-
-
 def function(function: Callable, args: tuple, kwargs: dict) -> Any:
     """np.sum(x), np.stack([x, y]), … : Tensor.__array_function__."""
     if function is np.shape and isinstance(args[0], Tensor):

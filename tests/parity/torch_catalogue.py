@@ -476,7 +476,7 @@ def ways(op: Any) -> dict[str, Callable]:
                 continue
             if callable(thing):
                 found.setdefault(f"{short_name}.{layer}", thing)
-            elif isinstance(thing, property) and "elsewhere" not in thing.fget.__qualname__:
+            elif isinstance(thing, property):
                 found.setdefault(f"{short_name}.{layer}", thing.fget)
     sign = getattr(op, "operator_variant", None)
     if sign is not None and hasattr(mg.Tensor, f"__{sign.__name__.strip('_')}__"):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -30,47 +28,10 @@ _sharing: list = []  # the calls of `share` in progress; the first one uses the 
 _blas_threads = 1  # the number of BLAS's threads before that
 
 
-class Helper:
-    """A thread that runs jobs; a ThreadPoolExecutor takes half as long again to start one."""
-
-    def __init__(self):
-        self.jobs: SimpleQueue[Job] = SimpleQueue()
-        threading.Thread(target=self.serve, name="minigrad", daemon=True).start()
-
-    def serve(self) -> None:
-        while True:
-            self.jobs.get().run()  # a local variable for the job would keep its arrays alive
-
-
-class Job:
-    """Work for a helper.
-
-    Each job has its own lock, so that a job that is abandoned (after Ctrl-C) does not affect others.
-    """
-
-    def __init__(self, helper: Helper, work: Callable[[], None]):
-        self.helper, self.work, self.error, self.done = helper, work, None, threading.Lock()
-        self.done.acquire()
-        helper.jobs.put(self)
-
-    def run(self) -> None:
-        try:
-            self.work()
-        except BaseException as error:
-            self.error = error
-        self.done.release()
-
-    def wait(self) -> BaseException | None:
-        """Wait until the job is done; return its error, if there was one."""
-        try:
-            self.helper.jobs.get_nowait()  # the job has not begun, and no work is left for it
-        except Empty:
-            self.done.acquire()
-        return self.error
-
-
 @functools.cache
-def _helpers() -> list[Helper]:
+def _helpers() -> list:
+    from .helpers import Helper
+
     return [Helper() for _ in range(CORES - 1)]
 
 
@@ -108,7 +69,7 @@ def share(work: Callable[[Any], Any], pieces: Any) -> list:
             return results
         _blas_threads, mine = get_blas_threads(), True
         set_blas_threads(1)
-        jobs = [Job(helper, drain) for helper in _helpers()[: len(pieces) - 1]] if len(pieces) > 1 else ()
+        jobs = [helper.job(drain) for helper in _helpers()[: len(pieces) - 1]] if len(pieces) > 1 else ()
         try:
             copy_context().run(drain)
         finally:
