@@ -30,6 +30,7 @@ WORKLOADS = (
     "first_step",
     "loading",
     "generation",
+    "quantized",
     "demo",
     "sizes",
     "scaling",

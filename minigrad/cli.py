@@ -219,6 +219,25 @@ def parser() -> ArgumentParser:
     )
     add_task_options(command)
 
+    command = commands.add_parser("quantize", help="make a model's weights whole numbers of 8 or 4 bits")
+    command.set_defaults(run=run_quantize)
+    command.add_argument("model_dir", metavar="DIR", help="a model directory")
+    command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model and the report")
+    command.add_argument("--weights", choices=("int8", "int4"), default="int8", help="(default: int8)")
+    command.add_argument(
+        "--activations", choices=("dynamic", "static"), help="round what layers read to 8 bits, too; static: see below"
+    )
+    command.add_argument("--calibrate", metavar="FILE", help="examples that the scales of static activations are from")
+    command.add_argument("--eval", metavar="FILE", help="other examples, as for finetune, to score both models on")
+    command.add_argument("--layers", action="store_true", help="tell what each layer costs, on examples of --eval")
+    command.add_argument(
+        "--keep",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="layers that keep their floats, such as 'transformer.h.0.**'; may be given several times",
+    )
+
     command = commands.add_parser("parity", help="compare models with those of transformers, number by number")
     command.set_defaults(run=run_parity)
     command.add_argument(
@@ -396,6 +415,13 @@ def pipeline_for(args: Namespace) -> Pipeline:
     """The pipeline of the model of a command, with the options of its task."""
     kind = kind_of(args)
     return pipeline(kind.name, args.model_dir, **task_options(kind, vars(args)))
+
+
+def run_quantize(args: Namespace) -> None:
+    from .compress import command
+
+    given = {name: value for name, value in vars(args).items() if name not in ("run", "model_dir")}
+    command.command(args.model_dir, **given)
 
 
 def run_parity(args: Namespace) -> int:

@@ -52,6 +52,7 @@ ROOMS = [
     "parity",
     "tasks",
     "train",
+    "compress",
     "doctor",
     "cli",
     "__main__",

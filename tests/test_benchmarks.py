@@ -27,6 +27,7 @@ from benchmarks import (
     one_op,
     pairing,
     peers,
+    quantized,
     resnet,
     scaling,
     shots,
@@ -370,6 +371,23 @@ def test_generation(tmp_path):
     assert len(tokens) == 12
     pairing.agree(tokens, next(theirs), 0)
     assert next(ours) is next(products) is next(products) is None
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_quantised_models_write_and_read_and_say_how_long_the_processor_took(kind, tmp_path):
+    from minigrad.pretrained import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=1, n_head=2), rng=0).save_pretrained(
+        tmp_path / "gpt2"
+    )
+    given = generation.Writing(str(tmp_path / "gpt2"), prompt=3, new=4)
+    units = quantized.by_processor(quantized.writing, given, kind)
+    assert [next(units), next(units)] == [None, None] and next(units) > 0
+    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    BertModel(config, rng=0).save_pretrained(tmp_path / "bert")
+    floats, few = (quantized.reading(str(tmp_path / "bert"), 2, 5, one) for one in (None, kind))
+    assert next(floats) is next(few) is None and len(next(floats)) == 32 and next(few) is None
+    assert next(few) is None
 
 
 def test_loading(tmp_path):

@@ -27,6 +27,7 @@ def code_of(page):
             "devices.md",
             "data.md",
             "adapters.md",
+            "compress.md",
         ),
         pytest.param("prompts.md", marks=pytest.mark.slow),
     ],

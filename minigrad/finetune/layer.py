@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import backend
 from ..nn import Dropout, Module, Parameter, init
+from ..nn.quantized import Quantized
 from ..nn.tree import walk
 from ..tensor import Tensor
 
@@ -93,12 +94,17 @@ class AdapterLayer(Module):
     def merge(self, names: tuple[str, ...]) -> None:
         """Put adapters into the weights, which are kept for `unmerge`; computed in float32 or better, then rounded.
 
-        Raises ValueError if a weight is then not finite; nothing is changed.
+        Raises ValueError if the weights are quantised, or one is then not finite; nothing is changed.
         """
         here = tuple(name for name in names if self.has(name))
         if not here:
             return
         layer: Any = self
+        if isinstance(self, Quantized):
+            raise ValueError(
+                f"{', '.join(here)} cannot be merged into quantised weights, which would round it away: type "
+                "dequantize(model), of minigrad.compress, and then the same again; or keep it beside them"
+            )
         old: tuple[Any, Any] = layer.weight, getattr(layer, "bias", None)
         weight, bias = self.with_adapters(here, old)
         xp = backend.of(weight).xp
@@ -119,6 +125,14 @@ class AdapterLayer(Module):
         for name in names:
             weight, bias = self.with_adapter(name, weight, bias)
         return weight, bias
+
+    def dequantize(self) -> Any:
+        """Of a quantised layer: give it floats for its weight, and keep the adapters."""
+        adapted, self.__class__ = type(self), self.plain
+        layer: Any = self
+        self.plain = type(layer.dequantize())
+        layer.__class__ = joined(adapted.__bases__[0], self.plain)
+        return layer
 
     def unmerge(self) -> None:
         """Take the weights that were there before `merge`, bit for bit, with what was written into them since."""

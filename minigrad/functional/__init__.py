@@ -92,6 +92,7 @@ from .norms import (
 )
 from .padding import pad
 from .products import bilinear
+from .quantized import dequantize, fake_quantize, quantize, quantized_linear
 from .rearranging import channel_shuffle, fold, pixel_shuffle, pixel_unshuffle, unfold
 from .resampling import affine_grid, grid_sample, interpolate
 
@@ -124,6 +125,7 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
+    "dequantize",
     "dropout",
     "dropout1d",
     "dropout2d",
@@ -131,6 +133,7 @@ __all__ = [
     "elu",
     "embedding",
     "embedding_bag",
+    "fake_quantize",
     "feature_alpha_dropout",
     "fold",
     "gaussian_nll_loss",
@@ -176,6 +179,8 @@ __all__ = [
     "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
+    "quantize",
+    "quantized_linear",
     "relu",
     "relu6",
     "rms_norm",

@@ -13,12 +13,13 @@ import numpy as np
 from .. import backend
 from ..backend import dtype_named
 from ..nn import Embedding, Linear, Module, init
+from ..nn.quantized import QuantizationConfig, Quantized, convert, empty, layers_of, quantizable
 from ..patterns import matches
 from ..tensor import Tensor
 from . import seen
 from .checkpoint.files import read_weights, save
 from .checkpoint.layout import Layout, rewritten
-from .checkpoint.report import LoadReport, fit
+from .checkpoint.report import LoadReport, fit, listed
 from .checkpoint.safetensors import contiguous
 from .config import LABELS, Config, entries_of
 from .values import found_in, shown
@@ -47,6 +48,7 @@ class PretrainedModel(Module):
     tied: ClassVar[dict[str, str]] = {}  # {name: the name of the weight that it shares}, as patterns; shared by `build`
     load_report: LoadReport | None = None
     config: Any  # an instance of `config_class`
+    quantization: QuantizationConfig | None = None  # how weights are quantised, if any are
 
     def __init__(self, config: Any, rng: init.Rng = None, drawn: bool = True):
         generator: Any = init.generator(rng)
@@ -90,6 +92,7 @@ class PretrainedModel(Module):
         *,
         config: Config | Mapping[str, Any] | None = None,
         dtype: Any = None,
+        quantize: str | QuantizationConfig | None = None,
         ignore_mismatched_sizes: bool = False,
         strict: bool = True,
         rng: init.Rng = None,
@@ -109,6 +112,9 @@ class PretrainedModel(Module):
             config: used instead of the config.json at the source.
             dtype: of the floating-point weights, "float16", "bfloat16" or "float64"; "auto" for that in config.json or
                 else that of the file; float32 by default, whatever the file has.
+            quantize: "int8" or "int4" for the weights of all Linears and Embeddings but the one that scores labels, or
+                a `QuantizationConfig`; each is quantised as it is read, so that the floats are never all in memory.
+                What `save_pretrained` wrote of a quantised model is loaded as that without it.
             ignore_mismatched_sizes: initialise weights of another shape anew instead of refusing them.
             strict: refuse a file that lacks more than a head, or has weights without a known reason; otherwise only
                 report it.
@@ -127,31 +133,34 @@ class PretrainedModel(Module):
         is_auto = isinstance(dtype, str) and dtype == "auto"
         floating = _floating("float32" if is_auto else dtype)
         entries = entries_of(source, config, revision, local_files_only)
-        cls._check_family(source, entries)
+        stored = cls._check_family(source, entries)
+        wanted = None if quantize is None else QuantizationConfig.of(quantize)
+        if stored is not None and wanted is not None:
+            raise ValueError(f"{source} holds a model that is quantised to {stored.weights}: leave out quantize")
         weights = read_weights(source, revision, local_files_only)
         if is_auto:
-            stored = next((str(a.dtype) for a in weights.values() if a.dtype.kind not in "biu"), None)
-            floating = _floating(entries.get("dtype") or entries.get("torch_dtype") or stored)
+            found = next((str(a.dtype) for a in weights.values() if a.dtype.kind not in "biu"), None)
+            floating = _floating(entries.get("dtype") or entries.get("torch_dtype") or found)
         prefix, weights = without_prefix(weights, cls)
         are_sizes_given = config is not None or any(
             _is_size(value) for name, value in changes.items() if name not in LABELS
         )
         generator: Any = init.generator(rng)
-        model = cls._empty_for(weights, source, entries, changes, generator, are_sizes_given)
+        model = cls._empty_for(weights, source, entries, changes, generator, are_sizes_given, stored)
         shapes, stored_shapes = (
             {name: item.shape for name, item in items.items()} for items in (model.state_dict(), weights)
         )
         report = fit(
             shapes, stored_shapes, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict, str(source)
         )
-        model._take(weights, report, floating, generator)
+        model._take(weights, report, floating, generator, wanted)
         model.load_report = replace(report, prefix=prefix)
         model.eval()
         return model
 
     @classmethod
-    def _check_family(cls, source, entries):
-        """Refuse the configuration of another family, or of a quantised model."""
+    def _check_family(cls, source: Any, entries: Mapping[str, Any]) -> QuantizationConfig | None:
+        """How the model is quantised.  Refuse the configuration of another family, or of another quantisation."""
         if entries.get("model_type") != cls.config_class.model_type:
             raise ValueError(
                 f"{source} holds a model of type {shown(entries.get('model_type'))}, but {cls.__name__} "
@@ -159,10 +168,14 @@ class PretrainedModel(Module):
             )
         if quantisation := entries.get("quantization_config"):
             method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
+            if method == QuantizationConfig.quant_method:
+                with found_in(source):
+                    return QuantizationConfig.of(quantisation)
             raise ValueError(
                 f"{source} holds a quantised model ({shown(method or quantisation)}), which minigrad does "
                 "not read: load the model it was made from"
             )
+        return None
 
     @classmethod
     def _empty_for(
@@ -173,21 +186,26 @@ class PretrainedModel(Module):
         changes: Mapping[str, Any],
         rng: np.random.Generator,
         are_sizes_given: bool,
+        quantization: QuantizationConfig | None,
     ) -> Self:
         """The model for these weights, still empty.  The file wins where config.json ties weights that differ in it.
+
+        With a `quantization`, layers of which the file has `qweight` are quantised.
 
         Raises ValueError if weights differ that the family always ties, or if the weights are quantised.
         """
         model = cls._empty(source, entries, changes, rng, None if are_sizes_given else weights)
+        model._quantise_empty(weights, quantization)
         if model._ties_that_differ(weights):
             model = cls._empty(source, {**entries, "tie_word_embeddings": False}, changes, rng, None)
+            model._quantise_empty(weights, quantization)
             if differing := model._ties_that_differ(weights):
                 raise ValueError(
                     f"{source} has different numbers for {', '.join(differing)}, which are one weight in "
                     f"{cls.__name__}: remove what is not to be read"
                 )
         own = model.state_dict()
-        if quantised := _quantised(cls.layout.translate(weights, own), own, weights):
+        if quantised := _quantised(cls.layout.translate(weights, own), own, weights, quantization is not None):
             raise ValueError(
                 f"{source} holds {quantised[0][:160]} as {weights[quantised[0]].dtype}, as quantised "
                 "models do, which minigrad does not read: load the model it was made from"
@@ -230,20 +248,54 @@ class PretrainedModel(Module):
                     "vocab_size=30522)"
                 ) from None
 
-    def _take(
-        self, weights: Mapping[str, np.ndarray], report: LoadReport, floating: Any, rng: np.random.Generator
-    ) -> None:
-        """Give each weight its array from the file, or new values of the dtype `floating`, as the report says."""
+    def _quantise_empty(self, weights: Mapping[str, np.ndarray], quantization: QuantizationConfig | None) -> None:
+        """Quantise the layers of which the file has the numbers, which are still to be loaded."""
+        if quantization is None:
+            return
+        names = [name.removesuffix("qweight") + "weight" for name in weights if name.endswith(".qweight")]
         own = self.state_dict()
+        quantised = {id(own[name]) for name in self.layout.translate(names, own) if name in own}
+        convert([m for m in layers_of(self) if id(m.weight) in quantised], quantization, empty)
+        self.quantization = quantization
+
+    def _take(
+        self,
+        weights: Mapping[str, np.ndarray],
+        report: LoadReport,
+        floating: Any,
+        rng: np.random.Generator,
+        quantization: QuantizationConfig | None = None,
+    ) -> None:
+        """Give each weight its array from the file, or new values of the dtype `floating`, as the report says.
+
+        With a `quantization`, layers are quantised one after the other, and no weight refers to the file afterwards.
+        """
+        own, layers = self.state_dict(), [] if quantization is None else quantizable(self, quantization)
+        by_weight: dict[int, list[Any]] = {}
+        for layer in layers:
+            by_weight.setdefault(id(layer.weight), []).append(layer)
         for name, stored in report.loaded.items():
             array = weights[stored].T if self.layout.transposed(stored) else weights[stored]
             dtype = own[name].dtype if own[name].dtype.kind in "biu" else floating
+            if name.endswith(".qweight") and array.dtype != dtype:
+                raise ValueError(
+                    f"{stored} is {array.dtype} in the file, where config.json means {dtype}: copy both again"
+                )
             own[name].hold(np.require(contiguous(array), dtype, ["C", "A"]))
+            if quantization is not None and convert(by_weight.get(id(own[name]), ()), quantization):
+                own[name].data = own[name].data[:0].copy()  # so that its floats are freed
+            elif quantization is not None:
+                own[name].hold(own[name].data.copy())
         _unshare([own[name] for name in report.loaded])
         if new := [*report.newly_initialised, *report.wrong_shape]:
+            if damaged := [name for name in new if name.endswith((".qweight", ".weight_scale"))]:
+                raise ValueError(f"{listed(damaged)} cannot begin anew, for the model is quantised: load another file")
             self.draw(new, rng)
             for t in (own[name] for name in new if own[name].dtype.kind not in "biu"):
                 t.hold(t.data.astype(floating, copy=False))
+        if quantization is not None:
+            convert([m for m in layers if not isinstance(m, Quantized)], quantization)
+            self.quantization = quantization
 
     def save_pretrained(self, directory: str | os.PathLike, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and model.safetensors, so that minigrad and transformers load them back.
@@ -263,6 +315,9 @@ class PretrainedModel(Module):
             "dtype": str(self.parameters()[0].dtype),
         }
         entries.pop("torch_dtype", None)  # transformers 4's name for dtype, that of the file that was loaded
+        entries.pop("quantization_config", None)
+        if self.quantization is not None:
+            entries["quantization_config"] = self.quantization.to_dict()
         ties = self._ties()
         arrays = {name: t.numpy() for name, t in self.state_dict().items() if name not in ties}
         save(directory, entries, self.layout.stored(arrays), max_shard_size)
@@ -278,7 +333,7 @@ class PretrainedModel(Module):
         rows = own.get(f"{self.label_layer}.weight", (self.config.num_labels,))[0]
         if rows != self.config.num_labels:
             self.config.num_labels = rows
-        made = {name: t.shape for name, t in type(self)(self.config, drawn=False).state_dict().items()}
+        made = {name: t.shape for name, t in self._made_anew().state_dict().items()}
         wrong = [
             f"{name} is {shape}, where the configuration means {made[name]}"
             for name, shape in own.items()
@@ -302,6 +357,15 @@ class PretrainedModel(Module):
                 "model.state_dict() by itself, with numpy.savez"
             )
 
+    def _made_anew(self) -> Any:
+        """A model of this configuration, with empty weights, quantised where this one is."""
+        made = type(self)(self.config, drawn=False)
+        if self.quantization is not None:
+            quantised = {path for path, m in self.named_modules() if isinstance(m, Quantized)}
+            layers = {id(m): m for path, m in made.named_modules() if path in quantised}
+            convert(layers.values(), self.quantization, empty)
+        return made
+
     @property
     def base_model(self) -> Any:
         """The model without its head, under any name; a model that has no head is its own."""
@@ -318,8 +382,10 @@ class PretrainedModel(Module):
             pad_to_multiple_of: round the size up to a multiple of this.
 
         Raises:
-            ValueError: fewer than one token, or this model reads no tokens.
+            ValueError: fewer than one token, or this model reads no tokens, or is quantised.
         """
+        if self.quantization is not None:
+            raise ValueError("a quantised model keeps its vocabulary: resize the model that it was made from")
         if "vocab_size" not in vars(self.config) or new_num_tokens < 1:
             raise ValueError(
                 f"{type(self).__name__} cannot be resized to {new_num_tokens} tokens: it must read "
@@ -356,8 +422,15 @@ class PretrainedModel(Module):
     def _ties(self) -> dict[str, str]:
         """{second name of a weight: its first} for the weights that this model, by its configuration, shares."""
         own = self.state_dict()
-        first = {name: rewritten(name, self.tied.items()) for name in own}
+        first = {name: self._first_name(name) for name in own}
         return {name: one for name, one in first.items() if one != name and own[name] is own.get(one)}
+
+    def _first_name(self, name: str) -> str:
+        """The name of the weight that this one shares, or of its numbers or scales, if it is quantised."""
+        path, _, leaf = name.rpartition(".")
+        if leaf not in ("qweight", "weight_scale"):
+            return rewritten(name, self.tied.items())
+        return rewritten(f"{path}.weight", self.tied.items()).removesuffix("weight") + leaf
 
     def _ties_that_differ(self, weights: Mapping[str, np.ndarray]) -> list[str]:
         """The file's second names of tied weights whose numbers differ from those under the first."""
@@ -396,15 +469,15 @@ def without_prefix(weights: Mapping[str, Any], model: type[PretrainedModel]) -> 
     return prefix, weights
 
 
-def _quantised(found, own, weights):
-    """The file's names of integer arrays for floating-point weights, or of the scales of quantised weights."""
+def _quantised(found, own, weights, known):
+    """The file's names of integer arrays for floats, or, unless the quantisation is `known`, of scales and the like."""
     return [
         *(
             stored
             for name, stored in found.items()
             if name in own and own[name].dtype.kind not in "biu" and weights[stored].dtype.kind in "biu"
         ),
-        *(name for name in weights if QUANTISED.search(name)),
+        *(name for name in weights if not known and QUANTISED.search(name)),
     ]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..distributed import printing_once, world
 from ..errors import is_whole
 from ..finetune import LoraConfig, PeftModel, get_peft_model
+from ..nn.quantized import dequantize
 from ..pretrained import AutoConfig
 from ..pretrained.checkpoint.files import replacing
 from ..tasks import Task, task_class
@@ -211,6 +212,11 @@ def trainer_for(
             f"{' and '.join(new)} begin anew"
         )
     this.attach(model, this.load_processor(model_dir))
+    if model.quantization is not None and not lora:
+        raise ValueError(
+            f"{model_dir} holds a model that is quantised to {model.quantization.weights}, whose weights are not "
+            "trained: give lora=8 to train adapters beside them, or the model that it was made from"
+        )
     if lora:
         heads = [model.label_layer.split(".")[0]] if model.label_layer else None
         get_peft_model(model, LoraConfig(lora, lora_alpha=2 * lora, modules_to_save=heads), rng=args.seed)
@@ -270,7 +276,7 @@ class KeepBest(TrainerCallback):
             trainer.save_model()
             if isinstance(trainer.model, PeftModel):  # so that whoever loads the directory needs no adapter
                 with trainer.averaged():
-                    merged = copy.deepcopy(trainer.model).merge_and_unload()
+                    merged = dequantize(copy.deepcopy(trainer.model)).merge_and_unload()
                 if trainer.world.rank == 0:
                     merged.save_pretrained(args.output_dir)
         elif state.best_global_step is None:

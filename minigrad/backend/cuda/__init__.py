@@ -6,7 +6,7 @@ import functools
 
 from .. import shared
 from ..record import Backend, BackendUnavailable, gibibytes
-from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, random, recurrent
+from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, quantized, random, recurrent
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
 table = (
@@ -19,6 +19,7 @@ table = (
     | recurrent.table
     | convolution.table
     | optimizers.table
+    | quantized.table
     | random.table
 )
 

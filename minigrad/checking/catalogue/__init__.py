@@ -22,6 +22,7 @@ from . import (
     linalg_rows,
     loss_rows,
     margin_rows,
+    quantized_rows,
     recurrent_rows,
     volume_rows,
     window_rows,
@@ -416,6 +417,7 @@ ROWS = [
     *linalg_rows.ROWS,
     *loss_rows.ROWS,
     *margin_rows.ROWS,
+    *quantized_rows.ROWS,
     *[row._replace(batch=()) for row in recurrent_rows.ROWS],  # their first axis is time: no step, no state
     *window_rows.ROWS,
     *volume_rows.ROWS,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...record import Kernel, Value
+from ...shared.products import linear_needed
 from .. import blas, cores
 from ..select import choose, has_plain_rows, is_plain, is_plain_matrix
 
@@ -61,6 +62,12 @@ def is_sum(x: np.ndarray, *options: Any) -> bool:
     return is_plain(x) and options[-2] is None
 
 
+def is_quantized(x: np.ndarray, scale: np.ndarray, bias: Any, weight: np.ndarray) -> bool:
+    """Whether all floats are float32 and, like the numbers, lie in order; and there is something to multiply."""
+    ours = all(a is None or a.dtype == np.float32 for a in (x, scale, bias)) and min(x.size, weight.size) > 0
+    return ours and all(a is None or a.flags.c_contiguous for a in (weight, scale, bias))
+
+
 KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
     "layers": {
         "gelu": is_plain,
@@ -73,11 +80,13 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
     "elementwise": dict.fromkeys(("relu", "relu6", "sigmoid", "softplus"), is_plain),
     "losses": {"cross_entropy": is_plain_matrix},
     "norms": {"batch_norm": has_places, "per_channel": is_scaled},
+    "quantized": {"quantized_linear": is_quantized},
     "pool": {"max_pool": is_plain, "collect": is_sum, "spread": is_sum},
     "recurrent": {"lstm": is_recurrent, "gru": is_recurrent, "rnn": is_recurrent},
 }
 
 
+NEEDED = {"quantized_linear": linear_needed}  # see Kernel.needed
 VALUES = {  # instead of the ops' own functions
     "convolution": dict.fromkeys(("conv", "conv_norm", "conv_input_grad", "conv_weight_grad"), is_convolution)
 }
@@ -93,7 +102,8 @@ def instead_of(table: dict[str, Any]) -> dict[str, Kernel | Value]:
     for file, kernels in KERNELS.items():
         for name, fits in kernels.items():
             ours, suits = later(file, name), lambda *given, fits=fits: fits(*given) and available()
-            found[name] = choose(suits, ours, table[name]) if name in table else ours._replace(fits=suits)
+            alone = ours._replace(fits=suits, needed=NEEDED.get(name))
+            found[name] = choose(suits, ours, table[name]) if name in table else alone
     return found
 
 

@@ -1,0 +1,125 @@
+"""`minigrad quantize DIR --output OUT`: a model directory in 8 or 4 bits, and what that brings and costs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..nn.quantized import QuantizationConfig
+from ..pretrained import AutoModel, PretrainedModel
+from ..pretrained.checkpoint.files import model_directory
+from ..pretrained.text.generation import Generates
+from ..tasks import kind_of_model, task_named
+from ..tasks.language_modeling import LanguageModeling
+from ..train.batches import agreed_collator, used_columns
+from ..train.pipeline import Pipeline, pipeline
+from .quantization import quantize
+from .report import Report, sensitivity
+
+MAX_CALIBRATION, CALIBRATED_TOGETHER = 256, 8  # examples that are read to find scales
+MAX_LAYER_EXAMPLES = 64  # that are read to find what each layer costs
+BESIDE = (  # files of a model directory that are neither its configuration nor its weights
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "preprocessor_config.json",
+)
+
+
+def command(
+    directory: str,
+    output: str,
+    weights: str = "int8",
+    activations: str | None = None,
+    keep: Sequence[str] = (),
+    calibrate: str | None = None,
+    eval: str | None = None,
+    layers: bool = False,
+) -> Report:
+    """Quantise the model of a directory, save it to another, and print the report, which is kept there too.
+
+    Args:
+        weights, activations, keep: as in `QuantizationConfig`; `keep` are its modules_to_not_convert.
+        calibrate: for static activations, a file as for finetune --train.
+        eval: a file of examples that neither training nor `calibrate` has seen, for the scores.
+        layers: also tell what each layer costs alone, on the first examples of `eval`.
+
+    Raises:
+        FileExistsError: `output` is there already.
+        ValueError: options that do not go together, or what `quantize` refuses.
+    """
+    if Path(output).exists():
+        raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
+    config = QuantizationConfig(weights, activations, keep)
+    if (activations == "static") != (calibrate is not None):
+        raise ValueError("static activations and --calibrate FILE go together: give both or neither")
+    if layers and eval is None:
+        raise ValueError("--layers needs examples to compute losses on: give --eval FILE, too")
+    kind = task_named(kind_of_model(directory)[1])
+    if kind is None and (eval or calibrate):
+        raise ValueError(f"the model in {directory} is for no task, so no file can be read for it: leave the file out")
+    pipe = pipeline(kind.name, directory) if kind is not None and (eval or calibrate) else None
+    model: Any = (
+        pipe.task.model if pipe else (AutoModel if kind is None else kind.model_class).from_pretrained(directory)
+    )
+    if model.quantization is not None:
+        raise ValueError(f"{directory} holds a model that is quantised to {model.quantization.weights} already")
+    score: Callable[[Any], float] | None = None
+    metric = "score"
+    if pipe is not None and eval is not None:
+        examples = pipe.task.read(eval)
+        usual = "accuracy" if "accuracy" in pipe.task.metrics else pipe.task.metrics[0]
+        metric = "perplexity" if isinstance(pipe.task, LanguageModeling) else usual
+
+        def score(_: Any) -> float:
+            return pipe.evaluate(examples)[metric]
+
+    report, batch = Report(metric), inputs_for(model)
+    report.measure("float32", model, batch, score)
+    if pipe is not None and layers:
+        some = pipe.task.read(eval)[:MAX_LAYER_EXAMPLES]
+        report.layers = sensitivity(model, config, lambda model: pipe.evaluate(some)["loss"])
+    quantize(model, config, calibration(pipe, calibrate) if pipe is not None and calibrate else None)
+    report.measure(weights, model, batch, score)
+    model.save_pretrained(output)
+    for name in BESIDE:
+        if (model_directory(directory) / name).is_file():
+            shutil.copyfile(model_directory(directory) / name, Path(output, name))
+    Path(output, "quantization.txt").write_text(f"{report}\n", encoding="utf-8")
+    with suppress(ImportError):  # without matplotlib there is the table alone
+        report.picture().savefig(Path(output, "quantization.png"))
+    print(f"{report}\n\nThe model was written to {output}")
+    return report
+
+
+def calibration(pipe: Pipeline, source: str) -> Iterator[Any]:
+    """The first batches of a file, as the model is called with them."""
+    task = pipe.task
+    dataset = task.encode(task.read(source))
+    collate, used = agreed_collator(task.model, task.processor, task.collator()), used_columns(task.model, dataset[0])
+    count = min(len(dataset), MAX_CALIBRATION)
+    for first in range(0, count, CALIBRATED_TOGETHER):
+        items = [dataset[i] for i in range(first, min(count, first + CALIBRATED_TOGETHER))]
+        yield collate([{name: item[name] for name in used or item} for item in items])
+
+
+def inputs_for(model: PretrainedModel) -> Any:
+    """Random inputs to measure speed with: a prompt of 32 tokens, eight texts of 128, or eight pictures."""
+    c, rng = model.config, np.random.default_rng(0)
+    if "vocab_size" not in vars(c):
+        size = getattr(c, "image_size", 224)
+        return {"pixel_values": rng.standard_normal((8, getattr(c, "num_channels", 3), size, size), np.float32)}
+    shape = (1, 32) if isinstance(model, Generates) else (8, min(128, c.longest or 128))
+    return {"input_ids": rng.integers(0, c.vocab_size, shape)}
