@@ -153,7 +153,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     y = _embedding(weight, ids)
     if padding_idx is not None:
         padding_idx = padding_row("embedding", padding_idx, table.shape[0])
-    if padding_idx is None or not isinstance(y, Tensor):
+    if padding_idx is None or not isinstance(y, Tensor) or not y.requires_grad:
         return y
     if backend.of(given).synchronous and not (given == padding_idx).any():
         return y

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, ops
 from ..backend import Array
 from ..tensor import Tensor
 
@@ -54,5 +54,5 @@ def padding_mask(attention_mask: Any, shape: tuple[int, int]) -> Array | None:
     mask = as_given(attention_mask)
     if mask.shape != shape:
         raise ValueError(f"attention_mask has shape {mask.shape}, but input_ids {shape}: they must be the same")
-    mask = mask.astype(bool)
-    return None if backend.of(mask).synchronous and mask.all() else mask[:, None, None, :]
+    mask = ops.astype(mask, bool)
+    return None if backend.of(mask).synchronous and mask.all() else ops.pick(mask, np.s_[:, None, None, :])

@@ -51,8 +51,8 @@ class RobertaModel(BertModel):
 
     def positions(self, ids: Array) -> Array:
         """Padding has the padding id as its position; tokens count up from there, whatever the attention mask."""
-        real = ids != self.config.pad_token_id
-        return self.config.pad_token_id + real.cumsum(1) * real
+        real = ops.not_equal(ids, self.config.pad_token_id)
+        return ops.add(ops.multiply(ops.cumsum(real, 1), real), self.config.pad_token_id)
 
 
 class RobertaForSequenceClassification(BertHead):
