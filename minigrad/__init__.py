@@ -38,6 +38,7 @@ _ROOMS = (
     "losses",
     "metrics",
     "nn",
+    "onnx",
     "optim",
     "pretrained",
     "schedule",

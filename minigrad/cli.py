@@ -257,6 +257,22 @@ def parser() -> ArgumentParser:
     command.add_argument("--json", metavar="FILE", help="write every comparison to a file")
     command.add_argument("--html", metavar="FILE", help="write a page with every comparison")
 
+    command = commands.add_parser("export", help="write a model as an ONNX file, for programs without minigrad")
+    command.set_defaults(run=run_export)
+    command.add_argument(
+        "model_dir", metavar="DIR", nargs="?", help="a model directory (default: try all families, with random weights)"
+    )
+    command.add_argument("--onnx", metavar="FILE", help="the new file")
+    command.add_argument(
+        "--image-size",
+        metavar="N",
+        type=int,
+        help="height and width of pictures (default: that of config.json, or 224)",
+    )
+    command.add_argument(
+        "--published-sizes", action="store_true", help="without DIR: models as large as the published ones"
+    )
+
     command = commands.add_parser(
         "gradcheck", help="check gradients of every op, or of one function, with finite differences"
     )
@@ -428,6 +444,17 @@ def run_parity(args: Namespace) -> int:
     from .parity import report
 
     return report.command(args.model, args.size, args.dtype, args.json, args.html)
+
+
+def run_export(args: Namespace) -> int:
+    if (args.model_dir is None) != (args.onnx is None):
+        raise ValueError("expected a model and a file for it: minigrad export DIR --onnx FILE")
+    check_new(args.onnx and Path(args.onnx))
+    from .onnx import check
+
+    if args.model_dir is None:
+        return check.families(args.published_sizes)
+    return check.command(args.model_dir, args.onnx, args.image_size)
 
 
 def run_gradcheck(args: Namespace) -> int:

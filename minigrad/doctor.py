@@ -20,6 +20,7 @@ EXTRAS = {
     "text": ("tokenisers of pretrained models", ["tokenizers"]),
     "chat": ("chats as their model reads them", ["jinja2"]),
     "vision": ("photographs for models of pictures", ["pillow"]),
+    "onnx": ("models as ONNX files", ["onnx", "onnxruntime"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
     "search": ("searches for hyper-parameters", ["optuna"]),

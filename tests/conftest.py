@@ -29,6 +29,8 @@ SLOW = {
     "test_examples",
     "test_fuzz",
     "test_metrics",
+    "test_onnx_files",
+    "test_onnx_rules",
     "test_parity",
     "test_parity_structure",
     "test_pretrained_checkpoint_files",

