@@ -1,12 +1,23 @@
 """A model with adapters, without the reference library: what is trained, acts, is saved, and is refused."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
 
 from minigrad import nn, optim
-from minigrad.finetune import LoraConfig, PeftModel, get_peft_model
+from minigrad.finetune import (
+    BitFitConfig,
+    BottleneckConfig,
+    IA3Config,
+    LoraConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
 from minigrad.pretrained import (
     BertConfig,
     BertForMaskedLM,
@@ -528,3 +539,65 @@ def test_the_trainer_saves_adapters(tmp_path):
     trainer.save_model(tmp_path / "final")
     again = PeftModel.from_pretrained(bert(), tmp_path / "final")
     np.testing.assert_array_equal(logits(again), logits(trainer.model.eval()))
+
+
+COPIES = {"copy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+
+
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize(
+    "config",
+    [
+        LORA,
+        IA3Config(task_type="SEQ_CLS"),
+        BottleneckConfig(bottleneck_size=2),
+        BitFitConfig(),
+        PromptTuningConfig(num_virtual_tokens=2),
+    ],
+    ids=lambda config: config.peft_type,
+)
+def test_a_copy_and_a_pickle_are_the_model(config, again, tmp_path):
+    model = scrambled(get_peft_model(bert(), config, rng=0))
+    other = again(model)
+    assert type(other) is type(model)
+    np.testing.assert_allclose(logits(other), logits(model), atol=1e-6)  # BLAS heeds where in memory a matrix begins
+    model.save_pretrained(tmp_path / "model")
+    other.save_pretrained(tmp_path / "other")  # what no adapter has changed is not saved
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / "other" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
+    np.testing.assert_allclose(logits(other.unload()), logits(model.unload()), atol=1e-6)
+
+
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+def test_a_copy_of_a_prefix_and_of_a_layer_of_the_users_own(again):
+    model = get_peft_model(
+        GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2), rng=0).eval(),
+        PrefixTuningConfig(num_virtual_tokens=2),
+        rng=0,
+    )
+    np.testing.assert_allclose(logits(again(model)), logits(model), atol=1e-6)
+    layer = get_peft_model(nn.Sequential(Halved(4, 3, rng=0)), LoraConfig(target_modules=["0"]), rng=0)
+    x = np.ones((2, 4), "f4")
+    np.testing.assert_allclose(again(layer)(x).numpy(), layer(x).numpy(), atol=1e-6)
+
+
+class Halved(nn.Linear):
+    """A Linear of the user's own."""
+
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+def test_a_copy_knows_what_was_written_into_since(again, tmp_path):
+    model = scrambled(get_peft_model(bert(), LORA, rng=0))
+    model.bert.pooler.dense.bias.copy_(1.0)  # no part of the adapter, and saved with it
+    model.merge_adapter()
+    weight = model.bert.encoder.layer[0].attention.self.query.weight
+    weight.copy_(weight.data + 0.5)
+    other = again(model)
+    other.unmerge_adapter()
+    model.unmerge_adapter()
+    np.testing.assert_allclose(logits(other), logits(model), atol=1e-6)
+    other.save_pretrained(tmp_path)
+    np.testing.assert_allclose(logits(PeftModel.from_pretrained(bert(), tmp_path)), logits(model), atol=1e-6)

@@ -20,7 +20,33 @@ def joined(first: type, second: type) -> type:
     if issubclass(first, second):
         return first
     name = second.__name__ if first.__name__.endswith(second.__name__) else first.__name__ + second.__name__
-    return type(name, (first, second), {"__doc__": first.__doc__})
+
+    def reduced(self: Any) -> tuple:
+        """Copies and pickles name both classes, since nobody can import this one."""
+        return _instance, (first, second), self.__getstate__()
+
+    return type(name, (first, second), {"__doc__": first.__doc__, "__reduce__": reduced})
+
+
+def _instance(first: type, second: type) -> Any:
+    return object.__new__(joined(first, second))
+
+
+class Mark:
+    """A weight as it is now, to tell later whether it was written into; copies and pickles of the weight tell the same.
+
+    Without `is_kept` it counts as written into.
+    """
+
+    def __init__(self, t: Tensor, is_kept: bool = True):
+        self.t, self.array, self.version = t, t.data, t.version if is_kept else -1
+
+    def is_of(self, t: Tensor) -> bool:
+        """Whether this is the weight, with the numbers that it had."""
+        return self.t is t and self.array is t.data and self.version == t.version
+
+    def __reduce__(self) -> tuple:
+        return Mark, (self.t, self.is_of(self.t))
 
 
 class AdapterLayer(Module):
@@ -117,7 +143,7 @@ class AdapterLayer(Module):
             if array is not None:  # a new Parameter, so that another layer that has the same weight keeps it
                 new = Parameter(xp.ascontiguousarray(array.astype(p.dtype, copy=False)), p.requires_grad)
                 setattr(layer, part, new)
-                self.before_merge.merged[part] = new.data, new.version
+                self.before_merge.merged[part] = Mark(new)
 
     def with_adapters(self, names: tuple[str, ...], parameters: tuple[Any, Any]) -> tuple[Any, Any]:
         """The arrays of weight and bias with these adapters, in float32 or better."""
@@ -138,9 +164,7 @@ class AdapterLayer(Module):
         """Take the weights that were there before `merge`, bit for bit, with what was written into them since."""
         if (before := self.before_merge) is not None:
             old, now = (before.weight, before.bias), {part: getattr(self, part) for part in before.merged}
-            if any(
-                p.data is not before.merged[part][0] or p.version != before.merged[part][1] for part, p in now.items()
-            ):
+            if not all(before.merged[part].is_of(p) for part, p in now.items()):
                 merged: dict[str, Any] = dict(zip(("weight", "bias"), self.with_adapters(self.merged, old)))
                 for part, p in now.items():
                     change = at_least_single(p.data) - at_least_single(merged[part].astype(p.dtype, copy=False))
@@ -158,7 +182,7 @@ class Unmerged:
 
     def __init__(self, weight: Parameter, bias: Parameter | None):
         self.weight, self.bias = weight, bias
-        self.merged: dict[str, tuple[Any, int]] = {}  # the array of each when it was merged, and its version
+        self.merged: dict[str, Mark] = {}  # the merged ones
 
 
 def at_least_single(array: Any) -> Any:

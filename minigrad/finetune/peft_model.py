@@ -28,7 +28,7 @@ from ..pretrained.checkpoint.report import listed
 from ..tensor import Tensor
 from . import files, lora
 from .config import WITHOUT_EFFECT, Hit, PeftConfig, names_in
-from .layer import AdapterLayer, joined
+from .layer import AdapterLayer, Mark, joined
 from .names import plain_name, theirs
 from .targets import is_within, saved_modules
 
@@ -131,11 +131,11 @@ class _State:
         self.merged: tuple[str, ...] = ()
         self.own: dict[str, dict[str, Tensor]] = {}  # an adapter's values of the model's own weights, by path
         self.base: dict[str, Tensor] = {}  # what stands there without an adapter
-        self.marks: dict[str, tuple[Tensor, Any, int]] = {}  # each weight of the model, its array, and its version
+        self.marks: dict[str, Mark] = {}  # of each weight of the model
 
     def mark(self, model: Module, but: Collection[str] = ()) -> None:
         """Remember the weights as they are, `but` those that count as changed."""
-        self.marks = {path: (t, t.data, -1 if path in but else t.version) for path, t in weights(model).items()}
+        self.marks = {path: Mark(t, path not in but) for path, t in weights(model).items()}
 
     def changed(self, model: Module) -> dict[str, Tensor]:
         """The model's own weights that are trained or were written into since `mark`, by path; no adapter's values."""
@@ -143,7 +143,7 @@ class _State:
         return {
             path: t
             for path, t in weights(model).items()
-            if id(t) not in own and (t.requires_grad or self.marks.get(path) != (t, t.data, t.version))
+            if id(t) not in own and (t.requires_grad or path not in self.marks or not self.marks[path].is_of(t))
         }
 
 
@@ -664,7 +664,7 @@ class PeftModel(Module):
             raise
 
 
-def check_fit(model: Module, source: Any, found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
+def check_fit(model: PeftModel, source: Any, found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
     """Raises ValueError, in one line, if a file has other arrays than an adapter."""
     missing = [name for name in wanted if name not in found]
     unknown = [name for name in found if name not in wanted]
@@ -678,6 +678,6 @@ def check_fit(model: Module, source: Any, found: Mapping[str, Any], wanted: Mapp
     faults += [listed(wrong)] * bool(wrong)
     if faults:
         raise ValueError(
-            f"the adapter in {source} does not fit this {type(model).__name__}: {'; '.join(faults)}: load the model "
-            "that it was trained for"
+            f"the adapter in {source} does not fit this {model.peft.plain.__name__}: {'; '.join(faults)}: load the "
+            "model that it was trained for"
         )
