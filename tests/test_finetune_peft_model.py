@@ -601,3 +601,16 @@ def test_a_copy_knows_what_was_written_into_since(again, tmp_path):
     np.testing.assert_allclose(logits(other), logits(model), atol=1e-6)
     other.save_pretrained(tmp_path)
     np.testing.assert_allclose(logits(PeftModel.from_pretrained(bert(), tmp_path)), logits(model), atol=1e-6)
+
+
+def test_options_that_there_are_not_and_all_linear_of_no_linear_are_refused():
+    with pytest.raises(TypeError, match="LoraConfig has no option 'target_module': type target_modules="):
+        LoraConfig(target_module=["query"])
+    with pytest.raises(TypeError, match="IA3Config has no option 'r': it has task_type, .*feedforward_modules"):
+        IA3Config(r=8)
+    told = '"all-linear" hits no module of Sequential: it has no Linear .* can be adapted are 0$'
+    with pytest.raises(ValueError, match=told):
+        get_peft_model(nn.Sequential(nn.Conv1d(1, 1, 1, rng=0)), LoraConfig(target_modules="all-linear"))
+    for config in (IA3Config, BottleneckConfig):
+        with pytest.raises(ValueError, match='"all-linear" hits no module of BertForSequenceClassification'):
+            get_peft_model(bert(), config(target_modules="all-linear", exclude_modules=r".*"))

@@ -59,7 +59,12 @@ def test_bad_input_is_refused_in_a_line(tmp_path):
         LinearProbe(model, tokenizer)("the drum")
     with pytest.raises(ValueError, match="all 2 examples have the label 'a': expected two labels or more"):
         LinearProbe(model, tokenizer).fit([("the drum", "a"), ("a drum", "a")])
-    with pytest.raises(ValueError, match="C is 0; expected a positive number"):
-        LinearProbe(model, tokenizer, C=0)
+    for C in (0, "10"):
+        with pytest.raises(ValueError, match=f"C is {C!r}; expected a positive number"):
+            LinearProbe(model, tokenizer, C=C)
+    with pytest.raises(ValueError, match="max_length is '8'; expected a whole number of tokens"):
+        LinearProbe(model, tokenizer, max_length="8")
+    with pytest.raises(TypeError, match="model is a str; expected a model: type AutoModel.from_pretrained"):
+        LinearProbe("dir", tokenizer)
     with pytest.raises(ValueError, match="the list of examples is empty"):
         LinearProbe(model, tokenizer).fit([])

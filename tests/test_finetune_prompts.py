@@ -1,5 +1,6 @@
 """A prompt's scores are the model's own at the mask; texts are cut and templates never; training goes through both."""
 
+import json
 import warnings
 
 import numpy as np
@@ -202,6 +203,8 @@ def test_what_is_of_another_type_is_refused_in_a_line(masked, tmp_path):
     for call, kind, told in (
         (lambda: classifier(TEXTS[0], top_k="1"), ValueError, "top_k is '1'; expected a whole number"),
         (lambda: classifier(None), TypeError, "texts is a NoneType; expected a str, or several in a list"),
+        (lambda: classifier(TEXTS, batch_size=0), ValueError, "batch_size is 0; expected a whole number, 1 or more"),
+        (lambda: PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER, separator=5), TypeError, "separator is 5;"),
         (lambda: classifier.dataset([("a", "sport"), 5]), ValueError, "example 2 is '5'; expected a pair"),
         (
             lambda: PromptClassifier(model, "dir", TEMPLATE, VERBALIZER),
@@ -214,6 +217,20 @@ def test_what_is_of_another_type_is_refused_in_a_line(masked, tmp_path):
     ):
         with pytest.raises(kind, match=told):
             call()
+
+
+def test_a_damaged_prompt_json_is_refused_in_a_line(masked, tmp_path):
+    PromptClassifier(*masked, TEMPLATE, VERBALIZER).save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "prompt.json").read_text())
+    less = {name: value for name, value in settings.items() if name != "template"}
+    for changed, told in (
+        (less, "prompt.json has verbalizer, .*; expected template, verbalizer, .*: save the classifier again"),
+        (settings | {"more": 1}, "prompt.json has template, .*, more; expected template"),
+        (settings | {"calibration": [1.0]}, "prompt.json has a calibration of 1 numbers for 3 classes"),
+    ):
+        (tmp_path / "prompt.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match=told):
+            PromptClassifier.from_pretrained(tmp_path)
 
 
 def test_a_head_that_no_checkpoint_has_is_warned_of_until_it_is_trained(tmp_path):

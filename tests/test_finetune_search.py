@@ -33,3 +33,5 @@ def test_the_best_template_is_first(tmp_path):
 def test_no_template_is_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no template to score: give one or more, such as"):
         rank_templates(*bert(tmp_path), [], VERBALIZER, tiny_bert.examples(3))
+    with pytest.raises(TypeError, match="templates is 5; expected several in a list"):
+        rank_templates(*bert(tmp_path), 5, VERBALIZER, tiny_bert.examples(3))

@@ -100,7 +100,8 @@ def test_what_has_no_place_for_a_trigger_is_refused(tmp_path):
         search_triggers(model, tokenizer, "{text} {trigger} {mask}", VERBALIZER, EXAMPLES, initial="zebra")
     with pytest.raises(ValueError, match="white space around each {trigger}"):
         search_triggers(model, tokenizer, "{text} {trigger}{trigger} {mask}", VERBALIZER, EXAMPLES)
-    with pytest.raises(ValueError, match="candidates 0; expected 0 or more, and 1 or more"):
-        search_triggers(model, tokenizer, "{text} {trigger} {mask}", VERBALIZER, EXAMPLES, candidates=0)
+    for wrong in ({"candidates": 0}, {"steps": "2"}, {"steps": 1.5}):
+        with pytest.raises(ValueError, match="candidates .*; expected whole numbers, 0 or more and 1 or more"):
+            search_triggers(model, tokenizer, "{text} {trigger} {mask}", VERBALIZER, EXAMPLES, **wrong)
     with pytest.raises(ValueError, match=r"without a word.*search_triggers"):
         PromptClassifier(model, tokenizer, "{text} {trigger} {mask}", VERBALIZER)

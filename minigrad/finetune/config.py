@@ -65,6 +65,18 @@ class PeftConfig:
     inference_mode: bool = field(default=False, kw_only=True)
     rest: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
+    def __new__(cls, *values: Any, **options: Any) -> Self:
+        """Refuses options that there are not, before Python does without saying which there are."""
+        names = [f.name for f in fields(cls) if f.name != "rest"]
+        for name in options.keys() - {"rest"}:
+            if name not in names:
+                near = get_close_matches(name, names, 1)
+                raise TypeError(
+                    f"{cls.__name__} has no option {name!r}: "
+                    + (f"type {near[0]}=" if near else f"it has {', '.join(names)}")
+                )
+        return super().__new__(cls)
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.kinds[cls.peft_type] = cls

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import backend, losses, ops
 from ..data import Example, TextDataset
+from ..errors import is_number, is_whole
 from ..nn import Linear, Module, init
 from ..optim import LBFGS
 from ..pretrained import AutoTokenizer, PretrainedModel
@@ -49,8 +50,12 @@ class LinearProbe:
     def __init__(
         self, model: PretrainedModel, tokenizer: AutoTokenizer, *, C: float = 10.0, max_length: int | None = None
     ):
-        if not C > 0:
-            raise ValueError(f"C is {C}; expected a positive number, such as 10.0: the larger, the closer the fit")
+        if not isinstance(model, PretrainedModel):
+            raise TypeError(f"model is a {type(model).__name__}; expected a model: type AutoModel.from_pretrained(...)")
+        if max_length is not None and not is_whole(max_length, 1):
+            raise ValueError(f"max_length is {max_length!r}; expected a whole number of tokens, or None")
+        if not is_number(C) or not C > 0:
+            raise ValueError(f"C is {C!r}; expected a positive number, such as 10.0: the larger, the closer the fit")
         self.model, self.tokenizer, self.C = model, tokenizer, C
         self.max_length = max_length or model.config.longest
         self.classes: list[str] = []

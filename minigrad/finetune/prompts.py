@@ -32,6 +32,7 @@ from .verbalizers import Verbalizer
 
 CONTENT_FREE = "N/A", "", "[MASK]"  # Zhao et al. 2021, section 5
 SETTINGS = "prompt.json"
+SAVED = "template", "verbalizer", "demonstrations", "separator", "max_length", "calibration"
 
 
 class PromptForClassification(Module):
@@ -144,6 +145,8 @@ class PromptClassifier:
             )
         if max_length is not None and not is_whole(max_length, 1):
             raise ValueError(f"max_length is {max_length!r}; expected a whole number of tokens, or None")
+        if not isinstance(separator, str):
+            raise TypeError(f"separator is {separator!r}; expected a str, such as '\\n'")
         self.template = template if isinstance(template, Template) else Template(template)
         self.verbalizer = verbalizer if isinstance(verbalizer, Verbalizer) else Verbalizer(verbalizer)
         self.tokenizer, self.separator = tokenizer, separator
@@ -334,7 +337,12 @@ class PromptClassifier:
                 "with a model alone, type PromptClassifier(model, tokenizer, template, verbalizer)"
             )
         settings = read_json(Path(directory) / SETTINGS)
-        calibration = settings.pop("calibration")
+        if settings.keys() != set(SAVED):
+            raise ValueError(
+                f"{Path(directory) / SETTINGS} has {', '.join(settings)}; expected {', '.join(SAVED)}: save the "
+                "classifier again"
+            )
+        calibration = np.array(settings.pop("calibration"), np.float32)
         is_masked = AutoConfig.from_pretrained(directory).model_type in AutoModelForMaskedLM.families
         auto = AutoModelForMaskedLM if is_masked else AutoModelForCausalLM
         classifier = cls(
@@ -344,7 +352,12 @@ class PromptClassifier:
             Verbalizer(settings.pop("verbalizer")),
             **settings,
         )
-        classifier.prompted.calibration.copy_(np.array(calibration, np.float32))
+        if calibration.shape != classifier.prompted.calibration.shape:
+            raise ValueError(
+                f"{Path(directory) / SETTINGS} has a calibration of {calibration.size} numbers for "
+                f"{len(classifier.classes)} classes: save the classifier again"
+            )
+        classifier.prompted.calibration.copy_(calibration)
         return classifier
 
 
@@ -364,6 +377,8 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def in_batches(model: Module, dataset: TextDataset, batch_size: int = 64) -> np.ndarray:
     """The logits of a model for each text, in order; texts of a length are read together, with dropout off."""
+    if not is_whole(batch_size, 1):
+        raise ValueError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more")
     modes = {module: module.training for module in model.modules()}
     order = np.argsort(dataset.lengths, kind="stable")
     model.eval()

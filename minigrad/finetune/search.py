@@ -45,8 +45,12 @@ def rank_templates(
     Raises:
         ValueError: as `PromptClassifier` does, or there is no template.
     """
-    found = []
-    for template in [templates] if isinstance(templates, (str, Template)) else templates:
+    found, given = [], [templates] if isinstance(templates, (str, Template)) else templates
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"templates is {given!r}; expected several in a list, such as ['{{text}} It is about {{mask}}.']"
+        )
+    for template in given:
         classifier = PromptClassifier(model, tokenizer, template, verbalizer, **options)
         if calibrate:
             classifier.calibrate()

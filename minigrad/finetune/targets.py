@@ -66,7 +66,7 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
     if strict:
         check_exclusions(model, every, config, kinds)
     if is_all_linear(targets):
-        hits = [Hit(ALL_LINEAR, path, m) for path, m in paths.items() if is_inner_linear(model, path, m)]
+        hits = all_linear(model, paths, kinds)
     else:
         patterns = [targets] if isinstance(targets, str) else sorted(targets)
         test = full_match(targets) if isinstance(targets, str) else is_named
@@ -97,6 +97,18 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
                 f"{', '.join(kind.__name__ for kind in kinds)}: give some of the names "
                 f"{', '.join(endings(model, kinds))}"
             )
+    return hits
+
+
+def all_linear(model: Module, paths: dict[str, Module], kinds: tuple[type, ...]) -> list[Hit]:
+    """Every Linear but the head.  Raises ValueError if there is none."""
+    hits = [Hit(ALL_LINEAR, path, module) for path, module in paths.items() if is_inner_linear(model, path, module)]
+    if not hits:
+        raise ValueError(
+            f'"{ALL_LINEAR}" hits no module of {type(model).__name__}: it has no Linear but those that score labels or '
+            "words, or that exclude_modules or modules_to_save leave out; the layers that can be adapted are "
+            f"{', '.join(endings(model, kinds)[:6]) or 'none'}"
+        )
     return hits
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data import DataCollatorWithPadding, Example, TextDataset
+from ..errors import is_whole
 from ..execution import no_grad
 from ..nn import Module, init
 from ..pretrained import AutoTokenizer, PretrainedModel
@@ -63,8 +64,10 @@ def search_triggers(
             f"the template {template.pattern!r} has no {{trigger}}: expected one or more, as in "
             "'{text} {trigger} {trigger} {mask}.'"
         )
-    if steps < 0 or candidates < 1:
-        raise ValueError(f"steps is {steps} and candidates {candidates}; expected 0 or more, and 1 or more")
+    if not is_whole(steps, 0) or not is_whole(candidates, 1):
+        raise ValueError(
+            f"steps is {steps!r} and candidates {candidates!r}; expected whole numbers, 0 or more and 1 or more"
+        )
     words = [initial] * template.trigger_count
     classifier = PromptClassifier(model, tokenizer, Template(template.pattern, words), verbalizer, **options)
     prompted, generator = classifier.prompted, init.generator(rng)
