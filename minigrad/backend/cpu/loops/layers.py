@@ -151,10 +151,10 @@ def layer_norm(x, weight, bias, eps, y, moments):
 
 
 @loop
-def layer_norm_back(g, x, weight, moments, gx, gw, gb):
+def layer_norm_back(g, x, weight, moments, gx, sums):
     """gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)).
 
-    Here `scaled` is g · weight, and `unit` the normalised x.  `gw` and `gb` are added to.
+    Here `scaled` is g · weight, and `unit` the normalised x.  The gradients of weight and bias are added to `sums`.
     """
     n = x.shape[1]
     for r in range(x.shape[0]):
@@ -163,8 +163,9 @@ def layer_norm_back(g, x, weight, moments, gx, gw, gb):
         for j in range(n):
             u = less(x[r, j], m, e) * i
             scaled = g[r, j] if weight is None else g[r, j] * weight[j]
-            gw[j] += g[r, j] * u
-            gb[j] += g[r, j]
+            if sums is not None:
+                sums[0, j] += g[r, j] * u
+                sums[1, j] += g[r, j]
             s1 += scaled
             s2 += scaled * u
         s1 /= f4(n)
@@ -250,11 +251,12 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
     gx = np.empty(x.shape, x.dtype)
 
     def work(g, x, gx, moments):
-        of_weight, of_bias = sums = np.zeros((2, x.shape[1]), np.float32)
-        layer_norm_back(g, x, weight, moments, gx, of_weight, of_bias)
+        sums = np.zeros((2, x.shape[1]), np.float32) if wanted[1] or wanted[2] else None
+        layer_norm_back(g, x, weight, moments, gx, sums)
         return sums
 
-    gw, gb = np.sum(by_core(work, *rows(g, x, gx), moments), axis=0)
+    sums = by_core(work, *rows(g, x, gx), moments)
+    gw, gb = np.sum(sums, axis=0) if wanted[1] or wanted[2] else (None, None)
     return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
 
 
