@@ -89,6 +89,33 @@ def test_gradients_are_those_of_the_formula(options):
         np.testing.assert_allclose((t.grad.numpy() * along).sum(), (sides[0] - sides[1]) / 2e-6, rtol=1e-7)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(50, 6), (5, 9, 6), (6,)])
+def test_a_product_with_the_sum_is_the_sum_of_the_products(shape, bias):
+    """`lora_linear` multiplies with W + s B A; a hook on A asks for the single products instead."""
+    given, found = rng.standard_normal(shape).astype("f4"), []
+    for single in (False, True):
+        model = get_peft_model(Net(nn.Linear(6, 4, bias, rng=0)), LoraConfig(r=2, target_modules=["layer"]), rng=0)
+        x = mg.Tensor(given, requires_grad=True)
+        if single:
+            model.layer.lora_A["default"].register_forward_hook(lambda *_: None)
+        y = scrambled(model)(x)
+        assert (y.node.step.name == "lora_linear") != (single or len(shape) == 1)
+        mg.sin(y).sum().backward()
+        found.append([y, x.grad, *(p.grad for p in model.layer.factors("default"))])
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
+
+
+def test_autocast_casts_the_single_products():
+    model = scrambled(get_peft_model(Net(nn.Linear(6, 4, rng=0)), LoraConfig(target_modules=["layer"]), rng=0))
+    x = mg.Tensor(rng.standard_normal((50, 6)).astype("f4"))
+    with mg.autocast("bfloat16"):
+        y = model(x)
+    assert str(y.dtype) == "bfloat16"
+    np.testing.assert_allclose(y.numpy().astype("f4"), model(x).numpy(), atol=0.05)
+
+
 def test_only_what_is_trained_gets_a_gradient():
     model = get_peft_model(Net(nn.Linear(5, 3, rng=0)), LoraConfig(r=2, target_modules=["layer"], use_dora=True), rng=0)
     scrambled(model)(rng.standard_normal((4, 5)).astype("f4")).sum().backward()

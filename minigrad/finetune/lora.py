@@ -15,6 +15,8 @@ import numpy as np
 from .. import backend, ops
 from .. import functional as F
 from ..errors import is_whole
+from ..execution import recording
+from ..functional.products import lora_linear
 from ..nn import Conv1d, Conv2d, Conv3d, Dropout, Embedding, Linear, Module, Parameter, init
 from ..tensor import Tensor
 from .config import Hit, PeftConfig, check_expression, layer_numbers, number
@@ -274,6 +276,25 @@ class LoRALinear(LoRALayer, Linear):
     def new_factors(self, r, bias):
         outputs, inputs = self.weight.shape
         return Linear(inputs, r, False, rng=init.LATER), Linear(r, outputs, bias, rng=init.LATER)
+
+    def forward(self, x):
+        if (name := self.alone(x)) is None:
+            return super().forward(x)
+        return lora_linear(x, self.weight, self.bias, *self.factors(name), self.scaling[name])
+
+    def alone(self, x: Any) -> str | None:
+        """The adapter that acts, if that is a plain one and the only one, and nobody asks for the single products.
+
+        (Autocast does, since it casts them.)
+        """
+        if len(self.acting) != 1 or self.plain is not Linear or not isinstance(recording(), bool):
+            return None
+        [name] = self.acting
+        a, b = self.lora_A[name], self.lora_B[name]
+        drop = self.lora_dropout.get(name)
+        is_plain = a.is_plain and b.is_plain and b.bias is None and (drop is None or not drop.training)
+        same = getattr(x, "dtype", None) == self.weight.dtype == a.weight.dtype
+        return name if is_plain and same and name not in self.lora_magnitude_vector else None
 
 
 class LoRAConv(LoRALayer):

@@ -1,4 +1,4 @@
-"""Products of two inputs and a weight."""
+"""Products of two inputs and a weight, and of an input and a weight that an adapter of low rank changes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import ops
 from ..builtin import builtin
+from ..primitive import definition
 from ..tensor import shaped
 
 
@@ -27,3 +28,19 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
         raise ValueError(f"bilinear: the bias has shape {tuple(bias.shape)}, but there are {layout[0]} outputs")
     y = ops.einsum("...a,oab,...b->...o", input1, weight, input2)
     return y if bias is None else y + bias
+
+
+@builtin(in_float32="halves and integers")
+@definition
+def lora_linear(x, weight, bias, a, b, /, scale):
+    """x (W + scale · B A)ᵀ + bias, with W (out, in), A (r, in) and B (out, r) (LoRA, Hu et al. 2021, eq. 3).
+
+    A kernel multiplies x with the sum, which costs no more than W alone, and never computes the gradient of W for those
+    of A and B.
+    """
+    return ops.linear(x, weight, bias) + ops.linear(ops.linear(x, a) * scale, b)
+
+
+lora_linear.in_symbols(
+    x="g (W + s B A)", weight="gᵀ x", bias="Σ g over all but the last axis", a="s (g B)ᵀ x", b="s gᵀ (x Aᵀ)"
+)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..record import Kernel
-from ..shared.products import linear_needed, with_vectors
+from ..shared.products import linear_needed, with_lora, with_vectors
 from . import cores, mkl
 from .blas import MAX_UNCOPIED, gemm, is_own
 from .cores import evenly, share
@@ -135,7 +135,9 @@ def linear_backward(xp, g, saved, wanted):
     return gx, gw, gb if gb is None else gb[0]
 
 
+linear = Kernel(linear_forward, linear_backward, needed=linear_needed)
 table = {
     "matmul": with_vectors(Kernel(matmul_forward, matmul_backward), dot),
-    "linear": Kernel(linear_forward, linear_backward, needed=linear_needed),
+    "linear": linear,
+    "lora_linear": with_lora(linear, products),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 
 from ..record import Kernel
@@ -65,9 +66,42 @@ def linear_needed(saved, wanted):
     return shape, x if wanted[1] else None, weight
 
 
+def with_lora(linear: Kernel, multiply: Callable) -> Kernel:
+    """The linear layer of W + scale · B A; `multiply` is the product of two matrices.
+
+    The sum is not kept but computed again on the way back: W is small beside x.
+    """
+
+    def changed(weight, a, b, scale):
+        total = multiply(b, a)
+        total *= scale
+        total += weight
+        return total
+
+    def forward(xp, x, weight, bias, a, b, scale):
+        y, _ = linear.forward(xp, x, changed(weight, a, b, scale), bias)
+        return y, (x, weight, a, b)
+
+    def backward(xp, g, saved, wanted, scale):
+        x, weight, a, b = saved
+        gradients = linear.backward(xp, g, (x.shape, x, changed(weight, a, b, scale)), wanted[:3])
+        rows, g = as_matrix(xp, x), as_matrix(xp, g)
+        ga = multiply((multiply(g, b) * scale).T, rows) if wanted[3] else None
+        gb = multiply(g.T, multiply(rows, a.T) * scale) if wanted[4] else None
+        return *gradients, ga, gb
+
+    return Kernel(forward, backward, fits=has_more_rows)
+
+
+def has_more_rows(x, weight, bias, a, b, scale):
+    """Whether x is larger than the weight, and all are of one dtype."""
+    return x.ndim > 1 and x.size > weight.size and x.dtype == weight.dtype == a.dtype == b.dtype
+
+
 def as_matrix(xp, x):
     """x with its leading axes made one, in the layout BLAS reads (a gradient may be a broadcast view)."""
     return xp.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-table = {"linear": Kernel(linear_forward, linear_backward, needed=linear_needed)}
+linear = Kernel(linear_forward, linear_backward, needed=linear_needed)
+table = {"linear": linear, "lora_linear": with_lora(linear, operator.matmul)}

@@ -1,4 +1,4 @@
-"""Rows of the catalogue for padding, rearranging, resampling and embeddings; the NumPy references loop over entries."""
+"""Rows of the catalogue for padding, rearranging, resampling, embeddings and products; references loop over entries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
+from ...functional import products
 from .rows import Row, drawn_from
 
 R, _ = drawn_from(6)
@@ -156,5 +157,17 @@ ROWS = [
         (R(2, 3), R(2, 2), R(2, 3, 2), R(2)),
         lambda a, b, w, bias: np.einsum("ni,oij,nj->no", a, w, b) + bias,
         (0, 1),
+    ),
+    Row(
+        "lora_linear",
+        lambda *xs: products.lora_linear(*xs, scale=0.7),
+        (R(2, 3), R(2, 3), R(2), R(1, 3), R(2, 1)),
+        lambda x, w, bias, a, b: x @ (w + 0.7 * b @ a).T + bias,
+    ),
+    Row(
+        "lora_linear",
+        lambda x, w, a, b: products.lora_linear(x, w, None, a, b, scale=2),
+        (R(3, 3, 2), R(4, 2), R(2, 2), R(4, 2)),
+        lambda x, w, a, b: x @ (w + 2 * b @ a).T,
     ),
 ]
