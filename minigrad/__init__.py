@@ -29,6 +29,7 @@ __version__ = "0.2.0"
 _ROOMS = (
     "amp",
     "checking",
+    "compress",
     "data",
     "derivatives",
     "finetune",

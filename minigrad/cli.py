@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
+from .compress import distill
 from .data.readers import check_utf8, decode
 from .distributed import world
 from .pretrained.checkpoint.files import replacing
@@ -79,6 +80,17 @@ TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, 
     ("--source-prefix", "source_prefix", str, "what to put before each source text"),
     ("--max-target-length", "max_target_length", int, "the most tokens of a target text (default: 128)"),
     ("--num-beams", "num_beams", int, "beams of the search for a target text (default: 1)"),
+)
+DISTILL_OPTIONS = (  # besides those of finetune
+    (
+        "--temperature",
+        "temperature",
+        "what the scores of both are divided by: higher shows more of the unlikely labels",
+    ),
+    ("--alpha", "alpha", "the part of the loss that is the teacher's answers; the rest is that of the labels"),
+    ("--hidden-weight", "hidden_weight", "the factor of the squared difference of hidden states"),
+    ("--cosine-weight", "cosine_weight", "the factor of the angle between hidden states"),
+    ("--attention-weight", "attention_weight", "the factor of the squared difference of attention weights"),
 )
 ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict
     ("--aggregation-strategy", "aggregation_strategy", str, "of entities: first (default), simple, average, max"),
@@ -156,37 +168,22 @@ def parser() -> ArgumentParser:
     command = commands.add_parser("finetune", help="fine-tune a pretrained model for a task")
     command.set_defaults(run=run_finetune)
     command.add_argument("model_dir", metavar="MODEL_DIR", help="a Hugging Face model directory")
+    add_finetune_options(command, FINETUNE_OPTIONS)
+
+    command = commands.add_parser("distill", help="train a small model with the answers of a fine-tuned one")
+    command.set_defaults(run=run_distill)
+    command.add_argument("teacher", metavar="TEACHER", help="what finetune wrote")
     command.add_argument(
-        "--train", metavar="FILE", required=True, help="examples: .csv, .tsv, .jsonl or .json with a text and a label"
+        "student",
+        metavar="STUDENT",
+        help="a model directory with the same tokenizer; or how many layers of the teacher it begins as, such as 3, or "
+        "which, such as 0,2,5",
     )
-    command.add_argument(
-        "--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file"
-    )
-    command.add_argument(
-        "--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures"
-    )
-    command.add_argument(
-        "--freeze",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="what not to train, such as 'bert.embeddings.**'; may be given several times",
-    )
-    defaults = finetune_defaults(task_class(DEFAULT)())
-    for option, name, meaning in FINETUNE_OPTIONS:
-        default, given = defaults[name], dict[str, Any]()
-        if default is False:
-            given = {"action": "store_true"}
-        elif default is None:
-            given = {"metavar": "X"}
-        else:
-            given = {"metavar": "X", "type": type(default)}
-            meaning += f" (default: {default})"
-        command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
-        others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
-        if others:  # what users of Hugging Face type
-            command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
-    add_task_options(command)
+    defaults = {name: parameter.default for name, parameter in signature(distill).parameters.items()}
+    for option, name, meaning in DISTILL_OPTIONS:
+        told = f"{meaning} (default: {defaults[name]})"
+        command.add_argument(option, dest=name, default=SUPPRESS, metavar="X", type=float, help=told)
+    add_finetune_options(command, [row for row in FINETUNE_OPTIONS if row[1] not in ("lora", "find_lr")])
 
     command = commands.add_parser("predict", aliases=["generate"], help="answer with a fine-tuned model")
     command.set_defaults(run=run_predict)
@@ -310,6 +307,42 @@ def parser() -> ArgumentParser:
     return whole
 
 
+def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str, str]]) -> None:
+    """The options of a command that fine-tunes a model; `rows` are those of FINETUNE_OPTIONS that it has."""
+    command.add_argument(
+        "--train", metavar="FILE", required=True, help="examples: .csv, .tsv, .jsonl or .json with a text and a label"
+    )
+    command.add_argument(
+        "--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file"
+    )
+    command.add_argument(
+        "--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures"
+    )
+    command.add_argument(
+        "--freeze",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="what not to train, such as 'bert.embeddings.**'; may be given several times",
+    )
+    defaults = finetune_defaults(task_class(DEFAULT)())
+    for option, name, meaning in rows:
+        default = defaults[name]
+        given: dict[str, Any]
+        if default is False:
+            given = {"action": "store_true"}
+        elif default is None:
+            given = {"metavar": "X"}
+        else:
+            given = {"metavar": "X", "type": type(default)}
+            meaning += f" (default: {default})"
+        command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
+        others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
+        if others:  # what users of Hugging Face type
+            command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
+    add_task_options(command)
+
+
 def add_task_options(command: ArgumentParser) -> None:
     """The options of all tasks; which of them a task has is looked up by `task_options`."""
     for option, name, kind, meaning in TASK_OPTIONS:
@@ -332,6 +365,14 @@ def run_finetune(args: Namespace) -> None:
     usual = finetune_defaults(kind(**task_options(kind, given)))
     own = {name: default for name, default in kind.options().items() if default}
     finetune(**{name: usual[name] for _, name, _ in FINETUNE_OPTIONS if name != "task"} | own | given)
+
+
+def run_distill(args: Namespace) -> None:
+    given = {name: value for name, value in vars(args).items() if name != "run"}
+    if re.fullmatch(r"\d+(,\d+)*", args.student) and not Path(args.student).exists():
+        layers = [int(number) for number in args.student.split(",")]
+        given["student"] = layers[0] if len(layers) == 1 else layers
+    distill(**given)
 
 
 def finetune_defaults(task: Task) -> dict[str, Any]:
@@ -481,7 +522,7 @@ def as_typed(message: str) -> str:
     """A message with command-line options in place of the Python arguments that it names."""
     again = "type finetune(..., resume_from_checkpoint=True)", "add --resume true to the same command"
     message = message.replace(*again)
-    for option, name in [row[:2] for row in (*FINETUNE_OPTIONS, *TASK_OPTIONS, *ANSWER_OPTIONS)]:
+    for option, name in [row[:2] for row in (*FINETUNE_OPTIONS, *DISTILL_OPTIONS, *TASK_OPTIONS, *ANSWER_OPTIONS)]:
         message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
     return message
 

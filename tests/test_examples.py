@@ -73,6 +73,24 @@ def test_bert(example, name, tmp_path):
         )
 
 
+@pytest.mark.slow
+def test_smaller_minilm(example, tmp_path, capsys):
+    pytest.importorskip("tokenizers")
+    source = tiny_bert.save_model(tmp_path / "bert", layers=2)
+    found = example("smaller_minilm").main(
+        source, epochs=8, rate=1e-2, batch=4, examples=tiny_bert.examples(), output="out"
+    )
+    assert found["teacher"] > 0.5 and len(found) == 5  # chance is a third
+    assert "half of the layers gone, distilled" in capsys.readouterr().out
+    names = [AutoModelForSequenceClassification.from_pretrained(f"out/{name}").config for name in found]
+    assert [config.num_hidden_layers for config in names] == [2, 2, 2, 1, 1]
+    assert [config.intermediate_size for config in names] == [16, 16, 8, 16, 16]
+    assert [sorted(config.rest.keys() & {"pruned_heads", "pruning_config"}) for config in names[1:3]] == [
+        ["pruning_config"],
+        ["pruned_heads"],
+    ]
+
+
 def test_encoder_decoder(example, capsys):
     module = example("encoder_decoder")
     module.main(steps=100, batch=16, d_model=32)
@@ -86,7 +104,8 @@ def test_encoder_decoder(example, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["bert_trainer", "bert_with_head", "frozen_vgg16", "frozen_mobilenet_v2", "resnet50_new_fc"]
+    "name",
+    ["bert_trainer", "bert_with_head", "frozen_vgg16", "frozen_mobilenet_v2", "resnet50_new_fc", "smaller_minilm"],
 )
 def test_a_model_that_is_not_there_is_an_error_of_one_line(name, tmp_path):
     done = subprocess.run(

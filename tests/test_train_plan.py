@@ -13,7 +13,7 @@ from minigrad.pretrained import BertConfig, BertForSequenceClassification
 from minigrad.pretrained.checkpoint import safetensors
 from minigrad.schedule import cosine_schedule_with_warmup, linear_schedule_with_warmup
 from minigrad.train import Trainer, TrainingArguments
-from minigrad.train.plan import Plan, cosine, linear, set
+from minigrad.train.plan import Plan, cosine, cubic, linear, set
 
 L = "bert.encoder.layer"
 
@@ -85,6 +85,21 @@ def test_rates_are_those_of_the_schedules_with_a_warm_up(curve, schedule):
     scheduler = schedule(SGD(nn.Linear(1, 1).parameters(), lr=2e-4), 7, 70)
     expected = [scheduler.lr_at(step)[0] for step in range(71)]
     np.testing.assert_allclose([plan.state(step).lr for step in range(71)], expected, rtol=1e-12, atol=1e-20)
+
+
+def test_a_cubic_curve_may_have_stairs():
+    """Zhu & Gupta 2017, eq. 1: s_f + (s_i - s_f) (1 - t)³; with stairs it moves at the end of each span."""
+    plan = Plan().at(10, set("drop", p=cubic(0.1, 0.5), over=20)).bind(40, 10)
+    values = [plan.state(step).settings[0].after(0.0) for step in range(10, 41)]
+    expected = [0.5 - 0.4 * (1 - min(1, step / 20)) ** 3 for step in range(31)]
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
+    stairs = Plan().at(10, set("drop", p=cubic(0.1, 0.5, stairs=4), over=20)).bind(40, 10)
+    assert [stairs.state(step).settings[0].after(0.0) for step in range(10, 41)] == [
+        expected[min(20, step // 5 * 5)] for step in range(31)
+    ]
+    assert "cubic(0.1, 0.5, stairs=4)" in stairs.table()
+    with pytest.raises(ValueError, match="cubic: stairs is -1; expected a whole number, 0 or more"):
+        cubic(0, 1, stairs=-1)
 
 
 def test_a_state_does_not_depend_on_the_states_asked_for_before():

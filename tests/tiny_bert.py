@@ -10,13 +10,13 @@ WORDS = {"cooking": "oven flour soup salt", "music": "violin chord tune drum", "
 OTHERS = "the a and is with of old new"
 
 
-def save_model(directory: Path) -> Path:
+def save_model(directory: Path, layers: int = 1) -> Path:
     """A model directory without a head."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *" ".join([*WORDS.values(), OTHERS]).split()]
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=16,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=16,
         max_position_embeddings=128,

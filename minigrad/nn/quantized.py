@@ -21,6 +21,7 @@ from ..tensor import Tensor
 from .embeddings import Embedding
 from .layers import Linear
 from .module import Buffer, Module, Parameter
+from .utils.prune import is_pruned
 
 ACTIVATIONS = None, "dynamic", "static"
 
@@ -213,9 +214,14 @@ def quantizable(model: Module, config: QuantizationConfig) -> list[Any]:
 
     Raises:
         ValueError: a pattern of modules_to_not_convert matches no layer, there is nothing to quantise, or some is
-            quantised already.
+            quantised already, or has a mask.
     """
     found = {path: layer for path, layer in model.named_modules() if type(layer) in LAYERS}
+    if is_pruned(model):
+        raise ValueError(
+            f"weights of this {type(model).__name__} have masks: type minigrad.compress.Pruning(model).remove(model) "
+            "first, which leaves the zeros"
+        )
     if any(isinstance(m, Quantized) for m in model.modules()):
         raise ValueError(f"this {type(model).__name__} is quantised already: type dequantize(model) first")
     if config.modules_to_not_convert:

@@ -14,6 +14,7 @@ from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from ..tensor import Tensor
 from . import seen
+from .blocks import Blocks
 from .checkpoint.layout import Layout
 from .config import Config
 from .heads import answer_span, classification_loss, token_loss
@@ -128,6 +129,16 @@ class BertModel(PretrainedModel):
         base="bert",
     )
     heads = ("pooler.**",)
+    blocks = Blocks(
+        "encoder.layer",
+        depth="num_hidden_layers",
+        width="intermediate_size",
+        expand=("intermediate.dense",),
+        contract="output.dense",
+        attention="attention.self",
+        project=("attention.self.query", "attention.self.key", "attention.self.value"),
+        merge="attention.output.dense",
+    )
 
     def __init__(self, config: BertConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
         self.add_pooling_layer = add_pooling_layer

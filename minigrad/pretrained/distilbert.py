@@ -14,6 +14,7 @@ from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from ..tensor import Tensor
 from . import seen
+from .blocks import Blocks
 from .checkpoint.layout import Layout
 from .config import Config
 from .heads import answer_span, classification_loss, token_loss
@@ -99,6 +100,16 @@ class DistilBertModel(PretrainedModel):
     """The encoder: token ids in, a vector for each token out."""
 
     config_class, layout = DistilBertConfig, Layout(drop=("**.position_ids",), base="distilbert")
+    blocks = Blocks(
+        "transformer.layer",
+        depth="n_layers",
+        width="hidden_dim",
+        expand=("ffn.lin1",),
+        contract="ffn.lin2",
+        attention="attention",
+        project=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        merge="attention.out_lin",
+    )
 
     def build(self, c: DistilBertConfig, rng: np.random.Generator) -> None:
         self.embeddings = Embeddings(c, rng)

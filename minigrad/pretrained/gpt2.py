@@ -13,6 +13,7 @@ from ..nn.attention import merge_heads
 from ..nn.layers import activated
 from ..tensor import Tensor
 from . import seen
+from .blocks import Blocks
 from .checkpoint.layout import Layout
 from .config import Config
 from .decoder import CausalLM, Decoder, DecoderForSequenceClassification, Reading
@@ -124,6 +125,17 @@ class GPT2Pretrained(PretrainedModel):
 
 class GPT2Model(Decoder, GPT2Pretrained):
     """The decoder: token ids in, a vector for each token out, computed from the tokens up to it."""
+
+    blocks = Blocks(
+        "h",
+        depth="n_layer",
+        width="n_inner",
+        expand=("mlp.c_fc",),
+        contract="mlp.c_proj",
+        attention="attn",
+        project=("attn.c_attn",),
+        merge="attn.c_proj",
+    )
 
     def build(self, c: GPT2Config, rng: np.random.Generator) -> None:
         self.wte, self.wpe = embedding(c.vocab_size, c.n_embd), embedding(c.n_positions, c.n_embd)

@@ -13,6 +13,7 @@ from ..nn.attention import merge_heads, split_heads
 from ..nn.position import rotate
 from ..tensor import Tensor
 from . import seen
+from .blocks import Blocks
 from .checkpoint.layout import Layout
 from .config import Config
 from .decoder import CausalLM, Decoder, DecoderForSequenceClassification, Reading
@@ -161,6 +162,13 @@ class LlamaModel(Decoder):
     config_class: type[LlamaConfig] = LlamaConfig
     layout = Layout(drop=("**.rotary_emb.inv_freq",), base="model")
     attention_class: Callable[..., Attention] = Attention
+    blocks = Blocks(
+        "layers",
+        depth="num_hidden_layers",
+        width="intermediate_size",
+        expand=("mlp.gate_proj", "mlp.up_proj"),
+        contract="mlp.down_proj",
+    )
 
     def build(self, c: LlamaConfig, rng: np.random.Generator) -> None:
         self.embed_tokens = embedding(c.vocab_size, c.hidden_size, c.pad_token_id)

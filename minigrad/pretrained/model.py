@@ -14,9 +14,11 @@ from .. import backend
 from ..backend import dtype_named
 from ..nn import Embedding, Linear, Module, init
 from ..nn.quantized import QuantizationConfig, Quantized, convert, empty, layers_of, quantizable
+from ..nn.utils.prune import custom_from_mask, without_masks
 from ..patterns import matches
 from ..tensor import Tensor
 from . import seen
+from .blocks import Blocks, as_configured, remove_channels, remove_heads, remove_layers
 from .checkpoint.files import read_weights, save
 from .checkpoint.layout import Layout, rewritten
 from .checkpoint.report import LoadReport, fit, listed
@@ -26,6 +28,7 @@ from .values import found_in, shown
 
 MAX_MORE_WEIGHTS, MAX_MORE_NUMBERS = 4096, 1 << 25  # a model may have beyond four times those in its file: 128 MB
 # of DataParallel, torch.compile, and classes that wrap the model
+PRUNED = "pruning_config"  # the entry of config.json with the names of the weights that have masks
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 QUANTISED = re.compile(r"\.(qweight|qzeros|SCB|absmax|quant_map|weight_(scale|zero_point|packed|shape)\w*)$")
 
@@ -46,6 +49,7 @@ class PretrainedModel(Module):
     heads: tuple[str, ...] = ()  # patterns of weights that a checkpoint may lack
     label_layer: ClassVar[str] = ""  # the path of the Linear that has a row for each label, if there is one
     tied: ClassVar[dict[str, str]] = {}  # {name: the name of the weight that it shares}, as patterns; shared by `build`
+    blocks: ClassVar[Blocks | None] = None  # of a base model: where its layers are, if some can be removed
     load_report: LoadReport | None = None
     config: Any  # an instance of `config_class`
     quantization: QuantizationConfig | None = None  # how weights are quantised, if any are
@@ -54,6 +58,8 @@ class PretrainedModel(Module):
         generator: Any = init.generator(rng)
         self.config = config
         self.build(config, generator)
+        if self.blocks is not None:
+            as_configured(self)
         if drawn:
             self.draw(list(self.state_dict()), generator)
 
@@ -154,6 +160,7 @@ class PretrainedModel(Module):
             shapes, stored_shapes, cls.layout, cls.heads, model._ties(), ignore_mismatched_sizes, strict, str(source)
         )
         model._take(weights, report, floating, generator, wanted)
+        model._mask(report)
         model.load_report = replace(report, prefix=prefix)
         model.eval()
         return model
@@ -297,8 +304,26 @@ class PretrainedModel(Module):
             convert([m for m in layers if not isinstance(m, Quantized)], quantization)
             self.quantization = quantization
 
+    def _mask(self, report: LoadReport) -> None:
+        """Give a mask to each weight that config.json says was pruned with one: what is zero there stays zero."""
+        entry = self.config.rest.get(PRUNED)
+        names = entry.get("parameters") if isinstance(entry, Mapping) else entry
+        if entry is not None and not isinstance(names, list):
+            raise ValueError(
+                f"{PRUNED} in config.json is {shown(entry)}; expected parameters and a list of their names"
+            )
+        pruned = set(map(str, names or ()))
+        for path, stored in report.loaded.items():
+            where, _, name = path.rpartition(".")
+            module = self.get_submodule(where) if stored in pruned else None
+            if module is not None and not isinstance(module, Quantized):  # which is not trained
+                custom_from_mask(module, name, getattr(module, name).numpy() != 0)
+
     def save_pretrained(self, directory: str | os.PathLike, max_shard_size: int | str = "5GB") -> None:
         """Write config.json and model.safetensors, so that minigrad and transformers load them back.
+
+        Pruned weights are written with their zeros, and config.json says which they are, so that from_pretrained gives
+        them masks again.
 
         A model of more than `max_shard_size` bytes becomes several files and their index.  If this is interrupted at
         any point, the directory still loads, as the old model or as the new one.
@@ -318,8 +343,13 @@ class PretrainedModel(Module):
         entries.pop("quantization_config", None)
         if self.quantization is not None:
             entries["quantization_config"] = self.quantization.to_dict()
-        ties = self._ties()
-        arrays = {name: t.numpy() for name, t in self.state_dict().items() if name not in ties}
+        entries.pop(PRUNED, None)
+        state, ties = self.state_dict(), self._ties()
+        plain = without_masks(state)
+        if masked := self.layout.stored({name: t.numpy() for name, t in plain.items() if name not in state}):
+            kept = sum(map(np.count_nonzero, masked.values())) / sum(array.size for array in masked.values())
+            entries[PRUNED] = {"sparsity": round(1 - kept, 4), "parameters": [*masked]}
+        arrays = {name: t.numpy() for name, t in plain.items() if name not in ties}
         save(directory, entries, self.layout.stored(arrays), max_shard_size)
 
     def update_config(self) -> None:
@@ -329,7 +359,7 @@ class PretrainedModel(Module):
             ValueError: other weights differ from those of a model of this configuration, so that it could not be loaded
             again.
         """
-        own = {name: t.shape for name, t in self.state_dict().items()}
+        own = {name: t.shape for name, t in without_masks(self.state_dict()).items()}
         rows = own.get(f"{self.label_layer}.weight", (self.config.num_labels,))[0]
         if rows != self.config.num_labels:
             self.config.num_labels = rows
@@ -397,7 +427,12 @@ class PretrainedModel(Module):
         if pad is not None and pad >= size:
             self.config.pad_token_id = None
         made = type(self)(self.config, drawn=False).state_dict()
-        for t, new in {id(t): (t, made[name]) for name, t in own.items() if t.shape != made[name].shape}.values():
+        resized = [name for name, t in without_masks(own).items() if t.shape != made[name].shape]
+        if masked := [name for name in resized if name not in own]:
+            raise ValueError(
+                f"{masked[0]} has a mask, of its present size: type nn.utils.prune.remove(...) for it first"
+            )
+        for t, new in {id(own[name]): (own[name], made[name]) for name in resized}.values():
             old = t.data[:size]
             more = old.mean(0, keepdims=True, dtype="float32").astype(old.dtype)
             xp = backend.of(old).xp
@@ -407,6 +442,38 @@ class PretrainedModel(Module):
                 module.num_embeddings = module.weight.shape[0]
             elif isinstance(module, Linear):
                 module.out_features = module.weight.shape[0]
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove attention heads: {layer: [heads]}, both counted from 0 as in the model before any was removed.
+
+        Their weights are gone from the projections around them, and config.json keeps a list of them, `pruned_heads`,
+        as transformers 4 does.  An optimiser of the model must be made afterwards.
+
+        Raises:
+            ValueError: there is no such layer or head, a layer would lose its last head, or the heads of this family
+                share their keys and values.
+        """
+        remove_heads(self, heads_to_prune)
+
+    def prune_channels(self, channels_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Remove hidden channels of the feed-forward networks: {layer: [channels]}, as many from each layer.
+
+        The entry of config.json with their number becomes smaller.  An optimiser of the model must be made afterwards.
+
+        Raises:
+            ValueError: there is no such layer or channel, layers would have different numbers, or none would be left.
+        """
+        remove_channels(self, channels_to_prune)
+
+    def prune_layers(self, layers_to_prune: Iterable[int]) -> None:
+        """Remove layers by their numbers, counted from 0; those after them get the next number.
+
+        The entry of config.json with their number becomes smaller.  An optimiser of the model must be made afterwards.
+
+        Raises:
+            ValueError: there is no such layer, or none would be left.
+        """
+        remove_layers(self, layers_to_prune)
 
     def reset_head(self, rng: init.Rng = None) -> list[str]:
         """Initialise the weights that score the labels anew, if they came from a file; returns their names."""

@@ -12,6 +12,7 @@ from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
+from .blocks import Blocks
 from .checkpoint.layout import Layout
 from .config import Config
 from .heads import classification_loss
@@ -132,6 +133,16 @@ class ViTModel(PretrainedModel):
     """The encoder: pictures in, a vector for each patch out, before them one for the whole, also "pooled"."""
 
     config_class, layout, heads = ViTConfig, Layout(drop=("**.mask_token",), base="vit"), ("pooler.**",)
+    blocks = Blocks(
+        "encoder.layer",
+        depth="num_hidden_layers",
+        width="intermediate_size",
+        expand=("intermediate.dense",),
+        contract="output.dense",
+        attention="attention.attention",
+        project=("attention.attention.query", "attention.attention.key", "attention.attention.value"),
+        merge="attention.output.dense",
+    )
 
     def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
         self.add_pooling_layer = add_pooling_layer

@@ -18,3 +18,8 @@ def line(start: float, end: float, progress: float) -> float:
 def cosine(start: float, end: float, progress: float) -> float:
     """From start to end along half a cosine wave, flat at both ends."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def cubic(start: float, end: float, progress: float) -> float:
+    """From start to end, fast at first and flat at the end."""
+    return end + (start - end) * (1 - progress) ** 3

@@ -117,10 +117,17 @@ def finetune(
     trainer = trainer_for(**given, callbacks=callbacks)
     if find_lr:
         given["learning_rate"] = arguments["learning_rate"] = found_rate(trainer)
+    complete(trainer, arguments, given)
+    return trainer
+
+
+def complete(trainer: TaskTrainer, arguments: dict[str, Any], given: dict[str, Any] | None = None) -> None:
+    """Train, keep the best epoch's model, and tell how it went; with the arguments of finetune, they are noted."""
+    output = trainer.args.output_dir
     print(chosen_by_finetune(trainer.task, arguments))
     print(EpochTable(trainer.task).head(), flush=True)
     world().barrier()  # all have seen that `output` is free
-    if world().rank == 0:
+    if given is not None and world().rank == 0:
         note_arguments(given)
     try:
         trainer.train()
@@ -142,7 +149,6 @@ def finetune(
         f"\nSaved in {output}: {', '.join(written)}\n"
         f"To use it, type: minigrad predict {shlex.quote(str(output))} {trainer.task.to_type}"
     )
-    return trainer
 
 
 def found_rate(trainer: TaskTrainer) -> float:
@@ -176,9 +182,13 @@ def trainer_for(
     lora: int,
     ignore_mismatched_sizes: bool,
     callbacks: Sequence[Any] = (),
+    make: Callable[..., TaskTrainer] = TaskTrainer,
     **arguments: Any,
 ) -> TaskTrainer:
-    """The trainer of such a run, before its first step; tells what it found in the model and the examples."""
+    """The trainer of such a run, before its first step; tells what it found in the model and the examples.
+
+    `make` makes it of what a TaskTrainer is made of.
+    """
     kind = task_class(task)
     taken = [name for name in signature(finetune).parameters if name != "arguments"]
     named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
@@ -230,7 +240,7 @@ def trainer_for(
     print(this.describe(learnt, judged))
     print("; ".join(filter(None, [f"{trained:,} parameters to train", this.note(datasets[0])])) + "\n")
     callbacks = [KeepBest(), EpochTable(this), *callbacks, JSONLinesCallback]
-    return TaskTrainer(this, args, *datasets, callbacks=callbacks)
+    return make(this, args, *datasets, callbacks=callbacks)
 
 
 def listed(names: Sequence[str]) -> str:

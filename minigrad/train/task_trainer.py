@@ -41,7 +41,10 @@ class TaskTrainer(Trainer):
 
     def training_step(self, batch: Any) -> Any:
         """The model's loss for a batch, or the task's; in an evaluation also what the task computes its scores from."""
-        out = super().training_step(batch)
+        return self.judged(batch, super().training_step(batch))
+
+    def judged(self, batch: Any, out: Any) -> dict[str, Any]:
+        """The loss and the logits of what the model returned for a batch, as the task has them."""
         loss, logits = loss_and_logits(out)
         smoothing = self.args.label_smoothing_factor if self.model.training else 0.0
         own = None if logits is None else self.task.loss(logits, labels_of(batch), smoothing)

@@ -1,4 +1,4 @@
-"""Tools around layers: all parameters as one vector, and weights that are computed from others."""
+"""Tools around layers: all parameters as one vector, and weights that are computed from others or have masks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ... import ops
 from ...elsewhere import missing as _missing
 from ...tensor import Tensor
-from . import parametrizations, parametrize
+from . import parametrizations, parametrize, prune
 
-__all__ = ["parameters_to_vector", "parametrizations", "parametrize", "vector_to_parameters"]
+__all__ = ["parameters_to_vector", "parametrizations", "parametrize", "prune", "vector_to_parameters"]
 
 
 def parameters_to_vector(parameters: Iterable[Any]) -> Any:

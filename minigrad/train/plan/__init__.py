@@ -12,6 +12,6 @@ tested before the run, and a run that is resumed at any step is in the same stat
 """
 
 from .bound import BoundPlan
-from .changes import Change, Curve, Phase, Set, Setting, State, Tick, cosine, linear, set
+from .changes import Change, Curve, Phase, Set, Setting, State, Tick, cosine, cubic, linear, set
 from .plan import Plan
 from .timeline import Timeline

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
+from ...errors import is_whole
 from ...patterns import matches
 from ...schedule import curves
 from .amounts import When, amount_of, checked_number
 
 Patterns = str | Sequence[str]
 Rate = float | Callable[[float], float]
+CURVES = {"linear": curves.line, "cosine": curves.cosine, "cubic": curves.cubic}
 ACTIONS = ("evaluate", "save", "log")
 
 
@@ -24,12 +27,14 @@ class Curve:
     kind: str
     start: float
     end: float
+    stairs: int = 0  # in how many equal spans of the progress it moves, all at once at the end of each; 0: all the time
 
     def __call__(self, progress: float) -> float:
-        return (curves.line if self.kind == "linear" else curves.cosine)(self.start, self.end, progress)
+        progress = math.floor(round(progress * self.stairs, 6)) / self.stairs if self.stairs else progress
+        return CURVES[self.kind](self.start, self.end, progress)
 
     def __repr__(self) -> str:
-        return f"{self.kind}({self.start:g}, {self.end:g})"
+        return f"{self.kind}({self.start:g}, {self.end:g}{f', stairs={self.stairs}' * bool(self.stairs)})"
 
 
 def linear(start: float, end: float) -> Curve:
@@ -40,6 +45,17 @@ def linear(start: float, end: float) -> Curve:
 def cosine(start: float, end: float) -> Curve:
     """From start to end along half a cosine wave, flat at both ends (Loshchilov & Hutter 2017)."""
     return Curve("cosine", checked_number("cosine: start", start), checked_number("cosine: end", end))
+
+
+def cubic(start: float, end: float, stairs: int = 0) -> Curve:
+    """From start to end, fast at first and flat at the end: the schedule of pruning of Zhu & Gupta 2017, eq. 1.
+
+    Args:
+        stairs: move in so many steps, at equal distances, instead of with every step of training.
+    """
+    if not is_whole(stairs, 0):
+        raise ValueError(f"cubic: stairs is {stairs!r}; expected a whole number, 0 or more")
+    return Curve("cubic", checked_number("cubic: start", start), checked_number("cubic: end", end), stairs)
 
 
 @dataclass(frozen=True)
