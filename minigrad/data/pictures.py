@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ def pillow() -> Any:
     return PIL
 
 
-def read_picture(path: str | os.PathLike) -> Any:
-    """The picture in a file, a Pillow image in RGB, turned as its EXIF entry says.
+def read_picture(path: str | os.PathLike | bytes) -> Any:
+    """The picture in a file, or in its bytes, a Pillow image in RGB, turned as its EXIF entry says.
 
     Raises:
         OSError, ValueError: the file is missing, damaged, no picture, or says that it is very large.
@@ -61,12 +62,14 @@ def check_picture(path: str | os.PathLike) -> None:
 
 
 @contextmanager
-def opened(path: str | os.PathLike) -> Iterator[Any]:
+def opened(path: str | os.PathLike | bytes) -> Iterator[Any]:
     """The picture in a file, whose pixels are not read yet; what goes wrong in the block names the file."""
     PIL = pillow()
+    source, size = (BytesIO(path), len(path)) if isinstance(path, bytes) else (path, None)
+    path = "the file that was sent" if isinstance(path, bytes) else path
     try:
-        size = os.stat(path).st_size
-        with PIL.Image.open(path) as picture:
+        size = os.stat(path).st_size if size is None else size
+        with PIL.Image.open(source) as picture:
             if picture.format not in FORMATS:
                 raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
             width, height = picture.size
@@ -100,9 +103,9 @@ def rgb(picture: Any) -> Any:
 
 
 def picture_of(image: Any) -> Any:
-    """A path, an array or a Pillow image as a Pillow image in RGB."""
+    """A path, the bytes of a file, an array or a Pillow image as a Pillow image in RGB."""
     pillow()
-    if isinstance(image, (str, os.PathLike)):
+    if isinstance(image, (str, os.PathLike, bytes)):
         return read_picture(image)
     return rgb(image if hasattr(image, "convert") else from_array(image))
 

@@ -134,8 +134,9 @@ class AutoImageProcessor:
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         """`pixel_values`, float32 (N, 3, H, W), of one picture or a list of them.
 
-        A picture is a path, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey ones are made RGB,
-        and 16 bits 8.  A photograph in a file is turned as its EXIF entry says; a Pillow image is taken as it is.
+        A picture is a path, the bytes of a file, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey
+        ones are made RGB, and 16 bits 8.  A photograph in a file is turned as its EXIF entry says; a Pillow image is
+        taken as it is.
 
         Raises:
             FileNotFoundError, ValueError: a file is missing, damaged, no picture, or says that it is very large; an
@@ -223,7 +224,9 @@ def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
 
 def _listed(images: Any) -> Sequence:
     """One picture as a list of one."""
-    single = isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) < 4 or hasattr(images, "convert")
+    single = (
+        isinstance(images, (str, os.PathLike, bytes)) or getattr(images, "ndim", 4) < 4 or hasattr(images, "convert")
+    )
     images = [images] if single else images
     if not len(images):
         raise ValueError("no pictures: expected at least one")
