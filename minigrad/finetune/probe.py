@@ -7,14 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import backend, losses, ops
+from .. import losses
 from ..data import Example, TextDataset
 from ..errors import is_number, is_whole
 from ..nn import Linear, Module, init
 from ..optim import LBFGS
 from ..pretrained import AutoTokenizer, PretrainedModel
-from ..pretrained.inputs import as_given
 from ..pretrained.outputs import ClassifierOutput
+from ..pretrained.pooling import pooled
 from ..tensor import Tensor
 from .answers import best_first, pairs
 from .prompts import in_batches, probabilities
@@ -29,10 +29,8 @@ class MeanVector(Module):
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> ClassifierOutput:
         """The vectors of a batch; arguments as for the model."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        x = self.model.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state  # (B, T, D)
-        mask = backend.of(x.data).xp.asarray(as_given(attention_mask)).astype(x.dtype)[..., None]
-        mean = (x * mask).sum(1) / mask.sum(1)
-        return ClassifierOutput(None, mean / ops.sqrt((mean * mean).sum(-1, keepdims=True)))
+        x = self.model.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        return ClassifierOutput(None, pooled(x, attention_mask))
 
 
 class LinearProbe:

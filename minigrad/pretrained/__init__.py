@@ -15,6 +15,7 @@ from .auto import (
 )
 from .checkpoint.report import LoadReport
 from .model import PretrainedModel
+from .text.streaming import TextStreamer
 from .text.tokenizer import AutoTokenizer
 from .text.training import train_tokenizer
 

@@ -25,6 +25,7 @@ TASKS = {
     "text2text-generation": "text_to_text.TextToText",
     "image-classification": "image_classification.ImageClassification",
 }
+WITHOUT_HEAD = {"feature-extraction": "feature_extraction.FeatureExtraction"}  # of any model; there is nothing to train
 DEFAULT = "text-classification"
 ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
@@ -32,10 +33,11 @@ ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classifica
 def task_class(name: str) -> type[Task]:
     """The class of a task.  Raises ValueError for a name that is none, with the nearest one."""
     name = ALIASES.get(name, name) if isinstance(name, str) else name
-    if not isinstance(name, str) or name not in TASKS:
-        near = "".join(f"; did you mean {one!r}?" for one in get_close_matches(str(name), [*TASKS, *ALIASES], 1))
-        raise ValueError(f"task is {name!r}; expected one of {', '.join(map(repr, TASKS))}{near}")
-    file, _, kind = TASKS[name].partition(".")
+    known = TASKS | WITHOUT_HEAD
+    if not isinstance(name, str) or name not in known:
+        near = "".join(f"; did you mean {one!r}?" for one in get_close_matches(str(name), [*known, *ALIASES], 1))
+        raise ValueError(f"task is {name!r}; expected one of {', '.join(map(repr, known))}{near}")
+    file, _, kind = known[name].partition(".")
     return getattr(import_module(f".{file}", __name__), kind)
 
 

@@ -40,6 +40,7 @@ from ..errors import is_whole
 from ..places import warn
 from ..pretrained import PretrainedModel
 from ..pretrained.config import Config
+from ..pretrained.text.streaming import TextStreamer
 from ..tensor import Tensor
 
 
@@ -49,6 +50,7 @@ class Task:
 
     name: ClassVar[str]
     model_class: ClassVar[Any]  # an AutoModelFor…, whose families the task can use
+    has_head: ClassVar[bool] = True  # of weights that training makes; what has none is not trained
     to_type: ClassVar[str] = '"a sentence of your own"'  # what `minigrad predict` is called with
     # Options of a pipeline's call that `minigrad predict` takes, too, and what it chooses; None leaves it to the call.
     answer_options: ClassVar[dict[str, Any]] = {}
@@ -99,6 +101,17 @@ class Task:
     def examples(self, inputs: Any, **options: Any) -> Sequence[Any]:
         """The examples, without labels, of what a pipeline is called with: one input, or a list of them."""
         raise NotImplementedError
+
+    def sample(self) -> Any:
+        """An input as a request to a service holds it, for a person to try."""
+        return "This is a sentence."
+
+    def received(self, inputs: Any) -> Any:
+        """What a pipeline is called with, of the inputs of a request, which are JSON.
+
+        Raises TypeError or ValueError for inputs that are none.
+        """
+        return inputs
 
     def key(self, example: Any) -> str:
         """The text of an example by which copies of it are known, so that none is trained on and evaluated."""
@@ -186,6 +199,10 @@ class Task:
     def returned(self, answers: list[Any], inputs: Any, **options: Any) -> Any:
         """What a pipeline returns for what it was called with: all answers, or of a single input its own."""
         return answers if isinstance(inputs, (list, tuple)) else answers[0]
+
+    def streamer(self, example: Any, write: Callable[[str], Any]) -> TextStreamer | None:
+        """For a task that writes: what takes each new token, and calls `write` with pieces of what `told` returns."""
+        return None
 
     def told(self, example: Any, answer: Any) -> str:
         """An example and its answer, for a person to read on the screen."""

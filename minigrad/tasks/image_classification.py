@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ from .base import Task, best_labels, counts_table
 from .text_classification import COLUMNS, METRICS, MOST_CLASSES, TextClassification, warn_of_unjudged
 
 SINGLE = PROBLEMS[0]
+PIXEL = (  # a PNG of one pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Any]] = {  # of a picture that is to have a size
     "crop": lambda size: image_transforms.RandomResizedCrop(size, (0.35, 1.0)),
     "flip": lambda size: image_transforms.RandomHorizontalFlip(),
@@ -127,8 +131,17 @@ class ImageClassification(Task):
         pictures = inputs if several else [inputs]
         return [Picture(self.checked(f"picture {i}", image), None) for i, image in enumerate(pictures, 1)]
 
+    def sample(self) -> str:
+        return PIXEL
+
+    def received(self, inputs: Any) -> list[bytes] | bytes:
+        """The files of pictures, which JSON holds in base64."""
+        several = isinstance(inputs, list)
+        files = [from_base64(f"picture {i}", text) for i, text in enumerate(inputs if several else [inputs], 1)]
+        return files if several else files[0]
+
     def checked(self, where: str, image: Any) -> Any:
-        """A picture as it is kept: a path, or an array."""
+        """A picture as it is kept: a path, an array, or the bytes of a file."""
         if isinstance(image, (str, os.PathLike)):
             if not Path(image).is_file():
                 raise FileNotFoundError(f"{where}: there is no file {image}; expected a picture")
@@ -219,6 +232,16 @@ class ImageClassification(Task):
 
     def told(self, example: Picture, answer: list[dict[str, Any]]) -> str:
         return "\n".join([example.text, *(f"  {one['score']:6.1%}  {one['label']}" for one in answer)])
+
+
+def from_base64(where: str, text: Any) -> bytes:
+    """The bytes that a text in base64 stands for, which may begin as a data: URL does."""
+    if not isinstance(text, str):
+        raise TypeError(f"{where} is {text!r:.60}; expected the bytes of a file in base64, as a text")
+    try:
+        return base64.b64decode(text.rpartition(",")[2], validate=True)
+    except ValueError as error:
+        raise ValueError(f"{where} is not in base64 ({error}); expected the bytes of a file") from None
 
 
 class _Unlabelled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from ..data.blocks import TextSpan, pack, split_spans
 from ..data.readers import check_utf8, read_lines
 from ..data.text import IGNORED
 from ..pretrained import AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedModel
+from ..pretrained.text.streaming import TextStreamer
 from ..tensor import Tensor
 from .base import check_top_k
 from .texts import MAX_LENGTH, TextTask, texts_of
@@ -209,6 +210,10 @@ class CausalLanguageModeling(LanguageModeling):
     def told(self, example: str, answer: list[dict[str, Any]]) -> str:
         return answer[0]["generated_text"]
 
+    def streamer(self, example: str, write: Callable[[str], Any]) -> TextStreamer:
+        prompt = self.encode([example], labelled=False).columns["input_ids"][0]
+        return TextStreamer(self.processor, write, prompt)
+
 
 @dataclass
 class MaskedLanguageModeling(LanguageModeling):
@@ -237,6 +242,9 @@ class MaskedLanguageModeling(LanguageModeling):
             raise ValueError(
                 f"mlm_probability is {self.mlm_probability}; expected more than 0, at most 1, such as 0.15"
             )
+
+    def sample(self) -> str:
+        return f"This is a {self.processor.mask_token}."
 
     def collate(self) -> DataCollatorForLanguageModeling:
         """What masks tokens."""

@@ -15,6 +15,7 @@ from ..data.readers import check_utf8, find_column, read_lines, read_rows
 from ..errors import is_whole
 from ..places import warn
 from ..pretrained import AutoModelForSeq2SeqLM, PretrainedModel
+from ..pretrained.text.streaming import TextStreamer
 from ..pretrained.values import check
 from ..tensor import Tensor
 from .texts import TextTask, texts_of
@@ -181,6 +182,12 @@ class TextToText(TextTask):
 
     def told(self, example: Pair, answer: dict[str, str]) -> str:
         return f"{example.source}\n  {answer['generated_text']}"
+
+    def streamer(self, example: Pair, write: Callable[[str], Any]) -> TextStreamer | None:
+        if self.num_beams > 1:  # the text is chosen at the end
+            return None
+        write(f"{example.source}\n  ")
+        return TextStreamer(self.processor, write)
 
 
 class _Collator(DataCollatorForSeq2Seq):

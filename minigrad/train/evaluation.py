@@ -148,10 +148,13 @@ def predict(
     model: Module,
     loader: DataLoader,
     data_collator: Callable[[list], Any],
-    title: str,
+    title: str | None,
     call: Callable[[Module, Any], Any] = called,
 ) -> np.ndarray:
-    """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset."""
+    """The model's logits (items, classes) for the next pass of `loader`, put back in the order of its dataset.
+
+    `title` is that of a progress bar; None for no bar.
+    """
     order = np.concatenate(loader.batches(loader.epoch))
     return joined(logits_of(model, loader, data_collator, title, call), order)
 
@@ -160,7 +163,7 @@ def logits_of(
     model: Module,
     loader: DataLoader,
     data_collator: Callable[[list], Any],
-    title: str,
+    title: str | None,
     call: Callable[[Module, Any], Any] = called,
     world: Communicator | None = None,
 ) -> list[np.ndarray]:
@@ -168,14 +171,15 @@ def logits_of(
     model.eval()
     world = Communicator() if world is None else world
     logits = {}
-    with no_grad(), progress(len(loader.dataset), title) as bar:
+    with no_grad(), nullcontext() if title is None else progress(len(loader.dataset), title) as bar:
         for number, items in enumerate(loader):
             out = call(model, data_collator(items))
             scores = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
             if scores is None:
                 raise ValueError(f"{type(model).__name__} returned no logits, but a {type(out).__name__}")
             logits[number * world.size + world.rank] = scores.numpy()
-            bar.update(len(items))
+            if bar is not None:
+                bar.update(len(items))
     return list(in_order(world, logits).values())
 
 

@@ -22,7 +22,7 @@ from ..finetune import LoraConfig, PeftModel, get_peft_model
 from ..nn.quantized import dequantize
 from ..pretrained import AutoConfig
 from ..pretrained.checkpoint.files import replacing
-from ..tasks import Task, task_class
+from ..tasks import TASKS, Task, task_class
 from .arguments import MEANT, TrainingArguments, check_names
 from .callbacks import JSONLinesCallback, TrainerCallback
 from .optimizers import trained_parameters
@@ -190,6 +190,8 @@ def trainer_for(
     `make` makes it of what a TaskTrainer is made of.
     """
     kind = task_class(task)
+    if not kind.has_head:
+        raise ValueError(f"{kind.name} is not trained, it takes a model as it is; expected one of {', '.join(TASKS)}")
     taken = [name for name in signature(finetune).parameters if name != "arguments"]
     named = [field.name for field in fields(TrainingArguments) if not field.name.endswith("output_dir")]
     meant = MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"}

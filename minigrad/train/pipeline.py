@@ -40,8 +40,10 @@ class Pipeline:
         names = dict.fromkeys(name for method in methods for name in signature(method).parameters)
         return [name for name in names if name not in ("inputs", "outputs", "dataset", "answers", "options")]
 
-    def answers(self, examples: Sequence[Any], batch_size: int = 64, **options: Any) -> list[Any]:
-        """The answer to each of the task's examples."""
+    def answers(
+        self, examples: Sequence[Any], batch_size: int = 64, *, title: str | None = "predict", **options: Any
+    ) -> list[Any]:
+        """The answer to each of the task's examples; `title` is that of the progress bar, None for no bar."""
         task, model = self.task, self.task.model
         dataset = task.encode(examples, labelled=False)
         collate = agreed_collator(model, task.processor, task.collator())
@@ -52,7 +54,7 @@ class Pipeline:
             model,
             DataLoader(dataset, 1 if unpadded else batch_size, lengths=lengths),
             lambda items: collate([{name: item[name] for name in used} for item in items] if used else items),
-            "predict",
+            title,
             lambda _, batch: task.outputs(model, batch, **options),
         )
         return task.answers(outputs, dataset, **options)
@@ -80,7 +82,7 @@ def pipeline(
         classify.evaluate("test.csv")           # {"loss": 0.31, "accuracy": 0.88, ...}
 
     Args:
-        task: one of `minigrad.tasks.TASKS`; None for what the model was fine-tuned for.
+        task: one of `minigrad.tasks.TASKS`, or "feature-extraction"; None for what the model was fine-tuned for.
         model: a model directory or the name of one on the Hub, or a model.
         tokenizer: that of a model; or its processor.
         options: those of the task, such as max_length=64.
@@ -94,27 +96,24 @@ def pipeline(
         raise TypeError("a pipeline needs a model: type pipeline(task, directory), or pipeline(task, model, tokenizer)")
     kind = task_of(model) if task is None else task_class(task)
     check_names("pipeline", options, list(kind.options()), {})
+    this = kind(**usual(kind, options))
     if isinstance(model, PretrainedModel):
-        return attached(kind, model, tokenizer, options)
+        this.attach(model, tokenizer)
+        return Pipeline(this)
     loaded = kind.model_class.from_pretrained(model)
-    if loaded.load_report is not None and (new := loaded.load_report.newly_initialised):
+    report = loaded.load_report
+    if kind.has_head and report is not None and (new := report.newly_initialised):
         named = "" if kind.name == DEFAULT else f" --task {kind.name}"
         raise ValueError(
             f"the model in {model} was not fine-tuned, it has no {new[0]}: expected one that was trained for "
             f"{kind.name}; type: minigrad finetune {model}{named} --train FILE --output DIR"
         )
     other = task_named(kind_of_model(model)[1])
-    if other not in (None, kind):  # one whose head has weights of the same names and shapes
+    if kind.has_head and other not in (None, kind):  # one whose head has weights of the same names and shapes
         raise ValueError(f"the model in {model} was trained for {other.name}, not for {kind.name}: name the former")
     with found_in(model):
-        return attached(kind, loaded, kind(**usual(kind, options)).load_processor(model), options)
-
-
-def attached(kind: type[Task], model: PretrainedModel, processor: Any, options: dict[str, Any]) -> Pipeline:
-    """A pipeline of a model and its processor."""
-    task = kind(**usual(kind, options))
-    task.attach(model, processor)
-    return Pipeline(task)
+        this.attach(loaded, this.load_processor(model))
+        return Pipeline(this)
 
 
 def usual(kind: type[Task], options: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 
-from minigrad.pretrained import AutoTokenizer, BertConfig, BertForSequenceClassification, BertForTokenClassification
+from minigrad.pretrained import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 from minigrad.train import pipeline
 
 transformers = pytest.importorskip("transformers")
@@ -64,6 +70,19 @@ def test_words(tmp_path):
     words = ["Hello", "hellos", "wide"]
     ours, theirs = pipeline("ner", directory), transformers.pipeline("ner", str(directory), device="cpu")
     assert_same(ours(words, is_split_into_words=True), theirs(words, is_split_into_words=True))
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForSequenceClassification])
+def test_feature_extraction(tmp_path, kind):
+    """Of a model with a head, too, which is left out."""
+    directory = saved(tmp_path, kind)
+    ours, theirs = (
+        pipeline("feature-extraction", directory),
+        transformers.pipeline("feature-extraction", str(directory)),
+    )
+    np.testing.assert_allclose(ours(TEXTS[0]), theirs(TEXTS[0]), atol=1e-5)
+    for one, other in zip(ours(TEXTS), theirs(TEXTS), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_the_tokenizer_is_the_models(tmp_path):
