@@ -43,6 +43,7 @@ _ROOMS = (
     "optim",
     "pretrained",
     "schedule",
+    "serve",
     "tasks",
     "train",
     "transforms",

@@ -19,11 +19,14 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from . import __version__
 from .compress import distill
 from .data.readers import check_utf8, decode
 from .distributed import world
 from .pretrained.checkpoint.files import replacing
+from .serve import Limits, serve
 from .tasks import DEFAULT, TASKS, Task, task_class, task_of
 from .train import Pipeline, TrainingArguments, finetune, pipeline
 from .train.finetune import defaults_of
@@ -99,6 +102,18 @@ ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict
     ("--do-sample", "do_sample", bool, "draw each token, instead of taking the likeliest"),
     ("--temperature", "temperature", float, "with --do-sample: below 1 likelier tokens, above 1 more surprising ones"),
     ("--seed", "seed", int, "with --do-sample: the same seed writes the same text"),
+)
+
+
+SERVE_OPTIONS: tuple[tuple[str, str, str], ...] = (  # those of serve, and its limits
+    ("--host", "host", "the address to listen at; 0.0.0.0 for all machines that can reach this one"),
+    ("--port", "port", "where to listen; 0 for any port that is free"),
+    ("--batch-size", "batch_size", "inputs that the model is given at a time"),
+    ("--timeout-graceful-shutdown", "timeout_graceful_shutdown", "seconds to answer what was accepted, when stopping"),
+    *(
+        (f"--{limit.name.replace('_', '-')}", limit.name, f"the most {limit.metadata['meaning']}")
+        for limit in fields(Limits)
+    ),
 )
 
 
@@ -203,6 +218,25 @@ def parser() -> ArgumentParser:
     for option, name, kind, meaning in ANSWER_OPTIONS:
         given: dict[str, Any] = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
         command.add_argument(option, dest=name, default=None, help=meaning, **given)
+    add_task_options(command)
+
+    command = commands.add_parser("embed", help="make a vector of each text, for search and comparison")
+    command.set_defaults(run=run_embed)
+    command.add_argument("model_dir", metavar="DIR", help="a Hugging Face model directory")
+    command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
+    command.add_argument("--file", metavar="FILE", help="as for predict")
+    command.add_argument("--output", metavar="FILE", help="a new .npy or .jsonl file, instead of the screen")
+    add_task_options(command)
+
+    command = commands.add_parser("serve", help="answer requests over HTTP, with a page to try it in a browser")
+    command.set_defaults(run=run_serve)
+    command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
+    command.add_argument("--task", metavar="X", help="what for, if the model's config.json does not say")
+    defaults = {name: parameter.default for name, parameter in signature(serve).parameters.items()}
+    defaults |= {limit.name: limit.default for limit in fields(Limits)}
+    for option, name, meaning in SERVE_OPTIONS:
+        given = {"type": type(defaults[name]), "default": SUPPRESS, "help": f"{meaning} (default: {defaults[name]})"}
+        command.add_argument(option, dest=name, metavar="X", **given)
     add_task_options(command)
 
     command = commands.add_parser("evaluate", help="score a fine-tuned model on a file of labelled examples")
@@ -382,14 +416,9 @@ def finetune_defaults(task: Task) -> dict[str, Any]:
 
 
 def run_predict(args: Namespace) -> None:
-    output = args.output and Path(args.output)
-    if bool(args.texts) == bool(args.file):
-        raise ValueError("expected either texts in quotes or --file FILE")
+    output = checked_output(args)
     if args.top_k is not None and args.top_k < 1:
         raise ValueError(f"--top-k is {args.top_k}; expected 1 or more")
-    for i, text in enumerate(args.texts, 1):
-        check_utf8(f"text {i}", text)
-    check_new(output)
     given, kind = vars(args), kind_of(args)
     task = kind(**task_options(kind, given))
     for name in ("top_k", "context", *(name for _, name, _, _ in ANSWER_OPTIONS)):
@@ -403,21 +432,73 @@ def run_predict(args: Namespace) -> None:
         options["context"] = context_of(args.context)
     examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts), **options)
     pipe = pipeline_for(args)
-    answers = pipe.answers(examples, **options)
     if args.file or output:
-        lines = [
-            json.dumps(pipe.task.record(example, answer), ensure_ascii=False)
-            for example, answer in zip(examples, answers, strict=True)
-        ]
-        if output:
-            with replacing(output) as [part]:
-                part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            print(f"{len(lines)} answers written to {output}")
-        else:
-            print("\n".join(lines))
+        write_records(pipe.task, examples, pipe.answers(examples, **options), output)
+    elif "max_new_tokens" in kind.answer_options:
+        for example in examples:
+            show_while_written(pipe, example, options)
     else:
-        for example, answer in zip(examples, answers, strict=True):
+        for example, answer in zip(examples, pipe.answers(examples, **options), strict=True):
             print(pipe.task.told(example, answer))
+
+
+def checked_output(args: Namespace) -> Path | None:
+    """The output file of predict or embed, after a look at what was typed."""
+    if bool(args.texts) == bool(args.file):
+        raise ValueError("expected either texts in quotes or --file FILE")
+    for i, text in enumerate(args.texts, 1):
+        check_utf8(f"text {i}", text)
+    output = args.output and Path(args.output)
+    check_new(output)
+    return output
+
+
+def write_records(task: Task, examples: Sequence[Any], answers: Sequence[Any], output: Path | None) -> None:
+    """Write each example with its answer as a line of JSON."""
+    lines = [
+        json.dumps(task.record(example, answer), ensure_ascii=False)
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+    if output:
+        with replacing(output) as [part]:
+            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"{len(lines)} answers written to {output}")
+    else:
+        print("\n".join(lines))
+
+
+def show_while_written(pipe: Pipeline, example: Any, options: dict[str, Any]) -> None:
+    """Print the answer of a task that writes, token by token if it can."""
+    streamer = pipe.task.streamer(example, lambda text: print(text, end="", flush=True))
+    if streamer is None:
+        print(pipe.task.told(example, pipe.answers([example], **options)[0]))
+        return
+    pipe.answers([example], title=None, streamer=streamer, **options)
+    streamer.end()
+    print()
+
+
+def run_embed(args: Namespace) -> None:
+    output = checked_output(args)
+    if output and output.suffix not in (".npy", ".jsonl"):
+        raise ValueError(f"--output is {output}; expected a name that ends in .npy or .jsonl")
+    kind = task_class("feature-extraction")
+    pipe = pipeline(kind.name, args.model_dir, **task_options(kind, vars(args)))
+    task: Any = pipe.task
+    examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts))
+    vectors = pipe.answers(examples, return_tensors=True, **task.of_texts)
+    if output and output.suffix == ".npy":
+        with replacing(output) as [part], open(part, "wb") as file:
+            np.save(file, np.stack(vectors))
+        print(f"{len(vectors)} vectors of {len(vectors[0])} numbers written to {output}")
+    else:
+        write_records(task, examples, [vector.tolist() for vector in vectors], output)
+
+
+def run_serve(args: Namespace) -> None:
+    kind, given = kind_of(args), vars(args)
+    chosen = {name: given[name] for _, name, _ in SERVE_OPTIONS if name in given}
+    serve(args.model_dir, task=kind.name, **chosen, **task_options(kind, given))
 
 
 def context_of(given: str | None) -> str:
@@ -522,7 +603,8 @@ def as_typed(message: str) -> str:
     """A message with command-line options in place of the Python arguments that it names."""
     again = "type finetune(..., resume_from_checkpoint=True)", "add --resume true to the same command"
     message = message.replace(*again)
-    for option, name in [row[:2] for row in (*FINETUNE_OPTIONS, *DISTILL_OPTIONS, *TASK_OPTIONS, *ANSWER_OPTIONS)]:
+    tables = (FINETUNE_OPTIONS, DISTILL_OPTIONS, TASK_OPTIONS, ANSWER_OPTIONS, SERVE_OPTIONS[2:])
+    for option, name in [row[:2] for table in tables for row in table]:  # host and port are words of English, too
         message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
     return message
 

@@ -23,6 +23,7 @@ EXTRAS = {
     "onnx": ("models as ONNX files", ["onnx", "onnxruntime"]),
     "hub": ("models by their names on the Hugging Face Hub", ["huggingface_hub"]),
     "viz": ("pictures of training curves", ["matplotlib"]),
+    "serve": ("models as services, minigrad serve", ["starlette", "uvicorn"]),
     "search": ("searches for hyper-parameters", ["optuna"]),
     "fast": ("kernels compiled for this processor", ["numba"]),
     "mkl": ("products of matrices on Intel's and AMD's processors", ["mkl"]),

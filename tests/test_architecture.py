@@ -54,6 +54,7 @@ ROOMS = [
     "tasks",
     "train",
     "compress",
+    "serve",
     "doctor",
     "cli",
     "__main__",
