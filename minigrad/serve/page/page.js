@@ -85,7 +85,8 @@ function scored(rows) { // labels, or fillings, with their scores as bars
   for (const row of rows) {
     const isShare = row.score >= 0 && row.score <= 1;
     const told = isShare ? `${(100 * row.score).toFixed(1)} %` : row.score.toPrecision(6);
-    const bar = element("meter", { value: isShare ? row.score : 0, ariaHidden: "true" });
+    const bar = element("div", { className: "bar" });
+    bar.style.width = isShare ? `${100 * row.score}%` : "0";
     list.append(element("li", {}, bar, element("span", {}, row.sequence ?? row.label ?? row.answer), element("span", {}, told)));
   }
   return list;
