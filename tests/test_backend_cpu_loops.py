@@ -356,7 +356,7 @@ def test_a_product_keeps_what_is_not_finite_where_it_is():
 @pytest.mark.slow
 @pytest.mark.parametrize("features", [{"avx2": True}, {}])
 def test_with_the_vectors_of_other_processors(features, tmp_path):
-    """Of 256 and of 128 bits, with half as many registers."""
+    """Of 256 and of 128 bits, with half as many registers; what several loops call is compiled once for all of them."""
     code = f"""if True:
         from llvmlite import binding
         binding.get_host_cpu_features = lambda: binding.targets.FeatureMap({features})
@@ -366,7 +366,8 @@ def test_with_the_vectors_of_other_processors(features, tmp_path):
         for k in range(8):
             here.check_product(30, 51, 400, k & 1, k & 2, k & 4)
         for case in here.KINDS:
-            here.check_kind(*case)"""
+            here.check_kind(*case)
+        assert [len(f.signatures) for f in (registers.multiply, registers.turn, registers.copy)] == [1, 1, 1]"""
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent, env=environment)
 
@@ -374,6 +375,10 @@ def test_with_the_vectors_of_other_processors(features, tmp_path):
 FUNCTIONS = {
     "relu": F.relu,
     "relu6": F.relu6,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.3),
+    "elu": F.elu,
+    "elu, steep": lambda x: F.elu(x, 3.0),
+    "erf": mg.erf,
     "sigmoid": F.sigmoid,
     "silu": F.silu,
     "softplus": F.softplus,

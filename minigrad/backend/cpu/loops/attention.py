@@ -14,20 +14,22 @@ import numpy as np
 from ...record import Kernel
 from ...shared import attention
 from .. import blas, cores
-from .compile import exp, f4, formula, less, loop, numbers, sgemm, sgemm_turned
+from .compile import exp, f4, formula, i8, less, loop, numbers, sgemm, sgemm_turned
 from .layers import exp_row_below, largest
+from .registers import turn
 
 QUERIES, MAX_KEYS = 64, 512  # in a block; fewer keys where BLAS would copy its operands first
 PARTS = 8  # of the heads, or more: what the other processes leave of a core varies
 
 
 @loop
-def turn(address, stride, rows, columns, wide, scale, out):
-    """A matrix times `scale`, turned, `wide` of its rows at a time: out (pieces, columns · wide)."""
-    for r in range(rows):
-        row, piece, place = numbers(address + 4 * stride * r, columns), out[r // wide], r % wide
-        for j in range(columns):
-            piece[j * wide + place] = scale * row[j]
+def turned(address, stride, rows, columns, wide):
+    """A matrix transposed, `wide` of its rows at a time: (pieces, columns · wide)."""
+    out = np.empty((-(-rows // wide), columns * wide), np.float32)
+    for r in range(0, rows, wide):
+        piece = i8(out[r // wide].ctypes.data)
+        turn(address + 4 * stride * r, stride, min(wide, rows - r), columns, piece, wide)
+    return out
 
 
 @formula
@@ -84,12 +86,9 @@ def weigh(scores, first, n, top, total, found, weights, sums):
 
 
 @loop
-def scale_rows(block, factors, address, stride):
-    """Rows times their factors, written to rows at the address."""
-    for i in range(block.shape[0]):
-        out, factor = numbers(address + 4 * stride * i, block.shape[1]), factors[i]
-        for j in range(block.shape[1]):
-            out[j] = block[i, j] * factor
+def scale_row(row, factor, out):
+    for j in range(row.shape[0]):
+        out[j] = row[j] * factor
 
 
 @loop
@@ -97,12 +96,11 @@ def attend(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_c
     T, S, d, e = sizes
     step, wide = blocks
     q_row, k_row, v_row, y_row = strides
-    keys = np.empty((-(-S // wide), d * wide), np.float32)
     scores, weights = np.empty((step, wide), np.float32), np.empty((step, wide), np.float32)
     found, total, sums = np.empty((step, e), np.float32), np.empty(step, np.float32), np.empty(step, np.float32)
     for h in range(lo, hi):
         q, k, v, y, mask = where[h, 0], where[h, 1], where[h, 2], where[h, 3], where[h, 4]
-        turn(k, k_row, S, d, wide, scale, keys)
+        keys = turned(k, k_row, S, d, wide)
         for t in range(0, T, step):
             m = min(step, T - t)
             top, q_t = tops[h, t : t + m], q + 4 * q_row * t
@@ -110,19 +108,19 @@ def attend(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_c
             seen = min(S, t + m) if is_causal else S
             for s in range(0, seen, wide):
                 n, first, key = min(wide, seen - s), t - s if is_causal else S, keys[s // wide].ctypes.data
-                sgemm(address, m, n, d, q_t, q_row, key, wide, f4(0), scores.ctypes.data, wide)
+                sgemm(address, m, n, d, scale, q_t, q_row, key, wide, f4(0), scores.ctypes.data, wide)
                 if bias.size:
                     add_bias(scores[:m], bias[mask], t, s, n)
                 weigh(scores[:m], first, n, top, total, found, weights, sums)
                 if keep.size:
                     drop(weights[:m], keep[h], kept, t, s, n)
                 value = v + 4 * v_row * s
-                sgemm(address, m, e, n, weights.ctypes.data, wide, value, v_row, f4(1), found.ctypes.data, e)
+                sgemm(address, m, e, n, f4(1), weights.ctypes.data, wide, value, v_row, f4(1), found.ctypes.data, e)
             for i in range(m):
                 if bias.size and total[i] == f4(0):  # nothing may be attended to: the result is 0
                     total[i] = f4(np.inf)
-                log_sums[h, t + i], total[i] = np.log(total[i]), f4(1) / total[i]
-            scale_rows(found[:m], total, y + 4 * y_row * t, y_row)
+                log_sums[h, t + i], out = np.log(total[i]), numbers(y + 4 * y_row * (t + i), e)
+                scale_row(found[i], f4(1) / total[i], out)
 
 
 @loop
@@ -155,29 +153,24 @@ def slopes(weights, n, mean, slope):
 
 @loop
 def attend_back(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_causal, tops, log_sums, lo, hi):
+    """The gradients are added to."""
     T, S, d, e = sizes
     step, wide = blocks
     q_row, k_row, v_row, y_row, g_row, gq_row, gk_row, gv_row = strides
-    pieces, scales = -(-S // wide), np.full(max(step, S), scale, np.float32)
-    keys, values = np.empty((pieces, d * wide), np.float32), np.empty((pieces, e * wide), np.float32)
     weights, slope = np.empty((step, wide), np.float32), np.empty((step, wide), np.float32)
-    mean, g_q = np.empty(step, np.float32), np.empty((step, d), np.float32)
-    g_k, g_v = np.empty((S, d), np.float32), np.empty((S, e), np.float32)
+    mean = np.empty(step, np.float32)
     for h in range(lo, hi):
         q, k, v, y, mask, g = where[h, 0], where[h, 1], where[h, 2], where[h, 3], where[h, 4], where[h, 5]
-        turn(k, k_row, S, d, wide, scale, keys)
-        turn(v, v_row, S, e, wide, f4(1), values)
-        g_k[:], g_v[:] = f4(0), f4(0)
+        keys, values = turned(k, k_row, S, d, wide), turned(v, v_row, S, e, wide)
         for t in range(0, T, step):
-            m, q_t, g_t, y_t = min(step, T - t), q + 4 * q_row * t, g + 4 * g_row * t, y + 4 * y_row * t
-            g_q[:m] = f4(0)
-            mean_gradients(g_t, g_row, y_t, y_row, e, mean[:m])
+            m, q_t, g_t, gq_t = min(step, T - t), q + 4 * q_row * t, g + 4 * g_row * t, where[h, 6] + 4 * gq_row * t
+            mean_gradients(g_t, g_row, y + 4 * y_row * t, y_row, e, mean[:m])
             seen = min(S, t + m) if is_causal else S
             for s in range(0, seen, wide):
                 n, first = min(wide, seen - s), t - s if is_causal else S
                 w, dw = weights.ctypes.data, slope.ctypes.data
-                sgemm(address, m, n, d, q_t, q_row, keys[s // wide].ctypes.data, wide, f4(0), w, wide)
-                sgemm(address, m, n, e, g_t, g_row, values[s // wide].ctypes.data, wide, f4(0), dw, wide)
+                sgemm(address, m, n, d, scale, q_t, q_row, keys[s // wide].ctypes.data, wide, f4(0), w, wide)
+                sgemm(address, m, n, e, f4(1), g_t, g_row, values[s // wide].ctypes.data, wide, f4(0), dw, wide)
                 if bias.size:
                     add_bias(weights[:m], bias[mask], t, s, n)
                 weigh_again(weights[:m], first, n, tops[h, t:], log_sums[h, t:])
@@ -186,12 +179,10 @@ def attend_back(address, where, strides, sizes, blocks, bias, keep, kept, scale,
                 slopes(weights[:m], n, mean, slope)
                 if keep.size:
                     drop(weights[:m], keep[h], kept, t, s, n)
-                sgemm(address, m, d, n, dw, wide, k + 4 * k_row * s, k_row, f4(1), g_q.ctypes.data, d)
-                sgemm_turned(address, n, d, m, dw, wide, q_t, q_row, f4(1), g_k[s:].ctypes.data, d)
-                sgemm_turned(address, n, e, m, w, wide, g_t, g_row, f4(1), g_v[s:].ctypes.data, e)
-            scale_rows(g_q[:m], scales, where[h, 6] + 4 * gq_row * t, gq_row)
-        scale_rows(g_k, scales, where[h, 7], gk_row)
-        scale_rows(g_v, np.ones(S, np.float32), where[h, 8], gv_row)
+                gk_s, gv_s = where[h, 7] + 4 * gk_row * s, where[h, 8] + 4 * gv_row * s
+                sgemm(address, m, d, n, scale, dw, wide, k + 4 * k_row * s, k_row, f4(1), gq_t, gq_row)
+                sgemm_turned(address, n, d, m, scale, dw, wide, q_t, q_row, f4(1), gk_s, gk_row)
+                sgemm_turned(address, n, e, m, f4(1), w, wide, g_t, g_row, f4(1), gv_s, gv_row)
 
 
 def readable(x):
@@ -200,9 +191,9 @@ def readable(x):
     return x if entry == 4 and row >= 4 * x.shape[-1] and not row % 4 else np.ascontiguousarray(x)
 
 
-def new(x, width):
+def new(make, x, width):
     """Matrices with rows of this width, which lie in memory as those of x do, so that merging the heads is free."""
-    return readable(np.empty_like(x, shape=(*x.shape[:-1], width)))
+    return readable(make(x, shape=(*x.shape[:-1], width)))
 
 
 def addresses(x):
@@ -243,7 +234,7 @@ def on_cores(work, stacks, mask, keep, p, scale, is_causal, sums):
 
 def attention_forward(xp, q, k, v, mask, keep, p, scale, is_causal):
     q, k, v = map(readable, (q, k, v))
-    y, sums = new(q, v.shape[-1]), np.empty((2, math.prod(q.shape[:-2]), q.shape[-2]), np.float32)
+    y, sums = new(np.empty_like, q, v.shape[-1]), np.empty((2, math.prod(q.shape[:-2]), q.shape[-2]), np.float32)
     on_cores(attend, (q, k, v, y), mask, keep, p, scale, is_causal, sums)
     return y, (q, k, v, y, mask, sums)
 
@@ -255,9 +246,48 @@ def attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal):
         bias = attention.attention_bias(xp, mask, is_causal, scores, np.float32)
         saved = q, k, v, y, bias, *sums.reshape(2, *q.shape[:-1], 1)
         return attention.attention_backward(xp, g, saved, wanted, keep, p, scale, is_causal)
-    gq, gk, gv = gradients = [new(x, x.shape[-1]) for x in (q, k, v)]
+    gq, gk, gv = gradients = [new(np.zeros_like, x, x.shape[-1]) for x in (q, k, v)]
     on_cores(attend_back, (q, k, v, y, readable(g), gq, gk, gv), mask, keep, p, scale, is_causal, sums)
     return *(gradient if want else None for gradient, want in zip(gradients, wanted)), None
 
 
-table = {"scaled_dot_product_attention": Kernel(attention_forward, attention_backward)}
+@formula
+def halves(address, n):
+    return numbers(address, n), numbers(address + 4 * n, n)
+
+
+@loop
+def rotate(where, n):
+    """Each pair (i, i + n) of rows a, b turned by the angles that have these cosines and sines, into u, v."""
+    for r in range(where.shape[0]):
+        (a, b), (u, v) = halves(where[r, 0], n), halves(where[r, 3], n)
+        (cos, cos_too), (sin, sin_too) = halves(where[r, 1], n), halves(where[r, 2], n)
+        for j in range(n):
+            u[j] = a[j] * cos[j] - b[j] * sin[j]
+        for j in range(n):
+            v[j] = b[j] * cos_too[j] + a[j] * sin_too[j]
+
+
+def rotate_forward(xp, x, cos, sin):
+    x = readable(x)
+    y = new(np.empty_like, x, x.shape[-1])
+    tables = (np.broadcast_to(np.ascontiguousarray(part), x.shape) for part in (cos, sin))
+    where = np.stack([addresses(part[..., None, :]) for part in (x, *tables, y)], axis=1)
+    parts = cores.evenly(len(where), len(where), cores.CORES if x.size >= cores.MIN_SHARED else 1)
+    cores.share(lambda part: rotate(where[part], x.shape[-1] // 2), parts)
+    return y, (x, cos, sin)
+
+
+def rotate_backward(xp, g, saved, wanted):
+    """The gradient of x is g turned back, by the sines with their halves swapped and their signs."""
+    x, cos, sin = saved
+    n = x.shape[-1] // 2
+    gx = rotate_forward(xp, g, cos, -np.roll(sin, n, -1))[0] if wanted[0] else None
+    turned = np.concatenate((-x[..., n:], x[..., :n]), -1) if wanted[2] else None
+    return gx, g * x if wanted[1] else None, g * turned if wanted[2] else None
+
+
+table = {
+    "scaled_dot_product_attention": Kernel(attention_forward, attention_backward),
+    "rotate": Kernel(rotate_forward, rotate_backward),
+}

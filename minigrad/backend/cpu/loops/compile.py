@@ -24,12 +24,14 @@ from ..blas import PLAIN, ROW_MAJOR, TRANSPOSED
 intrinsic: Any = extending.intrinsic  # a function for loops, which do not pass the `context`
 MAX_SILENCE = 1.0  # seconds of compiling after which the user is told what takes so long
 f4, i4 = np.float32, np.int32
+i8 = np.int64  # a loop is compiled anew for an argument that is a constant, or an address as NumPy has it
 u8 = np.uint64  # an index without a sign does not count from the end of an axis: only then is a loop vectorised
 
 
 def compiled(function: Callable, relaxed: set[str], **more: Any) -> Callable:
     """The function compiled when first called for each set of argument types, and kept on disk if there is a place."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": relaxed, **more}
+    options["no_cfunc_wrapper"] = True  # C does not call it
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no directory may be written into
@@ -44,9 +46,9 @@ def loop(function: Callable) -> Any:
 def formula(function: Callable) -> Any:
     """Compile a function of numbers that loops call, whose operations keep their order.
 
-    It is inlined wherever it is called, since a loop with a call in it is not vectorised.
+    It is inlined wherever it is called, since a loop with a call in it is not vectorised.  Python cannot call it.
     """
-    return compiled(function, {"contract", "nsz"}, forceinline=True)
+    return compiled(function, {"contract", "nsz"}, forceinline=True, no_cpython_wrapper=True)
 
 
 class Teller(event.Listener):
@@ -141,19 +143,16 @@ def sigmoid(x):
 
 
 @formula
-def density(x):
-    """exp(-x²/2), √(2π) times the density of the normal distribution, with x² as the sum of two float32 numbers."""
+def bell(x, factor):
+    """exp(factor · x²), with x² as the sum of two float32 numbers; the factor is minus a power of two."""
     high = float_of_bits(bits_of_float(x) & i4(-4096))  # 12 bits, whose square is exact
-    return (
-        exp_sum(f4(-0.5) * high * high, f4(-0.5) * (x - high) * (x + high))
-        if abs(x) < f4(20)
-        else (f4(0) if x == x else x)
-    )
+    y = exp_sum(factor * high * high, factor * (x - high) * (x + high))
+    return y if abs(x) < f4(20) else (f4(0) if x == x else x)
 
 
 @formula
 def normal_cdf(x, dens):
-    """The normal distribution function Φ, given `density` of x.
+    """The normal distribution function Φ, given exp(-x²/2).
 
     Φ(-t) / exp(-t²/2) is a polynomial in 1 / (1 + 0.35 t), whose largest relative error on 0 <= t <= 14.5 is 3e-8.
     (Least squares at 400 Chebyshev points, the points with large errors given more and more weight.)
@@ -185,25 +184,28 @@ def tanh(x):
 
 
 def product_of(lies: int) -> Any:
-    """BLAS's product of an m × k and a k × n matrix, by the address of `cblas_sgemm`, without the interpreter.
+    """BLAS's out = alpha · a @ b + beta · out, of an m × k and a k × n matrix, by the address of `cblas_sgemm`.
 
-    The first matrix `lies` PLAIN in memory, or TRANSPOSED.  `a`, `b` and `out` are addresses; `…_rows` says how many
-    entries lie between two rows; `add` is 1 to add to `out`.  Whole numbers are handed over as 64 bits, of which a BLAS
-    with 32 reads the lower half.
+    The interpreter has no part in it.  The first matrix `lies` PLAIN in memory, or TRANSPOSED.  `a`, `b` and `out` are
+    addresses, `…_rows` the number of entries from one row to the next.  Whole numbers are passed as 64 bits, of which a
+    BLAS with 32 reads the lower half.
     """
-    size = types.int64
-    signature = types.void(*[size] * 6, *[size] * 2, types.float32, *[size] * 2)
+    size, number = types.int64, types.float32
+    signature = types.void(*[size] * 4, number, *[size] * 4, number, *[size] * 2)
 
     def generate(context, builder, signature, args):
-        address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows = args
+        address, m, n, k, alpha, a, a_rows, b, b_rows, beta, out, out_rows = args
         whole, wide, real = ir.IntType(32), ir.IntType(64), ir.FloatType()
         kinds = [whole] * 3 + [wide] * 3 + [real] + [wide] * 4 + [real] + [wide] * 2
         function = builder.inttoptr(address, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
         how = whole(ROW_MAJOR), whole(lies), whole(PLAIN)
-        builder.call(function, [*how, m, n, k, real(1), a, a_rows, b, b_rows, add, out, out_rows])
+        builder.call(function, [*how, m, n, k, alpha, a, a_rows, b, b_rows, beta, out, out_rows])
         return context.get_dummy_value()
 
-    return intrinsic(lambda context, address, m, n, k, a, a_rows, b, b_rows, add, out, out_rows: (signature, generate))
+    def function(context, address, m, n, k, alpha, a, a_rows, b, b_rows, beta, out, out_rows):
+        return signature, generate
+
+    return intrinsic(function)
 
 
 sgemm, sgemm_turned = product_of(PLAIN), product_of(TRANSPOSED)

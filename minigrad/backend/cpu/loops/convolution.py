@@ -16,7 +16,7 @@ from ...record import Value
 from ...shared.geometry import Geometry, phases
 from .. import cores
 from ..memory import in_order
-from .compile import f4, loop
+from .compile import f4, i8, loop
 from .registers import LANES, PANEL, ROWS, clear, copy, fetch, move, move_some, multiply, settle, settle_some, turn
 
 MAX_COLUMNS = 1 << 17  # entries of the columns built at a time for the weight's gradient, which fit in a core's cache
@@ -83,7 +83,7 @@ def spread(x, first_plane, last_plane, top, left, sh, sw, space):
                 first = min(max(0, (left - b + sw - 1) // sw), space.shape[4])
                 last = max(first, min(space.shape[4], (width + left - b + sw - 1) // sw))
                 for i in range(space.shape[3]):
-                    row, to = i * sh + a - top, space[c, a, b, i].ctypes.data
+                    row, to = i * sh + a - top, i8(space[c, a, b, i].ctypes.data)
                     if 0 <= row < height:
                         source = x[c, row].ctypes.data + 4 * (first * sw + b - left)
                         zeros(to, first)
@@ -192,7 +192,7 @@ def convolve(seen, filters, direct, first, last, o_first, o_last, scale, shift, 
     """
     groups, outputs, entries = filters.shape
     N, O = y.shape[:2]  # noqa: E741
-    few = min(entries, MAX_ENTRIES)
+    few, wide = min(entries, MAX_ENTRIES), i8(PANEL)
     columns, laid = np.empty((few + 1, PANEL), np.float32), np.arange(few) * PANEL
     sums = np.empty((o_last - o_first if few < entries else ROWS, PANEL), np.float32)
     runs, into = np.empty((3, PANEL), np.int64), np.empty((3, PANEL), np.int64)
@@ -214,10 +214,10 @@ def convolve(seen, filters, direct, first, last, o_first, o_last, scale, shift, 
                 deep, own = min(few, entries - k), offsets[group, k : k + few]
                 inside = reach + own.max() <= seen.space.size
                 if direct and inside:
-                    b, rows_of_b = seen.space.ctypes.data + 4 * runs[2, 0], own.ctypes.data
+                    b, rows_of_b = seen.space.ctypes.data + 4 * runs[2, 0], i8(own.ctypes.data)
                 else:
                     lay_down(seen, own, runs, count, inside, columns)
-                    b, rows_of_b = columns.ctypes.data, laid.ctypes.data
+                    b, rows_of_b = i8(columns.ctypes.data), i8(laid.ctypes.data)
                 for o in range(o_first, o_last, ROWS):
                     rows, output = min(ROWS, o_last - o), group * outputs + o
                     total = sums.ctypes.data + (4 * (o - o_first) * PANEL if few < entries else 0)
@@ -228,7 +228,7 @@ def convolve(seen, filters, direct, first, last, o_first, o_last, scale, shift, 
                             for i in range(0, into[1, u] + 15, 16):
                                 fetch(target + 4 * i)
                     part = filters.ctypes.data + 4 * (output * entries + k)
-                    multiply(part, entries, rows, b, rows_of_b, width, deep, total, PANEL, k)
+                    multiply(part, entries, rows, b, rows_of_b, width, deep, total, wide, k)
                     if k + few >= entries:
                         for r in range(rows):
                             finish(total + 4 * r * PANEL, found, into, output + r, scale, shift, more, floor, y)
@@ -259,7 +259,7 @@ def convolve_channels(seen, filters, first, last, scale, shift, more, floor, y):
                 k += 1
         for i in range(seen.places // seen.W):
             run[0, 0], run[1, 0], run[2, 0] = i * seen.width, seen.W, n * outputs * seen.places + i * seen.W
-            finish(total.ctypes.data, 1, run, o, scale, shift, more, floor, y)
+            finish(i8(total.ctypes.data), i8(1), run, o, scale, shift, more, floor, y)
 
 
 @loop
@@ -281,7 +281,7 @@ def sum_columns(seen, g, first, last, width, total):
     outputs = g.shape[1] // groups
     runs, offsets = np.empty((3, width), np.int64), seen.offsets.reshape(groups, entries)
     columns, turned = np.empty((entries + 1, width), np.float32), np.zeros((width, padded), np.float32)
-    rows_of = np.arange(width) * padded
+    rows_of, add = np.arange(width) * padded, i8(1)
     for start in range(first, last, width):
         stop = min(start + width, last)
         count = cut(start, stop, seen, runs)
@@ -291,19 +291,10 @@ def sum_columns(seen, g, first, last, width, total):
             turn_places(g, start, stop, group * outputs, outputs, seen.places, turned)
             for k in range(0, entries, ROWS):
                 for o in range(0, outputs, PANEL):
-                    into = total.ctypes.data + 4 * ((group * entries + k) * padded + o)
-                    multiply(
-                        columns.ctypes.data + 4 * k * width,
-                        width,
-                        min(ROWS, entries - k),
-                        turned.ctypes.data + 4 * o,
-                        rows_of.ctypes.data,
-                        min(PANEL, outputs - o),
-                        stop - start,
-                        into,
-                        padded,
-                        1,
-                    )
+                    column, more = columns.ctypes.data + 4 * k * width, min(ROWS, entries - k)
+                    out, into = turned.ctypes.data + 4 * o, total.ctypes.data + 4 * ((group * entries + k) * padded + o)
+                    some, deep = min(PANEL, outputs - o), stop - start
+                    multiply(column, width, more, out, i8(rows_of.ctypes.data), some, deep, into, padded, add)
 
 
 @loop

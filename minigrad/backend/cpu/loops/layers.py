@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...record import Kernel
+from ...record import Kernel, spacing
 from ...shared.layers import GELU_TANH
 from ..memory import flat, rows
 from . import by_core
-from .compile import density, exp, f4, formula, less, log_of, loop, normal_cdf, sigmoid
+from .compile import bell, exp, f4, formula, less, log_of, loop, normal_cdf, sigmoid
 
 SQRT_TAU = f4(np.sqrt(2 * np.pi))
 A, B = map(f4, GELU_TANH)
@@ -22,7 +22,7 @@ def gelu(x, bias, y):
     for r in range(x.shape[0]):
         for j in range(x.shape[1]):
             v = x[r, j] if bias is None else x[r, j] + bias[j]
-            y[r, j] = v * normal_cdf(v, density(v))
+            y[r, j] = v * normal_cdf(v, bell(v, f4(-0.5)))
 
 
 @loop
@@ -31,7 +31,7 @@ def gelu_back(g, x, bias, gx, total):
     for r in range(x.shape[0]):
         for j in range(x.shape[1]):
             v = x[r, j] if bias is None else x[r, j] + bias[j]
-            d = density(v)
+            d = bell(v, f4(-0.5))
             gx[r, j] = g[r, j] * (normal_cdf(v, d) + v * d / SQRT_TAU)
             if total is not None:
                 total[j] += gx[r, j]
@@ -177,6 +177,37 @@ def layer_norm_back(g, x, weight, moments, gx, sums):
 
 
 @loop
+def rms_norm(x, weight, eps, y, inverse):
+    """Into `inverse`, for each row: 1 / the root of its mean square."""
+    n = x.shape[1]
+    for r in range(x.shape[0]):
+        square = f4(0)
+        for j in range(n):
+            square += x[r, j] * x[r, j]
+        i = f4(1 / np.sqrt(np.float64(square) / n + eps))  # (in float32 it would be nan, not 0, if it is infinite)
+        inverse[r] = i
+        for j in range(n):
+            u = x[r, j] * i
+            y[r, j] = u if weight is None else u * weight[j]
+
+
+@loop
+def rms_norm_back(g, x, weight, inverse, gx, gw):
+    """As `layer_norm_back`, without the means: gx = inverse (scaled - unit · mean(scaled · unit))."""
+    n = x.shape[1]
+    for r in range(x.shape[0]):
+        i, total = inverse[r], f4(0)
+        for j in range(n):
+            u = x[r, j] * i
+            gw[j] += g[r, j] * u
+            total += (g[r, j] if weight is None else g[r, j] * weight[j]) * u
+        total /= f4(n)
+        for j in range(n):
+            scaled = g[r, j] if weight is None else g[r, j] * weight[j]
+            gx[r, j] = i * (scaled - x[r, j] * i * total)
+
+
+@loop
 def dropout(x, keep, scale, y):
     for j in range(x.shape[0]):
         y[j] = x[j] * (scale if keep[j] else f4(0))
@@ -215,28 +246,20 @@ def as_matrices(alone, *arrays):
     return [line.reshape(-1, width) for line in lines]
 
 
-def softmax_forward(xp, x, axis):
-    y = np.empty(x.shape, x.dtype)
-    by_core(softmax, *rows(x, y))
-    return y, y
+def of_rows(work, work_back):
+    """The kernel of a function of each row, which keeps its result."""
 
+    def forward(xp, x, axis):
+        y = np.empty(x.shape, x.dtype)
+        by_core(work, *rows(x, y))
+        return y, y
 
-def softmax_backward(xp, g, y, wanted, axis):
-    gx = np.empty_like(y)
-    by_core(softmax_back, *rows(g, y, gx))
-    return (gx,)
+    def backward(xp, g, y, wanted, axis):
+        gx = np.empty_like(y)
+        by_core(work_back, *rows(g, y, gx))
+        return (gx,)
 
-
-def log_softmax_forward(xp, x, axis):
-    y = np.empty(x.shape, x.dtype)
-    by_core(log_softmax, *rows(x, y))
-    return y, y
-
-
-def log_softmax_backward(xp, g, y, wanted, axis):
-    gx = np.empty_like(y)
-    by_core(log_softmax_back, *rows(g, y, gx))
-    return (gx,)
+    return Kernel(forward, backward)
 
 
 def layer_norm_forward(xp, x, weight, bias, eps):
@@ -260,6 +283,26 @@ def layer_norm_backward(xp, g, saved, wanted, eps):
     return tuple(gradient if want else None for gradient, want in zip((gx, gw, gb), wanted))
 
 
+def rms_norm_forward(xp, x, weight, eps):
+    y, inverse = np.empty(x.shape, x.dtype), np.empty(x.size // x.shape[-1], np.float32)
+    eps = spacing(x.dtype) if eps is None else float(eps)
+    by_core(lambda x, y, inverse: rms_norm(x, weight, eps, y, inverse), *rows(x, y), inverse)
+    return y, (x, weight, inverse)
+
+
+def rms_norm_backward(xp, g, saved, wanted, eps):
+    x, weight, inverse = saved
+    gx = np.empty(x.shape, x.dtype)
+
+    def work(g, x, gx, inverse):
+        of_weight = np.zeros(x.shape[1], np.float32)
+        rms_norm_back(g, x, weight, inverse, gx, of_weight)
+        return of_weight
+
+    gw = sum(by_core(work, *rows(g, x, gx), inverse))
+    return gx if wanted[0] else None, gw if wanted[1] else None
+
+
 def dropout_forward(xp, x, keep, p):
     y = np.empty_like(x)
     by_core(lambda y, x, keep: dropout(x, keep, f4(1 / (1 - p)), y), *flat(y, x, keep))
@@ -272,8 +315,9 @@ def dropout_backward(xp, g, saved, wanted, keep, p):
 
 table = {
     "gelu": Kernel(gelu_forward, gelu_backward),
-    "softmax": Kernel(softmax_forward, softmax_backward),
-    "log_softmax": Kernel(log_softmax_forward, log_softmax_backward),
+    "softmax": of_rows(softmax, softmax_back),
+    "log_softmax": of_rows(log_softmax, log_softmax_back),
     "layer_norm": Kernel(layer_norm_forward, layer_norm_backward),
+    "rms_norm": Kernel(rms_norm_forward, rms_norm_backward),
     "dropout": Kernel(dropout_forward, dropout_backward),
 }

@@ -9,49 +9,46 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import binding
 
-from .compile import f4, loop
-from .registers import LANES, PANEL, ROWS, copy, multiply, settle_some, turn
+from .compile import f4, i8, loop, numbers
+from .registers import LANES, PANEL, copy, multiply, turn
 
 PAYS = binding.get_host_cpu_name().startswith("znver") and LANES == 16
 DEPTH, HEIGHT = 384, 256  # of the blocks, which stay in a core's cache
 
 
-@loop
+STARTS = np.arange(DEPTH) * PANEL  # of the rows of a panel
+
+
 def product(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add):
     """out = a @ b, or out += a @ b with 1 for `add`: of an m × k and a k × n matrix.
 
     a, b and out are addresses, `…_row` the floats from one row to the next, `…_step` from one column to the next.
     """
-    few, low = min(k, DEPTH), min(m, HEIGHT)
-    block, panel = np.empty(low * few, np.float32), np.empty(few * PANEL, np.float32)
-    rest, starts = np.empty(ROWS * PANEL, np.float32), np.empty(few, np.int64)
-    for p in range(few):
-        starts[p] = p * PANEL
+    low, few = min(m, HEIGHT), min(k, DEPTH)
+    block, panel, edge = (np.empty(size, np.float32) for size in (low * few, few * PANEL, low * PANEL))
+    scratch = block.ctypes.data, panel.ctypes.data, edge.ctypes.data, STARTS.ctypes.data
+    multiply_blocks(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add, *scratch)
+
+
+@loop
+def multiply_blocks(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add, block, panel, edge, starts):
+    """Where the last columns are no whole vector, their product goes to `edge` first: see `multiply`."""
+    low, few, wide = min(m, HEIGHT), min(k, DEPTH), i8(PANEL)
     for top in range(0, m, low):
         rows = min(low, m - top)
         for first in range(0, k, few):
             deep, more = min(few, k - first), 1 if first or add else 0
-            # (The addresses are asked for where they are used: an array is freed after its last mention.)
-            for j in range(-PANEL, n, PANEL):
-                width, part, columns = min(PANEL, n - j), block.ctypes.data, panel.ctypes.data
-                if j < 0:  # the block of a comes first; that one call copies both saves a second of compiling
-                    copied = a + 4 * (top * a_row + first * a_step), a_row, a_step, rows, deep, part, few
-                else:
-                    copied = b + 4 * (first * b_row + j * b_step), b_row, b_step, deep, width, columns, PANEL
-                lay(*copied)
-                if j < 0:
-                    continue
-                into, whole = out + 4 * (top * out_row + j), width % LANES == 0
-                if whole:
-                    multiply(part, few, rows, columns, starts.ctypes.data, width, deep, into, out_row, more)
-                    continue
-                for i in range(0, rows, ROWS):  # whole vectors would be written beyond the last column
-                    some, edge = min(ROWS, rows - i), rest.ctypes.data
-                    multiply(part + 4 * i * few, few, some, columns, starts.ctypes.data, width, deep, edge, PANEL, 0)
-                    for r in range(some):
-                        for c in range(0, width, LANES):
-                            line, sums = into + 4 * ((i + r) * out_row + c), edge + 4 * (r * PANEL + c)
-                            settle_some(sums, f4(1), f4(0), line if more else 0, f4(-np.inf), line, width - c)
+            lay(a + 4 * (top * a_row + first * a_step), a_row, a_step, rows, deep, block, few)
+            for j in range(0, n, wide):
+                width, into = min(wide, n - j), out + 4 * (top * out_row + j)
+                lay(b + 4 * (first * b_row + j * b_step), b_row, b_step, deep, width, panel, wide)
+                whole = width % LANES == 0
+                to, to_row, add_now = (into, out_row, more) if whole else (edge, wide, 0)
+                multiply(block, few, rows, panel, starts, width, deep, to, to_row, add_now)
+                for r in range(0 if whole else rows):
+                    line, sums = numbers(into + 4 * r * out_row, width), numbers(edge + 4 * r * wide, width)
+                    for c in range(width):
+                        line[c] = sums[c] + (line[c] if more else f4(0))
 
 
 @loop

@@ -19,11 +19,12 @@ from .compile import f4, loop, sgemm, sigmoid, tanh
 @loop
 def multiply(address, a, stack, add, out):
     """out = a @ weight, or with 1 for `add` out += a @ weight."""
+    rows, k = a.shape
     few = stack.shape[2]
     for piece in range(stack.shape[0]):
         to = out.ctypes.data + 4 * few * piece
         part = stack[piece]
-        sgemm(address, len(a), few, a.shape[1], a.ctypes.data, a.shape[1], part.ctypes.data, few, add, to, out.shape[1])
+        sgemm(address, rows, few, k, f4(1), a.ctypes.data, k, part.ctypes.data, few, add, to, out.shape[1])
 
 
 @loop

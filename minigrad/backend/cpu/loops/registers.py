@@ -240,14 +240,21 @@ def fetch(context, address):
     return types.void(types.int64), generate
 
 
-@intrinsic
-def turn_square(context, source, row, target, target_row):
-    """Transpose a square of LANES × LANES numbers, given the distance of its rows in floats."""
+def turning(some: bool) -> Any:
+    """Transpose LANES × LANES numbers, or the first `rows` × `columns` of them, given the floats from row to row."""
 
     def generate(context, builder, signature, args):
-        source, row, target, target_row = args
-        rows = [builder.load(at(builder, source, row, i, vector), align=4) for i in range(LANES)]
+        source, row, target, target_row, *part = args
         half = LANES // 2
+
+        def places(address, step, count=None, wide=None):
+            """The address of each row, and how many of its numbers to take, if not all."""
+            for i in range(LANES):
+                place = builder.add(address, builder.mul(step, size(4 * i)))
+                there = builder.icmp_signed("<", size(i), count) if some else None
+                yield (place, builder.select(there, wide, size(0))) if some else (place,)
+
+        rows = [load(builder, *place) for place in places(source, row, *part)]
         low, high = (
             ir.Constant(ir.VectorType(ir.IntType(32), LANES), [i for j in range(half) for i in (j + k, j + k + LANES)])
             for k in (0, half)
@@ -255,11 +262,20 @@ def turn_square(context, source, row, target, target_row):
         for _ in range(LANES.bit_length() - 1):  # each riffles the rows, and two halves of them, as one does with cards
             pairs = zip(rows[:half], rows[half:])
             rows = [builder.shuffle_vector(a, b, side) for a, b in pairs for side in (low, high)]
-        for i, line in enumerate(rows):
-            builder.store(line, at(builder, target, target_row, i, vector), align=4)
+        for line, place in zip(rows, places(target, target_row, *part[::-1])):
+            store(builder, line, *place)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), generate
+    def all_of_it(context, source, row, target, target_row):
+        return types.void(*[types.int64] * 4), generate
+
+    def some_of_it(context, source, row, target, target_row, rows, columns):
+        return types.void(*[types.int64] * 6), generate
+
+    return intrinsic(some_of_it if some else all_of_it)
+
+
+turn_square, turn_some = turning(False), turning(True)
 
 
 @loop
@@ -281,6 +297,4 @@ def turn(source, row, rows, columns, target, target_row):
             if i + LANES <= rows and j + LANES <= columns:
                 turn_square(block, row, into, target_row)
             else:
-                for u in range(min(LANES, rows - i)):
-                    for v in range(min(LANES, columns - j)):
-                        move_some(block + 4 * (u * row + v), into + 4 * (v * target_row + u), 1)
+                turn_some(block, row, into, target_row, min(LANES, rows - i), min(LANES, columns - j))
