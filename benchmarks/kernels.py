@@ -11,11 +11,17 @@ from .training import Library, minigrad, torch
 HEADING = "Compiled kernels, each alone"
 CASES: dict[str, tuple[Callable[..., Any], tuple]] = {  # the op in the words of both libraries, and its inputs' shapes
     "layer norm 2048 × 384": (lambda F, x, w, b: F.layer_norm(x, w.shape, w, b), ((2048, 384), (384,), (384,))),
+    "RMS norm 2048 × 384": (lambda F, x, w: F.rms_norm(x, w.shape, w), ((2048, 384), (384,))),
+    "SiLU 2048 × 1024": (lambda F, x: F.silu(x), ((2048, 1024),)),
+    "leaky ReLU 2048 × 1024": (lambda F, x: F.leaky_relu(x), ((2048, 1024),)),
+    "ELU 2048 × 1024": (lambda F, x: F.elu(x), ((2048, 1024),)),
+    "erf 2048 × 1024": (lambda F, x: x.erf(), ((2048, 1024),)),
     "GELU 2048 × 1536": (lambda F, x: F.gelu(x), ((2048, 1536),)),
     "GELU by tanh 2048 × 1536": (lambda F, x: F.gelu(x, approximate="tanh"), ((2048, 1536),)),
     "softmax 2048 × 512": (lambda F, x: F.softmax(x, -1), ((2048, 512),)),
     "log-softmax 2048 × 512": (lambda F, x: F.log_softmax(x, -1), ((2048, 512),)),
     "batch norm 8 × 64 × 56 × 56": (lambda F, x: F.batch_norm(x, None, None, training=True), ((8, 64, 56, 56),)),
+    "batch norm 4096 × 256": (lambda F, x: F.batch_norm(x, None, None, training=True), ((4096, 256),)),
     "group norm 8 × 64 × 56 × 56": (lambda F, x: F.group_norm(x, 8), ((8, 64, 56, 56),)),
     "max pooling 3, stride 2, 8 × 64 × 56 × 56": (lambda F, x: F.max_pool2d(x, 3, 2, 1), ((8, 64, 56, 56),)),
     "mean pooling 2, 8 × 64 × 56 × 56": (lambda F, x: F.avg_pool2d(x, 2), ((8, 64, 56, 56),)),

@@ -18,6 +18,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad.backend import host, shared
 from minigrad.backend.cpu import cores, loops, select
+from minigrad.nn.position import rotate
 from minigrad.ops.pool import collect, max_pool
 from minigrad.ops.window import Window
 from minigrad.tensor import Tensor, grad
@@ -135,7 +136,9 @@ def images(*shape, beside=False):
     return np.moveaxis(np.moveaxis(x, 0, -1).copy(), -1, 0) if beside else x
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 4, 2), (4, 5, 3), (20, 5, 3, 3), (2, 5, 1, 1), (2, 5, 2, 3, 4)])
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 4, 2), (4, 5, 3), (2, 5), (700, 5), (20, 5, 3, 3), (2, 5, 1, 1), (2, 5, 2, 3, 4)]
+)
 @pytest.mark.parametrize("beside", [False, True])
 def test_normalisation_of_some_channels_on_each_core(shape, beside, on_cores):
     x, (weight, bias, mean, variance) = images(*shape, beside=beside) + 3, np.abs(images(4, 5)) + 0.1
@@ -148,6 +151,59 @@ def test_normalisation_of_some_channels_on_each_core(shape, beside, on_cores):
     ):
         for ours, meant in with_and_without(call, *operands_):
             np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=2e-5 * max(1, np.abs(meant).max()))
+
+
+@pytest.mark.parametrize("shape", [(37, 5), (6, 7, 24), (3, 600)])
+def test_normalisation_by_the_root_mean_square(shape, on_cores):
+    x, weight = images(*shape) * 3 + 2, images(shape[-1])
+    for call, *operands_ in (
+        (lambda x, w: F.rms_norm(x, shape[-1], w, 1e-3), x, weight),
+        (lambda x, w: F.rms_norm(x, shape[-1], w), np.moveaxis(x, -1, 0).copy().T, weight[::-1]),
+        (lambda x: F.rms_norm(x, shape[1:], eps=1e-6), x),
+    ):
+        for ours, meant in with_and_without(call, *operands_):
+            np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=1e-6 * max(1, np.abs(meant).max()))
+
+
+@pytest.mark.parametrize("tables", [(17, 8), (2, 1, 17, 8), (1, 8), (2, 3, 17, 8)])
+def test_rotation_of_queries(tables, on_cores):
+    """Of heads side by side in memory, and of one for all positions; the halves of the cosines need not be equal."""
+    cos, sin = images(*tables), images(*tables[:-1], 16)[..., ::2]
+    for x in (
+        images(2, 17, 3, 8).swapaxes(1, 2),
+        images(2, 3, 17, 8),
+        np.broadcast_to(images(2, 3, 1, 8), (2, 3, 17, 8)),
+    ):
+        for ours, meant in with_and_without(rotate, x, cos, sin):
+            np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=1e-5 * max(1, np.abs(meant).max()))
+
+
+OF_ROWS = {
+    "rms_norm": lambda x: F.rms_norm(x, 64, np.linspace(0, 1, 64, dtype="f4")),
+    "rotate": lambda x: rotate(x, np.linspace(0, 1, 64, dtype="f4"), np.linspace(-1, 0, 64, dtype="f4")),
+    "batch_norm": lambda x: F.batch_norm(x, training=True),
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.3),
+    "elu": F.elu,
+    "erf": mg.erf,
+    "silu": F.silu,
+}
+
+
+@pytest.mark.parametrize("name", OF_ROWS)
+def test_special_values_are_those_of_the_meaning(name, monkeypatch):
+    """In float32 as well: the square of 1e25 is infinite."""
+    x = rng.standard_normal((30, 64)).astype("f4")
+    x[3, 5], x[5, 6], x[7, 8], x[9, 9], x[11], x[13] = math.nan, math.inf, -math.inf, 1e25, 0, 1e-25
+    g, found = rng.standard_normal(x.shape).astype("f4"), []
+    for least in (0, 1 << 30):
+        monkeypatch.setattr(select, "MIN_SIZE", least)
+        given = mg.Tensor(x, requires_grad=True)
+        with np.errstate(all="ignore"):
+            y = OF_ROWS[name](given)
+            y.backward(mg.Tensor(g))
+        found.append((y.numpy(), given.grad.numpy()))
+    for ours, meant in zip(*found):
+        np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=1e-6)
 
 
 def test_running_statistics_by_a_loop():

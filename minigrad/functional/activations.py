@@ -69,9 +69,13 @@ _normal_pdf.in_symbols(x="-g · x · y")
 
 
 @builtin(in_float32="halves and integers")
-def silu(x: Any) -> Any:
+@definition
+def silu(x, /):
     """x · sigmoid(x), also called swish."""
     return x * ops.sigmoid(x)
+
+
+silu.in_symbols(x="g · s · (1 + x (1 - s)), with s = sigmoid(x)")
 
 
 @builtin()
@@ -84,11 +88,20 @@ def relu6(x, /):
 relu6.in_symbols(x="g where 0 < x < 6, else 0")
 
 
-@builtin(in_float32="halves and integers")
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, negative_slope · x where it is not."""
     check_numbers("leaky_relu", negative_slope=negative_slope)
+    return _leaky_relu(x, negative_slope)
+
+
+@builtin(name="leaky_relu", in_float32="halves and integers")
+@definition
+def _leaky_relu(x, /, negative_slope):
+    """leaky_relu with a slope that was checked."""
     return ops.where(x > 0, x, negative_slope * x)
+
+
+_leaky_relu.in_symbols(x="g where x > 0, else g · negative_slope")
 
 
 @builtin(in_float32="halves")
@@ -111,11 +124,20 @@ def prelu(x: Any, weight: Any) -> Any:
     return ops.where(x > 0, x, weight * x)
 
 
-@builtin(in_float32="halves and integers")
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha · (eˣ - 1) where it is not (Clevert et al. 2016)."""
     check_numbers("elu", alpha=alpha)
+    return _elu(x, alpha)
+
+
+@builtin(name="elu", in_float32="halves and integers")
+@definition
+def _elu(x, /, alpha):
+    """elu with an alpha that was checked."""
     return ops.where(x > 0, x, alpha * ops.expm1(ops.where(x > 0, 0, x)))
+
+
+_elu.in_symbols(x="g where x > 0, else g · alpha · eˣ")
 
 
 @builtin(in_float32="halves and integers")

@@ -72,17 +72,29 @@ def _layer_norm(x, weight, bias, /, eps):
 _layer_norm.in_symbols(x="(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight", weight="Σ g x̂", bias="Σ g")
 
 
-@builtin(in_float32="halves", autocast="float32")
 def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / √(mean(x²) + eps) · weight over the last axis, or the last few (Zhang & Sennrich 2019, eq. 4).
 
-    `normalized_shape` and the errors are those of `layer_norm`; eps None is the dtype's smallest step.
+    `normalized_shape` and the errors are those of `layer_norm`; eps None is the spacing of the dtype at 1, of float32
+    at least.
     """
     _check_eps("rms_norm", 0 if eps is None else eps)
     x, axes = _normalized("rms_norm", x, normalized_shape, weight)
-    square = ops.mean(x * x, tuple(range(-axes, 0)), True)
-    y = x / ops.sqrt(square + (spacing(x.dtype) if eps is None else eps))
-    return y if weight is None else ops.multiply(y, weight)
+    if axes == 1:
+        return _rms_norm(x, weight, eps)
+    weight = weight if weight is None else ops.flatten(weight)
+    return ops.reshape(_rms_norm(ops.flatten(x, -axes), weight, eps), x.shape)
+
+
+@builtin(name="rms_norm", in_float32="halves and integers", autocast="float32")
+@definition
+def _rms_norm(x, weight, /, eps):
+    """rms_norm over the last axis."""
+    y = x / ops.sqrt(ops.mean(x * x, -1, True) + (spacing(x.dtype) if eps is None else eps))
+    return y if weight is None else y * weight
+
+
+_rms_norm.in_symbols(x="(h - x̂ · mean(h x̂)) / rms, with h = g · weight and x̂ = x / rms", weight="Σ g x̂")
 
 
 @builtin(in_float32="halves", autocast="float32")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend, ops
+from ..builtin import builtin
+from ..primitive import definition
 from ..tensor import Tensor, as_array
 from . import init
 from .arguments import checked
@@ -123,10 +125,15 @@ class RotaryPositions(Module):
         return cos, sin
 
 
-def rotate(x: Any, cos: Any, sin: Any) -> Any:
+@builtin(in_float32="halves and integers")
+@definition
+def rotate(x, cos, sin, /):
     """Each pair (i, i + dim/2) of the last axis of x turned by the angle whose cosine and sine are given."""
     first, second = ops.split(x, x.shape[-1] // 2, axis=-1)
     return x * cos + ops.concatenate([-second, first], -1) * sin
+
+
+rotate.in_symbols(x="g turned back", cos="g · x", sin="g · x turned by 90°")
 
 
 SCALINGS = {  # the entries that each kind requires

@@ -16,34 +16,15 @@ from .cores import cuts, share
 from .select import choose
 
 
-def _log_odds(x, out, square):
-    """log(Φ(-x) / Φ(x)) into `out`, Φ being the normal distribution function; x² is left in `square`.
-
-    It is x times a function of x².  This is the rational function of degree 3 over 3, as a continued fraction, whose
-    largest relative error in erf(x/√2) = tanh(-½ log …) over 0 < x < 6 is least: 3e-9.  (Least squares in float64 at
-    3000 Chebyshev points, the points with large errors given more and more weight.)
-    """
-    np.multiply(x, x, out=square)
-    np.add(square, 37.445206966, out=out)
-    np.divide(1096.44704976, out, out=out)
-    out += square
-    out -= 24.154402148
-    np.divide(-21.939575656, out, out=out)
-    out += square
-    out += 132.527319228
-    np.divide(1011.24518935, out, out=out)
-    out -= 9.48084044
-    out *= x
-
-
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function: exact in float64; in float32 within 0.6 units in the last place (by way of float64)."""
+    """The error function 1 - 2 Φ(-√2 x), near 0 by its series: exact in float64, right to the last digit in float32."""
     if x.dtype == np.float64:
         return np.vectorize(math.erf, otypes=[np.float64])(x)
-    wide = x.astype(np.float64).reshape(-1) * math.sqrt(2)
-    odds = np.empty_like(wide)
-    _log_odds(wide, odds, np.empty_like(wide))
-    return np.tanh(-0.5 * odds).astype(x.dtype).reshape(x.shape)
+    wide = x.astype(np.float64)
+    far = 1 - 2 * layers.normal_cdf(np, -math.sqrt(2) * np.abs(wide))
+    low = np.clip(wide, -1e-3, 1e-3)
+    near = 2 / math.sqrt(math.pi) * (low - low**3 / 3)
+    return np.where(low == wide, near, np.copysign(far, wide)).astype(x.dtype)
 
 
 def is_batch(x: np.ndarray, *rest: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from ... import functional as F
 from ... import losses, ops
 from ...functional import activations
+from ...nn.position import rotate
 from ...primitive import OPS, Primitive
 from . import (
     activation_rows,
@@ -72,6 +73,11 @@ def attention(q, k, v, allowed: Any = True, added=0, scale=None):
     )
     total = scores.sum(-1, keepdims=True)
     return scores / np.where(total == 0, 1, total) @ v
+
+
+def turned(x, cos, sin):
+    first, second = np.split(x, 2, -1)
+    return x * cos + np.concatenate([-second, first], -1) * sin
 
 
 def cross_entropy(x, labels, weight=None, ignore=-100, smoothing=0.0, reduction="mean"):
@@ -352,6 +358,14 @@ ROWS = [
         (R(2, 3), R(3)),
         lambda x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * w,
     ),
+    Row(
+        "rms_norm",
+        lambda x: F.rms_norm(x, (2, 3), eps=1e-2),
+        (R(2, 2, 3),),
+        lambda x: x / np.sqrt((x * x).mean((1, 2), keepdims=True) + 1e-2),
+        (0,),
+    ),
+    Row("rotate", rotate, (R(2, 3, 4), R(3, 4), R(3, 4)), turned),
     Row(
         "scaled_dot_product_attention",
         F.scaled_dot_product_attention,

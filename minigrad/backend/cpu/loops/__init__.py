@@ -42,19 +42,30 @@ def has_plain_queries(q: np.ndarray, k: np.ndarray, v: np.ndarray, *rest: Any) -
     return plain and min(k.size, v.size) > 0 and bool(blas.address())
 
 
+def turns_rows(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> bool:
+    """Whether each row of x, of an even number of entries, has a cosine and a sine for each of them."""
+    wide = is_plain(x) and x.ndim > 1 and x.shape[-1] % 2 == 0 and cos.dtype == sin.dtype == np.float32
+    return wide and all(a.shape[-1:] == x.shape[-1:] and fits_into(a, x) for a in (cos, sin))
+
+
+def fits_into(a: np.ndarray, x: np.ndarray) -> bool:
+    """Whether an array can be broadcast to x."""
+    return a.ndim <= x.ndim and all(m in (1, n) for m, n in zip(a.shape[::-1], x.shape[::-1]))
+
+
+def has_plain_weight(x: np.ndarray, weight: Any, *rest: Any) -> bool:
+    """Whether x is plain, and the weight, if there is one, is float32 too."""
+    return is_plain(x) and (weight is None or weight.dtype == np.float32)
+
+
 def is_convolution(x: np.ndarray, *rest: Any) -> bool:
     """Signals or images, all in float32, and something to multiply."""
     return is_plain(x) and x.ndim in (3, 4) and all(a is None or a.dtype == np.float32 and a.size > 0 for a in rest)
 
 
-def has_places(x: np.ndarray, *rest: Any) -> bool:
-    """Images or signals: each channel has a row of numbers, not one alone."""
-    return is_plain(x) and x.ndim > 2
-
-
 def is_scaled(x: np.ndarray, weight: Any, bias: Any) -> bool:
-    """Whether there is something to be done to each channel."""
-    return has_places(x) and not (weight is None and bias is None)
+    """Whether there is something to be done to each channel of images or signals."""
+    return is_plain(x) and x.ndim > 2 and not (weight is None and bias is None)
 
 
 def is_sum(x: np.ndarray, *options: Any) -> bool:
@@ -74,12 +85,15 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
         "softmax": has_plain_rows,
         "log_softmax": has_plain_rows,
         "layer_norm": is_plain,
+        "rms_norm": has_plain_weight,
         "dropout": is_plain,
     },
-    "attention": {"scaled_dot_product_attention": has_plain_queries},
-    "elementwise": dict.fromkeys(("relu", "relu6", "sigmoid", "softplus"), is_plain),
+    "attention": {"scaled_dot_product_attention": has_plain_queries, "rotate": turns_rows},
+    "elementwise": dict.fromkeys(
+        ("relu", "relu6", "leaky_relu", "elu", "erf", "sigmoid", "silu", "softplus"), is_plain
+    ),
     "losses": {"cross_entropy": is_plain_matrix},
-    "norms": {"batch_norm": has_places, "per_channel": is_scaled},
+    "norms": {"batch_norm": is_plain, "per_channel": is_scaled},
     "quantized": {"quantized_linear": is_quantized},
     "pool": {"max_pool": is_plain, "collect": is_sum, "spread": is_sum},
     "recurrent": {"lstm": is_recurrent, "gru": is_recurrent, "rnn": is_recurrent},

@@ -5,12 +5,16 @@ ops/elementwise.py and functional/activations.py say what they mean; exp(-|x|), 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...record import Kernel
 from ..memory import flat
 from . import by_core
-from .compile import exp, f4, formula, loop
+from .compile import bell, exp, f4, formula, loop, normal_cdf, tanh
+
+ROOT_2, SLOPE = f4(math.sqrt(2)), f4(2 / math.sqrt(math.pi))  # the latter is that of erf at 0
 
 
 @loop
@@ -30,6 +34,33 @@ def relu_back(g, y, top, gx):
 
 
 @loop
+def leaky_relu(x, slope, y):
+    for j in range(x.shape[0]):
+        y[j] = x[j] if x[j] > f4(0) else slope * x[j]
+
+
+@loop
+def leaky_relu_back(g, x, slope, gx):
+    for j in range(x.shape[0]):
+        gx[j] = g[j] if x[j] > f4(0) else slope * g[j]
+
+
+@loop
+def elu(x, alpha, y):
+    """alpha · (eˣ - 1) for negative x, which near 0 keeps its digits as 2t / (1 - t), with t = tanh(x / 2)."""
+    for j in range(x.shape[0]):
+        t = tanh(f4(0.5) * x[j])
+        y[j] = x[j] if x[j] > f4(0) else alpha * (f4(2) * t / (f4(1) - t))
+
+
+@loop
+def elu_back(g, x, alpha, gx):
+    for j in range(x.shape[0]):
+        e = exp(x[j])
+        gx[j] = g[j] if x[j] > f4(0) else g[j] * (alpha * e)
+
+
+@loop
 def sigmoid(x, y):
     for j in range(x.shape[0]):
         e = exp(-abs(x[j]))
@@ -42,6 +73,22 @@ def sigmoid_back(g, x, gx):
     for j in range(x.shape[0]):
         e = exp(-abs(x[j]))
         gx[j] = g[j] * (e / (f4(1) + e)) / (f4(1) + e)
+
+
+@loop
+def silu(x, y):
+    for j in range(x.shape[0]):
+        e = exp(-abs(x[j]))
+        y[j] = x[j] * ((e if x[j] < f4(0) else f4(1)) / (f4(1) + e))
+
+
+@loop
+def silu_back(g, x, gx):
+    """g · s · (1 + x · sigmoid(-x)), with s = sigmoid(x)."""
+    for j in range(x.shape[0]):
+        e = exp(-abs(x[j]))
+        s, rest = (e if x[j] < f4(0) else f4(1)) / (f4(1) + e), (f4(1) if x[j] < f4(0) else e) / (f4(1) + e)
+        gx[j] = g[j] * s * (f4(1) + x[j] * rest)
 
 
 @formula
@@ -78,6 +125,28 @@ def softplus_back(g, x, beta, threshold, gx):
         gx[j] = g[j] if b > threshold else v
 
 
+@loop
+def erf(x, y):
+    """Up to 1/2 by its Taylor series, which is right to 1e-9 there, and beyond as 1 - 2 Φ(-√2 |x|)."""
+    for j in range(x.shape[0]):
+        a, s = abs(x[j]), x[j] * x[j]
+        p = f4(1 / 9360)
+        p = p * s - f4(1 / 1320)
+        p = p * s + f4(1 / 216)
+        p = p * s - f4(1 / 42)
+        p = p * s + f4(1 / 10)
+        p = p * s - f4(1 / 3)
+        near = SLOPE * (x[j] + x[j] * s * p)
+        far = f4(1) - f4(2) * normal_cdf(-ROOT_2 * a, bell(a, f4(-1)))
+        y[j] = near if a < f4(0.5) else (-far if x[j] < f4(0) else far)
+
+
+@loop
+def erf_back(g, x, gx):
+    for j in range(x.shape[0]):
+        gx[j] = g[j] * (SLOPE * bell(x[j], f4(-1)))
+
+
 def over(work, out, *arrays, options=()):
     """Let a loop write into `out` from the entries of arrays, a part of them on each core."""
     by_core(lambda out, *some: work(*some, *options, out), *flat(out, *arrays))
@@ -94,25 +163,25 @@ def clipped(top):
     return Kernel(forward, lambda xp, g, y, wanted: (over(relu_back, np.empty_like(y), g, y, options=(top,)),))
 
 
-def sigmoid_forward(xp, x):
-    return over(sigmoid, np.empty_like(x), x), x
+def of_numbers(work, work_back):
+    """The kernel of a function of one number, and of options, which keeps x."""
 
+    def forward(xp, x, *options):
+        return over(work, np.empty_like(x), x, options=[*map(f4, options)]), x
 
-def sigmoid_backward(xp, g, x, wanted):
-    return (over(sigmoid_back, np.empty_like(x), g, x),)
+    def backward(xp, g, x, wanted, *options):
+        return (over(work_back, np.empty_like(x), g, x, options=[*map(f4, options)]),)
 
-
-def softplus_forward(xp, x, beta, threshold):
-    return over(softplus, np.empty_like(x), x, options=(f4(beta), f4(threshold))), x
-
-
-def softplus_backward(xp, g, x, wanted, beta, threshold):
-    return (over(softplus_back, np.empty_like(x), g, x, options=(f4(beta), f4(threshold))),)
+    return Kernel(forward, backward)
 
 
 table = {
     "relu": clipped(f4(np.nan)),
     "relu6": clipped(f4(6)),
-    "sigmoid": Kernel(sigmoid_forward, sigmoid_backward),
-    "softplus": Kernel(softplus_forward, softplus_backward),
+    "leaky_relu": of_numbers(leaky_relu, leaky_relu_back),
+    "elu": of_numbers(elu, elu_back),
+    "erf": of_numbers(erf, erf_back),
+    "sigmoid": of_numbers(sigmoid, sigmoid_back),
+    "silu": of_numbers(silu, silu_back),
+    "softplus": of_numbers(softplus, softplus_back),
 }

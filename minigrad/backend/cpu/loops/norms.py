@@ -107,8 +107,13 @@ def by_channel(work, x, *arguments):
 
 
 def planes(x):
-    """x (n, C, …) as (n, C, places)."""
-    return in_order(x).reshape(*x.shape[:2], math.prod(x.shape[2:]))
+    """x (n, C, …) as (n, C, places); without places, the examples of a channel are taken for its places."""
+    return in_order(x).reshape(*x.shape[:2], math.prod(x.shape[2:])) if x.ndim > 2 else in_order(x.T)[None]
+
+
+def unplaned(rows, x):
+    """The same back: an array of the shape of x."""
+    return rows.reshape(x.shape) if x.ndim > 2 else np.ascontiguousarray(rows[0].T)
 
 
 def vector(given, x, instead):
@@ -121,7 +126,7 @@ def batch_norm_forward(xp, x, weight, bias, statistics, eps):
     y, moments = np.empty_like(rows), np.empty((4, x.shape[1]), np.float32)
     by_channel(batch_norm, rows, vector(weight, x, 1), vector(bias, x, 0), eps, y, moments)
     statistics[...] = moments[0] + moments[1], moments[2]
-    return y.reshape(x.shape), (x, weight, moments)
+    return unplaned(y, x), (x, weight, moments)
 
 
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
@@ -145,7 +150,7 @@ def back(work, g, x, weight, wanted, *more):
     rows, given = planes(x), planes(g)
     gx, gw, gb = np.empty_like(rows), *np.empty((2, x.shape[1]), np.float32)
     by_channel(work, given, rows, weight, *more, gx, gw, gb)
-    return tuple(a if want else None for a, want in zip((gx.reshape(x.shape), gw, gb), wanted))
+    return tuple(a if want else None for a, want in zip((unplaned(gx, x), gw, gb), wanted))
 
 
 table = {
