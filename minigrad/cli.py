@@ -439,7 +439,7 @@ def run_predict(args: Namespace) -> None:
             show_while_written(pipe, example, options)
     else:
         for example, answer in zip(examples, pipe.answers(examples, **options), strict=True):
-            print(pipe.task.told(example, answer))
+            print(pipe.task.format_answer(example, answer))
 
 
 def checked_output(args: Namespace) -> Path | None:

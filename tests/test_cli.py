@@ -146,8 +146,8 @@ def test_a_warning_is_one_line_on_the_error_channel(place, capsys):
     out, error = capsys.readouterr()
     assert [line for line in error.splitlines() if "minigrad" in line] == [
         "minigrad: warning: train.csv: the fields are divided by semicolons, not by commas, and were read so",
-        "minigrad: warning: 48 of 48 evaluation texts are training texts, too: "
-        "how well they are told says nothing about new texts",
+        "minigrad: warning: 48 of 48 evaluation texts are also training texts: "
+        "the scores on them say nothing about new texts",
     ]
     assert "macro average" in out and "warning" not in out
 

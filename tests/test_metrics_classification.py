@@ -112,7 +112,7 @@ def test_classes_may_have_names():
 
 def test_names_that_do_not_fit():
     with pytest.raises(
-        ValueError, match="num_classes=3 is for classes from 0, and these have names such as 'a': leave"
+        ValueError, match="num_classes=3 is for classes numbered from 0, but these have names such as 'a': leave"
     ):
         metrics.f1(["a", "b"], ["a", "a"], num_classes=3)
     for true, pred in ((["a", "b"], [0, 1]), ([0, 1], ["a", "b"]), (["a", 1], ["a", "b"]), (["a", None], ["a", "b"])):
@@ -174,7 +174,9 @@ def test_an_area_without_cases_is_not_a_number():
         metrics.roc_auc([0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="scores holds <U1 values; expected numbers"):
         metrics.roc_auc([0, 1], ["a", "b"])
-    with pytest.raises(ValueError, match="y_true holds 2 and the like; expected integers from 0 to 1"):
+    with pytest.raises(
+        ValueError, match="y_true holds int64 values, the first of which is 2; expected integers from 0 to 1"
+    ):
         metrics.roc_auc([2, 1], [0.1, 0.2])
 
 

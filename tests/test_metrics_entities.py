@@ -63,7 +63,7 @@ def test_the_report_is_readable():
 
 
 def test_texts_of_other_lengths_are_refused():
-    with pytest.raises(ValueError, match="text 1 has 1 tags and 2 predicted ones; expected as many"):
+    with pytest.raises(ValueError, match="text 1 has 1 tags and 2 predicted ones; expected the same number"):
         metrics.entity_scores([["O"], ["O"]], [["O"], ["O", "O"]])
     with pytest.raises(ValueError, match="tags of 1 texts and predictions for 2"):
         metrics.entity_scores([["O"]], [["O"], ["O"]])

@@ -27,7 +27,7 @@ def test_against_rouge_score():
 
 
 def test_errors(monkeypatch):
-    with pytest.raises(ValueError, match="there are 1 texts, and 2 with .1. references each"):
+    with pytest.raises(ValueError, match="there are 1 predicted texts and 2 true texts, with .1. references each"):
         metrics.bleu(TRUE, TEXTS[:1])
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(ImportError, match="these scores need sacrebleu: type pip install 'minigrad-learn.scores.'"):

@@ -112,7 +112,7 @@ def test_a_folder_without_anything_and_a_file_that_is_not_there(base, tmp_path, 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_says_what_it_is(task):
     kind = task_class(task)
-    assert kind().metrics and kind().columns["train_loss"] == "train loss" and kind.to_type
+    assert kind().metrics and kind().columns["train_loss"] == "train loss" and kind.sample_input
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_the_test_part_of_a_directory_is_for_evaluation(folders, tmp_path):
     assert {one.image.parts[-3] for one in train} == {"train"} and {one.image.parts[-3] for one in held_out} == {"test"}
     (again,) = {one.image.parts[-3] for one in task.read(tmp_path)}  # as finetune(eval=...) and evaluate read it
     assert again == "test"
-    with pytest.warns(UserWarning, match="2 of 2 evaluation pictures are training pictures"):
+    with pytest.warns(UserWarning, match="2 of 2 evaluation pictures are also training pictures"):
         task.study(train[:2] + train[-2:], train[:1] + train[-1:], ResNetConfig())
 
 

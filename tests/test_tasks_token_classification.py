@@ -195,7 +195,7 @@ def test_warnings(base, tmp_path, recwarn):
     finetune(base, rows, rows[:1], output=tmp_path / "out", num_train_epochs=1, **QUICK)
     told = [str(warning.message) for warning in recwarn if warning.category is UserWarning]
     assert "the labels 'X' and 'x' differ only by case or white space" in " ".join(told)
-    assert "1 of 1 evaluation texts are training texts, too" in " ".join(told)
+    assert "1 of 1 evaluation texts are also training texts" in " ".join(told)
     assert "there is no evaluation example of y" in told
 
 

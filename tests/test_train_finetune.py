@@ -225,7 +225,7 @@ def test_what_makes_scores_mean_less_is_said(base, tmp_path, recwarn):
     eval = [Example(examples[0].text.upper(), "cooking"), *examples[3:5], Example("new words", "music")]
     finetune(base, examples, eval, output=tmp_path / "less", **QUICK)
     assert warned(recwarn) == [
-        "3 of 4 evaluation texts are training texts, too: how well they are told says nothing about new texts",
+        "3 of 4 evaluation texts are also training texts: the scores on them say nothing about new texts",
         "there is no evaluation example of sailing: such a class counts 0 in the macro-F1",
     ]
 
@@ -253,7 +253,9 @@ def test_labels_that_differ_only_by_case_are_said(base, tmp_path):
 )
 def test_many_numbers_are_asked_about(base, tmp_path, labels):
     pairs = [(f"text {i}", str(label)) for i, label in enumerate(labels)]
-    with pytest.raises(ValueError, match=r"3000 training texts are \d+ different numbers, from .*is it a regression\?"):
+    with pytest.raises(
+        ValueError, match=r"3000 training texts are \d+ different numbers, from .*for a regression pass"
+    ):
         finetune(base, pairs, output=tmp_path / "out", **QUICK)
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""How good predictions are: one file for each kind, true values first.  Plain NumPy, no Tensors, no models."""
+"""Measures of predictions, a file for each kind; true values come first.  Plain NumPy, no Tensors, no models."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,9 +1,9 @@
-"""How well predicted classes agree with the true ones: accuracy, precision, recall, F1, and tables a person can read.
+"""Scores of predicted classes: accuracy, precision, recall, F1, ROC-AUC, and tables a person can read.
 
 Classes are integers from 0, in NumPy arrays or Tensors of any shape, or names, which are numbered in sorted order.
-y_true comes first.  The definitions, averages included, are scikit-learn's; a ratio without cases (the precision of a
-class that is never predicted) is 0.  Without `num_classes` the classes are those that occur; with it they are
-0 … num_classes - 1, and a class that never occurs counts as 0 in the macro average.
+y_true comes first.  The definitions, including the averages, are scikit-learn's; a ratio whose denominator is 0 (the
+precision of a class that is never predicted) is 0.  Without `num_classes` the classes are those that occur; with it
+they are 0 … num_classes - 1, and a class that never occurs counts as 0 in the macro average.
 """
 
 import math
@@ -14,18 +14,18 @@ import numpy as np
 
 from ..errors import is_whole
 
-# mean over classes, over cases, over classes by support, per class
+# the mean over classes, over cases, over classes weighted by their support, and one value per class
 Average = Literal["macro", "micro", "weighted"] | None
 
 
 def accuracy(y_true: Any, y_pred: Any) -> float:
-    """The share of cases predicted right."""
+    """The share of cases whose prediction is right, from 0 to 1."""
     y_true, y_pred = pair(y_true, y_pred)
     return float((y_true == y_pred).mean())
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -> np.ndarray:
-    """Counts, int64 of (classes, classes): row = true class, column = predicted class."""
+    """The counts (classes, classes) in int64: row = true class, column = predicted class."""
     row, column, n = numbered(y_true, y_pred, num_classes)
     return np.bincount(row * n + column, minlength=n * n).reshape(n, n)
 
@@ -33,27 +33,27 @@ def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -
 def precision(
     y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None
 ) -> float | np.ndarray:
-    """Of the cases predicted to be of a class, the share that are."""
+    """The share of the cases predicted to be of a class that are of it; averaged over the classes, or (classes,)."""
     right, true, predicted = counts(y_true, y_pred, num_classes)
     return averaged(right, predicted, true, average)
 
 
 def recall(y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None) -> float | np.ndarray:
-    """Of the cases of a class, the share predicted to be."""
+    """The share of the cases of a class that are predicted to be of it; averaged over the classes, or (classes,)."""
     right, true, _ = counts(y_true, y_pred, num_classes)
     return averaged(right, true, true, average)
 
 
 def f1(y_true: Any, y_pred: Any, average: Average = "macro", num_classes: int | None = None) -> float | np.ndarray:
-    """The harmonic mean of precision and recall: 2 right / (predicted + true)."""
+    """The harmonic mean of precision and recall, 2 right / (predicted + true); averaged, or (classes,)."""
     right, true, predicted = counts(y_true, y_pred, num_classes)
     return averaged(2 * right, predicted + true, true, average)
 
 
 def mcc(y_true: Any, y_pred: Any) -> float:
-    """Matthews' correlation coefficient of any number of classes (Gorodkin 2004), from -1 to 1.
+    """Matthews' correlation coefficient for any number of classes (Gorodkin 2004), from -1 to 1.
 
-    0 is chance, and the value where all cases, true or predicted, are of one class.
+    It is 0 for predictions no better than chance, and where all true or all predicted cases are of one class.
     """
     right, true, predicted = (count.astype(np.float64) for count in counts(y_true, y_pred, None))
     n = true.sum()
@@ -65,14 +65,14 @@ def roc_auc(y_true: Any, scores: Any, average: Literal["macro", "weighted"] | No
     """The area under the ROC curve: how often a case of a class scores higher than one of another; ties count half.
 
     Args:
-        y_true: classes (N,), or of several labels for each case zeros and ones (N, labels).
-        scores: of two classes those of class 1, (N,); else (N, classes), each class against the rest.
-        average: over the classes, or None for the area of each.
+        y_true: classes (N,), or zeros and ones (N, labels) if a case may have several labels.
+        scores: the scores of class 1, (N,), for two classes; otherwise (N, classes), each class against the rest.
+        average: how to average over the classes; None returns the area of each, (classes,).
 
-    nan where a class has all cases or none, and so has the average.
+    The area of a class that has all cases or none is nan, and so is the average over it.
 
     Raises:
-        ValueError: the shapes do not fit, a class is beyond the scores, or a score is nan.
+        ValueError: the shapes do not match, a class has no column of scores, or a score is nan.
     """
     true, scores = array_of(y_true), array_of(scores)
     if scores.dtype.kind not in "biuf":
@@ -81,14 +81,15 @@ def roc_auc(y_true: Any, scores: Any, average: Literal["macro", "weighted"] | No
     if scores.ndim not in (1, 2) or true.shape not in (scores.shape, scores.shape[:1]) or not len(true):
         raise ValueError(
             f"y_true has shape {true.shape} and scores {scores.shape}; expected (N,) and (N,) or (N, classes), or "
-            "twice (N, labels)"
+            "(N, labels) for both"
         )
     if np.isnan(scores).any():
-        raise ValueError("scores holds nan, which has no place in an order; expected numbers")
+        raise ValueError("scores holds nan, which cannot be ordered; expected numbers")
     classes = scores.shape[1] if scores.ndim == 2 and true.ndim == 1 else 2
     if true.dtype.kind not in "biuf" or not np.isin(true, np.arange(classes)).all():
         raise ValueError(
-            f"y_true holds {true.ravel()[0].item()!r} and the like; expected integers from 0 to {classes - 1}"
+            f"y_true holds {true.dtype} values, the first of which is {true.ravel()[0].item()!r}; expected integers "
+            f"from 0 to {classes - 1}"
         )
     is_class = (true[:, None] == np.arange(classes)) if true.ndim < scores.ndim else true.reshape(len(true), -1) == 1
     columns = scores.reshape(len(scores), -1).T
@@ -111,15 +112,15 @@ def area_under_curve(yes: np.ndarray, scores: np.ndarray) -> float:
 
 
 def mean_ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each value from 1, equal ones the mean of theirs."""
+    """The rank of each value, from 1; equal values have the mean of their ranks."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     return (count.cumsum() - (count - 1) / 2)[place]
 
 
 def classification_report(y_true: Any, y_pred: Any, names: Sequence[str]) -> str:
-    """A table of precision, recall, F1 and support (cases) of each class, and of their averages.
+    """A table of precision, recall, F1 and support (the number of true cases) of each class, and of their averages.
 
-    names[i] is class i's; y_true and y_pred may hold the names themselves.
+    names[i] is the name of class i; y_true and y_pred may also hold names.  Raises ValueError for an unknown class.
     """
     y_true, y_pred = pair(y_true, y_pred)
     if y_true.dtype.kind == "U":
@@ -142,9 +143,9 @@ def score_table(
     averages: Sequence[Average],
     most: int | None = None,
 ) -> str:
-    """Precision, recall, F1 and support of each class from its counts, and averages of them.
+    """A table of precision, recall, F1 and support of each class, from its counts, and of their averages.
 
-    Of more than `most` classes only those with the most true cases are listed.
+    If there are more than `most` classes, only those with the most true cases are listed.
     """
     columns = [(right, predicted), (right, true), (2 * right, true + predicted)]
     order = range(len(names)) if most is None or len(names) <= most else np.argsort(-true, kind="stable")[:most]
@@ -169,7 +170,7 @@ def score_table(
 def format_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> str:
     """A confusion matrix as text: a named and numbered row per true class, a numbered column per predicted class.
 
-    Zeros are dots, so that what is confused with what stands out.
+    Zeros are printed as dots, so that the confusions stand out.
     """
     if matrix.shape != (len(names), len(names)):
         raise ValueError(
@@ -186,7 +187,7 @@ def format_confusion_matrix(matrix: np.ndarray, names: Sequence[str]) -> str:
 
 
 def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as flat arrays of the same size, int64 or of names."""
+    """y_true and y_pred as flat arrays of the same size, of int64 or of names."""
     y_true, y_pred = as_classes(y_true), as_classes(y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(
@@ -201,7 +202,7 @@ def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
     for name, y in (("y_true", y_true), ("y_pred", y_pred)):
         if y.dtype.kind in "UO":
             raise ValueError(
-                f"{name} holds {y.flat[0]!r} and the like; expected classes, integers from 0, or names in both"
+                f"{name} holds values such as {y.flat[0]!r}; expected classes, integers from 0, or names in both"
             )
         if y.dtype.kind not in "biu" or y.min() < 0:
             raise ValueError(f"{name} holds {y.dtype} values from {y.min()}; expected classes, integers from 0")
@@ -209,13 +210,13 @@ def pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def array_of(y: Any) -> np.ndarray:
-    """A NumPy array of a Tensor, of another library's, or of lists; bfloat16, which NumPy has not, as float32."""
+    """A Tensor, another library's array or a list as a NumPy array; bfloat16, which NumPy lacks, becomes float32."""
     array = np.asarray(y.numpy() if hasattr(y, "numpy") else y)
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def as_classes(y: Any) -> np.ndarray:
-    """An array; of a list with names in it, one that keeps the rest as it is."""
+    """Classes as an array; of objects for a list with a name in it, so that its numbers do not become text."""
     array = array_of(y)
     return np.asarray(y, object) if array.dtype.kind == "U" and not isinstance(y, np.ndarray) else array
 
@@ -231,7 +232,7 @@ def numbered(y_true: Any, y_pred: Any, num_classes: int | None) -> tuple[np.ndar
         raise ValueError(f"num_classes is {num_classes!r}; expected a whole number of at least 1")
     if both.dtype.kind == "U":
         raise ValueError(
-            f"num_classes={num_classes} is for classes from 0, and these have names such as "
+            f"num_classes={num_classes} is for classes numbered from 0, but these have names such as "
             f"{str(classes[0])!r}: leave it out, or give numbers"
         )
     if classes[-1] >= num_classes:
@@ -242,14 +243,14 @@ def numbered(y_true: Any, y_pred: Any, num_classes: int | None) -> tuple[np.ndar
 
 
 def counts(y_true: Any, y_pred: Any, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each class the cases predicted right, the true ones, and those predicted to be of it."""
+    """Three counts for each class: the cases predicted right, the true cases, and those predicted to be of it."""
     true, predicted, classes = numbered(y_true, y_pred, num_classes)
     right, true, predicted = (np.bincount(y, minlength=classes) for y in (true[true == predicted], true, predicted))
     return right, true, predicted
 
 
 def averaged(right: np.ndarray, cases: np.ndarray, support: np.ndarray, average: Average) -> float | np.ndarray:
-    """The ratio right / cases, two counts for each class, averaged; `support` are its true cases."""
+    """The averaged ratio right / cases of two counts for each class; `support` counts its true cases."""
     if average == "micro":
         right, cases = right.sum(keepdims=True), cases.sum(keepdims=True)
     score = right / np.maximum(cases, 1)

@@ -1,4 +1,4 @@
-"""How many entities are found in texts whose words carry tags, such as B-PER, I-PER and O, counted as seqeval does."""
+"""Scores of entities in texts whose words carry tags, such as B-PER, I-PER and O, counted as seqeval does."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 
 from .classification import averaged, score_table
 
-# (tag before, tag) between which an entity of one type ends, and between which another one begins
+# Pairs of marks (of the word before, of the word) between which an entity of one type ends, or one begins.
 ENDS = {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}
 BEGINS = {("E", "E"), ("E", "I"), ("S", "E"), ("S", "I"), ("O", "E"), ("O", "I")}
 
 TAG = re.compile(r"[O.]|[BIES](-.*)?", re.DOTALL)
 
-Entity = tuple[str, int, int]  # its type, its first word and its last
+Entity = tuple[str, int, int]  # its type, and the positions of its first and last word
 
 
 def entities_of(tags: Sequence[str]) -> list[Entity]:
-    """The entities of one text, in order, in BIO, BIOES or IO tags, read as generously as by CoNLL's script.
+    """The entities of one text, in order, from BIO, BIOES or IO tags, as lenient as CoNLL's evaluation script.
 
-    An I- after an O, or after another type, begins an entity.  "B" without a type has the type "_".
+    An I- after an O, or after another type, begins an entity.  A mark without a type, such as "B", has the type "_".
 
-    Raises ValueError for a tag that is none of these.
+    Raises ValueError for any other tag.
     """
     for tag in tags:
         if not TAG.fullmatch(tag):
@@ -47,16 +47,20 @@ def entities_of(tags: Sequence[str]) -> list[Entity]:
 def entity_counts(
     y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str]]
 ) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """The types that occur, sorted, and for each the entities found right, the true ones and the found ones.
+    """The types that occur, sorted, and three counts for each: entities predicted right, true ones, predicted ones.
 
-    Raises ValueError if the texts, or the words of one, are not as many on both sides, or are not lists of tags.
+    Raises ValueError if the numbers of texts, or of tags of a text, differ, or if a text is not a list of tags.
     """
     if len(y_true) != len(y_pred):
-        raise ValueError(f"there are tags of {len(y_true)} texts and predictions for {len(y_pred)}; expected as many")
+        raise ValueError(
+            f"there are tags of {len(y_true)} texts and predictions for {len(y_pred)}; expected the same number"
+        )
     right, true, found = Counter(), Counter(), Counter()
     for i, (tags, predicted) in enumerate(zip(y_true, y_pred, strict=True)):
         if len(tags) != len(predicted):
-            raise ValueError(f"text {i} has {len(tags)} tags and {len(predicted)} predicted ones; expected as many")
+            raise ValueError(
+                f"text {i} has {len(tags)} tags and {len(predicted)} predicted ones; expected the same number"
+            )
         for some in (tags, predicted):
             if isinstance(some, str) or not all(isinstance(tag, str) for tag in some):
                 raise ValueError(f"the tags of text {i} are {some!r}; expected a list of tags, such as ['B-PER', 'O']")
@@ -69,9 +73,9 @@ def entity_counts(
 
 
 def entity_scores(y_true: Sequence[Sequence[str]], y_pred: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Precision, recall and F1 over all entities (micro), F1's means over the types, and the accuracy of the tags.
+    """Precision, recall and F1 over all entities (micro), the means of F1 over the types, and the accuracy of the tags.
 
-    An entity is right if its type, its first and its last word are.  Without any entity the scores are 0.
+    An entity is right if its type, its first word and its last word are right.  Without any entity the scores are 0.
     """
     kinds, right, true, found = entity_counts(y_true, y_pred)
     words = [a == b for tags, predicted in zip(y_true, y_pred, strict=True) for a, b in zip(tags, predicted)]

@@ -1,6 +1,6 @@
-"""How good predictions of several labels for each case are: arrays (N, labels) of zeros and ones, true ones first.
+"""Scores of predictions of several labels for each case: arrays (N, labels) of zeros and ones, the true ones first.
 
-The definitions, averages included, are scikit-learn's; a ratio without cases is 0.
+The definitions, including the averages, are scikit-learn's; a ratio whose denominator is 0 is 0.
 """
 
 from typing import Any
@@ -11,37 +11,37 @@ from .classification import Average, array_of, averaged
 
 
 def multilabel_precision(y_true: Any, y_pred: Any, average: Average = "macro") -> float | np.ndarray:
-    """Of the cases predicted to have a label, the share that have."""
+    """The share of the cases predicted to have a label that have it; averaged over the labels, or (labels,)."""
     right, true, predicted = label_counts(y_true, y_pred)
     return averaged(right, predicted, true, average)
 
 
 def multilabel_recall(y_true: Any, y_pred: Any, average: Average = "macro") -> float | np.ndarray:
-    """Of the cases that have a label, the share predicted to."""
+    """The share of the cases with a label that are predicted to have it; averaged over the labels, or (labels,)."""
     right, true, _ = label_counts(y_true, y_pred)
     return averaged(right, true, true, average)
 
 
 def multilabel_f1(y_true: Any, y_pred: Any, average: Average = "macro") -> float | np.ndarray:
-    """The harmonic mean of precision and recall: 2 right / (predicted + true)."""
+    """The harmonic mean of precision and recall, 2 right / (predicted + true); averaged, or (labels,)."""
     right, true, predicted = label_counts(y_true, y_pred)
     return averaged(2 * right, predicted + true, true, average)
 
 
 def exact_labels(y_true: Any, y_pred: Any) -> float:
-    """The share of cases all of whose labels are predicted right."""
+    """The share of cases of which every label is predicted right, from 0 to 1."""
     true, predicted = label_arrays(y_true, y_pred)
     return float((true == predicted).all(axis=1).mean())
 
 
 def label_counts(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each label the cases predicted right, those that have it, and those predicted to."""
+    """Three counts for each label: the cases rightly predicted to have it, those that have it, those predicted to."""
     true, predicted = label_arrays(y_true, y_pred)
     return (true & predicted).sum(axis=0), true.sum(axis=0), predicted.sum(axis=0)
 
 
 def label_arrays(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as booleans (N, labels).  Raises ValueError for other shapes or values, or no case."""
+    """Both as booleans (N, labels).  Raises ValueError for other shapes or values, or if there are no cases."""
     arrays = [array_of(y) for y in (y_true, y_pred)]
     for name, array in zip(("y_true", "y_pred"), arrays, strict=True):
         if array.ndim != 2 or not array.size or array.shape != arrays[0].shape:
@@ -50,6 +50,7 @@ def label_arrays(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
             )
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
             raise ValueError(
-                f"{name} holds {array.ravel()[0].item()!r} and the like; expected zeros and ones, such as logits > 0"
+                f"{name} holds {array.dtype} values, the first of which is {array.ravel()[0].item()!r}; expected zeros "
+                "and ones, such as logits > 0"
             )
     return arrays[0] == 1, arrays[1] == 1

@@ -1,4 +1,4 @@
-"""How near predicted numbers are to the true ones, and whether they rise and fall with them."""
+"""Scores of predicted numbers: their errors, and their correlation with the true numbers."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ from .classification import array_of, mean_ranks
 
 
 def mae(y_true: Any, y_pred: Any) -> float:
-    """The mean absolute error."""
+    """The mean absolute error, in the unit of the values."""
     true, predicted = number_pair(y_true, y_pred)
     return float(np.abs(true - predicted).mean())
 
 
 def rmse(y_true: Any, y_pred: Any) -> float:
-    """The root of the mean squared error."""
+    """The root of the mean squared error, in the unit of the values."""
     true, predicted = number_pair(y_true, y_pred)
     return math.sqrt(((true - predicted) ** 2).mean())
 
@@ -23,22 +23,22 @@ def rmse(y_true: Any, y_pred: Any) -> float:
 def pearson(y_true: Any, y_pred: Any) -> float:
     """Pearson's correlation coefficient, from -1 to 1; nan where either side is constant."""
     sides = number_pair(y_true, y_pred)
-    if any((y == y[0]).all() for y in sides):  # exactly: the differences from a rounded mean need not be 0
+    if any((y == y[0]).all() for y in sides):  # compared exactly, because differences from a rounded mean need not be 0
         return math.nan
-    # A power of two brings the largest near 1 without rounding, so that no square overflows or vanishes.
+    # Scaling the largest to about 1 by a power of two is exact, and keeps squares from overflowing or underflowing.
     sides = [np.ldexp(y, -np.frexp(np.abs(y).max())[1] - len(y).bit_length()) for y in sides]
     true, predicted = (y - y.mean() for y in sides)
     return float(np.clip((true / np.linalg.norm(true)) @ (predicted / np.linalg.norm(predicted)), -1, 1))
 
 
 def spearman(y_true: Any, y_pred: Any) -> float:
-    """Spearman's rank correlation: Pearson's of the ranks, equal values the mean of theirs; nan as there."""
+    """Spearman's rank correlation: Pearson's coefficient of the ranks; equal values have the mean of their ranks."""
     true, predicted = number_pair(y_true, y_pred)
     return pearson(mean_ranks(true), mean_ranks(predicted))
 
 
 def number_pair(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as flat float64 arrays.  Raises ValueError for other shapes, what is no finite number, or no case."""
+    """Both as flat float64 arrays.  Raises ValueError if the shapes differ, or a value is missing or not finite."""
     arrays = [array_of(y) for y in (y_true, y_pred)]
     if arrays[0].shape != arrays[1].shape or not arrays[0].size:
         raise ValueError(

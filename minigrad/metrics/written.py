@@ -1,4 +1,4 @@
-"""How near written texts are to those asked for: BLEU and chrF by sacrebleu, ROUGE by rouge-score (extra `scores`)."""
+"""Scores of generated texts against references: BLEU and chrF by sacrebleu, ROUGE by rouge-score (extra `scores`)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from .answers import check_texts
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
-References = Sequence[str] | Sequence[Sequence[str]]  # one for each text, or several
+References = Sequence[str] | Sequence[Sequence[str]]  # one for each text, or a list for each
 
 
 def bleu(y_true: References, y_pred: Sequence[str]) -> float:
-    """The corpus's BLEU from 0 to 100, with sacrebleu's defaults.
+    """The BLEU of the corpus from 0 to 100, with sacrebleu's defaults.
 
-    Each text has one reference or a list of them, of all texts as many.  Raises ImportError without sacrebleu.
+    Each text has one reference, or a list of references of the same length for every text.
+
+    Raises ImportError without sacrebleu, ValueError if the numbers of texts and references do not match.
     """
     references = streams(y_true, y_pred)
     return library("sacrebleu").corpus_bleu(list(y_pred), references).score
 
 
 def chrf(y_true: References, y_pred: Sequence[str]) -> float:
-    """The corpus's chrF from 0 to 100, with sacrebleu's defaults; see `bleu`."""
+    """The chrF of the corpus from 0 to 100, with sacrebleu's defaults; takes and raises what `bleu` does."""
     references = streams(y_true, y_pred)
     return library("sacrebleu").corpus_chrf(list(y_pred), references).score
 
 
 def rouge(y_true: References, y_pred: Sequence[str], use_stemmer: bool = False) -> dict[str, float]:
-    """The mean F of rouge1, rouge2, rougeL and rougeLsum over the texts, from 0 to 1; of several references the best.
+    """The mean F1 of rouge1, rouge2, rougeL and rougeLsum over the texts, from 0 to 1.
 
-    `use_stemmer` compares English words by their stems.  Raises ImportError without rouge-score.
+    The best of several references counts.  `use_stemmer` compares English words by their stems.
+
+    Raises ImportError without rouge-score, ValueError if the numbers of texts and references do not match.
     """
     references = zip(*streams(y_true, y_pred), strict=True)
     scorer = library("rouge_score.rouge_scorer").RougeScorer(KINDS, use_stemmer=use_stemmer)
@@ -40,7 +44,7 @@ def rouge(y_true: References, y_pred: Sequence[str], use_stemmer: bool = False) 
 
 
 def streams(y_true: References, y_pred: Sequence[str]) -> list[list[str]]:
-    """The first references of all texts, the second ones, …, as sacrebleu takes them."""
+    """A list of the first references of all texts, one of the second references, …, as sacrebleu takes them."""
     check_texts(y_pred)
     if isinstance(y_true, str):
         raise ValueError(f"the true texts are one text, {y_true[:40]!r}; expected a list of them")
@@ -48,8 +52,8 @@ def streams(y_true: References, y_pred: Sequence[str]) -> list[list[str]]:
     counts = {len(some) for some in references}
     if len(references) != len(y_pred) or not references or len(counts) != 1 or 0 in counts:
         raise ValueError(
-            f"there are {len(y_pred)} texts, and {len(references)} with {sorted(counts)} references each; expected as "
-            "many of each, at least one, and for every text the same number of references"
+            f"there are {len(y_pred)} predicted texts and {len(references)} true texts, with {sorted(counts)} "
+            "references each; expected equal numbers, at least one, and as many references for every text"
         )
     return [list(stream) for stream in zip(*references, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Tasks, one file each: what it reads, how it encodes that, which model it needs, how it scores it, what it answers.
+"""Tasks, one file each: the files a task reads, how it encodes them, which model it needs, its scores and its answers.
 
 The names are those of transformers' pipelines.  `base.py` says what a task consists of.
 """
@@ -31,7 +31,7 @@ ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classifica
 
 
 def task_class(name: str) -> type[Task]:
-    """The class of a task.  Raises ValueError for a name that is none, with the nearest one."""
+    """The class of a task.  Raises ValueError, which suggests the nearest name, if there is no task of that name."""
     name = ALIASES.get(name, name) if isinstance(name, str) else name
     known = TASKS | WITHOUT_HEAD
     if not isinstance(name, str) or name not in known:
@@ -42,7 +42,7 @@ def task_class(name: str) -> type[Task]:
 
 
 def kind_of_model(source: str | os.PathLike | PretrainedModel) -> tuple[Any, Any]:
-    """The family and the architectures of a model, or as the config.json of its directory names them."""
+    """The family and the architectures of a model, given as an object or as a directory with a config.json."""
     if isinstance(source, PretrainedModel):
         return source.config.model_type, [type(source).__name__]
     entries: Any = read_config(source)
@@ -50,7 +50,7 @@ def kind_of_model(source: str | os.PathLike | PretrainedModel) -> tuple[Any, Any
 
 
 def task_named(architectures: Any) -> type[Task] | None:
-    """The class of the task that models of these architectures are for; None if for none, such as BertModel."""
+    """The class of the task that models of these architectures are for; None if there is none, as for BertModel."""
     for kind in map(task_class, TASKS):
         classes = {path.partition(".")[2] for path in kind.model_class.families.values()}
         if isinstance(architectures, list) and not classes.isdisjoint(map(str, architectures)):
@@ -59,11 +59,11 @@ def task_named(architectures: Any) -> type[Task] | None:
 
 
 def task_of(source: str | os.PathLike | PretrainedModel) -> type[Task]:
-    """The class of the task that a model, or that in a directory, was fine-tuned for, by its architecture.
+    """The class of the task that a model, given as an object or a directory, was fine-tuned for, by its architecture.
 
-    A model without a head counts as a text classification without one, if it can be that.
+    A model without a head is taken for a text classifier whose head is still to be added, if its family has one.
 
-    Raises FileNotFoundError or ValueError if there is no such directory, or it is for no task.
+    Raises FileNotFoundError if there is no such directory, ValueError if its model is for no task.
     """
     family, named = kind_of_model(source)
     if (kind := task_named(named)) is not None:

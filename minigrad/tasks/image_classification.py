@@ -24,13 +24,13 @@ from ..pretrained.config import PROBLEMS, Config
 from ..pretrained.image import AutoImageProcessor
 from ..tensor import Tensor
 from .base import Task, best_labels, counts_table
-from .text_classification import COLUMNS, METRICS, MOST_CLASSES, TextClassification, warn_of_unjudged
+from .text_classification import COLUMNS, METRICS, MAX_CLASSES, TextClassification, warn_of_missing
 
 SINGLE = PROBLEMS[0]
 PIXEL = (  # a PNG of one pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 )
-AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Any]] = {  # of a picture that is to have a size
+AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Any]] = {  # each is called with the height and width to produce
     "crop": lambda size: image_transforms.RandomResizedCrop(size, (0.35, 1.0)),
     "flip": lambda size: image_transforms.RandomHorizontalFlip(),
     "rotate": lambda size: image_transforms.RandomRotation(15, "bilinear"),
@@ -40,14 +40,14 @@ AUGMENTATIONS: dict[str, Callable[[tuple[int, int]], Any]] = {  # of a picture t
 
 
 class Picture(NamedTuple):
-    """A picture, a path or an array uint8, and the name of its class, None if that is to be predicted."""
+    """A picture, given as a path or a uint8 array, and the name of its class, None if that is to be predicted."""
 
     image: Any
     label: str | None
 
     @property
     def text(self) -> str:
-        """What it is called, by which copies of it are known."""
+        """The path, or a hash of the array, which identifies copies of the picture."""
         if isinstance(self.image, (str, os.PathLike)):
             return str(self.image)
         return hashlib.sha1(np.asarray(self.image).tobytes()).hexdigest()
@@ -57,13 +57,13 @@ class Picture(NamedTuple):
 class ImageClassification(Task):
     """Pictures with labels, as `minigrad.data.read_images` reads them: folders, files of paths, MNIST, CIFAR-10.
 
-    A list of (picture, label) will do, too; a picture is a path, a Pillow image or an array uint8.  A directory that
-    has a test part is evaluated on it if no other is given.
+    A list of pairs (picture, label) is accepted too; a picture is a path, a Pillow image or a uint8 array.  A
+    directory with a test part is evaluated on that part unless another file is given.
 
     Options:
         image_column, label_column: the columns of a file of paths, if not "image", "path" or "file_name", and "label".
-        augmentation: what training pictures go through, such as "crop,flip,color", or "none"; names of
-            `AUGMENTATIONS`.  Flipping is for photographs: it makes letters and digits unreadable.
+        augmentation: the random changes of training pictures, names of `AUGMENTATIONS` separated by commas, such as
+            "crop,flip,color"; or "none".  Flip only photographs: letters and digits become unreadable.
         balanced_sampling: draw each label equally often in training, with replacement.
     """
 
@@ -75,7 +75,7 @@ class ImageClassification(Task):
     name = "image-classification"
     model_class = AutoModelForImageClassification
     answer_options: ClassVar[dict[str, Any]] = {"top_k": 3}
-    to_type = "picture.jpg"
+    sample_input = "picture.jpg"
     defaults: ClassVar[dict[str, Any]] = {"group_by_length": False, "per_device_eval_batch_size": 32}
 
     problem = SINGLE
@@ -90,8 +90,8 @@ class ImageClassification(Task):
         for name in named:
             if name not in AUGMENTATIONS:
                 raise ValueError(
-                    f"augmentation is {self.augmentation!r}; expected 'none', or some of {', '.join(AUGMENTATIONS)} "
-                    "with commas between them"
+                    f"augmentation is {self.augmentation!r}; expected 'none', or some of {', '.join(AUGMENTATIONS)}, "
+                    "separated by commas"
                 )
         self.changes = [AUGMENTATIONS[name] for name in named]
 
@@ -108,11 +108,11 @@ class ImageClassification(Task):
     def read_file(self, path: Path, labelled: bool) -> list[Picture]:
         if not labelled:
             return self.examples(unlabelled_images(path, self.image_column))
-        is_evaluation = self.model is not None or self.source is not None  # what is read first is trained on
+        is_evaluation = self.model is not None or self.source is not None  # the first file read is the training file
         return self.read_split(path, "test" if is_evaluation and has_test_split(path) else "train")
 
     def read_split(self, path: Path, part: str) -> list[Picture]:
-        """The pictures of a part of a directory, or of a file, with the names of their classes."""
+        """The pictures of a file, or of one part of a directory, with the names of their classes."""
         self.source = path
         found = read_images(path, part, self.image_column, self.label_column)
         return [Picture(image, found.classes[i]) for image, i in zip(found.images, found.labels, strict=True)]
@@ -141,7 +141,7 @@ class ImageClassification(Task):
         return files if several else files[0]
 
     def checked(self, where: str, image: Any) -> Any:
-        """A picture as it is kept: a path, an array, or the bytes of a file."""
+        """A picture as a path, an array or the bytes of a file.  Raises FileNotFoundError if there is no such file."""
         if isinstance(image, (str, os.PathLike)):
             if not Path(image).is_file():
                 raise FileNotFoundError(f"{where}: there is no file {image}; expected a picture")
@@ -167,11 +167,11 @@ class ImageClassification(Task):
             raise ValueError(
                 f"all {len(train)} training pictures have the label {names[0]!r}: expected two labels or more"
             )
-        if sorted(names) == sorted(own.values()):  # then the rows of the model's head are in the order of its names
+        if sorted(names) == sorted(own.values()):  # keep the order in which the rows of the model's head are
             names = list(own.values())
         for part in (train, eval):
             label_ids(part, names)  # type: ignore[arg-type]
-        warn_of_unjudged(eval, names)  # type: ignore[arg-type]
+        warn_of_missing(eval, names)  # type: ignore[arg-type]
         return {"id2label": dict(enumerate(names)), "problem_type": SINGLE}
 
     def load_processor(self, source: str | os.PathLike) -> AutoImageProcessor:
@@ -185,7 +185,7 @@ class ImageClassification(Task):
         return ImageDataset(images, label_ids(examples, self.names), self.names, transform)  # type: ignore[arg-type]
 
     def augmented(self) -> Callable[..., Any]:
-        """What training pictures go through: the augmentation, then what the processor does after resizing."""
+        """The transform of training pictures: the augmentation, then what the processor does after resizing."""
         if not self.changes:
             return self.processor
         settings = self.processor.settings
@@ -204,7 +204,7 @@ class ImageClassification(Task):
 
     def describe(self, train: Sequence[Picture], eval: Sequence[Picture]) -> str:
         counts = [np.bincount(label_ids(part, self.names), minlength=len(self.names)) for part in (train, eval)]  # type: ignore[arg-type]
-        rows = list(zip(self.names, *(count.tolist() for count in counts)))[:MOST_CLASSES]
+        rows = list(zip(self.names, *(count.tolist() for count in counts)))[:MAX_CLASSES]
         table = counts_table([*rows, ("all", len(train), len(eval))], "class")
         if more := len(self.names) - len(rows):
             table.insert(-1, f"... and {more:,} more classes")
@@ -223,14 +223,14 @@ class ImageClassification(Task):
     def answers(
         self, outputs: np.ndarray, dataset: Any, top_k: int | None = 5, **options: Any
     ) -> list[list[dict[str, Any]]]:
-        """For each picture its `top_k` best labels (None: all), each {"label": name, "score": probability}."""
+        """The `top_k` best labels (None: all) of each picture, each {"label": name, "score": probability}."""
         return best_labels(np.asarray(F.softmax(outputs)), self.names, top_k)
 
     def record(self, example: Picture, answer: list[dict[str, Any]]) -> dict[str, Any]:
         scores = {one["label"]: one["score"] for one in answer}
         return {"image": example.text, "label": next(iter(scores)), "scores": scores}
 
-    def told(self, example: Picture, answer: list[dict[str, Any]]) -> str:
+    def format_answer(self, example: Picture, answer: list[dict[str, Any]]) -> str:
         return "\n".join([example.text, *(f"  {one['score']:6.1%}  {one['label']}" for one in answer)])
 
 

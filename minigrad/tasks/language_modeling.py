@@ -1,4 +1,4 @@
-"""Language models: the next token of a text (GPT-2, LLaMA), or masked tokens (BERT), learnt from plain text."""
+"""Language models learnt from plain text: of the next token (GPT-2, LLaMA), or of masked tokens (BERT)."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from ..tensor import Tensor
 from .base import check_top_k
 from .texts import MAX_LENGTH, TextTask, texts_of
 
-MARKS = ("##", "Ġ", "▁")  # of a piece that goes on, or that begins a word
+MARKS = ("##", "Ġ", "▁")  # begin a token that continues a word (##), or one that begins a word (Ġ, ▁)
 TABLES = (".csv", ".tsv", ".json", ".jsonl")
 ENDINGS = (".txt", ".md", ".rst", ".text")  # of the text files in a directory
 
-MAX_BLOCK = 1024  # tokens of a block where neither the user nor the training said, and a model can read more
+MAX_BLOCK = 1024  # tokens of a block, if neither the user nor the training chose a length
 
 Text = str | TextSpan
 
 
 @dataclass
 class LanguageModeling(TextTask):
-    """What both kinds share: texts of any size become blocks of `max_length` tokens, without a file in memory.
+    """What both kinds share: texts, which may be larger than memory, become blocks of `max_length` tokens.
 
-    A text file is a text, as is each row of a .csv, .tsv, .jsonl or .json file with a text column; of a directory all
-    text files are read.  Without a file for evaluation the last part of each text file is held out, or some of the
-    rows.  The tokens are kept in a temporary file.
+    Each text file of a directory is a text, and so is each row of a .csv, .tsv, .jsonl or .json file with a text
+    column.  Without a file for evaluation, the last part of each text file or some of the rows are held out.  The
+    tokens are kept in a temporary file.
 
     Options:
-        text_column: where the texts are, if not in "text" or "sentence".
+        text_column: the name of the column, if not "text" or "sentence".
     """
 
     text_column: str | None = None
@@ -87,7 +87,7 @@ class LanguageModeling(TextTask):
             raise ValueError(f"{spans[0]} is empty: expected text")
         if not held_out:
             raise ValueError(
-                f"{spans[0]} has no line break after which its last {eval_fraction:.0%} could be held out; give a file "
+                f"{spans[0]} has no line break after which the last {eval_fraction:.0%} could be held out; give a file "
                 "for evaluation"
             )
         return train, held_out
@@ -109,14 +109,14 @@ class LanguageModeling(TextTask):
         return f"{len(train)} training texts, {len(eval)} evaluation texts, the first of which begins: {begin}..."
 
     def packed(self, examples: Sequence[Text], **options: Any) -> TextBlocks:
-        """The texts as blocks, in a file that goes when nothing refers to them any more."""
+        """The texts as blocks in a temporary file, which is deleted when the blocks are no longer referenced."""
         directory = tempfile.TemporaryDirectory(prefix="minigrad-")
         path = Path(directory.name, "ids.npy")
         named = ", ".join(str(one.path) if isinstance(one, TextSpan) else repr(one[:30]) for one in examples[:3])
-        told = pack(map(pieces_of, examples), self.processor, path, named)
+        counts = pack(map(pieces_of, examples), self.processor, path, named)
         length = MAX_BLOCK if self.max_length is None else self.max_length
         blocks: Any = TextBlocks(path, length, **options)
-        blocks.directory, blocks.bytes = directory, told["bytes"]
+        blocks.directory, blocks.bytes = directory, counts["bytes"]
         return blocks
 
     def note(self, dataset: Any) -> str:
@@ -129,23 +129,23 @@ class LanguageModeling(TextTask):
     def columns(self) -> dict[str, str]:
         return {"train_loss": "train loss", "eval_loss": "eval loss", "eval_perplexity": "perplexity"}
 
-    def compared(self, logits: Tensor, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """The scores (B, T, vocabulary), and the labels (B, T) that they are held to."""
+    def aligned(self, logits: Tensor, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """The logits (B, T, vocabulary), and the label of each (B, T)."""
         return logits, labels
 
     def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
-        """Of each block (B, 3): the sum of the losses of its labels, their number, and how many were foretold."""
+        """For each block, (B, 3): the summed loss of its labels, their number, and how many were predicted right."""
         if "labels" not in batch:
-            return self.written(model, batch, **options)
-        logits, labels = self.compared((model(**batch) if out is None else out).logits, np.asarray(batch["labels"]))
+            return self.predicted(model, batch, **options)
+        logits, labels = self.aligned((model(**batch) if out is None else out).logits, np.asarray(batch["labels"]))
         flat = logits.reshape(-1, logits.shape[-1])
         each = losses.cross_entropy(flat, labels.reshape(-1), reduction="none").numpy().reshape(labels.shape)
         right = flat.argmax(-1).numpy().reshape(labels.shape) == labels
         counts = (labels != IGNORED).sum(-1)
         return Tensor(np.stack([each.sum(-1, dtype=np.float64), counts, right.sum(-1)], -1))
 
-    def written(self, model: PretrainedModel, batch: Mapping[str, Any], **options: Any) -> Tensor:
-        """What the model answers to texts without labels."""
+    def predicted(self, model: PretrainedModel, batch: Mapping[str, Any], **options: Any) -> Tensor:
+        """The outputs for texts without labels, from which `answers` are made."""
         raise NotImplementedError
 
     def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class LanguageModeling(TextTask):
 
 @dataclass
 class CausalLanguageModeling(LanguageModeling):
-    """A causal language model: it learns each next token, and writes on from a text."""
+    """A causal language model: it learns to predict each next token, and continues a text."""
 
     name = "text-generation"
     model_class = AutoModelForCausalLM
@@ -170,14 +170,14 @@ class CausalLanguageModeling(LanguageModeling):
             return self.packed(examples, labels=True)
         return TextDataset(self.processor(list(examples), padding=False, truncation=False))
 
-    def compared(self, logits: Tensor, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    def aligned(self, logits: Tensor, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
         return logits[:, :-1], labels[:, 1:]
 
     def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
         found, (total, count, _) = super().scores(outputs, labels, dataset), outputs.sum(0)
         return {**found, "bits_per_byte": metrics.bits_per_byte(total / count, dataset.tokens, dataset.bytes)}
 
-    def written(
+    def predicted(
         self,
         model: PretrainedModel,
         batch: Mapping[str, Any],
@@ -187,7 +187,7 @@ class CausalLanguageModeling(LanguageModeling):
         **options: Any,
     ) -> Tensor:
         ids = batch["input_ids"]
-        options = {"max_new_tokens": max_new_tokens, **self.where_it_ends(model), **options}
+        options = {"max_new_tokens": max_new_tokens, **self.stop_tokens(model), **options}
         made: Any = model.generate(  # type: ignore[operator]
             ids, batch["attention_mask"], rng=seed, tokenizer=self.processor, **options
         )
@@ -196,7 +196,7 @@ class CausalLanguageModeling(LanguageModeling):
     def answers(
         self, outputs: np.ndarray, dataset: Any, return_full_text: bool = True, **options: Any
     ) -> list[list[dict[str, Any]]]:
-        """For each text [{"generated_text": the text and what follows, or what follows alone}]."""
+        """[{"generated_text": the text with its continuation, or the continuation alone}] for each text."""
         found = []
         for prompt, row in zip(dataset.columns["input_ids"], outputs.astype(np.int64), strict=True):
             given = self.processor.decode(prompt, skip_special_tokens=True)
@@ -207,7 +207,7 @@ class CausalLanguageModeling(LanguageModeling):
     def record(self, example: str, answer: list[dict[str, Any]]) -> dict[str, Any]:
         return {"text": example, **answer[0]}
 
-    def told(self, example: str, answer: list[dict[str, Any]]) -> str:
+    def format_answer(self, example: str, answer: list[dict[str, Any]]) -> str:
         return answer[0]["generated_text"]
 
     def streamer(self, example: str, write: Callable[[str], Any]) -> TextStreamer:
@@ -217,12 +217,13 @@ class CausalLanguageModeling(LanguageModeling):
 
 @dataclass
 class MaskedLanguageModeling(LanguageModeling):
-    """A masked language model: it learns tokens from those around them, and fills gaps in a text.
+    """A masked language model: it learns to predict masked tokens from those around them, and fills gaps in a text.
 
     Options:
-        mlm_probability: the part of the tokens that are masked, anew in each epoch; in evaluation always the same.
-        whole_word_mask: mask all pieces of a word together, as the vocabulary marks them: with ## before a piece that
-            goes on (BERT), or Ġ or ▁ before one that begins a word (RoBERTa).
+        mlm_probability: the share of the tokens that are masked; training masks other tokens in each epoch,
+            evaluation always the same.
+        whole_word_mask: mask all tokens of a word together.  The vocabulary must mark tokens that continue a word
+            with ## (BERT), or tokens that begin a word with Ġ or ▁ (RoBERTa).
     """
 
     mlm_probability: float = 0.15
@@ -231,7 +232,7 @@ class MaskedLanguageModeling(LanguageModeling):
     name = "fill-mask"
     model_class = AutoModelForMaskedLM
     answer_options: ClassVar[dict[str, Any]] = {"top_k": 3}
-    to_type = '"a sentence with a [MASK]"'
+    sample_input = '"a sentence with a [MASK]"'
 
     @property
     def columns(self) -> dict[str, str]:
@@ -247,23 +248,23 @@ class MaskedLanguageModeling(LanguageModeling):
         return f"This is a {self.processor.mask_token}."
 
     def collate(self) -> DataCollatorForLanguageModeling:
-        """What masks tokens."""
+        """The collator that masks tokens."""
         return DataCollatorForLanguageModeling(
             self.processor, whole_word_mask=self.whole_word_mask, mlm_probability=self.mlm_probability
         )
 
     def encode(self, examples: Sequence[Text], labelled: bool = True) -> Any:
         if labelled:
-            before, after = self.around()
+            before, after = self.special_tokens()
             blocks = self.packed(examples, before=before, after=after)
             masked: Any = MaskedDataset(
-                Pieces(blocks, self.processor) if self.whole_word_mask else blocks, self.collate()
+                WordBlocks(blocks, self.processor) if self.whole_word_mask else blocks, self.collate()
             )
             return masked
         for i, text in enumerate(examples, 1):
             if self.processor.mask_token not in text:
                 raise ValueError(
-                    f"text {i} has no {self.processor.mask_token}: expected one where a word is to be found, such as "
+                    f"text {i} has no {self.processor.mask_token}: expected one in place of the missing word, such as "
                     f"'A fine {self.processor.mask_token}.'"
                 )
         dataset = TextDataset(self.processor(list(examples), padding=False, max_length=self.max_length))
@@ -274,16 +275,16 @@ class MaskedLanguageModeling(LanguageModeling):
                 )
         return dataset
 
-    def around(self) -> tuple[list[int], list[int]]:
-        """The special tokens before and after a text."""
+    def special_tokens(self) -> tuple[list[int], list[int]]:
+        """The ids of the special tokens before and after a text."""
         row = self.processor("a", padding=False, return_special_tokens_mask=True)
         ids, special = row["input_ids"][0], row["special_tokens_mask"][0]
         first = special.index(0)
         last = len(special) - special[::-1].index(0)
         return ids[:first], ids[last:]
 
-    def written(self, model: PretrainedModel, batch: Mapping[str, Any], top_k: int = 5, **options: Any) -> Tensor:
-        """Of each mask of a text the scores of all tokens, (B, masks, vocabulary)."""
+    def predicted(self, model: PretrainedModel, batch: Mapping[str, Any], top_k: int = 5, **options: Any) -> Tensor:
+        """The logits of all tokens for each mask of a text, (B, masks, vocabulary)."""
         logits, masks = model(**batch).logits.numpy(), batch["input_ids"] == self.processor.mask_token_id
         found = np.full((len(masks), masks.sum(-1).max(), logits.shape[-1]), IGNORED, np.float32)
         for row, scores, at in zip(found, logits, masks, strict=True):
@@ -291,9 +292,9 @@ class MaskedLanguageModeling(LanguageModeling):
         return Tensor(found)
 
     def answers(self, outputs: np.ndarray, dataset: Any, top_k: int | None = 5, **options: Any) -> list[list[Any]]:
-        """For each text its `top_k` likeliest fillings, {"score", "token", "token_str", "sequence"}.
+        """The `top_k` most probable fillings (None: all) of each text, {"score", "token", "token_str", "sequence"}.
 
-        Of a text with several masks a list of such lists, in each of which the others stay.
+        A text with several masks has a list of such lists, one for each mask; the other masks stay in its sequences.
         """
         check_top_k(top_k)
         found = []
@@ -308,7 +309,7 @@ class MaskedLanguageModeling(LanguageModeling):
         return found
 
     def filled(self, ids: Sequence[int], at: Any, token: Any, score: float, alone: bool) -> dict[str, Any]:
-        """A filling as transformers writes it: of a text with several masks, special tokens stay in the text."""
+        """A filling in the form of transformers, which keeps special tokens in a text with several masks."""
         whole = np.array(ids)
         whole[at] = token
         return {
@@ -321,13 +322,13 @@ class MaskedLanguageModeling(LanguageModeling):
     def record(self, example: str, answer: list[Any]) -> dict[str, Any]:
         return {"text": example, "fillings": answer}
 
-    def told(self, example: str, answer: list[Any]) -> str:
+    def format_answer(self, example: str, answer: list[Any]) -> str:
         lists = answer if isinstance(answer[0], list) else [answer]
         return "\n".join([example, *(f"  {one['score']:6.1%}  {one['token_str']}" for some in lists for one in some)])
 
 
-class Pieces:
-    """Blocks with the offsets by which whole words are told: a piece that goes on has no gap before it.
+class WordBlocks:
+    """Blocks with an offset_mapping that separates words: a token that continues a word has no gap before it.
 
     Raises ValueError if the vocabulary does not mark where words begin.
     """
@@ -339,17 +340,17 @@ class Pieces:
         mark = next((mark for mark in MARKS if any(token.startswith(mark) for token in tokens)), None)
         if mark is None:
             raise ValueError(
-                f"whole_word_mask=True, but no token of the vocabulary begins with {', '.join(MARKS)}, by which words "
-                "are told: leave it out"
+                f"whole_word_mask=True, but no token of the vocabulary begins with {' or '.join(MARKS)}, which mark "
+                "words: leave it out"
             )
-        self.goes_on = np.array([token.startswith(mark) == (mark == MARKS[0]) for token in tokens])
+        self.continues = np.array([token.startswith(mark) == (mark == MARKS[0]) for token in tokens])
 
     def __len__(self) -> int:
         return len(self.blocks)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.blocks[index]
-        begins = ~self.goes_on[item["input_ids"]]
+        begins = ~self.continues[item["input_ids"]]
         at = np.arange(len(begins)) + np.cumsum(begins)  # a gap before each word
         return {**item, "offset_mapping": np.stack([at, at + 1], -1)}
 

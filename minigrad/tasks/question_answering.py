@@ -1,4 +1,4 @@
-"""Question answering: where in a text the answer to a question stands, if it does."""
+"""Question answering: finding the answer to a question in a text, if it is there."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class QuestionAnswering(TextTask):
     """Questions about texts, from SQuAD's JSON or JSONL files (see `minigrad.data.questions`).
 
     Options:
-        max_length: the tokens of a question and the part of its context that the model reads at once.
-        doc_stride: how many tokens the next part of a longer context repeats, fewer where questions leave less room.
-        max_answer_length: the most tokens of an answer.
+        max_length: the number of tokens that the model reads at once, a question and a window of its context.
+        doc_stride: the number of tokens by which windows overlap, fewer if the questions leave less room.
+        max_answer_length: the largest number of tokens of an answer.
 
-    The first answer of a question is trained on, and any of them is right.  Where a file has questions without an
-    answer, so may the model: it answers "" where the first token, which stands for none, scores higher.
+    Training uses the first answer of a question; in evaluation any of them is right.  If a file has questions without
+    an answer, the model may answer "": it does so where the first token, which stands for no answer, scores highest.
     """
 
     max_length: int | None = 384
@@ -39,7 +39,7 @@ class QuestionAnswering(TextTask):
     max_answer_length: int = 30
 
     name = "question-answering"
-    to_type = '"a question" --context FILE'
+    sample_input = '"a question" --context FILE'
     model_class = AutoModelForQuestionAnswering
     answer_options: ClassVar[dict[str, Any]] = {"top_k": 1, "context": None, "handle_impossible_answer": False}
 
@@ -74,7 +74,7 @@ class QuestionAnswering(TextTask):
         return question_of(where, dict(item), labelled=True)
 
     def examples(self, inputs: Any = None, question: Any = None, context: Any = None, **options: Any) -> list[Question]:
-        """Questions with their contexts: question=, context= (each a text or a list), or dicts with both."""
+        """The examples for question= and context= (each a text or a list of texts), or for dicts with both."""
         given = question if inputs is None else inputs
         given = list(given) if isinstance(given, (list, tuple)) else [given]
         contexts = context if isinstance(context, (list, tuple)) else [context] * len(given)
@@ -138,10 +138,10 @@ class QuestionAnswering(TextTask):
         return dataset
 
     def collator(self) -> DataCollatorWithPadding:
-        return DataCollatorWithPadding(self.processor.pad_token_id)  # on the right: answers are numbers of tokens
+        return DataCollatorWithPadding(self.processor.pad_token_id)  # on the right: answers are positions of tokens
 
     def describe(self, train: Sequence[Question], eval: Sequence[Question]) -> str:
-        """How many questions there are, how many without an answer, and one of them."""
+        """The number of questions, of those without an answer, and one question."""
         counts: dict[str, Callable[[Sequence[Question]], int]] = {
             "questions": len,
             "without an answer": lambda part: sum(not example.answers for example in part),
@@ -158,7 +158,7 @@ class QuestionAnswering(TextTask):
     # Outputs to scores and answers.
 
     def outputs(self, model: Any, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
-        """Two scores for each token, (B, T, 2): that the answer starts there, and that it ends there."""
+        """Two scores for each token, (B, T, 2): for an answer that starts there, and for one that ends there."""
         out = model(**batch) if out is None else out
         return ops.stack([out.start_logits, out.end_logits], -1)
 
@@ -171,7 +171,10 @@ class QuestionAnswering(TextTask):
     def best_answers(
         self, outputs: np.ndarray, dataset: WindowDataset, top_k: int, longest: int, maybe_none: bool
     ) -> list[list[dict[str, Any]]]:
-        """The best answers to each question, by the sum of both scores, over all windows of its context."""
+        """The `top_k` best answers to each question, by the sum of both scores, over all windows of its context.
+
+        An answer has at most `longest` tokens.  It may be "" if `maybe_none`, or if there is no other.
+        """
         found: list[list[tuple[float, dict[str, Any]]]] = [[] for _ in dataset.examples]
         none: list[list[tuple[float, float]]] = [[] for _ in dataset.examples]
         words = [[match.span() for match in WORD.finditer(example.context)] for example in dataset.examples]
@@ -179,7 +182,7 @@ class QuestionAnswering(TextTask):
             context = dataset.examples[text].context
             inside = np.array([i for i, part in enumerate(encoding.sequence_ids) if part == 1], int)
             start, end = outputs[row, : len(encoding.ids)].astype(np.float64).T
-            among = np.concatenate([[0], inside])  # of the context, or of none
+            among = np.concatenate([[0], inside])  # the tokens of the context, and the first one, for no answer
             p_start, p_end = (np.exp(scores - logsumexp(scores[among])) for scores in (start, end))
             none[text].append((start[0] + end[0], p_start[0] * p_end[0]))
             if not len(inside):
@@ -194,15 +197,15 @@ class QuestionAnswering(TextTask):
                 if np.isfinite(total[i, j]):
                     a, b = first + i, first + i + j
                     span = whole_words(context, words[text], encoding.offsets[a][0], encoding.offsets[b][1])
-                    told = {"score": float(p_start[a] * p_end[b]), "start": span[0], "end": span[1]}
-                    found[text].append((total[i, j], told | {"answer": context[span[0] : span[1]]}))
+                    answer = {"score": float(p_start[a] * p_end[b]), "start": span[0], "end": span[1]}
+                    found[text].append((total[i, j], answer | {"answer": context[span[0] : span[1]]}))
         answers = []
         for some, nothing in zip(found, none, strict=True):
             if maybe_none or not some:
                 total, p = min(nothing)
                 some.append((total, {"score": float(p), "start": 0, "end": 0, "answer": ""}))
             ordered = sorted(some, key=lambda one: -one[0])
-            kept = {one["answer"]: one for _, one in reversed(ordered)}  # of an answer in two windows the better one
+            kept = {one["answer"]: one for _, one in reversed(ordered)}  # the best of equal answers, as windows overlap
             answers.append([one for _, one in ordered if kept[one["answer"]] is one][:top_k])
         return answers
 
@@ -215,9 +218,10 @@ class QuestionAnswering(TextTask):
         max_answer_len: int | None = None,
         **options: Any,
     ) -> list[Any]:
-        """For each question {"score": probability, "start", "end", "answer"}, or of top_k > 1 a list of them.
+        """The answer to each question, {"score": probability, "start", "end", "answer"}; a list of them if top_k > 1.
 
-        "start" and "end" are characters of the context; with handle_impossible_answer the answer may be "".
+        "start" and "end" are positions of characters in the context.  With handle_impossible_answer an answer may be
+        "".
         """
         check_top_k(top_k)
         longest = self.max_answer_length if max_answer_len is None else max_answer_len
@@ -232,7 +236,7 @@ class QuestionAnswering(TextTask):
         more = {} if isinstance(answer, dict) else {"answers": answer}
         return {"id": example.id, "question": example.question, **best, **more}
 
-    def told(self, example: Question, answer: Any) -> str:
+    def format_answer(self, example: Question, answer: Any) -> str:
         rows = [answer] if isinstance(answer, dict) else answer
         return "\n".join(
             [example.question, *(f"  {one['score']:6.1%}  {one['answer'] or 'no answer'}" for one in rows)]
@@ -240,7 +244,7 @@ class QuestionAnswering(TextTask):
 
 
 def answer_tokens(encoding: Any, answers: Sequence[tuple[str, int]]) -> tuple[int, int]:
-    """The first and last token of the first answer in a window; 0, 0 if it is not, or not wholly, there."""
+    """The first and last token of the first answer in a window; (0, 0) unless the whole answer is in it."""
     if not answers:
         return 0, 0
     text, begin = answers[0]
@@ -254,9 +258,9 @@ def answer_tokens(encoding: Any, answers: Sequence[tuple[str, int]]) -> tuple[in
 
 
 def whole_words(text: str, words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """A stretch of a text made longer, so that it cuts none of the words, which are from … to … characters of it.
+    """text[start:end] extended to whole words, as the new start and end; `words` holds those of each word.
 
-    White space at its ends, which some tokenizers count as part of a token, is left out.
+    White space at either end, which some tokenizers count as part of a token, is left out.
     """
     piece = text[start:end]
     if piece.strip():

@@ -27,7 +27,7 @@ from .base import best_labels, counts_table
 from .texts import TextTask, texts_of
 
 SINGLE, MULTI, REGRESSION = PROBLEMS
-METRICS = {  # those that may choose the best epoch, the usual one first
+METRICS = {  # the scores by which the best epoch may be selected, the default first
     SINGLE: ("macro_f1", "accuracy", "loss"),
     MULTI: ("macro_f1", "micro_f1", "accuracy", "loss"),
     REGRESSION: ("loss", "pearson", "spearman"),
@@ -56,8 +56,8 @@ COLUMNS = {  # of the table of epochs
         "eval_spearman": "Spearman",
     },
 }
-MOST_CLASSES = 100  # whose confusion matrix is kept and printed
-MOST_SCORES = 10_000_000  # of which ROC-AUC is computed
+MAX_CLASSES = 100  # with more classes no confusion matrix is kept, and the report lists only the most frequent
+MAX_SCORES = 10_000_000  # with more scores ROC-AUC is left out, because sorting them takes seconds
 
 
 @dataclass
@@ -65,13 +65,13 @@ class TextClassification(TextTask):
     """Texts with labels, from .csv, .tsv, .jsonl or .json files with a text and a label column.
 
     Options:
-        text_column, label_column: where they are, if not in "text" or "sentence", and "label".
+        text_column, label_column: the names of the columns, if not "text" or "sentence", and "label".
         problem_type: "single_label_classification", "multi_label_classification" (the label column holds a list, or
-            labels with semicolons between them) or "regression" (it holds a number).  None means the first in
-            training, and what the model was trained for when it is used.
-        class_weights: "balanced" or a weight for each label by name; the loss of an example counts as much.
-            "balanced" weighs a label by examples / (labels × its examples).  The loss is the sum of the weighted ones
-            divided by the number of examples, so that it does not depend on which examples share a batch.
+            labels separated by semicolons) or "regression" (it holds a number).  None means the first in training,
+            and what the model was trained for in evaluation and prediction.
+        class_weights: "balanced", or a dict of weights by label, by which the losses of the label's examples are
+            multiplied.  "balanced" weights a label by examples / (labels × its examples).  The sum of the weighted
+            losses is divided by the number of examples, so that it does not depend on which examples share a batch.
         balanced_sampling: draw each label equally often in training, with replacement.
     """
 
@@ -100,7 +100,7 @@ class TextClassification(TextTask):
 
     @property
     def problem(self) -> str:
-        """What kind of labels the texts have."""
+        """The kind of labels that the texts have, one of `PROBLEMS`."""
         if self.problem_type is not None or self.model is None:
             return self.problem_type or SINGLE
         config = self.model.config
@@ -122,7 +122,7 @@ class TextClassification(TextTask):
     # Files to examples.
 
     def label(self, where: str, label: Any) -> Any:
-        """A label as it stands in a file, as the problem has it."""
+        """A label from a file, as a name, a tuple of names or a number."""
         return {SINGLE: label_name, MULTI: label_names_of, REGRESSION: label_value}[self.problem](where, label)
 
     def read_file(self, path: Path, labelled: bool) -> list[Example]:
@@ -159,22 +159,22 @@ class TextClassification(TextTask):
             check_classes(train)
         names, own = sorted_labels(name for example in train for name in labels_of(example)), config.id2label or {}
         if len(names) < 2 - (self.problem == MULTI):
-            told = f"have the label {names[0]!r}: expected two labels or more" if names else "have no label"
-            raise ValueError(f"all {len(train)} training texts {told}")
-        if sorted(names) == sorted(own.values()):  # then the rows of the model's head are in the order of its names
+            fault = f"have the label {names[0]!r}: expected two labels or more" if names else "have no label"
+            raise ValueError(f"all {len(train)} training texts {fault}")
+        if sorted(names) == sorted(own.values()):  # keep the order in which the rows of the model's head are
             names = list(own.values())
         for part in (train, eval):
             self.numbered(part, names)
-        warn_of_unjudged(eval, names)
+        warn_of_missing(eval, names)
         self.weights = self.weights_of(train, names)
         return {"id2label": dict(enumerate(names)), "problem_type": self.problem}
 
     def warn_of_gaps(self, eval: Sequence[Example]) -> None:
         if self.problem != REGRESSION:
-            warn_of_unjudged(eval, self.names)
+            warn_of_missing(eval, self.names)
 
     def weights_of(self, train: Sequence[Example], names: Sequence[str]) -> np.ndarray | None:
-        """The weight of each class.  Raises ValueError for weights of labels that are none, or not positive."""
+        """The weight of each class.  Raises ValueError for an unknown label or a weight that is not positive."""
         if self.class_weights is None:
             return None
         if isinstance(self.class_weights, str):
@@ -182,13 +182,13 @@ class TextClassification(TextTask):
             return (len(train) / (len(names) * np.maximum(counts, 1))).astype(np.float32)
         for name, weight in self.class_weights.items():
             if name not in names:
-                raise ValueError(f"class_weights has {name!r}, which is no label: there are {', '.join(names)}")
+                raise ValueError(f"class_weights has {name!r}, which is not a label: there are {', '.join(names)}")
             if not isinstance(weight, (int, float)) or not (isfinite(weight) and weight > 0):
                 raise ValueError(f"the weight of {name!r} is {weight!r}; expected a number above 0")
         return np.array([self.class_weights.get(name, 1.0) for name in names], np.float32)
 
     def numbered(self, examples: Sequence[Example], names: Sequence[str]) -> Any:
-        """The labels of examples as numbers: classes, zeros and ones (examples, labels), or values."""
+        """The labels as numbers: classes or values (examples,), or zeros and ones (examples, labels)."""
         if self.problem == SINGLE:
             return label_ids(examples, names)
         if self.problem == REGRESSION:
@@ -207,10 +207,10 @@ class TextClassification(TextTask):
         return WeightedRandomSampler.balanced(dataset.columns["label"]) if self.balanced_sampling else None
 
     def describe(self, train: Sequence[Example], eval: Sequence[Example]) -> str:
-        """How many examples each class has, or between which values the labels are; and one example."""
-        told = str(train[0].label) if self.problem != MULTI else ", ".join(train[0].label) or "no label"
+        """The number of examples of each class, or the range of the labels; and one example."""
+        label = str(train[0].label) if self.problem != MULTI else ", ".join(train[0].label) or "no label"
         text = " ".join(train[0].text.split())
-        example = f"such as {told}: {text[:90]}{'...' * (len(text) > 90)}"
+        example = f"such as {label}: {text[:90]}{'...' * (len(text) > 90)}"
         if self.problem == REGRESSION:
             rows = [
                 f"{part}  {len(some):7d} texts, labels {min(values):g} to {max(values):g}, mean {np.mean(values):g}"
@@ -219,7 +219,7 @@ class TextClassification(TextTask):
             ]
             return "\n".join([*rows, example])
         counts = [Counter(name for example in part for name in labels_of(example)) for part in (train, eval)]
-        shown_names = self.names[:MOST_CLASSES]
+        shown_names = self.names[:MAX_CLASSES]
         rows = [(name, counts[0][name], counts[1][name]) for name in shown_names]
         table = counts_table([*rows, ("all", len(train), len(eval))], "class")
         if more := len(self.names) - len(shown_names):
@@ -247,7 +247,7 @@ class TextClassification(TextTask):
         return {name: value for name, value in found.items() if not (isinstance(value, float) and isnan(value))}
 
     def scores_of_classes(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        """Scores where each text has one label; ROC-AUC only where it is defined and quickly computed."""
+        """The scores if each text has one label; ROC-AUC only if it is defined and quickly computed."""
         predicted, classes = outputs.argmax(-1), len(self.names)
         score = partial(metrics.f1, labels, predicted, num_classes=classes)
         found: dict[str, Any] = {
@@ -259,10 +259,10 @@ class TextClassification(TextTask):
             "recall": metrics.recall(labels, predicted, num_classes=classes),
             "mcc": metrics.mcc(labels, predicted),
         }
-        if outputs.size <= MOST_SCORES and np.isfinite(outputs).all():
-            p = F.softmax(outputs.astype(np.float64))  # in float32 sure answers would all be 1
+        if outputs.size <= MAX_SCORES and np.isfinite(outputs).all():
+            p = F.softmax(outputs.astype(np.float64))  # in float32 confident answers would all round to 1
             found["roc_auc"] = metrics.roc_auc(labels, p[:, 1] if classes == 2 else p)
-        if classes <= MOST_CLASSES:
+        if classes <= MAX_CLASSES:
             found["confusion_matrix"] = metrics.confusion_matrix(labels, predicted, classes).tolist()
         else:
             counts = metrics.classification.counts(labels, predicted, classes)
@@ -270,7 +270,7 @@ class TextClassification(TextTask):
         return found
 
     def scores_of_labels(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        """Scores where a text may have several labels: it has those whose probability is above ½."""
+        """The scores if a text may have several labels: those whose probability is above ½ are predicted."""
         predicted = outputs > 0
         found: dict[str, Any] = {
             "accuracy": metrics.exact_labels(labels, predicted),
@@ -280,36 +280,36 @@ class TextClassification(TextTask):
             "precision": metrics.multilabel_precision(labels, predicted),
             "recall": metrics.multilabel_recall(labels, predicted),
         }
-        if outputs.size <= MOST_SCORES and np.isfinite(outputs).all():
+        if outputs.size <= MAX_SCORES and np.isfinite(outputs).all():
             found["roc_auc"] = metrics.roc_auc(labels, outputs)
         found["counts"] = np.stack(metrics.multilabel.label_counts(labels, predicted), axis=1).tolist()
         return found
 
     def report(self, scores: Mapping[str, Any]) -> str:
-        """A table of the classes' scores, the scores over all of them, and the confusion matrix; or of the errors."""
+        """A table of each class's scores, the overall scores and the confusion matrix; the errors of a regression."""
         if self.problem == REGRESSION:
             return super().report(scores)
-        over_all = [("accuracy", "accuracy"), ("mcc", "Matthews' correlation"), ("roc_auc", "ROC-AUC")]
-        rest = "\n".join(f"{title:21}  {scores[name]:.3f}" for name, title in over_all[1:] if name in scores)
+        overall = [("mcc", "Matthews' correlation"), ("roc_auc", "ROC-AUC")]
+        rest = "\n".join(f"{title:21}  {scores[name]:.3f}" for name, title in overall if name in scores)
         if (matrix := scores.get("confusion_matrix")) is not None:
             cells = np.array(matrix)
             true, predicted = np.repeat(np.indices(cells.shape).reshape(2, -1), cells.ravel(), axis=1)
             table = metrics.classification_report(true, predicted, self.names)
             return "\n\n".join(filter(None, [table, rest, metrics.format_confusion_matrix(cells, self.names)]))
         averages = ("micro", "macro", "weighted")
-        table = score_table(self.names, *np.array(scores["counts"]).T, averages=averages, most=MOST_CLASSES)
+        table = score_table(self.names, *np.array(scores["counts"]).T, averages=averages, most=MAX_CLASSES)
         exact = f"{'all labels right' if self.problem == MULTI else 'accuracy':21}  {scores['accuracy']:.3f}"
         return "\n\n".join([table, "\n".join(filter(None, [exact, rest]))])
 
     def answers(
         self, outputs: np.ndarray, dataset: Any, top_k: int | None = 1, **options: Any
     ) -> list[list[dict[str, Any]]]:
-        """For each text its `top_k` best labels (None: all), each {"label": name, "score": probability or value}."""
+        """The `top_k` best labels (None: all) of each text, each {"label": name, "score": probability or value}."""
         squash = {SINGLE: F.softmax, MULTI: F.sigmoid, REGRESSION: np.asarray}[self.problem]
         return best_labels(np.asarray(squash(outputs)), self.names, top_k)
 
     def returned(self, answers: list[Any], inputs: Any, **options: Any) -> Any:
-        """Without `top_k` the best label of each text, also of a single one in a list; as transformers has it."""
+        """Without `top_k`, a flat list of the best label of each text, even for a single text, as in transformers."""
         if "top_k" not in options:
             return [best for (best,) in answers]
         return super().returned(answers, inputs)
@@ -318,7 +318,7 @@ class TextClassification(TextTask):
         scores = {one["label"]: one["score"] for one in answer}
         return {"text": example.text, "label": next(iter(scores)), "scores": scores}
 
-    def told(self, example: Example, answer: list[dict[str, Any]]) -> str:
+    def format_answer(self, example: Example, answer: list[dict[str, Any]]) -> str:
         form = "10.6g" if self.problem == REGRESSION else "6.1%"
         return "\n".join([example.text, *(f"  {one['score']:{form}}  {one['label']}" for one in answer)])
 
@@ -329,10 +329,10 @@ def labels_of(example: Example) -> tuple[str, ...]:
 
 
 def check_classes(train: Sequence[Example]) -> None:
-    """Refuse labels that look like values, not classes: many numbers with gaps or fractions, or most of them once."""
+    """Refuse labels that look like values, not classes: many numbers with gaps or fractions, or few repeated ones."""
     try:
         values = {float(str(example.label)) for example in train}
-    except ValueError:  # names
+    except ValueError:  # the labels are names
         return
     if len(values) <= 20 or not all(map(isfinite, values)):
         return
@@ -341,14 +341,14 @@ def check_classes(train: Sequence[Example]) -> None:
     if not numbered or len(values) > len(train) / 2:
         raise ValueError(
             f"the labels of the {len(train)} training texts are {len(values)} different numbers, from {low:g} to "
-            f"{high:g}; expected classes: is it a regression? Then pass problem_type='regression'; if each number is "
-            "a class, make names of them, such as 'c7'"
+            f"{high:g}; expected classes: for a regression pass problem_type='regression'; if each number is a class, "
+            "turn them into names such as 'c7'"
         )
 
 
-def warn_of_unjudged(eval: Sequence[Example], names: Sequence[str]) -> None:
+def warn_of_missing(eval: Sequence[Example], names: Sequence[str]) -> None:
     """Warn of classes that no evaluation example has."""
-    judged = {name for example in eval for name in labels_of(example)}
-    if unjudged := [name for name in names if name not in judged]:
-        listed = ", ".join(unjudged[:5]) + f" and {len(unjudged) - 5} more" * (len(unjudged) > 5)
+    present = {name for example in eval for name in labels_of(example)}
+    if missing := [name for name in names if name not in present]:
+        listed = ", ".join(missing[:5]) + f" and {len(missing) - 5} more" * (len(missing) > 5)
         warn(f"there is no evaluation example of {listed}: such a class counts 0 in the macro-F1")

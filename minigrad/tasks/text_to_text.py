@@ -20,14 +20,15 @@ from ..pretrained.values import check
 from ..tensor import Tensor
 from .texts import TextTask, texts_of
 
-MAX_TARGET_LENGTH = "text_max_target_length"  # the entry of config.json that says where targets were cut
-PREFIX = "text_source_prefix"  # and what stood before each source
+# Entries of config.json: the number of tokens to which training truncated targets, and the prefix of its sources.
+MAX_TARGET_LENGTH = "text_max_target_length"
+PREFIX = "text_source_prefix"
 SOURCES, TARGETS = ("source", "text", "input"), ("target", "summary", "output")
 OF_LIBRARIES = ("bleu", "chrf", "rouge")
 
 
 class Pair(NamedTuple):
-    """A text and the text to be written for it, None if that is to be predicted."""
+    """A source text and its target text, None if that is to be predicted."""
 
     source: str
     target: str | None
@@ -37,15 +38,16 @@ class Pair(NamedTuple):
 class TextToText(TextTask):
     """Pairs of texts, from .jsonl, .json, .csv or .tsv files with a source and a target column.
 
-    Scores are computed from what the model writes: exact match, BLEU and chrF (sacrebleu), ROUGE (rouge-score); the
-    last three where these libraries are installed (the extra "scores").
+    Scores are computed from the texts that the model generates: exact match, BLEU and chrF (by sacrebleu) and ROUGE
+    (by rouge-score).  The last three are left out unless these libraries are installed (the extra "scores").
 
     Options:
-        source_column, target_column: where they are, if not in "source" and "target".
-        source_prefix: what to put before each source text, such as "translate English to German: "; None is nothing,
-            or as in training.
-        max_target_length: the most tokens of a target text, and of what is written; None is 128, or as in training.
-        num_beams: the beams of the search; 1 takes the likeliest token each time.
+        source_column, target_column: the names of the columns, if not "source" and "target".
+        source_prefix: the text to put before each source, such as "translate English to German: "; None means the
+            prefix of the training, or nothing.
+        max_target_length: the largest number of tokens of a target and of a generated text; None means as in
+            training, or 128.
+        num_beams: the number of beams of the search; 1 is greedy.
     """
 
     source_column: str | None = None
@@ -88,7 +90,7 @@ class TextToText(TextTask):
         return found
 
     def checked(self, where: str, what: str, text: Any) -> str:
-        """A text; raises ValueError for what is none, or empty."""
+        """The text.  Raises ValueError for an empty one, or anything that is not a text."""
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{where}: the {what} is {text!r:.60}; expected a text")
         return check_utf8(where, text)
@@ -127,7 +129,7 @@ class TextToText(TextTask):
             targets = [str(example.target) for example in examples]
             ids = self.processor(targets, padding=False, max_length=self.longest)["input_ids"]
             end = [] if self.processor.eos_token_id is None else [self.processor.eos_token_id]
-            # A text that is not cut ends, so that the model learns to.
+            # A target that is not truncated ends with the end token, so that the model learns to stop.
             ended = [row if row[-1:] == end or len(row) >= self.longest else [*row, *end] for row in ids]
             columns["labels"] = ended
         dataset: Any = TextDataset(columns)
@@ -145,15 +147,15 @@ class TextToText(TextTask):
     # Outputs to scores and answers.
 
     def outputs(self, model: PretrainedModel, batch: Mapping[str, Any], out: Any = None, **options: Any) -> Tensor:
-        """The ids that the model writes, (B, tokens)."""
+        """The ids that the model generates, (B, tokens)."""
         chosen = {"max_new_tokens": self.longest, "num_beams": self.num_beams}
-        chosen |= self.where_it_ends(model) | options
+        chosen |= self.stop_tokens(model) | options
         seed = chosen.pop("seed", None)
         made = model.generate(batch["input_ids"], batch["attention_mask"], rng=seed, **chosen)  # type: ignore[operator]
         return Tensor(made)
 
     def texts(self, outputs: np.ndarray) -> list[str]:
-        """What was written."""
+        """The generated texts."""
         return [self.processor.decode(row[row >= 0].tolist(), skip_special_tokens=True).strip() for row in outputs]
 
     def scores(self, outputs: np.ndarray, labels: np.ndarray | None, dataset: Any) -> dict[str, Any]:
@@ -170,17 +172,17 @@ class TextToText(TextTask):
         return found
 
     def answers(self, outputs: np.ndarray, dataset: Any, **options: Any) -> list[dict[str, str]]:
-        """For each text {"generated_text": what the model writes}."""
+        """{"generated_text": the target that the model generates} for each text."""
         return [{"generated_text": text} for text in self.texts(outputs.astype(np.int64))]
 
     def returned(self, answers: list[Any], inputs: Any, **options: Any) -> list[Any]:
-        """A list, of a single text, too, as transformers has it."""
+        """A list, even for a single text, as in transformers."""
         return answers
 
     def record(self, example: Pair, answer: dict[str, str]) -> dict[str, Any]:
         return {"source": example.source, **answer}
 
-    def told(self, example: Pair, answer: dict[str, str]) -> str:
+    def format_answer(self, example: Pair, answer: dict[str, str]) -> str:
         return f"{example.source}\n  {answer['generated_text']}"
 
     def streamer(self, example: Pair, write: Callable[[str], Any]) -> TextStreamer | None:

@@ -1,4 +1,4 @@
-"""What the tasks whose models read tokens share: a tokenizer, a length after which texts are cut, and padding."""
+"""What the tasks whose models read tokens share: a tokenizer, a length at which texts are truncated, and padding."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..pretrained import AutoTokenizer, PretrainedModel
 from ..pretrained.values import check
 from .base import Task
 
-MAX_LENGTH = "text_max_length"  # the entry of config.json that says where training cut the texts
+MAX_LENGTH = "text_max_length"  # the entry of config.json with the number of tokens to which training truncated texts
 
 
 @dataclass
 class TextTask(Task):
     """A task with a tokenizer.
 
-    Its models read at most `max_length` tokens of a text, special tokens included; None means as many as in training,
-    or else as many as the model can.  The default is less for a model that can read no more.
+    Its models read at most `max_length` tokens of a text, including special tokens.  None means as many as in
+    training, or as many as the model can read if that is unknown.
     """
 
     max_length: int | None = 128
 
     def load_processor(self, source: str | os.PathLike) -> AutoTokenizer:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        if tokenizer.pad_token is None:  # GPT-2's; its end token, which no text holds, will do
+        if tokenizer.pad_token is None:  # as in GPT-2; no text holds its end token, so that can pad
             tokenizer = AutoTokenizer.from_pretrained(source, pad_token=tokenizer.eos_token)
         return tokenizer
 
@@ -51,8 +51,8 @@ class TextTask(Task):
         if self.max_length is not None:
             config.rest[MAX_LENGTH] = self.max_length
 
-    def where_it_ends(self, model: Any) -> dict[str, Any]:
-        """The token after which `generate` stops: the tokenizer's, unless a generation_config.json names others."""
+    def stop_tokens(self, model: Any) -> dict[str, Any]:
+        """`generate`'s option for the end of a text: the tokenizer's token, unless generation_config.json has one."""
         end = self.processor.eos_token_id
         return {} if end is None or model.generation_config else {"eos_token_id": end}
 
@@ -62,22 +62,23 @@ class TextTask(Task):
 
 
 class WindowDataset(TextDataset):
-    """Rows of tokens, one or more windows of each example; `of` numbers the example of each row."""
+    """Rows of tokens, one or more windows for each example; `of` holds the index of each row's example."""
 
     def __init__(self, encodings: Any, rows: list[Any], of: list[int], examples: Sequence[Any]):
         super().__init__(encodings)
         self.rows, self.of, self.examples = rows, of, examples
 
     def note(self, what: str, max_length: int | None) -> str:
-        """How many of the examples, or of `what` they have, needed several windows."""
+        """The share of the examples that needed several windows; `what` names what is long in them."""
         long = sum(count > 1 for count in Counter(self.of).values()) / len(self.examples)
         return f"{long:.0%} of the {what} are longer than max_length={max_length} and are read in windows"
 
 
 def texts_of(inputs: Any) -> list[str]:
-    """What a pipeline is called with, one text or several, as a list.
+    """The input of a pipeline, one text or several, as a list.
 
-    Raises TypeError for what holds no texts, a dict say, whose keys would pass for them; ValueError if there is none.
+    Raises TypeError for anything else (a dict too, whose keys would otherwise be taken for texts) and ValueError for
+    an empty list.
     """
     if inputs is not None and (isinstance(inputs, (bytes, Mapping)) or not isinstance(inputs, Iterable)):
         raise TypeError(f"the texts are {inputs!r:.60}; expected a text or a list of them")
@@ -91,7 +92,7 @@ def texts_of(inputs: Any) -> list[str]:
 
 
 def check_vocabulary(model: PretrainedModel, tokenizer: AutoTokenizer) -> None:
-    """Raises ValueError if the tokenizer gives ids that the model has no vector for."""
+    """Raise ValueError if the tokenizer gives ids for which the model has no embedding."""
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"the tokenizer in {tokenizer.directory} has {tokenizer.vocab_size} tokens, but config.json has "

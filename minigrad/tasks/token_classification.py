@@ -1,4 +1,4 @@
-"""Token classification: which words of a text are entities, such as names of people and places."""
+"""Token classification: finding the entities in a text, such as names of people and places."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class TokenDataset(WindowDataset):
 
 
 def places_of(rows: list[Any], of: list[int], count: int) -> list[dict[int, tuple[int, int]]]:
-    """Where each word of each text first occurs, in the rows of tokens that `of` numbers the texts of."""
+    """The row and column of the first token of each word, for each of `count` texts; row i belongs to text of[i]."""
     places: list[dict[int, tuple[int, int]]] = [{} for _ in range(count)]
-    for begins in (True, False):  # a window may begin within a word: tokens with which a word begins come first
+    for begins in (True, False):  # a window may begin within a word; a token that begins a word is preferred
         for row, (encoding, text) in enumerate(zip(rows, of, strict=True)):
             for column, (word, (start, _)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
                 if word is not None and begins == (start == 0):
@@ -49,10 +49,11 @@ def places_of(rows: list[Any], of: list[int], count: int) -> list[dict[int, tupl
 class TokenClassification(TextTask):
     """Texts with entities, from CoNLL files, or JSONL files of words with tags or texts with spans.
 
-    (See `minigrad.data.entities`.)  The label of a word is that of its first token.  Texts of more than `max_length`
-    tokens are read in windows, each of which begins with the last quarter of the one before.
+    `minigrad.data.entities` describes the files.  The first token of a word carries its label.  Texts of more than
+    `max_length` tokens are read in overlapping windows, each of which repeats the last quarter of the one before.
 
-    `scheme` is in which tags spans are written, "BIO" or "BIOES"; tags in files stay what they are.
+    Options:
+        scheme: the tags that spans are converted to, "BIO" or "BIOES"; tags in files are kept.
     """
 
     scheme: str = "BIO"
@@ -99,7 +100,7 @@ class TokenClassification(TextTask):
         )
         if not pair or len(item[0]) != len(item[1]) or not item[0]:
             raise ValueError(
-                f"{where} is {str(item)[:60]!r}; expected a pair of lists of as many words and tags, such as "
+                f"{where} is {str(item)[:60]!r}; expected a pair of lists, words and as many tags, such as "
                 "(['Ada', 'came'], ['B-PER', 'O'])"
             )
         words, tags = item
@@ -109,7 +110,7 @@ class TokenClassification(TextTask):
         return joined_words(words, [checked_tag(where, tag) for tag in tags])
 
     def examples(self, inputs: Any, is_split_into_words: bool = False, **options: Any) -> list[Sentence]:
-        """Texts, or with is_split_into_words lists of words."""
+        """The examples for texts, or for lists of words if is_split_into_words."""
         texts = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if is_split_into_words and texts and all(isinstance(word, str) for word in texts):
             texts = [texts]
@@ -139,7 +140,7 @@ class TokenClassification(TextTask):
         marks = [mark for mark in "BIES" if any(tag.startswith(f"{mark}-") for tag in used)]
         names = ["O", *(f"{mark}-{kind}" for kind in kinds for mark in marks)]
         own = list((config.id2label or {}).values())
-        if set(names) <= set(own):  # then the rows of the model's head are in the order of its names
+        if set(names) <= set(own):  # keep the order in which the rows of the model's head are
             names = own
         for sentence in eval:
             for tag in sentence.tags or ():
@@ -148,9 +149,9 @@ class TokenClassification(TextTask):
                         f"the tag {tag!r} (of {sentence.text[:40]!r}) is not among the {len(names)} training tags "
                         f"{', '.join(names[:20])}; add training texts with it, or remove it"
                     )
-        judged = {kind for sentence in eval for kind, _, _ in entities_of(sentence.tags or ())}
-        if unjudged := [kind for kind in kinds if kind not in judged]:
-            warn(f"there is no evaluation example of {', '.join(unjudged)}")
+        present = {kind for sentence in eval for kind, _, _ in entities_of(sentence.tags or ())}
+        if missing := [kind for kind in kinds if kind not in present]:
+            warn(f"there is no evaluation example of {', '.join(missing)}")
         return {"id2label": dict(enumerate(names))}
 
     def load_processor(self, source: Any) -> AutoTokenizer:
@@ -169,7 +170,7 @@ class TokenClassification(TextTask):
             return_overflowing_tokens=True,
         )
         of, rows = found.pop("overflow_to_sample_mapping"), found.encodings
-        if labelled:  # a window within a long word has no label that counts: it is left out
+        if labelled:  # a window that lies within one long word has only ignored labels and is left out
             begun = {row for places in places_of(rows, of, len(examples)) for row, _ in places.values()}
             of, rows, *columns = ([column[i] for i in sorted(begun)] for column in (of, rows, *found.values()))
             found = dict(zip(found, columns, strict=True))
@@ -190,10 +191,10 @@ class TokenClassification(TextTask):
         return dataset
 
     def collator(self) -> DataCollatorWithPadding:
-        return DataCollatorWithPadding(self.processor.pad_token_id)  # on the right: words have numbers of tokens
+        return DataCollatorWithPadding(self.processor.pad_token_id)  # on the right: `places` are columns from the left
 
     def describe(self, train: Sequence[Sentence], eval: Sequence[Sentence]) -> str:
-        """How many entities of each type there are, and one of them."""
+        """The number of entities of each type, and one entity."""
         found = [[entity for text in part for entity in entities_of(text.tags or ())] for part in (train, eval)]
         counts = [Counter(kind for kind, _, _ in some) for some in found]
         words = [sum(len(text.words) for text in part) for part in (train, eval)]
@@ -201,8 +202,8 @@ class TokenClassification(TextTask):
         rows += [("words", *words), ("texts", len(train), len(eval))]
         text, (kind, first, last) = next((text, e) for text in train for e in entities_of(text.tags or ()))
         shown = f"{text.text[:90]}{'...' * (len(text.text) > 90)}"
-        told = f"such as {kind}: {' '.join(text.words[first : last + 1])}, in {shown}"
-        return "\n".join([*counts_table(rows, "entity"), told])
+        example = f"such as {kind}: {' '.join(text.words[first : last + 1])}, in {shown}"
+        return "\n".join([*counts_table(rows, "entity"), example])
 
     def note(self, dataset: TokenDataset) -> str:
         return dataset.note("texts", self.max_length)
@@ -239,11 +240,12 @@ class TokenClassification(TextTask):
         ignore_labels: Sequence[str] = ("O",),
         **options: Any,
     ) -> list[list[dict[str, Any]]]:
-        """For each text its tokens that are in entities, or with an aggregation_strategy its entities.
+        """The tokens of each text that are in entities, or its entities if there is an aggregation_strategy.
 
-        "none": {"entity": tag, "score": probability, "index": number of the token, "word": token, "start", "end"}.
-        Otherwise {"entity_group": type, "score", "word", "start", "end"}: neighbouring tokens of a type, "simple"; with
-        each word's tag that of its "first" token, of the token with the highest score ("max"), or of the "average".
+        "none" gives {"entity": tag, "score": probability, "index": position of the token, "word": token, "start",
+        "end"}; every other strategy gives {"entity_group": type, "score", "word", "start", "end"}.  "simple" joins
+        neighbouring tokens of a type.  The others first give each word one tag, that of its first token ("first"), of
+        its token with the highest score ("max"), or of the mean of their probabilities ("average").
         """
         if aggregation_strategy not in STRATEGIES:
             raise ValueError(
@@ -255,7 +257,7 @@ class TokenClassification(TextTask):
         for row, (encoding, text) in enumerate(zip(dataset.rows, dataset.of, strict=True)):
             example = dataset.examples[text]
             for column, (word, span) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
-                if word is None or (text, word, span) in seen:  # (windows overlap)
+                if word is None or (text, word, span) in seen:  # the same token in an overlapping window
                     continue
                 seen.add((text, word, span))
                 start, end = (example.offsets[word][0] + at for at in span)
@@ -323,7 +325,7 @@ class TokenClassification(TextTask):
     def record(self, example: Sentence, answer: list[dict[str, Any]]) -> dict[str, Any]:
         return {"text": example.text, "entities": answer}
 
-    def told(self, example: Sentence, answer: list[dict[str, Any]]) -> str:
+    def format_answer(self, example: Sentence, answer: list[dict[str, Any]]) -> str:
         rows = [
             f"  {one['score']:6.1%}  {one['entity_group']}: {example.text[one['start'] : one['end']]}" for one in answer
         ]
@@ -331,5 +333,5 @@ class TokenClassification(TextTask):
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """The mark and the type of a tag; of one without a mark, such as O, that it goes on."""
+    """The mark and the type of a tag; a tag without a mark, such as O, has the mark "I"."""
     return (tag[0], tag[2:]) if tag[:2] in ("B-", "I-", "E-", "S-") else ("I", tag)

@@ -147,7 +147,7 @@ def complete(trainer: TaskTrainer, arguments: dict[str, Any], given: dict[str, A
     written = sorted(file.name for file in Path(output).iterdir() if file.is_file() and file.name not in NOTES)
     print(
         f"\nSaved in {output}: {', '.join(written)}\n"
-        f"To use it, type: minigrad predict {shlex.quote(str(output))} {trainer.task.to_type}"
+        f"To use it, type: minigrad predict {shlex.quote(str(output))} {trainer.task.sample_input}"
     )
 
 
